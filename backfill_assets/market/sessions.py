@@ -1,0 +1,86 @@
+"""Trading sessions of an exchange, from its calendar; early closes and daylight saving come with them.
+
+What bars a session must have is in ``slots``; what is missing is in ``gaps``.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from backfill_assets.errors import UsageError
+
+CALENDARS = {"US": "XNYS"}
+EARLIEST = date(2004, 1, 1)  # the vendor's 1m data begin here (EODHD.md §2)
+LATEST = date(2100, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day. Times are UTC; ``regular_close`` is when it would close on a full day.
+
+    The vendor publishes counting from the regular close, so an early close does not bring the
+    data forward (DESIGN.md, "askable").
+    """
+
+    exchange: str
+    day: date
+    open: datetime
+    close: datetime
+    regular_close: datetime
+
+    @property
+    def is_early_close(self) -> bool:
+        """Whether the session ends before its usual time."""
+        return self.close < self.regular_close
+
+
+@lru_cache(maxsize=8)
+def _calendar(exchange: str, first_year: int, last_year: int) -> Any:
+    from exchange_calendars import exchange_calendar_xnys  # noqa: PLC0415 - half a second of imports
+
+    classes = {"XNYS": exchange_calendar_xnys.XNYSExchangeCalendar}
+    return classes[CALENDARS[exchange]](start=f"{first_year}-01-01", end=f"{last_year}-12-31")
+
+
+def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, ...]:
+    """Every session from ``first`` to ``last``, both inclusive; empty when there is none.
+
+    Raises:
+        UsageError: an exchange without a calendar, or dates outside 2004 to 2100.
+    """
+    if exchange not in CALENDARS:
+        raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
+    if not EARLIEST <= first or not last <= LATEST:
+        raise UsageError(f"dates must lie between {EARLIEST} and {LATEST}, not {first} to {last}")
+    if last < first:
+        return ()
+    calendar = _calendar(exchange, first.year, last.year)
+    opens = calendar.opens.loc[str(first) : str(last)]
+    closes = calendar.closes.loc[str(first) : str(last)]
+    usual = calendar.close_times[-1][1]
+    return tuple(
+        Session(
+            exchange,
+            day.date(),
+            opened.to_pydatetime(),
+            closed.to_pydatetime(),
+            datetime.combine(day.date(), usual, calendar.tz).astimezone(UTC),
+        )
+        for day, opened, closed in zip(opens.index, opens, closes, strict=True)
+    )
+
+
+def sessions_overlapping(exchange: str, start: datetime, end: datetime) -> tuple[Session, ...]:
+    """Every session that shares some time with ``[start, end)`` (aware datetimes)."""
+    near = sessions_between(exchange, start.date() - timedelta(days=2), end.date() + timedelta(days=2))
+    return tuple(s for s in near if s.open < end and s.close > start)
+
+
+def sessions_before(session: Session, count: int) -> tuple[Session, ...]:
+    """The ``count`` sessions that precede ``session``, oldest first."""
+    if count == 0:
+        return ()
+    reach = timedelta(days=10 + 2 * count)
+    earlier = sessions_between(session.exchange, session.day - reach, session.day - timedelta(days=1))
+    return earlier[-count:]

@@ -1,0 +1,53 @@
+"""The vendor's names of instruments: ``AAPL.US`` is symbol ``AAPL`` on exchange ``US``."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from backfill_assets.errors import UsageError
+
+DEFAULT_EXCHANGE = "US"
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,9}")
+_MAX_SYMBOL = 10
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ticker:
+    """An instrument as the vendor names it; ``str()`` gives the vendor's form."""
+
+    symbol: str
+    exchange: str = DEFAULT_EXCHANGE
+
+    def __str__(self) -> str:
+        return f"{self.symbol}.{self.exchange}"
+
+
+def parse_ticker(text: str) -> Ticker:
+    """Read ``AAPL`` or ``AAPL.US`` (any case).
+
+    Raises:
+        UsageError: empty, too long for the table's ``varchar(10)``, with characters that no US
+            ticker of the vendor has, or of an exchange we have no calendar for.
+    """
+    shown = text if len(text) <= 30 else text[:30] + "…"
+    symbol, dot, exchange = text.strip().upper().rpartition(".")
+    if not dot:
+        symbol, exchange = exchange, DEFAULT_EXCHANGE
+    if exchange != DEFAULT_EXCHANGE:
+        hint = (
+            f"; the vendor writes share classes with a dash: {symbol}-{exchange}"
+            if len(exchange) == 1
+            else ""
+        )
+        raise UsageError(f"ticker {shown!r}: exchange {exchange!r} is not supported, only US{hint}")
+    if not _SYMBOL.fullmatch(symbol):
+        raise UsageError(
+            f"ticker {shown!r} is not a symbol: expected 1 to {_MAX_SYMBOL} of A-Z 0-9 - _, "
+            "optionally followed by .US"
+        )
+    return Ticker(symbol, exchange)
+
+
+def parse_tickers(texts: Iterable[str]) -> tuple[Ticker, ...]:
+    """Read many, dropping repeats, in the order given."""
+    return tuple(dict.fromkeys(parse_ticker(text) for text in texts))

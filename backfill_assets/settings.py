@@ -1,0 +1,185 @@
+"""Every setting, with its unit, default, range and environment variable.
+
+Nothing else reads the environment, and nothing reads it at import: call ``load_settings``.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backfill_assets.errors import UsageError
+
+VENDOR_HOST = "eodhd.com"
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("needs a time zone, for example 2026-06-03T12:00:00Z")
+    return moment.astimezone(UTC)
+
+
+def _http(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https address")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be an address without credentials, query or fragment")
+    return url.rstrip("/")
+
+
+class Settings(BaseSettings):
+    """All settings; field descriptions are the documentation."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    database_url: SecretStr | None = Field(
+        None,
+        alias="DATABASE_URL",
+        description="PostgreSQL of the bars; unset: an embedded server under the home.",
+    )
+    home: Path = Field(
+        Path(".backfill"), alias="BACKFILL_HOME", description="Folder of the embedded PostgreSQL."
+    )
+    token: SecretStr | None = Field(None, alias="EODHD_API_TOKEN", description="The vendor's API token.")
+    base_url: Annotated[str, AfterValidator(_http)] = Field(
+        f"https://{VENDOR_HOST}/api", alias="EODHD_BASE_URL", description="Where the vendor answers."
+    )
+    requests_per_minute: int = Field(
+        1000,
+        alias="EODHD_REQUESTS_PER_MINUTE",
+        ge=1,
+        le=100_000,
+        description="Requests that the vendor allows in a minute.",
+    )
+    minute_share: float = Field(
+        0.8,
+        alias="BACKFILL_MINUTE_SHARE",
+        gt=0,
+        le=1,
+        description="Part of the minute that is ours; 1 only if nobody else uses the token.",
+    )
+    daily_calls: int = Field(
+        100_000,
+        alias="EODHD_DAILY_CALLS",
+        ge=1,
+        description="Calls of a UTC day until the vendor says otherwise.",
+    )
+    collector_reserve: float = Field(
+        0.1,
+        alias="BACKFILL_COLLECTOR_RESERVE",
+        ge=0,
+        lt=1,
+        description="Part of the day's calls that is never ours.",
+    )
+    spend_extra_limit: bool = Field(
+        False, alias="BACKFILL_SPEND_EXTRA_LIMIT", description="Whether purchased extra calls may be spent."
+    )
+    rate_window_seconds: float = Field(
+        60,
+        alias="BACKFILL_RATE_WINDOW_SECONDS",
+        gt=0,
+        le=3600,
+        description="Length of the vendor's rate window, seconds; shorter only for tests.",
+    )
+    request_timeout_seconds: float = Field(
+        30,
+        alias="BACKFILL_REQUEST_TIMEOUT_SECONDS",
+        gt=0,
+        le=600,
+        description="How long one request may take, seconds.",
+    )
+    attempts: int = Field(
+        5,
+        alias="BACKFILL_ATTEMPTS",
+        ge=1,
+        le=20,
+        description="Attempts at one request before it is given up.",
+    )
+    in_flight_start: int = Field(
+        16,
+        alias="BACKFILL_IN_FLIGHT_START",
+        ge=1,
+        le=1000,
+        description="Requests under way at once, at first.",
+    )
+    in_flight_max: int = Field(
+        48, alias="BACKFILL_IN_FLIGHT_MAX", ge=1, le=1000, description="Requests under way at once, at most."
+    )
+    source_interval: Literal["1m", "5m"] = Field(
+        "5m", alias="BACKFILL_SOURCE_INTERVAL", description="The vendor interval that bars are built from."
+    )
+    askable_hours_5m: float = Field(
+        3,
+        alias="BACKFILL_ASKABLE_HOURS_5M",
+        ge=0,
+        le=72,
+        description="Hours after the regular close until 5m is asked.",
+    )
+    askable_hours_1m: float = Field(
+        5,
+        alias="BACKFILL_ASKABLE_HOURS_1M",
+        ge=0,
+        le=72,
+        description="Hours after the regular close until 1m is asked.",
+    )
+    overdue_hours: float = Field(
+        16,
+        alias="BACKFILL_OVERDUE_HOURS",
+        ge=0,
+        le=240,
+        description="Hours after the close until absence counts.",
+    )
+    overlap_sessions: int = Field(
+        2,
+        alias="BACKFILL_OVERLAP_SESSIONS",
+        ge=0,
+        le=60,
+        description="Sessions before its span that each request reads again.",
+    )
+    max_span_days: int = Field(
+        120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest span of one request, days."
+    )
+    as_of: Annotated[datetime, AfterValidator(_aware)] | None = Field(
+        None, alias="BACKFILL_AS_OF", description="A fixed now (ISO 8601 with zone) for reproducible runs."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", alias="BACKFILL_LOG_LEVEL", description="Least severe log line that is shown."
+    )
+
+    @property
+    def is_vendor(self) -> bool:
+        """Whether the base URL is the vendor itself, not a stand-in."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host == VENDOR_HOST or host.endswith("." + VENDOR_HOST)
+
+    def now(self) -> datetime:
+        """The moment this process works at, UTC: the setting, else the clock."""
+        return self.as_of or datetime.now(UTC)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; ``overrides`` (field names) win over it where they are not None.
+
+    Raises:
+        UsageError: names the variable, what is wrong with it and never its secret value.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise UsageError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    name = str(error["loc"][0]) if error["loc"] else "settings"
+    field = Settings.model_fields.get(name)
+    variable = field.alias if field and field.alias else name
+    secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN"}
+    value = "" if secret else f" is {error['input']!r}:"
+    return f"{variable}{value} {error['msg'].removeprefix('Value error, ')}"
