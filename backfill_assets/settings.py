@@ -34,9 +34,7 @@ def _http(url: str) -> str:
 class Settings(BaseSettings):
     """All settings; field descriptions are the documentation."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr | None = Field(
         None,
@@ -169,7 +167,11 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         UsageError: names the variable, what is wrong with it and never its secret value.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given: dict[str, Any] = {
+        str(Settings.model_fields[name].alias): value
+        for name, value in overrides.items()
+        if value is not None
+    }
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -177,9 +179,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _sentence(error: dict[str, Any]) -> str:
-    name = str(error["loc"][0]) if error["loc"] else "settings"
-    field = Settings.model_fields.get(name)
-    variable = field.alias if field and field.alias else name
+    variable = str(error["loc"][0]) if error["loc"] else "settings"
     secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN"}
     value = "" if secret else f" is {error['input']!r}:"
     return f"{variable}{value} {error['msg'].removeprefix('Value error, ')}"

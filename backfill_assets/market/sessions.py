@@ -37,7 +37,7 @@ class Session:
 
 @lru_cache(maxsize=8)
 def _calendar(exchange: str, first_year: int, last_year: int) -> Any:
-    from exchange_calendars import exchange_calendar_xnys  # noqa: PLC0415 - half a second of imports
+    from exchange_calendars import exchange_calendar_xnys  # half a second of imports
 
     classes = {"XNYS": exchange_calendar_xnys.XNYSExchangeCalendar}
     return classes[CALENDARS[exchange]](start=f"{first_year}-01-01", end=f"{last_year}-12-31")
@@ -51,7 +51,7 @@ def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, .
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
-    if not EARLIEST <= first or not last <= LATEST:
+    if first < EARLIEST or last > LATEST:
         raise UsageError(f"dates must lie between {EARLIEST} and {LATEST}, not {first} to {last}")
     if last < first:
         return ()
@@ -63,8 +63,8 @@ def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, .
         Session(
             exchange,
             day.date(),
-            opened.to_pydatetime(),
-            closed.to_pydatetime(),
+            opened.to_pydatetime().astimezone(UTC),
+            closed.to_pydatetime().astimezone(UTC),
             datetime.combine(day.date(), usual, calendar.tz).astimezone(UTC),
         )
         for day, opened, closed in zip(opens.index, opens, closes, strict=True)
