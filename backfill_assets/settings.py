@@ -3,7 +3,7 @@
 Nothing else reads the environment, and nothing reads it at import: call ``load_settings``.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.gaps import Rules
+from backfill_assets.market.intervals import Interval
 
 VENDOR_HOST = "eodhd.com"
 
@@ -41,9 +43,7 @@ class Settings(BaseSettings):
         alias="DATABASE_URL",
         description="PostgreSQL of the bars; unset: an embedded server under the home.",
     )
-    home: Path = Field(
-        Path(".backfill"), alias="BACKFILL_HOME", description="Folder of the embedded PostgreSQL."
-    )
+    home: Path = Field(Path(".backfill"), alias="BACKFILL_HOME", description="Folder of the embedded PostgreSQL.")
     token: SecretStr | None = Field(None, alias="EODHD_API_TOKEN", description="The vendor's API token.")
     base_url: Annotated[str, AfterValidator(_http)] = Field(
         f"https://{VENDOR_HOST}/api", alias="EODHD_BASE_URL", description="Where the vendor answers."
@@ -156,6 +156,16 @@ class Settings(BaseSettings):
         host = urlsplit(self.base_url).hostname or ""
         return host == VENDOR_HOST or host.endswith("." + VENDOR_HOST)
 
+    @property
+    def vendor_host(self) -> str:
+        """Who is asked, for the provenance of bars: the host of the base URL, with a port that is not usual."""
+        return urlsplit(self.base_url).netloc
+
+    def rules(self, source: Interval) -> Rules:
+        """When absent slots are asked for and count, for bars built from ``source``."""
+        askable = self.askable_hours_1m if source.name == "1m" else self.askable_hours_5m
+        return Rules(timedelta(hours=askable), timedelta(hours=self.overdue_hours))
+
     def now(self) -> datetime:
         """The moment this process works at, UTC: the setting, else the clock."""
         return self.as_of or datetime.now(UTC)
@@ -168,9 +178,7 @@ def load_settings(**overrides: Any) -> Settings:
         UsageError: names the variable, what is wrong with it and never its secret value.
     """
     given: dict[str, Any] = {
-        str(Settings.model_fields[name].alias): value
-        for name, value in overrides.items()
-        if value is not None
+        str(Settings.model_fields[name].alias): value for name, value in overrides.items() if value is not None
     }
     try:
         return Settings(**given)

@@ -18,9 +18,7 @@ class Interval:
 
 
 _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60}
-INTERVALS = {
-    name: Interval(name, minutes * 60, (name, f"{minutes}min")) for name, minutes in _MINUTES.items()
-}
+INTERVALS = {name: Interval(name, minutes * 60, (name, f"{minutes}min")) for name, minutes in _MINUTES.items()}
 SOURCES = ("1m", "5m")
 
 

@@ -55,10 +55,7 @@ class SlotGrid:
 def slot_grid(sessions: Sequence[Session], interval: Interval) -> SlotGrid:
     """Cut ``sessions`` (ascending) into slots counted from each session's open."""
     starts = [np.arange(_epoch(s.open), _epoch(s.close), interval.seconds, dtype=np.int64) for s in sessions]
-    ends = [
-        np.minimum(begin + interval.seconds, _epoch(s.close))
-        for begin, s in zip(starts, sessions, strict=True)
-    ]
+    ends = [np.minimum(begin + interval.seconds, _epoch(s.close)) for begin, s in zip(starts, sessions, strict=True)]
     sizes = np.array([len(begin) for begin in starts], np.int64)
     return SlotGrid(
         interval=interval,

@@ -34,16 +34,11 @@ def parse_ticker(text: str) -> Ticker:
     if not dot:
         symbol, exchange = exchange, DEFAULT_EXCHANGE
     if exchange != DEFAULT_EXCHANGE:
-        hint = (
-            f"; the vendor writes share classes with a dash: {symbol}-{exchange}"
-            if len(exchange) == 1
-            else ""
-        )
+        hint = f"; the vendor writes share classes with a dash: {symbol}-{exchange}" if len(exchange) == 1 else ""
         raise UsageError(f"ticker {shown!r}: exchange {exchange!r} is not supported, only US{hint}")
     if not _SYMBOL.fullmatch(symbol):
         raise UsageError(
-            f"ticker {shown!r} is not a symbol: expected 1 to {_MAX_SYMBOL} of A-Z 0-9 - _, "
-            "optionally followed by .US"
+            f"ticker {shown!r} is not a symbol: expected 1 to {_MAX_SYMBOL} of A-Z 0-9 - _, optionally followed by .US"
         )
     return Ticker(symbol, exchange)
 

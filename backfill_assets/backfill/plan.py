@@ -1,0 +1,192 @@
+"""What to ask of the vendor: one request per ticker with gaps, as short as it may be.
+
+Spends nothing and touches nothing; ``engine`` carries it out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backfill_assets.market.rows import CLOSING_SECONDS
+from backfill_assets.market.sessions import sessions_before
+from backfill_assets.market.slots import SlotGrid, slot_grid
+from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.symbols import Symbol
+
+CALLS_PER_REQUEST = 5
+TYPICAL_SECONDS = 0.25  # of one answer; only for estimates
+Int64 = NDArray[np.int64]
+
+
+class Strategy(StrEnum):
+    """Which gaps of the window are asked for, and whether failures get a second pass (DESIGN.md)."""
+
+    HYBRID = "hybrid"
+    INCREMENTAL = "incremental"
+    TARGETED = "targeted"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: a ticker and a stretch of time, both ends inclusive (epoch seconds UTC).
+
+    ``first_session`` and ``last_session`` index the plan's grid and include the overlap that is
+    re-read for revisions; ``gaps`` is how many slots the request is for.
+    """
+
+    symbol: Symbol
+    start: int
+    end: int
+    first_session: int
+    last_session: int
+    gaps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Every request of a run.
+
+    Attributes:
+        asks: the requests.
+        grid: the window's slots with the overlap sessions before them.
+        window_from: ordinal in ``grid`` of the window's first slot; bars before it are only revised.
+        waiting: tickers that have gaps but were asked too recently (the ladder).
+    """
+
+    asks: tuple[Ask, ...]
+    grid: SlotGrid
+    window_from: int
+    waiting: int
+
+    @property
+    def calls(self) -> int:
+        """What the plan costs."""
+        return CALLS_PER_REQUEST * len(self.asks)
+
+    @property
+    def lower_bound(self) -> int:
+        """Calls that no plan can undercut: one request per ticker that is asked."""
+        return CALLS_PER_REQUEST * len({ask.symbol.symbol_id for ask in self.asks})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON shows it; stamps ISO 8601 UTC."""
+        return {
+            "requests": len(self.asks),
+            "calls": self.calls,
+            "lower_bound_calls": self.lower_bound,
+            "slots": sum(ask.gaps for ask in self.asks),
+            "tickers_waiting": self.waiting,
+            "asks": [
+                {
+                    "ticker": str(ask.symbol.ticker),
+                    "from": datetime.fromtimestamp(ask.start, UTC).isoformat(),
+                    "to": datetime.fromtimestamp(ask.end, UTC).isoformat(),
+                    "slots": ask.gaps,
+                }
+                for ask in self.asks
+            ],
+        }
+
+    def estimated_seconds(self, per_window: int, window_seconds: float, in_flight: int) -> float:
+        """How long carrying it out takes if the vendor answers as usual."""
+        if not self.asks:
+            return 0.0
+        waits = (len(self.asks) - 1) // max(1, per_window)
+        rest = len(self.asks) - waits * max(1, per_window)
+        return waits * window_seconds + max(1.0, rest / in_flight) * TYPICAL_SECONDS
+
+
+def make_plan(
+    coverage: Coverage,
+    *,
+    overlap_sessions: int,
+    max_span: timedelta,
+    strategy: Strategy = Strategy.HYBRID,
+    force: bool = False,
+    only: frozenset[int] | None = None,
+) -> Plan:
+    """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
+
+    A ticker is asked if any of its gaps is due; then all its gaps are, at the same price. With
+    ``force`` every ticker is asked for every askable slot, complete or not. ``only`` restricts the
+    plan to some symbol_ids.
+    """
+    window = coverage.grid
+    before = sessions_before(window.sessions[0], overlap_sessions) if window.sessions else ()
+    grid = slot_grid((*before, *window.sessions), window.interval)
+    row, ordinal, waiting = _chosen(coverage, strategy, force)
+    if only is not None:
+        kept = np.isin(row, [r for r, s in enumerate(coverage.symbols) if s.symbol_id in only])
+        row, ordinal = row[kept], ordinal[kept]
+    asks = tuple(_asks(coverage, row, ordinal, grid, len(before), overlap_sessions, max_span))
+    return Plan(asks, grid, int(grid.first_of[len(before)]), waiting)
+
+
+def _chosen(coverage: Coverage, strategy: Strategy, force: bool) -> tuple[Int64, Int64, int]:
+    if force:
+        askable = _askable_ordinals(coverage)
+        tickers = len(coverage.symbols)
+        return np.repeat(np.arange(tickers), len(askable)), np.tile(askable, tickers), 0
+    slots, classified = coverage.slots, coverage.classified
+    gap, due = classified.gap, classified.due
+    if strategy is Strategy.INCREMENTAL:
+        newer = coverage.grid.starts[slots.ordinal] > coverage.last[slots.row]
+        gap, due = gap & newer, due & newer
+    tickers_due = np.unique(slots.row[due])
+    asked = gap & np.isin(slots.row, tickers_due)
+    waiting = len(np.setdiff1d(slots.row[gap], tickers_due))
+    return slots.row[asked], slots.ordinal[asked], waiting
+
+
+def _askable_ordinals(coverage: Coverage) -> Int64:
+    grid = coverage.grid
+    askable = np.array([at <= coverage.now for at in coverage.askable_at], bool)
+    return np.flatnonzero(askable[grid.session_of]) if grid.size else np.zeros(0, np.int64)
+
+
+def _asks(
+    coverage: Coverage,
+    row: Int64,
+    ordinal: Int64,
+    grid: SlotGrid,
+    shift: int,
+    overlap: int,
+    max_span: timedelta,
+) -> Iterator[Ask]:
+    order = np.lexsort((ordinal, row))
+    row, session = row[order], coverage.grid.session_of[ordinal[order]] + shift
+    for start, end in _runs_of(row):
+        symbol = coverage.symbols[row[start]]
+        for first, last, gaps in _spans(session[start:end], grid, max_span):
+            begin = max(0, first - overlap)
+            yield Ask(
+                symbol=symbol,
+                start=int(grid.sessions[begin].open.timestamp()),
+                end=int(grid.sessions[last].close.timestamp()) + CLOSING_SECONDS - 60,
+                first_session=begin,
+                last_session=last,
+                gaps=gaps,
+            )
+
+
+def _runs_of(values: Int64) -> Iterator[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(values, prepend=-1))
+    yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=True)
+
+
+def _spans(sessions: Int64, grid: SlotGrid, max_span: timedelta) -> Iterator[tuple[int, int, int]]:
+    """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, slots)."""
+    days, counts = np.unique(sessions, return_counts=True)
+    first, gaps = int(days[0]), 0
+    last = first
+    for day, count in zip(days.tolist(), counts.tolist(), strict=True):
+        if grid.sessions[day].close - grid.sessions[first].open > max_span:
+            yield first, last, gaps
+            first, gaps = day, 0
+        last, gaps = day, gaps + count
+    yield first, last, gaps

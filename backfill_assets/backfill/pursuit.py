@@ -1,0 +1,180 @@
+"""Carry out asks: fetch concurrently, store in batches as answers come, stop where going on is pointless."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from backfill_assets.backfill.keeping import NOTHING, Answer, Kept, Shelf, keep
+from backfill_assets.backfill.outcome import Listener, Progress, TickerOutcome
+from backfill_assets.backfill.pacing import Pacer
+from backfill_assets.backfill.plan import Ask
+from backfill_assets.eodhd.client import EodhdClient
+from backfill_assets.eodhd.errors import TickerRefused, UnknownTicker, Unreachable, VendorError
+from backfill_assets.store.bars import WriteCounts
+from backfill_assets.store.connection import Database
+from backfill_assets.store.runs import BEAT_SECONDS, beat
+
+BATCH = 64  # answers stored in one transaction, at most
+FUTILE = 20  # tickers in a row that cannot be reached before a run is given up
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An ask that ended in an error."""
+
+    ask: Ask
+    error: VendorError
+
+
+Answers: TypeAlias = "asyncio.Queue[Answer | Failure | None]"
+
+
+@dataclass(eq=False)
+class Pursuit:
+    """One pass over a plan's asks; afterwards its fields say what came of it."""
+
+    database: Database
+    shelf: Shelf
+    run_id: UUID
+    pacer: Pacer
+    client: EodhdClient
+    listen: Listener
+    server_clock: datetime
+    total: int
+    outcomes: dict[int, TickerOutcome] = field(default_factory=dict)
+    written: WriteCounts = field(default_factory=WriteCounts)
+    rejected: int = 0
+    stopped: VendorError | None = None
+    batch: tuple[int, int] = (1, 1)
+    _began: float = field(default_factory=time.monotonic)
+    _futile: int = 0
+    _asked_at: dict[Ask, datetime] = field(default_factory=dict)
+
+    async def carry_out(self, asks: Sequence[Ask], in_flight: int) -> None:
+        """Ask for everything; ends early, with ``stopped`` set, when the run cannot go on.
+
+        What was fetched is stored however this ends, cancellation included.
+        """
+        answers: Answers = asyncio.Queue(maxsize=2 * BATCH)
+        storing = asyncio.create_task(self._store(answers))
+        asking = asyncio.create_task(self._ask_all(asks, in_flight, answers))
+        beating = asyncio.create_task(self._beat())
+        try:
+            await asyncio.wait({storing, asking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            failed = await _end(asking)
+            await _end(beating)
+            if not storing.done():
+                await answers.put(None)
+            await storing
+        if failed is not None:
+            raise failed
+
+    async def _ask_all(self, asks: Sequence[Ask], in_flight: int, answers: Answers) -> None:
+        left = iter(asks)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(in_flight, len(asks))):
+                    group.create_task(self._work(left, answers))
+        except* _Stopped:
+            _log.info("stopped asking: %s", self.stopped)
+
+    async def _work(self, left: Iterator[Ask], answers: Answers) -> None:
+        for ask in left:
+            self._asked_at[ask] = self.server_clock + timedelta(seconds=time.monotonic() - self._began)
+            try:
+                rows = await self.client.intraday(str(ask.symbol.ticker), self.shelf.source.name, ask.start, ask.end)
+            except VendorError as error:
+                if not error.stops_run:
+                    await answers.put(Failure(ask, error))
+                self._consider(error)
+            else:
+                self._futile = 0
+                await answers.put(Answer(ask, rows))
+
+    def _consider(self, error: VendorError) -> None:
+        self._futile = self._futile + 1 if isinstance(error, Unreachable) else 0
+        if error.stops_run or self._futile >= FUTILE:
+            self.stopped = self.stopped or error
+            raise _Stopped
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.to_thread(self._beat_once)
+
+    def _beat_once(self) -> None:
+        with self.database.transaction() as connection:
+            beat(connection, self.run_id)
+
+    async def _store(self, answers: Answers) -> None:
+        more = True
+        while more:
+            batch = [await answers.get()]
+            while len(batch) < BATCH and not answers.empty():
+                batch.append(answers.get_nowait())
+            more = None not in batch
+            await self._store_batch([item for item in batch if item is not None])
+
+    async def _store_batch(self, batch: Sequence[Answer | Failure]) -> None:
+        failures = [item for item in batch if isinstance(item, Failure)]
+        nothing = [Answer(f.ask, NOTHING) for f in failures if isinstance(f.error, UnknownTicker | TickerRefused)]
+        given = [item for item in batch if isinstance(item, Answer)]
+        kept = await asyncio.to_thread(self._keep, [*given, *nothing])
+        for answer in given:
+            self._tell(answer.ask, _outcome_of(answer.ask, kept))
+        for failure in failures:
+            self._tell(failure.ask, TickerOutcome(failure.ask.symbol.ticker, "error", error=failure.error))
+
+    def _keep(self, answers: Sequence[Answer]) -> Kept:
+        if not answers:
+            return Kept({}, frozenset(), 0, 0)
+        with self.database.transaction() as connection:
+            asked_at = min(self._asked_at[a.ask] for a in answers)
+            kept = keep(connection, self.shelf, answers, asked_at)
+            beat(connection, self.run_id)
+        self.written = sum(kept.counts.values(), self.written)
+        self.rejected += kept.rejected
+        return kept
+
+    def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:
+        self.outcomes[ask.symbol.symbol_id] = outcome
+        written = self.written
+        self.listen(
+            Progress(
+                done=len(self.outcomes),
+                tickers=self.total,
+                bars=written.inserted + written.updated + written.revised,
+                calls=self.pacer.spent.calls,
+                outcome=outcome,
+                batch=self.batch[0],
+                batches=self.batch[1],
+            )
+        )
+
+
+class _Stopped(Exception):  # noqa: N818 - tells the other workers, nothing else
+    pass
+
+
+def _outcome_of(ask: Ask, kept: Kept) -> TickerOutcome:
+    counts = kept.counts.get(ask.symbol.symbol_id, WriteCounts())
+    if stored := counts.inserted + counts.updated + counts.revised:
+        return TickerOutcome(ask.symbol.ticker, "stored", stored)
+    silent = ask.symbol.symbol_id in kept.nothing
+    return TickerOutcome(ask.symbol.ticker, "not published" if silent else "nothing new")
+
+
+async def _end(task: "asyncio.Task[None]") -> Exception | None:
+    """Cancel a task if it is still at work, wait for it, and say what it failed with."""
+    task.cancel()
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    while isinstance(ended, ExceptionGroup):
+        ended = ended.exceptions[0]
+    return ended if isinstance(ended, Exception) else None

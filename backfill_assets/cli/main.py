@@ -1,0 +1,56 @@
+"""The command line: reads options, calls one use case, shows what it gave. Decides nothing.
+
+Imports of the use cases stand inside the commands, so that ``--help`` answers at once.
+"""
+
+import signal
+import sys
+
+import click
+
+from backfill_assets.cli.service import demo, sandbox, status
+from backfill_assets.cli.symbols import symbols
+from backfill_assets.cli.windows import plan, report, run, verify
+from backfill_assets.errors import BackfillError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="backfill_assets")
+def cli() -> None:
+    """Keep a Postgres store of 30-minute market bars complete, prove it, and say so when it can't."""
+
+
+for _command in (symbols, report, plan, run, verify, status, sandbox, demo):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and end the process with the exit code that the outcome has (README)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(_outcome(debug="--debug" in sys.argv[1:]))
+
+
+def _outcome(*, debug: bool) -> int:
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as left:
+        return left.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except BackfillError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was fetched is stored, the next run goes on from there", err=True)
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"bug: {type(error).__name__}: {error}; run again with --debug and report it", err=True)
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,134 @@
+"""What all commands share: types of options, the window options, settings and the console."""
+
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from backfill_assets.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backfill_assets.backfill.wishes import Wish
+    from backfill_assets.market.tickers import Ticker
+    from backfill_assets.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+WIDTH_WITHOUT_TERMINAL = 160
+
+
+class Moment(click.ParamType[datetime]):
+    """An instant with a zone; becomes UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read ISO 8601; a time without a zone is refused, not guessed."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a time; write 2026-06-03T12:00:00Z", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; write {value}Z for UTC", param, ctx)
+        return moment.astimezone(UTC)
+
+
+class Day(click.ParamType[date]):
+    """A session date."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Read an ISO date."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date; write 2026-06-03", param, ctx)
+
+
+class Milliseconds(click.ParamType[tuple[float, float]]):
+    """A range ``A-B`` of milliseconds, or one number."""
+
+    name = "ms-ms"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Read the range; both ends at least 0, the first not after the second."""
+        if isinstance(value, tuple):
+            return value
+        first, _, last = value.partition("-")
+        try:
+            low, high = float(first), float(last or first)
+        except ValueError:
+            low, high = 1.0, 0.0
+        if not 0 <= low <= high <= 600_000:
+            self.fail(f"{value!r} is not a range of milliseconds; write 120-350", param, ctx)
+        return low, high
+
+
+def common(command: F) -> F:
+    """The options that every command has."""
+    command = click.option("--as-of", type=Moment(), help="Work as if it were this moment (ISO 8601 with zone).")(
+        command
+    )
+    return click.option("--debug", is_flag=True, help="Show tracebacks and debug log lines.")(command)
+
+
+def windowed(command: F) -> F:
+    """The options that choose symbols, interval and sessions."""
+    for option in (
+        click.option("--symbols", help="Only these, comma-separated: AAPL or AAPL.US.  [default: all active]"),
+        click.option("--end", type=Day(), help="Last session date, inclusive."),
+        click.option("--start", type=Day(), help="First session date."),
+        click.option("--hours-back", type=float, help="Sessions that overlap the past hours.  [default: 48]"),
+        click.option("--interval", default="30m", show_default=True, help="1m 5m 15m 30m 1h."),
+    ):
+        command = option(command)
+    return common(command)
+
+
+def formats(*names: str) -> Callable[[F], F]:
+    """``--format``, the table first."""
+    return click.option("--format", "form", type=click.Choice(names), default=names[0], show_default=True)
+
+
+def settings_of(as_of: datetime | None, *, debug: bool) -> "Settings":
+    """The environment's settings with the common options laid over them; sets up logging."""
+    from backfill_assets.settings import load_settings
+
+    settings = load_settings(as_of=as_of, log_level="DEBUG" if debug else None)
+    logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    return settings
+
+
+def wish_of(
+    interval: str, hours_back: float | None, start: date | None, end: date | None, symbols: str | None, **more: Any
+) -> "Wish":
+    """The window options as a wish."""
+    from backfill_assets.backfill.wishes import Wish
+
+    named = [part.strip() for part in (symbols or "").split(",") if part.strip()]
+    if symbols is not None and not named:
+        raise UsageError("--symbols is empty; name at least one, for example --symbols AAPL,MSFT")
+    return Wish(interval=interval, hours_back=hours_back, start=start, end=end, symbols=named, **more)
+
+
+def console_of(file: IO[str] | None = None, *, stderr: bool = False) -> "Console":
+    """Standard output, unless told otherwise; a pipe or file gets a fixed width."""
+    from rich.console import Console
+
+    stream = file or (sys.stderr if stderr else sys.stdout)
+    return Console(file=stream, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL)
+
+
+def warn_unknown(unknown: "tuple[Ticker, ...]") -> None:
+    """Name the tickers that were asked for and are not in the universe."""
+    for ticker in unknown:
+        click.echo(f"{ticker} is not active in the universe; add it: backfill-assets symbols add {ticker}", err=True)

@@ -1,0 +1,176 @@
+"""How results look in a terminal: tables, progress and sentences, with rich. Decides nothing."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from backfill_assets.backfill.outcome import Listener, RunResult
+from backfill_assets.backfill.outcome import Progress as Step
+from backfill_assets.backfill.plan import Plan
+from backfill_assets.market.windows import Window
+from backfill_assets.quality.criteria import Criterion
+from backfill_assets.quality.formats import COLUMNS, cell
+from backfill_assets.quality.report import SymbolReport
+
+SHOWN = 40  # rows of a table before the rest is summed up
+FEW = 10  # symbols that are all shown, complete or not
+
+
+def say_window(console: Console, window: Window, now: datetime) -> None:
+    """One line that says what is being looked at."""
+    if not window.sessions:
+        console.print(f"no session due: {window.described} holds none that has opened by {now:%Y-%m-%d %H:%M} UTC")
+        return
+    days = [s.day.isoformat() + (" (early close)" if s.is_early_close else "") for s in window.sessions]
+    listed = ", ".join(days) if len(days) <= 6 else f"{days[0]} … {days[-1]}"
+    sessions = "session" if len(days) == 1 else "sessions"
+    console.print(f"{len(days)} {sessions} ({window.described}, as of {now:%Y-%m-%d %H:%M} UTC): {listed}")
+
+
+def show_report(console: Console, rows: Sequence[SymbolReport]) -> None:
+    """The report; where it is long, complete symbols are only counted and the worst come first."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    used = [c for c in COLUMNS if c[1] not in _OPTIONAL or any(getattr(r, c[1]) for r in rows)]
+    for title, field in used:
+        text = field in ("symbol", "first_timestamp", "last_timestamp")
+        table.add_column(title, justify="left" if text else "right", no_wrap=True)
+    worst_first = sorted(rows, key=lambda r: (-r.estimated_missing_bars, -r.pending_bars))
+    open_rows = [r for r in worst_first if r.estimated_missing_bars or r.pending_bars]
+    shown = rows if len(rows) <= FEW else open_rows[:SHOWN]
+    for row in shown:
+        style = "red" if row.estimated_missing_bars else "yellow" if row.pending_bars else None
+        table.add_row(*(cell(row, field) for _, field in used), style=style)
+    if shown:
+        console.print(table)
+    if len(open_rows) > len(shown):
+        console.print(f"… and {len(open_rows) - len(shown)} more that lack bars (--format json shows all)")
+    if len(rows) > FEW:
+        console.print(f"{len(rows) - len(open_rows)} symbols are complete")
+    missing = sum(r.estimated_missing_bars for r in rows)
+    lacking = sum(r.estimated_missing_bars > 0 for r in rows)
+    expected = sum(r.expected_bars for r in rows)
+    pending = sum(r.pending_bars for r in rows)
+    console.print(
+        f"{missing:,} bars missing in {lacking} of {len(rows)} symbols · {expected:,} expected · {pending:,} pending"
+    )
+
+
+_OPTIONAL = ("no_trade_bars", "vendor_gap_bars", "provisional_bars", "unverified_bars")
+
+
+def show_plan(console: Console, plan: Plan, seconds: float) -> None:
+    """The requests of a plan and what they cost."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("ticker", "from", "to", "slots to fill"):
+        table.add_column(title, justify="right" if title == "slots to fill" else "left")
+    for ask in plan.asks[:SHOWN]:
+        first, last = plan.grid.sessions[ask.first_session].day, plan.grid.sessions[ask.last_session].day
+        table.add_row(str(ask.symbol.ticker), str(first), str(last), str(ask.gaps))
+    if plan.asks:
+        console.print(table)
+    if len(plan.asks) > SHOWN:
+        console.print(f"… and {len(plan.asks) - SHOWN} more requests (--format json shows all)")
+    waiting = f" · {plan.waiting} tickers were asked too recently" if plan.waiting else ""
+    console.print(
+        f"{len(plan.asks)} requests · {plan.calls:,} calls (lower bound {plan.lower_bound:,}) · "
+        f"{sum(a.gaps for a in plan.asks):,} slots · about {seconds:.0f} s{waiting}"
+    )
+
+
+@contextmanager
+def progress_of_run(console: Console, *, each: bool) -> Iterator[Listener]:
+    """A progress bar with running totals; with ``each``, a line per ticker above it."""
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[totals]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", totals="")
+
+        def listen(step: Step) -> None:
+            totals = f"tickers · {step.bars:,} bars · {step.calls:,} calls"
+            if step.batches > 1:
+                totals += f" · batch {step.batch} of {step.batches}"
+            progress.update(task, completed=step.done, total=step.tickers, totals=totals)
+            if each:
+                style = {"stored": "green", "error": "red"}.get(step.outcome.kind, "yellow")
+                progress.console.print(f"  {step.outcome.ticker!s:<12} {step.outcome}", style=style, highlight=False)
+
+        yield listen
+
+
+def show_run(console: Console, result: RunResult) -> None:
+    """What a run did and what it proved."""
+    if not result.sessions:
+        return
+    kinds = Counter(o.kind for o in result.outcomes)
+    asked = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nobody asked"
+    console.print(
+        f"{result.requests} requests · {result.calls:,} calls · {result.seconds:.1f} s · "
+        f"{result.rate_limited} refused for the rate"
+    )
+    w = result.written
+    console.print(f"tickers: {asked}")
+    console.print(
+        f"bars: {w.inserted:,} inserted · {w.updated:,} updated · {w.revised:,} revised · {w.unchanged:,} unchanged"
+        f" · {result.rejected:,} rows rejected" + (f" · {w.protected:,} left as they are" if w.protected else "")
+    )
+    absent = ", ".join(f"{count:,} {reason}" for reason, count in sorted(result.absent.items())) or "none"
+    console.print(
+        f"proof: {result.planned:,} slots asked for · {result.stored:,} hold a final bar now · absent: {absent}"
+    )
+    for outcome in result.errors[:SHOWN]:
+        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+    if result.waiting:
+        console.print(f"{result.waiting} tickers were asked less than an hour ago or wait on the ladder (--force asks)")
+    if result.elsewhere:
+        console.print(f"{result.elsewhere} tickers are being asked by another run")
+    console.print(
+        f"[bold]{result.before.missing:,} missing before, {result.after.missing:,} after, "
+        f"{result.closed_share:.1%} closed[/bold]"
+    )
+    if result.stopped is not None:
+        console.print(f"stopped: {result.stopped} ({result.unasked} tickers are left)", style="red", highlight=False)
+
+
+def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
+    """The success criteria, with offenders where one fails."""
+    for c in criteria:
+        mark = "[green]pass[/green]" if c.passed else "[red]FAIL[/red]"
+        console.print(f"{mark}  {c.name}: {c.meaning} (at most {c.threshold:g})", highlight=False)
+        if c.offenders:
+            console.print(f"      {', '.join(c.offenders)}", style="red", highlight=False)
+
+
+def show_status(console: Console, now: dict[str, Any]) -> None:
+    """Where things stand, a line each."""
+    budget = now["budget"]
+    spent = (
+        f"{budget['calls_left_today']:,} calls until {budget['resets_at']} · "
+        f"{budget['requests_left_this_minute']:,} of {budget['requests_ceiling']:,} requests this minute"
+        if budget
+        else "no token set (EODHD_API_TOKEN)"
+    )
+    running = ", ".join(f"{r['tickers']} tickers since {r['started_at']} ({r['window']})" for r in now["running"])
+    lines = {
+        "as of": now["as_of"],
+        "database": now["database"],
+        "vendor": now["vendor"],
+        "symbols": f"{now['symbols']['active']:,} active · {now['symbols']['inactive']:,} inactive",
+        "newest bar": now["newest_bar"] or "none",
+        "missing": f"{now['missing']:,} bars of {now['symbols_with_missing']:,} symbols"
+        f" (sessions {', '.join(now['window']) or 'none'})",
+        "running": running or "no backfill",
+        "budget left": spent,
+    }
+    for name, text in lines.items():
+        console.print(f"[bold]{name:<12}[/bold] {text}", highlight=False)

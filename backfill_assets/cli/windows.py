@@ -1,0 +1,121 @@
+"""``report``, ``plan``, ``run`` and ``verify``: everything that looks at a window."""
+
+import json
+import sys
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfill_assets.cli.options import console_of, formats, settings_of, warn_unknown, windowed, wish_of
+from backfill_assets.errors import UsageError
+
+
+@click.command()
+@windowed
+@formats("table", "json", "csv", "markdown")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
+def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
+    """Measure every active symbol against the calendar; asks nobody."""
+    from backfill_assets.backfill.wishes import job_of, opened_engine
+    from backfill_assets.cli.tables import say_window, show_report
+    from backfill_assets.quality import formats as texts
+    from backfill_assets.quality.report import symbol_reports
+
+    with opened_engine(settings_of(as_of, debug=debug)) as engine:
+        job, unknown = job_of(engine, wish_of(**window))
+        coverage = engine.survey(job)
+    warn_unknown(unknown)
+    rows = symbol_reports(coverage)
+    with output.open("w", encoding="utf-8") if output else nullcontext() as file:
+        if form == "table":
+            console = console_of(file)
+            say_window(console, job.window, coverage.now)
+            show_report(console, rows)
+        else:
+            to_text = {"json": texts.to_json, "csv": texts.to_csv, "markdown": texts.to_markdown}[form]
+            click.echo(to_text(rows).rstrip("\n"), file=file)
+
+
+@click.command()
+@windowed
+@formats("table", "json")
+def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
+    """Say what would be asked, what it costs and how long it takes; spends nothing."""
+    from backfill_assets.backfill.wishes import job_of, opened_engine
+    from backfill_assets.cli.tables import say_window, show_plan
+
+    settings = settings_of(as_of, debug=debug)
+    with opened_engine(settings) as engine:
+        job, unknown = job_of(engine, wish_of(**window))
+        coverage = engine.survey(job)
+        planned = engine.plan(job, coverage)
+    warn_unknown(unknown)
+    seconds = engine.estimated_seconds(planned)
+    if form == "json":
+        click.echo(json.dumps({**planned.as_dict(), "estimated_seconds": round(seconds, 1)}, indent=1))
+        return
+    console = console_of()
+    say_window(console, job.window, coverage.now)
+    show_plan(console, planned, seconds)
+
+
+@click.command()
+@windowed
+@click.option(
+    "--strategy", type=click.Choice(["hybrid", "incremental", "targeted"]), default="hybrid", show_default=True
+)
+@click.option("--batch-size", type=click.IntRange(1), help="Tickers at a time; for small plans.")
+@click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, help="Seconds of rest between batches.")
+@click.option("--force", is_flag=True, help="Ask for everything in the window, complete or asked just now.")
+@click.option("--quiet", is_flag=True, help="Only the summary.")
+@formats("table", "json")
+def run(form: str, strategy: str, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:
+    """Find what is missing, fetch it, store it and prove it."""
+    from backfill_assets.backfill.plan import Strategy
+    from backfill_assets.backfill.wishes import job_of, opened_engine
+    from backfill_assets.cli.tables import progress_of_run, say_window, show_run
+
+    if options["delay"] and options["batch_size"] is None:
+        raise UsageError("--delay rests between batches; give --batch-size too")
+    settings = settings_of(as_of, debug=debug)
+    console = console_of()
+    with opened_engine(settings) as engine:
+        job, unknown = job_of(engine, wish_of(**options, strategy=Strategy(strategy)))
+        warn_unknown(unknown)
+        if form == "table" and not quiet:
+            say_window(console, job.window, settings.now())
+        with progress_of_run(console_of(stderr=True), each=not quiet) as listen:
+            result = engine.run(job, listen)
+    if form == "json":
+        click.echo(json.dumps(result.as_dict(), indent=1))
+    else:
+        show_run(console, result)
+    sys.exit(result.exit_code or (3 if unknown else 0))
+
+
+@click.command()
+@windowed
+@formats("table", "json")
+def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
+    """Judge the four success criteria on what the store holds."""
+    from backfill_assets.backfill.wishes import job_of, opened_engine
+    from backfill_assets.cli.tables import say_window, show_criteria
+    from backfill_assets.quality.criteria import judge_window
+
+    settings = settings_of(as_of, debug=debug)
+    with opened_engine(settings) as engine:
+        job, unknown = job_of(engine, wish_of(**window))
+        coverage = engine.survey(job)
+        criteria = judge_window(engine.database, coverage)
+    warn_unknown(unknown)
+    if form == "json":
+        click.echo(json.dumps([c.as_dict() for c in criteria], indent=1))
+    else:
+        console = console_of()
+        say_window(console, job.window, coverage.now)
+        if job.window.sessions:
+            show_criteria(console, criteria)
+    sys.exit(0 if all(c.passed for c in criteria) and not unknown else 3)

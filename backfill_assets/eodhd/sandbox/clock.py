@@ -1,0 +1,41 @@
+"""The sandbox's own time: starts where it is told, runs at its own rate, can be moved."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+
+class Clock:
+    """A clock; safe to read and move from several threads.
+
+    Args:
+        start: where it begins (aware); None: the real time.
+        rate: simulated seconds per real second; 0 stands still.
+        real: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, start: datetime | None = None, rate: float = 1.0, real: Callable[[], float] = monotonic) -> None:
+        self._real = real
+        self._state = (start or datetime.now(UTC), real(), rate)
+
+    @property
+    def rate(self) -> float:
+        """Simulated seconds per real second."""
+        return self._state[2]
+
+    def now(self) -> datetime:
+        """The sandbox's time, UTC."""
+        start, since, rate = self._state
+        return (start + timedelta(seconds=(self._real() - since) * rate)).astimezone(UTC)
+
+    def move(self, to: datetime) -> None:
+        """Go on from ``to`` (aware) at the same rate."""
+        if to.tzinfo is None:
+            raise ValueError("the clock needs a time with a zone")
+        self._state = (to, self._real(), self.rate)
+
+    def set_rate(self, rate: float) -> None:
+        """Run at ``rate`` from now on."""
+        if rate < 0:
+            raise ValueError("the clock cannot run backwards")
+        self._state = (self.now(), self._real(), rate)

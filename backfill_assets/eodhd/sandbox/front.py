@@ -1,0 +1,174 @@
+"""The door of the sandbox: token, rate window, quota, faults, bill; then the endpoint answers.
+
+In the vendor's order: a bad token is turned away before anything is counted; every other request
+counts in the minute, refused ones too; only successful answers and unknown symbols are billed.
+"""
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable
+from random import Random
+from time import monotonic
+from typing import TypeAlias
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from backfill_assets.eodhd.sandbox import answers
+from backfill_assets.eodhd.sandbox.accounts import Account, open_account
+from backfill_assets.eodhd.sandbox.answers import Answer, Refusal
+from backfill_assets.eodhd.sandbox.asked import Asked
+from backfill_assets.eodhd.sandbox.clock import Clock
+from backfill_assets.eodhd.sandbox.config import SandboxConfig
+from backfill_assets.eodhd.sandbox.faults import Cut, Mischief, Patience, Trickle
+from backfill_assets.eodhd.sandbox.stats import Stats
+
+Endpoint: TypeAlias = Callable[[Asked, Account], Awaitable[Answer]]
+
+DEMO = "demo"
+LONGEST_URL = 8192  # nginx refuses longer ones
+_LEAST_GZIPPED = 1000
+
+
+class Front:
+    """An ASGI application for everything under ``/api``."""
+
+    def __init__(
+        self, config: SandboxConfig, clock: Clock, stats: Stats, mischief: Mischief, endpoints: dict[str, Endpoint]
+    ) -> None:
+        self._config, self._clock, self._stats, self._mischief = config, clock, stats, mischief
+        self._endpoints = endpoints
+        self._accounts: dict[str, Account] = {}
+        self._random = Random(config.seed)  # noqa: S311 - not for secrets
+        self.patience = Patience()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request and count it."""
+        request = Request(scope, receive)
+        endpoint, _, argument = scope["path"].removeprefix("/api").strip("/").partition("/")
+        argument = argument.strip("/")
+        known = endpoint if endpoint in self._endpoints else "other"
+        self._stats.begin(known, _ticker(argument) if endpoint == "intraday" else None, monotonic())
+        status = "499"  # nginx's word for a client that hung up
+        try:
+            answered = await self._answer(request, endpoint, argument, receive)
+            if answered is not None:
+                status = str(answered.status_code)
+                await answered(scope, receive, send)
+        finally:
+            self._stats.end(status)
+
+    def account(self, token: str) -> Account:
+        """The standing of ``token``, opened when it is first seen."""
+        if token not in self._accounts:
+            config = self._config
+            self._accounts[token] = open_account(
+                free=token in config.free_tokens,
+                per_minute=config.per_minute,
+                window_seconds=config.window_seconds,
+                daily=config.daily,
+                extra=config.extra_limit,
+                yesterday=config.spent_yesterday,
+                today=self._clock.now().date(),
+            )
+        return self._accounts[token]
+
+    async def _answer(self, request: Request, endpoint: str, argument: str, receive: Receive) -> Response | None:
+        params = request.query_params
+        token = params.get("api_token", "")
+        if not self._accepts(token):
+            return _refused(answers.unauthenticated(), {})
+        account = self.account(token)
+        if not account.admit(monotonic()):
+            return _refused(answers.too_many(), self._headers(account, refused=True))
+        headers = self._headers(account)
+        await self._latency()
+        fault = self._mischief.strike()
+        if fault is not None:
+            self._stats.fault(fault)
+        refusal = self._mischief.refusal(fault)
+        if refusal is not None:
+            return _refused(refusal, headers)
+        if fault == "timeout" and not await self.patience.wait(self._mischief.faults.timeout_seconds, receive):
+            return None
+        try:
+            answer = await self._billed(self._asked(params, endpoint, argument, token), account, request)
+        except Refusal as refused:
+            return _refused(refused, headers)
+        return self._shaped(answer, headers, fault, request)
+
+    def _accepts(self, token: str) -> bool:
+        config = self._config
+        accepted = config.tokens | config.free_tokens
+        return token == DEMO or token in accepted or (bool(token) and not config.tokens)
+
+    def _asked(self, params: QueryParams, endpoint: str, argument: str, token: str) -> Asked:
+        return Asked(
+            endpoint,
+            argument,
+            params,
+            self._clock.now(),
+            free=token in self._config.free_tokens,
+            demo=token == DEMO,
+        )
+
+    async def _billed(self, asked: Asked, account: Account, request: Request) -> Answer:
+        """The endpoint's answer, paid for."""
+        if len(request.url.query) > LONGEST_URL:
+            raise Refusal(414, "<html><body><h1>414 Request-URI Too Large</h1></body></html>")
+        handler = self._endpoints.get(asked.endpoint)
+        if handler is None:
+            raise answers.no_endpoint()
+        if asked.endpoint != "user" and not account.can_spend(1, asked.today):
+            raise answers.quota_gone()
+        try:
+            answer = await handler(asked, account)
+        except Refusal as refused:
+            self._bill(asked, account, refused.calls)
+            raise
+        self._bill(asked, account, answer.calls)
+        return answer
+
+    def _bill(self, asked: Asked, account: Account, calls: int) -> None:
+        if not account.can_spend(calls, asked.today):
+            raise answers.quota_gone()
+        account.spend(calls, asked.today)
+        self._stats.bill(asked.endpoint, calls)
+
+    async def _latency(self) -> None:
+        low, high = self._config.latency_ms
+        if high > 0:
+            await asyncio.sleep(self._random.uniform(low, high) / 1000)
+
+    def _headers(self, account: Account, *, refused: bool = False) -> dict[str, str]:
+        now = monotonic()
+        headers = {
+            "x-ratelimit-limit": str(account.per_minute),
+            "x-ratelimit-remaining": str(account.remaining(now)),
+        }
+        if refused and self._config.retry_after:
+            headers["retry-after"] = str(max(round(account.wait(now) + 0.5), 1))
+        return headers
+
+    def _shaped(self, answer: Answer, headers: dict[str, str], fault: str | None, request: Request) -> Response:
+        body = answer.body
+        if answer.compressible:
+            headers["vary"] = "Accept-Encoding"
+            if len(body) >= _LEAST_GZIPPED and "gzip" in request.headers.get("accept-encoding", ""):
+                body, headers["content-encoding"] = gzip.compress(body, 5), "gzip"
+        kind = {"cut_body": Cut, "trickle": Trickle}.get(fault or "", Response)
+        made = answers.response(body, 200, answer.content_type, headers, kind)
+        if isinstance(made, Trickle):
+            made.patience, made.seconds = self.patience, self._mischief.faults.trickle_seconds
+        return made
+
+
+def _refused(refusal: Refusal, headers: dict[str, str]) -> Response:
+    return answers.response(refusal.body, refusal.status, refusal.content_type, headers)
+
+
+def _ticker(argument: str) -> str:
+    name = argument.upper()
+    return name if "." in name else f"{name}.US"

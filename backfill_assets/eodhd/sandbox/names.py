@@ -1,0 +1,44 @@
+"""The sandbox's universe: familiar US tickers first, then made-up ones, each with a listing."""
+
+from dataclasses import dataclass
+
+_NAMES = (
+    "AAPL MSFT AMZN TSLA VTI NVDA GOOGL META BRK-B JPM SPY QQQ AMD NFLX JNJ V WMT PG MA UNH XOM CVX HD KO BAC DIS INTC "
+    "CSCO PEP ADBE CMCSA ABBV MRK PFE T VZ GE CAT BA IBM MCD NKE GS MS C WFC AXP UPS RTX LMT DE MMM F GM COST SBUX "
+    "QCOM TXN AVGO ORCL CRM ACN TGT LOW BLK SCHW BMY LLY TMO ABT DHR NEE DUK SO SPGI GOOG AMAT MU BKNG GILD AMGN HON "
+    "PYPL ADP INTU ISRG MDLZ REGN VRTX UBER IWM DIA VOO GLD XLF XLE XLK TLT"
+)
+_ETF_NAMES = "VTI SPY QQQ IWM DIA VOO GLD XLF XLE XLK TLT"
+_NASDAQ_NAMES = (
+    "AAPL MSFT AMZN TSLA NVDA GOOGL META AMD NFLX INTC CSCO PEP ADBE CMCSA COST SBUX QCOM TXN AVGO GOOG AMAT MU BKNG "
+    "GILD AMGN HON PYPL ADP INTU ISRG MDLZ REGN VRTX"
+)
+FAMILIAR = tuple(_NAMES.split())
+_ETFS = frozenset(_ETF_NAMES.split())
+_NASDAQ = frozenset(_NASDAQ_NAMES.split())
+
+
+@dataclass(frozen=True)
+class Listing:
+    """How ``/exchange-symbol-list`` describes a symbol."""
+
+    code: str
+    name: str
+    exchange: str
+    kind: str
+    isin: str | None
+
+
+def universe(size: int) -> tuple[str, ...]:
+    """The first ``size`` symbols; the same prefix for every size."""
+    made_up = (f"S{number:04d}" for number in range(len(FAMILIAR) + 1, size + 1))
+    return (*FAMILIAR[:size], *made_up)
+
+
+def listing(symbol: str) -> Listing:
+    """What the vendor would say about ``symbol``. Every seventh made-up one has no ISIN."""
+    kind = "ETF" if symbol in _ETFS else "Common Stock"
+    exchange = "NYSE ARCA" if symbol in _ETFS else "NASDAQ" if symbol in _NASDAQ or symbol not in FAMILIAR else "NYSE"
+    digits = sum(ord(letter) * 31**place for place, letter in enumerate(symbol)) % 10**9
+    isin = None if digits % 7 == 0 else f"US{digits:09d}{digits % 10}"
+    return Listing(symbol, f"{symbol.title()} {'Fund' if kind == 'ETF' else 'Inc'}", exchange, kind, isin)

@@ -1,0 +1,79 @@
+"""What the sandbox was asked, so that tests can assert on what was spent."""
+
+from collections import Counter, deque
+from threading import Lock
+from typing import Any
+
+
+class Stats:
+    """Counts of requests under ``/api``; safe to read from another thread.
+
+    Args:
+        window_seconds: length of the window of ``most_in_window``, real seconds.
+    """
+
+    def __init__(self, window_seconds: float) -> None:
+        self._window_seconds = window_seconds
+        self._lock = Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again; what is in flight stays in flight."""
+        with self._lock:
+            self._requests = self._calls = self._most_in_window = 0
+            self._in_flight = getattr(self, "_in_flight", 0)
+            self._most_in_flight = self._in_flight
+            self._by_status: Counter[str] = Counter()
+            self._by_fault: Counter[str] = Counter()
+            self._by_endpoint: Counter[str] = Counter()
+            self._calls_by_endpoint: Counter[str] = Counter()
+            self._per_ticker: Counter[str] = Counter()
+            self._recent: deque[float] = deque()
+
+    def begin(self, endpoint: str, ticker: str | None, at: float) -> None:
+        """A request came in at real second ``at``; ``ticker`` only for ``/intraday``."""
+        with self._lock:
+            self._requests += 1
+            self._in_flight += 1
+            self._most_in_flight = max(self._most_in_flight, self._in_flight)
+            self._by_endpoint[endpoint] += 1
+            if ticker is not None:
+                self._per_ticker[ticker] += 1
+            self._recent.append(at)
+            while self._recent[0] <= at - self._window_seconds:
+                self._recent.popleft()
+            self._most_in_window = max(self._most_in_window, len(self._recent))
+
+    def end(self, status: str) -> None:
+        """A request was answered with ``status``; 499 if the client hung up first."""
+        with self._lock:
+            self._in_flight -= 1
+            self._by_status[status] += 1
+
+    def fault(self, kind: str) -> None:
+        """A fault struck."""
+        with self._lock:
+            self._by_fault[kind] += 1
+
+    def bill(self, endpoint: str, calls: int) -> None:
+        """``calls`` were billed."""
+        with self._lock:
+            self._calls += calls
+            self._calls_by_endpoint[endpoint] += calls
+
+    def as_dict(self) -> dict[str, Any]:
+        """All counts, ready for JSON. ``per_ticker`` counts ``/intraday`` only."""
+        with self._lock:
+            return {
+                "requests": self._requests,
+                "calls": self._calls,
+                "in_flight": self._in_flight,
+                "most_in_flight": self._most_in_flight,
+                "most_in_window": self._most_in_window,
+                "window_seconds": self._window_seconds,
+                "by_status": dict(self._by_status),
+                "by_fault": dict(self._by_fault),
+                "by_endpoint": dict(self._by_endpoint),
+                "calls_by_endpoint": dict(self._calls_by_endpoint),
+                "per_ticker": dict(self._per_ticker),
+            }

@@ -1,0 +1,127 @@
+"""The success criteria as plain functions of a coverage and the request log.
+
+Each gives its figure, its threshold and the worst offenders; nothing here asks the vendor.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from backfill_assets.store.connection import Database
+from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.requests import count_rate_limited
+
+OFFENDERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One success criterion, judged.
+
+    Attributes:
+        name: as checks and documents call it.
+        passed: whether it holds.
+        figure: what was measured.
+        threshold: what it is measured against.
+        meaning: the figure in words.
+        offenders: who breaks it, the worst first, 20 at most.
+    """
+
+    name: str
+    passed: bool
+    figure: float
+    threshold: float
+    meaning: str
+    offenders: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The criterion as JSON shows it."""
+        return asdict(self)
+
+
+def judge(coverage: Coverage, rate_limited: int, requests: int, *, tolerance: int = 0) -> list[Criterion]:
+    """All four criteria. ``rate_limited`` of ``requests`` were refused for the rate in the past 24 h."""
+    return [
+        every_symbol_has_recent_bars(coverage),
+        no_missing_bars(coverage, tolerance=tolerance),
+        newest_bar_is_fresh(coverage),
+        no_rate_limit_errors(rate_limited, requests),
+    ]
+
+
+def judge_window(database: Database, coverage: Coverage, *, tolerance: int = 0) -> list[Criterion]:
+    """All four criteria of a window as the store shows them now; the request log is read on the real clock."""
+    until = datetime.now(UTC)
+    with database.transaction() as connection:
+        rate_limited, requests = count_rate_limited(connection, until - timedelta(hours=24), until)
+    return judge(coverage, rate_limited, requests, tolerance=tolerance)
+
+
+def every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
+    """Criterion 1: every active symbol has a bar in the window, unless none can be there yet."""
+    overdue = coverage.newest_overdue() >= 0
+    without = np.flatnonzero((coverage.last < 0) & (coverage.missing > 0))
+    return Criterion(
+        name="every_symbol_has_recent_bars",
+        passed=not len(without),
+        figure=len(without),
+        threshold=0,
+        meaning=f"{len(without)} of {len(coverage.symbols)} symbols have no bar in the window"
+        if overdue
+        else "nothing is overdue yet",
+        offenders=_tickers(coverage, without),
+    )
+
+
+def no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterion:
+    """Criterion 2: ``estimated_missing_bars`` is at most ``tolerance`` for every symbol."""
+    worst_first = np.argsort(-coverage.missing, kind="stable")
+    offenders = worst_first[coverage.missing[worst_first] > tolerance]
+    total = int(coverage.missing.sum())
+    return Criterion(
+        name="no_missing_bars",
+        passed=not len(offenders),
+        figure=total,
+        threshold=tolerance,
+        meaning=f"{total} bars are missing, of {len(offenders)} symbols",
+        offenders=tuple(f"{coverage.symbols[row].ticker} ({coverage.missing[row]})" for row in offenders[:OFFENDERS]),
+    )
+
+
+def newest_bar_is_fresh(coverage: Coverage) -> Criterion:
+    """Criterion 3: no symbol's newest expected bar is missing, in market time.
+
+    Recent means up to the newest slot that is overdue, not so many hours by the clock: a Monday
+    morning is fresh with Friday's last bar.
+    """
+    newest = coverage.newest_missing()
+    reach = coverage.newest_overdue()
+    stale = np.flatnonzero((newest >= 0) & (newest > coverage.last))
+    wanted = datetime.fromtimestamp(reach, UTC).isoformat() if reach >= 0 else None
+    return Criterion(
+        name="newest_bar_is_fresh",
+        passed=not len(stale),
+        figure=len(stale),
+        threshold=0,
+        meaning=f"{len(stale)} symbols end before the newest slot that is due, {wanted}"
+        if wanted
+        else "nothing is overdue yet",
+        offenders=_tickers(coverage, stale),
+    )
+
+
+def no_rate_limit_errors(rate_limited: int, requests: int) -> Criterion:
+    """Criterion 4: the vendor refused no request for the rate."""
+    return Criterion(
+        name="no_rate_limit_errors",
+        passed=rate_limited == 0,
+        figure=rate_limited,
+        threshold=0,
+        meaning=f"{rate_limited} of {requests} requests of the past 24 h were refused for the rate",
+    )
+
+
+def _tickers(coverage: Coverage, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> tuple[str, ...]:
+    return tuple(str(coverage.symbols[row].ticker) for row in rows[:OFFENDERS])

@@ -1,0 +1,55 @@
+"""The data-quality report as text: JSON, CSV and Markdown; the terminal's table is the terminal's."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from backfill_assets.quality.report import SymbolReport
+
+COLUMNS = (
+    ("symbol", "symbol"),
+    ("bars", "bar_count"),
+    ("expected", "expected_bars"),
+    ("missing", "estimated_missing_bars"),
+    ("pending", "pending_bars"),
+    ("no trade", "no_trade_bars"),
+    ("vendor gap", "vendor_gap_bars"),
+    ("provisional", "provisional_bars"),
+    ("unverified", "unverified_bars"),
+    ("complete", "completeness"),
+    ("first", "first_timestamp"),
+    ("newest", "last_timestamp"),
+)
+
+
+def cell(row: SymbolReport, field: str) -> str:
+    """One value of a report as people read it."""
+    value = getattr(row, field)
+    if value is None:
+        return "–"
+    if field == "completeness":
+        return f"{value:.1%}"
+    return str(value).replace("T", " ").removesuffix(":00Z") if field.endswith("_timestamp") else str(value)
+
+
+def to_json(rows: Sequence[SymbolReport]) -> str:
+    """A JSON array, one object a symbol."""
+    return json.dumps([row.as_dict() for row in rows], indent=1)
+
+
+def to_csv(rows: Sequence[SymbolReport]) -> str:
+    """Comma-separated, with a header; an absent stamp is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(SymbolReport.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.as_dict() for row in rows)
+    return text.getvalue()
+
+
+def to_markdown(rows: Sequence[SymbolReport]) -> str:
+    """A Markdown table."""
+    head = "| " + " | ".join(title for title, _ in COLUMNS) + " |"
+    rule = "|" + "|".join("---" if index in (0, 10, 11) else "--:" for index in range(len(COLUMNS))) + "|"
+    body = ["| " + " | ".join(cell(row, field) for _, field in COLUMNS) + " |" for row in rows]
+    return "\n".join([head, rule, *body]) + "\n"

@@ -1,0 +1,69 @@
+"""The data-quality report: one row a symbol over a window, as plain values.
+
+What a row means is DESIGN.md, "Report fields". Turning rows into text is in ``render``.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from backfill_assets.market.gaps import State
+from backfill_assets.store.coverage import Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolReport:
+    """How complete one symbol is over the window; counts are slots, stamps UTC and within it."""
+
+    symbol: str
+    exchange: str
+    interval: str
+    bar_count: int
+    first_timestamp: str | None
+    last_timestamp: str | None
+    estimated_missing_bars: int
+    expected_bars: int
+    pending_bars: int
+    no_trade_bars: int
+    vendor_gap_bars: int
+    provisional_bars: int
+    unverified_bars: int
+    suspect_bars: int
+    completeness: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON shows it."""
+        return asdict(self)
+
+
+def symbol_reports(coverage: Coverage) -> list[SymbolReport]:
+    """One row per symbol of the coverage, by symbol."""
+    return [_row(coverage, position) for position in range(len(coverage.symbols))]
+
+
+def _row(coverage: Coverage, position: int) -> SymbolReport:
+    counts = coverage.counts[position].tolist()
+    expected, ticker = coverage.grid.size, coverage.symbols[position].ticker
+    bars = sum(counts[s] for s in (State.PRESENT, State.PROVISIONAL, State.UNVERIFIED, State.SUSPECT))
+    due = expected - counts[State.PENDING]
+    return SymbolReport(
+        symbol=ticker.symbol,
+        exchange=ticker.exchange,
+        interval=coverage.grid.interval.name,
+        bar_count=bars,
+        first_timestamp=_stamp(int(coverage.first[position])),
+        last_timestamp=_stamp(int(coverage.last[position])),
+        estimated_missing_bars=int(coverage.missing[position]),
+        expected_bars=expected,
+        pending_bars=counts[State.PENDING],
+        no_trade_bars=counts[State.NO_TRADE],
+        vendor_gap_bars=counts[State.VENDOR_GAP],
+        provisional_bars=counts[State.PROVISIONAL],
+        unverified_bars=counts[State.UNVERIFIED],
+        suspect_bars=counts[State.SUSPECT],
+        completeness=round((bars + counts[State.NO_TRADE]) / due, 6) if due else 1.0,
+    )
+
+
+def _stamp(epoch: int) -> str | None:
+    return datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z") if epoch >= 0 else None

@@ -1,0 +1,69 @@
+"""Where things stand: one glance at the universe, the bars, the runs and the budget."""
+
+from datetime import datetime
+from typing import Any
+
+from backfill_assets.market.intervals import interval_named, source_of
+from backfill_assets.market.slots import slot_grid
+from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.windows import DEFAULT_HOURS, window_of_hours
+from backfill_assets.settings import Settings
+from backfill_assets.store.budget import Budget, limits_of
+from backfill_assets.store.connection import Database, describe
+from backfill_assets.store.coverage import measure
+from backfill_assets.store.overview import newest_bar
+from backfill_assets.store.runs import running_runs
+from backfill_assets.store.symbols import list_symbols
+
+
+def status_of(database: Database, settings: Settings) -> dict[str, Any]:
+    """The state of everything as plain values; stamps ISO 8601 UTC. Works with no symbols and no token."""
+    interval = interval_named("30m")
+    source = source_of(interval, settings.source_interval)
+    now, rules = settings.now(), settings.rules(source)
+    window = window_of_hours(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.askable_after)
+    with database.transaction() as connection:
+        everyone = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+        active = [s for s in everyone if s.is_active]
+        newest = newest_bar(connection, active, interval)
+        coverage = measure(connection, active, slot_grid(window.sessions, interval), source, rules, now)
+        runs = running_runs(connection)
+    return {
+        "as_of": _stamp(now),
+        "database": describe(database.url),
+        "vendor": settings.vendor_host,
+        "symbols": {"active": len(active), "inactive": len(everyone) - len(active)},
+        "newest_bar": _stamp(newest),
+        "window": [s.day.isoformat() for s in window.sessions],
+        "missing": int(coverage.missing.sum()),
+        "symbols_with_missing": int((coverage.missing > 0).sum()),
+        "running": [
+            {
+                "run_id": str(r.run_id),
+                "started_at": _stamp(r.started_at),
+                "window": r.described,
+                "tickers": r.tickers,
+            }
+            for r in runs
+        ],
+        "budget": _budget(database, settings, now),
+    }
+
+
+def _budget(database: Database, settings: Settings, now: datetime) -> dict[str, Any] | None:
+    if settings.token is None:
+        return None
+    left = Budget(database, settings.token.get_secret_value(), limits_of(settings)).status(now)
+    return {
+        "calls_left_today": left.calls_left_today,
+        "calls_spent_by_us_today": left.calls_spent_today,
+        "resets_at": _stamp(left.resets_at),
+        "requests_left_this_minute": max(0, left.requests_ceiling - left.requests_in_window),
+        "requests_ceiling": left.requests_ceiling,
+        "foreign_requests": left.foreign_requests,
+        "paused_until": _stamp(left.paused_until),
+    }
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None

@@ -1,0 +1,31 @@
+"""Which database holds the bars: the user's own server, else the embedded one."""
+
+from backfill_assets.settings import Settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.migrate import migrate
+
+VENDOR_BARS = "bars"
+SANDBOX_BARS = "bars_sandbox"
+
+
+def open_database(settings: Settings) -> Database:
+    """Connect to the database of the bars and bring it to this version's schema.
+
+    In the embedded server the vendor's bars and a stand-in's are two databases, chosen by the host of
+    the base URL, so that made-up bars can never be taken for real ones.
+
+    Raises:
+        DatabaseUnavailable: no server, no right, or a newer schema than this version knows.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+    else:
+        url = embedded_url(settings.home, VENDOR_BARS if settings.is_vendor else SANDBOX_BARS)
+    database = Database(url)
+    try:
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -1,0 +1,40 @@
+-- The two tables of the public contract: made where they are not there, taken over where they are
+-- (additive, nullable columns only; nobody's row, column, key or constraint is touched).
+
+CREATE TABLE IF NOT EXISTS market_symbols (
+    symbol_id    serial PRIMARY KEY,
+    symbol       varchar(10) NOT NULL,
+    exchange     varchar(20) NOT NULL DEFAULT 'US',
+    is_active    boolean NOT NULL DEFAULT true,
+    company_name varchar(255),
+    sector       varchar(100),
+    industry     varchar(100),
+    market_cap   numeric(20, 2),
+    created_at   timestamptz DEFAULT now(),
+    updated_at   timestamptz DEFAULT now(),
+    UNIQUE (symbol, exchange)
+);
+
+-- No foreign key on symbol_id: it costs two thirds of the insert rate. A check finds orphans.
+CREATE TABLE IF NOT EXISTS market_data (
+    symbol_id       integer          NOT NULL,
+    interval_type   varchar(20)      NOT NULL DEFAULT '30m',
+    "timestamp"     timestamptz      NOT NULL,
+    open_price      double precision NOT NULL CHECK (open_price > 0),
+    high_price      double precision NOT NULL CHECK (high_price >= open_price AND high_price >= close_price),
+    low_price       double precision NOT NULL CHECK (low_price > 0 AND low_price <= open_price AND low_price <= close_price),
+    close_price     double precision NOT NULL CHECK (close_price > 0),
+    volume          bigint           NOT NULL CHECK (volume >= 0),
+    source          text,
+    source_interval text,
+    source_rows     smallint,
+    is_final        boolean,
+    fetched_at      timestamptz,
+    PRIMARY KEY (symbol_id, interval_type, "timestamp")
+);
+
+ALTER TABLE market_data ADD COLUMN IF NOT EXISTS source text;
+ALTER TABLE market_data ADD COLUMN IF NOT EXISTS source_interval text;
+ALTER TABLE market_data ADD COLUMN IF NOT EXISTS source_rows smallint;
+ALTER TABLE market_data ADD COLUMN IF NOT EXISTS is_final boolean;
+ALTER TABLE market_data ADD COLUMN IF NOT EXISTS fetched_at timestamptz;

@@ -1,0 +1,94 @@
+-- Everything that is only ours lives in a schema of its own.
+
+CREATE SCHEMA IF NOT EXISTS backfill;
+
+-- What was asked and what came, per ticker, bar interval, source and session.
+CREATE TABLE backfill.evidence (
+    symbol_id       integer        NOT NULL,
+    interval_type   text           NOT NULL,
+    source_interval text           NOT NULL,
+    session_day     date           NOT NULL,
+    asked_at        timestamptz    NOT NULL,            -- the newest ask, at the run's now
+    asks            integer        NOT NULL DEFAULT 1,
+    fruitless       integer        NOT NULL DEFAULT 0,  -- asks in a row that brought nothing new
+    source_rows     integer        NOT NULL,            -- rows of the newest answer
+    reached         timestamptz,                        -- to where the newest answer's rows reach
+    published       boolean        NOT NULL,            -- ever seen published to the end
+    published_seen  timestamptz,                        -- when that was first seen
+    withheld        int4multirange NOT NULL,            -- slots of the session that did not come
+    official_close  double precision,
+    auction_volume  bigint,
+    PRIMARY KEY (symbol_id, interval_type, source_interval, session_day)
+);
+
+-- Rows that broke a rule, as received.
+CREATE TABLE backfill.rejects (
+    symbol_id       integer     NOT NULL,
+    source_interval text        NOT NULL,
+    "timestamp"     timestamptz NOT NULL,
+    reason          text        NOT NULL,
+    open_price      double precision,
+    high_price      double precision,
+    low_price       double precision,
+    close_price     double precision,
+    volume          double precision,
+    first_seen      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE NULLS NOT DISTINCT
+        (symbol_id, source_interval, "timestamp", reason, open_price, high_price, low_price, close_price, volume)
+);
+
+-- Values that a final bar had before the vendor changed them.
+CREATE TABLE backfill.revisions (
+    symbol_id       integer     NOT NULL,
+    interval_type   text        NOT NULL,
+    "timestamp"     timestamptz NOT NULL,
+    open_price      double precision NOT NULL,
+    high_price      double precision NOT NULL,
+    low_price       double precision NOT NULL,
+    close_price     double precision NOT NULL,
+    volume          bigint      NOT NULL,
+    source_interval text,
+    source_rows     smallint,
+    fetched_at      timestamptz,
+    replaced_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX ON backfill.revisions (symbol_id, "timestamp");
+
+-- Runs; one that stopped beating, or whose process is gone, is dead.
+CREATE TABLE backfill.runs (
+    run_id       uuid PRIMARY KEY,
+    host         text        NOT NULL,  -- machine and process namespace
+    pid          integer     NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at  timestamptz,
+    described    text        NOT NULL,
+    tickers      integer     NOT NULL,
+    outcome      text
+);
+CREATE INDEX ON backfill.runs (started_at) WHERE finished_at IS NULL;
+
+-- Which run is asking for which ticker, so that two never fetch one gap twice. A claim lives as long
+-- as its run, or until it is released.
+CREATE TABLE backfill.claims (
+    symbol_id     integer NOT NULL,
+    interval_type text    NOT NULL,
+    run_id        uuid    NOT NULL,
+    released_at   timestamptz,
+    PRIMARY KEY (symbol_id, interval_type)
+);
+
+-- Every attempt at the vendor.
+CREATE TABLE backfill.requests (
+    at          timestamptz NOT NULL,
+    run_id      uuid,
+    endpoint    text        NOT NULL,
+    ticker      text,
+    status      smallint,
+    error       text,
+    calls       smallint    NOT NULL,
+    rows        integer,
+    bytes       integer     NOT NULL,
+    seconds     real        NOT NULL
+);
+CREATE INDEX ON backfill.requests (at);

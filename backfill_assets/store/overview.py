@@ -1,0 +1,20 @@
+"""Figures about the whole table for ``status``."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from backfill_assets.market.intervals import Interval
+from backfill_assets.store.connection import Connection
+from backfill_assets.store.symbols import Symbol
+
+
+def newest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Interval) -> datetime | None:
+    """The newest slot that any of ``symbols`` has a bar for, UTC; one index probe a symbol."""
+    row = connection.execute(
+        "SELECT max(m.timestamp) FROM unnest(%s::int[]) AS u (symbol_id) CROSS JOIN LATERAL"
+        " (SELECT max(d.timestamp) AS timestamp FROM unnest(%s::text[]) AS s (spelling) CROSS JOIN LATERAL"
+        "  (SELECT timestamp FROM market_data d WHERE d.symbol_id = u.symbol_id AND d.interval_type = s.spelling"
+        "   ORDER BY timestamp DESC LIMIT 1) d) m",
+        [[s.symbol_id for s in symbols], list(interval.spellings)],
+    ).fetchone()
+    return row[0].astimezone(UTC) if row and row[0] else None

@@ -1,0 +1,50 @@
+"""The log of every attempt at the vendor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from backfill_assets.store.connection import Connection
+
+KEPT_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt: when it began (real clock, UTC), what it asked and how it ended."""
+
+    at: datetime
+    endpoint: str
+    ticker: str | None
+    status: int | None
+    error: str | None
+    calls: int
+    rows: int | None
+    size: int
+    seconds: float
+
+
+def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence[Request]) -> None:
+    """Append to the log."""
+    with connection.cursor().copy(
+        "COPY backfill.requests (at, run_id, endpoint, ticker, status, error, calls, rows, bytes, seconds) FROM STDIN"
+    ) as copy:
+        for r in requests:
+            copy.write_row((r.at, run_id, r.endpoint, r.ticker, r.status, r.error, r.calls, r.rows, r.size, r.seconds))
+
+
+def forget_old_requests(connection: Connection) -> None:
+    """Drop what is older than a month."""
+    connection.execute(
+        "DELETE FROM backfill.requests WHERE at < clock_timestamp() - make_interval(days => %s)", [KEPT_DAYS]
+    )
+
+
+def count_rate_limited(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
+    """How many attempts the vendor refused for the rate (429), and how many there were in all."""
+    row = connection.execute(
+        "SELECT count(*) FILTER (WHERE status = 429), count(*) FROM backfill.requests WHERE at >= %s AND at <= %s",
+        [since, until],
+    ).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)

@@ -1,0 +1,111 @@
+"""Who is at work: runs that beat, and the tickers they claim while asking for them."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from backfill_assets.market.intervals import Interval
+from backfill_assets.store.connection import Connection
+
+BEAT_SECONDS = 5.0
+DEAD_AFTER_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRun:
+    """A run that is under way, somewhere."""
+
+    run_id: UUID
+    started_at: datetime
+    described: str
+    tickers: int
+
+
+def this_host() -> str:
+    """A name for the machine and, in a container, its process namespace: where a pid means something."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}".strip()
+
+
+def start_run(connection: Connection, run_id: UUID, described: str, tickers: int) -> None:
+    """Enter a run of this process, after closing those of this host whose process is gone."""
+    _bury_dead_runs(connection)
+    connection.execute(
+        "INSERT INTO backfill.runs (run_id, host, pid, described, tickers) VALUES (%s, %s, %s, %s, %s)",
+        [run_id, this_host(), os.getpid(), described, tickers],
+    )
+
+
+def _bury_dead_runs(connection: Connection) -> None:
+    rows = connection.execute(
+        "SELECT run_id, pid FROM backfill.runs WHERE finished_at IS NULL AND host = %s", [this_host()]
+    ).fetchall()
+    for run_id, pid in rows:
+        if not _is_alive(pid):
+            finish_run(connection, run_id, "killed")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def beat(connection: Connection, run_id: UUID) -> None:
+    """Say that the run is alive."""
+    connection.execute("UPDATE backfill.runs SET beat_at = clock_timestamp() WHERE run_id = %s", [run_id])
+
+
+def finish_run(connection: Connection, run_id: UUID, outcome: str) -> None:
+    """Close a run and free what it still claims."""
+    connection.execute(
+        "UPDATE backfill.runs SET finished_at = clock_timestamp(), outcome = %s WHERE run_id = %s", [outcome, run_id]
+    )
+    connection.execute(
+        "UPDATE backfill.claims SET released_at = clock_timestamp() WHERE run_id = %s AND released_at IS NULL", [run_id]
+    )
+
+
+def running_runs(connection: Connection) -> list[RunningRun]:
+    """Runs that are not finished and beat within the last two minutes."""
+    rows = connection.execute(
+        "SELECT run_id, started_at, described, tickers FROM backfill.runs WHERE finished_at IS NULL"
+        " AND beat_at > clock_timestamp() - make_interval(secs => %s) ORDER BY started_at",
+        [DEAD_AFTER_SECONDS],
+    )
+    return [RunningRun(run_id, at.astimezone(UTC), described, tickers) for run_id, at, described, tickers in rows]
+
+
+def claim(
+    connection: Connection, run_id: UUID, symbol_ids: Sequence[int], interval: Interval, *, planned_at: datetime
+) -> set[int]:
+    """Claim tickers for asking; returns those that are ours now.
+
+    Not ours are tickers that a living run claims, and those that another run released after
+    ``planned_at`` (the server's clock): what we planned for them may be done already.
+    """
+    rows = connection.execute(
+        "INSERT INTO backfill.claims AS c (symbol_id, interval_type, run_id)"
+        " SELECT id, %(interval)s, %(run)s FROM unnest(%(ids)s::int[]) AS t (id) ORDER BY id"
+        " ON CONFLICT (symbol_id, interval_type) DO UPDATE SET run_id = EXCLUDED.run_id, released_at = NULL"
+        " WHERE c.run_id = EXCLUDED.run_id OR c.released_at < %(planned_at)s OR (c.released_at IS NULL"
+        " AND NOT EXISTS (SELECT FROM backfill.runs r WHERE r.run_id = c.run_id AND r.finished_at IS NULL"
+        " AND r.beat_at > clock_timestamp() - make_interval(secs => %(dead)s)))"
+        " RETURNING symbol_id",
+        {
+            "interval": interval.name,
+            "run": run_id,
+            "ids": sorted(symbol_ids),
+            "planned_at": planned_at,
+            "dead": DEAD_AFTER_SECONDS,
+        },
+    )
+    return {row[0] for row in rows}

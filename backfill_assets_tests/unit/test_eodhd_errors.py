@@ -1,0 +1,50 @@
+"""The tree of vendor errors: what each stops, how it reads, and that it survives a process boundary."""
+
+import pickle
+
+import pytest
+
+from backfill_assets.eodhd import errors
+from backfill_assets.eodhd.errors import PermanentError, TransientError, VendorError
+
+STOPS_RUN = {errors.TokenRefused, errors.PlanRefused, errors.QuotaExhausted}
+TICKER_ONLY = {errors.TickerRefused, errors.UnknownTicker}
+ALL = [
+    *STOPS_RUN,
+    *TICKER_ONLY,
+    errors.RequestRefused,
+    errors.RateLimited,
+    errors.ServerFault,
+    errors.BrokenAnswer,
+    errors.Unreachable,
+]
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_each_error_says_how_far_it_reaches(kind: type[VendorError]) -> None:
+    assert kind.stops_run == (kind in STOPS_RUN)
+    expected = "run" if kind in STOPS_RUN else "ticker" if kind in TICKER_ONLY else "request"
+    assert kind.scope == expected
+    assert kind.exit_code == (6 if kind is errors.Unreachable else 4)
+    assert issubclass(kind, PermanentError) != issubclass(kind, TransientError)
+
+
+def test_the_text_names_ticker_and_endpoint_and_says_what_to_do() -> None:
+    error = errors.UnknownTicker("the vendor answered 404").at("/intraday", "NOPE.US")
+    assert str(error).startswith("NOPE.US /intraday: the vendor answered 404; check its spelling")
+    assert str(VendorError("no place")) == "no place"
+
+
+def test_a_known_place_is_kept() -> None:
+    error = errors.ServerFault("x", endpoint="/eod", ticker="A.US").at("/user", None)
+    assert (error.endpoint, error.ticker) == ("/eod", "A.US")
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_errors_survive_pickling(kind: type[VendorError]) -> None:
+    error = kind("what").at("/intraday", "A.US")
+    if isinstance(error, TransientError):
+        error.retry_after = 2.5
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(again) is kind
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))

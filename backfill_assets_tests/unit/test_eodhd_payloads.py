@@ -1,0 +1,256 @@
+"""Intraday bodies: real ones, every form of absence, and mutations that must never surprise."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill_assets.eodhd.daily import read_bulk, read_eod
+from backfill_assets.eodhd.errors import BrokenAnswer, RequestRefused, VendorError
+from backfill_assets.eodhd.payloads import (
+    LAST_STAMP,
+    IntradayRows,
+    _tolerant,
+    joined,
+    read_intraday,
+)
+from backfill_assets.eodhd.quotes import read_quotes
+from backfill_assets.eodhd.reference import (
+    read_account,
+    read_exchange_details,
+    read_symbol_changes,
+    read_symbols,
+)
+
+COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+GOOD = {"timestamp": 1780343700, "open": 1, "high": 2.5, "low": 0.5, "close": 2, "volume": 10}
+
+
+def recorded(name: str) -> bytes:
+    """A recorded answer beside the checkout, or a skip that says what is missing."""
+    for parent in Path(__file__).resolve().parents:
+        path = parent / "shared" / "data" / name
+        if path.is_file():
+            return path.read_bytes()
+    pytest.skip(f"no recorded answers beside the checkout: shared/data/{name}")
+
+
+def body(*rows: object) -> bytes:
+    return json.dumps(rows).encode()
+
+
+def columns(rows: IntradayRows) -> list[list[float | None]]:
+    """Every column with None for NaN, so that equality is plain."""
+    return [[None if np.isnan(value) else float(value) for value in getattr(rows, name)] for name in COLUMNS]
+
+
+def test_a_recorded_5m_session() -> None:
+    rows = read_intraday(recorded("intraday_AAPL.US_5m_2026-06-01.json"))
+    assert len(rows) == 79
+    assert rows.timestamp[0] == 1780320600
+    assert rows.open[0] == 309.535003
+    assert rows.volume[0] == 3861073
+    assert np.isnan(rows.volume[-1])
+    assert rows.close[-1] == 306.309997
+    assert (rows.unreadable, rows.warning) == (0, None)
+
+
+def test_a_recorded_1m_day() -> None:
+    raw = recorded("intraday_AAPL.US_1m_2025-01-15.json")
+    rows = read_intraday(raw)
+    assert len(rows) == len(json.loads(raw)) == 953
+    assert (np.diff(rows.timestamp) > 0).all()
+
+
+@pytest.mark.parametrize("absent", [None, "NA", "", "n/a", "nan", "inf", True, [], {}])
+def test_absent_values_end_as_nan(absent: object) -> None:
+    rows = read_intraday(body({**GOOD, "volume": absent, "open": absent}))
+    assert np.isnan(rows.volume[0])
+    assert np.isnan(rows.open[0])
+    assert rows.close[0] == 2
+
+
+def test_a_missing_key_is_absent() -> None:
+    rows = read_intraday(body({"timestamp": 1780343700}))
+    assert [np.isnan(getattr(rows, name)[0]) for name in COLUMNS[1:]] == [True] * 5
+
+
+def test_numbers_may_be_strings() -> None:
+    written = {name: str(value) for name, value in GOOD.items()}
+    assert columns(read_intraday(body(written))) == columns(read_intraday(body(GOOD)))
+
+
+@pytest.mark.parametrize("stamp", [None, "NA", "soon", -1, 0, 1.5, True, 1780343700123, 10**30, [], "9" * 400])
+def test_rows_without_a_usable_stamp_are_counted(stamp: object) -> None:
+    rows = read_intraday(body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
+    assert len(rows) == 2
+    assert rows.unreadable == 1
+
+
+def test_elements_that_are_no_objects_are_counted() -> None:
+    rows = read_intraday(body(GOOD, None, 5))
+    assert (len(rows), rows.unreadable) == (1, 2)
+
+
+@pytest.mark.parametrize("stamp", [1780343700, "1780343700"])
+def test_a_warning_on_the_last_row_is_kept(stamp: object) -> None:
+    said = "Data is limited by one year as you have free subscription."
+    rows = read_intraday(body(GOOD, {**GOOD, "timestamp": stamp, "warning": said}))
+    assert (len(rows), rows.warning) == (2, said)
+
+
+@pytest.mark.parametrize("form", [b'[{"warning":"limited"}]', b'{"warning":"limited"}'])
+def test_a_warning_alone_is_no_row(form: bytes) -> None:
+    rows = read_intraday(form)
+    assert (len(rows), rows.unreadable, rows.warning) == (0, 0, "limited")
+
+
+def test_nothing_is_an_answer() -> None:
+    rows = read_intraday(b"[]")
+    assert len(rows) == 0
+    assert rows.timestamp.dtype == np.int64
+    assert rows.open.dtype == np.float64
+
+
+def test_a_map_keyed_by_number_is_a_list() -> None:
+    assert len(read_intraday(json.dumps({"0": GOOD, "1": GOOD}).encode())) == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"  ",
+        b"<html></html>",
+        b"Unauthenticated",
+        b'[{"timestamp":17',
+        b"null",
+        b"5",
+        b'"x"',
+        b"{}",
+        b"[1]",
+        b'{"a":1}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"[NaN]",
+        b"[]]",
+    ],
+    ids=repr,
+)
+def test_what_is_no_answer_is_broken(broken: bytes) -> None:
+    with pytest.raises(BrokenAnswer):
+        read_intraday(broken)
+
+
+def test_an_error_inside_status_200_is_that_error() -> None:
+    with pytest.raises(RequestRefused, match="interval: unknown"):
+        read_intraday(b'{"errors":{"interval":["unknown"]}}')
+
+
+def test_joined_keeps_order_counts_and_the_first_warning() -> None:
+    first = read_intraday(body(GOOD, None))
+    second = read_intraday(body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
+    both = joined([first, second])
+    assert both.timestamp.tolist() == [1780343700, 1780344000]
+    assert (both.unreadable, both.warning) == (2, "w")
+
+
+def sound(rows: IntradayRows) -> bool:
+    lengths = {len(getattr(rows, name)) for name in COLUMNS}
+    stamps = rows.timestamp
+    inside = bool(((stamps >= 1) & (stamps <= LAST_STAMP)).all())
+    return len(lengths) == 1 and inside and not any(np.isinf(getattr(rows, name)).any() for name in COLUMNS)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("NA"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=4,
+)
+KEYS = st.sampled_from([*COLUMNS, "warning", "error", "errors", "code", "message", "gmtoffset"])
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A few recorded rows with values replaced, keys dropped, rows exchanged, and bytes damaged."""
+    rows: list[Any] = json.loads(recorded("intraday_AAPL.US_5m_2026-06-01.json"))[-4:]
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(rows) - 1))
+        if not isinstance(rows[at], dict) or draw(st.booleans()):
+            rows[at] = draw(JSON)
+        elif draw(st.booleans()):
+            rows[at].pop(draw(KEYS), None)
+        else:
+            rows[at] = {**rows[at], draw(KEYS): draw(JSON)}
+    shape = draw(st.sampled_from(["list", "list", "map", "row"]))
+    whole = {"list": rows, "map": {str(n): row for n, row in enumerate(rows)}, "row": rows[0]}[shape]
+    raw = bytearray(json.dumps(whole).encode())
+    for _ in range(draw(st.integers(0, 2))):
+        raw[draw(st.integers(0, len(raw) - 1))] = draw(st.integers(0, 255))
+    return bytes(raw[: draw(st.integers(0, len(raw)))] if draw(st.integers(0, 4)) == 0 else raw)
+
+
+@given(raw=mutated())
+@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+def test_mutations_of_real_answers_never_surprise(raw: bytes) -> None:
+    try:
+        rows = read_intraday(raw)
+    except VendorError:
+        return
+    assert sound(rows)
+    if raw.isascii():  # the fast path does not look into texts that it skips
+        assert columns(rows) == columns(_tolerant(raw))
+
+
+READERS = [
+    read_eod,
+    read_bulk,
+    read_quotes,
+    read_account,
+    read_symbols,
+    read_exchange_details,
+    read_symbol_changes,
+]
+NAMES = st.sampled_from(
+    [
+        "code",
+        "Code",
+        "date",
+        "Date",
+        "timestamp",
+        "close",
+        "Open",
+        "apiRequests",
+        "apiRequestsDate",
+        "dailyRateLimit",
+        "old_symbol",
+        "new_symbol",
+        "effective",
+        "TradingHours",
+        "ExchangeHolidays",
+        "ExchangeEarlyCloseDays",
+        "Timezone",
+        "isOpen",
+        "WorkingDays",
+        "0",
+        "1",
+    ]
+)
+VALUES = (
+    JSON | st.dates().map(str) | st.times().map(str) | st.dictionaries(NAMES, JSON | st.dates().map(str), max_size=3)
+)
+
+
+@given(payload=st.lists(st.dictionaries(NAMES, VALUES, max_size=6), max_size=3), alone=st.booleans())
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+def test_other_readers_raise_nothing_but_ours(payload: list[dict[str, Any]], alone: bool) -> None:
+    raw = json.dumps(payload[0] if alone and payload else payload).encode()
+    for read in READERS:
+        try:
+            read(raw)
+        except VendorError:
+            continue

@@ -1,0 +1,126 @@
+"""Each status and body of EODHD.md §1, and what it means; Retry-After in both forms."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from backfill_assets.eodhd import errors
+from backfill_assets.eodhd.verdicts import envelope, refusal, retry_after_seconds, vendor_text
+
+QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
+PLAN = "Only EOD data allowed for free users. Please, contact our support team: support@eodhistoricaldata.com"
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, "Unauthenticated", errors.TokenRefused),
+        (401, "", errors.TokenRefused),
+        (403, "Unauthenticated", errors.TokenRefused),
+        (402, QUOTA, errors.QuotaExhausted),
+        (402, "", errors.QuotaExhausted),
+        (403, PLAN, errors.PlanRefused),
+        (403, "Forbidden", errors.TickerRefused),
+        (403, '{"message":"Forbidden"}', errors.TickerRefused),
+        (403, "<html><title>403 Forbidden</title></html>", errors.RequestRefused),
+        (403, "something else", errors.RequestRefused),
+        (404, "Ticker Not Found.", errors.UnknownTicker),
+        (404, "<html><title>404</title></html>", errors.UnknownTicker),
+        (422, '{"errors":{"to":["Max period length is 600 days"]}}', errors.RequestRefused),
+        (400, "bad", errors.RequestRefused),
+        (408, "", errors.ServerFault),
+        (429, "Too Many Requests", errors.RateLimited),
+        (429, "<html></html>", errors.RateLimited),
+        (500, "", errors.ServerFault),
+        (502, "<html><title>502 Bad Gateway</title></html>", errors.ServerFault),
+        (503, "", errors.ServerFault),
+        (199, "", errors.BrokenAnswer),
+    ],
+)
+def test_status_and_body_decide(status: int, body: str, kind: type[errors.VendorError]) -> None:
+    error = refusal(status, vendor_text(body.encode()))
+    assert type(error) is kind
+    assert str(status) in str(error)
+
+
+def test_without_a_ticker_nothing_is_blamed_on_one() -> None:
+    assert type(refusal(404, "", of_ticker=False)) is errors.RequestRefused
+    assert type(refusal(403, "Forbidden", of_ticker=False)) is errors.RequestRefused
+    assert type(refusal(402, "Available in paid plans", of_ticker=False)) is errors.PlanRefused
+    assert type(refusal(402, QUOTA, of_ticker=False)) is errors.QuotaExhausted
+
+
+def test_the_demo_token_is_never_unknown() -> None:
+    assert type(refusal(403, "Unauthenticated", demo=True)) is errors.TickerRefused
+    assert type(refusal(403, "Unauthenticated", demo=True, of_ticker=False)) is errors.TokenRefused
+
+
+def test_the_vendors_words_are_carried() -> None:
+    body = b'{"errors":{"to":["Max period length is 600 days"],"from":["Max period length is 600 days"]}}'
+    said = "to: Max period length is 600 days; from: Max period length is 600 days"
+    assert vendor_text(body) == said
+    assert said in str(refusal(422, vendor_text(body)))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", ""),
+        (b"  Two\r\n  lines ", "Two lines"),
+        (b"<html><head><title>502 Bad\nGateway</title></head></html>", "an HTML page: 502 Bad Gateway"),
+        (b"<p>hi</p>", "an HTML page"),
+        (b'{"error":"no","code":1}', "no"),
+        (b'{"errors":["a","b"]}', "a, b"),
+        (b'{"x":1}', ""),
+        (b"[1]", "[1]"),
+        (b"\xff\xfe\x00", "\ufffd\ufffd"),
+    ],
+)
+def test_vendor_text_is_one_line(body: bytes, said: str) -> None:
+    assert vendor_text(body) == said
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        ({"error": "Unauthenticated", "code": 401}, errors.TokenRefused),
+        ({"error": QUOTA, "code": "402"}, errors.QuotaExhausted),
+        ({"error": "Ticker Not Found", "code": 404}, errors.UnknownTicker),
+        ({"error": "slow down", "code": 429}, errors.RateLimited),
+        ({"message": "oops", "code": 500}, errors.ServerFault),
+        ({"errors": {"to": ["bad"]}}, errors.RequestRefused),
+        ({"error": "mystery"}, errors.BrokenAnswer),
+        ({"error": "mystery", "code": 7}, errors.BrokenAnswer),
+    ],
+)
+def test_an_envelope_means_what_its_code_means(payload: dict[str, object], kind: type[errors.VendorError]) -> None:
+    assert type(envelope(payload)) is kind
+
+
+@pytest.mark.parametrize(
+    "payload", [{"code": "AAPL.US", "close": 1}, {"code": 404}, {}, {"error": None, "apiRequests": 1}]
+)
+def test_what_is_no_envelope(payload: dict[str, object]) -> None:
+    assert envelope(payload) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("Tue, 24 Nov 2026 12:01:30 GMT", 90.0),
+        ("Tue, 24 Nov 2026 12:01:30 -0000", 90.0),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("", None),
+        (None, None),
+        ("Tue, 99 Nov 2026 12:01:30 GMT", None),
+    ],
+)
+def test_retry_after_as_seconds_or_date(header: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(header, NOW) == seconds
