@@ -116,7 +116,7 @@ class Pacer:
                 stock.extend(grant.permits)
                 if stock:
                     break
-                if grant.calls_left < calls:
+                if calls and grant.calls_left < calls:
                     self._refuse(grant.calls_left)
                 wait = min(max(grant.wait_seconds, 0.001), window)
                 self.spent.seconds_waited += wait
@@ -125,8 +125,8 @@ class Pacer:
 
     def _refuse(self, left: int) -> None:
         raise QuotaExhausted(
-            f"the day's calls are spent but for the collector's reserve ({max(0, left)} left for backfilling); "
-            f"they are counted anew from {resets_at(self.now()):%Y-%m-%d %H:%M} UTC"
+            f"the day's calls are spent but for the collector's reserve: {max(0, left)} are left for backfilling "
+            f"until {resets_at(self.now()):%Y-%m-%d %H:%M} UTC"
         )
 
     async def _write_all(self) -> None:

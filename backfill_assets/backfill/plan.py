@@ -176,7 +176,7 @@ def _asks(
 
 def _runs_of(values: Int64) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(values, prepend=-1))
-    yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=True)
+    yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=False)
 
 
 def _spans(sessions: Int64, grid: SlotGrid, max_span: timedelta) -> Iterator[tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from backfill_assets.backfill.outcome import Listener, Progress, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer
 from backfill_assets.backfill.plan import Ask
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import TickerRefused, UnknownTicker, Unreachable, VendorError
+from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, Unreachable, UnknownTicker, VendorError
 from backfill_assets.store.bars import WriteCounts
 from backfill_assets.store.connection import Database
 from backfill_assets.store.runs import BEAT_SECONDS, beat
@@ -87,6 +87,8 @@ class Pursuit:
 
     async def _work(self, left: Iterator[Ask], answers: Answers) -> None:
         for ask in left:
+            if self.stopped is not None:
+                return
             self._asked_at[ask] = self.server_clock + timedelta(seconds=time.monotonic() - self._began)
             try:
                 rows = await self.client.intraday(str(ask.symbol.ticker), self.shelf.source.name, ask.start, ask.end)
@@ -99,10 +101,12 @@ class Pursuit:
                 await answers.put(Answer(ask, rows))
 
     def _consider(self, error: VendorError) -> None:
+        """Stop asking where that is pointless; requests under way are paid for unless nobody answers."""
         self._futile = self._futile + 1 if isinstance(error, Unreachable) else 0
         if error.stops_run or self._futile >= FUTILE:
             self.stopped = self.stopped or error
-            raise _Stopped
+            if not isinstance(error, QuotaExhausted):
+                raise _Stopped
 
     async def _beat(self) -> None:
         while True:

@@ -52,7 +52,7 @@ def _start(folder: Path, name: str) -> str:
 def _create(url: str, name: str) -> None:
     maintenance = psycopg.conninfo.make_conninfo(url, dbname="postgres")
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return
         with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process did
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

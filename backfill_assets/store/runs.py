@@ -45,8 +45,11 @@ def _bury_dead_runs(connection: Connection) -> None:
         "SELECT run_id, pid FROM backfill.runs WHERE finished_at IS NULL AND host = %s", [this_host()]
     ).fetchall()
     for run_id, pid in rows:
-        if not _is_alive(pid):
-            finish_run(connection, run_id, "killed")
+        if not _is_alive(pid):  # its claims end with it
+            connection.execute(
+                "UPDATE backfill.runs SET finished_at = clock_timestamp(), outcome = 'killed' WHERE run_id = %s",
+                [run_id],
+            )
 
 
 def _is_alive(pid: int) -> bool:

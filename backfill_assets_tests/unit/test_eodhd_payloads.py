@@ -195,7 +195,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(raw=mutated())
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
 def test_mutations_of_real_answers_never_surprise(raw: bytes) -> None:
     try:
         rows = read_intraday(raw)

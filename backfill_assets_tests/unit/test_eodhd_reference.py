@@ -149,7 +149,7 @@ def test_exchange_details(form: str) -> None:
 
 def test_exchange_details_may_be_almost_empty() -> None:
     details = read_exchange_details(
-        b'{"ExchangeHolidays":[],"ExchangeEarlyCloseDays":{"0":{"Date":"?"}},"TradingHours":[]}'
+        b'{"ExchangeHolidays":[],"ExchangeEarlyCloseDays":{"0":{"Date":"?"}},"TradingHours":{"Open":"late"}}'
     )
     assert (details.holidays, details.early_closes, details.opens, details.is_open) == ((), (), None, None)
     with pytest.raises(BrokenAnswer):

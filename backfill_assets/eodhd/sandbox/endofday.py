@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.draws import Float64, Int64, key, unit, units
+from backfill_assets.eodhd.sandbox.draws import Bools, Float64, Int64, key, unit, units
 from backfill_assets.eodhd.sandbox.encoding import Number
 from backfill_assets.eodhd.sandbox.world import World
 from backfill_assets.market.sessions import Session
@@ -38,7 +37,7 @@ class _Columns:
     raw: tuple[Float64, Float64, Float64, Float64]
     adjusted: Float64
     volumes: Int64
-    nulls: Any
+    nulls: Bools
 
 
 class EndOfDay:
@@ -75,12 +74,13 @@ class EndOfDay:
             for symbol in symbols
             if self._world.lives.traded_on(symbol, session.day) and since >= self._delay(symbol)
         ]
-        special = [s for s in traded if self._world.lives.is_adjusted(s) or self._config.traits.eod_nulls]
+        special = [symbol for symbol in traded if self._world.lives.is_adjusted(symbol)]
         found = {symbol: self.row(symbol, session, now) for symbol in special}
         plain = [symbol for symbol in traded if symbol not in found]
         bars = self._world.daily_of(plain, session)
         raw = (bars.open, bars.high, bars.low, bars.close)
-        values = _Columns(raw, bars.close, bars.volume, np.zeros(len(plain), bool))
+        ordinal = np.array([session.day.toordinal()], np.int64)
+        values = _Columns(raw, bars.close, bars.volume, self._nulls(plain, ordinal))
         found |= {s: self._row(s, session, values, at, now) for at, s in enumerate(plain)}
         return [(symbol, row) for symbol in traded if (row := found[symbol]) is not None]
 
@@ -95,12 +95,17 @@ class EndOfDay:
             np.round(np.round(price * factors, 2) / divisors, 4)
             for price in (bars.open, bars.high, bars.low, bars.close)
         )
-        nulls = np.zeros(len(ordinals), bool)
-        if self._config.traits.eod_nulls:
-            keys = np.array([key(self._config.seed, "eod nulls", lives.root(symbol))], np.uint64)
-            nulls = units(keys, ordinals, 1)[0] < self._config.traits.eod_nulls
         adjusted = np.round(bars.close / divisors, 4)
-        return _Columns((opened, high, low, close), adjusted, bars.volume, nulls)
+        return _Columns((opened, high, low, close), adjusted, bars.volume, self._nulls([symbol], ordinals))
+
+    def _nulls(self, symbols: list[str], ordinals: Int64) -> Bools:
+        """Which rows of many days or of many tickers have null prices."""
+        if not self._config.traits.eod_nulls:
+            return np.zeros(max(len(symbols), len(ordinals)), bool)
+        roots = (self._world.lives.root(symbol) for symbol in symbols)
+        keys = np.array([key(self._config.seed, "eod nulls", root) for root in roots], np.uint64)
+        nulls: Bools = units(keys, ordinals, 1)[0] < self._config.traits.eod_nulls
+        return nulls
 
     def _row(self, symbol: str, session: Session, values: _Columns, at: int, now: datetime) -> EodRow | None:
         volume = int(values.volumes[at])

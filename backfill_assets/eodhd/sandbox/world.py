@@ -185,9 +185,10 @@ class World:
         return self.daily(symbol, np.arange(number * _BLOCK, (number + 1) * _BLOCK, dtype=np.int64))
 
     def _size(self, symbol: str) -> float:
-        bounds = _THIN if symbol in self._thin else _FAMILIAR if symbol in FAMILIAR else _OTHERS
-        low, high = bounds
-        return float(low * (high / low) ** unit(self._seed, "size", self.lives.root(symbol)))
+        """Typical shares a day."""
+        root = self.lives.root(symbol)
+        low, high = _THIN if symbol in self._thin else _FAMILIAR if root in FAMILIAR else _OTHERS
+        return float(low * (high / low) ** unit(self._seed, "size", root))
 
     def _scene(self, symbol: str, session: Session) -> Scene:
         return Scene(self._seed, self.lives.root(symbol), session, self._traits)

@@ -1,0 +1,43 @@
+# Two commands matter: `make run` shows the whole way once, `make test` runs every test.
+.PHONY: run dev test check format bench clean
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+run: $(VENV)/.installed
+	@$(BIN)/backfill-assets demo
+
+dev: $(VENV)/.installed
+	@echo "The Dagster UI is not part of this version yet; use: $(BIN)/backfill-assets --help"
+
+test: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -q --numprocesses 2 --cov --cov-report term $(ARGS)
+
+check: $(VENV)/.installed-for-tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+format: $(VENV)/.installed-for-tests
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV), with what the tests need …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info

@@ -1,0 +1,337 @@
+"""What a person types, from an empty database to a proven one, and what goes wrong on the way."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.acceptance.conftest import TOKEN, Said, User
+from backfill_assets_tests.conftest import RECORDED, bars_in, recorded
+
+UserOf = Callable[..., User]
+Sandboxed = Callable[..., Sandbox]
+FIVE = "AAPL MSFT AMZN TSLA VTI"
+
+
+@pytest.mark.parametrize(
+    ("rows", "bars", "day", "source"),
+    [
+        ("intraday_AAPL.US_5m_2026-06-01.json", "bars_AAPL.US_30m_2026-06-01.json", "2026-06-01", "5m"),
+        ("intraday_AAPL.US_1m_2025-01-15.json", "bars_AAPL.US_30m_2025-01-15_from_1m.json", "2025-01-15", "1m"),
+    ],
+)
+def test_a_recorded_session_becomes_exactly_its_bars(
+    user_of: UserOf, database: Database, rows: str, bars: str, day: str, source: str
+) -> None:
+    recorded(rows)
+    user = user_of(BACKFILL_SOURCE_INTERVAL=source)
+    with user.starts(f"sandbox --port 0 --replay {RECORDED}") as sandbox:
+        assert sandbox.stdout is not None
+        url = sandbox.stdout.readline().split()[-1]
+        user.types("symbols add AAPL")
+        said = user.types(f"run --start {day} --end {day}", EODHD_BASE_URL=url)
+        sandbox.send_signal(signal.SIGTERM)
+        sandbox.wait(10)
+    assert said.code == 0, said.err
+    wanted = [tuple(b[k] for k in ("timestamp", "open", "high", "low", "close", "volume")) for b in recorded(bars)]
+    assert bars_in(database, "AAPL") == wanted
+
+
+def test_the_usual_way(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed())
+    assert user.types(f"symbols add {FIVE}").out == "5 added or reactivated, 0 were active already\n"
+    assert user.types("symbols list").out.split() == sorted(f"{s}.US" for s in FIVE.split())
+
+    before = user.types("report --format json")
+    assert sum(s["estimated_missing_bars"] for s in before.json) == 5 * 26
+    plan = user.types("plan --format json").json
+    assert (plan["requests"], plan["calls"], plan["lower_bound_calls"]) == (5, 25, 25)
+
+    ran = user.types("run")
+    assert ran.code == 0
+    assert "130 missing before, 0 after, 100.0% closed" in ran.out
+    assert "stored 26" in ran.err  # each ticker's outcome goes beside the progress bar
+
+    after = user.types("report --format json")
+    assert [s for s in after.json if s["estimated_missing_bars"] > 0] == []
+    verified = user.types("verify --format json")
+    assert verified.code == 0
+    assert all(c["passed"] for c in verified.json)
+    status = user.types("status --format json").json
+    assert status["newest_bar"] == "2026-06-02T19:30:00Z"
+    assert status["budget"]["calls_spent_by_us_today"] == 25
+
+
+def test_report_fields_are_the_documented_ones(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed())
+    user.types("symbols add AAPL")
+    user.types("run --quiet")
+    (row,) = user.types("report --format json").json
+    wanted = {
+        "symbol": "AAPL",
+        "exchange": "US",
+        "interval": "30m",
+        "bar_count": 26,
+        "first_timestamp": "2026-06-01T13:30:00Z",
+        "last_timestamp": "2026-06-02T19:30:00Z",
+        "estimated_missing_bars": 0,
+        "expected_bars": 39,
+        "pending_bars": 13,
+        "no_trade_bars": 0,
+        "vendor_gap_bars": 0,
+        "provisional_bars": 0,
+        "completeness": 1.0,
+    }
+    assert {name: row[name] for name in wanted} == wanted
+    assert user.types("report --format csv").out.splitlines()[1].startswith("AAPL,US,30m,26,2026-06-01T13:30:00Z")
+    assert "| AAPL | 26 | 39 | 0 |" in user.types("report --format markdown").out
+
+
+def test_report_goes_into_a_file(user_of: UserOf, tmp_path: Path) -> None:
+    user = user_of()
+    user.types("symbols add AAPL")
+    assert user.types(f"report --format json --output {tmp_path / 'r.json'}").out == ""
+    with (tmp_path / "r.json").open() as f:
+        assert sum(s["estimated_missing_bars"] for s in json.load(f)) == 26
+
+
+def test_a_monday_morning_looks_at_thursday_and_friday(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed(), now=datetime(2026, 6, 8, 12, 0, tzinfo=UTC))
+    user.types("symbols add AAPL")
+    assert "2026-06-04, 2026-06-05" in user.types("report").out
+    assert user.types("report --format json").json[0]["expected_bars"] == 26
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2026-06-05", "2026-06-09"), ("2026-05-25", "2026-05-25"), ("2026-05-30", "2026-05-31")],
+    ids=["future", "holiday", "weekend"],
+)
+@pytest.mark.parametrize("command", ["run", "report", "plan", "verify"])
+def test_no_session_due_is_no_error(user_of: UserOf, command: str, start: str, end: str) -> None:
+    user = user_of()
+    user.types("symbols add AAPL")
+    said = user.types(f"{command} --start {start} --end {end}")
+    assert (said.code, "no session due" in said.out) == (0, True)
+
+
+def test_the_day_after_thanksgiving_has_seven_slots(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+    now = datetime(2026, 11, 30, 15, 0, tzinfo=UTC)
+    user = user_of(sandboxed(now=now), now=now)
+    user.types("symbols add AAPL")
+    assert user.types("run --start 2026-11-26 --end 2026-11-27").code == 0
+    assert len(bars_in(database, "AAPL")) == 7
+
+
+def test_small_batches_with_a_rest(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed())
+    user.types(f"symbols add {FIVE}")
+    said = user.types("run --batch-size 2 --delay 0.01 --format json")
+    assert (said.code, said.json["stored"]) == (0, 130)
+
+
+def test_an_unknown_ticker_does_not_stop_the_others(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+    user = user_of(sandboxed())
+    user.types("symbols add AAPL NOSUCH")
+    said = user.types("run")
+    assert said.code == 3
+    assert "NOSUCH.US" in said.out
+    assert len(bars_in(database, "AAPL")) == 26
+
+
+def test_a_symbol_outside_the_universe_is_named(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed())
+    user.types("symbols add AAPL")
+    said = user.types("run --symbols AAPL,MSFT.US")
+    assert (said.code, "MSFT.US is not active in the universe" in said.err) == (3, True)
+
+
+BAD_WORDS = [
+    ("run", "there are no active symbols"),
+    ("report", "there are no active symbols"),
+    ("symbols add", "no symbols given"),
+    ("symbols add AAPL.LSE", "exchange 'LSE' is not supported"),
+    ("symbols add BRK.B", "BRK-B"),
+    ("symbols add AA/PL", "is not a symbol"),
+    ("symbols sync --exchange LSE", "exchange 'LSE' is not supported"),
+    ("report --start 2026-06-02 --end 2026-06-01", "is after --end"),
+    ("report --start 2026-06-02", "belong together"),
+    ("report --hours-back 4 --start 2026-06-02 --end 2026-06-02", "not both"),
+    ("report --hours-back -4", "--hours-back"),
+    ("report --interval 2h", "interval '2h' is not known"),
+    ("report --as-of 2026-06-02T10:00:00", "has no time zone"),
+    ("report --start yesterday --end today", "is not a date"),
+    ("run --delay 5", "give --batch-size too"),
+    ("run --batch-size 0", "batch-size"),
+    ("run --strategy best", "strategy"),
+    ("sandbox --latency-ms 9-1", "is not a range of milliseconds"),
+    ("nonsense", "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), BAD_WORDS, ids=[c for c, _ in BAD_WORDS])
+def test_words_that_cannot_be_meant(user_of: UserOf, command: str, message: str) -> None:
+    user = user_of()
+    if command.split()[0] in {"report", "run"} and command not in {"run", "report"}:
+        user.types("symbols add AAPL")
+    said = user.types(command)
+    assert said.code == 2
+    assert message in said.err
+    assert "Traceback" not in said.err
+
+
+def test_settings_that_cannot_be_meant_are_named(user_of: UserOf) -> None:
+    said = user_of().types("report", EODHD_REQUESTS_PER_MINUTE="many")
+    assert (said.code, "EODHD_REQUESTS_PER_MINUTE is 'many'" in said.err) == (2, True)
+
+
+def test_without_a_token(user_of: UserOf) -> None:
+    user = user_of()
+    user.types("symbols add AAPL")
+    assert user.types("report", EODHD_API_TOKEN=None).code == 0
+    said = user.types("run", EODHD_API_TOKEN=None)
+    assert (said.code, "EODHD_API_TOKEN" in said.err) == (4, True)
+
+
+def test_a_bad_token(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed(tokens=frozenset({"another"})))
+    user.types("symbols add AAPL")
+    said = user.types("run")
+    assert said.code == 4
+    assert "check EODHD_API_TOKEN" in said.out
+
+
+def test_when_the_days_calls_are_gone_the_rest_is_left_for_tomorrow(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database
+) -> None:
+    sandbox = sandboxed(daily=20)
+    user = user_of(sandbox, BACKFILL_COLLECTOR_RESERVE="0.25")
+    user.types(f"symbols add {FIVE}")
+    said = user.types("run")
+    assert said.code == 4
+    assert "2 tickers are left" in said.out
+    assert "2026-06-04 00:00 UTC" in said.out
+    assert sandbox.stats()["calls"] == 15
+    assert sum(len(bars_in(database, s)) for s in FIVE.split()) == 3 * 26
+    sandbox.move_clock(datetime(2026, 6, 4, 14, 0, tzinfo=UTC))
+    tomorrow = user.types("run --start 2026-06-01 --end 2026-06-02", BACKFILL_AS_OF="2026-06-04T14:00:00Z")
+    assert (tomorrow.code, sandbox.stats()["calls"]) == (0, 25)
+
+
+def test_no_database(user_of: UserOf) -> None:
+    said = user_of(DATABASE_URL="postgresql://nobody:secret@127.0.0.1:9/bars").types("report")
+    assert said.code == 5
+    assert "database 'bars' at 127.0.0.1:9" in said.err
+    assert "secret" not in said.err
+
+
+def test_a_database_url_that_is_none(user_of: UserOf) -> None:
+    said = user_of(DATABASE_URL="not a url").types("report")
+    assert (said.code, "DATABASE_URL" in said.err) == (5, True)
+
+
+def test_an_unreachable_vendor(user_of: UserOf) -> None:
+    user = user_of(BACKFILL_ATTEMPTS="1")
+    user.types("symbols add AAPL")
+    said = user.types("run")
+    assert (said.code, "check the network and EODHD_BASE_URL" in said.out) == (6, True)
+
+
+def test_the_token_is_nowhere(user_of: UserOf, sandboxed: Sandboxed, database_url: str, home: Path) -> None:
+    user = user_of(sandboxed())
+    user.types("symbols add AAPL NOSUCH")
+    said = [user.types(f"{command} --debug") for command in ("run", "status", "report", "verify")]
+    said += [user_of().types("run --debug --force", BACKFILL_ATTEMPTS="1")]
+    assert not [s for s in said if TOKEN in s.out + s.err]
+    assert not [s for s in said if "Traceback" in s.err]
+    with psycopg.connect(database_url) as connection:
+        tables = connection.execute(
+            "SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname IN ('public', 'backfill')"
+        ).fetchall()
+        for (table,) in tables:
+            rows = connection.execute(f"SELECT t::text FROM {table} t".encode()).fetchall()
+            assert not [row for row in rows if TOKEN in row[0]], table
+
+
+def test_interrupted_runs_keep_what_they_fetched(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+    sandbox = sandboxed(latency_ms=(300, 300))
+    user = user_of(sandbox, BACKFILL_IN_FLIGHT_START="1", BACKFILL_IN_FLIGHT_MAX="1")
+    user.types(f"symbols add {FIVE}")
+    with user.starts("run") as run:
+        _until_a_bar_is_stored(run, database)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert "the next run goes on from there" in err
+    _next_run_asks_only_for_the_rest(user, sandbox, database)
+
+
+def test_killed_runs_lose_at_most_what_was_in_flight(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+    sandbox = sandboxed(latency_ms=(300, 300))
+    user = user_of(sandbox, BACKFILL_IN_FLIGHT_START="1", BACKFILL_IN_FLIGHT_MAX="1")
+    user.types(f"symbols add {FIVE}")
+    with user.starts("run") as run:
+        _until_a_bar_is_stored(run, database)
+        run.kill()
+    _next_run_asks_only_for_the_rest(user, sandbox, database)
+
+
+def _until_a_bar_is_stored(run: "subprocess.Popen[str]", database: Database) -> None:
+    while run.poll() is None:
+        with database.transaction() as connection:
+            if connection.execute("SELECT 1 FROM market_data LIMIT 1").fetchone():
+                return
+    raise AssertionError(f"the run ended before it stored anything: {run.communicate()}")
+
+
+def _next_run_asks_only_for_the_rest(user: User, sandbox: Sandbox, database: Database) -> None:
+    done = {s for s in FIVE.split() if len(bars_in(database, s)) == 26}
+    assert 0 < len(done) < 5
+    asked_before = {t: n for t, n in sandbox.stats()["per_ticker"].items() if t.split(".")[0] in done}
+    said: Said = user.types("run --format json")
+    assert (said.code, said.json["calls"]) == (0, 5 * (5 - len(done)))
+    asked_after = {t: n for t, n in sandbox.stats()["per_ticker"].items() if t.split(".")[0] in done}
+    assert asked_after == asked_before
+
+
+def test_a_permanent_hole_is_named_with_its_reason(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    withheld = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
+    user = user_of(sandboxed(publication=withheld))
+    user.types("symbols add AAPL MSFT")
+    said = user.types("run")
+    assert (said.code, "13 missing at the vendor" in said.out) == (3, True)
+    verified = user.types("verify --format json")
+    failed = {c["name"]: c["offenders"] for c in verified.json if not c["passed"]}
+    assert (verified.code, failed["no_missing_bars"]) == (3, ["MSFT.US (13)"])
+
+
+def test_help_and_version_answer(user_of: UserOf) -> None:
+    user = user_of()
+    for command in ("report", "plan", "run", "verify", "status", "sandbox", "demo", "symbols"):
+        assert f"  {command}" in user.types("--help").out
+    assert user.types("--version").code == 0
+
+
+def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
+    user = user_of(DATABASE_URL="", EODHD_API_TOKEN="", EODHD_BASE_URL="", BACKFILL_HOME=str(tmp_path / "home"))
+    with user.starts("demo") as demo:
+        out, err = demo.communicate(timeout=60)
+    assert demo.returncode == 0, err
+    assert "this is the bundled sandbox, and its bars are made up" in out
+    for kind in ("head", "interior", "tail", "everything", "thin"):
+        assert kind in out
+    assert "% closed" in out
+    assert _servers_under(tmp_path) == []
+
+
+def _servers_under(folder: Path) -> list[str]:
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)  # noqa: S607
+    return [line for line in found.stdout.splitlines() if str(folder) in line and "postgres" in line]

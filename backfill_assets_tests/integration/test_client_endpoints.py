@@ -1,0 +1,138 @@
+"""What each endpoint asks for, over real HTTP: paths, parameters, prices, and what is split or batched."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any
+
+import httpx
+import pytest
+
+from backfill_assets.eodhd import errors
+from backfill_assets.eodhd.client import EodhdClient
+from backfill_assets.eodhd.gate import OpenGate
+from backfill_assets_tests.integration.scripted_vendor import HTML, Say
+from backfill_assets_tests.integration.test_client_wire import BAR, GOOD, TEXT, client, talk
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("interval", "days", "requests"),
+    [("5m", 600, 1), ("5m", 601, 2), ("5m", 1300, 3), ("1m", 120, 1), ("1m", 121, 2), ("1h", 7200, 1), ("15m", 121, 2)],
+)
+def test_long_spans_are_split(interval: str, days: int, requests: int) -> None:
+    start, end = 1_600_000_000, 1_600_000_000 + days * DAY
+    _, exchanges, vendor = talk(GOOD, ask=lambda us: us.intraday("A.US", interval, start, end))
+    spans = [(int(vendor.query(n)["from"]), int(vendor.query(n)["to"])) for n in range(requests)]
+    assert len(vendor.targets) == requests
+    assert [e.calls for e in exchanges] == [5] * requests
+    longest = {"5m": 600, "1h": 7200}.get(interval, 120) * DAY
+    assert all(to - first <= longest for first, to in spans)
+    assert spans[0][0] == start
+    assert spans[-1][1] >= end
+    assert [first for first, _ in spans[1:]] == [to for _, to in spans[:-1]]
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_split_spans_give_every_row_once_whether_to_is_inclusive_or_not(inclusive: bool) -> None:
+    start, end = 1_600_000_000, 1_600_000_000 + 1000 * DAY
+    stamps = [start + day * DAY for day in range(1001)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        first, to = int(request.url.params["from"]), int(request.url.params["to"])
+        inside = [s for s in [*stamps, end + 1] if first <= s < to + inclusive]
+        return httpx.Response(200, json=[{**BAR, "timestamp": stamp} for stamp in inside])
+
+    async def ask() -> list[int]:
+        async with client("http://x/api", OpenGate(), transport=httpx.MockTransport(answer)) as us:
+            rows = await us.intraday("A.US", "5m", start, end)
+        return [int(stamp) for stamp in rows.timestamp]
+
+    assert asyncio.run(ask()) == stamps
+
+
+def test_a_reversed_span_is_a_mistake_of_ours() -> None:
+    async def ask() -> None:
+        async with client("http://127.0.0.1:1/api", OpenGate()) as us:
+            await us.intraday("A.US", "5m", 2, 1)
+
+    with pytest.raises(ValueError, match="before the start"):
+        asyncio.run(ask())
+
+
+ACCOUNT = Say(body=b'{"apiRequests":3,"apiRequestsDate":"2026-11-24","dailyRateLimit":100000,"extraLimit":0}')
+
+
+@pytest.mark.parametrize("first", [Say(404, b"", HTML), Say(403, b"Forbidden", TEXT), Say(422, b"{}"), Say(body=b"[]")])
+def test_the_account_has_two_names(first: Say) -> None:
+    account, exchanges, vendor = talk(first, ACCOUNT, ask=lambda us: us.user(), attempts=1)
+    assert (account.api_requests, account.api_requests_date) == (3, date(2026, 11, 24))
+    assert vendor.paths() == ["/api/user", "/api/internal-user"]
+    assert [e.calls for e in exchanges] == [0, 0]
+
+
+def test_a_refused_token_needs_no_second_name() -> None:
+    error, _, vendor = talk(Say(401, b"Unauthenticated", TEXT), ask=lambda us: us.user())
+    assert type(error) is errors.TokenRefused
+    assert len(vendor.targets) == 1
+
+
+def test_a_refused_batch_is_asked_in_halves() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        names = [request.url.path.rsplit("/", 1)[1], *filter(None, request.url.params.get("s", "").split(","))]
+        if "BAD.US" in names:
+            return httpx.Response(403, text="Forbidden")
+        rows = [{"code": name, "timestamp": 1, "close": 1} for name in names]
+        return httpx.Response(200, json=rows if len(rows) > 1 else rows[0])
+
+    gate = OpenGate()
+
+    async def ask() -> Any:
+        async with client("http://x/api", gate, transport=httpx.MockTransport(answer)) as us:
+            return await us.quotes(["A.US", "B.US", "BAD.US", "C.US"])
+
+    found = asyncio.run(ask())
+    assert [(quote.code, quote.is_absent) for quote in found] == [
+        ("A.US", False),
+        ("B.US", False),
+        ("BAD.US", True),
+        ("C.US", False),
+    ]
+    assert sum(e.calls for e in gate.exchanges) == 3
+
+
+def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
+    day = date(2026, 7, 9)
+    asked: list[tuple[Callable[[EodhdClient], Awaitable[Any]], str, dict[str, str], int]] = [
+        (lambda us: us.quote("A/B.US"), "/api/real-time/A%2FB.US", {}, 1),
+        (lambda us: us.quotes(["A.US", "B.US"]), "/api/real-time/A.US", {"s": "B.US"}, 2),
+        (lambda us: us.quotes_of_exchange(), "/api/real-time/AAPL.US", {"ex": "US"}, 100),
+        (lambda us: us.symbols("US"), "/api/exchange-symbol-list/US", {}, 1),
+        (
+            lambda us: us.symbols("US", delisted=True, kind="etf"),
+            "/api/exchange-symbol-list/US",
+            {"delisted": "1", "type": "etf"},
+            1,
+        ),
+        (lambda us: us.eod("A.US"), "/api/eod/A.US", {}, 1),
+        (lambda us: us.eod("A.US", day, day), "/api/eod/A.US", {"from": "2026-07-09", "to": "2026-07-09"}, 1),
+        (lambda us: us.bulk_eod("US"), "/api/eod-bulk-last-day/US", {}, 100),
+        (lambda us: us.bulk_eod("US", day), "/api/eod-bulk-last-day/US", {"date": "2026-07-09"}, 100),
+        (
+            lambda us: us.symbol_changes(day, day),
+            "/api/symbol-change-history",
+            {"from": "2026-07-09", "to": "2026-07-09"},
+            5,
+        ),
+    ]
+    for ask, path, query, calls in asked:
+        _, exchanges, vendor = talk(Say(), ask=ask)
+        assert vendor.paths() == [path]
+        assert vendor.query(0) == {**query, "fmt": "json", "api_token": "s3cret"}
+        assert [e.calls for e in exchanges] == [calls]
+
+
+def test_a_missing_quote_is_an_absent_one() -> None:
+    quote, _, _ = talk(Say(), ask=lambda us: us.quote("A.US"))
+    assert (quote.code, quote.is_absent) == ("A.US", True)

@@ -1,0 +1,221 @@
+"""The engine from window to proof, on real PostgreSQL, asking a sandbox over real HTTP."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.plan import Strategy
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.settings import Settings
+from backfill_assets.store.bars import delete_bars
+from backfill_assets.store.connection import Database
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import list_symbols
+from backfill_assets_tests import dgas
+from backfill_assets_tests.conftest import NOW, bars_in, job, monday_and_tuesday
+
+MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
+EngineOn = Callable[..., Engine]
+Sandboxed = Callable[..., Sandbox]
+
+
+def truth(sandbox: Sandbox, symbol: str, *days: date, interval: str = "30m", source: str = "5m") -> list[Any]:
+    """What the sandbox's world says must be stored."""
+    rows = []
+    for day in days:
+        (session,) = sessions_between("US", day, day)
+        bars = sandbox.world.true_bars(symbol, session, INTERVALS[interval], source)
+        rows += [
+            (
+                int(b["timestamp"]),
+                *(pytest.approx(float(b[p]), abs=2e-6) for p in ("open", "high", "low", "close")),
+                int(b["volume"]),
+            )
+            for b in bars.to_dict("records")
+        ]
+    return rows
+
+
+def silent(_: object) -> None:
+    """Nobody listens."""
+
+
+def test_two_missing_sessions_are_filled_bar_for_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox, ("AAPL", "MSFT", "BRK-B"))
+    result = engine.run(monday_and_tuesday(engine), silent)
+    for symbol in ("AAPL", "MSFT", "BRK-B"):
+        assert bars_in(engine.database, symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
+    assert (result.before.missing, result.after.missing) == (78, 0)
+    assert (result.planned, result.stored, result.absent) == (78, 78, {})
+    assert result.written.inserted == 78
+    assert result.calls == 15
+    assert sandbox.stats()["by_endpoint"]["intraday"] == 3
+    assert result.exit_code == 0
+
+
+def test_a_second_run_asks_nothing(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox, ("AAPL", "MSFT"))
+    engine.run(monday_and_tuesday(engine), silent)
+    before = sandbox.stats()["requests"]
+    again = engine.run(monday_and_tuesday(engine), silent)
+    assert (again.requests, again.calls, sandbox.stats()["requests"]) == (0, 0, before)
+
+
+def test_an_interior_hole_of_one_slot_is_filled_and_nothing_else_is_written(
+    engine_on: EngineOn, sandboxed: Sandboxed
+) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox, ("AAPL", "MSFT"))
+    engine.run(monday_and_tuesday(engine), silent)
+    complete = bars_in(engine.database, "AAPL")
+    punch(engine.database, "AAPL", 5)
+    result = engine.run(monday_and_tuesday(engine), silent)
+    assert (result.before.missing, result.after.missing, result.calls) == (1, 0, 5)
+    assert result.written.inserted == 1
+    assert result.written.updated == result.written.revised == 0
+    assert bars_in(engine.database, "AAPL") == complete
+
+
+def punch(database: Database, symbol: str, *positions: int) -> None:
+    """Delete some bars, by their position in the stored history."""
+    stored = bars_in(database, symbol)
+    with database.transaction() as connection:
+        (key,) = (s.symbol_id for s in list_symbols(connection, "US") if s.ticker.symbol == symbol)
+        for position in positions:
+            stamp = datetime.fromtimestamp(stored[position][0], UTC)
+            assert delete_bars(connection, key, INTERVALS["30m"], [stamp]) == 1
+
+
+def test_what_was_not_given_is_not_asked_again_within_the_hour(
+    engine_on: EngineOn, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    engine = engine_on(sandbox, ("AAPL", "MSFT"))
+    first = engine.run(monday_and_tuesday(engine), silent)
+    assert first.absent == {"missing at the vendor": 13}
+    assert first.exit_code == 3
+    second = engine.run(monday_and_tuesday(engine), silent)
+    assert (second.requests, second.waiting) == (0, 1)
+    later = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(minutes=61)}))
+    assert later.run(monday_and_tuesday(later), silent).calls == 5
+
+
+def test_force_asks_for_everything_whatever_is_stored_or_was_asked(
+    engine_on: EngineOn, sandboxed: Sandboxed
+) -> None:
+    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    engine = engine_on(sandbox, ("AAPL", "MSFT"))
+    engine.run(monday_and_tuesday(engine), silent)
+    forced = engine.run(monday_and_tuesday(engine, force=True), silent)
+    assert sandbox.stats()["by_endpoint"]["intraday"] == 2 + 2
+    assert (forced.written.unchanged, forced.written.inserted) == (13 + 26, 0)
+
+
+def test_pending_slots_do_not_count_as_missing(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed())
+    coverage = engine.survey(job(engine))
+    assert [s.day for s in coverage.grid.sessions] == [MONDAY, TUESDAY, date(2026, 6, 3)]
+    result = engine.run(job(engine), silent)
+    assert (result.after.missing, result.after.pending, result.exit_code) == (0, 13, 0)
+
+
+def test_incremental_asks_only_behind_the_newest_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed())
+    engine.run(monday_and_tuesday(engine), silent)
+    punch(engine.database, "AAPL", 3)
+    assert engine.run(monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), silent).calls == 0
+    punch(engine.database, "AAPL", -1)
+    result = engine.run(monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), silent)
+    assert (result.calls, len(bars_in(engine.database, "AAPL"))) == (5, 26)
+
+
+def test_bars_before_the_window_are_re_read_but_never_added(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed())
+    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY), silent)
+    assert len(bars_in(engine.database, "AAPL")) == 13
+    assert (result.written.inserted, result.written.outside) == (13, 26)
+
+
+def test_a_revision_in_the_overlap_is_stored_and_the_old_values_are_kept(
+    engine_on: EngineOn, sandboxed: Sandboxed
+) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox)
+    engine.run(job(engine, start=MONDAY, end=MONDAY), silent)
+    with engine.database.transaction() as connection:
+        connection.execute("UPDATE market_data SET volume = volume + 7, fetched_at = fetched_at - interval '1 day'")
+    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY), silent)
+    assert result.written.revised == 13
+    assert bars_in(engine.database, "AAPL") == truth(sandbox, "AAPL", MONDAY, TUESDAY)
+    with engine.database.transaction() as connection:
+        kept = connection.execute("SELECT count(*), min(interval_type) FROM backfill.revisions").fetchone()
+    assert kept == (13, "30m")
+
+
+@pytest.mark.parametrize(("interval", "source"), [("1m", "1m"), ("5m", "5m"), ("15m", "5m"), ("1h", "5m")])
+def test_other_intervals_are_built_from_their_source(
+    engine_on: EngineOn, sandboxed: Sandboxed, interval: str, source: str
+) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox)
+    result = engine.run(job(engine, interval=interval, start=MONDAY, end=MONDAY), silent)
+    wanted = truth(sandbox, "AAPL", MONDAY, interval=interval, source=source)
+    assert bars_in(engine.database, "AAPL", interval) == wanted
+    assert result.after.missing == 0
+
+
+@pytest.mark.parametrize(
+    ("day", "bars"),
+    [(date(2025, 11, 28), 7), (date(2026, 3, 6), 13), (date(2026, 3, 9), 13), (date(2025, 11, 3), 13)],
+    ids=["early close", "before summer time", "after summer time", "after winter time"],
+)
+def test_early_closes_and_clock_changes(engine_on: EngineOn, sandboxed: Sandboxed, day: date, bars: int) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox)
+    result = engine.run(job(engine, start=day, end=day), silent)
+    assert len(bars_in(engine.database, "AAPL")) == bars == result.stored
+    assert bars_in(engine.database, "AAPL") == truth(sandbox, "AAPL", day)
+
+
+def test_somebody_elses_bars_stay(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed())
+    with engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+            " close_price, volume) SELECT symbol_id, '30m', '2026-06-01 13:30+00', 1, 2, 1, 2, 3 FROM market_symbols"
+        )
+    result = engine.run(monday_and_tuesday(engine), silent)
+    assert bars_in(engine.database, "AAPL")[0] == (1780320600, 1, 2, 1, 2, 3)
+    assert (result.written.inserted, result.written.protected) == (25, 1)
+
+
+def test_the_same_run_on_a_database_of_other_people(
+    new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
+) -> None:
+    url = new_database(None)
+    dgas.build(url)
+    database = Database(url)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO market_symbols (symbol, company_name) VALUES ('AAPL', 'Apple'), ('MSFT', 'M')")
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, timestamp, open_price, high_price, low_price, close_price, volume)"
+            " VALUES (1, '2026-06-01 13:30+00', 1, 2, 1, 2, 3), (1, '2026-05-01 13:30+00', 1, 2, 1, 2, 3)"
+        )
+    migrate(database)
+    sandbox = sandboxed()
+    engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url}))
+    result = engine.run(monday_and_tuesday(engine), silent)
+    assert (result.before.missing, result.after.missing) == (51, 0)
+    assert bars_in(database, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
+    assert bars_in(database, "AAPL", "30min")[2:] == truth(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
+    assert bars_in(database, "AAPL", "30m") == []
+    assert engine.run(monday_and_tuesday(engine), silent).requests == 0
+    database.close()

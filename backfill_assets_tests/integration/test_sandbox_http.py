@@ -1,0 +1,436 @@
+"""The sandbox over real HTTP: every endpoint answers as EODHD.md says the vendor does."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.intervals import INTERVALS
+
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
+
+NOON = datetime(2026, 6, 3, 16, tzinfo=UTC)  # a Wednesday, 12:00 in New York
+MONDAY, DAY = 1780272000, 86400  # 2026-06-01T00:00Z
+SETTINGS = SandboxConfig(
+    symbols=60,
+    now=NOON,
+    clock_rate=0.0,
+    thin=frozenset({"GE"}),
+    listed={"NEW": date(2026, 6, 2)},
+    delisted={"DEAD": date(2026, 5, 20)},
+    renamed={"FB": ("FBM", date(2026, 5, 4))},
+    publication=Publication(withheld=frozenset({("MSFT", date(2026, 6, 1))})),
+)
+
+
+class Vendor:
+    """A client that knows nothing of ours."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._http = httpx.Client(timeout=20)
+
+    def get(self, path: str, **params: Any) -> httpx.Response:
+        query = {name.rstrip("_"): value for name, value in params.items()}
+        return self._http.get(self.sandbox.base_url + path, params={"api_token": "x", "fmt": "json", **query})
+
+    def control(self, path: str, body: Any = None) -> httpx.Response:
+        url = self.sandbox.base_url.removesuffix("/api") + path
+        return self._http.get(url) if body is None else self._http.post(url, json=body)
+
+    def rows(self, ticker: str, interval: str = "5m", start: int = MONDAY, end: int = MONDAY + 4 * DAY) -> list[Any]:
+        answer = self.get(f"/intraday/{ticker}", interval=interval, from_=start, to=end)
+        assert answer.status_code == 200
+        found: list[Any] = answer.json()
+        return found
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Sandbox]:
+    with Sandbox(SETTINGS) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def vendor(running: Sandbox) -> Iterator[Vendor]:
+    running.move_clock(NOON)
+    running.reset_stats()
+    client = Vendor(running)
+    yield client
+    client.close()
+
+
+def test_intraday_is_a_bare_array_of_the_recorded_shape(vendor: Vendor) -> None:
+    answer = vendor.get("/intraday/AAPL.US", interval="5m", from_=MONDAY, to=MONDAY + 4 * DAY)
+    rows = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.headers["x-ratelimit-limit"] == "1200"
+    assert "x-ratelimit-reset" not in answer.headers
+    assert "content-encoding" not in answer.headers
+    assert list(rows[0]) == ["timestamp", "gmtoffset", "datetime", "open", "high", "low", "close", "volume"]
+    assert (rows[0]["timestamp"], rows[0]["datetime"]) == (1780320600, "2026-06-01 13:30:00")
+    assert rows[78]["volume"] is None
+    assert len(rows) == 158  # two published sessions, none of today's
+    assert vendor.sandbox.stats()["calls"] == 5
+
+
+def test_what_is_served_is_the_worlds_truth(vendor: Vendor) -> None:
+    world = vendor.sandbox.world
+    session = world.timetable.on(date(2026, 6, 2))
+    assert session is not None
+    served = [row for row in vendor.rows("AAPL.US") if row["volume"] and row["timestamp"] > MONDAY + DAY]
+    truth = world.true_bars("AAPL", session, INTERVALS["5m"], "5m")
+    for column in ("timestamp", "open", "high", "low", "close", "volume"):
+        assert [row[column] for row in served] == truth[column].tolist()
+
+
+def test_from_and_to_are_inclusive_and_cut_inside_a_session(vendor: Vendor) -> None:
+    rows = vendor.rows("AAPL.US", start=1780320900, end=1780321500)
+    assert [row["timestamp"] for row in rows] == [1780320900, 1780321200, 1780321500]
+    one = vendor.rows("AAPL.US", "1m", start=1780344000, end=1780344060)
+    assert [row["timestamp"] for row in one] == [1780344000, 1780344060]
+
+
+def test_nothing_before_publication_and_everything_after(vendor: Vendor) -> None:
+    after = MONDAY + 2 * DAY
+    assert vendor.rows("AAPL.US", start=after) == []
+    vendor.sandbox.move_clock(datetime(2026, 6, 3, 22, 29, tzinfo=UTC))
+    assert vendor.rows("AAPL.US", start=after) == []
+    vendor.sandbox.move_clock(datetime(2026, 6, 3, 23, 1, tzinfo=UTC))
+    assert len(vendor.rows("AAPL.US", start=after)) == 79
+    assert vendor.rows("AAPL.US", "1m", start=after + 43200) == []
+    assert vendor.rows("MSFT.US", end=MONDAY + DAY) == []  # withheld for good
+
+
+def test_the_range_is_refused_not_cut(vendor: Vendor) -> None:
+    for interval, days in (("1m", 120), ("5m", 600), ("1h", 7200)):
+        end = int(NOON.timestamp())
+        assert vendor.get("/intraday/NEW.US", interval=interval, from_=end - days * DAY, to=end).status_code == 200
+        answer = vendor.get("/intraday/NEW.US", interval=interval, from_=end - days * DAY - 1, to=end)
+        message = f"Max period length is {days} days"
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == {"errors": {"to": [message], "from": [message]}}
+    assert vendor.sandbox.stats()["calls"] == 15
+
+
+def test_without_a_range_it_is_the_last_120_days(vendor: Vendor) -> None:
+    rows = vendor.get("/intraday/AAPL.US", interval="5m").json()
+    assert NOON.timestamp() - 121 * DAY < rows[0]["timestamp"] < NOON.timestamp() - 118 * DAY
+
+
+@pytest.mark.parametrize("params", [{"interval": "d"}, {"interval": "30m"}, {"from_": "yesterday"}])
+def test_parameters_that_cannot_be_meant_are_a_422(vendor: Vendor, params: dict[str, str]) -> None:
+    answer = vendor.get("/intraday/AAPL.US", **params)
+    assert answer.status_code == 422
+    assert "errors" in answer.json()
+
+
+@pytest.mark.parametrize("ticker", ["NOPE.US", "AAPL.MX", "FB.US", "BRK.B", "BC%2FPA.US"])
+def test_an_unknown_ticker_is_a_404_in_html_and_costs_one_call(vendor: Vendor, ticker: str) -> None:
+    answer = vendor.get(f"/intraday/{ticker}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert vendor.sandbox.stats()["calls"] == 1
+
+
+def test_csv_and_split_dates(vendor: Vendor) -> None:
+    split = vendor.get("/intraday/AAPL.US", from_=MONDAY, **{"split-dt": "1"}).json()
+    assert (split[0]["date"], split[0]["time"]) == ("2026-06-01", "13:30:00")
+    assert "datetime" not in split[0]
+    lines = vendor.get("/intraday/AAPL.US", from_=MONDAY, fmt="csv").text.splitlines()
+    assert lines[0] == "Timestamp,Gmtoffset,Datetime,Open,High,Low,Close,Volume"
+    assert len(lines) == 159
+
+
+def test_1h_is_cut_from_the_open(vendor: Vendor) -> None:
+    stamps = [row["datetime"][11:16] for row in vendor.rows("AAPL.US", "1h", end=MONDAY + DAY)]
+    assert stamps == ["13:30", "14:30", "15:30", "16:30", "17:30", "18:30", "19:30"]
+
+
+def test_delisted_tickers_keep_their_past_and_new_ones_have_none(vendor: Vendor) -> None:
+    assert len(vendor.rows("DEAD.US", start=MONDAY - 20 * DAY)) == 79 * 7
+    assert vendor.rows("DEAD.US") == []
+    assert len(vendor.rows("NEW.US")) == 79
+
+
+def test_a_live_quote_is_an_object_a_quarter_of_an_hour_old(vendor: Vendor) -> None:
+    quote = vendor.get("/real-time/AAPL.US").json()
+    age = NOON.timestamp() - quote["timestamp"]
+    assert 15 * 60 <= age <= 17 * 60
+    assert quote["code"] == "AAPL.US"
+    assert quote["low"] <= min(quote["open"], quote["close"]) <= quote["high"]
+    assert quote["change"] == pytest.approx(quote["close"] - quote["previousClose"], abs=1e-4)
+    vendor.sandbox.move_clock(NOON + timedelta(hours=1))
+    later = vendor.get("/real-time/AAPL.US").json()
+    assert later["volume"] > quote["volume"]
+    assert later["high"] >= quote["high"]
+    assert later["open"] == quote["open"]
+
+
+def test_before_the_open_the_last_session_is_served_as_if_current(vendor: Vendor) -> None:
+    session = vendor.sandbox.world.timetable.on(date(2026, 6, 2))
+    assert session is not None
+    vendor.sandbox.move_clock(datetime(2026, 6, 3, 3, tzinfo=UTC))
+    evening = vendor.get("/real-time/AAPL.US").json()
+    vendor.sandbox.move_clock(datetime(2026, 6, 3, 13, 29, tzinfo=UTC))
+    assert vendor.get("/real-time/AAPL.US").json() == evening
+    assert 28 * 60 <= evening["timestamp"] - session.close.timestamp() < 30 * 60
+    assert evening["close"] == vendor.sandbox.world.day("AAPL", session).close
+
+
+def test_a_live_batch_is_an_array_with_na_for_the_dead(vendor: Vendor) -> None:
+    batch = vendor.get("/real-time/AAPL.US", s="DEAD.US,NOPE.US,FB.US,FBM,GE.US").json()
+    assert [quote["code"] for quote in batch] == ["AAPL.US", "DEAD.US", "NOPE.US", "FB.US", "FBM.US", "GE.US"]
+    for quote in batch[1:4]:
+        assert {value for name, value in quote.items() if name not in {"code", "gmtoffset"}} == {"NA"}
+    assert isinstance(batch[4]["close"], float)
+    assert vendor.sandbox.stats()["calls"] == 6
+
+
+def test_the_whole_exchange_costs_a_flat_hundred_and_has_ghosts(vendor: Vendor) -> None:
+    quotes = {quote["code"]: quote for quote in vendor.get("/real-time/AAPL.US", ex="US").json()}
+    assert len(quotes) == 63
+    assert datetime.fromtimestamp(quotes["DEAD.US"]["timestamp"], UTC).date() == date(2026, 5, 20)
+    assert vendor.sandbox.stats()["calls"] == 100
+
+
+def test_delayed_quotes_leave_out_what_they_cannot_resolve_and_are_four_hours_off(vendor: Vendor) -> None:
+    body = vendor.get("/us-quote-delayed", s="AAPL.US,NOPE.US,DEAD.US").json()
+    quote = body["data"]["AAPL.US"]
+    assert list(body["data"]) == ["AAPL.US"]
+    assert body["meta"] == {"count": 1}
+    assert body["links"] == {"next": None}
+    assert quote["timestamp"] == quote["lastTradeTime"] / 1000 + 14400
+    assert quote["ethTime"] / 1000 < NOON.timestamp() - 12 * 3600
+    assert vendor.sandbox.stats()["calls"] == 3
+    vendor.sandbox.move_clock(datetime(2026, 6, 3, 21, tzinfo=UTC))
+    late = vendor.get("/us-quote-delayed", s="AAPL.US").json()["data"]["AAPL.US"]
+    assert late["ethTime"] == late["lastTradeTime"] > datetime(2026, 6, 3, 20, tzinfo=UTC).timestamp() * 1000
+
+
+def test_delayed_quotes_come_in_pages(vendor: Vendor) -> None:
+    body = vendor.get("/us-quote-delayed", s="AAPL.US,MSFT.US,AMZN.US", **{"page[limit]": 2}).json()
+    assert list(body["data"]) == ["AAPL.US", "MSFT.US"]
+    assert "page[offset]=2" in body["links"]["next"]
+    assert "api_token" not in body["links"]["next"]
+    assert vendor.get("/us-quote-delayed", s="AAPL.US", **{"page[limit]": 101}).status_code == 422
+    assert vendor.get("/us-quote-delayed").status_code == 422
+
+
+def test_eod_has_the_whole_history_and_agrees_with_the_print(vendor: Vendor) -> None:
+    answer = vendor.get("/eod/AAPL.US")
+    rows = answer.json()
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert (rows[0]["date"], rows[-1]["date"]) == ("2018-01-02", "2026-06-02")
+    assert list(rows[0]) == ["date", "open", "high", "low", "close", "adjusted_close", "volume"]
+    printed = vendor.rows("AAPL.US")[-1]["close"]
+    assert np.float32(printed) == pytest.approx(np.float32(rows[-1]["close"]), abs=2e-6)
+    assert vendor.sandbox.stats()["calls"] == 6
+
+
+def test_eod_volume_is_split_adjusted_and_close_is_not(vendor: Vendor) -> None:
+    rows = vendor.get("/eod/AAPL.US", from_="2020-08-28", to="2020-08-31").json()
+    before, after = rows
+    assert before["close"] == pytest.approx(4 * before["adjusted_close"])
+    assert after["close"] == after["adjusted_close"]
+    friday = vendor.sandbox.world.timetable.on(date(2020, 8, 28))
+    assert friday is not None
+    tape = vendor.sandbox.world.rows("AAPL", friday, "1m").volumes.sum()
+    assert 0.2 < tape / before["volume"] < 0.26
+
+
+def test_eod_parameters(vendor: Vendor) -> None:
+    june = {"from_": "2026-05-01", "to": "2026-05-31"}
+    days = vendor.get("/eod/AAPL.US", **june).json()
+    assert vendor.get("/eod/AAPL.US", order="d", **june).json() == days[::-1]
+    weeks = vendor.get("/eod/AAPL.US", period="w", **june).json()
+    months = vendor.get("/eod/AAPL.US", period="m", **june).json()
+    assert (len(days), len(weeks), len(months)) == (20, 5, 1)
+    assert months[0]["high"] == max(row["high"] for row in days)
+    assert months[0]["volume"] == sum(row["volume"] for row in days) == sum(row["volume"] for row in weeks)
+    assert vendor.get("/eod/AAPL.US", filter="last_close", **june).json() == days[-1]["close"]
+    assert vendor.get("/eod/AAPL.US", from_="June").status_code == 422
+    assert vendor.get("/eod/AAPL.US", period="y").status_code == 422
+
+
+def test_eod_of_share_classes_and_dead_names(vendor: Vendor) -> None:
+    assert len(vendor.get("/eod/BRK-B.US").json()) > 2000
+    assert vendor.get("/eod/BRKB.US").json() == []
+    assert vendor.get("/eod/BRK.B").status_code == 404
+    assert vendor.get("/eod/BC/PA.US").status_code == 404
+    assert vendor.get("/eod/NXT(EXP20091224).US").status_code == 422
+    assert vendor.get("/eod/DEAD.US").json()[-1]["date"] == "2026-05-20"
+
+
+def test_the_bulk_file_appears_twenty_minutes_after_the_close_and_agrees_with_eod(vendor: Vendor) -> None:
+    assert vendor.get("/eod-bulk-last-day/US", date="2026-06-03").json() == []
+    assert vendor.get("/eod-bulk-last-day/US", date="2026-05-31").json() == []
+    assert vendor.get("/eod-bulk-last-day/US").json()[0]["date"] == "2026-06-02"
+    vendor.sandbox.move_clock(datetime(2026, 6, 3, 20, 21, tzinfo=UTC))
+    rows = {row.pop("code"): row for row in vendor.get("/eod-bulk-last-day/US").json()}
+    assert "DEAD" not in rows
+    assert {"AAPL", "FBM", "NEW"} <= rows.keys()
+    assert vendor.sandbox.stats()["calls"] == 400
+    for symbol in ("AAPL", "V", "NEW"):
+        (eod,) = vendor.get(f"/eod/{symbol}.US", from_="2026-06-03").json()
+        assert {"exchange_short_name": "US", **eod} == rows[symbol]
+
+
+def test_the_bulk_file_says_who_did_not_trade(vendor: Vendor) -> None:
+    world = vendor.sandbox.world
+    sessions = world.timetable.sessions[world.timetable.days(date(2025, 1, 1), date(2026, 6, 2))]
+    idle = [s.day for s in sessions if world.day("GE", s).volume == 0]
+    answers = [vendor.get("/eod-bulk-last-day/US", date=day, symbols="GE.US").json() for day in idle]
+    assert {tuple(row["volume"] for row in rows) for rows in answers} == {(), (0,)}
+    assert vendor.sandbox.stats()["calls"] == 101 * len(idle)
+
+
+def test_the_bulk_file_has_splits_too(vendor: Vendor) -> None:
+    (split,) = vendor.get("/eod-bulk-last-day/US", type="splits", date="2020-08-31").json()
+    assert (split["code"], split["split"]) == ("AAPL", "4.000000/1.000000")
+    assert vendor.get("/eod-bulk-last-day/US", type="dividends").json() == []
+    assert vendor.get("/eod-bulk-last-day/US", type="gossip").status_code == 422
+    assert vendor.get("/eod-bulk-last-day/XETRA").status_code == 404
+    assert "name" in vendor.get("/eod-bulk-last-day/US", filter="extended").json()[0]
+
+
+def test_the_symbol_list_and_the_list_of_the_dead_are_apart(vendor: Vendor) -> None:
+    alive = {row["Code"]: row for row in vendor.get("/exchange-symbol-list/US").json()}
+    dead = [row["Code"] for row in vendor.get("/exchange-symbol-list/US", delisted=1).json()]
+    assert dead == ["DEAD"]
+    assert len(alive) == 62
+    assert list(alive["AAPL"]) == ["Code", "Name", "Country", "Exchange", "Currency", "Type", "Isin"]
+    assert {row["Isin"] is None for row in alive.values()} == {True, False}
+    funds = vendor.get("/exchange-symbol-list/US", type="etf").json()
+    assert {row["Code"] for row in funds} == {"VTI", "SPY", "QQQ"}
+    assert len(vendor.get("/exchange-symbol-list/NASDAQ").json()) < 62
+    assert vendor.get("/exchange-symbol-list/MX").status_code == 404
+
+
+def test_exchange_details_have_holidays_early_closes_and_hours(vendor: Vendor) -> None:
+    body = vendor.get("/exchange-details/US", from_="2026-01-01", to="2026-12-31").json()
+    holidays = {entry["Date"]: entry["Holiday"] for entry in body["ExchangeHolidays"].values()}
+    early = {entry["Date"]: entry["EarlyClose"] for entry in body["ExchangeEarlyCloseDays"].values()}
+    assert list(body["ExchangeHolidays"])[:2] == ["0", "1"]
+    assert holidays["2026-04-03"] == "Good Friday"
+    assert len(holidays) == 10
+    assert early == {"2026-11-27": "13:00", "2026-12-24": "13:00"}
+    assert body["isOpen"] is True
+    assert body["TradingHours"]["OpenUTC"] == "13:30:00"
+    assert vendor.sandbox.stats()["calls"] == 5
+    assert vendor.get("/exchange-details/MX").status_code == 404
+
+
+def test_renamed_tickers_are_listed(vendor: Vendor) -> None:
+    (change,) = vendor.get("/symbol-change-history").json()
+    assert (change["old_symbol"], change["new_symbol"], change["effective"]) == ("FB", "FBM", "2026-05-04")
+    assert vendor.get("/symbol-change-history", from_="2026-05-05").json() == []
+    assert len(vendor.rows("FBM.US", start=MONDAY - 60 * DAY)) > 79 * 38
+
+
+def test_an_unknown_path_is_a_404(vendor: Vendor) -> None:
+    assert vendor.get("/fundamentals/AAPL.US").status_code == 404
+    assert vendor.sandbox.stats()["by_endpoint"] == {"other": 1}
+
+
+def test_a_url_that_is_too_long_is_refused(vendor: Vendor) -> None:
+    many = ",".join(f"S{number:06d}.US" for number in range(900))
+    assert vendor.get("/real-time/AAPL.US", s=many).status_code == 414
+
+
+def test_counts_over_http_are_the_same_and_cost_nothing(vendor: Vendor) -> None:
+    vendor.rows("AAPL.US")
+    vendor.rows("aapl.us")
+    counts = vendor.control("/__stats").json()
+    assert counts == vendor.sandbox.stats()
+    assert counts["requests"] == counts["most_in_window"] == 2
+    assert counts["per_ticker"] == {"AAPL.US": 2}
+    assert counts["by_status"] == {"200": 2}
+    assert vendor.control("/__stats/reset", {}).json()["requests"] == 0
+
+
+def test_the_clock_moves_over_http(vendor: Vendor) -> None:
+    assert vendor.control("/__clock", {"now": "2026-06-05T10:00:00-04:00"}).json()["now"] == "2026-06-05T14:00:00+00:00"
+    assert vendor.control("/__clock").json() == {"now": "2026-06-05T14:00:00+00:00", "rate": 0.0}
+    assert vendor.sandbox.clock.now() == datetime(2026, 6, 5, 14, tzinfo=UTC)
+    for wrong in ({"now": "soon"}, {"now": "2026-06-05T10:00:00"}, {"rate": -1}, {"speed": 2}, ["now"]):
+        answer = vendor.control("/__clock", wrong)
+        assert answer.status_code == 400
+        assert answer.json()["error"]
+    assert vendor.control("/__clock", {"rate": 0.0}).status_code == 200
+
+
+def test_odd_live_and_reference_answers_can_be_switched_on() -> None:
+    traits = Traits(
+        string_stamps=1.0, live_unknown_404=True, upper_case_codes=True, details_as_lists=True, to_inclusive=False
+    )
+    with Sandbox(SandboxConfig(now=NOON, clock_rate=0.0, traits=traits)) as sandbox:
+        vendor = Vendor(sandbox)
+        assert isinstance(vendor.get("/real-time/AAPL.US").json()["timestamp"], str)
+        assert vendor.get("/real-time/NOPE.US").status_code == 404
+        assert vendor.get("/eod-bulk-last-day/US").json()[0]["Code"] == "AAPL"
+        assert isinstance(vendor.get("/exchange-details/US").json()["ExchangeHolidays"], list)
+        assert len(vendor.rows("AAPL.US", start=1780320600, end=1780321200)) == 2
+        vendor.close()
+
+
+def test_first_versions_of_daily_rows_are_revised_by_noon_of_the_next_day() -> None:
+    traits = Traits(daily_revisions=1.0, daily_late=1.0, eod_nulls=0.05, live_gaps=1.0)
+    evening = datetime(2026, 6, 2, 23, 30, tzinfo=UTC)
+    with Sandbox(SandboxConfig(now=evening, clock_rate=0.0, traits=traits)) as sandbox:
+        vendor = Vendor(sandbox)
+        early = vendor.get("/eod/MSFT.US").json()
+        bulk = {row["code"]: row["volume"] for row in vendor.get("/eod-bulk-last-day/US").json()}
+        assert early[-1]["volume"] == bulk["MSFT"]
+        assert any(row["open"] is None and row["close"] is not None for row in early)
+        quote = vendor.get("/real-time/MSFT.US").json()
+        assert quote["close"] == "NA"
+        assert isinstance(quote["previousClose"], float)
+        sandbox.move_clock(datetime(2026, 6, 3, 12, tzinfo=UTC))
+        final = vendor.get("/eod/MSFT.US").json()
+        assert 0.93 < early[-1]["volume"] / final[-1]["volume"] < 1
+        assert early[:-1] == final[:-1]
+        sandbox.move_clock(datetime(2026, 6, 3, 23, 19, tzinfo=UTC))
+        assert vendor.get("/eod-bulk-last-day/US", date="2026-06-03").json() == []
+        vendor.close()
+
+
+def test_a_spinoff_moves_earlier_eod_prices_but_not_intraday() -> None:
+    config = SandboxConfig(now=NOON, clock_rate=0.0, spinoffs={"MSFT": (date(2026, 6, 2), 2.39)})
+    with Sandbox(config) as sandbox:
+        vendor = Vendor(sandbox)
+        eod = vendor.get("/eod/MSFT.US", from_="2026-06-01").json()
+        printed = vendor.rows("MSFT.US", end=MONDAY + DAY)[-1]["close"]
+        assert printed / eod[0]["close"] == pytest.approx(2.39, rel=1e-4)
+        bulk = vendor.get("/eod-bulk-last-day/US", date="2026-06-01", symbols="MSFT").json()
+        assert bulk[0]["close"] == eod[0]["close"]
+        vendor.close()
+
+
+def test_a_thin_ticker_keeps_its_last_quote_until_it_trades_again(vendor: Vendor) -> None:
+    world = vendor.sandbox.world
+    sessions = world.timetable.sessions[world.timetable.days(date(2025, 1, 1), date(2026, 6, 2))]
+    idle = next(s for s in sessions if world.day("GE", s).volume == 0)
+    vendor.sandbox.move_clock(idle.close)
+    quote = vendor.get("/real-time/GE.US").json()
+    assert datetime.fromtimestamp(quote["timestamp"], UTC).date() < idle.day
+
+
+def test_a_new_ticker_has_no_previous_close(vendor: Vendor) -> None:
+    vendor.sandbox.move_clock(datetime(2026, 6, 2, 16, tzinfo=UTC))
+    quote = vendor.get("/real-time/NEW.US").json()
+    assert isinstance(quote["close"], float)
+    assert (quote["previousClose"], quote["change"], quote["change_p"]) == ("NA", "NA", "NA")
+    vendor.sandbox.move_clock(datetime(2026, 6, 2, 13, 40, tzinfo=UTC))
+    assert vendor.get("/real-time/NEW.US").json()["close"] == "NA"

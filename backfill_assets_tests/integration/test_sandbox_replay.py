@@ -1,0 +1,103 @@
+"""Recorded answers are served as they were recorded; without the recordings the shape is tested alone."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from backfill_assets.eodhd.sandbox.config import SandboxConfig
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.errors import UsageError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
+
+RECORDED = Path(__file__).parents[3] / "shared" / "data"
+PLAIN = ssl.create_default_context()  # made once: httpx makes one per call otherwise
+LATER = datetime(2026, 7, 10, tzinfo=UTC)
+
+
+def row(stamp: int, price: float | None) -> dict[str, Any]:
+    prices = dict.fromkeys(("open", "high", "low", "close"), price)
+    volume = None if price is None else 7
+    return {"timestamp": stamp, "gmtoffset": 0, "datetime": "2026-06-01 13:30:00", **prices, "volume": volume}
+
+
+def get(sandbox: Sandbox, path: str, **params: Any) -> httpx.Response:
+    return httpx.get(sandbox.base_url + path, params={"api_token": "x", "fmt": "json", **params}, verify=PLAIN)
+
+
+def test_real_recordings_come_back_word_for_word() -> None:
+    if not RECORDED.is_dir():
+        pytest.skip(f"no recorded answers in {RECORDED}")
+    five = json.loads((RECORDED / "intraday_AAPL.US_5m_2026-06-01.json").read_bytes())
+    one = json.loads((RECORDED / "intraday_AAPL.US_1m_2025-01-15.json").read_bytes())
+    with Sandbox(SandboxConfig(replay=RECORDED, now=LATER)) as sandbox:
+        answer = get(sandbox, "/intraday/AAPL.US", interval="5m", **{"from": 1780272000})
+        assert answer.json() == five
+        assert "306.309997" in answer.text
+        assert '"volume":null' in answer.text
+        served = get(sandbox, "/intraday/AAPL.US", interval="1m", **{"from": 1736899200, "to": 1736985599})
+        assert [repr(r) for r in served.json()] == [repr(r) for r in one]  # 238 stays an int
+        part = get(sandbox, "/intraday/AAPL.US", interval="5m", **{"from": 1780343700, "to": 1780344000})
+        assert part.json() == five[-2:]
+        assert get(sandbox, "/intraday/MSFT.US", interval="5m").status_code == 404
+        assert get(sandbox, "/eod/AAPL.US").status_code == 200
+        assert sandbox.world.tickers == ("AAPL",)
+
+
+def test_files_of_one_ticker_follow_each_other_and_nothing_comes_from_the_future(tmp_path: Path) -> None:
+    (tmp_path / "intraday_BRK-B.US_5m_2026-06-01.json").write_text(json.dumps([row(1780320600, 500), row(1, None)]))
+    (tmp_path / "intraday_BRK-B.US_5m_2026-06-02.json").write_text(json.dumps([row(1780407000, 501.5)]))
+    (tmp_path / "README.md").write_text("not a recording")
+    with Sandbox(SandboxConfig(replay=tmp_path, now=LATER, clock_rate=0.0)) as sandbox:
+        span = {"from": 1780272000, "to": 1780444800}
+        served = get(sandbox, "/intraday/BRK-B.US", interval="5m", **span).json()
+        assert [(r["timestamp"], repr(r["open"])) for r in served] == [(1780320600, "500"), (1780407000, "501.5")]
+        sandbox.move_clock(datetime(2026, 6, 2, tzinfo=UTC))
+        assert len(get(sandbox, "/intraday/BRK-B.US", interval="5m", **span).json()) == 1
+        assert get(sandbox, "/intraday/BRK-B.US", interval="1m", **span).json() == []
+
+
+def test_what_is_not_a_recording_is_named(tmp_path: Path) -> None:
+    (tmp_path / "intraday_AAPL.US_5m_x.json").write_text("<html>")
+    with pytest.raises(UsageError, match=r"AAPL\.US_5m_x\.json"):
+        Sandbox(SandboxConfig(replay=tmp_path))
+    with pytest.raises(UsageError, match="does not exist"):
+        SandboxConfig(replay=tmp_path / "nowhere")
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UsageError, match=str(port)), Sandbox(SandboxConfig(port=port)):
+            pass
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_serving_alone_announces_itself_and_stops_on_a_signal(end: signal.Signals) -> None:
+    program = (
+        "from backfill_assets.eodhd.sandbox.config import SandboxConfig, Traits\n"
+        "from backfill_assets.eodhd.sandbox.server import serve\n"
+        "serve(SandboxConfig(symbols=5, traits=Traits.real()), announce=lambda url: print(url, flush=True))\n"
+        "print('stopped')\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{url}/user", params={"api_token": "x"}, verify=PLAIN).status_code == 200
+        os.kill(process.pid, end)
+        rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, rest, errors) == (0, "stopped\n", "")

@@ -1,0 +1,76 @@
+"""Small worlds for tests: grids of named days and vendor rows at New York times."""
+
+import csv
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.rows import COLUMNS
+from backfill_assets.market.sessions import Session, sessions_between
+from backfill_assets.market.slots import SlotGrid, slot_grid
+
+NEW_YORK = ZoneInfo("America/New_York")
+ANSWERS = Path(__file__).parent / "answers"
+Row = tuple[float | None, ...]  # ticker, timestamp, open, high, low, close, volume
+
+
+def answers(name: str) -> list[dict[str, str]]:
+    with (ANSWERS / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def new_york(text: str) -> datetime:
+    """``2026-06-01 09:30`` of New York's clocks, in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=NEW_YORK).astimezone(UTC)
+
+
+def stamp(text: str) -> int:
+    return int(new_york(text).timestamp())
+
+
+def sessions(*days: str) -> tuple[Session, ...]:
+    return tuple(s for day in days for s in sessions_between("US", date.fromisoformat(day), date.fromisoformat(day)))
+
+
+def grid_of(*days: str, interval: str = "30m") -> SlotGrid:
+    return slot_grid(sessions(*days), INTERVALS[interval])
+
+
+def row(at: str, volume: float | None = 100, ticker: int = 0, **changed: float | None) -> Row:
+    """A proper row at a New York time (open 10, high 11, low 9, close 10.5), apart from ``changed``."""
+    prices = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5} | changed
+    return (ticker, stamp(at), *prices.values(), volume)
+
+
+def flat(at: str, price: float | None, volume: float | None = None, ticker: int = 0) -> Row:
+    return (ticker, stamp(at), price, price, price, price, volume)
+
+
+def table(rows: Iterable[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    whole = dict.fromkeys(("ticker", "timestamp"), np.int64)
+    return frame.astype(whole | dict.fromkeys(COLUMNS[2:], np.float64))
+
+
+def session_table(day: str, volumes: Iterable[float], source: str = "5m", ticker: int = 0) -> pd.DataFrame:
+    """Rows from the open of ``day`` on, one for each volume, with prices that climb by a cent a row."""
+    (session,) = sessions(day)
+    volume = np.array(list(volumes), float)
+    price = 10 + np.arange(len(volume)) / 100
+    start = int(session.open.timestamp())
+    return pd.DataFrame(
+        {
+            "ticker": ticker,
+            "timestamp": start + INTERVALS[source].seconds * np.arange(len(volume)),
+            "open": price,
+            "high": price + 0.5,
+            "low": price - 0.5,
+            "close": price + 0.1,
+            "volume": volume,
+        }
+    )

@@ -1,0 +1,151 @@
+"""Sessions and slots against answer files: seasons, clock changes, holidays, early closes, 1h."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill_assets.errors import UsageError
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import sessions_before, sessions_between, sessions_overlapping
+from backfill_assets.market.slots import slot_grid
+from backfill_assets_tests.unit.market_builders import NEW_YORK, answers, grid_of, new_york, sessions, stamp
+
+
+def clock(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%MZ")
+
+
+def days_of(name: str) -> list[str]:
+    return sorted({line["session"] for line in answers(name)})
+
+
+@pytest.mark.parametrize("day", days_of("slots_30m.csv"))
+def test_the_slots_of_a_session_are_those_of_the_answer_file(day: str) -> None:
+    expected = [line for line in answers("slots_30m.csv") if line["session"] == day]
+    grid = grid_of(day)
+    assert [clock(at) for at in grid.starts.tolist()] == [line["utc"] for line in expected]
+    assert grid.starts.tolist() == [stamp(f"{day} {line['new_york']}") for line in expected]
+    assert (grid.ends - grid.starts).tolist() == [1800] * len(expected)
+
+
+@pytest.mark.parametrize("day", days_of("slots_1h.csv"))
+def test_the_last_slot_of_an_hourly_session_is_short(day: str) -> None:
+    expected = [line for line in answers("slots_1h.csv") if line["session"] == day]
+    grid = grid_of(day, interval="1h")
+    assert [(clock(a), clock(b)) for a, b in zip(grid.starts.tolist(), grid.ends.tolist(), strict=True)] == [
+        (line["utc"], line["utc_end"]) for line in expected
+    ]
+    assert (grid.ends - grid.starts).tolist() == [60 * int(line["minutes"]) for line in expected]
+
+
+@pytest.mark.parametrize("line", answers("days_off.csv"), ids=lambda line: line["day"])
+def test_days_off_and_early_closes(line: dict[str, str]) -> None:
+    found = sessions(line["day"])
+    closes = [s.close.astimezone(NEW_YORK).strftime("%H:%M") for s in found]
+    assert closes == ([] if line["new_york_close"] == "closed" else [line["new_york_close"]])
+    assert [s.is_early_close for s in found] == [close == "13:00" for close in closes]
+    assert [s.regular_close for s in found] == [new_york(f"{line['day']} 16:00") for _ in found]
+
+
+def test_a_year_has_its_sessions_and_nothing_else() -> None:
+    found = sessions_between("US", date(2026, 1, 1), date(2026, 12, 31))
+    assert len(found) == 251
+    assert [s.day for s in found] == sorted({s.day for s in found})
+    assert {s.open.astimezone(NEW_YORK).strftime("%H:%M") for s in found} == {"09:30"}
+    assert {s.open.tzinfo for s in found} == {UTC}
+
+
+@pytest.mark.parametrize(
+    ("interval", "regular", "early"), [("1m", 390, 210), ("5m", 78, 42), ("15m", 26, 14), ("30m", 13, 7), ("1h", 7, 4)]
+)
+def test_slots_per_session(interval: str, regular: int, early: int) -> None:
+    grid = grid_of("2026-11-25", "2026-11-27", interval=interval)
+    assert grid.first_of.tolist() == [0, regular, regular + early]
+
+
+@given(st.dates(date(2004, 1, 1), date(2030, 12, 1)), st.integers(0, 20), st.sampled_from(sorted(INTERVALS)))
+@settings(max_examples=30, derandomize=True, deadline=None)
+def test_a_grid_covers_each_session_once_without_holes(first: date, days: int, interval: str) -> None:
+    found = sessions_between("US", first, first + timedelta(days=days))
+    grid = slot_grid(found, INTERVALS[interval])
+    seconds = sum(int((s.close - s.open).total_seconds()) for s in found)
+    assert int((grid.ends - grid.starts).sum()) == seconds
+    assert bool((grid.starts[1:] >= grid.ends[:-1]).all())
+    for at, session in enumerate(found):
+        mine = slice(int(grid.first_of[at]), int(grid.first_of[at + 1]))
+        assert grid.starts[mine][0] == session.open.timestamp()
+        assert grid.ends[mine][-1] == session.close.timestamp()
+        assert set(grid.session_of[mine].tolist()) == {at}
+
+
+def test_ordinals_are_found_for_exact_opens_only() -> None:
+    grid = grid_of("2026-06-01", "2026-06-02")
+    asked = [grid.starts[0], grid.starts[0] + 1, grid.starts[13], grid.ends[12], grid.starts[-1], grid.ends[-1], 0]
+    assert grid.ordinals_of(np.array(asked, np.int64)).tolist() == [0, -1, 13, -1, 25, -1, -1]
+
+
+def test_no_sessions_make_an_empty_grid() -> None:
+    grid = grid_of()
+    assert (grid.size, grid.first_of.tolist()) == (0, [0])
+    assert grid.ordinals_of(np.array([5], np.int64)).tolist() == [-1]
+
+
+@pytest.mark.parametrize(
+    ("day", "count", "before"),
+    [
+        ("2026-06-08", 2, ["2026-06-04", "2026-06-05"]),
+        ("2026-11-30", 2, ["2026-11-25", "2026-11-27"]),
+        ("2026-01-05", 2, ["2025-12-31", "2026-01-02"]),
+        ("2026-06-08", 0, []),
+    ],
+)
+def test_the_sessions_before_skip_days_off(day: str, count: int, before: list[str]) -> None:
+    (session,) = sessions(day)
+    assert [str(s.day) for s in sessions_before(session, count)] == before
+
+
+def test_many_sessions_before_are_as_many_as_asked() -> None:
+    (session,) = sessions("2026-01-05")
+    assert len(sessions_before(session, 60)) == 60
+
+
+@pytest.mark.xfail(
+    strict=True, raises=UsageError, reason="sessions.py:84 reaches before 2004 instead of stopping there"
+)
+def test_the_first_sessions_of_all_have_fewer_before_them() -> None:
+    (session,) = sessions("2004-01-05")
+    assert [str(s.day) for s in sessions_before(session, 2)] == ["2004-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "days"),
+    [
+        ("2026-06-01 16:00", "2026-06-02 09:30", []),
+        ("2026-06-01 15:59", "2026-06-02 09:31", ["2026-06-01", "2026-06-02"]),
+        ("2026-06-01 12:00", "2026-06-01 12:01", ["2026-06-01"]),
+        ("2026-11-27 13:00", "2026-11-27 16:00", []),
+        ("2026-06-05 18:00", "2026-06-08 08:00", []),
+    ],
+)
+def test_sessions_overlap_a_stretch_only_if_they_share_time(start: str, end: str, days: list[str]) -> None:
+    assert [str(s.day) for s in sessions_overlapping("US", new_york(start), new_york(end))] == days
+
+
+@pytest.mark.parametrize(
+    ("exchange", "first", "last"),
+    [
+        ("LSE", date(2026, 6, 1), date(2026, 6, 2)),
+        ("US", date(2003, 12, 31), date(2026, 6, 2)),
+        ("US", date(2026, 6, 1), date(2100, 1, 2)),
+    ],
+)
+def test_no_calendar_or_no_data_is_a_usage_error(exchange: str, first: date, last: date) -> None:
+    with pytest.raises(UsageError):
+        sessions_between(exchange, first, last)
+
+
+def test_a_reversed_range_has_no_sessions() -> None:
+    assert sessions_between("US", date(2026, 6, 2), date(2026, 6, 1)) == ()
