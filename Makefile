@@ -21,6 +21,9 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/lint-imports
 	$(MAKE) test
 
+bench: $(VENV)/.installed-for-tests
+	$(BIN)/python -m bench
+
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

@@ -25,6 +25,7 @@ from backfill_assets.eodhd.errors import (
     UnknownTicker,
 )
 from backfill_assets.eodhd.gate import Gate
+from backfill_assets.eodhd.lanes import Lanes
 from backfill_assets.eodhd.payloads import IntradayRows, joined, read_intraday
 from backfill_assets.eodhd.quotes import Quote, chunks, read_quotes
 from backfill_assets.eodhd.reference import (
@@ -244,10 +245,10 @@ def _secret(token: SecretStr | str) -> SecretStr:
     return SecretStr(value)
 
 
-def _wire(base: httpx.URL, max_connections: int) -> httpx.AsyncHTTPTransport:
+def _wire(base: httpx.URL, max_connections: int) -> Lanes:
     """TLS verified, connections kept; through the machine's proxy, which httpx leaves to a given transport."""
     proxies = {} if proxy_bypass(base.host) else getproxies()
-    limits = httpx.Limits(
-        max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=30
-    )
-    return httpx.AsyncHTTPTransport(limits=limits, proxy=proxies.get(base.scheme) or proxies.get("all"))
+    proxy = proxies.get(base.scheme) or proxies.get("all")
+    tls = httpx.create_ssl_context() if base.scheme == "https" else False
+    one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+    return Lanes(lambda: httpx.AsyncHTTPTransport(verify=tls, limits=one, proxy=proxy), max_connections)

@@ -45,6 +45,7 @@ class ScriptedVendor:
     def __init__(self, *answers: Say) -> None:
         self._answers = list(answers)
         self.targets: list[str] = []
+        self.connections = 0
         self.asked = asyncio.Event()
         self.url = ""
 
@@ -68,6 +69,7 @@ class ScriptedVendor:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connections += 1
         try:
             while await self._answer(reader, writer):
                 pass

@@ -206,17 +206,19 @@ def test_the_token_is_sent_with_every_request_and_to_this_host_only() -> None:
     assert asyncio.run(strayed()) == "/api/x"
 
 
-def test_a_connection_is_kept() -> None:
-    async def twice() -> list[str]:
-        seen: list[str] = []
-        async with ScriptedVendor(GOOD) as vendor, client(vendor.url, OpenGate()) as us:
+def test_a_connection_is_kept_and_no_more_are_opened_than_needed() -> None:
+    async def connections() -> list[int]:
+        seen: list[int] = []
+        async with ScriptedVendor(GOOD) as vendor, client(vendor.url, OpenGate(), max_connections=4) as us:
             for _ in range(3):
                 await intraday(us)
-                pool = us._http._transport._inner._pool  # type: ignore[attr-defined]
-                seen.append(str(len(pool.connections)))
+            seen.append(vendor.connections)
+            for _ in range(3):
+                await asyncio.gather(*(intraday(us) for _ in range(10)))
+            seen.append(vendor.connections)
         return seen
 
-    assert asyncio.run(twice()) == ["1"] * 3
+    assert asyncio.run(connections()) == [1, 4]
 
 
 @pytest.mark.parametrize("token", ["", "  \n"])

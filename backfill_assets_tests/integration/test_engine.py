@@ -108,9 +108,7 @@ def test_what_was_not_given_is_not_asked_again_within_the_hour(
     assert later.run(monday_and_tuesday(later), silent).calls == 5
 
 
-def test_force_asks_for_everything_whatever_is_stored_or_was_asked(
-    engine_on: EngineOn, sandboxed: Sandboxed
-) -> None:
+def test_force_asks_for_everything_whatever_is_stored_or_was_asked(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
     engine.run(monday_and_tuesday(engine), silent)
