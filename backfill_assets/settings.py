@@ -99,6 +99,11 @@ class Settings(BaseSettings):
         le=20,
         description="Attempts at one request before it is given up.",
     )
+    backoff_seconds: tuple[float, float] = Field(
+        (0.5, 20.0),
+        alias="BACKFILL_BACKOFF_SECONDS",
+        description="First and longest pause between attempts, seconds, as a JSON list.",
+    )
     in_flight_start: int = Field(
         16,
         alias="BACKFILL_IN_FLIGHT_START",

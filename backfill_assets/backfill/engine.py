@@ -123,6 +123,7 @@ class Engine:
                 gate=pacer,
                 timeout_seconds=s.request_timeout_seconds,
                 attempts=s.attempts,
+                backoff_seconds=s.backoff_seconds,
                 max_connections=s.in_flight_max,
             ) as client,
         ):

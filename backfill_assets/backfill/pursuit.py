@@ -9,18 +9,20 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
+from backfill_assets.backfill.account import read_account
 from backfill_assets.backfill.keeping import NOTHING, Answer, Kept, Shelf, keep
 from backfill_assets.backfill.outcome import Listener, Progress, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer
 from backfill_assets.backfill.plan import Ask
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, UnknownTicker, Unreachable, VendorError
+from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, UnknownTicker, VendorError
 from backfill_assets.store.bars import WriteCounts
 from backfill_assets.store.connection import Database
 from backfill_assets.store.runs import BEAT_SECONDS, beat
 
 BATCH = 64  # answers stored in one transaction, at most
-FUTILE = 20  # tickers in a row that cannot be reached before a run is given up
+ACCOUNT_SECONDS = 300.0
+FUTILE = 20  # tickers in a row that fail after all their attempts before a run is given up
 _log = logging.getLogger(__name__)
 
 
@@ -102,16 +104,27 @@ class Pursuit:
 
     def _consider(self, error: VendorError) -> None:
         """Stop asking where that is pointless; requests under way are paid for unless nobody answers."""
-        self._futile = self._futile + 1 if isinstance(error, Unreachable) else 0
+        self._futile = self._futile + 1 if isinstance(error, TransientError) else 0
         if error.stops_run or self._futile >= FUTILE:
             self.stopped = self.stopped or error
             if not isinstance(error, QuotaExhausted):
                 raise _Stopped
 
     async def _beat(self) -> None:
+        """Say that the run is alive, and now and then hear from the vendor what the day has left."""
+        read_at = time.monotonic()
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             await asyncio.to_thread(self._beat_once)
+            if time.monotonic() - read_at >= ACCOUNT_SECONDS:
+                read_at = time.monotonic()
+                await self._hear_of_the_day()
+
+    async def _hear_of_the_day(self) -> None:
+        try:
+            await read_account(self.client, self.pacer.budget, self.pacer.now())
+        except VendorError as error:
+            _log.warning("the account could not be read, our own ledger goes on: %s", error)
 
     def _beat_once(self) -> None:
         with self.database.transaction() as connection:

@@ -1,0 +1,135 @@
+"""Many processes on one token, strangers on the same token, and a vendor on a bad day."""
+
+import subprocess
+import threading
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.config import Faults, SandboxConfig
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.eodhd.sandbox.world import World
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth
+
+UserOf = Callable[..., User]
+Sandboxed = Callable[..., Sandbox]
+WINDOW = 3.0
+LIMIT = 300
+PACE = {
+    "EODHD_REQUESTS_PER_MINUTE": str(LIMIT),
+    "BACKFILL_MINUTE_SHARE": "1",
+    "BACKFILL_RATE_WINDOW_SECONDS": str(WINDOW),
+    "BACKFILL_REQUEST_TIMEOUT_SECONDS": "5",
+}
+
+
+def universe(count: int) -> list[str]:
+    return list(World(SandboxConfig(symbols=count)).tickers)
+
+
+def stored(database: Database) -> int:
+    with database.transaction() as connection:
+        return int(connection.execute("SELECT count(*) FROM market_data").fetchall()[0][0])
+
+
+def four_at_once(user: User, symbols: list[str]) -> list["subprocess.Popen[str]"]:
+    quarter = len(symbols) // 4
+    parts = [symbols[at : at + quarter] for at in range(0, len(symbols), quarter)]
+    return [user.starts(f"run --quiet --format json --symbols {','.join(part)}", **PACE) for part in parts]
+
+
+@pytest.fixture
+def crowd(user_of: UserOf, sandboxed: Sandboxed) -> tuple[User, Sandbox, list[str]]:
+    sandbox = sandboxed(symbols=1000, per_minute=LIMIT, window_seconds=WINDOW, latency_ms=(20, 60))
+    user = user_of(sandbox)
+    symbols = universe(1000)
+    user.types(f"symbols add {' '.join(symbols)}")
+    return user, sandbox, symbols
+
+
+def test_four_processes_keep_one_limit(crowd: tuple[User, Sandbox, list[str]], database: Database) -> None:
+    user, sandbox, symbols = crowd
+    runs = four_at_once(user, symbols)
+    errors = [run.communicate(timeout=120)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, errors
+    seen = sandbox.stats()
+    assert seen["most_in_window"] <= LIMIT
+    assert "429" not in seen["by_status"]
+    assert set(seen["per_ticker"].values()) == {1}
+    assert stored(database) == 1000 * 26
+
+
+def test_one_of_four_is_killed_and_its_permits_end_with_it(
+    crowd: tuple[User, Sandbox, list[str]], database: Database
+) -> None:
+    user, sandbox, symbols = crowd
+    runs = four_at_once(user, symbols)
+    while stored(database) < 300 * 26 and runs[0].poll() is None:
+        runs[1].poll()
+    runs[0].kill()
+    for run in runs:
+        run.communicate(timeout=120)
+    assert [run.returncode for run in runs[1:]] == [0] * 3
+    seen = sandbox.stats()
+    assert (seen["most_in_window"] <= LIMIT, "429" in seen["by_status"]) == (True, False)
+    assert set(seen["per_ticker"].values()) == {1}
+    rest = user.types("run --quiet --format json", **PACE)
+    assert rest.code == 0
+    assert stored(database) == 1000 * 26
+    again = sandbox.stats()["per_ticker"]
+    assert sum(again.values()) - len(again) <= 48  # only what the dead one had in flight is asked twice
+
+
+def test_a_stranger_on_the_same_token_is_left_room(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    limit, window = 120, 3.0
+    sandbox = sandboxed(symbols=300, per_minute=limit, window_seconds=window, latency_ms=(10, 30))
+    user = user_of(sandbox, **{**PACE, "EODHD_REQUESTS_PER_MINUTE": str(limit), "BACKFILL_MINUTE_SHARE": "0.8"})
+    user.types(f"symbols add {' '.join(universe(300))}")
+    stop, statuses = threading.Event(), []
+
+    def stranger() -> None:
+        url = f"{sandbox.base_url}/eod/AAPL.US?api_token=secret-token-0815&fmt=json&from=2026-06-01"
+        with httpx.Client() as client:
+            while not stop.wait(window / 36):  # 36 of the 120 in a window: 300 of 1,000
+                statuses.append(client.get(url).status_code)
+
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    try:
+        said = user.types("run --quiet --format json")
+    finally:
+        stop.set()
+        thread.join()
+    assert said.code == 0
+    assert said.json["rate_limited"] == 0
+    assert set(statuses) == {200}
+    assert len(statuses) > 36
+
+
+def test_a_vendor_on_a_bad_day(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+    faults = Faults(status_502=0.20, cut_body=0.05, html_200=0.05, timeout=0.02)
+    sandbox = sandboxed(symbols=600, faults=faults, per_minute=10_000)
+    symbols = universe(600)
+    patient = {"request_timeout_seconds": 1.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
+    engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **patient)
+    result = engine.run(monday_and_tuesday(engine), silent)
+    assert result.after.missing == 0
+    assert not result.errors
+    # 32 % of all requests fail, so 1 / 0.68 = 1.47 requests a ticker are the floor
+    assert sandbox.stats()["by_endpoint"]["intraday"] <= 1.5 * 600
+    for symbol in symbols[::20]:
+        assert bars_in(engine.database, symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
+
+
+def test_a_vendor_that_is_down_is_given_up_soon(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed(symbols=100, faults=Faults(down=True))
+    engine = engine_on(sandbox, tuple(universe(100)), backoff_seconds=(0.0, 0.0), attempts=2)
+    result = engine.run(monday_and_tuesday(engine), silent)
+    assert result.exit_code == 4
+    assert result.stored == 0
+    assert sandbox.stats()["by_endpoint"]["intraday"] < 150

@@ -1,0 +1,321 @@
+"""From rows to bars: the recorded sessions, finality, closes, cumulative volumes, many tickers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill_assets.market.bars import BuiltBars, build_bars
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.rows import COLUMNS
+from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.unit.market_builders import Row, flat, grid_of, row, session_table, sessions, stamp, table
+
+FIVE, ONE = INTERVALS["5m"], INTERVALS["1m"]
+DAY, NEXT, EARLY = "2026-06-01", "2026-06-02", "2026-11-27"
+OHLC = ["open", "high", "low", "close"]
+
+
+def vendor_rows(name: str, ticker: int = 0) -> pd.DataFrame:
+    return pd.DataFrame(recorded(name)).assign(ticker=ticker)[list(COLUMNS)].astype({"volume": float})
+
+
+def values(built: BuiltBars, ticker: int = 0) -> list[dict[str, float]]:
+    mine = built.bars[built.bars["ticker"] == ticker]
+    return mine[["timestamp", *OHLC, "volume"]].to_dict("records")
+
+
+def opens_of_final_bars(built: BuiltBars) -> list[int]:
+    return built.bars.loc[built.bars["is_final"], "timestamp"].tolist()
+
+
+AAPL_5M = ("intraday_AAPL.US_5m_2026-06-01.json", "bars_AAPL.US_30m_2026-06-01.json", "5m", DAY)
+AAPL_1M = ("intraday_AAPL.US_1m_2025-01-15.json", "bars_AAPL.US_30m_2025-01-15_from_1m.json", "1m", "2025-01-15")
+
+
+@pytest.mark.parametrize(("rows", "bars", "source", "day"), [AAPL_5M, AAPL_1M], ids=["5m", "1m"])
+def test_a_recorded_session_gives_the_bars_of_its_answer_file(rows: str, bars: str, source: str, day: str) -> None:
+    built = build_bars(vendor_rows(rows), grid_of(day), INTERVALS[source])
+    assert values(built) == recorded(bars)
+    assert len(built.bars) == 13
+    assert built.bars["is_final"].all()
+    assert built.bars["source_rows"].tolist() == [1800 // INTERVALS[source].seconds] * 13
+    assert built.rejects.empty
+
+
+def test_the_recorded_5m_session_shows_its_close_and_its_end() -> None:
+    built = build_bars(vendor_rows(AAPL_5M[0]), grid_of(DAY), FIVE)
+    (seen,) = built.sessions.to_dict("records")
+    assert built.extras["closing"] == 1
+    assert (seen["source_rows"], seen["reached"], seen["published"]) == (79, stamp(f"{DAY} 16:00"), True)
+    assert seen["official_close"] == 306.309997
+    assert np.isnan(seen["auction_volume"])
+
+
+def test_the_recorded_1m_day_shows_its_auction_and_ignores_the_evening_before() -> None:
+    built = build_bars(vendor_rows(AAPL_1M[0]), grid_of("2025-01-14", "2025-01-15"), ONE)
+    (seen,) = built.sessions.to_dict("records")
+    assert built.extras["extended_hours"] == 953 - 390 - 5
+    assert (seen["session"], seen["source_rows"], seen["official_close"]) == (1, 395, 237.87)
+    assert seen["auction_volume"] >= 19_211_944
+
+
+def test_a_bar_takes_first_open_extremes_last_close_and_the_sum() -> None:
+    rows = [
+        row(f"{DAY} 10:05", 20, open=12.0, high=15.0, low=11.0, close=13.0),
+        row(f"{DAY} 10:25", 30, open=13.0, high=13.5, low=7.0, close=8.0),
+        row(f"{DAY} 10:10", 0, open=9.5, high=9.5, low=9.5, close=9.5),
+        flat(f"{DAY} 10:00", 99.0),
+        flat(f"{DAY} 10:15", None),
+    ]
+    (bar,) = build_bars(table(rows), grid_of(DAY), FIVE).bars.to_dict("records")
+    assert [bar[name] for name in (*OHLC, "volume", "source_rows")] == [12.0, 15.0, 7.0, 8.0, 50, 3]
+    assert (bar["timestamp"], bar["ordinal"]) == (stamp(f"{DAY} 10:00"), 1)
+
+
+@pytest.mark.parametrize(
+    ("interval", "bars", "source", "count"),
+    [("1h", 7, "5m", 78), ("30m", 13, "5m", 78), ("15m", 26, "5m", 78), ("5m", 78, "5m", 78), ("1m", 390, "1m", 390)],
+)
+def test_every_interval_is_built_and_no_volume_is_lost(interval: str, bars: int, source: str, count: int) -> None:
+    rows = session_table(DAY, range(100, 100 + count), source)
+    built = build_bars(rows, grid_of(DAY, interval=interval), INTERVALS[source])
+    assert len(built.bars) == bars
+    assert built.bars["volume"].sum() == rows["volume"].sum()
+    assert built.bars["is_final"].all()
+
+
+def test_a_slot_whose_rows_are_all_null_or_quotes_has_no_bar() -> None:
+    quiet = [flat(f"{DAY} 10:{minute:02}", None if minute % 2 else 10.0) for minute in range(0, 30, 5)]
+    rows = table([row(f"{DAY} 09:30"), *quiet, row(f"{DAY} 10:30")])
+    assert build_bars(rows, grid_of(DAY), FIVE).bars["ordinal"].tolist() == [0, 2]
+
+
+def test_no_rows_give_no_bars_with_the_same_columns() -> None:
+    some = build_bars(table([row(f"{DAY} 09:30")]), grid_of(DAY), FIVE)
+    none = build_bars(table([]), grid_of(DAY), FIVE)
+    assert none.bars.dtypes.to_dict() == some.bars.dtypes.to_dict()
+    assert list(none.sessions.columns) == list(some.sessions.columns)
+    assert (len(none.bars), len(none.sessions), len(none.rejects)) == (0, 0, 0)
+
+
+BEGIN, TEN = stamp(f"{DAY} 09:30"), stamp(f"{DAY} 10:00")
+FIRST_SLOT = [row(f"{DAY} 09:{minute}") for minute in range(30, 60, 5)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "final"),
+    [
+        (FIRST_SLOT[:-1], []),
+        (FIRST_SLOT, [BEGIN]),
+        ([*FIRST_SLOT[:-1], flat(f"{DAY} 09:55", None)], [BEGIN]),
+        ([*FIRST_SLOT[:2], row(f"{DAY} 10:00")], [BEGIN]),
+        ([*FIRST_SLOT, *[row(f"{DAY} 10:{m:02}") for m in range(0, 30, 5)]], [BEGIN, TEN]),
+        ([*FIRST_SLOT[:2], row(f"{NEXT} 04:00")], [BEGIN]),
+        ([*FIRST_SLOT[:2], flat(f"{DAY} 16:00", 10.0)], [BEGIN]),
+        ([*FIRST_SLOT[:2], row(f"{NEXT} 16:00", ticker=1)], []),
+    ],
+    ids=[
+        "a row short",
+        "to its end",
+        "a null row at its end",
+        "beyond",
+        "two",
+        "next day",
+        "close print",
+        "another ticker's",
+    ],
+)
+def test_a_bar_is_final_once_its_tickers_rows_reach_the_end_of_its_slot(rows: list[Row], final: list[int]) -> None:
+    assert opens_of_final_bars(build_bars(table(rows), grid_of(DAY), FIVE)) == final
+
+
+@pytest.mark.xfail(strict=True, reason="bars.py:103 takes one row of the last half hour for the whole of it")
+def test_the_last_bar_is_not_final_while_the_answer_breaks_off_within_it() -> None:
+    built = build_bars(session_table(DAY, [100] * 73), grid_of(DAY), FIVE)
+    assert built.bars["is_final"].tolist() == [True] * 12 + [False]
+
+
+@pytest.mark.parametrize(
+    ("last", "published", "reached"),
+    [
+        (row(f"{DAY} 15:25"), False, "15:30"),
+        (row(f"{DAY} 15:30"), True, "15:35"),
+        (flat(f"{DAY} 15:30", None), True, "15:35"),
+        (flat(f"{DAY} 16:00", 10.0), True, "16:00"),
+        (flat(f"{DAY} 16:00", None), True, "16:00"),
+    ],
+)
+def test_a_session_is_published_once_a_row_of_its_last_half_hour_came(last: Row, published: bool, reached: str) -> None:
+    built = build_bars(table([row(f"{DAY} 10:00"), last]), grid_of(DAY), FIVE)
+    (seen,) = built.sessions.to_dict("records")
+    assert (seen["published"], seen["reached"]) == (published, stamp(f"{DAY} {reached}"))
+
+
+@pytest.mark.parametrize("extended", ["2025-01-14 19:30", "2025-01-15 04:00", "2025-01-14 16:05", "2025-01-14 09:29"])
+def test_extended_hours_are_no_evidence_of_a_session(extended: str) -> None:
+    built = build_bars(table([row(extended)]), grid_of("2025-01-14", "2025-01-15"), ONE)
+    assert built.sessions.empty
+
+
+@pytest.mark.parametrize(("day", "close"), [(DAY, "16:00"), (EARLY, "13:00")])
+def test_the_flat_print_at_the_close_is_the_official_close_and_no_bar(day: str, close: str) -> None:
+    slots = 13 if close == "16:00" else 7
+    print_row = table([flat(f"{day} {close}", 12.34)])
+    built = build_bars(pd.concat([session_table(day, [100] * 6 * slots), print_row]), grid_of(day), FIVE)
+    (seen,) = built.sessions.to_dict("records")
+    assert len(built.bars) == slots
+    assert built.bars["volume"].tolist() == [600] * slots
+    assert (seen["official_close"], built.extras["closing"]) == (12.34, 1)
+
+
+@pytest.mark.parametrize("auction", ["16:00", "16:03", "16:04"])
+def test_the_auction_stands_beside_the_bars(auction: str) -> None:
+    others = [row(f"{DAY} 16:0{minute}", 10) for minute in range(5) if f"16:0{minute}" != auction]
+    rows = table([row(f"{DAY} 15:59", 7), row(f"{DAY} {auction}", 19_211_944, close=10.9), *others])
+    built = build_bars(rows, grid_of(DAY), ONE)
+    (seen,) = built.sessions.to_dict("records")
+    assert (seen["official_close"], seen["auction_volume"]) == (10.9, 19_211_944 + 40)
+    assert built.bars["volume"].tolist() == [7]
+
+
+@pytest.mark.xfail(strict=True, reason="bars.py:130 adds repeated closing rows (a split ticker's two asks overlap)")
+def test_an_auction_row_that_comes_twice_counts_once() -> None:
+    built = build_bars(table([row(f"{DAY} 16:00", 5000)] * 2), grid_of(DAY), ONE)
+    assert built.sessions["auction_volume"].tolist() == [5000]
+
+
+@pytest.mark.xfail(strict=True, reason="rows.py:68 applies the rules inside sessions only")
+@pytest.mark.parametrize("price", [0.0, -1.0])
+def test_a_close_print_without_a_possible_price_is_no_official_close(price: float) -> None:
+    built = build_bars(table([flat(f"{DAY} 16:00", price)]), grid_of(DAY), FIVE)
+    assert built.sessions["official_close"].isna().all()
+
+
+# Volumes that are the session's running total (EODHD.md §2, "Corrupt 5m volume").
+
+
+def usual_volumes() -> list[int]:
+    """A U-shaped session of a liquid ticker, 5m: heavy opening, heavier close."""
+    return [3_900_000, 720_000, *([450_000] * 28), *([280_000] * 40), *([380_000] * 6), 890_000, 2_700_000]
+
+
+@pytest.mark.parametrize(
+    "corrupt",
+    [[6, 7, 8, 9, 10, 11], [10, 20, 30, 40, 50, 60], list(range(40, 52)), list(range(66, 78)), [12, 77]],
+    ids=["early", "scattered", "twelve in a row", "to the end", "two"],
+)
+def test_running_totals_are_rejected_and_their_prices_kept(corrupt: list[int]) -> None:
+    usual = usual_volumes()
+    volumes = [sum(usual[: at + 1]) if at in corrupt else v for at, v in enumerate(usual)]
+    built = build_bars(session_table(DAY, volumes), grid_of(DAY), FIVE)
+    honest = build_bars(session_table(DAY, usual), grid_of(DAY), FIVE)
+    assert ((built.rejects["timestamp"] - BEGIN) // 300).tolist() == corrupt
+    assert set(built.rejects["reason"]) == {"volume_cumulative"}
+    assert built.rejects["volume"].tolist() == [volumes[at] for at in corrupt]
+    pd.testing.assert_frame_equal(built.bars[OHLC], honest.bars[OHLC])
+    assert built.bars["volume"].sum() == sum(v for at, v in enumerate(usual) if at not in corrupt)
+    assert built.bars["source_rows"].sum() == 78 - len(corrupt)
+
+
+def test_running_totals_in_the_recorded_session_are_found_among_real_volumes() -> None:
+    rows = vendor_rows(AAPL_5M[0])
+    corrupt = [8, 21, 33, 34, 47, 60, 77]
+    rows.loc[corrupt, "volume"] = rows["volume"].cumsum()[corrupt]
+    built = build_bars(rows, grid_of(DAY), FIVE)
+    assert ((built.rejects["timestamp"] - BEGIN) // 300).tolist() == corrupt
+
+
+@pytest.mark.parametrize(
+    ("source", "volumes"),
+    [
+        ("5m", usual_volumes()),
+        ("5m", [6_000, *[300] * 77]),
+        ("5m", [*[300] * 77, 9_000]),
+        ("5m", [*[100] * 10, 5_000, *[100] * 67]),
+        ("5m", [100] * 78),
+        ("5m", [0] * 78),
+        ("1m", [60_000, *[300] * 388, 30_000]),
+        ("1m", [*[100] * 200, 2_000, *[100] * 189]),
+    ],
+    ids=["usual", "opening", "closing", "block trade", "even", "none", "1m spikes", "1m block trade"],
+)
+def test_spikes_and_block_trades_are_volume(source: str, volumes: list[int]) -> None:
+    built = build_bars(session_table(DAY, volumes, source), grid_of(DAY), INTERVALS[source])
+    assert built.rejects.empty
+    assert built.bars["volume"].sum() == sum(volumes)
+
+
+@pytest.mark.xfail(strict=True, reason="rows.py:89 takes a lone block trade for a running total")
+@pytest.mark.parametrize(("source", "at", "size"), [("5m", 7, 800), ("5m", 20, 2_100), ("1m", 8, 900)])
+def test_a_lone_block_trade_as_large_as_the_day_so_far_is_volume(source: str, at: int, size: int) -> None:
+    volumes = [100] * (1800 // INTERVALS[source].seconds * 13)
+    volumes[at] = size
+    assert build_bars(session_table(DAY, volumes, source), grid_of(DAY), INTERVALS[source]).rejects.empty
+
+
+@pytest.mark.xfail(strict=True, reason="rows.py:89 loses volume in 60 to 90 % of a thin ticker's sessions")
+@pytest.mark.parametrize(("source", "traded"), [("5m", 1.0), ("5m", 0.4), ("1m", 1.0), ("1m", 0.4)])
+def test_thin_tickers_keep_their_uneven_volumes(source: str, traded: float) -> None:
+    chance = np.random.default_rng(20260601)
+    size = 1800 // INTERVALS[source].seconds * 13
+    names = [chance.lognormal(4.6, 2.0, size).round() * (chance.random(size) < traded) for _ in range(60)]
+    rows = pd.concat([session_table(DAY, volumes, source, ticker) for ticker, volumes in enumerate(names)])
+    built = build_bars(rows, grid_of(DAY), INTERVALS[source])
+    assert built.rejects["ticker"].nunique() <= 2
+
+
+# Many tickers, any order.
+
+
+def test_tickers_of_one_batch_never_mix() -> None:
+    batch = {
+        3: vendor_rows(AAPL_5M[0], 3),
+        7: session_table(DAY, [100] * 40, ticker=7),
+        11: table([flat(f"{DAY} 16:00", 50.0, ticker=11), row(f"{DAY} 10:06", ticker=11)]),
+        12: session_table(DAY, [100] * 78, ticker=12),
+    }
+    alone = {ticker: build_bars(rows, grid_of(DAY), FIVE) for ticker, rows in batch.items()}
+    together = build_bars(pd.concat(batch.values()), grid_of(DAY), FIVE)
+    for name in ("bars", "sessions", "rejects"):
+        apart = [frame for one in alone.values() if len(frame := getattr(one, name))]
+        pd.testing.assert_frame_equal(getattr(together, name), pd.concat(apart, ignore_index=True))
+    kinds = together.extras
+    assert kinds == {kind: sum(one.extras[kind] for one in alone.values()) for kind in kinds}
+
+
+@given(st.permutations(range(120)))
+@settings(max_examples=25, derandomize=True, deadline=None)
+def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
+    rows = pd.concat(
+        [
+            session_table(DAY, usual_volumes()[:60], ticker=0),
+            session_table(NEXT, range(1, 57), ticker=1),
+            table([flat(f"{DAY} 16:00", 9.0), flat(f"{NEXT} 16:00", 9.0, ticker=1)]),
+            table([row(f"{DAY} 15:01", ticker=1), row(f"{DAY} 15:05", -1, ticker=1)]),
+        ],
+        ignore_index=True,
+    )
+    grid = grid_of(DAY, NEXT)
+    sorted_first = build_bars(rows, grid, FIVE)
+    shuffled = build_bars(rows.iloc[order], grid, FIVE)
+    for name in ("bars", "sessions", "rejects"):
+        pd.testing.assert_frame_equal(getattr(shuffled, name), getattr(sorted_first, name))
+    assert shuffled.extras == sorted_first.extras
+
+
+def test_the_callers_rows_are_left_as_they_were() -> None:
+    rows = table([row(f"{DAY} 10:00", close=10.123456789), row(f"{DAY} 09:30")])
+    before = rows.copy()
+    build_bars(rows, grid_of(DAY), FIVE)
+    pd.testing.assert_frame_equal(rows, before)
+
+
+@pytest.mark.parametrize(("friday", "monday"), [("2026-03-06", "2026-03-09"), ("2026-10-30", "2026-11-02")])
+def test_a_clock_change_moves_the_rows_with_their_session(friday: str, monday: str) -> None:
+    rows = pd.concat([session_table(day, [100] * 78) for day in (friday, monday)])
+    built = build_bars(rows, grid_of(friday, monday), FIVE)
+    assert len(built.bars) == 26
+    assert built.bars["volume"].tolist() == [600] * 26
+    assert [s.open.timestamp() for s in sessions(friday, monday)] == built.bars["timestamp"].tolist()[::13]
