@@ -15,7 +15,7 @@ from backfill_assets.backfill.outcome import Listener, Progress, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer
 from backfill_assets.backfill.plan import Ask
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, UnknownTicker, VendorError
+from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, TransientError, UnknownTicker, VendorError
 from backfill_assets.store.bars import WriteCounts
 from backfill_assets.store.connection import Database
 from backfill_assets.store.runs import BEAT_SECONDS, beat
