@@ -1,0 +1,120 @@
+"""Three ways to hold one rate limit in Postgres, each under four processes for a few seconds.
+
+``permits`` is ours (one locked row and a row a permit, in one function call), ``array`` a single row
+with an array of stamps and one UPDATE … RETURNING, ``pyrate`` pyrate-limiter's Postgres bucket.
+"""
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from psycopg_pool import ConnectionPool
+from pyrate_limiter import PostgresBucket, Rate, RateItem
+
+from backfill_assets.store.budget import Budget, Limits, Settled
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.migrate import migrate
+
+SECONDS = 4.0
+PROCESSES = 4
+LIMIT = 1_000_000  # never reached: what one permit costs is measured
+NOW = datetime(2026, 6, 3, tzinfo=UTC)
+LIMITS = Limits(LIMIT, 1.0, 5.0, 5.0, 10**9, 0.0)
+
+_ARRAY_TABLE = "CREATE TABLE IF NOT EXISTS stamps (token text PRIMARY KEY, free_at timestamptz[] NOT NULL)"
+_ARRAY_TAKE = """
+UPDATE stamps SET free_at = (SELECT coalesce(array_agg(f), '{}') FROM unnest(free_at) f WHERE f > clock_timestamp())
+                            || (clock_timestamp() + interval '5 s')
+WHERE token = 't' AND cardinality(free_at) < %s RETURNING cardinality(free_at)
+"""
+
+
+def permits(url: str) -> Callable[[], bool]:
+    """Ours, one permit at a time, taken and settled: the dearest way to use it."""
+    budget = Budget(Database(url, connections=1), "token", LIMITS)
+
+    def take() -> bool:
+        grant = budget.take(1, 5, NOW)
+        budget.settle(Settled(grant.permits), NOW)
+        return bool(grant.permits)
+
+    return take
+
+
+def permits_of_eight(url: str) -> Callable[[], bool]:
+    """Ours as the engine uses it: taken and settled in batches. One call is eight permits."""
+    budget = Budget(Database(url, connections=1), "token", LIMITS)
+
+    def take() -> bool:
+        grant = budget.take(8, 5, NOW)
+        budget.settle(Settled(grant.permits), NOW)
+        return bool(grant.permits)
+
+    return take
+
+
+def array(url: str) -> Callable[[], bool]:
+    """One row, one statement."""
+    connection = psycopg.connect(url, autocommit=True)
+    return lambda: connection.execute(_ARRAY_TAKE, [LIMIT]).fetchone() is not None
+
+
+def pyrate(url: str) -> Callable[[], bool]:
+    """pyrate-limiter's bucket, which refuses at once when another process holds its lock."""
+    pool = ConnectionPool(url, min_size=1, max_size=1, open=True)
+    bucket = PostgresBucket(pool, "bench", [Rate(LIMIT, 5000)])
+    return lambda: bool(bucket.put(RateItem("t", time.time_ns() // 1_000_000)))
+
+
+def work(way: str, url: str, done: "multiprocessing.Queue[tuple[int, int]]") -> None:
+    """Take permits until the time is up."""
+    take = WAYS[way][0](url)
+    taken = refused = 0
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if take():
+            taken += 1
+        else:
+            refused += 1
+    done.put((taken, refused))
+
+
+WAYS: dict[str, tuple[Callable[[str], Callable[[], bool]], int]] = {
+    "permits, one by one": (permits, 1),
+    "permits, eight at a time": (permits_of_eight, 8),
+    "array of stamps": (array, 1),
+    "pyrate-limiter": (pyrate, 1),
+}
+
+
+def main() -> None:
+    """Print permits per second and refusals of each way."""
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        url = embedded_url(Path(folder), "budget")
+        database = Database(url)
+        migrate(database)
+        with database.transaction() as connection:
+            connection.execute(_ARRAY_TABLE)
+            connection.execute("INSERT INTO stamps VALUES ('t', '{}')")
+        pyrate(url)
+        for way, (_, size) in WAYS.items():
+            spawn = multiprocessing.get_context("spawn")
+            results = spawn.Queue()
+            processes = [spawn.Process(target=work, args=(way, url, results)) for _ in range(PROCESSES)]
+            for process in processes:
+                process.start()
+            counts = [results.get() for _ in processes]
+            for process in processes:
+                process.join()
+            taken, refused = (sum(column) for column in zip(*counts, strict=True))
+            print(f"{way:<26} {taken * size / SECONDS:>9,.0f} permits/s   {refused:>7,} refused")
+        database.close()
+
+
+if __name__ == "__main__":
+    main()
