@@ -181,7 +181,7 @@ class _Run:
         coverage = self.engine.survey(self.job)
         plan = self.engine.plan(self.job, coverage)
         if only is not None:
-            plan = replace(plan, asks=tuple(a for a in plan.asks if a.symbol.symbol_id in only))
+            plan = replace(plan, asks=tuple(a for a in plan.asks if a.symbol.symbol_id in only), waiting=0)
         return coverage, plan, server_clock
 
     async def _pass(self, plan: Plan, server_clock: datetime) -> None:

@@ -14,7 +14,8 @@ from backfill_assets.market.intervals import Interval
 from backfill_assets.market.rows import COLUMNS
 from backfill_assets.store.bars import WriteCounts, write_bars
 from backfill_assets.store.connection import Connection
-from backfill_assets.store.evidence import record_rejects, record_sessions, withheld_text
+from backfill_assets.store.evidence import record_rejects, record_sessions
+from backfill_assets.store.multiranges import text_of
 
 _NONE = np.zeros(0, np.float64)
 NOTHING = IntradayRows(np.zeros(0, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE)
@@ -113,10 +114,10 @@ def _withheld(plan: Plan, asked: pd.DataFrame, bars: pd.DataFrame) -> Iterator[s
     came = dict(iter(final.groupby(["ticker", plan.grid.session_of[final["ordinal"]]])["ordinal"]))
     first_of = plan.grid.first_of
     for ticker, session in zip(asked["ticker"].tolist(), asked["session"].tolist(), strict=True):
-        slots = np.zeros(int(first_of[session + 1] - first_of[session]), bool)
+        absent = np.ones(int(first_of[session + 1] - first_of[session]), bool)
         if (ordinals := came.get((ticker, session))) is not None:
-            slots[ordinals.to_numpy() - first_of[session]] = True
-        yield withheld_text(slots)
+            absent[ordinals.to_numpy() - first_of[session]] = False
+        yield text_of(absent)
 
 
 def _silent(asked: pd.DataFrame) -> frozenset[int]:

@@ -58,7 +58,7 @@ class Tally:
     def of(cls, coverage: Coverage) -> "Tally":
         """Add up a coverage."""
         absent = sum(coverage.of(s) for s in (State.PENDING, State.MISSING, State.NO_TRADE, State.VENDOR_GAP))
-        expected = coverage.grid.size * len(coverage.symbols)
+        expected = int(coverage.expected.sum())
         return cls(
             expected=expected,
             present=expected - absent,

@@ -108,21 +108,16 @@ def make_plan(
     max_span: timedelta,
     strategy: Strategy = Strategy.HYBRID,
     force: bool = False,
-    only: frozenset[int] | None = None,
 ) -> Plan:
     """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
 
     A ticker is asked if any of its gaps is due; then all its gaps are, at the same price. With
-    ``force`` every ticker is asked for every askable slot, complete or not. ``only`` restricts the
-    plan to some symbol_ids.
+    ``force`` every ticker is asked for every askable slot, complete or not.
     """
     window = coverage.grid
     before = sessions_before(window.sessions[0], overlap_sessions) if window.sessions else ()
     grid = slot_grid((*before, *window.sessions), window.interval)
     row, ordinal, waiting = _chosen(coverage, strategy, force)
-    if only is not None:
-        kept = np.isin(row, [r for r, s in enumerate(coverage.symbols) if s.symbol_id in only])
-        row, ordinal = row[kept], ordinal[kept]
     asks = tuple(_asks(coverage, row, ordinal, grid, len(before), overlap_sessions, max_span))
     return Plan(asks, grid, int(grid.first_of[len(before)]), waiting)
 
@@ -162,7 +157,7 @@ def _asks(
     row, session = row[order], coverage.grid.session_of[ordinal[order]] + shift
     for start, end in _runs_of(row):
         symbol = coverage.symbols[row[start]]
-        for first, last, gaps in _spans(session[start:end], grid, max_span):
+        for first, last, gaps in _spans(session[start:end], grid, overlap, max_span):
             begin = max(0, first - overlap)
             yield Ask(
                 symbol=symbol,
@@ -179,13 +174,17 @@ def _runs_of(values: Int64) -> Iterator[tuple[int, int]]:
     yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=False)
 
 
-def _spans(sessions: Int64, grid: SlotGrid, max_span: timedelta) -> Iterator[tuple[int, int, int]]:
-    """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, slots)."""
+def _spans(sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta) -> Iterator[tuple[int, int, int]]:
+    """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, slots).
+
+    What a request spans includes the overlap before it and the closing minutes after it.
+    """
+    reach = max_span - timedelta(seconds=CLOSING_SECONDS)
     days, counts = np.unique(sessions, return_counts=True)
     first, gaps = int(days[0]), 0
     last = first
     for day, count in zip(days.tolist(), counts.tolist(), strict=True):
-        if grid.sessions[day].close - grid.sessions[first].open > max_span:
+        if day > first and grid.sessions[day].close - grid.sessions[max(0, first - overlap)].open > reach:
             yield first, last, gaps
             first, gaps = day, 0
         last, gaps = day, gaps + count

@@ -10,9 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.market.intervals import Interval
-from backfill_assets.market.rows import CLOSING_SECONDS, COLUMNS, SortedRows, cumulative_volumes, sort_rows
+from backfill_assets.market.rows import CLOSING_SECONDS, COLUMNS, SortedRows, sort_rows
 from backfill_assets.market.slots import SlotGrid
+from backfill_assets.market.volumes import cumulative_volumes
 
+FULL_GRID_SECONDS = 300  # 5m answers have a row, null if need be, for every window; 1m omits quiet minutes
 PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows it published
 
 
@@ -44,11 +46,11 @@ def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBar
     volume the sum. A bar is final only if its ticker's rows reach beyond the slot (decision 9).
     """
     found = sort_rows(rows, grid, source)
-    running_total = cumulative_volumes(found.table, found.good)
+    running_total = cumulative_volumes(found.table, found.good, grid)
     reason = found.reason.copy()
     reason[running_total] = "volume_cumulative"
     sessions = _sessions_seen(found, grid, source)
-    rejects = found.table.loc[reason != "", list(COLUMNS)].assign(reason=reason[reason != ""])
+    rejects = found.received.loc[reason != "", list(COLUMNS)].assign(reason=reason[reason != ""])
     return BuiltBars(
         bars=_aggregate(found, running_total, sessions, grid, source),
         sessions=sessions,
@@ -97,10 +99,11 @@ def _is_final(
 ) -> NDArray[np.bool_]:
     newest = found.table.groupby("ticker")["timestamp"].max() + source.seconds
     reach = newest.reindex(bars["ticker"]).to_numpy(np.int64)
-    published = sessions.loc[sessions["published"], ["ticker", "session"]]
-    here = pd.MultiIndex.from_arrays([bars["ticker"], grid.session_of[bars["ordinal"]]])
-    ends = grid.ends[bars["ordinal"]]
-    done: NDArray[np.bool_] = (ends <= reach) | here.isin(pd.MultiIndex.from_frame(published))
+    done: NDArray[np.bool_] = grid.ends[bars["ordinal"]] <= reach
+    if source.seconds < FULL_GRID_SECONDS:
+        published = sessions.loc[sessions["published"], ["ticker", "session"]]
+        here = pd.MultiIndex.from_arrays([bars["ticker"], grid.session_of[bars["ordinal"]]])
+        done |= here.isin(pd.MultiIndex.from_frame(published))
     return done
 
 
@@ -131,7 +134,7 @@ def _closings(found: SortedRows) -> pd.DataFrame:
     At 5m the flat print is the close; at 1m the auction is the largest of the first five minutes
     (AAPL 2025-01-15: 19.2 M shares in the 16:00 row, whose close 237.87 was the official one).
     """
-    rows = found.table.loc[found.closing]
+    rows = found.table.loc[found.closing].drop_duplicates(["ticker", "timestamp"], keep="last")
     order = rows.assign(size=rows["volume"].fillna(-1.0)).sort_values(
         ["ticker", "session", "size", "timestamp"], ascending=[True, True, False, True]
     )

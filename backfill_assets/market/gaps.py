@@ -5,16 +5,19 @@ Reading those arrays from Postgres is in ``store.coverage``; deciding what to as
 ``backfill.plan``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill_assets.market.evidence import Asked, Facts
+from backfill_assets.market.ladder import Ladder, next_ask
 from backfill_assets.market.slots import SlotGrid
 
 Int64 = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
@@ -33,136 +36,122 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When absence may be asked about, counts, and is asked about again."""
+    """When absence may be asked about, counts, is explained, and is asked about again.
+
+    Attributes:
+        askable_after: from the regular close until a request may bring the session.
+        overdue_after: from the close until absence counts.
+        overdue_after_half: from when half of the universe was seen published until it counts.
+        thin_sessions: published sessions that must be known before a ticker may be called thin.
+        thin_share: share of them that lacked a slot, from which on it is thin.
+        ladder: when to ask again.
+    """
 
     askable_after: timedelta
     overdue_after: timedelta
-    ladder: tuple[timedelta, ...] = tuple(timedelta(hours=h) for h in (1, 3, 6, 12, 24))
-    ladder_rest: timedelta = timedelta(hours=24)
-
-    def pause_after(self, asks: int) -> timedelta:
-        """How long to wait after the ``asks``-th ask that brought nothing new (decision 8)."""
-        return self.ladder[asks - 1] if asks <= len(self.ladder) else self.ladder_rest
+    overdue_after_half: timedelta = timedelta(hours=6)
+    thin_sessions: int = 5
+    thin_share: float = 0.3
+    ladder: Ladder = field(default_factory=Ladder)
 
 
 @dataclass(frozen=True, eq=False)
 class OpenSlots:
-    """Slots without a final bar, as parallel arrays of one length.
+    """Slots without a trusted final bar, as parallel arrays of one length.
 
     Attributes:
         row: position of the ticker in the universe looked at.
         ordinal: the slot in the grid.
-        provisional: whether a provisional bar stands there (else nothing does).
+        held: what stands there: ``State.PROVISIONAL`` or ``State.SUSPECT``; else ``State.MISSING``.
     """
 
     row: Int64
     ordinal: Int64
-    provisional: Bools
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What was asked and what came, as parallel arrays, one entry a ticker and session asked.
-
-    Attributes:
-        row: position of the ticker in the universe looked at.
-        session: index into the grid's sessions.
-        asked_at: epoch seconds of the newest ask.
-        fruitless: asks in a row that brought nothing new.
-        published: whether the session was seen published to its end.
-        reached: epoch seconds to which the vendor's rows reached, 0 if none came.
-        withheld_entry: for each slot that was asked for and did not come, its entry above.
-        withheld_ordinal: and its slot in the grid.
-    """
-
-    row: Int64
-    session: Int64
-    asked_at: Int64
-    fruitless: Int64
-    published: Bools
-    reached: Int64
-    withheld_entry: Int64
-    withheld_ordinal: Int64
+    held: NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
 class Classified:
-    """The state of each open slot, and whether a request may bring it.
+    """The state of each open slot, and when a request may bring it.
 
     Attributes:
         state: a ``State`` each.
-        gap: whether a request could improve it now (askable).
-        due: whether it is also time to ask: never asked, came once and is gone, or the ladder says so.
+        late: whether its absence counts (overdue): for ``PROVISIONAL`` ones, which have a bar.
+        gap: whether a request could improve it now.
+        ask_at: epoch seconds from when it is to be asked (again); infinite where no request helps.
+        due: whether that time has come.
     """
 
     state: NDArray[np.int8]
+    late: Bools
     gap: Bools
+    ask_at: Floats
     due: Bools
 
 
-def classify(slots: OpenSlots, evidence: Evidence, grid: SlotGrid, rules: Rules, now: datetime) -> Classified:
+def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules: Rules, now: datetime) -> Classified:
     """Derive the state of every open slot; the one place where this is decided."""
-    session = grid.session_of[slots.ordinal]
     clock = now.timestamp()
-    askable_at, overdue_at = _due_times(grid, rules)
-    entry = _entry_of(slots, session, evidence, grid)
-    overdue = (overdue_at[session] <= clock) | _seen_published_beyond(slots, entry, evidence, grid)
-    state = np.where(overdue, State.MISSING, State.PENDING).astype(np.int8)
-    state[slots.provisional] = State.PROVISIONAL
-    gap = askable_at[session] <= clock
-    return Classified(
-        state,
-        gap,
-        gap & (_never_withheld(slots, evidence, grid) | _ladder_says(entry, evidence, rules, clock)),
+    session = grid.session_of[slots.ordinal]
+    entries = asked.entries(len(facts.known), len(grid.sessions))
+    entry = entries[slots.row, session]
+    withheld = _withheld(slots, asked, grid)
+    beyond = _seen_beyond(slots, entry, asked, grid)
+    late = (_overdue_at(facts, grid, rules)[session] <= clock) | beyond
+
+    state = np.where(late, State.MISSING, State.PENDING).astype(np.int8)
+    state[withheld & _given_up(entry, asked, rules)] = State.VENDOR_GAP
+    state[withheld & beyond & _is_thin(slots, entry, asked, facts, rules)] = State.NO_TRADE
+    state[(facts.traded[slots.row, session] == 0) | facts.closed[session]] = State.NO_TRADE
+    has_bar = slots.held != State.MISSING
+    state[has_bar] = slots.held[has_bar]
+
+    askable = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
+    ask_at = np.maximum(
+        askable[session],
+        next_ask(slots.row, session, entry, withheld, state == State.SUSPECT, asked, entries, rules.ladder),
     )
+    ask_at[state == State.NO_TRADE] = np.inf
+    gap = (askable[session] <= clock) & (state != State.NO_TRADE)
+    suspect_later = (state == State.SUSPECT) & (ask_at > clock)
+    return Classified(state, late, gap & ~suspect_later, ask_at, gap & (ask_at <= clock))
 
 
-def overdue_provisional(slots: OpenSlots, classified: Classified, grid: SlotGrid, rules: Rules, now: datetime) -> Bools:
-    """Provisional slots whose final bar is overdue: they count as missing bars (DESIGN.md)."""
-    _, overdue_at = _due_times(grid, rules)
-    late: Bools = overdue_at[grid.session_of[slots.ordinal]] <= now.timestamp()
-    counted: Bools = late & (classified.state == State.PROVISIONAL)
-    return counted
+def _overdue_at(facts: Facts, grid: SlotGrid, rules: Rules) -> Floats:
+    latest = np.array([(s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions], float)
+    sooner: Floats = np.fmin(latest, facts.half_seen_at + rules.overdue_after_half.total_seconds())
+    return sooner
 
 
-def _due_times(grid: SlotGrid, rules: Rules) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    askable = [(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions]
-    overdue = [(s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions]
-    return np.array(askable, float), np.array(overdue, float)
-
-
-def _entry_of(slots: OpenSlots, session: Int64, evidence: Evidence, grid: SlotGrid) -> Int64:
-    """Which entry of the evidence speaks of each slot's ticker and session, −1 for none."""
-    known = evidence.row * len(grid.sessions) + evidence.session
-    order = np.argsort(known)
-    wanted = slots.row * len(grid.sessions) + session
-    if not len(known):
-        return np.full(len(wanted), -1, np.int64)
-    at = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-    return np.where(known[order[at]] == wanted, order[at], -1).astype(np.int64)
-
-
-def _seen_published_beyond(slots: OpenSlots, entry: Int64, evidence: Evidence, grid: SlotGrid) -> Bools:
+def _seen_beyond(slots: OpenSlots, entry: Int64, asked: Asked, grid: SlotGrid) -> Bools:
+    """Whether this ticker's own session was already seen published beyond the slot."""
     result = np.zeros(len(entry), bool)
     known = entry >= 0
     at = entry[known]
-    result[known] = evidence.published[at] | (evidence.reached[at] > grid.ends[slots.ordinal[known]])
+    result[known] = asked.published[at] | (asked.reached[at] > grid.ends[slots.ordinal[known]])
     return result
 
 
-def _never_withheld(slots: OpenSlots, evidence: Evidence, grid: SlotGrid) -> Bools:
-    """Slots that were never asked for, or that came when they were."""
-    withheld = evidence.row[evidence.withheld_entry] * grid.size + evidence.withheld_ordinal
-    never: Bools = ~np.isin(slots.row * grid.size + slots.ordinal, withheld)
-    return never
+def _withheld(slots: OpenSlots, asked: Asked, grid: SlotGrid) -> Bools:
+    """Slots that were asked for and did not come; one that came and is gone is not among them."""
+    withheld = asked.row[asked.withheld_entry] * grid.size + asked.withheld_ordinal
+    return np.isin(slots.row * grid.size + slots.ordinal, withheld)
 
 
-def _ladder_says(entry: Int64, evidence: Evidence, rules: Rules, clock: float) -> Bools:
-    pauses = np.array(
-        [rules.pause_after(asks).total_seconds() for asks in range(1, int(evidence.fruitless.max(initial=1)) + 1)]
-    )
-    due = np.ones(len(entry), bool)
+def _given_up(entry: Int64, asked: Asked, rules: Rules) -> Bools:
+    result = np.zeros(len(entry), bool)
     known = entry >= 0
     at = entry[known]
-    due[known] = evidence.asked_at[at] + pauses[np.maximum(evidence.fruitless[at], 1) - 1] <= clock
-    return due
+    result[known] = asked.asked_at[at] - asked.silent_since[at] >= rules.ladder.given_up_after.total_seconds()
+    return result
+
+
+def _is_thin(slots: OpenSlots, entry: Int64, asked: Asked, facts: Facts, rules: Rules) -> Bools:
+    """Whether the ticker often skips slots: its other published sessions say so (decision 7)."""
+    own = np.zeros(len(entry), np.int64)
+    known = entry >= 0
+    own[known] = asked.published[entry[known]]
+    others = facts.known[slots.row] - own
+    skips = facts.skips[slots.row] - own
+    thin: Bools = (others >= rules.thin_sessions) & (skips >= rules.thin_share * others)
+    return thin

@@ -29,8 +29,10 @@ class SortedRows:
     """The rows of an answer, told apart.
 
     Attributes:
-        table: every row, ordered by ticker and timestamp, with ``session`` (index into the grid's
-            sessions of the last one opened before the row, −1 before the first) added.
+        table: every row, ordered by ticker and timestamp, prices rounded to the table's six decimals,
+            with ``session`` (index into the grid's sessions of the last one opened before the row, −1
+            before the first) added.
+        received: the same rows as they came.
         good: rows that feed bars.
         closing: rows within five minutes from their session's close (print or auction).
         rejected: rows that break a rule; ``reason`` says which.
@@ -39,6 +41,7 @@ class SortedRows:
     """
 
     table: pd.DataFrame
+    received: pd.DataFrame
     good: Bools
     closing: Bools
     rejected: Bools
@@ -53,8 +56,8 @@ def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRow
     counted and feeds nothing. The session-cumulative volumes of §7.3 keep their prices; see
     ``cumulative_volumes``.
     """
-    table = rows.sort_values(["ticker", "timestamp"], kind="stable", ignore_index=True)
-    table[list(PRICES)] = table[list(PRICES)].round(DECIMALS)
+    received = rows.sort_values(["ticker", "timestamp"], kind="stable", ignore_index=True)
+    table = received.assign(**{name: received[name].round(DECIMALS) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
     session, since_open, past_close = _place(stamps, grid)
     table["session"] = session
@@ -68,12 +71,13 @@ def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRow
         reason[inside & ~empty & broken & (reason == "")] = name
     tradable = inside & ~empty & ~quiet & (reason == "")
     repeated = _superseded(table, tradable)
-    differs = repeated & _differs_from_next(table, repeated)
+    differs = repeated & _differs_from_kept(table, repeated, tradable)
     reason[differs] = "duplicate_stamp"
     return SortedRows(
         table=table,
+        received=received,
         good=tradable & ~repeated,
-        closing=closing & ~empty,
+        closing=closing & (table["close"].to_numpy(float) > 0),
         rejected=reason != "",
         reason=reason,
         extras={
@@ -84,28 +88,6 @@ def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRow
             "repeated": int((repeated & ~differs).sum()),
         },
     )
-
-
-def cumulative_volumes(table: pd.DataFrame, good: Bools) -> Bools:
-    """Rows whose volume looks like the session's running total instead of their own.
-
-    AAPL had 6 to 12 such 5m rows a session in May 2026, 25 M against a median of 0.3 M, with
-    right prices (EODHD.md §2, "Corrupt 5m volume"). A row is taken for one when, after the first
-    half hour, it is over six medians and about as large as everything before it.
-    """
-    volume = np.where(good, table["volume"].to_numpy(float), np.nan)
-    grouped = pd.Series(volume).groupby([table["ticker"].to_numpy(), table["session"].to_numpy()], sort=False)
-    position = grouped.cumcount().to_numpy()
-    median = grouped.transform("median").to_numpy()
-    candidate = good & (position >= 6) & (volume > 6 * median)
-    if not candidate.any():
-        return candidate
-    usual = pd.Series(np.where(candidate, median, np.where(good, volume, 0.0)))
-    before = (
-        usual.groupby([table["ticker"].to_numpy(), table["session"].to_numpy()], sort=False).cumsum().to_numpy()
-        - usual.to_numpy()
-    )
-    return candidate & (volume >= 0.8 * before) & (volume <= 1.5 * before)
 
 
 def _place(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
@@ -127,8 +109,8 @@ def _rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tup
         ("price_too_large", (prices >= PRICE_LIMIT).any(axis=1)),
         ("ohlc_order", (low > lowest) | (high < highest)),
         ("volume_negative", volume < 0),
-        ("volume_not_whole", (volume % 1 != 0) & ~np.isnan(volume)),
         ("volume_too_large", volume >= 2.0**53),
+        ("volume_not_whole", (volume != np.floor(volume)) & ~np.isnan(volume)),
     ]
 
 
@@ -140,13 +122,14 @@ def _superseded(table: pd.DataFrame, among: Bools) -> Bools:
     return result
 
 
-def _differs_from_next(table: pd.DataFrame, repeated: Bools) -> Bools:
+def _differs_from_kept(table: pd.DataFrame, repeated: Bools, tradable: Bools) -> Bools:
     if not repeated.any():
         return repeated
     result = np.zeros(len(table), bool)
     values = [*PRICES, "volume"]
-    last = table.drop_duplicates(["ticker", "timestamp"], keep="last").set_index(["ticker", "timestamp"])[values]
+    kept = table.loc[tradable].drop_duplicates(["ticker", "timestamp"], keep="last")
+    kept = kept.set_index(["ticker", "timestamp"])[values]
     rows = table.loc[repeated]
-    kept = last.loc[pd.MultiIndex.from_frame(rows[["ticker", "timestamp"]])].to_numpy(float)
-    result[repeated] = (rows[values].to_numpy(float) != kept).any(axis=1)
+    instead = kept.loc[pd.MultiIndex.from_frame(rows[["ticker", "timestamp"]])].to_numpy(float)
+    result[repeated] = (rows[values].to_numpy(float) != instead).any(axis=1)
     return result

@@ -73,7 +73,9 @@ def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, .
 
 def sessions_overlapping(exchange: str, start: datetime, end: datetime) -> tuple[Session, ...]:
     """Every session that shares some time with ``[start, end)`` (aware datetimes)."""
-    near = sessions_between(exchange, start.date() - timedelta(days=2), end.date() + timedelta(days=2))
+    near = sessions_between(
+        exchange, max(EARLIEST, start.date() - timedelta(days=2)), min(LATEST, end.date() + timedelta(days=2))
+    )
     return tuple(s for s in near if s.open < end and s.close > start)
 
 
@@ -82,5 +84,6 @@ def sessions_before(session: Session, count: int) -> tuple[Session, ...]:
     if count == 0:
         return ()
     reach = timedelta(days=10 + 2 * count)
-    earlier = sessions_between(session.exchange, session.day - reach, session.day - timedelta(days=1))
+    first = max(EARLIEST, session.day - reach)
+    earlier = sessions_between(session.exchange, first, session.day - timedelta(days=1))
     return earlier[-count:]

@@ -43,7 +43,7 @@ def symbol_reports(coverage: Coverage) -> list[SymbolReport]:
 
 def _row(coverage: Coverage, position: int) -> SymbolReport:
     counts = coverage.counts[position].tolist()
-    expected, ticker = coverage.grid.size, coverage.symbols[position].ticker
+    expected, ticker = int(coverage.expected[position]), coverage.symbols[position].ticker
     bars = sum(counts[s] for s in (State.PRESENT, State.PROVISIONAL, State.UNVERIFIED, State.SUSPECT))
     due = expected - counts[State.PENDING]
     return SymbolReport(

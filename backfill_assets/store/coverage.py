@@ -1,7 +1,7 @@
 """What the store holds of a window, slot by slot, and what is known about the rest.
 
-Reads bars and evidence; ``market.gaps`` decides what they mean. One query for the bars whatever the
-number of tickers, whose cost follows the window and not the history.
+Reads bars; ``facts`` reads what explains absence, and ``market.gaps`` decides what it all means. One
+query for the bars whatever the number of tickers, whose cost follows the window and not the history.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.gaps import (
-    Classified,
-    Evidence,
-    OpenSlots,
-    Rules,
-    State,
-    classify,
-    overdue_provisional,
-)
+from backfill_assets.market.evidence import Asked, Facts
+from backfill_assets.market.gaps import Classified, OpenSlots, Rules, State, classify
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.connection import Connection
+from backfill_assets.store.facts import read_knowledge
+from backfill_assets.store.multiranges import bounds_of, expand
 from backfill_assets.store.symbols import Symbol
 
 Int64 = NDArray[np.int64]
+SUSPECT_SHARE = 0.5  # of a slot's source rows; a bar from no more than that is suspect
 
 _BARS = """
 SELECT a.*
@@ -37,13 +33,16 @@ CROSS JOIN LATERAL (
            extract(epoch FROM max(m.timestamp))::bigint,
            count(*) FILTER (WHERE m.source IS NULL AND m.timestamp IS NOT NULL),
            range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (WHERE m.timestamp IS NULL)::text,
-           range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (WHERE m.is_final = false)::text
-    FROM unnest(%(starts)s::timestamptz[]) WITH ORDINALITY AS s (stamp, ordinal)
+           range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (WHERE m.is_final = false)::text,
+           range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (
+               WHERE m.is_final AND m.source_rows <= %(share)s * s.length
+                     / CASE m.source_interval WHEN '1m' THEN 60 ELSE 300 END)::text
+    FROM unnest(%(starts)s::timestamptz[], %(lengths)s::int[]) WITH ORDINALITY AS s (stamp, length, ordinal)
     LEFT JOIN ({held} OFFSET 0) m ON m.timestamp = s.stamp
 ) a ORDER BY u.row
 """
 _HELD = """
-    SELECT {distinct} d.timestamp, d.source, d.is_final FROM market_data d
+    SELECT {distinct} d.timestamp, d.source, d.is_final, d.source_rows, d.source_interval FROM market_data d
     WHERE d.symbol_id = u.symbol_id AND d.interval_type = ANY (%(spellings)s)
       AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s {order}
 """
@@ -51,12 +50,14 @@ _ONE_SPELLING = _BARS.format(held=_HELD.format(distinct="", order=""))
 _BOTH_SPELLINGS = _BARS.format(
     held=_HELD.format(distinct="DISTINCT ON (d.timestamp)", order="ORDER BY d.timestamp, d.source IS NULL")
 )
-_EVIDENCE = """
-SELECT e.symbol_id, e.session_day, extract(epoch FROM e.asked_at)::bigint, e.fruitless, e.published,
-       coalesce(extract(epoch FROM e.reached)::bigint, 0), e.withheld::text
-FROM backfill.evidence e
-WHERE e.symbol_id = ANY (%(ids)s) AND e.interval_type = %(interval)s AND e.source_interval = %(source)s
-  AND e.session_day BETWEEN %(first)s AND %(last)s
+_DISTRUSTED = """
+SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint
+FROM backfill.rejects r
+JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
+     AND m.timestamp <= r.timestamp AND r.timestamp < m.timestamp + make_interval(secs => %(seconds)s)
+     AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
+WHERE r.reason = 'volume_cumulative' AND r.symbol_id = ANY (%(ids)s)
+  AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
 """
 
 
@@ -66,13 +67,16 @@ class Coverage:
 
     Attributes:
         symbols: the universe; positions in it are the ``row`` of everything else.
-        grid: the expected slots.
-        counts: slots per ticker and ``State``, shape (symbols, states).
+        grid: the slots of the window.
+        expected: slots within each ticker's listing life, shape (symbols,).
+        counts: expected slots per ticker and ``State``, shape (symbols, states).
         missing: ``estimated_missing_bars`` per ticker: missing, and provisional ones overdue.
         first: epoch seconds of each ticker's first bar in the window, −1 without one.
         last: epoch seconds of each ticker's newest bar in the window, −1 without one.
-        slots: the slots without a final bar.
+        slots: the expected slots without a trusted final bar.
         classified: what each of those is.
+        asked: what was asked of the window and came.
+        facts: what else is known of it.
         duplicates: slots that both spellings of the interval hold.
         askable_at: from when a request may bring each session's bars.
         overdue_at: from when their absence counts at the latest.
@@ -81,12 +85,15 @@ class Coverage:
     symbols: tuple[Symbol, ...]
     grid: SlotGrid
     now: datetime
+    expected: Int64
     counts: Int64
     missing: Int64
     first: Int64
     last: Int64
     slots: OpenSlots
     classified: Classified
+    asked: Asked
+    facts: Facts
     duplicates: int
     askable_at: tuple[datetime, ...]
     overdue_at: tuple[datetime, ...]
@@ -118,22 +125,26 @@ def measure(
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``."""
     rows, duplicates = _held_bars(connection, symbols, grid)
-    slots = _open_slots(rows)
-    evidence = _evidence(connection, symbols, grid, source)
-    classified = classify(slots, evidence, grid, rules, now)
-    late = overdue_provisional(slots, classified, grid, rules, now)
-    counts = _count_states(rows, slots, classified, len(symbols), grid.size)
-    missing = counts[:, State.MISSING] + np.bincount(slots.row[late], minlength=len(symbols))
+    asked, facts = read_knowledge(connection, symbols, grid, source)
+    begins, ends = _lives(facts, grid)
+    slots = _open_slots(rows, _distrusted(connection, symbols, grid), begins, ends)
+    classified = classify(slots, asked, facts, grid, rules, now)
+    expected = np.maximum(ends - begins, 0)
+    counts = _count_states(rows, slots, classified, expected)
+    late_provisional = classified.late & (classified.state == State.PROVISIONAL)
     return Coverage(
         symbols=tuple(symbols),
         grid=grid,
         now=now,
+        expected=expected,
         counts=counts,
-        missing=missing,
+        missing=counts[:, State.MISSING] + np.bincount(slots.row[late_provisional], minlength=len(symbols)),
         first=np.array([-1 if row[1] is None else row[1] for row in rows], np.int64),
         last=np.array([-1 if row[2] is None else row[2] for row in rows], np.int64),
         slots=slots,
         classified=classified,
+        asked=asked,
+        facts=facts,
         duplicates=duplicates,
         askable_at=tuple(s.regular_close + rules.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + rules.overdue_after for s in grid.sessions),
@@ -142,97 +153,64 @@ def measure(
 
 def _held_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> tuple[list[tuple[Any, ...]], int]:
     if not grid.size or not symbols:
-        return [(0, None, None, 0, None, None) for _ in symbols], 0
-    stamps = [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]
-    values = {
-        "ids": [s.symbol_id for s in symbols],
-        "starts": stamps,
-        "first": stamps[0],
-        "last": stamps[-1],
-        "spellings": list(grid.interval.spellings),
-    }
+        return [(0, None, None, 0, None, None, None) for _ in symbols], 0
+    values = _values(symbols, grid)
     rows = connection.execute(_ONE_SPELLING, values).fetchall()
-    absent = sum(last - first for row in rows for first, last in _ranges(row[4]))
+    absent = sum(last - first for row in rows for first, last in bounds_of(row[4]))
     duplicates = sum(row[0] for row in rows) - (grid.size * len(symbols) - absent)
     if duplicates:
         rows = connection.execute(_BOTH_SPELLINGS, values).fetchall()
     return rows, duplicates
 
 
-def _ranges(multirange: str | None) -> list[tuple[int, int]]:
-    """Read ``{[0,13),[20,21)}``; half-open, as Postgres normalises integer ranges."""
-    if not multirange or multirange == "{}":
-        return []
-    parts = (part.split(",") for part in multirange[2:-2].split("),["))
-    return [(int(first), int(last)) for first, last in parts]
+def _values(symbols: Sequence[Symbol], grid: SlotGrid) -> dict[str, Any]:
+    stamps = [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]
+    return {
+        "ids": [s.symbol_id for s in symbols],
+        "starts": stamps,
+        "lengths": (grid.ends - grid.starts).tolist(),
+        "first": stamps[0],
+        "last": stamps[-1],
+        "spellings": list(grid.interval.spellings),
+        "seconds": grid.interval.seconds,
+        "share": SUSPECT_SHARE,
+    }
 
 
-def _expand(owners: list[int], ranges: list[tuple[int, int]]) -> tuple[Int64, Int64]:
-    """Each range as its single values, beside its owner."""
-    if not ranges:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    bounds = np.array(ranges, np.int64)
-    sizes = bounds[:, 1] - bounds[:, 0]
-    ends = np.cumsum(sizes)
-    values = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes) + np.repeat(bounds[:, 0], sizes)
-    return np.repeat(np.array(owners, np.int64), sizes), values
+def _distrusted(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> set[tuple[int, int]]:
+    """(row, ordinal) of bars whose newest source rows held a session-cumulative volume."""
+    if not grid.size or not symbols:
+        return set()
+    row = {s.symbol_id: position for position, s in enumerate(symbols)}
+    found = connection.execute(_DISTRUSTED, _values(symbols, grid)).fetchall()
+    ordinals = grid.ordinals_of(np.array([stamp for _, stamp in found], np.int64))
+    return {(row[key], int(at)) for (key, _), at in zip(found, ordinals, strict=True) if at >= 0}
 
 
-def _open_slots(rows: list[tuple[Any, ...]]) -> OpenSlots:
-    owners: dict[bool, list[int]] = {False: [], True: []}
-    ranges: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
-    for position, row in enumerate(rows):
-        for provisional, text in ((False, row[4]), (True, row[5])):
-            for bounds in _ranges(text):
-                owners[provisional].append(position)
-                ranges[provisional].append(bounds)
-    absent_row, absent = _expand(owners[False], ranges[False])
-    held_row, held = _expand(owners[True], ranges[True])
-    return OpenSlots(
-        row=np.concatenate([absent_row, held_row]),
-        ordinal=np.concatenate([absent, held]),
-        provisional=np.repeat([False, True], [len(absent), len(held)]),
-    )
+def _lives(facts: Facts, grid: SlotGrid) -> tuple[Int64, Int64]:
+    """The ordinals between which each ticker's slots are expected, half-open."""
+    sessions = len(grid.sessions)
+    begins = grid.first_of[np.minimum(facts.first_day, sessions)]
+    ends = grid.first_of[np.clip(facts.last_day + 1, 0, sessions)]
+    return begins, ends
 
 
-def _evidence(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, source: Interval) -> Evidence:
-    days = {s.day: position for position, s in enumerate(grid.sessions)}
-    found = []
-    if days and symbols:
-        values = {
-            "ids": [s.symbol_id for s in symbols],
-            "interval": grid.interval.name,
-            "source": source.name,
-            "first": min(days),
-            "last": max(days),
-        }
-        found = [row for row in connection.execute(_EVIDENCE, values) if row[1] in days]
-    position = {s.symbol_id: row for row, s in enumerate(symbols)}
-    session = [days[row[1]] for row in found]
-    owners, ranges = [], []
-    for entry, row in enumerate(found):
-        start = int(grid.first_of[session[entry]])
-        for first, last in _ranges(row[6]):
-            owners.append(entry)
-            ranges.append((first + start, last + start))
-    withheld = _expand(owners, ranges)
-    return Evidence(
-        row=np.array([position[row[0]] for row in found], np.int64),
-        session=np.array(session, np.int64),
-        asked_at=np.array([row[2] for row in found], np.int64),
-        fruitless=np.array([row[3] for row in found], np.int64),
-        published=np.array([row[4] for row in found], bool),
-        reached=np.array([row[5] for row in found], np.int64),
-        withheld_entry=withheld[0],
-        withheld_ordinal=withheld[1],
-    )
+def _open_slots(rows: list[tuple[Any, ...]], distrusted: set[tuple[int, int]], begins: Int64, ends: Int64) -> OpenSlots:
+    absent = expand([row[4] for row in rows])
+    provisional = expand([row[5] for row in rows])
+    few = set(zip(*(part.tolist() for part in expand([row[6] for row in rows])), strict=True))
+    suspect = sorted(few | distrusted)
+    row = np.concatenate([absent[0], provisional[0], np.array([r for r, _ in suspect], np.int64)])
+    ordinal = np.concatenate([absent[1], provisional[1], np.array([o for _, o in suspect], np.int64)])
+    sizes = (len(absent[0]), len(provisional[0]), len(suspect))
+    held = np.repeat([State.MISSING, State.PROVISIONAL, State.SUSPECT], sizes).astype(np.int8)
+    expected = (ordinal >= begins[row]) & (ordinal < ends[row])
+    return OpenSlots(row[expected], ordinal[expected], held[expected])
 
 
-def _count_states(
-    rows: list[tuple[Any, ...]], slots: OpenSlots, classified: Classified, tickers: int, expected: int
-) -> Int64:
-    counts = np.zeros((tickers, len(State)), np.int64)
+def _count_states(rows: list[tuple[Any, ...]], slots: OpenSlots, classified: Classified, expected: Int64) -> Int64:
+    counts = np.zeros((len(rows), len(State)), np.int64)
     np.add.at(counts, (slots.row, classified.state), 1)
-    counts[:, State.UNVERIFIED] = [row[3] for row in rows]
+    counts[:, State.UNVERIFIED] = np.minimum([row[3] for row in rows], expected - counts.sum(axis=1))
     counts[:, State.PRESENT] = expected - counts.sum(axis=1)
     return counts

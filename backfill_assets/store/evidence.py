@@ -2,17 +2,15 @@
 
 from datetime import UTC, datetime
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from backfill_assets.market.intervals import Interval
 from backfill_assets.store.connection import Connection
 
 _RECORD = """
-INSERT INTO backfill.evidence AS e (symbol_id, interval_type, source_interval, session_day, asked_at, fruitless,
+INSERT INTO backfill.evidence AS e (symbol_id, interval_type, source_interval, session_day, asked_at, silent_since,
     source_rows, reached, published, published_seen, withheld, official_close, auction_volume)
-SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN isempty(withheld) THEN 0 ELSE 1 END,
+SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(withheld) THEN %(now)s::timestamptz END,
        source_rows, to_timestamp(reached), published, CASE WHEN published THEN %(now)s::timestamptz END, withheld,
        official_close, auction_volume
 FROM (
@@ -26,10 +24,10 @@ FROM (
 ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE SET
     asked_at = EXCLUDED.asked_at,
     asks = e.asks + 1,
-    fruitless = CASE
-        WHEN isempty(EXCLUDED.withheld) THEN 0
-        WHEN NOT isempty(e.withheld - EXCLUDED.withheld) THEN 1
-        ELSE e.fruitless + 1 END,
+    silent_since = CASE
+        WHEN isempty(EXCLUDED.withheld) THEN NULL
+        WHEN NOT isempty(e.withheld - EXCLUDED.withheld) THEN EXCLUDED.asked_at
+        ELSE coalesce(e.silent_since, EXCLUDED.asked_at) END,
     source_rows = EXCLUDED.source_rows,
     reached = greatest(e.reached, EXCLUDED.reached),
     published = e.published OR EXCLUDED.published,
@@ -44,7 +42,9 @@ INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason,
 SELECT id, %(source)s, to_timestamp(stamp), reason, o, h, l, c, v
 FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(reasons)s::text[], %(open)s::float8[], %(high)s::float8[],
             %(low)s::float8[], %(close)s::float8[], %(volume)s::float8[]) AS t (id, stamp, reason, o, h, l, c, v)
-ON CONFLICT DO NOTHING
+ON CONFLICT (symbol_id, source_interval, timestamp, reason, open_price, high_price, low_price, close_price, volume)
+DO UPDATE SET last_seen = EXCLUDED.last_seen
+RETURNING xmax = 0
 """
 
 
@@ -85,7 +85,7 @@ def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Int
     """Keep rows that broke a rule (columns of the row table, ``symbol_id``, ``reason``); returns how many are new."""
     if rejects.empty:
         return 0
-    return connection.execute(
+    rows = connection.execute(
         _REJECT,
         {
             "source": source.name,
@@ -94,13 +94,8 @@ def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Int
             "reasons": rejects["reason"].tolist(),
             **{name: _nullable(rejects[name]) for name in ("open", "high", "low", "close", "volume")},
         },
-    ).rowcount
-
-
-def withheld_text(came: NDArray[np.bool_]) -> str:
-    """The slots of one session that did not come, as the text of an int4multirange."""
-    edges = np.flatnonzero(np.diff(np.r_[False, ~came, False].astype(np.int8)))
-    return "{" + ",".join(f"[{first},{last})" for first, last in edges.reshape(-1, 2).tolist()) + "}"
+    )
+    return sum(new for (new,) in rows)
 
 
 def _nullable(values: "pd.Series[float]") -> list[float | None]:

@@ -131,6 +131,11 @@ def test_the_ladder_is_1_3_6_12_24_hours_then_daily(asks: int, hours: int) -> No
     assert RULES.pause_after(asks) == timedelta(hours=hours)
 
 
+def test_the_last_step_of_the_ladder_comes_before_its_rest() -> None:
+    rules = Rules(timedelta(0), timedelta(0), ladder_rest=timedelta(hours=48))
+    assert [rules.pause_after(asks) for asks in (5, 6)] == [timedelta(hours=24), timedelta(hours=48)]
+
+
 def test_a_slot_that_came_once_and_is_gone_is_asked_for_at_once() -> None:
     asked = Asked(asked_at=int(EVENING.timestamp()), fruitless=4, withheld=[4, 6])
     assert one([asked]) == (State.PENDING, True, True)

@@ -10,7 +10,7 @@ CREATE TABLE backfill.evidence (
     session_day     date           NOT NULL,
     asked_at        timestamptz    NOT NULL,            -- the newest ask, at the run's now
     asks            integer        NOT NULL DEFAULT 1,
-    fruitless       integer        NOT NULL DEFAULT 0,  -- asks in a row that brought nothing new
+    silent_since    timestamptz,                        -- from when asks brought nothing new; null: nothing is withheld
     source_rows     integer        NOT NULL,            -- rows of the newest answer
     reached         timestamptz,                        -- to where the newest answer's rows reach
     published       boolean        NOT NULL,            -- ever seen published to the end
@@ -33,6 +33,7 @@ CREATE TABLE backfill.rejects (
     close_price     double precision,
     volume          double precision,
     first_seen      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE NULLS NOT DISTINCT
         (symbol_id, source_interval, "timestamp", reason, open_price, high_price, low_price, close_price, volume)
 );
@@ -92,3 +93,47 @@ CREATE TABLE backfill.requests (
     seconds     real        NOT NULL
 );
 CREATE INDEX ON backfill.requests (at);
+
+-- What the vendor's daily data say: whether a ticker traded on a day, and from when to when it is listed.
+CREATE TABLE backfill.daily (
+    symbol_id   integer NOT NULL,
+    day         date    NOT NULL,
+    close_price double precision,
+    volume      bigint  NOT NULL,      -- 0: nothing traded
+    PRIMARY KEY (symbol_id, day)
+);
+CREATE TABLE backfill.lives (
+    symbol_id integer PRIMARY KEY,
+    first_day date,                    -- null: the vendor has no daily data of it
+    last_day  date,                    -- the newest day of those data
+    ended     boolean     NOT NULL,    -- whether the life was over then
+    read_at   timestamptz NOT NULL
+);
+CREATE TABLE backfill.bulk_files (
+    day     date PRIMARY KEY,
+    read_at timestamptz NOT NULL,
+    tickers integer     NOT NULL       -- 0: the vendor had no file
+);
+
+-- Sessions that the calendar has and the market did not hold.
+CREATE TABLE backfill.closures (
+    day      date PRIMARY KEY,
+    found_at timestamptz NOT NULL,
+    reason   text        NOT NULL
+);
+
+-- A write by somebody else over one of our bars makes it theirs: every write of ours changes fetched_at.
+CREATE FUNCTION backfill.disown() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.source := NULL;
+    NEW.source_interval := NULL;
+    NEW.source_rows := NULL;
+    NEW.is_final := NULL;
+    NEW.fetched_at := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER backfill_disown BEFORE UPDATE ON market_data FOR EACH ROW
+WHEN (OLD.source IS NOT NULL AND NEW.fetched_at IS NOT DISTINCT FROM OLD.fetched_at
+      AND (NEW.open_price, NEW.high_price, NEW.low_price, NEW.close_price, NEW.volume)
+          IS DISTINCT FROM (OLD.open_price, OLD.high_price, OLD.low_price, OLD.close_price, OLD.volume))
+EXECUTE FUNCTION backfill.disown();

@@ -1,0 +1,93 @@
+"""When to ask again for what the vendor did not give (DESIGN.md, decision 8).
+
+After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. A step counts from the
+previous ask; which step it is, is told by how long asking has brought nothing, so that asks that came
+for free with another session's do not climb the ladder.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backfill_assets.market.evidence import Asked
+
+Int64 = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The pauses: ``steps`` first, then ``daily`` until ``days`` days have passed so, then ``weekly``.
+
+    ``suspect_asks`` is how often a suspect bar is asked again daily before that becomes weekly too.
+    """
+
+    steps: tuple[timedelta, ...] = tuple(timedelta(hours=h) for h in (1, 3, 6, 12, 24))
+    daily: timedelta = timedelta(days=1)
+    days: int = 10
+    weekly: timedelta = timedelta(days=7)
+    suspect_asks: int = 5
+
+    @property
+    def given_up_after(self) -> timedelta:
+        """How long asking must have brought nothing before the vendor is said to have a gap."""
+        return sum(self.steps, timedelta()) + self.days * self.daily
+
+    def pauses(self, silent: Floats) -> Floats:
+        """Seconds to wait after an ask, by how many seconds asking had brought nothing then."""
+        reached = list(accumulate(step.total_seconds() for step in self.steps))
+        pauses = [
+            *(step.total_seconds() for step in self.steps),
+            self.daily.total_seconds(),
+            self.weekly.total_seconds(),
+        ]
+        edges = np.array([*reached, self.given_up_after.total_seconds()])
+        return np.array(pauses)[np.searchsorted(edges, silent, side="right")]
+
+
+def next_ask(
+    row: Int64,
+    session: Int64,
+    entry: Int64,
+    withheld: Bools,
+    suspect: Bools,
+    asked: Asked,
+    entries: Int64,
+    ladder: Ladder,
+) -> Floats:
+    """Epoch seconds from when each slot is to be asked; −inf for at once.
+
+    At once: never asked, or came once and gone since. A ticker of which nothing at all came lately is
+    silent: its newer sessions wait with the ones that it is silent about.
+    """
+    at = np.full(len(row), -np.inf)
+    climbing = withheld & (entry >= 0)
+    chosen = entry[climbing]
+    at[climbing] = asked.asked_at[chosen] + ladder.pauses(asked.asked_at[chosen] - asked.silent_since[chosen])
+    again = suspect & (entry >= 0)
+    chosen = entry[again]
+    patient = asked.asks[chosen] > ladder.suspect_asks
+    at[again] = asked.asked_at[chosen] + np.where(patient, ladder.weekly.total_seconds(), ladder.daily.total_seconds())
+    return _wait_with_the_silent(row, session, entry, at, asked, entries, ladder)
+
+
+def _wait_with_the_silent(
+    row: Int64, session: Int64, entry: Int64, at: Floats, asked: Asked, entries: Int64, ladder: Ladder
+) -> Floats:
+    tickers, sessions = entries.shape
+    if not len(asked.row) or not sessions:
+        return at
+    spoke = np.where((entries >= 0) & (asked.reached[entries] > 0), np.arange(sessions), -1).max(axis=1)
+    quiet = (entries >= 0) & (np.arange(sessions) > spoke[:, None])
+    since = np.where(quiet, asked.silent_since[entries], np.inf).min(axis=1)
+    last = np.where(quiet, asked.asked_at[entries], -np.inf).max(axis=1)
+    silent = np.isfinite(since) & np.isfinite(last)
+    resume = np.full(tickers, -np.inf)
+    resume[silent] = last[silent] + ladder.pauses(last[silent] - since[silent])
+    waits = (session > spoke[row]) & ((entry < 0) | ~np.isneginf(at))
+    return np.where(waits, np.maximum(at, resume[row]), at)

@@ -1,0 +1,104 @@
+"""Reading what is known about absence: evidence, thin tickers, daily data, lives, closures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from backfill_assets.market.evidence import Asked, Facts
+from backfill_assets.market.intervals import Interval
+from backfill_assets.market.slots import SlotGrid
+from backfill_assets.store.connection import Connection
+from backfill_assets.store.multiranges import expand
+from backfill_assets.store.symbols import Symbol
+
+BASELINE_SESSIONS = 20
+
+_ASKED = """
+SELECT symbol_id, session_day, extract(epoch FROM asked_at)::bigint, asks,
+       extract(epoch FROM silent_since)::float8, published, coalesce(extract(epoch FROM reached)::bigint, 0),
+       withheld::text
+FROM backfill.evidence
+WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
+  AND session_day BETWEEN %(first)s AND %(last)s
+"""
+_BASELINE = """
+SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.withheld))
+FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
+    SELECT withheld FROM backfill.evidence
+    WHERE symbol_id = u.symbol_id AND interval_type = %(interval)s AND source_interval = %(source)s
+      AND session_day <= %(last)s AND published
+    ORDER BY session_day DESC LIMIT %(sessions)s
+) e GROUP BY u.symbol_id
+"""
+_HALF_SEEN = """
+SELECT session_day, extract(epoch FROM seen[%(half)s])::float8 FROM (
+    SELECT session_day, array_agg(published_seen ORDER BY published_seen) AS seen FROM backfill.evidence
+    WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
+      AND published AND session_day = ANY (%(days)s) GROUP BY session_day
+) s WHERE cardinality(seen) >= %(half)s
+"""
+_DAILY = (
+    "SELECT symbol_id, day, volume FROM backfill.daily"
+    " WHERE symbol_id = ANY (%(ids)s) AND day BETWEEN %(first)s AND %(last)s"
+)
+_LIVES = "SELECT symbol_id, first_day, last_day, ended FROM backfill.lives WHERE symbol_id = ANY (%(ids)s)"
+_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
+
+
+def read_knowledge(
+    connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, source: Interval
+) -> tuple[Asked, Facts]:
+    """Everything that ``market.gaps`` judges by, for ``symbols`` over the sessions of ``grid``."""
+    facts = Facts.none(len(symbols), len(grid.sessions))
+    values: dict[str, Any] = {
+        "ids": [s.symbol_id for s in symbols],
+        "interval": grid.interval.name,
+        "source": source.name,
+        "first": grid.sessions[0].day if grid.sessions else None,
+        "last": grid.sessions[-1].day if grid.sessions else None,
+        "sessions": BASELINE_SESSIONS,
+        "half": max(1, -(-len(symbols) // 2)),
+        # for older sessions everything is overdue anyway
+        "days": [s.day for s in grid.sessions[-3:]],
+    }
+    row = {s.symbol_id: position for position, s in enumerate(symbols)}
+    session = {s.day: position for position, s in enumerate(grid.sessions)}
+    if not symbols or not grid.sessions:
+        return _asked([], row, session, grid), facts
+    for symbol_id, known, skips in connection.execute(_BASELINE, values):
+        facts.known[row[symbol_id]], facts.skips[row[symbol_id]] = known, skips
+    for symbol_id, day, volume in connection.execute(_DAILY, values):
+        if day in session:
+            facts.traded[row[symbol_id], session[day]] = volume > 0
+    _read_lives(connection.execute(_LIVES, values).fetchall(), row, grid, facts)
+    for day in {d for (d,) in connection.execute(_CLOSURES, values)} & session.keys():
+        facts.closed[session[day]] = True
+    for day, seen in connection.execute(_HALF_SEEN, values):
+        facts.half_seen_at[session[day]] = seen
+    return _asked(connection.execute(_ASKED, values).fetchall(), row, session, grid), facts
+
+
+def _read_lives(lives: Sequence[Any], row: dict[int, int], grid: SlotGrid, facts: Facts) -> None:
+    for symbol_id, first_day, last_day, ended in lives:
+        if first_day is not None:
+            facts.first_day[row[symbol_id]] = sum(s.day < first_day for s in grid.sessions)
+        if ended:
+            facts.last_day[row[symbol_id]] = sum(s.day <= last_day for s in grid.sessions) - 1
+
+
+def _asked(found: Sequence[Any], row: dict[int, int], session: dict[Any, int], grid: SlotGrid) -> Asked:
+    found = [f for f in found if f[1] in session]
+    sessions = np.array([session[f[1]] for f in found], np.int64)
+    entry, within = expand([f[7] for f in found])
+    return Asked(
+        row=np.array([row[f[0]] for f in found], np.int64),
+        session=sessions,
+        asked_at=np.array([f[2] for f in found], np.int64),
+        asks=np.array([f[3] for f in found], np.int64),
+        silent_since=np.array([np.nan if f[4] is None else f[4] for f in found], np.float64),
+        published=np.array([f[5] for f in found], bool),
+        reached=np.array([f[6] for f in found], np.int64),
+        withheld_entry=entry,
+        withheld_ordinal=within + grid.first_of[sessions[entry]],
+    )

@@ -1,0 +1,38 @@
+"""Postgres integer multiranges as arrays: how sets of slots travel to and from the server."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+
+
+def bounds_of(multirange: str | None) -> list[tuple[int, int]]:
+    """Read ``{[0,13),[20,21)}``; half-open, as Postgres normalises integer ranges."""
+    if not multirange or multirange == "{}":
+        return []
+    parts = (part.split(",") for part in multirange[2:-2].split("),["))
+    return [(int(first), int(last)) for first, last in parts]
+
+
+def expand(multiranges: Sequence[str | None]) -> tuple[Int64, Int64]:
+    """Every value of every multirange: (position of its multirange, value)."""
+    owners, bounds = [], []
+    for position, text in enumerate(multiranges):
+        for pair in bounds_of(text):
+            owners.append(position)
+            bounds.append(pair)
+    if not bounds:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    ranges = np.array(bounds, np.int64)
+    sizes = ranges[:, 1] - ranges[:, 0]
+    ends = np.cumsum(sizes)
+    values = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes) + np.repeat(ranges[:, 0], sizes)
+    return np.repeat(np.array(owners, np.int64), sizes), values
+
+
+def text_of(absent: NDArray[np.bool_]) -> str:
+    """The positions that are True, as the text of an int4multirange."""
+    edges = np.flatnonzero(np.diff(np.r_[False, absent, False].astype(np.int8)))
+    return "{" + ",".join(f"[{first},{last})" for first, last in edges.reshape(-1, 2).tolist()) + "}"
