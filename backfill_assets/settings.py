@@ -138,6 +138,18 @@ class Settings(BaseSettings):
         le=240,
         description="Hours after the close until absence counts.",
     )
+    overdue_after_half_hours: float = Field(
+        6,
+        alias="BACKFILL_OVERDUE_AFTER_HALF_HOURS",
+        ge=0,
+        le=240,
+        description="Hours after half of the universe was seen published until absence counts.",
+    )
+    bulk_daily: bool = Field(
+        True,
+        alias="BACKFILL_BULK_DAILY",
+        description="Whether the market's daily file (100 calls) may explain the absence of more than 100 tickers.",
+    )
     overlap_sessions: int = Field(
         2,
         alias="BACKFILL_OVERLAP_SESSIONS",
@@ -169,7 +181,11 @@ class Settings(BaseSettings):
     def rules(self, source: Interval) -> Rules:
         """When absent slots are asked for and count, for bars built from ``source``."""
         askable = self.askable_hours_1m if source.name == "1m" else self.askable_hours_5m
-        return Rules(timedelta(hours=askable), timedelta(hours=self.overdue_hours))
+        return Rules(
+            askable_after=timedelta(hours=askable),
+            overdue_after=timedelta(hours=self.overdue_hours),
+            overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
+        )
 
     def now(self) -> datetime:
         """The moment this process works at, UTC: the setting, else the clock."""

@@ -36,6 +36,7 @@ class Kept:
     Attributes:
         counts: per symbol_id, what became of its bars.
         nothing: symbol_ids for which no row came in the sessions that had gaps.
+        published: (symbol_id, session of the plan's grid) seen published to the end.
         rejected: rows that broke a rule and were not known yet.
         source_rows: rows received.
         extras: rows that are expected but no bars, by kind.
@@ -43,6 +44,7 @@ class Kept:
 
     counts: dict[int, WriteCounts]
     nothing: frozenset[int]
+    published: frozenset[tuple[int, int]]
     rejected: int
     source_rows: int
     extras: dict[str, int] = field(default_factory=dict)
@@ -79,7 +81,9 @@ def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_
     record_sessions(connection, asked, interval=grid.interval, source=shelf.source, now=shelf.now)
     rejects = built.rejects.rename(columns={"ticker": "symbol_id"})
     rejected = record_rejects(connection, rejects, source=shelf.source)
-    return Kept(counts, _silent(asked), rejected, len(rows), built.extras)
+    published = asked.loc[asked["published"], ["symbol_id", "session"]]
+    seen = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
+    return Kept(counts, _silent(asked), seen, rejected, len(rows), built.extras)
 
 
 def _row_table(answers: Sequence[Answer]) -> pd.DataFrame:

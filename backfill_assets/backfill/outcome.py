@@ -91,6 +91,7 @@ class RunResult:
         waiting: tickers with gaps that were asked too recently.
         stopped: what ended the run early.
         unasked: tickers that were planned and not asked because of it.
+        unprobed: tickers not asked because probes show that the vendor has not published yet.
     """
 
     described: str
@@ -111,6 +112,7 @@ class RunResult:
     waiting: int = 0
     stopped: VendorError | None = None
     unasked: int = 0
+    unprobed: int = 0
 
     @property
     def closed_share(self) -> float:
@@ -151,5 +153,5 @@ class RunResult:
 
 _PLAIN = (
     *("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited"),
-    *("rejected", "elsewhere", "waiting", "unasked"),
+    *("rejected", "elsewhere", "waiting", "unasked", "unprobed"),
 )

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.market.rows import CLOSING_SECONDS
@@ -36,7 +37,8 @@ class Ask:
     """One request: a ticker and a stretch of time, both ends inclusive (epoch seconds UTC).
 
     ``first_session`` and ``last_session`` index the plan's grid and include the overlap that is
-    re-read for revisions; ``gaps`` is how many slots the request is for.
+    re-read for revisions; ``gaps`` is how many slots the request is for; ``oldest_due`` and
+    ``newest_due`` are the sessions of the window (indices there) that made it due.
     """
 
     symbol: Symbol
@@ -45,6 +47,8 @@ class Ask:
     first_session: int
     last_session: int
     gaps: int
+    oldest_due: int
+    newest_due: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,34 +112,36 @@ def make_plan(
     max_span: timedelta,
     strategy: Strategy = Strategy.HYBRID,
     force: bool = False,
+    explicit: bool = False,
 ) -> Plan:
     """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
 
     A ticker is asked if any of its gaps is due; then all its gaps are, at the same price. With
-    ``force`` every ticker is asked for every askable slot, complete or not.
+    ``force`` every ticker is asked for every askable slot, complete or not; with ``explicit`` (a
+    person chose these tickers) for its gaps, whatever the ladder says.
     """
     window = coverage.grid
     before = sessions_before(window.sessions[0], overlap_sessions) if window.sessions else ()
     grid = slot_grid((*before, *window.sessions), window.interval)
-    row, ordinal, waiting = _chosen(coverage, strategy, force)
-    asks = tuple(_asks(coverage, row, ordinal, grid, len(before), overlap_sessions, max_span))
+    chosen, waiting = _chosen(coverage, strategy, force=force, explicit=explicit)
+    asks = tuple(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
     return Plan(asks, grid, int(grid.first_of[len(before)]), waiting)
 
 
-def _chosen(coverage: Coverage, strategy: Strategy, force: bool) -> tuple[Int64, Int64, int]:
+def _chosen(coverage: Coverage, strategy: Strategy, *, force: bool, explicit: bool) -> tuple[pd.DataFrame, int]:
+    """The slots to ask for (``row``, ``ordinal``, ``due``), by ticker, and how many tickers wait."""
     if force:
-        askable = _askable_ordinals(coverage)
-        tickers = len(coverage.symbols)
-        return np.repeat(np.arange(tickers), len(askable)), np.tile(askable, tickers), 0
+        askable, tickers = _askable_ordinals(coverage), len(coverage.symbols)
+        everything = {"row": np.repeat(np.arange(tickers), len(askable)), "ordinal": np.tile(askable, tickers)}
+        return pd.DataFrame(everything).assign(due=True), 0
     slots, classified = coverage.slots, coverage.classified
-    gap, due = classified.gap, classified.due
+    table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | explicit})
+    table = table.loc[classified.gap]
     if strategy is Strategy.INCREMENTAL:
-        newer = coverage.grid.starts[slots.ordinal] > coverage.last[slots.row]
-        gap, due = gap & newer, due & newer
-    tickers_due = np.unique(slots.row[due])
-    asked = gap & np.isin(slots.row, tickers_due)
-    waiting = len(np.setdiff1d(slots.row[gap], tickers_due))
-    return slots.row[asked], slots.ordinal[asked], waiting
+        table = table.loc[coverage.grid.starts[table["ordinal"]] > coverage.last[table["row"]]]
+    asked = table.groupby("row")["due"].transform("any").astype(bool)
+    waiting = table.loc[~asked, "row"].nunique()
+    return table.loc[asked].sort_values(["row", "ordinal"]), waiting
 
 
 def _askable_ordinals(coverage: Coverage) -> Int64:
@@ -145,19 +151,15 @@ def _askable_ordinals(coverage: Coverage) -> Int64:
 
 
 def _asks(
-    coverage: Coverage,
-    row: Int64,
-    ordinal: Int64,
-    grid: SlotGrid,
-    shift: int,
-    overlap: int,
-    max_span: timedelta,
+    coverage: Coverage, chosen: pd.DataFrame, grid: SlotGrid, shift: int, overlap: int, max_span: timedelta
 ) -> Iterator[Ask]:
-    order = np.lexsort((ordinal, row))
-    row, session = row[order], coverage.grid.session_of[ordinal[order]] + shift
+    row = chosen["row"].to_numpy(np.int64)
+    session = coverage.grid.session_of[chosen["ordinal"].to_numpy(np.int64)]
+    due = chosen["due"].to_numpy(bool)
     for start, end in _runs_of(row):
         symbol = coverage.symbols[row[start]]
-        for first, last, gaps in _spans(session[start:end], grid, overlap, max_span):
+        sessions_due = session[start:end][due[start:end]]
+        for first, last, gaps in _spans(session[start:end] + shift, grid, overlap, max_span):
             begin = max(0, first - overlap)
             yield Ask(
                 symbol=symbol,
@@ -166,6 +168,8 @@ def _asks(
                 first_session=begin,
                 last_session=last,
                 gaps=gaps,
+                oldest_due=int(sessions_due.min()),
+                newest_due=int(sessions_due.max()),
             )
 
 

@@ -52,6 +52,7 @@ class Pursuit:
     outcomes: dict[int, TickerOutcome] = field(default_factory=dict)
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
+    published: set[tuple[int, int]] = field(default_factory=set)
     stopped: VendorError | None = None
     batch: tuple[int, int] = (1, 1)
     _began: float = field(default_factory=time.monotonic)
@@ -151,13 +152,14 @@ class Pursuit:
 
     def _keep(self, answers: Sequence[Answer]) -> Kept:
         if not answers:
-            return Kept({}, frozenset(), 0, 0)
+            return Kept({}, frozenset(), frozenset(), 0, 0)
         with self.database.transaction() as connection:
             asked_at = min(self._asked_at[a.ask] for a in answers)
             kept = keep(connection, self.shelf, answers, asked_at)
             beat(connection, self.run_id)
         self.written = sum(kept.counts.values(), self.written)
         self.rejected += kept.rejected
+        self.published |= kept.published
         return kept
 
     def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:

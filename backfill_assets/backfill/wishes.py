@@ -60,6 +60,7 @@ def job_of(engine: Engine, wish: Wish) -> tuple[Job, tuple[Ticker, ...]]:
         source=source,
         strategy=wish.strategy,
         force=wish.force,
+        explicit=bool(wish.symbols),
         batch_size=wish.batch_size,
         delay=wish.delay,
     )

@@ -10,7 +10,7 @@ import click
 
 from backfill_assets.cli.service import demo, sandbox, status
 from backfill_assets.cli.symbols import symbols
-from backfill_assets.cli.windows import plan, report, run, verify
+from backfill_assets.cli.windows import plan, report, run, verify, why
 from backfill_assets.errors import BackfillError
 
 INTERRUPTED = 130
@@ -22,7 +22,7 @@ def cli() -> None:
     """Keep a Postgres store of 30-minute market bars complete, prove it, and say so when it can't."""
 
 
-for _command in (symbols, report, plan, run, verify, status, sandbox, demo):
+for _command in (symbols, report, plan, run, verify, why, status, sandbox, demo):
     cli.add_command(_command)
 
 

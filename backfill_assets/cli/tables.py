@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -13,10 +13,13 @@ from rich.table import Table
 from backfill_assets.backfill.outcome import Listener, RunResult
 from backfill_assets.backfill.outcome import Progress as Step
 from backfill_assets.backfill.plan import Plan
+from backfill_assets.market.bars import BuiltBars
+from backfill_assets.market.slots import SlotGrid
 from backfill_assets.market.windows import Window
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.formats import COLUMNS, cell
 from backfill_assets.quality.report import SymbolReport
+from backfill_assets.quality.why import SlotStory
 
 SHOWN = 40  # rows of a table before the rest is summed up
 FEW = 10  # symbols that are all shown, complete or not
@@ -132,6 +135,8 @@ def show_run(console: Console, result: RunResult) -> None:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
     if result.waiting:
         console.print(f"{result.waiting} tickers were asked less than an hour ago or wait on the ladder (--force asks)")
+    if result.unprobed:
+        console.print(f"{result.unprobed} tickers were not asked: probes show that the vendor has not published yet")
     if result.elsewhere:
         console.print(f"{result.elsewhere} tickers are being asked by another run")
     console.print(
@@ -149,6 +154,29 @@ def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
         console.print(f"{mark}  {c.name}: {c.meaning} (at most {c.threshold:g})", highlight=False)
         if c.offenders:
             console.print(f"      {', '.join(c.offenders)}", style="red", highlight=False)
+
+
+def show_stories(console: Console, evidence: Sequence[str], stories: Sequence[SlotStory]) -> None:
+    """What is known of a session, and each slot of it."""
+    for sentence in evidence:
+        console.print(f"· {sentence}", highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("slot (UTC)", "state", "evidence", "asked again"):
+        table.add_column(title)
+    for story in stories:
+        table.add_row(story.slot, story.state, story.evidence, story.ask_again or "–")
+    console.print(table)
+
+
+def show_answer(console: Console, answer: BuiltBars, grid: SlotGrid) -> None:
+    """What the vendor said just now."""
+    rejected = f", {len(answer.rejects)} rows break a rule" if len(answer.rejects) else ""
+    console.print(f"the vendor answers now: {len(answer.bars)} of {grid.size} bars{rejected}")
+    for bar in answer.bars.to_dict("records"):
+        stamp = datetime.fromtimestamp(bar["timestamp"], UTC).isoformat().replace("+00:00", "Z")
+        final = "" if bar["is_final"] else ", not final"
+        said = f"close {bar['close']:g}, volume {bar['volume']:,}, {bar['source_rows']} rows{final}"
+        console.print(f"  {stamp}  {said}", highlight=False)
 
 
 def show_status(console: Console, now: dict[str, Any]) -> None:
@@ -172,5 +200,9 @@ def show_status(console: Console, now: dict[str, Any]) -> None:
         "running": running or "no backfill",
         "budget left": spent,
     }
+    for finding in now["findings"]:
+        lines[finding["kind"]] = f"{finding['subject']}: {finding['detail']} (since {finding['found_at']})"
+    for session, seen in now["published"].items():
+        lines[f"seen {session}"] = f"{seen['tickers']:,} tickers published, first {seen['first']}, last {seen['last']}"
     for name, text in lines.items():
-        console.print(f"[bold]{name:<12}[/bold] {text}", highlight=False)
+        console.print(f"[bold]{name:<15}[/bold] {text}", highlight=False)

@@ -3,13 +3,22 @@
 import json
 import sys
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from backfill_assets.cli.options import console_of, formats, settings_of, warn_unknown, windowed, wish_of
+from backfill_assets.cli.options import (
+    Day,
+    common,
+    console_of,
+    formats,
+    settings_of,
+    warn_unknown,
+    windowed,
+    wish_of,
+)
 from backfill_assets.errors import UsageError
 
 
@@ -119,3 +128,38 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
         if job.window.sessions:
             show_criteria(console, criteria)
     sys.exit(0 if all(c.passed for c in criteria) and not unknown else 3)
+
+
+@click.command()
+@click.argument("ticker")
+@click.argument("day", type=Day())
+@click.option("--ask", is_flag=True, help="Also ask the vendor right now (5 calls); stores nothing.")
+@click.option("--interval", default="30m", show_default=True, help="1m 5m 15m 30m 1h.")
+@formats("table", "json")
+@common
+def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: datetime | None, debug: bool) -> None:
+    """Say, slot by slot, what TICKER's session of DAY is, why, and when it is asked about again."""
+    from backfill_assets.backfill.asking_now import ask_now
+    from backfill_assets.backfill.wishes import Wish, job_of, opened_engine
+    from backfill_assets.cli.tables import say_window, show_answer, show_stories
+    from backfill_assets.quality.why import session_evidence, slot_stories
+    from backfill_assets.store.bars import read_bars
+
+    with opened_engine(settings_of(as_of, debug=debug)) as engine:
+        job, _ = job_of(engine, Wish(interval=interval, start=day, end=day, symbols=[ticker]))
+        console = console_of()
+        coverage = engine.survey(job)
+        if not job.window.sessions:
+            say_window(console, job.window, coverage.now)
+            return
+        session = job.window.sessions[0]
+        with engine.database.transaction() as connection:
+            bars = read_bars(connection, job.symbols[0].symbol_id, job.interval, session.open, session.close)
+        stories, evidence = slot_stories(coverage, bars), session_evidence(coverage)
+        answer = ask_now(engine, job) if ask else None
+    if form == "json":
+        click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in stories]}, indent=1))
+    else:
+        show_stories(console, evidence, stories)
+    if answer is not None:
+        show_answer(console_of(stderr=form == "json"), answer, coverage.grid)

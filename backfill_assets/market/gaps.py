@@ -101,18 +101,21 @@ def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules
 
     state = np.where(late, State.MISSING, State.PENDING).astype(np.int8)
     state[withheld & _given_up(entry, asked, rules)] = State.VENDOR_GAP
-    state[withheld & beyond & _is_thin(slots, entry, asked, facts, rules)] = State.NO_TRADE
+    thin = _is_thin(slots, entry, asked, facts, rules)
+    state[withheld & beyond & thin] = State.NO_TRADE
     state[(facts.traded[slots.row, session] == 0) | facts.closed[session]] = State.NO_TRADE
     has_bar = slots.held != State.MISSING
     state[has_bar] = slots.held[has_bar]
+    state[(slots.held == State.SUSPECT) & thin] = State.PRESENT  # few rows are usual for a thin ticker
 
     askable = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
     ask_at = np.maximum(
         askable[session],
         next_ask(slots.row, session, entry, withheld, state == State.SUSPECT, asked, entries, rules.ladder),
     )
-    ask_at[state == State.NO_TRADE] = np.inf
-    gap = (askable[session] <= clock) & (state != State.NO_TRADE)
+    settled = (state == State.NO_TRADE) | (state == State.PRESENT)
+    ask_at[settled] = np.inf
+    gap = (askable[session] <= clock) & ~settled
     suspect_later = (state == State.SUSPECT) & (ask_at > clock)
     return Classified(state, late, gap & ~suspect_later, ask_at, gap & (ask_at <= clock))
 

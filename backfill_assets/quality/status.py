@@ -11,7 +11,8 @@ from backfill_assets.settings import Settings
 from backfill_assets.store.budget import Budget, limits_of
 from backfill_assets.store.connection import Database, describe
 from backfill_assets.store.coverage import measure
-from backfill_assets.store.overview import newest_bar
+from backfill_assets.store.daily import findings
+from backfill_assets.store.overview import newest_bar, publications
 from backfill_assets.store.runs import running_runs
 from backfill_assets.store.symbols import list_symbols
 
@@ -28,6 +29,8 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
         newest = newest_bar(connection, active, interval)
         coverage = measure(connection, active, slot_grid(window.sessions, interval), source, rules, now)
         runs = running_runs(connection)
+        seen = publications(connection, interval, source, [s.day for s in window.sessions])
+        found = findings(connection)
     return {
         "as_of": _stamp(now),
         "database": describe(database.url),
@@ -47,6 +50,13 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
             for r in runs
         ],
         "budget": _budget(database, settings, now),
+        "published": {
+            day.isoformat(): {"tickers": count, "first": _stamp(first), "last": _stamp(last)}
+            for day, (count, first, last) in seen.items()
+        },
+        "findings": [
+            {"kind": f.kind, "subject": f.subject, "detail": f.detail, "found_at": _stamp(f.found_at)} for f in found
+        ],
     }
 
 

@@ -151,6 +151,33 @@ def write_bars(
     return counts
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBar:
+    """One bar with its provenance; None where somebody else wrote it."""
+
+    timestamp: datetime
+    close: float
+    volume: int
+    source: str | None
+    source_interval: str | None
+    source_rows: int | None
+    is_final: bool | None
+    fetched_at: datetime | None
+
+
+def read_bars(
+    connection: Connection, symbol_id: int, interval: Interval, first: datetime, last: datetime
+) -> list[StoredBar]:
+    """A ticker's bars from ``first`` to ``last``, both inclusive, oldest first."""
+    rows = connection.execute(
+        "SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at"
+        " FROM market_data WHERE symbol_id = %s AND interval_type = ANY (%s) AND timestamp BETWEEN %s AND %s"
+        " ORDER BY timestamp",
+        [symbol_id, list(interval.spellings), first, last],
+    )
+    return [StoredBar(*row) for row in rows]
+
+
 def delete_bars(connection: Connection, symbol_id: int, interval: Interval, stamps: Sequence[datetime]) -> int:
     """Take bars out of the store; returns how many. For demonstrations and tests: nothing else deletes bars."""
     return connection.execute(

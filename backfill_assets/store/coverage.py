@@ -211,6 +211,7 @@ def _open_slots(rows: list[tuple[Any, ...]], distrusted: set[tuple[int, int]], b
 def _count_states(rows: list[tuple[Any, ...]], slots: OpenSlots, classified: Classified, expected: Int64) -> Int64:
     counts = np.zeros((len(rows), len(State)), np.int64)
     np.add.at(counts, (slots.row, classified.state), 1)
+    counts[:, State.PRESENT] = 0  # the rest, below
     counts[:, State.UNVERIFIED] = np.minimum([row[3] for row in rows], expected - counts.sum(axis=1))
     counts[:, State.PRESENT] = expected - counts.sum(axis=1)
     return counts

@@ -32,11 +32,14 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 ) e GROUP BY u.symbol_id
 """
 _HALF_SEEN = """
-SELECT session_day, extract(epoch FROM seen[%(half)s])::float8 FROM (
+WITH universe AS (
+    SELECT greatest(1, (count(*) + 1) / 2)::int AS half FROM market_symbols WHERE coalesce(is_active, true)
+)
+SELECT session_day, extract(epoch FROM seen[half])::float8 FROM universe, (
     SELECT session_day, array_agg(published_seen ORDER BY published_seen) AS seen FROM backfill.evidence
-    WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
-      AND published AND session_day = ANY (%(days)s) GROUP BY session_day
-) s WHERE cardinality(seen) >= %(half)s
+    WHERE interval_type = %(interval)s AND source_interval = %(source)s AND published AND session_day = ANY (%(days)s)
+    GROUP BY session_day
+) s WHERE cardinality(seen) >= half
 """
 _DAILY = (
     "SELECT symbol_id, day, volume FROM backfill.daily"
@@ -58,7 +61,6 @@ def read_knowledge(
         "first": grid.sessions[0].day if grid.sessions else None,
         "last": grid.sessions[-1].day if grid.sessions else None,
         "sessions": BASELINE_SESSIONS,
-        "half": max(1, -(-len(symbols) // 2)),
         # for older sessions everything is overdue anyway
         "days": [s.day for s in grid.sessions[-3:]],
     }

@@ -137,3 +137,12 @@ WHEN (OLD.source IS NOT NULL AND NEW.fetched_at IS NOT DISTINCT FROM OLD.fetched
       AND (NEW.open_price, NEW.high_price, NEW.low_price, NEW.close_price, NEW.volume)
           IS DISTINCT FROM (OLD.open_price, OLD.high_price, OLD.low_price, OLD.close_price, OLD.volume))
 EXECUTE FUNCTION backfill.disown();
+
+-- What a person should look at and decide; one row a kind and subject, as long as it holds.
+CREATE TABLE backfill.findings (
+    kind     text NOT NULL,
+    subject  text NOT NULL,
+    detail   text NOT NULL,
+    found_at timestamptz NOT NULL,
+    PRIMARY KEY (kind, subject)
+);

@@ -1,0 +1,58 @@
+"""Days in seconds: an engine and a sandbox whose clocks are moved together, tick by tick."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.outcome import RunResult
+from backfill_assets.backfill.wishes import Wish, job_of
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.store.coverage import Coverage
+
+
+@dataclass
+class Clockwork:
+    """Runs the engine over everything since ``first``, as a sensor would, at moments of our choosing."""
+
+    engine: Engine
+    sandbox: Sandbox
+    first: date
+    results: list[tuple[datetime, RunResult]] = field(default_factory=list)
+
+    def at(self, now: datetime) -> Engine:
+        """The engine with both clocks moved to ``now``."""
+        self.sandbox.move_clock(now)
+        return replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": now}))
+
+    def tick(self, now: datetime) -> RunResult:
+        """One run over all sessions since the first."""
+        engine = self.at(now)
+        job, _ = job_of(engine, Wish(start=self.first, end=now.date()))
+        result = engine.run(job, lambda _: None)
+        self.results.append((now, result))
+        return result
+
+    def survey(self, now: datetime, **wish: object) -> Coverage:
+        """The state of everything since the first session."""
+        engine = self.at(now)
+        job, _ = job_of(engine, Wish(**{"start": self.first, "end": now.date(), **wish}))  # type: ignore[arg-type]
+        return engine.survey(job)
+
+    @property
+    def calls(self) -> int:
+        """What the sandbox billed so far."""
+        return int(self.sandbox.stats()["calls"])
+
+
+def moments(first: datetime, last: datetime, minutes: int) -> Iterator[datetime]:
+    """From ``first`` to ``last``, both included, every so many minutes."""
+    now = first
+    while now <= last:
+        yield now
+        now += timedelta(minutes=minutes)
+
+
+def utc(text: str) -> datetime:
+    """``2026-06-01 13:30`` UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
