@@ -1,9 +1,9 @@
 """Probe before spending: whom to ask first while a fresh session may not be published at all.
 
 A request that waits for nothing but such a session is *tentative*. Tentative ones go out in blocks:
-a few probes, then twice as many as long as at least half of the last block had it. From 16 hours after
-the close nothing is tentative, so everybody is asked by then, and each round draws its probes anew, so
-that one in a hole blocks nobody for long.
+a few probes, then twice as many as long as at least half of the last block had it; the next round comes
+half an hour later at the earliest. From 16 hours after the close nothing is tentative, so everybody is
+asked by then, and each round draws its probes anew, so that one in a hole blocks nobody for long.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from backfill_assets.store.coverage import Coverage
 
 TICKERS_PER_PROBE = 150
 MOST_PROBES = 3
+SECONDS_BETWEEN_ROUNDS = 1800
 
 
 def split(asks: Sequence[Ask], coverage: Coverage) -> tuple[list[Ask], list[Ask]]:
@@ -24,6 +25,13 @@ def split(asks: Sequence[Ask], coverage: Coverage) -> tuple[list[Ask], list[Ask]
     certain = [ask for ask in asks if ask.newest_due not in fresh or ask.oldest_due not in fresh]
     tentative = [ask for ask in asks if ask.newest_due in fresh and ask.oldest_due in fresh]
     return certain, _in_order(tentative, coverage)
+
+
+def may_probe(coverage: Coverage) -> bool:
+    """Whether the last ask about a fresh session is long enough ago for another round."""
+    about = np.isin(coverage.asked.session, list(_fresh_sessions(coverage)))
+    newest = coverage.asked.asked_at[about].max(initial=0)
+    return bool(coverage.now.timestamp() - newest >= SECONDS_BETWEEN_ROUNDS)
 
 
 def first_block(coverage: Coverage) -> int:
@@ -46,13 +54,15 @@ def _seen(coverage: Coverage, session: int) -> int:
 
 
 def _in_order(asks: list[Ask], coverage: Coverage) -> list[Ask]:
-    """At random, but never-asked tickers before others and liquid ones before those that often skip slots."""
+    """At random, but who was asked longest ago first, and liquid ones before those that often skip slots."""
     draw = Random(coverage.now.isoformat())  # noqa: S311 - a draw that can be repeated
     position = {s.symbol_id: row for row, s in enumerate(coverage.symbols)}
-    asked = np.zeros(len(coverage.symbols), bool)
-    newest = len(coverage.grid.sessions) - 1
-    asked[coverage.asked.row[coverage.asked.session == newest]] = True
-    skips = coverage.facts.skips
-    shuffled = draw.sample(asks, len(asks))
-    rows = {id(ask): position[ask.symbol.symbol_id] for ask in shuffled}
-    return sorted(shuffled, key=lambda ask: (asked[rows[id(ask)]], skips[rows[id(ask)]]))
+    asked_at = np.zeros(len(coverage.symbols), np.int64)
+    newest = coverage.asked.session == len(coverage.grid.sessions) - 1
+    asked_at[coverage.asked.row[newest]] = coverage.asked.asked_at[newest]
+
+    def key(ask: Ask) -> tuple[int, int]:
+        row = position[ask.symbol.symbol_id]
+        return int(asked_at[row]), int(coverage.facts.skips[row])
+
+    return sorted(draw.sample(asks, len(asks)), key=key)

@@ -112,13 +112,13 @@ class Run:
         certain, tentative = probing.split(asks, coverage)
         await self._in_batches(pursuit, certain)
         size = probing.first_block(coverage)
-        while tentative and not pursuit.stopped:
+        widening = probing.may_probe(coverage)
+        while widening and tentative and not pursuit.stopped:
             block, tentative = tentative[:size], tentative[size:]
             await self._in_batches(pursuit, block)
             had = sum((ask.symbol.symbol_id, ask.last_session) in pursuit.published for ask in block)
             size *= 2
-            if 2 * had < len(block):
-                break
+            widening = 2 * had >= len(block)
         self.unprobed = len(tentative)
 
     async def _in_batches(self, pursuit: Pursuit, asks: Sequence[Ask]) -> None:

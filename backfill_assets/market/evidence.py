@@ -58,6 +58,7 @@ class Facts:
             known; shape (tickers, sessions).
         first_day: index of the first session of each ticker's listing life, shape (tickers,).
         last_day: index of its last session; the number of sessions and more if it goes on.
+        first_seen_at: epoch seconds when anybody was first seen published, NaN before; shape (sessions,).
         half_seen_at: epoch seconds when half of the universe had been seen published, NaN before;
             shape (sessions,).
         closed: sessions that the market did not hold although the calendar has them, shape (sessions,).
@@ -68,6 +69,7 @@ class Facts:
     traded: NDArray[np.int8]
     first_day: Int64
     last_day: Int64
+    first_seen_at: Floats
     half_seen_at: Floats
     closed: Bools
 
@@ -80,6 +82,7 @@ class Facts:
             traded=np.full((tickers, sessions), -1, np.int8),
             first_day=np.zeros(tickers, np.int64),
             last_day=np.full(tickers, sessions, np.int64),
+            first_seen_at=np.full(sessions, np.nan),
             half_seen_at=np.full(sessions, np.nan),
             closed=np.zeros(sessions, bool),
         )

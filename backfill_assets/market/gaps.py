@@ -109,10 +109,10 @@ def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules
     state[(slots.held == State.SUSPECT) & thin] = State.PRESENT  # few rows are usual for a thin ticker
 
     askable = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
-    ask_at = np.maximum(
-        askable[session],
-        next_ask(slots.row, session, entry, withheld, state == State.SUSPECT, asked, entries, rules.ladder),
-    )
+    counts_from = _silence_counts_from(facts, grid, rules, clock)
+    suspect = state == State.SUSPECT
+    again = next_ask(slots.row, session, entry, withheld, suspect, asked, entries, counts_from, rules.ladder)
+    ask_at = np.maximum(askable[session], again)
     settled = (state == State.NO_TRADE) | (state == State.PRESENT)
     ask_at[settled] = np.inf
     gap = (askable[session] <= clock) & ~settled
@@ -124,6 +124,14 @@ def _overdue_at(facts: Facts, grid: SlotGrid, rules: Rules) -> Floats:
     latest = np.array([(s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions], float)
     sooner: Floats = np.fmin(latest, facts.half_seen_at + rules.overdue_after_half.total_seconds())
     return sooner
+
+
+def _silence_counts_from(facts: Facts, grid: SlotGrid, rules: Rules, clock: float) -> Floats:
+    """From when asking in vain counts: at first sight of the session, and not at all while it is fresh and unseen."""
+    fresh = [clock < (s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions]
+    unseen = np.where(fresh, np.inf, -np.inf)
+    counts: Floats = np.where(np.isnan(facts.first_seen_at), unseen, facts.first_seen_at)
+    return counts
 
 
 def _seen_beyond(slots: OpenSlots, entry: Int64, asked: Asked, grid: SlotGrid) -> Bools:

@@ -2,7 +2,8 @@
 
 After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. A step counts from the
 previous ask; which step it is, is told by how long asking has brought nothing, so that asks that came
-for free with another session's do not climb the ladder.
+for free with another session's do not climb the ladder. For a fresh session that time counts from when
+anybody was first seen published: a ticker that was probed early must not wait longer for it.
 """
 
 from dataclasses import dataclass
@@ -58,9 +59,12 @@ def next_ask(
     suspect: Bools,
     asked: Asked,
     entries: Int64,
+    counts_from: Floats,
     ladder: Ladder,
 ) -> Floats:
     """Epoch seconds from when each slot is to be asked; −inf for at once.
+
+    ``counts_from`` is, per session, the moment before which silence does not count.
 
     At once: never asked, or came once and gone since. A ticker of which nothing at all came lately is
     silent: its newer sessions wait with the ones that it is silent about.
@@ -68,26 +72,34 @@ def next_ask(
     at = np.full(len(row), -np.inf)
     climbing = withheld & (entry >= 0)
     chosen = entry[climbing]
-    at[climbing] = asked.asked_at[chosen] + ladder.pauses(asked.asked_at[chosen] - asked.silent_since[chosen])
+    since = np.maximum(asked.silent_since[chosen], counts_from[session[climbing]])
+    at[climbing] = asked.asked_at[chosen] + ladder.pauses(np.maximum(asked.asked_at[chosen] - since, 0.0))
     again = suspect & (entry >= 0)
     chosen = entry[again]
     patient = asked.asks[chosen] > ladder.suspect_asks
     at[again] = asked.asked_at[chosen] + np.where(patient, ladder.weekly.total_seconds(), ladder.daily.total_seconds())
-    return _wait_with_the_silent(row, session, entry, at, asked, entries, ladder)
+    return _wait_with_the_silent(row, session, entry, at, asked, entries, counts_from, ladder)
 
 
 def _wait_with_the_silent(
-    row: Int64, session: Int64, entry: Int64, at: Floats, asked: Asked, entries: Int64, ladder: Ladder
+    row: Int64,
+    session: Int64,
+    entry: Int64,
+    at: Floats,
+    asked: Asked,
+    entries: Int64,
+    counts_from: Floats,
+    ladder: Ladder,
 ) -> Floats:
     tickers, sessions = entries.shape
     if not len(asked.row) or not sessions:
         return at
     spoke = np.where((entries >= 0) & (asked.reached[entries] > 0), np.arange(sessions), -1).max(axis=1)
-    quiet = (entries >= 0) & (np.arange(sessions) > spoke[:, None])
-    since = np.where(quiet, asked.silent_since[entries], np.inf).min(axis=1)
+    quiet = (entries >= 0) & (np.arange(sessions) > spoke[:, None]) & (counts_from < np.inf)
+    since = np.where(quiet, np.maximum(asked.silent_since[entries], counts_from), np.inf).min(axis=1)
     last = np.where(quiet, asked.asked_at[entries], -np.inf).max(axis=1)
     silent = np.isfinite(since) & np.isfinite(last)
     resume = np.full(tickers, -np.inf)
-    resume[silent] = last[silent] + ladder.pauses(last[silent] - since[silent])
+    resume[silent] = last[silent] + ladder.pauses(np.maximum(last[silent] - since[silent], 0.0))
     waits = (session > spoke[row]) & ((entry < 0) | ~np.isneginf(at))
     return np.where(waits, np.maximum(at, resume[row]), at)

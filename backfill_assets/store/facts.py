@@ -31,15 +31,15 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     ORDER BY session_day DESC LIMIT %(sessions)s
 ) e GROUP BY u.symbol_id
 """
-_HALF_SEEN = """
+_SEEN = """
 WITH universe AS (
     SELECT greatest(1, (count(*) + 1) / 2)::int AS half FROM market_symbols WHERE coalesce(is_active, true)
 )
-SELECT session_day, extract(epoch FROM seen[half])::float8 FROM universe, (
+SELECT session_day, extract(epoch FROM seen[1])::float8, extract(epoch FROM seen[half])::float8 FROM universe, (
     SELECT session_day, array_agg(published_seen ORDER BY published_seen) AS seen FROM backfill.evidence
     WHERE interval_type = %(interval)s AND source_interval = %(source)s AND published AND session_day = ANY (%(days)s)
     GROUP BY session_day
-) s WHERE cardinality(seen) >= half
+) s
 """
 _DAILY = (
     "SELECT symbol_id, day, volume FROM backfill.daily"
@@ -76,8 +76,9 @@ def read_knowledge(
     _read_lives(connection.execute(_LIVES, values).fetchall(), row, grid, facts)
     for day in {d for (d,) in connection.execute(_CLOSURES, values)} & session.keys():
         facts.closed[session[day]] = True
-    for day, seen in connection.execute(_HALF_SEEN, values):
-        facts.half_seen_at[session[day]] = seen
+    for day, first, half in connection.execute(_SEEN, values):
+        facts.first_seen_at[session[day]] = first
+        facts.half_seen_at[session[day]] = np.nan if half is None else half
     return _asked(connection.execute(_ASKED, values).fetchall(), row, session, grid), facts
 
 

@@ -1,0 +1,205 @@
+"""Days of market time: when is asked, what a slot is called meanwhile, and what it costs."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.outcome import RunResult
+from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
+from backfill_assets.eodhd.sandbox.publication import Press
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.eodhd.sandbox.timetable import Timetable
+from backfill_assets.market.gaps import State
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.quality.criteria import judge_window
+from backfill_assets_tests.acceptance.test_crowds_and_faults import universe
+from backfill_assets_tests.clockwork import Clockwork, moments, utc
+from backfill_assets_tests.conftest import bars_in, job
+from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor
+from backfill_assets_tests.integration.test_engine import silent, truth
+
+MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
+Clock = Callable[..., Clockwork]
+
+
+@pytest.fixture
+def clock_of(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Clock:
+    def make(tickers: tuple[str, ...] = ("AAPL",), first: date = MONDAY, **config: object) -> Clockwork:
+        sandbox = sandboxed(per_minute=100_000, **config)
+        return Clockwork(engine_on(sandbox, tickers, requests_per_minute=100_000), sandbox, first)
+
+    return make
+
+
+def states(clock: Clockwork, at: str, **wish: object) -> dict[str, int]:
+    coverage = clock.survey(utc(at), **wish)
+    return {state.name.lower(): coverage.of(state) for state in State if coverage.of(state)}
+
+
+def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
+    """DESIGN.md, "How a usual day must feel": New York is four hours behind UTC here."""
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=Publication(session_hours=(6, 6)))
+    spent: dict[str, int] = {}
+    red: list[str] = []
+    green_at = None
+    for now in moments(utc("2026-06-02 13:00"), utc("2026-06-03 14:00"), 30):
+        result = clock.tick(now)
+        spent[f"{now:%d %H:%M}"] = result.calls
+        coverage = clock.survey(now)
+        if not all(c.passed for c in judge_window(clock.engine.database, coverage)):
+            red.append(f"{now:%d %H:%M}")
+        if green_at is None and result.after.present == 39:
+            green_at = now
+    assert next(at for at, calls in spent.items() if calls) == "02 23:00"  # 19:00: asking begins
+    assert all(spent[at] <= 5 for at in spent if at < "03 02:00")  # with one probe a round
+    assert green_at is not None
+    assert green_at <= utc("2026-06-03 03:00")  # published at 02:00, there within the hour
+    assert red == []
+    assert sum(spent.values()) <= 15 + 6 * 5
+
+
+def test_what_is_still_absent_in_the_morning_is_missing(clock_of: Clock) -> None:
+    withheld = Publication(withheld=frozenset({("AAPL", TUESDAY)}))
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=withheld)
+    assert states(clock, "2026-06-02 13:00") == {}
+    assert states(clock, "2026-06-02 14:00") == {"pending": 39}
+    clock.tick(utc("2026-06-02 23:00"))
+    clock.tick(utc("2026-06-03 00:00"))
+    clock.tick(utc("2026-06-03 01:00"))
+    assert states(clock, "2026-06-03 01:00") == {"present": 26, "pending": 13}
+    # two of three were seen published by 00:00, so six hours later the third is overdue
+    assert states(clock, "2026-06-03 05:00") == {"present": 26, "pending": 13}
+    assert states(clock, "2026-06-03 07:30") == {"present": 26, "missing": 13}
+    verdict = judge_window(clock.engine.database, clock.survey(utc("2026-06-03 12:00")))
+    assert {c.name for c in verdict if not c.passed} == {
+        "every_symbol_has_recent_bars",
+        "no_missing_bars",
+        "newest_bar_is_fresh",
+    }
+
+
+def test_a_ticker_published_four_sessions_late_heals_within_few_requests(clock_of: Clock) -> None:
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(sessions_late={"AAPL": 4}))
+    for now in moments(utc("2026-06-01 20:00"), utc("2026-06-07 12:00"), 30):
+        clock.tick(now)
+    assert len(bars_in(clock.engine.database, "AAPL")) == 13  # Monday's, published on Friday evening
+    assert clock.sandbox.stats()["per_ticker"]["AAPL.US"] <= 12
+    assert bars_in(clock.engine.database, "AAPL") == truth(clock.sandbox, "AAPL", MONDAY)
+
+
+def test_a_thin_ticker_settles_and_costs_nothing_more(clock_of: Clock) -> None:
+    first = date(2026, 5, 18)
+    clock = clock_of(("AAPL", "SPHB"), first=first, thin=frozenset({"SPHB"}), symbols=100)
+    result = clock.tick(utc("2026-06-03 14:00"))
+    assert result.after.missing == 0
+    assert states(clock, "2026-06-03 14:00")["no_trade"] > 0
+    spent = clock.calls
+    for now in moments(utc("2026-06-03 14:30"), utc("2026-06-03 22:00"), 90):
+        clock.tick(now)
+    assert clock.calls == spent
+
+
+def test_a_permanent_hole_becomes_a_vendor_gap_that_costs_one_request_a_week(clock_of: Clock) -> None:
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(withheld=frozenset({("AAPL", MONDAY)})))
+
+    def asks(first: str, last: str) -> int:
+        before = clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0)
+        for now in moments(utc(first), utc(last), 60):
+            engine = clock.at(now)
+            engine.run(job(engine, start=MONDAY, end=MONDAY), silent)
+        return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - before
+
+    assert asks("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
+    assert states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
+    assert asks("2026-06-16 01:00", "2026-06-30 01:00") == 2
+    verdict = judge_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
+    assert all(c.passed for c in verdict if c.name == "no_missing_bars")
+
+
+def test_a_day_on_which_nothing_traded_is_no_gap(clock_of: Clock) -> None:
+    clock = clock_of(("AAPL",), first=TUESDAY, publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    result = clock.tick(utc("2026-06-03 14:00"))
+    assert result.after.missing == 13  # the daily data say that it traded
+    with clock.engine.database.transaction() as connection:
+        assert connection.execute("SELECT volume > 0 FROM backfill.daily WHERE day = '2026-06-02'").fetchall() == [
+            (True,)
+        ]
+        connection.execute("UPDATE backfill.daily SET volume = 0")
+    assert states(clock, "2026-06-03 14:00") == {"no_trade": 13, "pending": 13}
+
+
+def test_before_a_listing_begins_and_after_it_ends_nothing_is_missing(clock_of: Clock) -> None:
+    listed, delisted = {"MSFT": TUESDAY}, {"AMZN": MONDAY}
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), listed=listed, delisted=delisted)
+    for day in (3, 4, 5, 8):
+        clock.tick(utc(f"2026-06-{day:02} 13:00"))
+    coverage = clock.survey(utc("2026-06-08 13:00"), end=date(2026, 6, 5))
+    expected = dict(zip((s.ticker.symbol for s in coverage.symbols), coverage.expected.tolist(), strict=True))
+    assert expected == {"AAPL": 65, "MSFT": 52, "AMZN": 13}
+    assert coverage.missing.sum() == 0
+
+
+def test_a_renamed_ticker_is_named_with_its_new_name(clock_of: Clock) -> None:
+    clock = clock_of(("AAPL", "OLDN"), renamed={"OLDN": ("NEWN", TUESDAY)})
+    clock.tick(utc("2026-06-04 13:00"))
+    with clock.engine.database.transaction() as connection:
+        told = connection.execute("SELECT subject, detail FROM backfill.findings").fetchall()
+    assert [subject for subject, _ in told] == ["OLDN.US"]
+    assert "renamed to NEWN on 2026-06-02" in told[0][1]
+
+
+def test_the_markets_daily_file_explains_many_at_the_price_of_a_hundred(clock_of: Clock) -> None:
+    symbols = tuple(s for s in universe(230) if s.startswith("S01") or s.startswith("S02"))
+    withheld = Publication(withheld=frozenset((s, TUESDAY) for s in symbols))
+    clock = clock_of(symbols, first=TUESDAY, symbols=230, publication=withheld)
+    assert len(symbols) > 100
+    for hour in (14, 15):
+        assert clock.tick(utc(f"2026-06-03 {hour}:30")).after.missing == 13 * len(symbols)
+    calls = clock.sandbox.stats()["calls_by_endpoint"]
+    assert calls["eod-bulk-last-day"] == 100
+    assert "eod" not in calls
+
+
+def test_a_session_that_the_market_did_not_hold_is_one_finding(
+    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
+) -> None:
+    async def closed_all_day() -> RunResult:
+        async with ScriptedVendor(Say(200, b"[]")) as vendor:
+            engine = engine_on(sandboxed(), tuple(universe(130)), base_url=vendor.url)
+            tuesday = job(engine, start=TUESDAY, end=TUESDAY)
+            return await asyncio.to_thread(engine.run, tuesday, silent)
+
+    result = asyncio.run(closed_all_day())
+    assert (result.before.missing, result.after.missing) == (130 * 13, 0)
+    assert result.calls == 130 * 5 + 100
+
+
+def test_a_slot_that_came_and_is_gone_is_asked_for_at_once(clock_of: Clock) -> None:
+    clock = clock_of(first=TUESDAY)
+    clock.tick(utc("2026-06-03 14:00"))
+    with clock.engine.database.transaction() as connection:
+        connection.execute("DELETE FROM market_data WHERE timestamp = '2026-06-02 15:00+00'")
+    assert clock.tick(utc("2026-06-03 14:01")).written.inserted == 1
+
+
+def test_ten_days_cost_little_more_than_knowing_the_future(clock_of: Clock) -> None:
+    """The full figures (200 tickers, ten sessions) are the bench's; these are two sessions."""
+    publication = Publication(session_hours=(3, 14), ticker_minutes=20)
+    clock = clock_of(tuple(universe(200)), symbols=200, publication=publication)
+    for now in moments(utc("2026-06-01 22:00"), utc("2026-06-03 14:00"), 30):
+        clock.tick(now)
+    assert clock.calls <= 1.2 * 200 * 2 * 5
+    press = Press(SandboxConfig(symbols=200, publication=publication), Timetable(date(2026, 5, 1)))
+    with clock.engine.database.transaction() as connection:
+        seen = connection.execute(
+            "SELECT s.symbol, session_day, published_seen FROM backfill.evidence"
+            " JOIN market_symbols s USING (symbol_id) WHERE published AND session_day >= '2026-06-01'"
+        ).fetchall()
+    assert len(seen) == 400
+    for symbol, day, at in seen:
+        (session,) = sessions_between("US", day, day)
+        late = at.timestamp() - press.release(symbol, symbol, session, "5m").first
+        assert late <= timedelta(minutes=90).total_seconds()
