@@ -16,12 +16,21 @@ from backfill_assets.market.gaps import Rules
 from backfill_assets.market.intervals import Interval
 
 VENDOR_HOST = "eodhd.com"
+FIRST_YEAR, LAST_YEAR = 2004, 2099
 
 
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("needs a time zone, for example 2026-06-03T12:00:00Z")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
     return moment.astimezone(UTC)
+
+
+def _pauses(seconds: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= seconds[0] <= seconds[1] <= 600:
+        raise ValueError("must be two numbers of seconds, the smaller first, from 0 to 600")
+    return seconds
 
 
 def _http(url: str) -> str:
@@ -99,7 +108,7 @@ class Settings(BaseSettings):
         le=20,
         description="Attempts at one request before it is given up.",
     )
-    backoff_seconds: tuple[float, float] = Field(
+    backoff_seconds: Annotated[tuple[float, float], AfterValidator(_pauses)] = Field(
         (0.5, 20.0),
         alias="BACKFILL_BACKOFF_SECONDS",
         description="First and longest pause between attempts, seconds, as a JSON list.",
@@ -175,8 +184,8 @@ class Settings(BaseSettings):
 
     @property
     def vendor_host(self) -> str:
-        """Who is asked, for the provenance of bars: the host of the base URL, with a port that is not usual."""
-        return urlsplit(self.base_url).netloc
+        """Who is asked, for the provenance of bars: the host of the base URL."""
+        return urlsplit(self.base_url).hostname or ""
 
     def rules(self, source: Interval) -> Rules:
         """When absent slots are asked for and count, for bars built from ``source``."""
@@ -209,6 +218,6 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _sentence(error: dict[str, Any]) -> str:
     variable = str(error["loc"][0]) if error["loc"] else "settings"
-    secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN"}
+    secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN", "EODHD_BASE_URL"}
     value = "" if secret else f" is {error['input']!r}:"
     return f"{variable}{value} {error['msg'].removeprefix('Value error, ')}"

@@ -26,6 +26,8 @@ from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage, measure
 from backfill_assets.store.symbols import Symbol
 
+LONGEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -74,7 +76,7 @@ class Engine:
         return make_plan(
             coverage,
             overlap_sessions=self.settings.overlap_sessions,
-            max_span=timedelta(days=self.settings.max_span_days),
+            max_span=min(timedelta(days=self.settings.max_span_days), LONGEST_SPAN[job.source.name]),
             strategy=job.strategy,
             force=job.force,
             explicit=job.explicit,
@@ -137,4 +139,4 @@ class Engine:
         """
         if self.settings.token is None:
             raise TokenRefused("no API token is set")
-        return self.settings.token.get_secret_value()
+        return self.settings.token.get_secret_value().strip()

@@ -131,7 +131,8 @@ class RunResult:
         """What the process should end with (DESIGN.md, "Exit codes")."""
         if self.stopped is not None:
             return self.stopped.exit_code
-        if self.outcomes and len(self.errors) == len(self.outcomes):
+        nobody_answered = self.outcomes and len(self.errors) == len(self.outcomes)
+        if nobody_answered and not any(o.error and o.error.scope == "ticker" for o in self.errors):
             return max(o.error.exit_code for o in self.errors if o.error)
         incomplete = self.after.missing or any(o.error and o.error.scope == "ticker" for o in self.errors)
         return 3 if incomplete else 0

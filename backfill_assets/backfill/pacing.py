@@ -7,7 +7,7 @@ for everybody who waits, and answers are settled in batches while the previous b
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -30,6 +30,7 @@ class Permit:
     permit_id: int
     calls: int
     began: float
+    day: date
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class Pacer:
     _waiting: dict[int, int] = field(default_factory=dict)
     _refill: asyncio.Lock = field(default_factory=asyncio.Lock)
     _done: list[tuple[Permit, Exchange]] = field(default_factory=list)
+    _failures: list[BaseException] = field(default_factory=list)
     _writers: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> "Pacer":
@@ -64,7 +66,9 @@ class Pacer:
     async def __aexit__(self, *_: object) -> None:
         """Write down what is settled and return permits that nobody used."""
         while self._writers:
-            await asyncio.gather(*self._writers)
+            await asyncio.gather(*self._writers, return_exceptions=True)
+        if self._failures:
+            raise self._failures[0]
         if self._done:
             await self._write()
         for calls, permits in self._stock.items():
@@ -78,6 +82,8 @@ class Pacer:
         Raises:
             QuotaExhausted: the day's calls, less the collector's reserve, do not afford it.
         """
+        if self._failures:
+            raise self._failures[0]
         began = await self.flight.enter()
         try:
             self._waiting[calls] = self._waiting.get(calls, 0) + 1
@@ -88,7 +94,7 @@ class Pacer:
         except BaseException:
             await self.flight.leave(began, refused=False)
             raise
-        return Permit(permit_id, calls, began)
+        return Permit(permit_id, calls, began, self.now().astimezone(UTC).date())
 
     async def settle(self, permit: object, exchange: Exchange) -> None:
         """Take note of how it went; the permit leaves the rate window one window from now."""
@@ -101,7 +107,7 @@ class Pacer:
         if not self._writers:
             task = asyncio.create_task(self._write_all())
             self._writers.add(task)
-            task.add_done_callback(self._writers.discard)
+            task.add_done_callback(self._written)
         refused = exchange.status in _REFUSALS or exchange.error == "Unreachable"
         await self.flight.leave(permit.began, refused=refused)
 
@@ -129,17 +135,22 @@ class Pacer:
             f"until {resets_at(self.now()):%Y-%m-%d %H:%M} UTC"
         )
 
+    def _written(self, task: "asyncio.Task[None]") -> None:
+        self._writers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures.append(error)  # told to whoever wants a permit next
+
     async def _write_all(self) -> None:
         while self._done:
             await self._write()
 
     async def _write(self) -> None:
         batch = list(self._done)
-        self._done.clear()
         await asyncio.to_thread(self._record, batch)
+        del self._done[: len(batch)]
 
     def _record(self, batch: list[tuple[Permit, Exchange]]) -> None:
-        window = self.budget.limits.window_seconds
+        window, today = self.budget.limits.window_seconds, self.now().astimezone(UTC).date()
         exchanges = [exchange for _, exchange in batch]
         newest = max(
             (e for e in exchanges if e.rate_remaining is not None and e.rate_limit is not None),
@@ -150,7 +161,8 @@ class Pacer:
         self.budget.settle(
             Settled(
                 permits=[permit.permit_id for permit, _ in batch],
-                refund=sum(permit.calls - exchange.calls for permit, exchange in batch),
+                # what was granted before midnight belongs to a ledger that is closed
+                refund=sum(permit.calls - exchange.calls for permit, exchange in batch if permit.day == today),
                 rate_limit=newest.rate_limit if newest else None,
                 rate_remaining=newest.rate_remaining if newest else None,
                 pause_seconds=max(pauses, default=0.0),

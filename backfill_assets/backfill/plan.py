@@ -60,12 +60,14 @@ class Plan:
         grid: the window's slots with the overlap sessions before them.
         window_from: ordinal in ``grid`` of the window's first slot; bars before it are only revised.
         waiting: tickers that have gaps but were asked too recently (the ladder).
+        slots: what the requests are for: row × slots of the window + ordinal in the window.
     """
 
     asks: tuple[Ask, ...]
     grid: SlotGrid
     window_from: int
     waiting: int
+    slots: Int64
 
     @property
     def calls(self) -> int:
@@ -125,7 +127,8 @@ def make_plan(
     grid = slot_grid((*before, *window.sessions), window.interval)
     chosen, waiting = _chosen(coverage, strategy, force=force, explicit=explicit)
     asks = tuple(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
-    return Plan(asks, grid, int(grid.first_of[len(before)]), waiting)
+    slots = chosen["row"].to_numpy(np.int64) * window.size + chosen["ordinal"].to_numpy(np.int64)
+    return Plan(asks, grid, int(grid.first_of[len(before)]), waiting, slots)
 
 
 def _chosen(coverage: Coverage, strategy: Strategy, *, force: bool, explicit: bool) -> tuple[pd.DataFrame, int]:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from backfill_assets.backfill.account import read_account
 from backfill_assets.backfill.keeping import NOTHING, Answer, Kept, Shelf, keep
 from backfill_assets.backfill.outcome import Listener, Progress, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer
@@ -18,10 +17,10 @@ from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, TransientError, UnknownTicker, VendorError
 from backfill_assets.store.bars import WriteCounts
 from backfill_assets.store.connection import Database
-from backfill_assets.store.runs import BEAT_SECONDS, beat
+from backfill_assets.store.runs import beat
 
 BATCH = 64  # answers stored in one transaction, at most
-ACCOUNT_SECONDS = 300.0
+BATCH_ROWS = 500_000  # vendor rows in one transaction, about
 FUTILE = 20  # tickers in a row that fail after all their attempts before a run is given up
 _log = logging.getLogger(__name__)
 
@@ -64,17 +63,17 @@ class Pursuit:
 
         What was fetched is stored however this ends, cancellation included.
         """
-        answers: Answers = asyncio.Queue(maxsize=2 * BATCH)
+        answers: Answers = asyncio.Queue(maxsize=BATCH)
         storing = asyncio.create_task(self._store(answers))
         asking = asyncio.create_task(self._ask_all(asks, in_flight, answers))
-        beating = asyncio.create_task(self._beat())
         try:
             await asyncio.wait({storing, asking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             failed = await _end(asking)
-            await _end(beating)
-            if not storing.done():
-                await answers.put(None)
+            closing = asyncio.create_task(answers.put(None))
+            await asyncio.wait({closing, storing}, return_when=asyncio.FIRST_COMPLETED)
+            if storing.done():  # it failed, and nobody makes room for the last word
+                closing.cancel()
             await storing
         if failed is not None:
             raise failed
@@ -111,31 +110,11 @@ class Pursuit:
             if not isinstance(error, QuotaExhausted):
                 raise _Stopped
 
-    async def _beat(self) -> None:
-        """Say that the run is alive, and now and then hear from the vendor what the day has left."""
-        read_at = time.monotonic()
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
-            await asyncio.to_thread(self._beat_once)
-            if time.monotonic() - read_at >= ACCOUNT_SECONDS:
-                read_at = time.monotonic()
-                await self._hear_of_the_day()
-
-    async def _hear_of_the_day(self) -> None:
-        try:
-            await read_account(self.client, self.pacer.budget, self.pacer.now())
-        except VendorError as error:
-            _log.warning("the account could not be read, our own ledger goes on: %s", error)
-
-    def _beat_once(self) -> None:
-        with self.database.transaction() as connection:
-            beat(connection, self.run_id)
-
     async def _store(self, answers: Answers) -> None:
         more = True
         while more:
             batch = [await answers.get()]
-            while len(batch) < BATCH and not answers.empty():
+            while len(batch) < BATCH and _rows_in(batch) < BATCH_ROWS and not answers.empty():
                 batch.append(answers.get_nowait())
             more = None not in batch
             await self._store_batch([item for item in batch if item is not None])
@@ -180,6 +159,10 @@ class Pursuit:
 
 class _Stopped(Exception):  # noqa: N818 - tells the other workers, nothing else
     pass
+
+
+def _rows_in(batch: Sequence[Answer | Failure | None]) -> int:
+    return sum(len(item.rows) for item in batch if isinstance(item, Answer))
 
 
 def _outcome_of(ask: Ask, kept: Kept) -> TickerOutcome:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from backfill_assets.backfill import probing
 from backfill_assets.backfill.account import read_account
 from backfill_assets.backfill.explaining import explain_absence
+from backfill_assets.backfill.heartbeat import heartbeat
 from backfill_assets.backfill.keeping import Shelf
 from backfill_assets.backfill.outcome import Listener, RunResult, Tally, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer, Spent
@@ -67,6 +68,9 @@ class Run:
         try:
             after = self._passes(coverage, plan, server_clock)
             outcome = "stopped" if self.stopped else "finished"
+        except (KeyboardInterrupt, SystemExit):
+            outcome = "interrupted"
+            raise
         finally:
             with self.engine.database.transaction() as connection:
                 finish_run(connection, self.run_id, outcome)
@@ -98,12 +102,13 @@ class Run:
                 self.stopped = error
                 return
             pursuit = self._pursuit(plan, pacer, client, server_clock)
-            try:
-                await self._ask(pursuit, self._claimed(plan, server_clock), coverage)
-            finally:
-                self._take_over(pursuit)
-            if not self.stopped:
-                await self._explain(client)
+            async with heartbeat(self.engine.database, self.run_id, pacer, client):
+                try:
+                    await self._ask(pursuit, self._claimed(plan, server_clock), coverage)
+                finally:
+                    self._take_over(pursuit)
+                if not self.stopped:
+                    await self._explain(client)
 
     async def _ask(self, pursuit: Pursuit, asks: Sequence[Ask], coverage: Coverage) -> None:
         if self.job.force or self.job.explicit:
@@ -170,9 +175,9 @@ class Run:
 
     def _result(self, before: Coverage, after: Coverage, plan: Plan, seconds: float) -> RunResult:
         asked_ids = {ask.symbol.symbol_id for ask in plan.asks}
-        asked_rows = np.array([row for row, s in enumerate(before.symbols) if s.symbol_id in asked_ids], np.int64)
-        planned = _gaps_of(before, asked_rows)
-        absent = self._reasons(after, asked_rows)
+        wanted = np.unique(plan.slots)  # row × slots of the window + ordinal: the same before and after
+        planned = len(wanted)
+        absent = self._reasons(after, wanted)
         return RunResult(
             described=self.job.window.described,
             sessions=len(self.job.window.sessions),
@@ -195,10 +200,11 @@ class Run:
             unprobed=self.unprobed,
         )
 
-    def _reasons(self, after: Coverage, asked_rows: Int64) -> dict[str, int]:
+    def _reasons(self, after: Coverage, wanted: Int64) -> dict[str, int]:
         """Why slots that were asked for are still without a final bar."""
         slots, classified = after.slots, after.classified
-        still = classified.gap & np.isin(slots.row, asked_rows)
+        unsettled = np.isin(classified.state, [State.PENDING, State.MISSING, State.VENDOR_GAP, State.PROVISIONAL])
+        still = unsettled & np.isin(slots.row * after.grid.size + slots.ordinal, wanted)
         pairs = np.column_stack([slots.row[still], classified.state[still].astype(np.int64)])
         reasons: Counter[str] = Counter()
         for (row, state), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
@@ -209,11 +215,7 @@ class Run:
 
 def _reason(outcome: TickerOutcome | None, state: State) -> str:
     if outcome is None:
-        return "not asked"
+        return "not asked (another run is at it, or probes found nothing yet)"
     if outcome.error is not None:
         return type(outcome.error).__name__
     return "not published" if outcome.kind == "not published" else f"{state.name.lower()} at the vendor"
-
-
-def _gaps_of(coverage: Coverage, rows: Int64) -> int:
-    return int((coverage.classified.gap & np.isin(coverage.slots.row, rows)).sum())

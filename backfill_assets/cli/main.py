@@ -5,6 +5,8 @@ Imports of the use cases stand inside the commands, so that ``--help`` answers a
 
 import signal
 import sys
+import traceback
+from types import FrameType
 
 import click
 
@@ -28,8 +30,14 @@ for _command in (symbols, report, plan, run, verify, why, status, sandbox, demo)
 
 def main() -> None:
     """Run the command line and end the process with the exit code that the outcome has (README)."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
     sys.exit(_outcome(debug="--debug" in sys.argv[1:]))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's form
+    """A normal exit, so that the embedded server stops and what was fetched is stored."""
+    raise KeyboardInterrupt
 
 
 def _outcome(*, debug: bool) -> int:
@@ -42,15 +50,15 @@ def _outcome(*, debug: bool) -> int:
         return 2
     except BackfillError as error:
         if debug:
-            raise
+            traceback.print_exc()
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was fetched is stored, the next run goes on from there", err=True)
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: one line for people
         if debug:
-            raise
+            traceback.print_exc()
         click.echo(f"bug: {type(error).__name__}: {error}; run again with --debug and report it", err=True)
         return 1
     return code if isinstance(code, int) else 0

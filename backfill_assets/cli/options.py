@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backfill_assets.market.tickers import Ticker
     from backfill_assets.settings import Settings
 
+FIRST_YEAR, LAST_YEAR = 2004, 2099
 F = TypeVar("F", bound=Callable[..., Any])
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -36,6 +37,8 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time; write 2026-06-03T12:00:00Z", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone; write {value}Z for UTC", param, ctx)
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            self.fail(f"{value!r} must lie between {FIRST_YEAR} and {LAST_YEAR}", param, ctx)
         return moment.astimezone(UTC)
 
 

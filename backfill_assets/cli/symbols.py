@@ -97,5 +97,5 @@ def symbols_sync(exchange: str, kind: str | None, as_of: datetime | None, debug:
     from backfill_assets.backfill.wishes import opened_engine
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
-        synced = sync_universe(engine, exchange, kind)
+        synced = sync_universe(engine, exchange.upper(), kind)
     click.echo(f"{synced.listed} listed by the vendor, {synced.added} added, {synced.unusable} not usable as tickers")

@@ -36,7 +36,7 @@ def say_window(console: Console, window: Window, now: datetime) -> None:
     console.print(f"{len(days)} {sessions} ({window.described}, as of {now:%Y-%m-%d %H:%M} UTC): {listed}")
 
 
-def show_report(console: Console, rows: Sequence[SymbolReport]) -> None:
+def show_report(console: Console, rows: Sequence[SymbolReport], duplicates: int = 0) -> None:
     """The report; where it is long, complete symbols are only counted and the worst come first."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     used = [c for c in COLUMNS if c[1] not in _OPTIONAL or any(getattr(r, c[1]) for r in rows)]
@@ -55,6 +55,10 @@ def show_report(console: Console, rows: Sequence[SymbolReport]) -> None:
         console.print(f"… and {len(open_rows) - len(shown)} more that lack bars (--format json shows all)")
     if len(rows) > FEW:
         console.print(f"{len(rows) - len(open_rows)} symbols are complete")
+    if duplicates:
+        console.print(
+            f"{duplicates:,} slots are held under two spellings of the interval; the row with provenance counts"
+        )
     missing = sum(r.estimated_missing_bars for r in rows)
     lacking = sum(r.estimated_missing_bars > 0 for r in rows)
     expected = sum(r.expected_bars for r in rows)
@@ -96,10 +100,15 @@ def progress_of_run(console: Console, *, each: bool) -> Iterator[Listener]:
         TextColumn("{task.fields[totals]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    batch = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", totals="")
 
         def listen(step: Step) -> None:
+            nonlocal batch
+            if each and step.batches > 1 and step.batch != batch:
+                batch = step.batch
+                progress.console.print(f"batch {step.batch} of {step.batches}")
             totals = f"tickers · {step.bars:,} bars · {step.calls:,} calls"
             if step.batches > 1:
                 totals += f" · batch {step.batch} of {step.batches}"

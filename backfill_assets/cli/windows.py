@@ -2,10 +2,10 @@
 
 import json
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -38,14 +38,24 @@ def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, 
         coverage = engine.survey(job)
     warn_unknown(unknown)
     rows = symbol_reports(coverage)
-    with output.open("w", encoding="utf-8") if output else nullcontext() as file:
+    with _written_to(output) as file:
         if form == "table":
             console = console_of(file)
             say_window(console, job.window, coverage.now)
-            show_report(console, rows)
+            if job.window.sessions:
+                show_report(console, rows, coverage.duplicates)
         else:
             to_text = {"json": texts.to_json, "csv": texts.to_csv, "markdown": texts.to_markdown}[form]
             click.echo(to_text(rows).rstrip("\n"), file=file)
+
+
+def _written_to(output: Path | None) -> AbstractContextManager[IO[str] | None]:
+    if output is None:
+        return nullcontext()
+    try:
+        return output.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output {output} cannot be written: {error.strerror}") from None
 
 
 @click.command()
@@ -94,7 +104,7 @@ def run(form: str, strategy: str, quiet: bool, as_of: datetime | None, debug: bo
     with opened_engine(settings) as engine:
         job, unknown = job_of(engine, wish_of(**options, strategy=Strategy(strategy)))
         warn_unknown(unknown)
-        if form == "table" and not quiet:
+        if form == "table" and not (quiet and job.window.sessions):
             say_window(console, job.window, settings.now())
         with progress_of_run(console_of(stderr=True), each=not quiet) as listen:
             result = engine.run(job, listen)
@@ -127,7 +137,8 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
         say_window(console, job.window, coverage.now)
         if job.window.sessions:
             show_criteria(console, criteria)
-    sys.exit(0 if all(c.passed for c in criteria) and not unknown else 3)
+    due = bool(job.window.sessions)
+    sys.exit(3 if due and (unknown or not all(c.passed for c in criteria)) else 0)
 
 
 @click.command()

@@ -112,6 +112,8 @@ def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules
     counts_from = _silence_counts_from(facts, grid, rules, clock)
     suspect = state == State.SUSPECT
     again = next_ask(slots.row, session, entry, withheld, suspect, asked, entries, counts_from, rules.ladder)
+    known = entry >= 0
+    again[known] = np.where(asked.asked_at[entry[known]] > clock, -np.inf, again[known])  # a mistaken --as-of
     ask_at = np.maximum(askable[session], again)
     settled = (state == State.NO_TRADE) | (state == State.PRESENT)
     ask_at[settled] = np.inf

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from backfill_assets.market.slots import SlotGrid
 
 Bools = NDArray[np.bool_]
-SETTLING_SECONDS = 1800  # the opening is too uneven to tell a total from a burst
+SETTLING_SECONDS = 1800  # the opening is too uneven to tell a total from a burst by itself
 STEADY = 3.0  # 75 % quantile over median; above it a session is too erratic to judge
-LARGE = 12.0  # medians
-TOTAL = (0.9, 1.3)  # a running total over what the rows before it add up to
-AT_LEAST = 2  # such rows in one session; a lone one is more likely a block trade
+LARGE = 12.0  # medians; a session without such a row is not looked at
+TOTAL, SLACK = 1.02, 8.0  # a running total exceeds what came before by its own volume, some medians
+AT_LEAST = 2  # such rows after the opening; a lone one is more likely a block trade
 
 
 def cumulative_volumes(table: pd.DataFrame, good: Bools, grid: SlotGrid) -> Bools:
@@ -24,19 +24,38 @@ def cumulative_volumes(table: pd.DataFrame, good: Bools, grid: SlotGrid) -> Bool
     A thin ticker's block trade must not be taken for one: only steady sessions are judged, and only
     where several rows look so.
     """
-    groups = [table["ticker"].to_numpy(), table["session"].to_numpy()]
-    volume = pd.Series(np.where(good, table["volume"].to_numpy(float), np.nan))
-    grouped = volume.groupby(groups, sort=False)
+    rows = np.flatnonzero(good)
+    volume = table["volume"].to_numpy(float)[rows]
+    groups = [table["ticker"].to_numpy()[rows], table["session"].to_numpy()[rows]]
+    grouped = pd.Series(volume).groupby(groups, sort=False)
     median = grouped.transform("median").to_numpy()
-    candidate = good & (volume.to_numpy() > LARGE * median) & (median > 0) & _is_settled(table, grid)
-    if not candidate.any():
-        return candidate
-    steady = grouped.transform(lambda v: v.quantile(0.75)).to_numpy() <= STEADY * median
-    usual = pd.Series(np.where(candidate, median, np.where(good, volume, 0.0)))
-    before = usual.groupby(groups, sort=False).cumsum().to_numpy() - usual.to_numpy()
-    alike = candidate & steady & (volume >= TOTAL[0] * before).to_numpy() & (volume <= TOTAL[1] * before).to_numpy()
-    several: Bools = pd.Series(alike).groupby(groups, sort=False).transform("sum").to_numpy() >= AT_LEAST
-    return alike & several
+    settled = _is_settled(table, grid)[rows]
+    judged = pd.Series((volume > LARGE * median) & (median > 0) & settled).groupby(groups, sort=False).transform("any")
+    result = np.zeros(len(table), bool)
+    chosen = np.flatnonzero(judged.to_numpy())
+    if not len(chosen):
+        return result
+    ticker, session_of = (group[chosen] for group in groups)
+    changes = (ticker[1:] != ticker[:-1]) | (session_of[1:] != session_of[:-1])
+    starts = np.flatnonzero(np.r_[True, changes]).tolist()
+    for start, end in zip(starts, [*starts[1:], len(chosen)], strict=True):
+        session = chosen[start:end]
+        result[rows[session]] = _totals(volume[session], settled[session])
+    return result
+
+
+def _totals(volume: NDArray[np.float64], settled: Bools) -> Bools:
+    """Follow one session's running total; rows in order of time."""
+    hits = np.zeros(len(volume), bool)
+    median = float(np.median(volume))
+    if np.quantile(volume, 0.75) > STEADY * median:
+        return hits
+    total = volume[0]
+    for at in range(1, len(volume)):
+        large = not settled[at] or 6 * median < volume[at] <= TOTAL * total + SLACK * median
+        hits[at] = volume[at] >= total and large
+        total = volume[at] if hits[at] else total + volume[at]
+    return hits if (hits & settled).sum() >= AT_LEAST else np.zeros(len(volume), bool)
 
 
 def _is_settled(table: pd.DataFrame, grid: SlotGrid) -> Bools:

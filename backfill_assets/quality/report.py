@@ -1,6 +1,6 @@
 """The data-quality report: one row a symbol over a window, as plain values.
 
-What a row means is DESIGN.md, "Report fields". Turning rows into text is in ``render``.
+What a row means is DESIGN.md, "Report fields". Turning rows into text is in ``formats``.
 """
 
 from dataclasses import asdict, dataclass

@@ -36,7 +36,7 @@ WITH judged AS MATERIALIZED (
            m.source_rows AS old_source_rows, m.fetched_at AS old_fetched_at,
            CASE
                WHEN m.symbol_id IS NULL THEN CASE WHEN s.may_insert THEN 'inserted' ELSE 'outside' END
-               WHEN m.source IS NULL THEN 'protected'
+               WHEN m.source IS NULL OR m.source <> %(source)s THEN 'protected'
                WHEN m.is_final IS FALSE AND s.is_final THEN 'updated'
                WHEN abs(m.open_price::float8 - s.open_price) < 5e-7 AND abs(m.high_price::float8 - s.high_price) < 5e-7
                     AND abs(m.low_price::float8 - s.low_price) < 5e-7
@@ -47,8 +47,10 @@ WITH judged AS MATERIALIZED (
                ELSE 'protected'
            END AS verdict
     FROM staged_bars s
-    LEFT JOIN market_data m ON m.symbol_id = s.symbol_id AND m.timestamp = s.stamp
-                           AND m.interval_type = ANY (%(spellings)s)
+    LEFT JOIN LATERAL (
+        SELECT * FROM market_data d WHERE d.symbol_id = s.symbol_id AND d.timestamp = s.stamp
+           AND d.interval_type = ANY (%(spellings)s) ORDER BY d.source IS NULL LIMIT 1
+    ) m ON true
 ), kept AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
                                     close_price, volume, source_interval, source_rows, fetched_at)
@@ -66,7 +68,7 @@ WITH judged AS MATERIALIZED (
         close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
         source_interval = EXCLUDED.source_interval, source_rows = EXCLUDED.source_rows,
         is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at
-    WHERE m.source IS NOT NULL AND (m.is_final IS FALSE OR m.fetched_at <= %(asked_at)s)
+    WHERE m.source = %(source)s AND (m.is_final IS FALSE OR m.fetched_at <= %(asked_at)s)
 )
 SELECT symbol_id, verdict, count(*) FROM judged GROUP BY symbol_id, verdict
 """

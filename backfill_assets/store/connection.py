@@ -5,7 +5,7 @@ Which server it is, is decided in ``database``; SQL lives in the modules that ow
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import psycopg
@@ -24,13 +24,24 @@ def describe(url: str) -> str:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return "an unreadable DATABASE_URL"
-    host = parts.get("host") or "localhost"
+    host = str(parts.get("host") or "localhost").rpartition("@")[2]  # a password with @ spills into the host
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"database {parts.get('dbname') or 'postgres'!r} at {host}{port}"
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _said(error: BaseException, url: str) -> str:
+    """The first line of an error, without what a mangled connection string may have spilled into it."""
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    with suppress(psycopg.ProgrammingError):
+        host = str(conninfo.conninfo_to_dict(url).get("host") or "")
+        if "@" in host:
+            first = first.replace(host, host.rpartition("@")[2])
+    return first
+
+
+def _advice(url: str) -> str:
+    embedded = "host=/" in url or "host=%2F" in url
+    return "the embedded server may have been stopped: run again" if embedded else "check DATABASE_URL"
 
 
 @contextmanager
@@ -39,13 +50,13 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
-        raise DatabaseUnavailable(f"{describe(url)} cannot be used: {_first_line(error)}; check DATABASE_URL") from None
+        raise DatabaseUnavailable(f"{describe(url)} cannot be used: {_said(error, url)}; {_advice(url)}") from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseUnavailable(
-            f"{describe(url)}: {_first_line(error)}; give the user of DATABASE_URL that right"
+            f"{describe(url)}: {_said(error, url)}; give the user of DATABASE_URL that right"
         ) from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
-        raise DatabaseUnavailable(f"{describe(url)} is read-only: {_first_line(error)}") from None
+        raise DatabaseUnavailable(f"{describe(url)} is read-only: {_said(error, url)}") from None
     except psycopg.ProgrammingError as error:
         if "connection string" in str(error) or 'missing "="' in str(error) or "invalid" in str(error):
             raise DatabaseUnavailable(

@@ -78,7 +78,7 @@ def finish_run(connection: Connection, run_id: UUID, outcome: str) -> None:
 
 
 def running_runs(connection: Connection) -> list[RunningRun]:
-    """Runs that are not finished and beat within the last two minutes."""
+    """Runs that are not finished and beat within the last half minute."""
     rows = connection.execute(
         "SELECT run_id, started_at, described, tickers FROM backfill.runs WHERE finished_at IS NULL"
         " AND beat_at > clock_timestamp() - make_interval(secs => %s) ORDER BY started_at",

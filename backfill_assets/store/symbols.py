@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backfill_assets.errors import UsageError
 from backfill_assets.market.tickers import Ticker
 from backfill_assets.store.connection import Connection
 
@@ -20,6 +21,9 @@ def add_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
     """Add tickers, or make them active again; returns how many were not active before.
 
     Works where ``symbol`` alone is unique as well as with (symbol, exchange).
+
+    Raises:
+        UsageError: a symbol is there for another exchange, and the table has no room for both.
     """
     symbols, exchanges = [t.symbol for t in tickers], [t.exchange for t in tickers]
     inserted = connection.execute(
@@ -33,6 +37,14 @@ def add_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
         " WHERE m.symbol = t.s AND m.exchange = t.e AND m.is_active IS NOT TRUE",
         [symbols, exchanges],
     ).rowcount
+    elsewhere = connection.execute(
+        "SELECT t.s, m.exchange FROM unnest(%s::text[], %s::text[]) AS t(s, e) JOIN market_symbols m ON m.symbol = t.s"
+        " WHERE NOT EXISTS (SELECT 1 FROM market_symbols o WHERE o.symbol = t.s AND o.exchange = t.e)",
+        [symbols, exchanges],
+    ).fetchall()
+    if elsewhere:
+        listed = ", ".join(f"{symbol} ({exchange})" for symbol, exchange in elsewhere[:5])
+        raise UsageError(f"the table has these symbols for another exchange: {listed}; correct their exchange first")
     return inserted + woken
 
 

@@ -8,13 +8,12 @@ import httpx
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.config import Faults, SandboxConfig
+from backfill_assets.eodhd.sandbox.config import Faults
 from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.eodhd.sandbox.world import World
 from backfill_assets.store.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth
+from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth, universe
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
@@ -26,10 +25,6 @@ PACE = {
     "BACKFILL_RATE_WINDOW_SECONDS": str(WINDOW),
     "BACKFILL_REQUEST_TIMEOUT_SECONDS": "5",
 }
-
-
-def universe(count: int) -> list[str]:
-    return list(World(SandboxConfig(symbols=count)).tickers)
 
 
 def stored(database: Database) -> int:

@@ -15,11 +15,10 @@ from backfill_assets.eodhd.sandbox.timetable import Timetable
 from backfill_assets.market.gaps import State
 from backfill_assets.market.sessions import sessions_between
 from backfill_assets.quality.criteria import judge_window
-from backfill_assets_tests.acceptance.test_crowds_and_faults import universe
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in, job
 from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor
-from backfill_assets_tests.integration.test_engine import silent, truth
+from backfill_assets_tests.integration.test_engine import silent, truth, universe
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
 Clock = Callable[..., Clockwork]

@@ -335,3 +335,54 @@ def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
 def _servers_under(folder: Path) -> list[str]:
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)  # noqa: S607
     return [line for line in found.stdout.splitlines() if str(folder) in line and "postgres" in line]
+
+
+def test_a_secret_in_an_address_is_not_shown(user_of: UserOf) -> None:
+    said = user_of().types("report", EODHD_BASE_URL="https://eodhd.com/api?api_token=hush-hush")
+    assert (said.code, "EODHD_BASE_URL" in said.err, "hush" in said.err) == (2, True, False)
+    said = user_of().types("report", DATABASE_URL="postgresql://user:p@ss@hush@127.0.0.1:9/db")
+    assert (said.code, "hush" in said.err) == (5, False)
+
+
+def test_bars_of_the_vendor_are_not_overwritten_by_a_stand_in(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database
+) -> None:
+    user = user_of(sandboxed())
+    user.types("symbols add AAPL")
+    user.types("run")
+    with database.transaction() as connection:
+        connection.execute("UPDATE market_data SET source = 'eodhd.com', close_price = high_price, fetched_at = now()")
+    before = bars_in(database, "AAPL")
+    said = user.types("run --force --format json")
+    assert said.json["written"]["protected"] == 26
+    assert bars_in(database, "AAPL") == before
+
+
+def test_a_file_that_cannot_be_written_is_a_usage_error(user_of: UserOf) -> None:
+    user = user_of()
+    user.types("symbols add AAPL")
+    said = user.types("report --output /nonexistent/report.txt")
+    assert (said.code, "--output /nonexistent/report.txt cannot be written" in said.err) == (2, True)
+
+
+def test_a_moment_outside_all_calendars_is_a_usage_error(user_of: UserOf) -> None:
+    said = user_of().types("report --as-of 0001-01-01T00:00:00Z")
+    assert (said.code, "must lie between 2004 and 2099" in said.err) == (2, True)
+
+
+def test_why_tells_a_slot_s_state_its_evidence_and_the_next_ask(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    withheld = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
+    user = user_of(sandboxed(publication=withheld))
+    user.types("symbols add AAPL MSFT")
+    assert "never asked" in user.types("why MSFT 2026-06-02").out
+    user.types("run --quiet")
+    told = user.types("why MSFT.US 2026-06-02 --format json").json
+    assert {s["state"] for s in told["slots"]} == {"missing"}
+    assert {s["ask_again"] for s in told["slots"]} == {"2026-06-03T15:00:00Z"}
+    assert any("asked 1 times" in sentence and "nothing came" in sentence for sentence in told["evidence"])
+    assert "daily data: it traded that day" in told["evidence"]
+    asked = user.types("why AAPL 2026-06-02 --ask")
+    assert "the vendor answers now: 13 of 13 bars" in asked.out
+    assert asked.out.count("present") == 13
+    assert "no session due" in user.types("why AAPL 2026-05-30").out
+    assert user.types("why NOSUCH 2026-06-02").code == 2

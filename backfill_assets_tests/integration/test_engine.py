@@ -1,22 +1,27 @@
 """The engine from window to proof, on real PostgreSQL, asking a sandbox over real HTTP."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.plan import Strategy
-from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
 from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.eodhd.sandbox.world import World
+from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.intervals import INTERVALS
 from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.tickers import parse_tickers
 from backfill_assets.settings import Settings
 from backfill_assets.store.bars import delete_bars
 from backfill_assets.store.connection import Database
 from backfill_assets.store.migrate import migrate
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests import dgas
 from backfill_assets_tests.conftest import NOW, bars_in, job, monday_and_tuesday
 
@@ -40,6 +45,11 @@ def truth(sandbox: Sandbox, symbol: str, *days: date, interval: str = "30m", sou
             for b in bars.to_dict("records")
         ]
     return rows
+
+
+def universe(count: int) -> list[str]:
+    """The sandbox's symbols."""
+    return list(World(SandboxConfig(symbols=count)).tickers)
 
 
 def silent(_: object) -> None:
@@ -216,4 +226,57 @@ def test_the_same_run_on_a_database_of_other_people(
     assert bars_in(database, "AAPL", "30min")[2:] == truth(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
     assert bars_in(database, "AAPL", "30m") == []
     assert engine.run(monday_and_tuesday(engine), silent).requests == 0
+    database.close()
+
+
+def test_two_runs_at_once_never_ask_for_the_same_ticker(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed(latency_ms=(30, 60))
+    engine = engine_on(sandbox, ("AAPL", "MSFT", "AMZN", "TSLA", "VTI", "NVDA"))
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(engine.run, monday_and_tuesday(engine), silent) for _ in range(2)]
+        results = [run.result() for run in runs]
+    assert set(sandbox.stats()["per_ticker"].values()) == {1}
+    assert sum(len(r.outcomes) for r in results) == 6
+    assert engine.survey(monday_and_tuesday(engine)).missing.sum() == 0
+
+
+def test_the_proof_is_about_what_was_asked_for(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed())
+    engine.run(monday_and_tuesday(engine), silent)
+    punch(engine.database, "AAPL", 3, -1)
+    result = engine.run(monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), silent)
+    assert (result.planned, result.stored, result.absent) == (1, 1, {})
+
+
+def test_a_long_window_is_one_request_per_120_days(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed()
+    engine = engine_on(sandbox)
+    half_a_year = job(engine, start=date(2025, 12, 1), end=TUESDAY)
+    plan = engine.plan(half_a_year, engine.survey(half_a_year))
+    result = engine.run(half_a_year, silent)
+    assert len(plan.asks) == 2
+    assert result.calls == plan.calls == sandbox.stats()["calls"]
+    assert result.after.missing == 0
+
+
+def test_a_database_that_dies_ends_the_run_with_its_own_error(
+    new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
+) -> None:
+    sandbox = sandboxed(latency_ms=(50, 100), symbols=60)
+    url = new_database()
+    database = Database(url)
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(universe(60)))
+    engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url, "in_flight_max": 4}))
+
+    def drop(_: object) -> None:
+        with psycopg.connect(
+            str(settings.database_url and settings.database_url.get_secret_value()), autocommit=True
+        ) as admin:
+            name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+    with pytest.raises(DatabaseUnavailable):
+        engine.run(monday_and_tuesday(engine), drop)
     database.close()

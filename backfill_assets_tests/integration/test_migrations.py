@@ -1,0 +1,84 @@
+"""Migrations: from nothing, from every earlier version, and by two processes at once."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.store.connection import Database
+from backfill_assets.store.migrate import available, migrate
+
+SCHEMA = """
+SELECT table_schema, table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
+FROM information_schema.columns WHERE table_schema IN ('public', 'backfill') AND table_name <> 'migrations'
+UNION ALL
+SELECT schemaname, tablename, indexname, indexdef, '', '' FROM pg_indexes WHERE schemaname IN ('public', 'backfill')
+UNION ALL
+SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), md5(p.prosrc), '', ''
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'backfill'
+UNION ALL
+SELECT '', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', '' FROM pg_trigger WHERE NOT tgisinternal
+ORDER BY 1, 2, 3
+"""
+
+
+def schema(url: str) -> list[tuple[str, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(SCHEMA.encode()).fetchall()
+
+
+def migrated(url: str) -> list[str]:
+    database = Database(url)
+    try:
+        return migrate(database)
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("earlier", sorted(available())[:-1])
+def test_every_earlier_version_ends_in_the_same_schema(
+    new_database: Callable[..., str], template_url: str, earlier: int
+) -> None:
+    url = new_database(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS backfill")
+        connection.execute(
+            "CREATE TABLE backfill.migrations (number integer PRIMARY KEY, name text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for number, (name, sql) in available().items():
+            if number <= earlier:
+                connection.execute(sql.encode())
+                connection.execute("INSERT INTO backfill.migrations VALUES (%s, %s)", [number, name])
+    assert len(migrated(url)) == len(available()) - earlier
+    assert schema(url) == schema(template_url)
+
+
+def test_a_migrated_database_has_nothing_to_do(database_url: str) -> None:
+    assert migrated(database_url) == []
+
+
+def test_two_processes_that_start_together_both_work(new_database: Callable[..., str], template_url: str) -> None:
+    url = new_database(None)
+    code = (
+        "import sys; from backfill_assets.store.connection import Database;"
+        "from backfill_assets.store.migrate import migrate; print(len(migrate(Database(sys.argv[1]))))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sorted(int(out) for out, _ in said) == [0, len(available())]
+    assert schema(url) == schema(template_url)
+
+
+def test_a_newer_schema_is_left_alone(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO backfill.migrations (number, name) VALUES (9999, 'from the future')")
+    with pytest.raises(DatabaseUnavailable, match="migration 9999, which this version does not know"):
+        migrated(database_url)

@@ -1,0 +1,161 @@
+"""On tables that other people made and go on writing to: nothing is lost, nobody is overwritten or held up."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.gaps import State
+from backfill_assets.quality.criteria import judge_window
+from backfill_assets.settings import Settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.migrate import migrate
+from backfill_assets_tests import dgas
+from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth
+
+Sandboxed = Callable[..., Sandbox]
+UPSERT = """
+INSERT INTO market_data (symbol_id, timestamp, interval_type, open_price, high_price, low_price, close_price, volume)
+VALUES (1, %s, '30min', 5, 6, 4, 5.5, 77)
+ON CONFLICT (symbol_id, timestamp, interval_type) DO UPDATE SET open_price = EXCLUDED.open_price,
+    high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price, close_price = EXCLUDED.close_price,
+    volume = EXCLUDED.volume
+"""
+
+
+@pytest.fixture
+def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
+    """A database as the collector's authors made it, with some history and a foreign key onto a bar."""
+    url = new_database(None)
+    dgas.build(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO market_symbols (symbol, house_rating) VALUES ('AAPL', 'A+'), ('MSFT', 'B')")
+        connection.execute(UPSERT.encode(), ["2026-06-01 13:30+00"])
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, timestamp, interval_type, open_price, high_price, low_price,"
+            " close_price, volume, vwap) VALUES (1, '2026-06-01', '1d', 1, 2, 1, 2, 3, 1.5),"
+            " (2, '2026-06-01 13:30+00', '5min', 1, 2, 1, 2, 3, 1.5)"
+        )
+        connection.execute("INSERT INTO house_signals (data_id, note) SELECT data_id, 'kept' FROM market_data")
+    database = Database(url)
+    migrate(database)
+    yield database
+    database.close()
+
+
+def engine_over(theirs: Database, sandbox: Sandbox, settings: Settings) -> Engine:
+    return Engine(theirs, settings.model_copy(update={"base_url": sandbox.base_url}))
+
+
+def fetch(database: Database, query: str) -> list[tuple[object, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def test_nothing_of_theirs_is_lost(theirs: Database, sandboxed: Sandboxed, settings: Settings) -> None:
+    columns = (
+        "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+        " WHERE table_name IN ('market_data', 'market_symbols') AND column_name NOT IN"
+        " ('source', 'source_interval', 'source_rows', 'is_final', 'fetched_at') ORDER BY 1, 2"
+    )
+    before = fetch(theirs, columns)
+    rows = fetch(theirs, "SELECT * FROM market_data ORDER BY data_id")
+    engine = engine_over(theirs, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    assert fetch(theirs, columns) == before
+    assert fetch(theirs, "SELECT * FROM market_data ORDER BY data_id LIMIT 3") == rows
+    assert fetch(theirs, "SELECT house_rating FROM market_symbols ORDER BY symbol_id") == [("A+",), ("B",)]
+    assert fetch(theirs, "SELECT count(*) FROM house_signals JOIN market_data USING (data_id)") == [(3,)]
+
+
+def test_their_bars_count_as_present_and_are_shown_apart(
+    theirs: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    engine = engine_over(theirs, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    coverage = engine.survey(monday_and_tuesday(engine))
+    assert (coverage.of(State.UNVERIFIED), coverage.of(State.PRESENT), int(coverage.missing.sum())) == (1, 51, 0)
+    assert all(c.passed for c in judge_window(theirs, coverage))
+
+
+def test_their_write_over_one_of_our_bars_makes_it_theirs(
+    theirs: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    engine = engine_over(theirs, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    with theirs.transaction() as connection:
+        connection.execute(UPSERT.encode(), ["2026-06-02 13:30+00"])
+    assert engine.survey(monday_and_tuesday(engine)).of(State.UNVERIFIED) == 2
+    forced = engine.run(monday_and_tuesday(engine, force=True), silent)
+    assert forced.written.protected == 2
+    assert fetch(
+        theirs, "SELECT close_price::float8 FROM market_data WHERE timestamp = '2026-06-02 13:30+00' AND symbol_id = 1"
+    ) == [(5.5,)]
+
+
+def test_a_touch_that_changes_nothing_leaves_our_bar_ours(
+    theirs: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    engine = engine_over(theirs, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    with theirs.transaction() as connection:
+        connection.execute("UPDATE market_data SET vwap = 1 WHERE source IS NOT NULL")
+    assert engine.survey(monday_and_tuesday(engine)).of(State.UNVERIFIED) == 1
+
+
+def test_a_writer_at_the_same_time_is_neither_overwritten_nor_held_up(
+    theirs: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    """It writes every Monday slot of AAPL while our run stores them; a lock wait of a second would fail it."""
+    sandbox = sandboxed(latency_ms=(5, 20))
+    engine = engine_over(theirs, sandbox, settings)
+    stamps = [
+        stamp
+        for (stamp,) in fetch(
+            theirs, "SELECT generate_series(timestamptz '2026-06-01 13:30+00', '2026-06-01 19:30+00', '30 minutes')"
+        )
+    ]
+    failures: list[Exception] = []
+
+    def writer() -> None:
+        try:
+            with psycopg.connect(theirs.url, autocommit=True) as connection:
+                connection.execute("SET lock_timeout = '1s'")
+                for stamp in stamps * 5:
+                    connection.execute(UPSERT.encode(), [stamp])
+        except psycopg.Error as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    engine.run(monday_and_tuesday(engine), silent)
+    thread.join()
+    assert failures == []
+    assert {row[5] for row in bars_in(theirs, "AAPL", "30min")[:13]} == {77}
+    assert bars_in(theirs, "AAPL", "30min")[13:] == truth(sandbox, "AAPL", TUESDAY)
+    assert bars_in(theirs, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
+
+
+def test_where_both_spellings_hold_a_slot_the_one_with_provenance_counts(
+    theirs: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    engine = engine_over(theirs, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    with theirs.transaction() as connection:
+        connection.execute(UPSERT.replace("'30min'", "'30m'").encode(), ["2026-06-02 13:30+00"])
+    coverage = engine.survey(monday_and_tuesday(engine))
+    assert (coverage.duplicates, coverage.of(State.UNVERIFIED), coverage.of(State.PRESENT)) == (1, 1, 51)
+    assert engine.run(monday_and_tuesday(engine), silent).requests == 0
+
+
+def test_unchanged_data_are_not_written_again(theirs: Database, sandboxed: Sandboxed, settings: Settings) -> None:
+    engine = engine_over(theirs, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    versions = fetch(theirs, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1")
+    forced = engine.run(monday_and_tuesday(engine, force=True), silent)
+    assert (forced.written.unchanged, forced.written.protected) == (51, 1)
+    assert fetch(theirs, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1") == versions
