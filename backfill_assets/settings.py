@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import Rules
 from backfill_assets.market.intervals import Interval
+from backfill_assets.market.ladder import Ladder
 
 VENDOR_HOST = "eodhd.com"
 FIRST_YEAR, LAST_YEAR = 2004, 2099
@@ -31,6 +32,12 @@ def _pauses(seconds: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= seconds[0] <= seconds[1] <= 600:
         raise ValueError("must be two numbers of seconds, the smaller first, from 0 to 600")
     return seconds
+
+
+def _steps(hours: tuple[float, ...]) -> tuple[float, ...]:
+    if not hours or not all(0 < h <= 168 for h in hours):
+        raise ValueError("must be one or more numbers of hours, each above 0 and at most 168")
+    return hours
 
 
 def _http(url: str) -> str:
@@ -154,6 +161,12 @@ class Settings(BaseSettings):
         le=240,
         description="Hours after half of the universe was seen published until absence counts.",
     )
+    ladder_hours: Annotated[tuple[float, ...], AfterValidator(_steps)] = Field(
+        (1, 3, 6, 12, 24),
+        alias="BACKFILL_LADDER_HOURS",
+        description="Hours to wait before asking again for what did not come, step by step, as a JSON list;"
+        " after the last step daily for ten days, then weekly.",
+    )
     bulk_daily: bool = Field(
         True,
         alias="BACKFILL_BULK_DAILY",
@@ -194,6 +207,7 @@ class Settings(BaseSettings):
             askable_after=timedelta(hours=askable),
             overdue_after=timedelta(hours=self.overdue_hours),
             overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
+            ladder=Ladder(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
         )
 
     def now(self) -> datetime:

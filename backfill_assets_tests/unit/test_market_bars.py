@@ -131,7 +131,6 @@ def test_a_bar_is_final_once_its_tickers_rows_reach_the_end_of_its_slot(rows: li
     assert opens_of_final_bars(build_bars(table(rows), grid_of(DAY), FIVE)) == final
 
 
-@pytest.mark.xfail(strict=True, reason="bars.py:103 takes one row of the last half hour for the whole of it")
 def test_the_last_bar_is_not_final_while_the_answer_breaks_off_within_it() -> None:
     built = build_bars(session_table(DAY, [100] * 73), grid_of(DAY), FIVE)
     assert built.bars["is_final"].tolist() == [True] * 12 + [False]
@@ -180,13 +179,11 @@ def test_the_auction_stands_beside_the_bars(auction: str) -> None:
     assert built.bars["volume"].tolist() == [7]
 
 
-@pytest.mark.xfail(strict=True, reason="bars.py:130 adds repeated closing rows (a split ticker's two asks overlap)")
 def test_an_auction_row_that_comes_twice_counts_once() -> None:
     built = build_bars(table([row(f"{DAY} 16:00", 5000)] * 2), grid_of(DAY), ONE)
     assert built.sessions["auction_volume"].tolist() == [5000]
 
 
-@pytest.mark.xfail(strict=True, reason="rows.py:68 applies the rules inside sessions only")
 @pytest.mark.parametrize("price", [0.0, -1.0])
 def test_a_close_print_without_a_possible_price_is_no_official_close(price: float) -> None:
     built = build_bars(table([flat(f"{DAY} 16:00", price)]), grid_of(DAY), FIVE)
@@ -247,7 +244,6 @@ def test_spikes_and_block_trades_are_volume(source: str, volumes: list[int]) -> 
     assert built.bars["volume"].sum() == sum(volumes)
 
 
-@pytest.mark.xfail(strict=True, reason="rows.py:89 takes a lone block trade for a running total")
 @pytest.mark.parametrize(("source", "at", "size"), [("5m", 7, 800), ("5m", 20, 2_100), ("1m", 8, 900)])
 def test_a_lone_block_trade_as_large_as_the_day_so_far_is_volume(source: str, at: int, size: int) -> None:
     volumes = [100] * (1800 // INTERVALS[source].seconds * 13)
@@ -255,7 +251,6 @@ def test_a_lone_block_trade_as_large_as_the_day_so_far_is_volume(source: str, at
     assert build_bars(session_table(DAY, volumes, source), grid_of(DAY), INTERVALS[source]).rejects.empty
 
 
-@pytest.mark.xfail(strict=True, reason="rows.py:89 loses volume in 60 to 90 % of a thin ticker's sessions")
 @pytest.mark.parametrize(("source", "traded"), [("5m", 1.0), ("5m", 0.4), ("1m", 1.0), ("1m", 0.4)])
 def test_thin_tickers_keep_their_uneven_volumes(source: str, traded: float) -> None:
     chance = np.random.default_rng(20260601)

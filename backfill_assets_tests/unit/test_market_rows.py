@@ -67,13 +67,11 @@ def test_what_is_just_within_the_rules_is_good(accepted: Row) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="rows.py:130 takes inf % 1, which warns")
 def test_an_infinite_volume_is_rejected_quietly() -> None:
     found = sort_rows(table([row(f"{DAY} 10:00", np.inf)]), grid_of(DAY), FIVE)
     assert found.rejected.tolist() == [True]
 
 
-@pytest.mark.xfail(strict=True, reason="rows.py:57 rounds before bars.py:51 takes the row as received")
 def test_a_reject_is_kept_as_received() -> None:
     built = build_bars(table([flat(f"{DAY} 10:00", 0.0000004, 100)]), grid_of(DAY), FIVE)
     assert built.rejects["open"].tolist() == [0.0000004]
@@ -148,7 +146,6 @@ def test_a_good_row_survives_an_unfit_one_of_the_same_stamp(unfit: Row) -> None:
     assert "duplicate_stamp" not in set(built.rejects["reason"])
 
 
-@pytest.mark.xfail(strict=True, reason="rows.py:148 compares with the last row of the stamp, fit or not")
 @pytest.mark.parametrize("unfit", [flat(f"{DAY} 10:00", 10.0), row(f"{DAY} 10:00", -1)])
 def test_equal_rows_are_no_conflict_when_an_unfit_one_follows(unfit: Row) -> None:
     built = build_bars(table([SAME, SAME, unfit]), grid_of(DAY), FIVE)

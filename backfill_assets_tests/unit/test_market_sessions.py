@@ -112,9 +112,6 @@ def test_many_sessions_before_are_as_many_as_asked() -> None:
     assert len(sessions_before(session, 60)) == 60
 
 
-@pytest.mark.xfail(
-    strict=True, raises=UsageError, reason="sessions.py:84 reaches before 2004 instead of stopping there"
-)
 def test_the_first_sessions_of_all_have_fewer_before_them() -> None:
     (session,) = sessions("2004-01-05")
     assert [str(s.day) for s in sessions_before(session, 2)] == ["2004-01-02"]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.backfill.plan import Ask, Plan, Strategy, make_plan
-from backfill_assets.market.gaps import Evidence, OpenSlots, Rules, State, classify
+from backfill_assets.market.evidence import Asked, Facts
+from backfill_assets.market.gaps import OpenSlots, Rules, State, classify
 from backfill_assets.market.intervals import INTERVALS
 from backfill_assets.market.sessions import sessions_before, sessions_between
 from backfill_assets.market.slots import slot_grid
@@ -38,29 +39,34 @@ def covered(
     """What would be measured: for each ticker the ordinals without a bar; ``withheld`` (row, ordinal) were asked."""
     grid = slot_grid(sessions_between("US", *days), INTERVALS["30m"])
     pairs = np.array([(row, at) for row, mine in enumerate(absent) for at in mine], np.int64).reshape(-1, 2)
-    slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs), bool))
+    slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), State.MISSING, np.int8))
     entries = sorted({(row, int(grid.session_of[at])) for row, at in withheld})
-    evidence = Evidence(
+    evidence = Asked(
         row=np.array([row for row, _ in entries], np.int64),
         session=np.array([session for _, session in entries], np.int64),
         asked_at=np.full(len(entries), int(asked_at.timestamp()), np.int64),
-        fruitless=np.ones(len(entries), np.int64),
+        asks=np.ones(len(entries), np.int64),
+        silent_since=np.full(len(entries), asked_at.timestamp()),
         published=np.zeros(len(entries), bool),
         reached=np.zeros(len(entries), np.int64),
         withheld_entry=np.array([entries.index((row, int(grid.session_of[at]))) for row, at in withheld], np.int64),
         withheld_ordinal=np.array([at for _, at in withheld], np.int64),
     )
+    facts = Facts.none(len(absent), len(grid.sessions))
     none = np.full(len(absent), -1, np.int64)
     return Coverage(
         symbols=tuple(Symbol(100 + row, Ticker(NAMES[row]), is_active=True) for row in range(len(absent))),
         grid=grid,
         now=now,
+        expected=np.full(len(absent), grid.size, np.int64),
         counts=np.zeros((len(absent), len(State)), np.int64),
         missing=np.zeros(len(absent), np.int64),
         first=none,
         last=none if newest is None else np.array([-1 if at < 0 else grid.starts[at] for at in newest], np.int64),
         slots=slots,
-        classified=classify(slots, evidence, grid, RULES, now),
+        classified=classify(slots, evidence, facts, grid, RULES, now),
+        asked=evidence,
+        facts=facts,
         duplicates=0,
         askable_at=tuple(s.regular_close + RULES.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + RULES.overdue_after for s in grid.sessions),
@@ -176,7 +182,6 @@ def test_the_second_part_of_a_split_reads_the_overlap_too() -> None:
     assert [ask.last_session - ask.first_session for ask in plan.asks] == [2, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py:188 measures the span without its overlap: 1m then needs two requests")
 def test_no_request_is_longer_than_the_longest_span_overlap_included() -> None:
     size = covered([[]], days=HALF_YEAR).grid.size
     plan = planned(covered([range(size)], days=HALF_YEAR))
@@ -230,22 +235,35 @@ def test_incremental_is_not_woken_by_a_gap_before_the_newest_bar() -> None:
     assert (plan.asks, plan.waiting) == ((), 1)
 
 
-@pytest.mark.parametrize(
-    ("only", "expected"), [({101}, ["MSFT"]), ({100, 102}, ["AAPL", "SPY"]), ({7}, []), (set(), [])]
-)
-@pytest.mark.parametrize("force", [False, True])
-def test_only_restricts_the_plan_to_some_symbols(only: set[int], expected: list[str], force: bool) -> None:
-    plan = planned(covered([[3], [3], [3]]), only=frozenset(only), force=force)
-    assert [name for name, _ in asked(plan)] == expected
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_chosen_tickers_are_asked_for_their_gaps_whatever_the_ladder_says(strategy: Strategy) -> None:
+    coverage = covered([[30], [3, *TODAY], [], TODAY], withheld=[(0, 30), (1, 3)])
+    assert (asked(planned(coverage, strategy=strategy)), planned(coverage).waiting) == ([], 2)
+    plan = planned(coverage, strategy=strategy, explicit=True)
+    assert (asked(plan), plan.waiting) == ([("AAPL", 1), ("MSFT", 1)], 0)
+    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(2, 2), (0, 0)]
 
 
-@pytest.mark.xfail(strict=True, reason="plan.py:122 counts who waits before `only` is applied")
-def test_only_restricts_who_is_counted_as_waiting() -> None:
-    plan = planned(covered([[3], [3]], withheld=[(0, 3), (1, 3)]), only=frozenset({100}))
-    assert plan.waiting == 1
+def test_a_request_names_the_sessions_that_made_it_due() -> None:
+    plan = planned(covered([[3, 16, 30, 42], [3], [40]], withheld=[(0, 3), (0, 42)]))
+    assert asked(plan) == [("AAPL", 4), ("MSFT", 1), ("SPY", 1)]
+    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(1, 2), (0, 0), (3, 3)]
+    assert days_of(plan, plan.asks[0]) == ("2026-05-28", "2026-06-04")
 
 
-@pytest.mark.xfail(strict=True, reason="sessions.py:84 reaches before 2004")
+def test_every_part_of_a_split_names_what_made_its_ticker_due() -> None:
+    plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
+    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(0, 76)] * 2
+
+
+def test_a_plan_knows_the_slots_that_it_is_for() -> None:
+    coverage = covered([[30, 3, *TODAY], [3], [51]], withheld=[(1, 3)])
+    assert planned(coverage).slots.tolist() == [3, 30, 2 * 65 + 51]
+    assert planned(coverage, strategy=Strategy.INCREMENTAL).slots.tolist() == [3, 30, 2 * 65 + 51]
+    assert planned(coverage, force=True).slots.tolist() == [row * 65 + at for row in range(3) for at in range(52)]
+    assert planned(covered([[]])).slots.tolist() == []
+
+
 def test_the_first_days_of_all_can_be_planned() -> None:
     plan = planned(covered([[0]], days=(date(2004, 1, 2), date(2004, 1, 5))))
     assert plan.asks[0].start == stamp("2004-01-02 09:30")

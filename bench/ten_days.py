@@ -1,0 +1,94 @@
+"""Ten simulated days of runs every 30 minutes over 200 tickers: what waiting for the vendor costs, and how late bars are.
+
+``python -m bench.ten_days`` draws publication once per session (3 to 14 h after the close, plus up to
+20 minutes per ticker), then independently per ticker, there for several ladders.
+"""
+
+import statistics
+import tempfile
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.wishes import Wish, job_of
+from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
+from backfill_assets.eodhd.sandbox.publication import Press
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.eodhd.sandbox.timetable import Timetable
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.settings import load_settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import add_symbols
+from bench.stage import universe
+
+TICKERS = 200
+FIRST = date(2026, 6, 1)
+BEGIN = datetime(2026, 6, 1, 13, 0, tzinfo=UTC)
+MINUTES = 30
+
+
+def main() -> None:
+    """Print calls over those of a plan that knew the future, and lateness in minutes."""
+    simulate("once per session, default ladder", days=11.9, publication=Publication((3, 14), 20))
+    for ladder in ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 24), (1, 2, 3, 6, 12, 24), (1, 3, 6, 12, 24), (3, 6, 12, 24)):
+        name = "per ticker, ladder " + " ".join(str(step) for step in ladder)
+        simulate(name, days=2.9, publication=Publication((3, 14), 20, per_ticker=True), ladder_hours=ladder)
+
+
+def simulate(name: str, *, days: float, publication: Publication, **settings: object) -> None:
+    """One simulation with its own database and sandbox."""
+    config = SandboxConfig(symbols=TICKERS, now=BEGIN, clock_rate=0, publication=publication, per_minute=100_000)
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        database = Database(embedded_url(Path(folder), "days"))
+        migrate(database)
+        with database.transaction() as connection:
+            add_symbols(connection, parse_tickers(universe(TICKERS)))
+        with Sandbox(config) as sandbox:
+            chosen = load_settings(token="bench", base_url=sandbox.base_url, requests_per_minute=100_000, **settings)  # noqa: S106
+            last = run_through(Engine(database, chosen), sandbox, days)
+            calls = sandbox.stats()["calls"]
+        sessions = [
+            s for s in sessions_between("US", FIRST, last.date()) if s.regular_close + timedelta(hours=14.4) < last
+        ]
+        late = lateness(database, config)
+        database.close()
+    ideal = 5 * TICKERS * len(sessions)
+    print(
+        f"{name:<48} {len(sessions):>2} sessions  {calls:>6} calls  {calls / ideal:.3f} of knowing the future  "
+        f"late: median {statistics.median(late):.0f}, p99 {sorted(late)[int(0.99 * len(late))]:.0f}, max {max(late):.0f} min"
+    )
+
+
+def run_through(engine: Engine, sandbox: Sandbox, days: float) -> datetime:
+    """A run every half hour; returns the last moment."""
+    now = BEGIN
+    while now <= BEGIN + timedelta(days=days):
+        sandbox.move_clock(now)
+        at = replace(engine, settings=engine.settings.model_copy(update={"as_of": now}))
+        job, _ = job_of(at, Wish(start=FIRST, end=now.date()))
+        at.run(job, lambda _: None)
+        now += timedelta(minutes=MINUTES)
+    return now
+
+
+def lateness(database: Database, config: SandboxConfig) -> list[float]:
+    """Minutes from publication to the run that stored it, per ticker and session."""
+    press = Press(config, Timetable(date(2026, 5, 1)))
+    with database.transaction() as connection:
+        seen = connection.execute(
+            "SELECT symbol, session_day, published_seen FROM backfill.evidence JOIN market_symbols USING (symbol_id)"
+            " WHERE published AND session_day >= %s",
+            [FIRST],
+        ).fetchall()
+    sessions = {s.day: s for s in sessions_between("US", FIRST, FIRST + timedelta(days=30))}
+    return [
+        (at.timestamp() - press.release(symbol, symbol, sessions[day], "5m").first) / 60 for symbol, day, at in seen
+    ]
+
+
+if __name__ == "__main__":
+    main()
