@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import Rules
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.ladder import Ladder
+from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions
 
 VENDOR_HOST = "eodhd.com"
 FIRST_YEAR, LAST_YEAR = 2004, 2099
@@ -182,6 +183,12 @@ class Settings(BaseSettings):
     max_span_days: int = Field(
         120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest span of one request, days."
     )
+    calendar_file: Path | None = Field(
+        None,
+        alias="BACKFILL_CALENDAR_FILE",
+        description='A JSON file of what the calendar lacks: {"closures": ["2026-01-09"],'
+        ' "early_closes": {"2026-07-02": "13:00"}}, times on the exchange\'s clock.',
+    )
     as_of: Annotated[datetime, AfterValidator(_aware)] | None = Field(
         None, alias="BACKFILL_AS_OF", description="A fixed now (ISO 8601 with zone) for reproducible runs."
     )
@@ -209,6 +216,21 @@ class Settings(BaseSettings):
             overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
             ladder=Ladder(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
         )
+
+    def calendar_exceptions(self) -> Exceptions:
+        """What the user's calendar file says.
+
+        Raises:
+            UsageError: it cannot be read, or is not of the form that the setting describes.
+        """
+        if self.calendar_file is None:
+            return NO_EXCEPTIONS
+        try:
+            text = self.calendar_file.read_text("utf-8")
+            return TypeAdapter(Exceptions).validate_json(text, strict=False, extra="forbid")
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise UsageError(f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: {first}") from None
 
     def now(self) -> datetime:
         """The moment this process works at, UTC: the setting, else the clock."""

@@ -80,6 +80,7 @@ class Engine:
             strategy=job.strategy,
             force=job.force,
             explicit=job.explicit,
+            exceptions=self.settings.calendar_exceptions(),
         )
 
     def budget(self) -> Budget:

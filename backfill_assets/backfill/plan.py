@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.market.rows import CLOSING_SECONDS
-from backfill_assets.market.sessions import sessions_before
+from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions, sessions_before
 from backfill_assets.market.slots import SlotGrid, slot_grid
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
@@ -115,6 +115,7 @@ def make_plan(
     strategy: Strategy = Strategy.HYBRID,
     force: bool = False,
     explicit: bool = False,
+    exceptions: Exceptions = NO_EXCEPTIONS,
 ) -> Plan:
     """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
 
@@ -123,7 +124,7 @@ def make_plan(
     person chose these tickers) for its gaps, whatever the ladder says.
     """
     window = coverage.grid
-    before = sessions_before(window.sessions[0], overlap_sessions) if window.sessions else ()
+    before = sessions_before(window.sessions[0], overlap_sessions, exceptions) if window.sessions else ()
     grid = slot_grid((*before, *window.sessions), window.interval)
     chosen, waiting = _chosen(coverage, strategy, force=force, explicit=explicit)
     asks = tuple(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))

@@ -84,12 +84,12 @@ def _symbols(engine: Engine, named: Sequence[str]) -> tuple[tuple[Symbol, ...], 
 
 
 def _window(settings: Settings, wish: Wish, askable_after: timedelta) -> Window:
-    now = settings.now()
+    now, exceptions = settings.now(), settings.calendar_exceptions()
     if wish.start is None and wish.end is None:
         hours = DEFAULT_HOURS if wish.hours_back is None else wish.hours_back
-        return window_of_hours(DEFAULT_EXCHANGE, now, hours, askable_after)
+        return window_of_hours(DEFAULT_EXCHANGE, now, hours, askable_after, exceptions)
     if wish.hours_back is not None:
         raise UsageError("give either --hours-back or --start and --end, not both")
     if wish.start is None or wish.end is None:
         raise UsageError("--start and --end belong together (session dates, both inclusive)")
-    return window_of_days(DEFAULT_EXCHANGE, wish.start, wish.end, now)
+    return window_of_days(DEFAULT_EXCHANGE, wish.start, wish.end, now, exceptions)

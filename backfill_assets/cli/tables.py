@@ -68,7 +68,7 @@ def show_report(console: Console, rows: Sequence[SymbolReport], duplicates: int 
     )
 
 
-_OPTIONAL = ("no_trade_bars", "vendor_gap_bars", "provisional_bars", "unverified_bars")
+_OPTIONAL = ("no_trade_bars", "vendor_gap_bars", "provisional_bars", "unverified_bars", "suspect_bars")
 
 
 def show_plan(console: Console, plan: Plan, seconds: float) -> None:

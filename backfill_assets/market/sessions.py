@@ -3,8 +3,9 @@
 What bars a session must have is in ``slots``; what is missing is in ``gaps``.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +34,31 @@ class Session:
     def is_early_close(self) -> bool:
         """Whether the session ends before its usual time."""
         return self.close < self.regular_close
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptions:
+    """What a user knows better than the calendar: days without a session, and sessions that end early.
+
+    ``early_closes`` maps a day to the time of its close on the exchange's own clock.
+    """
+
+    closures: frozenset[date] = frozenset()
+    early_closes: Mapping[date, time] = field(default_factory=dict)
+
+    def applied_to(self, sessions: Sequence[Session]) -> tuple[Session, ...]:
+        """The sessions as they really are."""
+        return tuple(self._shortened(s) for s in sessions if s.day not in self.closures)
+
+    def _shortened(self, session: Session) -> Session:
+        if session.day not in self.early_closes:
+            return session
+        zone = _calendar(session.exchange, session.day.year, session.day.year).tz
+        close = datetime.combine(session.day, self.early_closes[session.day], zone).astimezone(UTC)
+        return replace(session, close=close) if session.open < close < session.close else session
+
+
+NO_EXCEPTIONS = Exceptions()
 
 
 @lru_cache(maxsize=8)
@@ -71,19 +97,21 @@ def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, .
     )
 
 
-def sessions_overlapping(exchange: str, start: datetime, end: datetime) -> tuple[Session, ...]:
+def sessions_overlapping(
+    exchange: str, start: datetime, end: datetime, exceptions: Exceptions = NO_EXCEPTIONS
+) -> tuple[Session, ...]:
     """Every session that shares some time with ``[start, end)`` (aware datetimes)."""
     near = sessions_between(
         exchange, max(EARLIEST, start.date() - timedelta(days=2)), min(LATEST, end.date() + timedelta(days=2))
     )
-    return tuple(s for s in near if s.open < end and s.close > start)
+    return tuple(s for s in exceptions.applied_to(near) if s.open < end and s.close > start)
 
 
-def sessions_before(session: Session, count: int) -> tuple[Session, ...]:
+def sessions_before(session: Session, count: int, exceptions: Exceptions = NO_EXCEPTIONS) -> tuple[Session, ...]:
     """The ``count`` sessions that precede ``session``, oldest first."""
     if count == 0:
         return ()
     reach = timedelta(days=10 + 2 * count)
     first = max(EARLIEST, session.day - reach)
     earlier = sessions_between(session.exchange, first, session.day - timedelta(days=1))
-    return earlier[-count:]
+    return exceptions.applied_to(earlier)[-count:]

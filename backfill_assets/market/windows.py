@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.sessions import EARLIEST, Session, sessions_between, sessions_overlapping
+from backfill_assets.market.sessions import (
+    EARLIEST,
+    NO_EXCEPTIONS,
+    Exceptions,
+    Session,
+    sessions_between,
+    sessions_overlapping,
+)
 
 DEFAULT_HOURS = 48.0
 LEAST_ASKABLE = 2
@@ -22,7 +29,13 @@ class Window:
     described: str
 
 
-def window_of_hours(exchange: str, now: datetime, hours: float, askable_after: timedelta) -> Window:
+def window_of_hours(
+    exchange: str,
+    now: datetime,
+    hours: float,
+    askable_after: timedelta,
+    exceptions: Exceptions = NO_EXCEPTIONS,
+) -> Window:
     """Every session that overlaps the past ``hours``.
 
     The default of 48 h is extended back until it holds two sessions whose data can be asked for,
@@ -32,9 +45,9 @@ def window_of_hours(exchange: str, now: datetime, hours: float, askable_after: t
         raise UsageError(f"--hours-back must lie between 0 and {24 * 3660}, not {hours:g}")
     described = f"the past {hours:g} h"
     start = now - timedelta(hours=hours)
-    sessions = sessions_overlapping(exchange, start, now)
+    sessions = sessions_overlapping(exchange, start, now, exceptions)
     if hours == DEFAULT_HOURS:
-        recent = sessions_overlapping(exchange, start - _LONGEST_CLOSURE, now)
+        recent = sessions_overlapping(exchange, start - _LONGEST_CLOSURE, now, exceptions)
         askable = [s for s in recent if s.regular_close + askable_after <= now]
         if len(askable) >= LEAST_ASKABLE:
             first = min(askable[-LEAST_ASKABLE].day, *(s.day for s in sessions), date.max)
@@ -42,7 +55,9 @@ def window_of_hours(exchange: str, now: datetime, hours: float, askable_after: t
     return Window(sessions, described)
 
 
-def window_of_days(exchange: str, first: date, last: date, now: datetime) -> Window:
+def window_of_days(
+    exchange: str, first: date, last: date, now: datetime, exceptions: Exceptions = NO_EXCEPTIONS
+) -> Window:
     """Every session from ``first`` to ``last``, both inclusive, that has opened by ``now``.
 
     Raises:
@@ -53,5 +68,5 @@ def window_of_days(exchange: str, first: date, last: date, now: datetime) -> Win
     if first < EARLIEST:
         raise UsageError(f"--start {first} is before the vendor's first data, {EARLIEST}")
     reach = min(last, now.date() + timedelta(days=1))
-    sessions = sessions_between(exchange, first, reach) if first <= reach else ()
+    sessions = exceptions.applied_to(sessions_between(exchange, first, reach)) if first <= reach else ()
     return Window(tuple(s for s in sessions if s.open <= now), f"{first} to {last}")

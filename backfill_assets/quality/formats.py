@@ -17,6 +17,7 @@ COLUMNS = (
     ("vendor gap", "vendor_gap_bars"),
     ("provisional", "provisional_bars"),
     ("unverified", "unverified_bars"),
+    ("suspect", "suspect_bars"),
     ("complete", "completeness"),
     ("first", "first_timestamp"),
     ("newest", "last_timestamp"),
@@ -50,6 +51,7 @@ def to_csv(rows: Sequence[SymbolReport]) -> str:
 def to_markdown(rows: Sequence[SymbolReport]) -> str:
     """A Markdown table."""
     head = "| " + " | ".join(title for title, _ in COLUMNS) + " |"
-    rule = "|" + "|".join("---" if index in (0, 10, 11) else "--:" for index in range(len(COLUMNS))) + "|"
+    left = {"symbol", "first_timestamp", "last_timestamp"}
+    rule = "|" + "|".join("---" if field in left else "--:" for _, field in COLUMNS) + "|"
     body = ["| " + " | ".join(cell(row, field) for _, field in COLUMNS) + " |" for row in rows]
     return "\n".join([head, rule, *body]) + "\n"

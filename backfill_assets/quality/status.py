@@ -22,7 +22,7 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
     interval = interval_named("30m")
     source = source_of(interval, settings.source_interval)
     now, rules = settings.now(), settings.rules(source)
-    window = window_of_hours(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.askable_after)
+    window = window_of_hours(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.askable_after, settings.calendar_exceptions())
     with database.transaction() as connection:
         everyone = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
         active = [s for s in everyone if s.is_active]

@@ -1,0 +1,130 @@
+"""Days on which something happens, each with an answer file: how many slots of which session are in which state."""
+
+import csv
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.gaps import State
+from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.symbols import add_symbols
+from backfill_assets_tests.clockwork import Clockwork, utc
+from backfill_assets_tests.conftest import recorded
+
+ANSWERS = Path(__file__).parent / "answers"
+COLUMNS = ("present", "pending", "missing", "no_trade", "vendor_gap", "suspect")
+
+
+def states_by_session(coverage: Coverage) -> list[dict[str, str]]:
+    """A row per symbol and session: expected slots, and how many of them are in which state."""
+    grid, slots = coverage.grid, coverage.slots
+    expected = np.zeros((len(coverage.symbols), len(grid.sessions), len(State)), int)
+    np.add.at(expected, (slots.row, grid.session_of[slots.ordinal], coverage.classified.state), 1)
+    sizes = np.diff(grid.first_of)
+    rows = []
+    for row, symbol in enumerate(coverage.symbols):
+        for at, session in enumerate(grid.sessions):
+            listed = coverage.facts.first_day[row] <= at <= coverage.facts.last_day[row]
+            counts = {state.name.lower(): int(expected[row, at, state]) for state in State}
+            counts["present"] += int(sizes[at]) * listed - int(expected[row, at].sum())
+            shown = {name: str(counts[name]) for name in COLUMNS}
+            total = str(int(sizes[at]) * listed)
+            rows.append({"symbol": symbol.ticker.symbol, "session": str(session.day), "expected": total, **shown})
+    return rows
+
+
+@pytest.fixture
+def matches(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
+    """Run at the moments given, the last one only looked at, and compare with the answer file."""
+
+    def check(name: str, symbols: tuple[str, ...], first: date, moments: list[str], **config: Any) -> Clockwork:
+        sandbox = sandboxed(per_minute=100_000, **config)
+        clock = Clockwork(engine_on(sandbox, symbols, requests_per_minute=100_000), sandbox, first)
+        for moment in moments:
+            clock.tick(utc(moment))
+        compare(name, clock.survey(utc(moments[-1])))
+        return clock
+
+    return check
+
+
+def compare(name: str, coverage: Coverage) -> None:
+    found = states_by_session(coverage)
+    with (ANSWERS / f"{name}.csv").open(newline="") as file:
+        assert found == list(csv.DictReader(file))
+
+
+def test_a_listing_begins_in_mid_window(matches: Callable[..., Clockwork]) -> None:
+    listed = {"MSFT": date(2026, 6, 3)}
+    matches("listing_begins", ("AAPL", "MSFT"), date(2026, 6, 1), ["2026-06-05 13:00"], listed=listed)
+
+
+def test_a_ticker_is_delisted(matches: Callable[..., Clockwork]) -> None:
+    mornings = [f"2026-06-{day:02} 13:00" for day in (3, 4, 5, 8)]
+    delisted = {"MSFT": date(2026, 6, 2)}
+    matches("delisted", ("AAPL", "MSFT"), date(2026, 6, 1), mornings, delisted=delisted)
+
+
+def test_a_ticker_is_renamed(matches: Callable[..., Clockwork]) -> None:
+    renamed = {"OLDN": ("NEWN", date(2026, 6, 2))}
+    clock = matches("renamed", ("AAPL", "OLDN"), date(2026, 6, 1), ["2026-06-03 13:00"], renamed=renamed)
+    with clock.engine.database.transaction() as connection:
+        ((detail,),) = connection.execute("SELECT detail FROM backfill.findings").fetchall()
+    assert "renamed to NEWN on 2026-06-02" in detail
+
+
+def test_a_symbol_added_today(matches: Callable[..., Clockwork]) -> None:
+    clock = matches("added_before", ("AAPL",), date(2026, 6, 1), ["2026-06-03 15:00"])
+    with clock.engine.database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["MSFT"]))
+    compare("added_at_first", clock.survey(utc("2026-06-03 15:01")))
+    clock.tick(utc("2026-06-03 15:01"))
+    compare("added_and_filled", clock.survey(utc("2026-06-03 15:02")))
+
+
+def test_the_day_after_thanksgiving(matches: Callable[..., Clockwork]) -> None:
+    matches("thanksgiving_evening", ("AAPL",), date(2026, 11, 25), ["2026-11-27 22:00"])
+
+
+def test_the_monday_after_thanksgiving(matches: Callable[..., Clockwork]) -> None:
+    matches("thanksgiving_monday", ("AAPL",), date(2026, 11, 25), ["2026-11-30 13:00"])
+
+
+def test_trading_is_halted_for_half_a_day(
+    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """A liquid ticker's afternoon comes as null rows: asked for again, then given up, never called no trade."""
+    rows = recorded("intraday_AAPL.US_5m_2026-06-01.json")
+    halted = range(1780336800, 1780343100)  # 14:00 to 15:45 in New York
+    for row in rows:
+        if row["timestamp"] in halted:
+            row.update(open=None, high=None, low=None, close=None, volume=None)
+    (tmp_path / "intraday_AAPL.US_5m_2026-06-01.json").write_text(json.dumps(rows))
+    sandbox = sandboxed(replay=tmp_path)
+    clock = Clockwork(engine_on(sandbox), sandbox, date(2026, 6, 1))
+    monday = {"end": date(2026, 6, 1)}
+    begin = utc("2026-06-02 13:00")
+    clock.tick(begin)
+    compare("halted", clock.survey(begin, **monday))
+    for hours in (1, 4, 10, 22, 46, *range(70, 310, 24)):
+        clock.tick(begin + timedelta(hours=hours))
+    compare("halted_given_up", clock.survey(begin + timedelta(days=13), **monday))
+
+
+def test_what_the_calendar_lacks_can_be_told(
+    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    told = {"closures": ["2026-06-02"], "early_closes": {"2026-06-01": "13:00"}}
+    (tmp_path / "calendar.json").write_text(json.dumps(told))
+    sandbox = sandboxed()
+    clock = Clockwork(engine_on(sandbox, calendar_file=tmp_path / "calendar.json"), sandbox, date(2026, 6, 1))
+    clock.tick(utc("2026-06-03 14:00"))
+    compare("told_calendar", clock.survey(utc("2026-06-03 14:00")))
