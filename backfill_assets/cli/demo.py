@@ -121,4 +121,4 @@ def _walk(engine: Engine, console: Console) -> None:
 
 def _title(console: Console, text: str) -> None:
     console.print()
-    console.rule(f"[bold]{text}[/bold]", align="left")
+    console.print(f"[bold]{text}[/bold] {'─' * (78 - len(text))}")

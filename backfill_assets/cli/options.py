@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FIRST_YEAR, LAST_YEAR = 2004, 2099
 F = TypeVar("F", bound=Callable[..., Any])
-WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_WITHOUT_TERMINAL = 400  # nothing is wrapped in a pipe
 
 
 class Moment(click.ParamType[datetime]):

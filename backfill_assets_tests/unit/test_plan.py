@@ -33,6 +33,7 @@ def covered(
     days: tuple[date, date] = WEEK,
     withheld: Sequence[tuple[int, int]] = (),
     asked_at: datetime = NOW,
+    reached: int = 0,
     newest: Sequence[int] | None = None,
     now: datetime = NOW,
 ) -> Coverage:
@@ -48,7 +49,7 @@ def covered(
         asks=np.ones(len(entries), np.int64),
         silent_since=np.full(len(entries), asked_at.timestamp()),
         published=np.zeros(len(entries), bool),
-        reached=np.zeros(len(entries), np.int64),
+        reached=np.full(len(entries), reached, np.int64),
         withheld_entry=np.array([entries.index((row, int(grid.session_of[at]))) for row, at in withheld], np.int64),
         withheld_ordinal=np.array([at for _, at in withheld], np.int64),
     )
@@ -197,9 +198,16 @@ def test_a_ticker_waiting_on_the_ladder_is_not_asked() -> None:
 
 
 def test_all_gaps_of_a_ticker_are_asked_for_once_one_is_due() -> None:
-    plan = planned(covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)]))
+    plan = planned(covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], reached=1))
     assert (asked(plan), plan.waiting) == ([("AAPL", 3)], 0)
     assert days_of(plan, plan.asks[0]) == ("2026-05-28", "2026-06-03")
+
+
+def test_a_silent_ticker_is_not_asked_for_its_newer_sessions_yet() -> None:
+    coverage = covered([[3, 4, 30], [30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(minutes=59))
+    assert (asked(planned(coverage)), planned(coverage).waiting) == ([("MSFT", 1)], 1)
+    later = covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(hours=1))
+    assert [(ask.gaps, ask.oldest_due, ask.newest_due) for ask in planned(later).asks] == [(3, 0, 2)]
 
 
 def test_a_gap_that_came_once_and_is_gone_is_asked_for_while_others_wait() -> None:
@@ -245,7 +253,7 @@ def test_chosen_tickers_are_asked_for_their_gaps_whatever_the_ladder_says(strate
 
 
 def test_a_request_names_the_sessions_that_made_it_due() -> None:
-    plan = planned(covered([[3, 16, 30, 42], [3], [40]], withheld=[(0, 3), (0, 42)]))
+    plan = planned(covered([[3, 16, 30, 42], [3], [40]], withheld=[(0, 3), (0, 42)], reached=1))
     assert asked(plan) == [("AAPL", 4), ("MSFT", 1), ("SPY", 1)]
     assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(1, 2), (0, 0), (3, 3)]
     assert days_of(plan, plan.asks[0]) == ("2026-05-28", "2026-06-04")
@@ -253,7 +261,7 @@ def test_a_request_names_the_sessions_that_made_it_due() -> None:
 
 def test_every_part_of_a_split_names_what_made_its_ticker_due() -> None:
     plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
-    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(0, 76)] * 2
+    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(0, 77)] * 2
 
 
 def test_a_plan_knows_the_slots_that_it_is_for() -> None:
