@@ -10,13 +10,16 @@ import pandas as pd
 from backfill_assets.backfill.plan import Ask, Plan
 from backfill_assets.eodhd.payloads import IntradayRows
 from backfill_assets.market.bars import BuiltBars, build_bars
+from backfill_assets.market.drift import days_traded_outside
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.rows import COLUMNS
 from backfill_assets.store.bars import WriteCounts, write_bars
 from backfill_assets.store.connection import Connection
+from backfill_assets.store.daily import Finding, record_finding
 from backfill_assets.store.evidence import record_rejects, record_sessions
 from backfill_assets.store.multiranges import text_of
 
+NEARLY_ALL, FEWEST_FOR_DRIFT = 0.9, 10  # share of a batch's tickers, and how many it must have
 _NONE = np.zeros(0, np.float64)
 NOTHING = IntradayRows(np.zeros(0, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE)
 
@@ -81,9 +84,19 @@ def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_
     record_sessions(connection, asked, interval=grid.interval, source=shelf.source, now=shelf.now)
     rejects = built.rejects.rename(columns={"ticker": "symbol_id"})
     rejected = record_rejects(connection, rejects, source=shelf.source)
+    _notice_drift(connection, shelf, rows)
     published = asked.loc[asked["published"], ["symbol_id", "session"]]
     seen = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     return Kept(counts, _silent(asked), seen, rejected, len(rows), built.extras)
+
+
+def _notice_drift(connection: Connection, shelf: Shelf, rows: pd.DataFrame) -> None:
+    """Tell of days on which nearly all tickers of a batch trade while the calendar has no session."""
+    tickers = rows["ticker"].nunique()
+    for day, count in days_traded_outside(rows, shelf.plan.grid, shelf.source).items():
+        if tickers >= FEWEST_FOR_DRIFT and count >= NEARLY_ALL * tickers:
+            detail = "the vendor has trading outside the calendar's session; see BACKFILL_CALENDAR_FILE"
+            record_finding(connection, Finding("calendar drift", str(day), detail, shelf.now))
 
 
 def _row_table(answers: Sequence[Answer]) -> pd.DataFrame:

@@ -128,3 +128,16 @@ def test_what_the_calendar_lacks_can_be_told(
     clock = Clockwork(engine_on(sandbox, calendar_file=tmp_path / "calendar.json"), sandbox, date(2026, 6, 1))
     clock.tick(utc("2026-06-03 14:00"))
     compare("told_calendar", clock.survey(utc("2026-06-03 14:00")))
+
+
+def test_trading_on_a_day_without_a_session_is_one_finding(
+    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """The calendar is made to lack Tuesday, on which the sandbox's market was open."""
+    (tmp_path / "calendar.json").write_text(json.dumps({"closures": ["2026-06-02"]}))
+    sandbox = sandboxed(symbols=12)
+    engine = engine_on(sandbox, tuple(sandbox.world.tickers), calendar_file=tmp_path / "calendar.json")
+    Clockwork(engine, sandbox, date(2026, 6, 1)).tick(utc("2026-06-04 14:00"))
+    with engine.database.transaction() as connection:
+        found = connection.execute("SELECT kind, subject FROM backfill.findings").fetchall()
+    assert found == [("calendar drift", "2026-06-02")]

@@ -386,3 +386,44 @@ def test_why_tells_a_slot_s_state_its_evidence_and_the_next_ask(user_of: UserOf,
     assert asked.out.count("present") == 13
     assert "no session due" in user.types("why AAPL 2026-05-30").out
     assert user.types("why NOSUCH 2026-06-02").code == 2
+
+
+def test_the_universe_from_the_vendor_a_file_and_by_hand(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> None:
+    user = user_of(sandboxed(symbols=40))
+    synced = user.types("symbols sync --exchange us --type etf")
+    assert synced.code == 0, synced.err
+    assert "listed by the vendor" in synced.out
+    assert "VTI.US" in user.types("symbols list").out
+    (tmp_path / "mine").write_text("aapl  # the usual\nMSFT, BRK-B\n\nAAPL\n")
+    assert (
+        user.types(f"symbols add --file {tmp_path / 'mine'}").out == "3 added or reactivated, 0 were active already\n"
+    )
+    assert user.types("symbols deactivate MSFT").out == "1 deactivated, 0 were not active\n"
+    assert "MSFT.US" not in user.types("symbols list").out
+    assert "MSFT.US  inactive" in user.types("symbols list --all").out
+    assert user.types("symbols add MSFT").out == "1 added or reactivated, 0 were active already\n"
+
+
+BAD_FILES = {"empty": b"", "comments": b"# nothing\n", "binary": b"\xff\xfe\x00", "huge": b"A\n" * 600_000}
+
+
+@pytest.mark.parametrize("content", BAD_FILES.values(), ids=BAD_FILES)
+def test_a_symbols_file_that_cannot_be_meant(user_of: UserOf, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "symbols").write_bytes(content)
+    said = user_of().types(f"symbols add --file {tmp_path / 'symbols'}")
+    assert (said.code, f"--file {tmp_path / 'symbols'}" in said.err) == (2, True)
+
+
+def test_tables_say_the_same_as_json(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed(symbols=30))
+    user.types("symbols add " + " ".join(sandboxed(symbols=30).world.tickers))
+    plan = user.types("plan").out
+    assert "30 requests · 150 calls (lower bound 150) · 780 slots" in plan
+    user.types("run --quiet --symbols AAPL,MSFT")
+    report = user.types("report").out
+    assert "728 bars missing in 28 of 30 symbols · 1,170 expected · 390 pending" in report
+    status = user.types("status").out
+    assert "30 active · 0 inactive" in status
+    assert "728 bars of 28 symbols" in status
+    verify = user.types("verify")
+    assert "FAIL  no_missing_bars: 728 bars are missing, of 28 symbols" in verify.out
