@@ -5,8 +5,8 @@ and nobody twice within a day. What is learned goes to the store; ``market.gaps`
 """
 
 import logging
-from collections.abc import Iterable
-from datetime import date, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
@@ -34,6 +34,7 @@ NOT_AGAIN_WITHIN = timedelta(hours=20)
 ENDED_AFTER_SESSIONS = 3  # without a row in the daily data
 NEARLY_ALL = 0.9
 FEWEST_FOR_A_CLOSURE = 20
+FEWEST_FOR_DRIFT = 10
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +56,17 @@ async def explain_absence(client: EodhdClient, database: Database, coverage: Cov
     for row in rows:
         if coverage.symbols[row].symbol_id not in known:
             await _ask_the_history(client, database, coverage, coverage.symbols[row])
+
+
+def notice_drift(database: Database, outside: Mapping[date, int], tickers: int, now: datetime) -> None:
+    """Tell of days on which nearly all ``tickers`` traded while the calendar has no session."""
+    drifted = [day for day, count in outside.items() if tickers >= FEWEST_FOR_DRIFT and count >= NEARLY_ALL * tickers]
+    if not drifted:
+        return
+    detail = "the vendor has trading outside the calendar's session; see BACKFILL_CALENDAR_FILE"
+    with database.transaction() as connection:
+        for day in drifted:
+            record_finding(connection, Finding("calendar drift", str(day), detail, now))
 
 
 def _absent_sessions(coverage: Coverage) -> "np.ndarray[tuple[int, int], np.dtype[np.bool_]]":

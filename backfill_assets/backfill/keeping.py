@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,9 @@ from backfill_assets.market.intervals import Interval
 from backfill_assets.market.rows import COLUMNS
 from backfill_assets.store.bars import WriteCounts, write_bars
 from backfill_assets.store.connection import Connection
-from backfill_assets.store.daily import Finding, record_finding
 from backfill_assets.store.evidence import record_rejects, record_sessions
 from backfill_assets.store.multiranges import text_of
 
-NEARLY_ALL, FEWEST_FOR_DRIFT = 0.9, 10  # share of a batch's tickers, and how many it must have
 _NONE = np.zeros(0, np.float64)
 NOTHING = IntradayRows(np.zeros(0, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE)
 
@@ -40,6 +38,7 @@ class Kept:
         counts: per symbol_id, what became of its bars.
         nothing: symbol_ids for which no row came in the sessions that had gaps.
         published: (symbol_id, session of the plan's grid) seen published to the end.
+        outside: days with trading outside the calendar's sessions, and how many tickers show it.
         rejected: rows that broke a rule and were not known yet.
         source_rows: rows received.
         extras: rows that are expected but no bars, by kind.
@@ -48,6 +47,7 @@ class Kept:
     counts: dict[int, WriteCounts]
     nothing: frozenset[int]
     published: frozenset[tuple[int, int]]
+    outside: dict[date, int]
     rejected: int
     source_rows: int
     extras: dict[str, int] = field(default_factory=dict)
@@ -84,19 +84,10 @@ def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_
     record_sessions(connection, asked, interval=grid.interval, source=shelf.source, now=shelf.now)
     rejects = built.rejects.rename(columns={"ticker": "symbol_id"})
     rejected = record_rejects(connection, rejects, source=shelf.source)
-    _notice_drift(connection, shelf, rows)
     published = asked.loc[asked["published"], ["symbol_id", "session"]]
     seen = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
-    return Kept(counts, _silent(asked), seen, rejected, len(rows), built.extras)
-
-
-def _notice_drift(connection: Connection, shelf: Shelf, rows: pd.DataFrame) -> None:
-    """Tell of days on which nearly all tickers of a batch trade while the calendar has no session."""
-    tickers = rows["ticker"].nunique()
-    for day, count in days_traded_outside(rows, shelf.plan.grid, shelf.source).items():
-        if tickers >= FEWEST_FOR_DRIFT and count >= NEARLY_ALL * tickers:
-            detail = "the vendor has trading outside the calendar's session; see BACKFILL_CALENDAR_FILE"
-            record_finding(connection, Finding("calendar drift", str(day), detail, shelf.now))
+    outside = days_traded_outside(rows, grid, shelf.source)
+    return Kept(counts, _silent(asked), seen, outside, rejected, len(rows), built.extras)
 
 
 def _row_table(answers: Sequence[Answer]) -> pd.DataFrame:

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
@@ -52,6 +53,7 @@ class Pursuit:
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
     published: set[tuple[int, int]] = field(default_factory=set)
+    outside: Counter[date] = field(default_factory=Counter)
     stopped: VendorError | None = None
     batch: tuple[int, int] = (1, 1)
     _began: float = field(default_factory=time.monotonic)
@@ -131,7 +133,7 @@ class Pursuit:
 
     def _keep(self, answers: Sequence[Answer]) -> Kept:
         if not answers:
-            return Kept({}, frozenset(), frozenset(), 0, 0)
+            return Kept({}, frozenset(), frozenset(), {}, 0, 0)
         with self.database.transaction() as connection:
             asked_at = min(self._asked_at[a.ask] for a in answers)
             kept = keep(connection, self.shelf, answers, asked_at)
@@ -139,6 +141,7 @@ class Pursuit:
         self.written = sum(kept.counts.values(), self.written)
         self.rejected += kept.rejected
         self.published |= kept.published
+        self.outside.update(kept.outside)
         return kept
 
     def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:

@@ -15,9 +15,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.backfill import probing
+from backfill_assets.backfill import explaining, probing
 from backfill_assets.backfill.account import read_account
-from backfill_assets.backfill.explaining import explain_absence
 from backfill_assets.backfill.heartbeat import heartbeat
 from backfill_assets.backfill.keeping import Shelf
 from backfill_assets.backfill.outcome import Listener, RunResult, Tally, TickerOutcome
@@ -107,6 +106,7 @@ class Run:
                     await self._ask(pursuit, self._claimed(plan, server_clock), coverage)
                 finally:
                     self._take_over(pursuit)
+                explaining.notice_drift(self.engine.database, pursuit.outside, len(pursuit.outcomes), pacer.now())
                 if not self.stopped:
                     await self._explain(client)
 
@@ -140,7 +140,9 @@ class Run:
     async def _explain(self, client: EodhdClient) -> None:
         coverage = await asyncio.to_thread(self.engine.survey, self.job)
         try:
-            await explain_absence(client, self.engine.database, coverage, bulk=self.engine.settings.bulk_daily)
+            await explaining.explain_absence(
+                client, self.engine.database, coverage, bulk=self.engine.settings.bulk_daily
+            )
         except VendorError as error:
             self.stopped = error
 
