@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.evidence import Asked, Facts
-from backfill_assets.market.ladder import Ladder, next_ask
+from backfill_assets.market.ladder import Ladder, next_ask, silence
 from backfill_assets.market.slots import SlotGrid
 
 Int64 = NDArray[np.int64]
@@ -98,9 +98,15 @@ def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules
     withheld = _withheld(slots, asked, grid)
     beyond = _seen_beyond(slots, entry, asked, grid)
     late = (_overdue_at(facts, grid, rules)[session] <= clock) | beyond
+    made = np.append(asked.asked_at <= clock, False)  # an ask in the future is a mistaken --as-of: nobody waits for it
+    counted = np.where(made[entry], entry, -1)
+    counts_from = _silence_counts_from(facts, grid, rules, clock)
 
     state = np.where(late, State.MISSING, State.PENDING).astype(np.int8)
-    state[withheld & _given_up(entry, asked, rules)] = State.VENDOR_GAP
+    given_up = withheld & (counted >= 0)
+    silent = silence(counted[given_up], session[given_up], asked, counts_from)
+    given_up[given_up] = silent >= rules.ladder.given_up_after.total_seconds()
+    state[given_up] = State.VENDOR_GAP
     thin = _is_thin(slots, entry, asked, facts, rules)
     state[withheld & beyond & thin] = State.NO_TRADE
     state[(facts.traded[slots.row, session] == 0) | facts.closed[session]] = State.NO_TRADE
@@ -109,11 +115,9 @@ def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules
     state[(slots.held == State.SUSPECT) & thin] = State.PRESENT  # few rows are usual for a thin ticker
 
     askable = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
-    counts_from = _silence_counts_from(facts, grid, rules, clock)
     suspect = state == State.SUSPECT
-    again = next_ask(slots.row, session, entry, withheld, suspect, asked, entries, counts_from, rules.ladder)
-    known = entry >= 0
-    again[known] = np.where(asked.asked_at[entry[known]] > clock, -np.inf, again[known])  # a mistaken --as-of
+    counting = np.where(made[entries], entries, -1)
+    again = next_ask(slots.row, session, counted, withheld, suspect, asked, counting, counts_from, rules.ladder)
     ask_at = np.maximum(askable[session], again)
     settled = (state == State.NO_TRADE) | (state == State.PRESENT)
     ask_at[settled] = np.inf
@@ -151,20 +155,12 @@ def _withheld(slots: OpenSlots, asked: Asked, grid: SlotGrid) -> Bools:
     return np.isin(slots.row * grid.size + slots.ordinal, withheld)
 
 
-def _given_up(entry: Int64, asked: Asked, rules: Rules) -> Bools:
-    result = np.zeros(len(entry), bool)
-    known = entry >= 0
-    at = entry[known]
-    result[known] = asked.asked_at[at] - asked.silent_since[at] >= rules.ladder.given_up_after.total_seconds()
-    return result
-
-
 def _is_thin(slots: OpenSlots, entry: Int64, asked: Asked, facts: Facts, rules: Rules) -> Bools:
     """Whether the ticker often skips slots: its other published sessions say so (decision 7)."""
-    own = np.zeros(len(entry), np.int64)
-    known = entry >= 0
-    own[known] = asked.published[entry[known]]
-    others = facts.known[slots.row] - own
-    skips = facts.skips[slots.row] - own
+    lacking = np.zeros(len(asked.row), bool)
+    lacking[asked.withheld_entry] = True
+    published = np.append(asked.published, False)
+    others = facts.known[slots.row] - published[entry]
+    skips = facts.skips[slots.row] - (published & np.append(lacking, False))[entry]
     thin: Bools = (others >= rules.thin_sessions) & (skips >= rules.thin_share * others)
     return thin

@@ -51,6 +51,13 @@ class Ladder:
         return np.array(pauses)[np.searchsorted(edges, silent, side="right")]
 
 
+def silence(entry: Int64, session: Int64, asked: Asked, counts_from: Floats) -> Floats:
+    """For how many seconds asking had brought nothing at the newest ask of each (known) entry."""
+    since = np.maximum(asked.silent_since[entry], counts_from[session])
+    seconds: Floats = np.maximum(asked.asked_at[entry] - since, 0.0)
+    return seconds
+
+
 def next_ask(
     row: Int64,
     session: Int64,
@@ -72,8 +79,7 @@ def next_ask(
     at = np.full(len(row), -np.inf)
     climbing = withheld & (entry >= 0)
     chosen = entry[climbing]
-    since = np.maximum(asked.silent_since[chosen], counts_from[session[climbing]])
-    at[climbing] = asked.asked_at[chosen] + ladder.pauses(np.maximum(asked.asked_at[chosen] - since, 0.0))
+    at[climbing] = asked.asked_at[chosen] + ladder.pauses(silence(chosen, session[climbing], asked, counts_from))
     again = suspect & (entry >= 0)
     chosen = entry[again]
     patient = asked.asks[chosen] > ladder.suspect_asks

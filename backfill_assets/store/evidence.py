@@ -27,7 +27,7 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
     silent_since = CASE
         WHEN isempty(EXCLUDED.withheld) THEN NULL
         WHEN NOT isempty(e.withheld - EXCLUDED.withheld) THEN EXCLUDED.asked_at
-        ELSE coalesce(e.silent_since, EXCLUDED.asked_at) END,
+        ELSE least(coalesce(e.silent_since, EXCLUDED.asked_at), EXCLUDED.asked_at) END,
     source_rows = EXCLUDED.source_rows,
     reached = greatest(e.reached, EXCLUDED.reached),
     published = e.published OR EXCLUDED.published,

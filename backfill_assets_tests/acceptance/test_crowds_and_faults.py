@@ -23,7 +23,7 @@ PACE = {
     "EODHD_REQUESTS_PER_MINUTE": str(LIMIT),
     "BACKFILL_MINUTE_SHARE": "1",
     "BACKFILL_RATE_WINDOW_SECONDS": str(WINDOW),
-    "BACKFILL_REQUEST_TIMEOUT_SECONDS": "5",
+    "BACKFILL_REQUEST_TIMEOUT_SECONDS": "30",  # longer than any pause of a busy machine
 }
 
 
@@ -103,14 +103,14 @@ def test_a_stranger_on_the_same_token_is_left_room(user_of: UserOf, sandboxed: S
     assert said.code == 0
     assert said.json["rate_limited"] == 0
     assert set(statuses) == {200}
-    assert len(statuses) > 36
+    assert user.types("status --format json").json["budget"]["foreign_requests"] > 0
 
 
 def test_a_vendor_on_a_bad_day(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     faults = Faults(status_502=0.20, cut_body=0.05, html_200=0.05, timeout=0.02)
     sandbox = sandboxed(symbols=600, faults=faults, per_minute=10_000, seed=3)
     symbols = universe(600)
-    patient = {"request_timeout_seconds": 1.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
+    patient = {"request_timeout_seconds": 8.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
     engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **patient)
     result = engine.run(monday_and_tuesday(engine), silent)
     assert result.after.missing == 0

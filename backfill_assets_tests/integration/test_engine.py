@@ -118,6 +118,21 @@ def test_what_was_not_given_is_not_asked_again_within_the_hour(
     assert later.run(monday_and_tuesday(later), silent).calls == 5
 
 
+def test_what_was_asked_in_the_future_by_mistake_is_asked_again_and_climbs_from_there(
+    engine_on: EngineOn, sandboxed: Sandboxed
+) -> None:
+    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    engine = engine_on(sandbox)
+    mistaken = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(days=365)}))
+    mistaken.run(monday_and_tuesday(mistaken), silent)
+    assert engine.run(monday_and_tuesday(engine), silent).calls == 5
+    with engine.database.transaction() as connection:
+        since = connection.execute(
+            "SELECT silent_since FROM backfill.evidence WHERE session_day = %s", [TUESDAY]
+        ).fetchall()
+    assert since == [(NOW,)]
+
+
 def test_force_asks_for_everything_whatever_is_stored_or_was_asked(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox, ("AAPL", "MSFT"))

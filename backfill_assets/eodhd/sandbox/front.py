@@ -14,7 +14,7 @@ from typing import TypeAlias
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from backfill_assets.eodhd.sandbox import answers
 from backfill_assets.eodhd.sandbox.accounts import Account, open_account
@@ -51,14 +51,13 @@ class Front:
         argument = argument.strip("/")
         known = endpoint if endpoint in self._endpoints else "other"
         self._stats.begin(known, _ticker(argument) if endpoint == "intraday" else None, monotonic())
-        status = "499"  # nginx's word for a client that hung up
+        counted = _Counted(self._stats, send)
         try:
             answered = await self._answer(request, endpoint, argument, receive)
             if answered is not None:
-                status = str(answered.status_code)
-                await answered(scope, receive, send)
+                await answered(scope, receive, counted.send)
         finally:
-            self._stats.end(status)
+            counted.end()
 
     def account(self, token: str) -> Account:
         """The standing of ``token``, opened when it is first seen."""
@@ -163,6 +162,29 @@ class Front:
         if isinstance(made, Trickle):
             made.patience, made.seconds = self.patience, self._mischief.faults.trickle_seconds
         return made
+
+
+class _Counted:
+    """Counts a request as ended just before its last byte goes out: whoever has the answer finds it counted."""
+
+    def __init__(self, stats: Stats, send: Send) -> None:
+        self._stats, self._send = stats, send
+        self._status = "499"  # nginx's word for a client that hung up
+        self._ended = False
+
+    async def send(self, message: Message) -> None:
+        """Pass on one message of the answer."""
+        if message["type"] == "http.response.start":
+            self._status = str(message["status"])
+        elif not message.get("more_body", False):
+            self.end()
+        await self._send(message)
+
+    def end(self) -> None:
+        """Count the request, once."""
+        if not self._ended:
+            self._ended = True
+            self._stats.end(self._status)
 
 
 def _refused(refusal: Refusal, headers: dict[str, str]) -> Response:
