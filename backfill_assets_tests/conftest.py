@@ -18,7 +18,7 @@ from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.market.tickers import parse_tickers
 from backfill_assets.settings import Settings, load_settings
 from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.embedded import embedded_url, leave_embedded
 from backfill_assets.store.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 
@@ -38,6 +38,7 @@ def home() -> Iterator[Path]:
     """Not under pytest's own folders: another pytest session cleans those up while a server runs there."""
     with tempfile.TemporaryDirectory(prefix="backfill-tests-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+        leave_embedded(Path(folder))
 
 
 @pytest.fixture(scope="session")

