@@ -9,7 +9,7 @@ run: $(VENV)/.installed
 	@$(BIN)/backfill-assets demo
 
 dev: $(VENV)/.installed
-	@echo "The Dagster UI is not part of this version yet; use: $(BIN)/backfill-assets --help"
+	@$(BIN)/backfill-assets dev
 
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -q --numprocesses 2 --cov --cov-report term $(ARGS)

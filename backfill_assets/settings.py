@@ -3,6 +3,9 @@
 Nothing else reads the environment, and nothing reads it at import: call ``load_settings``.
 """
 
+import json
+import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,12 +16,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import Rules
-from backfill_assets.market.intervals import Interval
+from backfill_assets.market.intervals import INTERVALS, Interval
 from backfill_assets.market.ladder import Ladder
 from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions
 
 VENDOR_HOST = "eodhd.com"
 FIRST_YEAR, LAST_YEAR = 2004, 2099
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
 
 
 def _aware(moment: datetime) -> datetime:
@@ -39,6 +43,19 @@ def _steps(hours: tuple[float, ...]) -> tuple[float, ...]:
     if not hours or not all(0 < h <= 168 for h in hours):
         raise ValueError("must be one or more numbers of hours, each above 0 and at most 168")
     return hours
+
+
+def _intervals(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names) or not set(names) <= set(INTERVALS):
+        raise ValueError(f"must be one or more of {', '.join(INTERVALS)}, each once")
+    return names
+
+
+def _cron(line: str) -> str:
+    fields = line.split()
+    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError("must be a cron line of five fields, for example */15 * * * *")
+    return line
 
 
 def _http(url: str) -> str:
@@ -183,6 +200,61 @@ class Settings(BaseSettings):
     max_span_days: int = Field(
         120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest span of one request, days."
     )
+    intervals: Annotated[tuple[str, ...], AfterValidator(_intervals)] = Field(
+        ("30m",),
+        alias="BACKFILL_INTERVALS",
+        description="Bar intervals that are assets, as a JSON list; each costs requests of its own.",
+    )
+    partition_days: int = Field(
+        90,
+        alias="BACKFILL_PARTITION_DAYS",
+        ge=2,
+        le=2500,
+        description="Sessions that are partitions and are healed; fewer where symbols × days would exceed 100,000.",
+    )
+    partitions_per_run: int = Field(
+        20_000,
+        alias="BACKFILL_PARTITIONS_PER_RUN",
+        ge=1,
+        le=100_000,
+        description="Most partitions of one run that the sensor starts.",
+    )
+    auto: bool = Field(True, alias="BACKFILL_AUTO", description="Whether sensors and schedules run by default.")
+    sensor_seconds: int = Field(
+        60,
+        alias="BACKFILL_SENSOR_SECONDS",
+        ge=1,
+        le=86_400,
+        description="Least seconds between two looks of a sensor.",
+    )
+    checks_cron: Annotated[str, AfterValidator(_cron)] = Field(
+        "*/15 * * * *", alias="BACKFILL_CHECKS_CRON", description="When the checks run by themselves (cron, New York)."
+    )
+    missing_tolerance: int = Field(
+        0,
+        alias="BACKFILL_MISSING_TOLERANCE",
+        ge=0,
+        le=10_000,
+        description="Missing bars of one symbol that the check no_missing_bars lets pass.",
+    )
+    sync_exchange: Literal["US"] | None = Field(
+        None,
+        alias="BACKFILL_SYNC_EXCHANGE",
+        description="Exchange whose symbol list the asset market_symbols adds to the universe; unset: none.",
+    )
+    sync_type: str | None = Field(
+        None, alias="BACKFILL_SYNC_TYPE", description="Only symbols of this type of the vendor, such as common_stock."
+    )
+    dagster_postgres_url: SecretStr | None = Field(
+        None,
+        alias="DAGSTER_POSTGRES_URL",
+        description="PostgreSQL of Dagster's own storage; unset: a database dagster beside the bars.",
+    )
+    batch_planned_events: bool = Field(
+        True,
+        alias="BACKFILL_BATCH_PLANNED_EVENTS",
+        description="Whether the events of a run's planned partitions are stored in batches.",
+    )
     calendar_file: Path | None = Field(
         None,
         alias="BACKFILL_CALENDAR_FILE",
@@ -237,6 +309,22 @@ class Settings(BaseSettings):
         return self.as_of or datetime.now(UTC)
 
 
+def environment_for(settings: Settings) -> dict[str, str]:
+    """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over."""
+    values = {
+        str(Settings.model_fields[name].alias): getattr(settings, name) for name in sorted(settings.model_fields_set)
+    }
+    return {**os.environ, **{name: _text(value) for name, value in values.items() if value is not None}}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, tuple | list) else str(value)
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the environment; ``overrides`` (field names) win over it where they are not None.
 
@@ -254,6 +342,6 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _sentence(error: dict[str, Any]) -> str:
     variable = str(error["loc"][0]) if error["loc"] else "settings"
-    secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN", "EODHD_BASE_URL"}
+    secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN", "EODHD_BASE_URL", "DAGSTER_POSTGRES_URL"}
     value = "" if secret else f" is {error['input']!r}:"
     return f"{variable}{value} {error['msg'].removeprefix('Value error, ')}"

@@ -1,6 +1,7 @@
-"""``status``, ``sandbox`` and ``demo``: what runs around the backfill."""
+"""``status``, ``sandbox``, ``demo`` and ``dev``: what runs around the backfill."""
 
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -79,3 +80,16 @@ def demo(as_of: datetime | None, debug: bool) -> None:
     from backfill_assets.cli.demo import show_the_way
 
     show_the_way(settings_of(as_of, debug=debug), console_of())
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Of the UI, on 127.0.0.1.")
+@common
+def dev(port: int, as_of: datetime | None, debug: bool) -> None:
+    """Run the Dagster UI with sensors and schedules on this machine until interrupted.
+
+    Brings its own PostgreSQL unless DATABASE_URL is set, and the sandbox unless EODHD_API_TOKEN is.
+    """
+    from backfill_assets.cli.dev import serve
+
+    sys.exit(serve(settings_of(as_of, debug=debug), port, console_of()))

@@ -18,6 +18,7 @@ from backfill_assets.market.sessions import (
 
 DEFAULT_HOURS = 48.0
 LEAST_ASKABLE = 2
+MOST_PARTITIONS = 100_000  # of one asset, as Dagster advises (symbols × days)
 _LONGEST_CLOSURE = timedelta(days=14)
 
 
@@ -70,3 +71,15 @@ def window_of_days(
     reach = min(last, now.date() + timedelta(days=1))
     sessions = exceptions.applied_to(sessions_between(exchange, first, reach)) if first <= reach else ()
     return Window(tuple(s for s in sessions if s.open <= now), f"{first} to {last}")
+
+
+def sessions_kept(wanted: int, symbols: int) -> int:
+    """How many sessions are partitions: ``wanted``, or what ``MOST_PARTITIONS`` leaves to so many symbols."""
+    return max(1, min(wanted, MOST_PARTITIONS // max(1, symbols)))
+
+
+def window_of_sessions(exchange: str, now: datetime, count: int, exceptions: Exceptions = NO_EXCEPTIONS) -> Window:
+    """The last ``count`` sessions that have opened by ``now``."""
+    reach = timedelta(days=2 * count) + _LONGEST_CLOSURE
+    sessions = sessions_overlapping(exchange, now - reach, now, exceptions)
+    return Window(sessions[-count:], f"the last {count} sessions")

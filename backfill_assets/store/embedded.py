@@ -33,7 +33,7 @@ def embedded_url(home: Path, name: str) -> str:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         url = _start(folder, name)
-        _create(url, name)
+        create_database(psycopg.conninfo.make_conninfo(url, dbname="postgres"), name)
     except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError, psycopg.Error) as error:
         raise DatabaseUnavailable(
             f"the embedded PostgreSQL under {folder.parent} does not start ({type(error).__name__}: "
@@ -69,9 +69,9 @@ def leave_embedded(home: Path) -> None:
     get_server(home.expanduser().resolve() / "postgres", start=False).cleanup()
 
 
-def _create(url: str, name: str) -> None:
-    maintenance = psycopg.conninfo.make_conninfo(url, dbname="postgres")
-    with psycopg.connect(maintenance, autocommit=True) as connection:
+def create_database(url: str, name: str) -> None:
+    """Make database ``name`` on the server that ``url`` (of a database there) leads to, if it is not there."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return
         with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process did

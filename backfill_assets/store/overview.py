@@ -1,9 +1,11 @@
-"""Figures about the whole table for ``status``."""
+"""Figures about the whole table for ``status``, and about the bars of sessions for their partitions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from backfill_assets.market.intervals import Interval
+from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.symbols import Symbol
 
@@ -31,3 +33,29 @@ def publications(
         [interval.name, source.name, list(days)],
     )
     return {day: (seen, first.astimezone(UTC), last.astimezone(UTC)) for day, seen, first, last in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a session's bars come from and when the newest was fetched; None where somebody else wrote them."""
+
+    source: str | None
+    source_interval: str | None
+    fetched_at: datetime | None
+
+
+def provenance(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> dict[tuple[int, int], Provenance]:
+    """By symbol_id and session of ``grid``; those without bars are left out."""
+    rows = connection.execute(
+        "SELECT d.symbol_id, s.ordinal::int - 1, max(d.source), max(d.source_interval), max(d.fetched_at)"
+        " FROM unnest(%s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY AS s (opens, closes, ordinal)"
+        " JOIN market_data d ON d.symbol_id = ANY (%s) AND d.interval_type = ANY (%s)"
+        " AND d.timestamp >= s.opens AND d.timestamp < s.closes GROUP BY 1, 2",
+        [
+            [s.open for s in grid.sessions],
+            [s.close for s in grid.sessions],
+            [s.symbol_id for s in symbols],
+            list(grid.interval.spellings),
+        ],
+    )
+    return {(key, session): Provenance(*rest) for key, session, *rest in rows}

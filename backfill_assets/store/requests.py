@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from backfill_assets.store.connection import Connection
@@ -48,3 +48,22 @@ def count_rate_limited(connection: Connection, since: datetime, until: datetime)
         [since, until],
     ).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def failing_tickers(connection: Connection, longest: timedelta) -> set[str]:
+    """Tickers whose newest requests failed and that are better left alone for now.
+
+    For 2, 4, 8 … minutes, ``longest`` at most, by how many runs failed at them since they last
+    answered; failures older than a day are forgotten. On the server's clock.
+    """
+    rows = connection.execute(
+        "WITH recent AS (SELECT ticker, run_id, at, error IS NOT NULL AS failed FROM backfill.requests"
+        "  WHERE endpoint = '/intraday' AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'),"
+        " answered AS (SELECT ticker, max(at) AS at FROM recent WHERE NOT failed GROUP BY ticker)"
+        " SELECT r.ticker FROM recent r LEFT JOIN answered a USING (ticker)"
+        " WHERE r.failed AND (a.at IS NULL OR r.at > a.at) GROUP BY r.ticker"
+        " HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int), %s)"
+        "  > clock_timestamp()",
+        [longest],
+    )
+    return {row[0] for row in rows}

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -85,6 +85,16 @@ def running_runs(connection: Connection) -> list[RunningRun]:
         [DEAD_AFTER_SECONDS],
     )
     return [RunningRun(run_id, at.astimezone(UTC), described, tickers) for run_id, at, described, tickers in rows]
+
+
+def failed_runs(connection: Connection) -> tuple[int, timedelta]:
+    """How many runs ended early since one last came to its end, and how long ago the newest did."""
+    row = connection.execute(
+        "WITH good AS (SELECT max(finished_at) AS at FROM backfill.runs WHERE outcome = 'finished')"
+        " SELECT count(*), clock_timestamp() - max(r.finished_at) FROM backfill.runs r, good"
+        " WHERE r.outcome IN ('stopped', 'failed') AND r.finished_at > coalesce(good.at, '-infinity')"
+    ).fetchone()
+    return (int(row[0]), row[1]) if row and row[0] else (0, timedelta())
 
 
 def claim(

@@ -1,0 +1,88 @@
+"""``dev``: everything on one machine, with the Dagster UI: database, vendor or sandbox, Dagster; Ctrl-C ends it all."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from backfill_assets.backfill.wishes import opened_engine
+from backfill_assets.eodhd.sandbox.config import SandboxConfig
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.errors import UsageError
+from backfill_assets.market.tickers import DEFAULT_EXCHANGE, parse_tickers
+from backfill_assets.settings import Settings, environment_for
+from backfill_assets.store.connection import describe
+from backfill_assets.store.symbols import add_symbols, list_symbols
+
+SYMBOLS = 30  # of the sandbox
+PATIENCE_SECONDS = 30  # for Dagster to end its processes
+
+
+def serve(settings: Settings, port: int, console: Console) -> int:
+    """Run the UI until it ends or is interrupted; returns its exit code.
+
+    Raises:
+        UsageError: a database of the user's but no token: made-up bars do not go there.
+    """
+    absolute = settings.model_copy(update={"home": settings.home.expanduser().resolve()})
+    with vendor_for(absolute, console) as chosen, opened_engine(chosen) as engine:
+        console.print(f"bars: {describe(engine.database.url)}", highlight=False)
+        console.print(f"UI:   http://127.0.0.1:{port}  (about 15 s until it answers; Ctrl-C stops everything)")
+        return _watch(_start(chosen, port))
+
+
+@contextmanager
+def vendor_for(settings: Settings, console: Console) -> Iterator[Settings]:
+    """The settings as they are with a token; without one those of a sandbox that runs for the time of the context."""
+    if settings.token is not None:
+        console.print(f"[bold]Asking the vendor at {settings.vendor_host}.[/bold]")
+        yield settings
+        return
+    if settings.database_url is not None:
+        raise UsageError(
+            "DATABASE_URL is set but EODHD_API_TOKEN is not: the sandbox's made-up bars do not go into a database of "
+            "yours; set the token, or unset DATABASE_URL"
+        )
+    with Sandbox(SandboxConfig(symbols=SYMBOLS, now=settings.as_of, latency_ms=(20, 80))) as sandbox:
+        warning = "EODHD_API_TOKEN is not set: this is the bundled sandbox, and its bars are made up."
+        console.print(f"[bold yellow]{warning}[/bold yellow]")
+        chosen = {"base_url": sandbox.base_url, "token": SecretStr("sandbox")}
+        ready = settings.model_copy(update=chosen)
+        with opened_engine(ready) as engine, engine.database.transaction() as connection:
+            if not list_symbols(connection, DEFAULT_EXCHANGE):
+                add_symbols(connection, parse_tickers(sandbox.world.tickers))
+        yield ready
+
+
+def _start(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
+    """Dagster in a session of its own, so that a Ctrl-C reaches it once: from here."""
+    home = settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    instance = files("backfill_assets.orchestration") / "dagster.yaml"
+    (home / "dagster.yaml").write_text(instance.read_text("utf-8"), "utf-8")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a launcher in the background was told to ignore it
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and words
+        [
+            *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
+            *("--module-name", "backfill_assets.definitions", "--log-level", settings.log_level.lower()),
+        ],
+        env={**environment_for(settings), "DAGSTER_HOME": str(home)},
+        start_new_session=True,
+    )
+
+
+def _watch(dagster: "subprocess.Popen[bytes]") -> int:
+    try:
+        return dagster.wait()
+    finally:
+        if dagster.poll() is None:
+            dagster.send_signal(signal.SIGINT)
+            try:
+                dagster.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                dagster.kill()

@@ -1,0 +1,137 @@
+"""The assets: the universe, the bars of each interval, and the report. They translate and call; nothing else."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.plan import Strategy
+from backfill_assets.backfill.universe import sync_universe
+from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+from backfill_assets.orchestration import checks
+from backfill_assets.orchestration.materialising import complete_partitions, fill, job_over, run_metadata, told
+from backfill_assets.orchestration.partitions import sync_symbols
+from backfill_assets.orchestration.progress import ProgressLog
+from backfill_assets.orchestration.recording import record_partitions
+from backfill_assets.quality.formats import to_markdown
+from backfill_assets.quality.report import symbol_reports
+from backfill_assets.store.symbols import list_symbols
+
+POOL = "eodhd"
+GROUP = "market_data"
+UNIVERSE = dg.AssetKey("market_symbols")
+SENSOR_TAG = "dagster/sensor_name"
+BY_MORNING = dg.FreshnessPolicy.cron(
+    deadline_cron="0 8 * * 2-6", lower_bound_delta=timedelta(hours=13), timezone="America/New_York"
+)
+
+
+class BarsConfig(dg.Config):
+    """What a person may set in the launchpad for one run."""
+
+    strategy: str = "hybrid"
+    force: bool = False
+    hours_back: float | None = None
+
+
+def bars_key(interval: str) -> dg.AssetKey:
+    """The asset of an interval's bars."""
+    return dg.AssetKey(f"bars_{interval}")
+
+
+@dg.asset(key=UNIVERSE, group_name=GROUP, kinds={"postgres"}, pool=POOL)
+def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
+    """The universe: active rows of market_symbols; new ones of the vendor's list are added if that is set."""
+    settings = engine.settings
+    synced = sync_universe(engine, settings.sync_exchange, settings.sync_type) if settings.sync_exchange else None
+    with engine.database.transaction() as connection:
+        active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
+    added, removed = sync_symbols(context.instance, active)
+    listed = {"listed by the vendor": synced.listed, "new": synced.added, "unusable": synced.unusable} if synced else {}
+    return dg.MaterializeResult(
+        metadata={"active": len(active), "partitions added": added, "partitions removed": removed, **listed}
+    )
+
+
+def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset of one interval's bars with its checks; either may be run alone."""
+    key = bars_key(interval)
+    spec = dg.AssetSpec(
+        key,
+        description=f"Bars of {interval} in Postgres; a partition is green once its session is complete or explained.",
+        deps=[UNIVERSE],
+        skippable=True,
+        group_name=GROUP,
+        kinds={"postgres", "eodhd"},
+        freshness_policy=BY_MORNING,
+        partitions_def=partitions,
+    )
+
+    @dg.multi_asset(
+        name=f"bars_{interval}",
+        specs=[spec],
+        check_specs=checks.specs(key),
+        can_subset=True,
+        pool=POOL,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def bars(context: dg.AssetExecutionContext, config: BarsConfig, engine: dg.ResourceParam[Engine]) -> Iterator[Any]:
+        stopped = None
+        if context.selected_asset_keys:
+            stopped = _materialise(context, config, engine, interval)
+        coverage, criteria = checks.judged(engine, interval, config.hours_back)
+        yield from checks.check_results(key, coverage, criteria, context.selected_asset_check_keys)
+        if stopped is not None:
+            raise dg.Failure(f"{stopped}; what was fetched is stored", allow_retries=False)
+
+    return bars
+
+
+def _materialise(
+    context: dg.AssetExecutionContext, config: BarsConfig, engine: Engine, interval: str
+) -> Exception | None:
+    """Fill the run's rectangle and record what is complete; returns what ended it early."""
+    by_person = SENSOR_TAG not in context.run.tags  # a person gets one ask, whatever the ladder says
+    job = job_over(
+        engine,
+        interval,
+        context.partition_keys,
+        explicit=by_person,
+        strategy=Strategy(config.strategy),
+        force=config.force,
+    )
+    if not job.window.sessions or not job.symbols:
+        context.log.info("no session due: the chosen days have not opened, or no chosen symbol is active")
+        return None
+    filled = fill(engine, job, ProgressLog(context.log.info))
+    key = bars_key(interval)
+    green = set() if by_person else context.instance.get_materialized_partitions(key)
+    complete = [
+        partition
+        for partition, written in complete_partitions(engine, filled)
+        if written or f"{partition[1]}|{partition[0]}" not in green
+    ]
+    record_partitions(context, key, complete)
+    context.log.info(told(filled.result))
+    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled.result, len(complete))))
+    return filled.result.stopped
+
+
+@dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[bars_key("30m")])
+def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
+    """The data-quality report over the default window, as Markdown and numbers."""
+    coverage, criteria = checks.judged(engine, "30m")
+    rows = symbol_reports(coverage) if coverage else []
+    worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
+    return dg.MaterializeResult(
+        metadata={
+            "symbols": len(rows),
+            "expected_bars": sum(row.expected_bars for row in rows),
+            "bar_count": sum(row.bar_count for row in rows),
+            "estimated_missing_bars": sum(row.estimated_missing_bars for row in rows),
+            "criteria_failed": sum(not criterion.passed for criterion in criteria),
+            "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),
+        }
+    )

@@ -1,0 +1,55 @@
+"""Everything that Dagster shows, put together for given settings."""
+
+import dagster as dg
+
+from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+from backfill_assets.orchestration.assets import bars_asset, data_quality_report, market_symbols
+from backfill_assets.orchestration.jobs import backfill_gaps, verify_window
+from backfill_assets.orchestration.partitions import bars_partitions
+from backfill_assets.orchestration.resources import EngineResource
+from backfill_assets.orchestration.schedules import morning_report_schedule, window_checks_schedule
+from backfill_assets.orchestration.sensors import gap_backfill_sensor, symbol_partitions_sensor
+from backfill_assets.settings import Settings
+from backfill_assets.store.database import open_database
+from backfill_assets.store.symbols import list_symbols
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Assets, checks, sensors, schedules and jobs for the intervals that are switched on.
+
+    Raises:
+        DatabaseUnavailable: no database: the universe's size decides how many days are partitions.
+    """
+    partitions = bars_partitions(settings, _universe_size(settings))
+    verifying = [verify_window(interval) for interval in settings.intervals]
+    return dg.Definitions(
+        assets=[
+            market_symbols,
+            *(bars_asset(interval, partitions) for interval in settings.intervals),
+            data_quality_report,
+        ],
+        jobs=[backfill_gaps, *verifying],
+        sensors=[
+            symbol_partitions_sensor(settings),
+            *(gap_backfill_sensor(settings, interval) for interval in settings.intervals),
+        ],
+        schedules=[
+            *(window_checks_schedule(settings, job) for job in verifying),
+            morning_report_schedule(settings),
+        ],
+        resources={"engine": EngineResource()},
+        executor=dg.in_process_executor,
+        loggers={"console": _quiet_console},
+    )
+
+
+_quiet_console = dg.colored_console_logger.configured({"log_level": "INFO"}, name="console")
+
+
+def _universe_size(settings: Settings) -> int:
+    database = open_database(settings)
+    try:
+        with database.transaction() as connection:
+            return len(list_symbols(connection, DEFAULT_EXCHANGE))
+    finally:
+        database.close()

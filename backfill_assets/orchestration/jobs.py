@@ -1,0 +1,101 @@
+"""Jobs for the launchpad, with typed configuration: a backfill of any window, and the checks alone."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.plan import Strategy
+from backfill_assets.backfill.wishes import Wish, job_of
+from backfill_assets.orchestration import checks
+from backfill_assets.orchestration.assets import POOL, bars_key
+from backfill_assets.orchestration.materialising import complete_partitions, fill, run_metadata, told
+from backfill_assets.orchestration.progress import ProgressLog
+from backfill_assets.orchestration.recording import record_partitions
+
+
+class WindowConfig(dg.Config):
+    """A window and how to fill it; without dates the past ``hours_back`` (48 if unset), dates inclusive."""
+
+    interval: str = "30m"
+    hours_back: float | None = None
+    start: str | None = None
+    end: str | None = None
+    symbols: list[str] = Field(default_factory=list)
+    strategy: str = "hybrid"
+    force: bool = False
+    dry_run: bool = False
+
+    def wish(self) -> Wish:
+        """The same as the command line's options.
+
+        Raises:
+            ValueError: a date or strategy that is none.
+        """
+        return Wish(
+            interval=self.interval,
+            hours_back=self.hours_back,
+            start=date.fromisoformat(self.start) if self.start else None,
+            end=date.fromisoformat(self.end) if self.end else None,
+            symbols=self.symbols,
+            strategy=Strategy(self.strategy),
+            force=self.force,
+        )
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def fill_window(context: dg.OpExecutionContext, config: WindowConfig, engine: dg.ResourceParam[Engine]) -> None:
+    """Plan and, unless it is a dry run, fill a window; its complete partitions become green."""
+    job, unknown = job_of(engine, config.wish())
+    if unknown:
+        context.log.warning("not active in the universe: %s", ", ".join(map(str, unknown)))
+    plan = engine.plan(job, engine.survey(job))
+    seconds = engine.estimated_seconds(plan)
+    context.log.info(f"{job.window.described}: {len(plan.asks)} requests · {plan.calls} calls · about {seconds:.0f} s")
+    if config.dry_run or not job.window.sessions:
+        context.add_output_metadata({"requests": len(plan.asks), "calls": plan.calls, "dry run": config.dry_run})
+        return
+    filled = fill(engine, job, ProgressLog(context.log.info))
+    complete = [partition for partition, _ in complete_partitions(engine, filled)]
+    record_partitions(context, bars_key(config.interval), complete)
+    context.log.info(told(filled.result))
+    key = bars_key(config.interval)
+    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled.result, len(complete))))
+    _report_checks(context, engine, config.interval)
+    if filled.result.stopped is not None:
+        raise dg.Failure(f"{filled.result.stopped}; what was fetched is stored", allow_retries=False)
+
+
+def _report_checks(context: dg.OpExecutionContext, engine: Engine, interval: str) -> None:
+    key = bars_key(interval)
+    coverage, criteria = checks.judged(engine, interval)
+    selected = [check.key for check in checks.specs(key)]
+    for result in checks.check_results(key, coverage, criteria, selected):
+        context.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=key,
+                check_name=str(result.check_name),
+                passed=result.passed,
+                metadata=result.metadata or {},
+                severity=result.severity,
+                description=result.description,
+            )
+        )
+
+
+@dg.job(description="Fill a window of your choice, or only plan it (dry_run).")
+def backfill_gaps() -> None:
+    """One step: ``fill_window``."""
+    fill_window()
+
+
+def verify_window(interval: str) -> Any:
+    """The checks of an interval's bars, without a materialisation."""
+    name = "verify_window" if interval == "30m" else f"verify_window_{interval}"
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.checks_for_assets(bars_key(interval)),
+        description="Judge the success criteria on what the store holds now.",
+    )

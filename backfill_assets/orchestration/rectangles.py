@@ -1,0 +1,73 @@
+"""Rectangles of partitions: one run takes symbols from A to B and days from C to D.
+
+Pure arithmetic; symbols are ordered as Dagster holds their keys, days by date. A rectangle may hold
+partitions that need nothing: the run asks only for what is missing in it (DESIGN.md, decision 5).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+START_TAG = "dagster/asset_partition_range_start"
+END_TAG = "dagster/asset_partition_range_end"
+SINGLE_TAG = "dagster/partition"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rectangle:
+    """Symbols and days, both ends inclusive."""
+
+    first_day: str
+    last_day: str
+    first_symbol: str
+    last_symbol: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What makes a run one over this rectangle."""
+        return {
+            START_TAG: f"{self.first_day}|{self.first_symbol}",
+            END_TAG: f"{self.last_day}|{self.last_symbol}",
+        }
+
+    def __str__(self) -> str:
+        return f"{self.first_symbol}…{self.last_symbol} × {self.first_day}…{self.last_day}"
+
+    def overlaps(self, other: "Rectangle", order: Mapping[str, int]) -> bool:
+        """Whether they share a partition; symbols that ``order`` lacks are shared only if named by both."""
+        if self.last_day < other.first_day or other.last_day < self.first_day:
+            return False
+        ends = (self.first_symbol, self.last_symbol, other.first_symbol, other.last_symbol)
+        if not all(end in order for end in ends):
+            return not {*ends[:2]}.isdisjoint(ends[2:])
+        first, last, begin, end = (order[name] for name in ends)
+        return first <= end and begin <= last
+
+
+def rectangle_of(tags: Mapping[str, str]) -> Rectangle | None:
+    """The rectangle that a run with these tags works on; None for a run without partitions."""
+    start = tags.get(START_TAG) or tags.get(SINGLE_TAG)
+    end = tags.get(END_TAG) or tags.get(SINGLE_TAG)
+    if not start or not end:
+        return None
+    (first_day, _, first_symbol), (last_day, _, last_symbol) = start.partition("|"), end.partition("|")
+    return Rectangle(first_day, last_day, first_symbol, last_symbol)
+
+
+def covering(
+    spans: Iterable[tuple[int, int, int]], symbols: Sequence[str], days: Sequence[str], most: int
+) -> list[Rectangle]:
+    """As few rectangles as hold every span, of at most ``most`` partitions each.
+
+    A span is (position of its symbol, first day, last day), positions in ``symbols`` and ``days``.
+    Rectangles are cut between symbols, never between days: one request covers all days of a ticker.
+    """
+    boxes: list[tuple[int, int, int, int]] = []
+    for at, first, last in sorted(spans):
+        if boxes:
+            left, _, top, bottom = boxes[-1]
+            top, bottom = min(top, first), max(bottom, last)
+            if (at - left + 1) * (bottom - top + 1) <= most:
+                boxes[-1] = (left, at, top, bottom)
+                continue
+        boxes.append((at, at, first, last))
+    return [Rectangle(days[top], days[bottom], symbols[left], symbols[right]) for left, right, top, bottom in boxes]

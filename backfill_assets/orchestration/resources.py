@@ -1,0 +1,25 @@
+"""What assets, checks and sensors work with: the engine, opened for the time of a run or tick."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.wishes import opened_engine
+from backfill_assets.settings import load_settings
+
+
+class EngineResource(dg.ConfigurableResource[Engine]):
+    """The engine over the database and vendor that the environment names; nothing to configure in Dagster."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Engine]:  # noqa: ARG002 - Dagster's form
+        """Open the database, brought to this version's schema; close it at the end.
+
+        Raises:
+            UsageError: a setting cannot be meant.
+            DatabaseUnavailable: no database.
+        """
+        with opened_engine(load_settings()) as engine:
+            yield engine

@@ -1,0 +1,37 @@
+"""What runs by the clock: the checks, and the report of the morning. Times are New York's."""
+
+from typing import Any
+
+import dagster as dg
+
+from backfill_assets.orchestration.partitions import ZONE
+from backfill_assets.settings import Settings
+
+MORNING = "15 8 * * 2-6"
+
+
+def status_of(settings: Settings) -> dg.DefaultScheduleStatus:
+    """Whether schedules run by default."""
+    return dg.DefaultScheduleStatus.RUNNING if settings.auto else dg.DefaultScheduleStatus.STOPPED
+
+
+def window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
+    """The checks without a materialisation, so that a gap is noticed although nothing runs."""
+    return dg.ScheduleDefinition(
+        name=job.name.replace("verify_window", "window_checks_schedule"),
+        job=job,
+        cron_schedule=settings.checks_cron,
+        execution_timezone=str(ZONE),
+        default_status=status_of(settings),
+    )
+
+
+def morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """The report, once absence counts."""
+    return dg.ScheduleDefinition(
+        name="morning_report_schedule",
+        target=dg.AssetSelection.assets("data_quality_report"),
+        cron_schedule=MORNING,
+        execution_timezone=str(ZONE),
+        default_status=status_of(settings),
+    )
