@@ -22,6 +22,7 @@ from backfill_assets.store.embedded import embedded_url, leave_embedded
 from backfill_assets.store.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 
+Sandboxed = Callable[..., Sandbox]
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)  # Wednesday 10:00 in New York; Monday and Tuesday are overdue
 

@@ -43,7 +43,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-_quiet_console = dg.colored_console_logger.configured({"log_level": "INFO"}, name="console")
+_quiet_console = dg.colored_console_logger.configured({"log_level": "INFO"})
 
 
 def _universe_size(settings: Settings) -> int:

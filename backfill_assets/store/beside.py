@@ -37,8 +37,12 @@ def dagster_url(settings: Settings) -> str:
 
 def _for_sqlalchemy(url: str) -> str:
     """SQLAlchemy 2.1 reads a plain ``postgresql://`` as psycopg 3, with which dagster-postgres fails."""
-    with explained(url):
+    try:
         parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}
+    except psycopg.ProgrammingError:
+        raise DatabaseUnavailable(
+            "DAGSTER_POSTGRES_URL is not a PostgreSQL address; write postgresql://user@host/name"
+        ) from None
     host = parts.pop("host", None)
     socket = {"host": host} if host and host.startswith("/") else {}
     return URL.create(

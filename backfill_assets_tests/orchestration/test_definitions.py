@@ -1,0 +1,92 @@
+"""What Dagster loads: complete, loadable from either file, lazily, and with short bodies."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+import backfill_assets
+from backfill_assets.orchestration.building import build_definitions
+from backfill_assets.settings import Settings
+
+PACKAGE = Path(backfill_assets.__file__).parent
+ROOT = PACKAGE.parent
+BODY_LINES = 30
+
+
+@pytest.fixture
+def definitions(settings: Settings) -> dg.Definitions:
+    return build_definitions(settings)
+
+
+def test_they_are_loadable_and_complete(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+    repository = definitions.get_repository_def()
+    keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
+    assert keys >= {"market_symbols", "bars_30m", "data_quality_report"}
+    sensors = {sensor.name for sensor in repository.sensor_defs}
+    assert sensors >= {"gap_backfill_sensor", "symbol_partitions_sensor"}
+    assert {schedule.name for schedule in repository.schedule_defs} >= {"window_checks_schedule"}
+    assert {job.name for job in repository.get_all_jobs()} >= {"backfill_gaps", "verify_window"}
+
+
+def test_sensors_and_schedules_run_by_default_and_can_be_left_stopped(settings: Settings) -> None:
+    for auto, word in ((True, "RUNNING"), (False, "STOPPED")):
+        repository = build_definitions(settings.model_copy(update={"auto": auto})).get_repository_def()
+        both = [*repository.sensor_defs, *repository.schedule_defs]
+        assert {one.default_status.value for one in both} == {word}
+
+
+def test_other_intervals_come_from_the_same_factory(settings: Settings) -> None:
+    chosen = settings.model_copy(update={"intervals": ("30m", "1h", "1m")})
+    repository = build_definitions(chosen).get_repository_def()
+    keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
+    assert keys >= {"bars_30m", "bars_1h", "bars_1m"}
+    assert repository.has_sensor_def("gap_backfill_sensor_1h")
+    assert repository.has_job("verify_window_1m")
+
+
+def test_both_files_load_the_same_module() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]
+    (read,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    assert read["python_module"] == {"module_name": told["module_name"], "location_name": told["code_location_name"]}
+    assert told["module_name"] == "backfill_assets.definitions"
+
+
+def test_the_checkouts_instance_is_the_packages() -> None:
+    packaged = PACKAGE / "orchestration" / "dagster.yaml"
+    assert (ROOT / "dagster.yaml").read_text() == packaged.read_text()
+
+
+def test_settings_are_read_when_dagster_calls_and_not_at_import(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    from backfill_assets import definitions
+
+    monkeypatch.setenv("BACKFILL_SENSOR_SECONDS", "17")
+    monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("database_url"))
+    repository = definitions.defs().get_repository_def()
+    assert repository.get_sensor_def("gap_backfill_sensor").minimum_interval_seconds == 17
+
+
+def lines_of(body: ast.FunctionDef) -> int:
+    """Lines of a function's body, functions inside it left out: they are counted by themselves."""
+    own = (body.end_lineno or 0) - body.body[0].lineno + 1
+    return own - sum((n.end_lineno or 0) - n.lineno + 1 for n in body.body if isinstance(n, ast.FunctionDef))
+
+
+def bodies() -> list[tuple[str, int]]:
+    return [
+        (f"{file.name}:{node.name}", lines_of(node))
+        for file in sorted((PACKAGE / "orchestration").glob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+@pytest.mark.parametrize(("name", "lines"), bodies())
+def test_no_body_is_longer_than_thirty_lines(name: str, lines: int) -> None:
+    assert lines <= BODY_LINES, name

@@ -1,0 +1,245 @@
+"""One run over a rectangle: what it asks for, what becomes green, and how it ends."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.orchestration.recording import record_partitions
+from backfill_assets.store.bars import delete_bars
+from backfill_assets.store.symbols import deactivate_symbols, list_symbols
+from backfill_assets_tests.conftest import Sandboxed, bars_in
+from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions
+
+Deployed = Callable[..., Deployment]
+FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
+MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
+TODAY = "2026-06-03"
+
+
+def over(first_day: str, first: str, last_day: str, last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": f"{first_day}|{first}.US",
+        "dagster/asset_partition_range_end": f"{last_day}|{last}.US",
+    }
+
+
+def observed(deployment: Deployment) -> dict[str, Any]:
+    """The run's own figures, as the UI shows them."""
+    record = deployment.instance.fetch_observations(BARS, limit=1).records[0]
+    return {name: value.value for name, value in record.asset_observation.metadata.items()}
+
+
+def test_a_rectangle_is_filled_by_one_request_a_ticker_and_becomes_green(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
+    assert run.success
+    assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 4
+    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    assert len(bars_in(deployment.engine.database, "AAPL")) == 26
+    figures = observed(deployment)
+    assert (figures["calls"], figures["inserted"], figures["partitions recorded"]) == (20, 104, 8)
+    assert (figures["missing before"], figures["missing after"], figures["leftovers"]) == (104, 0, {})
+
+
+def test_a_partition_says_what_it_holds_and_where_it_comes_from(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    deployment.materialise(over(MONDAY, "MSFT", MONDAY, "MSFT"))
+    event = deployment.instance.fetch_materializations(
+        dg.AssetRecordsFilter(BARS, asset_partitions=[f"{MONDAY}|MSFT.US"]), limit=1
+    ).records[0]
+    assert event.asset_materialization is not None
+    metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert metadata.pop("fetched_at") > 0
+    assert metadata == {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
+    assert event.asset_materialization.partition == f"{MONDAY}|MSFT.US"
+
+
+def test_only_what_is_missing_is_asked_for(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    for ticker in ("MSFT", "TSLA"):
+        deployment.materialise({"dagster/partition": f"{MONDAY}|{ticker}.US"})
+    assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 2
+    deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
+    assert deployment.sandbox.stats()["per_ticker"] == {f"{ticker}.US": 1 for ticker in FOUR}
+    assert deployment.green == partitions(FOUR, (MONDAY,))
+
+
+def test_leftovers_leave_the_run_green_and_their_partition_missing_and_the_check_red(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deployed(sandboxed(publication=held_back), FOUR)
+    run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
+    assert run.success
+    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY)) - {f"{TUESDAY}|AAPL.US"}
+    assert observed(deployment)["leftovers"] == {"missing at the vendor": 13}
+    results = {check.check_name: check for check in run.get_asset_check_evaluations()}
+    assert not results["no_missing_bars"].passed
+    assert results["no_missing_bars"].metadata["offenders"].value == ["AAPL.US (13)"]
+    assert results["no_missing_bars"].metadata["figure"].value == 13
+    assert not results["newest_bar_is_fresh"].passed
+    assert results["every_symbol_has_recent_bars"].passed
+    assert results["no_rate_limit_errors"].passed
+
+
+def test_a_person_gets_one_ask_whatever_the_ladder_says_and_the_sensor_does_not(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deployed(sandboxed(publication=held_back), FOUR)
+    all_of_it = over(MONDAY, "AAPL", TUESDAY, "TSLA")
+    deployment.materialise(all_of_it)
+    deployment.materialise({**all_of_it, "dagster/sensor_name": "gap_backfill_sensor"})
+    assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == 1
+    deployment.materialise(all_of_it)
+    assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
+
+
+def test_a_session_that_goes_on_is_not_touched(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    run = deployment.materialise(over(TODAY, "AAPL", TODAY, "TSLA"))
+    assert run.success
+    assert deployment.sandbox.stats()["requests"] == 0
+    assert deployment.green == set()
+
+
+def test_a_symbol_that_left_the_universe_is_left_alone(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    with deployment.engine.database.transaction() as connection:
+        deactivate_symbols(connection, parse_tickers(["MSFT", "AMZN"]))
+    deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
+    assert set(deployment.sandbox.stats()["per_ticker"]) == {"AAPL.US", "TSLA.US"}
+    assert deployment.green == partitions(("AAPL", "TSLA"), (MONDAY,))
+
+
+def test_a_bad_token_fails_the_run_and_what_was_complete_is_green(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed(tokens=frozenset({"another"}))
+    deployment = deployed(sandbox, FOUR)
+    run = deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
+    assert not run.success
+    (failure,) = [event for event in run.all_events if event.is_step_failure]
+    assert "401" in str(failure.step_failure_data.error) or "token" in str(failure.step_failure_data.error)
+    assert "test-token-4711" not in str(run.all_events)
+    assert [check.passed for check in run.get_asset_check_evaluations()].count(False) >= 2
+
+
+def test_quota_gone_halfway_fails_the_run_and_keeps_what_was_fetched(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(daily=12), FOUR, in_flight_start=1, in_flight_max=1, collector_reserve=0.0)
+    run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
+    assert not run.success
+    assert deployment.green == partitions(("AAPL", "AMZN"), (MONDAY, TUESDAY))
+
+
+def test_force_asks_again_although_all_is_there(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    both = over(MONDAY, "AAPL", TUESDAY, "AMZN")
+    deployment.materialise(both)
+    deployment.materialise(both)
+    assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 2
+    deployment.materialise(both, force=True)
+    assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 4
+    assert observed(deployment)["unchanged"] == 52
+
+
+def test_the_checks_run_without_a_materialisation(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    job = deployment.definitions.resolve_job_def("verify_window")
+    run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
+    assert run.success
+    results = {check.check_name: check.passed for check in run.get_asset_check_evaluations()}
+    assert results["every_symbol_has_recent_bars"] is False
+    assert results["no_rate_limit_errors"] is True
+    assert deployment.sandbox.stats()["requests"] == 0
+    assert deployment.green == set()
+
+
+def test_the_launchpads_job_fills_a_window_or_only_plans_it(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    job = deployment.definitions.resolve_job_def("backfill_gaps")
+
+    def launch(**config: Any) -> dg.ExecuteInProcessResult:
+        return job.execute_in_process(
+            instance=deployment.instance,
+            resources={"engine": deployment.engine},
+            run_config={"ops": {"fill_window": {"config": config}}},
+        )
+
+    assert launch(start=MONDAY, end=MONDAY, dry_run=True).success
+    assert deployment.sandbox.stats()["requests"] == 0
+    assert launch(start=MONDAY, end=MONDAY, symbols=["AAPL", "MSFT"]).success
+    assert deployment.green == partitions(("AAPL", "MSFT"), (MONDAY,))
+    latest = deployment.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [dg.AssetCheckKey(BARS, "no_missing_bars")]
+    )
+    assert [execution.status.value for execution in latest.values()] == ["FAILED"]
+
+
+def test_the_universe_becomes_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    with deployment.engine.database.transaction() as connection:
+        deactivate_symbols(connection, parse_tickers(["AAPL"]))
+    (universe,) = (
+        a
+        for a in deployment.definitions.assets or []
+        if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("market_symbols") in a.keys
+    )
+    run = dg.materialize([universe], instance=deployment.instance, resources={"engine": deployment.engine})
+    assert run.success
+    assert list(deployment.instance.get_dynamic_partitions("symbol")) == ["AMZN.US", "MSFT.US", "TSLA.US"]
+
+
+def test_the_report_has_its_numbers_and_a_table(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "AMZN"))
+    (report,) = (
+        a
+        for a in deployment.definitions.assets or []
+        if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
+    )
+    run = dg.materialize([report], instance=deployment.instance, resources={"engine": deployment.engine})
+    (event,) = run.get_asset_materialization_events()
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    report_text = metadata.pop("report")
+    assert metadata["estimated_missing_bars"] == 52
+    assert (metadata["bar_count"], metadata["symbols"]) == (52, 4)
+    assert report_text.splitlines()[2].startswith("| MSFT | 0 | 39 | 26 |")
+
+
+def test_events_are_recorded_with_the_tags_that_the_ui_filters_by(
+    deployed: Deployed, sandboxed: Sandboxed, instance: dg.DagsterInstance
+) -> None:
+    @dg.op
+    def step(context: dg.OpExecutionContext) -> None:
+        record_partitions(context, BARS, [(f"S{n}.US", MONDAY, {"bars": n}) for n in range(1200)])
+
+    @dg.job
+    def job() -> None:
+        step()
+
+    assert job.execute_in_process(instance=instance).success
+    assert len(instance.get_materialized_partitions(BARS)) == 1200
+    record = instance.fetch_materializations(BARS, limit=1).records[0]
+    assert record.asset_materialization is not None
+    assert record.asset_materialization.tags == {
+        "dagster/partition/day": MONDAY,
+        "dagster/partition/symbol": "S1199.US",
+    }
+
+
+def test_a_deleted_bar_is_healed_by_the_next_run(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    deployment.heal()
+    stamp = datetime(2026, 6, 1, 15, 30, tzinfo=UTC)
+    with deployment.engine.database.transaction() as connection:
+        (symbol,) = [s for s in list_symbols(connection, "US") if s.ticker.symbol == "AMZN"]
+        assert delete_bars(connection, symbol.symbol_id, INTERVALS["30m"], [stamp]) == 1
+    (run,) = deployment.heal()
+    assert run.success
+    assert deployment.sandbox.stats()["per_ticker"]["AMZN.US"] == 2
+    assert observed(deployment)["inserted"] == 1

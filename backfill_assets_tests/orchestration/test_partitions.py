@@ -1,0 +1,66 @@
+"""The day partitions are the calendar's sessions, whatever the clock."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.orchestration.partitions import day_partitions, sync_symbols
+from backfill_assets.settings import Settings, load_settings
+
+
+def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:
+    chosen = load_settings(as_of=moment, **settings)
+    return list(day_partitions(chosen, symbols).get_partition_keys())
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 6, 3, 14, tzinfo=UTC),
+        datetime(2026, 11, 29, 12, tzinfo=UTC),
+        datetime(2021, 1, 20, 20, tzinfo=UTC),
+        datetime(2026, 3, 9, 13, 29, tzinfo=UTC),
+        datetime(2031, 7, 8, 22, tzinfo=UTC),
+    ],
+    ids=["in a session", "a Sunday after Thanksgiving", "five years ago", "before the open", "in the future"],
+)
+def test_they_are_exactly_the_newest_sessions_that_have_opened(moment: datetime) -> None:
+    keys = keys_at(moment, partition_days=200)
+    known = sessions_between("US", date(moment.year - 2, 1, 1), moment.date())
+    opened = [s.day.isoformat() for s in known if s.open <= moment]
+    assert keys == opened[-200:]
+
+
+def test_with_a_running_clock_today_is_one_and_they_begin_so_many_sessions_ago() -> None:
+    keys = keys_at(None, partition_days=30)
+    today = datetime.now(UTC).date()
+    known = [s.day.isoformat() for s in sessions_between("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
+    begin = known.index(keys[0])
+    assert keys == known[begin : begin + len(keys)]
+    assert len(keys) in {30, 31}  # 31: a session that has not opened is a partition too
+
+
+@pytest.mark.parametrize(("symbols", "days"), [(1, 90), (1111, 90), (1112, 89), (5000, 20), (200_000, 1)])
+def test_symbols_times_days_stay_under_100_000(symbols: int, days: int) -> None:
+    assert len(keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), symbols)) == days
+
+
+def test_a_closure_of_the_users_is_no_partition(tmp_path: Any) -> None:
+    file = tmp_path / "calendar.json"
+    file.write_text('{"closures": ["2026-06-02"]}')
+    keys = keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), partition_days=3, calendar_file=file)
+    assert keys == ["2026-05-29", "2026-06-01", "2026-06-03"]
+
+
+def test_symbols_are_added_in_order_and_removed(instance: dg.DagsterInstance) -> None:
+    assert sync_symbols(instance, ["B.US", "A.US", "B.US"]) == (2, 0)
+    assert sync_symbols(instance, ["A.US", "C.US"]) == (1, 1)
+    assert list(instance.get_dynamic_partitions("symbol")) == ["A.US", "C.US"]
+    assert sync_symbols(instance, ["A.US", "C.US"]) == (0, 0)
+
+
+def test_the_default_number_of_sessions_is_ninety() -> None:
+    assert Settings.model_fields["partition_days"].default == 90

@@ -1,0 +1,229 @@
+"""The sensor heals with as few runs as possible, and says why when it starts none."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from backfill_assets.eodhd.sandbox.config import Faults, Publication
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.store.bars import delete_bars
+from backfill_assets.store.symbols import add_symbols, list_symbols
+from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
+from backfill_assets_tests.integration.test_engine import silent, universe
+from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions
+
+Deployed = Callable[..., Deployment]
+FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
+MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
+
+
+def punch(deployment: Deployment, symbol: str, *stamps: datetime) -> None:
+    with deployment.engine.database.transaction() as connection:
+        (found,) = [s for s in list_symbols(connection, "US") if s.ticker.symbol == symbol]
+        assert delete_bars(connection, found.symbol_id, INTERVALS["30m"], stamps) == len(stamps)
+
+
+def at(deployment: Deployment, now: datetime) -> Deployment:
+    """The same deployment at another moment."""
+    settings = deployment.engine.settings.model_copy(update={"as_of": now})
+    return replace(deployment, engine=replace(deployment.engine, settings=settings))
+
+
+def test_gaps_become_one_run_that_fills_them_and_then_there_is_nothing_to_do(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    (run,) = deployment.heal()
+    assert run.success
+    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    assert deployment.sandbox.stats()["calls"] == 20
+    assert all(check.passed for check in run.get_asset_check_evaluations())
+    tick = deployment.tick()
+    assert not tick.run_requests
+    assert tick.skip_message == "no gap in 4 symbols × 3 sessions"
+
+
+def test_holes_in_several_places_are_one_run_and_one_request_a_ticker(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    deployment.heal()
+    punch(deployment, "AAPL", datetime(2026, 6, 1, 14, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC))
+    punch(deployment, "TSLA", datetime(2026, 6, 2, 13, 30, tzinfo=UTC))
+    (request,) = deployment.tick().run_requests
+    deployment.run(request)
+    assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 2}
+    assert len(bars_in(deployment.engine.database, "AAPL")) == 26
+
+
+def test_runs_hold_at_most_so_many_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    symbols = tuple(universe(30))
+    deployment = deployed(sandboxed(symbols=30), symbols, partitions_per_run=20)
+    requests = deployment.tick().run_requests
+    assert len(requests) == 3  # 10 symbols × 2 sessions each
+    for request in requests:
+        assert deployment.run(request).success
+    assert deployment.green == partitions(symbols, (MONDAY, TUESDAY))
+    assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
+
+
+def test_what_is_not_to_be_asked_again_yet_starts_nothing_and_the_reason_says_when(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deployed(sandboxed(publication=held_back), FOUR)
+    deployment.heal()
+    tick = deployment.tick()
+    assert not tick.run_requests
+    assert tick.skip_message == (
+        "13 slots in 4 symbols × 3 sessions are not to be asked for again yet, the next at 2026-06-03 15:00 UTC"
+    )
+    assert len(at(deployment, NOW + timedelta(minutes=61)).tick().run_requests) == 1
+
+
+def test_an_evening_before_publication_probes_once_and_then_waits(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    late = Publication(session_hours=(9.0, 9.1))
+    deployment = deployed(sandboxed(publication=late), FOUR)
+    deployment.heal()
+    evening = datetime(2026, 6, 3, 23, 30, tzinfo=UTC)
+    deployment.sandbox.move_clock(evening)
+    assert len(at(deployment, evening).heal()) == 1
+    asked = deployment.sandbox.stats()["by_endpoint"]["intraday"]
+    assert asked == 4 + 1
+    tick = at(deployment, evening + timedelta(minutes=5)).tick()
+    assert not tick.run_requests
+    assert "wait for the next probe: nothing was seen published yet" in tick.skip_message
+
+
+@pytest.mark.parametrize("tags", ["its own", "from the UI"])
+def test_never_a_run_that_overlaps_one_in_flight(deployed: Deployed, sandboxed: Sandboxed, tags: str) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    (request,) = deployment.tick().run_requests
+    busy = request.tags if tags == "its own" else {"dagster/partition": f"{MONDAY}|AMZN.US"}
+    run = deployment.instance.create_run_for_job(
+        deployment.definitions.resolve_implicit_global_asset_job_def(),
+        status=dg.DagsterRunStatus.STARTED,
+        tags=busy,
+        asset_selection=frozenset({BARS}),
+    )
+    tick = deployment.tick()
+    assert not tick.run_requests
+    assert tick.skip_message.startswith("a run is at work on ")
+    deployment.instance.report_run_canceled(run)
+    assert len(deployment.tick().run_requests) == 1
+
+
+def test_a_run_elsewhere_does_not_hold_the_others_off(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR, partitions_per_run=4)
+    assert len(deployment.tick().run_requests) == 2
+    deployment.instance.create_run_for_job(
+        deployment.definitions.resolve_implicit_global_asset_job_def(),
+        status=dg.DagsterRunStatus.STARTING,
+        tags={"dagster/partition": f"{MONDAY}|AAPL.US"},
+        asset_selection=frozenset({BARS}),
+    )
+    (request,) = deployment.tick().run_requests
+    assert "AAPL.US" not in str(request.tags)
+
+
+def test_run_keys_differ_from_tick_to_tick(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    first = deployment.tick()
+    second = deployment.tick(cursor=first.cursor)
+    assert first.run_requests[0].tags == second.run_requests[0].tags
+    assert first.run_requests[0].run_key != second.run_requests[0].run_key
+
+
+def test_without_budget_nothing_is_started(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(daily=12), FOUR, collector_reserve=0.0, in_flight_max=1)
+    assert not deployment.heal()[0].success
+    tick = deployment.tick()
+    assert not tick.run_requests
+    assert tick.skip_message.startswith("1 runs in a row ended early; the next may start in ")
+    with deployment.engine.database.transaction() as connection:
+        connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '1 hour'")
+    assert deployment.tick().skip_message == "the day's calls are spent; asking goes on at 2026-06-04 00:00 UTC"
+    (next_day,) = at(deployment, NOW + timedelta(hours=12)).tick().run_requests
+    assert next_day.tags
+
+
+def test_a_vendor_that_is_down_is_left_alone_longer_and_longer(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed(symbols=30, faults=Faults(down=True))
+    deployment = deployed(sandbox, tuple(universe(30)), attempts=1, backoff_seconds=(0.0, 0.0))
+    assert not deployment.heal()[0].success
+    assert not deployment.tick().run_requests
+    with deployment.engine.database.transaction() as connection:
+        connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '3 minutes'")
+        connection.execute("UPDATE backfill.requests SET at = at - interval '3 minutes'")
+    assert not deployment.heal()[0].success
+    assert "2 runs in a row ended early" in deployment.tick().skip_message
+    sandbox.set_faults(down=False)
+    with deployment.engine.database.transaction() as connection:
+        connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '10 minutes'")
+        connection.execute("UPDATE backfill.requests SET at = at - interval '10 minutes'")
+    assert deployment.heal()[0].success
+    assert deployment.tick().skip_message.startswith("no gap in ")
+
+
+def test_a_ticker_whose_requests_fail_is_left_alone_and_the_others_are_not(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    sandbox = sandboxed(faults=Faults(html_200=1.0))
+    deployment = deployed(sandbox, FOUR, attempts=1, backoff_seconds=(0.0, 0.0))
+    assert deployment.heal()[0].success
+    assert deployment.tick().skip_message == "requests for 4 tickers failed lately and are left alone a while"
+    with deployment.engine.database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["NVDA"]))
+    deployment.tick("symbol_partitions_sensor")
+    (request,) = deployment.tick().run_requests
+    assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|NVDA.US"
+
+
+def test_without_a_token_the_sensor_says_so(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    settings = deployment.engine.settings.model_copy(update={"token": None})
+    speechless = replace(deployment, engine=replace(deployment.engine, settings=settings))
+    assert "no API token is set" in speechless.tick().skip_message
+
+
+def test_what_the_command_line_filled_becomes_green_without_a_request(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    deployment.engine.run(monday_and_tuesday(deployment.engine), silent)
+    asked = deployment.sandbox.stats()["requests"]
+    (run,) = deployment.heal()
+    assert run.success
+    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    assert deployment.sandbox.stats()["requests"] == asked
+    assert not deployment.tick().run_requests
+
+
+def test_an_unpublished_monday_is_not_forgotten_on_thursday(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 1))}))
+    sandbox = sandboxed(publication=held_back)
+    deployment = deployed(sandbox, FOUR, partition_days=8)
+    deployment.heal()
+    thursday = datetime(2026, 6, 4, 20, tzinfo=UTC)
+    sandbox.move_clock(thursday)
+    (request,) = at(deployment, thursday).tick().run_requests
+    assert request.tags["dagster/asset_partition_range_start"].startswith(MONDAY)
+
+
+def test_two_deployments_on_one_database_never_fetch_the_same_gap_twice(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    symbols = tuple(universe(60))
+    deployment = deployed(sandboxed(symbols=60, latency_ms=(5, 20)), symbols)
+    with dg.DagsterInstance.ephemeral() as another:
+        twin = replace(deployment, instance=another)
+        twin.tick("symbol_partitions_sensor")
+        requests = [deployment.tick().run_requests[0], twin.tick().run_requests[0]]
+        with ThreadPoolExecutor(2) as pool:
+            runs = list(pool.map(lambda pair: pair[0].run(pair[1]), zip((deployment, twin), requests, strict=True)))
+        assert all(run.success for run in runs)
+        assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
+        for one in (deployment, twin):
+            one.heal()
+            assert one.green == partitions(symbols, (MONDAY, TUESDAY))
+    assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}

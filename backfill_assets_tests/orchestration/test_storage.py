@@ -1,0 +1,144 @@
+"""Dagster's records in Postgres: where they are kept, and that batching changes nothing but the pace."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+from psycopg import conninfo
+from sqlalchemy import make_url
+
+from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.orchestration import storage
+from backfill_assets.settings import load_settings
+from backfill_assets.store.beside import dagster_url
+from backfill_assets_tests.conftest import Sandboxed
+from backfill_assets_tests.integration.test_engine import universe
+from backfill_assets_tests.orchestration.conftest import BARS, Deployment, partitions
+
+CONFIG = Path(storage.__file__).with_name("dagster.yaml")
+MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
+
+
+@contextmanager
+def instance_at(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance that dagster.yaml describes, as `dagster dev` would load it."""
+    (folder / "dagster.yaml").write_text(CONFIG.read_text())
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        yield instance
+
+
+def events_in(url: str) -> Counter[tuple[str, str | None]]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT dagster_event_type, partition FROM event_logs"
+            " WHERE dagster_event_type IN ('ASSET_MATERIALIZATION_PLANNED', 'ASSET_MATERIALIZATION')"
+        )
+        return Counter((kind, partition) for kind, partition in rows)
+
+
+def statements_of(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many events each statement stores."""
+    sizes: list[int] = []
+    log: Any = instance.event_log_storage
+    original = log.prepare_insert_event_batch
+
+    def counting(events: Any) -> Any:
+        sizes.append(len(events))
+        return original(events)
+
+    monkeypatch.setattr(log, "prepare_insert_event_batch", counting)
+    return sizes
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_run_over_many_partitions_leaves_the_same_events(
+    deployed: Callable[..., Deployment],
+    sandboxed: Sandboxed,
+    new_database: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batched: bool,
+) -> None:
+    symbols = tuple(universe(40))
+    deployment = deployed(sandboxed(symbols=40), symbols)
+    url = new_database(None)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+    monkeypatch.setenv("BACKFILL_BATCH_PLANNED_EVENTS", str(batched).lower())
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "50")
+    with instance_at(tmp_path) as instance:
+        deployment.instance = instance
+        deployment.tick("symbol_partitions_sensor")
+        sizes = statements_of(instance, monkeypatch)
+        (run,) = deployment.heal()
+        assert run.success
+        wanted = partitions(symbols, (MONDAY, TUESDAY))
+        assert deployment.green == wanted
+        assert instance.count_resume_run_attempts(run.run_id) == 0
+    expected = [(kind, key) for kind in ("ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION") for key in wanted]
+    assert events_in(url) == Counter(expected)
+    materialised = [50, 30]
+    assert sorted(sizes, reverse=True) == sorted([*materialised, *([50, 30] if batched else [])], reverse=True)
+
+
+def test_planned_partitions_are_indexed_by_their_tags_too(
+    deployed: Callable[..., Deployment],
+    sandboxed: Sandboxed,
+    new_database: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deployment = deployed(sandboxed(), ("AAPL", "MSFT"))
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", new_database(None))
+    with instance_at(tmp_path) as instance:
+        deployment.instance = instance
+        deployment.tick("symbol_partitions_sensor")
+        deployment.heal()
+        (key,) = instance.event_log_storage.get_latest_tags_by_partition(
+            BARS,
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            tag_keys=["dagster/partition/day"],
+            asset_partitions=[f"{MONDAY}|AAPL.US"],
+        ).values()
+        assert key == {"dagster/partition/day": MONDAY}
+
+
+def test_the_storage_is_a_database_beside_the_bars(database_url: str) -> None:
+    url = make_url(dagster_url(load_settings(database_url=database_url)))
+    assert (url.drivername, url.database) == ("postgresql+psycopg2", "dagster")
+    beside = conninfo.make_conninfo(database_url, dbname="dagster")
+    with psycopg.connect(beside) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("dagster",)
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port", "password"),
+    [
+        ("postgresql://me:a%40b%2Fc@db.example:6543/records?sslmode=require", "db.example", 6543, "a@b/c"),
+        ("host=db.example dbname=records user=me password='a@b/c' sslmode=require", "db.example", None, "a@b/c"),
+    ],
+)
+def test_an_address_of_its_own_is_used_as_it_is(given: str, host: str, port: int | None, password: str) -> None:
+    url = make_url(dagster_url(load_settings(dagster_postgres_url=given)))
+    assert (url.drivername, url.host, url.port, url.database) == ("postgresql+psycopg2", host, port, "records")
+    assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require"})
+
+
+def test_without_the_right_to_make_it_the_error_names_the_variable(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
+        connection.execute("CREATE ROLE visitor LOGIN")
+    visitor = conninfo.make_conninfo(url, user="visitor")
+    with pytest.raises(DatabaseUnavailable, match=r"may not create a database 'dagster'.*DAGSTER_POSTGRES_URL"):
+        dagster_url(load_settings(database_url=visitor))
+
+
+def test_an_unreadable_address_is_an_error_without_it() -> None:
+    with pytest.raises(DatabaseUnavailable) as told:
+        dagster_url(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
+    assert "secret" not in str(told.value)

@@ -1,0 +1,68 @@
+"""Rectangles of partitions: as few as hold every gap, and never too large."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill_assets.orchestration.rectangles import Rectangle, covering, rectangle_of
+
+SYMBOLS = [f"S{n:02}.US" for n in range(30)]
+ORDER = {symbol: at for at, symbol in enumerate(SYMBOLS)}
+DAYS = [f"2026-06-{n:02}" for n in range(1, 21)]
+
+
+def box(first_symbol: int, last_symbol: int, first_day: int, last_day: int) -> Rectangle:
+    return Rectangle(DAYS[first_day], DAYS[last_day], SYMBOLS[first_symbol], SYMBOLS[last_symbol])
+
+
+def test_one_rectangle_covers_scattered_gaps_if_it_is_small_enough() -> None:
+    assert covering([(7, 3, 3), (2, 1, 1), (4, 0, 5)], SYMBOLS, DAYS, 36) == [box(2, 7, 0, 5)]
+
+
+def test_it_is_cut_between_symbols_when_it_grows_too_large() -> None:
+    assert covering([(2, 1, 1), (4, 0, 5), (7, 3, 3)], SYMBOLS, DAYS, 35) == [box(2, 4, 0, 5), box(7, 7, 3, 3)]
+
+
+def test_one_tickers_days_are_never_cut_although_they_exceed_the_bound() -> None:
+    assert covering([(5, 0, 19)], SYMBOLS, DAYS, 10) == [box(5, 5, 0, 19)]
+
+
+def test_nothing_to_cover() -> None:
+    assert covering([], SYMBOLS, DAYS, 10) == []
+
+
+spans = st.lists(
+    st.tuples(st.integers(0, 29), st.integers(0, 19), st.integers(0, 19)).map(lambda s: (s[0], *sorted(s[1:]))),
+    max_size=30,
+    unique_by=lambda span: span[0],
+)
+
+
+@given(spans, st.integers(1, 600))
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_every_gap_is_covered_once_and_rectangles_do_not_overlap(spans: list[tuple[int, int, int]], most: int) -> None:
+    rectangles = covering(spans, SYMBOLS, DAYS, most)
+    for at, first, last in spans:
+        single = box(at, at, first, last)
+        assert sum(single.overlaps(r, ORDER) for r in rectangles) == 1
+    for number, one in enumerate(rectangles):
+        assert not any(one.overlaps(other, ORDER) for other in rectangles[:number])
+        height = ORDER[one.last_symbol] - ORDER[one.first_symbol] + 1
+        width = DAYS.index(one.last_day) - DAYS.index(one.first_day) + 1
+        assert height == 1 or height * width <= most
+
+
+def test_overlap_is_about_shared_partitions() -> None:
+    one = box(2, 5, 3, 6)
+    assert one.overlaps(box(5, 9, 6, 9), ORDER)
+    assert not one.overlaps(box(6, 9, 3, 6), ORDER)
+    assert not one.overlaps(box(2, 5, 7, 9), ORDER)
+    gone = Rectangle(DAYS[3], DAYS[3], "GONE.US", "GONE.US")
+    assert not one.overlaps(gone, ORDER)
+    assert gone.overlaps(Rectangle(DAYS[0], DAYS[9], "GONE.US", SYMBOLS[1]), ORDER)
+
+
+def test_the_tags_of_runs_are_read_as_they_are_written() -> None:
+    one = box(2, 5, 3, 6)
+    assert rectangle_of(one.tags) == one
+    assert rectangle_of({"dagster/partition": f"{DAYS[1]}|{SYMBOLS[4]}"}) == box(4, 4, 1, 1)
+    assert rectangle_of({"dagster/sensor_name": "x"}) is None
