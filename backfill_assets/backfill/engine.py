@@ -7,7 +7,7 @@ How a run goes is in ``run``.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from backfill_assets.backfill.flight import Flight
@@ -41,6 +41,7 @@ class Job:
         strategy: which gaps are asked for.
         force: ask for everything in the window, complete or not.
         explicit: a person chose the symbols: one ask for each gap, whatever the ladder says.
+        only: sessions whose gaps make a ticker due; the others of the window only come along. None: all.
         batch_size: tickers at a time, if given.
         delay: seconds of rest between batches.
     """
@@ -52,6 +53,7 @@ class Job:
     strategy: Strategy = Strategy.HYBRID
     force: bool = False
     explicit: bool = False
+    only: frozenset[date] | None = None
     batch_size: int | None = None
     delay: float = 0.0
 
@@ -80,6 +82,7 @@ class Engine:
             strategy=job.strategy,
             force=job.force,
             explicit=job.explicit,
+            only=job.only,
             exceptions=self.settings.calendar_exceptions(),
         )
 

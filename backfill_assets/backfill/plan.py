@@ -3,9 +3,9 @@
 Spends nothing and touches nothing; ``engine`` carries it out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -115,36 +115,48 @@ def make_plan(
     strategy: Strategy = Strategy.HYBRID,
     force: bool = False,
     explicit: bool = False,
+    only: Collection[date] | None = None,
     exceptions: Exceptions = NO_EXCEPTIONS,
 ) -> Plan:
     """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
 
-    A ticker is asked if any of its gaps is due; then all its gaps are, at the same price. With
-    ``force`` every ticker is asked for every askable slot, complete or not; with ``explicit`` (a
-    person chose these tickers) for its gaps, whatever the ladder says.
+    A ticker is asked if any of its gaps is due; then all gaps that one request covers are, at the
+    same price. With ``force`` every ticker is asked for every askable slot, complete or not; with
+    ``explicit`` (a person chose these tickers) for its gaps, whatever the ladder says. ``only``
+    leaves it to the gaps of these sessions to make a ticker due.
     """
     window = coverage.grid
     before = sessions_before(window.sessions[0], overlap_sessions, exceptions) if window.sessions else ()
     grid = slot_grid((*before, *window.sessions), window.interval)
-    chosen, waiting = _chosen(coverage, strategy, force=force, explicit=explicit)
-    asks = tuple(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
+    wanted = np.array([only is None or session.day in only for session in window.sessions], bool)
+    chosen, waiting = _chosen(coverage, strategy, wanted, force=force, explicit=explicit)
+    parts = list(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
     slots = chosen["row"].to_numpy(np.int64) * window.size + chosen["ordinal"].to_numpy(np.int64)
-    return Plan(asks, grid, int(grid.first_of[len(before)]), waiting, slots)
+    slots = np.concatenate([slots[:0], *(slots[part] for _, part in parts)])
+    return Plan(tuple(ask for ask, _ in parts), grid, int(grid.first_of[len(before)]), waiting, slots)
 
 
-def _chosen(coverage: Coverage, strategy: Strategy, *, force: bool, explicit: bool) -> tuple[pd.DataFrame, int]:
-    """The slots to ask for (``row``, ``ordinal``, ``due``), by ticker, and how many tickers wait."""
+def _chosen(
+    coverage: Coverage, strategy: Strategy, wanted: NDArray[np.bool_], *, force: bool, explicit: bool
+) -> tuple[pd.DataFrame, int]:
+    """The slots to ask for (``row``, ``ordinal``, ``due``), by ticker, and how many tickers wait.
+
+    ``wanted`` are the sessions whose gaps count.
+    """
+    in_wanted = wanted[coverage.grid.session_of]
     if force:
         askable, tickers = _askable_ordinals(coverage), len(coverage.symbols)
+        askable = askable[in_wanted[askable]]
         everything = {"row": np.repeat(np.arange(tickers), len(askable)), "ordinal": np.tile(askable, tickers)}
         return pd.DataFrame(everything).assign(due=True), 0
     slots, classified = coverage.slots, coverage.classified
     table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | explicit})
+    table["due"] &= in_wanted[slots.ordinal]
     table = table.loc[classified.gap]
     if strategy is Strategy.INCREMENTAL:
         table = table.loc[coverage.grid.starts[table["ordinal"]] > coverage.last[table["row"]]]
     asked = table.groupby("row")["due"].transform("any").astype(bool)
-    waiting = table.loc[~asked, "row"].nunique()
+    waiting = table.loc[~asked & in_wanted[table["ordinal"]], "row"].nunique()
     return table.loc[asked].sort_values(["row", "ordinal"]), waiting
 
 
@@ -156,25 +168,30 @@ def _askable_ordinals(coverage: Coverage) -> Int64:
 
 def _asks(
     coverage: Coverage, chosen: pd.DataFrame, grid: SlotGrid, shift: int, overlap: int, max_span: timedelta
-) -> Iterator[Ask]:
+) -> Iterator[tuple[Ask, slice]]:
+    """Every request, and which of the chosen slots it is for."""
     row = chosen["row"].to_numpy(np.int64)
     session = coverage.grid.session_of[chosen["ordinal"].to_numpy(np.int64)]
     due = chosen["due"].to_numpy(bool)
     for start, end in _runs_of(row):
         symbol = coverage.symbols[row[start]]
-        sessions_due = session[start:end][due[start:end]]
-        for first, last, gaps in _spans(session[start:end] + shift, grid, overlap, max_span):
+        sessions = session[start:end]
+        for first, last, part in _spans(sessions + shift, grid, overlap, max_span):
+            inside = sessions[part][due[start:end][part]]
+            if not len(inside):  # a request of its own for what is not due would be another price
+                continue
             begin = max(0, first - overlap)
-            yield Ask(
+            ask = Ask(
                 symbol=symbol,
                 start=int(grid.sessions[begin].open.timestamp()),
                 end=int(grid.sessions[last].close.timestamp()) + CLOSING_SECONDS - 60,
                 first_session=begin,
                 last_session=last,
-                gaps=gaps,
-                oldest_due=int(sessions_due.min()),
-                newest_due=int(sessions_due.max()),
+                gaps=part.stop - part.start,
+                oldest_due=int(inside.min()),
+                newest_due=int(inside.max()),
             )
+            yield ask, slice(start + part.start, start + part.stop)
 
 
 def _runs_of(values: Int64) -> Iterator[tuple[int, int]]:
@@ -182,18 +199,17 @@ def _runs_of(values: Int64) -> Iterator[tuple[int, int]]:
     yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=False)
 
 
-def _spans(sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta) -> Iterator[tuple[int, int, int]]:
-    """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, slots).
+def _spans(sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta) -> Iterator[tuple[int, int, slice]]:
+    """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, which entries).
 
     What a request spans includes the overlap before it and the closing minutes after it.
     """
     reach = max_span - timedelta(seconds=CLOSING_SECONDS)
-    days, counts = np.unique(sessions, return_counts=True)
-    first, gaps = int(days[0]), 0
-    last = first
-    for day, count in zip(days.tolist(), counts.tolist(), strict=True):
+    days, begins = np.unique(sessions, return_index=True)
+    first, begin, last = int(days[0]), 0, int(days[0])
+    for day, at in zip(days.tolist(), begins.tolist(), strict=True):
         if day > first and grid.sessions[day].close - grid.sessions[max(0, first - overlap)].open > reach:
-            yield first, last, gaps
-            first, gaps = day, 0
-        last, gaps = day, gaps + count
-    yield first, last, gaps
+            yield first, last, slice(begin, at)
+            first, begin = day, at
+        last = day
+    yield first, last, slice(begin, len(sessions))

@@ -1,6 +1,7 @@
 """The assets: the universe, the bars of each interval, and the report. They translate and call; nothing else."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -94,14 +95,8 @@ def _materialise(
 ) -> Exception | None:
     """Fill the run's rectangle and record what is complete; returns what ended it early."""
     by_person = SENSOR_TAG not in context.run.tags  # a person gets one ask, whatever the ladder says
-    job = job_over(
-        engine,
-        interval,
-        context.partition_keys,
-        explicit=by_person,
-        strategy=Strategy(config.strategy),
-        force=config.force,
-    )
+    job = job_over(engine, interval, context.partition_keys, explicit=by_person)
+    job = replace(job, strategy=Strategy(config.strategy), force=config.force)
     if not job.window.sessions or not job.symbols:
         context.log.info("no session due: the chosen days have not opened, or no chosen symbol is active")
         return None
@@ -114,8 +109,8 @@ def _materialise(
         if written or f"{partition[1]}|{partition[0]}" not in green
     ]
     record_partitions(context, key, complete)
-    context.log.info(told(filled.result))
-    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled.result, len(complete))))
+    context.log.info(told(filled))
+    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled, len(complete))))
     return filled.result.stopped
 
 

@@ -60,9 +60,9 @@ def fill_window(context: dg.OpExecutionContext, config: WindowConfig, engine: dg
     filled = fill(engine, job, ProgressLog(context.log.info))
     complete = [partition for partition, _ in complete_partitions(engine, filled)]
     record_partitions(context, bars_key(config.interval), complete)
-    context.log.info(told(filled.result))
+    context.log.info(told(filled))
     key = bars_key(config.interval)
-    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled.result, len(complete))))
+    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled, len(complete))))
     _report_checks(context, engine, config.interval)
     if filled.result.stopped is not None:
         raise dg.Failure(f"{filled.result.stopped}; what was fetched is stored", allow_retries=False)

@@ -259,9 +259,24 @@ def test_a_request_names_the_sessions_that_made_it_due() -> None:
     assert days_of(plan, plan.asks[0]) == ("2026-05-28", "2026-06-04")
 
 
-def test_every_part_of_a_split_names_what_made_its_ticker_due() -> None:
+def test_every_part_of_a_split_names_what_is_due_in_it_and_one_without_is_not_asked() -> None:
     plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
-    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(0, 77)] * 2
+    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(0, 0), (77, 77)]
+    plan = planned(covered([[0, 1000]], days=HALF_YEAR, withheld=[(0, 0)], reached=1), max_span=timedelta(days=30))
+    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(77, 77)]
+    assert plan.slots.tolist() == [1000]
+
+
+def test_only_the_gaps_of_the_sessions_that_count_make_a_ticker_due() -> None:
+    coverage = covered([[3, 14, 30], [3], [16]])
+    monday, tuesday = coverage.grid.sessions[0].day, coverage.grid.sessions[1].day
+    plan = planned(coverage, only={tuesday})
+    assert plan.slots.tolist() == [3, 14, 30, 2 * 65 + 16]
+    assert plan.waiting == 0
+    assert planned(coverage, only={monday}, force=True).slots.tolist() == [
+        row * 65 + at for row in range(3) for at in range(13)
+    ]
+    assert planned(coverage, only=set()).asks == ()
 
 
 def test_a_plan_knows_the_slots_that_it_is_for() -> None:

@@ -1,0 +1,134 @@
+"""``dagster dev`` as a child process, and its GraphQL as the UI uses it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+LONGEST_SECONDS = 150.0  # a deadline, not an expectation: what is waited for comes long before on a quiet machine
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """Wait for a state of the world; returns what ``holds`` found."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while time.monotonic() < deadline:
+        if found := holds():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"waited {LONGEST_SECONDS:.0f} s for: {what}")
+
+
+@dataclass(frozen=True)
+class DagsterDev:
+    """A running deployment."""
+
+    url: str
+    log: Path
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """One GraphQL request."""
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        data = answer.json()
+        assert "errors" not in data, data
+        return data["data"]
+
+    def answers(self) -> bool:
+        """Whether the UI is up and has loaded the definitions."""
+        try:
+            return bool(self.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"][0]["locationOrLoadError"]["name"])
+        except (httpx.HTTPError, KeyError, IndexError, TypeError):
+            return False
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run so far, newest first, with its status and tags."""
+        found: list[dict[str, Any]] = self.ask(_RUNS)["runsOrError"]["results"]
+        return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
+
+    def set_running(self, sensor: str) -> None:
+        """Switch a sensor on, as the UI's toggle does."""
+        done = self.ask(_START, selector={**_REPOSITORY, "sensorName": sensor})
+        assert done["startSensor"]["__typename"] == "Sensor", done
+
+    def backfill(self, asset: str, partitions: list[str]) -> str:
+        """Start a backfill of partitions, as the UI's dialog does; returns its id."""
+        wanted = {"assetSelection": [{"path": [asset]}], "partitionNames": partitions, "fromFailure": False}
+        done = self.ask(_BACKFILL, wanted=wanted)["launchPartitionBackfill"]
+        assert done["__typename"] == "LaunchBackfillSuccess", done
+        return str(done["backfillId"])
+
+    def backfill_status(self, backfill: str) -> str:
+        return str(self.ask(_BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"])
+
+    def checks(self, asset: str) -> dict[str, str]:
+        """The newest status of each check of an asset."""
+        found = self.ask(_CHECKS, key={"path": [asset]})["assetNodeOrError"]["assetChecksOrError"]["checks"]
+        return {check["name"]: (check["executionForLatestMaterialization"] or {}).get("status", "–") for check in found}
+
+    def green(self, asset: str) -> int:
+        """How many partitions are materialised."""
+        stats = self.ask(_STATS, key={"path": [asset]})["assetNodeOrError"]["partitionStats"]
+        return int(stats["numMaterialized"])
+
+
+@contextmanager
+def dagster_dev(home: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
+    """Run ``dagster dev`` on a free port until the end of the context."""
+    home.mkdir(parents=True, exist_ok=True)
+    instance = Path(__file__).parents[2] / "dagster.yaml"
+    (home / "dagster.yaml").write_text(instance.read_text())
+    port, log = free_port(), home / "log"
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    with log.open("w") as output:
+        child = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)),
+                *("-m", "backfill_assets.definitions"),
+            ],
+            env={**kept, **environment, "DAGSTER_HOME": str(home)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            served = DagsterDev(f"http://127.0.0.1:{port}", log)
+            until(lambda: served.answers() or child.poll() is not None, f"dagster dev to answer, see {log}")
+            assert child.poll() is None, log.read_text()[-3000:]
+            yield served
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "backfill_assets.definitions"}
+_LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+    ... on RepositoryLocation { name } } } } } }"""
+_RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
+_START = """mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
+    __typename ... on PythonError { message } } }"""
+_BACKFILL = """mutation ($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+_BACKFILL_STATUS = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status } } }"""
+_CHECKS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError {
+    ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } } }"""
+_STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+    partitionStats { numMaterialized numPartitions } } } }"""

@@ -1,0 +1,99 @@
+"""A running deployment over a real database and vendor: it heals by itself, and people use it from the UI."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.settings import environment_for
+from backfill_assets.store.bars import delete_bars
+from backfill_assets.store.symbols import list_symbols
+from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
+from backfill_assets_tests.conftest import job
+from backfill_assets_tests.integration.test_engine import silent, universe
+
+SYMBOLS = 500
+DAYS = ("2026-05-29", "2026-06-01", "2026-06-02")
+PASSED = {"SUCCEEDED"}
+
+
+def intraday(sandbox: Sandbox) -> int:
+    return int(sandbox.stats()["by_endpoint"].get("intraday", 0))
+
+
+def finished(dev: DagsterDev, sensor: bool) -> list[dict[str, Any]]:
+    runs = [run for run in dev.runs() if ("dagster/sensor_name" in run["tags"]) is sensor]
+    return runs if all(run["status"] in {"SUCCESS", "FAILURE"} for run in runs) else []
+
+
+@pytest.fixture
+def lived(
+    engine_on: Callable[..., Engine],
+    sandboxed: Callable[..., Sandbox],
+    new_database: Callable[..., str],
+    tmp_path: Path,
+) -> Any:
+    """A deployment of 500 symbols whose sensors are still switched off."""
+    sandbox = sandboxed(symbols=SYMBOLS, latency_ms=(20, 60))
+    engine = engine_on(
+        sandbox,
+        tuple(universe(SYMBOLS)),
+        partition_days=4,
+        sensor_seconds=2,
+        auto=False,
+        dagster_postgres_url=new_database(None),
+    )
+    with dagster_dev(tmp_path / "dagster", environment_for(engine.settings)) as dev:
+        yield engine, sandbox, dev
+
+
+def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -> None:
+    engine, sandbox, dev = lived
+    symbols = sorted(universe(SYMBOLS))
+
+    # every second of twenty symbols is complete; a backfill from the UI costs requests only for the others
+    twenty = symbols[:20]
+    complete = job(engine, start=date(2026, 5, 29), end=date(2026, 6, 2), symbols=twenty[::2])
+    engine.run(complete, silent)
+    assert intraday(sandbox) == 10
+    dev.set_running("symbol_partitions_sensor")
+    partitions = [f"{day}|{symbol}.US" for symbol in twenty for day in DAYS]
+    until(lambda: dev.ask("{ version }") and _partitions(dev) == SYMBOLS, "the symbols to be partitions")
+    backfill = dev.backfill("bars_30m", partitions)
+    until(lambda: dev.backfill_status(backfill) == "COMPLETED_SUCCESS", "the backfill to end")
+    assert {run["status"] for run in finished(dev, sensor=False)} == {"SUCCESS"}
+    assert dev.green("bars_30m") == len(partitions)
+    assert intraday(sandbox) == 20
+    assert set(sandbox.stats()["per_ticker"].values()) == {1}
+
+    # the sensor finds the rest and heals it in one run, with one request a ticker
+    dev.set_running("gap_backfill_sensor")
+    until(lambda: dev.green("bars_30m") == SYMBOLS * len(DAYS), "everything to be green")
+    (run,) = until(lambda: finished(dev, sensor=True), "the sensor's run to end")
+    assert run["status"] == "SUCCESS"
+    assert sandbox.stats()["calls"] == 5 * SYMBOLS
+    assert set(dev.checks("bars_30m").values()) == PASSED
+
+    # holes punched into the table are healed in one run without a hand
+    stamps = [datetime(2026, 6, 1, 15, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC)]
+    with engine.database.transaction() as connection:
+        ids = {s.ticker.symbol: s.symbol_id for s in list_symbols(connection, "US")}
+        for symbol in symbols[::100]:
+            assert delete_bars(connection, ids[symbol], INTERVALS["30m"], stamps) == 2
+    until(lambda: engine.survey(job(engine)).missing.sum() == 0, "the holes to be healed")
+    until(lambda: len(finished(dev, sensor=True)) == 2, "the second run to end")
+    assert intraday(sandbox) == SYMBOLS + 5
+    assert set(dev.checks("bars_30m").values()) == PASSED
+    assert "test-token-4711" not in dev.log.read_text()
+
+
+def _partitions(dev: DagsterDev) -> int:
+    query = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+        partitionKeysByDimension { name partitionKeys } } } }"""
+    dimensions = dev.ask(query, key={"path": ["bars_30m"]})["assetNodeOrError"]["partitionKeysByDimension"]
+    return next(len(d["partitionKeys"]) for d in dimensions if d["name"] == "symbol")
