@@ -1,7 +1,7 @@
 """What a run tells of itself: per ticker while it goes on, and as a whole at its end."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from backfill_assets.eodhd.errors import VendorError
@@ -21,6 +21,16 @@ class TickerOutcome:
     kind: Kind
     bars: int = 0
     error: VendorError | None = None
+
+    def after(self, earlier: "TickerOutcome | None") -> "TickerOutcome":
+        """The outcome of all requests for the ticker, this one being the newest: an error stays one, bars add up."""
+        if earlier is None or self.error is not None:
+            return self
+        if earlier.error is not None:
+            return earlier
+        if "stored" in (earlier.kind, self.kind):
+            return replace(self, kind="stored", bars=earlier.bars + self.bars)
+        return self
 
     def __str__(self) -> str:
         if self.kind == "stored":

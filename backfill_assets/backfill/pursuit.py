@@ -59,12 +59,14 @@ class Pursuit:
     _began: float = field(default_factory=time.monotonic)
     _futile: int = 0
     _asked_at: dict[Ask, datetime] = field(default_factory=dict)
+    _open: Counter[int] = field(default_factory=Counter)
 
     async def carry_out(self, asks: Sequence[Ask], in_flight: int) -> None:
         """Ask for everything; ends early, with ``stopped`` set, when the run cannot go on.
 
         What was fetched is stored however this ends, cancellation included.
         """
+        self._open.update(ask.symbol.symbol_id for ask in asks)
         answers: Answers = asyncio.Queue(maxsize=BATCH)
         storing = asyncio.create_task(self._store(answers))
         asking = asyncio.create_task(self._ask_all(asks, in_flight, answers))
@@ -145,11 +147,12 @@ class Pursuit:
         return kept
 
     def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:
-        self.outcomes[ask.symbol.symbol_id] = outcome
-        written = self.written
+        key, written = ask.symbol.symbol_id, self.written
+        self.outcomes[key] = outcome = outcome.after(self.outcomes.get(key))
+        self._open[key] -= 1
         self.listen(
             Progress(
-                done=len(self.outcomes),
+                done=sum(self._open[other] <= 0 for other in self.outcomes),
                 tickers=self.total,
                 bars=written.inserted + written.updated + written.revised,
                 calls=self.pacer.spent.calls,

@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 
+import psutil
 from pydantic import SecretStr
 from rich.console import Console
 
@@ -21,6 +22,7 @@ from backfill_assets.store.symbols import add_symbols, list_symbols
 
 SYMBOLS = 30  # of the sandbox
 PATIENCE_SECONDS = 30  # for Dagster to end its processes
+_SUPERSEDED = "ignore:Function `dev_command` is superseded"  # by a command of another package
 
 
 def serve(settings: Settings, port: int, console: Console) -> int:
@@ -29,11 +31,16 @@ def serve(settings: Settings, port: int, console: Console) -> int:
     Raises:
         UsageError: a database of the user's but no token: made-up bars do not go there.
     """
-    absolute = settings.model_copy(update={"home": settings.home.expanduser().resolve()})
-    with vendor_for(absolute, console) as chosen, opened_engine(chosen) as engine:
+    with vendor_for(_absolute(settings), console) as chosen, opened_engine(chosen) as engine:
         console.print(f"bars: {describe(engine.database.url)}", highlight=False)
         console.print(f"UI:   http://127.0.0.1:{port}  (about 15 s until it answers; Ctrl-C stops everything)")
         return _watch(_start(chosen, port))
+
+
+def _absolute(settings: Settings) -> Settings:
+    """Paths that mean the same in a process that works elsewhere."""
+    paths = {"home": settings.home, "calendar_file": settings.calendar_file}
+    return settings.model_copy(update={name: path.expanduser().resolve() for name, path in paths.items() if path})
 
 
 @contextmanager
@@ -71,7 +78,8 @@ def _start(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
             *("--module-name", "backfill_assets.definitions", "--log-level", settings.log_level.lower()),
         ],
-        env={**environment_for(settings), "DAGSTER_HOME": str(home)},
+        env={**environment_for(settings), "DAGSTER_HOME": str(home), "PYTHONWARNINGS": _SUPERSEDED},
+        cwd=home,
         start_new_session=True,
     )
 
@@ -80,9 +88,22 @@ def _watch(dagster: "subprocess.Popen[bytes]") -> int:
     try:
         return dagster.wait()
     finally:
-        if dagster.poll() is None:
-            dagster.send_signal(signal.SIGINT)
-            try:
-                dagster.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                dagster.kill()
+        family = psutil.Process(dagster.pid).children(recursive=True) if dagster.poll() is None else []
+        dagster.send_signal(signal.SIGINT)
+        _end(dagster, family)
+
+
+def _end(dagster: "subprocess.Popen[bytes]", family: list[psutil.Process]) -> None:
+    """Dagster ends its processes, except some that notice only later that they are alone."""
+    try:
+        dagster.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        dagster.kill()
+        dagster.wait()
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(family, PATIENCE_SECONDS)
+    for process in stubborn:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

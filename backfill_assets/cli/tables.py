@@ -188,6 +188,13 @@ def show_answer(console: Console, answer: BuiltBars, grid: SlotGrid) -> None:
         console.print(f"  {stamp}  {said}", highlight=False)
 
 
+def _partitions(told: dict[str, int]) -> str:
+    text = f"the last {told['sessions']:,} sessions × symbols: {told['of_an_asset']:,}"
+    if told["sessions"] < told["sessions_wanted"]:
+        text += f" (shrunk from {told['sessions_wanted']:,} sessions: at most {told['at_most']:,} of an asset)"
+    return text
+
+
 def show_status(console: Console, now: dict[str, Any]) -> None:
     """Where things stand, a line each."""
     budget = now["budget"]
@@ -206,6 +213,7 @@ def show_status(console: Console, now: dict[str, Any]) -> None:
         "newest bar": now["newest_bar"] or "none",
         "missing": f"{now['missing']:,} bars of {now['symbols_with_missing']:,} symbols"
         f" (sessions {', '.join(now['window']) or 'none'})",
+        "partitions": _partitions(now["partitions"]),
         "running": running or "no backfill",
         "budget left": spent,
     }

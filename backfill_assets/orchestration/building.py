@@ -39,11 +39,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ],
         resources={"engine": EngineResource()},
         executor=dg.in_process_executor,
-        loggers={"console": _quiet_console},
     )
-
-
-_quiet_console = dg.colored_console_logger.configured({"log_level": "INFO"})
 
 
 def _universe_size(settings: Settings) -> int:

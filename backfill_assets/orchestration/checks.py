@@ -58,7 +58,7 @@ def check_results(
             metadata={
                 "figure": criterion.figure,
                 "threshold": criterion.threshold,
-                "offenders": dg.JsonMetadataValue(list(criterion.offenders)),
+                "offenders": ", ".join(criterion.offenders) or "none",
                 "window": ", ".join(days) or "no session",
             },
         )

@@ -6,7 +6,7 @@ from typing import Any
 from backfill_assets.market.intervals import interval_named, source_of
 from backfill_assets.market.slots import slot_grid
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.windows import DEFAULT_HOURS, window_of_hours
+from backfill_assets.market.windows import DEFAULT_HOURS, MOST_PARTITIONS, sessions_kept, window_of_hours
 from backfill_assets.settings import Settings
 from backfill_assets.store.budget import Budget, limits_of
 from backfill_assets.store.connection import Database, describe
@@ -37,6 +37,7 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
         "vendor": settings.vendor_host,
         "symbols": {"active": len(active), "inactive": len(everyone) - len(active)},
         "newest_bar": _stamp(newest),
+        "partitions": _partitions(settings, len(active)),
         "window": [s.day.isoformat() for s in window.sessions],
         "missing": int(coverage.missing.sum()),
         "symbols_with_missing": int((coverage.missing > 0).sum()),
@@ -57,6 +58,16 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
         "findings": [
             {"kind": f.kind, "subject": f.subject, "detail": f.detail, "found_at": _stamp(f.found_at)} for f in found
         ],
+    }
+
+
+def _partitions(settings: Settings, symbols: int) -> dict[str, int]:
+    kept = sessions_kept(settings.partition_days, symbols)
+    return {
+        "sessions": kept,
+        "sessions_wanted": settings.partition_days,
+        "of_an_asset": kept * symbols,
+        "at_most": MOST_PARTITIONS,
     }
 
 

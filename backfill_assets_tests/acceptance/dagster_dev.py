@@ -1,7 +1,6 @@
-"""``dagster dev`` as a child process, and its GraphQL as the UI uses it."""
+"""``backfill-assets dev`` as a child process, which runs ``dagster dev``, and its GraphQL as the UI uses it."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
+INTERRUPTED = 130
 LONGEST_SECONDS = 150.0  # a deadline, not an expectation: what is waited for comes long before on a quiet machine
 
 
@@ -86,36 +87,28 @@ class DagsterDev:
 
 
 @contextmanager
-def dagster_dev(home: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
-    """Run ``dagster dev`` on a free port until the end of the context."""
-    home.mkdir(parents=True, exist_ok=True)
-    instance = Path(__file__).parents[2] / "dagster.yaml"
-    (home / "dagster.yaml").write_text(instance.read_text())
-    port, log = free_port(), home / "log"
+def dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
+    """Run the command on a free port until the end of the context; it has to end everything that it started."""
+    port = free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     with log.open("w") as output:
         child = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)),
-                *("-m", "backfill_assets.definitions"),
-            ],
-            env={**kept, **environment, "DAGSTER_HOME": str(home)},
+            [sys.executable, "-m", "backfill_assets", "dev", "--port", str(port)],
+            env={**kept, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
         try:
             served = DagsterDev(f"http://127.0.0.1:{port}", log)
-            until(lambda: served.answers() or child.poll() is not None, f"dagster dev to answer, see {log}")
+            until(lambda: served.answers() or child.poll() is not None, f"the UI to answer, see {log}")
             assert child.poll() is None, log.read_text()[-3000:]
+            family = psutil.Process(child.pid).children(recursive=True)
             yield served
         finally:
-            child.send_signal(signal.SIGINT)
-            try:
-                child.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+            child.terminate()
+            child.wait(LONGEST_SECONDS)
+    assert child.returncode == INTERRUPTED
+    assert [process for process in family if process.is_running()] == []
 
 
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "backfill_assets.definitions"}

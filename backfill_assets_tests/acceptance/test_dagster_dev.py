@@ -1,5 +1,8 @@
 """A running deployment over a real database and vendor: it heals by itself, and people use it from the UI."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -48,7 +51,7 @@ def lived(
         auto=False,
         dagster_postgres_url=new_database(None),
     )
-    with dagster_dev(tmp_path / "dagster", environment_for(engine.settings)) as dev:
+    with dagster_dev(tmp_path / "log", environment_for(engine.settings)) as dev:
         yield engine, sandbox, dev
 
 
@@ -97,3 +100,17 @@ def _partitions(dev: DagsterDev) -> int:
         partitionKeysByDimension { name partitionKeys } } } }"""
     dimensions = dev.ask(query, key={"path": ["bars_30m"]})["assetNodeOrError"]["partitionKeysByDimension"]
     return next(len(d["partitionKeys"]) for d in dimensions if d["name"] == "symbol")
+
+
+def test_plain_dagster_finds_the_definitions_in_the_checkout(database_url: str) -> None:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    said = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate"],
+        cwd=Path(__file__).parents[2],
+        env={**kept, "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "Validation successful for code location backfill_assets" in said.stderr + said.stdout

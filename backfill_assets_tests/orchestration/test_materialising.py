@@ -81,7 +81,7 @@ def test_leftovers_leave_the_run_green_and_their_partition_missing_and_the_check
     assert observed(deployment)["leftovers"] == {"missing at the vendor": 13}
     results = {check.check_name: check for check in run.get_asset_check_evaluations()}
     assert not results["no_missing_bars"].passed
-    assert results["no_missing_bars"].metadata["offenders"].value == ["AAPL.US (13)"]
+    assert results["no_missing_bars"].metadata["offenders"].value == "AAPL.US (13)"
     assert results["no_missing_bars"].metadata["figure"].value == 13
     assert not results["newest_bar_is_fresh"].passed
     assert results["every_symbol_has_recent_bars"].passed
