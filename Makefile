@@ -1,5 +1,5 @@
 # Two commands matter: `make run` shows the whole way once, `make test` runs every test.
-.PHONY: run dev test check format bench clean
+.PHONY: run dev test check browser screenshots format bench clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -20,6 +20,12 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+browser: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -q -m browser $(ARGS)
+
+screenshots: $(VENV)/.installed-for-tests
+	BROWSER_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q -m browser
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m bench

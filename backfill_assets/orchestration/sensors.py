@@ -8,7 +8,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.healing import Outlook, look_ahead
 from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
-from backfill_assets.orchestration.assets import bars_key
+from backfill_assets.orchestration.assets import UNIVERSE, bars_key
 from backfill_assets.orchestration.in_flight import rectangles_in_flight
 from backfill_assets.orchestration.partitions import SYMBOL, sync_symbols
 from backfill_assets.orchestration.rectangles import Rectangle, covering
@@ -105,11 +105,14 @@ def symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=status_of(settings),
     )
-    def symbol_partitions(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SkipReason:
-        """Add and remove partitions; starts no run."""
+    def symbol_partitions(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SensorResult:
+        """Add and remove partitions; starts no run, but shows the universe as materialised when it changed."""
         with engine.database.transaction() as connection:
             active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
         added, removed = sync_symbols(context.instance, active)
-        return dg.SkipReason(f"{len(active)} symbols: {added} partitions added, {removed} removed")
+        figures = {"active": len(active), "partitions added": added, "partitions removed": removed}
+        shown = [dg.AssetMaterialization(UNIVERSE, metadata=figures)] if added or removed else []
+        told = f"{len(active)} symbols: {added} partitions added, {removed} removed"
+        return dg.SensorResult(skip_reason=told, asset_events=shown)
 
     return symbol_partitions

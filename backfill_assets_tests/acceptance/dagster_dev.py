@@ -85,6 +85,11 @@ class DagsterDev:
         stats = self.ask(_STATS, key={"path": [asset]})["assetNodeOrError"]["partitionStats"]
         return int(stats["numMaterialized"])
 
+    def symbols(self, asset: str) -> int:
+        """How many symbols are partitions."""
+        found = self.ask(_DIMENSIONS, key={"path": [asset]})["assetNodeOrError"]["partitionKeysByDimension"]
+        return next(len(dimension["partitionKeys"]) for dimension in found if dimension["name"] == "symbol")
+
 
 @contextmanager
 def dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
@@ -125,3 +130,5 @@ _CHECKS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { .
     ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } } }"""
 _STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionStats { numMaterialized numPartitions } } } }"""
+_DIMENSIONS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+    partitionKeysByDimension { name partitionKeys } } } }"""

@@ -66,7 +66,7 @@ def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -
     assert intraday(sandbox) == 10
     dev.set_running("symbol_partitions_sensor")
     partitions = [f"{day}|{symbol}.US" for symbol in twenty for day in DAYS]
-    until(lambda: dev.ask("{ version }") and _partitions(dev) == SYMBOLS, "the symbols to be partitions")
+    until(lambda: dev.symbols("bars_30m") == SYMBOLS, "the symbols to be partitions")
     backfill = dev.backfill("bars_30m", partitions)
     until(lambda: dev.backfill_status(backfill) == "COMPLETED_SUCCESS", "the backfill to end")
     assert {run["status"] for run in finished(dev, sensor=False)} == {"SUCCESS"}
@@ -93,13 +93,6 @@ def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -
     assert intraday(sandbox) == SYMBOLS + 5
     assert set(dev.checks("bars_30m").values()) == PASSED
     assert "test-token-4711" not in dev.log.read_text()
-
-
-def _partitions(dev: DagsterDev) -> int:
-    query = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
-        partitionKeysByDimension { name partitionKeys } } } }"""
-    dimensions = dev.ask(query, key={"path": ["bars_30m"]})["assetNodeOrError"]["partitionKeysByDimension"]
-    return next(len(d["partitionKeys"]) for d in dimensions if d["name"] == "symbol")
 
 
 def test_plain_dagster_finds_the_definitions_in_the_checkout(database_url: str) -> None:

@@ -1,0 +1,106 @@
+"""The Dagster UI in a real browser: what a person sees and clicks.
+
+Screenshots go to the folder that ``BROWSER_SCREENSHOTS`` names; ``make screenshots`` renews those of the README.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.settings import environment_for
+from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
+from backfill_assets_tests.conftest import Sandboxed, bars_in, job
+from backfill_assets_tests.integration.test_engine import silent, universe
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)"),
+]
+QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+PATIENCE = 60_000  # milliseconds; a deadline
+expect.set_options(timeout=PATIENCE)
+SYMBOLS = tuple(universe(6))
+FOUR_DAYS = {"start": date(2026, 5, 28), "end": date(2026, 6, 2)}
+Deployment = tuple[Engine, DagsterDev]
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a browser; after the deployment, since Playwright occupies the thread's event loop."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1400, "height": 860})
+        page.set_default_timeout(PATIENCE)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def deployment(
+    engine_on: Callable[..., Engine], sandboxed: Sandboxed, new_database: Callable[..., str], tmp_path: Path
+) -> Iterator[Deployment]:
+    """Six symbols: three were filled from the command line, of which one lacks what the vendor holds back."""
+    sandbox = sandboxed(symbols=6, publication=Publication(withheld=frozenset({("AMZN", date(2026, 6, 2))})))
+    engine = engine_on(
+        sandbox,
+        SYMBOLS,
+        **{"partition_days": 5, "sensor_seconds": 2, "auto": False, "dagster_postgres_url": new_database(None)},
+    )
+    engine.run(job(engine, **FOUR_DAYS, symbols=["AAPL", "AMZN", "MSFT"]), silent)
+    with dagster_dev(tmp_path / "log", environment_for(engine.settings)) as dev:
+        dev.set_running("symbol_partitions_sensor")
+        until(lambda: dev.symbols("bars_30m") == len(SYMBOLS), "the symbols to be partitions")
+        yield engine, dev
+
+
+def shoot(page: Page, name: str) -> None:
+    if folder := os.environ.get("BROWSER_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def test_a_person_finds_a_gap_fills_it_by_clicks_and_sees_what_is_left(deployment: Deployment, page: Page) -> None:
+    engine, dev = deployment
+    page.goto(f"{dev.url}/assets")
+    expect(page.get_by_text("bars_30m").first).to_be_visible()
+    expect(page.get_by_text("data_quality_report").first).to_be_visible()
+
+    # nothing is recorded yet: every partition is missing
+    page.goto(f"{dev.url}/assets/bars_30m?view=partitions")
+    expect(page.get_by_text("Missing (30)")).to_be_visible()
+
+    # one missing partition is materialised by clicks
+    page.get_by_text("2026-06-02", exact=True).first.click()
+    page.get_by_text("TSLA.US", exact=True).first.click()
+    expect(page.get_by_text("2026-06-02|TSLA.US").first).to_be_visible()
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_role("button", name="Launch 1 run").click()
+    until(lambda: dev.green("bars_30m") == 1, "the partition to be green")
+    assert len(bars_in(engine.database, "TSLA")) == 4 * 13  # its other open sessions came along
+    page.goto(f"{dev.url}/assets/bars_30m?view=partitions&partition=2026-06-02%7CTSLA.US")
+    expect(page.get_by_text("Materialized (1)")).to_be_visible()
+    expect(page.get_by_text("127.0.0.1 5m")).to_be_visible()
+
+    # the sensor heals the rest; what the vendor holds back stays missing
+    dev.set_running("gap_backfill_sensor")
+    until(lambda: dev.green("bars_30m") == 23, "everything but one to be green")
+    page.goto(f"{dev.url}/assets/bars_30m?view=partitions")
+    expect(page.get_by_text("Materialized (23)")).to_be_visible()
+    expect(page.get_by_text("Missing (7)")).to_be_visible()  # today's six, and AMZN's Tuesday
+    shoot(page, "partitions")
+
+    # and the failed check names it
+    page.goto(f"{dev.url}/assets/bars_30m?view=checks&checkDetail=no_missing_bars")
+    expect(page.get_by_text("AMZN.US (13)").first).to_be_visible()
+    expect(page.get_by_text("13 bars are missing, of 1 symbols").first).to_be_visible()
+    shoot(page, "failed-check")
