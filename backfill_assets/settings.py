@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import Rules
@@ -21,8 +21,12 @@ from backfill_assets.market.ladder import Ladder
 from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions
 
 VENDOR_HOST = "eodhd.com"
+_ADDRESS = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
 FIRST_YEAR, LAST_YEAR = 2004, 2099
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
+SECRET_VARIABLES = frozenset(
+    {"DATABASE_URL", "DAGSTER_POSTGRES_URL", "EODHD_API_TOKEN", "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"}
+)
 
 
 def _aware(moment: datetime) -> datetime:
@@ -65,6 +69,21 @@ def _http(url: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be an address without credentials, query or fragment")
     return url.rstrip("/")
+
+
+def _listed(value: Any) -> Any:
+    """A JSON list, or words with spaces between them."""
+    return json.loads(value) if isinstance(value, str) and value.strip().startswith("[") else _words(value)
+
+
+def _words(value: Any) -> Any:
+    return value.split() if isinstance(value, str) else value
+
+
+def _addresses(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not all(_ADDRESS.fullmatch(url.get_secret_value()) for url in urls):
+        raise ValueError("must be one or more addresses like mailto://… or slack://…, with spaces between them")
+    return urls
 
 
 class Settings(BaseSettings):
@@ -261,6 +280,29 @@ class Settings(BaseSettings):
         description='A JSON file of what the calendar lacks: {"closures": ["2026-01-09"],'
         ' "early_closes": {"2026-07-02": "13:00"}}, times on the exchange\'s clock.',
     )
+    eod_tolerance_bps: float = Field(
+        15,
+        alias="BACKFILL_EOD_TOLERANCE_BPS",
+        ge=0,
+        le=1000,
+        description="How far a session's official close may be off the daily data, basis points of the price;"
+        " prints of half-days are up to 12 off.",
+    )
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_addresses)] = (
+        Field(
+            (),
+            alias="BACKFILL_ALERT_URLS",
+            description="Who is told when something fails: addresses of Apprise (mailto://…, slack://…, json://…), with"
+            " spaces between them or as a JSON list. They are secrets.",
+        )
+    )
+    alert_repeat_hours: float = Field(
+        24,
+        alias="BACKFILL_ALERT_REPEAT_HOURS",
+        ge=1,
+        le=720,
+        description="Hours after which a failure that goes on is told again.",
+    )
     as_of: Annotated[datetime, AfterValidator(_aware)] | None = Field(
         None, alias="BACKFILL_AS_OF", description="A fixed now (ISO 8601 with zone) for reproducible runs."
     )
@@ -342,6 +384,6 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _sentence(error: dict[str, Any]) -> str:
     variable = str(error["loc"][0]) if error["loc"] else "settings"
-    secret = variable in {"DATABASE_URL", "EODHD_API_TOKEN", "EODHD_BASE_URL", "DAGSTER_POSTGRES_URL"}
+    secret = variable in SECRET_VARIABLES
     value = "" if secret else f" is {error['input']!r}:"
     return f"{variable}{value} {error['msg'].removeprefix('Value error, ')}"

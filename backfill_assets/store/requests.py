@@ -67,3 +67,12 @@ def failing_tickers(connection: Connection, longest: timedelta) -> set[str]:
         [longest],
     )
     return {row[0] for row in rows}
+
+
+def attempts_by_outcome(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
+    """How many attempts of that time (real clock, UTC) ended how: the error's class name, empty where all went well."""
+    rows = connection.execute(
+        "SELECT coalesce(error, ''), count(*) FROM backfill.requests WHERE at >= %s AND at <= %s GROUP BY 1",
+        [since, until],
+    )
+    return {error: int(attempts) for error, attempts in rows}

@@ -1,0 +1,115 @@
+"""Sends what is queued to every address, each at its own pace; a dead one never holds up the caller or the others.
+
+An address gets the messages in order. When one fails it is tried again after 1, 2, 4 … 60 minutes; a message that is
+three days old is dropped. Two processes never send to one address at once. A crash between an address's answer and
+the note of it (or a lost answer) is the only way a message can come twice.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from backfill_assets.settings import Settings
+from backfill_assets.store import alerts
+from backfill_assets.store.alerts import Leased
+from backfill_assets.store.connection import Database
+
+PATIENCE_SECONDS = 15.0  # for all addresses together
+LEASE_SECONDS = 4 * PATIENCE_SECONDS
+MOST_AT_ONCE = 10  # messages to one address in one go
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+TEST = {"kind": "test", "title": "backfill_assets: TEST", "body": "Alerts of backfill_assets reach this address."}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How many messages went out, and the addresses that did not take one: number in the setting → why."""
+
+    sent: int
+    failed: dict[int, str]
+
+
+def fingerprint(url: str) -> str:
+    """A name for an address that does not give it away."""
+    return hashlib.blake2b(url.encode(), digest_size=8, person=b"alerts").hexdigest()
+
+
+def scheme_of(url: str) -> str:
+    """What may be shown of an address: ``slack``, ``mailto`` …; anything behind it may be a secret."""
+    return url.partition("://")[0]
+
+
+def deliver(
+    database: Database, settings: Settings, now: datetime, *, patience_seconds: float = PATIENCE_SECONDS
+) -> Delivered:
+    """Send what is queued and due to the addresses of the settings; takes at most about ``patience_seconds``.
+
+    Starts no process and costs one query when there is nothing to send.
+    """
+    urls = {fingerprint(url): (number, url) for number, url in enumerate(_urls(settings), 1)}
+    if not urls:
+        return Delivered(0, {})
+    with database.transaction() as connection:
+        leased = alerts.lease(connection, list(urls), now, seconds=LEASE_SECONDS, most=MOST_AT_ONCE)
+    if not leased:
+        return Delivered(0, {})
+    outcomes = _send([(urls[each.endpoint][1], _as_values(each)) for each in leased], patience_seconds)
+    with database.transaction() as connection:
+        for each, (taken, error) in zip(leased, outcomes, strict=True):
+            if taken:
+                alerts.delivered(connection, each.endpoint, each.messages[taken - 1].message_id, now)
+            if error is not None:
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (0 if taken else min(each.failures, 10)))
+                alerts.put_off(connection, each.endpoint, error, now + pause)
+    numbered = zip(leased, outcomes, strict=True)
+    failed = {urls[each.endpoint][0]: error for each, (_, error) in numbered if error is not None}
+    return Delivered(sum(taken for taken, _ in outcomes), failed)
+
+
+def send_test(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> list[tuple[str, str | None]]:
+    """Send one message to each address right now, past the outbox: (scheme, what went wrong or None) of each."""
+    urls = _urls(settings)
+    outcomes = _send([(url, [TEST]) for url in urls], patience_seconds)
+    return [(scheme_of(url), error) for url, (_, error) in zip(urls, outcomes, strict=True)]
+
+
+def _urls(settings: Settings) -> list[str]:
+    return list(dict.fromkeys(url.get_secret_value() for url in settings.alert_urls))
+
+
+def _as_values(leased: Leased) -> list[dict[str, str]]:
+    return [{"kind": m.kind, "title": m.title, "body": m.body} for m in leased.messages]
+
+
+def _send(
+    work: Sequence[tuple[str, Sequence[dict[str, str]]]], patience_seconds: float
+) -> list[tuple[int, str | None]]:
+    """Send in a process of its own; per address, how many messages it took, and why not the next."""
+    if not work:
+        return []
+    given = json.dumps([{"url": url, "messages": list(messages)} for url, messages in work])
+    command = [sys.executable, "-m", "backfill_assets.alerts.sending"]
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            said, _ = process.communicate(given, timeout=patience_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+    lines = [json.loads(line) for line in said.splitlines()]
+    silent = "it did not answer in time" if process.returncode < 0 else f"sending ended with code {process.returncode}"
+    return [
+        _outcome([line for line in lines if line["address"] == n], len(work[n][1]), silent) for n in range(len(work))
+    ]
+
+
+def _outcome(lines: Sequence[dict[str, Any]], messages: int, silent: str) -> tuple[int, str | None]:
+    taken = sum(line["error"] is None for line in lines)
+    error = next((str(line["error"]) for line in lines if line["error"] is not None), None)
+    return taken, error or (None if taken == messages else silent)

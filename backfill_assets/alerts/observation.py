@@ -1,0 +1,147 @@
+"""What the alerts are told: a judged check or a run that ended, as plain values.
+
+Knows nothing of Dagster. A check puts ``as_metadata`` into its metadata, the sensor reads it back with
+``from_metadata``; whether it is news is decided in ``observing``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from backfill_assets.market.gaps import State
+from backfill_assets.store.coverage import Coverage
+
+Severity: TypeAlias = Literal["warning", "error"]
+
+
+class GivenUp(NamedTuple):
+    """Slots of a ticker's session that the vendor never gave."""
+
+    ticker: str
+    day: date
+    slots: int
+
+
+class Judged(Protocol):
+    """What is used of a criterion (``quality.criteria.Criterion`` is one)."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def passed(self) -> bool: ...  # noqa: D102
+    @property
+    def figure(self) -> float: ...  # noqa: D102
+    @property
+    def threshold(self) -> float: ...  # noqa: D102
+    @property
+    def meaning(self) -> str: ...  # noqa: D102
+    @property
+    def offenders(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at a check or the end of one run.
+
+    Attributes:
+        event_id: names this look; the same one twice changes nothing.
+        name: of the check or job; its state is followed under it.
+        observed_at: when, UTC; a look that is older than the last one known changes nothing.
+        passed: whether it holds.
+        figure: what was measured.
+        threshold: what it is measured against.
+        meaning: the figure in words.
+        offenders: who breaks it, the worst first.
+        severity: how bad a failure is.
+        cause: the likely cause in one phrase, empty if none is known.
+        given_up: what the vendor never gave, as far as the check looked; each is told once.
+        go_to: the command or page that shows more; empty: what fits the name.
+    """
+
+    event_id: str
+    name: str
+    observed_at: datetime
+    passed: bool
+    figure: float = 0
+    threshold: float = 0
+    meaning: str = ""
+    offenders: tuple[str, ...] = ()
+    severity: Severity = "error"
+    cause: str = ""
+    given_up: tuple[GivenUp, ...] = ()
+    go_to: str = ""
+
+    def as_metadata(self) -> dict[str, Any]:
+        """The observation as JSON values."""
+        values: dict[str, Any] = _FORM.dump_python(self, mode="json")
+        return values
+
+
+_FORM = TypeAdapter(Observation)
+
+
+def from_metadata(values: Mapping[str, Any], *, event_id: str) -> Observation:
+    """An observation as ``as_metadata`` gave it, under the id of the event that carried it.
+
+    Raises:
+        ValueError: the values are not of that form.
+    """
+    return replace(_FORM.validate_python({**values, "event_id": event_id}), event_id=event_id)
+
+
+def observation_of(
+    judged: Judged,
+    at: datetime,
+    *,
+    event_id: str = "",
+    severity: Severity = "error",
+    cause: str = "",
+    given_up: tuple[GivenUp, ...] = (),
+    go_to: str = "",
+) -> Observation:
+    """A criterion as judged at ``at``; without ``event_id``, name and moment make one."""
+    return Observation(
+        event_id=event_id or f"{judged.name} {at.isoformat()}",
+        name=judged.name,
+        observed_at=at,
+        passed=judged.passed,
+        figure=float(judged.figure),
+        threshold=float(judged.threshold),
+        meaning=judged.meaning,
+        offenders=tuple(judged.offenders),
+        severity=severity,
+        cause=cause,
+        given_up=given_up,
+        go_to=go_to,
+    )
+
+
+def run_ended(
+    job: str, run_id: str, at: datetime, *, error: str | None, cause: str = "", go_to: str = ""
+) -> Observation:
+    """A run of ``job`` that failed with ``error``, or (None) went through; skips and cancellations are neither."""
+    return Observation(
+        event_id=f"run {run_id} {'failed' if error is not None else 'went through'}",
+        name=f"run of {job}",
+        observed_at=at,
+        passed=error is None,
+        figure=float(error is not None),
+        meaning="it went through" if error is None else f"run {run_id} failed: {error}",
+        cause=cause,
+        go_to=go_to,
+    )
+
+
+def given_up_in(coverage: Coverage) -> tuple[GivenUp, ...]:
+    """What the vendor never gave of a window, per ticker and session."""
+    gone = coverage.classified.state == State.VENDOR_GAP
+    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), np.int64)
+    np.add.at(counts, (coverage.slots.row[gone], coverage.grid.session_of[coverage.slots.ordinal[gone]]), 1)
+    return tuple(
+        GivenUp(str(coverage.symbols[row].ticker), coverage.grid.sessions[session].day, int(counts[row, session]))
+        for row, session in np.argwhere(counts).tolist()
+    )

@@ -1,0 +1,88 @@
+"""From observations to messages: one for each change of state, in the same transaction as the state.
+
+What a message says is in ``wording``; sending is ``delivering``'s, later and elsewhere.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from backfill_assets.alerts.observation import GivenUp, Observation
+from backfill_assets.alerts.wording import Change, Kind, body_of, title_of
+from backfill_assets.store import alerts
+from backfill_assets.store.alerts import AlertState
+from backfill_assets.store.connection import Connection
+
+RANK = {None: 0, "warning": 1, "error": 2}
+
+
+def observe(
+    connection: Connection,
+    observations: Iterable[Observation],
+    now: datetime,
+    *,
+    repeat_after: timedelta = timedelta(hours=24),
+) -> int:
+    """Take note of observations and queue what people should know; returns how many messages that is.
+
+    Told are: a failure that begins or becomes an error, one that goes on ``repeat_after`` after it was
+    last told, slots that were given up, and recovery. What changes the same way at once is one message.
+    A replayed observation, or one older than the last known of its name, changes nothing. All of it
+    belongs to the caller's transaction.
+    """
+    alerts.lock_alerts(connection)
+    changes = []
+    for observation in sorted(observations, key=lambda o: o.observed_at):
+        change = _take_note(connection, observation, now, repeat_after)
+        if change is not None:
+            changes.append(change)
+    alerts.forget_old_alerts(connection, now)
+    messages = [(kind, list(together)) for kind, together in groupby(changes, key=lambda c: c.kind)]
+    for kind, together in messages:
+        alerts.queue(connection, kind, title_of(together), body_of(together), now)
+    return len(messages)
+
+
+def _take_note(
+    connection: Connection, observation: Observation, now: datetime, repeat_after: timedelta
+) -> Change | None:
+    if not alerts.is_first_time(connection, observation.event_id, observation.observed_at):
+        return None
+    before = alerts.recall(connection, observation.name)
+    if before is not None and observation.observed_at < before.observed_at:
+        return None
+    gone = tuple(GivenUp(*gap) for gap in alerts.note_given_up(connection, observation.given_up))
+    kind = _kind(before, observation, gone, now, repeat_after)
+    since = before.failing_since if before and before.failing_since else observation.observed_at
+    told = now if kind else before.told_at if before else None
+    failing = not observation.passed
+    alerts.remember(
+        connection,
+        AlertState(
+            name=observation.name,
+            observed_at=observation.observed_at,
+            failing_since=since if failing else None,
+            severity=observation.severity if failing else None,
+            told_at=told,
+            meaning=observation.meaning,
+        ),
+    )
+    return Change(kind, observation, since, gone) if kind else None
+
+
+def _kind(
+    before: AlertState | None,
+    observation: Observation,
+    gone: Sequence[GivenUp],
+    now: datetime,
+    repeat_after: timedelta,
+) -> Kind | None:
+    """What to tell of an observation, if anything."""
+    was_failing = before is not None and before.failing_since is not None
+    if observation.passed:
+        return "given up" if gone else "recovered" if was_failing else None
+    if before is None or RANK[observation.severity] > RANK[before.severity]:
+        return "failing"
+    if gone:
+        return "given up"
+    return "still failing" if before.told_at is None or now - before.told_at >= repeat_after else None

@@ -1,0 +1,59 @@
+"""Somebody who receives alerts: an HTTP server of its own on 127.0.0.1 that keeps what it gets and answers as told."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+SECRET = "hush-4711-in-the-path"  # noqa: S105 - made up
+
+
+class Receiver:
+    """Takes Apprise's ``json://`` posts; ``status`` is what it answers, ``holds`` keeps it from answering."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.got: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.arrived = threading.Event()
+        self.holds = threading.Event()
+        self.holds.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                said = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                receiver.paths.append(self.path)
+                receiver.arrived.set()
+                receiver.holds.wait()
+                if receiver.status < 300:
+                    receiver.got.append(said)
+                self.send_response(receiver.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def url(self) -> str:
+        return f"json://127.0.0.1:{self._server.server_port}/{SECRET}"
+
+    @property
+    def titles(self) -> list[str]:
+        return [said["title"].removeprefix("backfill_assets: ") for said in self.got]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.holds.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
