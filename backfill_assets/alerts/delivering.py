@@ -51,7 +51,7 @@ def deliver(
 
     Starts no process and costs one query when there is nothing to send.
     """
-    urls = {fingerprint(url): (number, url) for number, url in enumerate(_urls(settings), 1)}
+    urls = {fingerprint(url): (number, url) for number, url in enumerate(addresses_of(settings), 1)}
     if not urls:
         return Delivered(0, {})
     with database.transaction() as connection:
@@ -73,12 +73,13 @@ def deliver(
 
 def send_test(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> list[tuple[str, str | None]]:
     """Send one message to each address right now, past the outbox: (scheme, what went wrong or None) of each."""
-    urls = _urls(settings)
+    urls = addresses_of(settings)
     outcomes = _send([(url, [TEST]) for url in urls], patience_seconds)
     return [(scheme_of(url), error) for url, (_, error) in zip(urls, outcomes, strict=True)]
 
 
-def _urls(settings: Settings) -> list[str]:
+def addresses_of(settings: Settings) -> list[str]:
+    """The addresses of the settings as they are, secrets; each once."""
     return list(dict.fromkeys(url.get_secret_value() for url in settings.alert_urls))
 
 

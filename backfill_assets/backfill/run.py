@@ -29,7 +29,7 @@ from backfill_assets.market.gaps import State
 from backfill_assets.store.bars import WriteCounts, database_now, spelling_in_use
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.requests import forget_old_requests
-from backfill_assets.store.runs import claim, finish_run, start_run
+from backfill_assets.store.runs import RunFigures, claim, finish_run, start_run
 
 if TYPE_CHECKING:
     from backfill_assets.backfill.engine import Engine, Job
@@ -63,17 +63,21 @@ class Run:
         with self.engine.database.transaction() as connection:
             forget_old_requests(connection)
             start_run(connection, self.run_id, self.job.window.described, len(plan.asks))
-        outcome = "failed"
+        outcome, figures = "failed", None
         try:
             after = self._passes(coverage, plan, server_clock)
-            outcome = "stopped" if self.stopped else "finished"
+            outcome, figures = "stopped" if self.stopped else "finished", self._figures(coverage, after)
         except (KeyboardInterrupt, SystemExit):
             outcome = "interrupted"
             raise
         finally:
             with self.engine.database.transaction() as connection:
-                finish_run(connection, self.run_id, outcome)
+                finish_run(connection, self.run_id, outcome, figures)
         return self._result(coverage, after, plan, time.monotonic() - began)
+
+    def _figures(self, before: Coverage, after: Coverage) -> RunFigures:
+        missing = int(before.missing.sum()), int(after.missing.sum())
+        return RunFigures(*missing, inserted=self.written.inserted, calls=self.spent.calls)
 
     def _passes(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> Coverage:
         asyncio.run(self._pass(coverage, plan, server_clock))

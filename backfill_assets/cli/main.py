@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.service import demo, dev, sandbox, status
 from backfill_assets.cli.symbols import symbols
 from backfill_assets.cli.windows import plan, report, run, verify, why
@@ -24,7 +25,7 @@ def cli() -> None:
     """Keep a Postgres store of 30-minute market bars complete, prove it, and say so when it can't."""
 
 
-for _command in (symbols, report, plan, run, verify, why, status, sandbox, demo, dev):
+for _command in (symbols, report, plan, run, verify, why, status, alerts, sandbox, demo, dev):
     cli.add_command(_command)
 
 

@@ -223,3 +223,20 @@ def show_status(console: Console, now: dict[str, Any]) -> None:
         lines[f"seen {session}"] = f"{seen['tickers']:,} tickers published, first {seen['first']}, last {seen['last']}"
     for name, text in lines.items():
         console.print(f"[bold]{name:<15}[/bold] {text}", highlight=False)
+
+
+def show_alerts(console: Console, now: dict[str, Any]) -> None:
+    """What fails and how far each address has got, a line each."""
+    for state in now["failing"]:
+        console.print(f"[red]FAIL[/red]  {state['name']} since {state['since']}: {state['meaning']}", highlight=False)
+    if not now["failing"]:
+        console.print("nothing that was observed fails")
+    for address in now["addresses"]:
+        last = f"last {address['delivered']}" if address["delivered"] else "nothing sent yet"
+        trouble = f" · {address['error']}, tried again {address['next_attempt']}" if address["failures"] else ""
+        console.print(
+            f"address {address['number']} ({address['scheme']}): {address['waiting']} waiting · {last}{trouble}",
+            highlight=False,
+        )
+    if not now["addresses"]:
+        console.print("nobody is told: BACKFILL_ALERT_URLS is not set")

@@ -3,9 +3,10 @@
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from backfill_assets.market.intervals import Interval
@@ -23,6 +24,29 @@ class RunningRun:
     started_at: datetime
     described: str
     tickers: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """What a run changed: ``estimated_missing_bars`` of its window, bars inserted, calls spent."""
+
+    missing_before: int
+    missing_after: int
+    inserted: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that ended, however it did; ``figures`` is None where it ended too early to know."""
+
+    run_id: UUID
+    started_at: datetime
+    finished_at: datetime
+    described: str
+    tickers: int
+    outcome: str
+    figures: RunFigures | None
 
 
 def this_host() -> str:
@@ -67,10 +91,13 @@ def beat(connection: Connection, run_id: UUID) -> None:
     connection.execute("UPDATE backfill.runs SET beat_at = clock_timestamp() WHERE run_id = %s", [run_id])
 
 
-def finish_run(connection: Connection, run_id: UUID, outcome: str) -> None:
+def finish_run(connection: Connection, run_id: UUID, outcome: str, figures: RunFigures | None = None) -> None:
     """Close a run and free what it still claims."""
+    values = astuple(figures) if figures else (None, None, None, None)
     connection.execute(
-        "UPDATE backfill.runs SET finished_at = clock_timestamp(), outcome = %s WHERE run_id = %s", [outcome, run_id]
+        "UPDATE backfill.runs SET finished_at = clock_timestamp(), outcome = %s, missing_before = %s,"
+        " missing_after = %s, inserted = %s, calls = %s WHERE run_id = %s",
+        [outcome, *values, run_id],
     )
     connection.execute(
         "UPDATE backfill.claims SET released_at = clock_timestamp() WHERE run_id = %s AND released_at IS NULL", [run_id]
@@ -95,6 +122,23 @@ def failed_runs(connection: Connection) -> tuple[int, timedelta]:
         " WHERE r.outcome IN ('stopped', 'failed') AND r.finished_at > coalesce(good.at, '-infinity')"
     ).fetchone()
     return (int(row[0]), row[1]) if row and row[0] else (0, timedelta())
+
+
+def finished_runs(connection: Connection, most: int) -> list[FinishedRun]:
+    """The runs that ended last, the newest first."""
+    rows = connection.execute(
+        "SELECT run_id, started_at, finished_at, described, tickers, coalesce(outcome, 'unknown'),"
+        " missing_before, missing_after, inserted, calls FROM backfill.runs"
+        " WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT %s",
+        [most],
+    )
+    return [_finished(row) for row in rows.fetchall()]
+
+
+def _finished(row: tuple[Any, ...]) -> FinishedRun:
+    run_id, began, ended, described, tickers, outcome, *figures = row
+    known = RunFigures(*figures) if None not in figures else None
+    return FinishedRun(run_id, began.astimezone(UTC), ended.astimezone(UTC), described, tickers, outcome, known)
 
 
 def claim(

@@ -1,0 +1,47 @@
+"""``alerts``: whether those who should be told are reached, and what they were told."""
+
+import json
+import sys
+from datetime import datetime
+
+import click
+
+from backfill_assets.cli.options import common, console_of, formats, settings_of
+from backfill_assets.errors import UsageError
+
+
+@click.group()
+def alerts() -> None:
+    """Who is told when something fails (BACKFILL_ALERT_URLS), and what is failing."""
+
+
+@alerts.command("test")
+@common
+def alerts_test(as_of: datetime | None, debug: bool) -> None:
+    """Send one message to each address right now; exit code 3 if one does not take it."""
+    from backfill_assets.alerts.delivering import send_test
+
+    settings = settings_of(as_of, debug=debug)
+    if not settings.alert_urls:
+        raise UsageError("BACKFILL_ALERT_URLS is not set; give it an address, for example mailto://… or slack://…")
+    outcomes = send_test(settings)
+    for number, (scheme, error) in enumerate(outcomes, 1):
+        click.echo(f"address {number} ({scheme}): {error or 'took it'}")
+    sys.exit(3 if any(error for _, error in outcomes) else 0)
+
+
+@alerts.command("list")
+@formats("table", "json")
+@common
+def alerts_list(form: str, as_of: datetime | None, debug: bool) -> None:
+    """Show what fails, since when, and how far each address has got."""
+    from backfill_assets.alerts.overview import overview_of
+    from backfill_assets.backfill.wishes import opened_engine
+    from backfill_assets.cli.tables import show_alerts
+
+    with opened_engine(settings_of(as_of, debug=debug)) as engine:
+        now = overview_of(engine.database, engine.settings, engine.settings.now())
+    if form == "json":
+        click.echo(json.dumps(now, indent=1))
+    else:
+        show_alerts(console_of(), now)

@@ -1,0 +1,51 @@
+"""Coverages as tests write them down: every slot is present but for those that are named."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from backfill_assets.market.evidence import Facts
+from backfill_assets.market.gaps import Classified, OpenSlots, State
+from backfill_assets.market.slots import SlotGrid
+from backfill_assets.market.tickers import Ticker
+from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.symbols import Symbol
+from backfill_assets_tests.unit.gap_builders import asked_of
+
+NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
+
+
+def coverage_of(
+    symbols: str, grid: SlotGrid, states: Mapping[tuple[str, range], State], facts: Facts | None = None
+) -> Coverage:
+    """``symbols`` with spaces between; ``states`` maps (symbol, ordinals of the grid) to what those are."""
+    names = symbols.split()
+    facts = facts or Facts.none(len(names), len(grid.sessions))
+    cells = [(names.index(symbol), ordinal, state) for (symbol, slots), state in states.items() for ordinal in slots]
+    row, ordinal, state = (np.array([cell[part] for cell in cells], np.int64) for part in range(3))
+    begins = grid.first_of[np.minimum(facts.first_day, len(grid.sessions))]
+    ends = grid.first_of[np.clip(facts.last_day + 1, 0, len(grid.sessions))]
+    counts = np.zeros((len(names), len(State)), np.int64)
+    np.add.at(counts, (row, state), 1)
+    counts[:, State.PRESENT] = (ends - begins) - counts.sum(axis=1)
+    absent = {(r, o) for r, o, s in cells if s >= State.PENDING}
+    held = [[grid.starts[o] for o in range(begins[r], ends[r]) if (r, o) not in absent] for r in range(len(names))]
+    none = np.zeros(len(row))
+    return Coverage(
+        symbols=tuple(Symbol(key, Ticker(name), True) for key, name in enumerate(names, 1)),
+        grid=grid,
+        now=NOW,
+        expected=ends - begins,
+        counts=counts,
+        missing=counts[:, State.MISSING],
+        first=np.array([min(stamps, default=-1) for stamps in held], np.int64),
+        last=np.array([max(stamps, default=-1) for stamps in held], np.int64),
+        slots=OpenSlots(row, ordinal, state.astype(np.int8)),
+        classified=Classified(state.astype(np.int8), none.astype(bool), none.astype(bool), none, none.astype(bool)),
+        asked=asked_of([]),
+        facts=facts,
+        duplicates=0,
+        askable_at=tuple(s.regular_close + timedelta(hours=3) for s in grid.sessions),
+        overdue_at=tuple(s.regular_close + timedelta(hours=16) for s in grid.sessions),
+    )

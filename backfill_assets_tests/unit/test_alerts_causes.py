@@ -1,0 +1,128 @@
+"""The likely cause of a failure: one phrase, from what is known."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from backfill_assets.alerts.causes import Clues, cause_of_error, likely_cause
+from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
+from backfill_assets.market.gaps import State
+from backfill_assets.store.budget import BudgetStatus
+from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.daily import Finding
+from backfill_assets_tests.unit.coverage_builders import NOW, coverage_of
+from backfill_assets_tests.unit.market_builders import grid_of
+
+GRID = grid_of("2026-06-01", "2026-06-02")
+MONDAY, TUESDAY, ALL = range(0, 13), range(13, 26), range(26)
+TWELVE = "A B C D E F G H I J K L"
+WELL = {"": 500}
+GAPS = ("every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh")
+
+
+def budget(left: int = 90_000, foreign: int = 0) -> BudgetStatus:
+    return BudgetStatus(left, 10_000, datetime(2026, 6, 4, tzinfo=UTC), 0, 800, foreign, None)
+
+
+def clues(
+    coverage: Coverage,
+    attempts: Mapping[str, int] = WELL,
+    left: BudgetStatus | None = None,
+    found: tuple[Finding, ...] = (),
+) -> Clues:
+    return Clues(coverage, attempts, left or budget(), found)
+
+
+def lacking(names: str, slots: range, of: str = TWELVE) -> Coverage:
+    return coverage_of(of, GRID, {(name, slots): State.MISSING for name in names.split()})
+
+
+def drift(day: str) -> Finding:
+    return Finding("calendar drift", day, "the vendor has trading outside the calendar's session", NOW)
+
+
+RENAMED = Finding("ended or renamed", "C.US", "no daily data after 2026-05-29; renamed to CC on 2026-06-01", NOW)
+STORIES = {
+    "one symbol": (clues(lacking("C", range(5, 9))), "one symbol: C.US"),
+    "one that was renamed": (
+        clues(lacking("C", ALL), found=(RENAMED,)),
+        "one symbol: C.US (no daily data after 2026-05-29; renamed to CC on 2026-06-01)",
+    ),
+    "a few symbols": (clues(lacking("C F", range(5, 9))), "2 symbols: C.US, F.US"),
+    "many here and there": (
+        clues(lacking("A B C D E", range(5, 9))),
+        "no single one: 5 of 12 symbols lack some bars",
+    ),
+    "a session for most": (
+        clues(lacking("A B C D E F G", TUESDAY)),
+        "vendor outage: 2026-06-02 has not come for 7 of 12 symbols",
+    ),
+    "the newest session for all": (
+        clues(lacking(TWELVE, ALL)),
+        "vendor outage: 2026-06-02 has not come for 12 of 12 symbols",
+    ),
+    "an early close": (
+        clues(lacking(TWELVE, range(7, 13))),
+        "calendar: hardly anybody has a bar from 2026-06-01 17:00 UTC on; was it an early close?",
+    ),
+    "an early close and one hole": (
+        clues(coverage_of(TWELVE, GRID, {**{(n, range(7, 13)): State.MISSING for n in TWELVE.split()[1:]}})),
+        "calendar: hardly anybody has a bar from 2026-06-01 17:00 UTC on; was it an early close?",
+    ),
+    "a tail for few symbols is no calendar": (clues(lacking("A B", range(7, 13), "A B")), "2 symbols: A.US, B.US"),
+    "calendar drift": (
+        clues(lacking("A B C D E F G", TUESDAY), found=(drift("2026-06-02"),)),
+        "calendar: 2026-06-02: the vendor has trading outside the calendar's session",
+    ),
+    "drift of another day": (clues(lacking("C", range(5, 9)), found=(drift("2026-06-02"),)), "one symbol: C.US"),
+    "nothing asked": (clues(lacking(TWELVE, ALL), {}), "nothing was asked in the past 24 h: is the sensor on?"),
+    "faults": (
+        clues(lacking(TWELVE, ALL), {"": 10, "ServerFault": 30, "Unreachable": 20}),
+        "vendor outage: 50 of 60 requests of the past 24 h failed",
+    ),
+    "few faults are none": (clues(lacking("C", range(5, 9)), {"": 500, "ServerFault": 30}), "one symbol: C.US"),
+    "the token": (
+        clues(lacking(TWELVE, ALL), {"TokenRefused": 3}),
+        "the vendor refuses the token; check EODHD_API_TOKEN and its plan",
+    ),
+    "our quota": (
+        clues(lacking(TWELVE, ALL), left=budget(left=4)),
+        "quota: the day's calls are used up until 2026-06-04 00:00 UTC",
+    ),
+    "the vendor's quota": (
+        clues(lacking(TWELVE, ALL), {"QuotaExhausted": 2}),
+        "quota: the vendor says that the day's calls are used up",
+    ),
+    "nothing is missing": (clues(coverage_of("A B", GRID, {})), ""),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("name", GAPS)
+def test_why_bars_are_missing(name: str, story: str) -> None:
+    known, phrase = STORIES[story]
+    assert likely_cause(name, known) == phrase
+
+
+def test_why_the_vendor_refuses_for_the_rate() -> None:
+    full = coverage_of("A", GRID, {})
+    assert "somebody else uses the token, 300 requests" in likely_cause(
+        "no_rate_limit_errors", clues(full, left=budget(foreign=300))
+    )
+    assert "EODHD_REQUESTS_PER_MINUTE" in likely_cause("no_rate_limit_errors", clues(full))
+
+
+@pytest.mark.parametrize(
+    ("error", "phrase"),
+    [
+        (TokenRefused("no API token is set"), "the vendor refuses the token, or none is set"),
+        (PlanRefused("Only EOD data"), "the token's plan does not include this"),
+        (QuotaExhausted("gone"), "quota: the day's calls are used up"),
+        (Unreachable("no answer"), "vendor outage: it cannot be reached"),
+        (ServerFault("502"), "vendor outage: its answers are faulty"),
+        (ValueError("bug"), ""),
+    ],
+)
+def test_why_a_run_failed(error: Exception, phrase: str) -> None:
+    assert cause_of_error(str(error)) == phrase

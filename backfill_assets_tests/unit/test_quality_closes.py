@@ -1,0 +1,45 @@
+"""Official closes beside the daily data: what is off, what is a spin-off, what cannot be compared."""
+
+from datetime import date
+
+import pytest
+
+from backfill_assets.quality.validity import sessions_agree_with_eod
+from backfill_assets.store.validity import Closes
+
+
+def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[Closes]:
+    return [Closes(ticker, date(2026, 6, day), *pair) for day, pair in enumerate(pairs, 1)]
+
+
+@pytest.mark.parametrize(
+    ("stored", "off"),
+    [
+        pytest.param(closes((306.309997, 306.31), (316.22, 316.22)), 0, id="float noise"),
+        pytest.param(closes((100.118, 100)), 0, id="the print of a half-day"),
+        pytest.param(closes((100.16, 100)), 1, id="more than that"),
+        pytest.param(closes((99.84, 100)), 1, id="less than that"),
+        pytest.param(closes((239, 100), (241.39, 101), (102, 102)), 0, id="before a spin-off"),
+        pytest.param(closes((239, 100), (102, 102)), 1, id="a lone session proves no spin-off"),
+        pytest.param(closes((239, 100), (300, 101), (102, 102)), 2, id="two factors are no spin-off"),
+        pytest.param(closes((102, 102), (239, 100), (241.39, 101)), 2, id="a spin-off is at the beginning"),
+        pytest.param(closes((100.2, 100), (100.2, 100)), 2, id="a factor next to 1 is no spin-off"),
+        pytest.param(closes((100, None), (50, None)), 0, id="nothing to compare with"),
+    ],
+)
+def test_what_is_off(stored: list[Closes], off: int) -> None:
+    criterion = sessions_agree_with_eod(stored, tolerance_bps=15)
+    assert (criterion.figure, criterion.passed, len(criterion.offenders)) == (off, off == 0, off)
+
+
+def test_it_says_how_much_was_compared_and_names_the_worst_first() -> None:
+    stored = closes((100.2, 100), (90, 100), (1, None)) + closes((239, 100), (241.39, 101), ticker="SPUN.US")
+    criterion = sessions_agree_with_eod(stored, tolerance_bps=15)
+    assert criterion.meaning == (
+        "2 of 4 closes that could be compared are more than 15 basis points off the daily data (5 are stored);"
+        " 2 more differ by one factor, as after a spin-off"
+    )
+    assert criterion.offenders == (
+        "DD.US 2026-06-02: 90 stored, 100 daily (-1000.0 bp)",
+        "DD.US 2026-06-01: 100.2 stored, 100 daily (+20.0 bp)",
+    )
