@@ -31,8 +31,9 @@ def observe(
     belongs to the caller's transaction.
     """
     alerts.lock_alerts(connection)
+    fail = {state.name for state in alerts.failing(connection)}  # these first: what was given up is theirs to tell
     changes = []
-    for observation in sorted(observations, key=lambda o: o.observed_at):
+    for observation in sorted(observations, key=lambda o: (o.observed_at, o.name not in fail)):
         change = _take_note(connection, observation, now, repeat_after)
         if change is not None:
             changes.append(change)
@@ -51,8 +52,9 @@ def _take_note(
     before = alerts.recall(connection, observation.name)
     if before is not None and observation.observed_at < before.observed_at:
         return None
-    gone = tuple(GivenUp(*gap) for gap in alerts.note_given_up(connection, observation.given_up))
-    kind = _kind(before, observation, gone, now, repeat_after)
+    unseen, untold = alerts.note_given_up(connection, observation.name, observation.given_up)
+    gone = tuple(GivenUp(*gap) for gap in unseen)
+    kind = _kind(before, observation, gone, now, repeat_after, untold=untold)
     since = before.failing_since if before and before.failing_since else observation.observed_at
     told = now if kind else before.told_at if before else None
     failing = not observation.passed
@@ -76,11 +78,14 @@ def _kind(
     gone: Sequence[GivenUp],
     now: datetime,
     repeat_after: timedelta,
+    *,
+    untold: bool,
 ) -> Kind | None:
-    """What to tell of an observation, if anything."""
-    was_failing = before is not None and before.failing_since is not None
+    """What to tell of an observation, if anything; ``untold`` is whether nobody told of ``gone``."""
     if observation.passed:
-        return "given up" if gone else "recovered" if was_failing else None
+        if before is None or before.failing_since is None:
+            return "given up" if untold else None
+        return "given up" if gone else "recovered"
     if before is None or RANK[observation.severity] > RANK[before.severity]:
         return "failing"
     if gone:

@@ -37,16 +37,17 @@ def title_of(changes: Sequence[Change]) -> str:
 
 
 def body_of(changes: Sequence[Change]) -> str:
-    """A paragraph for each change."""
-    return "\n\n".join("\n".join(_paragraph(change)) for change in changes)
+    """A paragraph for each change; what was given up is listed once."""
+    listed = [at for at, change in enumerate(changes) if change.gone not in [c.gone for c in changes[:at]]]
+    return "\n\n".join("\n".join(_paragraph(change, lists=at in listed)) for at, change in enumerate(changes))
 
 
-def _paragraph(change: Change) -> list[str]:
+def _paragraph(change: Change, *, lists: bool) -> list[str]:
     seen, lasted = change.observation, change.observation.observed_at - change.since
     if change.kind == "recovered":
         return [f"{seen.name} holds again after {duration(lasted)}: {seen.meaning}"]
     lines = [f"{seen.name}: {seen.meaning}"]
-    if change.gone:
+    if change.gone and lists:
         lines += _given_up(change)
     if seen.passed:
         return [*lines, f"look: {seen.go_to or GO_TO.get(seen.name, ELSE_GO_TO)}"]

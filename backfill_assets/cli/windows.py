@@ -5,7 +5,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -21,32 +21,58 @@ from backfill_assets.cli.options import (
 )
 from backfill_assets.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from backfill_assets.backfill.engine import Engine, Job
+    from backfill_assets.store.coverage import Coverage
+
 
 @click.command()
 @windowed
-@formats("table", "json", "csv", "markdown")
+@formats("table", "json", "csv", "markdown", "html")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
 def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Measure every active symbol against the calendar; asks nobody."""
     from backfill_assets.backfill.wishes import job_of, opened_engine
-    from backfill_assets.cli.tables import say_window, show_report
-    from backfill_assets.quality import formats as texts
-    from backfill_assets.quality.report import symbol_reports
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         job, unknown = job_of(engine, wish_of(**window))
         coverage = engine.survey(job)
+        page = _page(engine, job, coverage) if form == "html" else None
     warn_unknown(unknown)
-    rows = symbol_reports(coverage)
     with _written_to(output) as file:
         if form == "table":
-            console = console_of(file)
-            say_window(console, job.window, coverage.now)
-            if job.window.sessions:
-                show_report(console, rows, coverage.duplicates)
+            _show_report(console_of(file), job, coverage)
         else:
-            to_text = {"json": texts.to_json, "csv": texts.to_csv, "markdown": texts.to_markdown}[form]
-            click.echo(to_text(rows).rstrip("\n"), file=file)
+            click.echo(page or _as_text(coverage, form), file=file)
+
+
+def _page(engine: "Engine", job: "Job", coverage: "Coverage") -> str:
+    from backfill_assets.quality.page import to_html
+    from backfill_assets.quality.summary import gather
+
+    return to_html(gather(engine.database, engine.settings, coverage, job.window.described, job.source))
+
+
+def _as_text(coverage: "Coverage", form: str) -> str:
+    from backfill_assets.quality import formats as texts
+    from backfill_assets.quality.report import symbol_reports
+
+    to_text = {"json": texts.to_json, "csv": texts.to_csv, "markdown": texts.to_markdown}[form]
+    return to_text(symbol_reports(coverage)).rstrip("\n")
+
+
+def _show_report(console: "Console", job: "Job", coverage: "Coverage") -> None:
+    from backfill_assets.cli.heatmap import show_heatmap
+    from backfill_assets.cli.tables import say_window, show_report
+    from backfill_assets.quality.heatmap import heatmap_of
+    from backfill_assets.quality.report import symbol_reports
+
+    say_window(console, job.window, coverage.now)
+    if job.window.sessions:
+        show_report(console, symbol_reports(coverage), coverage.duplicates)
+        show_heatmap(console, heatmap_of(coverage))
 
 
 def _written_to(output: Path | None) -> AbstractContextManager[IO[str] | None]:

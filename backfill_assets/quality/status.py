@@ -50,7 +50,7 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
             }
             for r in runs
         ],
-        "budget": _budget(database, settings, now),
+        "budget": budget_of(database, settings, now),
         "published": {
             day.isoformat(): {"tickers": count, "first": _stamp(first), "last": _stamp(last)}
             for day, (count, first, last) in seen.items()
@@ -71,7 +71,8 @@ def _partitions(settings: Settings, symbols: int) -> dict[str, int]:
     }
 
 
-def _budget(database: Database, settings: Settings, now: datetime) -> dict[str, Any] | None:
+def budget_of(database: Database, settings: Settings, now: datetime) -> dict[str, Any] | None:
+    """What the token may still spend; None without one."""
     if settings.token is None:
         return None
     left = Budget(database, settings.token.get_secret_value(), limits_of(settings)).status(now)

@@ -15,6 +15,21 @@ NEWS = timedelta(days=3)  # an older message is not sent any more
 NEW_ADDRESS = timedelta(days=1)  # what an address gets that was not there before
 KEPT = timedelta(days=30)
 _STATES = "SELECT name, observed_at, failing_since, severity, told_at, meaning FROM backfill.alert_states"
+_UNSEEN = """
+SELECT s.ticker, s.day, s.slots - coalesce(mine.slots, 0), others.slots
+FROM unnest(%(tickers)s::text[], %(days)s::date[], %(slots)s::int[]) AS s (ticker, day, slots)
+LEFT JOIN backfill.alert_given_up mine ON (mine.name, mine.ticker, mine.day) = (%(name)s, s.ticker, s.day)
+LEFT JOIN LATERAL (
+    SELECT max(o.slots) AS slots FROM backfill.alert_given_up o
+    WHERE o.ticker = s.ticker AND o.day = s.day AND o.slots >= s.slots
+) others ON true
+WHERE s.slots > coalesce(mine.slots, 0) ORDER BY 3 DESC, 1, 2
+"""
+_NOTE_GIVEN_UP = """
+INSERT INTO backfill.alert_given_up AS g (name, ticker, day, slots)
+SELECT %(name)s, * FROM unnest(%(tickers)s::text[], %(days)s::date[], %(slots)s::int[])
+ON CONFLICT (name, ticker, day) DO UPDATE SET slots = EXCLUDED.slots WHERE EXCLUDED.slots > g.slots
+"""
 _LOCK = 0x616C7274  # "alrt": one observer at a time, so that ids of messages are committed in order
 
 
@@ -103,20 +118,19 @@ def remember(connection: Connection, state: AlertState) -> None:
     )
 
 
-def note_given_up(connection: Connection, gaps: Sequence[tuple[str, date, int]]) -> list[tuple[str, date, int]]:
-    """Note (ticker, day, slots) that were given up; returns what was not known, with the slots that are new."""
+def note_given_up(
+    connection: Connection, name: str, gaps: Sequence[tuple[str, date, int]]
+) -> tuple[list[tuple[str, date, int]], bool]:
+    """Note (ticker, day, slots) that the check ``name`` sees given up.
+
+    Returns:
+        What it had not seen, with the slots that are new; and whether that is new to every check.
+    """
     columns = list(zip(*gaps, strict=True)) or [(), (), ()]
-    rows = connection.execute(
-        "WITH seen AS (SELECT * FROM unnest(%s::text[], %s::date[], %s::int[]) AS t (ticker, day, slots)),"
-        " known AS MATERIALIZED (SELECT g.* FROM backfill.alert_given_up g JOIN seen USING (ticker, day)),"
-        " noted AS (INSERT INTO backfill.alert_given_up AS g (ticker, day, slots) SELECT * FROM seen"
-        " ON CONFLICT (ticker, day) DO UPDATE SET slots = EXCLUDED.slots WHERE EXCLUDED.slots > g.slots"
-        " RETURNING ticker, day, slots)"
-        " SELECT ticker, day, n.slots - coalesce(k.slots, 0) FROM noted n LEFT JOIN known k USING (ticker, day)"
-        " ORDER BY 3 DESC, 1, 2",
-        [list(column) for column in columns],
-    )
-    return [(ticker, day, slots) for ticker, day, slots in rows]
+    values = {"name": name, **dict(zip(("tickers", "days", "slots"), map(list, columns), strict=True))}
+    unseen = connection.execute(_UNSEEN, values).fetchall()
+    connection.execute(_NOTE_GIVEN_UP, values)
+    return [(ticker, day, slots) for ticker, day, slots, _ in unseen], any(known is None for *_, known in unseen)
 
 
 def queue(connection: Connection, kind: str, title: str, body: str, now: datetime) -> None:

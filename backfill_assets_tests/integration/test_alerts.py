@@ -138,6 +138,26 @@ def test_what_is_given_up_while_others_are_missing_leaves_the_failure(post: Post
     assert (state.failing_since, state.told_at) == (NOON, NOON + HOUR)
 
 
+def test_each_check_that_failed_for_what_was_given_up_says_so_and_no_other(post: Post, receiver: Receiver) -> None:
+    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    fresh, full = replace(FAILS, event_id="f", name="newest_bar_is_fresh"), holds("r", NOON, name="all_recent")
+    post.told(NOON, FAILS, fresh, full)
+    post.told(
+        NOON + HOUR,
+        replace(full, event_id="r2", observed_at=NOON + HOUR, given_up=gone),
+        holds("2", NOON + HOUR, given_up=gone),
+    )
+    post.told(NOON + 2 * HOUR, replace(fresh, event_id="f2", observed_at=NOON + 2 * HOUR, passed=True, given_up=gone))
+    post.delivers(NOON + 2 * HOUR)
+    assert receiver.titles[1:] == ["GIVEN UP: no_missing_bars", "GIVEN UP: newest_bar_is_fresh"]
+
+
+def test_what_was_given_up_before_anything_failed_is_told_once(post: Post) -> None:
+    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    assert post.told(NOON, holds("1", NOON, given_up=gone), holds("2", NOON, given_up=gone, name="all_recent")) == 1
+    assert post.told(NOON + HOUR, holds("3", NOON + HOUR, given_up=gone)) == 0
+
+
 def test_a_warning_that_becomes_an_error_is_news(post: Post, receiver: Receiver) -> None:
     post.told(NOON, replace(FAILS, severity="warning"))
     assert post.told(NOON + HOUR, again("2", NOON + HOUR)) == 1

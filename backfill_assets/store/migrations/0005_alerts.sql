@@ -17,12 +17,13 @@ CREATE TABLE backfill.alert_events (
 );
 CREATE INDEX ON backfill.alert_events (observed_at);
 
--- Slots of which it was told that the vendor never gave them.
+-- Slots that the vendor never gave, as far as each check is known to have seen it.
 CREATE TABLE backfill.alert_given_up (
+    name   text    NOT NULL,
     ticker text    NOT NULL,
     day    date    NOT NULL,
     slots  integer NOT NULL,
-    PRIMARY KEY (ticker, day)
+    PRIMARY KEY (name, ticker, day)
 );
 
 -- The outbox; ids ascend in the order of committing, for whoever queues holds a lock.

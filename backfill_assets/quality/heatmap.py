@@ -1,0 +1,157 @@
+"""Symbols × sessions, one cell each: how complete a session of a symbol is, and the same as text.
+
+Pure. Pictures of it are in ``pictures``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import IntEnum
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backfill_assets.market.gaps import State
+from backfill_assets.store.coverage import Coverage
+
+Cells = NDArray[np.int8]
+
+
+class Cell(IntEnum):
+    """What a symbol's session is, the worst first."""
+
+    HOLE = 0
+    PARTIAL = 1
+    GIVEN_UP = 2
+    PROVISIONAL = 3
+    PENDING = 4
+    NO_TRADE = 5
+    COMPLETE = 6
+    NOT_LISTED = 7
+
+    @property
+    def word(self) -> str:
+        """As people read it."""
+        return self.name.lower().replace("_", " ")
+
+
+LETTERS = {
+    Cell.HOLE: "X",
+    Cell.PARTIAL: "/",
+    Cell.GIVEN_UP: "g",
+    Cell.PROVISIONAL: "p",
+    Cell.PENDING: "~",
+    Cell.NO_TRADE: "-",
+    Cell.COMPLETE: "·",
+    Cell.NOT_LISTED: " ",
+}
+MEANINGS = {
+    Cell.HOLE: "every slot is missing",
+    Cell.PARTIAL: "some slots are missing, or overdue with a bar that is not final",
+    Cell.GIVEN_UP: "the vendor never gave some slots",
+    Cell.PROVISIONAL: "some bars are not final",
+    Cell.PENDING: "some slots are not due yet",
+    Cell.NO_TRADE: "nothing traded",
+    Cell.COMPLETE: "every slot has a bar, or did not trade",
+    Cell.NOT_LISTED: "outside the listing life",
+}
+QUIET = (Cell.COMPLETE, Cell.NO_TRADE, Cell.NOT_LISTED)
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """One ``Cell`` for each symbol and session.
+
+    Attributes:
+        symbols: the tickers, shape (symbols,).
+        days: the sessions, oldest first, shape (sessions,).
+        cells: a ``Cell`` each, shape (symbols, sessions).
+    """
+
+    symbols: tuple[str, ...]
+    days: tuple[date, ...]
+    cells: Cells
+
+    def lacks(self) -> NDArray[np.bool_]:
+        """Which symbols lack something that is due, shape (symbols,); pending and provisional sessions are as usual."""
+        found: NDArray[np.bool_] = (self.cells <= Cell.GIVEN_UP).sum(axis=1) > 0
+        return found
+
+    def used(self) -> list[Cell]:
+        """The kinds of cell that occur, the worst first."""
+        return [Cell(value) for value in np.unique(self.cells).tolist()]
+
+    def counts(self) -> dict[Cell, int]:
+        """How many cells there are of each kind that occurs."""
+        return {cell: int((self.cells == cell).sum()) for cell in self.used()}
+
+    def worst_first(self, most: int | None = None) -> "Heatmap":
+        """The rows with most holes first, then partial ones and so on; alphabetical where alike."""
+        counts = [(self.cells == cell).sum(axis=1) for cell in Cell if cell not in QUIET]
+        order = np.lexsort([np.arange(len(self.symbols)), *(-count for count in reversed(counts))])[:most]
+        return Heatmap(tuple(self.symbols[row] for row in order), self.days, self.cells[order])
+
+    def lacking(self, *, no: bool = False) -> "Heatmap":
+        """The rows that lack something that is due, or (``no``) those that don't."""
+        rows = np.flatnonzero(self.lacks() != no)
+        return Heatmap(tuple(self.symbols[row] for row in rows), self.days, self.cells[rows])
+
+    def newest(self, sessions: int) -> "Heatmap":
+        """The last so many sessions."""
+        return Heatmap(self.symbols, self.days[-sessions:], self.cells[:, -sessions:])
+
+    def lines(self) -> list[str]:
+        """A character a session for each row (``LETTERS``)."""
+        letters = np.array([LETTERS[cell] for cell in Cell])
+        return ["".join(letters[row]) for row in self.cells]
+
+    def stretches(self, row: int) -> Iterator[tuple[Cell, date, date, int]]:
+        """Sessions of a row that follow each other and are alike (but for complete): what, first, last, how many."""
+        for cell, alike in groupby(enumerate(self.cells[row].tolist()), key=lambda at: at[1]):
+            at = [position for position, _ in alike]
+            if Cell(cell) not in (Cell.COMPLETE, Cell.NOT_LISTED):
+                yield Cell(cell), self.days[at[0]], self.days[at[-1]], len(at)
+
+
+def heatmap_of(coverage: Coverage) -> Heatmap:
+    """Sum up each symbol's sessions."""
+    return Heatmap(
+        symbols=tuple(str(s.ticker) for s in coverage.symbols),
+        days=tuple(s.day for s in coverage.grid.sessions),
+        cells=_cells(coverage),
+    )
+
+
+def _cells(coverage: Coverage) -> Cells:
+    counts = _counts(coverage)
+    at = np.arange(len(coverage.grid.sessions))
+    listed = (coverage.facts.first_day[:, None] <= at) & (at <= coverage.facts.last_day[:, None])
+    expected = np.where(listed, np.diff(coverage.grid.first_of), 0)
+    missing = counts[..., State.MISSING]
+    cells = np.full(listed.shape, Cell.COMPLETE, np.int8)  # later lines win
+    cells[counts[..., State.NO_TRADE] == expected] = Cell.NO_TRADE
+    cells[counts[..., State.PENDING] > 0] = Cell.PENDING
+    cells[counts[..., State.PROVISIONAL] > 0] = Cell.PROVISIONAL
+    cells[counts[..., State.VENDOR_GAP] > 0] = Cell.GIVEN_UP
+    cells[(missing > 0) | _late_provisional(coverage)] = Cell.PARTIAL
+    cells[(missing > 0) & (missing + counts[..., State.VENDOR_GAP] == expected)] = Cell.HOLE
+    cells[~listed] = Cell.NOT_LISTED
+    return cells
+
+
+def _late_provisional(coverage: Coverage) -> NDArray[np.bool_]:
+    """Where a bar is not final although the final one is overdue: it counts as missing."""
+    classified, slots = coverage.classified, coverage.slots
+    late = classified.late & (classified.state == State.PROVISIONAL)
+    found = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), bool)
+    found[slots.row[late], coverage.grid.session_of[slots.ordinal[late]]] = True
+    return found
+
+
+def _counts(coverage: Coverage) -> NDArray[np.int64]:
+    """Open slots per symbol, session and ``State``."""
+    slots = coverage.slots
+    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions), len(State)), np.int64)
+    np.add.at(counts, (slots.row, coverage.grid.session_of[slots.ordinal], coverage.classified.state), 1)
+    return counts

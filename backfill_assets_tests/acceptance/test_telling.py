@@ -1,0 +1,207 @@
+"""What people are told: the report as a page and in a terminal, and alerts, as somebody types the commands."""
+
+from collections.abc import Callable
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backfill_assets.alerts.causes import likely_cause, read_clues
+from backfill_assets.alerts.observation import given_up_in, observation_of
+from backfill_assets.alerts.observing import observe
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.gaps import State
+from backfill_assets.quality.criteria import judge_window
+from backfill_assets.quality.heatmap import Heatmap
+from backfill_assets.quality.page import to_html
+from backfill_assets.quality.summary import gather
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.clockwork import Clockwork, utc
+from backfill_assets_tests.conftest import job, monday_and_tuesday
+from backfill_assets_tests.integration.receiver import SECRET, Receiver
+
+UserOf = Callable[..., User]
+Sandboxed = Callable[..., Sandbox]
+MSFT_WITHOUT_TUESDAY = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
+
+
+class Page(HTMLParser):
+    """Every text and every attribute of a page; a tag that is not closed, or closed twice, fails."""
+
+    VOID = frozenset({"meta", "br", "path", "use", "rect", "image"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(" ".join(data.split()))
+
+    def says(self, text: str) -> bool:
+        return text in " ".join(self.texts)
+
+
+def test_the_report_as_a_page(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> None:
+    user = user_of(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
+    user.types("symbols add AAPL MSFT TSLA")
+    user.types("run --quiet")
+    said = user.types(f"report --format html --output {tmp_path / 'report.html'}")
+    assert (said.code, said.out) == (0, "")
+    html = (tmp_path / "report.html").read_text("utf-8")
+    page = Page(html)
+    assert page.says("13 bars are missing in 1 of 3 symbols")
+    assert page.says("78 13 65")  # before, after, bars added
+    assert page.says("✗ FAIL no_missing_bars 13 bars are missing, of 1 symbols (at most 0) MSFT.US (13)")
+    assert page.says("✓ pass no_rate_limit_errors")
+    assert page.says("bars_are_valid 0 rules are broken by 65 bars")
+    assert page.says("MSFT.US hole 2026-06-02, pending 2026-06-03")
+    assert page.says("2 other symbols pending 2026-06-03")
+    assert page.says("calls spent by us today")
+    assert "prefers-color-scheme: dark" in html
+    assert "<script" not in html
+    links = {value for name, value in page.attributes if name in ("src", "href", "xlink:href")}
+    assert links
+    assert not [link for link in links if not link.startswith(("data:image/png", "#"))]  # it needs nothing else
+
+
+def test_a_page_of_nothing(user_of: UserOf) -> None:
+    user = user_of()
+    user.types("symbols add AAPL")
+    page = Page(user.types("report --format html --start 2026-05-30 --end 2026-05-31").out)
+    assert page.says("No session is due")
+    assert page.says("No run has ended yet")
+
+
+def test_what_the_page_says_is_only_text(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed(), ("AAPL",))
+    with engine.database.transaction() as connection:
+        connection.execute("UPDATE market_symbols SET symbol = '<i>&\"$x$'")
+        connection.execute("INSERT INTO backfill.findings VALUES ('<u>kind', '<s>', '{{ 7 * 6 }}<b>', now())")
+    window = monday_and_tuesday(engine)
+    html = to_html(gather(engine.database, engine.settings, engine.survey(window), "<q>", window.source))
+    page = Page(html)
+    for text in ('<i>&"$x$', "<u>kind", "<s>: {{ 7 * 6 }}<b>", "<q>: 2 sessions"):
+        assert page.says(text), text
+    assert not {"<i>", "<u>", "<s>", "<b>{", "<q>"} & {html[at : at + 3] for at in range(len(html))}
+
+
+def test_a_page_of_500_symbols_and_60_sessions_is_under_2_mb(
+    engine_on: Callable[..., Engine], sandboxed: Sandboxed
+) -> None:
+    """With every cell at random, the worst there can be."""
+    engine = engine_on(sandboxed(), tuple(f"S{n:04}" for n in range(500)))
+    window = job(engine, start=date(2026, 3, 9), end=date(2026, 6, 2))
+    summary = gather(engine.database, engine.settings, engine.survey(window), "60 sessions", window.source)
+    cells = np.random.default_rng(1).integers(0, 8, (500, 60)).astype(np.int8)
+    heatmap = Heatmap(summary.heatmap.symbols, summary.heatmap.days[-60:], cells)
+    html = to_html(
+        type(summary)(**{**{f: getattr(summary, f) for f in summary.__dataclass_fields__}, "heatmap": heatmap})
+    )
+    assert len(html.encode()) < 2_000_000
+    assert html.count("provisional 2026") > 1000
+
+
+def test_the_report_in_a_terminal_shows_session_by_session(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    user = user_of(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
+    user.types("symbols add AAPL MSFT TSLA")
+    user.types("run --quiet")
+    lines = user.types("report").out.splitlines()
+    assert lines[-3:] == [
+        "MSFT.US  ·X~",
+        "2 of 3 symbols lack nothing that is due",
+        "X hole   ~ pending   · complete",
+    ]
+
+
+def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandboxed, user_of: UserOf) -> None:
+    """A hole is told with its cause, listed, delivered, and given up twelve days later: not a recovery."""
+    sandbox = sandboxed(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
+    clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
+
+    def look(now: str) -> int:
+        coverage = clock.survey(utc(now), end=date(2026, 6, 2))
+        clues = read_clues(clock.engine.database, clock.engine.settings, coverage)
+        seen = [
+            observation_of(c, utc(now), cause=likely_cause(c.name, clues), given_up=given_up_in(coverage))
+            for c in judge_window(clock.engine.database, coverage)
+        ]
+        with clock.engine.database.transaction() as connection:
+            return observe(connection, seen, utc(now))
+
+    with Receiver() as receiver:
+        user = user_of(sandbox, BACKFILL_ALERT_URLS=receiver.url)
+        clock.tick(utc("2026-06-03 13:00"))
+        assert (look("2026-06-03 13:00"), look("2026-06-03 13:00"), look("2026-06-03 14:00")) == (1, 0, 0)
+        listed = user.types("alerts list --as-of 2026-06-03T14:00:00Z").out
+        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing, of 1 symbols" in listed
+        assert "address 1 (json)" in listed
+        tell(clock.engine, receiver, "2026-06-03 14:00")
+        assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
+        assert "likely cause: one symbol: MSFT.US" in receiver.got[0]["message"]
+        for hours in (1, 4, 10, 22, 46, *range(70, 310, 24)):
+            clock.tick(utc("2026-06-03 13:00") + (utc("2026-06-03 14:00") - utc("2026-06-03 13:00")) * hours)
+        assert clock.survey(utc("2026-06-16 13:00"), end=date(2026, 6, 2)).of(State.VENDOR_GAP) == 13
+        look("2026-06-16 13:00")
+        tell(clock.engine, receiver, "2026-06-16 13:00")
+        assert receiver.titles[1:] == ["GIVEN UP: no_missing_bars and 1 more"]
+        assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[1]["message"]
+
+
+def tell(engine: Engine, receiver: Receiver, now: str) -> None:
+    from pydantic import SecretStr
+
+    from backfill_assets.alerts.delivering import deliver
+
+    deliver(engine.database, engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)}), utc(now))
+
+
+def test_alerts_test_sends_one(user_of: UserOf) -> None:
+    with Receiver() as receiver:
+        said = user_of(BACKFILL_ALERT_URLS=receiver.url).types("alerts test --debug")
+        assert (said.code, said.out) == (0, "address 1 (json): took it\n")
+        assert receiver.titles == ["TEST"]
+        receiver.status = 404
+        urls = f'["{receiver.url}", "json://127.0.0.1:9/{SECRET}"]'
+        refused = user_of(BACKFILL_ALERT_URLS=urls).types("alerts test --debug")
+    assert (refused.code, refused.out.splitlines()) == (
+        3,
+        ["address 1 (json): HTTP status 404", "address 2 (json): it cannot be reached, or refuses"],
+    )
+    assert SECRET not in said.err + refused.err
+
+
+@pytest.mark.parametrize("urls", ["", "hush-4711", "json://x hush-4711"])
+def test_addresses_that_cannot_be_meant(user_of: UserOf, urls: str) -> None:
+    said = user_of(BACKFILL_ALERT_URLS=urls).types("alerts test")
+    assert (said.code, "BACKFILL_ALERT_URLS" in said.err, "hush" in said.err) == (2, True, False)
+
+
+def test_alerts_list_with_nothing_to_tell(user_of: UserOf, database: Database) -> None:
+    user = user_of()
+    assert user.types("alerts list").out.splitlines() == [
+        "nothing that was observed fails",
+        "nobody is told: BACKFILL_ALERT_URLS is not set",
+    ]
+    assert user.types("alerts list --format json").json == {"failing": [], "addresses": []}

@@ -1,0 +1,127 @@
+"""Symbols × sessions: what a session of a symbol is called, in which order, and how it reads as text."""
+
+from datetime import date
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from backfill_assets.cli.heatmap import show_heatmap
+from backfill_assets.market.gaps import State
+from backfill_assets.quality.heatmap import LETTERS, MEANINGS, Cell, Heatmap, heatmap_of
+from backfill_assets_tests.unit.coverage_builders import coverage_of
+from backfill_assets_tests.unit.gap_builders import facts_of
+from backfill_assets_tests.unit.market_builders import grid_of
+
+DAYS = ("2026-06-01", "2026-06-02", "2026-06-03")
+GRID = grid_of(*DAYS)
+MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
+
+
+@pytest.mark.parametrize(
+    ("states", "cell"),
+    [
+        pytest.param({}, Cell.COMPLETE, id="nothing is open"),
+        pytest.param({range(13): State.MISSING}, Cell.HOLE, id="all missing"),
+        pytest.param({range(12): State.MISSING}, Cell.PARTIAL, id="all but one missing"),
+        pytest.param(
+            {range(6): State.MISSING, range(6, 13): State.PENDING}, Cell.PARTIAL, id="some missing, some pending"
+        ),
+        pytest.param({range(6): State.MISSING, range(6, 13): State.VENDOR_GAP}, Cell.HOLE, id="missing and given up"),
+        pytest.param({range(13): State.VENDOR_GAP}, Cell.GIVEN_UP, id="given up"),
+        pytest.param(
+            {range(1): State.VENDOR_GAP, range(1, 13): State.PENDING}, Cell.GIVEN_UP, id="given up and pending"
+        ),
+        pytest.param({range(5): State.PROVISIONAL, range(5, 13): State.PENDING}, Cell.PROVISIONAL, id="during the day"),
+        pytest.param({range(12, 13): State.PENDING}, Cell.PENDING, id="one pending"),
+        pytest.param({range(13): State.NO_TRADE}, Cell.NO_TRADE, id="nothing traded"),
+        pytest.param({range(12): State.NO_TRADE}, Cell.COMPLETE, id="one slot traded"),
+        pytest.param({range(13): State.SUSPECT}, Cell.COMPLETE, id="suspect bars are bars"),
+    ],
+)
+def test_what_a_session_is(states: dict[range, State], cell: Cell) -> None:
+    coverage = coverage_of("A", GRID, {("A", slots): state for slots, state in states.items()})
+    assert heatmap_of(coverage).cells.tolist() == [[cell, Cell.COMPLETE, Cell.COMPLETE]]
+
+
+def test_a_bar_that_is_not_final_counts_as_missing_once_it_is_overdue() -> None:
+    coverage = coverage_of("A", GRID, {("A", MONDAY): State.PROVISIONAL})
+    coverage.classified.late[:] = True
+    assert heatmap_of(coverage).cells.tolist() == [[Cell.PARTIAL, Cell.COMPLETE, Cell.COMPLETE]]
+
+
+def test_outside_its_life_a_symbol_is_not_listed() -> None:
+    facts = facts_of(2, GRID, first_day=[1, 0], last_day=[3, 0])
+    cells = heatmap_of(coverage_of("A B", GRID, {("A", TUESDAY): State.MISSING}, facts)).cells.tolist()
+    assert cells == [
+        [Cell.NOT_LISTED, Cell.HOLE, Cell.COMPLETE],
+        [Cell.COMPLETE, Cell.NOT_LISTED, Cell.NOT_LISTED],
+    ]
+
+
+FOUR = coverage_of(
+    "A B C D E",
+    GRID,
+    {
+        ("B", MONDAY): State.MISSING,
+        ("C", range(3)): State.MISSING,
+        ("C", TUESDAY): State.MISSING,
+        **{(name, WEDNESDAY): State.PENDING for name in "ABC"},
+        ("E", MONDAY): State.VENDOR_GAP,
+        ("E", TUESDAY): State.VENDOR_GAP,
+    },
+)
+
+
+def test_the_worst_come_first_and_what_waits_lacks_nothing() -> None:
+    heatmap = heatmap_of(FOUR)
+    assert heatmap.worst_first().symbols == ("C.US", "B.US", "E.US", "A.US", "D.US")
+    assert heatmap.worst_first(2).symbols == ("C.US", "B.US")
+    assert heatmap.lacking().symbols == ("B.US", "C.US", "E.US")
+    assert heatmap.lacking(no=True).symbols == ("A.US", "D.US")
+
+
+def test_stretches_of_a_row() -> None:
+    heatmap = heatmap_of(FOUR)
+    monday, tuesday, wednesday = (date.fromisoformat(day) for day in DAYS)
+    assert list(heatmap.stretches(4)) == [(Cell.GIVEN_UP, monday, tuesday, 2)]
+    assert list(heatmap.stretches(1)) == [
+        (Cell.HOLE, monday, monday, 1),
+        (Cell.PENDING, wednesday, wednesday, 1),
+    ]
+    assert list(heatmap.stretches(3)) == []
+
+
+def shown(heatmap: Heatmap, width: int = 80) -> list[str]:
+    text = StringIO()
+    show_heatmap(Console(file=text, width=width), heatmap)
+    return text.getvalue().splitlines()
+
+
+def test_in_a_terminal() -> None:
+    assert shown(heatmap_of(FOUR)) == [
+        "",
+        "session by session, 2026-06-01 to 2026-06-03 (a character each):",
+        "C.US  /X~",
+        "B.US  X·~",
+        "E.US  gg·",
+        "2 of 5 symbols lack nothing that is due",
+        "X hole   / partial   g given up   ~ pending   · complete",
+    ]
+    assert shown(heatmap_of(coverage_of("A B", GRID, {("A", WEDNESDAY): State.PENDING}))) == []
+
+
+def test_a_terminal_that_is_narrow_shows_the_newest_sessions() -> None:
+    lines = shown(heatmap_of(FOUR), width=8)
+    assert "C.US  X~" in lines
+
+
+def test_long_lists_are_cut() -> None:
+    cells = np.zeros((100, 1), np.int8)
+    lines = shown(Heatmap(tuple(f"S{n}" for n in range(100)), (date(2026, 6, 1),), cells))
+    assert lines[-2] == "… and 60 more · 0 of 100 symbols lack nothing that is due"
+
+
+def test_every_cell_has_a_letter_of_its_own_and_a_meaning() -> None:
+    assert len(set(LETTERS.values())) == len(Cell) == len(MEANINGS)

@@ -1,0 +1,114 @@
+"""The heat-map as a picture: every cell where it belongs, told without colour, small enough."""
+
+import base64
+import io
+import re
+import xml.etree.ElementTree as ET
+from datetime import date, timedelta
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from backfill_assets.quality.heatmap import Cell, Heatmap
+from backfill_assets.quality.pictures import (
+    DATES,
+    HIGH,
+    LABEL,
+    LEGEND_ROW,
+    WIDE,
+    heatmap_markdown,
+    heatmap_png,
+    heatmap_svg,
+    summary_of,
+)
+
+FULL = (500, 60)
+
+
+def heatmap(rows: int, sessions: int, cells: "np.ndarray[tuple[int, int], np.dtype[np.int8]] | None" = None) -> Heatmap:
+    days = tuple(date(2026, 3, 2) + timedelta(days=n) for n in range(sessions))
+    if cells is None:
+        cells = np.full((rows, sessions), Cell.COMPLETE, np.int8)
+    return Heatmap(tuple(f"S{n:04}.US" for n in range(rows)), days, cells)
+
+
+def noise(rows: int, sessions: int) -> Heatmap:
+    """The worst that can be compressed: every cell at random."""
+    return heatmap(rows, sessions, np.random.default_rng(1).integers(0, 8, (rows, sessions)).astype(np.int8))
+
+
+def pixels(png: bytes) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]":
+    return matplotlib.image.imread(io.BytesIO(png))
+
+
+def tile(picture: "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]", row: int, session: int) -> bytes:
+    y, x = LEGEND_ROW + DATES + row * HIGH, LABEL + session * WIDE
+    return (picture[y + 1 : y + HIGH - 2, x + 1 : x + WIDE - 2, :3] * 255).round().astype(np.uint8).tobytes()
+
+
+def test_each_kind_of_cell_has_its_own_colour_and_pattern() -> None:
+    cells = np.array([[kind] * 4 for kind in Cell], np.int8)
+    picture = pixels(heatmap_png(heatmap(len(Cell), 4, cells)))
+    kinds = [tile(picture, row, 2) for row in range(len(Cell))]  # the worst first is their own order
+    assert (
+        len({*kinds}) == len(Cell) - 1
+    )  # what is pending is an empty box, what is not listed is nothing: alike inside
+    patterned = [kind for kind in kinds if len({kind[at : at + 3] for at in range(0, len(kind), 3)}) > 1]
+    assert len(patterned) == 5  # hole, partial, given up, provisional, no trade
+
+
+def test_the_cells_stand_where_they_belong() -> None:
+    cells = np.full((3, 5), Cell.COMPLETE, np.int8)
+    cells[0, 3] = cells[0, 4] = cells[1, 0] = Cell.HOLE
+    picture = pixels(heatmap_png(heatmap(3, 5, cells)))
+    hole, complete = tile(picture, 0, 3), tile(picture, 2, 0)
+    found = [[tile(picture, row, session) == hole for session in range(5)] for row in range(3)]
+    assert found == (cells == Cell.HOLE).tolist()
+    assert hole != complete
+
+
+def test_the_picture_of_metadata_is_a_small_png_with_a_text() -> None:
+    markdown = heatmap_markdown(noise(5000, 250))
+    assert len(markdown) < 500_000
+    alt, data = re.fullmatch(r"!\[(.*)\]\(data:image/png;base64,(.*)\)", markdown).groups()  # type: ignore[union-attr]
+    assert alt.startswith("5,000 symbols × 60 sessions, 2026-09-08 to 2026-11-06: ")
+    assert pixels(base64.b64decode(data)).shape[0] > 1000
+
+
+def test_the_picture_of_a_page_is_well_formed_small_and_takes_the_pages_colour() -> None:
+    svg = heatmap_svg(noise(*FULL))
+    assert len(svg) < 1_200_000
+    root = ET.fromstring(svg)  # noqa: S314 - our own
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"S0000", "S0499", "2026-03-02", "04-30", "hole"} <= set(texts)
+    assert "currentColor" in svg
+    assert "#0b0c0d" not in svg
+    assert heatmap_svg(noise(*FULL)) == svg
+
+
+def test_what_is_left_out_is_said() -> None:
+    svg = heatmap_svg(heatmap(700, 3))
+    assert "the worst 600 of 700 symbols" in svg
+    assert "the worst" not in heatmap_svg(heatmap(600, 3))
+
+
+@pytest.mark.parametrize("name", ["<b>&", "$x$", "A$B_{1", "'\"><script>"])
+def test_names_are_only_text(name: str) -> None:
+    cells = np.array([[Cell.HOLE]], np.int8)
+    root = ET.fromstring(heatmap_svg(Heatmap((name,), (date(2026, 6, 1),), cells)))  # noqa: S314 - our own
+    assert name in [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1), (51, 2)])
+def test_any_shape_can_be_drawn(shape: tuple[int, int]) -> None:
+    picture = pixels(heatmap_png(heatmap(*shape)))
+    assert picture.shape[1] >= 760
+    ET.fromstring(heatmap_svg(heatmap(*shape)))  # noqa: S314 - our own
+
+
+def test_what_it_shows_in_a_sentence() -> None:
+    cells = np.array([[Cell.HOLE, Cell.COMPLETE]], np.int8)
+    shown = summary_of(heatmap(1, 2, cells))
+    assert shown == "1 symbols × 2 sessions, 2026-03-02 to 2026-03-03: 1 hole, 1 complete"
+    assert summary_of(heatmap(0, 0)) == "0 symbols × 0 sessions: nothing"
