@@ -1,5 +1,5 @@
 # Two commands matter: `make run` shows the whole way once, `make test` runs every test.
-.PHONY: run dev test check browser screenshots format bench clean
+.PHONY: run dev test check docs browser screenshots format bench clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -29,6 +29,9 @@ screenshots: $(VENV)/.installed-for-tests
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.installed
+	$(BIN)/backfill-assets settings --format markdown > docs/configuration.md
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .

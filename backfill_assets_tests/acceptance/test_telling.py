@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from backfill_assets.alerts.causes import likely_cause, read_clues
+from backfill_assets.alerts.delivering import Delivered
 from backfill_assets.alerts.observation import given_up_in, observation_of
-from backfill_assets.alerts.observing import observe
+from backfill_assets.alerts.telling import tell
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.eodhd.sandbox.server import Sandbox
@@ -20,7 +22,7 @@ from backfill_assets.quality.heatmap import Heatmap
 from backfill_assets.quality.page import to_html
 from backfill_assets.quality.summary import gather
 from backfill_assets.store.connection import Database
-from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.clockwork import Clockwork, utc
 from backfill_assets_tests.conftest import job, monday_and_tuesday
 from backfill_assets_tests.integration.receiver import SECRET, Receiver
@@ -140,41 +142,32 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
     sandbox = sandboxed(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
     clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
 
-    def look(now: str) -> int:
+    def look(receiver: Receiver, now: str) -> Delivered:
         coverage = clock.survey(utc(now), end=date(2026, 6, 2))
-        clues = read_clues(clock.engine.database, clock.engine.settings, coverage)
+        engine = clock.at(utc(now))
+        clues = read_clues(engine.database, engine.settings, coverage)
         seen = [
             observation_of(c, utc(now), cause=likely_cause(c.name, clues), given_up=given_up_in(coverage))
-            for c in judge_window(clock.engine.database, coverage)
+            for c in judge_window(engine.database, coverage)
         ]
-        with clock.engine.database.transaction() as connection:
-            return observe(connection, seen, utc(now))
+        settings = engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)})
+        return tell(engine.database, settings, seen, utc(now))
 
     with Receiver() as receiver:
         user = user_of(sandbox, BACKFILL_ALERT_URLS=receiver.url)
         clock.tick(utc("2026-06-03 13:00"))
-        assert (look("2026-06-03 13:00"), look("2026-06-03 13:00"), look("2026-06-03 14:00")) == (1, 0, 0)
+        assert [look(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
         listed = user.types("alerts list --as-of 2026-06-03T14:00:00Z").out
         assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing, of 1 symbols" in listed
         assert "address 1 (json)" in listed
-        tell(clock.engine, receiver, "2026-06-03 14:00")
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
         assert "likely cause: one symbol: MSFT.US" in receiver.got[0]["message"]
         for hours in (1, 4, 10, 22, 46, *range(70, 310, 24)):
             clock.tick(utc("2026-06-03 13:00") + (utc("2026-06-03 14:00") - utc("2026-06-03 13:00")) * hours)
         assert clock.survey(utc("2026-06-16 13:00"), end=date(2026, 6, 2)).of(State.VENDOR_GAP) == 13
-        look("2026-06-16 13:00")
-        tell(clock.engine, receiver, "2026-06-16 13:00")
+        look(receiver, "2026-06-16 13:00")
         assert receiver.titles[1:] == ["GIVEN UP: no_missing_bars and 1 more"]
         assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[1]["message"]
-
-
-def tell(engine: Engine, receiver: Receiver, now: str) -> None:
-    from pydantic import SecretStr
-
-    from backfill_assets.alerts.delivering import deliver
-
-    deliver(engine.database, engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)}), utc(now))
 
 
 def test_alerts_test_sends_one(user_of: UserOf) -> None:
@@ -205,3 +198,13 @@ def test_alerts_list_with_nothing_to_tell(user_of: UserOf, database: Database) -
         "nobody is told: BACKFILL_ALERT_URLS is not set",
     ]
     assert user.types("alerts list --format json").json == {"failing": [], "addresses": []}
+
+
+def test_settings_in_force(user_of: UserOf) -> None:
+    user = user_of(BACKFILL_ALERT_URLS="json://x/hush json://y/hush", BACKFILL_MINUTE_SHARE="0.5")
+    said = user.types("settings --format json")
+    values = {row["variable"]: (row["value"], row["default"]) for row in said.json}
+    assert values["BACKFILL_MINUTE_SHARE"] == ("0.5", "0.8")
+    assert values["BACKFILL_ALERT_URLS"] == ("[***, ***]", "unset")
+    assert values["EODHD_API_TOKEN"][0] == values["DATABASE_URL"][0] == "***"
+    assert not [secret for secret in ("hush", TOKEN) if secret in said.out + user.types("settings").out]

@@ -23,7 +23,7 @@ CREATE TABLE backfill.alert_given_up (
     ticker text    NOT NULL,
     day    date    NOT NULL,
     slots  integer NOT NULL,
-    PRIMARY KEY (name, ticker, day)
+    PRIMARY KEY (ticker, day, name)
 );
 
 -- The outbox; ids ascend in the order of committing, for whoever queues holds a lock.

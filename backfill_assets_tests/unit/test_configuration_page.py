@@ -1,0 +1,19 @@
+"""docs/configuration.md is what the settings say."""
+
+from pathlib import Path
+
+from backfill_assets.cli.settings import configuration_page
+from backfill_assets.settings import SECRET_VARIABLES, Settings
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+
+
+def test_the_page_is_not_stale() -> None:
+    assert PAGE.read_text("utf-8") == configuration_page(), "run: make docs"
+
+
+def test_every_setting_is_described_and_every_secret_named() -> None:
+    fields = Settings.model_fields.values()
+    assert not [field.alias for field in fields if not field.description]
+    secrets = {str(field.alias) for field in fields if "SecretStr" in str(field.annotation)}
+    assert secrets <= SECRET_VARIABLES
