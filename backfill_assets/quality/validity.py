@@ -42,7 +42,7 @@ def bars_are_valid(faults: Sequence[Fault], rows: int) -> Criterion:
         passed=not broken,
         figure=broken,
         threshold=0,
-        meaning=f"{broken:,} rules are broken by {rows:,} bars{listed}",
+        meaning=f"{broken:,} breaches of a rule in {rows:,} bars{listed}",
         offenders=tuple(
             f"{f.subject}: {f.rows:,} {f.kind}, first {f.first:%Y-%m-%d %H:%M} UTC" for f in faults[:OFFENDERS]
         ),

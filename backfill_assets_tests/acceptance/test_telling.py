@@ -77,7 +77,7 @@ def test_the_report_as_a_page(user_of: UserOf, sandboxed: Sandboxed, tmp_path: P
     assert page.says("78 13 65")  # before, after, bars added
     assert page.says("✗ FAIL no_missing_bars 13 bars are missing, of 1 symbols (at most 0) MSFT.US (13)")
     assert page.says("✓ pass no_rate_limit_errors")
-    assert page.says("bars_are_valid 0 rules are broken by 65 bars")
+    assert page.says("bars_are_valid 0 breaches of a rule in 65 bars")
     assert page.says("MSFT.US hole 2026-06-02, pending 2026-06-03")
     assert page.says("2 other symbols pending 2026-06-03")
     assert page.says("calls spent by us today")

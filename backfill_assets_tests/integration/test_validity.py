@@ -125,7 +125,7 @@ def test_what_a_run_stores_is_valid_in_every_form_of_the_table(
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
     engine.run(monday_and_tuesday(engine), silent)
     criterion = judge_bars(engine.database, engine.survey(monday_and_tuesday(engine)))
-    assert (criterion.passed, criterion.meaning) == (True, "0 rules are broken by 52 bars")
+    assert (criterion.passed, criterion.meaning) == (True, "0 breaches of a rule in 52 bars")
     dgas.build(url := new_database(None))
     theirs = Database(url)
     migrate(theirs)
