@@ -364,7 +364,9 @@ def _text(value: Any) -> str:
         return value.get_secret_value()
     if isinstance(value, datetime):
         return value.isoformat()
-    return json.dumps(value) if isinstance(value, tuple | list) else str(value)
+    if isinstance(value, tuple | list):
+        return json.dumps([part.get_secret_value() if isinstance(part, SecretStr) else part for part in value])
+    return str(value)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -24,6 +24,7 @@ FAULTS = ("ServerFault", "BrokenAnswer", "Unreachable")
 HALF, NEARLY_ALL = 0.5, 0.9
 FEW, FEW_SHARE = 3, 0.05
 FEWEST_FOR_A_PATTERN = 10  # symbols, below which a common tail may be chance
+ABOUT_GAPS = frozenset({"every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "live_keeps_up"})
 _ERRORS = (
     ("EODHD_API_TOKEN", "the vendor refuses the token, or none is set"),
     ("the token's plan", "the token's plan does not include this"),
@@ -56,7 +57,7 @@ def likely_cause(name: str, clues: Clues) -> str:
     """Why the check called ``name`` fails, in one phrase; empty if nothing is likely."""
     if name == "no_rate_limit_errors":
         return _of_refusals(clues)
-    if not clues.coverage.missing.any():
+    if name not in ABOUT_GAPS or not clues.coverage.missing.any():
         return ""
     return _of_asking(clues) or _of_sessions(clues) or _of_symbols(clues)
 

@@ -58,7 +58,9 @@ class Observation:
         offenders: who breaks it, the worst first.
         severity: how bad a failure is.
         cause: the likely cause in one phrase, empty if none is known.
-        given_up: what the vendor never gave, as far as the check looked; each is told once.
+        given_up: what the vendor never gave; each is told once.
+        lingering: bars missing in sessions that the check does not look at (any more); while there are
+            some, what failed has not recovered.
         go_to: the command or page that shows more; empty: what fits the name.
     """
 
@@ -73,6 +75,7 @@ class Observation:
     severity: Severity = "error"
     cause: str = ""
     given_up: tuple[GivenUp, ...] = ()
+    lingering: int = 0
     go_to: str = ""
 
     def as_metadata(self) -> dict[str, Any]:
@@ -93,17 +96,8 @@ def from_metadata(values: Mapping[str, Any], *, event_id: str) -> Observation:
     return replace(_FORM.validate_python({**values, "event_id": event_id}), event_id=event_id)
 
 
-def observation_of(
-    judged: Judged,
-    at: datetime,
-    *,
-    event_id: str = "",
-    severity: Severity = "error",
-    cause: str = "",
-    given_up: tuple[GivenUp, ...] = (),
-    go_to: str = "",
-) -> Observation:
-    """A criterion as judged at ``at``; without ``event_id``, name and moment make one."""
+def observation_of(judged: Judged, at: datetime, *, event_id: str = "", **more: Any) -> Observation:
+    """A criterion as judged at ``at``, with ``more`` fields; without ``event_id``, name and moment make one."""
     return Observation(
         event_id=event_id or f"{judged.name} {at.isoformat()}",
         name=judged.name,
@@ -113,10 +107,7 @@ def observation_of(
         threshold=float(judged.threshold),
         meaning=judged.meaning,
         offenders=tuple(judged.offenders),
-        severity=severity,
-        cause=cause,
-        given_up=given_up,
-        go_to=go_to,
+        **more,
     )
 
 

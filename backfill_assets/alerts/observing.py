@@ -26,9 +26,9 @@ def observe(
     """Take note of observations and queue what people should know; returns how many messages that is.
 
     Told are: a failure that begins or becomes an error, one that goes on ``repeat_after`` after it was
-    last told, slots that were given up, and recovery. What changes the same way at once is one message.
-    A replayed observation, or one older than the last known of its name, changes nothing. All of it
-    belongs to the caller's transaction.
+    last told, slots that were given up, and recovery; a session that only left the window is none. What
+    changes the same way at once is one message. A replayed observation, or one older than the last known
+    of its name, changes nothing. All of it belongs to the caller's transaction.
     """
     alerts.lock_alerts(connection)
     fail = {state.name for state in alerts.failing(connection)}  # these first: what was given up is theirs to tell
@@ -54,17 +54,21 @@ def _take_note(
         return None
     unseen, untold = alerts.note_given_up(connection, observation.name, observation.given_up)
     gone = tuple(GivenUp(*gap) for gap in unseen)
-    kind = _kind(before, observation, gone, now, repeat_after, untold=untold)
+    was_failing = before is not None and before.failing_since is not None
+    fails = not observation.passed or (was_failing and observation.lingering > 0)
+    if fails:
+        kind = _kind_of_failure(before, observation, gone, now, repeat_after)
+    else:
+        kind = _kind_of_success(gone, was_failing=was_failing, untold=untold)
     since = before.failing_since if before and before.failing_since else observation.observed_at
     told = now if kind else before.told_at if before else None
-    failing = not observation.passed
     alerts.remember(
         connection,
         AlertState(
             name=observation.name,
             observed_at=observation.observed_at,
-            failing_since=since if failing else None,
-            severity=observation.severity if failing else None,
+            failing_since=since if fails else None,
+            severity=observation.severity if fails else None,
             told_at=told,
             meaning=observation.meaning,
         ),
@@ -72,22 +76,18 @@ def _take_note(
     return Change(kind, observation, since, gone) if kind else None
 
 
-def _kind(
-    before: AlertState | None,
-    observation: Observation,
-    gone: Sequence[GivenUp],
-    now: datetime,
-    repeat_after: timedelta,
-    *,
-    untold: bool,
+def _kind_of_failure(
+    before: AlertState | None, observation: Observation, gone: Sequence[GivenUp], now: datetime, repeat_after: timedelta
 ) -> Kind | None:
-    """What to tell of an observation, if anything; ``untold`` is whether nobody told of ``gone``."""
-    if observation.passed:
-        if before is None or before.failing_since is None:
-            return "given up" if untold else None
-        return "given up" if gone else "recovered"
     if before is None or RANK[observation.severity] > RANK[before.severity]:
         return "failing"
     if gone:
         return "given up"
     return "still failing" if before.told_at is None or now - before.told_at >= repeat_after else None
+
+
+def _kind_of_success(gone: Sequence[GivenUp], *, was_failing: bool, untold: bool) -> Kind | None:
+    """``untold`` is whether ``gone`` is news to every check: then it is told although nothing failed."""
+    if was_failing:
+        return "given up" if gone else "recovered"
+    return "given up" if untold else None

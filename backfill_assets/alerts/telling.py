@@ -1,13 +1,48 @@
-"""What a sensor calls: take note of what was observed, then send what is queued."""
+"""What whoever watches calls: make observations of judged criteria, take note of them, send what is queued."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
+from backfill_assets.alerts.causes import ABOUT_GAPS, Clues, likely_cause
 from backfill_assets.alerts.delivering import Delivered, deliver
-from backfill_assets.alerts.observation import Observation
+from backfill_assets.alerts.observation import Judged, Observation, Severity, given_up_in, observation_of
 from backfill_assets.alerts.observing import observe
 from backfill_assets.settings import Settings
 from backfill_assets.store.connection import Database
+from backfill_assets.store.coverage import Coverage
+
+
+def observations_of(
+    criteria: Iterable[Judged],
+    at: datetime,
+    clues: Clues,
+    every_session: Coverage | None = None,
+    severities: Mapping[str, Severity] | None = None,
+) -> list[Observation]:
+    """What was judged at ``at``, with the likely cause of each failure.
+
+    Args:
+        criteria: as judged over a window.
+        at: when, UTC.
+        clues: what is known then (``causes.read_clues``).
+        every_session: the state of all sessions that are kept complete, wider than the window: what is missing or was
+            given up there keeps a criterion about gaps from recovering just because the window went on.
+        severities: of the criteria whose failure is not an error.
+    """
+    wider: dict[str, Any] = {}
+    if every_session is not None:
+        wider = {"given_up": given_up_in(every_session), "lingering": int(every_session.missing.sum())}
+    return [
+        observation_of(
+            criterion,
+            at,
+            severity=(severities or {}).get(criterion.name, "error"),
+            cause="" if criterion.passed else likely_cause(criterion.name, clues),
+            **(wider if criterion.name in ABOUT_GAPS else {}),
+        )
+        for criterion in criteria
+    ]
 
 
 def tell(database: Database, settings: Settings, observations: Iterable[Observation], now: datetime) -> Delivered:

@@ -1,6 +1,6 @@
 """What a message says: plain text that reads on a phone. Decides nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
@@ -47,16 +47,22 @@ def _paragraph(change: Change, *, lists: bool) -> list[str]:
     if change.kind == "recovered":
         return [f"{seen.name} holds again after {duration(lasted)}: {seen.meaning}"]
     lines = [f"{seen.name}: {seen.meaning}"]
+    if seen.passed and seen.lingering:
+        lines.append(f"not recovered: {seen.lingering:,} bars of sessions before those are still missing")
     if change.gone and lists:
         lines += _given_up(change)
-    if seen.passed:
-        return [*lines, f"look: {seen.go_to or GO_TO.get(seen.name, ELSE_GO_TO)}"]
-    if seen.offenders:
-        lines.append(f"worst: {', '.join(seen.offenders[:WORST])}" + (", …" if len(seen.offenders) > WORST else ""))
-    lines.append(f"since: {change.since:%Y-%m-%d %H:%M} UTC" + (f" ({duration(lasted)})" if lasted else ""))
-    if seen.cause:
-        lines.append(f"likely cause: {seen.cause}")
+    if not seen.passed or seen.lingering:
+        lines += _failure(change, lasted)
     return [*lines, f"look: {seen.go_to or GO_TO.get(seen.name, ELSE_GO_TO)}"]
+
+
+def _failure(change: Change, lasted: timedelta) -> Iterator[str]:
+    seen = change.observation
+    if seen.offenders:
+        yield f"worst: {', '.join(seen.offenders[:WORST])}" + (", …" if len(seen.offenders) > WORST else "")
+    yield f"since: {change.since:%Y-%m-%d %H:%M} UTC" + (f" ({duration(lasted)})" if lasted else "")
+    if seen.cause:
+        yield f"likely cause: {seen.cause}"
 
 
 def _given_up(change: Change) -> list[str]:

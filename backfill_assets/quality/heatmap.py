@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.gaps import State
+from backfill_assets.quality.settled import session_figures
 from backfill_assets.store.coverage import Coverage
 
 Cells = NDArray[np.int8]
@@ -124,19 +125,16 @@ def heatmap_of(coverage: Coverage) -> Heatmap:
 
 
 def _cells(coverage: Coverage) -> Cells:
-    counts = _counts(coverage)
-    at = np.arange(len(coverage.grid.sessions))
-    listed = (coverage.facts.first_day[:, None] <= at) & (at <= coverage.facts.last_day[:, None])
-    expected = np.where(listed, np.diff(coverage.grid.first_of), 0)
+    counts, expected = _counts(coverage), session_figures(coverage).expected
     missing = counts[..., State.MISSING]
-    cells = np.full(listed.shape, Cell.COMPLETE, np.int8)  # later lines win
+    cells = np.full(expected.shape, Cell.COMPLETE, np.int8)  # later lines win
     cells[counts[..., State.NO_TRADE] == expected] = Cell.NO_TRADE
     cells[counts[..., State.PENDING] > 0] = Cell.PENDING
     cells[counts[..., State.PROVISIONAL] > 0] = Cell.PROVISIONAL
     cells[counts[..., State.VENDOR_GAP] > 0] = Cell.GIVEN_UP
     cells[(missing > 0) | _late_provisional(coverage)] = Cell.PARTIAL
     cells[(missing > 0) & (missing + counts[..., State.VENDOR_GAP] == expected)] = Cell.HOLE
-    cells[~listed] = Cell.NOT_LISTED
+    cells[expected == 0] = Cell.NOT_LISTED
     return cells
 
 

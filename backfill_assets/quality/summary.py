@@ -87,7 +87,7 @@ def gather(database: Database, settings: Settings, coverage: Coverage, window: s
     until = datetime.now(UTC)  # the request log is on the real clock
     budget = budget_of(database, settings, coverage.now)
     criteria = [
-        *judge_window(database, coverage),
+        *judge_window(database, coverage, tolerance=settings.missing_tolerance),
         judge_bars(database, coverage),
         judge_closes(database, coverage, source, tolerance_bps=settings.eod_tolerance_bps),
     ]

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from backfill_assets.alerts.causes import likely_cause, read_clues
+from backfill_assets.alerts.causes import read_clues
 from backfill_assets.alerts.delivering import Delivered
-from backfill_assets.alerts.observation import given_up_in, observation_of
-from backfill_assets.alerts.telling import tell
+from backfill_assets.alerts.telling import observations_of, tell
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.eodhd.sandbox.server import Sandbox
@@ -143,13 +142,11 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
     clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
 
     def look(receiver: Receiver, now: str) -> Delivered:
-        coverage = clock.survey(utc(now), end=date(2026, 6, 2))
         engine = clock.at(utc(now))
-        clues = read_clues(engine.database, engine.settings, coverage)
-        seen = [
-            observation_of(c, utc(now), cause=likely_cause(c.name, clues), given_up=given_up_in(coverage))
-            for c in judge_window(engine.database, coverage)
-        ]
+        window = engine.survey(job(engine))
+        clues = read_clues(engine.database, engine.settings, window)
+        every = clock.survey(utc(now), end=date(2026, 6, 2))
+        seen = observations_of(judge_window(engine.database, window), utc(now), clues, every)
         settings = engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)})
         return tell(engine.database, settings, seen, utc(now))
 

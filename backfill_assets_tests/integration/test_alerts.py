@@ -138,6 +138,28 @@ def test_what_is_given_up_while_others_are_missing_leaves_the_failure(post: Post
     assert (state.failing_since, state.told_at) == (NOON, NOON + HOUR)
 
 
+def test_a_session_that_only_left_the_window_has_not_recovered(post: Post, receiver: Receiver) -> None:
+    post.told(NOON, FAILS)
+    later = NOON + 25 * HOUR
+    assert post.told(NOON + HOUR, holds("2", NOON + HOUR, lingering=13)) == 0
+    assert post.told(later, holds("3", later, lingering=13)) == 1
+    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    post.told(later + HOUR, holds("4", later + HOUR, given_up=gone))
+    post.delivers(later + HOUR)
+    assert receiver.titles[-2:] == ["STILL FAILING: no_missing_bars", "GIVEN UP: no_missing_bars"]
+    assert receiver.got[-2]["message"].splitlines() == [
+        "no_missing_bars: 0 bars are missing, of 0 symbols",
+        "not recovered: 13 bars of sessions before those are still missing",
+        "since: 2026-06-03 12:00 UTC (25 h)",
+        "likely cause: 2 symbols: TSLA.US, AMZN.US",
+        "look: backfill-assets report",
+    ]
+
+
+def test_what_lingers_elsewhere_is_no_failure_of_what_holds(post: Post) -> None:
+    assert post.told(NOON, holds("1", NOON, lingering=13)) == 0
+
+
 def test_each_check_that_failed_for_what_was_given_up_says_so_and_no_other(post: Post, receiver: Receiver) -> None:
     gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
     fresh, full = replace(FAILS, event_id="f", name="newest_bar_is_fresh"), holds("r", NOON, name="all_recent")
