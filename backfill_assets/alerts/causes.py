@@ -24,7 +24,7 @@ FAULTS = ("ServerFault", "BrokenAnswer", "Unreachable")
 HALF, NEARLY_ALL = 0.5, 0.9
 FEW, FEW_SHARE = 3, 0.05
 FEWEST_FOR_A_PATTERN = 10  # symbols, below which a common tail may be chance
-ABOUT_GAPS = frozenset({"every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "live_keeps_up"})
+ABOUT_GAPS = frozenset({"every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh"})
 _ERRORS = (
     ("EODHD_API_TOKEN", "the vendor refuses the token, or none is set"),
     ("the token's plan", "the token's plan does not include this"),

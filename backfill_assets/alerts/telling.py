@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from backfill_assets.alerts.causes import ABOUT_GAPS, Clues, likely_cause
+from backfill_assets.alerts.causes import Clues, likely_cause
 from backfill_assets.alerts.delivering import Delivered, deliver
 from backfill_assets.alerts.observation import Judged, Observation, Severity, given_up_in, observation_of
 from backfill_assets.alerts.observing import observe
 from backfill_assets.settings import Settings
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage
+
+ABOUT_EVERY_BAR = "no_missing_bars"
 
 
 def observations_of(
@@ -26,8 +28,8 @@ def observations_of(
         criteria: as judged over a window.
         at: when, UTC.
         clues: what is known then (``causes.read_clues``).
-        every_session: the state of all sessions that are kept complete, wider than the window: what is missing or was
-            given up there keeps a criterion about gaps from recovering just because the window went on.
+        every_session: the state of all sessions that are kept complete, wider than the window: ``no_missing_bars`` has
+            not recovered while bars are missing there, or if they were given up.
         severities: of the criteria whose failure is not an error.
     """
     wider: dict[str, Any] = {}
@@ -39,7 +41,7 @@ def observations_of(
             at,
             severity=(severities or {}).get(criterion.name, "error"),
             cause="" if criterion.passed else likely_cause(criterion.name, clues),
-            **(wider if criterion.name in ABOUT_GAPS else {}),
+            **(wider if criterion.name == ABOUT_EVERY_BAR else {}),
         )
         for criterion in criteria
     ]

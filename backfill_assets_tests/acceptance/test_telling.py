@@ -1,7 +1,7 @@
 """What people are told: the report as a page and in a terminal, and alerts, as somebody types the commands."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -152,19 +152,24 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
 
     with Receiver() as receiver:
         user = user_of(sandbox, BACKFILL_ALERT_URLS=receiver.url)
-        clock.tick(utc("2026-06-03 13:00"))
+        begin = utc("2026-06-03 13:00")
+        clock.tick(begin)
         assert [look(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
         listed = user.types("alerts list --as-of 2026-06-03T14:00:00Z").out
         assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing, of 1 symbols" in listed
         assert "address 1 (json)" in listed
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
         assert "likely cause: one symbol: MSFT.US" in receiver.got[0]["message"]
-        for hours in (1, 4, 10, 22, 46, *range(70, 310, 24)):
-            clock.tick(utc("2026-06-03 13:00") + (utc("2026-06-03 14:00") - utc("2026-06-03 13:00")) * hours)
-        assert clock.survey(utc("2026-06-16 13:00"), end=date(2026, 6, 2)).of(State.VENDOR_GAP) == 13
-        look(receiver, "2026-06-16 13:00")
-        assert receiver.titles[1:] == ["GIVEN UP: no_missing_bars and 1 more"]
-        assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[1]["message"]
+        for hours in (1, 4, 10, 22, 46):
+            clock.tick(begin + timedelta(hours=hours))
+        assert look(receiver, "2026-06-05 13:00").sent == 2  # Tuesday left the window, and nothing came
+        assert receiver.titles[1:] == ["STILL FAILING: no_missing_bars", "RECOVERED: newest_bar_is_fresh"]
+        for hours in range(70, 310, 24):
+            clock.tick(begin + timedelta(hours=hours))
+        assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).of(State.VENDOR_GAP) == 13
+        look(receiver, "2026-06-15 12:00")
+        assert receiver.titles[3:] == ["GIVEN UP: no_missing_bars"]
+        assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[3]["message"]
 
 
 def test_alerts_test_sends_one(user_of: UserOf) -> None:
