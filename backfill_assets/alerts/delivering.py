@@ -64,11 +64,16 @@ def deliver(
             if taken:
                 alerts.delivered(connection, each.endpoint, each.messages[taken - 1].message_id, now)
             if error is not None:
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (0 if taken else min(each.failures, 10)))
+                pause = pause_after(0 if taken else each.failures)
                 alerts.put_off(connection, each.endpoint, error, now + pause)
     numbered = zip(leased, outcomes, strict=True)
     failed = {urls[each.endpoint][0]: error for each, (_, error) in numbered if error is not None}
     return Delivered(sum(taken for taken, _ in outcomes), failed)
+
+
+def pause_after(failures: int) -> timedelta:
+    """How long an address rests that failed once more after so many failures in a row."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))
 
 
 def send_test(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> list[tuple[str, str | None]]:
@@ -95,16 +100,19 @@ def _send(
         return []
     given = json.dumps([{"url": url, "messages": list(messages)} for url, messages in work])
     command = [sys.executable, "-m", "backfill_assets.alerts.sending"]
-    with subprocess.Popen(  # noqa: S603 - ourselves
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            said, _ = process.communicate(given, timeout=patience_seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said, _ = process.communicate()
+    try:
+        process = subprocess.run(  # noqa: S603 - ourselves
+            command,
+            input=given.encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=patience_seconds,
+            check=False,
+        )
+        said, silent = process.stdout, f"sending ended with code {process.returncode}"
+    except subprocess.TimeoutExpired as late:
+        said, silent = late.output or b"", "it did not answer in time"
     lines = [json.loads(line) for line in said.splitlines()]
-    silent = "it did not answer in time" if process.returncode < 0 else f"sending ended with code {process.returncode}"
     return [
         _outcome([line for line in lines if line["address"] == n], len(work[n][1]), silent) for n in range(len(work))
     ]

@@ -200,11 +200,14 @@ def test_alerts_list_with_nothing_to_tell(user_of: UserOf, database: Database) -
         "nobody is told: BACKFILL_ALERT_URLS is not set",
     ]
     assert user.types("alerts list --format json").json == {"failing": [], "addresses": []}
+    reached = user_of(BACKFILL_ALERT_URLS=f"json://127.0.0.1:9/{SECRET}").types("alerts list").out
+    assert reached.splitlines()[1:] == ["address 1 (json): 0 waiting · nothing sent yet"]
 
 
 def test_settings_in_force(user_of: UserOf) -> None:
     user = user_of(BACKFILL_ALERT_URLS="json://x/hush json://y/hush", BACKFILL_MINUTE_SHARE="0.5")
     said = user.types("settings --format json")
+    assert user.types("settings --format markdown").out.startswith("# Settings")
     values = {row["variable"]: (row["value"], row["default"]) for row in said.json}
     assert values["BACKFILL_MINUTE_SHARE"] == ("0.5", "0.8")
     assert values["BACKFILL_ALERT_URLS"] == ("[***, ***]", "unset")

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from backfill_assets.alerts import sending
-from backfill_assets.alerts.delivering import Delivered, deliver, fingerprint, send_test
+from backfill_assets.alerts.delivering import Delivered, deliver, fingerprint, pause_after, send_test
 from backfill_assets.alerts.observation import GivenUp, Observation, from_metadata, run_ended
 from backfill_assets.alerts.observing import observe
 from backfill_assets.settings import Settings
@@ -231,11 +231,12 @@ def test_an_observation_survives_metadata() -> None:
 def test_an_address_that_is_down_is_tried_again_later_and_later(post: Post, receiver: Receiver) -> None:
     receiver.status = 503
     post.told(NOON, FAILS)
-    minutes = [at for at in range(75) if post.delivers(NOON + timedelta(minutes=at)).failed]
-    assert minutes == [0, 1, 3, 7, 15, 31, 63]
+    minutes = [at for at in range(9) if post.delivers(NOON + timedelta(minutes=at)).failed]
+    assert minutes == [0, 1, 3, 7]
+    assert [pause_after(failures).seconds // 60 for failures in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     with post.database.transaction() as connection:
         (state,) = endpoint_states(connection, [fingerprint(receiver.url)], NOON).values()
-    assert (state.waiting, state.failures, state.last_error) == (1, 7, "HTTP status 503")
+    assert (state.waiting, state.failures, state.last_error) == (1, 4, "HTTP status 503")
     receiver.status = 200
     post.told(NOON + 2 * HOUR, holds("2", NOON + 2 * HOUR))
     assert post.delivers(NOON + 3 * HOUR).sent == 2
@@ -250,10 +251,20 @@ def test_a_dead_address_holds_up_no_other_and_nobody_gets_it_twice(post: Post, r
     assert len(receiver.got) == 1
 
 
-def test_an_address_that_never_answers_does_not_block(post: Post, receiver: Receiver) -> None:
+def test_an_address_that_never_answers_does_not_hold_up_the_caller(post: Post, receiver: Receiver) -> None:
     receiver.holds.clear()
-    post.told(NOON, FAILS)
-    assert post.delivers(NOON, patience_seconds=2).failed == {1: "it did not answer in time"}
+    patient = post.to(f"{receiver.url}?rto=600")  # Apprise would wait ten minutes
+    patient.told(NOON, FAILS)
+    assert patient.delivers(NOON, patience_seconds=1) == Delivered(0, {1: "it did not answer in time"})
+
+
+def test_an_address_that_is_slow_does_not_hold_up_others(post: Post, receiver: Receiver) -> None:
+    with Receiver() as slow:
+        slow.holds.clear()
+        post.told(NOON, FAILS)
+        delivered = post.to(f"{slow.url}?rto=1", receiver.url).delivers(NOON)
+    assert delivered == Delivered(1, {1: "it cannot be reached, or refuses"})
+    assert receiver.titles == ["FAILING: no_missing_bars"]
 
 
 def test_two_processes_do_not_send_to_one_address_at_once(post: Post, receiver: Receiver) -> None:
