@@ -73,7 +73,7 @@ def deliver(
 
 def pause_after(failures: int) -> timedelta:
     """How long an address rests that failed once more after so many failures in a row."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(failures, 10)))
 
 
 def send_test(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> list[tuple[str, str | None]]:
