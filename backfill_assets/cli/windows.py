@@ -154,7 +154,7 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
     with opened_engine(settings) as engine:
         job, unknown = job_of(engine, wish_of(**window))
         coverage = engine.survey(job)
-        criteria = judge_window(engine.database, coverage)
+        criteria = judge_window(engine.database, coverage, tolerance=settings.missing_tolerance)
     warn_unknown(unknown)
     if form == "json":
         click.echo(json.dumps([c.as_dict() for c in criteria], indent=1))

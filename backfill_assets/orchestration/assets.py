@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.healing import kept_job
 from backfill_assets.backfill.plan import Strategy
 from backfill_assets.backfill.universe import sync_universe
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
@@ -17,6 +18,7 @@ from backfill_assets.orchestration.partitions import sync_symbols
 from backfill_assets.orchestration.progress import ProgressLog
 from backfill_assets.orchestration.recording import record_partitions
 from backfill_assets.quality.formats import to_markdown
+from backfill_assets.quality.heatmap import heatmap_of
 from backfill_assets.quality.report import symbol_reports
 from backfill_assets.store.symbols import list_symbols
 
@@ -82,8 +84,8 @@ def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition) -> dg.As
         stopped = None
         if context.selected_asset_keys:
             stopped = _materialise(context, config, engine, interval)
-        coverage, criteria = checks.judged(engine, interval, config.hours_back)
-        yield from checks.check_results(key, coverage, criteria, context.selected_asset_check_keys)
+        judgement = checks.judged(engine, interval, config.hours_back)
+        yield from checks.check_results(key, judgement, context.selected_asset_check_keys)
         if stopped is not None:
             raise dg.Failure(f"{stopped}; what was fetched is stored", allow_retries=False)
 
@@ -116,17 +118,23 @@ def _materialise(
 
 @dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[bars_key("30m")])
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
-    """The data-quality report over the default window, as Markdown and numbers."""
-    coverage, criteria = checks.judged(engine, "30m")
-    rows = symbol_reports(coverage) if coverage else []
+    """The data-quality report over the default window: a heat-map of all kept sessions, a table, and numbers."""
+    from backfill_assets.quality.pictures import heatmap_markdown  # matplotlib is slow to import
+
+    judgement = checks.judged(engine, "30m")
+    if judgement is None:
+        return dg.MaterializeResult(metadata={"symbols": 0})
+    rows = symbol_reports(judgement.coverage)
     worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
+    picture = heatmap_markdown(heatmap_of(engine.survey(kept_job(engine, "30m"))))
     return dg.MaterializeResult(
         metadata={
             "symbols": len(rows),
             "expected_bars": sum(row.expected_bars for row in rows),
             "bar_count": sum(row.bar_count for row in rows),
             "estimated_missing_bars": sum(row.estimated_missing_bars for row in rows),
-            "criteria_failed": sum(not criterion.passed for criterion in criteria),
+            "criteria_failed": sum(not criterion.passed for criterion in judgement.criteria),
+            "heat-map": dg.MarkdownMetadataValue(picture),
             "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),
         }
     )

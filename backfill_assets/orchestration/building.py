@@ -3,6 +3,7 @@
 import dagster as dg
 
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+from backfill_assets.orchestration.alerting import alert_sensor
 from backfill_assets.orchestration.assets import bars_asset, data_quality_report, market_symbols
 from backfill_assets.orchestration.jobs import backfill_gaps, verify_window
 from backfill_assets.orchestration.partitions import bars_partitions
@@ -31,6 +32,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         jobs=[backfill_gaps, *verifying],
         sensors=[
             symbol_partitions_sensor(settings),
+            alert_sensor(settings),
             *(gap_backfill_sensor(settings, interval) for interval in settings.intervals),
         ],
         schedules=[

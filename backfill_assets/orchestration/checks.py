@@ -1,17 +1,23 @@
 """The asset checks: the success criteria over the default window, each with its figure and offenders.
 
 They belong to the asset's own step, so that they run with every materialisation, and without one when
-only they are selected. What they judge is in ``quality``.
+only they are selected. What they judge is in ``quality``; what is told of it is ``alerting``'s.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from backfill_assets.alerts.causes import read_clues
+from backfill_assets.alerts.observation import Observation, Severity
+from backfill_assets.alerts.telling import observations_of
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.healing import kept_job
 from backfill_assets.backfill.wishes import Wish, job_of
 from backfill_assets.errors import UsageError
-from backfill_assets.quality.criteria import Criterion, judge_window
+from backfill_assets.quality.criteria import Criterion
+from backfill_assets.quality.judging import judge_everything
 from backfill_assets.store.coverage import Coverage
 
 CHECKS = {
@@ -19,7 +25,21 @@ CHECKS = {
     "no_missing_bars": "estimated_missing_bars is 0, or at most the tolerance that is set, for every symbol.",
     "newest_bar_is_fresh": "No symbol ends before the newest slot that is overdue, in market time.",
     "no_rate_limit_errors": "The vendor refused no request of the past 24 hours for the rate.",
+    "bars_are_valid": "No stored bar breaks a rule: OHLC order, prices, the grid, an unknown symbol, twice.",
+    "sessions_agree_with_eod": "Each session's official close is that of the vendor's daily data.",
 }
+# The vendor's two series may differ for reasons that no backfill mends (EODHD.md §2, §5).
+SEVERITIES: dict[str, Severity] = {"sessions_agree_with_eod": "warning"}
+OBSERVATION = "observation"
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """Every criterion over a window, what the alerts are told of each, and the coverage it was judged by."""
+
+    coverage: Coverage
+    criteria: list[Criterion]
+    observations: list[Observation]
 
 
 def specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -27,38 +47,51 @@ def specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in CHECKS.items()]
 
 
-def judged(engine: Engine, interval: str, hours_back: float | None = None) -> tuple[Coverage | None, list[Criterion]]:
-    """The window's coverage and every criterion; nothing without an active symbol."""
+def judged(engine: Engine, interval: str, hours_back: float | None = None) -> Judgement | None:
+    """The window as the store shows it now; None without an active symbol."""
     try:
         job, _ = job_of(engine, Wish(interval=interval, hours_back=hours_back))
     except UsageError:
-        return None, []
+        return None
     coverage = engine.survey(job)
-    return coverage, judge_window(engine.database, coverage, tolerance=engine.settings.missing_tolerance)
+    criteria = judge_everything(engine.database, engine.settings, coverage, job.source)
+    clues = read_clues(engine.database, engine.settings, coverage)
+    every_session = engine.survey(kept_job(engine, interval))
+    told = observations_of(criteria, coverage.now, clues, every_session, SEVERITIES)
+    return Judgement(coverage, criteria, told)
 
 
 def check_results(
-    key: dg.AssetKey, coverage: Coverage | None, criteria: Sequence[Criterion], selected: Collection[dg.AssetCheckKey]
+    key: dg.AssetKey, judgement: Judgement | None, selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
     """The results of the selected checks; without a universe there is nothing that could be missing."""
-    found = {criterion.name: criterion for criterion in criteria}
-    days = [s.day.isoformat() for s in coverage.grid.sessions] if coverage else []
-    for check in sorted(selected, key=lambda chosen: chosen.name):
-        if (criterion := found.get(check.name)) is None:
+    names = sorted(check.name for check in selected)
+    if judgement is None:
+        for name in names:
             yield dg.AssetCheckResult(
-                asset_key=key, check_name=check.name, passed=True, description="there are no active symbols"
+                asset_key=key, check_name=name, passed=True, description="there are no active symbols"
             )
-            continue
-        yield dg.AssetCheckResult(
-            asset_key=key,
-            check_name=check.name,
-            passed=criterion.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=criterion.meaning,
-            metadata={
-                "figure": criterion.figure,
-                "threshold": criterion.threshold,
-                "offenders": ", ".join(criterion.offenders) or "none",
-                "window": ", ".join(days) or "no session",
-            },
-        )
+        return
+    window = ", ".join(session.day.isoformat() for session in judgement.coverage.grid.sessions) or "no session"
+    found = {o.name: (c, o) for c, o in zip(judgement.criteria, judgement.observations, strict=True)}
+    for name in names:
+        yield _result(key, *found[name], window)
+
+
+def _result(key: dg.AssetKey, criterion: Criterion, told: Observation, window: str) -> dg.AssetCheckResult:
+    of_interval = replace(told, name=f"{key.to_user_string()}: {criterion.name}")
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=criterion.name,
+        passed=criterion.passed,
+        severity=dg.AssetCheckSeverity[told.severity.upper().replace("WARNING", "WARN")],
+        description=criterion.meaning,
+        metadata={
+            "figure": criterion.figure,
+            "threshold": criterion.threshold,
+            "offenders": ", ".join(criterion.offenders) or "none",
+            **({"likely cause": told.cause} if told.cause else {}),
+            "window": window,
+            OBSERVATION: dg.JsonMetadataValue(of_interval.as_metadata()),
+        },
+    )

@@ -70,9 +70,8 @@ def fill_window(context: dg.OpExecutionContext, config: WindowConfig, engine: dg
 
 def _report_checks(context: dg.OpExecutionContext, engine: Engine, interval: str) -> None:
     key = bars_key(interval)
-    coverage, criteria = checks.judged(engine, interval)
     selected = [check.key for check in checks.specs(key)]
-    for result in checks.check_results(key, coverage, criteria, selected):
+    for result in checks.check_results(key, checks.judged(engine, interval), selected):
         context.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=key,

@@ -99,7 +99,7 @@ def newest_bar_is_fresh(coverage: Coverage) -> Criterion:
     newest = coverage.newest_missing()
     reach = coverage.newest_overdue()
     stale = np.flatnonzero((newest >= 0) & (newest > coverage.last))
-    wanted = datetime.fromtimestamp(reach, UTC).isoformat() if reach >= 0 else None
+    wanted = f"{datetime.fromtimestamp(reach, UTC):%Y-%m-%d %H:%M} UTC" if reach >= 0 else None
     return Criterion(
         name="newest_bar_is_fresh",
         passed=not len(stale),

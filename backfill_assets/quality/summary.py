@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backfill_assets.market.intervals import Interval
-from backfill_assets.quality.criteria import Criterion, judge_window
+from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.heatmap import Heatmap, heatmap_of
+from backfill_assets.quality.judging import judge_everything
 from backfill_assets.quality.report import SymbolReport, symbol_reports
 from backfill_assets.quality.status import budget_of
-from backfill_assets.quality.validity import judge_bars, judge_closes
 from backfill_assets.settings import Settings
 from backfill_assets.store.changes import Rejected, Revision, rejects_in, revisions_in
 from backfill_assets.store.connection import Database, describe
@@ -86,11 +86,7 @@ def gather(database: Database, settings: Settings, coverage: Coverage, window: s
     """What a report of ``coverage`` tells; ``window`` describes it, ``source`` is what its bars are built from."""
     until = datetime.now(UTC)  # the request log is on the real clock
     budget = budget_of(database, settings, coverage.now)
-    criteria = [
-        *judge_window(database, coverage, tolerance=settings.missing_tolerance),
-        judge_bars(database, coverage),
-        judge_closes(database, coverage, source, tolerance_bps=settings.eod_tolerance_bps),
-    ]
+    criteria = judge_everything(database, settings, coverage, source)
     with database.transaction() as connection:
         return Summary(
             now=coverage.now,

@@ -1,0 +1,17 @@
+"""Every criterion there is, in one list: the success criteria, and whether what is stored is right."""
+
+from backfill_assets.market.intervals import Interval
+from backfill_assets.quality.criteria import Criterion, judge_window
+from backfill_assets.quality.validity import judge_bars, judge_closes
+from backfill_assets.settings import Settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.coverage import Coverage
+
+
+def judge_everything(database: Database, settings: Settings, coverage: Coverage, source: Interval) -> list[Criterion]:
+    """All criteria of a window as the store shows them now; ``source`` is what its bars are built from."""
+    return [
+        *judge_window(database, coverage, tolerance=settings.missing_tolerance),
+        judge_bars(database, coverage),
+        judge_closes(database, coverage, source, tolerance_bps=settings.eod_tolerance_bps),
+    ]

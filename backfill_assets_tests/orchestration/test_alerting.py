@@ -1,0 +1,134 @@
+"""From a failed check or run in Dagster to a message at a real receiver, once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets_tests.conftest import NOW, Sandboxed
+from backfill_assets_tests.integration.receiver import Receiver
+from backfill_assets_tests.orchestration.conftest import Deployment
+
+Deployed = Callable[..., Deployment]
+FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
+HELD_BACK = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as listening:
+        yield listening
+
+
+class Watched:
+    """A deployment whose alert sensor is ticked by hand, with its cursor."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.cursor: str | None = None
+        self.said = self.tick()
+
+    def tick(self) -> str:
+        tick = self.deployment.tick("alert_sensor", self.cursor)
+        assert not tick.run_requests
+        self.cursor = tick.cursor
+        self.said = tick.skip_message
+        return self.said
+
+    def at(self, now: datetime) -> None:
+        settings = self.deployment.engine.settings.model_copy(update={"as_of": now})
+        self.deployment = replace(self.deployment, engine=replace(self.deployment.engine, settings=settings))
+
+    def judges(self) -> None:
+        job = self.deployment.definitions.resolve_job_def("verify_window")
+        resources = {"engine": self.deployment.engine}
+        assert job.execute_in_process(instance=self.deployment.instance, resources=resources).success
+
+
+@pytest.fixture
+def watched(deployed: Deployed, sandboxed: Sandboxed, receiver: Receiver) -> Callable[..., Watched]:
+    def make(*urls: str, **sandbox: Any) -> Watched:
+        addresses = tuple(map(SecretStr, urls or (receiver.url,)))
+        return Watched(deployed(sandboxed(**sandbox), FOUR, alert_urls=addresses))
+
+    return make
+
+
+def test_what_was_before_is_history_and_what_fails_at_once_is_one_message(
+    watched: Callable[..., Watched], receiver: Receiver
+) -> None:
+    user = watched(publication=HELD_BACK)
+    assert user.said == "following check results and runs from now on"
+    user.deployment.heal()
+    assert user.tick() == "7 results heard, 1 messages sent"
+    assert receiver.titles == ["FAILING: bars_30m: newest_bar_is_fresh and 1 more"]
+    message = receiver.got[0]["message"]
+    assert "13 bars are missing, of 1 symbols" in message
+    assert "AAPL.US (13)" in message
+    user.judges()
+    assert user.tick() == "7 results heard, 0 messages sent"
+
+
+def test_recovery_is_told_too(watched: Callable[..., Watched], receiver: Receiver) -> None:
+    user = watched()
+    user.judges()
+    user.tick()
+    assert receiver.titles == ["FAILING: bars_30m: every_symbol_has_recent_bars and 2 more"]
+    user.at(NOW + timedelta(minutes=10))
+    user.deployment.heal()
+    user.tick()
+    assert len(receiver.titles) == 2
+    assert receiver.titles[1].lower().startswith("recovered: bars_30m: every_symbol_has_recent_bars and 2 more")
+
+
+def test_a_replay_sends_nothing_twice(watched: Callable[..., Watched], receiver: Receiver) -> None:
+    user = watched(publication=HELD_BACK)
+    before = user.cursor
+    user.deployment.heal()
+    user.tick()
+    assert len(receiver.titles) == 1
+    user.cursor = before  # the process died before its cursor was kept
+    assert user.tick() == "7 results heard, 0 messages sent"
+    assert len(receiver.titles) == 1
+
+
+def test_a_failed_run_is_told_with_its_reason(watched: Callable[..., Watched], receiver: Receiver) -> None:
+    user = watched(tokens=frozenset({"another"}))
+    assert not user.deployment.heal()[0].success
+    user.tick()
+    (message,) = [said["message"] for said in receiver.got]
+    assert "\nrun of " in message
+    assert "the vendor refuses the token" in message
+    assert "test-token-4711" not in message
+
+
+def test_an_address_that_is_down_blocks_nobody_and_gets_it_later(
+    watched: Callable[..., Watched], receiver: Receiver
+) -> None:
+    user = watched(publication=HELD_BACK)
+    receiver.status = 503
+    user.deployment.heal()
+    assert user.tick() == "7 results heard, 0 messages sent, 1 addresses are down and will be tried again"
+    receiver.status = 200
+    user.at(NOW + timedelta(hours=2))
+    assert user.tick() == "0 results heard, 1 messages sent"
+
+
+def test_without_addresses_it_only_listens(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    user = Watched(deployed(sandboxed(), FOUR))
+    user.judges()
+    assert user.tick().endswith("0 messages sent")
+
+
+def test_checks_of_another_interval_are_told_apart(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR, intervals=("30m", "1h"))
+    job = deployment.definitions.resolve_job_def("verify_window_1h")
+    run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
+    names = [check.metadata["observation"].value["name"] for check in run.get_asset_check_evaluations()]
+    assert "bars_1h: no_missing_bars" in names
+    assert isinstance(run, dg.ExecuteInProcessResult)
