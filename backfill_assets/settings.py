@@ -18,6 +18,7 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import Rules
 from backfill_assets.market.intervals import INTERVALS, Interval
 from backfill_assets.market.ladder import Ladder
+from backfill_assets.market.sampling import collectable
 from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions
 
 VENDOR_HOST = "eodhd.com"
@@ -60,6 +61,12 @@ def _cron(line: str) -> str:
     if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
         raise ValueError("must be a cron line of five fields, for example */15 * * * *")
     return line
+
+
+def _part_of_a_slot(seconds: int) -> int:
+    if 1800 % seconds:
+        raise ValueError("must divide 1800 (half an hour), for example 60, 300, 600 or 900")
+    return seconds
 
 
 def _http(url: str) -> str:
@@ -216,6 +223,24 @@ class Settings(BaseSettings):
         le=60,
         description="Sessions before its span that each request reads again.",
     )
+    live: bool = Field(
+        False, alias="BACKFILL_LIVE", description="Whether today's bars are collected from live quotes, which spends."
+    )
+    live_budget: int = Field(
+        10_000,
+        alias="BACKFILL_LIVE_BUDGET",
+        ge=0,
+        le=1_000_000,
+        description="Calls of a UTC day for live quotes; at most half of the day's calls that are ours.",
+    )
+    live_seconds: Annotated[int, AfterValidator(_part_of_a_slot)] = Field(
+        300,
+        alias="BACKFILL_LIVE_SECONDS",
+        ge=60,
+        le=1800,
+        description="Seconds between two rounds of live quotes, a divisor of 1,800 so that rounds meet the edges of"
+        " slots; longer where the budget does not afford it.",
+    )
     max_span_days: int = Field(
         120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest span of one request, days."
     )
@@ -330,6 +355,10 @@ class Settings(BaseSettings):
             overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
             ladder=Ladder(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
         )
+
+    def live_intervals(self) -> tuple[Interval, ...]:
+        """The intervals whose bars live samples make, the shortest first; none while live collection is off."""
+        return collectable((INTERVALS[name] for name in self.intervals), self.live_seconds) if self.live else ()
 
     def calendar_exceptions(self) -> Exceptions:
         """What the user's calendar file says.

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.live import sample_round
+from backfill_assets.backfill.live_outcome import LiveRound
 from backfill_assets.backfill.outcome import RunResult
 from backfill_assets.backfill.wishes import Wish, job_of
 from backfill_assets.eodhd.sandbox.server import Sandbox
@@ -32,6 +34,10 @@ class Clockwork:
         result = engine.run(job, lambda _: None)
         self.results.append((now, result))
         return result
+
+    def sample(self, now: datetime) -> LiveRound:
+        """One call of the live sampler."""
+        return sample_round(self.at(now))
 
     def survey(self, now: datetime, **wish: object) -> Coverage:
         """The state of everything since the first session."""

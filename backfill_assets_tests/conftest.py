@@ -21,6 +21,7 @@ from backfill_assets.store.connection import Database
 from backfill_assets.store.embedded import embedded_url, leave_embedded
 from backfill_assets.store.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
+from backfill_assets_tests.clockwork import Clockwork
 
 Sandboxed = Callable[..., Sandbox]
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -112,6 +113,18 @@ def engine_on(database: Database, settings: Settings) -> Callable[..., Engine]:
         with database.transaction() as connection:
             add_symbols(connection, parse_tickers(symbols))
         return Engine(database, settings.model_copy(update={"base_url": sandbox.base_url, **overrides}))
+
+    return make
+
+
+@pytest.fixture
+def live_clock(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
+    """An engine with live collection on, and a sandbox of ``config``, on the clock of Tuesday's session."""
+
+    def make(tickers: tuple[str, ...] = ("AAPL",), live: dict[str, Any] | None = None, **config: Any) -> Clockwork:
+        sandbox = sandboxed(per_minute=100_000, **config)
+        chosen = {"requests_per_minute": 100_000, "live": True, **(live or {})}
+        return Clockwork(engine_on(sandbox, tickers, **chosen), sandbox, date(2026, 6, 2))
 
     return make
 

@@ -24,6 +24,7 @@ from backfill_assets.settings import Settings
 from backfill_assets.store.budget import Budget, limits_of
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage, measure
+from backfill_assets.store.live_budget import LiveBudget
 from backfill_assets.store.symbols import Symbol
 
 LONGEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
@@ -94,6 +95,14 @@ class Engine:
         """
         return Budget(self.database, self.token(), limits_of(self.settings))
 
+    def live_budget(self) -> LiveBudget:
+        """The budget of live sampling.
+
+        Raises:
+            TokenRefused: no token is set.
+        """
+        return LiveBudget(self.database, self.token(), limits_of(self.settings), self.settings.live_budget)
+
     def estimated_seconds(self, plan: Plan) -> float:
         """How long carrying a plan out takes if the vendor answers as usual."""
         s = self.settings
@@ -115,14 +124,13 @@ class Engine:
 
     @asynccontextmanager
     async def asking(
-        self, run_id: UUID | None = None, spent: Spent | None = None
+        self, run_id: UUID | None = None, spent: Spent | None = None, budget: Budget | None = None
     ) -> AsyncIterator[tuple[Pacer, EodhdClient]]:
-        """The vendor's client behind the shared budget, for the time of the context."""
+        """The vendor's client behind the shared budget (or the one given), for the time of the context."""
         s = self.settings
         flight = Flight(s.in_flight_start, s.in_flight_max)
-        budget = self.budget()
         async with (
-            Pacer(budget, self.database, flight, s.now, run_id, spent or Spent()) as pacer,
+            Pacer(budget or self.budget(), self.database, flight, s.now, run_id, spent or Spent()) as pacer,
             EodhdClient(
                 base_url=s.base_url,
                 token=self.token(),

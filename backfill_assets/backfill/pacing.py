@@ -131,8 +131,8 @@ class Pacer:
 
     def _refuse(self, left: int) -> None:
         raise QuotaExhausted(
-            f"the day's calls are spent but for the collector's reserve: {max(0, left)} are left for backfilling "
-            f"until {resets_at(self.now()):%Y-%m-%d %H:%M} UTC"
+            f"the day's calls are spent but for the collector's reserve: {max(0, left)} are left for "
+            f"{self.budget.purpose} until {resets_at(self.now()):%Y-%m-%d %H:%M} UTC"
         )
 
     def _written(self, task: "asyncio.Task[None]") -> None:

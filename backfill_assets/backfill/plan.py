@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from backfill_assets.market.gaps import State
 from backfill_assets.market.rows import CLOSING_SECONDS
 from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions, sessions_before
 from backfill_assets.market.slots import SlotGrid, slot_grid
@@ -25,7 +26,11 @@ Int64 = NDArray[np.int64]
 
 
 class Strategy(StrEnum):
-    """Which gaps of the window are asked for, and whether failures get a second pass (DESIGN.md)."""
+    """Which gaps of the window are asked for, and whether failures get a second pass (DESIGN.md).
+
+    ``INCREMENTAL`` asks for what follows each ticker's newest bar, provisional bars not counted: they are asked for
+    too. Today's bars come from live samples (``live``), whatever the strategy.
+    """
 
     HYBRID = "hybrid"
     INCREMENTAL = "incremental"
@@ -154,10 +159,22 @@ def _chosen(
     table["due"] &= in_wanted[slots.ordinal]
     table = table.loc[classified.gap]
     if strategy is Strategy.INCREMENTAL:
-        table = table.loc[coverage.grid.starts[table["ordinal"]] > coverage.last[table["row"]]]
+        table = table.loc[coverage.grid.starts[table["ordinal"]] > _newest_lasting(coverage)[table["row"]]]
     asked = table.groupby("row")["due"].transform("any").astype(bool)
     waiting = table.loc[~asked & in_wanted[table["ordinal"]], "row"].nunique()
     return table.loc[asked].sort_values(["row", "ordinal"]), waiting
+
+
+def _newest_lasting(coverage: Coverage) -> Int64:
+    """Epoch seconds of each ticker's newest bar that is not provisional, −1 without one."""
+    slots, newest = coverage.slots, coverage.last.copy()
+    last = coverage.grid.ordinals_of(newest)
+    without = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal}).loc[slots.held != State.SUSPECT]
+    without = without.loc[without["row"].isin(slots.row[slots.held == State.PROVISIONAL])]
+    for row, mine in without.groupby("row")["ordinal"]:
+        lasting = np.setdiff1d(np.arange(last[row] + 1), mine)
+        newest[row] = coverage.grid.starts[lasting[-1]] if len(lasting) else -1
+    return newest
 
 
 def _askable_ordinals(coverage: Coverage) -> Int64:

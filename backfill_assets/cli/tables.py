@@ -18,6 +18,7 @@ from backfill_assets.market.slots import SlotGrid
 from backfill_assets.market.windows import Window
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.formats import COLUMNS, cell
+from backfill_assets.quality.reconciliation import Reconciliation
 from backfill_assets.quality.report import SymbolReport
 from backfill_assets.quality.why import SlotStory
 
@@ -36,7 +37,9 @@ def say_window(console: Console, window: Window, now: datetime) -> None:
     console.print(f"{len(days)} {sessions} ({window.described}, as of {now:%Y-%m-%d %H:%M} UTC): {listed}")
 
 
-def show_report(console: Console, rows: Sequence[SymbolReport], duplicates: int = 0) -> None:
+def show_report(
+    console: Console, rows: Sequence[SymbolReport], duplicates: int = 0, live: Reconciliation | None = None
+) -> None:
     """The report; where it is long, complete symbols are only counted and the worst come first."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     used = [c for c in COLUMNS if c[1] not in _OPTIONAL or any(getattr(r, c[1]) for r in rows)]
@@ -59,6 +62,8 @@ def show_report(console: Console, rows: Sequence[SymbolReport], duplicates: int 
         console.print(
             f"{duplicates:,} slots are held under two spellings of the interval; the row with provenance counts"
         )
+    if live:
+        console.print(str(live), highlight=False)
     missing = sum(r.estimated_missing_bars for r in rows)
     lacking = sum(r.estimated_missing_bars > 0 for r in rows)
     expected = sum(r.expected_bars for r in rows)
@@ -197,7 +202,7 @@ def _partitions(told: dict[str, int]) -> str:
 
 def show_status(console: Console, now: dict[str, Any]) -> None:
     """Where things stand, a line each."""
-    budget = now["budget"]
+    budget, theirs = now["budget"], now["unverified"]
     spent = (
         f"{budget['calls_left_today']:,} calls until {budget['resets_at']} · "
         f"{budget['requests_left_this_minute']:,} of {budget['requests_ceiling']:,} requests this minute"
@@ -214,6 +219,8 @@ def show_status(console: Console, now: dict[str, Any]) -> None:
         "missing": f"{now['missing']:,} bars of {now['symbols_with_missing']:,} symbols"
         f" (sessions {', '.join(now['window']) or 'none'})",
         "partitions": _partitions(now["partitions"]),
+        "live": _live(now["live"]),
+        "other collector": f"{theirs['bars']:,} bars of {theirs['symbols']:,} symbols (unverified)",
         "running": running or "no backfill",
         "budget left": spent,
     }
@@ -240,3 +247,13 @@ def show_alerts(console: Console, now: dict[str, Any]) -> None:
         )
     if not now["addresses"]:
         console.print("nobody is told: BACKFILL_ALERT_URLS is not set")
+
+
+def _live(live: dict[str, Any]) -> str:
+    bars = f"{live['provisional_bars']:,} provisional bars of {live['provisional_symbols']:,} symbols"
+    if not live["on"]:
+        return f"off (BACKFILL_LIVE) · {bars}" if live["provisional_bars"] else "off (BACKFILL_LIVE)"
+    delay = f", {live['delay_seconds'] / 60:.0f} min behind" if live["delay_seconds"] is not None else ""
+    rounds = f"{live['rounds']} rounds of {live['session']}{delay}" if live["rounds"] else "no round yet"
+    spent = f" · {live['calls_spent_today']:,} of {live['budget']:,} calls today"
+    return f"{bars} · {rounds}{spent}" + (f" · last: {live['error']}" if live["error"] else "")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from backfill_assets.backfill.engine import Engine, Job
+    from backfill_assets.quality.reconciliation import Reconciliation
     from backfill_assets.store.coverage import Coverage
 
 
@@ -35,15 +36,17 @@ if TYPE_CHECKING:
 def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Measure every active symbol against the calendar; asks nobody."""
     from backfill_assets.backfill.wishes import job_of, opened_engine
+    from backfill_assets.quality.reconciliation import reconciliation_of
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         job, unknown = job_of(engine, wish_of(**window))
         coverage = engine.survey(job)
         page = _page(engine, job, coverage) if form == "html" else None
+        live = reconciliation_of(engine.database, coverage)
     warn_unknown(unknown)
     with _written_to(output) as file:
         if form == "table":
-            _show_report(console_of(file), job, coverage)
+            _show_report(console_of(file), job, coverage, live)
         else:
             click.echo(page or _as_text(coverage, form), file=file)
 
@@ -63,7 +66,7 @@ def _as_text(coverage: "Coverage", form: str) -> str:
     return to_text(symbol_reports(coverage)).rstrip("\n")
 
 
-def _show_report(console: "Console", job: "Job", coverage: "Coverage") -> None:
+def _show_report(console: "Console", job: "Job", coverage: "Coverage", live: "Reconciliation | None") -> None:
     from backfill_assets.cli.heatmap import show_heatmap
     from backfill_assets.cli.tables import say_window, show_report
     from backfill_assets.quality.heatmap import heatmap_of
@@ -71,7 +74,7 @@ def _show_report(console: "Console", job: "Job", coverage: "Coverage") -> None:
 
     say_window(console, job.window, coverage.now)
     if job.window.sessions:
-        show_report(console, symbol_reports(coverage), coverage.duplicates)
+        show_report(console, symbol_reports(coverage), coverage.duplicates, live)
         show_heatmap(console, heatmap_of(coverage))
 
 
@@ -110,15 +113,27 @@ def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
 @click.command()
 @windowed
 @click.option(
-    "--strategy", type=click.Choice(["hybrid", "incremental", "targeted"]), default="hybrid", show_default=True
+    "--strategy",
+    type=click.Choice(["hybrid", "incremental", "targeted"]),
+    default="hybrid",
+    show_default=True,
+    help="Which gaps are asked for: all in the window (targeted), with a second pass over failures (hybrid), or what"
+    " follows each symbol's newest final bar (incremental). Today's come from live samples, see --no-live.",
+)
+@click.option(
+    "--live/--no-live",
+    default=True,
+    help="With BACKFILL_LIVE, make a round of live samples first if one is due: today's slots come from samples,"
+    " older ones from history.  [default: live]",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Tickers at a time; for small plans.")
 @click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, help="Seconds of rest between batches.")
 @click.option("--force", is_flag=True, help="Ask for everything in the window, complete or asked just now.")
 @click.option("--quiet", is_flag=True, help="Only the summary.")
 @formats("table", "json")
-def run(form: str, strategy: str, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:
+def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:
     """Find what is missing, fetch it, store it and prove it."""
+    from backfill_assets.backfill.live import today_from_samples
     from backfill_assets.backfill.plan import Strategy
     from backfill_assets.backfill.wishes import job_of, opened_engine
     from backfill_assets.cli.tables import progress_of_run, say_window, show_run
@@ -132,12 +147,15 @@ def run(form: str, strategy: str, quiet: bool, as_of: datetime | None, debug: bo
         warn_unknown(unknown)
         if form == "table" and not (quiet and job.window.sessions):
             say_window(console, job.window, settings.now())
+        sampled = today_from_samples(engine, job.window) if live else None
         with progress_of_run(console_of(stderr=True), each=not quiet) as listen:
             result = engine.run(job, listen)
     if form == "json":
-        click.echo(json.dumps(result.as_dict(), indent=1))
+        click.echo(json.dumps({**result.as_dict(), "live": sampled.as_dict() if sampled else None}, indent=1))
     else:
         show_run(console, result)
+        if sampled:
+            console.print(f"live: {sampled}", highlight=False)
     sys.exit(result.exit_code or (3 if unknown else 0))
 
 
@@ -145,7 +163,7 @@ def run(form: str, strategy: str, quiet: bool, as_of: datetime | None, debug: bo
 @windowed
 @formats("table", "json")
 def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Judge the four success criteria on what the store holds."""
+    """Judge the success criteria on what the store holds; with BACKFILL_LIVE also whether live bars keep up."""
     from backfill_assets.backfill.wishes import job_of, opened_engine
     from backfill_assets.cli.tables import say_window, show_criteria
     from backfill_assets.quality.criteria import judge_window
@@ -154,7 +172,8 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
     with opened_engine(settings) as engine:
         job, unknown = job_of(engine, wish_of(**window))
         coverage = engine.survey(job)
-        criteria = judge_window(engine.database, coverage, tolerance=settings.missing_tolerance)
+        live = job.interval in settings.live_intervals()
+        criteria = judge_window(engine.database, coverage, tolerance=settings.missing_tolerance, live=live)
     warn_unknown(unknown)
     if form == "json":
         click.echo(json.dumps([c.as_dict() for c in criteria], indent=1))

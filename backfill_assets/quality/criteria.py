@@ -3,17 +3,22 @@
 Each gives its figure, its threshold and the worst offenders; nothing here asks the vendor.
 """
 
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from backfill_assets.market.gaps import State
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.live_rounds import first_round_at
+from backfill_assets.store.live_slots import quiet_slots
 from backfill_assets.store.requests import count_rate_limited
 
 OFFENDERS = 20
+LIVE_GRACE_SECONDS = 1800  # from a slot's end until its live bar is late
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,28 @@ def judge(coverage: Coverage, rate_limited: int, requests: int, *, tolerance: in
     ]
 
 
-def judge_window(database: Database, coverage: Coverage, *, tolerance: int = 0) -> list[Criterion]:
-    """All four criteria of a window as the store shows them now; the request log is read on the real clock."""
+def judge_window(database: Database, coverage: Coverage, *, tolerance: int = 0, live: bool = False) -> list[Criterion]:
+    """All four criteria of a window as the store shows them now; the request log is read on the real clock.
+
+    With ``live`` (``settings.live``) a fifth: whether live collection keeps up.
+    """
     until = datetime.now(UTC)
     with database.transaction() as connection:
         rate_limited, requests = count_rate_limited(connection, until - timedelta(hours=24), until)
-    return judge(coverage, rate_limited, requests, tolerance=tolerance)
+    four = judge(coverage, rate_limited, requests, tolerance=tolerance)
+    return [*four, judge_live(database, coverage)] if live else four
+
+
+def judge_live(database: Database, coverage: Coverage) -> Criterion:
+    """``live_keeps_up`` of a window as the store shows it now."""
+    grid = coverage.grid
+    if not grid.size:
+        return live_keeps_up(coverage, frozenset(), None)
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (int(grid.starts[0]), int(grid.starts[-1])))
+    with database.transaction() as connection:
+        quiet = quiet_slots(connection, coverage.symbols, grid.interval, first, last)
+        since = first_round_at(connection, grid.sessions[0].exchange)
+    return live_keeps_up(coverage, quiet, since)
 
 
 def every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
@@ -109,6 +130,33 @@ def newest_bar_is_fresh(coverage: Coverage) -> Criterion:
         if wanted
         else "nothing is overdue yet",
         offenders=_tickers(coverage, stale),
+    )
+
+
+def live_keeps_up(coverage: Coverage, quiet: Set[tuple[int, int]], since: datetime | None) -> Criterion:
+    """Only with live collection: every slot that ended more than 30 minutes ago has a provisional bar or better.
+
+    Not meant are slots whose absence counts already (``no_missing_bars`` has them), ``quiet`` ones (symbol_id and
+    epoch seconds) in which samples show no trading, and those that began before the first round ever, ``since``.
+    """
+    slots, grid = coverage.slots, coverage.grid
+    starts, ends = grid.starts[slots.ordinal], grid.ends[slots.ordinal]
+    owed = (coverage.classified.state == State.PENDING) & (ends + LIVE_GRACE_SECONDS <= coverage.now.timestamp())
+    if since is not None:
+        owed &= starts >= since.timestamp()
+    ids = [coverage.symbols[row].symbol_id for row in slots.row[owed].tolist()]
+    late = [key not in quiet for key in zip(ids, starts[owed].tolist(), strict=True)]
+    per_row = np.bincount(slots.row[owed][np.array(late, bool)], minlength=len(coverage.symbols))
+    worst_first = np.argsort(-per_row, kind="stable")
+    offenders = worst_first[per_row[worst_first] > 0]
+    return Criterion(
+        name="live_keeps_up",
+        passed=not sum(late),
+        figure=sum(late),
+        threshold=0,
+        meaning=f"{sum(late)} slots that ended more than {LIVE_GRACE_SECONDS // 60} minutes ago have no bar yet,"
+        f" of {len(offenders)} symbols",
+        offenders=tuple(f"{coverage.symbols[row].ticker} ({per_row[row]})" for row in offenders[:OFFENDERS]),
     )
 
 

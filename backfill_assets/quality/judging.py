@@ -9,9 +9,13 @@ from backfill_assets.store.coverage import Coverage
 
 
 def judge_everything(database: Database, settings: Settings, coverage: Coverage, source: Interval) -> list[Criterion]:
-    """All criteria of a window as the store shows them now; ``source`` is what its bars are built from."""
+    """All criteria of a window as the store shows them now; ``source`` is what its bars are built from.
+
+    ``live_keeps_up`` is among them where live samples make bars of the window's interval.
+    """
+    live = coverage.grid.interval in settings.live_intervals()
     return [
-        *judge_window(database, coverage, tolerance=settings.missing_tolerance),
+        *judge_window(database, coverage, tolerance=settings.missing_tolerance, live=live),
         judge_bars(database, coverage),
         judge_closes(database, coverage, source, tolerance_bps=settings.eod_tolerance_bps),
     ]

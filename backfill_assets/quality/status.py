@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from backfill_assets.market.gaps import State
 from backfill_assets.market.intervals import interval_named, source_of
 from backfill_assets.market.slots import slot_grid
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
@@ -10,8 +11,10 @@ from backfill_assets.market.windows import DEFAULT_HOURS, MOST_PARTITIONS, sessi
 from backfill_assets.settings import Settings
 from backfill_assets.store.budget import Budget, limits_of
 from backfill_assets.store.connection import Database, describe
-from backfill_assets.store.coverage import measure
+from backfill_assets.store.coverage import Coverage, measure
 from backfill_assets.store.daily import findings
+from backfill_assets.store.live_budget import LiveBudget
+from backfill_assets.store.live_rounds import SessionRounds, rounds_of
 from backfill_assets.store.overview import newest_bar, publications
 from backfill_assets.store.runs import running_runs
 from backfill_assets.store.symbols import list_symbols
@@ -31,6 +34,7 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
         runs = running_runs(connection)
         seen = publications(connection, interval, source, [s.day for s in window.sessions])
         found = findings(connection)
+        rounds = rounds_of(connection, DEFAULT_EXCHANGE, window.sessions[-1].day) if window.sessions else None
     return {
         "as_of": _stamp(now),
         "database": describe(database.url),
@@ -41,6 +45,11 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
         "window": [s.day.isoformat() for s in window.sessions],
         "missing": int(coverage.missing.sum()),
         "symbols_with_missing": int((coverage.missing > 0).sum()),
+        "live": _live(database, settings, coverage, rounds, now),
+        "unverified": {
+            "bars": coverage.of(State.UNVERIFIED),
+            "symbols": int((coverage.counts[:, State.UNVERIFIED] > 0).sum()),
+        },
         "running": [
             {
                 "run_id": str(r.run_id),
@@ -68,6 +77,29 @@ def _partitions(settings: Settings, symbols: int) -> dict[str, int]:
         "sessions_wanted": settings.partition_days,
         "of_an_asset": kept * symbols,
         "at_most": MOST_PARTITIONS,
+    }
+
+
+def _live(
+    database: Database, settings: Settings, coverage: Coverage, rounds: SessionRounds | None, now: datetime
+) -> dict[str, Any]:
+    """Live collection: the newest session's rounds, what is provisional in the window, and what was spent."""
+    spent = 0
+    if settings.token is not None:
+        token = settings.token.get_secret_value()
+        spent = LiveBudget(database, token, limits_of(settings), settings.live_budget).spent(now)
+    return {
+        "on": settings.live,
+        "session": coverage.grid.sessions[-1].day.isoformat() if coverage.grid.sessions else None,
+        "rounds": rounds.rounds if rounds else 0,
+        "samples": rounds.samples if rounds else 0,
+        "last_round": _stamp(rounds.last_at) if rounds else None,
+        "delay_seconds": rounds.delay_seconds if rounds else None,
+        "error": rounds.error if rounds else None,
+        "calls_spent_today": spent,
+        "budget": settings.live_budget,
+        "provisional_bars": coverage.of(State.PROVISIONAL),
+        "provisional_symbols": int((coverage.counts[:, State.PROVISIONAL] > 0).sum()),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from backfill_assets.market.gaps import State
-from backfill_assets.store.bars import StoredBar
+from backfill_assets.store.bars import LIVE, StoredBar
 from backfill_assets.store.coverage import Coverage
 
 
@@ -79,7 +79,8 @@ def _of_bar(bar: StoredBar | None) -> str:
     if bar.source is None:
         return f"close {bar.close:g}, volume {bar.volume:,}; written by somebody else"
     fetched = _iso(bar.fetched_at) if bar.fetched_at else "?"
-    return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} rows of {bar.source_interval}, {fetched}"
+    rows = "live samples" if bar.source_interval == LIVE else f"rows of {bar.source_interval}"
+    return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} {rows}, {fetched}"
 
 
 def _of_absence(coverage: Coverage, ordinal: int) -> str:

@@ -3,7 +3,8 @@
 The same SQL serves the lean table and one that other people made (DESIGN.md, "Postgres, and only
 Postgres"). What may replace what: a final bar replaces a provisional one; a final bar is revised
 only by a final one of the same source that has at least as many source rows and was asked for after
-the stored one was written; a row without provenance is somebody else's and stays.
+the stored one was written; a row without provenance is somebody else's and stays. What a bar from live
+samples said is kept beside the final one that replaces it (``reconciled``).
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ CREATE TEMPORARY TABLE staged_bars (
     close_price float8, volume bigint, source_rows smallint, is_final boolean, may_insert boolean
 ) ON COMMIT DROP
 """
+LIVE = "live"  # the source interval of bars made from live samples
 _COPIED: tuple[tuple[str, str], ...] = (
     ("symbol_id", ">i4"), ("timestamp", ">i8"), ("open", ">f8"), ("high", ">f8"), ("low", ">f8"),
     ("close", ">f8"), ("volume", ">i8"), ("source_rows", ">i2"), ("is_final", ">i1"), ("may_insert", ">i1"),
@@ -57,6 +59,25 @@ WITH judged AS MATERIALIZED (
     SELECT symbol_id, spelling, stamp, old_open, old_high, old_low, old_close, old_volume,
            old_source_interval, old_source_rows, old_fetched_at
     FROM judged WHERE verdict = 'revised'
+), replaced AS (
+    SELECT * FROM judged WHERE verdict = 'updated' AND is_final AND old_source_interval = %(live)s
+), gone AS (
+    DELETE FROM backfill.live_slots l USING replaced r
+    WHERE l.symbol_id = r.symbol_id AND l.interval_type = %(interval)s AND l.timestamp = r.stamp
+    RETURNING l.*
+), reconciled AS (
+    INSERT INTO backfill.reconciled AS c (symbol_id, interval_type, timestamp, live_open, live_high, live_low,
+        live_close, live_volume, samples, exact, final_open, final_high, final_low, final_close, final_volume,
+        source_interval)
+    SELECT r.symbol_id, %(interval)s, r.stamp, r.old_open, r.old_high, r.old_low, r.old_close, r.old_volume,
+           g.samples, g.exact, r.open_price, r.high_price, r.low_price, r.close_price, r.volume, %(source_interval)s
+    FROM replaced r LEFT JOIN gone g ON g.symbol_id = r.symbol_id AND g.timestamp = r.stamp
+    ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
+        live_open = EXCLUDED.live_open, live_high = EXCLUDED.live_high, live_low = EXCLUDED.live_low,
+        live_close = EXCLUDED.live_close, live_volume = EXCLUDED.live_volume, samples = EXCLUDED.samples,
+        exact = EXCLUDED.exact, final_open = EXCLUDED.final_open, final_high = EXCLUDED.final_high,
+        final_low = EXCLUDED.final_low, final_close = EXCLUDED.final_close, final_volume = EXCLUDED.final_volume,
+        source_interval = EXCLUDED.source_interval, reconciled_at = EXCLUDED.reconciled_at
 ), written AS (
     INSERT INTO market_data AS m (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
                                   close_price, volume, source, source_interval, source_rows, is_final, fetched_at)
@@ -68,7 +89,7 @@ WITH judged AS MATERIALIZED (
         close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
         source_interval = EXCLUDED.source_interval, source_rows = EXCLUDED.source_rows,
         is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at
-    WHERE m.source = %(source)s AND (m.is_final IS FALSE OR m.fetched_at <= %(asked_at)s)
+    WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(asked_at)s)
 )
 SELECT symbol_id, verdict, count(*) FROM judged GROUP BY symbol_id, verdict
 """
@@ -118,7 +139,7 @@ def write_bars(
     source_interval: str,
     asked_at: datetime,
 ) -> dict[int, WriteCounts]:
-    """Write ``bars`` within the caller's transaction; at most one call a transaction.
+    """Write ``bars`` within the caller's transaction.
 
     Args:
         connection: with a transaction open.
@@ -145,8 +166,11 @@ def write_bars(
             "source": source,
             "source_interval": source_interval,
             "asked_at": asked_at,
+            "live": LIVE,
+            "interval": interval.name,
         },
     ).fetchall()
+    connection.execute("DROP TABLE staged_bars")
     counts: dict[int, WriteCounts] = {}
     for symbol_id, verdict, bars_so_judged in verdicts:
         counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{verdict: bars_so_judged})

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import ClassVar
 
 from backfill_assets.settings import Settings
 from backfill_assets.store.connection import Database
@@ -84,7 +85,13 @@ def resets_at(now: datetime) -> datetime:
 
 
 class Budget:
-    """The budget of one token. ``now`` decides the quota day; the rate window runs on Postgres' clock."""
+    """The budget of one token. ``now`` decides the quota day; the rate window runs on Postgres' clock.
+
+    What live sampling has not spent of its own budget is kept for it (``live_budget``).
+    """
+
+    purpose: ClassVar = "backfilling"
+    _TAKE: ClassVar = "SELECT * FROM backfill.take_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
     def __init__(self, database: Database, token: str, limits: Limits) -> None:
         self._database = database
@@ -101,7 +108,7 @@ class Budget:
         limits = self._limits
         with self._database.transaction() as connection:
             row = connection.execute(
-                "SELECT * FROM backfill.take_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                self._TAKE,
                 [
                     *(self._token, wanted, calls_each, _day(now), limits.requests_per_window, limits.share),
                     *(limits.window_seconds, limits.timeout_seconds),

@@ -7,8 +7,8 @@ import pytest
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.errors import PermanentError, TransientError, VendorError
 
-STOPS_RUN = {errors.TokenRefused, errors.PlanRefused, errors.QuotaExhausted}
-TICKER_ONLY = {errors.TickerRefused, errors.UnknownTicker}
+STOPS_RUN = (errors.TokenRefused, errors.PlanRefused, errors.QuotaExhausted)
+TICKER_ONLY = (errors.TickerRefused, errors.UnknownTicker)
 ALL = [
     *STOPS_RUN,
     *TICKER_ONLY,

@@ -136,7 +136,7 @@ def chosen(mask: int, first: int, last: int) -> list[int]:
 
 
 SILENCES = [0, 1, 4, 10, 22, 46, 60, 285, 286, 286, 400, 400, 400]
-PAUSES = [0, 1, 3, 6, 12, 24, 168]
+PAUSES = [0, 1, 3, 6, 12, 24, 168, 168, 168]
 
 
 @st.composite
@@ -168,7 +168,7 @@ def worlds(draw: st.DrawFn) -> World:
     days = sessions_between("US", monday, monday + timedelta(days=draw(st.sampled_from([0, 1, 4]))))
     grid = slot_grid(days, INTERVALS[draw(st.sampled_from(["30m", "1h"]))])
     closes = [int(s.regular_close.timestamp()) for s in grid.sessions] or [0]
-    hours = st.sampled_from([-7.0, 0.0, 3.0, 8.0, 16.0, 17.0, 40.0, 300.0, 400.0])
+    hours = st.sampled_from([-7.0, 0.0, 3.0, 8.0, 16.0, 17.0, 40.0, 300.0, 400.0, 400.0])
     clock = draw(st.sampled_from(closes)) + int(draw(hours) * HOUR) - draw(st.sampled_from([0, 0, 1]))
     held = [State.MISSING, State.MISSING, State.PROVISIONAL, State.SUSPECT]
     slots = [

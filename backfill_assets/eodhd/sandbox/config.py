@@ -160,6 +160,7 @@ class Faults:
         cut_body: the connection ends in the middle of the body.
         html_200: a page of HTML with status 200.
         trickle: the body comes in pieces over ``trickle_seconds``.
+        exchange_quotes: live quotes of the whole exchange (``ex=``) are a 500; drawn apart from the others.
         timeout_seconds: real seconds.
         trickle_seconds: real seconds.
     """
@@ -172,6 +173,7 @@ class Faults:
     cut_body: float = 0.0
     html_200: float = 0.0
     trickle: float = 0.0
+    exchange_quotes: float = 0.0
     timeout_seconds: float = 120.0
     trickle_seconds: float = 5.0
 

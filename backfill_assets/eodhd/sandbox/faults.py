@@ -50,10 +50,12 @@ class Mischief:
         self.faults = faults
         self._random = Random(seed)  # noqa: S311 - not for secrets
 
-    def strike(self) -> str | None:
+    def strike(self, *, whole_exchange: bool = False) -> str | None:
         """The fault of the next request, or None. One number is drawn, so the kinds exclude each other."""
         if self.faults.down:
             return "down"
+        if whole_exchange and self.faults.exchange_quotes > self._random.random():
+            return "status_500"
         drawn = self._random.random()
         for kind in _KINDS:
             drawn -= getattr(self.faults, kind)

@@ -84,7 +84,7 @@ class Front:
             return _refused(answers.too_many(), self._headers(account, refused=True))
         headers = self._headers(account)
         await self._latency()
-        fault = self._mischief.strike()
+        fault = self._mischief.strike(whole_exchange=endpoint == "real-time" and "ex" in params)
         if fault is not None:
             self._stats.fault(fault)
         refusal = self._mischief.refusal(fault)

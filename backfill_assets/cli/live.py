@@ -1,0 +1,54 @@
+"""``live``: collect today's bars from live quotes, for who does not let Dagster do it."""
+
+import json
+import sys
+import time
+from datetime import datetime
+
+import click
+
+from backfill_assets.cli.options import common, console_of, formats, settings_of
+from backfill_assets.errors import UsageError
+
+
+@click.command()
+@click.option(
+    "--once/--until-close",
+    default=True,
+    help="One round, or round after round until 30 minutes after the close.  [default: once]",
+)
+@formats("table", "json")
+@common
+def live(once: bool, form: str, as_of: datetime | None, debug: bool) -> None:
+    """Read live quotes of all active symbols and write provisional bars (BACKFILL_LIVE=true).
+
+    A round is made when one is due, every BACKFILL_LIVE_SECONDS from 15 minutes after the open to 30 minutes after the
+    close, within BACKFILL_LIVE_BUDGET; at other times nothing is asked. Final bars replace provisional ones when
+    a backfill brings them. Exits with 0 also when no round was due.
+    """
+    from backfill_assets.backfill.live import sample_round, sample_until_close
+    from backfill_assets.backfill.live_outcome import LiveRound
+    from backfill_assets.backfill.wishes import opened_engine
+
+    settings = settings_of(as_of, debug=debug)
+    if not settings.live:
+        raise UsageError(
+            f"live collection is off; BACKFILL_LIVE=true switches it on (up to {settings.live_budget:,} calls a day)"
+        )
+    if settings.as_of is not None and not once:
+        raise UsageError("--until-close waits for the clock, which --as-of or BACKFILL_AS_OF has stopped")
+    console = console_of()
+
+    def tell(made: LiveRound) -> None:
+        if form == "json":
+            click.echo(json.dumps(made.as_dict()))
+        else:
+            console.print(f"{made.at:%Y-%m-%d %H:%M} UTC  {made}", highlight=False)
+
+    with opened_engine(settings) as engine:
+        if once:
+            made = sample_round(engine)
+            tell(made)
+        else:
+            made = sample_until_close(lambda: sample_round(engine), settings.now, time.sleep, tell)
+    sys.exit(made.exit_code)

@@ -1,0 +1,96 @@
+"""Rounds of live sampling: who takes one, and what came of it."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from backfill_assets.store.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """How many tickers' readings were what (``market.samples.Kind``); ``unanswered`` were not in the answer."""
+
+    fresh: int = 0
+    repeated: int = 0
+    other_session: int = 0
+    absent: int = 0
+    broken: int = 0
+    unanswered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRounds:
+    """A session's rounds so far; stamps UTC, ``delay_seconds`` of the newest round that brought something."""
+
+    rounds: int
+    samples: int
+    calls: int
+    last_at: datetime | None
+    delay_seconds: float | None
+    error: str | None
+
+
+def take_round(
+    connection: Connection, exchange: str, due_at: datetime, now: datetime, session_day: date, tickers: int
+) -> bool:
+    """Enter the round that was due at ``due_at``; False if somebody has it already."""
+    taken = connection.execute(
+        "INSERT INTO backfill.live_rounds (exchange, due_at, sampled_at, session_day, tickers)"
+        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        [exchange, due_at, now, session_day, tickers],
+    )
+    return taken.rowcount == 1
+
+
+def finish_round(
+    connection: Connection,
+    exchange: str,
+    due_at: datetime,
+    *,
+    method: str,
+    calls: int,
+    readings: Readings,
+    delay_seconds: float | None,
+    exchange_failed: bool,
+    error: str | None,
+) -> None:
+    """Write down what came of a round that was taken."""
+    connection.execute(
+        "UPDATE backfill.live_rounds SET method = %s, calls = %s, fresh = %s, repeated = %s, other_session = %s,"
+        " absent = %s, broken = %s, unanswered = %s, delay_seconds = %s, exchange_failed = %s, error = %s,"
+        " finished = true WHERE exchange = %s AND due_at = %s",
+        [
+            *(method, calls, readings.fresh, readings.repeated, readings.other_session, readings.absent),
+            *(readings.broken, readings.unanswered, delay_seconds, exchange_failed, error, exchange, due_at),
+        ],
+    )
+
+
+def exchange_failed_since(connection: Connection, exchange: str, since: datetime) -> bool:
+    """Whether reading the whole exchange failed in a round after ``since``."""
+    row = connection.execute(
+        "SELECT count(*) FROM backfill.live_rounds WHERE exchange = %s AND due_at > %s AND exchange_failed",
+        [exchange, since],
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def rounds_of(connection: Connection, exchange: str, session_day: date) -> SessionRounds:
+    """What a session's rounds brought so far."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(sum(fresh), 0), coalesce(sum(calls), 0), max(sampled_at),"
+        " (array_agg(delay_seconds ORDER BY due_at DESC) FILTER (WHERE delay_seconds IS NOT NULL))[1],"
+        " (array_agg(error ORDER BY due_at DESC))[1]"
+        " FROM backfill.live_rounds WHERE exchange = %s AND session_day = %s",
+        [exchange, session_day],
+    ).fetchone()
+    rounds, samples, calls, last, delay, error = row or (0, 0, 0, None, None, None)
+    return SessionRounds(rounds, samples, calls, last.astimezone(UTC) if last else None, delay, error)
+
+
+def first_round_at(connection: Connection, exchange: str) -> datetime | None:
+    """When the oldest round that is remembered was made, UTC: before it live collection owed nothing."""
+    row = connection.execute(
+        "SELECT min(sampled_at) FROM backfill.live_rounds WHERE exchange = %s", [exchange]
+    ).fetchone()
+    return row[0].astimezone(UTC) if row and row[0] else None

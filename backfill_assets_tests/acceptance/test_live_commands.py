@@ -1,0 +1,123 @@
+"""Live collection as people type it, beside a backfill and beside another collector."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.clockwork import moments, utc
+from backfill_assets_tests.conftest import bars_in
+
+UserOf = Callable[..., User]
+Sandboxed = Callable[..., Sandbox]
+ON = {"BACKFILL_LIVE": "true"}
+MORNING = utc("2026-06-02 14:15")
+
+
+@pytest.fixture
+def trader(user_of: UserOf, sandboxed: Sandboxed) -> tuple[User, Sandbox]:
+    """Somebody with two symbols on Tuesday morning."""
+    sandbox = sandboxed(now=MORNING)
+    user = user_of(sandbox, now=MORNING)
+    user.types("symbols add AAPL MSFT")
+    return user, sandbox
+
+
+def at(user: User, sandbox: Sandbox, now: datetime, command: str, **environment: str) -> str:
+    """What a command prints at a moment; it must end well."""
+    sandbox.move_clock(now)
+    said = user.types(command, BACKFILL_AS_OF=now.isoformat(), **{**ON, **environment})
+    assert said.code in (0, 3), said.err
+    return said.out
+
+
+def sample(user: User, sandbox: Sandbox, until: datetime) -> None:
+    for now in moments(utc("2026-06-02 13:45"), until, 15):
+        at(user, sandbox, now, "live")
+
+
+def test_live_is_off_until_it_is_switched_on(trader: tuple[User, Sandbox]) -> None:
+    user, sandbox = trader
+    said = user.types("live")
+    assert (said.code, "BACKFILL_LIVE=true switches it on (up to 10,000 calls a day)" in said.err) == (2, True)
+    assert sandbox.stats()["calls"] == 0
+
+
+def test_one_round(trader: tuple[User, Sandbox], database: Database) -> None:
+    user, _ = trader
+    said = user.types("live --format json", **ON)
+    assert (said.code, said.json["kind"], said.json["samples_fresh"], said.json["calls"]) == (0, "sampled", 2, 2)
+    assert said.json["bars_inserted"] == len(bars_in(database, "AAPL")) + len(bars_in(database, "MSFT")) == 2
+    assert "no round is due, next at 14:20 UTC" in user.types("live", **ON).out
+
+
+def test_until_close_needs_a_clock_that_runs(trader: tuple[User, Sandbox]) -> None:
+    said = trader[0].types("live --until-close", **ON)
+    assert (said.code, "--until-close waits for the clock" in said.err) == (2, True)
+
+
+def test_the_setting_must_meet_the_slots(trader: tuple[User, Sandbox]) -> None:
+    said = trader[0].types("live", **ON, BACKFILL_LIVE_SECONDS="420")
+    assert (said.code, "BACKFILL_LIVE_SECONDS is '420': must divide 1800" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "incremental", "targeted"])
+def test_a_run_takes_todays_slots_from_samples_and_older_ones_from_history(
+    trader: tuple[User, Sandbox], database: Database, strategy: str
+) -> None:
+    user, sandbox = trader
+    at(user, sandbox, utc("2026-06-02 13:55"), "live")
+    out = at(user, sandbox, MORNING, f"run --strategy {strategy} --quiet")
+    assert "live: 2 fresh samples of 2 tickers" in out
+    bars = bars_in(database, "AAPL")
+    assert datetime.fromtimestamp(bars[-1][0], MORNING.tzinfo) == utc("2026-06-02 13:30")
+    assert len(bars) > 13  # and the sessions before today, final
+    assert sandbox.stats()["calls_by_endpoint"] == {"real-time": 4, "intraday": 10, "user": 0}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [("run --no-live", ON), ("run", {}), ("run --start 2026-05-29 --end 2026-06-01", ON)],
+    ids=["switched off for once", "off", "a window without today"],
+)
+def test_a_run_without_live_samples(trader: tuple[User, Sandbox], command: str, environment: dict[str, str]) -> None:
+    user, sandbox = trader
+    said = user.types(f"{command} --format json", **environment)
+    assert said.json["live"] is None
+    assert "real-time" not in sandbox.stats()["calls_by_endpoint"]
+
+
+def test_status_shows_live_collection_and_the_other_collector_side_by_side(
+    trader: tuple[User, Sandbox], database: Database
+) -> None:
+    user, sandbox = trader
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+            " close_price, volume) SELECT symbol_id, '30m', unnest(ARRAY['2026-06-01 19:30+00',"
+            " '2026-06-02 13:30+00']::timestamptz[]), 5, 6, 4, 5.5, 77 FROM market_symbols WHERE symbol = 'MSFT'"
+        )
+    sample(user, sandbox, utc("2026-06-02 14:45"))
+    out = at(user, sandbox, utc("2026-06-02 14:45"), "status")
+    assert "2 provisional bars of 1 symbols · 5 rounds of 2026-06-02, 16 min behind · 5 of 10,000 calls today" in out
+    assert "2 bars of 1 symbols (unverified)" in out
+    assert "off (BACKFILL_LIVE)" in at(user, sandbox, utc("2026-06-02 14:45"), "status", BACKFILL_LIVE="false")
+
+
+def test_verify_and_report_after_the_day(trader: tuple[User, Sandbox]) -> None:
+    user, sandbox = trader
+    sample(user, sandbox, utc("2026-06-02 15:00"))
+    day = "--start 2026-06-02 --end 2026-06-02"
+    assert "pass  live_keeps_up" in at(user, sandbox, utc("2026-06-02 15:10"), f"verify {day}")
+    assert "live samples, 20" in at(user, sandbox, utc("2026-06-02 15:10"), "why AAPL 2026-06-02")
+    assert "FAIL  live_keeps_up: 2 slots" in at(user, sandbox, utc("2026-06-02 15:31"), f"verify {day}")
+    assert "live_keeps_up" not in at(user, sandbox, utc("2026-06-02 15:31"), f"verify {day}", BACKFILL_LIVE="false")
+    assert "live bars were replaced" not in at(user, sandbox, utc("2026-06-02 15:31"), f"report {day}")
+    at(user, sandbox, utc("2026-06-03 12:00"), f"run {day} --quiet")
+    report = at(user, sandbox, utc("2026-06-03 12:00"), f"report {day}")
+    assert "4 live bars were replaced by final ones: prices off by" in report
+    assert "× the final one" in report
+    assert "live samples" in at(user, sandbox, utc("2026-06-02 15:10"), "run --help")

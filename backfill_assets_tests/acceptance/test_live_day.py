@@ -1,0 +1,155 @@
+"""A session collected live, minute by minute of market time, and what becomes of it when the final data come."""
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+
+from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.eodhd.sandbox.quotes import Quotes
+from backfill_assets.market.gaps import State
+from backfill_assets.market.sessions import Session, sessions_between
+from backfill_assets.quality.criteria import judge_live, judge_window
+from backfill_assets.quality.reconciliation import reconciliation_of
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.clockwork import Clockwork, moments, utc
+from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.integration.test_engine import truth, universe
+
+TUESDAY = date(2026, 6, 2)
+(SESSION,) = sessions_between("US", TUESDAY, TUESDAY)
+FEW = ("AAPL", "MSFT", "AMZN", "BRK-B")
+Clock = Callable[..., Clockwork]
+
+
+def ticks(session: Session = SESSION) -> Iterator[datetime]:
+    """Every five minutes from before the open until after sampling ends, some seconds late as schedules are."""
+    first = session.open - timedelta(minutes=10)
+    return (at + timedelta(seconds=7) for at in moments(first, session.close + timedelta(minutes=40), 5))
+
+
+def bars(database: Database, what: str = "true") -> dict[str, list[tuple[datetime, int]]]:
+    """Timestamps and volumes of bars of which ``what`` holds, by symbol."""
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "SELECT symbol, timestamp, volume FROM market_data JOIN market_symbols USING (symbol_id)"
+            f" WHERE {what} ORDER BY 1, 2".encode()
+        ).fetchall()
+    found: dict[str, list[tuple[datetime, int]]] = {}
+    for symbol, at, volume in rows:
+        found.setdefault(symbol, []).append((at, volume))
+    return found
+
+
+def due_slots(now: datetime, session: Session = SESSION) -> list[datetime]:
+    """Slots that ended at least 30 minutes ago."""
+    starts = moments(session.open, session.close - timedelta(minutes=30), 30)
+    return [at for at in starts if at + timedelta(minutes=60) <= now]
+
+
+def live_volume(config: SandboxConfig, clock: Clockwork, symbol: str) -> int:
+    """The live series' own volume at the last stamp before the close that a tick could see."""
+    quotes = Quotes(config, clock.sandbox.world)
+    seen = [q for at in ticks() if (q := quotes.at(symbol, at.timestamp())) and q.session.day == TUESDAY]
+    return max(q.volume for q in seen if q.stamp < SESSION.close.timestamp())
+
+
+def test_a_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock) -> None:
+    clock = live_clock(FEW, publication=Publication(session_hours=(6, 6)))
+    database = clock.engine.database
+    for now in ticks():
+        clock.sample(now)
+        held = {symbol: [at for at, _ in rows] for symbol, rows in bars(database).items()}
+        for symbol in FEW if due_slots(now) else ():
+            assert held[symbol][: len(due_slots(now))] == due_slots(now)
+        coverage = clock.survey(now)
+        assert judge_live(database, coverage).passed
+        assert coverage.of(State.PROVISIONAL) == sum(len(rows) for rows in held.values())
+
+    provisional = bars(database, "is_final IS FALSE AND source_interval = 'live'")
+    config = SandboxConfig(publication=Publication(session_hours=(6, 6)))
+    assert {symbol: len(rows) for symbol, rows in provisional.items()} == dict.fromkeys(FEW, 13)
+    assert {symbol: sum(v for _, v in rows) for symbol, rows in provisional.items()} == {
+        symbol: live_volume(config, clock, symbol) for symbol in FEW
+    }
+
+    for now in moments(utc("2026-06-03 02:10"), utc("2026-06-03 03:10"), 30):
+        clock.tick(now)
+    assert bars(database, "is_final IS NOT TRUE") == {}
+    for symbol in FEW:
+        assert bars_in(database, symbol) == truth(clock.sandbox, symbol, TUESDAY)
+    coverage = clock.survey(utc("2026-06-03 14:00"), end=TUESDAY)
+    assert all(c.passed for c in judge_window(database, coverage, live=True))
+    found = reconciliation_of(database, coverage)
+    assert found is not None
+    assert found.bars == 13 * len(FEW)
+    assert 0 < found.median_bp < 20  # other series, the same market
+    assert found.volume_ratio is not None
+    assert found.volume_ratio > 1.2  # all venues against one
+
+
+def test_five_hundred_tickers_cost_a_day_less_than_ten_thousand_calls(live_clock: Clock) -> None:
+    symbols = tuple(universe(500))
+    clock = live_clock(symbols, symbols=500)
+    for now in ticks():
+        clock.sample(now)
+    assert clock.sandbox.stats()["calls_by_endpoint"]["real-time"] == clock.calls == 8_200
+    assert {len(rows) for rows in bars(clock.engine.database).values()} == {13}
+    assert len(bars(clock.engine.database)) == 500
+
+
+def test_a_sampler_down_for_an_hour_leaves_that_hour_open(live_clock: Clock) -> None:
+    """Twelve rounds are missed: those whose samples would be stamped from 16:00 to 17:00 UTC."""
+    clock = live_clock(FEW)
+    for now in ticks():
+        if not utc("2026-06-02 16:20") <= now < utc("2026-06-02 17:20"):
+            clock.sample(now)
+    hour = [utc("2026-06-02 16:00"), utc("2026-06-02 16:30")]
+    wanted = [at for at in moments(SESSION.open, SESSION.close - timedelta(minutes=30), 30) if at not in hour]
+    assert {symbol: [at for at, _ in rows] for symbol, rows in bars(clock.engine.database).items()} == dict.fromkeys(
+        FEW, wanted
+    )
+    coverage = clock.survey(utc("2026-06-02 20:45"))
+    judged = judge_live(clock.engine.database, coverage)
+    assert (judged.passed, judged.figure) == (False, 2 * len(FEW))
+    assert judged.offenders == tuple(f"{s}.US (2)" for s in sorted(FEW))
+
+
+def test_when_the_exchange_cannot_be_read_the_interval_stretches_and_every_slot_gets_its_bar(live_clock: Clock) -> None:
+    symbols = tuple(universe(300))
+    clock = live_clock(symbols, symbols=300, live={"attempts": 1, "live_budget": 5_000})
+    clock.sandbox.set_faults(exchange_quotes=1.0)
+    made = [clock.sample(now) for now in ticks()]
+    sampled = [m for m in made if m.kind == "sampled"]
+    assert {m.method for m in sampled} == {"tickers"}
+    assert sampled[0].seconds_between == 1800
+    assert all(m.seconds_between in (300, 600, 900, 1800) for m in sampled)  # shorter again as calls are left over
+    assert clock.calls == 300 * len(sampled) <= 5_000
+    late = clock.survey(utc("2026-06-02 20:31"))
+    provisional = bars(clock.engine.database)
+    assert {symbol: len(rows) for symbol, rows in provisional.items() if len(rows) < 12} == {}
+    assert late.of(State.PROVISIONAL) >= 12 * 300
+
+
+def test_an_exchange_that_comes_back_is_read_again(live_clock: Clock) -> None:
+    symbols = tuple(universe(150))
+    clock = live_clock(symbols, symbols=150, live={"attempts": 1})
+    clock.sandbox.set_faults(exchange_quotes=1.0)
+    assert clock.sample(utc("2026-06-02 14:05")).method == "tickers"  # every 10 minutes: what 150 tickers afford
+    clock.sandbox.set_faults(exchange_quotes=0.0)
+    methods = [clock.sample(now).method for now in moments(utc("2026-06-02 14:10"), utc("2026-06-02 14:40"), 5)]
+    assert methods == [None, "tickers", None, "tickers", None, "exchange", "exchange"]
+
+
+def test_thin_tickers_na_and_text_stamps_are_taken_as_they_are(live_clock: Clock) -> None:
+    traits = Traits(string_stamps=0.5, live_gaps=0.2, live_unknown_404=True)
+    symbols = (*universe(12), "NOPE")
+    clock = live_clock(tuple(symbols), symbols=12, thin=frozenset({"AMZN", "TSLA"}), traits=traits)
+    readings = [clock.sample(now).readings for now in ticks()]
+    assert max(r.absent for r in readings) > 1  # NOPE and those in a live gap
+    assert all(r.broken == r.unanswered == 0 for r in readings)
+    held = bars(clock.engine.database)
+    assert "NOPE" not in held
+    coverage = clock.survey(utc("2026-06-02 20:45"))
+    gone = {s.ticker.symbol for s in coverage.symbols if s.ticker.symbol not in held}
+    judged = judge_live(clock.engine.database, coverage)
+    assert {name.split(".")[0] for name in judged.offenders} == gone  # quiet slots of thin tickers are not late
+    assert len(held["AMZN"]) < 13

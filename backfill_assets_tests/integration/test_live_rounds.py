@@ -1,0 +1,271 @@
+"""A round of live sampling: when it is made, whom it samples, what it costs, what goes wrong."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from backfill_assets.backfill.live import sample_round, sample_until_close
+from backfill_assets.backfill.live_outcome import LiveRound
+from backfill_assets.eodhd.errors import TokenRefused
+from backfill_assets.errors import UsageError
+from backfill_assets.market.gaps import State
+from backfill_assets.store.budget import Budget, Limits
+from backfill_assets.store.connection import Database
+from backfill_assets.store.live_budget import LiveBudget
+from backfill_assets_tests.clockwork import Clockwork, moments, utc
+from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.integration.test_engine import universe
+
+Clock = Callable[..., Clockwork]
+MORNING = "2026-06-02 14:00"  # 10:00 in New York
+
+
+def samples_in(database: Database) -> list[tuple[Any, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT symbol, stamp, sampled_at, volume FROM backfill.live_samples JOIN market_symbols USING (symbol_id)"
+            " ORDER BY symbol, stamp"
+        ).fetchall()
+
+
+def theirs(database: Database, symbol: str, *starts: str) -> None:
+    """Bars that another collector writes, without provenance."""
+    with database.transaction() as connection:
+        for start in starts:
+            connection.execute(
+                "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+                " close_price, volume) SELECT symbol_id, '30m', %s, 5, 6, 4, 5.5, 77 FROM market_symbols"
+                " WHERE symbol = %s",
+                [utc(start), symbol],
+            )
+
+
+def test_it_is_off_by_default(live_clock: Clock) -> None:
+    clock = live_clock(live={"live": False})
+    assert clock.sample(utc(MORNING)).kind == "off"
+    assert clock.sandbox.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "next_at"),
+    [
+        ("2026-06-02 13:44", "2026-06-02 13:45"),
+        ("2026-06-02 20:40", "2026-06-03 13:45"),
+        ("2026-06-06 15:00", "2026-06-08 13:45"),
+        ("2026-06-19 15:00", "2026-06-22 13:45"),
+    ],
+    ids=["before it is worth it", "after the close", "Saturday", "holiday"],
+)
+def test_out_of_hours_nobody_is_asked(live_clock: Clock, now: str, next_at: str) -> None:
+    clock = live_clock()
+    made = clock.sample(utc(now))
+    assert (made.kind, made.next_at) == ("closed", utc(next_at))
+    assert clock.sandbox.stats()["requests"] == 0
+
+
+def test_a_round_keeps_samples_with_the_vendors_own_stamps(live_clock: Clock) -> None:
+    clock = live_clock(("AAPL", "MSFT"))
+    made = clock.sample(utc(MORNING))
+    assert (made.kind, made.method, made.calls, made.readings.fresh) == ("sampled", "tickers", 2, 2)
+    assert made.calls_left == 10_000
+    assert made.next_at == utc("2026-06-02 14:05")
+    stored = samples_in(clock.engine.database)
+    assert [row[0] for row in stored] == ["AAPL", "MSFT"]
+    for _, stamp, sampled_at, volume in stored:
+        assert sampled_at == utc(MORNING)
+        assert timedelta(minutes=15) <= sampled_at - stamp <= timedelta(minutes=17)
+        assert volume > 0
+    assert made.delay_seconds is not None
+    assert 900 <= made.delay_seconds <= (made.longest_delay_seconds or 0) <= 1020
+
+
+def test_a_round_is_made_once_whoever_comes(live_clock: Clock) -> None:
+    clock = live_clock()
+    engine = clock.at(utc(MORNING))
+    with ThreadPoolExecutor(4) as pool:
+        kinds = [made.kind for made in pool.map(lambda _: sample_round(engine), range(4))]
+    assert sorted(kinds) == ["not due", "not due", "not due", "sampled"]
+    assert clock.sample(utc("2026-06-02 14:04")).kind == "not due"
+    assert clock.sample(utc("2026-06-02 14:05")).kind == "sampled"
+    assert clock.calls == 2
+
+
+def test_yesterdays_quotes_and_repeats_are_recognised_and_make_nothing(live_clock: Clock) -> None:
+    clock = live_clock(("AAPL", "MSFT"))
+    early = clock.sample(utc("2026-06-02 13:45"))
+    assert (early.readings.fresh + early.readings.other_session, early.written.inserted) == (2, 0)
+    clock.sample(utc("2026-06-02 20:20"))
+    clock.sample(utc("2026-06-02 20:25"))
+    before = samples_in(clock.engine.database)
+    clock.sandbox.move_clock(utc("2026-06-02 20:25"))  # the vendor stands still
+    engine = clock.engine.settings.model_copy(update={"as_of": utc("2026-06-02 20:30")})
+    again = sample_round(type(clock.engine)(clock.engine.database, engine))
+    assert (again.readings.repeated, again.readings.fresh) == (2, 0)
+    assert samples_in(clock.engine.database) == before
+
+
+def test_whom_another_collector_writes_is_not_sampled(live_clock: Clock) -> None:
+    clock = live_clock(("AAPL", "MSFT"))
+    database = clock.engine.database
+    theirs(database, "AAPL", "2026-06-01 19:30")
+    assert clock.sample(utc("2026-06-02 13:55")).elsewhere == 1  # they wrote to the end of the last session
+    theirs(database, "AAPL", "2026-06-02 13:30")
+    made = clock.sample(utc("2026-06-02 14:30"))
+    assert (made.tickers, made.elsewhere, made.calls) == (1, 1, 1)
+    for now in moments(utc("2026-06-02 14:35"), utc("2026-06-02 15:40"), 5):
+        clock.sample(now)
+    assert bars_in(database, "AAPL")[-1][1:] == (5, 6, 4, 5.5, 77)
+    assert {row[0] for row in samples_in(database) if row[1] < utc("2026-06-02 14:44")} == {"MSFT"}
+    coverage = clock.survey(utc("2026-06-02 15:40"))
+    assert coverage.of(State.UNVERIFIED) == 1
+
+
+def test_who_is_no_longer_written_by_another_is_taken_over(live_clock: Clock) -> None:
+    clock = live_clock()
+    theirs(clock.engine.database, "AAPL", "2026-06-02 13:30")
+    assert clock.sample(utc("2026-06-02 14:55")).kind == "nobody"
+    for now in moments(utc("2026-06-02 15:00"), utc("2026-06-02 16:00"), 5):  # 10:30's bar would be there by now
+        clock.sample(now)
+    stored = [datetime.fromtimestamp(row[0], utc(MORNING).tzinfo) for row in bars_in(clock.engine.database, "AAPL")]
+    assert stored == [utc("2026-06-02 13:30"), utc("2026-06-02 15:00")]
+
+
+def test_the_live_budget_is_never_exceeded(live_clock: Clock) -> None:
+    clock = live_clock(("AAPL", "MSFT", "AMZN"), live={"live_budget": 100})
+    made = [clock.sample(now) for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 5)]
+    assert clock.calls <= 100
+    assert made[0].seconds_between == 900  # 29 rounds of 3 calls; every 10 minutes would be 42
+    assert len(bars_in(clock.engine.database, "MSFT")) == 13
+
+
+def test_without_calls_there_is_no_round(live_clock: Clock) -> None:
+    clock = live_clock(("AAPL", "MSFT"), live={"live_budget": 1})
+    made = clock.sample(utc("2026-06-02 14:15"))
+    assert (made.kind, made.calls_left, clock.calls) == ("out of calls", 1, 0)
+    assert "more than the 1 calls left" in str(made)
+
+
+def test_what_is_spent_live_is_kept_from_nobody_else(live_clock: Clock) -> None:
+    clock = live_clock(("AAPL", "MSFT"))
+    engine = clock.at(utc(MORNING))
+    before = engine.budget().status(utc(MORNING)).calls_left_today
+    clock.sample(utc(MORNING))
+    after = engine.budget().status(utc(MORNING))
+    assert before - after.calls_left_today == 10_000  # kept for live sampling, spent or not
+    assert after.calls_spent_today == engine.live_budget().spent(utc(MORNING)) == 2
+
+
+def test_a_refused_token_is_said_and_kept(live_clock: Clock) -> None:
+    clock = live_clock(tokens=frozenset({"another"}))
+    made = clock.sample(utc(MORNING))
+    assert made.kind == "failed"
+    assert isinstance(made.error, TokenRefused)
+    assert made.exit_code == 4
+    with clock.engine.database.transaction() as connection:
+        assert connection.execute("SELECT error, finished FROM backfill.live_rounds").fetchall() == [
+            (str(made.error), True)
+        ]
+
+
+def test_a_small_account_is_not_emptied(live_clock: Clock) -> None:
+    clock = live_clock(daily=100)
+    clock.tick(utc("2026-06-02 13:50"))  # the account is read: 100 calls a day
+    spent = [clock.sample(now) for now in moments(utc("2026-06-02 14:00"), utc("2026-06-02 20:30"), 5)]
+    assert clock.sandbox.stats()["calls_by_endpoint"]["real-time"] <= 45  # half of what is ours
+    assert all(made.error is None for made in spent)
+
+
+def test_a_vendor_that_is_down_costs_that_round_only(live_clock: Clock) -> None:
+    clock = live_clock(live={"attempts": 1, "backoff_seconds": (0.0, 0.0)})
+    for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 15:45"), 5):
+        clock.sandbox.set_faults(down=now in (utc("2026-06-02 14:25"), utc("2026-06-02 15:15")))
+        made = clock.sample(now)
+        assert made.kind == ("failed" if made.error else "sampled")
+    # one was for a sample inside a slot, the other for an edge, for which a neighbour within 5 minutes stands in
+    assert len(bars_in(clock.engine.database, "AAPL")) == 4
+    assert clock.calls == 23
+
+
+def test_a_chunk_that_fails_loses_its_own_tickers_only(live_clock: Clock) -> None:
+    symbols = tuple(universe(130))
+    clock = live_clock(symbols, symbols=130, live={"attempts": 1, "live_budget": 40_000})
+    clock.sandbox.set_faults(exchange_quotes=1.0)
+    clock.sample(utc("2026-06-02 13:45"))
+    clock.sandbox.set_faults(status_500=0.5)
+    made = [clock.sample(now) for now in moments(utc("2026-06-02 13:50"), utc("2026-06-02 14:10"), 5)]
+    partly = [m for m in made if m.kind == "sampled" and m.error]
+    assert partly
+    assert {(m.readings.unanswered, m.calls) for m in partly} <= {(100, 30), (30, 100)}
+
+
+def test_samples_of_last_month_are_forgotten(live_clock: Clock) -> None:
+    clock = live_clock()
+    clock.sample(utc("2026-04-01 14:00"))
+    clock.sample(utc("2026-06-01 14:00"))
+    assert len(samples_in(clock.engine.database)) == 2
+    clock.sample(utc("2026-06-02 13:45"))
+    assert samples_in(clock.engine.database)[0][1] > utc("2026-06-01 00:00")
+
+
+def test_until_the_close(live_clock: Clock) -> None:
+    """Started in the morning before the open; the clock moves only while it sleeps."""
+    clock = live_clock(live={"live_seconds": 1800})
+    now = [utc("2026-06-02 11:00")]
+    told: list[LiveRound] = []
+
+    def sleep(seconds: float) -> None:
+        now[0] += timedelta(seconds=seconds)
+
+    last = sample_until_close(lambda: clock.sample(now[0]), lambda: now[0], sleep, told.append)
+    assert [made.kind for made in told] == ["closed", *["sampled"] * 15, "closed"]
+    assert last.at == utc("2026-06-02 20:15")
+    assert len(bars_in(clock.engine.database, "AAPL")) == 13
+
+
+def test_until_the_close_does_not_wait_for_tomorrow(live_clock: Clock) -> None:
+    clock = live_clock()
+    evening = utc("2026-06-02 21:00")
+    made = sample_until_close(lambda: clock.sample(evening), lambda: evening, pytest.fail, lambda _: None)
+    assert made.kind == "closed"
+
+
+def test_until_the_close_ends_with_a_refused_token(live_clock: Clock) -> None:
+    clock = live_clock(tokens=frozenset({"another"}))
+    morning = utc(MORNING)
+    made = sample_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
+    assert made.exit_code == 4
+
+
+def test_intervals_that_no_round_can_make_are_a_usage_error(live_clock: Clock) -> None:
+    clock = live_clock(live={"intervals": ("5m", "1m")})
+    with pytest.raises(UsageError, match=r"none of BACKFILL_INTERVALS \(5m, 1m\) can be made"):
+        clock.sample(utc(MORNING))
+
+
+def test_without_a_token_there_is_no_round(live_clock: Clock) -> None:
+    clock = live_clock(live={"token": None})
+    with pytest.raises(TokenRefused):
+        clock.sample(utc(MORNING))
+
+
+def test_the_token_is_in_nothing_that_a_round_leaves(live_clock: Clock) -> None:
+    clock = live_clock(live={"token": SecretStr("very-secret-token")}, tokens=frozenset({"another"}))
+    made = clock.sample(utc(MORNING))
+    with clock.engine.database.transaction() as connection:
+        rows = connection.execute("SELECT * FROM backfill.live_rounds").fetchall()
+    assert "very-secret" not in f"{made!r} {made} {made.as_dict()} {rows}"
+
+
+@pytest.mark.parametrize(("account", "live_left", "backfill_left"), [(1_000, 450, 450), (100_000, 10_000, 80_000)])
+def test_a_small_plan_is_halved(database: Database, account: int, live_left: int, backfill_left: int) -> None:
+    limits = Limits(
+        requests_per_window=10, share=1, window_seconds=60, timeout_seconds=30, daily_calls=account, reserve=0.1
+    )
+    now = utc(MORNING)
+    live, backfill = LiveBudget(database, "t", limits, 10_000), Budget(database, "t", limits)
+    assert live.declare(now) == live_left
+    assert backfill.status(now).calls_left_today == backfill_left

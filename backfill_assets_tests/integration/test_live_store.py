@@ -1,0 +1,259 @@
+"""Provisional bars in the table: what they may replace, what replaces them, and what is kept of both."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from typing import Any
+
+import pandas as pd
+import psycopg
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.plan import Strategy
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.gaps import State
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.quality.criteria import judge_window
+from backfill_assets.quality.reconciliation import reconciliation_of
+from backfill_assets.settings import Settings
+from backfill_assets.store.bars import LIVE, WriteCounts, write_bars
+from backfill_assets.store.connection import Connection, Database
+from backfill_assets.store.migrate import migrate
+from backfill_assets_tests import dgas
+from backfill_assets_tests.clockwork import Clockwork, moments, utc
+from backfill_assets_tests.conftest import bars_in, job
+from backfill_assets_tests.integration.test_engine import silent, truth
+
+Clock = Callable[..., Clockwork]
+TUESDAY = date(2026, 6, 2)
+SLOT = utc("2026-06-02 14:00")
+HALF = INTERVALS["30m"]
+HOST = "127.0.0.1"
+
+
+def fetch(database: Database, query: str) -> list[tuple[Any, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def sampled(clock: Clockwork, until: str = "2026-06-02 20:30") -> Clockwork:
+    """The session's rounds, every quarter of an hour, and the one ten minutes after the close."""
+    quarters = moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 15)
+    for now in sorted([*quarters, utc("2026-06-02 20:10")]):
+        if now <= utc(until):
+            clock.sample(now)
+    return clock
+
+
+def write(
+    connection: Connection, *, close: float = 10.5, final: bool = False, source: str = HOST, interval: str = LIVE
+) -> WriteCounts:
+    """One bar of the slot, as a round (or a run, if ``final``) writes it."""
+    bar = {"symbol_id": 1, "timestamp": int(SLOT.timestamp()), "open": 10, "high": 11, "low": 9, "close": close}
+    bars = pd.DataFrame([bar | {"volume": 100, "source_rows": 6, "is_final": final, "may_insert": True}])
+    asked_at = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
+    counts = write_bars(
+        connection, bars, interval=HALF, spelling="30m", source=source, source_interval=interval, asked_at=asked_at
+    )
+    return counts[1]
+
+
+def stored(database: Database) -> list[tuple[Any, ...]]:
+    return fetch(database, "SELECT close_price::float8, source_interval, is_final FROM market_data")
+
+
+def test_a_provisional_bar_is_marked_and_its_making_kept(live_clock: Clock) -> None:
+    database = sampled(live_clock(), "2026-06-02 15:00").engine.database
+    rows = fetch(
+        database,
+        "SELECT m.source, m.source_interval, m.is_final, m.source_rows = l.samples, l.exact, l.since, l.until"
+        " FROM market_data m JOIN backfill.live_slots l USING (symbol_id, timestamp) ORDER BY m.timestamp",
+    )
+    assert [row[:4] for row in rows] == [(HOST, "live", False, True)] * 2
+    assert "open" in rows[0][4]
+    assert "open" not in rows[1][4]
+    assert rows[0][5] == utc("2026-06-02 13:30")
+    assert rows[0][6] == rows[1][5]  # one sample stands for the edge between them
+
+
+def test_provisional_over_provisional_final_over_provisional_and_never_back(database: Database) -> None:
+    with database.transaction() as connection:
+        assert write(connection).inserted == 1
+    with database.transaction() as connection:
+        assert write(connection, close=10.6).updated == 1
+    with database.transaction() as connection:
+        assert write(connection, close=10.7, final=True, interval="5m").updated == 1
+    with database.transaction() as connection:
+        assert write(connection, close=10.8).protected == 1
+    assert stored(database) == [(10.7, "5m", True)]
+
+
+@pytest.mark.parametrize("source", [None, "another.example"])
+def test_nobody_elses_bar_is_replaced(database: Database, source: str | None) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+            " close_price, volume, source, is_final) VALUES (1, '30m', %s, 5, 6, 4, 5.5, 77, %s, %s)",
+            [SLOT, source, False if source else None],
+        )
+    with database.transaction() as connection:
+        assert write(connection).protected == 1
+    assert [row[0] for row in stored(database)] == [5.5]
+
+
+def test_a_final_bar_that_is_being_written_meanwhile_wins(database: Database) -> None:
+    """The run's transaction is open while the round judges: the round must find the final bar when it writes."""
+    outcome: list[WriteCounts] = []
+
+    def sampler() -> None:
+        with database.transaction() as connection:
+            outcome.append(write(connection))
+
+    with database.transaction() as connection:
+        write(connection, close=10.7, final=True, interval="5m")
+        thread = threading.Thread(target=sampler)
+        thread.start()
+        wait_for_a_lock(database)
+    thread.join()
+    assert outcome[0].inserted == 1  # judged so before the other was there
+    assert stored(database) == [(10.7, "5m", True)]
+
+
+def wait_for_a_lock(database: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        while connection.execute(waiting.encode()).fetchone() == (0,):
+            pass
+
+
+def test_what_the_provisional_bar_said_is_kept_beside_the_final_one(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, close=10.6)
+    with database.transaction() as connection:
+        write(connection, close=10.7, final=True, interval="5m")
+    with database.transaction() as connection:
+        write(connection, close=10.9, final=True, interval="5m")
+    kept = "SELECT live_close, live_volume, final_close, final_volume, source_interval FROM backfill.reconciled"
+    assert fetch(database, kept) == [(10.6, 100, 10.7, 100, "5m")]  # the revision after it is none
+
+
+def test_a_bar_from_part_of_the_history_is_no_live_bar(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, interval="5m")
+    with database.transaction() as connection:
+        assert write(connection).unchanged == 1
+    with database.transaction() as connection:
+        assert write(connection, close=10.6).protected == 1
+    with database.transaction() as connection:
+        assert write(connection, close=10.7, final=True, interval="5m").updated == 1
+    assert fetch(database, "SELECT count(*) FROM backfill.reconciled") == [(0,)]
+
+
+def test_a_rolled_back_final_bar_leaves_everything_as_it_was(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, close=10.6)
+    with database.transaction() as connection:
+        write(connection, close=10.7, final=True, interval="5m")
+        connection.rollback()
+    assert stored(database) == [(10.6, "live", False)]
+    assert fetch(database, "SELECT count(*) FROM backfill.reconciled") == [(0,)]
+
+
+def test_where_the_vendor_never_publishes_provisional_bars_are_fresh_but_missing(live_clock: Clock) -> None:
+    clock = sampled(live_clock(("AAPL", "MSFT"), publication=Publication(withheld=frozenset({("AAPL", TUESDAY)}))))
+    coverage = clock.survey(utc("2026-06-03 11:00"), end=TUESDAY)
+    assert (coverage.of(State.PROVISIONAL), int(coverage.missing.sum())) == (26, 0)
+    clock.tick(utc("2026-06-03 13:00"))
+    coverage = clock.survey(utc("2026-06-03 13:00"), end=TUESDAY)
+    passed = {c.name: c.passed for c in judge_window(clock.engine.database, coverage, live=True)}
+    assert passed == {
+        "every_symbol_has_recent_bars": True,
+        "no_missing_bars": False,
+        "newest_bar_is_fresh": True,
+        "no_rate_limit_errors": True,
+        "live_keeps_up": True,
+    }
+    assert int(coverage.missing.sum()) == 13
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_every_strategy_asks_for_final_bars_in_place_of_provisional_ones(live_clock: Clock, strategy: Strategy) -> None:
+    clock = live_clock()
+    for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:25"), 10):
+        if not utc("2026-06-02 16:20") <= now < utc("2026-06-02 17:10"):  # an hour of it is not there at all
+            clock.sample(now)
+    engine = clock.at(utc("2026-06-03 02:00"))
+    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY, strategy=strategy), silent)
+    assert (result.planned, result.stored, result.written.updated, result.written.inserted) == (13, 13, 11, 2)
+    assert bars_in(engine.database, "AAPL") == truth(clock.sandbox, "AAPL", TUESDAY)
+
+
+def test_one_round_makes_bars_of_every_interval_that_it_can(live_clock: Clock) -> None:
+    clock = sampled(live_clock(live={"intervals": ("5m", "1h", "30m")}))
+    half_hours, hours = (bars_in(clock.engine.database, "AAPL", name) for name in ("30m", "1h"))
+    assert (len(half_hours), len(hours), bars_in(clock.engine.database, "AAPL", "5m")) == (13, 7, [])
+    assert sum(row[5] for row in half_hours) == sum(row[5] for row in hours)
+    for at, opened, high, low, close, volume in hours[:-1]:
+        first, second = (row for row in half_hours if at <= row[0] < at + 3600)
+        assert (opened, high, low) == (first[1], max(first[2], second[2]), min(first[3], second[3]))
+        assert (close, volume) == (second[4], first[5] + second[5])
+
+
+def test_bars_that_another_collector_writes_at_one_interval_are_left_to_it(live_clock: Clock) -> None:
+    clock = live_clock(live={"intervals": ("1h", "30m")})
+    with clock.engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+            " close_price, volume) VALUES (1, '30m', '2026-06-01 19:30+00', 5, 6, 4, 5.5, 77)"
+        )
+    sampled(clock, "2026-06-02 14:15")
+    assert len(bars_in(clock.engine.database, "AAPL")) == 1  # half past nine's bar may be on its way still
+    assert fetch(clock.engine.database, "SELECT count(*) > 0 FROM backfill.live_samples") == [(True,)]
+
+
+@pytest.fixture
+def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
+    url = new_database(None)
+    dgas.build(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, timestamp, interval_type, open_price, high_price, low_price,"
+            " close_price, volume) VALUES (2, '2026-06-01 19:30+00', '30min', 5, 6, 4, 5.5, 77)"
+        )
+    database = Database(url)
+    migrate(database)
+    yield database
+    database.close()
+
+
+def test_on_other_peoples_tables(theirs: Database, sandboxed: Callable[..., Sandbox], settings: Settings) -> None:
+    sandbox = sandboxed(per_minute=100_000)
+    chosen = {"base_url": sandbox.base_url, "live": True, "requests_per_minute": 100_000}
+    clock = Clockwork(Engine(theirs, settings.model_copy(update=chosen)), sandbox, TUESDAY)
+    sampled(clock)
+    live = fetch(theirs, "SELECT symbol_id, count(*) FROM market_data WHERE is_final IS FALSE GROUP BY 1 ORDER BY 1")
+    assert live[0] == (1, 13)
+    assert {row[0] for row in fetch(theirs, "SELECT interval_type FROM market_data")} == {"30min"}
+    clock.tick(utc("2026-06-03 02:00"))
+    assert bars_in(theirs, "AAPL", "30min") == truth(sandbox, "AAPL", TUESDAY)
+    found = reconciliation_of(theirs, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
+    assert found is not None
+    assert found.bars == 13 + (live[1][1] if len(live) > 1 else 0)
+
+
+def test_a_write_by_somebody_else_over_a_provisional_bar_makes_it_theirs(live_clock: Clock) -> None:
+    clock = sampled(live_clock(), "2026-06-02 15:00")
+    database = clock.engine.database
+    with database.transaction() as connection:
+        connection.execute("UPDATE market_data SET close_price = low_price WHERE timestamp = '2026-06-02 13:30+00'")
+    assert stamps_of(database, "source IS NULL") == [utc("2026-06-02 13:30")]
+    sampled(clock, "2026-06-02 15:30")
+    clock.tick(utc("2026-06-03 02:00"))
+    assert stamps_of(database, "source IS NULL") == [utc("2026-06-02 13:30")]
+
+
+def stamps_of(database: Database, what: str) -> list[datetime]:
+    return [at for (at,) in fetch(database, f"SELECT timestamp FROM market_data WHERE {what} ORDER BY 1")]

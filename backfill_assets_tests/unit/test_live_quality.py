@@ -1,0 +1,79 @@
+"""Whether live bars keep up, and how good they were: pure functions of what was measured."""
+
+import pandas as pd
+import pytest
+
+from backfill_assets.quality.criteria import live_keeps_up
+from backfill_assets.quality.reconciliation import compared
+from backfill_assets.store.reconciled import COLUMNS
+from backfill_assets_tests.unit.market_builders import new_york, stamp
+from backfill_assets_tests.unit.test_plan import TODAY, covered
+
+NOON = new_york("2026-06-05 12:00")
+
+
+@pytest.mark.parametrize(
+    ("now", "late"),
+    [("09:59", 0), ("10:29", 0), ("10:30", 1), ("12:00", 4), ("16:29", 12), ("16:30", 13), ("23:00", 13)],
+)
+def test_a_slot_is_late_half_an_hour_after_its_end(now: str, late: int) -> None:
+    coverage = covered([TODAY, []], now=new_york(f"2026-06-05 {now}"))
+    judged = live_keeps_up(coverage, frozenset(), None)
+    assert (judged.figure, judged.passed) == (late, late == 0)
+    assert judged.offenders == ((f"AAPL.US ({late})",) if late else ())
+
+
+def test_slots_with_a_bar_of_whatever_kind_are_not_owed() -> None:
+    assert live_keeps_up(covered([TODAY[2:]]), frozenset(), None).figure == 2
+    assert live_keeps_up(covered([[]]), frozenset(), None).passed
+
+
+def test_what_is_overdue_is_another_criterions() -> None:
+    assert live_keeps_up(covered([range(13)]), frozenset(), None).passed
+
+
+def test_quiet_slots_and_those_before_the_first_round_are_not_owed() -> None:
+    coverage = covered([TODAY])
+    quiet = {(100, stamp("2026-06-05 10:30")), (999, stamp("2026-06-05 11:00"))}
+    assert live_keeps_up(coverage, quiet, None).figure == 3
+    assert live_keeps_up(coverage, quiet, new_york("2026-06-05 10:45")).figure == 1
+    assert live_keeps_up(coverage, quiet, NOON).passed
+
+
+def test_offenders_come_worst_first() -> None:
+    judged = live_keeps_up(covered([TODAY[2:], TODAY]), frozenset(), None)
+    assert judged.offenders == ("MSFT.US (4)", "AAPL.US (2)")
+
+
+def reconciled(*rows: tuple[float, ...]) -> pd.DataFrame:
+    return pd.DataFrame([(1, *row) for row in rows], columns=list(COLUMNS))
+
+
+def test_prices_are_compared_by_their_furthest_and_volumes_by_their_ratio() -> None:
+    found = compared(
+        reconciled(
+            (100, 101, 99, 100.5, 300, 100, 101, 99, 100.5, 100),
+            (100, 101, 99, 100.5, 250, 100, 102.01, 99, 100.5, 100),
+            (100, 101, 99.02, 100.5, 50, 100, 101, 99, 100.5, 0),
+        )
+    )
+    assert found is not None
+    assert found.as_dict() == {
+        "bars": 3,
+        "median_bp": pytest.approx(2.0202, abs=1e-4),
+        "largest_bp": pytest.approx(99.0099, abs=1e-4),
+        "exact_share": pytest.approx(10 / 12, abs=1e-6),
+        "volume_ratio": 2.75,
+    }
+    assert str(found) == (
+        "3 live bars were replaced by final ones: prices off by 2.0 bp in the median, 99.0 at most, 83% exact"
+        " · live volume 2.75 × the final one"
+    )
+
+
+def test_nothing_reconciled_nothing_to_say() -> None:
+    assert compared(reconciled()) is None
+    without_volume = compared(reconciled((1, 1, 1, 1, 0, 1, 1, 1, 1, 0)))
+    assert without_volume is not None
+    assert without_volume.volume_ratio is None
+    assert "volume" not in str(without_volume)
