@@ -13,6 +13,7 @@ from rich.table import Table
 from backfill_assets.backfill.outcome import Listener, RunResult
 from backfill_assets.backfill.outcome import Progress as Step
 from backfill_assets.backfill.plan import Plan
+from backfill_assets.backfill.reviewing import Review
 from backfill_assets.market.bars import BuiltBars
 from backfill_assets.market.slots import SlotGrid
 from backfill_assets.market.windows import Window
@@ -40,14 +41,14 @@ def say_window(console: Console, window: Window, now: datetime) -> None:
 def show_report(
     console: Console, rows: Sequence[SymbolReport], duplicates: int = 0, live: Reconciliation | None = None
 ) -> None:
-    """The report; where it is long, complete symbols are only counted and the worst come first."""
+    """The report; where it is long, symbols that lack nothing are only counted and the worst come first."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     used = [c for c in COLUMNS if c[1] not in _OPTIONAL or any(getattr(r, c[1]) for r in rows)]
     for title, field in used:
         text = field in ("symbol", "first_timestamp", "last_timestamp")
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     worst_first = sorted(rows, key=lambda r: (-r.estimated_missing_bars, -r.pending_bars))
-    open_rows = [r for r in worst_first if r.estimated_missing_bars or r.pending_bars]
+    open_rows = [r for r in worst_first if r.estimated_missing_bars]
     shown = rows if len(rows) <= FEW else open_rows[:SHOWN]
     for row in shown:
         style = "red" if row.estimated_missing_bars else "yellow" if row.pending_bars else None
@@ -57,7 +58,8 @@ def show_report(
     if len(open_rows) > len(shown):
         console.print(f"… and {len(open_rows) - len(shown)} more that lack bars (--format json shows all)")
     if len(rows) > FEW:
-        console.print(f"{len(rows) - len(open_rows)} symbols are complete")
+        complete = "lack nothing that is due" if any(r.pending_bars for r in rows) else "are complete"
+        console.print(f"{len(rows) - len(open_rows)} symbols {complete}")
     if duplicates:
         console.print(
             f"{duplicates:,} slots are held under two spellings of the interval; the row with provenance counts"
@@ -139,7 +141,9 @@ def show_run(console: Console, result: RunResult) -> None:
     console.print(f"tickers: {asked}")
     console.print(
         f"bars: {w.inserted:,} inserted · {w.updated:,} updated · {w.revised:,} revised · {w.unchanged:,} unchanged"
-        f" · {result.rejected:,} rows rejected" + (f" · {w.protected:,} left as they are" if w.protected else "")
+        f" · {result.rejected:,} rows rejected"
+        + (f" · {w.protected:,} left as they are" if w.protected else "")
+        + (f" · of somebody else's {w.verified:,} verified, {w.replaced:,} replaced" if w.verified + w.replaced else "")
     )
     absent = ", ".join(f"{count:,} {reason}" for reason, count in sorted(result.absent.items())) or "none"
     console.print(
@@ -159,6 +163,24 @@ def show_run(console: Console, result: RunResult) -> None:
     )
     if result.stopped is not None:
         console.print(f"stopped: {result.stopped} ({result.unasked} tickers are left)", style="red", highlight=False)
+
+
+def show_review(console: Console, done: Review) -> None:
+    """What a review did and what it leaves for another day."""
+    w = done.written
+    console.print(
+        f"{done.reviewed:,} of {done.due:,} tickers that were due were reviewed over {done.sessions} sessions · "
+        f"{done.requests:,} requests · {done.calls:,} calls · {done.seconds:.1f} s"
+    )
+    console.print(
+        f"bars: {w.revised:,} revised · {w.updated:,} updated · {w.inserted:,} inserted · {w.unchanged:,} unchanged"
+    )
+    for outcome in [o for o in done.outcomes if o.error][:SHOWN]:
+        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+    if done.due > done.affordable:
+        console.print(f"{done.due - done.affordable:,} tickers wait for calls that nothing else needs")
+    if done.stopped is not None:
+        console.print(f"stopped: {done.stopped}", style="red", highlight=False)
 
 
 def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
