@@ -58,8 +58,8 @@ def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[E
     )
 
 
-def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The asset of one interval's bars with its checks; either may be run alone."""
+def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live: bool) -> dg.AssetsDefinition:
+    """The asset of one interval's bars with its checks; either may be run alone. ``live``: see ``checks.specs``."""
     key = bars_key(interval)
     spec = dg.AssetSpec(
         key,
@@ -75,7 +75,7 @@ def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition) -> dg.As
     @dg.multi_asset(
         name=f"bars_{interval}",
         specs=[spec],
-        check_specs=checks.specs(key),
+        check_specs=checks.specs(key, live=live),
         can_subset=True,
         pool=POOL,
         backfill_policy=dg.BackfillPolicy.single_run(),

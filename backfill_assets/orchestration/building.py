@@ -5,10 +5,11 @@ import dagster as dg
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
 from backfill_assets.orchestration.alerting import alert_sensor
 from backfill_assets.orchestration.assets import bars_asset, data_quality_report, market_symbols
-from backfill_assets.orchestration.jobs import backfill_gaps, verify_window
+from backfill_assets.orchestration.jobs import backfill_gaps, review_bars, verify_window
+from backfill_assets.orchestration.live import live_quotes, live_schedule
 from backfill_assets.orchestration.partitions import bars_partitions
 from backfill_assets.orchestration.resources import EngineResource
-from backfill_assets.orchestration.schedules import morning_report_schedule, window_checks_schedule
+from backfill_assets.orchestration.schedules import morning_report_schedule, review_schedule, window_checks_schedule
 from backfill_assets.orchestration.sensors import gap_backfill_sensor, symbol_partitions_sensor
 from backfill_assets.settings import Settings
 from backfill_assets.store.database import open_database
@@ -23,13 +24,15 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """
     partitions = bars_partitions(settings, _universe_size(settings))
     verifying = [verify_window(interval) for interval in settings.intervals]
+    live = {interval.name for interval in settings.live_intervals()}
     return dg.Definitions(
         assets=[
             market_symbols,
-            *(bars_asset(interval, partitions) for interval in settings.intervals),
+            *(bars_asset(interval, partitions, live=interval in live) for interval in settings.intervals),
+            *([live_quotes] if settings.live else []),
             data_quality_report,
         ],
-        jobs=[backfill_gaps, *verifying],
+        jobs=[backfill_gaps, review_bars, *verifying],
         sensors=[
             symbol_partitions_sensor(settings),
             alert_sensor(settings),
@@ -38,6 +41,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         schedules=[
             *(window_checks_schedule(settings, job) for job in verifying),
             morning_report_schedule(settings),
+            review_schedule(settings, review_bars),
+            *([live_schedule(settings)] if settings.live else []),
         ],
         resources={"engine": EngineResource()},
         executor=dg.in_process_executor,

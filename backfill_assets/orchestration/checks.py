@@ -28,6 +28,7 @@ CHECKS = {
     "bars_are_valid": "No stored bar breaks a rule: OHLC order, prices, the grid, an unknown symbol, twice.",
     "sessions_agree_with_eod": "Each session's official close is that of the vendor's daily data.",
 }
+LIVE_CHECKS = {"live_keeps_up": "Every slot that ended more than 30 minutes ago has a provisional bar or better."}
 # The vendor's two series may differ for reasons that no backfill mends (EODHD.md §2, §5).
 SEVERITIES: dict[str, Severity] = {"sessions_agree_with_eod": "warning"}
 OBSERVATION = "observation"
@@ -42,9 +43,10 @@ class Judgement:
     observations: list[Observation]
 
 
-def specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks of a bars asset."""
-    return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in CHECKS.items()]
+def specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
+    """The checks of a bars asset; ``live``: whether live samples make bars of it."""
+    chosen = {**CHECKS, **(LIVE_CHECKS if live else {})}
+    return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in chosen.items()]
 
 
 def judged(engine: Engine, interval: str, hours_back: float | None = None) -> Judgement | None:

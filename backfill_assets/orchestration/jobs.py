@@ -1,5 +1,6 @@
-"""Jobs for the launchpad, with typed configuration: a backfill of any window, and the checks alone."""
+"""Jobs for the launchpad, with typed configuration: a backfill of any window, the review, and the checks alone."""
 
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -8,7 +9,9 @@ from pydantic import Field
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.plan import Strategy
+from backfill_assets.backfill.reviewing import review
 from backfill_assets.backfill.wishes import Wish, job_of
+from backfill_assets.market.intervals import interval_named
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.assets import POOL, bars_key
 from backfill_assets.orchestration.materialising import complete_partitions, fill, run_metadata, told
@@ -70,7 +73,8 @@ def fill_window(context: dg.OpExecutionContext, config: WindowConfig, engine: dg
 
 def _report_checks(context: dg.OpExecutionContext, engine: Engine, interval: str) -> None:
     key = bars_key(interval)
-    selected = [check.key for check in checks.specs(key)]
+    live = interval_named(interval) in engine.settings.live_intervals()
+    selected = [check.key for check in checks.specs(key, live=live)]
     for result in checks.check_results(key, checks.judged(engine, interval), selected):
         context.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
@@ -88,6 +92,34 @@ def _report_checks(context: dg.OpExecutionContext, engine: Engine, interval: str
 def backfill_gaps() -> None:
     """One step: ``fill_window``."""
     fill_window()
+
+
+class ReviewConfig(dg.Config):
+    """Whose recent sessions are read again; with symbols, theirs however lately they were reviewed."""
+
+    interval: str = "30m"
+    symbols: list[str] = Field(default_factory=list)
+    calls: int | None = None
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: dg.ResourceParam[Engine]) -> None:
+    """Read recent sessions again, with calls that nothing open needs today."""
+    job, _ = job_of(engine, Wish(interval=config.interval, symbols=config.symbols))
+    done = review(engine, job, ProgressLog(context.log.info), calls=config.calls)
+    figures = {**done.as_dict(), "written": dg.JsonMetadataValue(asdict(done.written))}
+    context.log_event(
+        dg.AssetObservation(bars_key(config.interval), metadata={k: v for k, v in figures.items() if v is not None})
+    )
+    context.log.info(f"{done.reviewed} of {done.due} tickers due were reviewed; {done.written.revised} bars revised")
+    if done.stopped is not None:
+        raise dg.Failure(f"{done.stopped}; what was read is stored", allow_retries=False)
+
+
+@dg.job(description="Read the last 20 sessions of every ticker again for the vendor's corrections (weekly).")
+def review_bars() -> None:
+    """One step: ``review_recent``."""
+    review_recent()
 
 
 def verify_window(interval: str) -> Any:

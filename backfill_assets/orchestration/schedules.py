@@ -1,4 +1,4 @@
-"""What runs by the clock: the checks, and the report of the morning. Times are New York's."""
+"""What runs by the clock: the checks, the report of the morning, the weekly review. Times are New York's."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from backfill_assets.orchestration.partitions import ZONE
 from backfill_assets.settings import Settings
 
 MORNING = "15 8 * * 2-6"
+SUNDAY_NOON = "0 12 * * 0"  # when nothing else needs the day's calls
 
 
 def status_of(settings: Settings) -> dg.DefaultScheduleStatus:
@@ -32,6 +33,17 @@ def morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
         name="morning_report_schedule",
         target=dg.AssetSelection.assets("data_quality_report"),
         cron_schedule=MORNING,
+        execution_timezone=str(ZONE),
+        default_status=status_of(settings),
+    )
+
+
+def review_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
+    """The weekly review; who is not reached goes first the next time."""
+    return dg.ScheduleDefinition(
+        name="review_schedule",
+        job=job,
+        cron_schedule=SUNDAY_NOON,
         execution_timezone=str(ZONE),
         default_status=status_of(settings),
     )
