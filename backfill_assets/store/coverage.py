@@ -1,13 +1,11 @@
 """What the store holds of a window, slot by slot, and what is known about the rest.
 
-Reads bars; ``facts`` reads what explains absence, and ``market.gaps`` decides what it all means. One
-query for the bars whatever the number of tickers, whose cost follows the window and not the history.
+``holdings`` reads bars, ``facts`` reads what explains absence, and ``market.gaps`` decides what it all means.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,38 +16,11 @@ from backfill_assets.market.intervals import Interval
 from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.facts import read_knowledge
-from backfill_assets.store.multiranges import bounds_of, expand
+from backfill_assets.store.holdings import Holdings, read_holdings
 from backfill_assets.store.symbols import Symbol
 
 Int64 = NDArray[np.int64]
-SUSPECT_SHARE = 0.5  # of a slot's source rows; a bar from no more than that is suspect
 
-_BARS = """
-SELECT a.*
-FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
-CROSS JOIN LATERAL (
-    SELECT count(m.timestamp),
-           extract(epoch FROM min(m.timestamp))::bigint,
-           extract(epoch FROM max(m.timestamp))::bigint,
-           count(*) FILTER (WHERE m.source IS NULL AND m.timestamp IS NOT NULL),
-           range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (WHERE m.timestamp IS NULL)::text,
-           range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (WHERE m.is_final = false)::text,
-           range_agg(int4range(s.ordinal::int - 1, s.ordinal::int)) FILTER (
-               WHERE m.is_final AND m.source_rows <= %(share)s * s.length
-                     / CASE m.source_interval WHEN '1m' THEN 60 ELSE 300 END)::text
-    FROM unnest(%(starts)s::timestamptz[], %(lengths)s::int[]) WITH ORDINALITY AS s (stamp, length, ordinal)
-    LEFT JOIN ({held} OFFSET 0) m ON m.timestamp = s.stamp
-) a ORDER BY u.row
-"""
-_HELD = """
-    SELECT {distinct} d.timestamp, d.source, d.is_final, d.source_rows, d.source_interval FROM market_data d
-    WHERE d.symbol_id = u.symbol_id AND d.interval_type = ANY (%(spellings)s)
-      AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s {order}
-"""
-_ONE_SPELLING = _BARS.format(held=_HELD.format(distinct="", order=""))
-_BOTH_SPELLINGS = _BARS.format(
-    held=_HELD.format(distinct="DISTINCT ON (d.timestamp)", order="ORDER BY d.timestamp, d.source IS NULL")
-)
 _DISTRUSTED = """
 SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint
 FROM backfill.rejects r
@@ -124,14 +95,15 @@ def measure(
     now: datetime,
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``."""
-    rows, duplicates = _held_bars(connection, symbols, grid)
+    held = read_holdings(connection, symbols, grid)
     asked, facts = read_knowledge(connection, symbols, grid, source)
     begins, ends = _lives(facts, grid)
-    slots = _open_slots(rows, _distrusted(connection, symbols, grid), begins, ends)
+    slots = _open_slots(held, _distrusted(connection, symbols, grid), grid, begins, ends)
     classified = classify(slots, asked, facts, grid, rules, now)
     expected = np.maximum(ends - begins, 0)
-    counts = _count_states(rows, slots, classified, expected)
+    counts = _count_states(held, slots, classified, expected)
     late_provisional = classified.late & (classified.state == State.PROVISIONAL)
+    first, last = _ends_of_bars(held.absent, len(symbols), grid)
     return Coverage(
         symbols=tuple(symbols),
         grid=grid,
@@ -139,52 +111,34 @@ def measure(
         expected=expected,
         counts=counts,
         missing=counts[:, State.MISSING] + np.bincount(slots.row[late_provisional], minlength=len(symbols)),
-        first=np.array([-1 if row[1] is None else row[1] for row in rows], np.int64),
-        last=np.array([-1 if row[2] is None else row[2] for row in rows], np.int64),
+        first=first,
+        last=last,
         slots=slots,
         classified=classified,
         asked=asked,
         facts=facts,
-        duplicates=duplicates,
+        duplicates=held.duplicates,
         askable_at=tuple(s.regular_close + rules.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + rules.overdue_after for s in grid.sessions),
     )
 
 
-def _held_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> tuple[list[tuple[Any, ...]], int]:
+def _distrusted(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> Int64:
+    """Slots (row × slots of the grid + ordinal) whose newest source rows held a session-cumulative volume."""
     if not grid.size or not symbols:
-        return [(0, None, None, 0, None, None, None) for _ in symbols], 0
-    values = _values(symbols, grid)
-    rows = connection.execute(_ONE_SPELLING, values).fetchall()
-    absent = sum(last - first for row in rows for first, last in bounds_of(row[4]))
-    duplicates = sum(row[0] for row in rows) - (grid.size * len(symbols) - absent)
-    if duplicates:
-        rows = connection.execute(_BOTH_SPELLINGS, values).fetchall()
-    return rows, duplicates
-
-
-def _values(symbols: Sequence[Symbol], grid: SlotGrid) -> dict[str, Any]:
-    stamps = [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]
-    return {
+        return np.zeros(0, np.int64)
+    row = {s.symbol_id: position for position, s in enumerate(symbols)}
+    values = {
         "ids": [s.symbol_id for s in symbols],
-        "starts": stamps,
-        "lengths": (grid.ends - grid.starts).tolist(),
-        "first": stamps[0],
-        "last": stamps[-1],
+        "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
+        "last": datetime.fromtimestamp(int(grid.starts[-1]), UTC),
         "spellings": list(grid.interval.spellings),
         "seconds": grid.interval.seconds,
-        "share": SUSPECT_SHARE,
     }
-
-
-def _distrusted(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> set[tuple[int, int]]:
-    """(row, ordinal) of bars whose newest source rows held a session-cumulative volume."""
-    if not grid.size or not symbols:
-        return set()
-    row = {s.symbol_id: position for position, s in enumerate(symbols)}
-    found = connection.execute(_DISTRUSTED, _values(symbols, grid)).fetchall()
+    found = connection.execute(_DISTRUSTED, values).fetchall()
     ordinals = grid.ordinals_of(np.array([stamp for _, stamp in found], np.int64))
-    return {(row[key], int(at)) for (key, _), at in zip(found, ordinals, strict=True) if at >= 0}
+    rows = np.array([row[key] for key, _ in found], np.int64)
+    return (rows * grid.size + ordinals)[ordinals >= 0]
 
 
 def _lives(facts: Facts, grid: SlotGrid) -> tuple[Int64, Int64]:
@@ -195,23 +149,34 @@ def _lives(facts: Facts, grid: SlotGrid) -> tuple[Int64, Int64]:
     return begins, ends
 
 
-def _open_slots(rows: list[tuple[Any, ...]], distrusted: set[tuple[int, int]], begins: Int64, ends: Int64) -> OpenSlots:
-    absent = expand([row[4] for row in rows])
-    provisional = expand([row[5] for row in rows])
-    few = set(zip(*(part.tolist() for part in expand([row[6] for row in rows])), strict=True))
-    suspect = sorted(few | distrusted)
-    row = np.concatenate([absent[0], provisional[0], np.array([r for r, _ in suspect], np.int64)])
-    ordinal = np.concatenate([absent[1], provisional[1], np.array([o for _, o in suspect], np.int64)])
-    sizes = (len(absent[0]), len(provisional[0]), len(suspect))
-    held = np.repeat([State.MISSING, State.PROVISIONAL, State.SUSPECT], sizes).astype(np.int8)
+def _open_slots(held: Holdings, distrusted: Int64, grid: SlotGrid, begins: Int64, ends: Int64) -> OpenSlots:
+    suspect = np.union1d(held.thin, distrusted)
+    kinds = [State.MISSING, State.PROVISIONAL, State.SUSPECT]
+    slot = np.concatenate([held.absent, held.provisional, suspect])
+    kind = np.repeat(kinds, (len(held.absent), len(held.provisional), len(suspect))).astype(np.int8)
+    row, ordinal = np.divmod(slot, max(1, grid.size))
     expected = (ordinal >= begins[row]) & (ordinal < ends[row])
-    return OpenSlots(row[expected], ordinal[expected], held[expected])
+    return OpenSlots(row[expected], ordinal[expected], kind[expected])
 
 
-def _count_states(rows: list[tuple[Any, ...]], slots: OpenSlots, classified: Classified, expected: Int64) -> Int64:
-    counts = np.zeros((len(rows), len(State)), np.int64)
+def _ends_of_bars(absent: Int64, tickers: int, grid: SlotGrid) -> tuple[Int64, Int64]:
+    """Epoch seconds of each ticker's first and of its newest bar, −1 without one; ``absent`` ascends."""
+    row, ordinal = np.divmod(absent, max(1, grid.size))
+    begins = np.searchsorted(row, np.arange(tickers))
+    lacking = np.bincount(row, minlength=tickers)
+    before = np.bincount(row[ordinal == np.arange(len(absent)) - begins[row]], minlength=tickers)
+    after = grid.size - ordinal == (begins + lacking)[row] - np.arange(len(absent))
+    behind = np.bincount(row[after], minlength=tickers)
+    starts = np.r_[grid.starts, -1]
+    first = np.where(lacking < grid.size, starts[np.minimum(before, grid.size)], -1)
+    last = np.where(lacking < grid.size, starts[grid.size - 1 - behind], -1)
+    return first, last
+
+
+def _count_states(held: Holdings, slots: OpenSlots, classified: Classified, expected: Int64) -> Int64:
+    counts = np.zeros((len(expected), len(State)), np.int64)
     np.add.at(counts, (slots.row, classified.state), 1)
     counts[:, State.PRESENT] = 0  # the rest, below
-    counts[:, State.UNVERIFIED] = np.minimum([row[3] for row in rows], expected - counts.sum(axis=1))
+    counts[:, State.UNVERIFIED] = np.minimum(held.unverified, expected - counts.sum(axis=1))
     counts[:, State.PRESENT] = expected - counts.sum(axis=1)
     return counts

@@ -1,0 +1,209 @@
+"""What is read of a window against a slow look at one slot after the other, on both forms of the tables."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backfill_assets.market.gaps import Rules, State
+from backfill_assets.market.intervals import INTERVALS, Interval
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.slots import SlotGrid, slot_grid
+from backfill_assets.store.connection import Database
+from backfill_assets.store.coverage import Coverage, measure
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import list_symbols
+from backfill_assets_tests import dgas
+
+# Nine sessions: more than the newest few, with an early close and a change of the clock before it
+SESSIONS = sessions_between("US", date(2026, 11, 16), date(2026, 11, 27))
+NOW = datetime(2026, 12, 3, tzinfo=UTC)  # everything is overdue
+TICKERS = ("AAPL", "AMZN", "MSFT", "TSLA", "VTI")
+KINDS = ("absent", "final", "provisional", "few", "theirs", "both", "theirs twice")
+Row = tuple[str, str, datetime, str | None, int | None, bool | None]  # ticker, spelling, stamp, source, rows, final
+
+
+@pytest.fixture(params=["lean", "theirs"])
+def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
+    url = new_database(None)
+    if request.param == "theirs":
+        dgas.build(url)
+    database = Database(url)
+    migrate(database)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO market_symbols (symbol) SELECT unnest(%s::text[])", [list(TICKERS)])
+    yield database
+    database.close()
+
+
+def rows_of(kind: str, ticker: str, stamp: datetime, interval: Interval) -> Iterator[Row]:
+    ours, other = interval.spellings
+    whole = interval.seconds // 300
+    if kind in ("final", "both"):
+        yield ticker, ours, stamp, "vendor", whole, True
+    if kind == "provisional":
+        yield ticker, ours, stamp, "vendor", whole, False
+    if kind == "few":
+        yield ticker, ours, stamp, "vendor", 1, True
+    if kind in ("theirs", "both", "theirs twice"):
+        yield ticker, other, stamp, None, None, None
+    if kind == "theirs twice":
+        yield ticker, ours, stamp, None, None, None
+
+
+def drawn(grid: SlotGrid, seed: int) -> dict[tuple[str, int], str]:
+    """A kind for every slot: AAPL complete, AMZN empty, MSFT in two spellings, VTI with a hole and a double one."""
+    draw = Random(seed)
+    chances = {"AAPL": ("final",), "AMZN": ("absent",), "MSFT": ("final", "theirs")}
+    chances["VTI"] = ("final",)
+    kinds = {
+        (t, at): draw.choice(chances.get(t, (*KINDS, "final", "final"))) for t in TICKERS for at in range(grid.size)
+    }
+    return kinds | {("VTI", 3): "absent", ("VTI", 5): "both"}
+
+
+def write(database: Database, kinds: dict[tuple[str, int], str], grid: SlotGrid) -> None:
+    stamps = [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]
+    rows = [row for (ticker, at), kind in kinds.items() for row in rows_of(kind, ticker, stamps[at], grid.interval)]
+    outside = [stamps[0] - timedelta(days=1), stamps[-1] + timedelta(days=1)]
+    beside = [stamp + timedelta(minutes=7) for stamp in stamps[:: len(stamps) // 5]]
+    rows += [row for stamp in (*outside, *beside) for t in TICKERS for row in rows_of("both", t, stamp, grid.interval)]
+    with database.transaction() as connection:
+        connection.cursor().executemany(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, source, source_interval, source_rows,"
+            " is_final, fetched_at, open_price, high_price, low_price, close_price, volume)"
+            " SELECT symbol_id, %s, %s, %s, '5m', %s, %s, now(), 1, 2, 1, 2, 3 FROM market_symbols WHERE symbol = %s",
+            [(spelling, stamp, source, many, final, ticker) for ticker, spelling, stamp, source, many, final in rows],
+        )
+
+
+def looked_at(database: Database, grid: SlotGrid) -> Coverage:
+    with database.transaction() as connection:
+        symbols = list_symbols(connection, "US")
+        return measure(connection, symbols, grid, INTERVALS["5m"], Rules(timedelta(hours=3), timedelta(hours=16)), NOW)
+
+
+STATES = {
+    "absent": State.MISSING,
+    "final": State.PRESENT,
+    "provisional": State.PROVISIONAL,
+    "few": State.SUSPECT,
+    "theirs": State.UNVERIFIED,
+    "both": State.PRESENT,
+    "theirs twice": State.UNVERIFIED,
+}
+
+
+@pytest.mark.parametrize(("interval", "seed"), [("30m", 1), ("1h", 2), ("5m", 3)])
+def test_every_slot_is_what_the_table_holds(tables: Database, interval: str, seed: int) -> None:
+    grid = slot_grid(SESSIONS, INTERVALS[interval])
+    kinds = drawn(grid, seed)
+    if interval == "5m":
+        kinds = {at: "final" if kind == "few" else kind for at, kind in kinds.items()}  # one row is all it has
+    write(tables, kinds, grid)
+    coverage = looked_at(tables, grid)
+    names = [s.ticker.symbol for s in coverage.symbols]
+    assert names == list(TICKERS)
+    for row, name in enumerate(names):
+        wanted = Counter(STATES[kinds[name, at]] for at in range(grid.size))
+        assert {State(s): n for s, n in enumerate(coverage.counts[row].tolist()) if n} == dict(wanted), name
+        there = [int(grid.starts[at]) for at in range(grid.size) if kinds[name, at] != "absent"]
+        assert (coverage.first[row], coverage.last[row]) == ((there[0], there[-1]) if there else (-1, -1)), name
+    open_slots = {
+        (names[row], int(at)): State(held)
+        for row, at, held in zip(coverage.slots.row, coverage.slots.ordinal, coverage.slots.held, strict=True)
+    }
+    doubtful = ("absent", "provisional", "few")
+    assert open_slots == {slot: STATES[kind] for slot, kind in kinds.items() if kind in doubtful}
+    assert coverage.duplicates == sum(kind in ("both", "theirs twice") for kind in kinds.values())
+
+
+def test_a_short_last_slot_needs_fewer_rows(tables: Database) -> None:
+    """The seventh hour of a session has half an hour: six rows are all of it, three are few."""
+    grid = slot_grid(SESSIONS[:4], INTERVALS["1h"])
+    write(tables, {("AAPL", at): "final" for at in range(grid.size)}, grid)
+    lasts = [datetime.fromtimestamp(at, UTC) for at in grid.starts[grid.first_of[1:] - 1].tolist()]
+    with tables.transaction() as connection:
+        connection.execute(
+            "UPDATE market_data SET source_rows = 6, fetched_at = now() WHERE timestamp = ANY(%s)", [lasts]
+        )
+        connection.execute(
+            "UPDATE market_data SET source_rows = 3, fetched_at = now() WHERE timestamp = %s AND source IS NOT NULL",
+            [lasts[1]],
+        )
+    coverage = looked_at(tables, grid)
+    assert coverage.counts[0, State.SUSPECT] == 1
+    suspect = coverage.slots.ordinal[(coverage.slots.row == 0) & (coverage.slots.held == State.SUSPECT)]
+    assert suspect.tolist() == [int(grid.first_of[2] - 1)]
+
+
+def test_evidence_is_read_as_it_was_written(database: Database) -> None:
+    """Days that are no session of the window are left out."""
+    grid = slot_grid(SESSIONS[2:5], INTERVALS["30m"])
+    days = [s.day for s in SESSIONS[1:6]] + [date(2026, 11, 21)]
+    draw, written = Random(4), {}
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO market_symbols (symbol) SELECT unnest(%s::text[])", [list(TICKERS)])
+        for ticker, day in ((t, d) for t in TICKERS for d in draw.sample(days, 4)):
+            withheld = [slot for slot in range(13) if draw.random() < 0.3] if draw.random() < 0.7 else []
+            asked_at, reached = datetime(2026, 12, 1, draw.randrange(24), tzinfo=UTC), draw.choice((None, NOW))
+            since = asked_at - timedelta(seconds=90.5) if withheld else None
+            written[ticker, day] = (asked_at, draw.randrange(1, 9), since, draw.random() < 0.5, reached, withheld)
+            _, asks, _, published, *_ = written[ticker, day]
+            ranges = "{" + ",".join(f"[{slot},{slot + 1})" for slot in withheld) + "}"
+            connection.execute(
+                "INSERT INTO backfill.evidence SELECT symbol_id, '30m', '5m', %s, %s, %s, %s, 9, %s, %s, %s, %s,"
+                " null, null FROM market_symbols WHERE symbol = %s",
+                [day, asked_at, asks, since, reached, published, asked_at if published else None, ranges, ticker],
+            )
+    coverage = looked_at(database, grid)
+    asked, read = coverage.asked, {}
+    for entry, (row, session) in enumerate(zip(asked.row.tolist(), asked.session.tolist(), strict=True)):
+        since = asked.silent_since[entry]
+        slots = asked.withheld_ordinal[asked.withheld_entry == entry] - grid.first_of[session]
+        read[coverage.symbols[row].ticker.symbol, grid.sessions[session].day] = (
+            datetime.fromtimestamp(int(asked.asked_at[entry]), UTC),
+            int(asked.asks[entry]),
+            None if np.isnan(since) else datetime.fromtimestamp(float(since), UTC),
+            bool(asked.published[entry]),
+            datetime.fromtimestamp(int(asked.reached[entry]), UTC) if asked.reached[entry] else None,
+            sorted(slots.tolist()),
+        )
+    in_window: dict[Any, Any] = {at: row for at, row in written.items() if at[1] in {s.day for s in grid.sessions}}
+    assert read == in_window
+
+
+def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
+    """Five active tickers, so the third; somebody inactive counts as a witness and not as universe."""
+    day = SESSIONS[-1].day
+    with database.transaction() as connection:
+        for number, ticker in enumerate((*TICKERS, "OLD")):
+            connection.execute(
+                "INSERT INTO market_symbols (symbol, is_active) VALUES (%s, %s)", [ticker, ticker != "OLD"]
+            )
+            connection.execute(
+                "INSERT INTO backfill.evidence SELECT symbol_id, '30m', '5m', %s, %s, 1, null, 9, null, true, %s, '{}',"
+                " null, null FROM market_symbols WHERE symbol = %s",
+                [day, NOW, NOW + timedelta(minutes=number), ticker],
+            )
+    facts = looked_at(database, slot_grid(SESSIONS, INTERVALS["30m"])).facts
+    assert facts.first_seen_at[-1] == NOW.timestamp()
+    assert facts.half_seen_at[-1] == (NOW + timedelta(minutes=2)).timestamp()
+    assert np.isnan(facts.first_seen_at[:-1]).all()
+
+
+def test_nobody_and_nothing_are_answers(tables: Database) -> None:
+    """An empty universe and an empty window are answers."""
+    with tables.transaction() as connection:
+        nobody = measure(
+            connection, [], slot_grid(SESSIONS, INTERVALS["30m"]), INTERVALS["5m"], Rules(timedelta(), timedelta()), NOW
+        )
+        nothing = measure(
+            connection, list_symbols(connection, "US"), slot_grid((), INTERVALS["30m"]), INTERVALS["5m"],
+            Rules(timedelta(), timedelta()), NOW,
+        )  # fmt: skip
+    assert (nobody.counts.shape, nothing.counts.sum(), nothing.first.tolist()) == ((0, len(State)), 0, [-1] * 5)

@@ -1,0 +1,102 @@
+"""How long a look at the whole store takes: what a sensor tick costs at 5,000 tickers and 90 sessions.
+
+``python -m bench.survey [SYMBOLS [SESSIONS]]`` fills a database with 13 bars a ticker and session, the evidence
+of their asks, a few holes, a few thin tickers and an unpublished newest session, and times ``Engine.survey``.
+"""
+
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from backfill_assets.backfill.engine import Engine, Job
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import Session, sessions_overlapping
+from backfill_assets.market.slots import slot_grid
+from backfill_assets.market.windows import Window
+from backfill_assets.settings import load_settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import list_symbols
+
+NOW = datetime(2026, 6, 3, 23, 0, tzinfo=UTC)  # 19:00 in New York: today is askable and published for nobody
+ROUNDS = 5
+
+_SYMBOLS = "INSERT INTO market_symbols (symbol) SELECT 'S' || lpad(i::text, 5, '0') FROM generate_series(1, %s) i"
+_BARS = """
+INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume,
+                         source, source_interval, source_rows, is_final, fetched_at)
+SELECT symbol_id, '30m', at, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, at + interval '1 day'
+FROM market_symbols, unnest(%(starts)s::timestamptz[]) WITH ORDINALITY AS t (at, n)
+WHERE NOT (symbol_id %% 100 = 7 AND n %% 97 = 0)             -- a hundredth of the tickers has some holes,
+  AND NOT (symbol_id %% 50 = 3 AND hashint8(n * 7919 + symbol_id) %% 4 = 0)  -- a fiftieth is thin
+ORDER BY at::date, symbol_id, at  -- as they come, day by day
+"""
+_EVIDENCE = """
+INSERT INTO backfill.evidence (symbol_id, interval_type, source_interval, session_day, asked_at, silent_since,
+                               source_rows, reached, published, published_seen, withheld)
+SELECT symbol_id, '30m', '5m', d, %(now)s::timestamptz - interval '20 h',
+       CASE WHEN w IS NOT NULL THEN d + interval '22 h' END, 79, d + interval '20 h', true, d + interval '26 h',
+       coalesce(w, '{}')
+FROM market_symbols CROSS JOIN unnest(%(days)s::date[], %(opens)s::timestamptz[]) AS s (d, opened)
+CROSS JOIN LATERAL (
+    SELECT range_agg(int4range(k, k + 1)) FROM generate_series(0, 12) k
+    WHERE symbol_id %% 50 = 3 AND NOT EXISTS (
+        SELECT FROM market_data m WHERE m.symbol_id = market_symbols.symbol_id AND m.interval_type = '30m'
+           AND m.timestamp = opened + k * interval '30 min')
+) h (w)
+ORDER BY d, symbol_id
+"""
+
+
+def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> None:
+    """Everything but the newest session, which nobody has."""
+    past = sessions[:-1]
+    grid = slot_grid(past, INTERVALS["30m"])
+    with database.transaction() as connection:
+        connection.execute(_SYMBOLS, [symbols])
+        connection.execute(_BARS, {"starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]})
+        connection.execute(_EVIDENCE, {"now": NOW, "days": [s.day for s in past], "opens": [s.open for s in past]})
+    for table in ("market_data", "backfill.evidence", "market_symbols"):
+        with database.transaction() as connection:
+            connection.execute(f"ANALYZE {table}".encode())
+
+
+def main(symbols: int = 5000, sessions: int = 90) -> None:
+    """Fill, look, print."""
+    days = sessions_overlapping("US", NOW - timedelta(days=2 * sessions), NOW)[-sessions:]
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        database = Database(embedded_url(Path(folder), "survey"))
+        migrate(database)
+        fill(database, symbols, days)
+        look(database, days)
+        database.close()
+
+
+def look(database: Database, days: tuple[Session, ...]) -> None:
+    """Time it, the first look apart, and say what was seen."""
+    engine = Engine(database, load_settings(as_of=NOW, token="bench"))  # noqa: S106 - any will do
+    with database.transaction() as connection:
+        everyone = tuple(list_symbols(connection, "US"))
+    job = Job(Window(days, "bench"), everyone, INTERVALS["30m"], INTERVALS["5m"])
+    seconds = []
+    for _ in range(ROUNDS + 1):
+        began = time.perf_counter()
+        coverage = engine.survey(job)
+        seconds.append(time.perf_counter() - began)
+    slots = len(everyone) * coverage.grid.size
+    print(
+        f"{len(everyone)} symbols × {len(days)} sessions = {slots:,} slots: first {seconds[0]:.2f} s, "
+        f"then median {statistics.median(seconds[1:]):.2f} s, most {max(seconds[1:]):.2f} s; "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB; "
+        f"open {len(coverage.slots.row):,}, missing {int(coverage.missing.sum()):,}, "
+        f"due {int(coverage.classified.due.sum()):,}"
+    )
+
+
+if __name__ == "__main__":
+    main(*(int(word) for word in sys.argv[1:]))
