@@ -43,6 +43,7 @@ class Job:
         force: ask for everything in the window, complete or not.
         explicit: a person chose the symbols: one ask for each gap, whatever the ladder says.
         only: sessions whose gaps make a ticker due; the others of the window only come along. None: all.
+        verify_existing: compare bars that somebody else wrote with the vendor's, and take them over.
         batch_size: tickers at a time, if given.
         delay: seconds of rest between batches.
     """
@@ -55,6 +56,7 @@ class Job:
     force: bool = False
     explicit: bool = False
     only: frozenset[date] | None = None
+    verify_existing: bool = False
     batch_size: int | None = None
     delay: float = 0.0
 
@@ -71,7 +73,13 @@ class Engine:
         grid = slot_grid(job.window.sessions, job.interval)
         with self.database.transaction() as connection:
             return measure(
-                connection, job.symbols, grid, job.source, self.settings.rules(job.source), self.settings.now()
+                connection,
+                job.symbols,
+                grid,
+                job.source,
+                self.settings.rules(job.source),
+                self.settings.now(),
+                list_theirs=job.verify_existing,
             )
 
     def plan(self, job: Job, coverage: Coverage) -> Plan:

@@ -1,7 +1,7 @@
 """From a batch of answers to rows in the store: bars, evidence and rejects in one transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -17,6 +17,7 @@ from backfill_assets.store.bars import WriteCounts, write_bars
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.evidence import record_rejects, record_sessions
 from backfill_assets.store.multiranges import text_of
+from backfill_assets.store.theirs import verify_bars
 
 _NONE = np.zeros(0, np.float64)
 NOTHING = IntradayRows(np.zeros(0, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE)
@@ -80,6 +81,9 @@ def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_
         source_interval=shelf.source.name,
         asked_at=asked_at,
     )
+    bars["row"] = bars["symbol_id"].map({a.ask.symbol.symbol_id: a.ask.row for a in answers})
+    for symbol_id, taken in _verified(connection, shelf, bars).items():
+        counts[symbol_id] += replace(taken, protected=-taken.verified - taken.replaced)
     asked = _sessions_asked(shelf.plan, answers, built)
     record_sessions(connection, asked, interval=grid.interval, source=shelf.source, now=shelf.now)
     rejects = built.rejects.rename(columns={"ticker": "symbol_id"})
@@ -88,6 +92,25 @@ def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_
     seen = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     outside = days_traded_outside(rows, grid, shelf.source)
     return Kept(counts, _silent(asked), seen, outside, rejected, len(rows), built.extras)
+
+
+def _verified(connection: Connection, shelf: Shelf, bars: pd.DataFrame) -> dict[int, WriteCounts]:
+    """Verify bars of somebody else, where that was planned."""
+    plan, theirs = shelf.plan, shelf.plan.theirs
+    if not len(theirs.slot):
+        return {}
+    final = bars.loc[bars["may_insert"] & bars["is_final"]]
+    ordinal = final["ordinal"].to_numpy(np.int64) - plan.window_from
+    slot = final["row"].to_numpy(np.int64) * (plan.grid.size - plan.window_from) + ordinal
+    at = np.minimum(np.searchsorted(theirs.slot, slot), len(theirs.slot) - 1)
+    met = theirs.slot[at] == slot
+    return verify_bars(
+        connection,
+        final.loc[met].assign(fingerprint=theirs.fingerprint[at[met]]),
+        interval=plan.grid.interval,
+        source=shelf.host,
+        source_interval=shelf.source.name,
+    )
 
 
 def _row_table(answers: Sequence[Answer]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["stored", "nothing new", "not published", "error"]
 
 @dataclass(frozen=True, slots=True)
 class TickerOutcome:
-    """How asking for one ticker ended; ``bars`` were inserted, updated or revised."""
+    """How asking for one ticker ended; ``bars`` were inserted, updated, revised or replaced."""
 
     ticker: Ticker
     kind: Kind

@@ -4,7 +4,7 @@ Spends nothing and touches nothing; ``engine`` carries it out.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions, sessions_
 from backfill_assets.market.slots import SlotGrid, slot_grid
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
+from backfill_assets.store.theirs import Theirs
 
 CALLS_PER_REQUEST = 5
 TYPICAL_SECONDS = 0.25  # of one answer; only for estimates
@@ -41,12 +42,14 @@ class Strategy(StrEnum):
 class Ask:
     """One request: a ticker and a stretch of time, both ends inclusive (epoch seconds UTC).
 
+    ``row`` is the ticker's position in the coverage.
     ``first_session`` and ``last_session`` index the plan's grid and include the overlap that is
     re-read for revisions; ``gaps`` is how many slots the request is for; ``oldest_due`` and
     ``newest_due`` are the sessions of the window (indices there) that made it due.
     """
 
     symbol: Symbol
+    row: int
     start: int
     end: int
     first_session: int
@@ -66,6 +69,7 @@ class Plan:
         window_from: ordinal in ``grid`` of the window's first slot; bars before it are only revised.
         waiting: tickers that have gaps but were asked too recently (the ladder).
         slots: what the requests are for: row × slots of the window + ordinal in the window.
+        theirs: bars of somebody else that are to be verified.
     """
 
     asks: tuple[Ask, ...]
@@ -73,6 +77,7 @@ class Plan:
     window_from: int
     waiting: int
     slots: Int64
+    theirs: Theirs = field(default_factory=Theirs.none)
 
     @property
     def calls(self) -> int:
@@ -138,7 +143,9 @@ def make_plan(
     parts = list(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
     slots = chosen["row"].to_numpy(np.int64) * window.size + chosen["ordinal"].to_numpy(np.int64)
     slots = np.concatenate([slots[:0], *(slots[part] for _, part in parts)])
-    return Plan(tuple(ask for ask, _ in parts), grid, int(grid.first_of[len(before)]), waiting, slots)
+    return Plan(
+        tuple(ask for ask, _ in parts), grid, int(grid.first_of[len(before)]), waiting, slots, coverage.theirs
+    )
 
 
 def _chosen(
@@ -156,8 +163,8 @@ def _chosen(
         return pd.DataFrame(everything).assign(due=True), 0
     slots, classified = coverage.slots, coverage.classified
     table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | explicit})
-    table["due"] &= in_wanted[slots.ordinal]
-    table = table.loc[classified.gap]
+    table = pd.concat([table.loc[classified.gap], _to_verify(coverage)], ignore_index=True)
+    table["due"] &= in_wanted[table["ordinal"]]
     if strategy is Strategy.INCREMENTAL:
         table = table.loc[coverage.grid.starts[table["ordinal"]] > _newest_lasting(coverage)[table["row"]]]
     asked = table.groupby("row")["due"].transform("any").astype(bool)
@@ -175,6 +182,13 @@ def _newest_lasting(coverage: Coverage) -> Int64:
         lasting = np.setdiff1d(np.arange(last[row] + 1), mine)
         newest[row] = coverage.grid.starts[lasting[-1]] if len(lasting) else -1
     return newest
+
+
+def _to_verify(coverage: Coverage) -> pd.DataFrame:
+    """Bars of somebody else, where they are to be verified: due, since a person wants it."""
+    row, ordinal = np.divmod(coverage.theirs.slot, max(1, coverage.grid.size))
+    askable = np.isin(ordinal, _askable_ordinals(coverage))
+    return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True})
 
 
 def _askable_ordinals(coverage: Coverage) -> Int64:
@@ -200,6 +214,7 @@ def _asks(
             begin = max(0, first - overlap)
             ask = Ask(
                 symbol=symbol,
+                row=int(row[start]),
                 start=int(grid.sessions[begin].open.timestamp()),
                 end=int(grid.sessions[last].close.timestamp()) + CLOSING_SECONDS - 60,
                 first_session=begin,

@@ -147,14 +147,14 @@ class Pursuit:
         return kept
 
     def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:
-        key, written = ask.symbol.symbol_id, self.written
+        key = ask.symbol.symbol_id
         self.outcomes[key] = outcome = outcome.after(self.outcomes.get(key))
         self._open[key] -= 1
         self.listen(
             Progress(
                 done=sum(self._open[other] <= 0 for other in self.outcomes),
                 tickers=self.total,
-                bars=written.inserted + written.updated + written.revised,
+                bars=self.written.stored,
                 calls=self.pacer.spent.calls,
                 outcome=outcome,
                 batch=self.batch[0],
@@ -173,8 +173,8 @@ def _rows_in(batch: Sequence[Answer | Failure | None]) -> int:
 
 def _outcome_of(ask: Ask, kept: Kept) -> TickerOutcome:
     counts = kept.counts.get(ask.symbol.symbol_id, WriteCounts())
-    if stored := counts.inserted + counts.updated + counts.revised:
-        return TickerOutcome(ask.symbol.ticker, "stored", stored)
+    if counts.stored:
+        return TickerOutcome(ask.symbol.ticker, "stored", counts.stored)
     silent = ask.symbol.symbol_id in kept.nothing
     return TickerOutcome(ask.symbol.ticker, "not published" if silent else "nothing new")
 

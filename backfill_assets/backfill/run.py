@@ -216,6 +216,8 @@ class Run:
         for (row, state), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
             outcome = self.outcomes.get(after.symbols[row].symbol_id)
             reasons[_reason(outcome, State(state))] += int(count)
+        if unverified := int(np.isin(after.theirs.slot, wanted).sum()):
+            reasons["still as somebody else wrote it"] = unverified
         return dict(reasons)
 
 

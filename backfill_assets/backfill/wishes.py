@@ -30,6 +30,7 @@ class Wish:
     symbols: Sequence[str] = ()
     strategy: Strategy = Strategy.HYBRID
     force: bool = False
+    verify_existing: bool = False
     batch_size: int | None = None
     delay: float = 0.0
 
@@ -61,6 +62,7 @@ def job_of(engine: Engine, wish: Wish) -> tuple[Job, tuple[Ticker, ...]]:
         strategy=wish.strategy,
         force=wish.force,
         explicit=bool(wish.symbols),
+        verify_existing=wish.verify_existing,
         batch_size=wish.batch_size,
         delay=wish.delay,
     )

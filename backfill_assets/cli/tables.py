@@ -139,7 +139,9 @@ def show_run(console: Console, result: RunResult) -> None:
     console.print(f"tickers: {asked}")
     console.print(
         f"bars: {w.inserted:,} inserted · {w.updated:,} updated · {w.revised:,} revised · {w.unchanged:,} unchanged"
-        f" · {result.rejected:,} rows rejected" + (f" · {w.protected:,} left as they are" if w.protected else "")
+        f" · {result.rejected:,} rows rejected"
+        + (f" · {w.protected:,} left as they are" if w.protected else "")
+        + (f" · of somebody else's {w.verified:,} verified, {w.replaced:,} replaced" if w.verified + w.replaced else "")
     )
     absent = ", ".join(f"{count:,} {reason}" for reason, count in sorted(result.absent.items())) or "none"
     console.print(

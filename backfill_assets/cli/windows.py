@@ -129,6 +129,11 @@ def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
 @click.option("--batch-size", type=click.IntRange(1), help="Tickers at a time; for small plans.")
 @click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, help="Seconds of rest between batches.")
 @click.option("--force", is_flag=True, help="Ask for everything in the window, complete or asked just now.")
+@click.option(
+    "--verify-existing",
+    is_flag=True,
+    help="Compare bars that somebody else wrote with the vendor's: equal ones are marked as ours, the others replaced.",
+)
 @click.option("--quiet", is_flag=True, help="Only the summary.")
 @formats("table", "json")
 def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:

@@ -3,8 +3,8 @@
 The same SQL serves the lean table and one that other people made (DESIGN.md, "Postgres, and only
 Postgres"). What may replace what: a final bar replaces a provisional one; a final bar is revised
 only by a final one of the same source that has at least as many source rows and was asked for after
-the stored one was written; a row without provenance is somebody else's and stays. What a bar from live
-samples said is kept beside the final one that replaces it (``reconciled``).
+the stored one was written; a row without provenance is somebody else's and stays (``theirs`` verifies it). What a
+bar from live samples said is kept beside the final one that replaces it (``reconciled``).
 """
 
 from collections.abc import Sequence
@@ -100,7 +100,8 @@ class WriteCounts:
     """What became of the bars of a batch; together they are all of them.
 
     ``protected`` bars met a row that they may not replace; ``outside`` ones were re-read before the
-    window and had no row to compare with.
+    window and had no row to compare with; ``verified`` ones met an equal bar of somebody else, which is
+    ours now, and ``replaced`` ones another, whose values are kept.
     """
 
     inserted: int = 0
@@ -109,6 +110,13 @@ class WriteCounts:
     revised: int = 0
     protected: int = 0
     outside: int = 0
+    verified: int = 0
+    replaced: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Bars that the table did not hold so before."""
+        return self.inserted + self.updated + self.revised + self.replaced
 
     def __add__(self, other: "WriteCounts") -> "WriteCounts":
         return WriteCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -32,7 +32,8 @@ def read_columns(
         query: gives the columns that ``codes`` names; only texts may be null, and are left out then.
         values: its parameters.
         codes: column → its element in the server's binary form, big-endian: ``>i4`` integer or date (see
-            ``days_of``), ``>i8`` bigint or timestamptz (see ``seconds_of``), ``>i1`` boolean; or ``text``.
+            ``days_of``), ``>i8`` bigint or timestamptz (see ``seconds_of``, ``whole_seconds_of``), ``>i1`` boolean;
+            or ``text``.
     """
     columns = (_TEXTS.format(name) if code == "text" else _ARRAY.format(name) for name, code in codes.items())
     gathered = _GATHERED.format(columns=", ".join(columns), query=query)
@@ -44,6 +45,12 @@ def seconds_of(stamps: NDArray[np.int64]) -> NDArray[np.float64]:
     """A timestamptz as epoch seconds (UTC); NaN for ``-infinity``."""
     seconds: NDArray[np.float64] = stamps / _MICROSECONDS + _POSTGRES_EPOCH
     return np.where(stamps == _NEVER, np.nan, seconds)
+
+
+def whole_seconds_of(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A timestamptz, none of them infinite, as whole epoch seconds (UTC)."""
+    seconds: NDArray[np.int64] = stamps // _MICROSECONDS + _POSTGRES_EPOCH
+    return seconds
 
 
 def days_of(dates: Sequence[date]) -> NDArray[np.int64]:

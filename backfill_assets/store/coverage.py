@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -18,6 +18,7 @@ from backfill_assets.store.connection import Connection
 from backfill_assets.store.facts import read_knowledge
 from backfill_assets.store.holdings import Holdings, read_holdings
 from backfill_assets.store.symbols import Symbol
+from backfill_assets.store.theirs import Theirs, read_theirs
 
 Int64 = NDArray[np.int64]
 
@@ -51,6 +52,7 @@ class Coverage:
         duplicates: slots that both spellings of the interval hold.
         askable_at: from when a request may bring each session's bars.
         overdue_at: from when their absence counts at the latest.
+        theirs: bars that somebody else wrote, if they were looked for.
     """
 
     symbols: tuple[Symbol, ...]
@@ -68,6 +70,7 @@ class Coverage:
     duplicates: int
     askable_at: tuple[datetime, ...]
     overdue_at: tuple[datetime, ...]
+    theirs: Theirs = field(default_factory=Theirs.none)
 
     def of(self, state: State) -> int:
         """How many slots of all tickers are in ``state``."""
@@ -93,8 +96,13 @@ def measure(
     source: Interval,
     rules: Rules,
     now: datetime,
+    *,
+    list_theirs: bool = False,
 ) -> Coverage:
-    """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``."""
+    """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``.
+
+    ``list_theirs`` also says which bars somebody else wrote; otherwise they are only counted.
+    """
     held = read_holdings(connection, symbols, grid)
     asked, facts = read_knowledge(connection, symbols, grid, source)
     begins, ends = _lives(facts, grid)
@@ -120,6 +128,7 @@ def measure(
         duplicates=held.duplicates,
         askable_at=tuple(s.regular_close + rules.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + rules.overdue_after for s in grid.sessions),
+        theirs=read_theirs(connection, symbols, grid) if list_theirs else Theirs.none(),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.slots import SlotGrid
-from backfill_assets.store.columns import read_columns, seconds_of
+from backfill_assets.store.columns import read_columns, whole_seconds_of
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.symbols import Symbol
 
@@ -103,7 +103,8 @@ def read_holdings(connection: Connection, symbols: Sequence[Symbol], grid: SlotG
             np.concatenate([old[~np.isin(old // grid.size, doubled)], new])
             for old, new in zip((provisional, thin), better, strict=True)
         )
-    return Holdings(np.sort(absent), provisional, thin, unverified, int(twice.sum()))
+    absent.sort()
+    return Holdings(absent, provisional, thin, unverified, int(twice.sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +144,7 @@ class _Table:
         if not len(rows) or begin >= end:
             return np.zeros(0, np.int64)
         found = read_columns(self.connection, _ABSENT, self._values(rows, begin, end), _ABSENT_CODES)
-        row, stamps = found["row"].astype(np.int64), seconds_of(found["stamp"]).astype(np.int64)
-        return row * self.grid.size + self.grid.ordinals_of(stamps)
+        return found["row"] * np.int64(self.grid.size) + self.grid.ordinals_of(whole_seconds_of(found["stamp"]))
 
     def _values(self, rows: Int64, begin: int, end: int) -> dict[str, Any]:
         stamps = self._stamps(begin, end)

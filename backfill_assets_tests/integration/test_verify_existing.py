@@ -1,0 +1,154 @@
+"""``--verify-existing``: bars of somebody else against the vendor's, on both forms of the tables."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.gaps import State
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.slots import slot_grid
+from backfill_assets.settings import Settings
+from backfill_assets.store.bars import WriteCounts
+from backfill_assets.store.connection import Database
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.theirs import read_theirs, verify_bars
+from backfill_assets_tests import dgas
+from backfill_assets_tests.conftest import bars_in, job, monday_and_tuesday
+from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth
+
+Sandboxed = Callable[..., Sandbox]
+FRIDAY = date(2026, 5, 29)  # before the window: re-read, never verified
+GRID = slot_grid(sessions_between("US", MONDAY, TUESDAY), INTERVALS["30m"])
+
+
+@pytest.fixture(params=["lean", "theirs"])
+def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
+    url = new_database(None)
+    if request.param == "theirs":
+        dgas.build(url)
+    database = Database(url)
+    migrate(database)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
+    yield database
+    database.close()
+
+
+def collect(database: Database, symbol: str, bars: list[tuple[Any, ...]]) -> None:
+    """As somebody's collector would write them: (epoch, open, high, low, close, volume)."""
+    with database.transaction() as connection:
+        for epoch, *values in bars:
+            connection.execute(
+                "INSERT INTO market_data (symbol_id, timestamp, interval_type, open_price, high_price, low_price,"
+                " close_price, volume) SELECT symbol_id, %s, '30min', %s, %s, %s, %s, %s FROM market_symbols"
+                " WHERE symbol = %s ON CONFLICT (symbol_id, timestamp, interval_type) DO UPDATE SET"
+                " volume = EXCLUDED.volume",
+                [datetime.fromtimestamp(epoch, UTC), *values, symbol],
+            )
+
+
+def true_bars(sandbox: Sandbox, *days: date) -> list[tuple[Any, ...]]:
+    return [tuple(getattr(v, "expected", v) for v in bar) for bar in truth(sandbox, "AAPL", *days)]
+
+
+def engine_over(database: Database, sandbox: Sandbox, settings: Settings) -> Engine:
+    return Engine(database, settings.model_copy(update={"base_url": sandbox.base_url}))
+
+
+def revisions(database: Database) -> list[tuple[Any, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT extract(epoch FROM timestamp)::bigint, open_price, high_price, low_price, close_price, volume,"
+            " source_interval FROM backfill.revisions ORDER BY 1"
+        ).fetchall()
+
+
+def test_equal_ones_become_ours_and_others_are_replaced(
+    tables: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    sandbox = sandboxed()
+    monday, tuesday, friday = (true_bars(sandbox, day) for day in (MONDAY, TUESDAY, FRIDAY))
+    wrong = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch, *_ in (monday[1], tuesday[2], friday[3])]
+    collect(tables, "AAPL", [monday[0], *wrong])
+    engine = engine_over(tables, sandbox, settings)
+
+    plain = engine.run(monday_and_tuesday(engine), silent)
+    assert (plain.written.protected, engine.survey(monday_and_tuesday(engine)).of(State.UNVERIFIED)) == (4, 3)
+    asked = sandbox.stats()["by_endpoint"]["intraday"]
+
+    verified = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
+    assert sandbox.stats()["by_endpoint"]["intraday"] == asked + 1  # MSFT has nothing to verify
+    assert (verified.written.verified, verified.written.replaced) == (1, 2)
+    assert (verified.written.protected, verified.written.inserted, verified.written.revised) == (1, 0, 0)
+    assert (verified.planned, verified.stored, verified.absent) == (3, 3, {})
+    assert engine.survey(monday_and_tuesday(engine)).of(State.PRESENT) == 52
+    assert bars_in(tables, "AAPL", "30min") == [wrong[2], *truth(sandbox, "AAPL", MONDAY, TUESDAY)]
+    assert revisions(tables) == [(*wrong[0], None), (*wrong[1], None)]
+
+    again = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
+    assert again.requests == 0
+
+
+def test_what_the_vendor_does_not_have_stays_theirs(tables: Database, sandboxed: Sandboxed, settings: Settings) -> None:
+    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    tuesday = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch in GRID.starts[13:].tolist()]
+    collect(tables, "AAPL", tuesday)
+    engine = engine_over(tables, sandbox, settings)
+    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"], verify_existing=True), silent)
+    assert result.absent == {"still as somebody else wrote it": 13}
+    assert (result.exit_code, bars_in(tables, "AAPL", "30min"), revisions(tables)) == (0, tuesday, [])
+
+
+def one_bar(database: Database) -> pd.DataFrame:
+    """The vendor's word on what ``collect`` wrote for AAPL's first slot, with the fingerprint of what stands there."""
+    with database.transaction() as connection:
+        symbols = list_symbols(connection, "US")
+        theirs = read_theirs(connection, symbols, GRID)
+    assert theirs.slot.tolist() == [0]
+    values = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 9, "source_rows": 6}
+    key = {"symbol_id": symbols[0].symbol_id, "timestamp": int(GRID.starts[0])}
+    return pd.DataFrame([{**key, **values}]).assign(fingerprint=theirs.fingerprint)
+
+
+def verify(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
+    with database.transaction() as connection:
+        return verify_bars(connection, bars, interval=INTERVALS["30m"], source="vendor", source_interval="5m")
+
+
+def test_a_bar_that_its_writer_changed_meanwhile_stays(tables: Database) -> None:
+    bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
+    collect(tables, "AAPL", [bar])
+    bars = one_bar(tables)
+    collect(tables, "AAPL", [(*bar[:5], 78)])
+    assert verify(tables, bars) == {}
+    assert (bars_in(tables, "AAPL", "30min"), revisions(tables)) == ([(*bar[:5], 78)], [])
+    collect(tables, "AAPL", [bar])  # as it was
+    assert list(verify(tables, bars).values()) == [WriteCounts(replaced=1)]
+
+
+def test_their_copy_of_a_bar_that_we_have_is_left_alone(
+    tables: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    engine = engine_over(tables, sandboxed(), settings)
+    engine.run(monday_and_tuesday(engine), silent)
+    bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
+    collect(tables, "AAPL", [bar])
+    verified = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
+    assert verified.requests == 0
+    assert bars_in(tables, "AAPL", "30min") == [bar]
+
+
+def test_nothing_to_look_at(tables: Database) -> None:
+    with tables.transaction() as connection:
+        assert not len(read_theirs(connection, [], GRID).slot)
+        assert not len(read_theirs(connection, list_symbols(connection, "US"), slot_grid((), INTERVALS["30m"])).slot)
+        assert read_theirs(connection, list_symbols(connection, "US"), GRID).fingerprint.dtype == np.int64
