@@ -241,6 +241,16 @@ class Settings(BaseSettings):
         description="Seconds between two rounds of live quotes, a divisor of 1,800 so that rounds meet the edges of"
         " slots; longer where the budget does not afford it.",
     )
+    review_sessions: int = Field(
+        20,
+        alias="BACKFILL_REVIEW_SESSIONS",
+        ge=1,
+        le=250,
+        description="Sessions of every ticker that a review reads again for corrections.",
+    )
+    review_days: float = Field(
+        7, alias="BACKFILL_REVIEW_DAYS", ge=0, le=365, description="Days until a ticker is reviewed again."
+    )
     max_span_days: int = Field(
         120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest span of one request, days."
     )

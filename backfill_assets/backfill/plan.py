@@ -143,9 +143,7 @@ def make_plan(
     parts = list(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
     slots = chosen["row"].to_numpy(np.int64) * window.size + chosen["ordinal"].to_numpy(np.int64)
     slots = np.concatenate([slots[:0], *(slots[part] for _, part in parts)])
-    return Plan(
-        tuple(ask for ask, _ in parts), grid, int(grid.first_of[len(before)]), waiting, slots, coverage.theirs
-    )
+    return Plan(tuple(ask for ask, _ in parts), grid, int(grid.first_of[len(before)]), waiting, slots, coverage.theirs)
 
 
 def _chosen(

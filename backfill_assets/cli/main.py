@@ -12,6 +12,7 @@ import click
 
 from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.live import live
+from backfill_assets.cli.review import review
 from backfill_assets.cli.service import demo, dev, sandbox, status
 from backfill_assets.cli.settings import settings
 from backfill_assets.cli.symbols import symbols
@@ -27,7 +28,7 @@ def cli() -> None:
     """Keep a Postgres store of 30-minute market bars complete, prove it, and say so when it can't."""
 
 
-for _command in (symbols, report, plan, run, verify, why, live, status, alerts, settings, sandbox, demo, dev):
+for _command in (symbols, report, plan, run, verify, why, review, live, status, alerts, settings, sandbox, demo, dev):
     cli.add_command(_command)
 
 

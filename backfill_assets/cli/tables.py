@@ -13,6 +13,7 @@ from rich.table import Table
 from backfill_assets.backfill.outcome import Listener, RunResult
 from backfill_assets.backfill.outcome import Progress as Step
 from backfill_assets.backfill.plan import Plan
+from backfill_assets.backfill.reviewing import Review
 from backfill_assets.market.bars import BuiltBars
 from backfill_assets.market.slots import SlotGrid
 from backfill_assets.market.windows import Window
@@ -161,6 +162,24 @@ def show_run(console: Console, result: RunResult) -> None:
     )
     if result.stopped is not None:
         console.print(f"stopped: {result.stopped} ({result.unasked} tickers are left)", style="red", highlight=False)
+
+
+def show_review(console: Console, done: Review) -> None:
+    """What a review did and what it leaves for another day."""
+    w = done.written
+    console.print(
+        f"{done.reviewed:,} of {done.due:,} tickers that were due were reviewed over {done.sessions} sessions · "
+        f"{done.requests:,} requests · {done.calls:,} calls · {done.seconds:.1f} s"
+    )
+    console.print(
+        f"bars: {w.revised:,} revised · {w.updated:,} updated · {w.inserted:,} inserted · {w.unchanged:,} unchanged"
+    )
+    for outcome in [o for o in done.outcomes if o.error][:SHOWN]:
+        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+    if done.due > done.affordable:
+        console.print(f"{done.due - done.affordable:,} tickers wait for calls that nothing else needs")
+    if done.stopped is not None:
+        console.print(f"stopped: {done.stopped}", style="red", highlight=False)
 
 
 def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
