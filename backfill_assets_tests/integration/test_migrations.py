@@ -10,6 +10,7 @@ import pytest
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.connection import Database
 from backfill_assets.store.migrate import available, migrate
+from backfill_assets_tests import dgas
 
 SCHEMA = """
 SELECT table_schema, table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
@@ -21,7 +22,11 @@ SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), md5(p.pr
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'backfill'
 UNION ALL
 SELECT '', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', '' FROM pg_trigger WHERE NOT tgisinternal
-ORDER BY 1, 2, 3
+UNION ALL
+SELECT n.nspname, c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid), '', ''
+FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
+WHERE n.nspname IN ('public', 'backfill') AND c.conrelid <> 0
+ORDER BY 1, 2, 3, 4
 """
 
 
@@ -38,11 +43,7 @@ def migrated(url: str) -> list[str]:
         database.close()
 
 
-@pytest.mark.parametrize("earlier", sorted(available())[:-1])
-def test_every_earlier_version_ends_in_the_same_schema(
-    new_database: Callable[..., str], template_url: str, earlier: int
-) -> None:
-    url = new_database(None)
+def migrated_only_to(url: str, earlier: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS backfill")
         connection.execute(
@@ -53,8 +54,28 @@ def test_every_earlier_version_ends_in_the_same_schema(
             if number <= earlier:
                 connection.execute(sql.encode())
                 connection.execute("INSERT INTO backfill.migrations VALUES (%s, %s)", [number, name])
-    assert len(migrated(url)) == len(available()) - earlier
-    assert schema(url) == schema(template_url)
+
+
+@pytest.fixture(scope="module")
+def schemas(new_database: Callable[..., str], template_url: str) -> dict[str, list[tuple[str, ...]]]:
+    """What this version makes of nothing, and of tables that other people made."""
+    theirs = new_database(None)
+    dgas.build(theirs)
+    assert len(migrated(theirs)) == len(available())
+    return {"lean": schema(template_url), "theirs": schema(theirs)}
+
+
+@pytest.mark.parametrize("form", ["lean", "theirs"])
+@pytest.mark.parametrize("earlier", sorted(available())[:-1])
+def test_every_earlier_version_ends_in_the_same_schema(
+    new_database: Callable[..., str], schemas: dict[str, list[tuple[str, ...]]], earlier: int, form: str
+) -> None:
+    url = new_database(None)
+    if form == "theirs":
+        dgas.build(url)
+    migrated_only_to(url, earlier)
+    assert len(migrated(url)) == sum(number > earlier for number in available())
+    assert schema(url) == schemas[form]
 
 
 def test_a_migrated_database_has_nothing_to_do(database_url: str) -> None:
