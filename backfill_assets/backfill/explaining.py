@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.daily import EodRows
@@ -20,15 +21,18 @@ from backfill_assets.store.daily import (
     Finding,
     Life,
     bulk_file_read_since,
+    bulk_file_size,
     lives_read_since,
     record_bulk_file,
     record_closure,
     record_days,
     record_finding,
     record_lives,
+    tickers_with_a_day,
 )
 from backfill_assets.store.symbols import Symbol
 
+Bools = NDArray[np.bool_]
 BULK_CALLS = 100
 NOT_AGAIN_WITHIN = timedelta(hours=20)
 ENDED_AFTER_SESSIONS = 3  # without a row in the daily data
@@ -48,7 +52,7 @@ async def explain_absence(client: EodhdClient, database: Database, coverage: Cov
     if bulk:
         for session in np.flatnonzero(whole.sum(axis=0) > BULK_CALLS).tolist():
             await _ask_the_market(client, database, coverage, session)
-            whole[:, session] = False
+            whole[:, session] &= _left_out_by_the_market(database, coverage, session)
     rows = np.flatnonzero(whole.any(axis=1)).tolist()
     with database.transaction() as connection:
         ids = [coverage.symbols[row].symbol_id for row in rows]
@@ -69,7 +73,7 @@ def notice_drift(database: Database, outside: Mapping[date, int], tickers: int, 
             record_finding(connection, Finding("calendar drift", str(day), detail, now))
 
 
-def _absent_sessions(coverage: Coverage) -> "np.ndarray[tuple[int, int], np.dtype[np.bool_]]":
+def _absent_sessions(coverage: Coverage) -> Bools:
     """Tickers × sessions that are missing as a whole, were asked for, and are unexplained."""
     shape = (len(coverage.symbols), len(coverage.grid.sessions))
     missing = np.zeros(shape, np.int64)
@@ -78,7 +82,7 @@ def _absent_sessions(coverage: Coverage) -> "np.ndarray[tuple[int, int], np.dtyp
     silent = np.zeros(shape, bool)
     nothing = coverage.asked.reached == 0
     silent[coverage.asked.row[nothing], coverage.asked.session[nothing]] = True
-    whole: np.ndarray[tuple[int, int], np.dtype[np.bool_]] = missing == np.diff(coverage.grid.first_of)
+    whole: Bools = missing == np.diff(coverage.grid.first_of)
     return whole & silent & (coverage.facts.traded < 0)
 
 
@@ -139,6 +143,17 @@ async def _renamed(client: EodhdClient, symbol: Symbol, life: Life, coverage: Co
     if new:
         told += f"; renamed to {new[-1].new_symbol} on {new[-1].effective}"
     return Finding("ended or renamed", str(symbol.ticker), told, coverage.now)
+
+
+def _left_out_by_the_market(database: Database, coverage: Coverage, session: int) -> Bools:
+    """Tickers that a market's file with tickers does not have; nobody if that would be many."""
+    day = coverage.grid.sessions[session].day
+    with database.transaction() as connection:
+        if not bulk_file_size(connection, day):
+            return np.zeros(len(coverage.symbols), bool)
+        listed = tickers_with_a_day(connection, [s.symbol_id for s in coverage.symbols], day)
+    left_out: Bools = np.array([s.symbol_id not in listed for s in coverage.symbols], bool)
+    return left_out if left_out.sum() <= BULK_CALLS else np.zeros_like(left_out)
 
 
 async def _ask_the_market(client: EodhdClient, database: Database, coverage: Coverage, session: int) -> None:

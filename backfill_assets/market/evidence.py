@@ -26,6 +26,7 @@ class Asked:
         silent_since: epoch seconds from when asks brought nothing new; NaN where nothing is withheld.
         published: whether the session was seen published to its end.
         reached: epoch seconds to which the vendor's rows reached, 0 if none came.
+        seen_at: epoch seconds when the session was first seen published to its end; NaN before.
         withheld_entry: for each slot that was asked for and did not come, its entry above.
         withheld_ordinal: and its slot in the grid.
     """
@@ -37,6 +38,7 @@ class Asked:
     silent_since: Floats
     published: Bools
     reached: Int64
+    seen_at: Floats
     withheld_entry: Int64
     withheld_ordinal: Int64
 

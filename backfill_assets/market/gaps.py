@@ -5,7 +5,7 @@ Reading those arrays from Postgres is in ``store.coverage``; deciding what to as
 ``backfill.plan``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.evidence import Asked, Facts
-from backfill_assets.market.ladder import Ladder, next_ask, silence
+from backfill_assets.market.ladder import Ladder, next_ask, silence, silent_since
 from backfill_assets.market.slots import SlotGrid
 
 Int64 = NDArray[np.int64]
@@ -94,6 +94,7 @@ def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules
     clock = now.timestamp()
     session = grid.session_of[slots.ordinal]
     entries = asked.entries(len(facts.known), len(grid.sessions))
+    asked = replace(asked, silent_since=silent_since(asked, entries))
     entry = entries[slots.row, session]
     withheld = _withheld(slots, asked, grid)
     beyond = _seen_beyond(slots, entry, asked, grid)

@@ -3,7 +3,8 @@
 After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. A step counts from the
 previous ask; which step it is, is told by how long asking has brought nothing, so that asks that came
 for free with another session's do not climb the ladder. For a fresh session that time counts from when
-anybody was first seen published: a ticker that was probed early must not wait longer for it.
+anybody was first seen published: a ticker that was probed early must not wait longer for it. And for a session
+of which nothing came it counts from when an older one of the same ticker was seen: new rows restart the ladder.
 """
 
 from dataclasses import dataclass
@@ -49,6 +50,18 @@ class Ladder:
         ]
         edges = np.array([*reached, self.given_up_after.total_seconds()])
         return np.array(pauses)[np.searchsorted(edges, silent, side="right")]
+
+
+def silent_since(asked: Asked, entries: Int64) -> Floats:
+    """From when asking brought nothing, of each entry, a late older session of its ticker taken into account."""
+    tickers, sessions = entries.shape
+    if not len(asked.row) or not sessions:
+        return asked.silent_since
+    seen = np.full((tickers, sessions), -np.inf)
+    seen[asked.row, asked.session] = np.where(np.isnan(asked.seen_at), -np.inf, asked.seen_at)
+    older = np.maximum.accumulate(np.column_stack([np.full(tickers, -np.inf), seen[:, :-1]]), axis=1)
+    restarted = np.maximum(asked.silent_since, older[asked.row, asked.session])
+    return np.where(asked.reached == 0, restarted, asked.silent_since)
 
 
 def silence(entry: Int64, session: Int64, asked: Asked, counts_from: Floats) -> Floats:

@@ -81,6 +81,20 @@ def bulk_file_read_since(connection: Connection, day: date, since: datetime) -> 
     return found is not None
 
 
+def bulk_file_size(connection: Connection, day: date) -> int:
+    """How many tickers the market's file of ``day`` had when it was last read; 0 too if it never was."""
+    row = connection.execute("SELECT tickers FROM backfill.bulk_files WHERE day = %s", [day]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def tickers_with_a_day(connection: Connection, symbol_ids: Sequence[int], day: date) -> set[int]:
+    """Which of the tickers have daily data of ``day``."""
+    rows = connection.execute(
+        "SELECT symbol_id FROM backfill.daily WHERE symbol_id = ANY (%s) AND day = %s", [list(symbol_ids), day]
+    )
+    return {row[0] for row in rows}
+
+
 def record_closure(connection: Connection, day: date, reason: str, now: datetime) -> None:
     """Remember that the market did not hold a session that the calendar has."""
     connection.execute(

@@ -21,7 +21,8 @@ Int64 = NDArray[np.int64]
 
 _ASKED = """
 SELECT symbol_id, session_day, asked_at, asks, coalesce(silent_since, '-infinity') AS silent_since, published,
-       coalesce(reached, '-infinity') AS reached, NOT isempty(withheld) AS lacks,
+       coalesce(reached, '-infinity') AS reached, coalesce(published_seen, '-infinity') AS seen_at,
+       NOT isempty(withheld) AS lacks,
        CASE WHEN NOT isempty(withheld) THEN withheld::text END AS withheld
 FROM backfill.evidence
 WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
@@ -29,7 +30,7 @@ WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_inte
 """
 _ASKED_CODES = {
     "symbol_id": ">i4", "session_day": ">i4", "asked_at": ">i8", "asks": ">i4", "silent_since": ">i8",
-    "published": ">i1", "reached": ">i8", "lacks": ">i1", "withheld": "text",
+    "published": ">i1", "reached": ">i8", "seen_at": ">i8", "lacks": ">i1", "withheld": "text",
 }  # fmt: skip
 _BASELINE = """
 SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.withheld))
@@ -149,6 +150,7 @@ def _asked(connection: Connection, values: dict[str, Any], places: _Places, grid
         silent_since=seconds_of(found["silent_since"])[known],
         published=found["published"].astype(bool)[known],
         reached=np.rint(np.nan_to_num(seconds_of(found["reached"]))).astype(np.int64)[known],
+        seen_at=seconds_of(found["seen_at"])[known],
         withheld_entry=(np.cumsum(known) - 1)[entry[of_known]],
         withheld_ordinal=within[of_known] + grid.first_of[session[entry[of_known]]],
     )
@@ -156,4 +158,4 @@ def _asked(connection: Connection, values: dict[str, Any], places: _Places, grid
 
 def _nothing_asked() -> Asked:
     none = np.zeros(0, np.int64)
-    return Asked(none, none, none, none, none.astype(float), none.astype(bool), none, none, none)
+    return Asked(none, none, none, none, none.astype(float), none.astype(bool), none, none.astype(float), none, none)

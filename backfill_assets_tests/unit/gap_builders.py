@@ -30,6 +30,7 @@ class Entry:
     silent_since: int | None = None
     published: bool = False
     reached: int = 0
+    seen_at: float = np.nan
     withheld: Sequence[int] = ()
 
     @property
@@ -57,6 +58,7 @@ def asked_of(entries: Sequence[Entry]) -> Asked:
         silent_since=np.array([e.silence for e in entries], np.float64),
         published=np.array([e.published for e in entries], bool),
         reached=np.array([e.reached for e in entries], np.int64),
+        seen_at=np.array([e.seen_at for e in entries], np.float64),
         withheld_entry=np.array([w[0] for w in withheld], np.int64),
         withheld_ordinal=np.array([w[1] for w in withheld], np.int64),
     )

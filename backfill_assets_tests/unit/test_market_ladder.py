@@ -1,6 +1,7 @@
 """When what did not come is asked for again (DESIGN.md, decision 8)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -182,3 +183,14 @@ def test_what_the_ladder_does_not_count_makes_no_vendor_gap() -> None:
     found = judged([(0, 5, State.MISSING)], [mute(300)], now, GRID, **known)
     assert found.ask_at[0] == ASKED + HOUR
     assert found.state[0] == State.MISSING
+
+
+def test_an_older_session_that_appears_late_restarts_the_silent_ones_after_it() -> None:
+    """Thirty hours of nothing about the second session, and then the first one is seen at the newest ask."""
+    late = Entry(session=0, asked_at=ASKED, published=True, reached=ASKED, seen_at=ASKED)
+    assert wait([spoke(30, 0), mute(30, 1)], 18) == 24
+    assert wait([late, mute(30, 1)], 18) == 1
+    assert wait([replace(late, seen_at=ASKED - 5 * HOUR), mute(30, 1)], 18) == 6
+    assert wait([replace(late, session=2), mute(30, 1)], 18) == 24  # a newer one says nothing of a hole
+    assert wait([replace(late, row=1), mute(30, 1)], 18) == 24  # nor does another ticker's
+    assert wait([late, spoke(30, 1)], 18) == 24  # what is missing of a session that came is another matter

@@ -58,6 +58,13 @@ def counts_from(world: World, session: int) -> float:
     return inf if world.clock < world.close_of(session) + 16 * HOUR else -inf
 
 
+def silent_since(world: World, entry: Entry) -> float:
+    """A session of which nothing came is silent at most since an older one of its ticker was first seen."""
+    older = [e.seen_at for e in world.entries if e.row == entry.row and e.session < entry.session]
+    seen = [at for at in older if at == at]
+    return entry.silence if entry.reached else max([entry.silence, *seen])
+
+
 def is_thin(world: World, row: int, entry: Entry | None) -> bool:
     """Of the *other* published sessions at least five are known, and 30 % of them lacked a slot."""
     own = entry is not None and entry.published
@@ -87,7 +94,7 @@ def state_of(world: World, slot: Slot) -> tuple[State, bool]:
     if entry is not None and ordinal in entry.withheld:
         if beyond and thin:
             return State.NO_TRADE, late
-        since = max(entry.silence, counts_from(world, session))
+        since = max(silent_since(world, entry), counts_from(world, session))
         if entry.asked_at <= world.clock and entry.asked_at - since >= 46 * HOUR + 10 * DAY:
             return State.VENDOR_GAP, late
     return State.MISSING if late else State.PENDING, late
@@ -101,7 +108,7 @@ def silent_until(world: World, row: int, session: int) -> float:
     if session <= spoke or not quiet:
         return -inf
     last = max(e.asked_at for e in quiet)
-    since = min(max(e.silence, counts_from(world, e.session)) for e in quiet)
+    since = min(max(silent_since(world, e), counts_from(world, e.session)) for e in quiet)
     return last + pause_after(max(0.0, last - since))
 
 
@@ -114,7 +121,8 @@ def asked_again(world: World, slot: Slot, state: State) -> float:
     if state is State.SUSPECT:
         at: float = entry.asked_at + (7 * DAY if entry.asks > 5 else DAY)
     elif ordinal in entry.withheld:
-        at = entry.asked_at + pause_after(max(0.0, entry.asked_at - max(entry.silence, counts_from(world, session))))
+        since = max(silent_since(world, entry), counts_from(world, session))
+        at = entry.asked_at + pause_after(max(0.0, entry.asked_at - since))
     else:
         return -inf  # came once and is gone
     return max(at, silent_until(world, row, session))
@@ -158,6 +166,7 @@ def entries(draw: st.DrawFn, grid: SlotGrid, row: int, session: int, clock: int)
         silent_since=asked_at - silence,
         published=published,
         reached=reached,
+        seen_at=clock - draw(st.sampled_from([0, 3, 30, 500, 700, 700])) * HOUR if published else nan,
         withheld=withheld,
     )
 

@@ -50,6 +50,7 @@ def covered(
         silent_since=np.full(len(entries), asked_at.timestamp()),
         published=np.zeros(len(entries), bool),
         reached=np.full(len(entries), reached, np.int64),
+        seen_at=np.full(len(entries), np.nan),
         withheld_entry=np.array([entries.index((row, int(grid.session_of[at]))) for row, at in withheld], np.int64),
         withheld_ordinal=np.array([at for _, at in withheld], np.int64),
     )
