@@ -57,7 +57,8 @@ def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRow
     ``cumulative_volumes``.
     """
     received = rows.sort_values(["ticker", "timestamp"], kind="stable", ignore_index=True)
-    table = received.assign(**{name: received[name].round(DECIMALS) for name in PRICES})
+    with np.errstate(over="ignore"):  # a price of 1e308 becomes infinite, and is rejected as too large
+        table = received.assign(**{name: received[name].round(DECIMALS) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
     session, since_open, past_close = _place(stamps, grid)
     table["session"] = session

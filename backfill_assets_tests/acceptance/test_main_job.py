@@ -19,6 +19,7 @@ from backfill_assets_tests.conftest import RECORDED, bars_in, recorded
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 FIVE = "AAPL MSFT AMZN TSLA VTI"
+SECOND = (1000, 1000)  # latency: longer than this process may be kept from noticing something
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_recorded_session_becomes_exactly_its_bars(
         user.types("symbols add AAPL")
         said = user.types(f"run --start {day} --end {day}", EODHD_BASE_URL=url)
         sandbox.send_signal(signal.SIGTERM)
-        sandbox.wait(10)
+        sandbox.wait(60)
     assert said.code == 0, said.err
     wanted = [tuple(b[k] for k in ("timestamp", "open", "high", "low", "close", "volume")) for b in recorded(bars)]
     assert bars_in(database, "AAPL") == wanted
@@ -261,24 +262,30 @@ def test_the_token_is_nowhere(user_of: UserOf, sandboxed: Sandboxed, database_ur
             assert not [row for row in rows if TOKEN in row[0]], table
 
 
-def test_interrupted_runs_keep_what_they_fetched(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
-    sandbox = sandboxed(latency_ms=(300, 300))
-    user = user_of(sandbox, BACKFILL_IN_FLIGHT_START="1", BACKFILL_IN_FLIGHT_MAX="1")
+SLOWLY = {"BACKFILL_IN_FLIGHT_START": "1", "BACKFILL_IN_FLIGHT_MAX": "1"}  # with SECOND: a ticker a second
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_runs_keep_what_they_fetched(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database, ending: signal.Signals
+) -> None:
+    sandbox = sandboxed(latency_ms=SECOND)
+    user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with user.starts("run") as run:
+    with user.starts("run", **SLOWLY) as run:
         _until_a_bar_is_stored(run, database)
-        run.send_signal(signal.SIGINT)
-        _, err = run.communicate(timeout=20)
+        run.send_signal(ending)
+        _, err = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "the next run goes on from there" in err
     _next_run_asks_only_for_the_rest(user, sandbox, database)
 
 
 def test_killed_runs_lose_at_most_what_was_in_flight(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
-    sandbox = sandboxed(latency_ms=(300, 300))
-    user = user_of(sandbox, BACKFILL_IN_FLIGHT_START="1", BACKFILL_IN_FLIGHT_MAX="1")
+    sandbox = sandboxed(latency_ms=SECOND)
+    user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with user.starts("run") as run:
+    with user.starts("run", **SLOWLY) as run:
         _until_a_bar_is_stored(run, database)
         run.kill()
     _next_run_asks_only_for_the_rest(user, sandbox, database)
@@ -323,7 +330,7 @@ def test_help_and_version_answer(user_of: UserOf) -> None:
 def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
     user = user_of(DATABASE_URL="", EODHD_API_TOKEN="", EODHD_BASE_URL="", BACKFILL_HOME=str(tmp_path / "home"))
     with user.starts("demo") as demo:
-        out, err = demo.communicate(timeout=60)
+        out, err = demo.communicate(timeout=300)
     assert demo.returncode == 0, err
     assert "this is the bundled sandbox, and its bars are made up" in out
     for kind in ("head", "interior", "tail", "everything", "thin"):

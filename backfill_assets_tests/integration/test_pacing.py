@@ -1,0 +1,88 @@
+"""Waiting for a permit: asks the budget once and comes back when it said, holding nothing open meanwhile."""
+
+import asyncio
+from datetime import datetime
+
+import psycopg
+
+from backfill_assets.backfill.flight import Flight
+from backfill_assets.backfill.pacing import Pacer
+from backfill_assets.eodhd.gate import Exchange
+from backfill_assets.store.budget import Budget, Grant, Limits
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.conftest import NOW
+
+LIMITS = Limits(requests_per_window=2, share=1.0, window_seconds=3.0, timeout_seconds=30, daily_calls=1000, reserve=0.0)
+ANSWERED = Exchange(
+    endpoint="intraday",
+    ticker="AAPL.US",
+    started_at=NOW,
+    seconds=0.0,
+    status=200,
+    calls=5,
+    rows=0,
+    size=2,
+    error=None,
+    rate_limit=None,
+    rate_remaining=None,
+    retry_after=None,
+)
+
+
+class Counting(Budget):
+    """Remembers what was taken and how long it was told to wait."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "token", LIMITS)
+        self.grants: list[Grant] = []
+
+    def take(self, wanted: int, calls_each: int, now: datetime) -> Grant:
+        grant = super().take(wanted, calls_each, now)
+        self.grants.append(grant)
+        return grant
+
+
+def open_transactions(url: str) -> int:
+    """Connections of others to this database that sit in a transaction without working."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+        )
+        return len(rows.fetchall())
+
+
+def test_whoever_waits_asks_once_and_holds_nothing_open(database: Database, database_url: str) -> None:
+    budget = Counting(database)
+
+    async def story() -> int:
+        async with Pacer(budget, database, Flight(16, 16), lambda: NOW) as pacer:
+            for _ in range(2):
+                await pacer.settle(await pacer.admit(5), ANSWERED)
+            waiting = [asyncio.create_task(pacer.admit(5)) for _ in range(2)]
+            while budget.grants[-1].permits:
+                await asyncio.sleep(0.001)
+            idle = await asyncio.to_thread(open_transactions, database_url)
+            for task in waiting:
+                await pacer.settle(await task, ANSWERED)
+            return idle
+
+    assert asyncio.run(story()) == 0
+    refused = [grant for grant in budget.grants if not grant.permits]
+    assert 1 <= len(refused) <= 3  # not every millisecond: one wait for both, and a short one for the second
+    assert refused[0].wait_seconds > 0
+
+
+def test_permits_that_nobody_used_are_given_back(database: Database) -> None:
+    """Two wait, both permits come, and one of the two has given up by then."""
+    budget = Counting(database)
+
+    async def story() -> None:
+        async with Pacer(budget, database, Flight(16, 16), lambda: NOW) as pacer:
+            used, given_up = (asyncio.create_task(pacer.admit(5)) for _ in range(2))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await pacer.settle(await used, ANSWERED)
+
+    asyncio.run(story())
+    status = budget.status(NOW)
+    assert (status.calls_spent_today, status.requests_in_window) == (5, 1)

@@ -1,0 +1,78 @@
+"""Whatever an answer looks like, what is built from it is a bar that the table takes, or nothing."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill_assets.eodhd.errors import VendorError
+from backfill_assets.eodhd.payloads import read_intraday
+from backfill_assets.market.bars import BuiltBars, build_bars
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.rows import COLUMNS, PRICE_LIMIT
+from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.unit.market_builders import grid_of
+
+DAY = "2026-06-01"
+NUMBERS = st.sampled_from(
+    [0, -1, 1e-9, 5e-7, 306.31, 306, 310.5, 299.000001, 999_999.9999999, 1e6, 1e12, 2**53, 2**63, -2.5, 1e308, 0.1]
+)
+VALUES = NUMBERS | st.sampled_from([None, "NA", "", "306.31", "1e3", "nan", "inf", True, [], {}])
+FIELDS = st.sampled_from(["open", "high", "low", "close", "volume"])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """A recorded session with some values replaced, rows repeated, moved off the grid, cut or exchanged."""
+    rows: list[dict[str, Any]] = [dict(row) for row in recorded("intraday_AAPL.US_5m_2026-06-01.json")]
+    for _ in range(draw(st.integers(1, 12))):
+        at = draw(st.integers(0, len(rows) - 1))
+        rows[at][draw(FIELDS)] = draw(VALUES)
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(rows) - 1))
+        change = draw(st.sampled_from(["repeat", "move", "drop", "lose a key"]))
+        if change == "repeat":
+            rows.insert(at, {**rows[at], draw(FIELDS): draw(VALUES)})
+        elif change == "move":
+            rows[at]["timestamp"] = rows[at].get("timestamp", 0) + draw(st.sampled_from([1, -60, 299, 300, 86_400]))
+        elif change == "drop" and len(rows) > 1:
+            rows.pop(at)
+        else:
+            rows[at].pop(draw(FIELDS), None)
+    if draw(st.booleans()):
+        rows = draw(st.permutations(rows))
+    return json.dumps(rows).encode()
+
+
+def bars_of(answer: bytes) -> BuiltBars:
+    rows = read_intraday(answer)
+    table = pd.DataFrame({name: getattr(rows, name) for name in COLUMNS[1:]})
+    return build_bars(table.assign(ticker=np.int64(7)), grid_of(DAY), INTERVALS["5m"])
+
+
+@given(answer=answers())
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+def test_a_bar_never_breaks_what_a_bar_is(answer: bytes) -> None:
+    try:
+        built = bars_of(answer)
+    except VendorError:
+        return
+    bars = built.bars
+    prices = bars[["open", "high", "low", "close"]].to_numpy(float)
+    assert np.isfinite(prices).all()
+    assert (prices > 0).all()
+    assert (prices < PRICE_LIMIT).all()
+    assert (bars["low"] <= bars[["open", "close"]].min(axis=1)).all()
+    assert (bars["high"] >= bars[["open", "close"]].max(axis=1)).all()
+    assert (bars["volume"] >= 0).all()
+    assert bars["timestamp"].isin(grid_of(DAY).starts).all()
+    assert bars["ordinal"].is_unique
+    assert (bars["source_rows"] >= 0).all()
+
+
+def test_the_session_as_it_was_recorded_is_thirteen_bars() -> None:
+    built = bars_of(json.dumps(recorded("intraday_AAPL.US_5m_2026-06-01.json")).encode())
+    assert (len(built.bars), built.bars["is_final"].all(), len(built.rejects)) == (13, True, 0)
