@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -20,9 +19,20 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def heartbeat(database: Database, run_id: UUID, pacer: Pacer, client: EodhdClient) -> AsyncIterator[None]:
+async def heartbeat(
+    database: Database,
+    run_id: UUID,
+    pacer: Pacer,
+    client: EodhdClient,
+    *,
+    beat_seconds: float = BEAT_SECONDS,
+    account_seconds: float = ACCOUNT_SECONDS,
+) -> AsyncIterator[None]:
     """Beat for the time of the context, rests and waits included."""
-    tasks = [asyncio.create_task(_beat(database, run_id)), asyncio.create_task(_hear(pacer, client))]
+    tasks = [
+        asyncio.create_task(_beat(database, run_id, beat_seconds)),
+        asyncio.create_task(_hear(pacer, client, account_seconds)),
+    ]
     try:
         yield
     finally:
@@ -31,9 +41,9 @@ async def heartbeat(database: Database, run_id: UUID, pacer: Pacer, client: Eodh
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _beat(database: Database, run_id: UUID) -> None:
+async def _beat(database: Database, run_id: UUID, seconds: float) -> None:
     while True:
-        await asyncio.sleep(BEAT_SECONDS)
+        await asyncio.sleep(seconds)
         try:
             await asyncio.to_thread(_beat_once, database, run_id)
         except DatabaseUnavailable as error:
@@ -45,13 +55,9 @@ def _beat_once(database: Database, run_id: UUID) -> None:
         beat(connection, run_id)
 
 
-async def _hear(pacer: Pacer, client: EodhdClient) -> None:
-    read_at = time.monotonic()
+async def _hear(pacer: Pacer, client: EodhdClient, seconds: float) -> None:
     while True:
-        await asyncio.sleep(BEAT_SECONDS)
-        if time.monotonic() - read_at < ACCOUNT_SECONDS:
-            continue
-        read_at = time.monotonic()
+        await asyncio.sleep(seconds)
         try:
             await read_account(client, pacer.budget, pacer.now())
         except VendorError as error:

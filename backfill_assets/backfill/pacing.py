@@ -58,6 +58,7 @@ class Pacer:
     _refill: asyncio.Lock = field(default_factory=asyncio.Lock)
     _done: list[tuple[Permit, Exchange]] = field(default_factory=list)
     _failures: list[BaseException] = field(default_factory=list)
+    _closed: list[QuotaExhausted] = field(default_factory=list)
     _writers: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> "Pacer":
@@ -96,6 +97,10 @@ class Pacer:
             raise
         return Permit(permit_id, calls, began, self.now().astimezone(UTC).date())
 
+    def close(self, error: QuotaExhausted) -> None:
+        """Admit nobody any more, not even those who wait: the vendor says that the day's calls are gone."""
+        self._closed.append(error)
+
     async def settle(self, permit: object, exchange: Exchange) -> None:
         """Take note of how it went; the permit leaves the rate window one window from now."""
         if not isinstance(permit, Permit):
@@ -115,6 +120,8 @@ class Pacer:
         stock = self._stock.setdefault(calls, [])
         window = self.budget.limits.window_seconds
         async with self._refill:
+            if self._closed:
+                raise self._closed[0]
             while not stock:
                 wanted = self._waiting[calls]
                 taking = asyncio.create_task(asyncio.to_thread(self.budget.take, wanted, calls, self.now()))

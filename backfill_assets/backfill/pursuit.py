@@ -113,6 +113,7 @@ class Pursuit:
             self.stopped = self.stopped or error
             if not isinstance(error, QuotaExhausted):
                 raise _Stopped
+            self.pacer.close(error)
 
     async def _store(self, answers: Answers) -> None:
         more = True

