@@ -41,14 +41,14 @@ def say_window(console: Console, window: Window, now: datetime) -> None:
 def show_report(
     console: Console, rows: Sequence[SymbolReport], duplicates: int = 0, live: Reconciliation | None = None
 ) -> None:
-    """The report; where it is long, complete symbols are only counted and the worst come first."""
+    """The report; where it is long, symbols that lack nothing are only counted and the worst come first."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     used = [c for c in COLUMNS if c[1] not in _OPTIONAL or any(getattr(r, c[1]) for r in rows)]
     for title, field in used:
         text = field in ("symbol", "first_timestamp", "last_timestamp")
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     worst_first = sorted(rows, key=lambda r: (-r.estimated_missing_bars, -r.pending_bars))
-    open_rows = [r for r in worst_first if r.estimated_missing_bars or r.pending_bars]
+    open_rows = [r for r in worst_first if r.estimated_missing_bars]
     shown = rows if len(rows) <= FEW else open_rows[:SHOWN]
     for row in shown:
         style = "red" if row.estimated_missing_bars else "yellow" if row.pending_bars else None
@@ -58,7 +58,8 @@ def show_report(
     if len(open_rows) > len(shown):
         console.print(f"… and {len(open_rows) - len(shown)} more that lack bars (--format json shows all)")
     if len(rows) > FEW:
-        console.print(f"{len(rows) - len(open_rows)} symbols are complete")
+        complete = "lack nothing that is due" if any(r.pending_bars for r in rows) else "are complete"
+        console.print(f"{len(rows) - len(open_rows)} symbols {complete}")
     if duplicates:
         console.print(
             f"{duplicates:,} slots are held under two spellings of the interval; the row with provenance counts"

@@ -429,6 +429,7 @@ def test_tables_say_the_same_as_json(user_of: UserOf, sandboxed: Sandboxed) -> N
     user.types("run --quiet --symbols AAPL,MSFT")
     report = user.types("report").out
     assert "728 bars missing in 28 of 30 symbols · 1,170 expected · 390 pending" in report
+    assert "2 symbols lack nothing that is due" in report
     status = user.types("status").out
     assert "30 active · 0 inactive" in status
     assert "728 bars of 28 symbols" in status
