@@ -28,7 +28,7 @@ screenshots: $(VENV)/.installed-for-tests
 	BROWSER_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q -m browser
 
 bench: $(VENV)/.installed-for-tests
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.installed
 	$(BIN)/backfill-assets settings --format markdown > docs/configuration.md

@@ -19,6 +19,7 @@ from backfill_assets.store.budget import Budget, Limits, Settled
 from backfill_assets.store.connection import Database
 from backfill_assets.store.embedded import embedded_url
 from backfill_assets.store.migrate import migrate
+from bench.figures import Figure, Section
 
 SECONDS = 4.0
 PROCESSES = 4
@@ -92,8 +93,9 @@ WAYS: dict[str, tuple[Callable[[str], Callable[[], bool]], int]] = {
 }
 
 
-def main() -> None:
-    """Print permits per second and refusals of each way."""
+def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
+    """Permits per second and refusals of each way."""
+    figures = []
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         url = embedded_url(Path(folder), "budget")
         database = Database(url)
@@ -103,18 +105,22 @@ def main() -> None:
             connection.execute("INSERT INTO stamps VALUES ('t', '{}')")
         pyrate(url)
         for way, (_, size) in WAYS.items():
-            spawn = multiprocessing.get_context("spawn")
-            results = spawn.Queue()
-            processes = [spawn.Process(target=work, args=(way, url, results)) for _ in range(PROCESSES)]
-            for process in processes:
-                process.start()
-            counts = [results.get() for _ in processes]
-            for process in processes:
-                process.join()
-            taken, refused = (sum(column) for column in zip(*counts, strict=True))
-            print(f"{way:<26} {taken * size / SECONDS:>9,.0f} permits/s   {refused:>7,} refused")
+            taken, refused = _counted(way, url)
+            figures.append(Figure(way, "permits/s", [taken * size / SECONDS]))
+            figures.append(Figure("… turned away while they were free", "times", [refused]))
         database.close()
+    return Section(f"The vendor's budget in Postgres, {PROCESSES} processes", figures)
 
 
-if __name__ == "__main__":
-    main()
+def _counted(way: str, url: str) -> tuple[int, int]:
+    """Permits that all processes took in a way, and how often they were turned away."""
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    processes = [spawn.Process(target=work, args=(way, url, results)) for _ in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    counts = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    taken, refused = (sum(column) for column in zip(*counts, strict=True))
+    return taken, refused

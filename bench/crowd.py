@@ -1,63 +1,67 @@
 """Four processes of 250 tickers each on one token, 300 requests a minute, in real time (about three minutes)."""
 
-import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from backfill_assets.store.embedded import embedded_url
+from bench.figures import Figure, Section
 from bench.stage import NOW, TOKEN, backfill, sandbox_process, stats, universe
+from bench.waiting import Crowding, environment
 
-SYMBOLS, PROCESSES, LIMIT, WINDOW = 1000, 4, 300, 60.0
-LATENCY = ("120", "350")
+PROCESSES = 4
+CROWDING = Crowding(tickers=1000, limit=300, window=60)
 
 
-def main() -> None:
-    """Print what the limit alone sets and what it took."""
+def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
+    """What the limit alone sets and what it took."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         url = embedded_url(home, "bars_sandbox")
-        symbols = universe(SYMBOLS)
+        symbols = universe(CROWDING.tickers)
         (home / "symbols").write_text("\n".join(symbols))
-        options = ("--symbols", str(SYMBOLS), "--now", NOW, "--per-minute", str(LIMIT), "--latency-ms", *LATENCY)
+        options = ("--symbols", str(CROWDING.tickers), "--now", NOW, "--per-minute", str(CROWDING.limit))
         with sandbox_process(*options) as vendor:
             backfill(home, vendor, "symbols", "add", "--file", str(home / "symbols"))
             seconds = crowd(home, vendor, symbols)
-            spent = stats(vendor)
+            spent: dict[str, Any] = stats(vendor)
         with psycopg.connect(url) as connection:
             (bars,) = connection.execute("SELECT count(*) FROM market_data").fetchone() or (0,)
-    rest = SYMBOLS - (math.ceil(SYMBOLS / LIMIT) - 1) * LIMIT
-    floor = (math.ceil(SYMBOLS / LIMIT) - 1) * WINDOW + rest / 48 * 0.235
-    print(
-        f"{PROCESSES} processes, {SYMBOLS} tickers, {LIMIT} a minute: {seconds:.1f} s, floor {floor:.1f} s, "
-        f"ratio {seconds / floor:.3f}; most in any window {spent['most_in_window']}, "
-        f"refused {spent['by_status'].get('429', 0)}, asked twice "
-        f"{sum(n > 1 for n in spent['per_ticker'].values())}, bars {bars}"
+    return Section(
+        f"{PROCESSES} processes on one token, {CROWDING.tickers} tickers at {CROWDING.limit} requests a minute",
+        [
+            Figure("time", "s", [seconds]),
+            Figure("… of the floor of the limit", "×", [seconds / CROWDING.floor], at_most=1.1),
+            Figure("most requests in any minute", "requests", [spent["most_in_window"]], at_most=CROWDING.limit),
+            Figure("refused for the rate", "requests", [spent["by_status"].get("429", 0)], at_most=0),
+            Figure("asked twice", "tickers", [sum(n > 1 for n in spent["per_ticker"].values())], at_most=0),
+            Figure("bars stored", "bars", [bars], at_least=26 * CROWDING.tickers, at_most=26 * CROWDING.tickers),
+        ],
     )
 
 
 def crowd(home: Path, vendor: str, symbols: list[str]) -> float:
     """Start all at once; seconds until the last has ended."""
-    environment = {
+    chosen = {
         **os.environ,
+        **environment(CROWDING),
         "BACKFILL_HOME": str(home),
         "EODHD_BASE_URL": vendor,
         "EODHD_API_TOKEN": TOKEN,
         "BACKFILL_AS_OF": NOW,
-        "EODHD_REQUESTS_PER_MINUTE": str(LIMIT),
-        "BACKFILL_MINUTE_SHARE": "1",
     }
     size = len(symbols) // PROCESSES
     began = time.perf_counter()
     runs = [
         subprocess.Popen(
             [sys.executable, "-m", "backfill_assets", "run", "--quiet", "--symbols", ",".join(symbols[at : at + size])],
-            env=environment,
+            env=chosen,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -66,7 +70,3 @@ def crowd(home: Path, vendor: str, symbols: list[str]) -> float:
     for run in runs:
         run.wait()
     return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    main()

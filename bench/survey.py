@@ -1,12 +1,9 @@
 """How long a look at the whole store takes: what a sensor tick costs at 5,000 tickers and 90 sessions.
 
-``python -m bench.survey [SYMBOLS [SESSIONS]]`` fills a database with 13 bars a ticker and session, the evidence
-of their asks, a few holes, a few thin tickers and an unpublished newest session, and times ``Engine.survey``.
+A database holds 13 bars a ticker and session, the evidence of their asks, a few holes, a few thin tickers and an
+unpublished newest session; what is timed is ``Engine.survey``.
 """
 
-import resource
-import statistics
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -16,15 +13,18 @@ from backfill_assets.backfill.engine import Engine, Job
 from backfill_assets.market.intervals import INTERVALS
 from backfill_assets.market.sessions import Session, sessions_overlapping
 from backfill_assets.market.slots import slot_grid
-from backfill_assets.market.windows import Window
+from backfill_assets.market.windows import Window, sessions_kept
 from backfill_assets.settings import load_settings
 from backfill_assets.store.connection import Database
 from backfill_assets.store.embedded import embedded_url
 from backfill_assets.store.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
+from bench.figures import Figure, Section
+from bench.stage import TOKEN
 
 NOW = datetime(2026, 6, 3, 23, 0, tzinfo=UTC)  # 19:00 in New York: today is askable and published for nobody
 ROUNDS = 5
+SYMBOLS, SESSIONS = 5000, 90
 
 _SYMBOLS = "INSERT INTO market_symbols (symbol) SELECT 'S' || lpad(i::text, 5, '0') FROM generate_series(1, %s) i"
 _BARS = """
@@ -66,20 +66,22 @@ def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> Non
             connection.execute(f"ANALYZE {table}".encode())
 
 
-def main(symbols: int = 5000, sessions: int = 90) -> None:
-    """Fill, look, print."""
-    days = sessions_overlapping("US", NOW - timedelta(days=2 * sessions), NOW)[-sessions:]
+def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
+    """Looks at the sessions that are kept for so many symbols, and at more."""
+    days = sessions_overlapping("US", NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(embedded_url(Path(folder), "survey"))
         migrate(database)
-        fill(database, symbols, days)
-        look(database, days)
+        fill(database, SYMBOLS, days)
+        kept = look(database, days[-sessions_kept(SESSIONS, SYMBOLS) :])
+        everything = look(database, days)
         database.close()
+    return Section(f"A look at everything, {SYMBOLS:,} symbols", [kept, everything])
 
 
-def look(database: Database, days: tuple[Session, ...]) -> None:
-    """Time it, the first look apart, and say what was seen."""
-    engine = Engine(database, load_settings(as_of=NOW, token="bench"))  # noqa: S106 - any will do
+def look(database: Database, days: tuple[Session, ...]) -> Figure:
+    """Seconds of each look but the first."""
+    engine = Engine(database, load_settings(as_of=NOW, token=TOKEN))
     with database.transaction() as connection:
         everyone = tuple(list_symbols(connection, "US"))
     job = Job(Window(days, "bench"), everyone, INTERVALS["30m"], INTERVALS["5m"])
@@ -88,15 +90,4 @@ def look(database: Database, days: tuple[Session, ...]) -> None:
         began = time.perf_counter()
         coverage = engine.survey(job)
         seconds.append(time.perf_counter() - began)
-    slots = len(everyone) * coverage.grid.size
-    print(
-        f"{len(everyone)} symbols × {len(days)} sessions = {slots:,} slots: first {seconds[0]:.2f} s, "
-        f"then median {statistics.median(seconds[1:]):.2f} s, most {max(seconds[1:]):.2f} s; "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB; "
-        f"open {len(coverage.slots.row):,}, missing {int(coverage.missing.sum()):,}, "
-        f"due {int(coverage.classified.due.sum()):,}"
-    )
-
-
-if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:]))
+    return Figure(f"{len(days)} sessions, {len(everyone) * coverage.grid.size / 1e6:.2f} M slots", "s", seconds[1:])

@@ -1,10 +1,11 @@
 """Ten simulated days of runs every 30 minutes over 200 tickers: what waiting costs, and how late bars are.
 
-``python -m bench.ten_days`` draws publication once per session (3 to 14 h after the close, plus up to
+Publication is drawn once per session (3 to 14 h after the close, plus up to
 20 minutes per ticker), then independently per ticker, there for several ladders.
 """
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,23 +23,29 @@ from backfill_assets.store.connection import Database
 from backfill_assets.store.embedded import embedded_url
 from backfill_assets.store.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
-from bench.stage import universe
+from bench.figures import Figure, Section
+from bench.stage import TOKEN, universe
 
 TICKERS = 200
 FIRST = date(2026, 6, 1)
 BEGIN = datetime(2026, 6, 1, 13, 0, tzinfo=UTC)
 MINUTES = 30
+LADDERS = ((1,) * 11 + (24,), (1, 2, 3, 6, 12, 24), (1, 3, 6, 12, 24), (3, 6, 12, 24))
 
 
-def main() -> None:
-    """Print calls over those of a plan that knew the future, and lateness in minutes."""
-    simulate("once per session, default ladder", days=11.9, publication=Publication((3, 14), 20))
-    for ladder in ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 24), (1, 2, 3, 6, 12, 24), (1, 3, 6, 12, 24), (3, 6, 12, 24)):
+def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
+    """Calls over those of a plan that knew the future, and lateness in minutes."""
+    once = Publication((3, 14), 20)
+    figures = list(simulate("once per session", once, days=11.9, at_most=1.10))
+    for ladder in LADDERS:
         name = "per ticker, ladder " + " ".join(str(step) for step in ladder)
-        simulate(name, days=2.9, publication=Publication((3, 14), 20, per_ticker=True), ladder_hours=ladder)
+        figures += simulate(name, replace(once, per_ticker=True), days=2.9, ladder_hours=ladder)
+    return Section(f"Simulated days, {TICKERS} tickers, a run every {MINUTES} minutes", figures)
 
 
-def simulate(name: str, *, days: float, publication: Publication, **settings: object) -> None:
+def simulate(
+    name: str, publication: Publication, *, days: float, at_most: float | None = None, **settings: object
+) -> Iterator[Figure]:
     """One simulation with its own database and sandbox."""
     config = SandboxConfig(symbols=TICKERS, now=BEGIN, clock_rate=0, publication=publication, per_minute=100_000)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
@@ -47,8 +54,7 @@ def simulate(name: str, *, days: float, publication: Publication, **settings: ob
         with database.transaction() as connection:
             add_symbols(connection, parse_tickers(universe(TICKERS)))
         with Sandbox(config) as sandbox:
-            token = "bench"  # noqa: S105 - any will do
-            chosen = load_settings(token=token, base_url=sandbox.base_url, requests_per_minute=100_000, **settings)
+            chosen = load_settings(token=TOKEN, base_url=sandbox.base_url, requests_per_minute=100_000, **settings)
             last = run_through(Engine(database, chosen), sandbox, days)
             calls = sandbox.stats()["calls"]
         sessions = [
@@ -57,10 +63,9 @@ def simulate(name: str, *, days: float, publication: Publication, **settings: ob
         late = sorted(lateness(database, config))
         database.close()
     ideal = 5 * TICKERS * len(sessions)
-    print(
-        f"{name:<48} {len(sessions):>2} sessions  {calls:>6} calls  {calls / ideal:.3f} of knowing the future  "
-        f"late: median {late[len(late) // 2]:.0f}, p99 {late[int(0.99 * len(late))]:.0f}, max {late[-1]:.0f} min"
-    )
+    yield Figure(f"{name}: calls, of those of knowing the future", "×", [calls / ideal], at_most=at_most)
+    yield Figure("… minutes from publication to the bars: median", "min", [late[len(late) // 2]])
+    yield Figure("… the latest", "min", [late[-1]], at_most=60 if at_most else None)
 
 
 def run_through(engine: Engine, sandbox: Sandbox, days: float) -> datetime:
@@ -88,7 +93,3 @@ def lateness(database: Database, config: SandboxConfig) -> list[float]:
     return [
         (at.timestamp() - press.release(symbol, symbol, sessions[day], "5m").first) / 60 for symbol, day, at in seen
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -2,15 +2,18 @@
 
 import logging
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import Unreachable, VendorError
 from backfill_assets.store.budget import Budget
+
+if TYPE_CHECKING:
+    from backfill_assets.eodhd.client import EodhdClient
 
 _log = logging.getLogger(__name__)
 
 
-async def read_account(client: EodhdClient, budget: Budget, now: datetime) -> None:
+async def read_account(client: "EodhdClient", budget: Budget, now: datetime) -> None:
     """Tell the budget what the vendor counted today.
 
     Raises:

@@ -1,21 +1,18 @@
 """The parts that a backfill works with, and the questions that can be put to them.
 
 Knows nothing of Dagster or of a terminal: the command line and the asset make an ``Engine`` and call it.
-How a run goes is in ``run``.
+How a run goes is in ``run``. The vendor's client is imported where something is asked: whoever only looks
+at the store does without it.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from backfill_assets.backfill.flight import Flight
-from backfill_assets.backfill.outcome import Listener, RunResult
-from backfill_assets.backfill.pacing import Pacer, Spent
 from backfill_assets.backfill.plan import Plan, Strategy, make_plan
-from backfill_assets.backfill.run import Run
-from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.slots import slot_grid
@@ -26,6 +23,11 @@ from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage, measure
 from backfill_assets.store.live_budget import LiveBudget
 from backfill_assets.store.symbols import Symbol
+
+if TYPE_CHECKING:
+    from backfill_assets.backfill.outcome import Listener, RunResult
+    from backfill_assets.backfill.pacing import Pacer, Spent
+    from backfill_assets.eodhd.client import EodhdClient
 
 LONGEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
 
@@ -118,7 +120,7 @@ class Engine:
             int(s.requests_per_minute * s.minute_share), s.rate_window_seconds, s.in_flight_max
         )
 
-    def run(self, job: Job, listen: Listener) -> RunResult:
+    def run(self, job: Job, listen: "Listener") -> "RunResult":
         """Do the job and prove it.
 
         Ends early, with what was fetched stored, when the vendor refuses the token or the day's calls
@@ -128,13 +130,19 @@ class Engine:
             TokenRefused: no token is set.
             DatabaseUnavailable: the database is gone; what was stored stays.
         """
+        from backfill_assets.backfill.run import Run
+
         return Run(self, job, listen).go()
 
     @asynccontextmanager
     async def asking(
-        self, run_id: UUID | None = None, spent: Spent | None = None, budget: Budget | None = None
-    ) -> AsyncIterator[tuple[Pacer, EodhdClient]]:
+        self, run_id: UUID | None = None, spent: "Spent | None" = None, budget: Budget | None = None
+    ) -> "AsyncIterator[tuple[Pacer, EodhdClient]]":
         """The vendor's client behind the shared budget (or the one given), for the time of the context."""
+        from backfill_assets.backfill.flight import Flight
+        from backfill_assets.backfill.pacing import Pacer, Spent
+        from backfill_assets.eodhd.client import EodhdClient
+
         s = self.settings
         flight = Flight(s.in_flight_start, s.in_flight_max)
         async with (

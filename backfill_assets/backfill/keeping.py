@@ -68,7 +68,7 @@ class Shelf:
 def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_at: datetime) -> Kept:
     """Store a batch within the caller's transaction; ``asked_at`` is the server's clock before asking."""
     grid = shelf.plan.grid
-    rows = _row_table(answers)
+    rows = row_table(answers)
     built = build_bars(rows, grid, shelf.source)
     bars = built.bars.rename(columns={"ticker": "symbol_id"})
     bars["may_insert"] = bars["ordinal"] >= shelf.plan.window_from
@@ -113,7 +113,8 @@ def _verified(connection: Connection, shelf: Shelf, bars: pd.DataFrame) -> dict[
     )
 
 
-def _row_table(answers: Sequence[Answer]) -> pd.DataFrame:
+def row_table(answers: Sequence[Answer]) -> pd.DataFrame:
+    """The rows of all answers as one table (see ``market.rows``), ``ticker`` being the symbol_id."""
     sizes = [len(a.rows.timestamp) for a in answers]
     columns = {name: np.concatenate([getattr(a.rows, name) for a in answers]) for name in COLUMNS[1:]}
     owners = np.repeat(np.array([a.ask.symbol.symbol_id for a in answers], np.int64), sizes)

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.wishes import Wish, job_of, opened_engine
-from backfill_assets.cli.tables import progress_of_run, say_window, show_criteria, show_plan, show_report, show_run
+from backfill_assets.cli.progress import progress_of_run
+from backfill_assets.cli.tables import say_window, show_criteria, show_plan, show_report, show_run
 from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.eodhd.sandbox.world import World

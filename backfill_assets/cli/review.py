@@ -31,7 +31,8 @@ def review(
     """
     from backfill_assets.backfill import reviewing
     from backfill_assets.backfill.wishes import job_of, opened_engine
-    from backfill_assets.cli.tables import progress_of_run, show_review
+    from backfill_assets.cli.progress import progress_of_run
+    from backfill_assets.cli.tables import show_review
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         job, unknown = job_of(engine, wish_of(interval, None, None, None, symbols))

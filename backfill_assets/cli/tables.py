@@ -1,17 +1,14 @@
-"""How results look in a terminal: tables, progress and sentences, with rich. Decides nothing."""
+"""How results look in a terminal: tables and sentences, with rich. Decides nothing; ``progress`` shows a run."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backfill_assets.backfill.outcome import Listener, RunResult
-from backfill_assets.backfill.outcome import Progress as Step
+from backfill_assets.backfill.outcome import RunResult
 from backfill_assets.backfill.plan import Plan
 from backfill_assets.backfill.reviewing import Review
 from backfill_assets.market.bars import BuiltBars
@@ -95,36 +92,6 @@ def show_plan(console: Console, plan: Plan, seconds: float) -> None:
         f"{len(plan.asks)} requests · {plan.calls:,} calls (lower bound {plan.lower_bound:,}) · "
         f"{sum(a.gaps for a in plan.asks):,} slots · about {seconds:.0f} s{waiting}"
     )
-
-
-@contextmanager
-def progress_of_run(console: Console, *, each: bool) -> Iterator[Listener]:
-    """A progress bar with running totals; with ``each``, a line per ticker above it."""
-    columns = (
-        SpinnerColumn(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[totals]}"),
-        TimeRemainingColumn(),
-    )
-    batch = 0
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", totals="")
-
-        def listen(step: Step) -> None:
-            nonlocal batch
-            if each and step.batches > 1 and step.batch != batch:
-                batch = step.batch
-                progress.console.print(f"batch {step.batch} of {step.batches}")
-            totals = f"tickers · {step.bars:,} bars · {step.calls:,} calls"
-            if step.batches > 1:
-                totals += f" · batch {step.batch} of {step.batches}"
-            progress.update(task, completed=step.done, total=step.tickers, totals=totals)
-            if each:
-                style = {"stored": "green", "error": "red"}.get(step.outcome.kind, "yellow")
-                progress.console.print(f"  {step.outcome.ticker!s:<12} {step.outcome}", style=style, highlight=False)
-
-        yield listen
 
 
 def show_run(console: Console, result: RunResult) -> None:

@@ -141,7 +141,8 @@ def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | Non
     from backfill_assets.backfill.live import today_from_samples
     from backfill_assets.backfill.plan import Strategy
     from backfill_assets.backfill.wishes import job_of, opened_engine
-    from backfill_assets.cli.tables import progress_of_run, say_window, show_run
+    from backfill_assets.cli.progress import progress_of_run
+    from backfill_assets.cli.tables import say_window, show_run
 
     if options["delay"] and options["batch_size"] is None:
         raise UsageError("--delay rests between batches; give --batch-size too")

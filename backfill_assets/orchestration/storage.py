@@ -6,6 +6,7 @@ version is pinned; ``BACKFILL_BATCH_PLANNED_EVENTS=false`` leaves that part out.
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from dagster import DagsterEventType, EventLogEntry
 from dagster._config.config_schema import UserConfigSchema
@@ -13,6 +14,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import PostgresEventLogStorage
 from dagster_postgres.storage import DagsterPostgresStorage
+from sqlalchemy import ARRAY, cast, func, select
 
 from backfill_assets.settings import load_settings
 from backfill_assets.store.beside import dagster_url
@@ -51,7 +53,18 @@ class BackfillStorage(DagsterPostgresStorage):
 
 
 class BatchingEventLog(PostgresEventLogStorage):
-    """Stores planned materialisations as Dagster stores the materialisations themselves: in one statement."""
+    """Stores planned materialisations as Dagster stores the materialisations themselves: in one statement.
+
+    Both with a statement of fixed length, an array a column: a parameter for each value of each row costs
+    SQLAlchemy a quarter of the time of everything that is done for an event.
+    """
+
+    def prepare_insert_event_batch(self, events: Sequence[EventLogEntry]) -> Any:
+        """The statement that stores ``events``, in their order."""
+        rows = [self._event_to_row(event) for event in events]
+        table = SqlEventLogStorageTable
+        columns = [func.unnest(cast([row[name] for row in rows], ARRAY(table.c[name].type))) for name in rows[0]]
+        return table.insert().from_select(list(rows[0]), select(*columns), include_defaults=False)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events of any kind; those of planned partitions together."""

@@ -2,7 +2,6 @@
 
 from backfill_assets.settings import Settings
 from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
 from backfill_assets.store.migrate import migrate
 
 VENDOR_BARS = "bars"
@@ -21,6 +20,8 @@ def open_database(settings: Settings) -> Database:
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     else:
+        from backfill_assets.store.embedded import embedded_url  # brings what only a server of our own needs
+
         url = embedded_url(settings.home, VENDOR_BARS if settings.is_vendor else SANDBOX_BARS)
     database = Database(url)
     try:

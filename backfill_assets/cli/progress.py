@@ -1,0 +1,40 @@
+"""A run under way in a terminal: a bar with running totals, and a line per ticker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from backfill_assets.backfill.outcome import Listener
+from backfill_assets.backfill.outcome import Progress as Step
+
+
+@contextmanager
+def progress_of_run(console: Console, *, each: bool) -> Iterator[Listener]:
+    """A progress bar with running totals; with ``each``, a line per ticker above it."""
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[totals]}"),
+        TimeRemainingColumn(),
+    )
+    batch = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", totals="")
+
+        def listen(step: Step) -> None:
+            nonlocal batch
+            if each and step.batches > 1 and step.batch != batch:
+                batch = step.batch
+                progress.console.print(f"batch {step.batch} of {step.batches}")
+            totals = f"tickers · {step.bars:,} bars · {step.calls:,} calls"
+            if step.batches > 1:
+                totals += f" · batch {step.batch} of {step.batches}"
+            progress.update(task, completed=step.done, total=step.tickers, totals=totals)
+            if each:
+                style = {"stored": "green", "error": "red"}.get(step.outcome.kind, "yellow")
+                progress.console.print(f"  {step.outcome.ticker!s:<12} {step.outcome}", style=style, highlight=False)
+
+        yield listen

@@ -1,0 +1,179 @@
+"""Finding gaps in a large store: what it costs, and that it follows the window and not the history.
+
+The store holds a year of 5,000 symbols with holes, then the year before as well. What the database does in it is
+shown by ``EXPLAIN ANALYZE`` of whatever is sent. The original's report, which reads everything and counts nights
+and weekends as missing, runs over the same rows.
+"""
+
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import Session, sessions_between
+from backfill_assets.market.slots import SlotGrid, slot_grid
+from backfill_assets.settings import load_settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.coverage import measure as look
+from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import Symbol, list_symbols
+from bench.baselines.original import REPORT
+from bench.figures import Figure, Section
+
+NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
+YEAR, YEAR_BEFORE = (date(2025, 6, 9), date(2026, 6, 2)), (date(2024, 6, 10), date(2025, 6, 6))
+PUBLISHED = "22.7 M symbol-sessions in 152 s end to end, 18.5 s in the server"
+SOURCE = INTERVALS["5m"]
+
+_SYMBOLS = "INSERT INTO market_symbols (symbol) SELECT 'S' || lpad(i::text, 5, '0') FROM generate_series(1, %s) i"
+_BARS = """
+INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume,
+                         source, source_interval, source_rows, is_final, fetched_at)
+SELECT symbol_id, '30m', at, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, at + interval '1 day'
+FROM market_symbols CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS t (at, n)
+WHERE hashint8(n * 7919 + symbol_id) %% 500 <> 0 ORDER BY symbol_id, at
+"""
+_EVIDENCE = """
+INSERT INTO backfill.evidence (symbol_id, interval_type, source_interval, session_day, asked_at, source_rows, reached,
+                               published, published_seen, withheld)
+SELECT symbol_id, '30m', '5m', d, d + interval '30 h', 79, d + interval '20 h', true, d + interval '30 h', '{}'
+FROM market_symbols CROSS JOIN unnest(%s::date[]) d ORDER BY d, symbol_id
+"""
+_TABLES = ("market_data", "backfill.evidence")
+
+
+def measure(*, quick: bool) -> Section:
+    """Fill, look, fill the year before, look again."""
+    count = 500 if quick else 5000
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        database = Database(embedded_url(Path(folder), "detection"))
+        migrate(database)
+        with psycopg.connect(database.url, autocommit=True) as connection:
+            for table in _TABLES:
+                connection.execute(f"ALTER TABLE {table} SET UNLOGGED")
+            connection.execute(_SYMBOLS, [count])
+        year = sessions_between("US", *YEAR)
+        bars = _fill(database.url, year)
+        recent, whole = slot_grid(year[-2:], INTERVALS["30m"]), slot_grid(year, INTERVALS["30m"])
+        store = Store(database)
+        days = _seconds(lambda: store.look(recent), 9)
+        in_server, plan = _explained(database.url, store, recent)
+        slots = _seconds(lambda: store.look(whole), 3)
+        report = _seconds(lambda: _report(database.url), 1 if quick else 3)
+        assert store.missing(recent) == _absent(database.url, recent, count)
+        twice = bars + _fill(database.url, sessions_between("US", *YEAR_BEFORE))
+        doubled = _seconds(lambda: store.look(recent), 9)
+        database.close()
+    pace = [count * len(year) / s for s in slots]
+    ms = [s * 1000 for s in days]
+    report_ratio = statistics.median(report) / statistics.median(days)
+    full = not quick
+    return Section(
+        f"4. Gap detection, {count:,} symbols over {bars / 1e6:.1f} M bars",
+        [
+            Figure("the last 2 sessions", "ms", ms, at_most=80 if full else None),
+            Figure("of which its queries, in the server", "ms", [in_server]),
+            Figure(f"all {len(year)} sessions, slot by slot", "s", slots, at_most=3 if full else None),
+            Figure("symbol-sessions a second", "k/s", [p / 1000 for p in pace]),
+            Figure(f"the last 2 sessions over {twice / 1e6:.1f} M bars", "ms", [s * 1000 for s in doubled]),
+            Figure("cost of twice the history", "×", [min(doubled) / min(days)], at_most=1.10),
+            Figure("the original's report", "ms", [s * 1000 for s in report]),
+            Figure("faster than the original's report", "×", [report_ratio], at_least=10 if full else 5),
+        ],
+        [f"Best published figure found: {PUBLISHED}.", *(["```text\n" + plan + "\n```"] if full else [])],
+    )
+
+
+class Store:
+    """The universe, ready to be looked at as the engine does."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        with database.transaction() as connection:
+            self.symbols: list[Symbol] = list_symbols(connection, "US")
+        self.rules = load_settings().rules(SOURCE)
+
+    def look(self, grid: SlotGrid, connection: Any = None) -> Coverage:
+        """The state of every slot."""
+        if connection is not None:
+            return look(connection, self.symbols, grid, SOURCE, self.rules, NOW)
+        with self.database.transaction() as own:
+            return look(own, self.symbols, grid, SOURCE, self.rules, NOW)
+
+    def missing(self, grid: SlotGrid) -> int:
+        """How many slots are missing."""
+        return int(self.look(grid).missing.sum())
+
+
+class _Recording(psycopg.Cursor[Any]):
+    """Keeps what is sent."""
+
+    sent: list[tuple[Any, Any]] = []  # noqa: RUF012 - emptied before each use
+
+    def execute(self, query: Any, params: Any = None, **more: Any) -> Any:
+        self.sent.append((query, params))
+        return super().execute(query, params, **more)
+
+
+def _explained(url: str, store: Store, grid: SlotGrid) -> tuple[float, str]:
+    """Milliseconds of a look's queries in the server, and the plan of the dearest."""
+    _Recording.sent.clear()
+    with psycopg.connect(url, cursor_factory=_Recording, prepare_threshold=None) as connection:
+        store.look(grid, connection)
+        sent = list(_Recording.sent)
+        times, plans = [], []
+        for query, params in sent:
+            text = query if isinstance(query, bytes) else str(query).encode()
+            explain = b"EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, TIMING OFF, SUMMARY ON) " + text
+            plan = [row[0] for row in psycopg.Cursor(connection).execute(explain, params)]
+            times.append(
+                sum(float(found) for found in re.findall(r"(?:Planning|Execution) Time: ([\d.]+)", "\n".join(plan)))
+            )
+            plans.append("\n".join(line[:140] for line in plan))
+    return sum(times), plans[times.index(max(times))]
+
+
+def _fill(url: str, sessions: tuple[Session, ...]) -> int:
+    """Bars and evidence of sessions, and what the planner must know of them; returns how many bars."""
+    starts = [datetime.fromtimestamp(at, UTC) for at in slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
+    with psycopg.connect(url, autocommit=True) as connection:
+        bars = connection.execute(_BARS, [starts]).rowcount
+        connection.execute(_EVIDENCE, [[s.day for s in sessions]])
+        for table in _TABLES:
+            connection.execute(f"VACUUM (ANALYZE) {table}")
+    return bars
+
+
+def _absent(url: str, grid: SlotGrid, symbols: int) -> int:
+    """The same, counted plainly."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM market_data WHERE timestamp BETWEEN to_timestamp(%s) AND to_timestamp(%s)",
+            [int(grid.starts[0]), int(grid.starts[-1])],
+        ).fetchone()
+    return symbols * grid.size - (row[0] if row else 0)
+
+
+def _report(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(REPORT.encode()).fetchall()
+
+
+def _seconds(work: Callable[[], object], rounds: int) -> list[float]:
+    """Seconds of each round, after one that does not count."""
+    work()
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return times

@@ -1,0 +1,85 @@
+"""From the vendor's JSON to finished 30-minute bars, everything but the wire and the store; one core.
+
+Beside it json and pandas as one would write it, and the original's loop over rows.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+import httpx
+
+from backfill_assets.backfill.keeping import Answer, row_table
+from backfill_assets.backfill.plan import Ask
+from backfill_assets.eodhd.payloads import read_intraday
+from backfill_assets.eodhd.sandbox.config import SandboxConfig
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.bars import build_bars
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.slots import SlotGrid, slot_grid
+from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.store.symbols import Symbol
+from bench.baselines import original, vendor_client
+from bench.figures import Figure, Section
+from bench.stage import TOKEN, universe
+
+SPAN = (date(2026, 2, 3), date(2026, 6, 2))
+NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
+
+
+def measure(*, quick: bool) -> Section:
+    """A batch of answers over 120 days, several times; seconds of the processor, so that others count little."""
+    tickers = 8 if quick else 64
+    grid = slot_grid(sessions_between("US", *SPAN), INTERVALS["30m"])
+    bodies = _bodies(universe(tickers), grid)
+    rows = sum(len(json.loads(body)) for body in bodies)
+    rounds = 3 if quick else 7
+    ours = _rates(lambda: _ours(bodies, grid), rows, rounds)
+    client = _rates(lambda: [vendor_client.bars_of(json.loads(body)) for body in bodies], rows, rounds)
+    loop = _rates(lambda: [original.bars_of(json.loads(body)) for body in bodies], rows, rounds)
+    return Section(
+        f"6. From JSON to bars, {tickers} answers of {rows // tickers:,} rows",
+        [
+            Figure("source rows", "M/s", ours, at_least=None if quick else 0.5),
+            Figure("json, pandas' resample", "M/s", client),
+            Figure("json, a loop over rows", "M/s", loop),
+            Figure(
+                "faster than json and resample", "×", [o / c for o, c in zip(ours, client, strict=True)], at_least=2
+            ),
+            Figure("faster than the loop", "×", [o / c for o, c in zip(ours, loop, strict=True)], at_least=1.5),
+        ],
+    )
+
+
+def _bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
+    """Answers as the vendor would give them."""
+    span = {"interval": "5m", "from": int(grid.starts[0]), "to": int(grid.ends[-1])}
+    with Sandbox(SandboxConfig(symbols=len(symbols), now=NOW, clock_rate=0.0)) as sandbox:
+        params = {"api_token": TOKEN, "fmt": "json", **span}
+        return [
+            httpx.get(f"{sandbox.base_url}/intraday/{symbol}.US", params=params, timeout=60).content
+            for symbol in symbols
+        ]
+
+
+def _ours(bodies: list[bytes], grid: SlotGrid) -> None:
+    answers = [Answer(_ask(number, grid), read_intraday(body)) for number, body in enumerate(bodies)]
+    build_bars(row_table(answers), grid, INTERVALS["5m"])
+
+
+def _ask(number: int, grid: SlotGrid) -> Ask:
+    symbol = Symbol(number, parse_tickers([f"S{number}"])[0], is_active=True)
+    return Ask(symbol, int(grid.starts[0]), int(grid.ends[-1]), 0, len(grid.sessions) - 1, 0, 0, 0)
+
+
+def _rates(work: Callable[[], object], rows: int, rounds: int) -> list[float]:
+    """Million rows a second of each round, after one that does not count."""
+    work()
+    rates = []
+    for _ in range(rounds):
+        began = time.process_time()
+        work()
+        rates.append(rows / (time.process_time() - began) / 1e6)
+    return rates

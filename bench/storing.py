@@ -1,0 +1,147 @@
+"""Storing bars in batches as the engine writes them: new ones, the same again, and in other people's table.
+
+Beside it the ways of the baselines: one upsert a bar, and pandas' ``to_sql``.
+"""
+
+import tempfile
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psycopg
+from sqlalchemy import create_engine
+
+from backfill_assets.backfill.pursuit import BATCH
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.slots import slot_grid
+from backfill_assets.store.bars import WriteCounts, database_now, write_bars
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.migrate import migrate
+from bench.baselines.original import upsert
+from bench.dgas import TABLES
+from bench.figures import Figure, Section
+
+SPAN = (date(2026, 2, 3), date(2026, 6, 2))  # 120 days: the longest span of a request
+INTERVAL = INTERVALS["30m"]
+
+
+def measure(*, quick: bool) -> Section:
+    """Batches of 64 tickers over 120 days into each table, then the same once more."""
+    batches = 2 if quick else 8
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        lean, theirs = _database(home, "lean", None), _database(home, "theirs", TABLES)
+        rates = {}
+        for name, database in (("lean", lean), ("theirs", theirs)):
+            rates[name] = [_rate(database, number, "inserted") for number in range(batches)]
+            rates[name, "again"] = [_rate(database, number, "unchanged") for number in range(batches)]
+        ours = float(np.median(rates["lean"]))
+        plain = _rate_of_upserts(embedded_url(home, "upserts"))
+        frame = _rate_of_to_sql(embedded_url(home, "to_sql"))
+        lean.close()
+        theirs.close()
+    full = not quick
+    return Section(
+        f"5. Storing, {BATCH} tickers × {len(sessions_between('US', *SPAN))} sessions in a transaction",
+        [
+            Figure("new bars", "k/s", _thousands(rates["lean"]), at_least=180 if full else None),
+            Figure(
+                "new bars, table of the DGAS form", "k/s", _thousands(rates["theirs"]), at_least=70 if full else None
+            ),
+            Figure(
+                "unchanged bars, re-checked", "k/s", _thousands(rates["lean", "again"]), at_least=200 if full else None
+            ),
+            Figure("unchanged bars, DGAS form", "k/s", _thousands(rates["theirs", "again"])),
+            Figure("one upsert a bar, as planned", "k/s", [plain / 1000]),
+            Figure("to_sql", "k/s", [frame / 1000]),
+            Figure("new bars, faster than one upsert a bar", "×", [ours / plain], at_least=10),
+            Figure("new bars, faster than to_sql", "×", [ours / frame], at_least=5),
+        ],
+    )
+
+
+def batch_of(number: int, tickers: int = BATCH) -> pd.DataFrame:
+    """Made-up bars of a batch of tickers as ``write_bars`` takes them."""
+    starts = slot_grid(sessions_between("US", *SPAN), INTERVAL).starts
+    chance = np.random.default_rng(number)
+    rows = tickers * len(starts)
+    base = np.round(50 + 100 * chance.random(rows), 4)
+    return pd.DataFrame(
+        {
+            "symbol_id": np.repeat(np.arange(1, tickers + 1) + number * BATCH, len(starts)),
+            "timestamp": np.tile(starts, tickers),
+            "open": base,
+            "high": base + 1,
+            "low": base - 1,
+            "close": np.round(base + chance.random(rows) - 0.5, 4),
+            "volume": chance.integers(1, 10**6, rows),
+            "source_rows": 6,
+            "is_final": True,
+            "may_insert": True,
+        }
+    )
+
+
+def _database(home: Path, name: str, tables: str | None) -> Database:
+    url = embedded_url(home, name)
+    if tables:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(tables.encode())
+    database = Database(url)
+    migrate(database)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO market_symbols (symbol) SELECT 'S' || i FROM generate_series(1, 2000) i")
+    return database
+
+
+def _rate(database: Database, number: int, verdict: str) -> float:
+    """Bars a second of one batch, judged ``verdict`` all."""
+    bars = batch_of(number)
+    began = time.perf_counter()
+    with database.transaction() as connection:
+        counts = write_bars(
+            connection,
+            bars,
+            interval=INTERVAL,
+            spelling=INTERVAL.name,
+            source="127.0.0.1",
+            source_interval="5m",
+            asked_at=database_now(connection),
+        )
+    seconds = time.perf_counter() - began
+    assert sum(counts.values(), WriteCounts()) == WriteCounts(**{verdict: len(bars)})
+    return len(bars) / seconds
+
+
+def _rate_of_upserts(url: str) -> float:
+    database = Database(url)
+    migrate(database)
+    database.close()
+    stored, began = 0, time.perf_counter()
+    with psycopg.connect(url) as connection:
+        for symbol_id, bars in list(batch_of(0, tickers=4).groupby("symbol_id")):
+            columns = bars[["timestamp", "open", "high", "low", "close", "volume"]]
+            upsert(connection, int(str(symbol_id)), list(columns.itertuples(index=False, name=None)))
+            connection.commit()
+            stored += len(bars)
+    return stored / (time.perf_counter() - began)
+
+
+def _rate_of_to_sql(url: str) -> float:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    stored, began = 0, time.perf_counter()
+    for _, bars in batch_of(0, tickers=4).groupby("symbol_id"):
+        stamped = bars.assign(timestamp=[datetime.fromtimestamp(at, UTC) for at in bars["timestamp"].tolist()])
+        stamped.to_sql("bars", engine, if_exists="append", index=False)
+        stored += len(bars)
+    seconds = time.perf_counter() - began
+    engine.dispose()
+    return stored / seconds
+
+
+def _thousands(rates: list[float]) -> list[float]:
+    return [rate / 1000 for rate in rates]
