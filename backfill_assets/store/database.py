@@ -22,7 +22,7 @@ def open_database(settings: Settings) -> Database:
         url = settings.database_url.get_secret_value()
     else:
         url = embedded_url(settings.home, VENDOR_BARS if settings.is_vendor else SANDBOX_BARS)
-    database = Database(url)
+    database = Database(url, patience=settings.database_patience_seconds)
     try:
         migrate(database)
     except BaseException:
