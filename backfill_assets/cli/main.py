@@ -67,6 +67,7 @@ def _outcome(*, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: one line for people
         if debug:
             traceback.print_exc()
-        click.echo(f"bug: {type(error).__name__}: {error}; run again with --debug and report it", err=True)
+        said = " ".join(str(error).split())
+        click.echo(f"bug: {type(error).__name__}: {said}; run again with --debug and report it", err=True)
         return 1
     return code if isinstance(code, int) else 0

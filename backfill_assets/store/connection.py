@@ -45,7 +45,7 @@ def _said(error: BaseException, url: str) -> str:
 
 def _advice(url: str) -> str:
     embedded = "host=/" in url or "host=%2F" in url
-    return "the embedded server may have been stopped: run again" if embedded else "check DATABASE_URL"
+    return "check DATABASE_URL" + (", or run again if this is the embedded server" if embedded else "")
 
 
 @contextmanager
@@ -61,12 +61,15 @@ def explained(url: str) -> Iterator[None]:
         ) from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(f"{describe(url)} is read-only: {_said(error, url)}") from None
-    except psycopg.ProgrammingError as error:
-        if "connection string" in str(error) or 'missing "="' in str(error) or "invalid" in str(error):
-            raise DatabaseUnavailable(
-                "DATABASE_URL is not a PostgreSQL address; write postgresql://user@host/name"
-            ) from None
-        raise
+
+
+def _require_address(url: str) -> None:
+    try:
+        conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise DatabaseUnavailable(
+            "DATABASE_URL is not a PostgreSQL address; write postgresql://user@host/name"
+        ) from None
 
 
 class Database:
@@ -77,6 +80,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, connections: int = 6, patience: float = PATIENCE_SECONDS) -> None:
+        _require_address(url)
         self.url = url
         self._patience = patience
         self._given_up = False  # whoever waited in vain waited for everybody
