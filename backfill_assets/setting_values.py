@@ -19,7 +19,7 @@ FIRST_YEAR, LAST_YEAR = 2004, 2099
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"
-_LOCAL = {"localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 - names of this machine, nothing binds to them
+_LOCAL = {"localhost", "::1"}
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}(\.{_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*)")
 _ADDRESS = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)

@@ -1,21 +1,15 @@
 """A database that cannot be used and a vendor that is none: one line, what and where, and the right exit code."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
 from backfill_assets_tests import dgas
-from backfill_assets_tests.acceptance.conftest import TOKEN, User
-from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.acceptance.plain_vendor import IMPATIENT, Vendor, answering
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
@@ -200,71 +194,6 @@ def test_a_home_that_is_none(user_of: UserOf, folder: str) -> None:
     assert (said.code, "BACKFILL_HOME" in said.error) == (5, True)
 
 
-def test_secrets_from_files(
-    user_of: UserOf, sandboxed: Sandboxed, database: Database, database_url: str, tmp_path: Path
-) -> None:
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    (tmp_path / "database").write_text(f"{database_url}\n")
-    files = {"EODHD_API_TOKEN_FILE": str(tmp_path / "token"), "DATABASE_URL_FILE": str(tmp_path / "database")}
-    sandbox = sandboxed(tokens=frozenset({TOKEN}))
-    user = user_of(sandbox, DATABASE_URL="", EODHD_API_TOKEN="", **files)
-    user.types("symbols add AAPL")
-    assert user.types("run").code == 0
-    assert len(bars_in(database, "AAPL")) == 26
-
-
-def test_status_says_that_there_is_a_token_and_not_which(user_of: UserOf, database_url: str) -> None:
-    secret = psycopg.conninfo.make_conninfo(database_url, password="hush-hush")  # noqa: S106 - made up
-    user = user_of(DATABASE_URL=secret)
-    for form in ("table", "json"):
-        said = user.types(f"status --format {form}")
-        assert said.code == 0
-        assert "***" in said.out
-        assert TOKEN not in said.out
-        assert "hush" not in said.out + said.err
-    assert user.types("status --format json").json["token"] == "***"  # noqa: S105 - that is the point
-    assert user.types("status --format json", EODHD_API_TOKEN="").json["token"] is None
-    assert "not set" in user.types("status", EODHD_API_TOKEN="").out
-
-
-@dataclass
-class Vendor:
-    """Answers every request alike, and keeps what was asked of it."""
-
-    status: int = 200
-    body: bytes = b"[]"
-    headers: dict[str, str] = field(default_factory=dict)
-    targets: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def answering(vendor: Vendor) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            vendor.targets.append(self.path)
-            self.send_response(vendor.status)
-            for name, value in {"content-length": str(len(vendor.body)), **vendor.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(vendor.body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/api"
-        server.shutdown()
-        thread.join()
-
-
-IMPATIENT = {"BACKFILL_ATTEMPTS": "2", "BACKFILL_BACKOFF_SECONDS": "[0, 0]"}
-
-
 def test_an_address_that_answers_a_page(user_of: UserOf) -> None:
     page = Vendor(body=b"<html><title>Welcome to nginx!</title></html>", headers={"content-type": "text/html"})
     with answering(page) as url:
@@ -273,22 +202,6 @@ def test_an_address_that_answers_a_page(user_of: UserOf) -> None:
         said = user.types("run")
     assert (said.code, "with a page instead of data" in said.out) == (4, True)
     assert "Traceback" not in said.err
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed_and_the_token_does_not_go_there(user_of: UserOf, status: int) -> None:
-    elsewhere = Vendor()
-    with answering(elsewhere) as there:
-        away = Vendor(status, b"", {"location": there.replace("127.0.0.1", "localhost") + "/intraday/AAPL.US"})
-        with answering(away) as url:
-            user = user_of(EODHD_BASE_URL=url, **IMPATIENT)
-            user.types("symbols add AAPL")
-            said = user.types("run --debug")
-    assert said.code == 4
-    assert f"the vendor redirects ({status}) to localhost; not followed" in said.out
-    assert elsewhere.targets == []
-    assert TOKEN in "".join(away.targets)  # the vendor itself was asked with it
-    assert TOKEN not in said.out + said.err
 
 
 def test_a_machine_without_tls_where_there_should_be(user_of: UserOf) -> None:
@@ -321,59 +234,3 @@ def test_a_token_that_is_wrong_expired_or_spent(user_of: UserOf, status: int) ->
     assert said.code == 4
     assert advice in said.out
     assert "Traceback" not in said.err
-
-
-def held_host(database: Database) -> list[tuple[str]]:
-    with database.transaction() as connection:
-        return connection.execute("SELECT host FROM backfill.source_host").fetchall()
-
-
-def test_the_sandbox_and_the_vendor_do_not_mix_in_one_database(
-    user_of: UserOf, sandboxed: Sandboxed, database: Database
-) -> None:
-    sandbox = sandboxed()
-    user = user_of(sandbox)
-    user.types("symbols add AAPL")
-    assert user.types("run").code == 0
-    assert held_host(database) == [("127.0.0.1",)]
-    before = sandbox.stats()["requests"]
-    for command in ("run", "run --force", "symbols sync"):
-        said = user.types(command, EODHD_BASE_URL="https://eodhd.com/api")
-        assert said.code == 2
-        assert "holds bars of 127.0.0.1, and the vendor asked now is eodhd.com: they do not mix" in said.err
-        assert "use another database (DATABASE_URL" in said.err
-    assert user.types("report", EODHD_BASE_URL="https://eodhd.com/api").code == 0
-    assert sandbox.stats()["requests"] == before
-    another_port = sandboxed()
-    assert user.types("run --force", EODHD_BASE_URL=another_port.base_url.replace("127.0.0.1", "localhost")).code == 0
-
-
-def test_made_up_bars_do_not_go_among_the_vendors(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
-    sandbox = sandboxed()
-    # the vendor behind a proxy of ours: what it passes on is the vendor's
-    user = user_of(sandbox, EODHD_SOURCE_HOST="eodhd.com")
-    user.types("symbols add AAPL")
-    assert user.types("run").code == 0
-    assert held_host(database) == [("eodhd.com",)]
-    with database.transaction() as connection:
-        assert connection.execute("SELECT DISTINCT source FROM market_data").fetchall() == [("eodhd.com",)]
-    requests = sandbox.stats()["requests"]
-    said = user.types("run --force", EODHD_SOURCE_HOST="")
-    assert (said.code, "holds bars of eodhd.com, and the vendor asked now is 127.0.0.1" in said.err) == (2, True)
-    assert sandbox.stats()["requests"] == requests
-    assert user.types("run --force").code == 0
-
-
-def test_a_mistyped_address_binds_nothing(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
-    user = user_of(EODHD_BASE_URL="http://localhost.invalid/api", **IMPATIENT)
-    user.types("symbols add AAPL")
-    assert user.types("run").code == 6
-    assert held_host(database) == []
-    assert user.types("run", EODHD_BASE_URL=sandboxed().base_url).code == 0
-
-
-def test_the_vendors_hosts_are_one(user_of: UserOf) -> None:
-    for url in ("https://eodhd.com/api", "https://www.EODHD.com./api", "https://eodhd.com:443/api"):
-        assert user_of(EODHD_BASE_URL=url).types("status --format json").json["vendor"] == "eodhd.com", url
-    for url in ("https://eodhd.com.evil.example/api", "https://noteodhd.com/api", "https://evil/eodhd.com"):
-        assert user_of(EODHD_BASE_URL=url).types("status --format json").json["vendor"] == urlsplit(url).hostname
