@@ -69,6 +69,22 @@ SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_BULK_DAILY": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_OVERLAP_SESSIONS": out_of(0, 60, whole=True),
     "BACKFILL_MAX_SPAN_DAYS": out_of(1, 600, whole=True),
+    "BACKFILL_INTERVALS": {
+        **NO_JSON,
+        **dict.fromkeys(["[]", '["2h"]', '["30m", "30m"]', '["30min"]'], "one or more of 1m, 5m, 15m, 30m, 1h"),
+        **dict.fromkeys(["[30]", '"30m"', "3"], ""),
+    },
+    "BACKFILL_PARTITION_DAYS": out_of(2, 2500, whole=True),
+    "BACKFILL_PARTITIONS_PER_RUN": out_of(1, 100_000, whole=True),
+    "BACKFILL_AUTO": dict.fromkeys(["maybe", "2"], "valid boolean"),
+    "BACKFILL_SENSOR_SECONDS": out_of(1, 86_400, whole=True),
+    "BACKFILL_CHECKS_CRON": dict.fromkeys(
+        ["hourly", "* * * *", "* * * * * *", "; * * * *"], "cron line of five fields"
+    ),
+    "BACKFILL_MISSING_TOLERANCE": out_of(0, 10_000, whole=True),
+    "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "'US'"),
+    "DAGSTER_POSTGRES_URL_FILE": NO_FILE,
+    "BACKFILL_BATCH_PLANNED_EVENTS": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_CALENDAR_FILE": {"/nonexistent/calendar": "cannot be used", "/": "cannot be used"},
     "BACKFILL_AS_OF": {
         "yesterday": "valid datetime",
@@ -79,7 +95,11 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
     "BACKFILL_LOG_LEVEL": dict.fromkeys(["loud", "debug", "30"], "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
 }
-ELSEWHERE = {"DATABASE_URL", "BACKFILL_HOME"}  # exit code 5: test_bad_surroundings
+ELSEWHERE = {
+    *("DATABASE_URL", "BACKFILL_HOME"),  # exit code 5: test_bad_surroundings
+    "DAGSTER_POSTGRES_URL",  # Dagster's storage
+    "BACKFILL_SYNC_TYPE",  # a word of the vendor's: symbols sync --type is the same
+}
 
 
 def test_no_setting_is_forgotten() -> None:
@@ -103,7 +123,8 @@ def test_a_setting_that_cannot_be_meant_is_named_and_its_secret_is_not(user_of: 
 def test_a_secret_is_given_once(user_of: UserOf, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file")
     answer = user_of().types("report", EODHD_API_TOKEN_FILE=str(tmp_path / "token"))
-    assert (answer.code, answer.error) == (2, "EODHD_API_TOKEN and EODHD_API_TOKEN_FILE are both set; set one of them")
+    assert answer.code == 2
+    assert answer.error == "EODHD_API_TOKEN and EODHD_API_TOKEN_FILE are both set and differ; set one of them"
 
 
 CALENDARS = {"not JSON": "no", "a list": "[]", "unknown": '{"closed": []}', "no date": '{"closures": ["soon"]}'}
@@ -142,6 +163,7 @@ OPTIONS: dict[tuple[str, str], list[str]] = {
     ("sandbox", "--latency-ms"): ["9-1", "-1", "a-b", "1-2-3", "nan", "0-9999999"],
     ("sandbox", "--per-minute"): [*NOT_A_NUMBER, "0"],
     ("sandbox", "--daily"): [*NOT_A_NUMBER, "0"],
+    ("dev", "--port"): [*NOT_A_NUMBER, "0", "65536"],
     ("sandbox", "--replay"): ["/nonexistent", "/dev/null"],
 }
 NEEDED = {"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)}
