@@ -17,6 +17,7 @@ from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, truth, universe
 
 TICKERS = 200
+KILLS_EACH = 6  # of one 200-ticker run, then a fresh one: each kill is drawn from what is left of it
 TIMEOUT, WINDOW = 5.0, 2.0  # seconds: how long a permit may outlive its process
 PACE = {
     "EODHD_REQUESTS_PER_MINUTE": "100000",
@@ -38,9 +39,7 @@ HAVING count(d.timestamp) <> 13 - coalesce((SELECT sum(upper(r) - lower(r)) FROM
 WITHOUT_EVIDENCE = """
 SELECT symbol_id FROM market_data d WHERE NOT EXISTS (SELECT FROM backfill.evidence e WHERE e.symbol_id = d.symbol_id)
 """
-HELD_TOO_LONG = (
-    "SELECT permit_id FROM backfill.permits WHERE free_at > clock_timestamp() + make_interval(secs => %s) AND %s"
-)
+HELD_TOO_LONG = "SELECT permit_id FROM backfill.permits WHERE free_at > clock_timestamp() + make_interval(secs => %s)"
 AT_WORK = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'
@@ -102,7 +101,7 @@ class Ordeal:
         assert rows(self.database, HALF) == []
         assert rows(self.database, WITHOUT_EVIDENCE) == []
         assert rows(self.database, LOCKS) == []
-        assert rows(self.database, HELD_TOO_LONG, TIMEOUT + WINDOW, True) == []
+        assert rows(self.database, HELD_TOO_LONG, TIMEOUT + WINDOW) == []
         asked = self.sandbox.stats()["per_ticker"]
         now = {symbol: asked[f"{symbol}.US"] for symbol in self.stored()}
         assert {s: now[s] for s in self.settled_at} == self.settled_at  # nothing stored was asked for again
@@ -116,12 +115,7 @@ class Ordeal:
         assert len(self.stored()) == TICKERS
         for symbol in universe(TICKERS)[::25]:
             assert bars_in(self.database, symbol) == truth(self.sandbox, symbol, MONDAY, TUESDAY)
-        outcomes = rows(
-            self.database, "SELECT count(*) FILTER (WHERE finished_at IS NULL), count(*) FROM backfill.runs"
-        )
-        assert outcomes[0][0] == 0
-        held = "SELECT 1 FROM backfill.claims JOIN backfill.runs USING (run_id) WHERE finished_at IS NULL"
-        assert rows(self.database, held) == []
+        assert rows(self.database, "SELECT run_id FROM backfill.runs WHERE finished_at IS NULL") == []
         again = self.user.types(RUN, **PACE).json
         assert (again["requests"], again["before"]["missing"]) == (0, 0)
 
@@ -147,7 +141,7 @@ def test_runs_killed_at_any_moment_lose_only_what_was_under_way(
     kills = asked = tickers = 0
     while kills < wanted:
         ordeal = ordeal_of()
-        while kills + ordeal.kills < wanted:
+        while ordeal.kills < min(KILLS_EACH, wanted - kills):
             left = TICKERS - len(ordeal.stored())
             if not ordeal.kill_after(draw.randint(0, left)):
                 break
