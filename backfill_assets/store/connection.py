@@ -138,7 +138,7 @@ class Database:
     def _lease(self, until: float) -> Connection:
         while True:
             try:
-                connection = self._pool.getconn(timeout=_TRY_SECONDS + 1)
+                connection = self._pool.getconn(timeout=0.5 if self._given_up else _TRY_SECONDS + 1)
             except PoolTimeout:
                 if self._given_up or time.monotonic() >= until:
                     self._given_up = True
