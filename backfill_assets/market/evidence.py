@@ -40,6 +40,12 @@ class Asked:
     withheld_entry: Int64
     withheld_ordinal: Int64
 
+    @classmethod
+    def nothing(cls) -> "Asked":
+        """Nobody was ever asked."""
+        none = np.zeros(0, np.int64)
+        return cls(none, none, none, none, np.zeros(0), np.zeros(0, bool), none, none, none)
+
     def entries(self, tickers: int, sessions: int) -> Int64:
         """The entry that speaks of each ticker and session, −1 for none; shape (tickers, sessions)."""
         found = np.full((tickers, sessions), -1, np.int64)

@@ -1,4 +1,4 @@
-"""Reading what is known about absence: evidence, thin tickers, daily data, lives, closures."""
+"""Reading what is known about absence: thin tickers, daily data, lives, closures; what was asked is in ``asked``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,20 +8,12 @@ import numpy as np
 from backfill_assets.market.evidence import Asked, Facts
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.slots import SlotGrid
+from backfill_assets.store.asked import read_asked
 from backfill_assets.store.connection import Connection
-from backfill_assets.store.multiranges import expand
 from backfill_assets.store.symbols import Symbol
 
 BASELINE_SESSIONS = 20
 
-_ASKED = """
-SELECT symbol_id, session_day, extract(epoch FROM asked_at)::bigint, asks,
-       extract(epoch FROM silent_since)::float8, published, coalesce(extract(epoch FROM reached)::bigint, 0),
-       withheld::text
-FROM backfill.evidence
-WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
-  AND session_day BETWEEN %(first)s AND %(last)s
-"""
 _BASELINE = """
 SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.withheld))
 FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
@@ -67,7 +59,7 @@ def read_knowledge(
     row = {s.symbol_id: position for position, s in enumerate(symbols)}
     session = {s.day: position for position, s in enumerate(grid.sessions)}
     if not symbols or not grid.sessions:
-        return _asked([], row, session, grid), facts
+        return Asked.nothing(), facts
     for symbol_id, known, skips in connection.execute(_BASELINE, values):
         facts.known[row[symbol_id]], facts.skips[row[symbol_id]] = known, skips
     for symbol_id, day, volume in connection.execute(_DAILY, values):
@@ -79,7 +71,7 @@ def read_knowledge(
     for day, first, half in connection.execute(_SEEN, values):
         facts.first_seen_at[session[day]] = first
         facts.half_seen_at[session[day]] = np.nan if half is None else half
-    return _asked(connection.execute(_ASKED, values).fetchall(), row, session, grid), facts
+    return read_asked(connection, symbols, grid, values), facts
 
 
 def _read_lives(lives: Sequence[Any], row: dict[int, int], grid: SlotGrid, facts: Facts) -> None:
@@ -88,20 +80,3 @@ def _read_lives(lives: Sequence[Any], row: dict[int, int], grid: SlotGrid, facts
             facts.first_day[row[symbol_id]] = sum(s.day < first_day for s in grid.sessions)
         if ended:
             facts.last_day[row[symbol_id]] = sum(s.day <= last_day for s in grid.sessions) - 1
-
-
-def _asked(found: Sequence[Any], row: dict[int, int], session: dict[Any, int], grid: SlotGrid) -> Asked:
-    found = [f for f in found if f[1] in session]
-    sessions = np.array([session[f[1]] for f in found], np.int64)
-    entry, within = expand([f[7] for f in found])
-    return Asked(
-        row=np.array([row[f[0]] for f in found], np.int64),
-        session=sessions,
-        asked_at=np.array([f[2] for f in found], np.int64),
-        asks=np.array([f[3] for f in found], np.int64),
-        silent_since=np.array([np.nan if f[4] is None else f[4] for f in found], np.float64),
-        published=np.array([f[5] for f in found], bool),
-        reached=np.array([f[6] for f in found], np.int64),
-        withheld_entry=entry,
-        withheld_ordinal=within + grid.first_of[sessions[entry]],
-    )
