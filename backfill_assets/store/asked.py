@@ -19,14 +19,14 @@ WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_inte
   AND session_day BETWEEN %(first)s AND %(last)s
 """
 _ASKED = f"""
-COPY (SELECT symbol_id::bigint, (session_day - date '2000-01-01')::bigint, extract(epoch FROM asked_at)::bigint,
-             asks::bigint, coalesce(extract(epoch FROM silent_since)::float8, 'NaN'), published::int::bigint,
+COPY (SELECT symbol_id, session_day - date '2000-01-01', extract(epoch FROM asked_at)::bigint, asks,
+             coalesce(extract(epoch FROM silent_since)::float8, 'NaN'), published::int::smallint,
              coalesce(extract(epoch FROM reached)::bigint, 0) {_OF}) TO STDOUT (FORMAT BINARY)
 """  # noqa: S608 - two constants
 _WITHHELD = f"SELECT symbol_id, session_day - date '2000-01-01', withheld::text {_OF} AND NOT isempty(withheld)"
 _FIELDS = (
-    *(("symbol_id", ">i8"), ("day", ">i8"), ("asked_at", ">i8"), ("asks", ">i8")),
-    *(("silent_since", ">f8"), ("published", ">i8"), ("reached", ">i8")),
+    *(("symbol_id", ">i4"), ("day", ">i4"), ("asked_at", ">i8"), ("asks", ">i4")),
+    *(("silent_since", ">f8"), ("published", ">i2"), ("reached", ">i8")),
 )
 _ROW = np.dtype([("fields", ">i2"), *((f, t) for n, c in _FIELDS for f, t in ((f"{n}_size", ">i4"), (n, c)))])
 _HEAD, _TAIL = 19, 2  # bytes around the rows
@@ -36,8 +36,10 @@ Int64 = NDArray[np.int64]
 
 def read_asked(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, values: Mapping[str, Any]) -> Asked:
     """What is known of ``symbols`` in the sessions of ``grid``; ``values`` are the query's parameters."""
+    raw = bytearray()
     with connection.cursor().copy(_ASKED.encode(), values) as copy:
-        raw = b"".join(copy)
+        for part in copy:
+            raw += part
     rows = np.frombuffer(raw, _ROW, offset=_HEAD, count=(len(raw) - _HEAD - _TAIL) // _ROW.itemsize)
     row, session = _positions(rows["symbol_id"].astype(np.int64), rows["day"].astype(np.int64), symbols, grid)
     rows, row, session = rows[session >= 0], row[session >= 0], session[session >= 0]
