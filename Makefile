@@ -30,10 +30,9 @@ screenshots: $(VENV)/.installed-for-tests
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m bench
 
-<<<<<<< HEAD
 docs: $(VENV)/.installed
 	$(BIN)/backfill-assets settings --format markdown > docs/configuration.md
-=======
+
 # Disturbed market days for SECONDS, two stretches at least; from ten minutes on also the long form of tests.
 SECONDS ?= 900
 soak: $(VENV)/.installed-for-tests
@@ -47,7 +46,6 @@ audit: $(BIN)/python
 	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check bandit pip-audit
 	$(VENV)/audit/bin/bandit --quiet --configfile pyproject.toml --recursive backfill_assets
 	$(VENV)/audit/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
->>>>>>> 69e9caa (A soak: market days under a hand that kills, restarts, crashes, crowds, punches, fills and cuts; a bench of 16 million bars)
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .

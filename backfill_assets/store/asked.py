@@ -18,12 +18,12 @@ FROM backfill.evidence
 WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
   AND session_day BETWEEN %(first)s AND %(last)s
 """
-_ASKED = f"""
+_ASKED = """
 COPY (SELECT symbol_id, session_day - date '2000-01-01', extract(epoch FROM asked_at)::bigint, asks,
              coalesce(extract(epoch FROM silent_since)::float8, 'NaN'), published::int::smallint,
-             coalesce(extract(epoch FROM reached)::bigint, 0) {_OF}) TO STDOUT (FORMAT BINARY)
-"""  # noqa: S608 - two constants
-_WITHHELD = f"SELECT symbol_id, session_day - date '2000-01-01', withheld::text {_OF} AND NOT isempty(withheld)"
+             coalesce(extract(epoch FROM reached)::bigint, 0) {of}) TO STDOUT (FORMAT BINARY)
+"""
+_WITHHELD = "SELECT symbol_id, session_day - date '2000-01-01', withheld::text {of} AND NOT isempty(withheld)"
 _FIELDS = (
     *(("symbol_id", ">i4"), ("day", ">i4"), ("asked_at", ">i8"), ("asks", ">i4")),
     *(("silent_since", ">f8"), ("published", ">i2"), ("reached", ">i8")),
@@ -37,7 +37,7 @@ Int64 = NDArray[np.int64]
 def read_asked(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, values: Mapping[str, Any]) -> Asked:
     """What is known of ``symbols`` in the sessions of ``grid``; ``values`` are the query's parameters."""
     raw = bytearray()
-    with connection.cursor().copy(_ASKED.encode(), values) as copy:
+    with connection.cursor().copy(_ASKED.format(of=_OF).encode(), values) as copy:
         for part in copy:
             raw += part
     rows = np.frombuffer(raw, _ROW, offset=_HEAD, count=(len(raw) - _HEAD - _TAIL) // _ROW.itemsize)
@@ -66,7 +66,7 @@ def _withheld(
     session: Int64,
 ) -> tuple[Int64, Int64]:
     """The entry and the slot in the grid of everything that was asked for and did not come."""
-    found = connection.execute(_WITHHELD.encode(), values).fetchall()
+    found = connection.execute(_WITHHELD.format(of=_OF).encode(), values).fetchall()
     ids, days = (np.array([f[at] for f in found], np.int64) for at in (0, 1))
     of_row, of_session = _positions(ids, days, symbols, grid)
     kept = np.flatnonzero(of_session >= 0)

@@ -7,9 +7,11 @@ import psycopg
 import pytest
 
 from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.store.connection import Database
 from backfill_assets_tests import dgas
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.plain_vendor import IMPATIENT, Vendor, answering
+from backfill_assets_tests.conftest import bars_in
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
@@ -60,6 +62,30 @@ def test_a_user_who_may_only_read_gets_a_report_and_no_run(
         assert said.code == 5
         assert "permission denied for table" in said.err
         assert "give the user of DATABASE_URL that right" in said.err
+
+
+def test_the_rights_of_the_documents_are_enough_to_run(
+    user_of: UserOf, sandboxed: Sandboxed, database_url: str, database: Database
+) -> None:
+    """SECURITY.md, "Rights"."""
+    user = user_of(sandboxed())
+    user.types("symbols add AAPL NOSUCH")
+    rights = (
+        "GRANT USAGE ON SCHEMA backfill TO {role}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA backfill TO {role}",
+        "GRANT SELECT, INSERT, UPDATE ON market_data, market_symbols TO {role}",
+        "GRANT USAGE ON SEQUENCE market_symbols_symbol_id_seq TO {role}",
+    )
+    with logged_in(database_url, "worker", *rights) as url:
+        assert [user.types(c, DATABASE_URL=url).code for c in ("symbols add MSFT", "run", "verify", "status")] == [
+            0,
+            3,
+            3,
+            0,
+        ]
+        said = user.types("run --force --symbols AAPL", DATABASE_URL=url)
+    assert said.code == 0, said
+    assert len(bars_in(database, "MSFT")) == 26
 
 
 def test_the_tables_of_somebody_else_who_gave_no_right_to_alter_them(
