@@ -95,7 +95,8 @@ def test_whose_bars_a_database_holds_is_found_out_where_runs_were_made_before(ne
                     connection.execute(sql.encode())
             connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
             connection.execute(
-                "INSERT INTO market_data SELECT id, '30m', '2026-06-01 13:30Z', 1, 2, 1, 2, 3, host, '5m', 6, true, now()"
+                "INSERT INTO market_data"
+                " SELECT id, '30m', '2026-06-01 13:30Z', 1, 2, 1, 2, 3, host, '5m', 6, true, now()"
                 " FROM (VALUES (1, NULL), (2, 'eodhd.com')) AS v (id, host)"
             )
             for _ in range(runs):
