@@ -35,7 +35,7 @@ def parse_ticker(text: str) -> Ticker:
     symbol, dot, exchange = (plain.upper() if plain.isascii() else plain).rpartition(".")
     if not dot:
         symbol, exchange = exchange, DEFAULT_EXCHANGE
-    if exchange != DEFAULT_EXCHANGE and _SYMBOL.fullmatch(exchange):
+    if exchange != DEFAULT_EXCHANGE and (not exchange or _SYMBOL.fullmatch(exchange)):
         hint = f"; the vendor writes share classes with a dash: {symbol}-{exchange}" if len(exchange) == 1 else ""
         raise UsageError(f"ticker {shown!r}: exchange {exchange!r} is not supported, only US{hint}")
     if exchange != DEFAULT_EXCHANGE or not _SYMBOL.fullmatch(symbol):

@@ -91,7 +91,7 @@ def test_two_processes_that_start_together_share_one_server(own_home: Path) -> N
     leave_embedded(own_home)
 
 
-LEFT_BY_A_POWER_CUT = {
+LEFT_BY_A_POWER_CUT: dict[str, Callable[[str], str]] = {
     "whole lock of a dead server": lambda lock: lock,
     "lock whose process is another one now": lambda lock: "\n".join([str(os.getpid()), *lock.splitlines()[1:]]),
     "lock cut short": lambda lock: "\n".join(lock.splitlines()[:4]),
@@ -100,24 +100,22 @@ LEFT_BY_A_POWER_CUT = {
 }
 
 
-@pytest.mark.parametrize("spoil", LEFT_BY_A_POWER_CUT.values(), ids=LEFT_BY_A_POWER_CUT)
-def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(
-    own_home: Path, spoil: Callable[[str], str]
-) -> None:
-    user = user_of(own_home)
+def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(own_home: Path) -> None:
     lock = own_home / "postgres" / "postmaster.pid"
-    held = lock.read_text()
-    user.kill()
-    user.wait()
-    server = psutil.Process(int(held.splitlines()[0]))
-    family = [server, *server.children(recursive=True)]
-    server.kill()  # the others end by themselves
-    assert psutil.wait_procs(family, timeout=20)[1] == []
-    lock.write_text(spoil(held))
-    (own_home / "postgres" / ".handle_pids.json").write_text("[12, 1")
-    assert answers(embedded_url(own_home, "bars"))
-    leave_embedded(own_home)
-    assert not lock.exists()
+    for what, spoil in LEFT_BY_A_POWER_CUT.items():
+        user = user_of(own_home)
+        held = lock.read_text()
+        user.kill()
+        user.wait()
+        server = psutil.Process(int(held.splitlines()[0]))
+        family = [server, *server.children(recursive=True)]
+        server.kill()  # the others end by themselves
+        assert psutil.wait_procs(family, timeout=20)[1] == []
+        lock.write_text(spoil(held))
+        (own_home / "postgres" / ".handle_pids.json").write_text("[12, 1")
+        assert answers(embedded_url(own_home, "bars")), what
+        leave_embedded(own_home)
+        assert not lock.exists(), what
 
 
 def test_a_server_that_died_under_a_process_is_started_again_by_it(own_home: Path) -> None:
@@ -141,15 +139,13 @@ def test_nobody_else_may_enter_by_a_socket_that_stands_elsewhere(own_home: Path)
     leave_embedded(deep)
 
 
-def test_the_server_listens_on_no_network_address(own_home: Path) -> None:
-    url = embedded_url(own_home, "bars")
-    with psycopg.connect(url) as connection:
+def test_the_server_listens_on_no_network_address(home: Path, template_url: str) -> None:
+    with psycopg.connect(psycopg.conninfo.make_conninfo(template_url, dbname="postgres")) as connection:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
-    assert psutil.Process(server_pid(own_home)).net_connections("inet") == []
-    leave_embedded(own_home)
+    assert psutil.Process(server_pid(home)).net_connections("inet") == []
 
 
-@pytest.mark.parametrize("home", ["/proc/nowhere", "~no-such-user/x", "/dev/null/x"])
-def test_a_home_that_cannot_be_written_is_told(home: str) -> None:
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "~no-such-user/x", "/dev/null/x"])
+def test_a_home_that_cannot_be_written_is_told(folder: str) -> None:
     with pytest.raises(DatabaseUnavailable, match="BACKFILL_HOME"):
-        embedded_url(Path(home), "bars")
+        embedded_url(Path(folder), "bars")
