@@ -36,7 +36,7 @@ from backfill_assets.setting_values import (
 
 SHOWN = 60  # characters of a wrong value
 SECRETS = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # may be files
-NEVER_SHOWN = {*SECRETS, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"}
+SECRET_VARIABLES = frozenset({*SECRETS, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # never shown
 
 
 class Settings(BaseSettings):
@@ -373,7 +373,7 @@ def _sentence(error: dict[str, Any]) -> str:
     if not error["loc"]:
         return str(said)
     variable = str(error["loc"][0])
-    value = "" if variable in NEVER_SHOWN else f" is {_short(error['input'])}:"
+    value = "" if variable in SECRET_VARIABLES else f" is {_short(error['input'])}:"
     return f"{variable}{value} {said}"
 
 

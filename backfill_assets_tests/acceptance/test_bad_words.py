@@ -86,6 +86,12 @@ SETTINGS: dict[str, dict[str, str]] = {
     "DAGSTER_POSTGRES_URL_FILE": NO_FILE,
     "BACKFILL_BATCH_PLANNED_EVENTS": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_CALENDAR_FILE": {"/nonexistent/calendar": "cannot be used", "/": "cannot be used"},
+    "BACKFILL_EOD_TOLERANCE_BPS": out_of(0, 1000),
+    "BACKFILL_ALERT_URLS": {
+        **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "addresses like mailto://"),
+        **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]'], ""),
+    },
+    "BACKFILL_ALERT_REPEAT_HOURS": out_of(1, 720),
     "BACKFILL_AS_OF": {
         "yesterday": "valid datetime",
         "2026-06-03T12:00:00": "needs a time zone",
@@ -149,7 +155,7 @@ OPTIONS: dict[tuple[str, str], list[str]] = {
     **{(c, "--start"): DATES for c in WINDOWED},
     **{(c, "--end"): DATES for c in WINDOWED},
     **{(c, "--symbols"): ["", ",", " , ", "AA/PL", "AAPL,BRK.B", "A" * 300, "NOSUCH"] for c in WINDOWED},
-    **{(c, "--format"): ["xml", "", "JSON"] for c in (*WINDOWED, "why", "status")},
+    **{(c, "--format"): ["xml", "", "JSON"] for c in (*WINDOWED, "why", "status", "settings", "alerts list")},
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
     ("run", "--strategy"): ["best", ""],
     ("run", "--batch-size"): [*NOT_A_NUMBER, "0", "-1", "1.5"],
