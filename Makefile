@@ -1,5 +1,5 @@
 # Two commands matter: `make run` shows the whole way once, `make test` runs every test.
-.PHONY: run dev test check docs browser screenshots format bench clean
+.PHONY: run dev test check docs browser screenshots format bench soak audit clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -32,6 +32,20 @@ bench: $(VENV)/.installed-for-tests
 
 docs: $(VENV)/.installed
 	$(BIN)/backfill-assets settings --format markdown > docs/configuration.md
+
+# Disturbed market days for SECONDS, two stretches at least; from ten minutes on also the long form of tests.
+SECONDS ?= 900
+soak: $(VENV)/.installed-for-tests
+	$(BIN)/python -W ignore::RuntimeWarning -m bench.soak --seconds $(SECONDS)
+	@[ $(SECONDS) -lt 600 ] || $(BIN)/python -m pytest -q -s --kills 50 --outage 20 --examples 200 $(addprefix \
+		backfill_assets_tests/acceptance/test_,killed.py outages.py healing.py)
+
+# Known holes in what we depend on, and in how we use it; the first needs the network.
+audit: $(BIN)/python
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check bandit pip-audit
+	$(VENV)/audit/bin/bandit --quiet --configfile pyproject.toml --recursive backfill_assets
+	$(VENV)/audit/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format .

@@ -1,18 +1,17 @@
 """Every setting, with its unit, default, range and environment variable.
 
-Nothing else reads the environment, and nothing reads it at import: call ``load_settings``.
+Nothing else reads the environment, and nothing reads it at import: call ``load_settings``. What an
+address may look like and how a secret is read from a file is in ``setting_values``.
 """
 
 import json
 import os
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import Rules
@@ -20,77 +19,26 @@ from backfill_assets.market.intervals import INTERVALS, Interval
 from backfill_assets.market.ladder import Ladder
 from backfill_assets.market.sampling import collectable
 from backfill_assets.market.sessions import NO_EXCEPTIONS, Exceptions
-
-VENDOR_HOST = "eodhd.com"
-_ADDRESS = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
-FIRST_YEAR, LAST_YEAR = 2004, 2099
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
-SECRET_VARIABLES = frozenset(
-    {"DATABASE_URL", "DAGSTER_POSTGRES_URL", "EODHD_API_TOKEN", "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"}
+from backfill_assets.setting_values import (
+    VENDOR_HOST,
+    alert_addresses,
+    aware_moment,
+    clean_secret,
+    cron_line,
+    host_of,
+    http_address,
+    interval_names,
+    known_host,
+    ladder_steps,
+    listed,
+    part_of_a_slot,
+    pauses,
+    with_secrets_from_files,
 )
 
-
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("needs a time zone, for example 2026-06-03T12:00:00Z")
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
-    return moment.astimezone(UTC)
-
-
-def _pauses(seconds: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= seconds[0] <= seconds[1] <= 600:
-        raise ValueError("must be two numbers of seconds, the smaller first, from 0 to 600")
-    return seconds
-
-
-def _steps(hours: tuple[float, ...]) -> tuple[float, ...]:
-    if not hours or not all(0 < h <= 168 for h in hours):
-        raise ValueError("must be one or more numbers of hours, each above 0 and at most 168")
-    return hours
-
-
-def _intervals(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or len(set(names)) < len(names) or not set(names) <= set(INTERVALS):
-        raise ValueError(f"must be one or more of {', '.join(INTERVALS)}, each once")
-    return names
-
-
-def _cron(line: str) -> str:
-    fields = line.split()
-    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
-        raise ValueError("must be a cron line of five fields, for example */15 * * * *")
-    return line
-
-
-def _part_of_a_slot(seconds: int) -> int:
-    if 1800 % seconds:
-        raise ValueError("must divide 1800 (half an hour), for example 60, 300, 600 or 900")
-    return seconds
-
-
-def _http(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https address")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be an address without credentials, query or fragment")
-    return url.rstrip("/")
-
-
-def _listed(value: Any) -> Any:
-    """A JSON list, or words with spaces between them."""
-    return json.loads(value) if isinstance(value, str) and value.strip().startswith("[") else _words(value)
-
-
-def _words(value: Any) -> Any:
-    return value.split() if isinstance(value, str) else value
-
-
-def _addresses(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    if not all(_ADDRESS.fullmatch(url.get_secret_value()) for url in urls):
-        raise ValueError("must be one or more addresses like mailto://… or slack://…, with spaces between them")
-    return urls
+SHOWN = 60  # characters of a wrong value
+SECRETS = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # may be files
+SECRET_VARIABLES = frozenset({*SECRETS, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # never shown
 
 
 class Settings(BaseSettings):
@@ -103,10 +51,30 @@ class Settings(BaseSettings):
         alias="DATABASE_URL",
         description="PostgreSQL of the bars; unset: an embedded server under the home.",
     )
+    database_url_file: Path | None = Field(
+        None, alias="DATABASE_URL_FILE", description="A file that holds DATABASE_URL, instead of it."
+    )
+    database_patience_seconds: float = Field(
+        60,
+        alias="BACKFILL_DATABASE_PATIENCE_SECONDS",
+        ge=0,
+        le=3600,
+        description="How long work under way waits for a database that went away, seconds.",
+    )
     home: Path = Field(Path(".backfill"), alias="BACKFILL_HOME", description="Folder of the embedded PostgreSQL.")
-    token: SecretStr | None = Field(None, alias="EODHD_API_TOKEN", description="The vendor's API token.")
-    base_url: Annotated[str, AfterValidator(_http)] = Field(
+    token: Annotated[SecretStr, AfterValidator(clean_secret)] | None = Field(
+        None, alias="EODHD_API_TOKEN", description="The vendor's API token."
+    )
+    token_file: Path | None = Field(
+        None, alias="EODHD_API_TOKEN_FILE", description="A file that holds EODHD_API_TOKEN, instead of it."
+    )
+    base_url: Annotated[str, AfterValidator(http_address)] = Field(
         f"https://{VENDOR_HOST}/api", alias="EODHD_BASE_URL", description="Where the vendor answers."
+    )
+    source_host: Annotated[str, AfterValidator(known_host)] | None = Field(
+        None,
+        alias="EODHD_SOURCE_HOST",
+        description="Whose answers the base URL passes on, where it is a proxy; unset: its own host's.",
     )
     requests_per_minute: int = Field(
         1000,
@@ -126,6 +94,7 @@ class Settings(BaseSettings):
         100_000,
         alias="EODHD_DAILY_CALLS",
         ge=1,
+        le=1_000_000_000,
         description="Calls of a UTC day until the vendor says otherwise.",
     )
     collector_reserve: float = Field(
@@ -159,7 +128,7 @@ class Settings(BaseSettings):
         le=20,
         description="Attempts at one request before it is given up.",
     )
-    backoff_seconds: Annotated[tuple[float, float], AfterValidator(_pauses)] = Field(
+    backoff_seconds: Annotated[tuple[float, float], AfterValidator(pauses)] = Field(
         (0.5, 20.0),
         alias="BACKFILL_BACKOFF_SECONDS",
         description="First and longest pause between attempts, seconds, as a JSON list.",
@@ -205,7 +174,7 @@ class Settings(BaseSettings):
         le=240,
         description="Hours after half of the universe was seen published until absence counts.",
     )
-    ladder_hours: Annotated[tuple[float, ...], AfterValidator(_steps)] = Field(
+    ladder_hours: Annotated[tuple[float, ...], AfterValidator(ladder_steps)] = Field(
         (1, 3, 6, 12, 24),
         alias="BACKFILL_LADDER_HOURS",
         description="Hours to wait before asking again for what did not come, step by step, as a JSON list;"
@@ -233,7 +202,7 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Calls of a UTC day for live quotes; at most half of the day's calls that are ours.",
     )
-    live_seconds: Annotated[int, AfterValidator(_part_of_a_slot)] = Field(
+    live_seconds: Annotated[int, AfterValidator(part_of_a_slot)] = Field(
         300,
         alias="BACKFILL_LIVE_SECONDS",
         ge=60,
@@ -254,7 +223,7 @@ class Settings(BaseSettings):
     max_span_days: int = Field(
         120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest span of one request, days."
     )
-    intervals: Annotated[tuple[str, ...], AfterValidator(_intervals)] = Field(
+    intervals: Annotated[tuple[str, ...], AfterValidator(interval_names)] = Field(
         ("30m",),
         alias="BACKFILL_INTERVALS",
         description="Bar intervals that are assets, as a JSON list; each costs requests of its own.",
@@ -281,7 +250,7 @@ class Settings(BaseSettings):
         le=86_400,
         description="Least seconds between two looks of a sensor.",
     )
-    checks_cron: Annotated[str, AfterValidator(_cron)] = Field(
+    checks_cron: Annotated[str, AfterValidator(cron_line)] = Field(
         "*/15 * * * *", alias="BACKFILL_CHECKS_CRON", description="When the checks run by themselves (cron, New York)."
     )
     missing_tolerance: int = Field(
@@ -304,6 +273,9 @@ class Settings(BaseSettings):
         alias="DAGSTER_POSTGRES_URL",
         description="PostgreSQL of Dagster's own storage; unset: a database dagster beside the bars.",
     )
+    dagster_postgres_url_file: Path | None = Field(
+        None, alias="DAGSTER_POSTGRES_URL_FILE", description="A file that holds DAGSTER_POSTGRES_URL, instead of it."
+    )
     batch_planned_events: bool = Field(
         True,
         alias="BACKFILL_BATCH_PLANNED_EVENTS",
@@ -323,7 +295,7 @@ class Settings(BaseSettings):
         description="How far a session's official close may be off the daily data, basis points of the price;"
         " prints of half-days are up to 12 off.",
     )
-    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_addresses)] = (
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(listed), AfterValidator(alert_addresses)] = (
         Field(
             (),
             alias="BACKFILL_ALERT_URLS",
@@ -338,23 +310,27 @@ class Settings(BaseSettings):
         le=720,
         description="Hours after which a failure that goes on is told again.",
     )
-    as_of: Annotated[datetime, AfterValidator(_aware)] | None = Field(
+    as_of: Annotated[datetime, AfterValidator(aware_moment)] | None = Field(
         None, alias="BACKFILL_AS_OF", description="A fixed now (ISO 8601 with zone) for reproducible runs."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", alias="BACKFILL_LOG_LEVEL", description="Least severe log line that is shown."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: Any) -> Any:
+        return with_secrets_from_files(given, SECRETS)
+
     @property
     def is_vendor(self) -> bool:
-        """Whether the base URL is the vendor itself, not a stand-in."""
-        host = urlsplit(self.base_url).hostname or ""
-        return host == VENDOR_HOST or host.endswith("." + VENDOR_HOST)
+        """Whether the vendor itself is asked, not a stand-in."""
+        return self.vendor_host == VENDOR_HOST
 
     @property
     def vendor_host(self) -> str:
-        """Who is asked, for the provenance of bars: the host of the base URL."""
-        return urlsplit(self.base_url).hostname or ""
+        """Who is asked, for the provenance of bars: the host of the base URL, unless that is a proxy."""
+        return self.source_host or host_of(self.base_url)
 
     def rules(self, source: Interval) -> Rules:
         """When absent slots are asked for and count, for bars built from ``source``."""
@@ -421,10 +397,20 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise UsageError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+    except SettingsError as error:  # what should be JSON is none; it names the field, not the variable
+        field = next(field for name, field in Settings.model_fields.items() if f'"{name}"' in str(error))
+        raise UsageError(f"{field.alias} is no JSON; write it like {list(field.default)}") from None
 
 
 def _sentence(error: dict[str, Any]) -> str:
-    variable = str(error["loc"][0]) if error["loc"] else "settings"
-    secret = variable in SECRET_VARIABLES
-    value = "" if secret else f" is {error['input']!r}:"
-    return f"{variable}{value} {error['msg'].removeprefix('Value error, ')}"
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(said)
+    variable = str(error["loc"][0])
+    value = "" if variable in SECRET_VARIABLES else f" is {_short(error['input'])}:"
+    return f"{variable}{value} {said}"
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"

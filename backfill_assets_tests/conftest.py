@@ -28,6 +28,13 @@ RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)  # Wednesday 10:00 in New York; Monday and Tuesday are overdue
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the tests last that can last: short in the suite, long in ``make soak``."""
+    parser.addoption("--kills", type=int, default=3, help="how often test_killed kills a run")
+    parser.addoption("--outage", type=float, default=2.0, help="for how many seconds test_outages stops PostgreSQL")
+    parser.addoption("--examples", type=int, default=6, help="how many worlds test_healing draws")
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the person who runs the tests reaches them."""

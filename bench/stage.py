@@ -47,8 +47,8 @@ def stats(base_url: str) -> dict[str, object]:
     return answer
 
 
-def backfill(home: Path, base_url: str, *words: str, **environment: str) -> Timed:
-    """Run ``backfill-assets`` as a person would and time the whole process."""
+def backfill(home: Path, base_url: str, *words: str, module: str = "backfill_assets", **environment: str) -> Timed:
+    """Run ``backfill-assets`` as a person would (or another module) and time the whole process."""
     chosen = {
         "BACKFILL_HOME": str(home),
         "EODHD_BASE_URL": base_url,
@@ -58,7 +58,7 @@ def backfill(home: Path, base_url: str, *words: str, **environment: str) -> Time
     }
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "backfill_assets", *words],
+        [sys.executable, "-m", module, *words],
         env={**os.environ, **chosen},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

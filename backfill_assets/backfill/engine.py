@@ -22,6 +22,7 @@ from backfill_assets.store.budget import Budget, limits_of
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage, measure
 from backfill_assets.store.live_budget import LiveBudget
+from backfill_assets.store.source_host import require_host
 from backfill_assets.store.symbols import Symbol
 
 if TYPE_CHECKING:
@@ -128,11 +129,21 @@ class Engine:
 
         Raises:
             TokenRefused: no token is set.
+            UsageError: the database holds bars of another host.
             DatabaseUnavailable: the database is gone; what was stored stays.
         """
         from backfill_assets.backfill.run import Run
 
         return Run(self, job, listen).go()
+
+    def require_one_source(self) -> None:
+        """Make sure that what the vendor asked now gives may be stored beside what is there.
+
+        Raises:
+            UsageError: the database holds bars of another host.
+        """
+        with self.database.transaction() as connection:
+            require_host(connection, self.settings.vendor_host)
 
     @asynccontextmanager
     async def asking(

@@ -17,6 +17,7 @@ from backfill_assets.store.bars import WriteCounts, write_bars
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.evidence import record_rejects, record_sessions
 from backfill_assets.store.multiranges import text_of
+from backfill_assets.store.source_host import bind_host
 from backfill_assets.store.theirs import verify_bars
 
 _NONE = np.zeros(0, np.float64)
@@ -66,12 +67,18 @@ class Shelf:
 
 
 def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_at: datetime) -> Kept:
-    """Store a batch within the caller's transaction; ``asked_at`` is the server's clock before asking."""
+    """Store a batch within the caller's transaction; ``asked_at`` is the server's clock before asking.
+
+    Raises:
+        UsageError: the database holds bars of another host.
+    """
     grid = shelf.plan.grid
     rows = row_table(answers)
     built = build_bars(rows, grid, shelf.source)
     bars = built.bars.rename(columns={"ticker": "symbol_id"})
     bars["may_insert"] = bars["ordinal"] >= shelf.plan.window_from
+    if len(bars):
+        bind_host(connection, shelf.host)
     counts = write_bars(
         connection,
         bars,

@@ -19,6 +19,7 @@ from backfill_assets.store.connection import Connection
 from backfill_assets.store.live_rounds import Readings, finish_round
 from backfill_assets.store.live_samples import forget_old_samples, read_samples, record_samples
 from backfill_assets.store.live_slots import record_slots
+from backfill_assets.store.source_host import bind_host
 from backfill_assets.store.symbols import Symbol
 
 
@@ -89,6 +90,7 @@ class LiveShelf:
     def _written(
         self, connection: Connection, slots: pd.DataFrame, interval: Interval, asked_at: datetime
     ) -> WriteCounts:
+        bind_host(connection, self.host)
         bars = slots.loc[slots["volume"] > 0].rename(columns={"ticker": "symbol_id", "samples": "source_rows"})
         counts = write_bars(
             connection,

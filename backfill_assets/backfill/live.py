@@ -50,7 +50,7 @@ def sample_round(engine: Engine) -> LiveRound:
 
     Raises:
         TokenRefused: no token is set.
-        UsageError: no interval of the settings can be made from live samples.
+        UsageError: no interval of the settings can be made from live samples, or the database holds another host's bars.
         DatabaseUnavailable: the database is gone.
     """
     settings, now = engine.settings, engine.settings.now()
@@ -118,6 +118,7 @@ class _Sampler:
 
     def go(self) -> LiveRound:
         """Decide, take the round, read, keep."""
+        self.engine.require_one_source()
         active, theirs = self._whom()
         symbols = [s for s in active if not all(s.symbol_id in ids for ids in theirs.values())]
         elsewhere = len(active) - len(symbols)

@@ -176,8 +176,8 @@ class Pacer:
             ),
             self.now(),
         )
-        with self.database.transaction() as connection:
-            log_requests(connection, self.run_id, [_logged(exchange) for exchange in exchanges])
+        logged = [_logged(exchange) for exchange in exchanges]
+        self.database.persistently(lambda connection: log_requests(connection, self.run_id, logged))
 
 
 async def _even_if_cancelled(task: "asyncio.Task[T]", keep: Callable[[T], None]) -> T:

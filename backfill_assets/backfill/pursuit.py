@@ -17,7 +17,7 @@ from backfill_assets.backfill.plan import Ask
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, TransientError, UnknownTicker, VendorError
 from backfill_assets.store.bars import WriteCounts
-from backfill_assets.store.connection import Database
+from backfill_assets.store.connection import Connection, Database
 from backfill_assets.store.runs import beat
 
 BATCH = 64  # answers stored in one transaction, at most
@@ -137,14 +137,16 @@ class Pursuit:
     def _keep(self, answers: Sequence[Answer]) -> Kept:
         if not answers:
             return Kept({}, frozenset(), frozenset(), {}, 0, 0)
-        with self.database.transaction() as connection:
-            asked_at = min(self._asked_at[a.ask] for a in answers)
-            kept = keep(connection, self.shelf, answers, asked_at)
-            beat(connection, self.run_id)
+        kept = self.database.persistently(lambda connection: self._keep_in(connection, answers))
         self.written = sum(kept.counts.values(), self.written)
         self.rejected += kept.rejected
         self.published |= kept.published
         self.outside.update(kept.outside)
+        return kept
+
+    def _keep_in(self, connection: Connection, answers: Sequence[Answer]) -> Kept:
+        kept = keep(connection, self.shelf, answers, min(self._asked_at[a.ask] for a in answers))
+        beat(connection, self.run_id)
         return kept
 
     def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:

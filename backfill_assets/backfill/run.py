@@ -25,6 +25,7 @@ from backfill_assets.backfill.plan import Ask, Plan, Strategy
 from backfill_assets.backfill.pursuit import Pursuit
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import TransientError, VendorError
+from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps import State
 from backfill_assets.store.bars import WriteCounts, database_now, spelling_in_use
 from backfill_assets.store.coverage import Coverage
@@ -57,23 +58,32 @@ class Run:
         """Measure, plan, claim, ask, store, measure again."""
         began = time.monotonic()
         self.engine.budget()  # without a token there is no run, not even one with nothing to ask
+        self.engine.require_one_source()
         coverage, plan, server_clock = self._survey_and_plan()
         if not plan.asks:
             return self._result(coverage, coverage, plan, time.monotonic() - began)
         with self.engine.database.transaction() as connection:
             forget_old_requests(connection)
             start_run(connection, self.run_id, self.job.window.described, len(plan.asks))
-        outcome, figures = "failed", None
+        outcome: str | None = "failed"
+        figures: RunFigures | None = None
         try:
             after = self._passes(coverage, plan, server_clock)
             outcome, figures = "stopped" if self.stopped else "finished", self._figures(coverage, after)
         except (KeyboardInterrupt, SystemExit):
             outcome = "interrupted"
             raise
+        except DatabaseUnavailable:
+            outcome = None  # there is nowhere to write it: the next run finds this process gone
+            raise
         finally:
-            with self.engine.database.transaction() as connection:
-                finish_run(connection, self.run_id, outcome, figures)
+            if outcome:
+                self._finish(outcome, figures)
         return self._result(coverage, after, plan, time.monotonic() - began)
+
+    def _finish(self, outcome: str, figures: RunFigures | None) -> None:
+        database = self.engine.database
+        database.persistently(lambda connection: finish_run(connection, self.run_id, outcome, figures))
 
     def _figures(self, before: Coverage, after: Coverage) -> RunFigures:
         missing = int(before.missing.sum()), int(after.missing.sum())

@@ -23,12 +23,17 @@ def sync_universe(engine: Engine, exchange: str, kind: str | None) -> Synced:
     """Add every symbol of the vendor's list of ``exchange`` (1 call); deactivates nobody.
 
     Raises:
-        UsageError: an exchange without a calendar.
+        UsageError: an exchange without a calendar, a type that nothing listed has, or a database with
+            bars of another host.
         VendorError: the vendor did not give its list.
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
+    engine.require_one_source()
     codes = asyncio.run(_listed(engine, exchange, kind))
+    if not codes:
+        of_type = f" of type {kind!r}; leave --type out to see all" if kind else ""
+        raise UsageError(f"the vendor lists no symbol on {exchange}{of_type}")
     usable, unusable = [], 0
     for code in codes:
         ticker = _usable(code, exchange)

@@ -66,7 +66,7 @@ def _walk_in_the_sandbox(settings: Settings, console: Console) -> None:
             "[bold yellow]EODHD_API_TOKEN is not set: this is the bundled sandbox, and its bars are made up."
             f"[/bold yellow]\nIt answers like the vendor at {sandbox.base_url}; the bars go to a database of their own."
         )
-        chosen = {"base_url": sandbox.base_url, "token": SecretStr("sandbox")}
+        chosen = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         with opened_engine(settings.model_copy(update=chosen)) as engine:
             _give_history(engine, sandbox.world.tickers, console)
             _walk(engine, console)

@@ -58,7 +58,7 @@ def vendor_for(settings: Settings, console: Console) -> Iterator[Settings]:
     with Sandbox(SandboxConfig(symbols=SYMBOLS, now=settings.as_of, latency_ms=(20, 80))) as sandbox:
         warning = "EODHD_API_TOKEN is not set: this is the bundled sandbox, and its bars are made up."
         console.print(f"[bold yellow]{warning}[/bold yellow]")
-        chosen = {"base_url": sandbox.base_url, "token": SecretStr("sandbox")}
+        chosen = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         ready = settings.model_copy(update=chosen)
         with opened_engine(ready) as engine, engine.database.transaction() as connection:
             if not list_symbols(connection, DEFAULT_EXCHANGE):

@@ -47,13 +47,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     raise KeyboardInterrupt
 
 
+def _in_one_line(error: click.ClickException) -> str:
+    said = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    return said if context is None else f"{said.rstrip('.')}; see {context.command_path} --help"
+
+
 def _outcome(*, debug: bool) -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as left:
         return left.exit_code
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {_in_one_line(error)}", err=True)
         return 2
     except BackfillError as error:
         if debug:
@@ -66,6 +72,7 @@ def _outcome(*, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: one line for people
         if debug:
             traceback.print_exc()
-        click.echo(f"bug: {type(error).__name__}: {error}; run again with --debug and report it", err=True)
+        said = " ".join(str(error).split())
+        click.echo(f"bug: {type(error).__name__}: {said}; run again with --debug and report it", err=True)
         return 1
     return code if isinstance(code, int) else 0

@@ -32,12 +32,13 @@ def _named(tickers: tuple[str, ...], file: Path | None) -> "tuple[Ticker, ...]":
 def _read(file: Path) -> list[str]:
     """The symbols of a text file: one or more a line, ``#`` starts a comment."""
     try:
-        size = file.stat().st_size
-        lines = file.read_text("utf-8").splitlines() if size <= MOST_BYTES else []
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        lines = content.decode("utf-8-sig").splitlines() if len(content) <= MOST_BYTES else []
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--file {file} cannot be read as text: {type(error).__name__}; one symbol a line") from None
-    if size > MOST_BYTES:
-        raise UsageError(f"--file {file} is {size:,} bytes long; a symbols file has at most {MOST_BYTES:,}")
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"--file {file} is too long; a symbols file has at most {MOST_BYTES:,} bytes")
     found = [part for line in lines for part in line.partition("#")[0].replace(",", " ").split()]
     if not found:
         raise UsageError(f"--file {file} names no symbol; write one a line")

@@ -203,6 +203,7 @@ def show_status(console: Console, now: dict[str, Any]) -> None:
         "as of": now["as_of"],
         "database": now["database"],
         "vendor": now["vendor"],
+        "token": now["token"] or "not set",
         "symbols": f"{now['symbols']['active']:,} active · {now['symbols']['inactive']:,} inactive",
         "newest bar": now["newest_bar"] or "none",
         "missing": f"{now['missing']:,} bars of {now['symbols_with_missing']:,} symbols"

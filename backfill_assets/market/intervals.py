@@ -31,7 +31,7 @@ def interval_named(text: str) -> Interval:
     for interval in INTERVALS.values():
         if text in interval.spellings:
             return interval
-    raise UsageError(f"interval {text!r} is not known; use one of {', '.join(INTERVALS)}")
+    raise UsageError(f"interval {text[:20]!r} is not known; use one of {', '.join(INTERVALS)}")
 
 
 def source_of(interval: Interval, preferred: str) -> Interval:

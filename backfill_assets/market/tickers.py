@@ -30,13 +30,15 @@ def parse_ticker(text: str) -> Ticker:
             ticker of the vendor has, or of an exchange we have no calendar for.
     """
     shown = text if len(text) <= 30 else text[:30] + "…"
-    symbol, dot, exchange = text.strip().upper().rpartition(".")
+    plain = text.strip()
+    # upper() would make SS of an ß, and IBM of an ıbm
+    symbol, dot, exchange = (plain.upper() if plain.isascii() else plain).rpartition(".")
     if not dot:
         symbol, exchange = exchange, DEFAULT_EXCHANGE
-    if exchange != DEFAULT_EXCHANGE:
+    if exchange != DEFAULT_EXCHANGE and (not exchange or _SYMBOL.fullmatch(exchange)):
         hint = f"; the vendor writes share classes with a dash: {symbol}-{exchange}" if len(exchange) == 1 else ""
         raise UsageError(f"ticker {shown!r}: exchange {exchange!r} is not supported, only US{hint}")
-    if not _SYMBOL.fullmatch(symbol):
+    if exchange != DEFAULT_EXCHANGE or not _SYMBOL.fullmatch(symbol):
         raise UsageError(
             f"ticker {shown!r} is not a symbol: expected 1 to {_MAX_SYMBOL} of A-Z 0-9 - _, optionally followed by .US"
         )

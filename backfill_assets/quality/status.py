@@ -39,6 +39,7 @@ def status_of(database: Database, settings: Settings) -> dict[str, Any]:
         "as_of": _stamp(now),
         "database": describe(database.url),
         "vendor": settings.vendor_host,
+        "token": "***" if settings.token else None,
         "symbols": {"active": len(active), "inactive": len(everyone) - len(active)},
         "newest_bar": _stamp(newest),
         "partitions": _partitions(settings, len(active)),

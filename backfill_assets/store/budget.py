@@ -106,42 +106,39 @@ class Budget:
     def take(self, wanted: int, calls_each: int, now: datetime) -> Grant:
         """Take up to ``wanted`` permits for requests that cost ``calls_each``; never blocks."""
         limits = self._limits
-        with self._database.transaction() as connection:
-            row = connection.execute(
+        values = [
+            *(self._token, wanted, calls_each, _day(now), limits.requests_per_window, limits.share),
+            *(limits.window_seconds, limits.timeout_seconds),
+            *(limits.daily_calls, limits.reserve, limits.spend_extra),
+        ]
+        # permits that were granted unheard expire by themselves
+        row = self._database.persistently(
+            lambda connection: connection.execute(
                 self._TAKE,
-                [
-                    *(self._token, wanted, calls_each, _day(now), limits.requests_per_window, limits.share),
-                    *(limits.window_seconds, limits.timeout_seconds),
-                    *(limits.daily_calls, limits.reserve, limits.spend_extra),
-                ],
+                values,
             ).fetchone()
+        )
         permits, wait, left = row or ([], None, 0)
         return Grant(tuple(permits), float(wait or 0.0), int(left))
 
     def settle(self, settled: Settled, now: datetime) -> None:
         """Report what became of permits; a permit that is never settled expires after its time-out."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "SELECT backfill.settle_permits(%s, %s, %s, %s, %s, %s, %s, %s)",
-                [
-                    *(
-                        self._token,
-                        list(settled.permits),
-                        settled.refund,
-                        _day(now),
-                        self._limits.window_seconds,
-                    ),
-                    *(settled.rate_limit, settled.rate_remaining, settled.pause_seconds),
-                ],
+        values = [
+            *(self._token, list(settled.permits), settled.refund, _day(now), self._limits.window_seconds),
+            *(settled.rate_limit, settled.rate_remaining, settled.pause_seconds),
+        ]
+        self._database.persistently(
+            lambda connection: connection.execute(
+                "SELECT backfill.settle_permits(%s, %s, %s, %s, %s, %s, %s, %s)", values
             )
+        )
 
     def give_back(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
         """Return permits that were taken and never used."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "SELECT backfill.return_permits(%s, %s, %s, %s)",
-                [self._token, list(permits), calls_each * len(permits), _day(now)],
-            )
+        values = [self._token, list(permits), calls_each * len(permits), _day(now)]
+        self._database.persistently(
+            lambda connection: connection.execute("SELECT backfill.return_permits(%s, %s, %s, %s)", values)
+        )
 
     def note_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:
         """Remember what the vendor says of the day.

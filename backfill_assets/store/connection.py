@@ -4,9 +4,10 @@ Which server it is, is decided in ``database``; SQL lives in the modules that ow
 """
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import conninfo
@@ -15,7 +16,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from backfill_assets.errors import DatabaseUnavailable
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+T = TypeVar("T")
 CONNECT_SECONDS = 10
+PATIENCE_SECONDS = 60.0
+_TRY_SECONDS = 2.0  # at one connection, before another is tried: a server that restarts is found soon
 
 
 def describe(url: str) -> str:
@@ -41,7 +45,7 @@ def _said(error: BaseException, url: str) -> str:
 
 def _advice(url: str) -> str:
     embedded = "host=/" in url or "host=%2F" in url
-    return "the embedded server may have been stopped: run again" if embedded else "check DATABASE_URL"
+    return "check DATABASE_URL" + (", or run again if this is the embedded server" if embedded else "")
 
 
 @contextmanager
@@ -57,22 +61,29 @@ def explained(url: str) -> Iterator[None]:
         ) from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(f"{describe(url)} is read-only: {_said(error, url)}") from None
-    except psycopg.ProgrammingError as error:
-        if "connection string" in str(error) or 'missing "="' in str(error) or "invalid" in str(error):
-            raise DatabaseUnavailable(
-                "DATABASE_URL is not a PostgreSQL address; write postgresql://user@host/name"
-            ) from None
-        raise
+
+
+def _require_address(url: str) -> None:
+    try:
+        conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise DatabaseUnavailable(
+            "DATABASE_URL is not a PostgreSQL address; write postgresql://user@host/name"
+        ) from None
 
 
 class Database:
     """A PostgreSQL database, used by any thread of this process; close it when done.
 
     Works through a pooler in transaction mode: nothing is prepared, and nothing is kept in a session.
+    A server that goes away after it was reached is waited for, ``patience`` seconds at most.
     """
 
-    def __init__(self, url: str, *, connections: int = 6) -> None:
+    def __init__(self, url: str, *, connections: int = 6, patience: float = PATIENCE_SECONDS) -> None:
+        _require_address(url)
         self.url = url
+        self._patience = patience
+        self._given_up = False  # whoever waited in vain waited for everybody
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # a refusal is reported once, by us
         with explained(url):
             psycopg.connect(url, connect_timeout=CONNECT_SECONDS).close()
@@ -80,7 +91,8 @@ class Database:
                 url,
                 min_size=0,
                 max_size=connections,
-                timeout=CONNECT_SECONDS,
+                reconnect_timeout=_TRY_SECONDS,
+                check=ConnectionPool.check_connection,
                 kwargs={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
                 open=True,
             )
@@ -90,10 +102,50 @@ class Database:
         """A connection whose work is committed at the end, or rolled back on an exception.
 
         Raises:
-            DatabaseUnavailable: the server is gone or refuses.
+            DatabaseUnavailable: the server is gone for good, or refuses.
         """
-        with explained(self.url), self._pool.connection() as connection:
+        with explained(self.url), self._leased(time.monotonic() + self._patience) as connection:
             yield connection
+
+    def persistently(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` gives in a transaction, tried again where the server went away in the middle of it.
+
+        It may have been committed unheard, so doing it twice must be the same as doing it once.
+
+        Raises:
+            DatabaseUnavailable: the server is gone for good, or refuses.
+        """
+        until = time.monotonic() + self._patience
+        with explained(self.url):
+            while True:
+                try:
+                    with self._leased(until) as connection:
+                        return work(connection)
+                except psycopg.OperationalError:
+                    if time.monotonic() >= until:
+                        raise
+                    time.sleep(min(0.5, self._patience))
+
+    @contextmanager
+    def _leased(self, until: float) -> Iterator[Connection]:
+        connection = self._lease(until)
+        try:
+            with connection:
+                yield connection
+        finally:
+            self._pool.putconn(connection)
+
+    def _lease(self, until: float) -> Connection:
+        while True:
+            try:
+                connection = self._pool.getconn(timeout=0.5 if self._given_up else _TRY_SECONDS + 1)
+            except PoolTimeout:
+                if self._given_up or time.monotonic() >= until:
+                    self._given_up = True
+                    raise PoolTimeout(f"no connection within {self._patience:g} s") from None
+            else:
+                self._given_up = False
+                return connection
 
     def close(self) -> None:
         """Give the connections back; idempotent."""

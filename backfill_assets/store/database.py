@@ -2,6 +2,7 @@
 
 from backfill_assets.settings import Settings
 from backfill_assets.store.connection import Database
+from backfill_assets.store.contract import require_contract
 from backfill_assets.store.migrate import migrate
 
 VENDOR_BARS = "bars"
@@ -15,7 +16,8 @@ def open_database(settings: Settings) -> Database:
     the base URL, so that made-up bars can never be taken for real ones.
 
     Raises:
-        DatabaseUnavailable: no server, no right, or a newer schema than this version knows.
+        DatabaseUnavailable: no server, no right, tables that are not ours to work with, or a newer
+            schema than this version knows.
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
@@ -23,8 +25,9 @@ def open_database(settings: Settings) -> Database:
         from backfill_assets.store.embedded import embedded_url  # brings what only a server of our own needs
 
         url = embedded_url(settings.home, VENDOR_BARS if settings.is_vendor else SANDBOX_BARS)
-    database = Database(url)
+    database = Database(url, patience=settings.database_patience_seconds)
     try:
+        require_contract(database)
         migrate(database)
     except BaseException:
         database.close()

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,14 @@ class Said:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def error(self) -> str:
+        """The one line that a command ends with when it refuses."""
+        (line,) = self.err.splitlines()
+        assert line.startswith("error: "), line
+        assert self.out == ""
+        return line.removeprefix("error: ")
+
 
 @dataclass(frozen=True)
 class User:
@@ -40,12 +48,13 @@ class User:
     monkeypatch: pytest.MonkeyPatch
     capfd: pytest.CaptureFixture[str]
 
-    def types(self, command: str, **environment: str | None) -> Said:
-        """Run ``backfill-assets COMMAND`` in this process."""
+    def types(self, command: str | Sequence[str], **environment: str | None) -> Said:
+        """Run ``backfill-assets COMMAND`` in this process; a sequence where a word holds a space."""
+        words = command.split() if isinstance(command, str) else command
         with self.monkeypatch.context() as patch:
             for name, value in {**self.environment, **environment}.items():
                 patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["backfill-assets", *command.split()])
+            patch.setattr(sys, "argv", ["backfill-assets", *words])
             self.capfd.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main()

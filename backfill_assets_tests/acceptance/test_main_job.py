@@ -13,6 +13,7 @@ import pytest
 from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import leave_embedded
 from backfill_assets_tests.acceptance.conftest import TOKEN, Said, User
 from backfill_assets_tests.conftest import RECORDED, bars_in, recorded
 
@@ -328,7 +329,8 @@ def test_help_and_version_answer(user_of: UserOf) -> None:
 
 
 def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
-    user = user_of(DATABASE_URL="", EODHD_API_TOKEN="", EODHD_BASE_URL="", BACKFILL_HOME=str(tmp_path / "home"))
+    nothing = {"DATABASE_URL": "", "EODHD_API_TOKEN": "", "EODHD_BASE_URL": ""}
+    user = user_of(**nothing, EODHD_SOURCE_HOST="eodhd.com", BACKFILL_HOME=str(tmp_path / "home"))
     with user.starts("demo") as demo:
         out, err = demo.communicate(timeout=300)
     assert demo.returncode == 0, err
@@ -336,6 +338,9 @@ def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
     for kind in ("head", "interior", "tail", "everything", "thin"):
         assert kind in out
     assert "% closed" in out
+    there = user.types("status", EODHD_SOURCE_HOST="", EODHD_BASE_URL="http://127.0.0.1:9").out
+    assert "30 active" in there  # in the database of made-up bars, whoever the address is said to be
+    leave_embedded(tmp_path / "home")
     assert _servers_under(tmp_path) == []
 
 

@@ -1,14 +1,17 @@
 """The embedded server: shared by processes, stopped with the last of them, whatever ended the others."""
 
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
+from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.embedded import embedded_url, leave_embedded
 
 USER = """
@@ -57,3 +60,92 @@ def test_the_server_stays_while_another_process_uses_it(own_home: Path) -> None:
     embedded_url(own_home, "bars")
     leave_embedded(own_home)
     assert not (own_home / "postgres" / "postmaster.pid").exists()
+
+
+def server_pid(home: Path) -> int:
+    return int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def answers(url: str) -> bool:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_two_processes_that_start_together_share_one_server(own_home: Path) -> None:
+    command = [sys.executable, "-c", USER, str(own_home)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdout.close()
+    running = [
+        p.pid
+        for p in psutil.process_iter(["name", "cmdline"])
+        if p.info["name"] == "postgres" and str(own_home / "postgres") in (p.info["cmdline"] or [])
+    ]
+    assert running == [server_pid(own_home)]
+    for process in both:
+        process.kill()
+        process.wait()
+    embedded_url(own_home, "bars")
+    leave_embedded(own_home)
+
+
+LEFT_BY_A_POWER_CUT: dict[str, Callable[[str], str]] = {
+    "whole lock of a dead server": lambda lock: lock,
+    "lock whose process is another one now": lambda lock: "\n".join([str(os.getpid()), *lock.splitlines()[1:]]),
+    "lock cut short": lambda lock: "\n".join(lock.splitlines()[:4]),
+    "empty lock": lambda _: "",
+    "garbage for a lock": lambda _: "\0" * 512,
+}
+
+
+def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(own_home: Path) -> None:
+    lock = own_home / "postgres" / "postmaster.pid"
+    for what, spoil in LEFT_BY_A_POWER_CUT.items():
+        user = user_of(own_home)
+        held = lock.read_text()
+        user.kill()
+        user.wait()
+        server = psutil.Process(int(held.splitlines()[0]))
+        family = [server, *server.children(recursive=True)]
+        server.kill()  # the others end by themselves
+        assert psutil.wait_procs(family, timeout=20)[1] == []
+        lock.write_text(spoil(held))
+        (own_home / "postgres" / ".handle_pids.json").write_text("[12, 1")
+        assert answers(embedded_url(own_home, "bars")), what
+        leave_embedded(own_home)
+        assert not lock.exists(), what
+
+
+def test_a_server_that_died_under_a_process_is_started_again_by_it(own_home: Path) -> None:
+    url = embedded_url(own_home, "bars")
+    server = psutil.Process(server_pid(own_home))
+    server.kill()
+    server.wait()
+    with pytest.raises(psycopg.OperationalError):
+        answers(url)
+    assert answers(embedded_url(own_home, "bars"))
+    leave_embedded(own_home)
+
+
+def test_nobody_else_may_enter_by_a_socket_that_stands_elsewhere(own_home: Path) -> None:
+    deep = own_home / ("long" * 20) / "home"
+    url = embedded_url(deep, "bars")
+    door = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
+    assert door != deep / "postgres"
+    assert door.stat().st_mode & 0o077 == 0
+    assert answers(url)
+    leave_embedded(deep)
+
+
+def test_the_server_listens_on_no_network_address(home: Path, template_url: str) -> None:
+    with psycopg.connect(psycopg.conninfo.make_conninfo(template_url, dbname="postgres")) as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+    assert psutil.Process(server_pid(home)).net_connections("inet") == []
+
+
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "~no-such-user/x", "/dev/null/x"])
+def test_a_home_that_cannot_be_written_is_told(folder: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="BACKFILL_HOME"):
+        embedded_url(Path(folder), "bars")

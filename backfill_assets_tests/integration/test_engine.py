@@ -279,7 +279,7 @@ def test_a_database_that_dies_ends_the_run_with_its_own_error(
 ) -> None:
     sandbox = sandboxed(latency_ms=(50, 100), symbols=60)
     url = new_database()
-    database = Database(url)
+    database = Database(url, patience=1)
     with database.transaction() as connection:
         add_symbols(connection, parse_tickers(universe(60)))
     engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url, "in_flight_max": 4}))

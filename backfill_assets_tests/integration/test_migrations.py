@@ -103,3 +103,28 @@ def test_a_newer_schema_is_left_alone(database_url: str) -> None:
         connection.execute("INSERT INTO backfill.migrations (number, name) VALUES (9999, 'from the future')")
     with pytest.raises(DatabaseUnavailable, match="migration 9999, which this version does not know"):
         migrated(database_url)
+
+
+def test_whose_bars_a_database_holds_is_found_out_where_runs_were_made_before(new_database: Callable[..., str]) -> None:
+    """0006: from the mark of a bar of ours; where no run ever was, nobody's bars are looked at."""
+    hosts = {}
+    for runs in (0, 1):
+        url = new_database(None)
+        with psycopg.connect(url, autocommit=True) as connection:
+            for number, (_, sql) in available().items():
+                if number < 6:
+                    connection.execute(sql.encode())
+            connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
+            connection.execute(
+                "INSERT INTO market_data"
+                " SELECT id, '30m', '2026-06-01 13:30Z', 1, 2, 1, 2, 3, host, '5m', 6, true, now()"
+                " FROM (VALUES (1, NULL), (2, 'eodhd.com')) AS v (id, host)"
+            )
+            for _ in range(runs):
+                connection.execute(
+                    "INSERT INTO backfill.runs (run_id, host, pid, described, tickers)"
+                    " VALUES (gen_random_uuid(), 'h', 1, 'd', 1)"
+                )
+            connection.execute(available()[6][1].encode())
+            hosts[runs] = connection.execute("SELECT host FROM backfill.source_host").fetchall()
+    assert hosts == {0: [], 1: [("eodhd.com",)]}

@@ -1,0 +1,163 @@
+"""SIGKILL at moments drawn by how far a run of 200 tickers is: what is stored is whole, and nothing is held.
+
+Few kills in the suite; ``make soak`` takes 50 (``--kills 50``).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.store.connection import Database
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, truth, universe
+
+TICKERS = 200
+KILLS_EACH = 6  # of one 200-ticker run, then a fresh one: each kill is drawn from what is left of it
+TIMEOUT, WINDOW = 5.0, 2.0  # seconds: how long a permit may outlive its process
+PACE = {
+    "EODHD_REQUESTS_PER_MINUTE": "100000",
+    "BACKFILL_RATE_WINDOW_SECONDS": str(WINDOW),
+    "BACKFILL_REQUEST_TIMEOUT_SECONDS": str(TIMEOUT),
+    "BACKFILL_IN_FLIGHT_START": "8",
+    "BACKFILL_IN_FLIGHT_MAX": "8",
+}
+RUN = "run --quiet --format json --start 2026-06-01 --end 2026-06-02"
+PATIENCE = 60.0  # seconds; only a failure takes so long
+
+# Per ticker and session asked, the bars there are and the bars there must be: every slot that came.
+HALF = """
+SELECT e.symbol_id, e.session_day, count(d.timestamp) FROM backfill.evidence e LEFT JOIN market_data d
+    ON d.symbol_id = e.symbol_id AND (d.timestamp AT TIME ZONE 'America/New_York')::date = e.session_day
+WHERE e.session_day >= '2026-06-01' GROUP BY 1, 2, e.withheld
+HAVING count(d.timestamp) <> 13 - coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(e.withheld) r), 0)
+"""
+WITHOUT_EVIDENCE = """
+SELECT symbol_id FROM market_data d WHERE NOT EXISTS (SELECT FROM backfill.evidence e WHERE e.symbol_id = d.symbol_id)
+"""
+HELD_TOO_LONG = "SELECT permit_id FROM backfill.permits WHERE free_at > clock_timestamp() + make_interval(secs => %s)"
+AT_WORK = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'
+"""
+LOCKS = (
+    "SELECT locktype FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()"
+    " WHERE l.pid <> pg_backend_pid()"
+)
+STORED = "SELECT s.symbol FROM market_data JOIN market_symbols s USING (symbol_id) GROUP BY 1"
+
+
+def rows(database: Database, query: str, *values: object) -> list[tuple[object, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(query.encode(), values or None).fetchall()
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Look again and again until it holds; only a failure takes long."""
+    given_up_at = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < given_up_at, what
+        time.sleep(0.002)
+
+
+@dataclass
+class Ordeal:
+    """One database and one vendor, and runs that are killed until everything is there."""
+
+    user: User
+    sandbox: Sandbox
+    database: Database
+    kills: int = 0
+    settled_at: dict[str, int] = field(default_factory=dict)
+
+    def asked(self) -> int:
+        return sum(self.sandbox.stats()["per_ticker"].values())
+
+    def stored(self) -> set[str]:
+        return {str(symbol) for (symbol,) in rows(self.database, STORED)}
+
+    def kill_after(self, requests: int) -> bool:
+        """Start a run and kill it once it made so many requests; False if it ended before."""
+        before = self.asked()
+        run = self.user.starts(RUN, **PACE)
+        try:
+            until(lambda: self.asked() >= before + requests or run.poll() is not None, "the run asks nothing")
+            ended = run.poll() is not None
+        finally:
+            run.kill()
+            run.communicate()
+        self.kills += not ended
+        self.check()
+        return not ended
+
+    def check(self) -> None:
+        """After a death: whole sessions, no lock, permits that end by themselves, nothing asked twice."""
+        until(lambda: rows(self.database, AT_WORK) == [], "a dead run's connection works on")
+        until(lambda: self.sandbox.stats()["in_flight"] == 0, "a request is still under way")
+        assert rows(self.database, HALF) == []
+        assert rows(self.database, WITHOUT_EVIDENCE) == []
+        assert rows(self.database, LOCKS) == []
+        assert rows(self.database, HELD_TOO_LONG, TIMEOUT + WINDOW) == []
+        asked = self.sandbox.stats()["per_ticker"]
+        now = {symbol: asked[f"{symbol}.US"] for symbol in self.stored()}
+        assert {s: now[s] for s in self.settled_at} == self.settled_at  # nothing stored was asked for again
+        self.settled_at = now
+
+    def finish(self) -> None:
+        """A run that nobody kills: everything is there and right, and nobody holds anything."""
+        said = self.user.types(RUN, **PACE)
+        assert said.code == 0, said
+        self.check()
+        assert len(self.stored()) == TICKERS
+        for symbol in universe(TICKERS)[::25]:
+            assert bars_in(self.database, symbol) == truth(self.sandbox, symbol, MONDAY, TUESDAY)
+        assert rows(self.database, "SELECT run_id FROM backfill.runs WHERE finished_at IS NULL") == []
+        again = self.user.types(RUN, **PACE).json
+        assert (again["requests"], again["before"]["missing"]) == (0, 0)
+
+
+@pytest.fixture
+def ordeal_of(
+    user_of: Callable[..., User], sandboxed: Callable[..., Sandbox], new_database: Callable[[], str]
+) -> Callable[[], Ordeal]:
+    def make() -> Ordeal:
+        sandbox = sandboxed(symbols=TICKERS, latency_ms=(5, 25), per_minute=1_000_000)
+        url = new_database()
+        user = user_of(sandbox, DATABASE_URL=url)
+        assert user.types(["symbols", "add", *universe(TICKERS)]).code == 0
+        return Ordeal(user, sandbox, Database(url))
+
+    return make
+
+
+def test_runs_killed_at_any_moment_lose_only_what_was_under_way(
+    ordeal_of: Callable[[], Ordeal], request: pytest.FixtureRequest
+) -> None:
+    wanted, draw = int(request.config.getoption("--kills")), Random(20260601)
+    kills = asked = tickers = 0
+    while kills < wanted:
+        ordeal = ordeal_of()
+        while ordeal.kills < min(KILLS_EACH, wanted - kills):
+            left = TICKERS - len(ordeal.stored())
+            if not ordeal.kill_after(draw.randint(0, left)):
+                break
+        ordeal.finish()
+        kills, asked, tickers = kills + ordeal.kills, asked + ordeal.asked(), tickers + TICKERS
+        ordeal.database.close()
+    print(f"{kills} kills: {asked} requests for {tickers} tickers, {asked / tickers:.3f} each")  # noqa: T201 - make soak shows it
+    # a death costs at most what was in flight, fetched and not yet stored
+    assert asked - tickers <= kills * (8 + 64 + 64)
+
+
+def test_the_check_sees_a_half_session(ordeal_of: Callable[[], Ordeal]) -> None:
+    ordeal = ordeal_of()
+    assert ordeal.kill_after(TICKERS // 2)
+    until(lambda: ordeal.stored() != set() or not ordeal.kill_after(TICKERS), "nothing is stored")
+    with ordeal.database.transaction() as connection:
+        connection.execute("DELETE FROM market_data WHERE ctid = (SELECT ctid FROM market_data LIMIT 1)")
+    assert rows(ordeal.database, HALF) != []
+    ordeal.database.close()

