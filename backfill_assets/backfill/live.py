@@ -50,7 +50,7 @@ def sample_round(engine: Engine) -> LiveRound:
 
     Raises:
         TokenRefused: no token is set.
-        UsageError: no interval of the settings can be made from live samples, or the database holds another host's bars.
+        UsageError: no interval of the settings can be made from live samples, or the bars stored are of another host.
         DatabaseUnavailable: the database is gone.
     """
     settings, now = engine.settings, engine.settings.now()
