@@ -20,6 +20,7 @@ from backfill_assets.errors import UsageError
 HOST = "127.0.0.1"
 _BACKLOG = 2048
 _GRACE_SECONDS = 2
+_KEEP_ALIVE_SECONDS = 75  # nginx's; clients that let go sooner never meet a connection that is just being closed
 
 
 class Sandbox:
@@ -55,6 +56,7 @@ class Sandbox:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         self._server = uvicorn.Server(settings)
         self._thread = Thread(target=self._server.run, args=([listener],), name="sandbox", daemon=True)
