@@ -27,7 +27,8 @@ COMMANDS = {
     "report": {*WINDOW, "--format", "--output"},
     "plan": {*WINDOW, "--format"},
     "run": {
-        *WINDOW, "--strategy", "--batch-size", "--delay", "--force", "--verify-existing", "--quiet", "--format",
+        *WINDOW, "--strategy", "--batch-size", "--delay", "--force", "--verify-existing",
+        "--live", "--quiet", "--format",
     },
     "verify": {*WINDOW, "--format"},
     "why": {"--ask", "--interval", "--format"},
