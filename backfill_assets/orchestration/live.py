@@ -5,7 +5,6 @@ from typing import Any
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.live import sample_round, session_to_sample
 from backfill_assets.orchestration.assets import GROUP, UNIVERSE
 from backfill_assets.orchestration.partitions import ZONE
 from backfill_assets.orchestration.schedules import status_of
@@ -18,6 +17,8 @@ LIVE_QUOTES = dg.AssetKey("live_quotes")
 @dg.asset(key=LIVE_QUOTES, group_name=GROUP, kinds={"postgres", "eodhd"}, deps=[UNIVERSE])
 def live_quotes(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """One round of live quotes of all active symbols, and the provisional bars that they make of today."""
+    from backfill_assets.backfill.live import sample_round  # brings the vendor's client
+
     made = sample_round(engine)
     context.log.info(str(made))
     if made.kind == "failed":
@@ -37,6 +38,8 @@ def live_schedule(settings: Settings) -> dg.ScheduleDefinition:
     )
     def live() -> dg.RunRequest | dg.SkipReason:
         """Whether the market is in its sampling hours."""
+        from backfill_assets.backfill.live import session_to_sample
+
         current = load_settings()
         if session_to_sample(current, current.now()) is None:
             return dg.SkipReason("out of sampling hours (15 min after the open to 30 min after the close)")
