@@ -9,7 +9,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ INSERT INTO backfill.evidence (symbol_id, interval_type, source_interval, sessio
 SELECT symbol_id, '30m', '5m', d, d + interval '30 h', 79, d + interval '20 h', true, d + interval '30 h', '{}'
 FROM market_symbols CROSS JOIN unnest(%s::date[]) d ORDER BY d, symbol_id
 """
+_EXPLAIN = b"EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, TIMING OFF, SUMMARY ON) "
 _TABLES = ("market_data", "backfill.evidence")
 
 
@@ -129,17 +130,21 @@ def _explained(url: str, store: Store, grid: SlotGrid) -> tuple[float, str]:
     _Recording.sent.clear()
     with psycopg.connect(url, cursor_factory=_Recording, prepare_threshold=None) as connection:
         store.look(grid, connection)
-        sent = list(_Recording.sent)
-        times, plans = [], []
-        for query, params in sent:
-            text = query if isinstance(query, bytes) else str(query).encode()
-            explain = b"EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, TIMING OFF, SUMMARY ON) " + text
-            plan = [row[0] for row in psycopg.Cursor(connection).execute(explain, params)]
-            times.append(
-                sum(float(found) for found in re.findall(r"(?:Planning|Execution) Time: ([\d.]+)", "\n".join(plan)))
-            )
-            plans.append("\n".join(line[:140] for line in plan))
-    return sum(times), plans[times.index(max(times))]
+        plans = list(_plans(connection, list(_Recording.sent)))
+    return sum(milliseconds for milliseconds, _ in plans), max(plans)[1]
+
+
+def _plans(connection: psycopg.Connection[Any], sent: list[tuple[Any, Any]]) -> Iterator[tuple[float, str]]:
+    """Send everything once more, queries with ``EXPLAIN ANALYZE`` and settings as they are."""
+    for query, params in sent:
+        text = query if isinstance(query, bytes) else str(query).encode()
+        cursor = psycopg.Cursor(connection)
+        if not text.lstrip().upper().startswith((b"SELECT", b"WITH")):
+            cursor.execute(text, params)
+            continue
+        lines = [row[0] for row in cursor.execute(_EXPLAIN + text, params)]
+        times = re.findall(r"(?:Planning|Execution) Time: ([\d.]+)", "\n".join(lines))
+        yield sum(float(found) for found in times), "\n".join(line[:140] for line in lines)
 
 
 def _fill(url: str, sessions: tuple[Session, ...]) -> int:
