@@ -13,11 +13,11 @@ from rich.console import Console
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.wishes import Wish, job_of, opened_engine
 from backfill_assets.cli.progress import progress_of_run
+from backfill_assets.cli.stand_in import SYMBOLS, refuse_a_database_of_the_users, say_made_up
 from backfill_assets.cli.tables import say_window, show_criteria, show_plan, show_report, show_run
 from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.eodhd.sandbox.world import World
-from backfill_assets.errors import UsageError
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE, parse_ticker, parse_tickers
 from backfill_assets.quality.criteria import judge_window
 from backfill_assets.quality.report import symbol_reports
@@ -25,7 +25,6 @@ from backfill_assets.settings import Settings
 from backfill_assets.store.bars import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
-SYMBOLS = 30
 HISTORY_DAYS = 16
 FIRST_TICKERS = ("AAPL", "MSFT", "AMZN", "TSLA", "VTI")  # the vendor's demo token knows these
 
@@ -43,12 +42,8 @@ def show_the_way(settings: Settings, console: Console) -> None:
                 if not list_symbols(connection, DEFAULT_EXCHANGE):
                     add_symbols(connection, parse_tickers(FIRST_TICKERS))
             _walk(engine, console)
-    elif settings.database_url is not None:
-        raise UsageError(
-            "DATABASE_URL is set but EODHD_API_TOKEN is not: the demo's made-up bars do not go into a "
-            "database of yours; set the token, or unset DATABASE_URL"
-        )
     else:
+        refuse_a_database_of_the_users(settings)
         _walk_in_the_sandbox(settings, console)
 
 
@@ -62,10 +57,8 @@ def _walk_in_the_sandbox(settings: Settings, console: Console) -> None:
         thin=frozenset({thin}),
     )
     with Sandbox(config) as sandbox:
-        console.print(
-            "[bold yellow]EODHD_API_TOKEN is not set: this is the bundled sandbox, and its bars are made up."
-            f"[/bold yellow]\nIt answers like the vendor at {sandbox.base_url}; the bars go to a database of their own."
-        )
+        say_made_up(console)
+        console.print(f"It answers like the vendor at {sandbox.base_url}; the bars go to a database of their own.")
         chosen = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         with opened_engine(settings.model_copy(update=chosen)) as engine:
             _give_history(engine, sandbox.world.tickers, console)

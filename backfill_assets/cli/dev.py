@@ -12,15 +12,14 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from backfill_assets.backfill.wishes import opened_engine
+from backfill_assets.cli.stand_in import SYMBOLS, refuse_a_database_of_the_users, say_made_up
 from backfill_assets.eodhd.sandbox.config import SandboxConfig
 from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.errors import UsageError
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE, parse_tickers
 from backfill_assets.settings import Settings, environment_for
 from backfill_assets.store.connection import describe
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
-SYMBOLS = 30  # of the sandbox
 PATIENCE_SECONDS = 30  # for Dagster to end its processes
 _SUPERSEDED = "ignore:Function `dev_command` is superseded"  # by a command of another package
 
@@ -50,14 +49,9 @@ def vendor_for(settings: Settings, console: Console) -> Iterator[Settings]:
         console.print(f"[bold]Asking the vendor at {settings.vendor_host}.[/bold]")
         yield settings
         return
-    if settings.database_url is not None:
-        raise UsageError(
-            "DATABASE_URL is set but EODHD_API_TOKEN is not: the sandbox's made-up bars do not go into a database of "
-            "yours; set the token, or unset DATABASE_URL"
-        )
+    refuse_a_database_of_the_users(settings)
     with Sandbox(SandboxConfig(symbols=SYMBOLS, now=settings.as_of, latency_ms=(20, 80))) as sandbox:
-        warning = "EODHD_API_TOKEN is not set: this is the bundled sandbox, and its bars are made up."
-        console.print(f"[bold yellow]{warning}[/bold yellow]")
+        say_made_up(console)
         chosen = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         ready = settings.model_copy(update=chosen)
         with opened_engine(ready) as engine, engine.database.transaction() as connection:

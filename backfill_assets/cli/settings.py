@@ -15,7 +15,7 @@ HEAD = """\
 Every setting is an environment variable; `--as-of` and `--debug` win over theirs. A value that cannot be meant ends a
 command with exit code 2 and names the variable. `backfill-assets settings` shows what is in force, secrets as `***`.
 
-This page is made from `backfill_assets/settings.py` by `make docs`; a test fails when it is stale.
+This page is made from `backfill_assets/setting_fields.py` by `make docs`; a test fails when it is stale.
 
 | variable | default | may be | what it is |
 |---|---|---|---|
