@@ -69,6 +69,11 @@ SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_BULK_DAILY": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_OVERLAP_SESSIONS": out_of(0, 60, whole=True),
     "BACKFILL_MAX_SPAN_DAYS": out_of(1, 600, whole=True),
+    "BACKFILL_LIVE": dict.fromkeys(["maybe", "2"], "valid boolean"),
+    "BACKFILL_LIVE_BUDGET": out_of(0, 1_000_000, whole=True),
+    "BACKFILL_LIVE_SECONDS": {**out_of(60, 1800, whole=True), "77": ""},
+    "BACKFILL_REVIEW_SESSIONS": out_of(1, 250, whole=True),
+    "BACKFILL_REVIEW_DAYS": out_of(0, 365),
     "BACKFILL_INTERVALS": {
         **NO_JSON,
         **dict.fromkeys(["[]", '["2h"]', '["30m", "30m"]', '["30min"]'], "one or more of 1m, 5m, 15m, 30m, 1h"),
@@ -150,13 +155,17 @@ DATES = ["yesterday", "2026-02-30", "2026-6-1", "06/01/2026", "99999-01-01", "ре
 TIMES = ["noon", "2026-06-02T10:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-06-02T25:00:00Z"]
 NOT_A_NUMBER = ["many", "1,5", "", "--"]
 OPTIONS: dict[tuple[str, str], list[str]] = {
-    **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOWED, "why")},
+    **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOWED, "why", "review")},
     **{(c, "--hours-back"): [*NOT_A_NUMBER, "0", "-4", "nan", "inf", "1e9"] for c in WINDOWED},
     **{(c, "--start"): DATES for c in WINDOWED},
     **{(c, "--end"): DATES for c in WINDOWED},
-    **{(c, "--symbols"): ["", ",", " , ", "AA/PL", "AAPL,BRK.B", "A" * 300, "NOSUCH"] for c in WINDOWED},
-    **{(c, "--format"): ["xml", "", "JSON"] for c in (*WINDOWED, "why", "status", "settings", "alerts list")},
+    **{(c, "--symbols"): ["", ",", " , ", "AA/PL", "AAPL,BRK.B", "A" * 300, "NOSUCH"] for c in (*WINDOWED, "review")},
+    **{
+        (c, "--format"): ["xml", "", "JSON"]
+        for c in (*WINDOWED, "why", "status", "settings", "alerts list", "review", "live")
+    },
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
+    ("review", "--calls"): [*NOT_A_NUMBER, "-1", "1.5"],
     ("run", "--strategy"): ["best", ""],
     ("run", "--batch-size"): [*NOT_A_NUMBER, "0", "-1", "1.5"],
     ("run", "--delay"): [*NOT_A_NUMBER, "-1", "3601", "5"],
