@@ -85,6 +85,11 @@ class DagsterDev:
         stats = self.ask(_STATS, key={"path": [asset]})["assetNodeOrError"]["partitionStats"]
         return int(stats["numMaterialized"])
 
+    def materialised(self, asset: str) -> bool:
+        """Whether an asset without partitions was ever materialised."""
+        found = self.ask(_NEWEST, key={"path": [asset]})["assetNodeOrError"]["assetMaterializations"]
+        return bool(found)
+
     def symbols(self, asset: str) -> int:
         """How many symbols are partitions."""
         found = self.ask(_DIMENSIONS, key={"path": [asset]})["assetNodeOrError"]["partitionKeysByDimension"]
@@ -132,3 +137,5 @@ _STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ..
     partitionStats { numMaterialized numPartitions } } } }"""
 _DIMENSIONS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionKeysByDimension { name partitionKeys } } } }"""
+_NEWEST = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+    assetMaterializations(limit: 1) { runId } } } }"""

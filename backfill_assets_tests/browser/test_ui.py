@@ -104,3 +104,14 @@ def test_a_person_finds_a_gap_fills_it_by_clicks_and_sees_what_is_left(deploymen
     expect(page.get_by_text("AMZN.US (13)").first).to_be_visible()
     expect(page.get_by_text("13 bars are missing, of 1 symbols").first).to_be_visible()
     shoot(page, "failed-check")
+
+    # the report shows where something is missing, as a picture
+    page.goto(f"{dev.url}/assets/data_quality_report")
+    page.get_by_role("button", name="Materialize").first.click()
+    until(lambda: dev.materialised("data_quality_report"), "the report")
+    page.goto(f"{dev.url}/assets/data_quality_report")
+    page.get_by_text("Show Markdown").first.click()
+    picture = page.locator("img[src^='data:image/png']").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+    shoot(page, "heat-map")
