@@ -6,6 +6,7 @@ Beside it json and pandas as one would write it, and the original's loop over ro
 import json
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, date, datetime
 
 import httpx
@@ -71,7 +72,8 @@ def _ours(bodies: list[bytes], grid: SlotGrid) -> None:
 
 def _ask(number: int, grid: SlotGrid) -> Ask:
     symbol = Symbol(number, parse_tickers([f"S{number}"])[0], is_active=True)
-    return Ask(symbol, int(grid.starts[0]), int(grid.ends[-1]), 0, len(grid.sessions) - 1, 0, 0, 0)
+    span = {"start": int(grid.starts[0]), "end": int(grid.ends[-1])}
+    return Ask(symbol=symbol, **span, **dict.fromkeys({f.name for f in fields(Ask)} - {"symbol", *span}, 0))
 
 
 def _rates(work: Callable[[], object], rows: int, rounds: int) -> list[float]:
