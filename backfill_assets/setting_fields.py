@@ -159,6 +159,12 @@ class GapFields(_Fields):
         alias="BACKFILL_BULK_DAILY",
         description="Whether the market's daily file (100 calls) may explain the absence of more than 100 tickers.",
     )
+    daily_file_symbols: int = Field(
+        500,
+        alias="BACKFILL_DAILY_FILE_SYMBOLS",
+        ge=1,
+        description="Symbols from which on that file is read every morning.",
+    )
     overlap_sessions: int = Field(
         2,
         alias="BACKFILL_OVERLAP_SESSIONS",

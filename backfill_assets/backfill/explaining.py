@@ -51,7 +51,7 @@ async def explain_absence(client: EodhdClient, database: Database, coverage: Cov
     whole = _absent_sessions(coverage)
     if bulk:
         for session in np.flatnonzero(whole.sum(axis=0) > BULK_CALLS).tolist():
-            await _ask_the_market(client, database, coverage, session)
+            await ask_the_market(client, database, coverage, session)
             whole[:, session] &= _left_out_by_the_market(database, coverage, session)
     rows = np.flatnonzero(whole.any(axis=1)).tolist()
     with database.transaction() as connection:
@@ -156,7 +156,12 @@ def _left_out_by_the_market(database: Database, coverage: Coverage, session: int
     return left_out if left_out.sum() <= BULK_CALLS else np.zeros_like(left_out)
 
 
-async def _ask_the_market(client: EodhdClient, database: Database, coverage: Coverage, session: int) -> None:
+async def ask_the_market(client: EodhdClient, database: Database, coverage: Coverage, session: int) -> None:
+    """Read the market's daily file of one session of the coverage (100 calls), unless that was done lately.
+
+    Raises:
+        TokenRefused: the token; other refusals are logged.
+    """
     day = coverage.grid.sessions[session].day
     with database.transaction() as connection:
         if bulk_file_read_since(connection, day, coverage.now - NOT_AGAIN_WITHIN):

@@ -119,14 +119,17 @@ def _materialise(
 @dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[bars_key("30m")])
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window: a heat-map of all kept sessions, a table, and numbers."""
+    from backfill_assets.backfill.daily_file import read_daily_file  # brings the vendor's client
     from backfill_assets.quality.pictures import heatmap_markdown  # matplotlib is slow to import
 
+    every_session = engine.survey(kept_job(engine, "30m"))
+    read_daily_file(engine, every_session)
     judgement = checks.judged(engine, "30m")
     if judgement is None:
         return dg.MaterializeResult(metadata={"symbols": 0})
     rows = symbol_reports(judgement.coverage)
     worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
-    picture = heatmap_markdown(heatmap_of(engine.survey(kept_job(engine, "30m"))))
+    picture = heatmap_markdown(heatmap_of(every_session))
     return dg.MaterializeResult(
         metadata={
             "symbols": len(rows),

@@ -66,6 +66,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         **dict.fromkeys(["[]", "[0]", "[169]", "[1, -1]", "[NaN]", "[Infinity]"], "one or more numbers of hours"),
         **dict.fromkeys(['["a"]', "3", '{"a": 1}'], ""),
     },
+    "BACKFILL_DAILY_FILE_SYMBOLS": {"0": "greater than or equal to 1", "many": "valid integer"},
     "BACKFILL_BULK_DAILY": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_OVERLAP_SESSIONS": out_of(0, 60, whole=True),
     "BACKFILL_MAX_SPAN_DAYS": out_of(1, 600, whole=True),

@@ -243,3 +243,25 @@ def test_a_deleted_bar_is_healed_by_the_next_run(deployed: Deployed, sandboxed: 
     assert run.success
     assert deployment.sandbox.stats()["per_ticker"]["AMZN.US"] == 2
     assert observed(deployment)["inserted"] == 1
+
+
+def test_the_morning_reads_the_markets_daily_file_once_and_compares_closes(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    deployment = deployed(sandboxed(), FOUR, daily_file_symbols=4)
+    deployment.heal()
+    (report,) = (
+        a
+        for a in deployment.definitions.assets or []
+        if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
+    )
+    for _ in range(2):
+        run = dg.materialize([report], instance=deployment.instance, resources={"engine": deployment.engine})
+        assert run.success
+    assert deployment.sandbox.stats()["by_endpoint"]["eod-bulk-last-day"] == 1
+    job = deployment.definitions.resolve_job_def("verify_window")
+    checked = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
+    (closes,) = [c for c in checked.get_asset_check_evaluations() if c.check_name == "sessions_agree_with_eod"]
+    assert closes.passed
+    assert closes.description is not None
+    assert closes.description.startswith("0 of 4 closes that could be compared")
