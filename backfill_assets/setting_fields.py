@@ -73,7 +73,7 @@ class VendorFields(_Fields):
         alias="BACKFILL_MINUTE_SHARE",
         gt=0,
         le=1,
-        description="Part of the minute that is ours; 1 only if nobody else uses the token.",
+        description="Part of the minute that is ours; 1 only if nobody else has the token.",
     )
     daily_calls: int = Field(
         100_000,
@@ -100,7 +100,7 @@ class VendorFields(_Fields):
         alias="BACKFILL_REQUEST_TIMEOUT_SECONDS",
         gt=0,
         le=600,
-        description="How long one request may take, seconds.",
+        description="Longest that one request takes, seconds.",
     )
     attempts: int = Field(
         5, alias="BACKFILL_ATTEMPTS", ge=1, le=20, description="Attempts at one request before it is given up."
