@@ -66,7 +66,7 @@ class VendorFields(_Fields):
         alias="EODHD_REQUESTS_PER_MINUTE",
         ge=1,
         le=100_000,
-        description="Requests that the vendor allows in a minute.",
+        description="Requests that the vendor allows a minute.",
     )
     minute_share: float = Field(
         0.8,
@@ -96,11 +96,7 @@ class VendorFields(_Fields):
         description="Length of the vendor's rate window, seconds; shorter only for tests.",
     )
     request_timeout_seconds: float = Field(
-        30,
-        alias="BACKFILL_REQUEST_TIMEOUT_SECONDS",
-        gt=0,
-        le=600,
-        description="Longest that one request takes, seconds.",
+        30, alias="BACKFILL_REQUEST_TIMEOUT_SECONDS", gt=0, le=600, description="Longest time of a request, seconds."
     )
     attempts: int = Field(
         5, alias="BACKFILL_ATTEMPTS", ge=1, le=20, description="Attempts at one request before it is given up."
@@ -125,18 +121,10 @@ class GapFields(_Fields):
         "5m", alias="BACKFILL_SOURCE_INTERVAL", description="The vendor interval that bars are built from."
     )
     askable_hours_5m: float = Field(
-        3,
-        alias="BACKFILL_ASKABLE_HOURS_5M",
-        ge=0,
-        le=72,
-        description="Hours after the regular close until 5m is asked.",
+        3, alias="BACKFILL_ASKABLE_HOURS_5M", ge=0, le=72, description="Hours from the regular close until 5m is asked."
     )
     askable_hours_1m: float = Field(
-        5,
-        alias="BACKFILL_ASKABLE_HOURS_1M",
-        ge=0,
-        le=72,
-        description="Hours after the regular close until 1m is asked.",
+        5, alias="BACKFILL_ASKABLE_HOURS_1M", ge=0, le=72, description="Hours from the regular close until 1m is asked."
     )
     overdue_hours: float = Field(
         16, alias="BACKFILL_OVERDUE_HOURS", ge=0, le=240, description="Hours after the close until absence counts."
@@ -160,17 +148,14 @@ class GapFields(_Fields):
         description="Whether the market's daily file (100 calls) may explain the absence of more than 100 tickers.",
     )
     daily_file_symbols: int = Field(
-        500,
-        alias="BACKFILL_DAILY_FILE_SYMBOLS",
-        ge=1,
-        description="Symbols from which on that file is read every morning.",
+        500, alias="BACKFILL_DAILY_FILE_SYMBOLS", ge=1, description="Symbols from which on it is read every morning."
     )
     overlap_sessions: int = Field(
         2,
         alias="BACKFILL_OVERLAP_SESSIONS",
         ge=0,
         le=60,
-        description="Sessions before its span that each request reads again.",
+        description="Sessions before its span that a request re-reads.",
     )
     live: bool = Field(
         False, alias="BACKFILL_LIVE", description="Whether today's bars are collected from live quotes, which spends."
