@@ -28,6 +28,7 @@ class WindowConfig(dg.Config):
     symbols: list[str] = Field(default_factory=list)
     strategy: str = "hybrid"
     force: bool = False
+    verify_existing: bool = False
     dry_run: bool = False
 
     def wish(self) -> Wish:
@@ -44,6 +45,7 @@ class WindowConfig(dg.Config):
             symbols=self.symbols,
             strategy=Strategy(self.strategy),
             force=self.force,
+            verify_existing=self.verify_existing,
         )
 
 
