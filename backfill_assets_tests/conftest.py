@@ -54,6 +54,10 @@ def home() -> Iterator[Path]:
 def template_url(home: Path) -> str:
     """A migrated database that tests clone; nobody may stay connected to it."""
     url = embedded_url(home, "template_bars")
+    with psycopg.connect(url, autocommit=True) as connection:  # a thousand databases that nobody needs tomorrow
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
     database = Database(url)
     migrate(database)
     database.close()
