@@ -114,7 +114,7 @@ def _database(home: Path, name: str, tables: str | None) -> Database:
 
 
 def _rate(database: Database, number: int, verdict: str) -> tuple[float, float]:
-    """Bars a second of one batch, judged ``verdict`` all: by the wall's clock, and by our and the server's processor."""
+    """Bars a second of one batch, judged ``verdict`` all: by the clock, and by our and the server's processor."""
     bars = batch_of(number)
     began, own = time.perf_counter(), time.process_time()
     with database.transaction() as connection:
