@@ -1,8 +1,8 @@
 """Finding gaps in a large store: what it costs, and that it follows the window and not the history.
 
-The store holds a year of 5,000 symbols with holes, then the year before as well. What the database does in it is
-shown by ``EXPLAIN ANALYZE`` of whatever is sent. The original's report, which reads everything and counts nights
-and weekends as missing, runs over the same rows.
+The store holds a year of 5,000 symbols, a tenth of them with holes, then the year before as well. What the
+database does in it is shown by ``EXPLAIN ANALYZE`` of whatever is sent. The original's report, which reads
+everything and counts nights and weekends as missing, runs over the same rows.
 """
 
 import re
@@ -43,7 +43,7 @@ INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_p
                          source, source_interval, source_rows, is_final, fetched_at)
 SELECT symbol_id, '30m', at, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, at + interval '1 day'
 FROM market_symbols CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS t (at, n)
-WHERE hashint8(n * 7919 + symbol_id) %% 500 <> 0 ORDER BY symbol_id, at
+WHERE NOT (symbol_id %% 10 = 3 AND hashint8(n * 7919 + symbol_id) %% 50 = 0) ORDER BY symbol_id, at
 """
 _EVIDENCE = """
 INSERT INTO backfill.evidence (symbol_id, interval_type, source_interval, session_day, asked_at, source_rows, reached,
@@ -94,9 +94,7 @@ def measure(*, quick: bool) -> Section:
             Figure(f"the last 2 sessions over {twice / 1e6:.1f} M bars, {OURS}", "ms", _thousandths(doubled)),
             Figure("cost of twice the history", "×", [min(doubled) / min(idle)], at_most=1.10),
             Figure(f"the original's report, {OURS}", "ms", _thousandths(report)),
-            Figure(
-                "faster than the original's report", "×", [median(report) / median(idle)], at_least=10 if full else 5
-            ),
+            Figure("faster than the original's report", "×", [median(report) / median(idle)], at_least=least),
         ],
         [f"Best published figure found: {PUBLISHED}.", *(["```text\n" + plan + "\n```"] if full else [])],
     )
