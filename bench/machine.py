@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 PACKAGES = ("dagster", "dagster-postgres", "SQLAlchemy", "psycopg", "pandas", "numpy", "msgspec", "httpx", "eodhd")
 
 
@@ -23,6 +25,12 @@ def machine() -> str:
 def moment() -> str:
     """When, and the load of the past minute, which includes the bench's own."""
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f}"
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    """Processor time of a process so far, which other work on the machine hardly touches."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _processor() -> str:

@@ -2,12 +2,12 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,15 +64,28 @@ def backfill(home: Path, base_url: str, *words: str, module: str = "backfill_ass
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout is not None
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return Timed(time.perf_counter() - began, _megabytes(usage), process.returncode, out)
+    memory = _Memory(process.pid)
+    memory.start()
+    out, _ = process.communicate()
+    seconds = time.perf_counter() - began
+    memory.join()
+    return Timed(seconds, memory.megabytes, process.returncode, out)
 
 
-def _megabytes(usage: resource.struct_rusage) -> float:
-    return usage.ru_maxrss / 1024
+class _Memory(threading.Thread):
+    """Follows a process' peak until its end; what ``wait4`` says includes the parent that it was forked from."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.megabytes = 0.0
+        self._status = Path(f"/proc/{pid}/status")
+
+    def run(self) -> None:
+        """Look until there is nothing to be seen."""
+        with suppress(OSError):  # it has ended
+            while found := re.search(r"VmHWM:\s+(\d+) kB", self._status.read_text()):
+                self.megabytes = int(found[1]) / 1024
+                time.sleep(0.02)
 
 
 def universe(count: int) -> list[str]:
