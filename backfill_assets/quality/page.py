@@ -40,7 +40,8 @@ def to_html(summary: Summary) -> str:
     worst = summary.worst()
     return template.render(
         s=summary,
-        svg=Markup(heatmap_svg(summary.heatmap)),  # noqa: S704 - of our own making; matplotlib escapes its texts
+        # of our own making; matplotlib escapes its texts
+        svg=Markup(heatmap_svg(summary.heatmap)),  # noqa: S704 # nosec B704
         shown=summary_of(summary.heatmap),
         legend=[(c.word, MEANINGS[c]) for c in summary.heatmap.used()],
         tiles=list(_tiles(summary)),
