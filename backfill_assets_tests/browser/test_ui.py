@@ -66,6 +66,7 @@ def deployment(
 
 def shoot(page: Page, name: str) -> None:
     if folder := os.environ.get("BROWSER_SCREENSHOTS"):
+        page.wait_for_timeout(800)  # for the picture only: dialogs fade in
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
