@@ -1,7 +1,7 @@
-"""Three ways to hold one rate limit in Postgres, each under four processes for a few seconds.
+"""Two ways to hold one rate limit in Postgres, each under four processes for a few seconds.
 
 ``permits`` is ours (one locked row and a row a permit, in one function call), ``array`` a single row
-with an array of stamps and one UPDATE … RETURNING, ``pyrate`` pyrate-limiter's Postgres bucket.
+with an array of stamps and one UPDATE … RETURNING. What pyrate-limiter does is in decision 6: it is not installed.
 """
 
 import multiprocessing
@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
-from psycopg_pool import ConnectionPool
-from pyrate_limiter import PostgresBucket, Rate, RateItem
 
 from backfill_assets.store.budget import Budget, Limits, Settled
 from backfill_assets.store.connection import Database
@@ -65,13 +63,6 @@ def array(url: str) -> Callable[[], bool]:
     return lambda: connection.execute(_ARRAY_TAKE, [LIMIT]).fetchone() is not None
 
 
-def pyrate(url: str) -> Callable[[], bool]:
-    """pyrate-limiter's bucket, which refuses at once when another process holds its lock."""
-    pool = ConnectionPool(url, min_size=1, max_size=1, open=True)
-    bucket = PostgresBucket(pool, "bench", [Rate(LIMIT, 5000)])
-    return lambda: bool(bucket.put(RateItem("t", time.time_ns() // 1_000_000)))
-
-
 def work(way: str, url: str, done: "multiprocessing.Queue[tuple[int, int]]") -> None:
     """Take permits until the time is up."""
     take = WAYS[way][0](url)
@@ -89,7 +80,6 @@ WAYS: dict[str, tuple[Callable[[str], Callable[[], bool]], int]] = {
     "permits, one by one": (permits, 1),
     "permits, eight at a time": (permits_of_eight, 8),
     "array of stamps": (array, 1),
-    "pyrate-limiter": (pyrate, 1),
 }
 
 
@@ -103,7 +93,6 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
         with database.transaction() as connection:
             connection.execute(_ARRAY_TABLE)
             connection.execute("INSERT INTO stamps VALUES ('t', '{}')")
-        pyrate(url)
         for way, (_, size) in WAYS.items():
             taken, refused = _counted(way, url)
             figures.append(Figure(way, "permits/s", [taken * size / SECONDS]))

