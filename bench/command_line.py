@@ -40,7 +40,7 @@ def measure(*, quick: bool) -> Section:
         ours.append(Round(SYMBOLS))
     plan.append(_reckoned(asked, _ask_as_planned))
     client.append(_reckoned(asked, _ask_with_client))
-    for _ in range(1 if quick else 2):
+    for _ in range(0 if quick else 2):
         ours.append(Round(SYMBOLS))
     seconds = [r.run.seconds for r in ours]
     rests = original.rests(SYMBOLS)
