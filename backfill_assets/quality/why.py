@@ -48,9 +48,10 @@ def session_evidence(coverage: Coverage) -> list[str]:
             said.append(f"asking has brought nothing new since {_stamp(int(asked.silent_since[0]))}")
     else:
         said.append("never asked")
-    said.append(f"{facts.skips[0]} of its last {facts.known[0]} published sessions lacked a slot")
-    traded = {1: "it traded that day", 0: "nothing traded that day", -1: "not read"}[int(facts.traded[0, 0])]
-    said.append(f"daily data: {traded}")
+    if len(coverage.slots.row):  # otherwise there is no absence that this could explain
+        said.append(f"{facts.skips[0]} of its last {facts.known[0]} published sessions lacked a slot")
+        traded = {1: "it traded that day", 0: "nothing traded that day", -1: "not read"}[int(facts.traded[0, 0])]
+        said.append(f"daily data: {traded}")
     if facts.closed[0]:
         said.append("the market did not hold this session, although the calendar has it")
     if not coverage.expected[0]:

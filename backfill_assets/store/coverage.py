@@ -17,6 +17,7 @@ from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.facts import read_knowledge
 from backfill_assets.store.holdings import Holdings, read_holdings
+from backfill_assets.store.places import Places
 from backfill_assets.store.symbols import Symbol
 from backfill_assets.store.theirs import Theirs, read_theirs
 
@@ -28,7 +29,7 @@ FROM backfill.rejects r
 JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
      AND m.timestamp <= r.timestamp AND r.timestamp < m.timestamp + make_interval(secs => %(seconds)s)
      AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
-WHERE r.reason = 'volume_cumulative' AND r.symbol_id = ANY (%(ids)s)
+WHERE r.reason = 'volume_cumulative' AND r.symbol_id = ANY (%(ids)s::int[])
   AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
 """
 
@@ -103,10 +104,14 @@ def measure(
 
     ``list_theirs`` also says which bars somebody else wrote; otherwise they are only counted.
     """
-    held = read_holdings(connection, symbols, grid)
-    asked, facts = read_knowledge(connection, symbols, grid, source)
+    places = Places.of(symbols)
+    held = read_holdings(connection, places, grid)
+    suspect = np.union1d(held.thin, _distrusted(connection, places, grid))
+    lacking = [held.absent, held.provisional, suspect]
+    open_rows = np.unique(np.concatenate(lacking) // max(1, grid.size))
+    asked, facts = read_knowledge(connection, places, grid, source, open_rows)
     begins, ends = _lives(facts, grid)
-    slots = _open_slots(held, _distrusted(connection, symbols, grid), grid, begins, ends)
+    slots = _open_slots(lacking, grid, begins, ends)
     classified = classify(slots, asked, facts, grid, rules, now)
     expected = np.maximum(ends - begins, 0)
     counts = _count_states(held, slots, classified, expected)
@@ -132,13 +137,12 @@ def measure(
     )
 
 
-def _distrusted(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> Int64:
+def _distrusted(connection: Connection, places: Places, grid: SlotGrid) -> Int64:
     """Slots (row × slots of the grid + ordinal) whose newest source rows held a session-cumulative volume."""
-    if not grid.size or not symbols:
+    if not grid.size or not places.size:
         return np.zeros(0, np.int64)
-    row = {s.symbol_id: position for position, s in enumerate(symbols)}
     values = {
-        "ids": [s.symbol_id for s in symbols],
+        "ids": places.all,
         "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
         "last": datetime.fromtimestamp(int(grid.starts[-1]), UTC),
         "spellings": list(grid.interval.spellings),
@@ -146,7 +150,7 @@ def _distrusted(connection: Connection, symbols: Sequence[Symbol], grid: SlotGri
     }
     found = connection.execute(_DISTRUSTED, values).fetchall()
     ordinals = grid.ordinals_of(np.array([stamp for _, stamp in found], np.int64))
-    rows = np.array([row[key] for key, _ in found], np.int64)
+    rows = places.rows(np.array([key for key, _ in found], np.int64))
     return (rows * grid.size + ordinals)[ordinals >= 0]
 
 
@@ -158,11 +162,11 @@ def _lives(facts: Facts, grid: SlotGrid) -> tuple[Int64, Int64]:
     return begins, ends
 
 
-def _open_slots(held: Holdings, distrusted: Int64, grid: SlotGrid, begins: Int64, ends: Int64) -> OpenSlots:
-    suspect = np.union1d(held.thin, distrusted)
+def _open_slots(lacking: Sequence[Int64], grid: SlotGrid, begins: Int64, ends: Int64) -> OpenSlots:
+    """Absent, provisional and suspect slots, where the ticker was listed."""
     kinds = [State.MISSING, State.PROVISIONAL, State.SUSPECT]
-    slot = np.concatenate([held.absent, held.provisional, suspect])
-    kind = np.repeat(kinds, (len(held.absent), len(held.provisional), len(suspect))).astype(np.int8)
+    slot = np.concatenate(lacking)
+    kind = np.repeat(kinds, [len(slots) for slots in lacking]).astype(np.int8)
     row, ordinal = np.divmod(slot, max(1, grid.size))
     expected = (ordinal >= begins[row]) & (ordinal < ends[row])
     return OpenSlots(row[expected], ordinal[expected], kind[expected])

@@ -1,8 +1,6 @@
 """Reading what is known about absence: evidence, thin tickers, daily data, lives, closures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,19 +12,24 @@ from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.columns import days_of, read_columns, seconds_of
 from backfill_assets.store.connection import Connection
 from backfill_assets.store.multiranges import expand
-from backfill_assets.store.symbols import Symbol
+from backfill_assets.store.places import Places
 
 BASELINE_SESSIONS = 20
+NEWEST_SESSIONS = 3
 Int64 = NDArray[np.int64]
 
-_ASKED = """
+_SAID = """
 SELECT symbol_id, session_day, asked_at, asks, coalesce(silent_since, '-infinity') AS silent_since, published,
        coalesce(reached, '-infinity') AS reached, coalesce(published_seen, '-infinity') AS seen_at,
        NOT isempty(withheld) AS lacks,
        CASE WHEN NOT isempty(withheld) THEN withheld::text END AS withheld
 FROM backfill.evidence
-WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND source_interval = %(source)s
-  AND session_day BETWEEN %(first)s AND %(last)s
+WHERE interval_type = %(interval)s AND source_interval = %(source)s
+"""
+_ASKED = f"""
+{_SAID} AND session_day = ANY (%(newest)s)
+UNION ALL
+{_SAID} AND session_day >= %(first)s AND session_day < %(newest_first)s AND symbol_id = ANY (%(open)s::int[])
 """
 _ASKED_CODES = {
     "symbol_id": ">i4", "session_day": ">i4", "asked_at": ">i8", "asks": ">i4", "silent_since": ">i8",
@@ -34,116 +37,96 @@ _ASKED_CODES = {
 }  # fmt: skip
 _BASELINE = """
 SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.withheld))
-FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
+FROM unnest(%(open)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     SELECT withheld FROM backfill.evidence
     WHERE symbol_id = u.symbol_id AND interval_type = %(interval)s AND source_interval = %(source)s
       AND session_day <= %(last)s AND published
     ORDER BY session_day DESC LIMIT %(sessions)s
 ) e GROUP BY u.symbol_id
 """
-_SEEN = """
-WITH universe AS (
-    SELECT greatest(1, (count(*) + 1) / 2)::int AS half FROM market_symbols WHERE coalesce(is_active, true)
-)
-SELECT session_day, extract(epoch FROM seen[1])::float8, extract(epoch FROM seen[half])::float8 FROM universe, (
-    SELECT e.session_day, array_agg(e.published_seen ORDER BY e.published_seen) AS seen
-    FROM market_symbols m CROSS JOIN LATERAL (
-        SELECT session_day, published_seen FROM backfill.evidence
-        WHERE symbol_id = m.symbol_id AND interval_type = %(interval)s AND source_interval = %(source)s
-          AND session_day = ANY (%(newest)s) AND published
-    ) e GROUP BY e.session_day
-) s
-"""
+_ACTIVE = "SELECT count(*) FROM market_symbols WHERE coalesce(is_active, true)"
 _DAILY = """
 SELECT symbol_id, day, volume > 0 AS traded FROM backfill.daily
-WHERE symbol_id = ANY (%(ids)s) AND day BETWEEN %(first)s AND %(last)s
+WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
 """
 _DAILY_CODES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i1"}
-_LIVES = "SELECT symbol_id, first_day, last_day, ended FROM backfill.lives WHERE symbol_id = ANY (%(ids)s)"
+_LIVES = "SELECT symbol_id, first_day, last_day, ended FROM backfill.lives WHERE symbol_id = ANY (%(ids)s::int[])"
 _CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
 
 
-@dataclass(frozen=True, eq=False)
-class _Places:
-    """Where tickers and sessions stand in a coverage: the keys ascending, and the position of each."""
-
-    keys: Int64
-    positions: Int64
-    days: Int64
-
-    @classmethod
-    def of(cls, symbols: Sequence[Symbol], grid: SlotGrid) -> "_Places":
-        keys = np.array([s.symbol_id for s in symbols], np.int64)
-        order = np.argsort(keys)
-        return cls(keys[order], order, days_of([s.day for s in grid.sessions]))
-
-    def rows(self, symbol_ids: NDArray[Any]) -> Int64:
-        """The position of each ticker, all of them known."""
-        found: Int64 = self.positions[np.searchsorted(self.keys, symbol_ids)]
-        return found
-
-    def sessions(self, days: NDArray[Any]) -> Int64:
-        """The position of each day's session, −1 for a day without one."""
-        at = np.searchsorted(self.days, days)
-        known = np.r_[self.days, -1][at] == days
-        return np.where(known, at, -1)
-
-
 def read_knowledge(
-    connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, source: Interval
+    connection: Connection, places: Places, grid: SlotGrid, source: Interval, open_rows: Int64
 ) -> tuple[Asked, Facts]:
-    """Everything that ``market.gaps`` judges by, for ``symbols`` over the sessions of ``grid``."""
-    facts = Facts.none(len(symbols), len(grid.sessions))
-    if not symbols or not grid.sessions:
+    """Everything that ``market.gaps`` judges by, over the sessions of ``grid``.
+
+    ``open_rows`` are the tickers with something to explain. Of the others only what was asked about the newest
+    sessions is read, which says whether those are published; nothing else of them explains anything.
+    """
+    facts = Facts.none(places.size, len(grid.sessions))
+    if not places.size or not grid.sessions:
         return _nothing_asked(), facts
     days = [s.day for s in grid.sessions]
-    places = _Places.of(symbols, grid)
+    newest = days[-NEWEST_SESSIONS:]  # for older sessions everything is overdue anyway
     values: dict[str, Any] = {
-        "ids": [s.symbol_id for s in symbols],
+        "ids": places.all,
+        "open": places.array(open_rows),
         "interval": grid.interval.name,
         "source": source.name,
         "first": days[0],
         "last": days[-1],
         "sessions": BASELINE_SESSIONS,
-        "newest": days[-3:],  # for older sessions everything is overdue anyway
+        "newest": newest,
+        "newest_first": newest[0],
     }
     baseline = np.array(connection.execute(_BASELINE, values).fetchall(), np.int64).reshape(-1, 3)
     facts.known[places.rows(baseline[:, 0])] = baseline[:, 1]
     facts.skips[places.rows(baseline[:, 0])] = baseline[:, 2]
     daily = read_columns(connection, _DAILY, values, _DAILY_CODES)
-    session = places.sessions(daily["day"])
+    session = _sessions(daily["day"], grid)
     facts.traded[places.rows(daily["symbol_id"])[session >= 0], session[session >= 0]] = daily["traded"][session >= 0]
-    _read_lives(connection.execute(_LIVES, values).fetchall(), places, facts)
-    _read_the_market(connection, values, {day: at for at, day in enumerate(days)}, facts)
-    return _asked(connection, values, places, grid), facts
+    _read_lives(connection.execute(_LIVES, values).fetchall(), places, days_of(days), facts)
+    for (day,) in connection.execute(_CLOSURES, values):
+        facts.closed[_sessions(days_of([day]), grid)] = True
+    found = read_columns(connection, _ASKED, values, _ASKED_CODES)
+    active = connection.execute(_ACTIVE).fetchone() or (0,)
+    _note_when_seen(found, len(newest), max(1, (active[0] + 1) // 2), grid, facts)
+    return _asked(found, places, grid), facts
 
 
-def _read_lives(lives: Sequence[Any], places: _Places, facts: Facts) -> None:
+def _sessions(days: NDArray[Any], grid: SlotGrid) -> Int64:
+    """The position of each day's session, −1 for a day without one."""
+    known = days_of([s.day for s in grid.sessions])
+    at = np.searchsorted(known, days)
+    return np.where(np.r_[known, -1][at] == days, at, -1)
+
+
+def _read_lives(lives: Sequence[Any], places: Places, days: Int64, facts: Facts) -> None:
     for symbol_id, first_day, last_day, ended in lives:
         (row,) = places.rows(np.array([symbol_id]))
         if first_day is not None:
-            facts.first_day[row] = np.searchsorted(places.days, days_of([first_day])[0])
+            facts.first_day[row] = np.searchsorted(days, days_of([first_day])[0])
         if ended:
-            facts.last_day[row] = np.searchsorted(places.days, days_of([last_day])[0], side="right") - 1
+            facts.last_day[row] = np.searchsorted(days, days_of([last_day])[0], side="right") - 1
 
 
-def _read_the_market(connection: Connection, values: dict[str, Any], session: dict[date, int], facts: Facts) -> None:
-    for day in {day for (day,) in connection.execute(_CLOSURES, values)} & session.keys():
-        facts.closed[session[day]] = True
-    for day, first, half in connection.execute(_SEEN, values):
-        facts.first_seen_at[session[day]] = first
-        facts.half_seen_at[session[day]] = np.nan if half is None else half
+def _note_when_seen(found: dict[str, NDArray[Any]], newest: int, half: int, grid: SlotGrid, facts: Facts) -> None:
+    """When the first and the ``half``-th ticker of the whole store was seen published, of the newest sessions."""
+    session, seen_at = _sessions(found["session_day"], grid), seconds_of(found["seen_at"])
+    for at in range(len(grid.sessions) - newest, len(grid.sessions)):
+        seen = np.sort(seen_at[(session == at) & (found["published"] == 1)])
+        facts.first_seen_at[at] = seen[0] if len(seen) else np.nan
+        facts.half_seen_at[at] = seen[half - 1] if len(seen) >= half else np.nan
 
 
-def _asked(connection: Connection, values: dict[str, Any], places: _Places, grid: SlotGrid) -> Asked:
-    found = read_columns(connection, _ASKED, values, _ASKED_CODES)
-    session = places.sessions(found["session_day"])
+def _asked(found: dict[str, NDArray[Any]], places: Places, grid: SlotGrid) -> Asked:
+    """What was asked about the universe, out of what was asked about anybody."""
+    row, session = places.find(found["symbol_id"]), _sessions(found["session_day"], grid)
     owner, within = expand(found["withheld"].tolist())
     entry = np.flatnonzero(found["lacks"])[owner]
-    known = session >= 0
+    known = (row >= 0) & (session >= 0)
     of_known = known[entry]
     return Asked(
-        row=places.rows(found["symbol_id"])[known],
+        row=row[known],
         session=session[known],
         asked_at=np.rint(seconds_of(found["asked_at"])).astype(np.int64)[known],
         asks=found["asks"].astype(np.int64)[known],

@@ -1,8 +1,9 @@
 """Which slots of a window the table holds a bar for, and what kind of bar.
 
 What the rest means is ``market.gaps``'s. The cost follows the window and not the history: one stretch of an index
-for each ticker. It is read once to count the bars and to name the doubtful ones; then again to list absent slots,
-among the newest sessions for everybody, among the older ones only where the count shows that some are absent.
+for each ticker, or the whole table where the window is most of it. Bars are counted first; absent slots and doubtful
+bars are listed only for tickers whose counts show some. The newest sessions, in which everybody may lack something
+(not over, not published, just published), are looked at by themselves, so that they don't make that everybody's year.
 """
 
 from collections.abc import Sequence
@@ -16,49 +17,51 @@ from numpy.typing import NDArray
 from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.columns import read_columns, whole_seconds_of
 from backfill_assets.store.connection import Connection
-from backfill_assets.store.symbols import Symbol
+from backfill_assets.store.places import Places
 
 Int64 = NDArray[np.int64]
 SUSPECT_SHARE = 0.5  # of its slot; a final bar whose source rows cover no more is suspect
-NEWEST_SESSIONS = 3  # in which everybody may lack something: not over, not published, just published
+NEWEST_SESSIONS = 3
 
 # For one ticker's few pages a bitmap scan takes six times as long, and compiling the query longer than running it.
-_PLAIN_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
+_PLAIN_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
+_OR_EVERYTHING = "SET LOCAL enable_seqscan TO DEFAULT"
 _BARS = """
-    SELECT d.timestamp, d.interval_type, d.source, d.is_final,
+    SELECT d.symbol_id, d.timestamp AS stamp, d.interval_type, d.source, d.is_final,
            d.source_rows * CASE d.source_interval WHEN '1m' THEN 60 ELSE 300 END AS covered
     FROM market_data d
-    WHERE d.symbol_id = u.symbol_id AND d.interval_type = ANY (%(spellings)s)
+    WHERE d.symbol_id {chosen} AND d.interval_type = ANY (%(spellings)s)
       AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
       AND (d.timestamp = ANY (%(starts)s::timestamptz[])) IS TRUE -- so that it is hashed, and no index condition
 """
-_BETTER_OF_TWO = "SELECT DISTINCT ON (timestamp) * FROM ({bars}) d ORDER BY timestamp, source IS NULL"
-_KINDS = """
-SELECT u.row, a.*
-FROM unnest(%(ids)s::int[], %(rows)s::int[]) AS u (symbol_id, row) CROSS JOIN LATERAL (
-    SELECT count(*),
-           count(*) FILTER (WHERE m.timestamp < %(newest)s),
-           count(*) FILTER (WHERE m.timestamp < %(newest)s AND m.interval_type = %(spelling)s),
-           count(*) FILTER (WHERE m.source IS NULL),
-           array_agg(extract(epoch FROM m.timestamp)::bigint) FILTER (WHERE m.is_final = false),
-           array_agg(ARRAY[extract(epoch FROM m.timestamp)::bigint, m.covered]) FILTER (
-               WHERE m.is_final AND m.covered <= %(half)s
-                 AND NOT (m.timestamp = ANY (%(short)s::timestamptz[]) AND m.covered > %(half_of_short)s))
-    FROM ({bars}) m
-) a
+_ALL = _BARS.format(chosen="= ANY (%(ids)s::int[])")
+_BETTER_OF_TWO = f"""
+    SELECT b.* FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
+        SELECT DISTINCT ON (stamp) * FROM ({_BARS.format(chosen="= u.symbol_id")}) d ORDER BY stamp, source IS NULL
+    ) b
+"""  # noqa: S608 - nothing but the text above
+_DOUBTFUL = """
+    (m.is_final = false OR m.is_final AND m.covered <= %(half)s
+     AND NOT (m.stamp = ANY (%(short)s::timestamptz[]) AND m.covered > %(half_of_short)s))
 """
-_KINDS_OF_ALL = _KINDS.format(bars=_BARS)
-_KINDS_OF_DOUBLED = _KINDS.format(bars=_BETTER_OF_TWO.format(bars=_BARS))
+_COUNT = """
+SELECT symbol_id, count(*)::int AS bars, count(*) FILTER (WHERE interval_type <> %(spelling)s)::int AS other,
+       count(*) FILTER (WHERE source IS NULL)::int AS theirs, count(*) FILTER (WHERE {doubtful})::int AS doubtful
+FROM ({bars}) m GROUP BY symbol_id
+"""
+_COUNT_CODES = dict.fromkeys(("symbol_id", "bars", "other", "theirs", "doubtful"), ">i4")
+_LIST = "SELECT symbol_id, stamp, is_final, coalesce(covered, 0) AS covered FROM ({bars}) m WHERE {doubtful}"
+_LIST_CODES = {"symbol_id": ">i4", "stamp": ">i8", "is_final": ">i1", "covered": ">i4"}
 _ABSENT = """
-SELECT u.row, x.stamp
-FROM unnest(%(ids)s::int[], %(rows)s::int[]) AS u (symbol_id, row) CROSS JOIN LATERAL (
+SELECT u.symbol_id, x.stamp
+FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     SELECT unnest(%(starts)s::timestamptz[]) AS stamp EXCEPT ALL
     SELECT d.timestamp FROM market_data d
     WHERE d.symbol_id = u.symbol_id AND d.interval_type = ANY (%(spellings)s)
       AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
 ) x
 """
-_ABSENT_CODES = {"row": ">i4", "stamp": ">i8"}
+_ABSENT_CODES = {"symbol_id": ">i4", "stamp": ">i8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,85 +83,96 @@ class Holdings:
     duplicates: int
 
 
-def read_holdings(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> Holdings:
-    """Look up every slot of ``grid`` for every ticker; ``row`` is a ticker's position in ``symbols``."""
-    if not grid.size or not symbols:
-        none = np.zeros(0, np.int64)
-        return Holdings(none, none, none, np.zeros(len(symbols), np.int64), 0)
-    connection.execute(_PLAIN_INDEX_SCANS)
+def read_holdings(connection: Connection, places: Places, grid: SlotGrid) -> Holdings:
+    """Look up every slot of ``grid`` for every ticker."""
     newest = int(grid.first_of[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
-    table = _Table(connection, np.array([s.symbol_id for s in symbols]), grid, newest)
-    everybody = np.arange(len(symbols))
-    counts, provisional, thin = table.kinds(_KINDS_OF_ALL, everybody)
-    bars, older, older_in_one_spelling, unverified = counts.T
-    mixed = (older_in_one_spelling > 0) & (older_in_one_spelling < older)
-    lacking = np.flatnonzero((older < newest) | mixed)
-    absent = np.concatenate([table.absent(everybody, newest, grid.size), table.absent(lacking, 0, newest)])
-    twice = bars + np.bincount(absent // grid.size, minlength=len(symbols)) - grid.size
-    doubled = np.flatnonzero(twice)
-    if len(doubled):
-        counts, *better = table.kinds(_KINDS_OF_DOUBLED, doubled)
-        unverified[doubled] = counts[:, -1]
-        provisional, thin = (
-            np.concatenate([old[~np.isin(old // grid.size, doubled)], new])
-            for old, new in zip((provisional, thin), better, strict=True)
-        )
-    absent.sort()
-    return Holdings(absent, provisional, thin, unverified, int(twice.sum()))
+    connection.execute(_PLAIN_INDEX_SCANS)
+    parts = [_Stretch(connection, places, grid, newest, grid.size).read()]
+    connection.execute(_OR_EVERYTHING)
+    parts.append(_Stretch(connection, places, grid, 0, newest).read())
+    return Holdings(
+        absent=np.sort(np.concatenate([part.absent for part in parts])),
+        provisional=np.concatenate([part.provisional for part in parts]),
+        thin=np.concatenate([part.thin for part in parts]),
+        unverified=np.sum([part.unverified for part in parts], axis=0),
+        duplicates=sum(part.duplicates for part in parts),
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
-    """The bars of some tickers (``ids``) over a grid; ``newest`` is the first slot of the newest sessions."""
+class _Stretch:
+    """The bars of a universe from ordinal ``begin`` to before ``end`` of a grid."""
 
     connection: Connection
-    ids: Int64
+    places: Places
     grid: SlotGrid
-    newest: int
+    begin: int
+    end: int
 
-    def kinds(self, query: str, rows: Int64) -> tuple[Int64, Int64, Int64]:
-        """Four counts of each ticker (see ``_KINDS``), shape (rows, 4), and its provisional and its thin slots."""
-        grid, lengths = self.grid, self.grid.ends - self.grid.starts
-        short = lengths < grid.interval.seconds
-        values = self._values(rows, 0, grid.size) | {
-            "newest": self._stamps(self.newest, self.newest + 1)[0],
-            "spelling": grid.interval.name,
-            "half": SUSPECT_SHARE * grid.interval.seconds,
-            "short": [datetime.fromtimestamp(at, UTC) for at in grid.starts[short].tolist()],
+    def read(self) -> Holdings:
+        """What is there."""
+        none = np.zeros(0, np.int64)
+        if self.begin == self.end or not self.places.size:
+            return Holdings(none, none, none, np.zeros(self.places.size, np.int64), 0)
+        counts = self._counts(_ALL, np.arange(self.places.size))
+        mixed = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
+        single = np.setdiff1d(np.flatnonzero(counts["doubtful"]), mixed)
+        lists = [self._doubtful(_ALL, single)]
+        duplicates = 0
+        if len(mixed):
+            better = self._counts(_BETTER_OF_TWO, mixed)
+            duplicates = int((counts["bars"] - better["bars"])[mixed].sum())
+            for name, values in better.items():
+                counts[name][mixed] = values[mixed]
+            lists.append(self._doubtful(_BETTER_OF_TWO, mixed[better["doubtful"][mixed] > 0]))
+        provisional, thin = (np.concatenate(both) for both in zip(*lists, strict=True))
+        lacking = np.flatnonzero(counts["bars"] < self.end - self.begin)
+        return Holdings(self._absent(lacking), provisional, thin, counts["theirs"], duplicates)
+
+    def _counts(self, bars: str, rows: Int64) -> dict[str, Int64]:
+        """The counts of each of ``rows`` by name (see ``_COUNT``), shape (tickers,), 0 for the others."""
+        query = _COUNT.format(bars=bars, doubtful=_DOUBTFUL)
+        found = read_columns(self.connection, query, self._values(rows), _COUNT_CODES)
+        row = self.places.rows(found.pop("symbol_id"))
+        counts = {name: np.zeros(self.places.size, np.int64) for name in found}
+        for name, values in found.items():
+            counts[name][row] = values
+        return counts
+
+    def _doubtful(self, bars: str, rows: Int64) -> tuple[Int64, Int64]:
+        """The provisional and the thin slots of ``rows``."""
+        if not len(rows):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        query = _LIST.format(bars=bars, doubtful=_DOUBTFUL)
+        found = read_columns(self.connection, query, self._values(rows), _LIST_CODES)
+        ordinal = self.grid.ordinals_of(whole_seconds_of(found["stamp"]))
+        slot = self.places.rows(found["symbol_id"]) * self.grid.size + ordinal
+        final = found["is_final"].astype(bool)
+        few = found["covered"] <= SUSPECT_SHARE * (self.grid.ends - self.grid.starts)[ordinal]
+        return slot[~final], slot[final & few]
+
+    def _absent(self, rows: Int64) -> Int64:
+        """The slots of ``rows`` that have no bar in any spelling."""
+        if not len(rows):
+            return np.zeros(0, np.int64)
+        found = read_columns(self.connection, _ABSENT, self._values(rows), _ABSENT_CODES)
+        ordinal = self.grid.ordinals_of(whole_seconds_of(found["stamp"]))
+        return self.places.rows(found["symbol_id"]) * self.grid.size + ordinal
+
+    def _values(self, rows: Int64) -> dict[str, Any]:
+        starts, lengths = self._stamps(slice(self.begin, self.end)), self.grid.ends - self.grid.starts
+        short = lengths < self.grid.interval.seconds
+        return {
+            "ids": self.places.array(rows),
+            "starts": starts,
+            "first": starts[0],
+            "last": starts[-1],
+            "spellings": list(self.grid.interval.spellings),
+            "spelling": self.grid.interval.name,
+            "half": SUSPECT_SHARE * self.grid.interval.seconds,
+            "short": self._stamps(short),
             "half_of_short": SUSPECT_SHARE * int(lengths[short].max(initial=0)),
         }
-        counts = np.zeros((len(self.ids), 4), np.int64)
-        provisional: list[tuple[int, int]] = []
-        few: list[tuple[int, int, int]] = []
-        for row, *numbers, of_provisional, of_few in self.connection.execute(query, values):
-            counts[row] = numbers
-            provisional += [(row, at) for at in of_provisional or ()]
-            few += [(row, at, covered) for at, covered in of_few or ()]
-        thin = np.array(few, np.int64).reshape(-1, 3)
-        ordinals = grid.ordinals_of(thin[:, 1])
-        thin = thin[thin[:, 2] <= SUSPECT_SHARE * lengths[ordinals]]
-        return counts[rows], self._keys(np.array(provisional, np.int64).reshape(-1, 2)), self._keys(thin)
 
-    def absent(self, rows: Int64, begin: int, end: int) -> Int64:
-        """The slots from ordinal ``begin`` to before ``end`` that have no bar in any spelling."""
-        if not len(rows) or begin >= end:
-            return np.zeros(0, np.int64)
-        found = read_columns(self.connection, _ABSENT, self._values(rows, begin, end), _ABSENT_CODES)
-        return found["row"] * np.int64(self.grid.size) + self.grid.ordinals_of(whole_seconds_of(found["stamp"]))
-
-    def _values(self, rows: Int64, begin: int, end: int) -> dict[str, Any]:
-        stamps = self._stamps(begin, end)
-        return {
-            "ids": self.ids[rows].tolist(),
-            "rows": rows.tolist(),
-            "starts": stamps,
-            "first": stamps[0],
-            "last": stamps[-1],
-            "spellings": list(self.grid.interval.spellings),
-        }
-
-    def _stamps(self, begin: int, end: int) -> list[datetime]:
-        return [datetime.fromtimestamp(at, UTC) for at in self.grid.starts[begin:end].tolist()]
-
-    def _keys(self, found: Int64) -> Int64:
-        return found[:, 0] * self.grid.size + self.grid.ordinals_of(found[:, 1])
+    def _stamps(self, chosen: Any) -> Sequence[datetime]:
+        return [datetime.fromtimestamp(at, UTC) for at in self.grid.starts[chosen].tolist()]

@@ -81,9 +81,9 @@ def write(database: Database, kinds: dict[tuple[str, int], str], grid: SlotGrid)
         )
 
 
-def looked_at(database: Database, grid: SlotGrid) -> Coverage:
+def looked_at(database: Database, grid: SlotGrid, *, only: str | None = None) -> Coverage:
     with database.transaction() as connection:
-        symbols = list_symbols(connection, "US")
+        symbols = [s for s in list_symbols(connection, "US") if only in (None, s.ticker.symbol)]
         return measure(connection, symbols, grid, INTERVALS["5m"], Rules(timedelta(hours=3), timedelta(hours=16)), NOW)
 
 
@@ -194,6 +194,35 @@ def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
     assert facts.first_seen_at[-1] == NOW.timestamp()
     assert facts.half_seen_at[-1] == (NOW + timedelta(minutes=2)).timestamp()
     assert np.isnan(facts.first_seen_at[:-1]).all()
+    one = looked_at(database, slot_grid(SESSIONS, INTERVALS["30m"]), only="MSFT")
+    assert one.facts.half_seen_at[-1] == facts.half_seen_at[-1]
+    assert (one.asked.row.tolist(), one.asked.session.tolist()) == ([0], [len(SESSIONS) - 1])
+
+
+def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database) -> None:
+    """The rest explains no absence, and is a year of rows for everybody."""
+    grid = slot_grid(SESSIONS, INTERVALS["30m"])
+    holes = {"AMZN": 0, "TSLA": grid.size - 1}
+    write(
+        tables, {(t, at): "absent" if holes.get(t) == at else "final" for t in TICKERS for at in range(grid.size)}, grid
+    )
+    with tables.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.evidence SELECT symbol_id, '30m', '5m', day, %s, 1, null, 9, null, true, %s, '{}',"
+            " null, null FROM market_symbols, unnest(%s::date[]) AS day",
+            [NOW, NOW, [s.day for s in SESSIONS]],
+        )
+        connection.execute(
+            "INSERT INTO backfill.daily SELECT symbol_id, %s, 1, 9 FROM market_symbols", [SESSIONS[0].day]
+        )
+    coverage = looked_at(tables, grid)
+    read = {
+        name: np.sort(coverage.asked.session[coverage.asked.row == row]).tolist() for row, name in enumerate(TICKERS)
+    }
+    newest, everything = list(range(6, 9)), list(range(9))
+    assert read == {"AAPL": newest, "AMZN": everything, "MSFT": newest, "TSLA": everything, "VTI": newest}
+    assert coverage.facts.known.tolist() == [0, 9, 0, 9, 0]
+    assert coverage.facts.traded[:, 0].tolist() == [-1, 1, -1, 1, -1]
 
 
 def test_nobody_and_nothing_are_answers(tables: Database) -> None:
