@@ -58,26 +58,26 @@ class Pursuit:
     batch: tuple[int, int] = (1, 1)
     _began: float = field(default_factory=time.monotonic)
     _futile: int = 0
+    _room: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
     _asked_at: dict[Ask, datetime] = field(default_factory=dict)
     _open: Counter[int] = field(default_factory=Counter)
 
     async def carry_out(self, asks: Sequence[Ask], in_flight: int) -> None:
         """Ask for everything; ends early, with ``stopped`` set, when the run cannot go on.
 
+        An ask is in flight until its answer is stored, so that a killed run loses ``in_flight`` of them at most.
         What was fetched is stored however this ends, cancellation included.
         """
         self._open.update(ask.symbol.symbol_id for ask in asks)
-        answers: Answers = asyncio.Queue(maxsize=BATCH)
+        self._room = asyncio.Semaphore(in_flight)
+        answers: Answers = asyncio.Queue()
         storing = asyncio.create_task(self._store(answers))
         asking = asyncio.create_task(self._ask_all(asks, in_flight, answers))
         try:
             await asyncio.wait({storing, asking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             failed = await _end(asking)
-            closing = asyncio.create_task(answers.put(None))
-            await asyncio.wait({closing, storing}, return_when=asyncio.FIRST_COMPLETED)
-            if storing.done():  # it failed, and nobody makes room for the last word
-                closing.cancel()
+            answers.put_nowait(None)
             await storing
         if failed is not None:
             raise failed
@@ -93,18 +93,22 @@ class Pursuit:
 
     async def _work(self, left: Iterator[Ask], answers: Answers) -> None:
         for ask in left:
+            await self._room.acquire()
             if self.stopped is not None:
+                self._room.release()
                 return
             self._asked_at[ask] = self.server_clock + timedelta(seconds=time.monotonic() - self._began)
             try:
                 rows = await self.client.intraday(str(ask.symbol.ticker), self.shelf.source.name, ask.start, ask.end)
             except VendorError as error:
-                if not error.stops_run:
-                    await answers.put(Failure(ask, error))
+                if error.stops_run:
+                    self._room.release()
+                else:
+                    answers.put_nowait(Failure(ask, error))
                 self._consider(error)
             else:
                 self._futile = 0
-                await answers.put(Answer(ask, rows))
+                answers.put_nowait(Answer(ask, rows))
 
     def _consider(self, error: VendorError) -> None:
         """Stop asking where that is pointless; requests under way are paid for unless nobody answers."""
@@ -129,6 +133,8 @@ class Pursuit:
         nothing = [Answer(f.ask, NOTHING) for f in failures if isinstance(f.error, UnknownTicker | TickerRefused)]
         given = [item for item in batch if isinstance(item, Answer)]
         kept = await asyncio.to_thread(self._keep, [*given, *nothing])
+        for _ in batch:
+            self._room.release()
         for answer in given:
             self._tell(answer.ask, _outcome_of(answer.ask, kept))
         for failure in failures:

@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.pursuit import BATCH
 from backfill_assets.eodhd.sandbox.config import Faults
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.store.connection import Database
@@ -79,8 +78,7 @@ def test_one_of_four_is_killed_and_its_permits_end_with_it(
     assert rest.code == 0
     assert stored(database) == 1000 * 26
     again = sandbox.stats()["per_ticker"]
-    # only what the dead one had in flight, or had answers of that waited to be stored, is asked twice
-    assert sum(again.values()) - len(again) <= 48 + 2 * BATCH
+    assert sum(again.values()) - len(again) <= 48  # only what the dead one had in flight is asked twice
 
 
 def test_a_stranger_on_the_same_token_is_left_room(user_of: UserOf, sandboxed: Sandboxed) -> None:

@@ -149,8 +149,7 @@ def test_runs_killed_at_any_moment_lose_only_what_was_under_way(
         kills, asked, tickers = kills + ordeal.kills, asked + ordeal.asked(), tickers + TICKERS
         ordeal.database.close()
     print(f"{kills} kills: {asked} requests for {tickers} tickers, {asked / tickers:.3f} each")  # noqa: T201 - make soak shows it
-    # a death costs at most what was in flight, fetched and not yet stored
-    assert asked - tickers <= kills * (8 + 64 + 64)
+    assert asked - tickers <= kills * int(PACE["BACKFILL_IN_FLIGHT_MAX"])  # a death costs what was in flight
 
 
 def test_the_check_sees_a_half_session(ordeal_of: Callable[[], Ordeal]) -> None:
