@@ -24,8 +24,8 @@ from backfill_assets.store.bars import WriteCounts, database_now, write_bars
 from backfill_assets.store.connection import Database
 from backfill_assets.store.embedded import embedded_url
 from backfill_assets.store.migrate import migrate
+from backfill_assets_tests.dgas import TABLES
 from bench.baselines.original import upsert
-from bench.dgas import TABLES
 from bench.figures import Figure, Section
 from bench.machine import processor_seconds
 
