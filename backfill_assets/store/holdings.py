@@ -25,7 +25,8 @@ NEWEST_SESSIONS = 3
 
 # For one ticker's few pages a bitmap scan takes six times as long, and compiling the query longer than running it.
 _PLAIN_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
-_OR_EVERYTHING = "SET LOCAL enable_seqscan TO DEFAULT"
+# Pages of one ticker lie together; thought of as far apart, the whole table would be read for a few weeks of it.
+_OR_EVERYTHING = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL random_page_cost = 1.1"
 _BARS = """
     SELECT d.symbol_id, d.timestamp AS stamp, d.interval_type, d.source, d.is_final,
            d.source_rows * CASE d.source_interval WHEN '1m' THEN 60 ELSE 300 END AS covered
