@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
+from backfill_assets.backfill.interruptible import finished
 from backfill_assets.backfill.keeping import NOTHING, Answer, Kept, Shelf, keep
 from backfill_assets.backfill.outcome import Listener, Progress, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer
@@ -78,7 +79,7 @@ class Pursuit:
         finally:
             failed = await _end(asking)
             answers.put_nowait(None)
-            await storing
+            await finished(storing)
         if failed is not None:
             raise failed
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from backfill_assets.backfill import explaining, probing
 from backfill_assets.backfill.account import read_account
 from backfill_assets.backfill.heartbeat import heartbeat
+from backfill_assets.backfill.interruptible import run_to_its_end
 from backfill_assets.backfill.keeping import Shelf
 from backfill_assets.backfill.outcome import Listener, RunResult, Tally, TickerOutcome
 from backfill_assets.backfill.pacing import Pacer, Spent
@@ -70,11 +71,13 @@ class Run:
         try:
             after = self._passes(coverage, plan, server_clock)
             outcome, figures = "stopped" if self.stopped else "finished", self._figures(coverage, after)
-        except (KeyboardInterrupt, SystemExit):
-            outcome = "interrupted"
-            raise
         except DatabaseUnavailable:
             outcome = None  # there is nowhere to write it: the next run finds this process gone
+            raise
+        except Exception:
+            raise
+        except BaseException:  # what Ctrl-C or Dagster's Terminate raises
+            outcome = "interrupted"
             raise
         finally:
             if outcome:
@@ -90,12 +93,12 @@ class Run:
         return RunFigures(*missing, inserted=self.written.inserted, calls=self.spent.calls)
 
     def _passes(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> Coverage:
-        asyncio.run(self._pass(coverage, plan, server_clock))
+        run_to_its_end(self._pass(coverage, plan, server_clock))
         failed = frozenset(symbol_id for symbol_id, o in self.outcomes.items() if isinstance(o.error, TransientError))
         someone_answered = len(failed) < len(self.outcomes)
         if self.job.strategy is Strategy.HYBRID and failed and someone_answered and not self.stopped:
             coverage, again, server_clock = self._survey_and_plan(failed)
-            asyncio.run(self._pass(coverage, again, server_clock))
+            run_to_its_end(self._pass(coverage, again, server_clock))
         return self.engine.survey(self.job)
 
     def _survey_and_plan(self, only: frozenset[int] | None = None) -> tuple[Coverage, Plan, datetime]:

@@ -121,8 +121,8 @@ class Database:
                 try:
                     with self._leased(until) as connection:
                         return work(connection)
-                except psycopg.OperationalError:
-                    if time.monotonic() >= until:
+                except psycopg.OperationalError:  # also where somebody has closed the pool meanwhile
+                    if self._pool.closed or time.monotonic() >= until:
                         raise
                     time.sleep(min(0.5, self._patience))
 

@@ -282,6 +282,38 @@ def test_interrupted_runs_keep_what_they_fetched(
     _next_run_asks_only_for_the_rest(user, sandbox, database)
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_waits_to_be_stored_is_stored_before_a_signal_ends_the_run(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database, ending: signal.Signals
+) -> None:
+    """Somebody else's lock on the bars makes all answers wait; none is lost."""
+    sandbox = sandboxed()
+    user = user_of(sandbox)
+    user.types(f"symbols add {FIVE}")
+    with database.transaction() as theirs:
+        theirs.execute("LOCK TABLE market_data IN SHARE MODE")  # reads go on, writes wait
+        run = user.starts("run")
+        _until(lambda: _count(database, "backfill.requests WHERE ticker IS NOT NULL") == 5, run)
+        _until(lambda: _count(database, "pg_locks WHERE NOT granted") > 0, run)
+        run.send_signal(ending)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, "the next run goes on from there" in err) == (130, True)
+    assert [len(bars_in(database, symbol)) for symbol in FIVE.split()] == [26] * 5
+    again = user.types("run --format json")
+    assert (again.code, again.json["requests"]) == (0, 0)
+
+
+def _count(database: Database, of: str) -> int:
+    with database.transaction() as connection:
+        row = connection.execute(f"SELECT count(*) FROM {of}".encode()).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _until(holds: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
+    while not holds():
+        assert run.poll() is None, run.communicate()
+
+
 def test_killed_runs_lose_at_most_what_was_in_flight(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
     sandbox = sandboxed(latency_ms=SECOND)
     user = user_of(sandbox)
