@@ -19,6 +19,7 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 CONNECT_SECONDS = 10
 PATIENCE_SECONDS = 60.0
+_UNREADABLE = "an unreadable DATABASE_URL"
 _TRY_SECONDS = 2.0  # at one connection, before another is tried: a server that restarts is found soon
 
 
@@ -27,14 +28,23 @@ def describe(url: str) -> str:
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        return "an unreadable DATABASE_URL"
+        return _UNREADABLE
+    port, name = str(parts.get("port") or ""), str(parts.get("dbname") or "postgres")
+    if not _is_readable(port, name):
+        return _UNREADABLE
     host = str(parts.get("host") or "localhost").rpartition("@")[2]  # a password with @ spills into the host
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"database {parts.get('dbname') or 'postgres'!r} at {host}{port}"
+    return f"database {name!r} at {host}{f':{port}' if port else ''}"
+
+
+def _is_readable(port: str, name: str) -> bool:
+    """Whether the address came apart where its writer meant: otherwise some part of it holds the password."""
+    return all(part.isdigit() for part in port.split(",") if part) and "@" not in name
 
 
 def _said(error: BaseException, url: str) -> str:
     """The first line of an error, without what a mangled connection string may have spilled into it."""
+    if describe(url) == _UNREADABLE:
+        return "write postgresql://user:password@host:port/name, with % codes for signs like / and @ in the password"
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     with suppress(psycopg.ProgrammingError):
         host = str(conninfo.conninfo_to_dict(url).get("host") or "")

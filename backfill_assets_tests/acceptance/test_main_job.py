@@ -384,8 +384,10 @@ def _servers_under(folder: Path) -> list[str]:
 def test_a_secret_in_an_address_is_not_shown(user_of: UserOf) -> None:
     said = user_of().types("report", EODHD_BASE_URL="https://eodhd.com/api?api_token=hush-hush")
     assert (said.code, "EODHD_BASE_URL" in said.err, "hush" in said.err) == (2, True, False)
-    said = user_of().types("report", DATABASE_URL="postgresql://user:p@ss@hush@127.0.0.1:9/db")
-    assert (said.code, "hush" in said.err) == (5, False)
+    mistyped = ("user:p@ss@hush@127.0.0.1:9/db", "user:hush/db", "user:p/hush@127.0.0.1:9/db", "u:hush@127.0.0.1:x/db")
+    for address in mistyped:
+        said = user_of().types("report", DATABASE_URL=f"postgresql://{address}")
+        assert (said.code, "DATABASE_URL" in said.err, "hush" in said.err) == (5, True, False)
 
 
 def test_bars_of_the_vendor_are_not_overwritten_by_a_stand_in(

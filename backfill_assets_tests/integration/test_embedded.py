@@ -1,10 +1,12 @@
 """The embedded server: shared by processes, stopped with the last of them, whatever ended the others."""
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -60,6 +62,22 @@ def test_the_server_stays_while_another_process_uses_it(own_home: Path) -> None:
     embedded_url(own_home, "bars")
     leave_embedded(own_home)
     assert not (own_home / "postgres" / "postmaster.pid").exists()
+
+
+def test_threads_that_join_together_keep_the_list_of_users(own_home: Path) -> None:
+    """As the ticks of a code server do."""
+    other = user_of(own_home)
+    with ThreadPoolExecutor(8) as threads:
+        urls = set(threads.map(lambda _: embedded_url(own_home, "bars"), range(80)))
+    assert len(urls) == 1
+    users = json.loads((own_home / "postgres" / ".handle_pids.json").read_text())
+    assert sorted(users) == sorted([os.getpid(), other.pid])
+    leave_embedded(own_home)
+    assert answers(urls.pop())  # the other still uses it
+    other.kill()
+    other.wait()
+    embedded_url(own_home, "bars")
+    leave_embedded(own_home)
 
 
 def server_pid(home: Path) -> int:
