@@ -186,7 +186,7 @@ def _partitions(told: dict[str, int]) -> str:
     text = f"the last {told['sessions']:,} sessions × symbols: {told['of_an_asset']:,}"
     if told["sessions"] < told["sessions_wanted"]:
         text += f" (shrunk from {told['sessions_wanted']:,} sessions: at most {told['at_most']:,} of an asset)"
-    return text
+    return f"{text}, counted when Dagster loads its definitions"
 
 
 def show_status(console: Console, now: dict[str, Any]) -> None:

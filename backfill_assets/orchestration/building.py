@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE
 from backfill_assets.orchestration.alerting import alert_sensor
 from backfill_assets.orchestration.assets import bars_asset, data_quality_report, market_symbols
+from backfill_assets.orchestration.first_day import first_partition_day
 from backfill_assets.orchestration.jobs import backfill_gaps, review_bars, verify_window
 from backfill_assets.orchestration.live import live_quotes, live_schedule
 from backfill_assets.orchestration.partitions import bars_partitions
@@ -12,8 +12,6 @@ from backfill_assets.orchestration.resources import EngineResource
 from backfill_assets.orchestration.schedules import morning_report_schedule, review_schedule, window_checks_schedule
 from backfill_assets.orchestration.sensors import gap_backfill_sensor, symbol_partitions_sensor
 from backfill_assets.settings import Settings
-from backfill_assets.store.database import open_database
-from backfill_assets.store.symbols import list_symbols
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -22,7 +20,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     Raises:
         DatabaseUnavailable: no database: the universe's size decides how many days are partitions.
     """
-    partitions = bars_partitions(settings, _universe_size(settings))
+    partitions = bars_partitions(settings, first_partition_day(settings))
     verifying = [verify_window(interval) for interval in settings.intervals]
     live = {interval.name for interval in settings.live_intervals()}
     return dg.Definitions(
@@ -36,7 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         sensors=[
             symbol_partitions_sensor(settings),
             alert_sensor(settings),
-            *(gap_backfill_sensor(settings, interval) for interval in settings.intervals),
+            *(gap_backfill_sensor(settings, interval, partitions) for interval in settings.intervals),
         ],
         schedules=[
             *(window_checks_schedule(settings, job) for job in verifying),
@@ -47,12 +45,3 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         resources={"engine": EngineResource()},
         executor=dg.in_process_executor,
     )
-
-
-def _universe_size(settings: Settings) -> int:
-    database = open_database(settings)
-    try:
-        with database.transaction() as connection:
-            return len(list_symbols(connection, DEFAULT_EXCHANGE))
-    finally:
-        database.close()

@@ -18,20 +18,24 @@ WEEKENDS = ("0 0 * * 6", "0 0 * * 0")
 AHEAD = timedelta(days=400)  # a process that runs longer must be reloaded to know of later holidays
 
 
-def bars_partitions(settings: Settings, symbols: int) -> dg.MultiPartitionsDefinition:
-    """Symbol × day for a universe of so many symbols: dynamic keys ``AAPL.US``, sessions as ISO dates."""
-    return dg.MultiPartitionsDefinition({SYMBOL: SYMBOLS, DAY: day_partitions(settings, symbols)})
+def bars_partitions(settings: Settings, first: date) -> dg.MultiPartitionsDefinition:
+    """Symbol × day: dynamic keys ``AAPL.US``, sessions from ``first`` on as ISO dates."""
+    return dg.MultiPartitionsDefinition({SYMBOL: SYMBOLS, DAY: day_partitions(settings, first)})
 
 
-def day_partitions(settings: Settings, symbols: int) -> dg.DailyPartitionsDefinition:
-    """The sessions that are kept; weekends and holidays are no partitions, today is one from midnight on.
+def first_day_for(settings: Settings, symbols: int) -> date:
+    """The oldest of the sessions that are kept now for a universe of so many symbols."""
+    kept = sessions_kept(settings.partition_days, symbols)
+    return window_of_sessions(DEFAULT_EXCHANGE, settings.now(), kept, settings.calendar_exceptions()).sessions[0].day
+
+
+def day_partitions(settings: Settings, first: date) -> dg.DailyPartitionsDefinition:
+    """The sessions from ``first`` on; weekends and holidays are no partitions, today is one from midnight on.
 
     With a fixed clock they end with its newest session, else they grow by themselves.
     """
     now, exceptions = settings.now(), settings.calendar_exceptions()
-    kept = sessions_kept(settings.partition_days, symbols)
-    sessions = window_of_sessions(DEFAULT_EXCHANGE, now, kept, exceptions).sessions
-    first, last = sessions[0].day, sessions[-1].day
+    last = window_of_sessions(DEFAULT_EXCHANGE, now, 1, exceptions).sessions[-1].day
     today = datetime.now(ZONE).date()
     end = last + timedelta(days=1) if settings.as_of else None
     return dg.DailyPartitionsDefinition(
@@ -41,6 +45,11 @@ def day_partitions(settings: Settings, symbols: int) -> dg.DailyPartitionsDefini
         timezone=str(ZONE),
         exclusions=[*WEEKENDS, *_holidays(first, max(last, today) + AHEAD, exceptions.closures)],
     )
+
+
+def day_keys(partitions: dg.MultiPartitionsDefinition) -> frozenset[str]:
+    """The days that are partitions now."""
+    return frozenset(partitions.get_partitions_def_for_dimension(DAY).get_partition_keys())
 
 
 def _holidays(first: date, last: date, closures: frozenset[date]) -> list[datetime]:

@@ -4,7 +4,8 @@ Pure arithmetic; symbols are ordered as Dagster holds their keys, days by date. 
 partitions that need nothing: the run asks only for what is missing in it (DESIGN.md, decision 5).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 START_TAG = "dagster/asset_partition_range_start"
@@ -51,6 +52,15 @@ def rectangle_of(tags: Mapping[str, str]) -> Rectangle | None:
         return None
     (first_day, _, first_symbol), (last_day, _, last_symbol) = start.partition("|"), end.partition("|")
     return Rectangle(first_day, last_day, first_symbol, last_symbol)
+
+
+def within(spans: Iterable[tuple[int, int, int]], known: Sequence[bool]) -> Iterator[tuple[int, int, int]]:
+    """Spans as ``covering`` takes them, drawn in to the days that are ``known``; one without such a day is left out."""
+    held = [at for at, is_known in enumerate(known) if is_known]
+    for symbol, first, last in spans:
+        inside = held[bisect_left(held, first) : bisect_right(held, last)]
+        if inside:
+            yield symbol, inside[0], inside[-1]
 
 
 def covering(

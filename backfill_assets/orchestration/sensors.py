@@ -1,6 +1,6 @@
 """What heals and keeps in step by itself: gaps become runs, the universe becomes partitions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import dagster as dg
 
@@ -8,13 +8,16 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.healing import Outlook, look_ahead
 from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.windows import MOST_PARTITIONS
 from backfill_assets.orchestration.assets import UNIVERSE, bars_key
 from backfill_assets.orchestration.in_flight import rectangles_in_flight
-from backfill_assets.orchestration.partitions import SYMBOL, sync_symbols
-from backfill_assets.orchestration.rectangles import Rectangle, covering
+from backfill_assets.orchestration.partitions import SYMBOL, day_keys, sync_symbols
+from backfill_assets.orchestration.rectangles import Rectangle, covering, within
 from backfill_assets.quality.settled import session_figures
 from backfill_assets.settings import Settings
 from backfill_assets.store.symbols import list_symbols
+
+TOO_MANY = 1.1  # times the number that is advised: a server gains a day with each session
 
 
 def status_of(settings: Settings) -> dg.DefaultSensorStatus:
@@ -22,8 +25,10 @@ def status_of(settings: Settings) -> dg.DefaultSensorStatus:
     return dg.DefaultSensorStatus.RUNNING if settings.auto else dg.DefaultSensorStatus.STOPPED
 
 
-def gap_backfill_sensor(settings: Settings, interval: str) -> dg.SensorDefinition:
-    """Looks at every open session and asks for as few runs as heal it."""
+def gap_backfill_sensor(
+    settings: Settings, interval: str, partitions: dg.MultiPartitionsDefinition
+) -> dg.SensorDefinition:
+    """Looks at every open session and asks for as few runs as heal it, over partitions that its server knows."""
     key = bars_key(interval)
 
     @dg.sensor(
@@ -41,34 +46,43 @@ def gap_backfill_sensor(settings: Settings, interval: str) -> dg.SensorDefinitio
         except TokenRefused as error:
             yield dg.SkipReason(str(error))
             return
-        order = context.instance.get_dynamic_partitions(SYMBOL)
-        wanted, reason = rectangles_due(outlook, order, engine.settings), outlook.reason
+        order, days = context.instance.get_dynamic_partitions(SYMBOL), day_keys(partitions)
+        wanted, reason = rectangles_due(outlook, order, days, engine.settings), outlook.reason
         if not wanted:
-            wanted = rectangles_unrecorded(outlook, order, context.instance, key, engine.settings)
-        yield from requests(wanted, reason, order, context, key)
+            wanted = rectangles_unrecorded(outlook, order, days, context.instance, key, engine.settings)
+        if stale := to_be_reloaded(outlook, days):
+            context.log.warning(stale)
+        yield from requests(wanted, "; ".join(filter(None, (reason, stale))), order, context, key)
 
     return gap_backfill
 
 
-def rectangles_due(outlook: Outlook, order: Sequence[str], settings: Settings) -> list[Rectangle]:
-    """Rectangles over the gaps that are to be asked for; symbols without a partition wait for theirs."""
+def rectangles_due(
+    outlook: Outlook, order: Sequence[str], known: Collection[str], settings: Settings
+) -> list[Rectangle]:
+    """Rectangles over the gaps that are to be asked for; symbols and days without a partition wait for theirs."""
     position = {ticker: at for at, ticker in enumerate(order)}
     spans = [
         (position[str(span.symbol.ticker)], span.first, span.last)
         for span in outlook.spans
         if str(span.symbol.ticker) in position
     ]
-    days = [session.day.isoformat() for session in outlook.coverage.grid.sessions]
-    return covering(spans, order, days, settings.partitions_per_run)
+    days = _days(outlook)
+    return covering(within(spans, [day in known for day in days]), order, days, settings.partitions_per_run)
 
 
 def rectangles_unrecorded(
-    outlook: Outlook, order: Sequence[str], instance: dg.DagsterInstance, key: dg.AssetKey, settings: Settings
+    outlook: Outlook,
+    order: Sequence[str],
+    known: Collection[str],
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    settings: Settings,
 ) -> list[Rectangle]:
     """Rectangles over settled partitions that are not green: filled by the command line or somebody else."""
-    settled = session_figures(outlook.coverage).unsettled == 0
     position = {ticker: at for at, ticker in enumerate(order)}
-    days = [session.day.isoformat() for session in outlook.coverage.grid.sessions]
+    days = _days(outlook)
+    settled = (session_figures(outlook.coverage).unsettled == 0) & [day in known for day in days]
     green = instance.get_materialized_partitions(key)
     spans = []
     for row, symbol in enumerate(outlook.coverage.symbols):
@@ -77,6 +91,23 @@ def rectangles_unrecorded(
         if lacking and ticker in position:
             spans.append((position[ticker], lacking[0], lacking[-1]))
     return covering(spans, order, days, settings.partitions_per_run)
+
+
+def to_be_reloaded(outlook: Outlook, known: Collection[str]) -> str:
+    """Why the definitions should be loaded again, if they should: their days are those of when they were."""
+    beyond = [day for day in _days(outlook) if day not in known]
+    if beyond:
+        return (
+            f"{len(beyond)} sessions ({beyond[0]} to {beyond[-1]}) are no partitions until the definitions are reloaded"
+        )
+    held = len(known) * len(outlook.coverage.symbols)
+    if held > MOST_PARTITIONS * TOO_MANY:
+        return f"{held:,} partitions, more than {MOST_PARTITIONS:,}: reload the definitions to drop the oldest days"
+    return ""
+
+
+def _days(outlook: Outlook) -> list[str]:
+    return [session.day.isoformat() for session in outlook.coverage.grid.sessions]
 
 
 def requests(

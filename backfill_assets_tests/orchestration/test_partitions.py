@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 
 from backfill_assets.market.sessions import sessions_between
-from backfill_assets.orchestration.partitions import day_partitions, sync_symbols
+from backfill_assets.orchestration.partitions import day_partitions, first_day_for, sync_symbols
 from backfill_assets.settings import Settings, load_settings
 
 
 def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:
     chosen = load_settings(as_of=moment, **settings)
-    return list(day_partitions(chosen, symbols).get_partition_keys())
+    return list(day_partitions(chosen, first_day_for(chosen, symbols)).get_partition_keys())
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
+from backfill_assets.backfill.healing import look_ahead
 from backfill_assets.eodhd.sandbox.config import Faults, Publication
 from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.orchestration.sensors import to_be_reloaded
 from backfill_assets.store.bars import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
@@ -227,3 +229,47 @@ def test_two_deployments_on_one_database_never_fetch_the_same_gap_twice(
             one.heal()
             assert one.green == partitions(symbols, (MONDAY, TUESDAY))
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
+
+
+def keeping(deployment: Deployment, days: int) -> Deployment:
+    """The same server, although so many sessions are kept now: its universe shrank since it was loaded."""
+    settings = deployment.engine.settings.model_copy(update={"partition_days": days})
+    return replace(deployment, engine=replace(deployment.engine, settings=settings))
+
+
+def test_only_partitions_of_its_server_are_asked_for_and_the_reason_names_the_others(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    deployment = keeping(deployed(sandboxed(), FOUR), 5)
+    (request,) = deployment.tick().run_requests
+    assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|AAPL.US"
+    deployment.instance.create_run_for_job(  # it refuses a range that its server does not have
+        deployment.definitions.get_repository_def()
+        .get_implicit_job_def_for_assets([BARS])
+        .get_subset(asset_selection={BARS}),
+        tags=request.tags,
+        asset_selection=frozenset({BARS}),
+        status=dg.DagsterRunStatus.CANCELED,
+    )
+    assert deployment.run(request).success
+    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    tick = deployment.tick()
+    assert not tick.run_requests
+    assert tick.skip_message == (
+        "no gap in 4 symbols × 5 sessions; "
+        "2 sessions (2026-05-28 to 2026-05-29) are no partitions until the definitions are reloaded"
+    )
+    punch(deployment, "TSLA", datetime(2026, 5, 28, 14, tzinfo=UTC))
+    assert deployment.tick().skip_message == (
+        "2 sessions (2026-05-28 to 2026-05-29) are no partitions until the definitions are reloaded"
+    )
+
+
+def test_a_server_with_far_too_many_partitions_is_to_be_reloaded(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    outlook = look_ahead(deployment.engine, "30m")
+    days = [session.day.isoformat() for session in outlook.coverage.grid.sessions]
+    assert to_be_reloaded(outlook, {*days, *map(str, range(27_000))}) == ""  # a few days more than when it was loaded
+    assert to_be_reloaded(outlook, {*days, *map(str, range(30_000))}) == (
+        "120,012 partitions, more than 100,000: reload the definitions to drop the oldest days"
+    )
