@@ -19,6 +19,10 @@ from backfill_assets.store.database import open_database
 from backfill_assets.store.symbols import Symbol, list_symbols
 
 
+class NoActiveSymbols(UsageError):
+    """The universe is empty: there is nothing to work on, and nothing that could be missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a person asks to look at or to run; None is the default."""
@@ -49,7 +53,8 @@ def job_of(engine: Engine, wish: Wish) -> tuple[Job, tuple[Ticker, ...]]:
     """The job a wish describes, and the tickers in it that the universe does not know.
 
     Raises:
-        UsageError: an option that cannot be meant, or no symbol to work on.
+        NoActiveSymbols: the universe is empty.
+        UsageError: an option that cannot be meant, or no chosen symbol is active.
     """
     interval = interval_named(wish.interval)
     source = source_of(interval, engine.settings.source_interval)
@@ -73,7 +78,7 @@ def _symbols(engine: Engine, named: Sequence[str]) -> tuple[tuple[Symbol, ...], 
     with engine.database.transaction() as connection:
         active = list_symbols(connection, DEFAULT_EXCHANGE)
     if not active:
-        raise UsageError("there are no active symbols; add some: backfill-assets symbols add AAPL MSFT")
+        raise NoActiveSymbols("there are no active symbols; add some: backfill-assets symbols add AAPL MSFT")
     if not named:
         return tuple(active), ()
     known = {s.ticker: s for s in active}

@@ -81,6 +81,7 @@ def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext, config: BarsConfig, engine: dg.ResourceParam[Engine]) -> Iterator[Any]:
+        checks.job_to_judge(engine, interval, config.hours_back)  # a bad window is told before a call is spent
         stopped = None
         if context.selected_asset_keys:
             stopped = _materialise(context, config, engine, interval)

@@ -12,10 +12,9 @@ import dagster as dg
 from backfill_assets.alerts.causes import read_clues
 from backfill_assets.alerts.observation import Observation, Severity
 from backfill_assets.alerts.telling import observations_of
-from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.engine import Engine, Job
 from backfill_assets.backfill.healing import kept_job
-from backfill_assets.backfill.wishes import Wish, job_of
-from backfill_assets.errors import UsageError
+from backfill_assets.backfill.wishes import NoActiveSymbols, Wish, job_of
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.judging import judge_everything
 from backfill_assets.store.coverage import Coverage
@@ -36,11 +35,19 @@ OBSERVATION = "observation"
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Every criterion over a window, what the alerts are told of each, and the coverage it was judged by."""
+    """Every criterion over a window, what is to be said of each, and the coverage it was judged by.
+
+    Attributes:
+        coverage: what was judged.
+        criteria: every criterion.
+        observations: one for each criterion.
+        is_news: whether alerts hear of it; a window of a person's choice says nothing about the usual one.
+    """
 
     coverage: Coverage
     criteria: list[Criterion]
     observations: list[Observation]
+    is_news: bool
 
 
 def specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
@@ -49,18 +56,29 @@ def specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in chosen.items()]
 
 
-def judged(engine: Engine, interval: str, hours_back: float | None = None) -> Judgement | None:
-    """The window as the store shows it now; None without an active symbol."""
+def job_to_judge(engine: Engine, interval: str, hours_back: float | None = None) -> Job | None:
+    """The window to be judged; None without an active symbol.
+
+    Raises:
+        UsageError: ``hours_back`` cannot be meant.
+    """
     try:
-        job, _ = job_of(engine, Wish(interval=interval, hours_back=hours_back))
-    except UsageError:
+        return job_of(engine, Wish(interval=interval, hours_back=hours_back))[0]
+    except NoActiveSymbols:
+        return None
+
+
+def judged(engine: Engine, interval: str, hours_back: float | None = None) -> Judgement | None:
+    """The window as the store shows it now; None without an active symbol. Errors: see ``job_to_judge``."""
+    job = job_to_judge(engine, interval, hours_back)
+    if job is None:
         return None
     coverage = engine.survey(job)
     criteria = judge_everything(engine.database, engine.settings, coverage, job.source)
     clues = read_clues(engine.database, engine.settings, coverage)
     every_session = engine.survey(kept_job(engine, interval))
     told = observations_of(criteria, coverage.now, clues, every_session, SEVERITIES)
-    return Judgement(coverage, criteria, told)
+    return Judgement(coverage, criteria, told, is_news=hours_back is None)
 
 
 def check_results(
@@ -77,10 +95,12 @@ def check_results(
     window = ", ".join(session.day.isoformat() for session in judgement.coverage.grid.sessions) or "no session"
     found = {o.name: (c, o) for c, o in zip(judgement.criteria, judgement.observations, strict=True)}
     for name in names:
-        yield _result(key, *found[name], window)
+        yield _result(key, *found[name], window, is_news=judgement.is_news)
 
 
-def _result(key: dg.AssetKey, criterion: Criterion, told: Observation, window: str) -> dg.AssetCheckResult:
+def _result(
+    key: dg.AssetKey, criterion: Criterion, told: Observation, window: str, *, is_news: bool
+) -> dg.AssetCheckResult:
     of_interval = replace(told, name=f"{key.to_user_string()}: {criterion.name}")
     return dg.AssetCheckResult(
         asset_key=key,
@@ -94,6 +114,6 @@ def _result(key: dg.AssetKey, criterion: Criterion, told: Observation, window: s
             "offenders": ", ".join(criterion.offenders) or "none",
             **({"likely cause": told.cause} if told.cause else {}),
             "window": window,
-            OBSERVATION: dg.JsonMetadataValue(of_interval.as_metadata()),
+            **({OBSERVATION: dg.JsonMetadataValue(of_interval.as_metadata())} if is_news else {}),
         },
     )

@@ -59,6 +59,15 @@ class Deployment:
             raise_on_error=False,
         )
 
+    def verify(self, **config: Any) -> dg.ExecuteInProcessResult:
+        """The checks alone, as the schedule or a person launches them."""
+        return self.definitions.resolve_job_def("verify_window").execute_in_process(
+            instance=self.instance,
+            resources={"engine": self.engine},
+            run_config={"ops": {"bars_30m": {"config": config}}},
+            raise_on_error=False,
+        )
+
     def heal(self) -> list[dg.ExecuteInProcessResult]:
         """Tick, and run what was asked for."""
         return [self.run(request) for request in self.tick().run_requests or []]

@@ -86,6 +86,17 @@ def test_recovery_is_told_too(watched: Callable[..., Watched], receiver: Receive
     assert receiver.titles[1].lower().startswith("recovered: bars_30m: every_symbol_has_recent_bars and 2 more")
 
 
+def test_a_window_of_a_persons_choice_is_no_news(watched: Callable[..., Watched], receiver: Receiver) -> None:
+    user = watched()
+    user.judges()
+    user.tick()
+    user.at(NOW + timedelta(minutes=10))
+    nothing_due = user.deployment.verify(hours_back=0.1)
+    assert all(check.passed for check in nothing_due.get_asset_check_evaluations())
+    assert user.tick() == "1 results heard, 0 messages sent"  # that the run succeeded
+    assert len(receiver.titles) == 1
+
+
 def test_a_replay_sends_nothing_twice(watched: Callable[..., Watched], receiver: Receiver) -> None:
     user = watched(publication=HELD_BACK)
     before = user.cursor

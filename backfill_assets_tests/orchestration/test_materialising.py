@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.market.intervals import INTERVALS
@@ -149,14 +150,37 @@ def test_force_asks_again_although_all_is_there(deployed: Deployed, sandboxed: S
 
 def test_the_checks_run_without_a_materialisation(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
-    job = deployment.definitions.resolve_job_def("verify_window")
-    run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
+    run = deployment.verify()
     assert run.success
     results = {check.check_name: check.passed for check in run.get_asset_check_evaluations()}
     assert results["every_symbol_has_recent_bars"] is False
     assert results["no_rate_limit_errors"] is True
     assert deployment.sandbox.stats()["requests"] == 0
     assert deployment.green == set()
+
+
+@pytest.mark.parametrize("only_checks", [True, False])
+def test_a_window_that_cannot_be_meant_fails_the_run_and_judges_nothing(
+    deployed: Deployed, sandboxed: Sandboxed, only_checks: bool
+) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+    if only_checks:
+        run = deployment.verify(hours_back=-1.0)
+    else:
+        run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"), hours_back=-1.0)
+    assert not run.success
+    (failure,) = [event for event in run.all_events if event.is_step_failure]
+    assert "--hours-back must lie between 0 and 87840, not -1" in str(failure.step_failure_data.error)
+    assert not run.get_asset_check_evaluations()
+    assert deployment.sandbox.stats()["requests"] == 0
+
+
+def test_without_a_symbol_nothing_can_be_missing(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), ("AAPL",))
+    with deployment.engine.database.transaction() as connection:
+        deactivate_symbols(connection, parse_tickers(["AAPL"]))
+    results = deployment.verify().get_asset_check_evaluations()
+    assert {(r.passed, r.description) for r in results} == {(True, "there are no active symbols")}
 
 
 def test_the_launchpads_job_fills_a_window_or_only_plans_it(deployed: Deployed, sandboxed: Sandboxed) -> None:
