@@ -19,7 +19,7 @@ from backfill_assets.store.database import open_database
 from backfill_assets.store.symbols import Symbol, list_symbols
 
 
-class NoActiveSymbols(UsageError):
+class NoActiveSymbols(UsageError):  # noqa: N818 - a state of the universe, not a mistake
     """The universe is empty: there is nothing to work on, and nothing that could be missing."""
 
 

@@ -1,6 +1,6 @@
 """The assets: the universe, the bars of each interval, and the report. They translate and call; nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,6 +26,7 @@ POOL = "eodhd"
 GROUP = "market_data"
 UNIVERSE = dg.AssetKey("market_symbols")
 SENSOR_TAG = "dagster/sensor_name"
+PARENT_TAG, RETRY_TAG = "dagster/parent_run_id", "dagster/retry_number"
 BY_MORNING = dg.FreshnessPolicy.cron(
     deadline_cron="0 8 * * 2-6", lower_bound_delta=timedelta(hours=13), timezone="America/New_York"
 )
@@ -93,11 +94,17 @@ def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live:
     return bars
 
 
+def is_by_person(tags: Mapping[str, str]) -> bool:
+    """Whether a person started the run with these tags; "Re-execute" in the UI copies those of the sensor's run."""
+    re_executed = PARENT_TAG in tags and RETRY_TAG not in tags
+    return re_executed or SENSOR_TAG not in tags
+
+
 def _materialise(
     context: dg.AssetExecutionContext, config: BarsConfig, engine: Engine, interval: str
 ) -> Exception | None:
     """Fill the run's rectangle and record what is complete; returns what ended it early."""
-    by_person = SENSOR_TAG not in context.run.tags  # a person gets one ask, whatever the ladder says
+    by_person = is_by_person(context.run.tags)  # who gets one ask, whatever the ladder says
     job = job_over(engine, interval, context.partition_keys, explicit=by_person)
     job = replace(job, strategy=Strategy(config.strategy), force=config.force)
     if not job.window.sessions or not job.symbols:

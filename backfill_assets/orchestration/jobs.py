@@ -1,6 +1,6 @@
 """Jobs for the launchpad, with typed configuration: a backfill of any window, the review, and the checks alone."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from typing import Any
 
@@ -31,6 +31,11 @@ class WindowConfig(dg.Config):
     verify_existing: bool = False
     dry_run: bool = False
 
+    @property
+    def names_a_window(self) -> bool:
+        """Whether a person chose the window; that gets one ask for each gap, as materialising does."""
+        return self.hours_back is not None or self.start is not None
+
     def wish(self) -> Wish:
         """The same as the command line's options.
 
@@ -53,6 +58,7 @@ class WindowConfig(dg.Config):
 def fill_window(context: dg.OpExecutionContext, config: WindowConfig, engine: dg.ResourceParam[Engine]) -> None:
     """Plan and, unless it is a dry run, fill a window; its complete partitions become green."""
     job, unknown = job_of(engine, config.wish())
+    job = replace(job, explicit=job.explicit or config.names_a_window)
     if unknown:
         context.log.warning("not active in the universe: %s", ", ".join(map(str, unknown)))
     plan = engine.plan(job, engine.survey(job))

@@ -68,6 +68,14 @@ class Deployment:
             raise_on_error=False,
         )
 
+    def launch(self, **config: Any) -> dg.ExecuteInProcessResult:
+        """The job of the launchpad."""
+        return self.definitions.resolve_job_def("backfill_gaps").execute_in_process(
+            instance=self.instance,
+            resources={"engine": self.engine},
+            run_config={"ops": {"fill_window": {"config": config}}},
+        )
+
     def heal(self) -> list[dg.ExecuteInProcessResult]:
         """Tick, and run what was asked for."""
         return [self.run(request) for request in self.tick().run_requests or []]

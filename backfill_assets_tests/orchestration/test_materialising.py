@@ -102,6 +102,30 @@ def test_a_person_gets_one_ask_whatever_the_ladder_says_and_the_sensor_does_not(
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
+def test_re_executing_a_run_of_the_sensor_is_a_persons_ask(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deployed(sandboxed(publication=held_back), FOUR)
+    sensors = {**over(MONDAY, "AAPL", TUESDAY, "TSLA"), "dagster/sensor_name": "gap_backfill_sensor"}
+    first = deployment.materialise(sensors)
+    re_executed = {**sensors, "dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
+    deployment.materialise({**re_executed, "dagster/retry_number": "1"})  # Dagster itself, where retries are on
+    assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == 1
+    deployment.materialise(re_executed)
+    assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
+
+
+def test_a_window_that_a_person_chose_in_the_launchpad_is_asked_for_once_more(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
+    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deployed(sandboxed(publication=held_back), FOUR)
+    deployment.heal()
+    for chosen, asked in (({}, 1), ({"start": MONDAY, "end": TUESDAY}, 2), ({"hours_back": 48.0}, 3)):
+        assert deployment.launch(**chosen).success
+        assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == asked
+    assert deployment.sandbox.stats()["per_ticker"]["MSFT.US"] == 1
+
+
 def test_a_session_that_goes_on_is_not_touched(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     run = deployment.materialise(over(TODAY, "AAPL", TODAY, "TSLA"))
@@ -185,18 +209,9 @@ def test_without_a_symbol_nothing_can_be_missing(deployed: Deployed, sandboxed: 
 
 def test_the_launchpads_job_fills_a_window_or_only_plans_it(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
-    job = deployment.definitions.resolve_job_def("backfill_gaps")
-
-    def launch(**config: Any) -> dg.ExecuteInProcessResult:
-        return job.execute_in_process(
-            instance=deployment.instance,
-            resources={"engine": deployment.engine},
-            run_config={"ops": {"fill_window": {"config": config}}},
-        )
-
-    assert launch(start=MONDAY, end=MONDAY, dry_run=True).success
+    assert deployment.launch(start=MONDAY, end=MONDAY, dry_run=True).success
     assert deployment.sandbox.stats()["requests"] == 0
-    assert launch(start=MONDAY, end=MONDAY, symbols=["AAPL", "MSFT"]).success
+    assert deployment.launch(start=MONDAY, end=MONDAY, symbols=["AAPL", "MSFT"]).success
     assert deployment.green == partitions(("AAPL", "MSFT"), (MONDAY,))
     latest = deployment.instance.event_log_storage.get_latest_asset_check_execution_by_key(
         [dg.AssetCheckKey(BARS, "no_missing_bars")]
