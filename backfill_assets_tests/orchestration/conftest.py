@@ -64,7 +64,7 @@ class Deployment:
         return self.definitions.resolve_job_def("verify_window").execute_in_process(
             instance=self.instance,
             resources={"engine": self.engine},
-            run_config={"ops": {"bars_30m": {"config": config}}},
+            run_config={"ops": {"judge_window": {"config": config}}},
             raise_on_error=False,
         )
 

@@ -183,6 +183,17 @@ def test_the_checks_run_without_a_materialisation(deployed: Deployed, sandboxed:
     assert deployment.green == set()
 
 
+def test_the_checks_alone_do_not_wait_for_a_backfill(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(), FOUR)
+
+    def pools(job: dg.JobDefinition) -> set[str]:
+        limits = deployment.instance.create_run_for_job(job).run_op_concurrency
+        return set(limits.all_pools or ()) if limits else set()
+
+    assert pools(deployment.definitions.resolve_job_def("backfill_gaps")) == {"eodhd"}
+    assert pools(deployment.definitions.resolve_job_def("verify_window")) == set()
+
+
 @pytest.mark.parametrize("only_checks", [True, False])
 def test_a_window_that_cannot_be_meant_fails_the_run_and_judges_nothing(
     deployed: Deployed, sandboxed: Sandboxed, only_checks: bool
@@ -298,9 +309,9 @@ def test_the_morning_reads_the_markets_daily_file_once_and_compares_closes(
         run = dg.materialize([report], instance=deployment.instance, resources={"engine": deployment.engine})
         assert run.success
     assert deployment.sandbox.stats()["by_endpoint"]["eod-bulk-last-day"] == 1
-    job = deployment.definitions.resolve_job_def("verify_window")
-    checked = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
-    (closes,) = [c for c in checked.get_asset_check_evaluations() if c.check_name == "sessions_agree_with_eod"]
+    (closes,) = [
+        c for c in deployment.verify().get_asset_check_evaluations() if c.check_name == "sessions_agree_with_eod"
+    ]
     assert closes.passed
     assert closes.description is not None
     assert closes.description.startswith("0 of 4 closes that could be compared")
