@@ -97,15 +97,22 @@ def complete_partitions(engine: Engine, filled: Filled) -> Iterator[tuple[Partit
     for row, session in zip(*(axis.tolist() for axis in (figures.unsettled == 0).nonzero()), strict=True):
         symbol, day = coverage.symbols[row], coverage.grid.sessions[session].day.isoformat()
         origin = origins.get((symbol.symbol_id, session), nobody)
+        bars = int(figures.bars[row, session])
         metadata = {
-            "bars": int(figures.bars[row, session]),
+            "bars": bars,
             "expected": int(figures.expected[row, session]),
             "no_trade": int(figures.no_trade[row, session]),
-            "source": f"{origin.source} {origin.source_interval}" if origin.source else "somebody else",
+            "source": _source(origin, bars),
             **({"fetched_at": dg.TimestampMetadataValue(origin.fetched_at.timestamp())} if origin.fetched_at else {}),
         }
         written = origin.fetched_at is not None and origin.fetched_at >= filled.began
         yield (str(symbol.ticker), day, metadata), written
+
+
+def _source(origin: Provenance, bars: int) -> str:
+    if origin.source:
+        return f"{origin.source} {origin.source_interval}"
+    return "somebody else" if bars else "none"
 
 
 def run_metadata(filled: Filled, recorded: int) -> dict[str, Any]:

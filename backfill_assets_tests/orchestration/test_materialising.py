@@ -48,17 +48,31 @@ def test_a_rectangle_is_filled_by_one_request_a_ticker_and_becomes_green(
     assert (figures["missing before"], figures["missing after"], figures["leftovers"]) == (104, 0, {})
 
 
+def recorded(deployment: Deployment, partition: str) -> dict[str, Any]:
+    """What the newest materialisation of a partition says."""
+    wanted = dg.AssetRecordsFilter(BARS, asset_partitions=[partition])
+    event = deployment.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+    assert event is not None
+    assert event.partition == partition
+    return {name: value.value for name, value in event.metadata.items()}
+
+
 def test_a_partition_says_what_it_holds_and_where_it_comes_from(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     deployment.materialise(over(MONDAY, "MSFT", MONDAY, "MSFT"))
-    event = deployment.instance.fetch_materializations(
-        dg.AssetRecordsFilter(BARS, asset_partitions=[f"{MONDAY}|MSFT.US"]), limit=1
-    ).records[0]
-    assert event.asset_materialization is not None
-    metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    metadata = recorded(deployment, f"{MONDAY}|MSFT.US")
     assert metadata.pop("fetched_at") > 0
     assert metadata == {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
-    assert event.asset_materialization.partition == f"{MONDAY}|MSFT.US"
+
+
+def test_a_partition_without_a_bar_comes_from_nowhere(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    deployment = deployed(sandboxed(listed={"MSFT": date(2026, 6, 2)}), FOUR)
+    deployment.materialise(over(MONDAY, "MSFT", TUESDAY, "MSFT"))
+    assert recorded(deployment, f"{MONDAY}|MSFT.US") == {"bars": 0, "expected": 0, "no_trade": 0, "source": "none"}
+    with deployment.engine.database.transaction() as connection:
+        connection.execute("UPDATE market_data SET source = NULL, source_interval = NULL, fetched_at = NULL")
+    deployment.materialise(over(TUESDAY, "MSFT", TUESDAY, "MSFT"))
+    assert recorded(deployment, f"{TUESDAY}|MSFT.US")["source"] == "somebody else"
 
 
 def test_only_what_is_missing_is_asked_for(deployed: Deployed, sandboxed: Sandboxed) -> None:
