@@ -15,7 +15,7 @@ from backfill_assets.market.tickers import DEFAULT_EXCHANGE
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.materialising import complete_partitions, fill, job_over, run_metadata, told
 from backfill_assets.orchestration.partitions import sync_symbols
-from backfill_assets.orchestration.progress import ProgressLog
+from backfill_assets.orchestration.progress import progress_in
 from backfill_assets.orchestration.recording import record_partitions
 from backfill_assets.quality.formats import to_markdown
 from backfill_assets.quality.heatmap import heatmap_of
@@ -110,7 +110,8 @@ def _materialise(
     if not job.window.sessions or not job.symbols:
         context.log.info("no session due: the chosen days have not opened, or no chosen symbol is active")
         return None
-    filled = fill(engine, job, ProgressLog(context.log.info))
+    with progress_in(engine, context.log.info) as listen:
+        filled = fill(engine, job, listen)
     key = bars_key(interval)
     green = set() if by_person else context.instance.get_materialized_partitions(key)
     complete = [

@@ -14,7 +14,7 @@ from backfill_assets.market.intervals import interval_named
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.assets import POOL, bars_key
 from backfill_assets.orchestration.materialising import complete_partitions, fill, run_metadata, told
-from backfill_assets.orchestration.progress import ProgressLog
+from backfill_assets.orchestration.progress import progress_in
 from backfill_assets.orchestration.recording import record_partitions
 
 
@@ -69,7 +69,8 @@ def fill_window(
     if config.dry_run or not job.window.sessions:
         context.add_output_metadata({"requests": len(plan.asks), "calls": plan.calls, "dry run": config.dry_run})
         return
-    filled = fill(engine, job, ProgressLog(context.log.info))
+    with progress_in(engine, context.log.info) as listen:
+        filled = fill(engine, job, listen)
     complete = [partition for partition, _ in complete_partitions(engine, filled)]
     record_partitions(context, bars_key(config.interval), complete)
     context.log.info(told(filled))
@@ -116,7 +117,8 @@ def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: 
     from backfill_assets.backfill.reviewing import review  # brings the vendor's client, which looking does without
 
     job, _ = job_of(engine, Wish(interval=config.interval, symbols=config.symbols))
-    done = review(engine, job, ProgressLog(context.log.info), calls=config.calls)
+    with progress_in(engine, context.log.info) as listen:
+        done = review(engine, job, listen, calls=config.calls)
     figures = {**done.as_dict(), "written": dg.JsonMetadataValue(asdict(done.written))}
     context.log_event(
         dg.AssetObservation(bars_key(config.interval), metadata={k: v for k, v in figures.items() if v is not None})
