@@ -83,11 +83,16 @@ class Settings(TellingFields, DagsterFields, GapFields, VendorFields):
 
 
 def environment_for(settings: Settings) -> dict[str, str]:
-    """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over."""
+    """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over.
+
+    What was set to None is unset there, whatever this process's environment says of it and in whichever case: a
+    sandbox's child must not take the vendor's name from it.
+    """
     values = {
         str(Settings.model_fields[name].alias): getattr(settings, name) for name in sorted(settings.model_fields_set)
     }
-    return {**os.environ, **{name: _text(value) for name, value in values.items() if value is not None}}
+    others = {name: value for name, value in os.environ.items() if name.upper() not in values}
+    return {**others, **{name: _text(value) for name, value in values.items() if value is not None}}
 
 
 def _text(value: Any) -> str:
