@@ -23,12 +23,12 @@ from backfill_assets.market.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.windows import Window
 from backfill_assets.settings import Settings
 from backfill_assets.store.bars import database_now
-from backfill_assets.store.live_rounds import exchange_failed_since, take_round
+from backfill_assets.store.live_rounds import exchange_failures, take_round
 from backfill_assets.store.live_slots import written_by_others
 from backfill_assets.store.symbols import Symbol, list_symbols
 
 THEIRS_WITHIN = timedelta(minutes=30)  # of a slot's end another collector has written it, or we take over
-EXCHANGE_RESTS = timedelta(minutes=30)  # after reading the whole exchange failed
+EXCHANGE_RESTS = timedelta(minutes=30)  # after reading the whole exchange failed; twice as long each time in a row
 LONGEST_WAIT = timedelta(hours=12)
 _NEAR = timedelta(days=7)
 
@@ -195,10 +195,16 @@ class _Sampler:
         return datetime.fromtimestamp(int(ended[-1]), UTC) if len(ended) else self.session.open
 
     def _way(self, tickers: int, left: int) -> _Way:
-        """The cheaper way; the whole exchange only if that did not fail lately."""
+        """The cheaper way; while the whole exchange rests, ticker by ticker if that can be afforded."""
+        if tickers <= EXCHANGE_CALLS or (tickers <= left and self._exchange_rests()):
+            return self._way_by("tickers", tickers, left)
+        return self._way_by("exchange", tickers, left)
+
+    def _exchange_rests(self) -> bool:
+        """Whether reading it failed lately: each failure may cost 100 calls, and so it is tried less and less."""
         with self.engine.database.transaction() as connection:
-            resting = exchange_failed_since(connection, self.session.exchange, self.now - EXCHANGE_RESTS)
-        return self._way_by("tickers" if tickers <= EXCHANGE_CALLS or resting else "exchange", tickers, left)
+            failures, last = exchange_failures(connection, self.session.exchange, self.session.day)
+        return last is not None and self.now < last + EXCHANGE_RESTS * 2 ** (failures - 1)
 
     def _way_by(self, method: Method, tickers: int, left: int) -> _Way:
         calls = calls_of(method, tickers)

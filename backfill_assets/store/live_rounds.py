@@ -66,13 +66,17 @@ def finish_round(
     )
 
 
-def exchange_failed_since(connection: Connection, exchange: str, since: datetime) -> bool:
-    """Whether reading the whole exchange failed in a round after ``since``."""
+def exchange_failures(connection: Connection, exchange: str, session_day: date) -> tuple[int, datetime | None]:
+    """How often in a row reading the whole exchange failed in a session, and the due moment of the last time, UTC."""
     row = connection.execute(
-        "SELECT count(*) FROM backfill.live_rounds WHERE exchange = %s AND due_at > %s AND exchange_failed",
-        [exchange, since],
+        "SELECT count(*), max(due_at) FROM backfill.live_rounds WHERE exchange = %(exchange)s"
+        " AND session_day = %(day)s AND exchange_failed AND due_at > coalesce((SELECT max(due_at)"
+        " FROM backfill.live_rounds WHERE exchange = %(exchange)s AND session_day = %(day)s"
+        " AND method = 'exchange' AND error IS NULL), '-infinity')",
+        {"exchange": exchange, "day": session_day},
     ).fetchone()
-    return bool(row and row[0])
+    failures, last = row or (0, None)
+    return failures, last.astimezone(UTC) if last else None
 
 
 def rounds_of(connection: Connection, exchange: str, session_day: date) -> SessionRounds:
