@@ -14,7 +14,6 @@ from backfill_assets.backfill.keeping_live import LiveShelf
 from backfill_assets.backfill.live_outcome import Kind, LiveRound
 from backfill_assets.backfill.pacing import Spent
 from backfill_assets.backfill.reading_live import EXCHANGE_CALLS, Method, calls_of, read_live, sample_table
-from backfill_assets.errors import UsageError
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.sampling import affordable_seconds, due_round, next_round, next_sampling, sampled_session
 from backfill_assets.market.sessions import Session, sessions_before, sessions_overlapping
@@ -50,7 +49,7 @@ def sample_round(engine: Engine) -> LiveRound:
 
     Raises:
         TokenRefused: no token is set.
-        UsageError: no interval of the settings can be made from live samples, or the bars stored are of another host.
+        UsageError: the bars stored are of another host.
         DatabaseUnavailable: the database is gone.
     """
     settings, now = engine.settings, engine.settings.now()
@@ -60,12 +59,7 @@ def sample_round(engine: Engine) -> LiveRound:
     if session is None:
         ahead = sessions_overlapping(DEFAULT_EXCHANGE, now - _NEAR, now + _NEAR, settings.calendar_exceptions())
         return LiveRound("closed", now, next_at=next_sampling(ahead, now))
-    if not (intervals := settings.live_intervals()):
-        raise UsageError(
-            f"none of BACKFILL_INTERVALS ({', '.join(settings.intervals)}) can be made from samples every"
-            f" {settings.live_seconds} s; add 30m, or switch BACKFILL_LIVE off"
-        )
-    return _Sampler(engine, session, intervals, now).go()
+    return _Sampler(engine, session, settings.live_intervals(), now).go()
 
 
 def today_from_samples(engine: Engine, window: Window) -> LiveRound | None:

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from backfill_assets.backfill.live import sample_round, sample_until_close
 from backfill_assets.backfill.live_outcome import LiveRound
 from backfill_assets.eodhd.errors import TokenRefused
-from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import State
 from backfill_assets.store.budget import Budget, Limits
 from backfill_assets.store.connection import Database
@@ -306,12 +305,6 @@ def test_until_the_close_ends_with_a_refused_token(live_clock: Clock) -> None:
     morning = utc(MORNING)
     made = sample_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
     assert made.exit_code == 4
-
-
-def test_intervals_that_no_round_can_make_are_a_usage_error(live_clock: Clock) -> None:
-    clock = live_clock(live={"intervals": ("5m", "1m")})
-    with pytest.raises(UsageError, match=r"none of BACKFILL_INTERVALS \(5m, 1m\) can be made"):
-        clock.sample(utc(MORNING))
 
 
 def test_without_a_token_there_is_no_round(live_clock: Clock) -> None:
