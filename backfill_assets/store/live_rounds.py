@@ -1,9 +1,11 @@
 """Rounds of live sampling: who takes one, and what came of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from backfill_assets.store.connection import Connection
+from backfill_assets.store.symbols import Symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,27 @@ def rounds_of(connection: Connection, exchange: str, session_day: date) -> Sessi
     ).fetchone()
     rounds, samples, calls, last, delay, error = row or (0, 0, 0, None, None, None)
     return SessionRounds(rounds, samples, calls, last.astimezone(UTC) if last else None, delay, error)
+
+
+_JOINED = """
+SELECT symbol_id, greatest(created_at, CASE WHEN NOT EXISTS (
+    SELECT FROM backfill.live_samples l
+    WHERE l.stamp >= %(opened)s AND l.stamp < m.updated_at AND l.symbol_id = m.symbol_id) THEN updated_at END)
+FROM market_symbols m WHERE symbol_id = ANY (%(ids)s) AND greatest(created_at, updated_at) BETWEEN %(after)s AND %(now)s
+"""
+
+
+def joined_since(
+    connection: Connection, symbols: Sequence[Symbol], after: datetime, opened: datetime, now: datetime
+) -> dict[int, datetime]:
+    """When those of ``symbols`` that joined the universe after ``after`` did, UTC, by symbol_id.
+
+    One that was changed since counts as taken back into it, unless it was sampled before that in the session that
+    ``opened``: others write the table, too.
+    """
+    ids = [s.symbol_id for s in symbols]
+    rows = connection.execute(_JOINED, {"ids": ids, "after": after, "opened": opened, "now": now})
+    return {symbol_id: at.astimezone(UTC) for symbol_id, at in rows if at}
 
 
 def first_round_at(connection: Connection, exchange: str) -> datetime | None:

@@ -10,6 +10,7 @@ from backfill_assets_tests.unit.market_builders import new_york, stamp
 from backfill_assets_tests.unit.test_plan import TODAY, covered
 
 NOON = new_york("2026-06-05 12:00")
+LONG_AGO = new_york("2026-05-05 12:00")
 
 
 @pytest.mark.parametrize(
@@ -18,30 +19,44 @@ NOON = new_york("2026-06-05 12:00")
 )
 def test_a_slot_is_late_half_an_hour_after_its_end(now: str, late: int) -> None:
     coverage = covered([TODAY, []], now=new_york(f"2026-06-05 {now}"))
-    judged = live_keeps_up(coverage, frozenset(), None)
+    judged = live_keeps_up(coverage, frozenset(), LONG_AGO, {})
     assert (judged.figure, judged.passed) == (late, late == 0)
     assert judged.offenders == ((f"AAPL.US ({late})",) if late else ())
 
 
 def test_slots_with_a_bar_of_whatever_kind_are_not_owed() -> None:
-    assert live_keeps_up(covered([TODAY[2:]]), frozenset(), None).figure == 2
-    assert live_keeps_up(covered([[]]), frozenset(), None).passed
+    assert live_keeps_up(covered([TODAY[2:]]), frozenset(), LONG_AGO, {}).figure == 2
+    assert live_keeps_up(covered([[]]), frozenset(), LONG_AGO, {}).passed
 
 
 def test_what_is_overdue_is_another_criterions() -> None:
-    assert live_keeps_up(covered([range(13)]), frozenset(), None).passed
+    assert live_keeps_up(covered([range(13)]), frozenset(), LONG_AGO, {}).passed
 
 
 def test_quiet_slots_and_those_before_the_first_round_are_not_owed() -> None:
     coverage = covered([TODAY])
     quiet = {(100, stamp("2026-06-05 10:30")), (999, stamp("2026-06-05 11:00"))}
-    assert live_keeps_up(coverage, quiet, None).figure == 3
-    assert live_keeps_up(coverage, quiet, new_york("2026-06-05 10:45")).figure == 1
-    assert live_keeps_up(coverage, quiet, NOON).passed
+    assert live_keeps_up(coverage, quiet, LONG_AGO, {}).figure == 3
+    assert live_keeps_up(coverage, quiet, new_york("2026-06-05 10:45"), {}).figure == 1
+    assert live_keeps_up(coverage, quiet, NOON, {}).passed
+
+
+def test_a_ticker_owes_nothing_from_before_it_joined() -> None:
+    coverage = covered([TODAY, TODAY])
+    added = {101: new_york("2026-06-05 10:50")}
+    assert live_keeps_up(coverage, frozenset(), LONG_AGO, added).offenders == ("AAPL.US (4)", "MSFT.US (1)")
+    early = {101: LONG_AGO, 999: NOON}
+    assert live_keeps_up(coverage, frozenset(), new_york("2026-06-05 10:45"), early).figure == 2
+
+
+@pytest.mark.parametrize(("now", "late"), [("12:00", 4), ("16:30", 13), ("19:00", 0), ("23:00", 0)])
+def test_before_any_round_only_the_session_that_is_sampled_now_is_owed(now: str, late: int) -> None:
+    coverage = covered([TODAY], now=new_york(f"2026-06-05 {now}"))
+    assert live_keeps_up(coverage, frozenset(), None, {}).figure == late
 
 
 def test_offenders_come_worst_first() -> None:
-    judged = live_keeps_up(covered([TODAY[2:], TODAY]), frozenset(), None)
+    judged = live_keeps_up(covered([TODAY[2:], TODAY]), frozenset(), LONG_AGO, {})
     assert judged.offenders == ("MSFT.US (4)", "AAPL.US (2)")
 
 
