@@ -1,5 +1,6 @@
 """Live collection as people type it, beside a backfill and beside another collector."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 
@@ -136,4 +137,13 @@ def test_verify_and_report_after_the_day(trader: tuple[User, Sandbox]) -> None:
     report = at(user, sandbox, utc("2026-06-03 12:00"), f"report {day}")
     assert "4 live bars were replaced by final ones: prices off by" in report
     assert "× the final one" in report
+    said = "4 live bars were replaced by final ones: prices off by"
+    assert said in at(user, sandbox, utc("2026-06-03 12:00"), f"report --format html {day}")
+    rows = json.loads(at(user, sandbox, utc("2026-06-03 12:00"), f"report --format json {day}"))
+    assert [row["live"]["bars"] for row in rows] == [2, 2]
+    assert all(0 < row["live"]["median_bp"] <= row["live"]["largest_bp"] for row in rows)
+    rows = json.loads(
+        at(user, sandbox, utc("2026-06-03 12:00"), "report --format json --start 2026-06-01 --end 2026-06-01")
+    )
+    assert [row["live"] for row in rows] == [None, None]
     assert "live samples" in at(user, sandbox, utc("2026-06-02 15:10"), "run --help")

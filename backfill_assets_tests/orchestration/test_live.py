@@ -73,6 +73,29 @@ def test_a_round_in_market_hours_says_what_it_read(at: Callable[..., Deployment]
     assert deployment.green == set()  # today stays missing until the final data come
 
 
+def test_the_report_says_how_good_live_bars_were(at: Callable[..., Deployment]) -> None:
+    deployment = at(MIDDAY)
+    (asset,) = (
+        a
+        for a in deployment.definitions.assets or []
+        if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
+    )
+
+    def told() -> Any:
+        run = dg.materialize([asset], instance=deployment.instance, resources={"engine": deployment.engine})
+        (event,) = run.get_asset_materialization_events()
+        return event.materialization.metadata["live_bars"].value
+
+    assert told() == "none was replaced by a final one"
+    with deployment.engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.reconciled (symbol_id, interval_type, timestamp, live_open, live_high, live_low,"
+            " live_close, live_volume, final_open, final_high, final_low, final_close, final_volume, source_interval)"
+            " VALUES (1, '30m', '2026-06-02 15:00+00', 10, 10, 10, 10, 30, 10, 10, 10, 10, 20, '5m')"
+        )
+    assert told().startswith("1 live bars were replaced by final ones: prices off by 0.0 bp")
+
+
 def test_at_other_times_nothing_runs(at: Callable[..., Deployment]) -> None:
     assert "out of sampling hours" in schedule_says(at(SUNDAY)).skip_message
 

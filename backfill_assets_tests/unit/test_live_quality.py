@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from backfill_assets.quality.criteria import live_keeps_up
-from backfill_assets.quality.reconciliation import compared
+from backfill_assets.quality.reconciliation import compared, compared_by_symbol
 from backfill_assets.store.reconciled import COLUMNS
 from backfill_assets_tests.unit.market_builders import new_york, stamp
 from backfill_assets_tests.unit.test_plan import TODAY, covered
@@ -92,3 +92,16 @@ def test_nothing_reconciled_nothing_to_say() -> None:
     assert without_volume is not None
     assert without_volume.volume_ratio is None
     assert "volume" not in str(without_volume)
+
+
+def test_each_symbol_has_figures_of_its_own() -> None:
+    table = reconciled(
+        (1, 1, 1, 1, 0, 1, 1, 1, 1, 0),
+        (100, 101, 99, 100.5, 300, 100, 101, 99, 100.5, 100),
+        (100, 101, 99, 100.5, 100, 100, 101, 99, 100.5, 100),
+    )
+    found = compared_by_symbol(table.assign(symbol_id=[7, 9, 9]))
+    assert {key: (r.bars, r.median_bp, r.exact_share, r.volume_ratio) for key, r in found.items()} == {
+        7: (1, 0.0, 1.0, None),
+        9: (2, 0.0, 1.0, 2.0),
+    }
