@@ -95,24 +95,24 @@ def rounds_of(connection: Connection, exchange: str, session_day: date) -> Sessi
 
 
 _JOINED = """
-SELECT symbol_id, greatest(created_at, CASE WHEN NOT EXISTS (
+SELECT symbol_id, updated_at::timestamptz FROM market_symbols m
+WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AND %(now)s AND NOT EXISTS (
     SELECT FROM backfill.live_samples l
-    WHERE l.stamp >= %(opened)s AND l.stamp < m.updated_at AND l.symbol_id = m.symbol_id) THEN updated_at END)
-FROM market_symbols m WHERE symbol_id = ANY (%(ids)s) AND greatest(created_at, updated_at) BETWEEN %(after)s AND %(now)s
+    WHERE l.stamp >= %(opened)s AND l.stamp < m.updated_at::timestamptz AND l.symbol_id = m.symbol_id)
 """
 
 
 def joined_since(
     connection: Connection, symbols: Sequence[Symbol], after: datetime, opened: datetime, now: datetime
 ) -> dict[int, datetime]:
-    """When those of ``symbols`` that joined the universe after ``after`` did, UTC, by symbol_id.
+    """When those of ``symbols`` that were added or taken back after ``after`` were, UTC, by symbol_id.
 
-    One that was changed since counts as taken back into it, unless it was sampled before that in the session that
-    ``opened``: others write the table, too.
+    That is when their row was changed last; others write the table, too, so one that was sampled before that in the
+    session that ``opened`` is not among them.
     """
     ids = [s.symbol_id for s in symbols]
     rows = connection.execute(_JOINED, {"ids": ids, "after": after, "opened": opened, "now": now})
-    return {symbol_id: at.astimezone(UTC) for symbol_id, at in rows if at}
+    return {symbol_id: at.astimezone(UTC) for symbol_id, at in rows}
 
 
 def first_round_at(connection: Connection, exchange: str) -> datetime | None:
