@@ -7,7 +7,7 @@ address may look like and how a secret is read from a file is in ``setting_value
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from pydantic import SecretStr, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import SettingsError
@@ -37,6 +37,15 @@ class Settings(TellingFields, DagsterFields, GapFields, VendorFields):
     @classmethod
     def _read_secrets(cls, given: Any) -> Any:
         return with_secrets_from_files(given, SECRETS)
+
+    @model_validator(mode="after")
+    def _live_makes_something(self) -> Self:
+        if self.live and not self.live_intervals():
+            raise ValueError(
+                f"BACKFILL_LIVE is on, but none of BACKFILL_INTERVALS ({', '.join(self.intervals)}) can be made from"
+                f" samples every {self.live_seconds} s (BACKFILL_LIVE_SECONDS); add 30m, or switch BACKFILL_LIVE off"
+            )
+        return self
 
     @property
     def is_vendor(self) -> bool:
@@ -83,11 +92,16 @@ class Settings(TellingFields, DagsterFields, GapFields, VendorFields):
 
 
 def environment_for(settings: Settings) -> dict[str, str]:
-    """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over."""
+    """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over.
+
+    What was set to None is unset there, whatever this process's environment says of it and in whichever case: a
+    sandbox's child must not take the vendor's name from it.
+    """
     values = {
         str(Settings.model_fields[name].alias): getattr(settings, name) for name in sorted(settings.model_fields_set)
     }
-    return {**os.environ, **{name: _text(value) for name, value in values.items() if value is not None}}
+    others = {name: value for name, value in os.environ.items() if name.upper() not in values}
+    return {**others, **{name: _text(value) for name, value in values.items() if value is not None}}
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,6 @@ from backfill_assets.backfill.keeping_live import LiveShelf
 from backfill_assets.backfill.live_outcome import Kind, LiveRound
 from backfill_assets.backfill.pacing import Spent
 from backfill_assets.backfill.reading_live import EXCHANGE_CALLS, Method, calls_of, read_live, sample_table
-from backfill_assets.errors import UsageError
 from backfill_assets.market.intervals import Interval
 from backfill_assets.market.sampling import affordable_seconds, due_round, next_round, next_sampling, sampled_session
 from backfill_assets.market.sessions import Session, sessions_before, sessions_overlapping
@@ -23,12 +22,12 @@ from backfill_assets.market.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.windows import Window
 from backfill_assets.settings import Settings
 from backfill_assets.store.bars import database_now
-from backfill_assets.store.live_rounds import exchange_failed_since, take_round
+from backfill_assets.store.live_rounds import exchange_failures, take_round
 from backfill_assets.store.live_slots import written_by_others
 from backfill_assets.store.symbols import Symbol, list_symbols
 
 THEIRS_WITHIN = timedelta(minutes=30)  # of a slot's end another collector has written it, or we take over
-EXCHANGE_RESTS = timedelta(minutes=30)  # after reading the whole exchange failed
+EXCHANGE_RESTS = timedelta(minutes=30)  # after reading the whole exchange failed; twice as long each time in a row
 LONGEST_WAIT = timedelta(hours=12)
 _NEAR = timedelta(days=7)
 
@@ -50,7 +49,7 @@ def sample_round(engine: Engine) -> LiveRound:
 
     Raises:
         TokenRefused: no token is set.
-        UsageError: no interval of the settings can be made from live samples, or the bars stored are of another host.
+        UsageError: the bars stored are of another host.
         DatabaseUnavailable: the database is gone.
     """
     settings, now = engine.settings, engine.settings.now()
@@ -60,12 +59,7 @@ def sample_round(engine: Engine) -> LiveRound:
     if session is None:
         ahead = sessions_overlapping(DEFAULT_EXCHANGE, now - _NEAR, now + _NEAR, settings.calendar_exceptions())
         return LiveRound("closed", now, next_at=next_sampling(ahead, now))
-    if not (intervals := settings.live_intervals()):
-        raise UsageError(
-            f"none of BACKFILL_INTERVALS ({', '.join(settings.intervals)}) can be made from samples every"
-            f" {settings.live_seconds} s; add 30m, or switch BACKFILL_LIVE off"
-        )
-    return _Sampler(engine, session, intervals, now).go()
+    return _Sampler(engine, session, settings.live_intervals(), now).go()
 
 
 def today_from_samples(engine: Engine, window: Window) -> LiveRound | None:
@@ -195,10 +189,16 @@ class _Sampler:
         return datetime.fromtimestamp(int(ended[-1]), UTC) if len(ended) else self.session.open
 
     def _way(self, tickers: int, left: int) -> _Way:
-        """The cheaper way; the whole exchange only if that did not fail lately."""
+        """The cheaper way; while the whole exchange rests, ticker by ticker if that can be afforded."""
+        if tickers <= EXCHANGE_CALLS or (tickers <= left and self._exchange_rests()):
+            return self._way_by("tickers", tickers, left)
+        return self._way_by("exchange", tickers, left)
+
+    def _exchange_rests(self) -> bool:
+        """Whether reading it failed lately: each failure may cost 100 calls, and so it is tried less and less."""
         with self.engine.database.transaction() as connection:
-            resting = exchange_failed_since(connection, self.session.exchange, self.now - EXCHANGE_RESTS)
-        return self._way_by("tickers" if tickers <= EXCHANGE_CALLS or resting else "exchange", tickers, left)
+            failures, last = exchange_failures(connection, self.session.exchange, self.session.day)
+        return last is not None and self.now < last + EXCHANGE_RESTS * 2 ** (failures - 1)
 
     def _way_by(self, method: Method, tickers: int, left: int) -> _Way:
         calls = calls_of(method, tickers)

@@ -6,22 +6,31 @@ Nothing is stored here. Whether a round is due and affordable is decided in ``li
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from backfill_assets.backfill.account import read_account
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.pacing import Spent
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import BrokenAnswer, QuotaExhausted, TokenRefused, Unreachable, VendorError
+from backfill_assets.eodhd.errors import (
+    BrokenAnswer,
+    QuotaExhausted,
+    TokenRefused,
+    TransientError,
+    Unreachable,
+    VendorError,
+)
 from backfill_assets.eodhd.quotes import Quote, chunks
 from backfill_assets.market.samples import COLUMNS
 from backfill_assets.store.symbols import Symbol
 
 EXCHANGE_CALLS = 100  # of one answer for a whole exchange; a ticker costs 1 (EODHD.md §3)
+READING, ACCOUNT = 0.45, 0.1  # of the time between two rounds, for each way of reading and for the account
 ENOUGH = 0.5  # of the tickers asked about that an exchange's answer must hold to be one
 Method = Literal["tickers", "exchange"]
 T = TypeVar("T")
@@ -71,25 +80,30 @@ async def _read(
     engine: Engine, symbols: Sequence[Symbol], method: Method, spent: Spent, *, fall_back: bool
 ) -> LiveAnswer:
     answer = LiveAnswer(method)
-    patience = engine.settings.live_seconds / 2
+    patience = engine.settings.live_seconds * READING
     async with engine.asking(spent=spent, budget=engine.live_budget()) as (pacer, client):
         try:
-            await read_account(client, pacer.budget, pacer.now())
+            account = read_account(client, pacer.budget, pacer.now())
+            await _within(engine.settings.live_seconds * ACCOUNT, account, "/user")
+        except Unreachable as error:  # quotes may come all the same
+            _log.warning("the day's calls are counted by our own ledger alone: %s", error)
         except VendorError as error:
             answer.error = error
             return answer
         if method == "exchange":
-            await _read_exchange(client, symbols, patience, answer)
+            await _read_exchange(engine, symbols, patience, spent, answer)
         if method == "tickers" or (answer.exchange_failed and fall_back):
             await _read_tickers(client, symbols, patience, answer)
     return answer
 
 
-async def _read_exchange(client: EodhdClient, symbols: Sequence[Symbol], patience: float, answer: LiveAnswer) -> None:
+async def _read_exchange(
+    engine: Engine, symbols: Sequence[Symbol], patience: float, spent: Spent, answer: LiveAnswer
+) -> None:
     wanted = {str(s.ticker) for s in symbols}
     exchange = symbols[0].ticker.exchange
     try:
-        quotes = await _within(patience, client.quotes_of_exchange(exchange))
+        quotes = await _within(patience, _quotes_of_exchange(engine, exchange, spent), "/real-time")
         found = {name: q for q in quotes if (name := _full_name(q, exchange)) in wanted}
         if len(found) < ENOUGH * len(wanted):
             raise BrokenAnswer(f"it holds {len(found)} of {len(wanted)} tickers", endpoint=f"/real-time?ex={exchange}")
@@ -101,11 +115,27 @@ async def _read_exchange(client: EodhdClient, symbols: Sequence[Symbol], patienc
         answer.quotes = found
 
 
+async def _quotes_of_exchange(engine: Engine, exchange: str, spent: Spent) -> list[Quote]:
+    """Ask again only while failing is free: an answer costs 100 calls, also one that is of no use."""
+    before, settings = spent.calls, engine.settings
+    first, longest = settings.backoff_seconds
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(lambda error: isinstance(error, TransientError) and spent.calls == before),
+        stop=stop_after_attempt(settings.attempts),
+        wait=wait_random_exponential(first, longest),
+        reraise=True,
+    )
+    once = replace(engine, settings=settings.model_copy(update={"attempts": 1}))
+    async with once.asking(spent=spent, budget=engine.live_budget()) as (_, client):
+        return await retrying(client.quotes_of_exchange, exchange)
+
+
 async def _read_tickers(client: EodhdClient, symbols: Sequence[Symbol], patience: float, answer: LiveAnswer) -> None:
     """Ask for all chunks at once; one that fails loses its own tickers only."""
     answer.method = "tickers"
     exchange = symbols[0].ticker.exchange
-    readings = [_within(patience, client.quotes(batch)) for batch in chunks([str(s.ticker) for s in symbols])]
+    batches = chunks([str(s.ticker) for s in symbols])
+    readings = [_within(patience, client.quotes(batch), "/real-time") for batch in batches]
     for ended in await asyncio.gather(*readings, return_exceptions=True):
         if isinstance(ended, VendorError):
             answer.error = ended
@@ -121,10 +151,10 @@ def _full_name(quote: Quote, exchange: str) -> str:
     return code if "." in code else f"{code}.{exchange}"
 
 
-async def _within(seconds: float, reading: Awaitable[T]) -> T:
+async def _within(seconds: float, reading: Awaitable[T], endpoint: str) -> T:
     """A later answer is of no use: the next round comes."""
     try:
         async with asyncio.timeout(seconds):
             return await reading
     except TimeoutError:
-        raise Unreachable(f"no full answer within {seconds:g} s", endpoint="/real-time") from None
+        raise Unreachable(f"no full answer within {seconds:g} s", endpoint=endpoint) from None

@@ -1,6 +1,7 @@
 """``dev``: everything on one machine, with the Dagster UI: database, vendor or sandbox, Dagster; Ctrl-C ends it all."""
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from backfill_assets.backfill.wishes import opened_engine
 from backfill_assets.cli.stand_in import SYMBOLS, refuse_a_database_of_the_users, say_made_up
 from backfill_assets.eodhd.sandbox.config import SandboxConfig
 from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.errors import UsageError
 from backfill_assets.market.tickers import DEFAULT_EXCHANGE, parse_tickers
 from backfill_assets.settings import Settings, environment_for
 from backfill_assets.store.connection import describe
@@ -28,12 +30,23 @@ def serve(settings: Settings, port: int, console: Console) -> int:
     """Run the UI until it ends or is interrupted; returns its exit code.
 
     Raises:
-        UsageError: a database of the user's but no token: made-up bars do not go there.
+        UsageError: a database of the user's but no token: made-up bars do not go there; or the port is taken.
     """
+    _require_free(port)
     with vendor_for(_absolute(settings), console) as chosen, opened_engine(chosen) as engine:
         console.print(f"bars: {describe(engine.database.url)}", highlight=False)
         console.print(f"UI:   http://127.0.0.1:{port}  (about 15 s until it answers; Ctrl-C stops everything)")
         return _watch(_start(chosen, port))
+
+
+def _require_free(port: int) -> None:
+    """Dagster goes on without its UI where its port is somebody else's, so that is found out before."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the UI does: one that ended just now is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from None
 
 
 def _absolute(settings: Settings) -> Settings:

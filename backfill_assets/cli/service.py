@@ -62,12 +62,13 @@ def sandbox(
         replay=replay,
         traits=Traits.real(),
     )
-    serve(config, announce=_announce)
+    another = " EODHD_SOURCE_HOST=" if settings.source_host else ""  # whose name made-up bars must not carry
 
+    def announce(url: str) -> None:
+        click.echo(f"the vendor's stand-in answers at {url}")
+        click.echo(f"  export EODHD_BASE_URL={url} EODHD_API_TOKEN=sandbox{another}")
 
-def _announce(url: str) -> None:
-    click.echo(f"the vendor's stand-in answers at {url}")
-    click.echo(f"  export EODHD_BASE_URL={url} EODHD_API_TOKEN=sandbox")
+    serve(config, announce=announce)
 
 
 @click.command()

@@ -41,14 +41,31 @@ def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         job, unknown = job_of(engine, wish_of(**window))
         coverage = engine.survey(job)
-        page = _page(engine, job, coverage) if form == "html" else None
-        live = reconciliation_of(engine.database, coverage)
+        live = reconciliation_of(engine.database, coverage) if form == "table" else None
+        text = _as_text(engine, job, coverage, form) if form != "table" else ""
     warn_unknown(unknown)
     with _written_to(output) as file:
         if form == "table":
             _show_report(console_of(file), job, coverage, live)
         else:
-            click.echo(page or _as_text(coverage, form), file=file)
+            click.echo(text, file=file)
+
+
+def _as_text(engine: "Engine", job: "Job", coverage: "Coverage", form: str) -> str:
+    from backfill_assets.quality import formats as texts
+    from backfill_assets.quality.reconciliation import reconciliations_of
+    from backfill_assets.quality.report import symbol_reports
+
+    if form == "html":
+        return _page(engine, job, coverage)
+    rows = symbol_reports(coverage)
+    if form == "json":
+        live = reconciliations_of(engine.database, coverage)
+        return texts.to_json(
+            rows, {s.ticker.symbol: live[s.symbol_id] for s in coverage.symbols if s.symbol_id in live}
+        )
+    to_text = {"csv": texts.to_csv, "markdown": texts.to_markdown}[form]
+    return to_text(rows).rstrip("\n")
 
 
 def _page(engine: "Engine", job: "Job", coverage: "Coverage") -> str:
@@ -56,14 +73,6 @@ def _page(engine: "Engine", job: "Job", coverage: "Coverage") -> str:
     from backfill_assets.quality.summary import gather
 
     return to_html(gather(engine.database, engine.settings, coverage, job.window.described, job.source))
-
-
-def _as_text(coverage: "Coverage", form: str) -> str:
-    from backfill_assets.quality import formats as texts
-    from backfill_assets.quality.report import symbol_reports
-
-    to_text = {"json": texts.to_json, "csv": texts.to_csv, "markdown": texts.to_markdown}[form]
-    return to_text(symbol_reports(coverage)).rstrip("\n")
 
 
 def _show_report(console: "Console", job: "Job", coverage: "Coverage", live: "Reconciliation | None") -> None:

@@ -19,6 +19,7 @@ from backfill_assets.orchestration.progress import progress_in
 from backfill_assets.orchestration.recording import record_partitions
 from backfill_assets.quality.formats import to_markdown
 from backfill_assets.quality.heatmap import heatmap_of
+from backfill_assets.quality.reconciliation import reconciliation_of
 from backfill_assets.quality.report import symbol_reports
 from backfill_assets.store.symbols import list_symbols
 
@@ -146,6 +147,9 @@ def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResul
             "bar_count": sum(row.bar_count for row in rows),
             "estimated_missing_bars": sum(row.estimated_missing_bars for row in rows),
             "criteria_failed": sum(not criterion.passed for criterion in judgement.criteria),
+            "live_bars": str(
+                reconciliation_of(engine.database, judgement.coverage) or "none was replaced by a final one"
+            ),
             "heat-map": dg.MarkdownMetadataValue(picture),
             "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),
         }

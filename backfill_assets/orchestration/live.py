@@ -1,16 +1,19 @@
 """Today's bars in Dagster, where live collection is on: an asset of its rounds and the schedule that makes them."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.market.sampling import BEFORE_CLOSE_SEEN, FIRST_AFTER_OPEN
 from backfill_assets.orchestration.assets import GROUP, UNIVERSE
 from backfill_assets.orchestration.partitions import ZONE
 from backfill_assets.orchestration.schedules import status_of
 from backfill_assets.settings import Settings, load_settings
 
 LIVE_QUOTES = dg.AssetKey("live_quotes")
+_OPENS, _CLOSES = timedelta(hours=9, minutes=30), timedelta(hours=16)  # half past and full, early closes, too
 
 
 # not in the pool of the backfills: a round must not wait until a long run is over, the shared budget paces both
@@ -49,6 +52,13 @@ def live_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def rounds_cron(seconds: int) -> str:
-    """When to look: as often as rounds come, in whole minutes; a look in between finds no round due."""
-    minutes = seconds // 60 if seconds % 60 == 0 else 1
-    return f"*/{minutes} 9-16 * * 1-5"
+    """When to look: in the minutes in which rounds are due; a look in between finds none due.
+
+    Rounds count from a session's open, not from the full hour, and one is due ten minutes after its close: looking
+    elsewhere would be so late that the samples meet no edge of a slot.
+    """
+    every = seconds // 60 if seconds % 60 == 0 else 1
+    first, closing = (at.seconds // 60 % 60 for at in (_OPENS + FIRST_AFTER_OPEN, _CLOSES + BEFORE_CLOSE_SEEN))
+    minutes = sorted({*range(first % every, 60, every), closing})
+    listed = f"*/{every}" if len(minutes) * every == 60 and minutes[0] == 0 else ",".join(map(str, minutes))
+    return f"{listed} 9-16 * * 1-5"

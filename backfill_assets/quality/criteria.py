@@ -3,7 +3,7 @@
 Each gives its figure, its threshold and the worst offenders; nothing here asks the vendor.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from backfill_assets.market.gaps import State
+from backfill_assets.market.sampling import sampled_session
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.live_rounds import first_round_at
+from backfill_assets.store.live_rounds import first_round_at, joined_since
 from backfill_assets.store.live_slots import quiet_slots
 from backfill_assets.store.requests import count_rate_limited
 
@@ -72,12 +73,13 @@ def judge_live(database: Database, coverage: Coverage) -> Criterion:
     """``live_keeps_up`` of a window as the store shows it now."""
     grid = coverage.grid
     if not grid.size:
-        return live_keeps_up(coverage, frozenset(), None)
+        return live_keeps_up(coverage, frozenset(), None, {})
     first, last = (datetime.fromtimestamp(at, UTC) for at in (int(grid.starts[0]), int(grid.starts[-1])))
     with database.transaction() as connection:
         quiet = quiet_slots(connection, coverage.symbols, grid.interval, first, last)
         since = first_round_at(connection, grid.sessions[0].exchange)
-    return live_keeps_up(coverage, quiet, since)
+        joined = joined_since(connection, coverage.symbols, first, grid.sessions[-1].open, coverage.now)
+    return live_keeps_up(coverage, quiet, since, joined)
 
 
 def every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
@@ -133,17 +135,24 @@ def newest_bar_is_fresh(coverage: Coverage) -> Criterion:
     )
 
 
-def live_keeps_up(coverage: Coverage, quiet: Set[tuple[int, int]], since: datetime | None) -> Criterion:
+def live_keeps_up(
+    coverage: Coverage, quiet: Set[tuple[int, int]], since: datetime | None, joined: Mapping[int, datetime]
+) -> Criterion:
     """Only with live collection: every slot that ended more than 30 minutes ago has a provisional bar or better.
 
     Not meant are slots whose absence counts already (``no_missing_bars`` has them), ``quiet`` ones (symbol_id and
-    epoch seconds) in which samples show no trading, and those that began before the first round ever, ``since``.
+    epoch seconds) in which samples show no trading, and those that began before the first round ever, ``since``, or
+    before their ticker ``joined`` the universe (by symbol_id). Where no round was ever made, only those of the session
+    are meant that is sampled now: when live collection was switched on is not known.
     """
     slots, grid = coverage.slots, coverage.grid
     starts, ends = grid.starts[slots.ordinal], grid.ends[slots.ordinal]
+    if since is None and (session := sampled_session(grid.sessions, coverage.now)):
+        since = session.open
+    began = since.timestamp() if since else np.inf
+    from_when = np.array([_epoch(joined.get(s.symbol_id), began) for s in coverage.symbols])
     owed = (coverage.classified.state == State.PENDING) & (ends + LIVE_GRACE_SECONDS <= coverage.now.timestamp())
-    if since is not None:
-        owed &= starts >= since.timestamp()
+    owed &= starts >= from_when[slots.row]
     ids = [coverage.symbols[row].symbol_id for row in slots.row[owed].tolist()]
     late = [key not in quiet for key in zip(ids, starts[owed].tolist(), strict=True)]
     per_row = np.bincount(slots.row[owed][np.array(late, bool)], minlength=len(coverage.symbols))
@@ -158,6 +167,10 @@ def live_keeps_up(coverage: Coverage, quiet: Set[tuple[int, int]], since: dateti
         f" of {len(offenders)} symbols",
         offenders=tuple(f"{coverage.symbols[row].ticker} ({per_row[row]})" for row in offenders[:OFFENDERS]),
     )
+
+
+def _epoch(moment: datetime | None, earliest: float) -> float:
+    return max(moment.timestamp(), earliest) if moment else earliest
 
 
 def no_rate_limit_errors(rate_limited: int, requests: int) -> Criterion:

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from backfill_assets.quality.reconciliation import Reconciliation
 from backfill_assets.quality.report import SymbolReport
 
 COLUMNS = (
@@ -34,9 +35,13 @@ def cell(row: SymbolReport, field: str) -> str:
     return str(value).replace("T", " ").removesuffix(":00Z") if field.endswith("_timestamp") else str(value)
 
 
-def to_json(rows: Sequence[SymbolReport]) -> str:
-    """A JSON array, one object a symbol."""
-    return json.dumps([row.as_dict() for row in rows], indent=1)
+def to_json(rows: Sequence[SymbolReport], live: Mapping[str, Reconciliation]) -> str:
+    """A JSON array, one object a symbol; its ``live`` says how good its live bars were, null where none was replaced.
+
+    ``live`` is by symbol.
+    """
+    found = {symbol: reconciliation.as_dict() for symbol, reconciliation in live.items()}
+    return json.dumps([{**row.as_dict(), "live": found.get(row.symbol)} for row in rows], indent=1)
 
 
 def to_csv(rows: Sequence[SymbolReport]) -> str:

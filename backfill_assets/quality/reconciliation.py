@@ -13,7 +13,7 @@ import pandas as pd
 
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.reconciled import read_reconciled
+from backfill_assets.store.reconciled import COLUMNS, read_reconciled
 
 _PRICES = ("open", "high", "low", "close")
 _SAME = 5e-7  # the table holds six decimals
@@ -51,28 +51,59 @@ class Reconciliation:
 
 def compared(reconciled: pd.DataFrame) -> Reconciliation | None:
     """Sum up a table of ``store.reconciled``; None if it is empty."""
-    if reconciled.empty:
-        return None
+    return compared_by_symbol(reconciled.assign(symbol_id=0)).get(0)
+
+
+def compared_by_symbol(reconciled: pd.DataFrame) -> dict[int, Reconciliation]:
+    """Sum up a table of ``store.reconciled`` for each symbol_id in it."""
     live = reconciled[[f"live_{name}" for name in _PRICES]].to_numpy(float)
     final = reconciled[[f"final_{name}" for name in _PRICES]].to_numpy(float)
+    volume = reconciled["final_volume"].where(reconciled["final_volume"] > 0).astype(float)
     off = np.abs(live - final)
-    furthest = (off / final).max(axis=1) * 10_000
-    traded = reconciled.loc[reconciled["final_volume"] > 0]
-    ratios = (traded["live_volume"] / traded["final_volume"]).to_numpy(float)
+    bars = pd.DataFrame(
+        {
+            "symbol_id": reconciled["symbol_id"],
+            "furthest": (off / final).max(axis=1) * 10_000,
+            "exact": (off < _SAME).mean(axis=1),
+            "ratio": reconciled["live_volume"].astype(float) / volume,
+        }
+    )
+    of_symbols = bars.groupby("symbol_id").agg(
+        bars=("furthest", "size"),
+        median_bp=("furthest", "median"),
+        largest_bp=("furthest", "max"),
+        exact_share=("exact", "mean"),
+        volume_ratio=("ratio", "median"),
+    )
+    return {int(key): _rounded(*figures) for key, *figures in of_symbols.itertuples()}
+
+
+def _rounded(
+    bars: float, median_bp: float, largest_bp: float, exact_share: float, volume_ratio: float
+) -> Reconciliation:
     return Reconciliation(
-        bars=len(reconciled),
-        median_bp=round(float(np.median(furthest)), 4),
-        largest_bp=round(float(furthest.max()), 4),
-        exact_share=round(float((off < _SAME).mean()), 6),
-        volume_ratio=round(float(np.median(ratios)), 6) if len(ratios) else None,
+        bars=int(bars),
+        median_bp=round(median_bp, 4),
+        largest_bp=round(largest_bp, 4),
+        exact_share=round(exact_share, 6),
+        volume_ratio=None if np.isnan(volume_ratio) else round(volume_ratio, 6),
     )
 
 
 def reconciliation_of(database: Database, coverage: Coverage) -> Reconciliation | None:
     """How good the live bars of a window were; None where none was replaced yet."""
+    return compared(_read(database, coverage))
+
+
+def reconciliations_of(database: Database, coverage: Coverage) -> dict[int, Reconciliation]:
+    """The same for each symbol_id that had a live bar replaced."""
+    return compared_by_symbol(_read(database, coverage))
+
+
+def _read(database: Database, coverage: Coverage) -> pd.DataFrame:
     grid = coverage.grid
     if not grid.size:
-        return None
+        return pd.DataFrame(columns=list(COLUMNS))
     first, last = (datetime.fromtimestamp(at, UTC) for at in (int(grid.starts[0]), int(grid.starts[-1])))
     with database.transaction() as connection:
-        return compared(read_reconciled(connection, coverage.symbols, grid.interval, first, last))
+        return read_reconciled(connection, coverage.symbols, grid.interval, first, last)

@@ -12,6 +12,7 @@ from backfill_assets.market.intervals import Interval
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.heatmap import Heatmap, heatmap_of
 from backfill_assets.quality.judging import judge_everything
+from backfill_assets.quality.reconciliation import Reconciliation, reconciliation_of
 from backfill_assets.quality.report import SymbolReport, symbol_reports
 from backfill_assets.quality.status import budget_of
 from backfill_assets.settings import Settings
@@ -44,6 +45,7 @@ class Summary:
         revisions: how many bars of the window the vendor changed, and the newest.
         rejects: rows of the vendor that broke a rule.
         findings: what a person should look at.
+        live: how good the window's live bars were, None where none was replaced yet.
     """
 
     now: datetime
@@ -60,6 +62,7 @@ class Summary:
     revisions: tuple[int, Sequence[Revision]]
     rejects: Sequence[Rejected]
     findings: Sequence[Finding]
+    live: Reconciliation | None
 
     def total(self, field: str) -> int:
         """A count of ``SymbolReport`` over all symbols."""
@@ -87,6 +90,7 @@ def gather(database: Database, settings: Settings, coverage: Coverage, window: s
     until = datetime.now(UTC)  # the request log is on the real clock
     budget = budget_of(database, settings, coverage.now)
     criteria = judge_everything(database, settings, coverage, source)
+    live = reconciliation_of(database, coverage)
     with database.transaction() as connection:
         return Summary(
             now=coverage.now,
@@ -103,4 +107,5 @@ def gather(database: Database, settings: Settings, coverage: Coverage, window: s
             revisions=revisions_in(connection, coverage.symbols, coverage.grid, REVISIONS),
             rejects=rejects_in(connection, coverage.symbols, coverage.grid),
             findings=findings(connection),
+            live=live,
         )

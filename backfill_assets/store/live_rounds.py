@@ -1,9 +1,11 @@
 """Rounds of live sampling: who takes one, and what came of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from backfill_assets.store.connection import Connection
+from backfill_assets.store.symbols import Symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,17 @@ def finish_round(
     )
 
 
-def exchange_failed_since(connection: Connection, exchange: str, since: datetime) -> bool:
-    """Whether reading the whole exchange failed in a round after ``since``."""
+def exchange_failures(connection: Connection, exchange: str, session_day: date) -> tuple[int, datetime | None]:
+    """How often in a row reading the whole exchange failed in a session, and the due moment of the last time, UTC."""
     row = connection.execute(
-        "SELECT count(*) FROM backfill.live_rounds WHERE exchange = %s AND due_at > %s AND exchange_failed",
-        [exchange, since],
+        "SELECT count(*), max(due_at) FROM backfill.live_rounds WHERE exchange = %(exchange)s"
+        " AND session_day = %(day)s AND exchange_failed AND due_at > coalesce((SELECT max(due_at)"
+        " FROM backfill.live_rounds WHERE exchange = %(exchange)s AND session_day = %(day)s"
+        " AND method = 'exchange' AND error IS NULL), '-infinity')",
+        {"exchange": exchange, "day": session_day},
     ).fetchone()
-    return bool(row and row[0])
+    failures, last = row or (0, None)
+    return failures, last.astimezone(UTC) if last else None
 
 
 def rounds_of(connection: Connection, exchange: str, session_day: date) -> SessionRounds:
@@ -86,6 +92,27 @@ def rounds_of(connection: Connection, exchange: str, session_day: date) -> Sessi
     ).fetchone()
     rounds, samples, calls, last, delay, error = row or (0, 0, 0, None, None, None)
     return SessionRounds(rounds, samples, calls, last.astimezone(UTC) if last else None, delay, error)
+
+
+_JOINED = """
+SELECT symbol_id, updated_at::timestamptz FROM market_symbols m
+WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AND %(now)s AND NOT EXISTS (
+    SELECT FROM backfill.live_samples l
+    WHERE l.stamp >= %(opened)s AND l.stamp < m.updated_at::timestamptz AND l.symbol_id = m.symbol_id)
+"""
+
+
+def joined_since(
+    connection: Connection, symbols: Sequence[Symbol], after: datetime, opened: datetime, now: datetime
+) -> dict[int, datetime]:
+    """When those of ``symbols`` that were added or taken back after ``after`` were, UTC, by symbol_id.
+
+    That is when their row was changed last; others write the table, too, so one that was sampled before that in the
+    session that ``opened`` is not among them.
+    """
+    ids = [s.symbol_id for s in symbols]
+    rows = connection.execute(_JOINED, {"ids": ids, "after": after, "opened": opened, "now": now})
+    return {symbol_id: at.astimezone(UTC) for symbol_id, at in rows}
 
 
 def first_round_at(connection: Connection, exchange: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """Live collection as people type it, beside a backfill and beside another collector."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 
@@ -64,6 +65,22 @@ def test_the_setting_must_meet_the_slots(trader: tuple[User, Sandbox]) -> None:
     assert (said.code, "BACKFILL_LIVE_SECONDS is '420': must divide 1800" in said.err) == (2, True)
 
 
+@pytest.mark.parametrize("now", [MORNING, utc("2026-06-03 03:00")], ids=["in sampling hours", "at night"])
+@pytest.mark.parametrize(
+    ("intervals", "seconds", "refused"),
+    [('["5m"]', "300", True), ('["5m", "15m"]', "180", True), ('["15m"]', "150", False), ('["30m"]', "1800", False)],
+)
+def test_live_collection_that_could_never_make_a_bar_is_refused_at_any_time(
+    trader: tuple[User, Sandbox], now: datetime, intervals: str, seconds: str, refused: bool
+) -> None:
+    chosen = {"BACKFILL_INTERVALS": intervals, "BACKFILL_LIVE_SECONDS": seconds, "BACKFILL_AS_OF": now.isoformat()}
+    said = trader[0].types("run --quiet", **ON, **chosen)
+    names = intervals[1:-1].replace('"', "")
+    told = f"none of BACKFILL_INTERVALS ({names}) can be made from samples every {seconds} s"
+    assert (said.code == 2, told in said.err) == (refused, refused)
+    assert trader[0].types("report", **{**chosen, "BACKFILL_LIVE": "false"}).code == 0
+
+
 @pytest.mark.parametrize("strategy", ["hybrid", "incremental", "targeted"])
 def test_a_run_takes_todays_slots_from_samples_and_older_ones_from_history(
     trader: tuple[User, Sandbox], database: Database, strategy: str
@@ -120,4 +137,13 @@ def test_verify_and_report_after_the_day(trader: tuple[User, Sandbox]) -> None:
     report = at(user, sandbox, utc("2026-06-03 12:00"), f"report {day}")
     assert "4 live bars were replaced by final ones: prices off by" in report
     assert "× the final one" in report
+    said = "4 live bars were replaced by final ones: prices off by"
+    assert said in at(user, sandbox, utc("2026-06-03 12:00"), f"report --format html {day}")
+    rows = json.loads(at(user, sandbox, utc("2026-06-03 12:00"), f"report --format json {day}"))
+    assert [row["live"]["bars"] for row in rows] == [2, 2]
+    assert all(0 < row["live"]["median_bp"] <= row["live"]["largest_bp"] for row in rows)
+    rows = json.loads(
+        at(user, sandbox, utc("2026-06-03 12:00"), "report --format json --start 2026-06-01 --end 2026-06-01")
+    )
+    assert [row["live"] for row in rows] == [None, None]
     assert "live samples" in at(user, sandbox, utc("2026-06-02 15:10"), "run --help")

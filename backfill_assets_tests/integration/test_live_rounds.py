@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,13 +12,13 @@ from pydantic import SecretStr
 from backfill_assets.backfill.live import sample_round, sample_until_close
 from backfill_assets.backfill.live_outcome import LiveRound
 from backfill_assets.eodhd.errors import TokenRefused
-from backfill_assets.errors import UsageError
 from backfill_assets.market.gaps import State
 from backfill_assets.store.budget import Budget, Limits
 from backfill_assets.store.connection import Database
 from backfill_assets.store.live_budget import LiveBudget
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.integration.passing_on import HANG_UP, PAGE, passing_on
 from backfill_assets_tests.integration.test_engine import universe
 
 Clock = Callable[..., Clockwork]
@@ -202,6 +203,72 @@ def test_a_chunk_that_fails_loses_its_own_tickers_only(live_clock: Clock) -> Non
     assert {(m.readings.unanswered, m.calls) for m in partly} <= {(100, 30), (30, 100)}
 
 
+def through(clock: Clockwork, url: str) -> Clockwork:
+    """The same with the vendor at another address."""
+    settings = clock.engine.settings.model_copy(update={"base_url": url})
+    return replace(clock, engine=replace(clock.engine, settings=settings))
+
+
+def test_rubbish_for_the_whole_exchange_is_paid_once_and_asked_for_less_and_less(live_clock: Clock) -> None:
+    """An answer costs 100 calls, of use or not: 500 tickers must get every bar of the day within the budget."""
+    symbols, tried = tuple(universe(500)), []
+    clock = live_clock(symbols, symbols=500, live={"backoff_seconds": (0.0, 0.0)})
+
+    def rubbish(path: str) -> bytes | None:
+        if "ex=" not in path:
+            return None
+        tried.append(path)
+        return PAGE
+
+    with passing_on(clock.sandbox.base_url, rubbish) as url:
+        asking = through(clock, url)
+        calls, tries = 0, []
+        for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 5):
+            made = asking.sample(now)
+            calls += made.calls
+            if len(tried) > len(tries):
+                tries.append(f"{now:%H:%M}")
+    assert len(tried) == len(tries)  # once each
+    assert tries == ["13:45", "14:15", "15:15", "17:15", "20:30"]  # at last the tickers cannot be afforded any more
+    assert calls <= 10_000
+    database = clock.engine.database
+    with database.transaction() as connection:
+        counted = connection.execute(
+            "SELECT n, count(*) FROM (SELECT count(*) n FROM market_data GROUP BY symbol_id) held GROUP BY n"
+        ).fetchall()
+    assert counted == [(13, 500)]
+
+
+def test_a_failure_of_the_whole_exchange_that_was_free_is_tried_again_at_once(live_clock: Clock) -> None:
+    symbols, tried = tuple(universe(130)), []
+    clock = live_clock(symbols, symbols=130, live={"backoff_seconds": (0.0, 0.0)})
+
+    def stumbling(path: str) -> bytes | None:
+        tried.append("ex=" in path)
+        return HANG_UP if sum(tried) < 3 and tried[-1] else None
+
+    with passing_on(clock.sandbox.base_url, stumbling) as url:
+        made = through(clock, url).sample(utc(MORNING))
+    assert (made.method, made.calls, made.readings.fresh, sum(tried)) == ("exchange", 100, 130, 3)
+
+
+def test_who_cannot_afford_the_tickers_goes_on_trying_the_exchange(live_clock: Clock) -> None:
+    symbols = tuple(universe(130))
+    clock = live_clock(symbols, symbols=130, live={"attempts": 1, "live_budget": 120})
+    clock.sandbox.set_faults(exchange_quotes=1.0)
+    for now in ("14:15", "14:45"):
+        assert clock.sample(utc(f"2026-06-02 {now}")).kind == "failed"
+    clock.sandbox.set_faults(exchange_quotes=0.0)
+    assert clock.sample(utc("2026-06-02 15:15")).method == "exchange"
+
+
+def test_an_account_that_cannot_be_read_costs_no_round(live_clock: Clock) -> None:
+    clock = live_clock(live={"attempts": 1})
+    with passing_on(clock.sandbox.base_url, lambda path: HANG_UP if "user" in path else None) as url:
+        made = through(clock, url).sample(utc(MORNING))
+    assert (made.kind, made.readings.fresh, made.error) == ("sampled", 1, None)
+
+
 def test_samples_of_last_month_are_forgotten(live_clock: Clock) -> None:
     clock = live_clock()
     clock.sample(utc("2026-04-01 14:00"))
@@ -238,12 +305,6 @@ def test_until_the_close_ends_with_a_refused_token(live_clock: Clock) -> None:
     morning = utc(MORNING)
     made = sample_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
     assert made.exit_code == 4
-
-
-def test_intervals_that_no_round_can_make_are_a_usage_error(live_clock: Clock) -> None:
-    clock = live_clock(live={"intervals": ("5m", "1m")})
-    with pytest.raises(UsageError, match=r"none of BACKFILL_INTERVALS \(5m, 1m\) can be made"):
-        clock.sample(utc(MORNING))
 
 
 def test_without_a_token_there_is_no_round(live_clock: Clock) -> None:

@@ -15,12 +15,14 @@ from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.market.gaps import State
 from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.quality.criteria import judge_window
+from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.quality.criteria import judge_live, judge_window
 from backfill_assets.quality.reconciliation import reconciliation_of
 from backfill_assets.settings import Settings
 from backfill_assets.store.bars import LIVE, WriteCounts, write_bars
 from backfill_assets.store.connection import Connection, Database
 from backfill_assets.store.migrate import migrate
+from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import dgas
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in, job
@@ -176,6 +178,34 @@ def test_where_the_vendor_never_publishes_provisional_bars_are_fresh_but_missing
         "live_keeps_up": True,
     }
     assert int(coverage.missing.sum()) == 13
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
+def test_who_joined_during_the_day_owes_nothing_from_before(live_clock: Clock, kind: str) -> None:
+    """Added or taken back into the universe, whatever kind of stamp the table has; a change by others is no reason."""
+    clock = live_clock(("AAPL", "MSFT"))
+    clock.sample(utc("2026-06-02 13:50"))
+    database = clock.engine.database
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(("AMZN", "TSLA")))
+        connection.execute(f"ALTER TABLE market_symbols ALTER updated_at TYPE {kind}, DROP created_at".encode())
+        for symbol, updated_at in (
+            ("AAPL", None),
+            ("MSFT", utc("2026-06-02 15:10")),
+            ("AMZN", utc("2026-06-02 15:10")),
+            ("TSLA", utc("2026-05-04 12:00")),
+        ):
+            connection.execute("UPDATE market_symbols SET updated_at = %s WHERE symbol = %s", [updated_at, symbol])
+    judged = judge_live(database, clock.survey(utc("2026-06-02 16:35")))
+    assert judged.offenders == ("AAPL.US (4)", "MSFT.US (4)", "TSLA.US (4)", "AMZN.US (1)")
+
+
+def test_live_collection_switched_on_in_the_evening_owes_nothing_yet(live_clock: Clock) -> None:
+    clock = live_clock()
+    assert judge_live(clock.engine.database, clock.survey(utc("2026-06-02 23:00"))).passed
+    clock.sample(utc("2026-06-03 13:50"))
+    judged = judge_live(clock.engine.database, clock.survey(utc("2026-06-03 15:05")))
+    assert judged.offenders == ("AAPL.US (1)",)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))

@@ -1,14 +1,19 @@
 """Live collection and the review in Dagster."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from backfill_assets.backfill.live import sample_round
+from backfill_assets.market.sampling import rounds_of, sampled_session
+from backfill_assets.market.sessions import Session, sessions_between
 from backfill_assets.orchestration.live import LIVE_QUOTES, rounds_cron
-from backfill_assets_tests.conftest import Sandboxed
+from backfill_assets.orchestration.partitions import ZONE
+from backfill_assets_tests.clockwork import Clockwork
+from backfill_assets_tests.conftest import Sandboxed, bars_in
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment
 
 Deployed = Callable[..., Deployment]
@@ -25,6 +30,16 @@ def at(deployed: Deployed, sandboxed: Sandboxed) -> Callable[..., Deployment]:
         return deployed(sandboxed(now=now), FOUR, **{"as_of": now, "live": True, **settings})
 
     return make
+
+
+def looks_of(session: Session, seconds: int) -> list[datetime]:
+    """When the schedule looks on the day of a session, within its sampling hours."""
+    minutes, hours, *_ = rounds_cron(seconds).split()
+    listed = range(0, 60, int(minutes[2:])) if minutes.startswith("*/") else map(int, minutes.split(","))
+    assert hours == "9-16"
+    midnight = datetime.combine(session.day, time(), ZONE)
+    looks = [midnight + timedelta(hours=hour, minutes=minute) for minute in listed for hour in range(9, 17)]
+    return sorted(look.astimezone(UTC) for look in looks if sampled_session([session], look))
 
 
 def schedule_says(deployment: Deployment) -> Any:
@@ -58,6 +73,29 @@ def test_a_round_in_market_hours_says_what_it_read(at: Callable[..., Deployment]
     assert deployment.green == set()  # today stays missing until the final data come
 
 
+def test_the_report_says_how_good_live_bars_were(at: Callable[..., Deployment]) -> None:
+    deployment = at(MIDDAY)
+    (asset,) = (
+        a
+        for a in deployment.definitions.assets or []
+        if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
+    )
+
+    def told() -> Any:
+        run = dg.materialize([asset], instance=deployment.instance, resources={"engine": deployment.engine})
+        (event,) = run.get_asset_materialization_events()
+        return event.materialization.metadata["live_bars"].value
+
+    assert told() == "none was replaced by a final one"
+    with deployment.engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.reconciled (symbol_id, interval_type, timestamp, live_open, live_high, live_low,"
+            " live_close, live_volume, final_open, final_high, final_low, final_close, final_volume, source_interval)"
+            " VALUES (1, '30m', '2026-06-02 15:00+00', 10, 10, 10, 10, 30, 10, 10, 10, 10, 20, '5m')"
+        )
+    assert told().startswith("1 live bars were replaced by final ones: prices off by 0.0 bp")
+
+
 def test_at_other_times_nothing_runs(at: Callable[..., Deployment]) -> None:
     assert "out of sampling hours" in schedule_says(at(SUNDAY)).skip_message
 
@@ -70,10 +108,46 @@ def test_its_check_is_one_of_the_assets(at: Callable[..., Deployment]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "cron"), [(300, "*/5 9-16 * * 1-5"), (60, "*/1 9-16 * * 1-5"), (90, "*/1 9-16 * * 1-5")]
+    ("seconds", "minutes"),
+    [
+        (60, "*/1"),
+        (90, "*/1"),
+        (300, "*/5"),
+        (360, "3,9,10,15,21,27,33,39,45,51,57"),
+        (600, "5,10,15,25,35,45,55"),
+        (900, "0,10,15,30,45"),
+        (1800, "10,15,45"),
+    ],
 )
-def test_it_looks_as_often_as_rounds_come(seconds: int, cron: str) -> None:
-    assert rounds_cron(seconds) == cron
+def test_it_looks_when_rounds_are_due(seconds: int, minutes: str) -> None:
+    assert rounds_cron(seconds) == f"{minutes} 9-16 * * 1-5"
+
+
+@pytest.mark.parametrize("seconds", [s for s in range(60, 1801) if 1800 % s == 0])
+@pytest.mark.parametrize("day", [date(2026, 6, 2), date(2026, 11, 27)], ids=["regular", "early close"])
+def test_every_round_is_looked_for_in_its_minute(seconds: int, day: date) -> None:
+    (session,) = sessions_between("US", day, day)
+    looks = looks_of(session, seconds)
+    for due in rounds_of(session, seconds):
+        assert any(due <= look < due + timedelta(minutes=1) for look in looks), due
+
+
+@pytest.mark.parametrize("seconds", [600, 900, 1800])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_looking_by_the_schedule_makes_every_bar_whatever_the_delay(
+    live_clock: Callable[..., Clockwork], seconds: int, behind: int
+) -> None:
+    """The vendor is 15 minutes late for MSFT and 16 for AAPL, and a minute more where its clock is behind."""
+    clock = live_clock(("AAPL", "MSFT"), live={"live_seconds": seconds})
+    (session,) = sessions_between("US", clock.first, clock.first)
+    delays = set()
+    for look in looks_of(session, seconds):
+        engine = clock.at(look)
+        clock.sandbox.move_clock(look - timedelta(minutes=behind))
+        delays.add(sample_round(engine).longest_delay_seconds)
+    assert (16 + behind) * 60 in delays
+    for symbol in ("AAPL", "MSFT"):
+        assert len(bars_in(engine.database, symbol)) == 13
 
 
 def test_the_review_reads_again_what_the_vendor_may_have_corrected(deployed: Deployed, sandboxed: Sandboxed) -> None:

@@ -1,0 +1,50 @@
+"""``dev`` before Dagster is up: which vendor and database its processes are given, and what it refuses."""
+
+import io
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from backfill_assets.cli.dev import vendor_for
+from backfill_assets.settings import environment_for, load_settings
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.conftest import NOW
+
+UserOf = Callable[..., User]
+
+
+@pytest.mark.parametrize("variable", ["EODHD_SOURCE_HOST", "eodhd_source_host"])
+def test_without_a_token_its_processes_keep_made_up_bars_apart(
+    variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for who has a proxy of the vendor's otherwise and says so in the environment."""
+    monkeypatch.setenv(variable, "eodhd.com")
+    monkeypatch.setenv("BACKFILL_LIVE", "true")  # anything that is set reaches them
+    told = io.StringIO()
+    with vendor_for(load_settings(home=home, as_of=NOW), Console(file=told, width=200)) as chosen:
+        child = subprocess.run(
+            [sys.executable, "-m", "backfill_assets", "status", "--format", "json"],
+            env=environment_for(chosen),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seen = json.loads(child.stdout)
+    assert "its bars are made up" in told.getvalue()
+    assert chosen.base_url.startswith("http://127.0.0.1:")
+    assert (seen["vendor"], seen["symbols"]["active"]) == ("127.0.0.1", 30)
+    assert seen["database"].startswith("database 'bars_sandbox' at ")
+
+
+def test_a_port_of_somebody_else_is_refused_before_anything_starts(user_of: UserOf) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        said = user_of().types(f"dev --port {port}")
+    assert said.code == 2
+    assert said.error == f"port {port} cannot be used: Address already in use; choose another with --port"
