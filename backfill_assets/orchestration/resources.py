@@ -7,6 +7,7 @@ import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.wishes import opened_engine
+from backfill_assets.orchestration.workers import sign
 from backfill_assets.settings import load_settings
 
 
@@ -14,12 +15,14 @@ class EngineResource(dg.ConfigurableResource[Engine]):
     """The engine over the database and vendor that the environment names; nothing to configure in Dagster."""
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Engine]:  # noqa: ARG002 - Dagster's form
-        """Open the database, brought to this version's schema; close it at the end.
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Engine]:
+        """Open the database, brought to this version's schema; close it at the end. A run signs with its process.
 
         Raises:
             UsageError: a setting cannot be meant.
             DatabaseUnavailable: no database.
         """
+        if context.run_id and context.instance:  # a tick has no run
+            sign(context.instance, context.run_id)
         with opened_engine(load_settings()) as engine:
             yield engine
