@@ -1,0 +1,110 @@
+"""Signals end work in order, whatever their handlers raise."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import raise_interrupts_as
+
+from backfill_assets.backfill.interruptible import ENDINGS, finished, run_to_its_end
+
+ENDLESS = 3600
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def signalled(number: signal.Signals, put_away: list[str], *, hard: bool = False) -> None:
+    """Work that is signalled, and needs another turn of the loop to put its things away."""
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, number)
+        try:
+            await asyncio.sleep(ENDLESS)
+        finally:
+            if hard:
+                signal.raise_signal(number)
+            await asyncio.sleep(0)
+            put_away.append("stored")
+
+    run_to_its_end(work())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_dagster_raises_to_terminate_comes_after_the_work_is_put_away(number: signal.Signals) -> None:
+    put_away: list[str] = []
+    with pytest.raises(DagsterExecutionInterruptedError), raise_interrupts_as(DagsterExecutionInterruptedError):
+        signalled(number, put_away)
+    assert put_away == ["stored"]
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_afterwards() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    put_away: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        signalled(signal.SIGINT, put_away)
+    assert put_away == ["stored"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_that_raises_nothing_still_ends_the_work() -> None:
+    heard: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+    with pytest.raises(KeyboardInterrupt):
+        signalled(signal.SIGHUP, [])
+    assert heard == [signal.SIGHUP]
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    put_away: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        signalled(signal.SIGINT, put_away, hard=True)
+    assert put_away == []
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def work() -> str:
+        signal.raise_signal(signal.SIGHUP)
+        await asyncio.sleep(0)
+        return "done"
+
+    assert run_to_its_end(work()) == "done"
+
+
+def test_who_is_cancelled_while_a_task_ends_waits_for_it() -> None:
+    async def work() -> tuple[bool, str]:
+        go = asyncio.Event()
+
+        async def storing() -> str:
+            await go.wait()
+            return "stored"
+
+        task = asyncio.create_task(storing())
+        waiter = asyncio.create_task(finished(task))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        go.set()
+        (ended,) = await asyncio.gather(waiter, return_exceptions=True)
+        return isinstance(ended, asyncio.CancelledError), task.result()
+
+    assert asyncio.run(work()) == (True, "stored")
+
+
+def test_cancellation_that_no_signal_asked_for_is_passed_on() -> None:
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        run_to_its_end(work())
