@@ -8,6 +8,7 @@ from backfill_assets.alerts.causes import Clues, likely_cause
 from backfill_assets.alerts.delivering import Delivered, deliver
 from backfill_assets.alerts.observation import Judged, Observation, Severity, given_up_in, observation_of
 from backfill_assets.alerts.observing import observe
+from backfill_assets.alerts.wording import go_to_of
 from backfill_assets.settings import Settings
 from backfill_assets.store.connection import Database
 from backfill_assets.store.coverage import Coverage
@@ -22,7 +23,7 @@ def observations_of(
     every_session: Coverage | None = None,
     severities: Mapping[str, Severity] | None = None,
 ) -> list[Observation]:
-    """What was judged at ``at``, with the likely cause of each failure.
+    """What was judged at ``at``, with the likely cause of each failure and the command that shows more.
 
     Args:
         criteria: as judged over a window.
@@ -35,11 +36,13 @@ def observations_of(
     wider: dict[str, Any] = {}
     if every_session is not None:
         wider = {"given_up": given_up_in(every_session), "lingering": int(every_session.missing.sum())}
+    interval = clues.coverage.grid.interval.name
     return [
         observation_of(
             criterion,
             at,
             severity=(severities or {}).get(criterion.name, "error"),
+            go_to=go_to_of(criterion.name, interval),
             cause="" if criterion.passed else likely_cause(criterion.name, clues),
             **(wider if criterion.name == ABOUT_EVERY_BAR else {}),
         )

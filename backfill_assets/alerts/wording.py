@@ -9,13 +9,15 @@ from backfill_assets.alerts.observation import GivenUp, Observation
 
 Kind: TypeAlias = Literal["failing", "still failing", "given up", "recovered"]
 WORST = 5
+MAIN_INTERVAL = "30m"  # which the commands mean without --interval
+REPORT, STATUS = "backfill-assets report", "backfill-assets status"
+PAGE = f"{REPORT} --format html --output report.html"
 GO_TO = {
-    "every_symbol_has_recent_bars": "backfill-assets report",
-    "no_missing_bars": "backfill-assets report",
-    "newest_bar_is_fresh": "backfill-assets report",
-    "no_rate_limit_errors": "backfill-assets status",
+    "every_symbol_has_recent_bars": REPORT,
+    "no_missing_bars": REPORT,
+    "newest_bar_is_fresh": REPORT,
+    "no_rate_limit_errors": STATUS,  # of all intervals
 }
-ELSE_GO_TO = "backfill-assets report --format html --output report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Change:
     observation: Observation
     since: datetime
     gone: tuple[GivenUp, ...] = ()
+
+
+def go_to_of(check: str, interval: str = MAIN_INTERVAL) -> str:
+    """The command that shows more of a check of an interval's bars."""
+    command = GO_TO.get(check, PAGE)
+    return command if interval == MAIN_INTERVAL or command == STATUS else f"{command} --interval {interval}"
 
 
 def title_of(changes: Sequence[Change]) -> str:
@@ -53,7 +61,7 @@ def _paragraph(change: Change, *, lists: bool) -> list[str]:
         lines += _given_up(change)
     if not seen.passed or seen.lingering:
         lines += _failure(change, lasted)
-    return [*lines, f"look: {seen.go_to or GO_TO.get(seen.name, ELSE_GO_TO)}"]
+    return [*lines, f"look: {seen.go_to or go_to_of(seen.name)}"]
 
 
 def _failure(change: Change, lasted: timedelta) -> Iterator[str]:

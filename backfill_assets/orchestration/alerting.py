@@ -79,7 +79,8 @@ def _runs(instance: dg.DagsterInstance, cursor: dict[str, int]) -> Iterator[Obse
         failed = record.event_log_entry.dagster_event_type is DagsterEventType.RUN_FAILURE
         error = _error(instance, record.run_id) if failed else None
         cause = cause_of_error(error) if error else ""
-        yield run_ended(_name(run), record.run_id, at, error=error, cause=cause)
+        page = f"the run {record.run_id} in Dagster's UI"
+        yield run_ended(_name(run), record.run_id, at, error=error, cause=cause, go_to=page)
 
 
 def _name(run: dg.DagsterRun | None) -> str:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import dagster as dg
 import pytest
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.store.requests import Request, log_requests
 from backfill_assets_tests.conftest import NOW, Sandboxed
 from backfill_assets_tests.integration.receiver import Receiver
 from backfill_assets_tests.orchestration.conftest import Deployment
@@ -23,6 +23,11 @@ HELD_BACK = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
 def receiver() -> Iterator[Receiver]:
     with Receiver() as listening:
         yield listening
+
+
+def looks(message: str) -> list[str]:
+    """Where a message sends its reader."""
+    return [line.removeprefix("look: ") for line in message.splitlines() if line.startswith("look: ")]
 
 
 class Watched:
@@ -70,6 +75,7 @@ def test_what_was_before_is_history_and_what_fails_at_once_is_one_message(
     message = receiver.got[0]["message"]
     assert "13 bars are missing, of 1 symbols" in message
     assert "AAPL.US (13)" in message
+    assert looks(message) == ["backfill-assets report"] * 2
     user.judges()
     assert user.tick() == "7 results heard, 0 messages sent"
 
@@ -114,6 +120,8 @@ def test_a_failed_run_is_told_with_its_reason(watched: Callable[..., Watched], r
     user.tick()
     (message,) = [said["message"] for said in receiver.got]
     assert "\nrun of " in message
+    (run_id,) = [run.run_id for run in user.deployment.instance.get_runs()]
+    assert looks(message)[-1] == f"the run {run_id} in Dagster's UI"
     assert "the vendor refuses the token" in message
     assert "test-token-4711" not in message
 
@@ -136,10 +144,24 @@ def test_without_addresses_it_only_listens(deployed: Deployed, sandboxed: Sandbo
     assert user.tick().endswith("0 messages sent")
 
 
-def test_checks_of_another_interval_are_told_apart(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR, intervals=("30m", "1h"))
+def test_checks_of_another_interval_are_told_apart(
+    deployed: Deployed, sandboxed: Sandboxed, receiver: Receiver
+) -> None:
+    addresses = (SecretStr(receiver.url),)
+    deployment = deployed(sandboxed(), FOUR, intervals=("30m", "1h"), alert_urls=addresses)
+    user = Watched(deployment)
+    with deployment.engine.database.transaction() as connection:
+        refused = Request(datetime.now(UTC), "/intraday", "AAPL.US", 429, "RateLimited", 0, None, 0, 0.1)
+        log_requests(connection, None, [refused])
     job = deployment.definitions.resolve_job_def("verify_window_1h")
-    run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
-    names = [check.metadata["observation"].value["name"] for check in run.get_asset_check_evaluations()]
-    assert "bars_1h: no_missing_bars" in names
-    assert isinstance(run, dg.ExecuteInProcessResult)
+    assert job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine}).success
+    user.tick()
+    (message,) = [said["message"] for said in receiver.got]
+    told = {paragraph.partition(":")[2].split(":")[0].strip(): looks(paragraph) for paragraph in message.split("\n\n")}
+    assert message.count("bars_1h: ") == 4
+    assert told == {
+        "every_symbol_has_recent_bars": ["backfill-assets report --interval 1h"],
+        "newest_bar_is_fresh": ["backfill-assets report --interval 1h"],
+        "no_missing_bars": ["backfill-assets report --interval 1h"],
+        "no_rate_limit_errors": ["backfill-assets status"],
+    }
