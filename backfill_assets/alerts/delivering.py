@@ -1,8 +1,9 @@
 """Sends what is queued to every address, each at its own pace; a dead one never holds up the caller or the others.
 
 An address gets the messages in order. When one fails it is tried again after 1, 2, 4 … 60 minutes; a message that is
-three days old is dropped. Two processes never send to one address at once. A crash between an address's answer and
-the note of it (or a lost answer) is the only way a message can come twice.
+three days old is dropped, and one that the address itself refuses for half an hour is skipped, so that it does not
+hold up the others. Two processes never send to one address at once. A message comes twice only after a crash between
+an address's answer and the note of it, after a lost answer, or if it went in pieces and one of them failed.
 """
 
 import hashlib
@@ -22,16 +23,25 @@ from backfill_assets.store.connection import Database
 PATIENCE_SECONDS = 15.0  # for all addresses together
 LEASE_SECONDS = 4 * PATIENCE_SECONDS
 MOST_AT_ONCE = 10  # messages to one address in one go
+TRIES = 6  # of a message that is refused; the last is half an hour after the first
+REFUSALS = frozenset({"HTTP status 400", "HTTP status 413", "HTTP status 422"})  # of a message; no outage says so
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 TEST = {"kind": "test", "title": "backfill_assets: TEST", "body": "Alerts of backfill_assets reach this address."}
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How many messages went out, and the addresses that did not take one: number in the setting → why."""
+    """How many messages went out, and what did not.
+
+    Attributes:
+        sent: messages that an address took.
+        failed: the addresses that did not take one: number in the setting → why.
+        skipped: how many of those will not be asked to take it again.
+    """
 
     sent: int
     failed: dict[int, str]
+    skipped: int = 0
 
 
 def fingerprint(url: str) -> str:
@@ -59,16 +69,27 @@ def deliver(
     if not leased:
         return Delivered(0, {})
     outcomes = _send([(urls[each.endpoint][1], _as_values(each)) for each in leased], patience_seconds)
+    failed, skipped = {}, 0
     with database.transaction() as connection:
         for each, (taken, error) in zip(leased, outcomes, strict=True):
             if taken:
                 alerts.delivered(connection, each.endpoint, each.messages[taken - 1].message_id, now)
-            if error is not None:
-                pause = pause_after(0 if taken else each.failures)
-                alerts.put_off(connection, each.endpoint, error, now + pause)
-    numbered = zip(leased, outcomes, strict=True)
-    failed = {urls[each.endpoint][0]: error for each, (_, error) in numbered if error is not None}
-    return Delivered(sum(taken for taken, _ in outcomes), failed)
+            if error is None:
+                continue
+            number = urls[each.endpoint][0]
+            if not taken and _is_hopeless(each, error):
+                failed[number] = f"{error} again and again: a message was skipped"
+                alerts.skipped(connection, each.endpoint, each.messages[0].message_id, failed[number], now)
+                skipped += 1
+            else:
+                failed[number] = error
+                alerts.put_off(connection, each.endpoint, error, now + pause_after(0 if taken else each.failures))
+    return Delivered(sum(taken for taken, _ in outcomes), failed, skipped)
+
+
+def _is_hopeless(leased: Leased, error: str) -> bool:
+    """Whether the first message is at fault: refused now and the last time, after tries enough."""
+    return leased.failures + 1 >= TRIES and error in REFUSALS and leased.last_error in REFUSALS
 
 
 def pause_after(failures: int) -> timedelta:

@@ -36,6 +36,7 @@ def _send_in_order(address: int, task: Mapping[str, Any], out: IO[str]) -> None:
 
     service = Apprise()
     known = service.add(task["url"])
+    _cut_to_size(service)
     for number, message in enumerate(task["messages"]):
         error = _error(service, message) if known else "not an address that Apprise understands"
         with _ONE_LINE:
@@ -43,6 +44,15 @@ def _send_in_order(address: int, task: Mapping[str, Any], out: IO[str]) -> None:
             out.flush()
         if error is not None:
             return
+
+
+def _cut_to_size(service: Any) -> None:
+    """Let a message that is longer than the service takes go in pieces, unless the address says otherwise."""
+    from apprise import OverflowMode
+
+    for server in service:
+        if server.overflow_mode == OverflowMode.UPSTREAM:  # the default: send it whole, to be refused
+            server.overflow_mode = OverflowMode.SPLIT
 
 
 def _error(service: Any, message: Mapping[str, str]) -> str | None:

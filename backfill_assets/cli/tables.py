@@ -230,7 +230,8 @@ def show_alerts(console: Console, now: dict[str, Any]) -> None:
         console.print("nothing that was observed fails")
     for address in now["addresses"]:
         last = f"last {address['delivered']}" if address["delivered"] else "nothing sent yet"
-        trouble = f" · {address['error']}, tried again {address['next_attempt']}" if address["failures"] else ""
+        trouble = f" · {address['error']}" if address["error"] else ""
+        trouble += f", tried again {address['next_attempt']}" if address["failures"] else ""
         console.print(
             f"address {address['number']} ({address['scheme']}): {address['waiting']} waiting · {last}{trouble}",
             highlight=False,

@@ -40,8 +40,10 @@ def alert_sensor(settings: Settings) -> dg.SensorDefinition:
         seen = [*_checks(context.instance, cursor), *_runs(context.instance, cursor)]
         done = tell(engine.database, engine.settings, seen, engine.settings.now())
         context.update_cursor(json.dumps(cursor))
-        down = f", {len(done.failed)} addresses are down and will be tried again" if done.failed else ""
-        return dg.SkipReason(f"{len(seen)} results heard, {done.sent} messages sent{down}")
+        down = len(done.failed) - done.skipped
+        trouble = f", {down} addresses are down and will be tried again" if down else ""
+        trouble += f", {done.skipped} messages skipped that their addresses refuse" if done.skipped else ""
+        return dg.SkipReason(f"{len(seen)} results heard, {done.sent} messages sent{trouble}")
 
     return alert
 

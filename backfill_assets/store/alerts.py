@@ -61,6 +61,7 @@ class Leased:
 
     endpoint: str
     failures: int
+    last_error: str | None
     messages: tuple[Message, ...]
 
 
@@ -159,10 +160,13 @@ def lease(
         " WHERE endpoint = ANY (%s) AND next_attempt_at <= %s"
         " AND coalesce(leased_until, '-infinity') < clock_timestamp()"
         " AND EXISTS (SELECT FROM backfill.alert_messages WHERE message_id > e.delivered_to AND queued_at > %s)"
-        " RETURNING endpoint, failures, delivered_to",
+        " RETURNING endpoint, failures, last_error, delivered_to",
         [seconds, list(endpoints), now, now - NEWS],
     ).fetchall()
-    return [Leased(endpoint, failures, _messages(connection, after, now, most)) for endpoint, failures, after in rows]
+    return [
+        Leased(endpoint, failures, error, _messages(connection, after, now, most))
+        for endpoint, failures, error, after in rows
+    ]
 
 
 def _messages(connection: Connection, after: int, now: datetime, most: int) -> tuple[Message, ...]:
@@ -189,6 +193,15 @@ def put_off(connection: Connection, endpoint: str, error: str, until: datetime) 
         "UPDATE backfill.alert_endpoints SET failures = failures + 1, next_attempt_at = %s, last_error = %s,"
         " leased_until = NULL WHERE endpoint = %s",
         [until, error, endpoint],
+    )
+
+
+def skipped(connection: Connection, endpoint: str, message_id: int, error: str, now: datetime) -> None:
+    """An address will not get ``message_id``; it is free for the next, and ``error`` is seen until it takes one."""
+    connection.execute(
+        "UPDATE backfill.alert_endpoints SET delivered_to = greatest(delivered_to, %s), failures = 0,"
+        " next_attempt_at = %s, last_error = %s, leased_until = NULL WHERE endpoint = %s",
+        [message_id, now, error, endpoint],
     )
 
 

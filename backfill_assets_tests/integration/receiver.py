@@ -6,14 +6,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+LONGEST = 2000  # characters of a chat's message
 SECRET = "hush-4711-in-the-path"  # noqa: S105 - made up
 
 
 class Receiver:
-    """Takes Apprise's ``json://`` posts; ``status`` is what it answers, ``holds`` keeps it from answering."""
+    """Takes Apprise's posts of JSON; ``status`` is what it answers, ``holds`` keeps it from answering.
+
+    A chat's message (``content``) that is longer than 2,000 characters it answers with 400, as Discord does.
+    """
 
     def __init__(self) -> None:
         self.status = 200
+        self.refuses = ""  # messages that hold this get a 400
         self.got: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.arrived = threading.Event()
@@ -27,9 +32,12 @@ class Receiver:
                 receiver.paths.append(self.path)
                 receiver.arrived.set()
                 receiver.holds.wait()
-                if receiver.status < 300:
+                text = str(said.get("content") or said.get("message"))
+                refused = len(said.get("content", "")) > LONGEST or (receiver.refuses and receiver.refuses in text)
+                status = 400 if refused else receiver.status
+                if status < 300:
                     receiver.got.append(said)
-                self.send_response(receiver.status)
+                self.send_response(status)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -41,6 +49,11 @@ class Receiver:
     @property
     def url(self) -> str:
         return f"json://127.0.0.1:{self._server.server_port}/{SECRET}"
+
+    @property
+    def chat_url(self) -> str:
+        """The same as a chat whose API is Discord's."""
+        return f"fluxer://127.0.0.1:{self._server.server_port}/123456789012345678/{SECRET}?mode=private"
 
     @property
     def titles(self) -> list[str]:

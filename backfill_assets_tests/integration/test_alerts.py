@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 
 from backfill_assets.alerts import sending
 from backfill_assets.alerts.delivering import Delivered, deliver, fingerprint, pause_after, send_test
 from backfill_assets.alerts.observation import GivenUp, Observation, from_metadata, run_ended
 from backfill_assets.alerts.observing import observe
+from backfill_assets.alerts.overview import overview_of
+from backfill_assets.cli.tables import show_alerts
 from backfill_assets.settings import Settings
-from backfill_assets.store.alerts import endpoint_states, failing
+from backfill_assets.store.alerts import endpoint_states, failing, put_off
 from backfill_assets.store.connection import Database
-from backfill_assets_tests.integration.receiver import SECRET, Receiver
+from backfill_assets_tests.integration.receiver import LONGEST, SECRET, Receiver
 
 NOON = datetime(2026, 6, 3, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -297,6 +300,50 @@ def test_news_that_are_old_are_dropped(post: Post, receiver: Receiver) -> None:
     post.told(later, holds("2", later))
     post.delivers(later)
     assert receiver.titles == ["RECOVERED: no_missing_bars"]
+
+
+def test_a_message_that_is_too_long_for_a_service_comes_in_pieces(post: Post, receiver: Receiver) -> None:
+    outage = [replace(FAILS, event_id=f"{n}", name=f"check {n}", meaning=f"{n} bars " + "x" * 900) for n in range(3)]
+    chat = post.to(receiver.chat_url)
+    chat.told(NOON, *outage)
+    chat.told(NOON + HOUR, holds("r", NOON + HOUR, name="check 0"))
+    assert chat.delivers(NOON + HOUR) == Delivered(2, {})
+    pieces = [str(said["content"]) for said in receiver.got]
+    assert all(len(piece) <= LONGEST for piece in pieces)
+    lines = "\n".join(pieces).splitlines()
+    assert [line for line in lines if line.startswith("check ")][:3] == [f"{o.name}: {o.meaning}" for o in outage]
+    assert "check 0 holds again after 60 min" in pieces[-1]
+
+
+def test_a_message_that_an_address_refuses_is_skipped_in_the_end_and_said(post: Post, receiver: Receiver) -> None:
+    receiver.refuses = "bars are missing, of 4"
+    post.told(NOON, FAILS)
+    post.told(NOON + HOUR, holds("2", NOON + HOUR))
+    tries = [post.delivers(NOON + timedelta(minutes=at)) for at in range(32)]
+    refused = [at for at, tried in enumerate(tries) if tried.failed]
+    assert refused == [0, 1, 3, 7, 15, 31]
+    assert [tries[at].skipped for at in refused] == [0, 0, 0, 0, 0, 1]
+    said = "HTTP status 400 again and again: a message was skipped"
+    assert tries[31].failed == {1: said}
+    text = io.StringIO()
+    show_alerts(Console(file=text, width=200), overview_of(post.database, post.settings, NOON + HOUR))
+    assert text.getvalue().splitlines()[-1] == f"address 1 (json): 1 waiting · nothing sent yet · {said}"
+    assert post.delivers(NOON + timedelta(minutes=32)) == Delivered(1, {})
+    assert receiver.titles == ["RECOVERED: no_missing_bars"]
+    (address,) = overview_of(post.database, post.settings, NOON + HOUR)["addresses"]
+    assert address["error"] is None
+
+
+def test_an_outage_skips_nothing_however_it_ends(post: Post, receiver: Receiver) -> None:
+    post.told(NOON, FAILS)
+    receiver.status = 503
+    post.delivers(NOON)
+    with post.database.transaction() as connection:
+        for _ in range(8):
+            put_off(connection, fingerprint(receiver.url), "HTTP status 503", NOON)
+    for at, receiver.status in [(1, 400), (2, 404), (3, 200)]:
+        assert not post.delivers(NOON + at * HOUR).skipped
+    assert receiver.titles == ["FAILING: no_missing_bars"]
 
 
 def test_a_word_that_is_no_address_is_named_by_its_place_only(settings: Settings, receiver: Receiver) -> None:
