@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
+from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps import State
 from backfill_assets.settings import Settings
 from backfill_assets.store.budget import Budget, BudgetStatus, limits_of
@@ -25,13 +27,16 @@ HALF, NEARLY_ALL = 0.5, 0.9
 FEW, FEW_SHARE = 3, 0.05
 FEWEST_FOR_A_PATTERN = 10  # symbols, below which a common tail may be chance
 ABOUT_GAPS = frozenset({"every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh"})
+# What an error says, whole phrases of it: a setting's name alone occurs in all sorts of errors.
 _ERRORS = (
-    ("EODHD_API_TOKEN", "the vendor refuses the token, or none is set"),
-    ("the token's plan", "the token's plan does not include this"),
-    ("midnight UTC", "quota: the day's calls are used up"),
-    ("EODHD_BASE_URL", "vendor outage: it cannot be reached"),
-    ("ask again later", "vendor outage: its answers are faulty"),
-    ("DATABASE_URL", "the database cannot be used"),
+    ("they do not mix", "settings: this database belongs to another vendor"),
+    (TokenRefused.advice, "the vendor refuses the token, or none is set"),
+    (PlanRefused.advice, "the token's plan does not include this"),
+    (QuotaExhausted.advice, "quota: the day's calls are used up"),
+    (Unreachable.advice, "vendor outage: it cannot be reached"),
+    (ServerFault.advice, "vendor outage: its answers are faulty"),
+    (DatabaseUnavailable.__name__, "the database cannot be used"),
+    ("check DATABASE_URL", "the database cannot be used"),  # where the class is not told
     ("embedded PostgreSQL", "the database cannot be used"),
 )
 

@@ -14,14 +14,17 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from backfill_assets.alerts import sending
+from backfill_assets.alerts.causes import cause_of_error
 from backfill_assets.alerts.delivering import Delivered, deliver, fingerprint, pause_after, send_test
 from backfill_assets.alerts.observation import GivenUp, Observation, from_metadata, run_ended
 from backfill_assets.alerts.observing import observe
 from backfill_assets.alerts.overview import overview_of
 from backfill_assets.cli.tables import show_alerts
+from backfill_assets.errors import UsageError
 from backfill_assets.settings import Settings
 from backfill_assets.store.alerts import endpoint_states, failing, put_off
 from backfill_assets.store.connection import Database
+from backfill_assets.store.source_host import bind_host, require_host
 from backfill_assets_tests.integration.receiver import LONGEST, SECRET, Receiver
 
 NOON = datetime(2026, 6, 3, 12, 0, tzinfo=UTC)
@@ -221,6 +224,14 @@ def test_a_run_that_failed_and_one_that_went_through(post: Post, receiver: Recei
     post.delivers(NOON + HOUR)
     assert receiver.titles == ["FAILING: run of backfill_gaps", "RECOVERED: run of backfill_gaps"]
     assert "run ab12 failed: no API token is set" in receiver.got[0]["message"]
+
+
+def test_a_database_of_another_vendor_is_told_as_that(database: Database) -> None:
+    with database.transaction() as connection:
+        bind_host(connection, "127.0.0.1")
+        with pytest.raises(UsageError) as refused:
+            require_host(connection, "eodhd.com")
+    assert cause_of_error(str(refused.value)) == "settings: this database belongs to another vendor"
 
 
 def test_an_observation_survives_metadata() -> None:

@@ -2,12 +2,23 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backfill_assets.alerts.causes import Clues, cause_of_error, likely_cause
-from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
+from backfill_assets.eodhd.errors import (
+    BrokenAnswer,
+    PlanRefused,
+    QuotaExhausted,
+    ServerFault,
+    TokenRefused,
+    Unreachable,
+)
+from backfill_assets.errors import DatabaseUnavailable, UsageError
 from backfill_assets.market.gaps import State
+from backfill_assets.settings import load_settings
 from backfill_assets.store.budget import BudgetStatus
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.daily import Finding
@@ -18,6 +29,7 @@ GRID = grid_of("2026-06-01", "2026-06-02")
 MONDAY, TUESDAY, ALL = range(0, 13), range(13, 26), range(26)
 TWELVE = "A B C D E F G H I J K L"
 WELL = {"": 500}
+NO_DATABASE = "the database cannot be used"
 GAPS = ("every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh")
 
 
@@ -121,8 +133,35 @@ def test_why_the_vendor_refuses_for_the_rate() -> None:
         (QuotaExhausted("gone"), "quota: the day's calls are used up"),
         (Unreachable("no answer"), "vendor outage: it cannot be reached"),
         (ServerFault("502"), "vendor outage: its answers are faulty"),
+        (BrokenAnswer("half of it"), "vendor outage: its answers are faulty"),
+        (DatabaseUnavailable("database 'bars' at db cannot be used: gone; check DATABASE_URL"), NO_DATABASE),
+        (DatabaseUnavailable("database 'bars' at db is read-only: no"), NO_DATABASE),
         (ValueError("bug"), ""),
     ],
 )
 def test_why_a_run_failed(error: Exception, phrase: str) -> None:
-    assert cause_of_error(str(error)) == phrase
+    assert cause_of_error(f"{type(error).__module__}.{type(error).__qualname__}: {error}") == phrase
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base_url": "eodhd.com/api"},
+        {"base_url": "https://eodhd.com:port/api"},
+        {"token": "a\x00b"},
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_no_outage(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as refused:
+        load_settings(**wrong)
+    assert cause_of_error(str(refused.value)) == ""
+
+
+@pytest.mark.parametrize("variable", ["EODHD_API_TOKEN", "DATABASE_URL"])
+def test_a_secret_whose_file_is_gone_is_no_refused_one(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match="cannot be read") as refused:
+        load_settings()
+    assert cause_of_error(str(refused.value)) == ""
