@@ -114,9 +114,9 @@ def observation_of(judged: Judged, at: datetime, *, event_id: str = "", **more: 
 def run_ended(
     job: str, run_id: str, at: datetime, *, error: str | None, cause: str = "", go_to: str = ""
 ) -> Observation:
-    """A run of ``job`` that failed with ``error``, or (None) went through; skips and cancellations are neither."""
+    """A run of ``job`` (or an asset) that failed with ``error`` or (None) went through; a cancellation is neither."""
     return Observation(
-        event_id=f"run {run_id} {'failed' if error is not None else 'went through'}",
+        event_id=f"run {run_id} of {job} {'failed' if error is not None else 'went through'}",
         name=f"run of {job}",
         observed_at=at,
         passed=error is None,

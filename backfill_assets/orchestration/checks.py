@@ -87,15 +87,25 @@ def check_results(
     """The results of the selected checks; without a universe there is nothing that could be missing."""
     names = sorted(check.name for check in selected)
     if judgement is None:
-        for name in names:
-            yield dg.AssetCheckResult(
-                asset_key=key, check_name=name, passed=True, description="there are no active symbols"
-            )
+        yield from (_nothing_to_judge(key, name) for name in names)
         return
     window = ", ".join(session.day.isoformat() for session in judgement.coverage.grid.sessions) or "no session"
     found = {o.name: (c, o) for c, o in zip(judgement.criteria, judgement.observations, strict=True)}
     for name in names:
         yield _result(key, *found[name], window, is_news=judgement.is_news)
+
+
+def _nothing_to_judge(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
+    """It holds, and what failed has recovered; when that was, the alerts see from the event."""
+    meaning = "there are no active symbols"
+    told = {"name": f"{key.to_user_string()}: {name}", "passed": True, "meaning": meaning}
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=True,
+        description=meaning,
+        metadata={OBSERVATION: dg.JsonMetadataValue(told)},
+    )
 
 
 def _result(

@@ -1,15 +1,19 @@
 """From a failed check or run in Dagster to a message at a real receiver, once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import dagster as dg
 import pytest
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.sandbox.config import Publication
+from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.store.alerts import failing, recall
 from backfill_assets.store.requests import Request, log_requests
+from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed
 from backfill_assets_tests.integration.receiver import Receiver
 from backfill_assets_tests.orchestration.conftest import Deployment
@@ -45,9 +49,25 @@ class Watched:
         self.said = tick.skip_message
         return self.said
 
-    def at(self, now: datetime) -> None:
-        settings = self.deployment.engine.settings.model_copy(update={"as_of": now})
+    def with_settings(self, **changed: Any) -> None:
+        settings = self.deployment.engine.settings.model_copy(update=changed)
         self.deployment = replace(self.deployment, engine=replace(self.deployment.engine, settings=settings))
+
+    def makes(self, *assets: str, tags: Mapping[str, str]) -> bool:
+        """One run over these assets, of the partitions that the tags name; whether it went through."""
+        made = dg.materialize(
+            [asset for asset in self.deployment.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)],
+            instance=self.deployment.instance,
+            selection=list(assets),
+            tags=tags,
+            resources={"engine": self.deployment.engine},
+            raise_on_error=False,
+        )
+        return made.success
+
+    def failing_runs(self) -> list[str]:
+        with self.deployment.engine.database.transaction() as connection:
+            return sorted(state.name for state in failing(connection) if state.name.startswith("run of "))
 
     def judges(self) -> None:
         job = self.deployment.definitions.resolve_job_def("verify_window")
@@ -85,7 +105,7 @@ def test_recovery_is_told_too(watched: Callable[..., Watched], receiver: Receive
     user.judges()
     user.tick()
     assert receiver.titles == ["FAILING: bars_30m: every_symbol_has_recent_bars and 2 more"]
-    user.at(NOW + timedelta(minutes=10))
+    user.with_settings(as_of=NOW + timedelta(minutes=10))
     user.deployment.heal()
     user.tick()
     assert len(receiver.titles) == 2
@@ -126,6 +146,75 @@ def test_a_failed_run_is_told_with_its_reason(watched: Callable[..., Watched], r
     assert "test-token-4711" not in message
 
 
+def test_a_failure_is_over_with_the_next_success_of_that_asset_whatever_was_chosen_with_it(
+    watched: Callable[..., Watched], receiver: Receiver
+) -> None:
+    user = watched(tokens=frozenset({"another"}))
+    (request,) = user.deployment.tick().run_requests
+    assert not user.makes("market_symbols", "bars_30m", "data_quality_report", tags=request.tags)
+    user.tick()
+    assert user.failing_runs() == ["run of bars_30m"]  # the universe was made, and the report's turn never came
+    user.with_settings(token=SecretStr("another"))
+    assert user.makes("bars_30m", tags=request.tags)
+    user.tick()
+    assert user.failing_runs() == []
+    assert "run of bars_30m holds again" in receiver.got[-1]["message"]
+
+
+def test_a_run_that_was_killed_left_no_reason(watched: Callable[..., Watched], receiver: Receiver) -> None:
+    user = watched()
+    everything = user.deployment.definitions.resolve_implicit_global_asset_job_def()
+    chosen = frozenset([dg.AssetKey("market_symbols"), dg.AssetKey("data_quality_report")])
+    run = user.deployment.instance.create_run_for_job(everything, asset_selection=chosen)
+    user.deployment.instance.report_run_failed(run)  # as Dagster's daemon does for a worker that is gone
+    user.tick()
+    assert user.failing_runs() == ["run of data_quality_report", "run of market_symbols"]
+    assert f"run {run.run_id} failed: it left no reason (killed?), see its log" in receiver.got[0]["message"]
+
+
+def test_a_run_that_its_settings_end_is_told_with_that(
+    watched: Callable[..., Watched], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = watched()
+    monkeypatch.setenv("EODHD_BASE_URL", "eodhd.com/api")
+    everything = user.deployment.definitions.resolve_implicit_global_asset_job_def()
+    universe = [dg.AssetKey("market_symbols")]
+    run = everything.execute_in_process(
+        instance=user.deployment.instance, asset_selection=universe, raise_on_error=False
+    )
+    assert not run.success
+    user.tick()
+    (message,) = [said["message"] for said in receiver.got]
+    assert message.startswith(f"run of market_symbols: run {run.run_id} failed: ")
+    assert "EODHD_BASE_URL must be an http or https address" in message
+    assert "outage" not in message
+
+
+def test_a_schedules_run_is_told_by_its_asset(watched: Callable[..., Watched]) -> None:
+    user = watched()
+    job = user.deployment.definitions.resolve_job_def("__anonymous_asset_job_morning_report_schedule")
+    resources = {"engine": user.deployment.engine}
+    assert job.execute_in_process(instance=user.deployment.instance, resources=resources).success
+    user.tick()
+    with user.deployment.engine.database.transaction() as connection:
+        assert recall(connection, "run of data_quality_report") is not None
+
+
+def test_nobody_lacks_anything_once_nobody_is_active(watched: Callable[..., Watched], receiver: Receiver) -> None:
+    user = watched()
+    user.judges()
+    user.tick()
+    with user.deployment.engine.database.transaction() as connection:
+        assert len(failing(connection)) == 3
+        deactivate_symbols(connection, parse_tickers(FOUR))
+    user.with_settings(as_of=NOW + timedelta(minutes=10))
+    user.judges()
+    user.tick()
+    with user.deployment.engine.database.transaction() as connection:
+        assert failing(connection) == []
+    assert "no_missing_bars holds again after 10 min: there are no active symbols" in receiver.got[-1]["message"]
+
+
 def test_an_address_that_is_down_blocks_nobody_and_gets_it_later(
     watched: Callable[..., Watched], receiver: Receiver
 ) -> None:
@@ -134,7 +223,7 @@ def test_an_address_that_is_down_blocks_nobody_and_gets_it_later(
     user.deployment.heal()
     assert user.tick() == "7 results heard, 0 messages sent, 1 addresses are down and will be tried again"
     receiver.status = 200
-    user.at(NOW + timedelta(hours=2))
+    user.with_settings(as_of=NOW + timedelta(hours=2))
     assert user.tick() == "0 results heard, 1 messages sent"
 
 
