@@ -23,7 +23,18 @@ _LOCAL = {"localhost", "::1"}
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}(\.{_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*)")
 _ADDRESS = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,-]+")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (  # what, lowest, highest, names from the lowest on
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, _MONTHS),
+    ("weekday", 0, 7, _WEEKDAYS),
+)
+_CRON_PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,4}))?", re.IGNORECASE)
+_CRON_ADVICE = "must be a cron line of five fields, for example */15 * * * *"
+_SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 _LONGEST_SECRET = 10_000  # bytes of a secret's file
 
 
@@ -58,11 +69,44 @@ def interval_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def cron_line(line: str) -> str:
-    """The line, as given, or a ValueError."""
+    """The line, as given, or a ValueError that says which of its fields is wrong.
+
+    What passes, Dagster takes too; it takes some more (``L``, ``#``, ``@daily``). Its own judgement costs its import.
+    """
     fields = line.split()
-    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(field) for field in fields):
-        raise ValueError("must be a cron line of five fields, for example */15 * * * *")
+    if len(fields) != len(_CRON_FIELDS):
+        raise ValueError(_CRON_ADVICE)
+    chosen = {kind[0]: _cron_values(field, *kind) for field, kind in zip(fields, _CRON_FIELDS, strict=True)}
+    longest = max(_SHORT_MONTHS.get(month, 31) for month in chosen["month"])
+    if min(chosen["day of the month"]) > longest:
+        raise ValueError(f"{_CRON_ADVICE}; the day never comes")
     return line
+
+
+def _cron_values(field: str, what: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
+    values = []
+    for part in field.split(","):
+        found = _cron_part(part, lowest, highest, names)
+        if not found:
+            raise ValueError(f"{_CRON_ADVICE}; {part!r} is no {what} ({lowest} to {highest})")
+        values += found
+    return values
+
+
+def _cron_part(part: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
+    """What ``*``, ``a``, ``a-b`` (also over the end), and these with ``/step``, stand for; nothing if it is none."""
+    found = _CRON_PART.fullmatch(part)
+    step = int(found[3] or 1) if found else 0
+    if not found or not 0 < step <= highest:
+        return []
+    known = {f"{number:02}": number for number in range(lowest, highest + 1)}
+    known |= {name: lowest + at for at, name in enumerate(names)}
+    first = known.get(found[1].lower().zfill(2)) if found[1] else lowest
+    last = known.get(found[2].lower().zfill(2)) if found[2] else first if found[1] and not found[3] else highest
+    if first is None or last is None:
+        return []
+    around = range(first, last + 1) if first <= last else [*range(first, highest + 1), *range(lowest, last + 1)]
+    return list(around)[::step]
 
 
 def part_of_a_slot(seconds: int) -> int:

@@ -84,9 +84,11 @@ SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_PARTITIONS_PER_RUN": out_of(1, 100_000, whole=True),
     "BACKFILL_AUTO": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_SENSOR_SECONDS": out_of(1, 86_400, whole=True),
-    "BACKFILL_CHECKS_CRON": dict.fromkeys(
-        ["hourly", "* * * *", "* * * * * *", "; * * * *"], "cron line of five fields"
-    ),
+    "BACKFILL_CHECKS_CRON": {
+        **dict.fromkeys(["hourly", "* * * *", "* * * * * *", "@daily"], "cron line of five fields"),
+        **dict.fromkeys(["; * * * *", "99 * * * *", "a b c d e", "*/0 * * * *"], "is no minute (0 to 59)"),
+        "0 0 31 feb *": "the day never comes",
+    },
     "BACKFILL_MISSING_TOLERANCE": out_of(0, 10_000, whole=True),
     "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "'US'"),
     "DAGSTER_POSTGRES_URL_FILE": NO_FILE,
