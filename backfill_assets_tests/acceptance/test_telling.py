@@ -1,12 +1,15 @@
 """What people are told: the report as a page and in a terminal, and alerts, as somebody types the commands."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from backfill_assets.alerts.causes import read_clues
@@ -17,16 +20,18 @@ from backfill_assets.eodhd.sandbox.config import Publication
 from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.market.gaps import State
 from backfill_assets.quality.criteria import judge_window
-from backfill_assets.quality.heatmap import Heatmap
+from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.page import to_html
 from backfill_assets.quality.summary import gather
 from backfill_assets.store.connection import Database
+from backfill_assets.store.daily import Finding
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.clockwork import Clockwork, utc
 from backfill_assets_tests.conftest import job, monday_and_tuesday
 from backfill_assets_tests.integration.receiver import SECRET, Receiver
 
 UserOf = Callable[..., User]
+AnyCells: TypeAlias = NDArray[np.int64]
 Sandboxed = Callable[..., Sandbox]
 MSFT_WITHOUT_TUESDAY = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
 
@@ -108,20 +113,60 @@ def test_what_the_page_says_is_only_text(engine_on: Callable[..., Engine], sandb
     assert not {"<i>", "<u>", "<s>", "<b>{", "<q>"} & {html[at : at + 3] for at in range(len(html))}
 
 
-def test_a_page_of_500_symbols_and_60_sessions_is_under_2_mb(
-    engine_on: Callable[..., Engine], sandboxed: Sandboxed
-) -> None:
-    """With every cell at random, the worst there can be."""
-    engine = engine_on(sandboxed(), tuple(f"S{n:04}" for n in range(500)))
+QUIET = np.array([Cell.PROVISIONAL, Cell.PENDING, Cell.NO_TRADE, Cell.COMPLETE])
+
+
+def at_random(rows: int, sessions: int) -> AnyCells:
+    return np.random.default_rng(1).integers(0, 8, (rows, sessions))
+
+
+def no_two_alike_in_a_row(rows: int, sessions: int) -> AnyCells:
+    return np.random.default_rng(1).integers(1, 6, (rows, sessions)).cumsum(axis=1) % 6
+
+
+def nothing_lacking(rows: int, sessions: int) -> AnyCells:
+    return QUIET[np.random.default_rng(1).integers(0, 4, (rows, sessions))]
+
+
+@pytest.fixture
+def page_of(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> Callable[[AnyCells], str]:
+    engine = engine_on(sandboxed(), tuple(f"S{n:04}" for n in range(50)))
     window = job(engine, start=date(2026, 3, 9), end=date(2026, 6, 2))
-    summary = gather(engine.database, engine.settings, engine.survey(window), "60 sessions", window.source)
-    cells = np.random.default_rng(1).integers(0, 8, (500, 60)).astype(np.int8)
-    heatmap = Heatmap(summary.heatmap.symbols, summary.heatmap.days[-60:], cells)
-    html = to_html(
-        type(summary)(**{**{f: getattr(summary, f) for f in summary.__dataclass_fields__}, "heatmap": heatmap})
-    )
+    summary = gather(engine.database, engine.settings, engine.survey(window), "long", window.source)
+
+    def make(cells: AnyCells) -> str:
+        rows, sessions = cells.shape
+        days = tuple(date(2024, 9, 2) + timedelta(days=n) for n in range(sessions))
+        heatmap = Heatmap(tuple(f"SYMB{n:04}.US" for n in range(rows)), days, cells.astype(np.int8))
+        renamed = "no daily data after 2026-05-29; renamed to SYMBOL on 2026-06-01, says the vendor's list of changes"
+        findings = [Finding("ended or renamed", symbol, renamed, summary.now) for symbol in heatmap.symbols]
+        return to_html(replace(summary, heatmap=heatmap, findings=findings))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("cells", "rows", "sessions", "left_out"),
+    [
+        (at_random, 500, 60, "500 symbols × 60 sessions"),
+        (no_two_alike_in_a_row, 500, 500, "the newest 60 of 500 sessions"),
+        (no_two_alike_in_a_row, 5000, 90, "4,500 more symbols"),
+        (nothing_lacking, 5000, 90, "4,950 other symbols"),
+    ],
+)
+def test_a_page_is_under_2_mb_and_says_what_it_leaves_out(
+    page_of: Callable[[AnyCells], str],
+    cells: Callable[[int, int], AnyCells],
+    rows: int,
+    sessions: int,
+    left_out: str,
+) -> None:
+    html = page_of(cells(rows, sessions))
     assert len(html.encode()) < 2_000_000
-    assert html.count("provisional 2026") > 1000
+    assert Page(html).says(left_out)
+    assert ("These are the newest" in html) is (sessions > 60)
+    assert Page(html).says(f"and {rows - 300:,} older ones: backfill-assets status lists them all")
+    assert html.count("provisional 20") > 200
 
 
 def test_the_report_in_a_terminal_shows_session_by_session(user_of: UserOf, sandboxed: Sandboxed) -> None:
