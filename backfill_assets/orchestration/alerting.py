@@ -129,8 +129,9 @@ def _error(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> str:
     run = record.event_log_entry.dagster_event
     data = step.step_failure_data if step else run.event_specific_data if run else None
     error = getattr(data, "error", None)
-    if error is None:
-        return "it left no reason (killed?), see its log"
+    if error is None:  # Dagster found it gone, or gave it up
+        said = ((run.message if run else None) or "").split("\n")[0]
+        return f"it left no reason (killed?), see its log: {said}"
     innermost = error.cause or error
     first = str(innermost.message).strip().splitlines()[0]
     return first.removeprefix("dagster._core.definitions.events.Failure: ")

@@ -116,7 +116,7 @@ def test_a_window_of_a_persons_choice_is_no_news(watched: Callable[..., Watched]
     user = watched()
     user.judges()
     user.tick()
-    user.at(NOW + timedelta(minutes=10))
+    user.with_settings(as_of=NOW + timedelta(minutes=10))
     nothing_due = user.deployment.verify(hours_back=0.1)
     assert all(check.passed for check in nothing_due.get_asset_check_evaluations())
     assert user.tick() == "1 results heard, 0 messages sent"  # that the run succeeded
@@ -166,12 +166,14 @@ def test_a_run_that_was_killed_left_no_reason(watched: Callable[..., Watched], r
     everything = user.deployment.definitions.resolve_implicit_global_asset_job_def()
     chosen = frozenset([dg.AssetKey("market_symbols"), dg.AssetKey("data_quality_report")])
     run = user.deployment.instance.create_run_for_job(everything, asset_selection=chosen)
-    user.deployment.instance.report_run_failed(run)  # as Dagster's daemon does for a worker that is gone
+    gone = "Detected run worker status FAILED: 'its process 4711 is gone'"
+    user.deployment.instance.report_run_failed(run, gone)  # as Dagster's monitoring does
     user.tick()
     assert user.failing_runs() == ["run of data_quality_report", "run of market_symbols"]
-    assert f"run {run.run_id} failed: it left no reason (killed?), see its log" in receiver.got[0]["message"]
+    assert f"run {run.run_id} failed: it left no reason (killed?), see its log: {gone}" in receiver.got[0]["message"]
 
 
+@pytest.mark.filterwarnings("ignore:InitResourceContext")
 def test_a_run_that_its_settings_end_is_told_with_that(
     watched: Callable[..., Watched], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
