@@ -22,7 +22,7 @@ class EngineResource(dg.ConfigurableResource[Engine]):
             UsageError: a setting cannot be meant.
             DatabaseUnavailable: no database.
         """
-        if context.run_id and context.instance:  # a tick has no run
-            sign(context.instance, context.run_id)
+        if context.run and context.instance:  # a tick has no run
+            sign(context.instance, context.run.run_id)
         with opened_engine(load_settings()) as engine:
             yield engine

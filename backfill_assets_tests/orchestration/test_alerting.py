@@ -173,7 +173,6 @@ def test_a_run_that_was_killed_left_no_reason(watched: Callable[..., Watched], r
     assert f"run {run.run_id} failed: it left no reason (killed?), see its log: {gone}" in receiver.got[0]["message"]
 
 
-@pytest.mark.filterwarnings("ignore:InitResourceContext")
 def test_a_run_that_its_settings_end_is_told_with_that(
     watched: Callable[..., Watched], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
