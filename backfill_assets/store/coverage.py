@@ -29,8 +29,7 @@ FROM backfill.rejects r
 JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
      AND m.timestamp <= r.timestamp AND r.timestamp < m.timestamp + make_interval(secs => %(seconds)s)
      AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
-WHERE r.reason = 'volume_cumulative' AND r.symbol_id = ANY (%(ids)s::int[])
-  AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
+WHERE r.reason = 'volume_cumulative' AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
 """
 
 
@@ -142,7 +141,6 @@ def _distrusted(connection: Connection, places: Places, grid: SlotGrid) -> Int64
     if not grid.size or not places.size:
         return np.zeros(0, np.int64)
     values = {
-        "ids": places.all,
         "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
         "last": datetime.fromtimestamp(int(grid.starts[-1]), UTC),
         "spellings": list(grid.interval.spellings),
@@ -150,8 +148,8 @@ def _distrusted(connection: Connection, places: Places, grid: SlotGrid) -> Int64
     }
     found = connection.execute(_DISTRUSTED, values).fetchall()
     ordinals = grid.ordinals_of(np.array([stamp for _, stamp in found], np.int64))
-    rows = places.rows(np.array([key for key, _ in found], np.int64))
-    return (rows * grid.size + ordinals)[ordinals >= 0]
+    rows = places.find(np.array([key for key, _ in found], np.int64))
+    return (rows * grid.size + ordinals)[(ordinals >= 0) & (rows >= 0)]
 
 
 def _lives(facts: Facts, grid: SlotGrid) -> tuple[Int64, Int64]:

@@ -1,6 +1,5 @@
 """Reading what is known about absence: evidence, thin tickers, daily data, lives, closures."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,11 @@ SELECT symbol_id, day, volume > 0 AS traded FROM backfill.daily
 WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
 """
 _DAILY_CODES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i1"}
-_LIVES = "SELECT symbol_id, first_day, last_day, ended FROM backfill.lives WHERE symbol_id = ANY (%(ids)s::int[])"
+_LIVES = """
+SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day, coalesce(last_day, 'infinity') AS last_day, ended
+FROM backfill.lives
+"""
+_LIVES_CODES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4", "ended": ">i1"}
 _CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
 
 
@@ -68,7 +71,6 @@ def read_knowledge(
     days = [s.day for s in grid.sessions]
     newest = days[-NEWEST_SESSIONS:]  # for older sessions everything is overdue anyway
     values: dict[str, Any] = {
-        "ids": places.all,
         "open": places.array(open_rows),
         "interval": grid.interval.name,
         "source": source.name,
@@ -84,7 +86,7 @@ def read_knowledge(
     daily = read_columns(connection, _DAILY, values, _DAILY_CODES)
     session = _sessions(daily["day"], grid)
     facts.traded[places.rows(daily["symbol_id"])[session >= 0], session[session >= 0]] = daily["traded"][session >= 0]
-    _read_lives(connection.execute(_LIVES, values).fetchall(), places, days_of(days), facts)
+    _note_lives(read_columns(connection, _LIVES, {}, _LIVES_CODES), places, days_of(days), facts)
     for (day,) in connection.execute(_CLOSURES, values):
         facts.closed[_sessions(days_of([day]), grid)] = True
     found = read_columns(connection, _ASKED, values, _ASKED_CODES)
@@ -100,13 +102,14 @@ def _sessions(days: NDArray[Any], grid: SlotGrid) -> Int64:
     return np.where(np.r_[known, -1][at] == days, at, -1)
 
 
-def _read_lives(lives: Sequence[Any], places: Places, days: Int64, facts: Facts) -> None:
-    for symbol_id, first_day, last_day, ended in lives:
-        (row,) = places.rows(np.array([symbol_id]))
-        if first_day is not None:
-            facts.first_day[row] = np.searchsorted(days, days_of([first_day])[0])
-        if ended:
-            facts.last_day[row] = np.searchsorted(days, days_of([last_day])[0], side="right") - 1
+def _note_lives(found: dict[str, NDArray[Any]], places: Places, days: Int64, facts: Facts) -> None:
+    """Between which sessions tickers are listed; those of other universes are left out."""
+    row = places.find(found["symbol_id"])
+    first = np.searchsorted(days, found["first_day"])
+    last = np.searchsorted(days, found["last_day"], side="right") - 1
+    ended = found["ended"].astype(bool) & (row >= 0)
+    facts.first_day[row[row >= 0]] = first[row >= 0]
+    facts.last_day[row[ended]] = last[ended]
 
 
 def _note_when_seen(found: dict[str, NDArray[Any]], newest: int, half: int, grid: SlotGrid, facts: Facts) -> None:

@@ -32,11 +32,6 @@ class Places:
         """How many tickers there are."""
         return len(self.keys)
 
-    @cached_property
-    def all(self) -> str:
-        """All keys, as ``array`` has them."""
-        return self.array(np.arange(self.size))
-
     def array(self, rows: Int64) -> str:
         """The keys of ``rows`` as the text of a Postgres array, which is sent ten times as fast as a list."""
         return "{" + ",".join(map(str, self.keys[rows].tolist())) + "}"
