@@ -21,7 +21,7 @@ from backfill_assets.store.bars import WriteCounts
 from backfill_assets.store.connection import Connection, Database
 from backfill_assets.store.runs import beat
 
-BATCH = 64  # answers stored in one transaction, at most
+BATCH = 48  # answers stored in one transaction, at most: as many as are in flight by default
 BATCH_ROWS = 500_000  # vendor rows in one transaction, about
 FUTILE = 20  # tickers in a row that fail after all their attempts before a run is given up
 _log = logging.getLogger(__name__)
