@@ -12,7 +12,7 @@ dev: $(VENV)/.installed
 	@$(BIN)/backfill-assets dev
 
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -q --numprocesses 3 --dist worksteal --cov --cov-report term $(ARGS)
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --cov --cov-report term $(ARGS)
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
