@@ -176,9 +176,8 @@ class EodhdClient:
             return await self._ask("user", read_account, 0)
         except (TokenRefused, QuotaExhausted):
             raise
-        except (PermanentError, BrokenAnswer):
-            pass  # the documents know both names
-        return await self._ask("internal-user", read_account, 0)
+        except (PermanentError, BrokenAnswer):  # the documents know both names; what the second says is raised
+            return await self._ask("internal-user", read_account, 0)
 
     async def eod(self, ticker: str, first: date | None = None, last: date | None = None) -> EodRows:
         """Daily rows from ``first`` to ``last``, inclusive; the whole history by default; 1 call."""

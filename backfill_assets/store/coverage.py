@@ -47,8 +47,8 @@ class Coverage:
         last: epoch seconds of each ticker's newest bar in the window, −1 without one.
         slots: the expected slots without a trusted final bar.
         classified: what each of those is.
-        asked: what was asked of the window and came.
-        facts: what else is known of it.
+        asked: what was asked of the window and came: for tickers with ``slots`` all of it, else of the newest sessions.
+        facts: what else is known of it; ``known``, ``skips`` and ``traded`` only of tickers with ``slots``.
         duplicates: slots that both spellings of the interval hold.
         askable_at: from when a request may bring each session's bars.
         overdue_at: from when their absence counts at the latest.

@@ -10,11 +10,11 @@ from backfill_assets.market.intervals import Interval
 from backfill_assets.market.slots import SlotGrid
 from backfill_assets.store.columns import days_of, read_columns, seconds_of
 from backfill_assets.store.connection import Connection
+from backfill_assets.store.holdings import NEWEST_SESSIONS
 from backfill_assets.store.multiranges import expand
 from backfill_assets.store.places import Places
 
 BASELINE_SESSIONS = 20
-NEWEST_SESSIONS = 3
 Int64 = NDArray[np.int64]
 
 _SAID = """

@@ -1,7 +1,7 @@
 """A deployment without its processes: real instances, the real definitions, a database and a sandbox."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -30,6 +30,11 @@ class Deployment:
     instance: dg.DagsterInstance
     definitions: dg.Definitions
     said: list[str] = field(default_factory=list)
+
+    def with_settings(self, **changed: Any) -> "Deployment":
+        """The same deployment under other settings, or at another moment (``as_of``)."""
+        settings = self.engine.settings.model_copy(update=changed)
+        return replace(self, engine=replace(self.engine, settings=settings))
 
     def tick(self, name: str = "gap_backfill_sensor", cursor: str | None = None) -> Any:
         """One evaluation of a sensor; its requests and its reason to skip."""

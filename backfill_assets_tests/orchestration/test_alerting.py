@@ -1,7 +1,6 @@
 """From a failed check or run in Dagster to a message at a real receiver, once."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -50,8 +49,7 @@ class Watched:
         return self.said
 
     def with_settings(self, **changed: Any) -> None:
-        settings = self.deployment.engine.settings.model_copy(update=changed)
-        self.deployment = replace(self.deployment, engine=replace(self.deployment.engine, settings=settings))
+        self.deployment = self.deployment.with_settings(**changed)
 
     def makes(self, *assets: str, tags: Mapping[str, str]) -> bool:
         """One run over these assets, of the partitions that the tags name; whether it went through."""

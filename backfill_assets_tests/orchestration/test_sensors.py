@@ -29,12 +29,6 @@ def punch(deployment: Deployment, symbol: str, *stamps: datetime) -> None:
         assert delete_bars(connection, found.symbol_id, INTERVALS["30m"], stamps) == len(stamps)
 
 
-def at(deployment: Deployment, now: datetime) -> Deployment:
-    """The same deployment at another moment."""
-    settings = deployment.engine.settings.model_copy(update={"as_of": now})
-    return replace(deployment, engine=replace(deployment.engine, settings=settings))
-
-
 def test_gaps_become_one_run_that_fills_them_and_then_there_is_nothing_to_do(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
@@ -82,7 +76,7 @@ def test_what_is_not_to_be_asked_again_yet_starts_nothing_and_the_reason_says_wh
     assert tick.skip_message == (
         "13 slots in 4 symbols × 3 sessions are not to be asked for again yet, the next at 2026-06-03 15:00 UTC"
     )
-    assert len(at(deployment, NOW + timedelta(minutes=61)).tick().run_requests) == 1
+    assert len(deployment.with_settings(as_of=NOW + timedelta(minutes=61)).tick().run_requests) == 1
 
 
 def test_an_evening_before_publication_probes_once_and_then_waits(deployed: Deployed, sandboxed: Sandboxed) -> None:
@@ -91,10 +85,10 @@ def test_an_evening_before_publication_probes_once_and_then_waits(deployed: Depl
     deployment.heal()
     evening = datetime(2026, 6, 3, 23, 30, tzinfo=UTC)
     deployment.sandbox.move_clock(evening)
-    assert len(at(deployment, evening).heal()) == 1
+    assert len(deployment.with_settings(as_of=evening).heal()) == 1
     asked = deployment.sandbox.stats()["by_endpoint"]["intraday"]
     assert asked == 4 + 1
-    tick = at(deployment, evening + timedelta(minutes=5)).tick()
+    tick = deployment.with_settings(as_of=evening + timedelta(minutes=5)).tick()
     assert not tick.run_requests
     assert "wait for the next probe: nothing was seen published yet" in tick.skip_message
 
@@ -147,7 +141,7 @@ def test_without_budget_nothing_is_started(deployed: Deployed, sandboxed: Sandbo
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '1 hour'")
     assert deployment.tick().skip_message == "the day's calls are spent; asking goes on at 2026-06-04 00:00 UTC"
-    (next_day,) = at(deployment, NOW + timedelta(hours=12)).tick().run_requests
+    (next_day,) = deployment.with_settings(as_of=NOW + timedelta(hours=12)).tick().run_requests
     assert next_day.tags
 
 
@@ -208,7 +202,7 @@ def test_an_unpublished_monday_is_not_forgotten_on_thursday(deployed: Deployed, 
     deployment.heal()
     thursday = datetime(2026, 6, 4, 20, tzinfo=UTC)
     sandbox.move_clock(thursday)
-    (request,) = at(deployment, thursday).tick().run_requests
+    (request,) = deployment.with_settings(as_of=thursday).tick().run_requests
     assert request.tags["dagster/asset_partition_range_start"].startswith(MONDAY)
 
 
@@ -231,16 +225,11 @@ def test_two_deployments_on_one_database_never_fetch_the_same_gap_twice(
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def keeping(deployment: Deployment, days: int) -> Deployment:
-    """The same server, although so many sessions are kept now: its universe shrank since it was loaded."""
-    settings = deployment.engine.settings.model_copy(update={"partition_days": days})
-    return replace(deployment, engine=replace(deployment.engine, settings=settings))
-
-
 def test_only_partitions_of_its_server_are_asked_for_and_the_reason_names_the_others(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
-    deployment = keeping(deployed(sandboxed(), FOUR), 5)
+    # more sessions are kept now than when the server was loaded: its universe shrank
+    deployment = deployed(sandboxed(), FOUR).with_settings(partition_days=5)
     (request,) = deployment.tick().run_requests
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|AAPL.US"
     deployment.instance.create_run_for_job(  # it refuses a range that its server does not have
