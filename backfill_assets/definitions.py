@@ -9,7 +9,7 @@ import dagster as dg
 def defs() -> dg.Definitions:
     """Everything, for the settings of this process."""
     gc.freeze()  # what Dagster has loaded lives on: walking through it while ours is loaded costs 80 ms
-    from backfill_assets.orchestration.building import build_definitions
-    from backfill_assets.settings import load_settings
+    from backfill_assets.config.settings import load_settings
+    from backfill_assets.orchestration.build import build_definitions
 
     return build_definitions(load_settings())

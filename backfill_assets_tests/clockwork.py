@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.live import sample_round
-from backfill_assets.backfill.live_outcome import LiveRound
-from backfill_assets.backfill.outcome import RunResult
-from backfill_assets.backfill.wishes import Wish, job_of
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.results import RunResult
+from backfill_assets.live.collector import sample_round
+from backfill_assets.live.result import LiveRound
+from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
 
 

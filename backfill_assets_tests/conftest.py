@@ -12,14 +12,14 @@ import pytest
 from pydantic import SecretStr
 
 from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.backfill.wishes import Wish, job_of
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.settings import Settings, load_settings
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url, leave_embedded
-from backfill_assets.store.migrate import migrate
+from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.config.settings import Settings, load_settings
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.clockwork import Clockwork
 

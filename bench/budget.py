@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psycopg
 
-from backfill_assets.store.budget import Budget, Limits, Settled
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
+from backfill_assets.store.quota.budget import Budget, Limits, Settled
 from bench.figures import Figure, Section
 
 SECONDS = 4.0

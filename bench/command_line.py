@@ -14,14 +14,14 @@ from typing import Any
 
 import psycopg
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.world import World
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.world.simulation import World
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.baselines import original, vendor_client
 from bench.figures import Figure, Section

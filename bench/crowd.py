@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import embedded_url
 from bench.figures import Figure, Section
 from bench.stage import NOW, TOKEN, backfill, sandbox_process, stats, universe
 from bench.waiting import Crowding, environment

@@ -17,15 +17,15 @@ from typing import Any
 import psutil
 import psycopg
 
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import Session, sessions_between
-from backfill_assets.market.slots import SlotGrid, slot_grid
-from backfill_assets.settings import load_settings
-from backfill_assets.store.connection import Database
+from backfill_assets.config.settings import load_settings
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import Session, sessions_between
+from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.coverage import measure as look
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import Symbol, list_symbols
 from bench.baselines.original import REPORT
 from bench.figures import Figure, Section

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psycopg
 
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url, leave_embedded
-from backfill_assets.store.migrate import migrate
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.migrate import migrate
 from bench.stage import NOW, Timed, backfill, sandbox_process, universe
 
 SYMBOLS, SESSIONS = 5000, 247

@@ -11,16 +11,16 @@ from datetime import UTC, date, datetime
 
 import httpx
 
-from backfill_assets.backfill.keeping import Answer, row_table
-from backfill_assets.backfill.plan import Ask
-from backfill_assets.eodhd.payloads import read_intraday
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.bars import build_bars
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import SlotGrid, slot_grid
-from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.backfill.fetch.batch_writer import Answer, row_table
+from backfill_assets.backfill.planner import Ask
+from backfill_assets.eodhd.parsing import read_intraday
+from backfill_assets.market.bars.bar_builder import build_bars
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.symbols import Symbol
 from bench.baselines import original, vendor_client
 from bench.figures import Figure, Section

@@ -3,8 +3,8 @@
 import argparse
 from datetime import datetime
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.server import serve
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.serve import serve
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--symbols", type=int, default=500)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.config import SandboxConfig
 
 NOW = "2026-06-03T14:00:00+00:00"
 TOKEN = "bench"  # noqa: S105 - any will do
@@ -90,6 +90,6 @@ class _Memory(threading.Thread):
 
 def universe(count: int) -> list[str]:
     """The sandbox's symbols."""
-    from backfill_assets.eodhd.sandbox.world import World
+    from backfill_assets.sandbox.world.simulation import World
 
     return [s for s in World(SandboxConfig(symbols=count)).tickers if re.fullmatch(r"[A-Z0-9-]{1,10}", s)]

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.figures import Figure, Section
 from bench.stage import NOW, universe

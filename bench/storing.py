@@ -16,14 +16,14 @@ import psycopg
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from backfill_assets.backfill.pursuit import BATCH
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.store.bars import WriteCounts, database_now, write_bars
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.backfill.fetch.fetcher import BATCH
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.store.bars.bar_writer import WriteCounts, database_now, write_bars
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests.dgas import TABLES
 from bench.baselines.original import upsert
 from bench.figures import Figure, Section

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import Session, sessions_overlapping
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.market.windows import Window, sessions_kept
-from backfill_assets.settings import load_settings
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.config.settings import load_settings
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import Session, sessions_overlapping
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.windows import Window, sessions_kept
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from bench.figures import Figure, Section
 from bench.stage import TOKEN

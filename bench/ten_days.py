@@ -11,17 +11,17 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.wishes import Wish, job_of
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
-from backfill_assets.eodhd.sandbox.publication import Press
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.eodhd.sandbox.timetable import Timetable
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.settings import load_settings
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.config.settings import load_settings
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import Publication, SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.sandbox.world.publication import Press
+from backfill_assets.sandbox.world.session_index import Timetable
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.figures import Figure, Section
 from bench.stage import TOKEN, universe

@@ -15,14 +15,14 @@ from typing import Any
 
 import dagster as dg
 
-import backfill_assets.orchestration.storage as our_storage
-from backfill_assets.market.tickers import parse_tickers
+import backfill_assets.orchestration.dagster_internals.storage as our_storage
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.orchestration.partition_ranges import Rectangle
 from backfill_assets.orchestration.partitions import DAY, SYMBOL, SYMBOLS
-from backfill_assets.orchestration.recording import record_partitions
-from backfill_assets.orchestration.rectangles import Rectangle
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url
-from backfill_assets.store.migrate import migrate
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.baselines import plain_dagster
 from bench.deployment import Deployment, deployment, until

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import embedded_url
 from bench.command_line import WINDOW
 from bench.figures import Figure, Section
 from bench.stage import NOW, backfill, sandbox_process, stats, universe

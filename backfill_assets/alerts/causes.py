@@ -10,15 +10,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.market.gaps import State
-from backfill_assets.settings import Settings
-from backfill_assets.store.budget import Budget, BudgetStatus, limits_of
-from backfill_assets.store.connection import Database
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.daily import Finding, findings
-from backfill_assets.store.requests import attempts_by_outcome
+from backfill_assets.store.evidence.daily_data import Finding, findings
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.quota.budget import Budget, BudgetStatus, limits_of
+from backfill_assets.store.quota.request_log import attempts_by_outcome
 
 LOOKED_BACK = timedelta(hours=24)
 REQUEST_CALLS = 5  # of an intraday request

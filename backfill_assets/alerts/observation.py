@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from pydantic import TypeAdapter
 
-from backfill_assets.market.gaps import State
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.store.coverage import Coverage
 
 Severity: TypeAlias = Literal["warning", "error"]

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
+from backfill_assets.backfill.absence_lookup import ask_the_market
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.explaining import ask_the_market
 from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.store.coverage import Coverage
 

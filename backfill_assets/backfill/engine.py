@@ -12,22 +12,22 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from backfill_assets.backfill.plan import Plan, Strategy, make_plan
+from backfill_assets.backfill.planner import Plan, Strategy, make_plan
+from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
-from backfill_assets.market.intervals import Interval
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.market.windows import Window
-from backfill_assets.settings import Settings
-from backfill_assets.store.budget import Budget, limits_of
-from backfill_assets.store.connection import Database
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.windows import Window
+from backfill_assets.store.bars.source_host import require_host
 from backfill_assets.store.coverage import Coverage, measure
-from backfill_assets.store.live_budget import LiveBudget
-from backfill_assets.store.source_host import require_host
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.quota.budget import Budget, limits_of
+from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets.store.symbols import Symbol
 
 if TYPE_CHECKING:
-    from backfill_assets.backfill.outcome import Listener, RunResult
-    from backfill_assets.backfill.pacing import Pacer, Spent
+    from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer, Spent
+    from backfill_assets.backfill.results import Listener, RunResult
     from backfill_assets.eodhd.client import EodhdClient
 
 LONGEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
@@ -132,7 +132,7 @@ class Engine:
             UsageError: the database holds bars of another host.
             DatabaseUnavailable: the database is gone; what was stored stays.
         """
-        from backfill_assets.backfill.run import Run
+        from backfill_assets.backfill.runner import Run
 
         return Run(self, job, listen).go()
 
@@ -150,8 +150,8 @@ class Engine:
         self, run_id: UUID | None = None, spent: "Spent | None" = None, budget: Budget | None = None
     ) -> "AsyncIterator[tuple[Pacer, EodhdClient]]":
         """The vendor's client behind the shared budget (or the one given), for the time of the context."""
-        from backfill_assets.backfill.flight import Flight
-        from backfill_assets.backfill.pacing import Pacer, Spent
+        from backfill_assets.backfill.fetch.concurrency import Flight
+        from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer, Spent
         from backfill_assets.eodhd.client import EodhdClient
 
         s = self.settings

@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 
-from backfill_assets.backfill.plan import Ask
+from backfill_assets.backfill.planner import Ask
 from backfill_assets.store.coverage import Coverage
 
 TICKERS_PER_PROBE = 150

@@ -19,7 +19,7 @@ def alerts() -> None:
 @common
 def alerts_test(as_of: datetime | None, debug: bool) -> None:
     """Send one message to each address right now; exit code 3 if one does not take it."""
-    from backfill_assets.alerts.delivering import send_test
+    from backfill_assets.alerts.delivery import send_test
 
     settings = settings_of(as_of, debug=debug)
     if not settings.alert_urls:
@@ -35,9 +35,9 @@ def alerts_test(as_of: datetime | None, debug: bool) -> None:
 @common
 def alerts_list(form: str, as_of: datetime | None, debug: bool) -> None:
     """Show what fails, since when, and how far each address has got."""
-    from backfill_assets.alerts.overview import overview_of
-    from backfill_assets.backfill.wishes import opened_engine
-    from backfill_assets.cli.tables import show_alerts
+    from backfill_assets.alerts.alert_status import overview_of
+    from backfill_assets.backfill.job_request import opened_engine
+    from backfill_assets.cli.rendering import show_alerts
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         now = overview_of(engine.database, engine.settings, engine.settings.now())

@@ -11,18 +11,18 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.wishes import Wish, job_of, opened_engine
+from backfill_assets.backfill.job_request import Wish, job_of, opened_engine
 from backfill_assets.cli.progress import progress_of_run
-from backfill_assets.cli.stand_in import SYMBOLS, refuse_a_database_of_the_users, say_made_up
-from backfill_assets.cli.tables import say_window, show_criteria, show_plan, show_report, show_run
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.eodhd.sandbox.world import World
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE, parse_ticker, parse_tickers
+from backfill_assets.cli.rendering import say_window, show_criteria, show_plan, show_report, show_run
+from backfill_assets.cli.sandbox_mode import SYMBOLS, refuse_a_database_of_the_users, say_made_up
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, parse_ticker, parse_tickers
 from backfill_assets.quality.criteria import judge_window
 from backfill_assets.quality.report import symbol_reports
-from backfill_assets.settings import Settings
-from backfill_assets.store.bars import delete_bars
+from backfill_assets.sandbox.config import Publication, SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.sandbox.world.simulation import World
+from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 HISTORY_DAYS = 16

@@ -12,14 +12,14 @@ import psutil
 from pydantic import SecretStr
 from rich.console import Console
 
-from backfill_assets.backfill.wishes import opened_engine
-from backfill_assets.cli.stand_in import SYMBOLS, refuse_a_database_of_the_users, say_made_up
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.backfill.job_request import opened_engine
+from backfill_assets.cli.sandbox_mode import SYMBOLS, refuse_a_database_of_the_users, say_made_up
+from backfill_assets.config.settings import Settings, environment_for
 from backfill_assets.errors import UsageError
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE, parse_tickers
-from backfill_assets.settings import Settings, environment_for
-from backfill_assets.store.connection import describe
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, parse_tickers
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import describe
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 PATIENCE_SECONDS = 30  # for Dagster to end its processes

@@ -26,9 +26,9 @@ def live(once: bool, form: str, as_of: datetime | None, debug: bool) -> None:
     close, within BACKFILL_LIVE_BUDGET; at other times nothing is asked. Final bars replace provisional ones when
     a backfill brings them. Exits with 0 also when no round was due.
     """
-    from backfill_assets.backfill.live import sample_round, sample_until_close
-    from backfill_assets.backfill.live_outcome import LiveRound
-    from backfill_assets.backfill.wishes import opened_engine
+    from backfill_assets.backfill.job_request import opened_engine
+    from backfill_assets.live.collector import sample_round, sample_until_close
+    from backfill_assets.live.result import LiveRound
 
     settings = settings_of(as_of, debug=debug)
     if not settings.live:

@@ -13,11 +13,11 @@ import click
 
 from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.live import live
+from backfill_assets.cli.report import plan, report, run, verify, why
 from backfill_assets.cli.review import review
-from backfill_assets.cli.service import demo, dev, sandbox, status
 from backfill_assets.cli.settings import settings
+from backfill_assets.cli.status import demo, dev, sandbox, status
 from backfill_assets.cli.symbols import symbols
-from backfill_assets.cli.windows import plan, report, run, verify, why
 from backfill_assets.errors import BackfillError
 
 INTERRUPTED = 130

@@ -13,9 +13,9 @@ from backfill_assets.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from backfill_assets.backfill.wishes import Wish
-    from backfill_assets.market.tickers import Ticker
-    from backfill_assets.settings import Settings
+    from backfill_assets.backfill.job_request import Wish
+    from backfill_assets.config.settings import Settings
+    from backfill_assets.market.calendar.tickers import Ticker
 
 FIRST_YEAR, LAST_YEAR = 2004, 2099
 F = TypeVar("F", bound=Callable[..., Any])
@@ -104,7 +104,7 @@ def formats(*names: str) -> Callable[[F], F]:
 
 def settings_of(as_of: datetime | None, *, debug: bool) -> "Settings":
     """The environment's settings with the common options laid over them; sets up logging."""
-    from backfill_assets.settings import load_settings
+    from backfill_assets.config.settings import load_settings
 
     settings = load_settings(as_of=as_of, log_level="DEBUG" if debug else None)
     logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
@@ -115,7 +115,7 @@ def wish_of(
     interval: str, hours_back: float | None, start: date | None, end: date | None, symbols: str | None, **more: Any
 ) -> "Wish":
     """The window options as a wish."""
-    from backfill_assets.backfill.wishes import Wish
+    from backfill_assets.backfill.job_request import Wish
 
     named = [part.strip() for part in (symbols or "").split(",") if part.strip()]
     if symbols is not None and not named:

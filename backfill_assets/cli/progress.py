@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from backfill_assets.backfill.outcome import Listener
-from backfill_assets.backfill.outcome import Progress as Step
+from backfill_assets.backfill.results import Listener
+from backfill_assets.backfill.results import Progress as Step
 
 
 @contextmanager

@@ -29,16 +29,16 @@ def review(
 
     Everybody's turn comes once a week, whoever waited longest first; what the vendor corrected is stored.
     """
-    from backfill_assets.backfill import reviewing
-    from backfill_assets.backfill.wishes import job_of, opened_engine
+    from backfill_assets.backfill import review
+    from backfill_assets.backfill.job_request import job_of, opened_engine
     from backfill_assets.cli.progress import progress_of_run
-    from backfill_assets.cli.tables import show_review
+    from backfill_assets.cli.rendering import show_review
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         job, unknown = job_of(engine, wish_of(interval, None, None, None, symbols))
         warn_unknown(unknown)
         with progress_of_run(console_of(stderr=True), each=not quiet) as listen:
-            done = reviewing.review(engine, job, listen, calls=calls)
+            done = review.review(engine, job, listen, calls=calls)
     if form == "json":
         click.echo(json.dumps(done.as_dict(), indent=1))
     else:

@@ -48,7 +48,7 @@ def settings(form: str, as_of: datetime | None, debug: bool) -> None:
 
 def configuration_page() -> str:
     """The page of all settings, Markdown."""
-    from backfill_assets.settings import Settings
+    from backfill_assets.config.settings import Settings
 
     lines = (
         f"| `{field.alias}` | {_code(_shown(field.default))} | {_may_be(field)} | {_cell(field.description)} |\n"

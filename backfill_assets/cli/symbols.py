@@ -12,7 +12,7 @@ from backfill_assets.errors import UsageError
 MOST_BYTES = 1_000_000
 
 if TYPE_CHECKING:
-    from backfill_assets.market.tickers import Ticker
+    from backfill_assets.market.calendar.tickers import Ticker
 
 
 @click.group()
@@ -21,7 +21,7 @@ def symbols() -> None:
 
 
 def _named(tickers: tuple[str, ...], file: Path | None) -> "tuple[Ticker, ...]":
-    from backfill_assets.market.tickers import parse_tickers
+    from backfill_assets.market.calendar.tickers import parse_tickers
 
     listed = _read(file) if file else []
     if not tickers and not listed:
@@ -51,7 +51,7 @@ def _read(file: Path) -> list[str]:
 @common
 def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | None, debug: bool) -> None:
     """Add symbols to the universe, or make them active again."""
-    from backfill_assets.backfill.wishes import opened_engine
+    from backfill_assets.backfill.job_request import opened_engine
     from backfill_assets.store.symbols import add_symbols
 
     named = _named(tickers, file)
@@ -65,8 +65,8 @@ def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | N
 @common
 def symbols_list(everyone: bool, as_of: datetime | None, debug: bool) -> None:
     """Print the universe, one ticker a line."""
-    from backfill_assets.backfill.wishes import opened_engine
-    from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+    from backfill_assets.backfill.job_request import opened_engine
+    from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
     from backfill_assets.store.symbols import list_symbols
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
@@ -79,7 +79,7 @@ def symbols_list(everyone: bool, as_of: datetime | None, debug: bool) -> None:
 @common
 def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) -> None:
     """Take symbols out of the universe; their bars stay."""
-    from backfill_assets.backfill.wishes import opened_engine
+    from backfill_assets.backfill.job_request import opened_engine
     from backfill_assets.store.symbols import deactivate_symbols
 
     named = _named(tickers, None)
@@ -94,8 +94,8 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
 @common
 def symbols_sync(exchange: str, kind: str | None, as_of: datetime | None, debug: bool) -> None:
     """Add every symbol of the vendor's list (1 call); deactivates nobody."""
-    from backfill_assets.backfill.universe import sync_universe
-    from backfill_assets.backfill.wishes import opened_engine
+    from backfill_assets.backfill.job_request import opened_engine
+    from backfill_assets.backfill.symbol_sync import sync_universe
 
     with opened_engine(settings_of(as_of, debug=debug)) as engine:
         synced = sync_universe(engine, exchange.upper(), kind)

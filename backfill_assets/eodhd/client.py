@@ -14,8 +14,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from pydantic import SecretStr
 
-from backfill_assets.eodhd.attempts import Ask, Attempts, T
-from backfill_assets.eodhd.daily import BulkRows, EodRows, read_bulk, read_eod
+from backfill_assets.eodhd.connection_pool import Lanes
+from backfill_assets.eodhd.eod import BulkRows, EodRows, read_bulk, read_eod
 from backfill_assets.eodhd.errors import (
     BrokenAnswer,
     PermanentError,
@@ -24,10 +24,10 @@ from backfill_assets.eodhd.errors import (
     TokenRefused,
     UnknownTicker,
 )
-from backfill_assets.eodhd.gate import Gate
-from backfill_assets.eodhd.lanes import Lanes
-from backfill_assets.eodhd.payloads import IntradayRows, joined, read_intraday
+from backfill_assets.eodhd.parsing import IntradayRows, joined, read_intraday
 from backfill_assets.eodhd.quotes import Quote, chunks, read_quotes
+from backfill_assets.eodhd.rate_limiter import Gate
+from backfill_assets.eodhd.redaction import Redaction, TokenTransport
 from backfill_assets.eodhd.reference import (
     Account,
     ExchangeDetails,
@@ -38,7 +38,7 @@ from backfill_assets.eodhd.reference import (
     read_symbol_changes,
     read_symbols,
 )
-from backfill_assets.eodhd.secrecy import Redaction, TokenTransport
+from backfill_assets.eodhd.retries import Ask, Attempts, T
 
 Params = dict[str, str | int]
 _DAY = 86_400

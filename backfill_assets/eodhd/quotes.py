@@ -7,7 +7,7 @@ is the previous session's. Turning quotes into provisional bars happens elsewher
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from backfill_assets.eodhd.payloads import Row, decode, epoch, maybe, read_rows, text
+from backfill_assets.eodhd.parsing import Row, decode, epoch, maybe, read_rows, text
 
 _MOST = 100
 _LONGEST = 1_800  # characters of the joined names; keeps the URL below the usual 2,000

@@ -9,7 +9,7 @@ from datetime import date, time
 from typing import Any
 
 from backfill_assets.eodhd.errors import BrokenAnswer
-from backfill_assets.eodhd.payloads import Row, decode, read_rows, text, whole
+from backfill_assets.eodhd.parsing import Row, decode, read_rows, text, whole
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ from typing import Any
 
 import dagster as dg
 
+from backfill_assets.backfill.due_work import kept_job
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.healing import kept_job
-from backfill_assets.backfill.plan import Strategy
-from backfill_assets.backfill.universe import sync_universe
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE
+from backfill_assets.backfill.planner import Strategy
+from backfill_assets.backfill.symbol_sync import sync_universe
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.orchestration import checks
-from backfill_assets.orchestration.materialising import complete_partitions, fill, job_over, run_metadata, told
+from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.orchestration.materialization import complete_partitions, fill, job_over, run_metadata, told
 from backfill_assets.orchestration.partitions import sync_symbols
-from backfill_assets.orchestration.progress import progress_in
-from backfill_assets.orchestration.recording import record_partitions
-from backfill_assets.quality.formats import to_markdown
+from backfill_assets.orchestration.progress_log import progress_in
 from backfill_assets.quality.heatmap import heatmap_of
-from backfill_assets.quality.reconciliation import reconciliation_of
+from backfill_assets.quality.live_accuracy import reconciliation_of
 from backfill_assets.quality.report import symbol_reports
+from backfill_assets.quality.report_formats import to_markdown
 from backfill_assets.store.symbols import list_symbols
 
 POOL = "eodhd"
@@ -130,7 +130,7 @@ def _materialise(
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window: a heat-map of all kept sessions, a table, and numbers."""
     from backfill_assets.backfill.daily_file import read_daily_file  # brings the vendor's client
-    from backfill_assets.quality.pictures import heatmap_markdown  # matplotlib is slow to import
+    from backfill_assets.quality.heatmap_image import heatmap_markdown  # matplotlib is slow to import
 
     every_session = engine.survey(kept_job(engine, "30m"))
     read_daily_file(engine, every_session)

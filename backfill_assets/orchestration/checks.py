@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import dagster as dg
 
 from backfill_assets.alerts.causes import read_clues
+from backfill_assets.alerts.notify import observations_of
 from backfill_assets.alerts.observation import Observation, Severity
-from backfill_assets.alerts.telling import observations_of
+from backfill_assets.backfill.due_work import kept_job
 from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.backfill.healing import kept_job
-from backfill_assets.backfill.wishes import NoActiveSymbols, Wish, job_of
+from backfill_assets.backfill.job_request import NoActiveSymbols, Wish, job_of
 from backfill_assets.quality.criteria import Criterion
-from backfill_assets.quality.judging import judge_everything
+from backfill_assets.quality.verification import judge_everything
 from backfill_assets.store.coverage import Coverage
 
 CHECKS = {

@@ -8,14 +8,14 @@ import dagster as dg
 from pydantic import Field
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.plan import Strategy
-from backfill_assets.backfill.wishes import Wish, job_of
-from backfill_assets.market.intervals import interval_named
+from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.planner import Strategy
+from backfill_assets.market.calendar.intervals import interval_named
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.assets import POOL, bars_key
-from backfill_assets.orchestration.materialising import complete_partitions, fill, run_metadata, told
-from backfill_assets.orchestration.progress import progress_in
-from backfill_assets.orchestration.recording import record_partitions
+from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.orchestration.materialization import complete_partitions, fill, run_metadata, told
+from backfill_assets.orchestration.progress_log import progress_in
 
 
 class WindowConfig(dg.Config):
@@ -114,7 +114,7 @@ class ReviewConfig(dg.Config):
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
 def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: dg.ResourceParam[Engine]) -> None:
     """Read recent sessions again, with calls that nothing open needs today."""
-    from backfill_assets.backfill.reviewing import review  # brings the vendor's client, which looking does without
+    from backfill_assets.backfill.review import review  # brings the vendor's client, which looking does without
 
     job, _ = job_of(engine, Wish(interval=config.interval, symbols=config.symbols))
     with progress_in(engine, context.log.info) as listen:

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.windows import sessions_kept, window_of_sessions
-from backfill_assets.settings import Settings
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.windows import sessions_kept, window_of_sessions
 
 SYMBOL, DAY = "symbol", "day"
 SYMBOLS = dg.DynamicPartitionsDefinition(name=SYMBOL)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.wishes import opened_engine
-from backfill_assets.orchestration.workers import sign
-from backfill_assets.settings import load_settings
+from backfill_assets.backfill.job_request import opened_engine
+from backfill_assets.config.settings import load_settings
+from backfill_assets.orchestration.dagster_internals.run_launcher import sign
 
 
 class EngineResource(dg.ConfigurableResource[Engine]):

@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
+from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.partitions import ZONE
-from backfill_assets.settings import Settings
 
 MORNING = "15 8 * * 2-6"
 SUNDAY_NOON = "0 12 * * 0"  # when nothing else needs the day's calls

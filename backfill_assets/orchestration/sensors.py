@@ -4,17 +4,17 @@ from collections.abc import Collection, Iterator, Sequence
 
 import dagster as dg
 
+from backfill_assets.backfill.due_work import Outlook, look_ahead
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.healing import Outlook, look_ahead
+from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.windows import MOST_PARTITIONS
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.windows import MOST_PARTITIONS
+from backfill_assets.orchestration.active_runs import rectangles_in_flight
 from backfill_assets.orchestration.assets import UNIVERSE, bars_key
-from backfill_assets.orchestration.in_flight import rectangles_in_flight
+from backfill_assets.orchestration.partition_ranges import Rectangle, covering, within
 from backfill_assets.orchestration.partitions import SYMBOL, day_keys, sync_symbols
-from backfill_assets.orchestration.rectangles import Rectangle, covering, within
-from backfill_assets.quality.settled import session_figures
-from backfill_assets.settings import Settings
+from backfill_assets.quality.session_counts import session_figures
 from backfill_assets.store.symbols import list_symbols
 
 TOO_MANY = 1.1  # times the number that is advised: a server gains a day with each session

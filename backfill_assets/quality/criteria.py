@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.gaps import State
-from backfill_assets.market.sampling import sampled_session
-from backfill_assets.store.connection import Database
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.live.sampling_schedule import sampled_session
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.live_rounds import first_round_at, joined_since
-from backfill_assets.store.live_slots import quiet_slots
-from backfill_assets.store.requests import count_rate_limited
+from backfill_assets.store.live.rounds import first_round_at, joined_since
+from backfill_assets.store.live.slots import quiet_slots
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.quota.request_log import count_rate_limited
 
 OFFENDERS = 20
 LIVE_GRACE_SECONDS = 1800  # from a slot's end until its live bar is late

@@ -12,8 +12,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.gaps import State
-from backfill_assets.quality.settled import session_figures
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.quality.session_counts import session_figures
 from backfill_assets.store.coverage import Coverage
 
 Cells = NDArray[np.int8]

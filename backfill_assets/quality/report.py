@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from backfill_assets.market.gaps import State
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.store.coverage import Coverage
 
 

@@ -3,19 +3,19 @@
 from datetime import datetime
 from typing import Any
 
-from backfill_assets.market.gaps import State
-from backfill_assets.market.intervals import interval_named, source_of
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.market.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.windows import DEFAULT_HOURS, MOST_PARTITIONS, sessions_kept, window_of_hours
-from backfill_assets.settings import Settings
-from backfill_assets.store.budget import Budget, limits_of
-from backfill_assets.store.connection import Database, describe
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.intervals import interval_named, source_of
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.windows import DEFAULT_HOURS, MOST_PARTITIONS, sessions_kept, window_of_hours
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.store.bars.bar_stats import newest_bar, publications
 from backfill_assets.store.coverage import Coverage, measure
-from backfill_assets.store.daily import findings
-from backfill_assets.store.live_budget import LiveBudget
-from backfill_assets.store.live_rounds import SessionRounds, rounds_of
-from backfill_assets.store.overview import newest_bar, publications
+from backfill_assets.store.evidence.daily_data import findings
+from backfill_assets.store.live.rounds import SessionRounds, rounds_of
+from backfill_assets.store.postgres.connection import Database, describe
+from backfill_assets.store.quota.budget import Budget, limits_of
+from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets.store.runs import running_runs
 from backfill_assets.store.symbols import list_symbols
 

@@ -1,6 +1,7 @@
 """What the store holds of a window, slot by slot, and what is known about the rest.
 
-``holdings`` reads bars, ``facts`` reads what explains absence, and ``market.gaps`` decides what it all means.
+``store.bars.stored_slots`` reads bars, ``store.evidence.evidence_reader`` reads what explains absence, and
+``market.gaps.slot_states`` decides what it all means.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,16 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.evidence import Asked, Facts
-from backfill_assets.market.gaps import Classified, OpenSlots, Rules, State, classify
-from backfill_assets.market.intervals import Interval
-from backfill_assets.market.slots import SlotGrid
-from backfill_assets.store.connection import Connection
-from backfill_assets.store.facts import read_knowledge
-from backfill_assets.store.holdings import Holdings, read_holdings
-from backfill_assets.store.places import Places
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.gaps.evidence import Asked, Facts
+from backfill_assets.market.gaps.slot_states import Classified, OpenSlots, Rules, State, classify
+from backfill_assets.store.bars.external_bars import Theirs, read_theirs
+from backfill_assets.store.bars.stored_slots import Holdings, read_holdings
+from backfill_assets.store.bars.symbol_index import Places
+from backfill_assets.store.evidence.evidence_reader import read_knowledge
+from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Symbol
-from backfill_assets.store.theirs import Theirs, read_theirs
 
 Int64 = NDArray[np.int64]
 

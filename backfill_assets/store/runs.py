@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from backfill_assets.market.intervals import Interval
-from backfill_assets.store.connection import Connection
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.store.postgres.connection import Connection
 
 BEAT_SECONDS = 5.0
 DEAD_AFTER_SECONDS = 30.0

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.tickers import Ticker
-from backfill_assets.store.connection import Connection
+from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.store.postgres.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

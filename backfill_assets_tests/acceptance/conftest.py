@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backfill_assets.cli.main import main
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.conftest import NOW
 
 TOKEN = "secret-token-0815"  # noqa: S105 - made up

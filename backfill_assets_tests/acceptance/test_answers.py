@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
-from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.clockwork import Clockwork, utc

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import dgas
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.plain_vendor import IMPATIENT, Vendor, answering

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from backfill_assets.cli.main import cli
-from backfill_assets.settings import Settings
+from backfill_assets.config.settings import Settings
 from backfill_assets_tests.acceptance.conftest import User
 
 UserOf = Callable[..., User]

@@ -8,9 +8,9 @@ import click
 import pytest
 
 from backfill_assets.cli.main import cli
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import dgas
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.conftest import NOW, bars_in

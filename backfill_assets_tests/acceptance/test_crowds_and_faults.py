@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.config import Faults
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.config import Faults
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
 from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth, universe

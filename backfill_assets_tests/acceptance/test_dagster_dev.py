@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.settings import environment_for
-from backfill_assets.store.bars import delete_bars
+from backfill_assets.config.settings import environment_for
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import job

@@ -7,14 +7,14 @@ from datetime import date, timedelta
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.outcome import RunResult
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
-from backfill_assets.eodhd.sandbox.publication import Press
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.eodhd.sandbox.timetable import Timetable
-from backfill_assets.market.gaps import State
-from backfill_assets.market.sessions import sessions_between
+from backfill_assets.backfill.results import RunResult
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.quality.criteria import judge_window
+from backfill_assets.sandbox.config import Publication, SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.sandbox.world.publication import Press
+from backfill_assets.sandbox.world.session_index import Timetable
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in, job
 from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor

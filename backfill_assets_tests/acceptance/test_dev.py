@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from backfill_assets.cli.dev import vendor_for
-from backfill_assets.settings import environment_for, load_settings
+from backfill_assets.config.settings import environment_for, load_settings
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import NOW
 

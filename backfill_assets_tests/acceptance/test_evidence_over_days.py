@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.config import Publication, Traits
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
-from backfill_assets.store.connection import Database
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.sandbox.config import Publication, Traits
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import RECORDED, bars_in, job, recorded
 from backfill_assets_tests.integration.test_engine import silent, truth, universe

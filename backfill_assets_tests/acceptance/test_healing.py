@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.wishes import Wish, job_of
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import SlotGrid, slot_grid
-from backfill_assets.store.connection import Database
+from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_engine import silent, truth
 

@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, truth, universe

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.clockwork import moments, utc
 from backfill_assets_tests.conftest import bars_in

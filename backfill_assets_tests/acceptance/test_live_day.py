@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.quotes import Quotes
-from backfill_assets.market.gaps import State
-from backfill_assets.market.sessions import Session, sessions_between
+from backfill_assets.market.calendar.sessions import Session, sessions_between
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.quality.criteria import judge_live, judge_window
-from backfill_assets.quality.reconciliation import reconciliation_of
-from backfill_assets.store.connection import Database
+from backfill_assets.quality.live_accuracy import reconciliation_of
+from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.sandbox.endpoints.live_quotes import Quotes
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_engine import truth, universe

@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import leave_embedded
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import leave_embedded
 from backfill_assets_tests.acceptance.conftest import TOKEN, Said, User
 from backfill_assets_tests.conftest import RECORDED, bars_in, recorded
 

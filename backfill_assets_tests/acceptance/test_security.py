@@ -11,8 +11,8 @@ import psutil
 import psycopg
 import pytest
 
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.acceptance.plain_vendor import IMPATIENT, Vendor, answering
 from backfill_assets_tests.conftest import bars_in

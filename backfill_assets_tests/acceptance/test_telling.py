@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from backfill_assets.alerts.causes import read_clues
-from backfill_assets.alerts.delivering import Delivered
-from backfill_assets.alerts.telling import observations_of, tell
+from backfill_assets.alerts.delivery import Delivered
+from backfill_assets.alerts.notify import observations_of, tell
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.quality.criteria import judge_window
 from backfill_assets.quality.heatmap import Cell, Heatmap
-from backfill_assets.quality.page import to_html
-from backfill_assets.quality.summary import gather
-from backfill_assets.store.connection import Database
-from backfill_assets.store.daily import Finding
+from backfill_assets.quality.html_report import to_html
+from backfill_assets.quality.report_data import gather
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.evidence.daily_data import Finding
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.clockwork import Clockwork, utc
 from backfill_assets_tests.conftest import job, monday_and_tuesday

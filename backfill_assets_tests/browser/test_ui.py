@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.settings import environment_for
+from backfill_assets.config.settings import environment_for
+from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import Sandboxed, bars_in, job
 from backfill_assets_tests.integration.test_engine import silent, universe

@@ -13,18 +13,18 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from backfill_assets.alerts import sending
+from backfill_assets.alerts import apprise_worker
+from backfill_assets.alerts.alert_status import overview_of
 from backfill_assets.alerts.causes import cause_of_error
-from backfill_assets.alerts.delivering import Delivered, deliver, fingerprint, pause_after, send_test
+from backfill_assets.alerts.delivery import Delivered, deliver, fingerprint, pause_after, send_test
 from backfill_assets.alerts.observation import GivenUp, Observation, from_metadata, run_ended
-from backfill_assets.alerts.observing import observe
-from backfill_assets.alerts.overview import overview_of
-from backfill_assets.cli.tables import show_alerts
+from backfill_assets.alerts.state_changes import observe
+from backfill_assets.cli.rendering import show_alerts
+from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.settings import Settings
-from backfill_assets.store.alerts import endpoint_states, failing, put_off
-from backfill_assets.store.connection import Database
-from backfill_assets.store.source_host import bind_host, require_host
+from backfill_assets.store.alert_outbox import endpoint_states, failing, put_off
+from backfill_assets.store.bars.source_host import bind_host, require_host
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.integration.receiver import LONGEST, SECRET, Receiver
 
 NOON = datetime(2026, 6, 3, 12, 0, tzinfo=UTC)
@@ -401,7 +401,7 @@ def test_apprise_would_log_the_address(receiver: Receiver, said: list[str]) -> N
     """Which is why it has a process of its own: here it is called within this one."""
     task = [{"url": receiver.url, "messages": [{"kind": "failing", "title": "t", "body": "b"}] * 2}]
     out = io.StringIO()
-    sending.main(io.StringIO(json.dumps(task)), out)
+    apprise_worker.main(io.StringIO(json.dumps(task)), out)
     assert [json.loads(line)["error"] for line in out.getvalue().splitlines()] == [None, None]
     assert [line for line in said if SECRET in line]
 

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from backfill_assets.store.budget import Budget, Limits, Settled, fingerprint, resets_at
-from backfill_assets.store.connection import Database
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.quota.budget import Budget, Limits, Settled, fingerprint, resets_at
 from backfill_assets_tests.conftest import NOW
 
 LIMITS = Limits(requests_per_window=10, share=1.0, window_seconds=60, timeout_seconds=30, daily_calls=1000, reserve=0.1)

@@ -10,7 +10,7 @@ import pytest
 
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.gate import OpenGate
+from backfill_assets.eodhd.rate_limiter import OpenGate
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say
 from backfill_assets_tests.integration.test_client_wire import BAR, GOOD, TEXT, client, talk
 

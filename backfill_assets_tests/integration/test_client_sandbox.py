@@ -10,10 +10,10 @@ import pytest
 
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.gate import OpenGate
-from backfill_assets.eodhd.payloads import IntradayRows
-from backfill_assets.eodhd.sandbox.config import Faults, SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.eodhd.parsing import IntradayRows
+from backfill_assets.eodhd.rate_limiter import OpenGate
+from backfill_assets.sandbox.config import Faults, SandboxConfig, Traits
+from backfill_assets.sandbox.server.serve import Sandbox
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
 MONDAY = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.gate import OpenGate
-from backfill_assets.eodhd.secrecy import Redaction
+from backfill_assets.eodhd.rate_limiter import OpenGate
+from backfill_assets.eodhd.redaction import Redaction
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, Say, ScriptedVendor
 
 TOKEN = "65f0+c3/d.91 ae=77"  # noqa: S105 - made up; needs escaping in a URL

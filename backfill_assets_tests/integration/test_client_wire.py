@@ -10,7 +10,7 @@ import pytest
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.gate import Exchange, OpenGate
+from backfill_assets.eodhd.rate_limiter import Exchange, OpenGate
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 
 BAR = {"timestamp": 1780343700, "open": 1, "high": 2, "low": 1, "close": 2, "volume": 5}

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backfill_assets.market.gaps import Rules, State
-from backfill_assets.market.intervals import INTERVALS, Interval
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import SlotGrid, slot_grid
-from backfill_assets.store.connection import Database
+from backfill_assets.market.calendar.intervals import INTERVALS, Interval
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.gaps.slot_states import Rules, State
 from backfill_assets.store.coverage import Coverage, measure
-from backfill_assets.store.migrate import migrate
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests import dgas
 

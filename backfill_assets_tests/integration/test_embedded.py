@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
 
 USER = """
 import sys, time
 from pathlib import Path
-from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import embedded_url
 embedded_url(Path(sys.argv[1]), "bars")
 print("ready", flush=True)
 time.sleep(600)

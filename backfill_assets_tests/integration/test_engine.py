@@ -9,18 +9,18 @@ import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.plan import Strategy
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.eodhd.sandbox.world import World
+from backfill_assets.backfill.planner import Strategy
+from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.settings import Settings
-from backfill_assets.store.bars import delete_bars
-from backfill_assets.store.connection import Database
-from backfill_assets.store.migrate import migrate
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import Publication, SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.sandbox.world.simulation import World
+from backfill_assets.store.bars.bar_writer import delete_bars
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests import dgas
 from backfill_assets_tests.conftest import NOW, bars_in, job, monday_and_tuesday

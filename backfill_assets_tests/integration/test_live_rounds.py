@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from backfill_assets.backfill.live import sample_round, sample_until_close
-from backfill_assets.backfill.live_outcome import LiveRound
 from backfill_assets.eodhd.errors import TokenRefused
-from backfill_assets.market.gaps import State
-from backfill_assets.store.budget import Budget, Limits
-from backfill_assets.store.connection import Database
-from backfill_assets.store.live_budget import LiveBudget
+from backfill_assets.live.collector import sample_round, sample_until_close
+from backfill_assets.live.result import LiveRound
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.quota.budget import Budget, Limits
+from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.passing_on import HANG_UP, PAGE, passing_on

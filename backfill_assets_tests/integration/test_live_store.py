@@ -10,18 +10,18 @@ import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.plan import Strategy
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.tickers import parse_tickers
+from backfill_assets.backfill.planner import Strategy
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.quality.criteria import judge_live, judge_window
-from backfill_assets.quality.reconciliation import reconciliation_of
-from backfill_assets.settings import Settings
-from backfill_assets.store.bars import LIVE, WriteCounts, write_bars
-from backfill_assets.store.connection import Connection, Database
-from backfill_assets.store.migrate import migrate
+from backfill_assets.quality.live_accuracy import reconciliation_of
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.bars.bar_writer import LIVE, WriteCounts, write_bars
+from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import dgas
 from backfill_assets_tests.clockwork import Clockwork, moments, utc

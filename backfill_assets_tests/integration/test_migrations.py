@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.connection import Database
-from backfill_assets.store.migrate import available, migrate
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import available, migrate
 from backfill_assets_tests import dgas
 
 SCHEMA = """
@@ -85,8 +85,8 @@ def test_a_migrated_database_has_nothing_to_do(database_url: str) -> None:
 def test_two_processes_that_start_together_both_work(new_database: Callable[..., str], template_url: str) -> None:
     url = new_database(None)
     code = (
-        "import sys; from backfill_assets.store.connection import Database;"
-        "from backfill_assets.store.migrate import migrate; print(len(migrate(Database(sys.argv[1]))))"
+        "import sys; from backfill_assets.store.postgres.connection import Database;"
+        "from backfill_assets.store.postgres.migrate import migrate; print(len(migrate(Database(sys.argv[1]))))"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -5,11 +5,11 @@ from datetime import datetime
 
 import psycopg
 
-from backfill_assets.backfill.flight import Flight
-from backfill_assets.backfill.pacing import Pacer
-from backfill_assets.eodhd.gate import Exchange
-from backfill_assets.store.budget import Budget, Grant, Limits
-from backfill_assets.store.connection import Database
+from backfill_assets.backfill.fetch.concurrency import Flight
+from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer
+from backfill_assets.eodhd.rate_limiter import Exchange
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.quota.budget import Budget, Grant, Limits
 from backfill_assets_tests.conftest import NOW
 
 LIMITS = Limits(requests_per_window=2, share=1.0, window_seconds=3.0, timeout_seconds=30, daily_calls=1000, reserve=0.0)

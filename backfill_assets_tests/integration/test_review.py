@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.reviewing import Review, review
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.store.connection import Database
+from backfill_assets.backfill.review import Review, review
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import job
 from backfill_assets_tests.integration.test_engine import silent

@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.heartbeat import heartbeat
-from backfill_assets.backfill.plan import Strategy
-from backfill_assets.eodhd.sandbox.config import Faults
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.backfill.fetch.heartbeat import heartbeat
+from backfill_assets.backfill.planner import Strategy
 from backfill_assets.quality.status import status_of
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.config import Faults
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.runs import start_run
 from backfill_assets_tests.conftest import monday_and_tuesday
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor

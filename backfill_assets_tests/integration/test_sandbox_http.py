@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.sandbox.server.serve import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 

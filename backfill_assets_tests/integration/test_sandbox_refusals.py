@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import Faults, SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.sandbox.config import Faults, SandboxConfig, Traits
+from backfill_assets.sandbox.server.serve import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
 from backfill_assets.errors import UsageError
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
@@ -87,8 +87,8 @@ def test_a_port_that_is_taken_is_named() -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_serving_alone_announces_itself_and_stops_on_a_signal(end: signal.Signals) -> None:
     program = (
-        "from backfill_assets.eodhd.sandbox.config import SandboxConfig, Traits\n"
-        "from backfill_assets.eodhd.sandbox.server import serve\n"
+        "from backfill_assets.sandbox.config import SandboxConfig, Traits\n"
+        "from backfill_assets.sandbox.server.serve import serve\n"
         "serve(SandboxConfig(symbols=5, traits=Traits.real()), announce=lambda url: print(url, flush=True))\n"
         "print('stopped')\n"
     )

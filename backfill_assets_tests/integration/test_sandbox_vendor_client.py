@@ -9,8 +9,8 @@ from eodhd import APIClient
 from eodhd.APIs.BaseAPI import BaseAPI
 from rich.console import Console
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig
-from backfill_assets.eodhd.sandbox.server import Sandbox
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.serve import Sandbox
 
 # The client, and the calendars under the sandbox, have habits that pandas 4 will end.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")

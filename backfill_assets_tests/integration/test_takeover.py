@@ -7,12 +7,12 @@ import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.quality.criteria import judge_window
-from backfill_assets.settings import Settings
-from backfill_assets.store.connection import Database
-from backfill_assets.store.migrate import migrate
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import dgas
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
 from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth

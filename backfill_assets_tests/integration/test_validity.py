@@ -6,12 +6,12 @@ import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.quality.validity import judge_bars, judge_closes
-from backfill_assets.store.connection import Database
-from backfill_assets.store.daily import record_days
-from backfill_assets.store.migrate import migrate
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.quality.bar_validity import judge_bars, judge_closes
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.evidence.daily_data import record_days
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import dgas
 from backfill_assets_tests.conftest import monday_and_tuesday
 from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent

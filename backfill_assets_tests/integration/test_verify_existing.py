@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.gaps import State
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.settings import Settings
-from backfill_assets.store.bars import WriteCounts
-from backfill_assets.store.connection import Database
-from backfill_assets.store.migrate import migrate
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.bars.bar_writer import WriteCounts
+from backfill_assets.store.bars.external_bars import read_theirs, verify_bars
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
-from backfill_assets.store.theirs import read_theirs, verify_bars
 from backfill_assets_tests import dgas
 from backfill_assets_tests.conftest import bars_in, job, monday_and_tuesday
 from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth

@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.orchestration.building import build_definitions
+from backfill_assets.config.settings import environment_for, load_settings
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.orchestration.build import build_definitions
 from backfill_assets.orchestration.partitions import SYMBOL
-from backfill_assets.settings import environment_for, load_settings
-from backfill_assets.store.connection import Database
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.conftest import NOW
 

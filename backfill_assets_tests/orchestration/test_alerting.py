@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.store.alerts import failing, recall
-from backfill_assets.store.requests import Request, log_requests
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.store.alert_outbox import failing, recall
+from backfill_assets.store.quota.request_log import Request, log_requests
 from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed
 from backfill_assets_tests.integration.receiver import Receiver

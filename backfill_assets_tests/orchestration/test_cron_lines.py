@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from backfill_assets.setting_values import cron_line
+from backfill_assets.config.validators import cron_line
 
 # fmt: off
 PARTS = [

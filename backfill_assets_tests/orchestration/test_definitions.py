@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import backfill_assets
-from backfill_assets.orchestration.building import build_definitions
-from backfill_assets.settings import Settings
+from backfill_assets.config.settings import Settings
+from backfill_assets.orchestration.build import build_definitions
 
 PACKAGE = Path(backfill_assets.__file__).parent
 ROOT = PACKAGE.parent
@@ -81,7 +81,7 @@ def lines_of(body: ast.FunctionDef) -> int:
 def bodies() -> list[tuple[str, int]]:
     return [
         (f"{file.name}:{node.name}", lines_of(node))
-        for file in sorted((PACKAGE / "orchestration").glob("*.py"))
+        for file in sorted((PACKAGE / "orchestration").rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef)
     ]

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backfill_assets.backfill.live import sample_round
-from backfill_assets.market.sampling import rounds_of, sampled_session
-from backfill_assets.market.sessions import Session, sessions_between
-from backfill_assets.orchestration.live import LIVE_QUOTES, rounds_cron
+from backfill_assets.live.collector import sample_round
+from backfill_assets.market.calendar.sessions import Session, sessions_between
+from backfill_assets.market.live.sampling_schedule import rounds_of, sampled_session
+from backfill_assets.orchestration.live_assets import LIVE_QUOTES, rounds_cron
 from backfill_assets.orchestration.partitions import ZONE
 from backfill_assets_tests.clockwork import Clockwork
 from backfill_assets_tests.conftest import Sandboxed, bars_in

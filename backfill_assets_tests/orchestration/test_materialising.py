@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import Publication
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.orchestration.recording import record_partitions
-from backfill_assets.store.bars import delete_bars
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.sandbox.config import Publication
+from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import deactivate_symbols, list_symbols
 from backfill_assets_tests.conftest import Sandboxed, bars_in
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions

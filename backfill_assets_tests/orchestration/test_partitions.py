@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backfill_assets.market.sessions import sessions_between
+from backfill_assets.config.settings import Settings, load_settings
+from backfill_assets.market.calendar.sessions import sessions_between
 from backfill_assets.orchestration.partitions import day_partitions, first_day_for, sync_symbols
-from backfill_assets.settings import Settings, load_settings
 
 
 def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:

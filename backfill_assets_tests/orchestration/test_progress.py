@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.outcome import Progress, TickerOutcome
-from backfill_assets.eodhd.sandbox.server import Sandbox
-from backfill_assets.market.tickers import parse_tickers
-from backfill_assets.orchestration.progress import ProgressLog, progress_in
-from backfill_assets.store.budget import BudgetStatus, Settled
+from backfill_assets.backfill.results import Progress, TickerOutcome
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.orchestration.progress_log import ProgressLog, progress_in
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.quota.budget import BudgetStatus, Settled
 from backfill_assets_tests.conftest import NOW, monday_and_tuesday
 
 FREE = BudgetStatus(100_000, 0, NOW, 12, 240, 0, None)

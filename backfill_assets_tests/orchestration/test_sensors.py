@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from backfill_assets.backfill.healing import look_ahead
-from backfill_assets.eodhd.sandbox.config import Faults, Publication
-from backfill_assets.market.intervals import INTERVALS
+from backfill_assets.backfill.due_work import look_ahead
+from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.orchestration.sensors import to_be_reloaded
-from backfill_assets.store.bars import delete_bars
+from backfill_assets.sandbox.config import Faults, Publication
+from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
 from backfill_assets_tests.integration.test_engine import silent, universe

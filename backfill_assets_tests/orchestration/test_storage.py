@@ -12,15 +12,15 @@ import pytest
 from psycopg import conninfo
 from sqlalchemy import make_url
 
+from backfill_assets import orchestration
+from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.orchestration import storage
-from backfill_assets.settings import load_settings
-from backfill_assets.store.beside import dagster_url
+from backfill_assets.store.postgres.dagster_database import dagster_url
 from backfill_assets_tests.conftest import Sandboxed
 from backfill_assets_tests.integration.test_engine import universe
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, partitions
 
-CONFIG = Path(storage.__file__).with_name("dagster.yaml")
+CONFIG = Path(orchestration.__file__).with_name("dagster.yaml")
 MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
 
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
+from backfill_assets.orchestration.dagster_internals.run_launcher import BEGAN_TAG, HOST_TAG, PROCESS_TAG, sign
 from backfill_assets.orchestration.resources import EngineResource
-from backfill_assets.orchestration.workers import BEGAN_TAG, HOST_TAG, PROCESS_TAG, sign
 from backfill_assets.store.runs import this_host
 from backfill_assets_tests.orchestration.test_storage import instance_at
 

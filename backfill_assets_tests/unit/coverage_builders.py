@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.market.evidence import Facts
-from backfill_assets.market.gaps import Classified, OpenSlots, State
-from backfill_assets.market.slots import SlotGrid
-from backfill_assets.market.tickers import Ticker
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.gaps.evidence import Facts
+from backfill_assets.market.gaps.slot_states import Classified, OpenSlots, State
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
 from backfill_assets_tests.unit.gap_builders import asked_of

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.evidence import Asked, Facts
-from backfill_assets.market.gaps import Classified, OpenSlots, Rules, State, classify
-from backfill_assets.market.slots import SlotGrid
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.gaps.evidence import Asked, Facts
+from backfill_assets.market.gaps.slot_states import Classified, OpenSlots, Rules, State, classify
 
 RULES = Rules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
 HOUR = 3600

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from backfill_assets.market.samples import COLUMNS
+from backfill_assets.market.live.samples import COLUMNS
 from backfill_assets_tests.unit.market_builders import stamp
 
 DAY = "2026-06-01"

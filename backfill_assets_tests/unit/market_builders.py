@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.rows import COLUMNS
-from backfill_assets.market.sessions import Session, sessions_between
-from backfill_assets.market.slots import SlotGrid, slot_grid
+from backfill_assets.market.bars.source_rows import COLUMNS
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import Session, sessions_between
+from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
 
 NEW_YORK = ZoneInfo("America/New_York")
 ANSWERS = Path(__file__).parent / "answers"

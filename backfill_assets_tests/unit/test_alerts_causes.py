@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backfill_assets.alerts.causes import Clues, cause_of_error, likely_cause
+from backfill_assets.config.settings import load_settings
 from backfill_assets.eodhd.errors import (
     BrokenAnswer,
     PlanRefused,
@@ -17,11 +18,10 @@ from backfill_assets.eodhd.errors import (
     Unreachable,
 )
 from backfill_assets.errors import DatabaseUnavailable, UsageError
-from backfill_assets.market.gaps import State
-from backfill_assets.settings import load_settings
-from backfill_assets.store.budget import BudgetStatus
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.daily import Finding
+from backfill_assets.store.evidence.daily_data import Finding
+from backfill_assets.store.quota.budget import BudgetStatus
 from backfill_assets_tests.unit.coverage_builders import NOW, coverage_of
 from backfill_assets_tests.unit.market_builders import grid_of
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.payloads import read_intraday
-from backfill_assets.market.bars import BuiltBars, build_bars
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.rows import COLUMNS, PRICE_LIMIT
+from backfill_assets.eodhd.parsing import read_intraday
+from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
+from backfill_assets.market.bars.source_rows import COLUMNS, PRICE_LIMIT
+from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.unit.market_builders import grid_of
 

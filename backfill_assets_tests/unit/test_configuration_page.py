@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from backfill_assets.cli.settings import configuration_page
-from backfill_assets.settings import SECRET_VARIABLES, Settings, environment_for, load_settings
+from backfill_assets.config.settings import SECRET_VARIABLES, Settings, environment_for, load_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.eodhd.daily import read_bulk, read_eod
+from backfill_assets.eodhd.eod import read_bulk, read_eod
 from backfill_assets.eodhd.errors import BrokenAnswer, RequestRefused, VendorError
-from backfill_assets.eodhd.payloads import (
+from backfill_assets.eodhd.parsing import (
     LAST_STAMP,
     IntradayRows,
     _tolerant,

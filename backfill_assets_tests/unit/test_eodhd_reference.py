@@ -6,7 +6,7 @@ from datetime import date, time
 import numpy as np
 import pytest
 
-from backfill_assets.eodhd.daily import read_bulk, read_eod
+from backfill_assets.eodhd.eod import read_bulk, read_eod
 from backfill_assets.eodhd.errors import BrokenAnswer
 from backfill_assets.eodhd.quotes import Quote, chunks, read_quotes
 from backfill_assets.eodhd.reference import (

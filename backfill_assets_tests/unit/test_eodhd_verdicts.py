@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backfill_assets.eodhd import errors
-from backfill_assets.eodhd.verdicts import envelope, refusal, retry_after_seconds, vendor_text
+from backfill_assets.eodhd.error_mapping import envelope, refusal, retry_after_seconds, vendor_text
 
 QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
 PLAN = "Only EOD data allowed for free users. Please, contact our support team: support@eodhistoricaldata.com"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.backfill.flight import Flight
+from backfill_assets.backfill.fetch.concurrency import Flight
 
 
 class Clock:

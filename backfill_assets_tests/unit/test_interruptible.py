@@ -8,7 +8,7 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import raise_interrupts_as
 
-from backfill_assets.backfill.interruptible import ENDINGS, finished, run_to_its_end
+from backfill_assets.backfill.fetch.graceful_shutdown import ENDINGS, finished, run_to_its_end
 
 ENDLESS = 3600
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from backfill_assets.quality.criteria import live_keeps_up
-from backfill_assets.quality.reconciliation import compared, compared_by_symbol
-from backfill_assets.store.reconciled import COLUMNS
+from backfill_assets.quality.live_accuracy import compared, compared_by_symbol
+from backfill_assets.store.live.reconciliation import COLUMNS
 from backfill_assets_tests.unit.market_builders import new_york, stamp
 from backfill_assets_tests.unit.test_plan import TODAY, covered
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.bars import BuiltBars, build_bars
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.rows import COLUMNS
+from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
+from backfill_assets.market.bars.source_rows import COLUMNS
+from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.unit.market_builders import Row, flat, grid_of, row, session_table, sessions, stamp, table
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.market.gaps import Rules, State, classify
+from backfill_assets.market.gaps.slot_states import Rules, State, classify
 from backfill_assets_tests.unit.gap_builders import RULES, Entry, asked_of, facts_of, judged, slots_of
 from backfill_assets_tests.unit.market_builders import grid_of, new_york, stamp
 

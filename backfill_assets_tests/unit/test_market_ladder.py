@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backfill_assets.market.gaps import State
-from backfill_assets.market.ladder import Ladder
+from backfill_assets.market.gaps.retry_schedule import Ladder
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, judged
 from backfill_assets_tests.unit.market_builders import grid_of, stamp
 

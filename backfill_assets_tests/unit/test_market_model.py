@@ -10,10 +10,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.gaps import State
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_between
-from backfill_assets.market.slots import SlotGrid, slot_grid
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, judged
 
 TICKERS = 2

@@ -3,8 +3,8 @@
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.intervals import INTERVALS, interval_named, source_of
-from backfill_assets.market.tickers import Ticker, parse_ticker, parse_tickers
+from backfill_assets.market.calendar.intervals import INTERVALS, interval_named, source_of
+from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_tickers
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.provisional import COLUMNS, EXACT, provisional_bars
-from backfill_assets.market.slots import SlotGrid
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.live.provisional_bars import COLUMNS, EXACT, provisional_bars
 from backfill_assets_tests.unit.live_builders import DAY, Sample, Tape, sample, sample_table, whole_stamps
 from backfill_assets_tests.unit.market_builders import grid_of, stamp
 

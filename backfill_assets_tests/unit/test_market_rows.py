@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.bars import build_bars
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.rows import sort_rows
+from backfill_assets.market.bars.bar_builder import build_bars
+from backfill_assets.market.bars.source_rows import sort_rows
+from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.unit.market_builders import Row, flat, grid_of, row, stamp, table
 
 FIVE, ONE = INTERVALS["5m"], INTERVALS["1m"]

@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from backfill_assets.market.samples import Kind, recognise, united
+from backfill_assets.market.live.samples import Kind, recognise, united
 from backfill_assets_tests.unit.live_builders import DAY, Sample, sample, sample_table, whole_stamps
 from backfill_assets_tests.unit.market_builders import new_york, sessions
 

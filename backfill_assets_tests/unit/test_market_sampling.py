@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sampling import (
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.live.sampling_schedule import (
     affordable_seconds,
     collectable,
     due_round,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_before, sessions_between, sessions_overlapping
-from backfill_assets.market.slots import slot_grid
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_before, sessions_between, sessions_overlapping
+from backfill_assets.market.calendar.slots import slot_grid
 from backfill_assets_tests.unit.market_builders import NEW_YORK, answers, grid_of, new_york, sessions, stamp
 
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.windows import Window, window_of_days, window_of_hours
+from backfill_assets.market.calendar.windows import Window, window_of_days, window_of_hours
 from backfill_assets_tests.unit.market_builders import answers, new_york
 
 ASKABLE = timedelta(hours=3)

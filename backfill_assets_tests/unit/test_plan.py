@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.backfill.plan import Ask, Plan, Strategy, make_plan
-from backfill_assets.market.evidence import Asked, Facts
-from backfill_assets.market.gaps import OpenSlots, Rules, State, classify
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import sessions_before, sessions_between
-from backfill_assets.market.slots import slot_grid
-from backfill_assets.market.tickers import Ticker
+from backfill_assets.backfill.planner import Ask, Plan, Strategy, make_plan
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import sessions_before, sessions_between
+from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.gaps.evidence import Asked, Facts
+from backfill_assets.market.gaps.slot_states import OpenSlots, Rules, State, classify
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
 from backfill_assets_tests.unit.market_builders import new_york, stamp

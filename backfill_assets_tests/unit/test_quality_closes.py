@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from backfill_assets.quality.validity import sessions_agree_with_eod
-from backfill_assets.store.validity import Closes
+from backfill_assets.quality.bar_validity import sessions_agree_with_eod
+from backfill_assets.store.bars.bar_checks import Closes
 
 
 def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[Closes]:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from backfill_assets.cli.heatmap import show_heatmap
-from backfill_assets.market.gaps import State
+from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.quality.heatmap import LETTERS, MEANINGS, Cell, Heatmap, heatmap_of
 from backfill_assets_tests.unit.coverage_builders import coverage_of
 from backfill_assets_tests.unit.gap_builders import facts_of

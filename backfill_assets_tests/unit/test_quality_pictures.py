@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from backfill_assets.quality.heatmap import Cell, Heatmap
-from backfill_assets.quality.pictures import (
+from backfill_assets.quality.heatmap_image import (
     DATES,
     HIGH,
     LABEL,

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.orchestration.rectangles import Rectangle, covering, rectangle_of
+from backfill_assets.orchestration.partition_ranges import Rectangle, covering, rectangle_of
 
 SYMBOLS = [f"S{n:02}.US" for n in range(30)]
 ORDER = {symbol: at for at, symbol in enumerate(SYMBOLS)}

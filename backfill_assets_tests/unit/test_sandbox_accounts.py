@@ -4,13 +4,13 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from backfill_assets.eodhd.sandbox.accounts import Account, open_account
-from backfill_assets.eodhd.sandbox.clock import Clock
-from backfill_assets.eodhd.sandbox.config import Faults, SandboxConfig
-from backfill_assets.eodhd.sandbox.encoding import Shelf
-from backfill_assets.eodhd.sandbox.faults import Mischief, changed
-from backfill_assets.eodhd.sandbox.stats import Stats
 from backfill_assets.errors import UsageError
+from backfill_assets.sandbox.accounts import Account, open_account
+from backfill_assets.sandbox.clock import Clock
+from backfill_assets.sandbox.config import Faults, SandboxConfig
+from backfill_assets.sandbox.server.faults import Mischief, changed
+from backfill_assets.sandbox.server.stats import Stats
+from backfill_assets.sandbox.wire.encoding import Shelf
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
 

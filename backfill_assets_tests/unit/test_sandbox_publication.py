@@ -5,10 +5,10 @@ from math import inf
 
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.publication import FINAL, Press, Release
-from backfill_assets.eodhd.sandbox.timetable import timetable
-from backfill_assets.market.sessions import Session
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.sandbox.world.publication import FINAL, Press, Release
+from backfill_assets.sandbox.world.session_index import timetable
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.encoding import bars, csv_bytes, fragment, split_bars
-from backfill_assets.eodhd.sandbox.publication import FINAL
-from backfill_assets.eodhd.sandbox.rows import Rows
-from backfill_assets.eodhd.sandbox.timetable import timetable
-from backfill_assets.eodhd.sandbox.world import World
-from backfill_assets.market.sessions import Session
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.sandbox.config import SandboxConfig, Traits
+from backfill_assets.sandbox.wire.encoding import bars, csv_bytes, fragment, split_bars
+from backfill_assets.sandbox.wire.rows import Rows
+from backfill_assets.sandbox.world.publication import FINAL
+from backfill_assets.sandbox.world.session_index import timetable
+from backfill_assets.sandbox.world.simulation import World
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.eodhd.sandbox.config import SandboxConfig, Traits
-from backfill_assets.eodhd.sandbox.names import FAMILIAR, listing, universe
-from backfill_assets.eodhd.sandbox.paths import single_precision
-from backfill_assets.eodhd.sandbox.publication import FINAL, Stage
-from backfill_assets.eodhd.sandbox.rows import Rows
-from backfill_assets.eodhd.sandbox.timetable import timetable
-from backfill_assets.eodhd.sandbox.world import World
-from backfill_assets.market.intervals import INTERVALS
-from backfill_assets.market.sessions import Session
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.sandbox.config import SandboxConfig, Traits
+from backfill_assets.sandbox.wire.rows import Rows
+from backfill_assets.sandbox.world.minute_paths import single_precision
+from backfill_assets.sandbox.world.publication import FINAL, Stage
+from backfill_assets.sandbox.world.session_index import timetable
+from backfill_assets.sandbox.world.simulation import World
+from backfill_assets.sandbox.world.universe import FAMILIAR, listing, universe
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 

@@ -9,7 +9,7 @@ import dagster as dg
 import httpx
 import psycopg
 
-from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import sessions_between
 from bench.baselines.original import bars_of, upsert
 from bench.command_line import DAYS
 from bench.stage import TOKEN, universe

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
-from backfill_assets.market.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import sessions_between
 from bench.soak.hand import FAULTS, Hand
 from bench.soak.quota import small_disk
 from bench.soak.scene import ADDED, Scene, scene

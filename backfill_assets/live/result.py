@@ -1,0 +1,98 @@
+"""What a round of live sampling tells of itself."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, TypeAlias
+
+from backfill_assets.eodhd.errors import VendorError
+from backfill_assets.live.quote_reader import Method
+from backfill_assets.store.bars.bar_writer import WriteCounts
+from backfill_assets.store.live.rounds import Readings
+
+Kind: TypeAlias = Literal["sampled", "off", "closed", "nobody", "not due", "out of calls", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRound:
+    """What one call of the sampler did; stamps UTC.
+
+    Attributes:
+        kind: ``sampled``; or why not: live collection is ``off``, the market ``closed`` (out of sampling
+            hours), ``nobody`` to sample, the round ``not due`` or another sampler's, ``out of calls``, ``failed``.
+        at: the moment of the call.
+        session: the session sampled.
+        next_at: from when another call may do something; None if nothing is known.
+        seconds_between: how far rounds are apart: the setting, or more where the calls do not suffice.
+        method: ``tickers`` (1 call each) or ``exchange`` (100 calls).
+        tickers: how many are sampled.
+        elsewhere: how many are not, because another collector writes their bars.
+        calls: what the round cost.
+        calls_left: what the live budget had left today before it.
+        readings: what was read.
+        delay_seconds: from the vendor's stamp to the round, median of the fresh samples; None without any.
+        longest_delay_seconds: the longest of them.
+        written: what became of the provisional bars that the session's samples make.
+        quiet: slots in which nothing traded as far as samples show.
+        error: what went wrong last, also where some tickers were read.
+    """
+
+    kind: Kind
+    at: datetime
+    session: date | None = None
+    next_at: datetime | None = None
+    seconds_between: int | None = None
+    method: Method | None = None
+    tickers: int = 0
+    elsewhere: int = 0
+    calls: int = 0
+    calls_left: int = 0
+    readings: Readings = field(default_factory=Readings)
+    delay_seconds: float | None = None
+    longest_delay_seconds: float | None = None
+    written: WriteCounts = field(default_factory=WriteCounts)
+    quiet: int = 0
+    error: VendorError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What a process that did only this should end with (README, exit codes)."""
+        return self.error.exit_code if self.kind == "failed" and self.error else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The round as JSON and metadata show it; absent values are left out."""
+        written = {f"bars_{name}": count for name, count in asdict(self.written).items() if count}
+        plain = {
+            "kind": self.kind,
+            "at": self.at.isoformat(),
+            "session": self.session.isoformat() if self.session else None,
+            "next_at": self.next_at.isoformat() if self.next_at else None,
+            **{name: getattr(self, name) for name in _PLAIN},
+            **{f"samples_{name}": count for name, count in asdict(self.readings).items()},
+            **written,
+            "error": str(self.error) if self.error else None,
+        }
+        return {name: value for name, value in plain.items() if value is not None}
+
+    def __str__(self) -> str:
+        if self.kind == "sampled":
+            bars = self.written.inserted + self.written.updated
+            delay = f", {self.delay_seconds / 60:.0f} min old" if self.delay_seconds is not None else ""
+            return (
+                f"{self.readings.fresh} fresh samples of {self.tickers} tickers{delay} · {bars} provisional bars"
+                f" written · {self.calls} calls{f' · {self.error}' if self.error else ''}"
+            )
+        reasons = {
+            "off": "live collection is off (BACKFILL_LIVE)",
+            "closed": "out of sampling hours (15 min after the open to 30 min after the close)",
+            "nobody": f"nobody to sample: another collector writes {self.elsewhere} tickers",
+            "not due": "no round is due",
+            "out of calls": f"a round costs more than the {self.calls_left} calls left of the live budget",
+            "failed": f"failed: {self.error}",
+        }
+        return reasons[self.kind] + (f", next at {self.next_at:%H:%M} UTC" if self.next_at else "")
+
+
+_PLAIN = (
+    *("seconds_between", "method", "tickers", "elsewhere", "calls", "calls_left"),
+    *("delay_seconds", "longest_delay_seconds", "quiet"),
+)

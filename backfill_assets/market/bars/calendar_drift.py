@@ -1,0 +1,30 @@
+"""Trading outside the calendar's sessions: a sign that the calendar is wrong about a day."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+
+from backfill_assets.market.bars.source_rows import CLOSING_SECONDS
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import SlotGrid
+
+REGULAR_HOURS_ONLY_SECONDS = 300  # 5m has regular hours only, 1m extended hours (EODHD.md §2)
+
+
+def days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> dict[date, int]:
+    """Days (UTC) with volume outside every session, and how many tickers show it.
+
+    ``rows`` is a row table (see ``rows``); nothing can be said of 1m, which has extended hours.
+    """
+    if source.seconds < REGULAR_HOURS_ONLY_SECONDS:
+        return {}
+    stamps = rows["timestamp"].to_numpy(np.int64)
+    opens = grid.starts[grid.first_of[:-1]]
+    closes = grid.ends[grid.first_of[1:] - 1]
+    session = np.searchsorted(opens, stamps, side="right") - 1
+    outside = (session >= 0) & (stamps >= closes[session] + CLOSING_SECONDS) & (rows["volume"].to_numpy(float) > 0)
+    pairs = np.unique(np.column_stack([stamps[outside] // 86_400, rows["ticker"].to_numpy(np.int64)[outside]]), axis=0)
+    days, counts = np.unique(pairs[:, 0], return_counts=True)
+    dates = [datetime.fromtimestamp(day * 86_400, UTC).date() for day in days.tolist()]
+    return dict(zip(dates, counts.tolist(), strict=True))

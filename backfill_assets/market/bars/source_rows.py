@@ -1,0 +1,136 @@
+"""Which of the vendor's rows may feed a bar, and what becomes of the others.
+
+A *row table* is a DataFrame with the columns of ``COLUMNS``: ``ticker`` (any integer key),
+``timestamp`` (epoch seconds UTC of the row's open), ``open high low close`` (NaN when absent) and
+``volume`` (NaN when absent). Building bars from good rows is in ``bars``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import SlotGrid
+
+PRICES = ("open", "high", "low", "close")
+COLUMNS = ("ticker", "timestamp", *PRICES, "volume")
+CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (EODHD.md §2, "Close, 1m")
+PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
+DECIMALS = 6
+
+Bools = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SortedRows:
+    """The rows of an answer, told apart.
+
+    Attributes:
+        table: every row, ordered by ticker and timestamp, prices rounded to the table's six decimals,
+            with ``session`` (index into the grid's sessions of the last one opened before the row, −1
+            before the first) added.
+        received: the same rows as they came.
+        good: rows that feed bars.
+        closing: rows within five minutes from their session's close (print or auction).
+        rejected: rows that break a rule; ``reason`` says which.
+        reason: per row, empty where it is not rejected.
+        extras: counts of expected rows that are no bars, by kind.
+    """
+
+    table: pd.DataFrame
+    received: pd.DataFrame
+    good: Bools
+    closing: Bools
+    rejected: Bools
+    reason: NDArray[np.object_]
+    extras: dict[str, int]
+
+
+def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRows:
+    """Tell good rows from closing rows, extras and rejects (DESIGN.md, decisions 4 and 10).
+
+    A null-volume row inside a session is a quote, not trading (EODHD.md §7.1 and §7.7): it is
+    counted and feeds nothing. The session-cumulative volumes of §7.3 keep their prices; see
+    ``cumulative_volumes``.
+    """
+    received = rows.sort_values(["ticker", "timestamp"], kind="stable", ignore_index=True)
+    with np.errstate(over="ignore"):  # a price of 1e308 becomes infinite, and is rejected as too large
+        table = received.assign(**{name: received[name].round(DECIMALS) for name in PRICES})
+    stamps = table["timestamp"].to_numpy(np.int64)
+    session, since_open, past_close = _place(stamps, grid)
+    table["session"] = session
+    inside = (session >= 0) & (past_close < 0)
+    closing = (session >= 0) & (past_close >= 0) & (past_close < CLOSING_SECONDS)
+    empty = table[list(PRICES)].isna().all(axis=1).to_numpy()
+    quiet = table["volume"].isna().to_numpy()
+
+    reason = np.full(len(table), "", object)
+    for name, broken in _rules(table, since_open, source):
+        reason[inside & ~empty & broken & (reason == "")] = name
+    tradable = inside & ~empty & ~quiet & (reason == "")
+    repeated = _superseded(table, tradable)
+    differs = repeated & _differs_from_kept(table, repeated, tradable)
+    reason[differs] = "duplicate_stamp"
+    return SortedRows(
+        table=table,
+        received=received,
+        good=tradable & ~repeated,
+        closing=closing & (table["close"].to_numpy(float) > 0),
+        rejected=reason != "",
+        reason=reason,
+        extras={
+            "extended_hours": int((~inside & ~closing).sum()),
+            "closing": int(closing.sum()),
+            "null": int((inside & empty).sum()),
+            "no_volume": int((inside & ~empty & quiet & (reason == "")).sum()),
+            "repeated": int((repeated & ~differs).sum()),
+        },
+    )
+
+
+def _place(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
+    opens = grid.starts[grid.first_of[:-1]]
+    closes = grid.ends[grid.first_of[1:] - 1]
+    session = np.searchsorted(opens, stamps, side="right").astype(np.int64) - 1
+    return session, stamps - opens[session], stamps - closes[session]
+
+
+def _rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tuple[str, Bools]]:
+    opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
+    volume = table["volume"].to_numpy(float)
+    lowest, highest = np.fmin(opened, close), np.fmax(opened, close)
+    prices = table[list(PRICES)].to_numpy(float)
+    return [
+        ("off_grid", since_open % source.seconds != 0),
+        ("price_absent", np.isnan(prices).any(axis=1)),
+        ("price_not_positive", (prices <= 0).any(axis=1)),
+        ("price_too_large", (prices >= PRICE_LIMIT).any(axis=1)),
+        ("ohlc_order", (low > lowest) | (high < highest)),
+        ("volume_negative", volume < 0),
+        ("volume_too_large", volume >= 2.0**53),
+        ("volume_not_whole", (volume != np.floor(volume)) & ~np.isnan(volume)),
+    ]
+
+
+def _superseded(table: pd.DataFrame, among: Bools) -> Bools:
+    """Rows that a later row of the same ticker and stamp replaces; the vendor's last word counts."""
+    result = np.zeros(len(table), bool)
+    chosen = table.loc[among, ["ticker", "timestamp"]]
+    result[among] = chosen.duplicated(keep="last").to_numpy()
+    return result
+
+
+def _differs_from_kept(table: pd.DataFrame, repeated: Bools, tradable: Bools) -> Bools:
+    if not repeated.any():
+        return repeated
+    result = np.zeros(len(table), bool)
+    values = [*PRICES, "volume"]
+    kept = table.loc[tradable].drop_duplicates(["ticker", "timestamp"], keep="last")
+    kept = kept.set_index(["ticker", "timestamp"])[values]
+    rows = table.loc[repeated]
+    instead = kept.loc[pd.MultiIndex.from_frame(rows[["ticker", "timestamp"]])].to_numpy(float)
+    result[repeated] = (rows[values].to_numpy(float) != instead).any(axis=1)
+    return result

@@ -1,0 +1,71 @@
+"""The slots that ought to hold a bar: a window's sessions cut into intervals from each open.
+
+``SlotGrid`` is the one table of expected slots that everything else counts against.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import Session
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SlotGrid:
+    """The expected slots of some sessions at one interval, oldest first.
+
+    A slot is named by its *ordinal*, its position in ``starts``.
+
+    Attributes:
+        interval: the length of a slot; the last slot of a session may be shorter (1h).
+        sessions: the sessions, oldest first.
+        starts: epoch seconds (UTC) of each slot's open, ascending, shape (slots,).
+        ends: epoch seconds of each slot's end, never after its session's close, shape (slots,).
+        session_of: index into ``sessions`` of each slot, shape (slots,).
+        first_of: ordinal of each session's first slot, and the total, shape (sessions + 1,).
+    """
+
+    interval: Interval
+    sessions: tuple[Session, ...]
+    starts: Int64
+    ends: Int64
+    session_of: Int64
+    first_of: Int64
+
+    @property
+    def size(self) -> int:
+        """How many slots are expected."""
+        return len(self.starts)
+
+    def ordinals_of(self, stamps: Int64) -> Int64:
+        """The ordinal of each stamp that is exactly a slot's open, −1 for the others."""
+        at = np.searchsorted(self.starts, stamps)
+        found = np.zeros(len(stamps), bool)
+        inside = at < self.size
+        found[inside] = self.starts[at[inside]] == stamps[inside]
+        return np.where(found, at, -1)
+
+
+def slot_grid(sessions: Sequence[Session], interval: Interval) -> SlotGrid:
+    """Cut ``sessions`` (ascending) into slots counted from each session's open."""
+    starts = [np.arange(_epoch(s.open), _epoch(s.close), interval.seconds, dtype=np.int64) for s in sessions]
+    ends = [np.minimum(begin + interval.seconds, _epoch(s.close)) for begin, s in zip(starts, sessions, strict=True)]
+    sizes = np.array([len(begin) for begin in starts], np.int64)
+    return SlotGrid(
+        interval=interval,
+        sessions=tuple(sessions),
+        starts=np.concatenate([np.zeros(0, np.int64), *starts]),
+        ends=np.concatenate([np.zeros(0, np.int64), *ends]),
+        session_of=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
+        first_of=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+    )
+
+
+def _epoch(moment: datetime) -> int:
+    return int(moment.timestamp())

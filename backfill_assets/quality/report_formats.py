@@ -1,0 +1,62 @@
+"""The data-quality report as text: JSON, CSV and Markdown; the terminal's table is the terminal's."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+
+from backfill_assets.quality.live_accuracy import Reconciliation
+from backfill_assets.quality.report import SymbolReport
+
+COLUMNS = (
+    ("symbol", "symbol"),
+    ("bars", "bar_count"),
+    ("expected", "expected_bars"),
+    ("missing", "estimated_missing_bars"),
+    ("pending", "pending_bars"),
+    ("no trade", "no_trade_bars"),
+    ("vendor gap", "vendor_gap_bars"),
+    ("provisional", "provisional_bars"),
+    ("unverified", "unverified_bars"),
+    ("suspect", "suspect_bars"),
+    ("complete", "completeness"),
+    ("first", "first_timestamp"),
+    ("newest", "last_timestamp"),
+)
+
+
+def cell(row: SymbolReport, field: str) -> str:
+    """One value of a report as people read it."""
+    value = getattr(row, field)
+    if value is None:
+        return "–"
+    if field == "completeness":
+        return f"{value:.1%}"
+    return str(value).replace("T", " ").removesuffix(":00Z") if field.endswith("_timestamp") else str(value)
+
+
+def to_json(rows: Sequence[SymbolReport], live: Mapping[str, Reconciliation]) -> str:
+    """A JSON array, one object a symbol; its ``live`` says how good its live bars were, null where none was replaced.
+
+    ``live`` is by symbol.
+    """
+    found = {symbol: reconciliation.as_dict() for symbol, reconciliation in live.items()}
+    return json.dumps([{**row.as_dict(), "live": found.get(row.symbol)} for row in rows], indent=1)
+
+
+def to_csv(rows: Sequence[SymbolReport]) -> str:
+    """Comma-separated, with a header; an absent stamp is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(SymbolReport.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.as_dict() for row in rows)
+    return text.getvalue()
+
+
+def to_markdown(rows: Sequence[SymbolReport]) -> str:
+    """A Markdown table."""
+    head = "| " + " | ".join(title for title, _ in COLUMNS) + " |"
+    left = {"symbol", "first_timestamp", "last_timestamp"}
+    rule = "|" + "|".join("---" if field in left else "--:" for _, field in COLUMNS) + "|"
+    body = ["| " + " | ".join(cell(row, field) for _, field in COLUMNS) + " |" for row in rows]
+    return "\n".join([head, rule, *body]) + "\n"

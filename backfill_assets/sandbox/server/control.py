@@ -1,0 +1,80 @@
+"""The sandbox's own endpoints, ``/__stats``, ``/__faults`` and ``/__clock``: never counted or billed."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from backfill_assets.sandbox.clock import Clock
+from backfill_assets.sandbox.server.faults import Mischief, changed
+from backfill_assets.sandbox.server.stats import Stats
+
+
+class Controls:
+    """Handlers over one sandbox's state."""
+
+    def __init__(self, stats: Stats, mischief: Mischief, clock: Clock) -> None:
+        self._stats, self._mischief, self._clock = stats, mischief, clock
+
+    def application(self) -> Starlette:
+        """The routes."""
+        return Starlette(
+            routes=[
+                Route("/__stats", self.read_stats),
+                Route("/__stats/reset", self.reset_stats, methods=["POST"]),
+                Route("/__faults", self.set_faults, methods=["POST"]),
+                Route("/__clock", self.read_clock, methods=["GET"]),
+                Route("/__clock", self.set_clock, methods=["POST"]),
+            ]
+        )
+
+    async def read_stats(self, _: Request) -> Response:
+        """All counts."""
+        return JSONResponse(self._stats.as_dict())
+
+    async def reset_stats(self, _: Request) -> Response:
+        """Count from zero."""
+        self._stats.reset()
+        return JSONResponse(self._stats.as_dict())
+
+    async def set_faults(self, request: Request) -> Response:
+        """Change some faults, leave the others."""
+
+        def change(body: dict[str, Any]) -> None:
+            self._mischief.faults = changed(self._mischief.faults, body)
+
+        return await _changed(request, change, lambda: vars(self._mischief.faults))
+
+    async def read_clock(self, _: Request) -> Response:
+        """The time in the sandbox."""
+        return JSONResponse(self._time())
+
+    async def set_clock(self, request: Request) -> Response:
+        """Move the clock (``now``), or change how fast it runs (``rate``), or both."""
+        return await _changed(request, self._move, self._time)
+
+    def _move(self, body: dict[str, Any]) -> None:
+        if unknown := set(body) - {"now", "rate"}:
+            raise ValueError(f"the clock has now and rate, not {', '.join(sorted(unknown))}")
+        if "now" in body:
+            self._clock.move(datetime.fromisoformat(str(body["now"])))
+        if "rate" in body:
+            self._clock.set_rate(float(body["rate"]))
+
+    def _time(self) -> dict[str, Any]:
+        return {"now": self._clock.now().isoformat(), "rate": self._clock.rate}
+
+
+async def _changed(
+    request: Request, change: Callable[[dict[str, Any]], None], state: Callable[[], dict[str, Any]]
+) -> Response:
+    """Apply a JSON object; 400 with the reason if it cannot be meant."""
+    try:
+        change(dict(await request.json()))
+    except (ValueError, TypeError) as error:
+        return JSONResponse({"error": str(error)}, 400)
+    return JSONResponse(state())

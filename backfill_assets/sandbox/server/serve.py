@@ -1,0 +1,124 @@
+"""Runs a sandbox: beside a test in a thread, or alone on the command line. Listens on 127.0.0.1 only."""
+
+import signal
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from threading import Event, Thread
+from types import FrameType
+from typing import Any, Self
+
+import uvicorn
+
+from backfill_assets.errors import UsageError
+from backfill_assets.sandbox.clock import Clock
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.server.app import Application
+from backfill_assets.sandbox.server.faults import changed
+from backfill_assets.sandbox.world.simulation import World
+
+HOST = "127.0.0.1"
+_BACKLOG = 2048
+_GRACE_SECONDS = 2
+_KEEP_ALIVE_SECONDS = 75  # nginx's; clients that let go sooner never meet a connection that is just being closed
+
+
+class Sandbox:
+    """A running stand-in of the vendor; use it as a context manager.
+
+    Attributes:
+        base_url: where the API is, like ``http://127.0.0.1:43121/api``; known once entered.
+        world: its market.
+        clock: its time.
+    """
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self._config = config
+        self._application = Application(config)
+        self.world: World = self._application.world
+        self.clock: Clock = self._application.clock
+        self.base_url = ""
+
+    def __enter__(self) -> Self:
+        """Listen and serve from a thread; clients may connect at once.
+
+        Raises:
+            UsageError: the port is taken.
+        """
+        listener = _listener(self._config.port)
+        self.base_url = f"http://{HOST}:{listener.getsockname()[1]}/api"
+        settings = uvicorn.Config(
+            self._application,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
+        self._server = uvicorn.Server(settings)
+        self._thread = Thread(target=self._server.run, args=([listener],), name="sandbox", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening, end what is under way, and wait for the thread."""
+        self._application.front.patience.end()
+        self._server.should_exit = True
+        self._thread.join()
+
+    def stats(self) -> dict[str, Any]:
+        """What it was asked so far, as ``GET /__stats`` gives it."""
+        return self._application.stats.as_dict()
+
+    def reset_stats(self) -> None:
+        """Count from zero."""
+        self._application.stats.reset()
+
+    def set_faults(self, **changes: float | bool) -> None:
+        """Change some faults (fields of ``Faults``) and leave the others.
+
+        Raises:
+            ValueError: no such fault, or a value it cannot have.
+        """
+        mischief = self._application.mischief
+        mischief.faults = changed(mischief.faults, changes)
+
+    def move_clock(self, to: datetime) -> None:
+        """Let the sandbox's time go on from ``to`` (aware)."""
+        self.clock.move(to)
+
+
+def serve(config: SandboxConfig, *, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; ``announce`` is told the base URL. Main thread only.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+    stop = Event()
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Sandbox(config) as sandbox:
+            announce(sandbox.base_url)
+            stop.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"the sandbox cannot listen on port {port}: {error.strerror}") from error
+    return listener

@@ -1,0 +1,122 @@
+"""Reading what may be wrong with stored bars: rows that break a rule, and closes beside the daily data.
+
+Judging is in ``quality.bar_validity``. Nothing here mends anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.symbols import Symbol
+
+# Every symbol_id that holds bars is found by walking the index, so that orphans are seen and the cost follows
+# the window and the number of tickers, not the history.
+_FAULTS = """
+WITH RECURSIVE ids AS (
+    SELECT min(symbol_id) AS symbol_id FROM market_data
+    UNION ALL
+    SELECT (SELECT min(d.symbol_id) FROM market_data d WHERE d.symbol_id > i.symbol_id) FROM ids i
+    WHERE i.symbol_id IS NOT NULL
+), held AS MATERIALIZED (
+    SELECT i.symbol_id, m.*, count(*) OVER (PARTITION BY i.symbol_id, m.timestamp) AS spellings
+    FROM ids i CROSS JOIN LATERAL (
+        SELECT d.timestamp, d.source, d.open_price::float8 AS o, d.high_price::float8 AS h,
+               d.low_price::float8 AS l, d.close_price::float8 AS c, d.volume AS v
+        FROM market_data d
+        WHERE d.symbol_id = i.symbol_id AND d.interval_type = ANY (%(spellings)s)
+          AND d.timestamp >= %(first)s AND d.timestamp < %(last)s
+    ) m
+), named AS (
+    SELECT h.timestamp, h.spellings, s.symbol_id IS NULL AS orphan,
+           coalesce(s.symbol || '.' || s.exchange, 'symbol_id ' || h.symbol_id) AS subject,
+           (least(o, h, l, c) > 0 AND greatest(o, h, l, c) < 'Infinity' AND num_nulls(o, h, l, c) = 0) AS priced,
+           (l <= least(o, c) AND h >= greatest(o, c)) AS ordered,
+           v >= 0 AS counted,
+           h.timestamp <> ALL (%(starts)s::timestamptz[]) AND (h.source IS NOT NULL OR EXISTS (
+               SELECT FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) AS t (opened, closed)
+               WHERE h.timestamp >= opened AND h.timestamp < closed)) AS off_grid
+    FROM held h LEFT JOIN market_symbols s USING (symbol_id)
+)
+SELECT fault, subject, count(*), min(timestamp) FROM named CROSS JOIN LATERAL unnest(ARRAY[
+    CASE WHEN priced IS NOT TRUE THEN 'price that is none' END,
+    CASE WHEN ordered IS NOT TRUE THEN 'OHLC out of order' END,
+    CASE WHEN counted IS NOT TRUE THEN 'volume that is none' END,
+    CASE WHEN off_grid THEN 'off the grid' END,
+    CASE WHEN orphan THEN 'orphan' END,
+    CASE WHEN spellings > 1 THEN 'twice' END
+]) AS f (fault) WHERE fault IS NOT NULL GROUP BY fault, subject
+UNION ALL SELECT '', '', count(*), NULL FROM held
+ORDER BY 3 DESC, 2, 1
+"""
+_CLOSES = """
+SELECT u.row - 1, e.session_day, e.official_close, d.close_price
+FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
+JOIN backfill.evidence e USING (symbol_id)
+LEFT JOIN backfill.daily d ON d.symbol_id = e.symbol_id AND d.day = e.session_day
+WHERE e.interval_type = %(interval)s AND e.source_interval = %(source)s AND e.session_day = ANY (%(days)s)
+  AND e.official_close IS NOT NULL
+ORDER BY u.row, e.session_day
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Rows of one subject (a ticker, or a symbol_id that no ticker has) that break one rule; ``first`` is UTC."""
+
+    kind: str
+    subject: str
+    rows: int
+    first: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Closes:
+    """A session's official close as stored, and as the daily data have it (None: they are not known)."""
+
+    ticker: str
+    day: date
+    official: float
+    daily: float | None
+
+
+def bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[Fault], int]:
+    """Rows of the grid's window that break a rule, the most first, and how many rows there are.
+
+    All tickers are looked at, active or not. A bar in a session but on no slot's open is off the grid; outside the
+    sessions only one of ours is, for other writers may keep extended hours. ``twice`` counts both rows of a
+    slot that is held under two spellings of the interval.
+    """
+    if not grid.size:
+        return [], 0
+    rows = connection.execute(
+        _FAULTS,
+        {
+            "spellings": list(grid.interval.spellings),
+            "starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()],
+            "opens": [s.open for s in grid.sessions],
+            "closes": [s.close for s in grid.sessions],
+            "first": grid.sessions[0].open,
+            "last": grid.sessions[-1].close,
+        },
+    ).fetchall()
+    faults = [Fault(kind, subject, count, first.astimezone(UTC)) for kind, subject, count, first in rows if kind]
+    return faults, next(count for kind, _, count, _ in rows if not kind)
+
+
+def official_closes(
+    connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, source: Interval
+) -> list[Closes]:
+    """Every official close of the window that is stored, by ticker and day, beside the daily data."""
+    rows = connection.execute(
+        _CLOSES,
+        {
+            "ids": [s.symbol_id for s in symbols],
+            "interval": grid.interval.name,
+            "source": source.name,
+            "days": [s.day for s in grid.sessions],
+        },
+    )
+    return [Closes(str(symbols[row].ticker), day, official, daily) for row, day, official, daily in rows]

@@ -1,0 +1,234 @@
+"""Writing bars: COPY into a temporary table, then one statement that judges and writes.
+
+The same SQL serves the lean table and one that other people made (DESIGN.md, "Postgres, and only
+Postgres"). What may replace what: a final bar replaces a provisional one; a final bar is revised
+only by a final one of the same source that has at least as many source rows and was asked for after
+the stored one was written; a row without provenance is somebody else's and stays (``theirs`` verifies
+it). What a bar from live samples said is kept beside the final one that replaces it (``reconciled``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.store.postgres.connection import Connection
+
+_STAGING = """
+CREATE TEMPORARY TABLE staged_bars (
+    symbol_id integer, stamp timestamptz, open_price float8, high_price float8, low_price float8,
+    close_price float8, volume bigint, source_rows smallint, is_final boolean, may_insert boolean
+) ON COMMIT DROP
+"""
+LIVE = "live"  # the source interval of bars made from live samples
+_COPIED: tuple[tuple[str, str], ...] = (
+    ("symbol_id", ">i4"), ("timestamp", ">i8"), ("open", ">f8"), ("high", ">f8"), ("low", ">f8"),
+    ("close", ">f8"), ("volume", ">i8"), ("source_rows", ">i2"), ("is_final", ">i1"), ("may_insert", ">i1"),
+)  # fmt: skip
+_POSTGRES_EPOCH = 946_684_800  # 2000-01-01, in seconds since 1970
+
+_WRITE = """
+WITH judged AS MATERIALIZED (
+    SELECT s.*, coalesce(m.interval_type, %(spelling)s) AS spelling,
+           m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
+           m.close_price AS old_close, m.volume AS old_volume, m.source_interval AS old_source_interval,
+           m.source_rows AS old_source_rows, m.fetched_at AS old_fetched_at,
+           CASE
+               WHEN m.symbol_id IS NULL THEN CASE WHEN s.may_insert THEN 'inserted' ELSE 'outside' END
+               WHEN m.source IS NULL OR m.source <> %(source)s THEN 'protected'
+               WHEN m.is_final IS FALSE AND s.is_final THEN 'updated'
+               WHEN abs(m.open_price::float8 - s.open_price) < 5e-7 AND abs(m.high_price::float8 - s.high_price) < 5e-7
+                    AND abs(m.low_price::float8 - s.low_price) < 5e-7
+                    AND abs(m.close_price::float8 - s.close_price) < 5e-7 AND m.volume = s.volume THEN 'unchanged'
+               WHEN m.source_interval <> %(source_interval)s OR m.fetched_at > %(asked_at)s THEN 'protected'
+               WHEN m.is_final IS FALSE THEN 'updated'
+               WHEN s.is_final AND s.source_rows >= m.source_rows THEN 'revised'
+               ELSE 'protected'
+           END AS verdict
+    FROM staged_bars s
+    LEFT JOIN LATERAL (
+        SELECT * FROM market_data d WHERE d.symbol_id = s.symbol_id AND d.timestamp = s.stamp
+           AND d.interval_type = ANY (%(spellings)s) ORDER BY d.source IS NULL LIMIT 1
+    ) m ON true
+), kept AS (
+    INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
+                                    close_price, volume, source_interval, source_rows, fetched_at)
+    SELECT symbol_id, spelling, stamp, old_open, old_high, old_low, old_close, old_volume,
+           old_source_interval, old_source_rows, old_fetched_at
+    FROM judged WHERE verdict = 'revised'
+), replaced AS (
+    SELECT * FROM judged WHERE verdict = 'updated' AND is_final AND old_source_interval = %(live)s
+), gone AS (
+    DELETE FROM backfill.live_slots l USING replaced r
+    WHERE l.symbol_id = r.symbol_id AND l.interval_type = %(interval)s AND l.timestamp = r.stamp
+    RETURNING l.*
+), reconciled AS (
+    INSERT INTO backfill.reconciled AS c (symbol_id, interval_type, timestamp, live_open, live_high, live_low,
+        live_close, live_volume, samples, exact, final_open, final_high, final_low, final_close, final_volume,
+        source_interval)
+    SELECT r.symbol_id, %(interval)s, r.stamp, r.old_open, r.old_high, r.old_low, r.old_close, r.old_volume,
+           g.samples, g.exact, r.open_price, r.high_price, r.low_price, r.close_price, r.volume, %(source_interval)s
+    FROM replaced r LEFT JOIN gone g ON g.symbol_id = r.symbol_id AND g.timestamp = r.stamp
+    ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
+        live_open = EXCLUDED.live_open, live_high = EXCLUDED.live_high, live_low = EXCLUDED.live_low,
+        live_close = EXCLUDED.live_close, live_volume = EXCLUDED.live_volume, samples = EXCLUDED.samples,
+        exact = EXCLUDED.exact, final_open = EXCLUDED.final_open, final_high = EXCLUDED.final_high,
+        final_low = EXCLUDED.final_low, final_close = EXCLUDED.final_close, final_volume = EXCLUDED.final_volume,
+        source_interval = EXCLUDED.source_interval, reconciled_at = EXCLUDED.reconciled_at
+), written AS (
+    INSERT INTO market_data AS m (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
+                                  close_price, volume, source, source_interval, source_rows, is_final, fetched_at)
+    SELECT symbol_id, spelling, stamp, open_price, high_price, low_price, close_price, volume,
+           %(source)s, %(source_interval)s, source_rows, is_final, clock_timestamp()
+    FROM judged WHERE verdict IN ('inserted', 'updated', 'revised') ORDER BY symbol_id, stamp
+    ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
+        open_price = EXCLUDED.open_price, high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price,
+        close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
+        source_interval = EXCLUDED.source_interval, source_rows = EXCLUDED.source_rows,
+        is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at
+    WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(asked_at)s)
+)
+SELECT symbol_id, verdict, count(*) FROM judged GROUP BY symbol_id, verdict
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCounts:
+    """What became of the bars of a batch; together they are all of them.
+
+    ``protected`` bars met a row that they may not replace; ``outside`` ones were re-read before the
+    window and had no row to compare with; ``verified`` ones met an equal bar of somebody else, which is
+    ours now, and ``replaced`` ones another, whose values are kept.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    revised: int = 0
+    protected: int = 0
+    outside: int = 0
+    verified: int = 0
+    replaced: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Bars that the table did not hold so before."""
+        return self.inserted + self.updated + self.revised + self.replaced
+
+    def __add__(self, other: "WriteCounts") -> "WriteCounts":
+        return WriteCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def spelling_in_use(connection: Connection, interval: Interval) -> str:
+    """How the table writes ``interval``: as its rows do, else our own name."""
+    row = connection.execute(
+        "SELECT interval_type FROM market_data WHERE interval_type = ANY (%s) LIMIT 1",
+        [list(interval.spellings)],
+    ).fetchone()
+    return str(row[0]) if row else interval.name
+
+
+def database_now(connection: Connection) -> datetime:
+    """The server's clock, which ``fetched_at`` is written by."""
+    moment: datetime = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
+    return moment
+
+
+def write_bars(
+    connection: Connection,
+    bars: pd.DataFrame,
+    *,
+    interval: Interval,
+    spelling: str,
+    source: str,
+    source_interval: str,
+    asked_at: datetime,
+) -> dict[int, WriteCounts]:
+    """Write ``bars`` within the caller's transaction.
+
+    Args:
+        connection: with a transaction open.
+        bars: ``symbol_id``, ``timestamp`` (epoch seconds UTC), ``open high low close``, ``volume``,
+            ``source_rows``, ``is_final``, and ``may_insert``: False for bars before the window, which
+            only revise what is there.
+        interval: of the bars.
+        spelling: what new rows write into ``interval_type``.
+        source: who says so, for people: the vendor's host.
+        source_interval: the interval of the rows that the bars were built from.
+        asked_at: the server's clock before the request: rows that changed since stay as they are.
+
+    Returns:
+        What became of the bars of each symbol_id.
+    """
+    connection.execute(_STAGING)
+    with connection.cursor().copy("COPY staged_bars FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(_binary(bars))
+    verdicts = connection.execute(
+        _WRITE,
+        {
+            "spelling": spelling,
+            "spellings": list(interval.spellings),
+            "source": source,
+            "source_interval": source_interval,
+            "asked_at": asked_at,
+            "live": LIVE,
+            "interval": interval.name,
+        },
+    ).fetchall()
+    connection.execute("DROP TABLE staged_bars")
+    counts: dict[int, WriteCounts] = {}
+    for symbol_id, verdict, bars_so_judged in verdicts:
+        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{verdict: bars_so_judged})
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBar:
+    """One bar with its provenance; None where somebody else wrote it."""
+
+    timestamp: datetime
+    close: float
+    volume: int
+    source: str | None
+    source_interval: str | None
+    source_rows: int | None
+    is_final: bool | None
+    fetched_at: datetime | None
+
+
+def read_bars(
+    connection: Connection, symbol_id: int, interval: Interval, first: datetime, last: datetime
+) -> list[StoredBar]:
+    """A ticker's bars from ``first`` to ``last``, both inclusive, oldest first."""
+    rows = connection.execute(
+        "SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at"
+        " FROM market_data WHERE symbol_id = %s AND interval_type = ANY (%s) AND timestamp BETWEEN %s AND %s"
+        " ORDER BY timestamp",
+        [symbol_id, list(interval.spellings), first, last],
+    )
+    return [StoredBar(*row) for row in rows]
+
+
+def delete_bars(connection: Connection, symbol_id: int, interval: Interval, stamps: Sequence[datetime]) -> int:
+    """Take bars out of the store; returns how many. For demonstrations and tests: nothing else deletes bars."""
+    return connection.execute(
+        "DELETE FROM market_data WHERE symbol_id = %s AND interval_type = ANY (%s) AND timestamp = ANY (%s)",
+        [symbol_id, list(interval.spellings), list(stamps)],
+    ).rowcount
+
+
+def _binary(bars: pd.DataFrame) -> bytes:
+    """The rows in COPY's binary format: per field its length and its big-endian value."""
+    layout: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, code in _COPIED:
+        layout += [(f"{name}_size", ">i4"), (name, code)]
+    rows = np.zeros(len(bars), np.dtype(layout))
+    rows["fields"] = len(_COPIED)
+    for name, _ in _COPIED:
+        rows[f"{name}_size"] = rows.dtype[name].itemsize
+        values = bars[name].to_numpy()
+        rows[name] = (values - _POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values
+    return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -1,0 +1,140 @@
+"""Bars that somebody else wrote, verified against the vendor's when a person wants that (DESIGN.md, decision 9).
+
+Equal ones get our provenance; the others are replaced, and their values kept among the revisions. A bar that its
+writer changed since it was looked at stays as it is. What is written in any other case is in ``bars``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.store.bars.bar_writer import WriteCounts
+from backfill_assets.store.postgres.array_reader import read_columns, whole_seconds_of
+from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.symbols import Symbol
+
+Int64 = NDArray[np.int64]
+
+_PRINT = "hashtextextended(row(m.open_price, m.high_price, m.low_price, m.close_price, m.volume)::text, 0)"
+_ONLY_ROW = """
+m.source IS NULL AND NOT EXISTS (
+    SELECT FROM market_data o WHERE o.symbol_id = m.symbol_id AND o.timestamp = m.timestamp
+       AND o.interval_type = ANY (%(spellings)s) AND o.interval_type <> m.interval_type
+       AND (o.source IS NOT NULL OR o.interval_type < m.interval_type))
+"""
+_LOOK = """
+SELECT u.row, m.timestamp AS stamp, {print} AS print
+FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
+JOIN market_data m ON m.symbol_id = u.symbol_id AND m.interval_type = ANY (%(spellings)s)
+     AND m.timestamp BETWEEN %(first)s AND %(last)s
+WHERE {only_row}
+"""
+_CODES = {"row": ">i8", "stamp": ">i8", "print": ">i8"}
+_VERIFY = """
+WITH judged AS MATERIALIZED (
+    SELECT s.*, m.interval_type, m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
+           m.close_price AS old_close, m.volume AS old_volume,
+           abs(m.open_price::float8 - s.open) < 5e-7 AND abs(m.high_price::float8 - s.high) < 5e-7
+               AND abs(m.low_price::float8 - s.low) < 5e-7 AND abs(m.close_price::float8 - s.close) < 5e-7
+               AND m.volume = s.volume AS equal
+    FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
+                %(close)s::float8[], %(volume)s::bigint[], %(rows)s::smallint[], %(prints)s::bigint[])
+           AS s (symbol_id, epoch, open, high, low, close, volume, source_rows, print)
+    JOIN market_data m ON m.symbol_id = s.symbol_id AND m.timestamp = to_timestamp(s.epoch)
+         AND m.interval_type = ANY (%(spellings)s)
+    WHERE {only_row} AND {print} = s.print
+    ORDER BY s.symbol_id, s.epoch FOR UPDATE OF m
+), kept AS (
+    INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
+                                    close_price, volume)
+    SELECT symbol_id, interval_type, to_timestamp(epoch), old_open, old_high, old_low, old_close, old_volume
+    FROM judged WHERE NOT equal
+), written AS (
+    UPDATE market_data m SET
+        open_price = CASE WHEN j.equal THEN m.open_price ELSE j.open END,
+        high_price = CASE WHEN j.equal THEN m.high_price ELSE j.high END,
+        low_price = CASE WHEN j.equal THEN m.low_price ELSE j.low END,
+        close_price = CASE WHEN j.equal THEN m.close_price ELSE j.close END,
+        volume = j.volume, source = %(source)s, source_interval = %(source_interval)s, source_rows = j.source_rows,
+        is_final = true, fetched_at = clock_timestamp()
+    FROM judged j WHERE m.symbol_id = j.symbol_id AND m.timestamp = to_timestamp(j.epoch)
+      AND m.interval_type = j.interval_type
+)
+SELECT symbol_id, count(*) FILTER (WHERE equal), count(*) FILTER (WHERE NOT equal) FROM judged GROUP BY symbol_id
+"""
+_LOOK_NOW = _LOOK.format(print=_PRINT, only_row=_ONLY_ROW)
+_VERIFY_NOW = _VERIFY.format(print=_PRINT, only_row=_ONLY_ROW)
+
+
+@dataclass(frozen=True, eq=False)
+class Theirs:
+    """Bars of somebody else, as parallel arrays.
+
+    Attributes:
+        slot: row of the ticker × slots of the grid + ordinal, ascending.
+        fingerprint: of the values that stood there when it was looked.
+    """
+
+    slot: Int64
+    fingerprint: Int64
+
+    @classmethod
+    def none(cls) -> "Theirs":
+        """Nobody looked, or there are none."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def read_theirs(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> Theirs:
+    """The slots of ``grid`` that only somebody else has a bar for; ``row`` is a ticker's position in ``symbols``."""
+    if not grid.size or not symbols:
+        return Theirs.none()
+    values = {
+        "ids": [s.symbol_id for s in symbols],
+        "spellings": list(grid.interval.spellings),
+        "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
+        "last": datetime.fromtimestamp(int(grid.starts[-1]), UTC),
+    }
+    found = read_columns(connection, _LOOK_NOW, values, _CODES)
+    ordinal = grid.ordinals_of(whole_seconds_of(found["stamp"]))
+    slot, prints = ((found["row"] - 1) * grid.size + ordinal)[ordinal >= 0], found["print"][ordinal >= 0]
+    order = np.argsort(slot)
+    return Theirs(slot[order], prints[order])
+
+
+def verify_bars(
+    connection: Connection, bars: pd.DataFrame, *, interval: Interval, source: str, source_interval: str
+) -> dict[int, WriteCounts]:
+    """Put final ``bars`` in the place of somebody else's, within the caller's transaction.
+
+    Args:
+        connection: with a transaction open.
+        bars: as for ``write_bars``, and ``fingerprint`` of the bar that stood there.
+        interval: of the bars.
+        source: who says so, for people: the vendor's host.
+        source_interval: the interval of the rows that the bars were built from.
+
+    Returns:
+        Per symbol_id, how many were verified and how many replaced.
+    """
+    if bars.empty:
+        return {}
+    found = connection.execute(
+        _VERIFY_NOW,
+        {
+            "ids": bars["symbol_id"].tolist(),
+            "stamps": bars["timestamp"].tolist(),
+            **{name: bars[name].tolist() for name in ("open", "high", "low", "close", "volume")},
+            "rows": bars["source_rows"].tolist(),
+            "prints": bars["fingerprint"].tolist(),
+            "spellings": list(interval.spellings),
+            "source": source,
+            "source_interval": source_interval,
+        },
+    )
+    return {key: WriteCounts(verified=equal, replaced=other) for key, equal, other in found}

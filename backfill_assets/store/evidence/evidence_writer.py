@@ -1,0 +1,102 @@
+"""What was asked of the vendor and what came: the grounds on which an absent slot is judged."""
+
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.store.postgres.connection import Connection
+
+_RECORD = """
+INSERT INTO backfill.evidence AS e (symbol_id, interval_type, source_interval, session_day, asked_at, silent_since,
+    source_rows, reached, published, published_seen, withheld, official_close, auction_volume)
+SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(withheld) THEN %(now)s::timestamptz END,
+       source_rows, to_timestamp(reached), published, CASE WHEN published THEN %(now)s::timestamptz END, withheld,
+       official_close, auction_volume
+FROM (
+    SELECT id, day, source_rows, reached, published, withheld::int4multirange AS withheld,
+           official_close, auction_volume
+    FROM unnest(%(ids)s::int[], %(days)s::date[], %(rows)s::int[], %(reached)s::float8[], %(published)s::boolean[],
+                %(withheld)s::text[], %(close)s::float8[], %(auction)s::bigint[])
+      AS t (id, day, source_rows, reached, published, withheld, official_close, auction_volume)
+    ORDER BY id, day
+) t
+ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE SET
+    asked_at = EXCLUDED.asked_at,
+    asks = e.asks + 1,
+    silent_since = CASE
+        WHEN isempty(EXCLUDED.withheld) THEN NULL
+        WHEN NOT isempty(e.withheld - EXCLUDED.withheld) THEN EXCLUDED.asked_at
+        ELSE least(coalesce(e.silent_since, EXCLUDED.asked_at), EXCLUDED.asked_at) END,
+    source_rows = EXCLUDED.source_rows,
+    reached = greatest(e.reached, EXCLUDED.reached),
+    published = e.published OR EXCLUDED.published,
+    published_seen = coalesce(e.published_seen, EXCLUDED.published_seen),
+    withheld = EXCLUDED.withheld,
+    official_close = coalesce(EXCLUDED.official_close, e.official_close),
+    auction_volume = coalesce(EXCLUDED.auction_volume, e.auction_volume)
+"""
+_REJECT = """
+INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason,
+                              open_price, high_price, low_price, close_price, volume)
+SELECT id, %(source)s, to_timestamp(stamp), reason, o, h, l, c, v
+FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(reasons)s::text[], %(open)s::float8[], %(high)s::float8[],
+            %(low)s::float8[], %(close)s::float8[], %(volume)s::float8[]) AS t (id, stamp, reason, o, h, l, c, v)
+ON CONFLICT (symbol_id, source_interval, timestamp, reason, open_price, high_price, low_price, close_price, volume)
+DO UPDATE SET last_seen = EXCLUDED.last_seen
+RETURNING xmax = 0
+"""
+
+
+def record_sessions(
+    connection: Connection, asked: pd.DataFrame, *, interval: Interval, source: Interval, now: datetime
+) -> None:
+    """Remember what came for each ticker and session that a request covered.
+
+    Args:
+        connection: with a transaction open.
+        asked: one row a ticker and session: ``symbol_id``, ``day`` (date), ``source_rows``,
+            ``reached`` (epoch seconds, NaN when nothing came), ``published``, ``withheld`` (the text of
+            an int4multirange of slots within the session), ``official_close`` and ``auction_volume``
+            (NaN when unseen).
+        interval: the bar interval asked for.
+        source: the vendor interval of the rows.
+        now: the moment of the ask.
+    """
+    connection.execute(
+        _RECORD,
+        {
+            "interval": interval.name,
+            "source": source.name,
+            "now": now.astimezone(UTC),
+            "ids": asked["symbol_id"].tolist(),
+            "days": asked["day"].tolist(),
+            "rows": asked["source_rows"].tolist(),
+            "reached": _nullable(asked["reached"]),
+            "published": asked["published"].tolist(),
+            "withheld": asked["withheld"].tolist(),
+            "close": _nullable(asked["official_close"]),
+            "auction": [None if v is None else int(v) for v in _nullable(asked["auction_volume"])],
+        },
+    )
+
+
+def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Interval) -> int:
+    """Keep rows that broke a rule (columns of the row table, ``symbol_id``, ``reason``); returns how many are new."""
+    if rejects.empty:
+        return 0
+    rows = connection.execute(
+        _REJECT,
+        {
+            "source": source.name,
+            "ids": rejects["symbol_id"].tolist(),
+            "stamps": rejects["timestamp"].tolist(),
+            "reasons": rejects["reason"].tolist(),
+            **{name: _nullable(rejects[name]) for name in ("open", "high", "low", "close", "volume")},
+        },
+    )
+    return sum(new for (new,) in rows)
+
+
+def _nullable(values: "pd.Series[float]") -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]

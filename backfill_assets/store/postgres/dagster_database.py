@@ -1,0 +1,56 @@
+"""Where Dagster's own storage is: a server of the user's, else a database beside the bars."""
+
+import psycopg
+from psycopg import conninfo
+from sqlalchemy import URL
+
+from backfill_assets.config.settings import Settings
+from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.store.postgres.connection import describe, explained
+from backfill_assets.store.postgres.embedded import create_database, embedded_url
+
+DATABASE = "dagster"
+
+
+def dagster_url(settings: Settings) -> str:
+    """The address for SQLAlchemy, with the driver that dagster-postgres needs; the database exists.
+
+    Raises:
+        DatabaseUnavailable: no server, or no right to make the database.
+    """
+    if settings.dagster_postgres_url is not None:
+        return _for_sqlalchemy(settings.dagster_postgres_url.get_secret_value())
+    if settings.database_url is None:
+        return _for_sqlalchemy(embedded_url(settings.home, DATABASE))
+    beside = settings.database_url.get_secret_value()
+    with explained(beside):
+        url = conninfo.make_conninfo(beside, dbname=DATABASE)
+        try:
+            create_database(beside, DATABASE)
+        except psycopg.errors.InsufficientPrivilege:
+            raise DatabaseUnavailable(
+                f"Dagster's storage: {describe(beside)} may not create a database {DATABASE!r}; create it and give its"
+                " owner this user, or set DAGSTER_POSTGRES_URL to a database for Dagster"
+            ) from None
+    return _for_sqlalchemy(url)
+
+
+def _for_sqlalchemy(url: str) -> str:
+    """SQLAlchemy 2.1 reads a plain ``postgresql://`` as psycopg 3, with which dagster-postgres fails."""
+    try:
+        parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}
+    except psycopg.ProgrammingError:
+        raise DatabaseUnavailable(
+            "DAGSTER_POSTGRES_URL is not a PostgreSQL address; write postgresql://user@host/name"
+        ) from None
+    host = parts.pop("host", None)
+    socket = {"host": host} if host and host.startswith("/") else {}
+    return URL.create(
+        "postgresql+psycopg2",
+        username=parts.pop("user", None),
+        password=parts.pop("password", None),
+        host=None if socket else host,
+        port=int(parts.pop("port")) if "port" in parts else None,
+        database=parts.pop("dbname", None),
+        query={**parts, **socket},
+    ).render_as_string(hide_password=False)
