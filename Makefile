@@ -38,7 +38,7 @@ SECONDS ?= 900
 soak: $(VENV)/.installed-for-tests
 	$(BIN)/python -W ignore::RuntimeWarning -m bench.soak --seconds $(SECONDS)
 	@[ $(SECONDS) -lt 600 ] || $(BIN)/python -m pytest -q -s --kills 50 --outage 20 --examples 200 $(addprefix \
-		backfill_assets_tests/acceptance/test_,killed.py outages.py healing.py)
+		backfill_assets_tests/acceptance/test_,killed_runs.py outages.py random_gaps_heal.py)
 
 # Known holes in what we depend on, and in how we use it; the first needs the network.
 audit: $(BIN)/python

@@ -21,7 +21,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
-from backfill_assets_tests.clockwork import Clockwork
+from backfill_assets_tests.moving_clock import Clockwork
 
 Sandboxed = Callable[..., Sandbox]
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -24,7 +24,7 @@ from backfill_assets.store.bars.bar_writer import WriteCounts, database_now, wri
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import embedded_url
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets_tests.dgas import TABLES
+from backfill_assets_tests.external_tables import TABLES
 from bench.baselines.original import upsert
 from bench.figures import Figure, Section
 from bench.machine import processor_seconds

@@ -11,7 +11,7 @@ from backfill_assets.cli.main import cli
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.conftest import NOW, bars_in
 
@@ -248,7 +248,7 @@ def test_every_command_works_on_tables_that_other_people_made(
     user_of: UserOf, sandboxed: Sandboxed, new_database: Callable[..., str]
 ) -> None:
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     user = user_of(sandboxed(), DATABASE_URL=url)
     assert user.types("symbols add AAPL MSFT NOSUCH").out.startswith("3 added")
     assert user.types("symbols deactivate NOSUCH").code == 0

@@ -18,7 +18,7 @@ from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import job
-from backfill_assets_tests.integration.test_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import silent, universe
 
 SYMBOLS = 500
 DAYS = ("2026-05-29", "2026-06-01", "2026-06-02")

@@ -9,8 +9,8 @@ import pytest
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.clockwork import moments, utc
 from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.moving_clock import moments, utc
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]

@@ -10,9 +10,9 @@ from backfill_assets.quality.live_accuracy import reconciliation_of
 from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
 from backfill_assets.sandbox.endpoints.live_quotes import Quotes
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_engine import truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import truth, universe
+from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 TUESDAY = date(2026, 6, 2)
 (SESSION,) = sessions_between("US", TUESDAY, TUESDAY)

@@ -28,9 +28,9 @@ from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.acceptance.test_killed import until
+from backfill_assets_tests.acceptance.test_killed_runs import until
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth, universe
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]

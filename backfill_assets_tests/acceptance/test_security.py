@@ -14,7 +14,7 @@ import pytest
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
-from backfill_assets_tests.acceptance.plain_vendor import IMPATIENT, Vendor, answering
+from backfill_assets_tests.acceptance.fixed_answer_server import IMPATIENT, Vendor, answering
 from backfill_assets_tests.conftest import bars_in
 
 UserOf = Callable[..., User]

@@ -17,7 +17,7 @@ from backfill_assets.config.settings import environment_for
 from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import Sandboxed, bars_in, job
-from backfill_assets_tests.integration.test_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import silent, universe
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -15,7 +15,7 @@ from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import silent, universe
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions
 
 Deployed = Callable[..., Deployment]

@@ -17,7 +17,7 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.dagster_database import dagster_url
 from backfill_assets_tests.conftest import Sandboxed
-from backfill_assets_tests.integration.test_engine import universe
+from backfill_assets_tests.integration.test_backfill_engine import universe
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, partitions
 
 CONFIG = Path(orchestration.__file__).with_name("dagster.yaml")

@@ -1,9 +1,9 @@
 """Which slots of a window the table holds a bar for, and what kind of bar.
 
-``market.gaps.slot_states`` interprets the rest. The cost follows the window and not the history: one stretch of an
+``market.gaps.slot_states`` interprets the rest. The cost follows the window and not the history: one range of an
 index for each ticker, or the whole table where the window is most of it. Bars are counted first; absent slots and
-doubtful bars are listed only for tickers whose counts show some. The newest sessions, in which everybody may lack something
-(not over, not published, just published), are looked at by themselves, so that they don't make that everybody's year.
+doubtful bars are listed only for tickers whose counts show some. The newest sessions, which may be absent for every
+ticker (not over, not published, just published), are read separately, so that they do not make the whole year dear.
 """
 
 from collections.abc import Sequence

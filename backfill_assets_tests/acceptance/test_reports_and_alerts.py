@@ -26,9 +26,9 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.daily_data import Finding
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
-from backfill_assets_tests.clockwork import Clockwork, utc
 from backfill_assets_tests.conftest import job, monday_and_tuesday
-from backfill_assets_tests.integration.receiver import SECRET, Receiver
+from backfill_assets_tests.integration.alert_receiver import SECRET, Receiver
+from backfill_assets_tests.moving_clock import Clockwork, utc
 
 UserOf = Callable[..., User]
 AnyCells: TypeAlias = NDArray[np.int64]

@@ -14,7 +14,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth, universe
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]

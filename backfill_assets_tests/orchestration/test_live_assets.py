@@ -12,8 +12,8 @@ from backfill_assets.market.calendar.sessions import Session, sessions_between
 from backfill_assets.market.live.sampling_schedule import rounds_of, sampled_session
 from backfill_assets.orchestration.live_assets import LIVE_QUOTES, rounds_cron
 from backfill_assets.orchestration.partitions import ZONE
-from backfill_assets_tests.clockwork import Clockwork
 from backfill_assets_tests.conftest import Sandboxed, bars_in
+from backfill_assets_tests.moving_clock import Clockwork
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment
 
 Deployed = Callable[..., Deployment]

@@ -16,10 +16,10 @@ from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, Limits
 from backfill_assets.store.quota.live_budget import LiveBudget
-from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.passing_on import HANG_UP, PAGE, passing_on
-from backfill_assets_tests.integration.test_engine import universe
+from backfill_assets_tests.integration.forwarding_proxy import HANG_UP, PAGE, passing_on
+from backfill_assets_tests.integration.test_backfill_engine import universe
+from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 Clock = Callable[..., Clockwork]
 MORNING = "2026-06-02 14:00"  # 10:00 in New York

@@ -1,4 +1,7 @@
-"""The state of every slot, by cases that a person can follow; the slow model is in ``test_market_model``."""
+"""The state of every slot, by cases that a person can follow.
+
+The slow model is in ``test_market_slot_states_model``.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

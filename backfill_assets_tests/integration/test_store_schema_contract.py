@@ -13,9 +13,9 @@ from backfill_assets.quality.criteria import judge_window
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth
 
 Sandboxed = Callable[..., Sandbox]
 UPSERT = """
@@ -31,7 +31,7 @@ ON CONFLICT (symbol_id, timestamp, interval_type) DO UPDATE SET open_price = EXC
 def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
     """A database as the collector's authors made it, with some history and a foreign key onto a bar."""
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO market_symbols (symbol, house_rating) VALUES ('AAPL', 'A+'), ('MSFT', 'B')")
         connection.execute(UPSERT.encode(), ["2026-06-01 13:30+00"])

@@ -15,10 +15,10 @@ from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.publication import Press
 from backfill_assets.sandbox.world.session_index import Timetable
-from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import bars_in, job
 from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor
-from backfill_assets_tests.integration.test_engine import silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import silent, truth, universe
+from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
 Clock = Callable[..., Clockwork]

@@ -16,8 +16,8 @@ from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import add_symbols
-from backfill_assets_tests.clockwork import Clockwork, utc
 from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.moving_clock import Clockwork, utc
 
 ANSWERS = Path(__file__).parent / "answers"
 COLUMNS = ("present", "pending", "missing", "no_trade", "vendor_gap", "suspect")

@@ -12,7 +12,7 @@ from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.rate_limiter import OpenGate
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say
-from backfill_assets_tests.integration.test_client_wire import BAR, GOOD, TEXT, client, talk
+from backfill_assets_tests.integration.test_eodhd_client_errors import BAR, GOOD, TEXT, client, talk
 
 DAY = 86_400
 

@@ -8,9 +8,9 @@ import pytest
 
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.acceptance.plain_vendor import IMPATIENT, Vendor, answering
+from backfill_assets_tests.acceptance.fixed_answer_server import IMPATIENT, Vendor, answering
 from backfill_assets_tests.conftest import bars_in
 
 UserOf = Callable[..., User]
@@ -92,7 +92,7 @@ def test_the_tables_of_somebody_else_who_gave_no_right_to_alter_them(
     user_of: UserOf, new_database: NewDatabase
 ) -> None:
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     rights = (
         "GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
         "GRANT CREATE ON SCHEMA public TO {role}",
@@ -176,7 +176,7 @@ def test_a_foreign_schema_is_told_by_table_and_column_and_left_alone(
     user_of: UserOf, new_database: NewDatabase, alteration: str, told: str
 ) -> None:
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(alteration.encode())
         columns = (
@@ -192,7 +192,7 @@ def test_a_foreign_schema_is_told_by_table_and_column_and_left_alone(
 
 def test_the_tables_of_the_contract_pass(user_of: UserOf, new_database: NewDatabase) -> None:
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     user = user_of(DATABASE_URL=url)
     assert [user.types(command).code for command in ("symbols add AAPL", "report", "report")] == [0, 0, 0]
 

@@ -17,7 +17,7 @@ from backfill_assets.store.coverage import Coverage, measure
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 
 # Nine sessions: more than the newest few, with an early close and a change of the clock before it
 SESSIONS = sessions_between("US", date(2026, 11, 16), date(2026, 11, 27))
@@ -31,7 +31,7 @@ Row = tuple[str, str, datetime, str | None, int | None, bool | None]  # ticker, 
 def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
     url = new_database(None)
     if request.param == "theirs":
-        dgas.build(url)
+        external_tables.build(url)
     database = Database(url)
     migrate(database)
     with database.transaction() as connection:

@@ -12,9 +12,9 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.daily_data import record_days
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent
 from backfill_assets_tests.unit.coverage_builders import coverage_of
 from backfill_assets_tests.unit.market_builders import grid_of
 
@@ -126,7 +126,7 @@ def test_what_a_run_stores_is_valid_in_every_form_of_the_table(
     engine.run(monday_and_tuesday(engine), silent)
     criterion = judge_bars(engine.database, engine.survey(monday_and_tuesday(engine)))
     assert (criterion.passed, criterion.meaning) == (True, "0 breaches of a rule in 52 bars")
-    dgas.build(url := new_database(None))
+    external_tables.build(url := new_database(None))
     theirs = Database(url)
     migrate(theirs)
     assert faults(theirs) == (0, ())

@@ -11,9 +11,9 @@ from backfill_assets.market.gaps.slot_states import State
 from backfill_assets.sandbox.config import Publication, Traits
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests.clockwork import Clockwork, moments, utc
 from backfill_assets_tests.conftest import RECORDED, bars_in, job, recorded
-from backfill_assets_tests.integration.test_engine import silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import silent, truth, universe
+from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY, FRIDAY = date(2026, 6, 1), date(2026, 6, 2), date(2026, 6, 5)
 WEEK = tuple(MONDAY + timedelta(days=n) for n in range(5))

@@ -25,7 +25,7 @@ from backfill_assets.errors import UsageError
 from backfill_assets.store.alert_outbox import endpoint_states, failing, put_off
 from backfill_assets.store.bars.source_host import bind_host, require_host
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests.integration.receiver import LONGEST, SECRET, Receiver
+from backfill_assets_tests.integration.alert_receiver import LONGEST, SECRET, Receiver
 
 NOON = datetime(2026, 6, 3, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

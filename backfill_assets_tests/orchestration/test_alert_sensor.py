@@ -14,7 +14,7 @@ from backfill_assets.store.alert_outbox import failing, recall
 from backfill_assets.store.quota.request_log import Request, log_requests
 from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed
-from backfill_assets_tests.integration.receiver import Receiver
+from backfill_assets_tests.integration.alert_receiver import Receiver
 from backfill_assets_tests.orchestration.conftest import Deployment
 
 Deployed = Callable[..., Deployment]

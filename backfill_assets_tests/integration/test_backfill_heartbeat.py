@@ -18,7 +18,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.runs import start_run
 from backfill_assets_tests.conftest import monday_and_tuesday
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
-from backfill_assets_tests.integration.test_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import silent, universe
 
 ACCOUNT = Say(body=b'{"apiRequests":0,"apiRequestsDate":"2026-06-03","dailyRateLimit":100000,"extraLimit":0}')
 EngineOn = Callable[..., Engine]

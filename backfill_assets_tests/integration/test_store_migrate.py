@@ -10,7 +10,7 @@ import pytest
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import available, migrate
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 
 SCHEMA = """
 SELECT table_schema, table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
@@ -60,7 +60,7 @@ def migrated_only_to(url: str, earlier: int) -> None:
 def schemas(new_database: Callable[..., str], template_url: str) -> dict[str, list[tuple[str, ...]]]:
     """What this version makes of nothing, and of tables that other people made."""
     theirs = new_database(None)
-    dgas.build(theirs)
+    external_tables.build(theirs)
     assert len(migrated(theirs)) == len(available())
     return {"lean": schema(template_url), "theirs": schema(theirs)}
 
@@ -72,7 +72,7 @@ def test_every_earlier_version_ends_in_the_same_schema(
 ) -> None:
     url = new_database(None)
     if form == "theirs":
-        dgas.build(url)
+        external_tables.build(url)
     migrated_only_to(url, earlier)
     assert len(migrated(url)) == sum(number > earlier for number in available())
     assert schema(url) == schemas[form]

@@ -23,7 +23,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_engine import silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import silent, truth
 
 TICKERS = ("AAPL", "MSFT")
 HALF_HOUR = INTERVALS["30m"]

@@ -23,10 +23,10 @@ from backfill_assets.store.bars.bar_writer import LIVE, WriteCounts, write_bars
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
-from backfill_assets_tests import dgas
-from backfill_assets_tests.clockwork import Clockwork, moments, utc
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, job
-from backfill_assets_tests.integration.test_engine import silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import silent, truth
+from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 Clock = Callable[..., Clockwork]
 TUESDAY = date(2026, 6, 2)
@@ -246,7 +246,7 @@ def test_bars_that_another_collector_writes_at_one_interval_are_left_to_it(live_
 @pytest.fixture
 def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
         connection.execute(

@@ -15,7 +15,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import job
-from backfill_assets_tests.integration.test_engine import silent
+from backfill_assets_tests.integration.test_backfill_engine import silent
 
 SATURDAY = datetime(2026, 6, 6, 14, 0, tzinfo=UTC)  # everything is overdue, and nothing pending
 FIRST = date(2026, 5, 7)  # twenty sessions before that Saturday, and one more

@@ -21,9 +21,9 @@ from backfill_assets.store.bars.external_bars import read_theirs, verify_bars
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, job, monday_and_tuesday
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth
 
 Sandboxed = Callable[..., Sandbox]
 FRIDAY = date(2026, 5, 29)  # before the window: re-read, never verified
@@ -34,7 +34,7 @@ GRID = slot_grid(sessions_between("US", MONDAY, TUESDAY), INTERVALS["30m"])
 def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
     url = new_database(None)
     if request.param == "theirs":
-        dgas.build(url)
+        external_tables.build(url)
     database = Database(url)
     migrate(database)
     with database.transaction() as connection:

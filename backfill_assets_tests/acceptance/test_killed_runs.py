@@ -14,7 +14,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_engine import MONDAY, TUESDAY, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, truth, universe
 
 TICKERS = 200
 KILLS_EACH = 6  # of one 200-ticker run, then a fresh one: each kill is drawn from what is left of it

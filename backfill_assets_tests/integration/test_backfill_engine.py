@@ -22,7 +22,7 @@ from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols, list_symbols
-from backfill_assets_tests import dgas
+from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import NOW, bars_in, job, monday_and_tuesday
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
@@ -224,7 +224,7 @@ def test_the_same_run_on_a_database_of_other_people(
     new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
 ) -> None:
     url = new_database(None)
-    dgas.build(url)
+    external_tables.build(url)
     database = Database(url)
     with database.transaction() as connection:
         connection.execute("INSERT INTO market_symbols (symbol, company_name) VALUES ('AAPL', 'Apple'), ('MSFT', 'M')")

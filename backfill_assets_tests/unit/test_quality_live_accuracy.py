@@ -7,7 +7,7 @@ from backfill_assets.quality.criteria import live_keeps_up
 from backfill_assets.quality.live_accuracy import compared, compared_by_symbol
 from backfill_assets.store.live.reconciliation import COLUMNS
 from backfill_assets_tests.unit.market_builders import new_york, stamp
-from backfill_assets_tests.unit.test_plan import TODAY, covered
+from backfill_assets_tests.unit.test_backfill_planner import TODAY, covered
 
 NOON = new_york("2026-06-05 12:00")
 LONG_AGO = new_york("2026-05-05 12:00")
