@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.moving_clock import Clockwork
@@ -47,13 +47,13 @@ def home() -> Iterator[Path]:
     """Not under pytest's own folders: another pytest session cleans those up while a server runs there."""
     with tempfile.TemporaryDirectory(prefix="backfill-tests-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-        leave_embedded(Path(folder))
+        release_embedded_server(Path(folder))
 
 
 @pytest.fixture(scope="session")
 def template_url(home: Path) -> str:
     """A migrated database that tests clone; nobody may stay connected to it."""
-    url = embedded_url(home, "template_bars")
+    url = start_embedded_database(home, "template_bars")
     with psycopg.connect(url, autocommit=True) as connection:  # a thousand databases that nobody needs tomorrow
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
@@ -140,11 +140,11 @@ def live_clock(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbo
     return make
 
 
-def job(engine: Engine, **wish: Any) -> Job:
-    return job_of(engine, Wish(**wish))[0]
+def job(engine: Engine, **wish: Any) -> BackfillJob:
+    return build_job(engine, JobRequest(**wish))[0]
 
 
-def monday_and_tuesday(engine: Engine, **wish: Any) -> Job:
+def monday_and_tuesday(engine: Engine, **wish: Any) -> BackfillJob:
     return job(engine, start=date(2026, 6, 1), end=date(2026, 6, 2), **wish)
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.results import RunResult
-from backfill_assets.live.collector import sample_round
+from backfill_assets.live.collector import collect_round
 from backfill_assets.live.result import LiveRound
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
@@ -30,20 +30,20 @@ class Clockwork:
     def tick(self, now: datetime) -> RunResult:
         """One run over all sessions since the first."""
         engine = self.at(now)
-        job, _ = job_of(engine, Wish(start=self.first, end=now.date()))
+        job, _ = build_job(engine, JobRequest(start=self.first, end=now.date()))
         result = engine.run(job, lambda _: None)
         self.results.append((now, result))
         return result
 
     def sample(self, now: datetime) -> LiveRound:
         """One call of the live sampler."""
-        return sample_round(self.at(now))
+        return collect_round(self.at(now))
 
     def survey(self, now: datetime, **wish: object) -> Coverage:
         """The state of everything since the first session."""
         engine = self.at(now)
-        job, _ = job_of(engine, Wish(**{"start": self.first, "end": now.date(), **wish}))  # type: ignore[arg-type]
-        return engine.survey(job)
+        job, _ = build_job(engine, JobRequest(**{"start": self.first, "end": now.date(), **wish}))  # type: ignore[arg-type]
+        return engine.measure(job)
 
     @property
     def calls(self) -> int:

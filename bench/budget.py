@@ -14,16 +14,16 @@ from pathlib import Path
 import psycopg
 
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets.store.quota.budget import Budget, Limits, Settled
+from backfill_assets.store.quota.budget import Budget, PermitSettlement, QuotaLimits
 from bench.figures import Figure, Section
 
 SECONDS = 4.0
 PROCESSES = 4
 LIMIT = 1_000_000  # never reached: what one permit costs is measured
 NOW = datetime(2026, 6, 3, tzinfo=UTC)
-LIMITS = Limits(LIMIT, 1.0, 5.0, 5.0, 10**9, 0.0)
+LIMITS = QuotaLimits(LIMIT, 1.0, 5.0, 5.0, 10**9, 0.0)
 
 _ARRAY_TABLE = "CREATE TABLE IF NOT EXISTS stamps (token text PRIMARY KEY, free_at timestamptz[] NOT NULL)"
 _ARRAY_TAKE = """
@@ -35,11 +35,11 @@ WHERE token = 't' AND cardinality(free_at) < %s RETURNING cardinality(free_at)
 
 def permits(url: str) -> Callable[[], bool]:
     """Ours, one permit at a time, taken and settled: the dearest way to use it."""
-    budget = Budget(Database(url, connections=1), "token", LIMITS)
+    budget = Budget(Database(url, max_connections=1), "token", LIMITS)
 
     def take() -> bool:
-        grant = budget.take(1, 5, NOW)
-        budget.settle(Settled(grant.permits), NOW)
+        grant = budget.take_permits(1, 5, NOW)
+        budget.settle_permits(PermitSettlement(grant.permits), NOW)
         return bool(grant.permits)
 
     return take
@@ -47,11 +47,11 @@ def permits(url: str) -> Callable[[], bool]:
 
 def permits_of_eight(url: str) -> Callable[[], bool]:
     """Ours as the engine uses it: taken and settled in batches. One call is eight permits."""
-    budget = Budget(Database(url, connections=1), "token", LIMITS)
+    budget = Budget(Database(url, max_connections=1), "token", LIMITS)
 
     def take() -> bool:
-        grant = budget.take(8, 5, NOW)
-        budget.settle(Settled(grant.permits), NOW)
+        grant = budget.take_permits(8, 5, NOW)
+        budget.settle_permits(PermitSettlement(grant.permits), NOW)
         return bool(grant.permits)
 
     return take
@@ -87,7 +87,7 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     """Permits per second and refusals of each way."""
     figures = []
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        url = embedded_url(Path(folder), "budget")
+        url = start_embedded_database(Path(folder), "budget")
         database = Database(url)
         migrate(database)
         with database.transaction() as connection:

@@ -15,12 +15,12 @@ from typing import Any
 import psycopg
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.world.simulation import World
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.baselines import original, vendor_client
@@ -74,7 +74,7 @@ class Round:
     def __init__(self, count: int) -> None:
         with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
             home = Path(folder)
-            url = embedded_url(home, "bars_sandbox")  # keeps the server up: starting it is not what is timed
+            url = start_embedded_database(home, "bars_sandbox")  # keeps the server up: starting it is not what is timed
             (home / "symbols").write_text("\n".join(universe(count)))
             with sandbox_process("--symbols", str(count), "--now", NOW) as vendor:
                 backfill(home, vendor, "symbols", "add", "--file", str(home / "symbols"))
@@ -90,9 +90,9 @@ class Round:
 def _reckoned(asked: int, ask: Callable[[str, str, Sequence[str], int, int], None]) -> float:
     """Seconds for all tickers, from asking the first of them one after the other."""
     symbols = universe(SYMBOLS)[:asked]
-    sessions = sessions_between("US", *DAYS)
+    sessions = list_sessions("US", *DAYS)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        url = embedded_url(Path(folder), "baseline")
+        url = start_embedded_database(Path(folder), "baseline")
         database = Database(url)
         migrate(database)
         with database.transaction() as connection:
@@ -118,7 +118,7 @@ def _differences(url: str, symbols: Sequence[str]) -> int:
     world = World(SandboxConfig(symbols=len(symbols)))
     true = {}
     for symbol in symbols:
-        for session in sessions_between("US", *DAYS):
+        for session in list_sessions("US", *DAYS):
             for bar in world.true_bars(symbol, session, INTERVALS["30m"], "5m").to_dict("records"):
                 values = tuple(round(bar[name], 6) for name in ("open", "high", "low", "close"))
                 true[symbol, int(bar["timestamp"])] = (*values, int(bar["volume"]))

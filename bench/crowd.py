@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from bench.figures import Figure, Section
 from bench.stage import NOW, TOKEN, backfill, sandbox_process, stats, universe
 from bench.waiting import Crowding, environment
@@ -23,7 +23,7 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     """What the limit alone sets and what it took."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        url = embedded_url(home, "bars_sandbox")
+        url = start_embedded_database(home, "bars_sandbox")
         symbols = universe(CROWDING.tickers)
         (home / "symbols").write_text("\n".join(symbols))
         options = ("--symbols", str(CROWDING.tickers), "--now", NOW, "--per-minute", str(CROWDING.limit))

@@ -19,12 +19,12 @@ import psycopg
 
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import Session, sessions_between
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.coverage import measure as look
+from backfill_assets.store.coverage import measure_coverage as look
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import Symbol, list_symbols
 from bench.baselines.original import REPORT
@@ -67,15 +67,15 @@ def measure(*, quick: bool) -> Section:
     """Fill, look, fill the year before, look again."""
     count = 500 if quick else 5000
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        database = Database(embedded_url(Path(folder), "detection"))
+        database = Database(start_embedded_database(Path(folder), "detection"))
         migrate(database)
         with psycopg.connect(database.url, autocommit=True) as connection:
             for table in _TABLES:
                 connection.execute(f"ALTER TABLE {table} SET UNLOGGED")
             connection.execute(_SYMBOLS, [count])
-        year = sessions_between("US", *YEAR)
+        year = list_sessions("US", *YEAR)
         bars = _fill(database.url, year)
-        recent, whole = slot_grid(year[-2:], INTERVALS["30m"]), slot_grid(year, INTERVALS["30m"])
+        recent, whole = build_slot_grid(year[-2:], INTERVALS["30m"]), build_slot_grid(year, INTERVALS["30m"])
         store = Store(database)
         days = _seconds(lambda: store.look(recent), 9)
         idle = [store.spent(recent) for _ in range(9)]
@@ -83,7 +83,7 @@ def measure(*, quick: bool) -> Section:
         slots = _seconds(lambda: store.look(whole), 3)
         report = [_report(database.url) for _ in range(1 if quick else 3)]
         assert store.missing(recent) == _absent(database.url, recent, count)
-        twice = bars + _fill(database.url, sessions_between("US", *YEAR_BEFORE))
+        twice = bars + _fill(database.url, list_sessions("US", *YEAR_BEFORE))
         doubled = [store.spent(recent) for _ in range(9)]
         with psycopg.connect(database.url) as connection:
             connection.execute(_HOLES_FOR_ALL, [year[0].open])
@@ -119,7 +119,7 @@ class Store:
         self.database = database
         with database.transaction() as connection:
             self.symbols: list[Symbol] = list_symbols(connection, "US")
-        self.rules = load_settings().rules(SOURCE)
+        self.rules = load_settings().build_gap_rules(SOURCE)
 
     def look(self, grid: SlotGrid, connection: Any = None) -> Coverage:
         """The state of every slot."""
@@ -176,7 +176,7 @@ def _plans(connection: psycopg.Connection[Any], sent: list[tuple[Any, Any]]) -> 
 
 def _fill(url: str, sessions: tuple[Session, ...]) -> int:
     """Bars and evidence of sessions, and what the planner must know of them; returns how many bars."""
-    starts = [datetime.fromtimestamp(at, UTC) for at in slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
+    starts = [datetime.fromtimestamp(at, UTC) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
     with psycopg.connect(url, autocommit=True) as connection:
         bars = connection.execute(_BARS, [starts]).rowcount
         for statement in (_EVIDENCE, _DAYS):

@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from bench.stage import NOW, Timed, backfill, sandbox_process, universe
 
@@ -46,14 +46,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         began = time.perf_counter()
-        bars = fill(embedded_url(home, "bars_sandbox"))
+        bars = fill(start_embedded_database(home, "bars_sandbox"))
         print(f"{bars:,} bars of {SYMBOLS:,} tickers made in {time.perf_counter() - began:.0f} s")
         with sandbox_process(
             "--symbols", "10000", "--now", NOW, "--latency-ms", "5", "20", "--per-minute", "100000"
         ) as url:
             timed = {"the sensor's look": backfill(home, url, module="bench.tick", **PACE)}
             timed |= {command: backfill(home, url, *command.split(), **PACE) for command in COMMANDS}
-        leave_embedded(home)
+        release_embedded_server(home)
     for command, done in timed.items():
         print(line(command, done))
     worst = max(done.megabytes for done in timed.values())
@@ -73,8 +73,8 @@ def fill(url: str) -> int:
     """Store history up to the last session before the two that are missing; returns how many bars."""
     database = Database(url)
     migrate(database)
-    sessions = sessions_between("US", date(2025, 1, 2), date(2026, 5, 29))[-SESSIONS:]
-    stamps = [datetime.fromtimestamp(at, UTC) for at in slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
+    sessions = list_sessions("US", date(2025, 1, 2), date(2026, 5, 29))[-SESSIONS:]
+    stamps = [datetime.fromtimestamp(at, UTC) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
     symbols = universe(2 * SYMBOLS)[:SYMBOLS]
     with psycopg.connect(url, autocommit=True) as connection:
         insert = "INSERT INTO market_symbols (symbol_id, symbol) SELECT row, symbol FROM unnest(%s::text[])"

@@ -11,13 +11,13 @@ from datetime import UTC, date, datetime
 
 import httpx
 
-from backfill_assets.backfill.fetch.batch_writer import Answer, row_table
-from backfill_assets.backfill.planner import Ask
-from backfill_assets.eodhd.parsing import read_intraday
+from backfill_assets.backfill.fetch.batch_writer import FetchedRows, build_row_table
+from backfill_assets.backfill.planner import PlannedRequest
+from backfill_assets.eodhd.parsing import parse_intraday
 from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -33,7 +33,7 @@ NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 def measure(*, quick: bool) -> Section:
     """A batch of answers over 120 days, several times; seconds of the processor, so that others count little."""
     tickers = 8 if quick else 64
-    grid = slot_grid(sessions_between("US", *SPAN), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions("US", *SPAN), INTERVALS["30m"])
     bodies = _bodies(universe(tickers), grid)
     rows = sum(len(json.loads(body)) for body in bodies)
     rounds = 3 if quick else 7
@@ -66,14 +66,16 @@ def _bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
 
 
 def _ours(bodies: list[bytes], grid: SlotGrid) -> None:
-    answers = [Answer(_ask(number, grid), read_intraday(body)) for number, body in enumerate(bodies)]
-    build_bars(row_table(answers), grid, INTERVALS["5m"])
+    answers = [FetchedRows(_ask(number, grid), parse_intraday(body)) for number, body in enumerate(bodies)]
+    build_bars(build_row_table(answers), grid, INTERVALS["5m"])
 
 
-def _ask(number: int, grid: SlotGrid) -> Ask:
+def _ask(number: int, grid: SlotGrid) -> PlannedRequest:
     symbol = Symbol(number, parse_tickers([f"S{number}"])[0], is_active=True)
     span = {"start": int(grid.starts[0]), "end": int(grid.ends[-1])}
-    return Ask(symbol=symbol, **span, **dict.fromkeys({f.name for f in fields(Ask)} - {"symbol", *span}, 0))
+    return PlannedRequest(
+        symbol=symbol, **span, **dict.fromkeys({f.name for f in fields(PlannedRequest)} - {"symbol", *span}, 0)
+    )
 
 
 def _rates(work: Callable[[], object], rows: int, rounds: int) -> list[float]:

@@ -92,4 +92,4 @@ def universe(count: int) -> list[str]:
     """The sandbox's symbols."""
     from backfill_assets.sandbox.world.simulation import World
 
-    return [s for s in World(SandboxConfig(symbols=count)).tickers if re.fullmatch(r"[A-Z0-9-]{1,10}", s)]
+    return [s for s in World(SandboxConfig(symbols=count)).symbols if re.fullmatch(r"[A-Z0-9-]{1,10}", s)]

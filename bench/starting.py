@@ -12,7 +12,7 @@ from pathlib import Path
 
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.figures import Figure, Section
@@ -67,7 +67,7 @@ def _ratios(times: dict[str, list[float]], name: str) -> list[float]:
 
 def _prepared(home: Path) -> dict[str, str]:
     """The environment of a user with a server and 500 symbols."""
-    url = embedded_url(home, "bars")
+    url = start_embedded_database(home, "bars")
     database = Database(url)
     migrate(database)
     with database.transaction() as connection:

@@ -16,13 +16,13 @@ import psycopg
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from backfill_assets.backfill.fetch.fetcher import BATCH
+from backfill_assets.backfill.fetch.fetcher import WRITE_BATCH_SIZE
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import slot_grid
-from backfill_assets.store.bars.bar_writer import WriteCounts, database_now, write_bars
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.store.bars.bar_writer import WriteCounts, read_server_time, write_bars
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests.external_tables import TABLES
 from bench.baselines.original import upsert
@@ -53,13 +53,13 @@ def measure(*, quick: bool) -> Section:
                 wall, processor = _rate(database, number, verdict)
                 rates[name].append(wall)
                 idle[name].append(processor)
-            plain.append(_rate_of_upserts(embedded_url(home, f"upserts_{number}")))
-            frame.append(_rate_of_to_sql(embedded_url(home, f"to_sql_{number}")))
+            plain.append(_rate_of_upserts(start_embedded_database(home, f"upserts_{number}")))
+            frame.append(_rate_of_to_sql(start_embedded_database(home, f"to_sql_{number}")))
         lean.close()
         theirs.close()
     least = dict.fromkeys((180, 70, 200)) if quick else {rate: rate for rate in (180, 70, 200)}
     return Section(
-        f"5. Storing, {BATCH} tickers × {len(sessions_between('US', *SPAN))} sessions in a transaction",
+        f"5. Storing, {WRITE_BATCH_SIZE} tickers × {len(list_sessions('US', *SPAN))} sessions in a transaction",
         [
             Figure("new bars", "k/s", _thousands(rates["new"]), at_least=least[180]),
             Figure(
@@ -86,15 +86,15 @@ def measure(*, quick: bool) -> Section:
     )
 
 
-def batch_of(number: int, tickers: int = BATCH) -> pd.DataFrame:
+def batch_of(number: int, tickers: int = WRITE_BATCH_SIZE) -> pd.DataFrame:
     """Made-up bars of a batch of tickers as ``write_bars`` takes them."""
-    starts = slot_grid(sessions_between("US", *SPAN), INTERVAL).starts
+    starts = build_slot_grid(list_sessions("US", *SPAN), INTERVAL).starts
     chance = np.random.default_rng(number)
     rows = tickers * len(starts)
     base = np.round(50 + 100 * chance.random(rows), 4)
     return pd.DataFrame(
         {
-            "symbol_id": np.repeat(np.arange(1, tickers + 1) + number * BATCH, len(starts)),
+            "symbol_id": np.repeat(np.arange(1, tickers + 1) + number * WRITE_BATCH_SIZE, len(starts)),
             "timestamp": np.tile(starts, tickers),
             "open": base,
             "high": base + 1,
@@ -109,7 +109,7 @@ def batch_of(number: int, tickers: int = BATCH) -> pd.DataFrame:
 
 
 def _database(home: Path, name: str, tables: str | None) -> Database:
-    url = embedded_url(home, name)
+    url = start_embedded_database(home, name)
     if tables:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(tables.encode())
@@ -134,7 +134,7 @@ def _rate(database: Database, number: int, verdict: str) -> tuple[float, float]:
             spelling=INTERVAL.name,
             source="127.0.0.1",
             source_interval="5m",
-            asked_at=database_now(connection),
+            requested_at=read_server_time(connection),
         )
         served = processor_seconds(server) - before
     seconds, spent = time.perf_counter() - began, time.process_time() - own + served

@@ -9,14 +9,14 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from backfill_assets.backfill.engine import Engine, Job
+from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import Session, sessions_overlapping
-from backfill_assets.market.calendar.slots import slot_grid
-from backfill_assets.market.calendar.windows import Window, sessions_kept
+from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.windows import Window, limit_partition_sessions
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from bench.figures import Figure, Section
@@ -56,7 +56,7 @@ ORDER BY d, symbol_id
 def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> None:
     """Everything but the newest session, which nobody has."""
     past = sessions[:-1]
-    grid = slot_grid(past, INTERVALS["30m"])
+    grid = build_slot_grid(past, INTERVALS["30m"])
     with database.transaction() as connection:
         connection.execute(_SYMBOLS, [symbols])
         connection.execute(_BARS, {"starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]})
@@ -68,12 +68,12 @@ def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> Non
 
 def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     """Looks at the sessions that are kept for so many symbols, and at more."""
-    days = sessions_overlapping("US", NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
+    days = list_overlapping_sessions("US", NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        database = Database(embedded_url(Path(folder), "survey"))
+        database = Database(start_embedded_database(Path(folder), "survey"))
         migrate(database)
         fill(database, SYMBOLS, days)
-        kept = look(database, days[-sessions_kept(SESSIONS, SYMBOLS) :])
+        kept = look(database, days[-limit_partition_sessions(SESSIONS, SYMBOLS) :])
         everything = look(database, days)
         database.close()
     return Section(f"A look at everything, {SYMBOLS:,} symbols", [kept, everything])
@@ -84,10 +84,10 @@ def look(database: Database, days: tuple[Session, ...]) -> Figure:
     engine = Engine(database, load_settings(as_of=NOW, token=TOKEN))
     with database.transaction() as connection:
         everyone = tuple(list_symbols(connection, "US"))
-    job = Job(Window(days, "bench"), everyone, INTERVALS["30m"], INTERVALS["5m"])
+    job = BackfillJob(Window(days, "bench"), everyone, INTERVALS["30m"], INTERVALS["5m"])
     seconds = []
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()
-        coverage = engine.survey(job)
+        coverage = engine.measure(job)
         seconds.append(time.perf_counter() - began)
     return Figure(f"{len(days)} sessions, {len(everyone) * coverage.grid.size / 1e6:.2f} M slots", "s", seconds[1:])

@@ -11,16 +11,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.config.settings import load_settings
-from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.sandbox.world.publication import Press
-from backfill_assets.sandbox.world.session_index import Timetable
+from backfill_assets.sandbox.world.publication import PublicationSchedule
+from backfill_assets.sandbox.world.session_index import SessionIndex
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.figures import Figure, Section
@@ -39,7 +39,7 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     figures = list(simulate("once per session", once, days=11.9, at_most=1.10))
     for ladder in LADDERS:
         name = "per ticker, ladder " + " ".join(str(step) for step in ladder)
-        figures += simulate(name, replace(once, per_ticker=True), days=2.9, ladder_hours=ladder)
+        figures += simulate(name, replace(once, draw_per_ticker=True), days=2.9, ladder_hours=ladder)
     return Section(f"Simulated days, {TICKERS} tickers, a run every {MINUTES} minutes", figures)
 
 
@@ -49,7 +49,7 @@ def simulate(
     """One simulation with its own database and sandbox."""
     config = SandboxConfig(symbols=TICKERS, now=BEGIN, clock_rate=0, publication=publication, per_minute=100_000)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        database = Database(embedded_url(Path(folder), "days"))
+        database = Database(start_embedded_database(Path(folder), "days"))
         migrate(database)
         with database.transaction() as connection:
             add_symbols(connection, parse_tickers(universe(TICKERS)))
@@ -58,7 +58,7 @@ def simulate(
             last = run_through(Engine(database, chosen), sandbox, days)
             calls = sandbox.stats()["calls"]
         sessions = [
-            s for s in sessions_between("US", FIRST, last.date()) if s.regular_close + timedelta(hours=14.4) < last
+            s for s in list_sessions("US", FIRST, last.date()) if s.regular_close + timedelta(hours=14.4) < last
         ]
         late = sorted(lateness(database, config))
         database.close()
@@ -74,7 +74,7 @@ def run_through(engine: Engine, sandbox: Sandbox, days: float) -> datetime:
     while now <= BEGIN + timedelta(days=days):
         sandbox.move_clock(now)
         at = replace(engine, settings=engine.settings.model_copy(update={"as_of": now}))
-        job, _ = job_of(at, Wish(start=FIRST, end=now.date()))
+        job, _ = build_job(at, JobRequest(start=FIRST, end=now.date()))
         at.run(job, lambda _: None)
         now += timedelta(minutes=MINUTES)
     return now
@@ -82,14 +82,15 @@ def run_through(engine: Engine, sandbox: Sandbox, days: float) -> datetime:
 
 def lateness(database: Database, config: SandboxConfig) -> list[float]:
     """Minutes from publication to the run that stored it, per ticker and session."""
-    press = Press(config, Timetable(date(2026, 5, 1)))
+    press = PublicationSchedule(config, SessionIndex(date(2026, 5, 1)))
     with database.transaction() as connection:
         seen = connection.execute(
             "SELECT symbol, session_day, published_seen FROM backfill.evidence JOIN market_symbols USING (symbol_id)"
             " WHERE published AND session_day >= %s",
             [FIRST],
         ).fetchall()
-    sessions = {s.day: s for s in sessions_between("US", FIRST, FIRST + timedelta(days=30))}
+    sessions = {s.day: s for s in list_sessions("US", FIRST, FIRST + timedelta(days=30))}
     return [
-        (at.timestamp() - press.release(symbol, symbol, sessions[day], "5m").first) / 60 for symbol, day, at in seen
+        (at.timestamp() - press.get_times(symbol, symbol, sessions[day], "5m").first_at) / 60
+        for symbol, day, at in seen
     ]

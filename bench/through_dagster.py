@@ -18,10 +18,10 @@ import dagster as dg
 import backfill_assets.orchestration.dagster_internals.storage as our_storage
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
-from backfill_assets.orchestration.partition_ranges import Rectangle
-from backfill_assets.orchestration.partitions import DAY, SYMBOL, SYMBOLS
+from backfill_assets.orchestration.partition_ranges import PartitionRange
+from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION, SYMBOL_PARTITIONS
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.baselines import plain_dagster
@@ -118,7 +118,7 @@ def _common(home: Path, url: str, vendor: str) -> dict[str, str]:
 
 
 def _universe(home: Path, count: int) -> str:
-    url = embedded_url(home, "bars_of_bench")
+    url = start_embedded_database(home, "bars_of_bench")
     database = Database(url)
     migrate(database)
     with database.transaction() as connection:
@@ -152,7 +152,7 @@ def _instance(home: Path, name: str, *, batched: bool) -> Iterator[dg.DagsterIns
     (folder / "dagster.yaml").write_text(CONFIG.read_text("utf-8"), "utf-8")
     chosen = {
         "BACKFILL_HOME": str(home),
-        "DAGSTER_POSTGRES_URL": embedded_url(home, f"dagster_{name}"),
+        "DAGSTER_POSTGRES_URL": start_embedded_database(home, f"dagster_{name}"),
         "BACKFILL_BATCH_PLANNED_EVENTS": str(batched),
     }
     before = dict(os.environ)
@@ -168,10 +168,10 @@ def _instance(home: Path, name: str, *, batched: bool) -> Iterator[dg.DagsterIns
 def _a_run_over(instance: dg.DagsterInstance, count: int, *, one_by_one: int) -> tuple[float, float]:
     """Seconds to create a run over so many partitions, and to record them (or the first ``one_by_one`` singly)."""
     symbols = [f"S{number:05}.US" for number in range(count)]
-    instance.add_dynamic_partitions(SYMBOL, symbols)
+    instance.add_dynamic_partitions(SYMBOL_DIMENSION, symbols)
     day = "2026-06-02"
     days = dg.DailyPartitionsDefinition(day, end_date="2026-06-03")
-    partitions = dg.MultiPartitionsDefinition({SYMBOL: SYMBOLS, DAY: days})
+    partitions = dg.MultiPartitionsDefinition({SYMBOL_DIMENSION: SYMBOL_PARTITIONS, DAY_DIMENSION: days})
     spent: list[float] = []
 
     @dg.multi_asset(
@@ -182,7 +182,7 @@ def _a_run_over(instance: dg.DagsterInstance, count: int, *, one_by_one: int) ->
         began = time.perf_counter()
         if one_by_one:
             for symbol in symbols[:one_by_one]:
-                key = dg.MultiPartitionKey({SYMBOL: symbol, DAY: day})
+                key = dg.MultiPartitionKey({SYMBOL_DIMENSION: symbol, DAY_DIMENSION: day})
                 context.log_event(dg.AssetMaterialization(KEY, partition=key, metadata=_metadata()))
         else:
             record_partitions(context, KEY, [(symbol, day, _metadata()) for symbol in symbols])
@@ -191,7 +191,7 @@ def _a_run_over(instance: dg.DagsterInstance, count: int, *, one_by_one: int) ->
 
     definitions = dg.Definitions(assets=[many], executor=dg.in_process_executor)
     job = definitions.resolve_implicit_global_asset_job_def()
-    tags = Rectangle(day, day, symbols[0], symbols[-1]).tags
+    tags = PartitionRange(day, day, symbols[0], symbols[-1]).tags
     began = time.perf_counter()
     instance.create_run_for_job(job, tags=tags, asset_selection=frozenset([KEY]))
     created = time.perf_counter() - began
@@ -203,7 +203,7 @@ def _a_run_over(instance: dg.DagsterInstance, count: int, *, one_by_one: int) ->
 
 def _first_only(tags: dict[str, str], symbols: Sequence[str], count: int) -> dict[str, str]:
     """The tags of a run over the first few symbols only, if only those are to be recorded."""
-    return Rectangle("2026-06-02", "2026-06-02", symbols[0], symbols[count - 1]).tags if count else tags
+    return PartitionRange("2026-06-02", "2026-06-02", symbols[0], symbols[count - 1]).tags if count else tags
 
 
 def _metadata() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from bench.command_line import WINDOW
 from bench.figures import Figure, Section
 from bench.stage import NOW, backfill, sandbox_process, stats, universe
@@ -37,7 +37,7 @@ def measure(*, quick: bool) -> Section:
     crowding = Crowding(480, 200, 6) if quick else Crowding(5000, 2000, 60)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        held = embedded_url(home, "bars_sandbox")
+        held = start_embedded_database(home, "bars_sandbox")
         (home / "symbols").write_text("\n".join(universe(crowding.tickers)))
         limits = ("--per-minute", str(crowding.limit), "--window-seconds", str(crowding.window))
         with sandbox_process("--symbols", str(crowding.tickers), "--now", NOW, *limits) as vendor:

@@ -4,23 +4,23 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from backfill_assets.alerts.causes import Clues, likely_cause
-from backfill_assets.alerts.delivery import Delivered, deliver
-from backfill_assets.alerts.messages import go_to_of
-from backfill_assets.alerts.observation import Judged, Observation, Severity, given_up_in, observation_of
-from backfill_assets.alerts.state_changes import observe
+from backfill_assets.alerts.causes import Diagnostics, find_likely_cause
+from backfill_assets.alerts.delivery import DeliveryResult, deliver
+from backfill_assets.alerts.messages import get_command
+from backfill_assets.alerts.observation import CriterionLike, Observation, Severity, build_observation, find_vendor_gaps
+from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.config.settings import Settings
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.postgres.connection import Database
 
-ABOUT_EVERY_BAR = "no_missing_bars"
+RETAINED_SESSIONS_CHECK = "no_missing_bars"
 
 
-def observations_of(
-    criteria: Iterable[Judged],
-    at: datetime,
-    clues: Clues,
-    every_session: Coverage | None = None,
+def build_observations(
+    criteria: Iterable[CriterionLike],
+    observed_at: datetime,
+    diagnostics: Diagnostics,
+    retained_coverage: Coverage | None = None,
     severities: Mapping[str, Severity] | None = None,
 ) -> list[Observation]:
     """What was judged at ``at``, with the likely cause of each failure and the command that shows more.
@@ -33,24 +33,29 @@ def observations_of(
             not recovered while bars are missing there, or if they were given up.
         severities: of the criteria whose failure is not an error.
     """
-    wider: dict[str, Any] = {}
-    if every_session is not None:
-        wider = {"given_up": given_up_in(every_session), "lingering": int(every_session.missing.sum())}
-    interval = clues.coverage.grid.interval.name
+    retained_fields: dict[str, Any] = {}
+    if retained_coverage is not None:
+        retained_fields = {
+            "given_up": find_vendor_gaps(retained_coverage),
+            "lingering": int(retained_coverage.missing.sum()),
+        }
+    interval = diagnostics.coverage.grid.interval.name
     return [
-        observation_of(
+        build_observation(
             criterion,
-            at,
+            observed_at,
             severity=(severities or {}).get(criterion.name, "error"),
-            go_to=go_to_of(criterion.name, interval),
-            cause="" if criterion.passed else likely_cause(criterion.name, clues),
-            **(wider if criterion.name == ABOUT_EVERY_BAR else {}),
+            go_to=get_command(criterion.name, interval),
+            cause="" if criterion.passed else find_likely_cause(criterion.name, diagnostics),
+            **(retained_fields if criterion.name == RETAINED_SESSIONS_CHECK else {}),
         )
         for criterion in criteria
     ]
 
 
-def tell(database: Database, settings: Settings, observations: Iterable[Observation], now: datetime) -> Delivered:
+def process_observations(
+    database: Database, settings: Settings, observations: Iterable[Observation], now: datetime
+) -> DeliveryResult:
     """Queue what is news in one transaction, then send whatever is due; with no observations it only sends.
 
     Takes at most about 15 seconds, however many addresses are down; nearly nothing when there is nothing to send.
@@ -60,5 +65,5 @@ def tell(database: Database, settings: Settings, observations: Iterable[Observat
     """
     repeat_after = timedelta(hours=settings.alert_repeat_hours)
     with database.transaction() as connection:
-        observe(connection, observations, now, repeat_after=repeat_after)
+        record_observations(connection, observations, now, repeat_after=repeat_after)
     return deliver(database, settings, now)

@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from pydantic import TypeAdapter
 
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.coverage import Coverage
 
 Severity: TypeAlias = Literal["warning", "error"]
 
 
-class GivenUp(NamedTuple):
+class VendorGap(NamedTuple):
     """Slots of a ticker's session that the vendor never gave."""
 
     ticker: str
@@ -26,7 +26,7 @@ class GivenUp(NamedTuple):
     slots: int
 
 
-class Judged(Protocol):
+class CriterionLike(Protocol):
     """What is used of a criterion (``quality.criteria.Criterion`` is one)."""
 
     @property
@@ -74,51 +74,53 @@ class Observation:
     offenders: tuple[str, ...] = ()
     severity: Severity = "error"
     cause: str = ""
-    given_up: tuple[GivenUp, ...] = ()
+    given_up: tuple[VendorGap, ...] = ()
     lingering: int = 0
     go_to: str = ""
 
-    def as_metadata(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """The observation as JSON values."""
-        values: dict[str, Any] = _FORM.dump_python(self, mode="json")
+        values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return values
 
 
-_FORM = TypeAdapter(Observation)
+_ADAPTER = TypeAdapter(Observation)
 
 
-def from_metadata(values: Mapping[str, Any], *, event_id: str) -> Observation:
+def parse_observation(values: Mapping[str, Any], *, event_id: str) -> Observation:
     """An observation as ``as_metadata`` gave it, under the id of the event that carried it.
 
     Raises:
         ValueError: the values are not of that form.
     """
-    return replace(_FORM.validate_python({**values, "event_id": event_id}), event_id=event_id)
+    return replace(_ADAPTER.validate_python({**values, "event_id": event_id}), event_id=event_id)
 
 
-def observation_of(judged: Judged, at: datetime, *, event_id: str = "", **more: Any) -> Observation:
+def build_observation(
+    criterion: CriterionLike, observed_at: datetime, *, event_id: str = "", **extra: Any
+) -> Observation:
     """A criterion as judged at ``at``, with ``more`` fields; without ``event_id``, name and moment make one."""
     return Observation(
-        event_id=event_id or f"{judged.name} {at.isoformat()}",
-        name=judged.name,
-        observed_at=at,
-        passed=judged.passed,
-        figure=float(judged.figure),
-        threshold=float(judged.threshold),
-        meaning=judged.meaning,
-        offenders=tuple(judged.offenders),
-        **more,
+        event_id=event_id or f"{criterion.name} {observed_at.isoformat()}",
+        name=criterion.name,
+        observed_at=observed_at,
+        passed=criterion.passed,
+        figure=float(criterion.figure),
+        threshold=float(criterion.threshold),
+        meaning=criterion.meaning,
+        offenders=tuple(criterion.offenders),
+        **extra,
     )
 
 
-def run_ended(
-    job: str, run_id: str, at: datetime, *, error: str | None, cause: str = "", go_to: str = ""
+def build_run_observation(
+    job: str, run_id: str, observed_at: datetime, *, error: str | None, cause: str = "", go_to: str = ""
 ) -> Observation:
     """A run of ``job`` (or an asset) that failed with ``error`` or (None) went through; a cancellation is neither."""
     return Observation(
         event_id=f"run {run_id} of {job} {'failed' if error is not None else 'went through'}",
         name=f"run of {job}",
-        observed_at=at,
+        observed_at=observed_at,
         passed=error is None,
         figure=float(error is not None),
         meaning="it went through" if error is None else f"run {run_id} failed: {error}",
@@ -127,12 +129,19 @@ def run_ended(
     )
 
 
-def given_up_in(coverage: Coverage) -> tuple[GivenUp, ...]:
+def find_vendor_gaps(coverage: Coverage) -> tuple[VendorGap, ...]:
     """What the vendor never gave of a window, per ticker and session."""
-    gone = coverage.classified.state == State.VENDOR_GAP
+    is_vendor_gap = coverage.slot_states.state == SlotState.VENDOR_GAP
     counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), np.int64)
-    np.add.at(counts, (coverage.slots.row[gone], coverage.grid.session_of[coverage.slots.ordinal[gone]]), 1)
+    np.add.at(
+        counts,
+        (
+            coverage.open_slots.row[is_vendor_gap],
+            coverage.grid.session_index[coverage.open_slots.ordinal[is_vendor_gap]],
+        ),
+        1,
+    )
     return tuple(
-        GivenUp(str(coverage.symbols[row].ticker), coverage.grid.sessions[session].day, int(counts[row, session]))
+        VendorGap(str(coverage.symbols[row].ticker), coverage.grid.sessions[session].day, int(counts[row, session]))
         for row, session in np.argwhere(counts).tolist()
     )

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from backfill_assets.alerts.messages import Change, Kind, body_of, title_of
-from backfill_assets.alerts.observation import GivenUp, Observation
+from backfill_assets.alerts.messages import ChangeKind, StateChange, format_body, format_title
+from backfill_assets.alerts.observation import Observation, VendorGap
 from backfill_assets.store import alert_outbox
 from backfill_assets.store.alert_outbox import AlertState
 from backfill_assets.store.postgres.connection import Connection
 
-RANK = {None: 0, "warning": 1, "error": 2}
+SEVERITY_RANK = {None: 0, "warning": 1, "error": 2}
 
 
-def observe(
+def record_observations(
     connection: Connection,
     observations: Iterable[Observation],
     now: datetime,
@@ -31,63 +31,67 @@ def observe(
     of its name, changes nothing. All of it belongs to the caller's transaction.
     """
     alert_outbox.lock_alerts(connection)
-    fail = {state.name for state in alert_outbox.failing(connection)}  # these first
+    failing_names = {state.name for state in alert_outbox.list_failing(connection)}  # these first
     changes = []
-    for observation in sorted(observations, key=lambda o: (o.observed_at, o.name not in fail)):
-        change = _take_note(connection, observation, now, repeat_after)
+    for observation in sorted(observations, key=lambda o: (o.observed_at, o.name not in failing_names)):
+        change = _record_observation(connection, observation, now, repeat_after)
         if change is not None:
             changes.append(change)
-    alert_outbox.forget_old_alerts(connection, now)
+    alert_outbox.delete_old_alerts(connection, now)
     messages = [(kind, list(together)) for kind, together in groupby(changes, key=lambda c: c.kind)]
     for kind, together in messages:
-        alert_outbox.queue(connection, kind, title_of(together), body_of(together), now)
+        alert_outbox.enqueue(connection, kind, format_title(together), format_body(together), now)
     return len(messages)
 
 
-def _take_note(
+def _record_observation(
     connection: Connection, observation: Observation, now: datetime, repeat_after: timedelta
-) -> Change | None:
-    if not alert_outbox.is_first_time(connection, observation.event_id, observation.observed_at):
+) -> StateChange | None:
+    if not alert_outbox.record_event(connection, observation.event_id, observation.observed_at):
         return None
-    before = alert_outbox.recall(connection, observation.name)
-    if before is not None and observation.observed_at < before.observed_at:
+    previous = alert_outbox.load_state(connection, observation.name)
+    if previous is not None and observation.observed_at < previous.observed_at:
         return None
-    unseen, untold = alert_outbox.note_given_up(connection, observation.name, observation.given_up)
-    gone = tuple(GivenUp(*gap) for gap in unseen)
-    was_failing = before is not None and before.failing_since is not None
-    fails = not observation.passed or (was_failing and observation.lingering > 0)
-    if fails:
-        kind = _kind_of_failure(before, observation, gone, now, repeat_after)
+    new_slots, is_new_to_all = alert_outbox.record_given_up(connection, observation.name, observation.given_up)
+    new_gaps = tuple(VendorGap(*gap) for gap in new_slots)
+    was_failing = previous is not None and previous.failing_since is not None
+    is_failing = not observation.passed or (was_failing and observation.lingering > 0)
+    if is_failing:
+        kind = _classify_failure(previous, observation, new_gaps, now, repeat_after)
     else:
-        kind = _kind_of_success(gone, was_failing=was_failing, untold=untold)
-    since = before.failing_since if before and before.failing_since else observation.observed_at
-    told = now if kind else before.told_at if before else None
-    alert_outbox.remember(
+        kind = _classify_success(new_gaps, was_failing=was_failing, is_new_to_all=is_new_to_all)
+    since = previous.failing_since if previous and previous.failing_since else observation.observed_at
+    notified_at = now if kind else previous.notified_at if previous else None
+    alert_outbox.save_state(
         connection,
         AlertState(
             name=observation.name,
             observed_at=observation.observed_at,
-            failing_since=since if fails else None,
-            severity=observation.severity if fails else None,
-            told_at=told,
+            failing_since=since if is_failing else None,
+            severity=observation.severity if is_failing else None,
+            notified_at=notified_at,
             meaning=observation.meaning,
         ),
     )
-    return Change(kind, observation, since, gone) if kind else None
+    return StateChange(kind, observation, since, new_gaps) if kind else None
 
 
-def _kind_of_failure(
-    before: AlertState | None, observation: Observation, gone: Sequence[GivenUp], now: datetime, repeat_after: timedelta
-) -> Kind | None:
-    if before is None or RANK[observation.severity] > RANK[before.severity]:
+def _classify_failure(
+    previous: AlertState | None,
+    observation: Observation,
+    new_gaps: Sequence[VendorGap],
+    now: datetime,
+    repeat_after: timedelta,
+) -> ChangeKind | None:
+    if previous is None or SEVERITY_RANK[observation.severity] > SEVERITY_RANK[previous.severity]:
         return "failing"
-    if gone:
+    if new_gaps:
         return "given up"
-    return "still failing" if before.told_at is None or now - before.told_at >= repeat_after else None
+    return "still failing" if previous.notified_at is None or now - previous.notified_at >= repeat_after else None
 
 
-def _kind_of_success(gone: Sequence[GivenUp], *, was_failing: bool, untold: bool) -> Kind | None:
+def _classify_success(new_gaps: Sequence[VendorGap], *, was_failing: bool, is_new_to_all: bool) -> ChangeKind | None:
     """``untold`` is whether ``gone`` is news to every check: then it is told although nothing failed."""
     if was_failing:
-        return "given up" if gone else "recovered"
-    return "given up" if untold else None
+        return "given up" if new_gaps else "recovered"
+    return "given up" if is_new_to_all else None

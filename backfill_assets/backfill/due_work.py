@@ -9,30 +9,30 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from backfill_assets.backfill import probing
-from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.backfill.planner import CALLS_PER_REQUEST, Ask
-from backfill_assets.market.calendar.intervals import interval_named, source_of
+from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.planner import CALLS_PER_REQUEST, PlannedRequest
+from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.windows import sessions_kept, window_of_sessions
+from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.quota.request_log import failing_tickers
-from backfill_assets.store.runs import failed_runs
+from backfill_assets.store.quota.request_log import find_failing_tickers
+from backfill_assets.store.runs import count_failed_runs
 from backfill_assets.store.symbols import Symbol, list_symbols
 
-LONGEST_PAUSE = timedelta(hours=1)  # after runs or requests that failed again and again
+MAX_BACKOFF = timedelta(hours=1)  # after runs or requests that failed again and again
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DueRange:
     """A ticker that is to be asked, and the sessions (positions in the window) between which its gaps lie."""
 
     symbol: Symbol
-    first: int
-    last: int
+    first_session: int
+    last_session: int
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class DueWork:
     """What a run would ask for.
 
     Attributes:
@@ -42,88 +42,96 @@ class Outlook:
         reason: if nobody is, why.
     """
 
-    job: Job
+    job: BackfillJob
     coverage: Coverage
-    spans: tuple[Span, ...]
+    ranges: tuple[DueRange, ...]
     reason: str
 
 
-def kept_job(engine: Engine, interval_name: str) -> Job:
+def build_retained_sessions_job(engine: Engine, interval_name: str) -> BackfillJob:
     """The job over every active symbol and every session that is a partition."""
     settings = engine.settings
-    interval = interval_named(interval_name)
+    interval = parse_interval(interval_name)
     with engine.database.transaction() as connection:
         symbols = tuple(list_symbols(connection, DEFAULT_EXCHANGE))
-    count = sessions_kept(settings.partition_days, len(symbols))
-    window = window_of_sessions(DEFAULT_EXCHANGE, settings.now(), count, settings.calendar_exceptions())
-    return Job(window=window, symbols=symbols, interval=interval, source=source_of(interval, settings.source_interval))
+    session_count = limit_partition_sessions(settings.partition_days, len(symbols))
+    window = build_session_window(DEFAULT_EXCHANGE, settings.now(), session_count, settings.load_calendar_overrides())
+    return BackfillJob(
+        window=window,
+        symbols=symbols,
+        interval=interval,
+        source_interval=choose_source_interval(interval, settings.source_interval),
+    )
 
 
-def look_ahead(engine: Engine, interval_name: str) -> Outlook:
+def find_due_work(engine: Engine, interval_name: str) -> DueWork:
     """Measure everything and say whom a run would ask; spends nothing.
 
     Raises:
         TokenRefused: no token is set.
     """
-    job = kept_job(engine, interval_name)
-    coverage = engine.survey(job)
-    asks, reason = _sensible(engine, job, coverage)
-    return Outlook(job, coverage, tuple(_spans(coverage, asks)), reason)
+    job = build_retained_sessions_job(engine, interval_name)
+    coverage = engine.measure(job)
+    requests, reason = _select_requests(engine, job, coverage)
+    return DueWork(job, coverage, tuple(_build_due_ranges(coverage, requests)), reason)
 
 
-def _sensible(engine: Engine, job: Job, coverage: Coverage) -> tuple[list[Ask], str]:
-    if not coverage.classified.due.any():
-        return [], _nothing_due(coverage)
-    if reason := _vendor_rests(engine):
+def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tuple[list[PlannedRequest], str]:
+    if not coverage.slot_states.due.any():
+        return [], _explain_nothing_due(coverage)
+    if reason := _explain_backoff(engine):
         return [], reason
-    left = engine.budget().status(engine.settings.now())
-    if left.calls_left_today < CALLS_PER_REQUEST:
-        return [], f"the day's calls are spent; asking goes on at {_time(left.resets_at)}"
-    certain, tentative = probing.split(engine.plan(job, coverage).asks, coverage)
-    asks = [*certain, *(tentative if probing.may_probe(coverage) else [])]
-    if not asks:
+    budget_status = engine.create_budget().read_status(engine.settings.now())
+    if budget_status.calls_left_today < CALLS_PER_REQUEST:
+        return [], f"the day's calls are spent; asking goes on at {_format_time(budget_status.resets_at)}"
+    certain, tentative = probing.split_requests(engine.plan(job, coverage).requests, coverage)
+    requests = [*certain, *(tentative if probing.is_probe_due(coverage) else [])]
+    if not requests:
         return [], f"{len(tentative)} tickers wait for the next probe: nothing was seen published yet"
     with engine.database.transaction() as connection:
-        failing = failing_tickers(connection, LONGEST_PAUSE)
-    sensible = [ask for ask in asks if str(ask.symbol.ticker) not in failing]
-    return sensible, "" if sensible else f"requests for {len(failing)} tickers failed lately and are left alone a while"
+        failing_names = find_failing_tickers(connection, MAX_BACKOFF)
+    selected = [request for request in requests if str(request.symbol.ticker) not in failing_names]
+    return (
+        selected,
+        "" if selected else f"requests for {len(failing_names)} tickers failed lately and are left alone a while",
+    )
 
 
-def _nothing_due(coverage: Coverage) -> str:
-    found = f"{len(coverage.symbols)} symbols × {len(coverage.grid.sessions)} sessions"
-    gaps = coverage.classified.gap
+def _explain_nothing_due(coverage: Coverage) -> str:
+    scope = f"{len(coverage.symbols)} symbols × {len(coverage.grid.sessions)} sessions"
+    gaps = coverage.slot_states.gap
     if not gaps.any():
-        return f"no gap in {found}"
-    again = coverage.classified.ask_at[gaps]
-    when = f"the next at {_time(datetime.fromtimestamp(float(again.min()), UTC))}"
-    return f"{int(gaps.sum())} slots in {found} are not to be asked for again yet, {when}"
+        return f"no gap in {scope}"
+    next_request_at = coverage.slot_states.next_request_at[gaps]
+    when = f"the next at {_format_time(datetime.fromtimestamp(float(next_request_at.min()), UTC))}"
+    return f"{int(gaps.sum())} slots in {scope} are not to be asked for again yet, {when}"
 
 
-def _vendor_rests(engine: Engine) -> str:
+def _explain_backoff(engine: Engine) -> str:
     """After runs that ended early, wait longer and longer before the next."""
     with engine.database.transaction() as connection:
-        failed, since = failed_runs(connection)
-    pause = min(timedelta(minutes=2 ** min(failed, 10)), LONGEST_PAUSE)
-    if failed and since < pause:
-        return f"{failed} runs in a row ended early; the next may start in {int((pause - since).total_seconds())} s"
+        failed_count, elapsed = count_failed_runs(connection)
+    backoff = min(timedelta(minutes=2 ** min(failed_count, 10)), MAX_BACKOFF)
+    if failed_count and elapsed < backoff:
+        return f"{failed_count} runs in a row ended early; the next may start in {int((backoff - elapsed).total_seconds())} s"
     return ""
 
 
-def _spans(coverage: Coverage, asks: list[Ask]) -> list[Span]:
+def _build_due_ranges(coverage: Coverage, requests: list[PlannedRequest]) -> list[DueRange]:
     """The sessions between which the gaps of each ticker lie: one request covers them all."""
-    gaps = np.flatnonzero(coverage.classified.gap)
-    rows, sessions = coverage.slots.row[gaps], coverage.grid.session_of[coverage.slots.ordinal[gaps]]
+    gaps = np.flatnonzero(coverage.slot_states.gap)
+    rows, sessions = coverage.open_slots.row[gaps], coverage.grid.session_index[coverage.open_slots.ordinal[gaps]]
     first = np.full(len(coverage.symbols), len(coverage.grid.sessions))
     last = np.full(len(coverage.symbols), -1)
     np.minimum.at(first, rows, sessions)
     np.maximum.at(last, rows, sessions)
-    asked = {ask.symbol.symbol_id for ask in asks}
+    requested_ids = {request.symbol.symbol_id for request in requests}
     return [
-        Span(symbol, int(first[row]), int(last[row]))
+        DueRange(symbol, int(first[row]), int(last[row]))
         for row, symbol in enumerate(coverage.symbols)
-        if symbol.symbol_id in asked
+        if symbol.symbol_id in requested_ids
     ]
 
 
-def _time(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

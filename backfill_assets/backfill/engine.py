@@ -16,25 +16,25 @@ from backfill_assets.backfill.planner import Plan, Strategy, make_plan
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.windows import Window
-from backfill_assets.store.bars.source_host import require_host
-from backfill_assets.store.coverage import Coverage, measure
+from backfill_assets.store.bars.source_host import require_source_host
+from backfill_assets.store.coverage import Coverage, measure_coverage
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, limits_of
+from backfill_assets.store.quota.budget import Budget, build_limits
 from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets.store.symbols import Symbol
 
 if TYPE_CHECKING:
-    from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer, Spent
-    from backfill_assets.backfill.results import Listener, RunResult
+    from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
+    from backfill_assets.backfill.results import ProgressListener, RunResult
     from backfill_assets.eodhd.client import EodhdClient
 
-LONGEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
+MAX_REQUEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BackfillJob:
     """What a run is to do.
 
     Attributes:
@@ -54,14 +54,14 @@ class Job:
     window: Window
     symbols: tuple[Symbol, ...]
     interval: Interval
-    source: Interval
+    source_interval: Interval
     strategy: Strategy = Strategy.HYBRID
     force: bool = False
-    explicit: bool = False
-    only: frozenset[date] | None = None
+    user_selected: bool = False
+    trigger_sessions: frozenset[date] | None = None
     verify_existing: bool = False
     batch_size: int | None = None
-    delay: float = 0.0
+    batch_delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,57 +71,59 @@ class Engine:
     database: Database
     settings: Settings
 
-    def survey(self, job: Job) -> Coverage:
+    def measure(self, job: BackfillJob) -> Coverage:
         """The state of every slot of the job's window, read from the store now."""
-        grid = slot_grid(job.window.sessions, job.interval)
+        grid = build_slot_grid(job.window.sessions, job.interval)
         with self.database.transaction() as connection:
-            return measure(
+            return measure_coverage(
                 connection,
                 job.symbols,
                 grid,
-                job.source,
-                self.settings.rules(job.source),
+                job.source_interval,
+                self.settings.build_gap_rules(job.source_interval),
                 self.settings.now(),
-                list_theirs=job.verify_existing,
+                list_external=job.verify_existing,
             )
 
-    def plan(self, job: Job, coverage: Coverage) -> Plan:
+    def plan(self, job: BackfillJob, coverage: Coverage) -> Plan:
         """What the job would ask for, given a survey; spends nothing."""
         return make_plan(
             coverage,
             overlap_sessions=self.settings.overlap_sessions,
-            max_span=min(timedelta(days=self.settings.max_span_days), LONGEST_SPAN[job.source.name]),
+            max_span=min(timedelta(days=self.settings.max_span_days), MAX_REQUEST_SPAN[job.source_interval.name]),
             strategy=job.strategy,
             force=job.force,
-            explicit=job.explicit,
-            only=job.only,
-            exceptions=self.settings.calendar_exceptions(),
+            user_selected=job.user_selected,
+            trigger_sessions=job.trigger_sessions,
+            overrides=self.settings.load_calendar_overrides(),
         )
 
-    def budget(self) -> Budget:
+    def create_budget(self) -> Budget:
         """The budget of the token.
 
         Raises:
             TokenRefused: no token is set.
         """
-        return Budget(self.database, self.token(), limits_of(self.settings))
+        return Budget(self.database, self.require_token(), build_limits(self.settings))
 
-    def live_budget(self) -> LiveBudget:
+    def create_live_budget(self) -> LiveBudget:
         """The budget of live sampling.
 
         Raises:
             TokenRefused: no token is set.
         """
-        return LiveBudget(self.database, self.token(), limits_of(self.settings), self.settings.live_budget)
+        return LiveBudget(self.database, self.require_token(), build_limits(self.settings), self.settings.live_budget)
 
-    def estimated_seconds(self, plan: Plan) -> float:
+    def estimate_seconds(self, plan: Plan) -> float:
         """How long carrying a plan out takes if the vendor answers as usual."""
-        s = self.settings
-        return plan.estimated_seconds(
-            int(s.requests_per_minute * s.minute_share), s.rate_window_seconds, s.in_flight_max
+        settings = self.settings
+        return plan.estimate_seconds(
+            int(settings.requests_per_minute * settings.minute_share),
+            settings.rate_window_seconds,
+            settings.in_flight_max,
         )
 
-    def run(self, job: Job, listen: "Listener") -> "RunResult":
+    def run(self, job: BackfillJob, on_progress: "ProgressListener") -> "RunResult":
         """Do the job and prove it.
 
         Ends early, with what was fetched stored, when the vendor refuses the token or the day's calls
@@ -132,45 +134,47 @@ class Engine:
             UsageError: the database holds bars of another host.
             DatabaseUnavailable: the database is gone; what was stored stays.
         """
-        from backfill_assets.backfill.runner import Run
+        from backfill_assets.backfill.runner import BackfillRun
 
-        return Run(self, job, listen).go()
+        return BackfillRun(self, job, on_progress).execute()
 
-    def require_one_source(self) -> None:
+    def require_matching_host(self) -> None:
         """Make sure that what the vendor asked now gives may be stored beside what is there.
 
         Raises:
             UsageError: the database holds bars of another host.
         """
         with self.database.transaction() as connection:
-            require_host(connection, self.settings.vendor_host)
+            require_source_host(connection, self.settings.vendor_host)
 
     @asynccontextmanager
-    async def asking(
-        self, run_id: UUID | None = None, spent: "Spent | None" = None, budget: Budget | None = None
-    ) -> "AsyncIterator[tuple[Pacer, EodhdClient]]":
+    async def open_vendor_client(
+        self, run_id: UUID | None = None, usage: "Usage | None" = None, budget: Budget | None = None
+    ) -> "AsyncIterator[tuple[SharedRateLimiter, EodhdClient]]":
         """The vendor's client behind the shared budget (or the one given), for the time of the context."""
-        from backfill_assets.backfill.fetch.concurrency import Flight
-        from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer, Spent
+        from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+        from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
         from backfill_assets.eodhd.client import EodhdClient
 
-        s = self.settings
-        flight = Flight(s.in_flight_start, s.in_flight_max)
+        settings = self.settings
+        concurrency = AdaptiveConcurrencyLimit(settings.in_flight_start, settings.in_flight_max)
         async with (
-            Pacer(budget or self.budget(), self.database, flight, s.now, run_id, spent or Spent()) as pacer,
+            SharedRateLimiter(
+                budget or self.create_budget(), self.database, concurrency, settings.now, run_id, usage or Usage()
+            ) as rate_limiter,
             EodhdClient(
-                base_url=s.base_url,
-                token=self.token(),
-                gate=pacer,
-                timeout_seconds=s.request_timeout_seconds,
-                attempts=s.attempts,
-                backoff_seconds=s.backoff_seconds,
-                max_connections=s.in_flight_max,
+                base_url=settings.base_url,
+                token=self.require_token(),
+                rate_limiter=rate_limiter,
+                timeout_seconds=settings.request_timeout_seconds,
+                attempts=settings.attempts,
+                backoff_seconds=settings.backoff_seconds,
+                max_connections=settings.in_flight_max,
             ) as client,
         ):
-            yield pacer, client
+            yield rate_limiter, client
 
-    def token(self) -> str:
+    def require_token(self) -> str:
         """The vendor's token.
 
         Raises:

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from backfill_assets.backfill.engine import Engine, Job
+from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import interval_named, source_of
+from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Ticker, parse_tickers
-from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, window_of_days, window_of_hours
+from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, build_date_window, build_hours_window
 from backfill_assets.store.postgres.database import open_database
 from backfill_assets.store.symbols import Symbol, list_symbols
 
@@ -24,7 +24,7 @@ class NoActiveSymbols(UsageError):  # noqa: N818 - a state of the universe, not 
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class JobRequest:
     """What a person asks to look at or to run; None is the default."""
 
     interval: str = "30m"
@@ -40,7 +40,7 @@ class Wish:
 
 
 @contextmanager
-def opened_engine(settings: Settings) -> Iterator[Engine]:
+def open_engine(settings: Settings) -> Iterator[Engine]:
     """An engine over the settings' database, closed at the end."""
     database = open_database(settings)
     try:
@@ -49,54 +49,56 @@ def opened_engine(settings: Settings) -> Iterator[Engine]:
         database.close()
 
 
-def job_of(engine: Engine, wish: Wish) -> tuple[Job, tuple[Ticker, ...]]:
+def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[Ticker, ...]]:
     """The job a wish describes, and the tickers in it that the universe does not know.
 
     Raises:
         NoActiveSymbols: the universe is empty.
         UsageError: an option that cannot be meant, or no chosen symbol is active.
     """
-    interval = interval_named(wish.interval)
-    source = source_of(interval, engine.settings.source_interval)
-    symbols, unknown = _symbols(engine, wish.symbols)
-    job = Job(
-        window=_window(engine.settings, wish, engine.settings.rules(source).askable_after),
+    interval = parse_interval(request.interval)
+    source = choose_source_interval(interval, engine.settings.source_interval)
+    symbols, unknown = _select_symbols(engine, request.symbols)
+    job = BackfillJob(
+        window=_build_window(engine.settings, request, engine.settings.build_gap_rules(source).askable_after),
         symbols=symbols,
         interval=interval,
-        source=source,
-        strategy=wish.strategy,
-        force=wish.force,
-        explicit=bool(wish.symbols),
-        verify_existing=wish.verify_existing,
-        batch_size=wish.batch_size,
-        delay=wish.delay,
+        source_interval=source,
+        strategy=request.strategy,
+        force=request.force,
+        user_selected=bool(request.symbols),
+        verify_existing=request.verify_existing,
+        batch_size=request.batch_size,
+        batch_delay_seconds=request.delay,
     )
     return job, unknown
 
 
-def _symbols(engine: Engine, named: Sequence[str]) -> tuple[tuple[Symbol, ...], tuple[Ticker, ...]]:
+def _select_symbols(engine: Engine, requested_symbols: Sequence[str]) -> tuple[tuple[Symbol, ...], tuple[Ticker, ...]]:
     with engine.database.transaction() as connection:
         active = list_symbols(connection, DEFAULT_EXCHANGE)
     if not active:
         raise NoActiveSymbols("there are no active symbols; add some: backfill-assets symbols add AAPL MSFT")
-    if not named:
+    if not requested_symbols:
         return tuple(active), ()
-    known = {s.ticker: s for s in active}
-    wanted = parse_tickers(named)
-    unknown = tuple(t for t in wanted if t not in known)
+    active_by_ticker = {s.ticker: s for s in active}
+    wanted = parse_tickers(requested_symbols)
+    unknown = tuple(t for t in wanted if t not in active_by_ticker)
     if len(unknown) == len(wanted):
-        listed = ", ".join(str(t) for t in unknown[:5])
-        raise UsageError(f"none of the symbols is active in the universe: {listed}; see: backfill-assets symbols list")
-    return tuple(known[t] for t in wanted if t in known), unknown
+        unknown_names = ", ".join(str(t) for t in unknown[:5])
+        raise UsageError(
+            f"none of the symbols is active in the universe: {unknown_names}; see: backfill-assets symbols list"
+        )
+    return tuple(active_by_ticker[t] for t in wanted if t in active_by_ticker), unknown
 
 
-def _window(settings: Settings, wish: Wish, askable_after: timedelta) -> Window:
-    now, exceptions = settings.now(), settings.calendar_exceptions()
-    if wish.start is None and wish.end is None:
-        hours = DEFAULT_HOURS if wish.hours_back is None else wish.hours_back
-        return window_of_hours(DEFAULT_EXCHANGE, now, hours, askable_after, exceptions)
-    if wish.hours_back is not None:
+def _build_window(settings: Settings, request: JobRequest, askable_after: timedelta) -> Window:
+    now, overrides = settings.now(), settings.load_calendar_overrides()
+    if request.start is None and request.end is None:
+        hours = DEFAULT_HOURS if request.hours_back is None else request.hours_back
+        return build_hours_window(DEFAULT_EXCHANGE, now, hours, askable_after, overrides)
+    if request.hours_back is not None:
         raise UsageError("give either --hours-back or --start and --end, not both")
-    if wish.start is None or wish.end is None:
+    if request.start is None or request.end is None:
         raise UsageError("--start and --end belong together (session dates, both inclusive)")
-    return window_of_days(DEFAULT_EXCHANGE, wish.start, wish.end, now, exceptions)
+    return build_date_window(DEFAULT_EXCHANGE, request.start, request.end, now, overrides)

@@ -14,15 +14,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS
-from backfill_assets.market.calendar.sessions import NO_EXCEPTIONS, Exceptions, sessions_before
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.store.bars.external_bars import Theirs
+from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides, list_previous_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.store.bars.external_bars import ExternalBars
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
 
 CALLS_PER_REQUEST = 5
-TYPICAL_SECONDS = 0.25  # of one answer; only for estimates
+TYPICAL_RESPONSE_SECONDS = 0.25  # of one answer; only for estimates
 Int64 = NDArray[np.int64]
 
 
@@ -39,7 +39,7 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PlannedRequest:
     """One request: a ticker and a stretch of time, both ends inclusive (epoch seconds UTC).
 
     ``row`` is the ticker's position in the coverage.
@@ -54,9 +54,9 @@ class Ask:
     end: int
     first_session: int
     last_session: int
-    gaps: int
-    oldest_due: int
-    newest_due: int
+    slot_count: int
+    oldest_due_session: int
+    newest_due_session: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,49 +72,49 @@ class Plan:
         theirs: bars of somebody else that are to be verified.
     """
 
-    asks: tuple[Ask, ...]
+    requests: tuple[PlannedRequest, ...]
     grid: SlotGrid
-    window_from: int
-    waiting: int
-    slots: Int64
-    theirs: Theirs = field(default_factory=Theirs.none)
+    window_first_ordinal: int
+    deferred: int
+    slot_keys: Int64
+    external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
 
     @property
     def calls(self) -> int:
         """What the plan costs."""
-        return CALLS_PER_REQUEST * len(self.asks)
+        return CALLS_PER_REQUEST * len(self.requests)
 
     @property
     def lower_bound(self) -> int:
         """Calls that no plan can undercut: one request per ticker that is asked."""
-        return CALLS_PER_REQUEST * len({ask.symbol.symbol_id for ask in self.asks})
+        return CALLS_PER_REQUEST * len({request.symbol.symbol_id for request in self.requests})
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON shows it; stamps ISO 8601 UTC."""
         return {
-            "requests": len(self.asks),
+            "requests": len(self.requests),
             "calls": self.calls,
             "lower_bound_calls": self.lower_bound,
-            "slots": sum(ask.gaps for ask in self.asks),
-            "tickers_waiting": self.waiting,
+            "slots": sum(ask.slot_count for ask in self.requests),
+            "tickers_waiting": self.deferred,
             "asks": [
                 {
-                    "ticker": str(ask.symbol.ticker),
-                    "from": datetime.fromtimestamp(ask.start, UTC).isoformat(),
-                    "to": datetime.fromtimestamp(ask.end, UTC).isoformat(),
-                    "slots": ask.gaps,
+                    "ticker": str(request.symbol.ticker),
+                    "from": datetime.fromtimestamp(request.start, UTC).isoformat(),
+                    "to": datetime.fromtimestamp(request.end, UTC).isoformat(),
+                    "slots": request.slot_count,
                 }
-                for ask in self.asks
+                for request in self.requests
             ],
         }
 
-    def estimated_seconds(self, per_window: int, window_seconds: float, in_flight: int) -> float:
+    def estimate_seconds(self, per_window: int, window_seconds: float, in_flight: int) -> float:
         """How long carrying it out takes if the vendor answers as usual."""
-        if not self.asks:
+        if not self.requests:
             return 0.0
-        waits = (len(self.asks) - 1) // max(1, per_window)
-        rest = len(self.asks) - waits * max(1, per_window)
-        return waits * window_seconds + max(1.0, rest / in_flight) * TYPICAL_SECONDS
+        full_windows = (len(self.requests) - 1) // max(1, per_window)
+        rest = len(self.requests) - full_windows * max(1, per_window)
+        return full_windows * window_seconds + max(1.0, rest / in_flight) * TYPICAL_RESPONSE_SECONDS
 
 
 def make_plan(
@@ -124,9 +124,9 @@ def make_plan(
     max_span: timedelta,
     strategy: Strategy = Strategy.HYBRID,
     force: bool = False,
-    explicit: bool = False,
-    only: Collection[date] | None = None,
-    exceptions: Exceptions = NO_EXCEPTIONS,
+    user_selected: bool = False,
+    trigger_sessions: Collection[date] | None = None,
+    overrides: CalendarOverrides = NO_OVERRIDES,
 ) -> Plan:
     """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
 
@@ -136,110 +136,126 @@ def make_plan(
     leaves it to the gaps of these sessions to make a ticker due.
     """
     window = coverage.grid
-    before = sessions_before(window.sessions[0], overlap_sessions, exceptions) if window.sessions else ()
-    grid = slot_grid((*before, *window.sessions), window.interval)
-    wanted = np.array([only is None or session.day in only for session in window.sessions], bool)
-    chosen, waiting = _chosen(coverage, strategy, wanted, force=force, explicit=explicit)
-    parts = list(_asks(coverage, chosen, grid, len(before), overlap_sessions, max_span))
-    slots = chosen["row"].to_numpy(np.int64) * window.size + chosen["ordinal"].to_numpy(np.int64)
-    slots = np.concatenate([slots[:0], *(slots[part] for _, part in parts)])
-    return Plan(tuple(ask for ask, _ in parts), grid, int(grid.first_of[len(before)]), waiting, slots, coverage.theirs)
+    earlier_sessions = (
+        list_previous_sessions(window.sessions[0], overlap_sessions, overrides) if window.sessions else ()
+    )
+    grid = build_slot_grid((*earlier_sessions, *window.sessions), window.interval)
+    is_trigger = np.array(
+        [trigger_sessions is None or session.day in trigger_sessions for session in window.sessions], bool
+    )
+    selected, deferred = _select_slots(coverage, strategy, is_trigger, force=force, user_selected=user_selected)
+    parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), overlap_sessions, max_span))
+    slot_keys = selected["row"].to_numpy(np.int64) * window.size + selected["ordinal"].to_numpy(np.int64)
+    slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
+    return Plan(
+        tuple(request for request, _ in parts),
+        grid,
+        int(grid.session_offsets[len(earlier_sessions)]),
+        deferred,
+        slot_keys,
+        coverage.external_bars,
+    )
 
 
-def _chosen(
-    coverage: Coverage, strategy: Strategy, wanted: NDArray[np.bool_], *, force: bool, explicit: bool
+def _select_slots(
+    coverage: Coverage, strategy: Strategy, is_trigger: NDArray[np.bool_], *, force: bool, user_selected: bool
 ) -> tuple[pd.DataFrame, int]:
     """The slots to ask for (``row``, ``ordinal``, ``due``), by ticker, and how many tickers wait.
 
     ``wanted`` are the sessions whose gaps count.
     """
-    in_wanted = wanted[coverage.grid.session_of]
+    in_trigger_session = is_trigger[coverage.grid.session_index]
     if force:
-        askable, tickers = _askable_ordinals(coverage), len(coverage.symbols)
-        askable = askable[in_wanted[askable]]
-        everything = {"row": np.repeat(np.arange(tickers), len(askable)), "ordinal": np.tile(askable, tickers)}
-        return pd.DataFrame(everything).assign(due=True), 0
-    slots, classified = coverage.slots, coverage.classified
-    table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | explicit})
-    table = pd.concat([table.loc[classified.gap], _to_verify(coverage)], ignore_index=True)
-    table["due"] &= in_wanted[table["ordinal"]]
+        askable, ticker_count = _find_askable_ordinals(coverage), len(coverage.symbols)
+        askable = askable[in_trigger_session[askable]]
+        all_slots = {"row": np.repeat(np.arange(ticker_count), len(askable)), "ordinal": np.tile(askable, ticker_count)}
+        return pd.DataFrame(all_slots).assign(due=True), 0
+    slots, classified = coverage.open_slots, coverage.slot_states
+    table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | user_selected})
+    table = pd.concat([table.loc[classified.gap], _select_external_slots(coverage)], ignore_index=True)
+    table["due"] &= in_trigger_session[table["ordinal"]]
     if strategy is Strategy.INCREMENTAL:
-        table = table.loc[coverage.grid.starts[table["ordinal"]] > _newest_lasting(coverage)[table["row"]]]
-    asked = table.groupby("row")["due"].transform("any").astype(bool)
-    waiting = table.loc[~asked & in_wanted[table["ordinal"]], "row"].nunique()
-    return table.loc[asked].sort_values(["row", "ordinal"]), waiting
+        table = table.loc[coverage.grid.starts[table["ordinal"]] > _find_newest_final_bars(coverage)[table["row"]]]
+    is_requested = table.groupby("row")["due"].transform("any").astype(bool)
+    deferred = table.loc[~is_requested & in_trigger_session[table["ordinal"]], "row"].nunique()
+    return table.loc[is_requested].sort_values(["row", "ordinal"]), deferred
 
 
-def _newest_lasting(coverage: Coverage) -> Int64:
+def _find_newest_final_bars(coverage: Coverage) -> Int64:
     """Epoch seconds of each ticker's newest bar that is not provisional, −1 without one."""
-    slots, newest = coverage.slots, coverage.last.copy()
-    last = coverage.grid.ordinals_of(newest)
-    without = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal}).loc[slots.held != State.SUSPECT]
-    without = without.loc[without["row"].isin(slots.row[slots.held == State.PROVISIONAL])]
-    for row, mine in without.groupby("row")["ordinal"]:
-        lasting = np.setdiff1d(np.arange(last[row] + 1), mine)
-        newest[row] = coverage.grid.starts[lasting[-1]] if len(lasting) else -1
+    slots, newest = coverage.open_slots, coverage.last_bar_at.copy()
+    last_ordinals = coverage.grid.find_ordinals(newest)
+    not_final = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal}).loc[slots.stored_state != SlotState.SUSPECT]
+    not_final = not_final.loc[not_final["row"].isin(slots.row[slots.stored_state == SlotState.PROVISIONAL])]
+    for row, ordinals in not_final.groupby("row")["ordinal"]:
+        final = np.setdiff1d(np.arange(last_ordinals[row] + 1), ordinals)
+        newest[row] = coverage.grid.starts[final[-1]] if len(final) else -1
     return newest
 
 
-def _to_verify(coverage: Coverage) -> pd.DataFrame:
+def _select_external_slots(coverage: Coverage) -> pd.DataFrame:
     """Bars of somebody else, where they are to be verified: due, since a person wants it."""
-    row, ordinal = np.divmod(coverage.theirs.slot, max(1, coverage.grid.size))
-    askable = np.isin(ordinal, _askable_ordinals(coverage))
+    row, ordinal = np.divmod(coverage.external_bars.slot_key, max(1, coverage.grid.size))
+    askable = np.isin(ordinal, _find_askable_ordinals(coverage))
     return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True})
 
 
-def _askable_ordinals(coverage: Coverage) -> Int64:
+def _find_askable_ordinals(coverage: Coverage) -> Int64:
     grid = coverage.grid
-    askable = np.array([at <= coverage.now for at in coverage.askable_at], bool)
-    return np.flatnonzero(askable[grid.session_of]) if grid.size else np.zeros(0, np.int64)
+    askable = np.array([askable_at <= coverage.now for askable_at in coverage.askable_at], bool)
+    return np.flatnonzero(askable[grid.session_index]) if grid.size else np.zeros(0, np.int64)
 
 
-def _asks(
-    coverage: Coverage, chosen: pd.DataFrame, grid: SlotGrid, shift: int, overlap: int, max_span: timedelta
-) -> Iterator[tuple[Ask, slice]]:
+def _build_requests(
+    coverage: Coverage, selected: pd.DataFrame, grid: SlotGrid, session_offset: int, overlap: int, max_span: timedelta
+) -> Iterator[tuple[PlannedRequest, slice]]:
     """Every request, and which of the chosen slots it is for."""
-    row = chosen["row"].to_numpy(np.int64)
-    session = coverage.grid.session_of[chosen["ordinal"].to_numpy(np.int64)]
-    due = chosen["due"].to_numpy(bool)
-    for start, end in _runs_of(row):
+    row = selected["row"].to_numpy(np.int64)
+    session = coverage.grid.session_index[selected["ordinal"].to_numpy(np.int64)]
+    due = selected["due"].to_numpy(bool)
+    for start, end in _split_runs(row):
         symbol = coverage.symbols[row[start]]
         sessions = session[start:end]
-        for first, last, part in _spans(sessions + shift, grid, overlap, max_span):
-            inside = sessions[part][due[start:end][part]]
-            if not len(inside):  # a request of its own for what is not due would be another price
+        for first, last, part in _split_spans(sessions + session_offset, grid, overlap, max_span):
+            due_sessions = sessions[part][due[start:end][part]]
+            if not len(due_sessions):  # a request of its own for what is not due would be another price
                 continue
-            begin = max(0, first - overlap)
-            ask = Ask(
+            first_session = max(0, first - overlap)
+            request = PlannedRequest(
                 symbol=symbol,
                 row=int(row[start]),
-                start=int(grid.sessions[begin].open.timestamp()),
+                start=int(grid.sessions[first_session].open.timestamp()),
                 end=int(grid.sessions[last].close.timestamp()) + CLOSING_SECONDS - 60,
-                first_session=begin,
+                first_session=first_session,
                 last_session=last,
-                gaps=part.stop - part.start,
-                oldest_due=int(inside.min()),
-                newest_due=int(inside.max()),
+                slot_count=part.stop - part.start,
+                oldest_due_session=int(due_sessions.min()),
+                newest_due_session=int(due_sessions.max()),
             )
-            yield ask, slice(start + part.start, start + part.stop)
+            yield request, slice(start + part.start, start + part.stop)
 
 
-def _runs_of(values: Int64) -> Iterator[tuple[int, int]]:
+def _split_runs(values: Int64) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(values, prepend=-1))
     yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=False)
 
 
-def _spans(sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta) -> Iterator[tuple[int, int, slice]]:
+def _split_spans(
+    sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta
+) -> Iterator[tuple[int, int, slice]]:
     """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, which entries).
 
     What a request spans includes the overlap before it and the closing minutes after it.
     """
-    reach = max_span - timedelta(seconds=CLOSING_SECONDS)
-    days, begins = np.unique(sessions, return_index=True)
-    first, begin, last = int(days[0]), 0, int(days[0])
-    for day, at in zip(days.tolist(), begins.tolist(), strict=True):
-        if day > first and grid.sessions[day].close - grid.sessions[max(0, first - overlap)].open > reach:
-            yield first, last, slice(begin, at)
-            first, begin = day, at
-        last = day
-    yield first, last, slice(begin, len(sessions))
+    longest_span = max_span - timedelta(seconds=CLOSING_SECONDS)
+    gap_sessions, entry_indices = np.unique(sessions, return_index=True)
+    first, first_entry, last = int(gap_sessions[0]), 0, int(gap_sessions[0])
+    for gap_session, entry_index in zip(gap_sessions.tolist(), entry_indices.tolist(), strict=True):
+        if (
+            gap_session > first
+            and grid.sessions[gap_session].close - grid.sessions[max(0, first - overlap)].open > longest_span
+        ):
+            yield first, last, slice(first_entry, entry_index)
+            first, first_entry = gap_session, entry_index
+        last = gap_session
+    yield first, last, slice(first_entry, len(sessions))

@@ -11,58 +11,66 @@ from random import Random
 
 import numpy as np
 
-from backfill_assets.backfill.planner import Ask
+from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.store.coverage import Coverage
 
 TICKERS_PER_PROBE = 150
-MOST_PROBES = 3
+MAX_PROBES = 3
 SECONDS_BETWEEN_ROUNDS = 1800
 
 
-def split(asks: Sequence[Ask], coverage: Coverage) -> tuple[list[Ask], list[Ask]]:
+def split_requests(
+    requests: Sequence[PlannedRequest], coverage: Coverage
+) -> tuple[list[PlannedRequest], list[PlannedRequest]]:
     """The asks that are certainly worth their price, and the tentative ones in the order to try them."""
-    fresh = _fresh_sessions(coverage)
-    certain = [ask for ask in asks if ask.newest_due not in fresh or ask.oldest_due not in fresh]
-    tentative = [ask for ask in asks if ask.newest_due in fresh and ask.oldest_due in fresh]
-    return certain, _in_order(tentative, coverage)
+    fresh = _find_fresh_sessions(coverage)
+    certain = [
+        request
+        for request in requests
+        if request.newest_due_session not in fresh or request.oldest_due_session not in fresh
+    ]
+    tentative = [ask for ask in requests if ask.newest_due_session in fresh and ask.oldest_due_session in fresh]
+    return certain, _order_probes(tentative, coverage)
 
 
-def may_probe(coverage: Coverage) -> bool:
+def is_probe_due(coverage: Coverage) -> bool:
     """Whether the last ask about a fresh session is long enough ago for another round."""
-    about = np.isin(coverage.asked.session, list(_fresh_sessions(coverage)))
-    newest = coverage.asked.asked_at[about].max(initial=0)
-    return bool(coverage.now.timestamp() - newest >= SECONDS_BETWEEN_ROUNDS)
+    is_fresh = np.isin(coverage.request_history.session, list(_find_fresh_sessions(coverage)))
+    newest_request_at = coverage.request_history.requested_at[is_fresh].max(initial=0)
+    return bool(coverage.now.timestamp() - newest_request_at >= SECONDS_BETWEEN_ROUNDS)
 
 
-def first_block(coverage: Coverage) -> int:
+def compute_first_block_size(coverage: Coverage) -> int:
     """How many to try first: some probes, or as many as were already seen to have the newest session."""
-    probes = min(MOST_PROBES, max(1, len(coverage.symbols) // TICKERS_PER_PROBE))
-    return max(probes, max((_seen(coverage, session) for session in _fresh_sessions(coverage)), default=0))
+    probes = min(MAX_PROBES, max(1, len(coverage.symbols) // TICKERS_PER_PROBE))
+    return max(
+        probes, max((_count_published(coverage, session) for session in _find_fresh_sessions(coverage)), default=0)
+    )
 
 
-def _fresh_sessions(coverage: Coverage) -> set[int]:
+def _find_fresh_sessions(coverage: Coverage) -> set[int]:
     """Sessions not yet overdue that less than half of the universe was seen to have."""
     return {
         session
         for session, overdue_at in enumerate(coverage.overdue_at)
-        if coverage.now < overdue_at and 2 * _seen(coverage, session) < len(coverage.symbols)
+        if coverage.now < overdue_at and 2 * _count_published(coverage, session) < len(coverage.symbols)
     }
 
 
-def _seen(coverage: Coverage, session: int) -> int:
-    return int((coverage.asked.published & (coverage.asked.session == session)).sum())
+def _count_published(coverage: Coverage, session: int) -> int:
+    return int((coverage.request_history.published & (coverage.request_history.session == session)).sum())
 
 
-def _in_order(asks: list[Ask], coverage: Coverage) -> list[Ask]:
+def _order_probes(requests: list[PlannedRequest], coverage: Coverage) -> list[PlannedRequest]:
     """At random, but who was asked longest ago first, and liquid ones before those that often skip slots."""
-    draw = Random(coverage.now.isoformat())  # noqa: S311 - a draw that can be repeated
-    position = {s.symbol_id: row for row, s in enumerate(coverage.symbols)}
-    asked_at = np.zeros(len(coverage.symbols), np.int64)
-    newest = coverage.asked.session == len(coverage.grid.sessions) - 1
-    asked_at[coverage.asked.row[newest]] = coverage.asked.asked_at[newest]
+    rng = Random(coverage.now.isoformat())  # noqa: S311 - a draw that can be repeated
+    position_of = {s.symbol_id: row for row, s in enumerate(coverage.symbols)}
+    requested_at = np.zeros(len(coverage.symbols), np.int64)
+    is_newest = coverage.request_history.session == len(coverage.grid.sessions) - 1
+    requested_at[coverage.request_history.row[is_newest]] = coverage.request_history.requested_at[is_newest]
 
-    def key(ask: Ask) -> tuple[int, int]:
-        row = position[ask.symbol.symbol_id]
-        return int(asked_at[row]), int(coverage.facts.skips[row])
+    def sort_key(request: PlannedRequest) -> tuple[int, int]:
+        row = position_of[request.symbol.symbol_id]
+        return int(requested_at[row]), int(coverage.absence_evidence.incomplete_sessions[row])
 
-    return sorted(draw.sample(asks, len(asks)), key=key)
+    return sorted(rng.sample(requests, len(requests)), key=sort_key)

@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeAlias
 
 from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.coverage import Coverage
 
-Kind: TypeAlias = Literal["stored", "nothing new", "not published", "error"]
+OutcomeKind: TypeAlias = Literal["stored", "nothing new", "not published", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class TickerOutcome:
     """How asking for one ticker ended; ``bars`` were inserted, updated, revised or replaced."""
 
     ticker: Ticker
-    kind: Kind
+    kind: OutcomeKind
     bars: int = 0
     error: VendorError | None = None
 
-    def after(self, earlier: "TickerOutcome | None") -> "TickerOutcome":
+    def merge_with(self, earlier: "TickerOutcome | None") -> "TickerOutcome":
         """The outcome of all requests for the ticker, this one being the newest: an error stays one, bars add up."""
         if earlier is None or self.error is not None:
             return self
@@ -51,11 +51,11 @@ class Progress:
     batches: int = 1
 
 
-Listener: TypeAlias = Callable[[Progress], None]
+ProgressListener: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SlotCounts:
     """Slots of a window over all tickers; ``missing`` is the sum of ``estimated_missing_bars``."""
 
     expected: int
@@ -65,16 +65,19 @@ class Tally:
     gaps: int
 
     @classmethod
-    def of(cls, coverage: Coverage) -> "Tally":
+    def from_coverage(cls, coverage: Coverage) -> "SlotCounts":
         """Add up a coverage."""
-        absent = sum(coverage.of(s) for s in (State.PENDING, State.MISSING, State.NO_TRADE, State.VENDOR_GAP))
+        absent = sum(
+            coverage.count_slots(state)
+            for state in (SlotState.PENDING, SlotState.MISSING, SlotState.NO_TRADE, SlotState.VENDOR_GAP)
+        )
         expected = int(coverage.expected.sum())
         return cls(
             expected=expected,
             present=expected - absent,
             missing=int(coverage.missing.sum()),
-            pending=coverage.of(State.PENDING),
-            gaps=int(coverage.classified.gap.sum()),
+            pending=coverage.count_slots(SlotState.PENDING),
+            gaps=int(coverage.slot_states.gap.sum()),
         )
 
 
@@ -106,8 +109,8 @@ class RunResult:
 
     described: str
     sessions: int
-    before: Tally
-    after: Tally
+    before: SlotCounts
+    after: SlotCounts
     planned: int = 0
     stored: int = 0
     absent: dict[str, int] = field(default_factory=dict)
@@ -118,11 +121,11 @@ class RunResult:
     seconds: float = 0.0
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
-    elsewhere: int = 0
-    waiting: int = 0
+    claimed_elsewhere: int = 0
+    deferred: int = 0
     stopped: VendorError | None = None
-    unasked: int = 0
-    unprobed: int = 0
+    not_requested: int = 0
+    awaiting_publication: int = 0
 
     @property
     def closed_share(self) -> float:
@@ -141,15 +144,15 @@ class RunResult:
         """What the process should end with (DESIGN.md, "Exit codes")."""
         if self.stopped is not None:
             return self.stopped.exit_code
-        nobody_answered = self.outcomes and len(self.errors) == len(self.outcomes)
-        if nobody_answered and not any(o.error and o.error.scope == "ticker" for o in self.errors):
+        all_failed = self.outcomes and len(self.errors) == len(self.outcomes)
+        if all_failed and not any(o.error and o.error.scope == "ticker" for o in self.errors):
             return max(o.error.exit_code for o in self.errors if o.error)
-        incomplete = self.after.missing or any(o.error and o.error.scope == "ticker" for o in self.errors)
-        return 3 if incomplete else 0
+        is_incomplete = self.after.missing or any(o.error and o.error.scope == "ticker" for o in self.errors)
+        return 3 if is_incomplete else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON shows it."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
+        plain = {name: getattr(self, attribute) for name, attribute in _JSON_FIELDS.items()}
         return {
             **plain,
             "seconds": round(self.seconds, 3),
@@ -162,7 +165,10 @@ class RunResult:
         }
 
 
-_PLAIN = (
-    *("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited"),
-    *("rejected", "elsewhere", "waiting", "unasked", "unprobed"),
-)
+_SAME_NAME = ("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited", "rejected")
+_JSON_FIELDS = {name: name for name in _SAME_NAME} | {
+    "elsewhere": "claimed_elsewhere",
+    "waiting": "deferred",
+    "unasked": "not_requested",
+    "unprobed": "awaiting_publication",
+}

@@ -12,26 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.backfill.fetch.quota_sync import read_account
+from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.planner import CALLS_PER_REQUEST, Strategy
-from backfill_assets.backfill.results import Listener, Progress, RunResult, TickerOutcome
+from backfill_assets.backfill.results import Progress, ProgressListener, RunResult, TickerOutcome
 from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.windows import Window, window_of_sessions
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.calendar.windows import Window, build_session_window
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.evidence.review_log import last_reviews, record_reviews
+from backfill_assets.store.evidence.review_log import read_last_reviews, record_reviews
 from backfill_assets.store.symbols import Symbol
 
-TICKERS_AT_ONCE = 250  # of one run; between two the ledger is written
-UNSETTLED = (State.PENDING, State.MISSING, State.PROVISIONAL, State.SUSPECT, State.VENDOR_GAP)
+TICKERS_PER_RUN = 250  # of one run; between two the ledger is written
+STATES_NEEDING_REQUESTS = (
+    SlotState.PENDING,
+    SlotState.MISSING,
+    SlotState.PROVISIONAL,
+    SlotState.SUSPECT,
+    SlotState.VENDOR_GAP,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class ReviewResult:
     """What a review did.
 
     Attributes:
@@ -71,17 +77,17 @@ class Review:
         errors = [o.error.exit_code for o in self.outcomes if o.error]
         return max(errors) if errors and not self.reviewed else 0
 
-    def after(self, run: RunResult) -> "Review":
+    def add_run(self, run_result: RunResult) -> "ReviewResult":
         """With what one more run did."""
         return replace(
             self,
-            outcomes=(*self.outcomes, *run.outcomes),
-            requests=self.requests + run.requests,
-            calls=self.calls + run.calls,
-            seconds=self.seconds + run.seconds,
-            written=self.written + run.written,
-            rejected=self.rejected + run.rejected,
-            stopped=run.stopped,
+            outcomes=(*self.outcomes, *run_result.outcomes),
+            requests=self.requests + run_result.requests,
+            calls=self.calls + run_result.calls,
+            seconds=self.seconds + run_result.seconds,
+            written=self.written + run_result.written,
+            rejected=self.rejected + run_result.rejected,
+            stopped=run_result.stopped,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,7 +102,9 @@ class Review:
         }
 
 
-def review(engine: Engine, job: Job, listen: Listener, *, calls: int | None = None) -> Review:
+def run_review(
+    engine: Engine, job: BackfillJob, on_progress: ProgressListener, *, calls: int | None = None
+) -> ReviewResult:
     """Read the recent sessions of the job's tickers again, as far as the calls left over go.
 
     Args:
@@ -108,80 +116,80 @@ def review(engine: Engine, job: Job, listen: Listener, *, calls: int | None = No
     Raises:
         VendorError: no token is set, or the vendor refuses it before anything is asked.
     """
-    recent, newer = _sessions(engine, job)
+    recent, newer = _split_sessions(engine, job)
     if not recent:
-        return Review(sessions=0, due=0, affordable=0)
-    wide = engine.survey(replace(job, window=Window((*recent, *newer), "")))
+        return ReviewResult(sessions=0, due=0, affordable=0)
+    wide_coverage = engine.measure(replace(job, window=Window((*recent, *newer), "")))
     window = Window(recent, f"review of the last {len(recent)} sessions")
     job = replace(job, window=window, strategy=Strategy.TARGETED, force=True)
-    due = _due(engine, job, wide)
-    left = _left_over(engine, wide)
-    price = _price(engine, job, due)
-    affordable = min(len(due), (left if calls is None else min(left, calls)) // max(1, price))
-    done = Review(sessions=len(recent), due=len(due), affordable=affordable)
-    for at in range(0, affordable, TICKERS_AT_ONCE):
-        some = replace(job, symbols=due[at : min(at + TICKERS_AT_ONCE, affordable)])
-        result = engine.run(some, _counting_on(listen, done, affordable))
-        _record(engine, some, result)
-        done = done.after(result)
-        if done.stopped:
+    due = _select_due_symbols(engine, job, wide_coverage)
+    calls_left = _count_spare_calls(engine, wide_coverage)
+    calls_per_ticker = _count_calls_per_ticker(engine, job, due)
+    affordable = min(len(due), (calls_left if calls is None else min(calls_left, calls)) // max(1, calls_per_ticker))
+    review_result = ReviewResult(sessions=len(recent), due=len(due), affordable=affordable)
+    for start in range(0, affordable, TICKERS_PER_RUN):
+        batch_job = replace(job, symbols=due[start : min(start + TICKERS_PER_RUN, affordable)])
+        run_result = engine.run(batch_job, _accumulate_progress(on_progress, review_result, affordable))
+        _record_reviews(engine, batch_job, run_result)
+        review_result = review_result.add_run(run_result)
+        if review_result.stopped:
             break
-    return done
+    return review_result
 
 
-def _sessions(engine: Engine, job: Job) -> tuple[tuple[Session, ...], tuple[Session, ...]]:
+def _split_sessions(engine: Engine, job: BackfillJob) -> tuple[tuple[Session, ...], tuple[Session, ...]]:
     """The last sessions whose absence counts, and the newer ones, which are the usual runs' business."""
     settings = engine.settings
-    now, overdue_after = settings.now(), settings.rules(job.source).overdue_after
-    opened = window_of_sessions(
-        DEFAULT_EXCHANGE, now, settings.review_sessions + 5, settings.calendar_exceptions()
+    now, overdue_after = settings.now(), settings.build_gap_rules(job.source_interval).overdue_after
+    opened = build_session_window(
+        DEFAULT_EXCHANGE, now, settings.review_sessions + 5, settings.load_calendar_overrides()
     ).sessions
-    old = [s for s in opened if s.regular_close + overdue_after <= now]
-    return tuple(old[-settings.review_sessions :]), opened[len(old) :]
+    overdue = [s for s in opened if s.regular_close + overdue_after <= now]
+    return tuple(overdue[-settings.review_sessions :]), opened[len(overdue) :]
 
 
-def _due(engine: Engine, job: Job, coverage: Coverage) -> tuple[Symbol, ...]:
+def _select_due_symbols(engine: Engine, job: BackfillJob, coverage: Coverage) -> tuple[Symbol, ...]:
     """Listed tickers that were not reviewed lately, the longest ago first."""
     listed = [s for s, expected in zip(coverage.symbols, coverage.expected, strict=True) if expected]
     with engine.database.transaction() as connection:
-        last = last_reviews(connection, [s.symbol_id for s in listed], job.interval, job.source)
-    before = engine.settings.now() - timedelta(days=engine.settings.review_days)
+        last_reviewed = read_last_reviews(connection, [s.symbol_id for s in listed], job.interval, job.source_interval)
+    due_before = engine.settings.now() - timedelta(days=engine.settings.review_days)
     never = datetime.min.replace(tzinfo=UTC)
-    due = [s for s in listed if job.explicit or last.get(s.symbol_id, never) <= before]
-    return tuple(sorted(due, key=lambda s: last.get(s.symbol_id, never)))
+    due = [s for s in listed if job.user_selected or last_reviewed.get(s.symbol_id, never) <= due_before]
+    return tuple(sorted(due, key=lambda s: last_reviewed.get(s.symbol_id, never)))
 
 
-def _left_over(engine: Engine, coverage: Coverage) -> int:
+def _count_spare_calls(engine: Engine, coverage: Coverage) -> int:
     """The day's calls, less one request for each ticker that lacks something by now."""
     now = engine.settings.now()
-    asyncio.run(_hear(engine))
-    waiting = np.unique(coverage.slots.row[np.isin(coverage.classified.state, UNSETTLED)])
-    return max(0, engine.budget().status(now).calls_left_today - CALLS_PER_REQUEST * len(waiting))
+    asyncio.run(_sync_quota(engine))
+    unsettled_rows = np.unique(coverage.open_slots.row[np.isin(coverage.slot_states.state, STATES_NEEDING_REQUESTS)])
+    return max(0, engine.create_budget().read_status(now).calls_left_today - CALLS_PER_REQUEST * len(unsettled_rows))
 
 
-async def _hear(engine: Engine) -> None:
-    async with engine.asking() as (pacer, client):
-        await read_account(client, pacer.budget, pacer.now())
+async def _sync_quota(engine: Engine) -> None:
+    async with engine.open_vendor_client() as (rate_limiter, client):
+        await sync_quota(client, rate_limiter.budget, rate_limiter.now())
 
 
-def _price(engine: Engine, job: Job, due: Sequence[Symbol]) -> int:
+def _count_calls_per_ticker(engine: Engine, job: BackfillJob, due: Sequence[Symbol]) -> int:
     """What one ticker costs: one request, unless the longest span is set shorter than the review."""
-    one = replace(job, symbols=tuple(due[:1]))
-    return engine.plan(one, engine.survey(one)).calls
+    single_job = replace(job, symbols=tuple(due[:1]))
+    return engine.plan(single_job, engine.measure(single_job)).calls
 
 
-def _counting_on(listen: Listener, done: Review, tickers: int) -> Listener:
+def _accumulate_progress(on_progress: ProgressListener, earlier: ReviewResult, ticker_count: int) -> ProgressListener:
     """A listener for one of several runs that tells of all of them."""
 
-    def told(step: Progress) -> None:
-        bars, calls = step.bars + done.written.stored, step.calls + done.calls
-        listen(replace(step, done=step.done + len(done.outcomes), tickers=tickers, bars=bars, calls=calls))
+    def report(step: Progress) -> None:
+        bars, calls = step.bars + earlier.written.stored, step.calls + earlier.calls
+        on_progress(replace(step, done=step.done + len(earlier.outcomes), tickers=ticker_count, bars=bars, calls=calls))
 
-    return told
+    return report
 
 
-def _record(engine: Engine, job: Job, result: RunResult) -> None:
+def _record_reviews(engine: Engine, job: BackfillJob, result: RunResult) -> None:
     answered = {outcome.ticker for outcome in result.outcomes if outcome.error is None}
     ids = [s.symbol_id for s in job.symbols if s.ticker in answered]
     with engine.database.transaction() as connection:
-        record_reviews(connection, ids, job.interval, job.source, engine.settings.now())
+        record_reviews(connection, ids, job.interval, job.source_interval, engine.settings.now())

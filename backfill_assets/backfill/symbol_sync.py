@@ -11,7 +11,7 @@ from backfill_assets.store.symbols import add_symbols
 
 
 @dataclass(frozen=True, slots=True)
-class Synced:
+class SymbolSyncResult:
     """How many the vendor lists, how many of those are new, and how many our tables cannot name."""
 
     listed: int
@@ -19,7 +19,7 @@ class Synced:
     unusable: int
 
 
-def sync_universe(engine: Engine, exchange: str, kind: str | None) -> Synced:
+def sync_universe(engine: Engine, exchange: str, kind: str | None) -> SymbolSyncResult:
     """Add every symbol of the vendor's list of ``exchange`` (1 call); deactivates nobody.
 
     Raises:
@@ -29,28 +29,28 @@ def sync_universe(engine: Engine, exchange: str, kind: str | None) -> Synced:
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
-    engine.require_one_source()
-    codes = asyncio.run(_listed(engine, exchange, kind))
+    engine.require_matching_host()
+    codes = asyncio.run(_fetch_listed_codes(engine, exchange, kind))
     if not codes:
         of_type = f" of type {kind!r}; leave --type out to see all" if kind else ""
         raise UsageError(f"the vendor lists no symbol on {exchange}{of_type}")
     usable, unusable = [], 0
     for code in codes:
-        ticker = _usable(code, exchange)
+        ticker = _parse_listed_code(code, exchange)
         if ticker is None:
             unusable += 1
         else:
             usable.append(ticker)
     with engine.database.transaction() as connection:
-        return Synced(len(codes), add_symbols(connection, usable), unusable)
+        return SymbolSyncResult(len(codes), add_symbols(connection, usable), unusable)
 
 
-async def _listed(engine: Engine, exchange: str, kind: str | None) -> list[str]:
-    async with engine.asking() as (_, client):
-        return [listed.code for listed in await client.symbols(exchange, kind=kind)]
+async def _fetch_listed_codes(engine: Engine, exchange: str, kind: str | None) -> list[str]:
+    async with engine.open_vendor_client() as (_, client):
+        return [listed.code for listed in await client.fetch_symbols(exchange, symbol_type=kind)]
 
 
-def _usable(code: str, exchange: str) -> Ticker | None:
+def _parse_listed_code(code: str, exchange: str) -> Ticker | None:
     """Codes with a slash, a dot or too long for the table's varchar(10) cannot be asked for or kept."""
     try:
         return parse_ticker(f"{code}.{exchange}")

@@ -5,25 +5,25 @@ import asyncio
 import numpy as np
 import pandas as pd
 
-from backfill_assets.backfill.engine import Engine, Job
+from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.eodhd.parsing import IntradayRows
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
-from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, COLUMNS
-from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS
+from backfill_assets.market.calendar.slots import build_slot_grid
 
 
-def ask_now(engine: Engine, job: Job) -> BuiltBars:
+def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
     """Ask for the job's one symbol and one session (5 calls) and build its bars.
 
     Raises:
         VendorError: the vendor did not answer.
     """
-    grid = slot_grid(job.window.sessions, job.interval)
-    rows = asyncio.run(_rows(engine, job, int(grid.starts[0]), int(grid.ends[-1]) + CLOSING_SECONDS - 60))
-    table = pd.DataFrame({name: getattr(rows, name) for name in COLUMNS[1:]})
-    return build_bars(table.assign(ticker=np.int64(0)), grid, job.source)
+    grid = build_slot_grid(job.window.sessions, job.interval)
+    rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), int(grid.ends[-1]) + CLOSING_SECONDS - 60))
+    table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
+    return build_bars(table.assign(ticker=np.int64(0)), grid, job.source_interval)
 
 
-async def _rows(engine: Engine, job: Job, start: int, end: int) -> IntradayRows:
-    async with engine.asking() as (_, client):
-        return await client.intraday(str(job.symbols[0].ticker), job.source.name, start, end)
+async def _fetch_rows(engine: Engine, job: BackfillJob, start: int, end: int) -> IntradayRows:
+    async with engine.open_vendor_client() as (_, client):
+        return await client.fetch_intraday(str(job.symbols[0].ticker), job.source_interval.name, start, end)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from backfill_assets.cli.options import common, console_of, formats, settings_of
+from backfill_assets.cli.options import add_common_options, add_format_option, load_command_settings, make_console
 from backfill_assets.errors import UsageError
 
 
@@ -16,12 +16,12 @@ def alerts() -> None:
 
 
 @alerts.command("test")
-@common
+@add_common_options
 def alerts_test(as_of: datetime | None, debug: bool) -> None:
     """Send one message to each address right now; exit code 3 if one does not take it."""
     from backfill_assets.alerts.delivery import send_test
 
-    settings = settings_of(as_of, debug=debug)
+    settings = load_command_settings(as_of, debug=debug)
     if not settings.alert_urls:
         raise UsageError("BACKFILL_ALERT_URLS is not set; give it an address, for example mailto://… or slack://…")
     outcomes = send_test(settings)
@@ -31,17 +31,17 @@ def alerts_test(as_of: datetime | None, debug: bool) -> None:
 
 
 @alerts.command("list")
-@formats("table", "json")
-@common
+@add_format_option("table", "json")
+@add_common_options
 def alerts_list(form: str, as_of: datetime | None, debug: bool) -> None:
     """Show what fails, since when, and how far each address has got."""
-    from backfill_assets.alerts.alert_status import overview_of
-    from backfill_assets.backfill.job_request import opened_engine
+    from backfill_assets.alerts.alert_status import read_alert_status
+    from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.cli.rendering import show_alerts
 
-    with opened_engine(settings_of(as_of, debug=debug)) as engine:
-        now = overview_of(engine.database, engine.settings, engine.settings.now())
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        alert_status = read_alert_status(engine.database, engine.settings, engine.settings.now())
     if form == "json":
-        click.echo(json.dumps(now, indent=1))
+        click.echo(json.dumps(alert_status, indent=1))
     else:
-        show_alerts(console_of(), now)
+        show_alerts(make_console(), alert_status)

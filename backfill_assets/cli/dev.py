@@ -12,34 +12,34 @@ import psutil
 from pydantic import SecretStr
 from rich.console import Console
 
-from backfill_assets.backfill.job_request import opened_engine
-from backfill_assets.cli.sandbox_mode import SYMBOLS, refuse_a_database_of_the_users, say_made_up
-from backfill_assets.config.settings import Settings, environment_for
+from backfill_assets.backfill.job_request import open_engine
+from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
+from backfill_assets.config.settings import Settings, build_child_environment
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.postgres.connection import describe
+from backfill_assets.store.postgres.connection import describe_database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
-PATIENCE_SECONDS = 30  # for Dagster to end its processes
-_SUPERSEDED = "ignore:Function `dev_command` is superseded"  # by a command of another package
+STOP_TIMEOUT_SECONDS = 30  # for Dagster to end its processes
+_IGNORED_WARNING = "ignore:Function `dev_command` is superseded"  # by a command of another package
 
 
-def serve(settings: Settings, port: int, console: Console) -> int:
+def run_dev_server(settings: Settings, port: int, console: Console) -> int:
     """Run the UI until it ends or is interrupted; returns its exit code.
 
     Raises:
         UsageError: a database of the user's but no token: made-up bars do not go there; or the port is taken.
     """
-    _require_free(port)
-    with vendor_for(_absolute(settings), console) as chosen, opened_engine(chosen) as engine:
-        console.print(f"bars: {describe(engine.database.url)}", highlight=False)
+    _require_free_port(port)
+    with provide_vendor(_resolve_paths(settings), console) as vendor_settings, open_engine(vendor_settings) as engine:
+        console.print(f"bars: {describe_database(engine.database.url)}", highlight=False)
         console.print(f"UI:   http://127.0.0.1:{port}  (about 15 s until it answers; Ctrl-C stops everything)")
-        return _watch(_start(chosen, port))
+        return _wait_for_dagster(_start_dagster(vendor_settings, port))
 
 
-def _require_free(port: int) -> None:
+def _require_free_port(port: int) -> None:
     """Dagster goes on without its UI where its port is somebody else's, so that is found out before."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the UI does: one that ended just now is free
@@ -49,68 +49,68 @@ def _require_free(port: int) -> None:
             raise UsageError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from None
 
 
-def _absolute(settings: Settings) -> Settings:
+def _resolve_paths(settings: Settings) -> Settings:
     """Paths that mean the same in a process that works elsewhere."""
     paths = {"home": settings.home, "calendar_file": settings.calendar_file}
     return settings.model_copy(update={name: path.expanduser().resolve() for name, path in paths.items() if path})
 
 
 @contextmanager
-def vendor_for(settings: Settings, console: Console) -> Iterator[Settings]:
+def provide_vendor(settings: Settings, console: Console) -> Iterator[Settings]:
     """The settings as they are with a token; without one those of a sandbox that runs for the time of the context."""
     if settings.token is not None:
         console.print(f"[bold]Asking the vendor at {settings.vendor_host}.[/bold]")
         yield settings
         return
-    refuse_a_database_of_the_users(settings)
-    with Sandbox(SandboxConfig(symbols=SYMBOLS, now=settings.as_of, latency_ms=(20, 80))) as sandbox:
-        say_made_up(console)
-        chosen = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
-        ready = settings.model_copy(update=chosen)
-        with opened_engine(ready) as engine, engine.database.transaction() as connection:
+    reject_user_database(settings)
+    with Sandbox(SandboxConfig(symbols=SANDBOX_SYMBOLS, now=settings.as_of, latency_ms=(20, 80))) as sandbox:
+        warn_sandbox_data(console)
+        sandbox_values = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
+        sandbox_settings = settings.model_copy(update=sandbox_values)
+        with open_engine(sandbox_settings) as engine, engine.database.transaction() as connection:
             if not list_symbols(connection, DEFAULT_EXCHANGE):
-                add_symbols(connection, parse_tickers(sandbox.world.tickers))
-        yield ready
+                add_symbols(connection, parse_tickers(sandbox.world.symbols))
+        yield sandbox_settings
 
 
-def _start(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
+def _start_dagster(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
     """Dagster in a session of its own, so that a Ctrl-C reaches it once: from here."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    instance = files("backfill_assets.orchestration") / "dagster.yaml"
-    (home / "dagster.yaml").write_text(instance.read_text("utf-8"), "utf-8")
+    instance_config = files("backfill_assets.orchestration") / "dagster.yaml"
+    (home / "dagster.yaml").write_text(instance_config.read_text("utf-8"), "utf-8")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a launcher in the background was told to ignore it
     return subprocess.Popen(  # noqa: S603 - our own interpreter and words
         [
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
             *("--module-name", "backfill_assets.definitions", "--log-level", settings.log_level.lower()),
         ],
-        env={**environment_for(settings), "DAGSTER_HOME": str(home), "PYTHONWARNINGS": _SUPERSEDED},
+        env={**build_child_environment(settings), "DAGSTER_HOME": str(home), "PYTHONWARNINGS": _IGNORED_WARNING},
         cwd=home,
         start_new_session=True,
     )
 
 
-def _watch(dagster: "subprocess.Popen[bytes]") -> int:
+def _wait_for_dagster(dagster: "subprocess.Popen[bytes]") -> int:
     try:
         return dagster.wait()
     finally:
-        family = psutil.Process(dagster.pid).children(recursive=True) if dagster.poll() is None else []
+        children = psutil.Process(dagster.pid).children(recursive=True) if dagster.poll() is None else []
         dagster.send_signal(signal.SIGINT)
-        _end(dagster, family)
+        _stop_dagster(dagster, children)
 
 
-def _end(dagster: "subprocess.Popen[bytes]", family: list[psutil.Process]) -> None:
+def _stop_dagster(dagster: "subprocess.Popen[bytes]", children: list[psutil.Process]) -> None:
     """Dagster ends its processes, except some that notice only later that they are alone."""
     try:
-        dagster.wait(PATIENCE_SECONDS)
+        dagster.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         dagster.kill()
         dagster.wait()
-    for process in family:
+    for process in children:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, stubborn = psutil.wait_procs(family, PATIENCE_SECONDS)
-    for process in stubborn:
+    _, still_running = psutil.wait_procs(children, STOP_TIMEOUT_SECONDS)
+    for process in still_running:
         with suppress(psutil.NoSuchProcess):
             process.kill()

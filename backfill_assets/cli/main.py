@@ -20,8 +20,8 @@ from backfill_assets.cli.status import demo, dev, sandbox, status
 from backfill_assets.cli.symbols import symbols
 from backfill_assets.errors import BackfillError
 
-INTERRUPTED = 130
-GARBAGE = (50_000, 20, 100)  # what imports make lives to the end: looking through it again and again costs 60 ms
+EXIT_INTERRUPTED = 130
+GC_THRESHOLDS = (50_000, 20, 100)  # what imports make lives to the end: looking through it again and again costs 60 ms
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -36,32 +36,32 @@ for _command in (symbols, report, plan, run, verify, why, review, live, status, 
 
 def main() -> None:
     """Run the command line and end the process with the exit code that the outcome has (README)."""
-    gc.set_threshold(*GARBAGE)
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
-    code = _outcome(debug="--debug" in sys.argv[1:])
+    gc.set_threshold(*GC_THRESHOLDS)
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, _raise_interrupt)
+    code = _run_cli(debug="--debug" in sys.argv[1:])
     gc.freeze()  # the end comes without a last walk through everything
     sys.exit(code)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's form
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's form
     """A normal exit, so that the embedded server stops and what was fetched is stored."""
     raise KeyboardInterrupt
 
 
-def _in_one_line(error: click.ClickException) -> str:
-    said = " ".join(error.format_message().split())
+def _format_on_one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
-    return said if context is None else f"{said.rstrip('.')}; see {context.command_path} --help"
+    return message if context is None else f"{message.rstrip('.')}; see {context.command_path} --help"
 
 
-def _outcome(*, debug: bool) -> int:
+def _run_cli(*, debug: bool) -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as left:
         return left.exit_code
     except click.ClickException as error:
-        click.echo(f"error: {_in_one_line(error)}", err=True)
+        click.echo(f"error: {_format_on_one_line(error)}", err=True)
         return 2
     except BackfillError as error:
         if debug:
@@ -70,11 +70,11 @@ def _outcome(*, debug: bool) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was fetched is stored, the next run goes on from there", err=True)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: one line for people
         if debug:
             traceback.print_exc()
-        said = " ".join(str(error).split())
-        click.echo(f"bug: {type(error).__name__}: {said}; run again with --debug and report it", err=True)
+        message = " ".join(str(error).split())
+        click.echo(f"bug: {type(error).__name__}: {message}; run again with --debug and report it", err=True)
         return 1
     return code if isinstance(code, int) else 0

@@ -13,7 +13,7 @@ from backfill_assets.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from backfill_assets.backfill.job_request import Wish
+    from backfill_assets.backfill.job_request import JobRequest
     from backfill_assets.config.settings import Settings
     from backfill_assets.market.calendar.tickers import Ticker
 
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 WIDTH_WITHOUT_TERMINAL = 400  # nothing is wrapped in a pipe
 
 
-class Moment(click.ParamType[datetime]):
+class InstantType(click.ParamType[datetime]):
     """An instant with a zone; becomes UTC."""
 
     name = "time"
@@ -42,7 +42,7 @@ class Moment(click.ParamType[datetime]):
         return moment.astimezone(UTC)
 
 
-class Day(click.ParamType[date]):
+class DateType(click.ParamType[date]):
     """A session date."""
 
     name = "date"
@@ -57,7 +57,7 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is not a date; write 2026-06-03", param, ctx)
 
 
-class Milliseconds(click.ParamType[tuple[float, float]]):
+class MillisecondRangeType(click.ParamType[tuple[float, float]]):
     """A range ``A-B`` of milliseconds, or one number."""
 
     name = "ms-ms"
@@ -76,33 +76,33 @@ class Milliseconds(click.ParamType[tuple[float, float]]):
         return low, high
 
 
-def common(command: F) -> F:
+def add_common_options(command: F) -> F:
     """The options that every command has."""
-    command = click.option("--as-of", type=Moment(), help="Work as if it were this moment (ISO 8601 with zone).")(
+    command = click.option("--as-of", type=InstantType(), help="Work as if it were this moment (ISO 8601 with zone).")(
         command
     )
     return click.option("--debug", is_flag=True, help="Show tracebacks and debug log lines.")(command)
 
 
-def windowed(command: F) -> F:
+def add_window_options(command: F) -> F:
     """The options that choose symbols, interval and sessions."""
     for option in (
         click.option("--symbols", help="Only these, comma-separated: AAPL or AAPL.US.  [default: all active]"),
-        click.option("--end", type=Day(), help="Last session date, inclusive."),
-        click.option("--start", type=Day(), help="First session date."),
+        click.option("--end", type=DateType(), help="Last session date, inclusive."),
+        click.option("--start", type=DateType(), help="First session date."),
         click.option("--hours-back", type=float, help="Sessions that overlap the past hours.  [default: 48]"),
         click.option("--interval", default="30m", show_default=True, help="1m 5m 15m 30m 1h."),
     ):
         command = option(command)
-    return common(command)
+    return add_common_options(command)
 
 
-def formats(*names: str) -> Callable[[F], F]:
+def add_format_option(*names: str) -> Callable[[F], F]:
     """``--format``, the table first."""
     return click.option("--format", "form", type=click.Choice(names), default=names[0], show_default=True)
 
 
-def settings_of(as_of: datetime | None, *, debug: bool) -> "Settings":
+def load_command_settings(as_of: datetime | None, *, debug: bool) -> "Settings":
     """The environment's settings with the common options laid over them; sets up logging."""
     from backfill_assets.config.settings import load_settings
 
@@ -111,19 +111,19 @@ def settings_of(as_of: datetime | None, *, debug: bool) -> "Settings":
     return settings
 
 
-def wish_of(
+def build_job_request(
     interval: str, hours_back: float | None, start: date | None, end: date | None, symbols: str | None, **more: Any
-) -> "Wish":
+) -> "JobRequest":
     """The window options as a wish."""
-    from backfill_assets.backfill.job_request import Wish
+    from backfill_assets.backfill.job_request import JobRequest
 
-    named = [part.strip() for part in (symbols or "").split(",") if part.strip()]
-    if symbols is not None and not named:
+    symbol_names = [part.strip() for part in (symbols or "").split(",") if part.strip()]
+    if symbols is not None and not symbol_names:
         raise UsageError("--symbols is empty; name at least one, for example --symbols AAPL,MSFT")
-    return Wish(interval=interval, hours_back=hours_back, start=start, end=end, symbols=named, **more)
+    return JobRequest(interval=interval, hours_back=hours_back, start=start, end=end, symbols=symbol_names, **more)
 
 
-def console_of(file: IO[str] | None = None, *, stderr: bool = False) -> "Console":
+def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> "Console":
     """Standard output, unless told otherwise; a pipe or file gets a fixed width."""
     from rich.console import Console
 
@@ -131,7 +131,7 @@ def console_of(file: IO[str] | None = None, *, stderr: bool = False) -> "Console
     return Console(file=stream, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL)
 
 
-def warn_unknown(unknown: "tuple[Ticker, ...]") -> None:
+def warn_unknown_symbols(unknown: "tuple[Ticker, ...]") -> None:
     """Name the tickers that were asked for and are not in the universe."""
     for ticker in unknown:
         click.echo(f"{ticker} is not active in the universe; add it: backfill-assets symbols add {ticker}", err=True)

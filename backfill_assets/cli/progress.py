@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from backfill_assets.backfill.results import Listener
 from backfill_assets.backfill.results import Progress as Step
+from backfill_assets.backfill.results import ProgressListener
 
 
 @contextmanager
-def progress_of_run(console: Console, *, each: bool) -> Iterator[Listener]:
+def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[ProgressListener]:
     """A progress bar with running totals; with ``each``, a line per ticker above it."""
     columns = (
         SpinnerColumn(),
@@ -26,14 +26,14 @@ def progress_of_run(console: Console, *, each: bool) -> Iterator[Listener]:
 
         def listen(step: Step) -> None:
             nonlocal batch
-            if each and step.batches > 1 and step.batch != batch:
+            if show_tickers and step.batches > 1 and step.batch != batch:
                 batch = step.batch
                 progress.console.print(f"batch {step.batch} of {step.batches}")
             totals = f"tickers · {step.bars:,} bars · {step.calls:,} calls"
             if step.batches > 1:
                 totals += f" · batch {step.batch} of {step.batches}"
             progress.update(task, completed=step.done, total=step.tickers, totals=totals)
-            if each:
+            if show_tickers:
                 style = {"stored": "green", "error": "red"}.get(step.outcome.kind, "yellow")
                 progress.console.print(f"  {step.outcome.ticker!s:<12} {step.outcome}", style=style, highlight=False)
 

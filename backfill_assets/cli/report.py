@@ -10,57 +10,57 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from backfill_assets.cli.options import (
-    Day,
-    common,
-    console_of,
-    formats,
-    settings_of,
-    warn_unknown,
-    windowed,
-    wish_of,
+    DateType,
+    add_common_options,
+    add_format_option,
+    add_window_options,
+    build_job_request,
+    load_command_settings,
+    make_console,
+    warn_unknown_symbols,
 )
 from backfill_assets.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from backfill_assets.backfill.engine import Engine, Job
-    from backfill_assets.quality.live_accuracy import Reconciliation
+    from backfill_assets.backfill.engine import BackfillJob, Engine
+    from backfill_assets.quality.live_accuracy import LiveAccuracy
     from backfill_assets.store.coverage import Coverage
 
 
 @click.command()
-@windowed
-@formats("table", "json", "csv", "markdown", "html")
+@add_window_options
+@add_format_option("table", "json", "csv", "markdown", "html")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
 def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Measure every active symbol against the calendar; asks nobody."""
-    from backfill_assets.backfill.job_request import job_of, opened_engine
-    from backfill_assets.quality.live_accuracy import reconciliation_of
+    from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.quality.live_accuracy import read_live_accuracy
 
-    with opened_engine(settings_of(as_of, debug=debug)) as engine:
-        job, unknown = job_of(engine, wish_of(**window))
-        coverage = engine.survey(job)
-        live = reconciliation_of(engine.database, coverage) if form == "table" else None
-        text = _as_text(engine, job, coverage, form) if form != "table" else ""
-    warn_unknown(unknown)
-    with _written_to(output) as file:
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        job, unknown = build_job(engine, build_job_request(**window))
+        coverage = engine.measure(job)
+        live = read_live_accuracy(engine.database, coverage) if form == "table" else None
+        text = _format_report(engine, job, coverage, form) if form != "table" else ""
+    warn_unknown_symbols(unknown)
+    with _open_output(output) as file:
         if form == "table":
-            _show_report(console_of(file), job, coverage, live)
+            _print_report(make_console(file), job, coverage, live)
         else:
             click.echo(text, file=file)
 
 
-def _as_text(engine: "Engine", job: "Job", coverage: "Coverage", form: str) -> str:
+def _format_report(engine: "Engine", job: "BackfillJob", coverage: "Coverage", form: str) -> str:
     from backfill_assets.quality import report_formats as texts
-    from backfill_assets.quality.live_accuracy import reconciliations_of
-    from backfill_assets.quality.report import symbol_reports
+    from backfill_assets.quality.live_accuracy import read_live_accuracy_by_symbol
+    from backfill_assets.quality.report import build_symbol_reports
 
     if form == "html":
-        return _page(engine, job, coverage)
-    rows = symbol_reports(coverage)
+        return _format_html(engine, job, coverage)
+    rows = build_symbol_reports(coverage)
     if form == "json":
-        live = reconciliations_of(engine.database, coverage)
+        live = read_live_accuracy_by_symbol(engine.database, coverage)
         return texts.to_json(
             rows, {s.ticker.symbol: live[s.symbol_id] for s in coverage.symbols if s.symbol_id in live}
         )
@@ -68,26 +68,28 @@ def _as_text(engine: "Engine", job: "Job", coverage: "Coverage", form: str) -> s
     return to_text(rows).rstrip("\n")
 
 
-def _page(engine: "Engine", job: "Job", coverage: "Coverage") -> str:
+def _format_html(engine: "Engine", job: "BackfillJob", coverage: "Coverage") -> str:
     from backfill_assets.quality.html_report import to_html
-    from backfill_assets.quality.report_data import gather
+    from backfill_assets.quality.report_data import collect_report_data
 
-    return to_html(gather(engine.database, engine.settings, coverage, job.window.described, job.source))
+    return to_html(
+        collect_report_data(engine.database, engine.settings, coverage, job.window.description, job.source_interval)
+    )
 
 
-def _show_report(console: "Console", job: "Job", coverage: "Coverage", live: "Reconciliation | None") -> None:
+def _print_report(console: "Console", job: "BackfillJob", coverage: "Coverage", live: "LiveAccuracy | None") -> None:
     from backfill_assets.cli.heatmap import show_heatmap
-    from backfill_assets.cli.rendering import say_window, show_report
-    from backfill_assets.quality.heatmap import heatmap_of
-    from backfill_assets.quality.report import symbol_reports
+    from backfill_assets.cli.rendering import show_report, show_window
+    from backfill_assets.quality.heatmap import build_heatmap
+    from backfill_assets.quality.report import build_symbol_reports
 
-    say_window(console, job.window, coverage.now)
+    show_window(console, job.window, coverage.now)
     if job.window.sessions:
-        show_report(console, symbol_reports(coverage), coverage.duplicates, live)
-        show_heatmap(console, heatmap_of(coverage))
+        show_report(console, build_symbol_reports(coverage), coverage.duplicates, live)
+        show_heatmap(console, build_heatmap(coverage))
 
 
-def _written_to(output: Path | None) -> AbstractContextManager[IO[str] | None]:
+def _open_output(output: Path | None) -> AbstractContextManager[IO[str] | None]:
     if output is None:
         return nullcontext()
     try:
@@ -97,30 +99,30 @@ def _written_to(output: Path | None) -> AbstractContextManager[IO[str] | None]:
 
 
 @click.command()
-@windowed
-@formats("table", "json")
+@add_window_options
+@add_format_option("table", "json")
 def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Say what would be asked, what it costs and how long it takes; spends nothing."""
-    from backfill_assets.backfill.job_request import job_of, opened_engine
-    from backfill_assets.cli.rendering import say_window, show_plan
+    from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.cli.rendering import show_plan, show_window
 
-    settings = settings_of(as_of, debug=debug)
-    with opened_engine(settings) as engine:
-        job, unknown = job_of(engine, wish_of(**window))
-        coverage = engine.survey(job)
+    settings = load_command_settings(as_of, debug=debug)
+    with open_engine(settings) as engine:
+        job, unknown = build_job(engine, build_job_request(**window))
+        coverage = engine.measure(job)
         planned = engine.plan(job, coverage)
-    warn_unknown(unknown)
-    seconds = engine.estimated_seconds(planned)
+    warn_unknown_symbols(unknown)
+    seconds = engine.estimate_seconds(planned)
     if form == "json":
         click.echo(json.dumps({**planned.as_dict(), "estimated_seconds": round(seconds, 1)}, indent=1))
         return
-    console = console_of()
-    say_window(console, job.window, coverage.now)
+    console = make_console()
+    show_window(console, job.window, coverage.now)
     show_plan(console, planned, seconds)
 
 
 @click.command()
-@windowed
+@add_window_options
 @click.option(
     "--strategy",
     type=click.Choice(["hybrid", "incremental", "targeted"]),
@@ -144,57 +146,57 @@ def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
     help="Compare bars that somebody else wrote with the vendor's: equal ones are marked as ours, the others replaced.",
 )
 @click.option("--quiet", is_flag=True, help="Only the summary.")
-@formats("table", "json")
+@add_format_option("table", "json")
 def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:
     """Find what is missing, fetch it, store it and prove it."""
-    from backfill_assets.backfill.job_request import job_of, opened_engine
+    from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.backfill.planner import Strategy
-    from backfill_assets.cli.progress import progress_of_run
-    from backfill_assets.cli.rendering import say_window, show_run
-    from backfill_assets.live.collector import today_from_samples
+    from backfill_assets.cli.progress import show_run_progress
+    from backfill_assets.cli.rendering import show_run, show_window
+    from backfill_assets.live.collector import collect_today
 
     if options["delay"] and options["batch_size"] is None:
         raise UsageError("--delay rests between batches; give --batch-size too")
-    settings = settings_of(as_of, debug=debug)
-    console = console_of()
-    with opened_engine(settings) as engine:
-        job, unknown = job_of(engine, wish_of(**options, strategy=Strategy(strategy)))
-        warn_unknown(unknown)
+    settings = load_command_settings(as_of, debug=debug)
+    console = make_console()
+    with open_engine(settings) as engine:
+        job, unknown = build_job(engine, build_job_request(**options, strategy=Strategy(strategy)))
+        warn_unknown_symbols(unknown)
         if form == "table" and not (quiet and job.window.sessions):
-            say_window(console, job.window, settings.now())
-        sampled = today_from_samples(engine, job.window) if live else None
-        with progress_of_run(console_of(stderr=True), each=not quiet) as listen:
+            show_window(console, job.window, settings.now())
+        live_round = collect_today(engine, job.window) if live else None
+        with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
             result = engine.run(job, listen)
     if form == "json":
-        click.echo(json.dumps({**result.as_dict(), "live": sampled.as_dict() if sampled else None}, indent=1))
+        click.echo(json.dumps({**result.as_dict(), "live": live_round.as_dict() if live_round else None}, indent=1))
     else:
         show_run(console, result)
-        if sampled:
-            console.print(f"live: {sampled}", highlight=False)
+        if live_round:
+            console.print(f"live: {live_round}", highlight=False)
     sys.exit(result.exit_code or (3 if unknown else 0))
 
 
 @click.command()
-@windowed
-@formats("table", "json")
+@add_window_options
+@add_format_option("table", "json")
 def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Judge the success criteria on what the store holds; with BACKFILL_LIVE also whether live bars keep up."""
-    from backfill_assets.backfill.job_request import job_of, opened_engine
-    from backfill_assets.cli.rendering import say_window, show_criteria
-    from backfill_assets.quality.criteria import judge_window
+    from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.cli.rendering import show_criteria, show_window
+    from backfill_assets.quality.criteria import evaluate_window
 
-    settings = settings_of(as_of, debug=debug)
-    with opened_engine(settings) as engine:
-        job, unknown = job_of(engine, wish_of(**window))
-        coverage = engine.survey(job)
-        live = job.interval in settings.live_intervals()
-        criteria = judge_window(engine.database, coverage, tolerance=settings.missing_tolerance, live=live)
-    warn_unknown(unknown)
+    settings = load_command_settings(as_of, debug=debug)
+    with open_engine(settings) as engine:
+        job, unknown = build_job(engine, build_job_request(**window))
+        coverage = engine.measure(job)
+        live = job.interval in settings.list_live_intervals()
+        criteria = evaluate_window(engine.database, coverage, tolerance=settings.missing_tolerance, live=live)
+    warn_unknown_symbols(unknown)
     if form == "json":
         click.echo(json.dumps([c.as_dict() for c in criteria], indent=1))
     else:
-        console = console_of()
-        say_window(console, job.window, coverage.now)
+        console = make_console()
+        show_window(console, job.window, coverage.now)
         if job.window.sessions:
             show_criteria(console, criteria)
     due = bool(job.window.sessions)
@@ -203,34 +205,34 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
 
 @click.command()
 @click.argument("ticker")
-@click.argument("day", type=Day())
+@click.argument("day", type=DateType())
 @click.option("--ask", is_flag=True, help="Also ask the vendor right now (5 calls); stores nothing.")
 @click.option("--interval", default="30m", show_default=True, help="1m 5m 15m 30m 1h.")
-@formats("table", "json")
-@common
+@add_format_option("table", "json")
+@add_common_options
 def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: datetime | None, debug: bool) -> None:
     """Say, slot by slot, what TICKER's session of DAY is, why, and when it is asked about again."""
-    from backfill_assets.backfill.job_request import Wish, job_of, opened_engine
-    from backfill_assets.backfill.vendor_check import ask_now
-    from backfill_assets.cli.rendering import say_window, show_answer, show_stories
-    from backfill_assets.quality.slot_explanation import session_evidence, slot_stories
+    from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
+    from backfill_assets.backfill.vendor_check import fetch_current_bars
+    from backfill_assets.cli.rendering import show_slot_explanations, show_vendor_answer, show_window
+    from backfill_assets.quality.slot_explanation import describe_session, explain_slots
     from backfill_assets.store.bars.bar_writer import read_bars
 
-    with opened_engine(settings_of(as_of, debug=debug)) as engine:
-        job, _ = job_of(engine, Wish(interval=interval, start=day, end=day, symbols=[ticker]))
-        console = console_of()
-        coverage = engine.survey(job)
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        job, _ = build_job(engine, JobRequest(interval=interval, start=day, end=day, symbols=[ticker]))
+        console = make_console()
+        coverage = engine.measure(job)
         if not job.window.sessions:
-            say_window(console, job.window, coverage.now)
+            show_window(console, job.window, coverage.now)
             return
         session = job.window.sessions[0]
         with engine.database.transaction() as connection:
             bars = read_bars(connection, job.symbols[0].symbol_id, job.interval, session.open, session.close)
-        stories, evidence = slot_stories(coverage, bars), session_evidence(coverage)
-        answer = ask_now(engine, job) if ask else None
+        explanations, evidence = explain_slots(coverage, bars), describe_session(coverage)
+        answer = fetch_current_bars(engine, job) if ask else None
     if form == "json":
-        click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in stories]}, indent=1))
+        click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))
     else:
-        show_stories(console, evidence, stories)
+        show_slot_explanations(console, evidence, explanations)
     if answer is not None:
-        show_answer(console_of(stderr=form == "json"), answer, coverage.grid)
+        show_vendor_answer(make_console(stderr=form == "json"), answer, coverage.grid)

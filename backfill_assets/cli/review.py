@@ -6,7 +6,14 @@ from datetime import datetime
 
 import click
 
-from backfill_assets.cli.options import common, console_of, formats, settings_of, warn_unknown, wish_of
+from backfill_assets.cli.options import (
+    add_common_options,
+    add_format_option,
+    build_job_request,
+    load_command_settings,
+    make_console,
+    warn_unknown_symbols,
+)
 
 
 @click.command()
@@ -14,8 +21,8 @@ from backfill_assets.cli.options import common, console_of, formats, settings_of
 @click.option("--symbols", help="Only these, however lately they were reviewed.  [default: all that are due]")
 @click.option("--calls", type=click.IntRange(0), help="Spend at most so many.  [default: what is left over today]")
 @click.option("--quiet", is_flag=True, help="Only the summary.")
-@formats("table", "json")
-@common
+@add_format_option("table", "json")
+@add_common_options
 def review(
     interval: str,
     symbols: str | None,
@@ -30,17 +37,17 @@ def review(
     Everybody's turn comes once a week, whoever waited longest first; what the vendor corrected is stored.
     """
     from backfill_assets.backfill import review
-    from backfill_assets.backfill.job_request import job_of, opened_engine
-    from backfill_assets.cli.progress import progress_of_run
+    from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.cli.progress import show_run_progress
     from backfill_assets.cli.rendering import show_review
 
-    with opened_engine(settings_of(as_of, debug=debug)) as engine:
-        job, unknown = job_of(engine, wish_of(interval, None, None, None, symbols))
-        warn_unknown(unknown)
-        with progress_of_run(console_of(stderr=True), each=not quiet) as listen:
-            done = review.review(engine, job, listen, calls=calls)
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        job, unknown = build_job(engine, build_job_request(interval, None, None, None, symbols))
+        warn_unknown_symbols(unknown)
+        with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
+            result = review.run_review(engine, job, listen, calls=calls)
     if form == "json":
-        click.echo(json.dumps(done.as_dict(), indent=1))
+        click.echo(json.dumps(result.as_dict(), indent=1))
     else:
-        show_review(console_of(), done)
-    sys.exit(done.exit_code or (3 if unknown else 0))
+        show_review(make_console(), result)
+    sys.exit(result.exit_code or (3 if unknown else 0))

@@ -5,10 +5,10 @@ from rich.console import Console
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
 
-SYMBOLS = 30  # of the sandbox
+SANDBOX_SYMBOLS = 30  # of the sandbox
 
 
-def refuse_a_database_of_the_users(settings: Settings) -> None:
+def reject_user_database(settings: Settings) -> None:
     """Made-up bars do not go there.
 
     Raises:
@@ -21,7 +21,7 @@ def refuse_a_database_of_the_users(settings: Settings) -> None:
         )
 
 
-def say_made_up(console: Console) -> None:
+def warn_sandbox_data(console: Console) -> None:
     """Say plainly whose bars these are."""
     warning = "EODHD_API_TOKEN is not set: this is the bundled sandbox, and its bars are made up."
     console.print(f"[bold yellow]{warning}[/bold yellow]")

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from backfill_assets.cli.options import common, console_of, formats, settings_of
+from backfill_assets.cli.options import add_common_options, add_format_option, load_command_settings, make_console
 
-HEAD = """\
+PAGE_HEAD = """\
 # Settings
 
 Every setting is an environment variable; `--as-of` and `--debug` win over theirs. A value that cannot be meant ends a
@@ -20,18 +20,18 @@ This page is made from `backfill_assets/setting_fields.py` by `make docs`; a tes
 | variable | default | may be | what it is |
 |---|---|---|---|
 """
-_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+_BOUND_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 @click.command()
-@formats("table", "json", "markdown")
-@common
+@add_format_option("table", "json", "markdown")
+@add_common_options
 def settings(form: str, as_of: datetime | None, debug: bool) -> None:
     """Show every setting with its value, its default and what it is."""
     if form == "markdown":
-        click.echo(configuration_page(), nl=False)
+        click.echo(build_configuration_page(), nl=False)
         return
-    rows = list(_in_force(settings_of(as_of, debug=debug)))
+    rows = list(_list_settings(load_command_settings(as_of, debug=debug)))
     if form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
@@ -43,38 +43,38 @@ def settings(form: str, as_of: datetime | None, debug: bool) -> None:
         for row in rows:
             style = None if row["value"] == row["default"] else "bold"
             table.add_row(row["variable"], row["value"], row["default"], style=style)
-        console_of().print(table)
+        make_console().print(table)
 
 
-def configuration_page() -> str:
+def build_configuration_page() -> str:
     """The page of all settings, Markdown."""
     from backfill_assets.config.settings import Settings
 
     lines = (
-        f"| `{field.alias}` | {_code(_shown(field.default))} | {_may_be(field)} | {_cell(field.description)} |\n"
+        f"| `{field.alias}` | {_format_code(_format_value(field.default))} | {_describe_allowed_values(field)} | {_escape_cell(field.description)} |\n"
         for field in Settings.model_fields.values()
     )
-    return HEAD + "".join(lines)
+    return PAGE_HEAD + "".join(lines)
 
 
-def _in_force(now: Any) -> Iterator[dict[str, str]]:
-    for name, field in type(now).model_fields.items():
+def _list_settings(current: Any) -> Iterator[dict[str, str]]:
+    for name, field in type(current).model_fields.items():
         yield {
             "variable": str(field.alias),
-            "value": _shown(getattr(now, name)),
-            "default": _shown(field.default),
+            "value": _format_value(getattr(current, name)),
+            "default": _format_value(field.default),
             "description": str(field.description),
         }
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value as one would write it; secrets as stars."""
     if value is None or value == ():
         return "unset"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return "[" + ", ".join(_shown(part) for part in value) + "]"
+        return "[" + ", ".join(_format_value(part) for part in value) + "]"
     if hasattr(value, "get_secret_value"):
         return "***"
     return (
@@ -82,15 +82,15 @@ def _shown(value: Any) -> str:
     )
 
 
-def _may_be(field: Any) -> str:
+def _describe_allowed_values(field: Any) -> str:
     if get_origin(field.annotation) is Literal:
-        return ", ".join(_code(str(choice)) for choice in get_args(field.annotation))
+        return ", ".join(_format_code(str(choice)) for choice in get_args(field.annotation))
     if field.annotation is bool:
         return "`true`, `false`"
     bounds = [
         (sign, getattr(limit, name))
         for limit in field.metadata
-        for name, sign in _SIGNS.items()
+        for name, sign in _BOUND_SIGNS.items()
         if hasattr(limit, name)
     ]
     return ", ".join(
@@ -98,9 +98,9 @@ def _may_be(field: Any) -> str:
     )
 
 
-def _code(text: str) -> str:
+def _format_code(text: str) -> str:
     return f"`{text}`" if text != "unset" else "unset"
 
 
-def _cell(text: str | None) -> str:
+def _escape_cell(text: str | None) -> str:
     return (text or "").replace("|", "\\|")

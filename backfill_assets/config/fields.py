@@ -12,25 +12,25 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backfill_assets.config.validators import (
     VENDOR_HOST,
-    alert_addresses,
-    aware_moment,
     clean_secret,
-    cron_line,
-    http_address,
-    interval_names,
-    known_host,
-    ladder_steps,
-    listed,
-    part_of_a_slot,
-    pauses,
+    normalize_host,
+    parse_list,
+    validate_alert_urls,
+    validate_backoff_seconds,
+    validate_cron,
+    validate_http_address,
+    validate_interval_names,
+    validate_ladder_hours,
+    validate_moment,
+    validate_round_seconds,
 )
 
 
-class _Fields(BaseSettings):
+class _SettingFields(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
 
-class VendorFields(_Fields):
+class VendorFields(_SettingFields):
     """Where the bars are, and how the vendor is asked."""
 
     database_url: SecretStr | None = Field(
@@ -53,10 +53,10 @@ class VendorFields(_Fields):
     token_file: Path | None = Field(
         None, alias="EODHD_API_TOKEN_FILE", description="A file that holds EODHD_API_TOKEN, instead of it."
     )
-    base_url: Annotated[str, AfterValidator(http_address)] = Field(
+    base_url: Annotated[str, AfterValidator(validate_http_address)] = Field(
         f"https://{VENDOR_HOST}/api", alias="EODHD_BASE_URL", description="Where the vendor answers."
     )
-    source_host: Annotated[str, AfterValidator(known_host)] | None = Field(
+    source_host: Annotated[str, AfterValidator(normalize_host)] | None = Field(
         None,
         alias="EODHD_SOURCE_HOST",
         description="Whose answers the base URL passes on, where it is a proxy; unset: its own host's.",
@@ -101,7 +101,7 @@ class VendorFields(_Fields):
     attempts: int = Field(
         5, alias="BACKFILL_ATTEMPTS", ge=1, le=20, description="Attempts at one request before it is given up."
     )
-    backoff_seconds: Annotated[tuple[float, float], AfterValidator(pauses)] = Field(
+    backoff_seconds: Annotated[tuple[float, float], AfterValidator(validate_backoff_seconds)] = Field(
         (0.5, 20.0),
         alias="BACKFILL_BACKOFF_SECONDS",
         description="First and longest pause between attempts, seconds, as a JSON list.",
@@ -114,7 +114,7 @@ class VendorFields(_Fields):
     )
 
 
-class GapFields(_Fields):
+class GapFields(_SettingFields):
     """What is built, when absence counts, and what is asked again."""
 
     source_interval: Literal["1m", "5m"] = Field(
@@ -136,7 +136,7 @@ class GapFields(_Fields):
         le=240,
         description="Hours after half of the universe was seen published until absence counts.",
     )
-    ladder_hours: Annotated[tuple[float, ...], AfterValidator(ladder_steps)] = Field(
+    ladder_hours: Annotated[tuple[float, ...], AfterValidator(validate_ladder_hours)] = Field(
         (1, 3, 6, 12, 24),
         alias="BACKFILL_LADDER_HOURS",
         description="Hours to wait before asking again for what did not come, step by step, as a JSON list;"
@@ -167,7 +167,7 @@ class GapFields(_Fields):
         le=1_000_000,
         description="Calls of a UTC day for live quotes; at most half of the day's calls that are ours.",
     )
-    live_seconds: Annotated[int, AfterValidator(part_of_a_slot)] = Field(
+    live_seconds: Annotated[int, AfterValidator(validate_round_seconds)] = Field(
         300,
         alias="BACKFILL_LIVE_SECONDS",
         ge=60,
@@ -190,10 +190,10 @@ class GapFields(_Fields):
     )
 
 
-class DagsterFields(_Fields):
+class DagsterFields(_SettingFields):
     """What Dagster shows and runs by itself."""
 
-    intervals: Annotated[tuple[str, ...], AfterValidator(interval_names)] = Field(
+    intervals: Annotated[tuple[str, ...], AfterValidator(validate_interval_names)] = Field(
         ("30m",),
         alias="BACKFILL_INTERVALS",
         description="Bar intervals that are assets, as a JSON list; each costs requests of its own.",
@@ -216,7 +216,7 @@ class DagsterFields(_Fields):
     sensor_seconds: int = Field(
         60, alias="BACKFILL_SENSOR_SECONDS", ge=1, le=86_400, description="Least seconds between two looks of a sensor."
     )
-    checks_cron: Annotated[str, AfterValidator(cron_line)] = Field(
+    checks_cron: Annotated[str, AfterValidator(validate_cron)] = Field(
         "*/15 * * * *", alias="BACKFILL_CHECKS_CRON", description="When the checks run by themselves (cron, New York)."
     )
     missing_tolerance: int = Field(
@@ -249,7 +249,7 @@ class DagsterFields(_Fields):
     )
 
 
-class TellingFields(_Fields):
+class AlertFields(_SettingFields):
     """What is judged and told, and how this process looks at the world."""
 
     calendar_file: Path | None = Field(
@@ -266,13 +266,13 @@ class TellingFields(_Fields):
         description="How far a session's official close may be off the daily data, basis points of the price;"
         " prints of half-days are up to 12 off.",
     )
-    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(listed), AfterValidator(alert_addresses)] = (
-        Field(
-            (),
-            alias="BACKFILL_ALERT_URLS",
-            description="Who is told when something fails: addresses of Apprise (mailto://…, slack://…, json://…), with"
-            " spaces between them or as a JSON list. They are secrets.",
-        )
+    alert_urls: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(parse_list), AfterValidator(validate_alert_urls)
+    ] = Field(
+        (),
+        alias="BACKFILL_ALERT_URLS",
+        description="Who is told when something fails: addresses of Apprise (mailto://…, slack://…, json://…), with"
+        " spaces between them or as a JSON list. They are secrets.",
     )
     alert_repeat_hours: float = Field(
         24,
@@ -281,7 +281,7 @@ class TellingFields(_Fields):
         le=720,
         description="Hours after which a failure that goes on is told again.",
     )
-    as_of: Annotated[datetime, AfterValidator(aware_moment)] | None = Field(
+    as_of: Annotated[datetime, AfterValidator(validate_moment)] | None = Field(
         None, alias="BACKFILL_AS_OF", description="A fixed now (ISO 8601 with zone) for reproducible runs."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

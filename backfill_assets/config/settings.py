@@ -12,35 +12,35 @@ from typing import Any, Self
 from pydantic import SecretStr, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import SettingsError
 
-from backfill_assets.config.fields import DagsterFields, GapFields, TellingFields, VendorFields
+from backfill_assets.config.fields import AlertFields, DagsterFields, GapFields, VendorFields
 from backfill_assets.config.validators import (
     VENDOR_HOST,
-    host_of,
-    with_secrets_from_files,
+    extract_host,
+    fill_secrets_from_files,
 )
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
-from backfill_assets.market.calendar.sessions import NO_EXCEPTIONS, Exceptions
-from backfill_assets.market.gaps.retry_schedule import Ladder
-from backfill_assets.market.gaps.slot_states import Rules
-from backfill_assets.market.live.sampling_schedule import collectable
+from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides
+from backfill_assets.market.gaps.retry_schedule import RetrySchedule
+from backfill_assets.market.gaps.slot_states import GapRules
+from backfill_assets.market.live.sampling_schedule import select_collectable_intervals
 
-SHOWN = 60  # characters of a wrong value
-SECRETS = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # may be files
-SECRET_VARIABLES = frozenset({*SECRETS, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # never shown
+MAX_SHOWN_CHARACTERS = 60  # characters of a wrong value
+SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # may be files
+SECRET_VARIABLES = frozenset({*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # never shown
 
 
-class Settings(TellingFields, DagsterFields, GapFields, VendorFields):
+class Settings(AlertFields, DagsterFields, GapFields, VendorFields):
     """All settings; field descriptions are the documentation."""
 
     @model_validator(mode="before")
     @classmethod
-    def _read_secrets(cls, given: Any) -> Any:
-        return with_secrets_from_files(given, SECRETS)
+    def _read_secrets(cls, values: Any) -> Any:
+        return fill_secrets_from_files(values, SECRETS_FROM_FILES)
 
     @model_validator(mode="after")
-    def _live_makes_something(self) -> Self:
-        if self.live and not self.live_intervals():
+    def _check_live_intervals(self) -> Self:
+        if self.live and not self.list_live_intervals():
             raise ValueError(
                 f"BACKFILL_LIVE is on, but none of BACKFILL_INTERVALS ({', '.join(self.intervals)}) can be made from"
                 f" samples every {self.live_seconds} s (BACKFILL_LIVE_SECONDS); add 30m, or switch BACKFILL_LIVE off"
@@ -55,43 +55,47 @@ class Settings(TellingFields, DagsterFields, GapFields, VendorFields):
     @property
     def vendor_host(self) -> str:
         """Who is asked, for the provenance of bars: the host of the base URL, unless that is a proxy."""
-        return self.source_host or host_of(self.base_url)
+        return self.source_host or extract_host(self.base_url)
 
-    def rules(self, source: Interval) -> Rules:
+    def build_gap_rules(self, source: Interval) -> GapRules:
         """When absent slots are asked for and count, for bars built from ``source``."""
         askable = self.askable_hours_1m if source.name == "1m" else self.askable_hours_5m
-        return Rules(
+        return GapRules(
             askable_after=timedelta(hours=askable),
             overdue_after=timedelta(hours=self.overdue_hours),
             overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
-            ladder=Ladder(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
+            retry_schedule=RetrySchedule(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
         )
 
-    def live_intervals(self) -> tuple[Interval, ...]:
+    def list_live_intervals(self) -> tuple[Interval, ...]:
         """The intervals whose bars live samples make, the shortest first; none while live collection is off."""
-        return collectable((INTERVALS[name] for name in self.intervals), self.live_seconds) if self.live else ()
+        return (
+            select_collectable_intervals((INTERVALS[name] for name in self.intervals), self.live_seconds)
+            if self.live
+            else ()
+        )
 
-    def calendar_exceptions(self) -> Exceptions:
+    def load_calendar_overrides(self) -> CalendarOverrides:
         """What the user's calendar file says.
 
         Raises:
             UsageError: it cannot be read, or is not of the form that the setting describes.
         """
         if self.calendar_file is None:
-            return NO_EXCEPTIONS
+            return NO_OVERRIDES
         try:
             text = self.calendar_file.read_text("utf-8")
-            return TypeAdapter(Exceptions).validate_json(text, strict=False, extra="forbid")
+            return TypeAdapter(CalendarOverrides).validate_json(text, strict=False, extra="forbid")
         except (OSError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise UsageError(f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: {first}") from None
+            first_line = str(error).splitlines()[0]
+            raise UsageError(f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: {first_line}") from None
 
     def now(self) -> datetime:
         """The moment this process works at, UTC: the setting, else the clock."""
         return self.as_of or datetime.now(UTC)
 
 
-def environment_for(settings: Settings) -> dict[str, str]:
+def build_child_environment(settings: Settings) -> dict[str, str]:
     """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over.
 
     What was set to None is unset there, whatever this process's environment says of it and in whichever case: a
@@ -100,11 +104,11 @@ def environment_for(settings: Settings) -> dict[str, str]:
     values = {
         str(Settings.model_fields[name].alias): getattr(settings, name) for name in sorted(settings.model_fields_set)
     }
-    others = {name: value for name, value in os.environ.items() if name.upper() not in values}
-    return {**others, **{name: _text(value) for name, value in values.items() if value is not None}}
+    inherited = {name: value for name, value in os.environ.items() if name.upper() not in values}
+    return {**inherited, **{name: _to_variable_text(value) for name, value in values.items() if value is not None}}
 
 
-def _text(value: Any) -> str:
+def _to_variable_text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, datetime):
@@ -120,27 +124,27 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         UsageError: names the variable, what is wrong with it and never its secret value.
     """
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         str(Settings.model_fields[name].alias): value for name, value in overrides.items() if value is not None
     }
     try:
-        return Settings(**given)
+        return Settings(**values)
     except ValidationError as error:
-        raise UsageError("; ".join(_sentence(dict(e)) for e in error.errors())) from None
+        raise UsageError("; ".join(_describe_error(dict(e)) for e in error.errors())) from None
     except SettingsError as error:  # what should be JSON is none; it names the field, not the variable
         field = next(field for name, field in Settings.model_fields.items() if f'"{name}"' in str(error))
         raise UsageError(f"{field.alias} is no JSON; write it like {list(field.default)}") from None
 
 
-def _sentence(error: dict[str, Any]) -> str:
-    said = error["msg"].removeprefix("Value error, ")
+def _describe_error(error: dict[str, Any]) -> str:
+    message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
-        return str(said)
+        return str(message)
     variable = str(error["loc"][0])
-    value = "" if variable in SECRET_VARIABLES else f" is {_short(error['input'])}:"
-    return f"{variable}{value} {said}"
+    value = "" if variable in SECRET_VARIABLES else f" is {_shorten(error['input'])}:"
+    return f"{variable}{value} {message}"
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     shown = repr(value)
-    return shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
+    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else shown[: MAX_SHOWN_CHARACTERS - 1] + "…"

@@ -19,10 +19,10 @@ FIRST_YEAR, LAST_YEAR = 2004, 2099
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"
-_LOCAL = {"localhost", "::1"}
-_LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}(\.{_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*)")
-_ADDRESS = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
+_LOCAL_NAMES = {"localhost", "::1"}
+_HOST_LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
+_HOST_PATTERN = re.compile(rf"(?=.{{1,253}}$)({_HOST_LABEL}(\.{_HOST_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*)")
+_ADDRESS_PATTERN = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (  # what, lowest, highest, names from the lowest on
@@ -32,13 +32,15 @@ _CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (  # what, low
     ("month", 1, 12, _MONTHS),
     ("weekday", 0, 7, _WEEKDAYS),
 )
-_CRON_PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,4}))?", re.IGNORECASE)
+_CRON_PART_PATTERN = re.compile(
+    r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,4}))?", re.IGNORECASE
+)
 _CRON_ADVICE = "must be a cron line of five fields, for example */15 * * * *"
-_SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
-_LONGEST_SECRET = 10_000  # bytes of a secret's file
+_DAYS_OF_SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_MAX_SECRET_BYTES = 10_000  # bytes of a secret's file
 
 
-def aware_moment(moment: datetime) -> datetime:
+def validate_moment(moment: datetime) -> datetime:
     """``moment`` in UTC; one without a zone, or that no calendar has, is a ValueError."""
     if moment.tzinfo is None:
         raise ValueError("needs a time zone, for example 2026-06-03T12:00:00Z")
@@ -47,28 +49,28 @@ def aware_moment(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def pauses(seconds: tuple[float, float]) -> tuple[float, float]:
+def validate_backoff_seconds(seconds: tuple[float, float]) -> tuple[float, float]:
     """The first and the longest pause, as given, or a ValueError."""
     if not 0 <= seconds[0] <= seconds[1] <= 600:
         raise ValueError("must be two numbers of seconds, the smaller first, from 0 to 600")
     return seconds
 
 
-def ladder_steps(hours: tuple[float, ...]) -> tuple[float, ...]:
+def validate_ladder_hours(hours: tuple[float, ...]) -> tuple[float, ...]:
     """The steps, as given, or a ValueError."""
     if not hours or not all(0 < h <= 168 for h in hours):
         raise ValueError("must be one or more numbers of hours, each above 0 and at most 168")
     return hours
 
 
-def interval_names(names: tuple[str, ...]) -> tuple[str, ...]:
+def validate_interval_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names, as given, or a ValueError."""
     if not names or len(set(names)) < len(names) or not set(names) <= set(INTERVALS):
         raise ValueError(f"must be one or more of {', '.join(INTERVALS)}, each once")
     return names
 
 
-def cron_line(line: str) -> str:
+def validate_cron(line: str) -> str:
     """The line, as given, or a ValueError that says which of its fields is wrong.
 
     What passes, Dagster takes too; it takes some more (``L``, ``#``, ``@daily``). Its own judgement costs its import.
@@ -76,56 +78,59 @@ def cron_line(line: str) -> str:
     fields = line.split()
     if len(fields) != len(_CRON_FIELDS):
         raise ValueError(_CRON_ADVICE)
-    chosen = {kind[0]: _cron_values(field, *kind) for field, kind in zip(fields, _CRON_FIELDS, strict=True)}
-    longest = max(_SHORT_MONTHS.get(month, 31) for month in chosen["month"])
-    if min(chosen["day of the month"]) > longest:
+    chosen_values = {
+        field_rule[0]: _parse_cron_field(field, *field_rule)
+        for field, field_rule in zip(fields, _CRON_FIELDS, strict=True)
+    }
+    longest_month = max(_DAYS_OF_SHORT_MONTHS.get(month, 31) for month in chosen_values["month"])
+    if min(chosen_values["day of the month"]) > longest_month:
         raise ValueError(f"{_CRON_ADVICE}; the day never comes")
     return line
 
 
-def _cron_values(field: str, what: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
+def _parse_cron_field(field: str, field_name: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
     values = []
     for part in field.split(","):
-        found = _cron_part(part, lowest, highest, names)
-        if not found:
-            raise ValueError(f"{_CRON_ADVICE}; {part!r} is no {what} ({lowest} to {highest})")
-        values += found
+        part_values = _parse_cron_part(part, lowest, highest, names)
+        if not part_values:
+            raise ValueError(f"{_CRON_ADVICE}; {part!r} is no {field_name} ({lowest} to {highest})")
+        values += part_values
     return values
 
 
-def _cron_part(part: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
+def _parse_cron_part(part: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
     """What ``*``, ``a``, ``a-b`` (also over the end), and these with ``/step``, stand for; nothing if it is none."""
-    found = _CRON_PART.fullmatch(part)
-    step = int(found[3] or 1) if found else 0
-    if not found or not 0 < step <= highest:
+    match = _CRON_PART_PATTERN.fullmatch(part)
+    step = int(match[3] or 1) if match else 0
+    if not match or not 0 < step <= highest:
         return []
-    known = {f"{number:02}": number for number in range(lowest, highest + 1)}
-    known |= {name: lowest + at for at, name in enumerate(names)}
-    first = known.get(found[1].lower().zfill(2)) if found[1] else lowest
-    last = known.get(found[2].lower().zfill(2)) if found[2] else first if found[1] and not found[3] else highest
+    numbers = {f"{number:02}": number for number in range(lowest, highest + 1)}
+    numbers |= {name: lowest + at for at, name in enumerate(names)}
+    first = numbers.get(match[1].lower().zfill(2)) if match[1] else lowest
+    last = numbers.get(match[2].lower().zfill(2)) if match[2] else first if match[1] and not match[3] else highest
     if first is None or last is None:
         return []
-    around = range(first, last + 1) if first <= last else [*range(first, highest + 1), *range(lowest, last + 1)]
-    return list(around)[::step]
+    values = range(first, last + 1) if first <= last else [*range(first, highest + 1), *range(lowest, last + 1)]
+    return list(values)[::step]
 
 
-def part_of_a_slot(seconds: int) -> int:
+def validate_round_seconds(seconds: int) -> int:
     """The seconds, as given, or a ValueError."""
     if 1800 % seconds:
         raise ValueError("must divide 1800 (half an hour), for example 60, 300, 600 or 900")
     return seconds
 
 
-def listed(value: Any) -> Any:
+def parse_list(value: Any) -> Any:
     """A JSON list, or words with spaces between them; anything else as it is."""
     if not isinstance(value, str):
         return value
     return json.loads(value) if value.strip().startswith("[") else value.split()
 
 
-def alert_addresses(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+def validate_alert_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     """The addresses, as given, or a ValueError that shows none of them."""
-    if not all(_ADDRESS.fullmatch(url.get_secret_value()) for url in urls):
+    if not all(_ADDRESS_PATTERN.fullmatch(url.get_secret_value()) for url in urls):
         raise ValueError("must be one or more addresses like mailto://… or slack://…, with spaces between them")
     return urls
 
@@ -140,7 +145,7 @@ def clean_secret(secret: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
-def http_address(url: str) -> str:
+def validate_http_address(url: str) -> str:
     """``url`` without a slash at its end.
 
     Raises:
@@ -155,54 +160,54 @@ def http_address(url: str) -> str:
         port = parts.port
     except ValueError:
         port = 0
-    if port == 0 or not _HOST.fullmatch(parts.hostname) or not re.fullmatch(r"[!-~]*", url):
+    if port == 0 or not _HOST_PATTERN.fullmatch(parts.hostname) or not re.fullmatch(r"[!-~]*", url):
         raise ValueError("must be an address that can be dialled, like https://eodhd.com/api")
     return url.rstrip("/")
 
 
-def host_of(url: str) -> str:
+def extract_host(url: str) -> str:
     """Whose answers come from ``url``: one name for the vendor's hosts, and one for this machine's."""
-    return known_host(urlsplit(url).hostname or "")
+    return normalize_host(urlsplit(url).hostname or "")
 
 
-def known_host(host: str) -> str:
+def normalize_host(host: str) -> str:
     """``host`` as it is written beside bars.
 
     Raises:
         ValueError: it is no host name.
     """
-    plain = host.strip().lower().rstrip(".")
-    if not _HOST.fullmatch(plain):
+    normalized = host.strip().lower().rstrip(".")
+    if not _HOST_PATTERN.fullmatch(normalized):
         raise ValueError("must be a host name, like eodhd.com")
-    if plain == VENDOR_HOST or plain.endswith("." + VENDOR_HOST):
+    if normalized == VENDOR_HOST or normalized.endswith("." + VENDOR_HOST):
         return VENDOR_HOST
-    return LOCAL_HOST if plain in _LOCAL or plain.startswith("127.") else plain
+    return LOCAL_HOST if normalized in _LOCAL_NAMES or normalized.startswith("127.") else normalized
 
 
-def with_secrets_from_files(given: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def fill_secrets_from_files(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """``given`` with each NAME filled from the file that NAME_FILE names (the way of Docker secrets).
 
     Raises:
         ValueError: NAME is given too and differs, or the file cannot be read or is empty.
     """
-    filled = dict(given)
+    filled = dict(values)
     for name in names:
-        if path := given.get(f"{name}_FILE"):
-            filled[name] = _secret_in(Path(path), f"{name}_FILE")
-            held = given.get(name)
-            plain = held.get_secret_value() if isinstance(held, SecretStr) else held
-            if plain and plain.strip() != filled[name]:
+        if path := values.get(f"{name}_FILE"):
+            filled[name] = _read_secret_file(Path(path), f"{name}_FILE")
+            given_value = values.get(name)
+            given_text = given_value.get_secret_value() if isinstance(given_value, SecretStr) else given_value
+            if given_text and given_text.strip() != filled[name]:
                 raise ValueError(f"{name} and {name}_FILE are both set and differ; set one of them")
     return filled
 
 
-def _secret_in(path: Path, variable: str) -> str:
+def _read_secret_file(path: Path, variable: str) -> str:
     try:
         with path.open("rb") as file:
-            secret = file.read(_LONGEST_SECRET + 1).decode().strip()
+            secret = file.read(_MAX_SECRET_BYTES + 1).decode().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ValueError(f"{variable} {path} cannot be read: {reason}") from None
-    if not secret or len(secret) > _LONGEST_SECRET or len(secret.splitlines()) > 1:
+    if not secret or len(secret) > _MAX_SECRET_BYTES or len(secret.splitlines()) > 1:
         raise ValueError(f"{variable} {path} must hold one line, the secret")
     return secret

@@ -11,51 +11,51 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 
 
-class Lanes(httpx.AsyncBaseTransport):
+class LifoConnectionPool(httpx.AsyncBaseTransport):
     """A transport over at most ``most`` single-connection transports; the one used last goes first."""
 
-    def __init__(self, open_lane: Callable[[], httpx.AsyncBaseTransport], most: int) -> None:
-        self._open_lane = open_lane
-        self._room = asyncio.Semaphore(most)
+    def __init__(self, create_connection: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
+        self._create_connection = create_connection
+        self._available = asyncio.Semaphore(max_connections)
         self._idle: list[httpx.AsyncBaseTransport] = []
-        self._all: list[httpx.AsyncBaseTransport] = []
+        self._connections: list[httpx.AsyncBaseTransport] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send on a free connection, waiting for one if all are in use."""
-        await self._room.acquire()
-        lane = self._idle.pop() if self._idle else self._opened()
+        await self._available.acquire()
+        connection = self._idle.pop() if self._idle else self._open_connection()
         try:
-            response = await lane.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            self._free(lane)
+            self._release(connection)
             raise
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError("the transport underneath gave a stream that is not asynchronous")
-        response.stream = _Leaving(response.stream, lambda: self._free(lane))
+        response.stream = _ReleasingStream(response.stream, lambda: self._release(connection))
         return response
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for lane in self._all:
-            await lane.aclose()
+        for connection in self._connections:
+            await connection.aclose()
 
-    def _opened(self) -> httpx.AsyncBaseTransport:
-        lane = self._open_lane()
-        self._all.append(lane)
-        return lane
+    def _open_connection(self) -> httpx.AsyncBaseTransport:
+        connection = self._create_connection()
+        self._connections.append(connection)
+        return connection
 
-    def _free(self, lane: httpx.AsyncBaseTransport) -> None:
-        self._idle.append(lane)
-        self._room.release()
+    def _release(self, connection: httpx.AsyncBaseTransport) -> None:
+        self._idle.append(connection)
+        self._available.release()
 
 
-class _Leaving(httpx.AsyncByteStream):
+class _ReleasingStream(httpx.AsyncByteStream):
     """A body that frees its lane once it is closed."""
 
-    def __init__(self, body: httpx.AsyncByteStream, leave: Callable[[], None]) -> None:
+    def __init__(self, body: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
         self._body = body
-        self._leave = leave
-        self._left = False
+        self._release = release
+        self._is_released = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._body:
@@ -65,6 +65,6 @@ class _Leaving(httpx.AsyncByteStream):
         try:
             await self._body.aclose()
         finally:
-            if not self._left:
-                self._left = True
-                self._leave()
+            if not self._is_released:
+                self._is_released = True
+                self._release()

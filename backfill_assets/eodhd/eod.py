@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.eodhd.parsing import Floats, Row, numbers, read_rows, text
-from backfill_assets.eodhd.reference import day
+from backfill_assets.eodhd.parsing import Floats, JsonObject, build_float_columns, parse_rows, to_text
+from backfill_assets.eodhd.reference import to_date
 
-Days = NDArray[np.datetime64]
+DateArray = NDArray[np.datetime64]
 _PRICES = ("open", "high", "low", "close", "adjusted_close", "volume")
-_Day = Annotated[str, msgspec.Meta(pattern=r"^(19|20)\d\d-\d\d-\d\d$")]
+_IsoDate = Annotated[str, msgspec.Meta(pattern=r"^(19|20)\d\d-\d\d-\d\d$")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +30,14 @@ class EodRows:
         warning: what the vendor remarked (a free plan's limit, for instance).
     """
 
-    date: Days
+    date: DateArray
     open: Floats
     high: Floats
     low: Floats
     close: Floats
     adjusted_close: Floats
     volume: Floats
-    unreadable: int = 0
+    unparsable_rows: int = 0
     warning: str | None = None
 
     def __len__(self) -> int:
@@ -45,26 +45,26 @@ class EodRows:
 
 
 @dataclass(frozen=True, eq=False)
-class BulkRows:
+class BulkEodRows:
     """One day of a whole exchange; ``code`` is the symbol without its exchange suffix."""
 
     code: NDArray[np.object_]
-    date: Days
+    date: DateArray
     open: Floats
     high: Floats
     low: Floats
     close: Floats
     adjusted_close: Floats
     volume: Floats
-    unreadable: int = 0
+    unparsable_rows: int = 0
 
     def __len__(self) -> int:
         return len(self.code)
 
 
-class _Bulk(msgspec.Struct, gc=False):
+class _BulkEodRecord(msgspec.Struct, gc=False):
     code: Annotated[str, msgspec.Meta(min_length=1)]
-    date: _Day
+    date: _IsoDate
     open: float | None = None
     high: float | None = None
     low: float | None = None
@@ -73,51 +73,51 @@ class _Bulk(msgspec.Struct, gc=False):
     volume: float | None = None
 
 
-_BULK = msgspec.json.Decoder(list[_Bulk])
+_BULK_EOD_DECODER = msgspec.json.Decoder(list[_BulkEodRecord])
 
 
-def read_eod(body: bytes) -> EodRows:
+def parse_eod(body: bytes) -> EodRows:
     """Read ``/eod``; ``[]`` is a ticker without history, or one spelled wrongly (``BRKB``)."""
-    answer = read_rows(body)
-    dates = [day(row.get("date")) for row in answer.rows]
-    rows = [row for row, found in zip(answer.rows, dates, strict=True) if found]
+    parsed = parse_rows(body)
+    dates = [to_date(row.get("date")) for row in parsed.rows]
+    rows = [row for row, date in zip(parsed.rows, dates, strict=True) if date]
     return EodRows(
         np.array([found for found in dates if found], "datetime64[D]"),
-        **numbers(rows, _PRICES),
-        unreadable=answer.strangers + len(answer.rows) - len(rows),
-        warning=answer.warning,
+        **build_float_columns(rows, _PRICES),
+        unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
+        warning=parsed.warning,
     )
 
 
-def read_bulk(body: bytes) -> BulkRows:
+def parse_bulk_eod(body: bytes) -> BulkEodRows:
     """Read ``/eod-bulk-last-day``: tens of thousands of rows, hence a fast path.
 
     Column names were seen in lower and upper case. ``[]`` is a day that is not there (yet).
     """
     try:
-        rows = _BULK.decode(body)
+        rows = _BULK_EOD_DECODER.decode(body)
         dates = np.array([row.date for row in rows], "datetime64[D]")
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _tolerant_bulk(body)
+        return _parse_bulk_eod_leniently(body)
     columns: dict[str, Any] = {name: np.array([getattr(row, name) for row in rows], np.float64) for name in _PRICES}
-    return BulkRows(np.array([row.code for row in rows], object), dates, **columns)
+    return BulkEodRows(np.array([row.code for row in rows], object), dates, **columns)
 
 
-def _tolerant_bulk(body: bytes) -> BulkRows:
-    answer = read_rows(body)
-    lowered = [{_column(name): value for name, value in row.items()} for row in answer.rows]
-    keyed = [(text(row.get("code")), day(row.get("date")), row) for row in lowered]
-    usable = [(code, found, row) for code, found, row in keyed if code and found]
-    rows: list[Row] = [row for _, _, row in usable]
-    return BulkRows(
+def _parse_bulk_eod_leniently(body: bytes) -> BulkEodRows:
+    parsed = parse_rows(body)
+    lowered = [{_normalize_column_name(name): value for name, value in row.items()} for row in parsed.rows]
+    candidates = [(to_text(row.get("code")), to_date(row.get("date")), row) for row in lowered]
+    usable = [(code, date, row) for code, date, row in candidates if code and date]
+    rows: list[JsonObject] = [row for _, _, row in usable]
+    return BulkEodRows(
         np.array([code for code, _, _ in usable], object),
         np.array([found for _, found, _ in usable], "datetime64[D]"),
-        **numbers(rows, _PRICES),
-        unreadable=answer.strangers + len(answer.rows) - len(rows),
+        **build_float_columns(rows, _PRICES),
+        unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
     )
 
 
-def _column(name: str) -> str:
+def _normalize_column_name(name: str) -> str:
     """``Adjusted_close``, ``adjustedClose`` and ``ADJUSTED CLOSE`` are one column."""
     lowered = re.sub(r"[^a-z]", "", name.lower())
     return "adjusted_close" if lowered == "adjustedclose" else lowered

@@ -25,17 +25,17 @@ from backfill_assets.eodhd.errors import (
     VendorError,
 )
 
-_LONGEST = 10_000  # characters; what is shown is cut further, after the token is taken out
-_PLAN_WORDS = re.compile(r"allowed for|free user|subscri|upgrade|\bplans?\b|package", re.IGNORECASE)
-_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_MAX_MESSAGE_CHARS = 10_000  # characters; what is shown is cut further, after the token is taken out
+_PLAN_PATTERN = re.compile(r"allowed for|free user|subscri|upgrade|\bplans?\b|package", re.IGNORECASE)
+_TITLE_PATTERN = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
-def refusal(
+def map_status_to_error(
     status: int,
-    said: str,
+    vendor_message: str,
     *,
-    of_ticker: bool = True,
-    demo: bool = False,
+    is_ticker_request: bool = True,
+    is_demo_token: bool = False,
     retry_after: float | None = None,
 ) -> VendorError:
     """The error that a status and the vendor's words mean.
@@ -47,92 +47,92 @@ def refusal(
         demo: whether the token is the vendor's ``demo``.
         retry_after: seconds, where the answer said so.
     """
-    what = f"the vendor answered {status}" + (f" ({said})" if said else "")
+    message = f"the vendor answered {status}" + (f" ({vendor_message})" if vendor_message else "")
     if status == 429:
-        return RateLimited(what, retry_after=retry_after)
+        return RateLimited(message, retry_after=retry_after)
     if status >= 500 or status in {408, 425}:
-        return ServerFault(what, retry_after=retry_after)
+        return ServerFault(message, retry_after=retry_after)
     if status == 401:
-        return TokenRefused(what)
+        return TokenRefused(message)
     if status == 402:
-        return _payment(what, said, of_ticker)
+        return _map_payment_required(message, vendor_message, is_ticker_request)
     if status == 403:
-        return _forbidden(what, said, of_ticker, demo)
-    if status == 404 and of_ticker:
-        return UnknownTicker(what)
-    return RequestRefused(what) if 300 <= status < 500 else BrokenAnswer(what)
+        return _map_forbidden(message, vendor_message, is_ticker_request, is_demo_token)
+    if status == 404 and is_ticker_request:
+        return UnknownTicker(message)
+    return RequestRefused(message) if 300 <= status < 500 else BrokenAnswer(message)
 
 
-def _payment(what: str, said: str, of_ticker: bool) -> VendorError:
+def _map_payment_required(message: str, vendor_message: str, is_ticker_request: bool) -> VendorError:
     # a free key gets 402 on the bulk endpoint too (EODHD.md §5), with a text that is [U]
-    if not of_ticker and _PLAN_WORDS.search(said) and "limit" not in said.lower():
-        return PlanRefused(what)
-    return QuotaExhausted(what)
+    if not is_ticker_request and _PLAN_PATTERN.search(vendor_message) and "limit" not in vendor_message.lower():
+        return PlanRefused(message)
+    return QuotaExhausted(message)
 
 
-def _forbidden(what: str, said: str, of_ticker: bool, demo: bool) -> VendorError:
-    word = said.strip().rstrip(".").lower()
+def _map_forbidden(message: str, vendor_message: str, is_ticker_request: bool, is_demo_token: bool) -> VendorError:
+    word = vendor_message.strip().rstrip(".").lower()
     if word == "unauthenticated":
         # demo with another symbol: `Forbidden` observed, `Unauthenticated` documented; both taken
-        return TickerRefused(what) if demo and of_ticker else TokenRefused(what)
-    if _PLAN_WORDS.search(said):
-        return PlanRefused(what)
-    if word == "forbidden" and of_ticker:
-        return TickerRefused(what)
-    return RequestRefused(what)
+        return TickerRefused(message) if is_demo_token and is_ticker_request else TokenRefused(message)
+    if _PLAN_PATTERN.search(vendor_message):
+        return PlanRefused(message)
+    if word == "forbidden" and is_ticker_request:
+        return TickerRefused(message)
+    return RequestRefused(message)
 
 
-def envelope(payload: dict[str, Any]) -> VendorError | None:
+def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:
     """The error inside a JSON object, if it is one: ``errors`` (422) or ``error`` with ``code``.
 
     The latter is documented and was never recorded [U]; a quote's ``code`` is a ticker, not a number.
     """
     code = str(payload.get("code"))[:4]
     status = int(code) if code.isdecimal() else None
-    numbered = status is not None and 300 <= status < 600 and "message" in payload
-    if not (payload.get("error") or payload.get("errors") or numbered):
+    is_numeric_error = status is not None and 300 <= status < 600 and "message" in payload
+    if not (payload.get("error") or payload.get("errors") or is_numeric_error):
         return None
-    said = _words(payload)
+    vendor_message = _extract_message(payload)
     if status is not None:
-        return refusal(status, said)
+        return map_status_to_error(status, vendor_message)
     if payload.get("errors"):
-        return refusal(422, said)
-    return BrokenAnswer(f"an error inside status 200 ({said})")
+        return map_status_to_error(422, vendor_message)
+    return BrokenAnswer(f"an error inside status 200 ({vendor_message})")
 
 
-def vendor_text(body: bytes) -> str:
+def extract_vendor_message(body: bytes) -> str:
     """The vendor's words in one line; of a page only its title."""
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("<"):
-        title = _TITLE.search(text)
-        return _line("an HTML page" + (f": {title.group(1)}" if title else ""))
+        title = _TITLE_PATTERN.search(text)
+        return _to_single_line("an HTML page" + (f": {title.group(1)}" if title else ""))
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return _line(text)
-    return _words(payload) if isinstance(payload, dict) else _line(text)
+        return _to_single_line(text)
+    return _extract_message(payload) if isinstance(payload, dict) else _to_single_line(text)
 
 
-def _words(payload: dict[str, Any]) -> str:
+def _extract_message(payload: dict[str, Any]) -> str:
     errors = payload.get("errors")
     if isinstance(errors, dict) and errors:
-        return _line("; ".join(f"{name}: {_listed(said)}" for name, said in errors.items()))
+        return _to_single_line("; ".join(f"{name}: {_join_details(detail)}" for name, detail in errors.items()))
     for name in ("error", "errors", "message"):
         if payload.get(name):
-            return _line(_listed(payload[name]))
+            return _to_single_line(_join_details(payload[name]))
     return ""
 
 
-def _listed(said: object) -> str:
-    return ", ".join(map(str, said)) if isinstance(said, list) else str(said)
+def _join_details(details: object) -> str:
+    return ", ".join(map(str, details)) if isinstance(details, list) else str(details)
 
 
-def _line(text: str) -> str:
-    line = "".join(letter if letter.isprintable() else " " for letter in text[:_LONGEST])
+def _to_single_line(text: str) -> str:
+    line = "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_MESSAGE_CHARS])
     return " ".join(line.split())
 
 
-def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
+def parse_retry_after(header: str | None, now: datetime | None = None) -> float | None:
     """Seconds to wait from a ``Retry-After``: a number or an HTTP date; None where unreadable.
 
     No instance was ever recorded [U], so both forms of the standard are taken.
@@ -142,11 +142,11 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
     try:
         seconds = float(header)
     except ValueError:
-        seconds = _seconds_until(header, now or datetime.now(UTC))
+        seconds = _compute_seconds_until(header, now or datetime.now(UTC))
     return max(0.0, seconds) if isfinite(seconds) else None
 
 
-def _seconds_until(header: str, now: datetime) -> float:
+def _compute_seconds_until(header: str, now: datetime) -> float:
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, TypeError, OverflowError):

@@ -44,27 +44,27 @@ class VendorError(BackfillError):
     stops_run: ClassVar[bool] = False
     advice: ClassVar[str] = ""
 
-    def __init__(self, what: str, *, endpoint: str | None = None, ticker: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, *, endpoint: str | None = None, ticker: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
         self.endpoint = endpoint
         self.ticker = ticker
 
-    def at(self, endpoint: str, ticker: str | None) -> Self:
+    def add_context(self, endpoint: str, ticker: str | None) -> Self:
         """The same error with its place filled in where it was not known."""
         self.endpoint = self.endpoint or endpoint
         self.ticker = self.ticker or ticker
         return self
 
-    def reworded(self, clean: Callable[[str], str]) -> Self:
+    def rewrite_message(self, sanitize: Callable[[str], str]) -> Self:
         """The same error with its text passed through ``clean``: vendors echo what they were sent."""
-        self.what = clean(self.what)
-        self.args = (self.what,)
+        self.message = sanitize(self.message)
+        self.args = (self.message,)
         return self
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.ticker, self.endpoint) if part)
-        sentence = f"{place}: {self.what}" if place else self.what
+        sentence = f"{place}: {self.message}" if place else self.message
         return f"{sentence}; {self.advice}" if self.advice else sentence
 
 
@@ -123,13 +123,13 @@ class TransientError(VendorError):
 
     def __init__(
         self,
-        what: str,
+        message: str,
         *,
         endpoint: str | None = None,
         ticker: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(what, endpoint=endpoint, ticker=ticker)
+        super().__init__(message, endpoint=endpoint, ticker=ticker)
         self.retry_after = retry_after
 
 

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.eodhd.error_mapping import envelope
+from backfill_assets.eodhd.error_mapping import find_error_in_body
 from backfill_assets.eodhd.errors import BrokenAnswer
 
 Floats = NDArray[np.float64]
-Row = dict[str, Any]
-LAST_STAMP = 253_402_300_799  # the end of the year 9999; also keeps milliseconds out
+JsonObject = dict[str, Any]
+MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; also keeps milliseconds out
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,22 +38,22 @@ class IntradayRows:
     low: Floats
     close: Floats
     volume: Floats
-    unreadable: int = 0
+    unparsable_rows: int = 0
     warning: str | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp)
 
-    def where(self, chosen: NDArray[np.bool_]) -> "IntradayRows":
+    def filter_rows(self, mask: NDArray[np.bool_]) -> "IntradayRows":
         """Only the rows chosen."""
-        return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
+        return replace(self, **{name: getattr(self, name)[mask] for name in _COLUMNS})
 
 
 _COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 
 
-class _Bar(msgspec.Struct, gc=False):
-    timestamp: Annotated[int, msgspec.Meta(ge=1, le=LAST_STAMP)]
+class _IntradayRecord(msgspec.Struct, gc=False):
+    timestamp: Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMESTAMP)]
     open: float | None = None
     high: float | None = None
     low: float | None = None
@@ -62,10 +62,10 @@ class _Bar(msgspec.Struct, gc=False):
     warning: str | None = None
 
 
-_BARS = msgspec.json.Decoder(list[_Bar])
+_INTRADAY_DECODER = msgspec.json.Decoder(list[_IntradayRecord])
 
 
-def read_intraday(body: bytes) -> IntradayRows:
+def parse_intraday(body: bytes) -> IntradayRows:
     """Read the answer of ``/intraday`` (EODHD.md §2).
 
     Raises:
@@ -73,54 +73,54 @@ def read_intraday(body: bytes) -> IntradayRows:
         VendorError: an error envelope, as what its code means.
     """
     try:
-        bars = _BARS.decode(body)
+        records = _INTRADAY_DECODER.decode(body)
     except msgspec.ValidationError:
-        return _tolerant(body)
+        return _parse_intraday_leniently(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise BrokenAnswer(_not_json(body)) from None
+        raise BrokenAnswer(_describe_invalid_body(body)) from None
     return IntradayRows(
-        np.array([bar.timestamp for bar in bars], np.int64),
-        np.array([bar.open for bar in bars], np.float64),
-        np.array([bar.high for bar in bars], np.float64),
-        np.array([bar.low for bar in bars], np.float64),
-        np.array([bar.close for bar in bars], np.float64),
-        np.array([bar.volume for bar in bars], np.float64),
-        warning=next((bar.warning for bar in reversed(bars) if bar.warning), None),
+        np.array([bar.timestamp for bar in records], np.int64),
+        np.array([bar.open for bar in records], np.float64),
+        np.array([bar.high for bar in records], np.float64),
+        np.array([bar.low for bar in records], np.float64),
+        np.array([bar.close for bar in records], np.float64),
+        np.array([bar.volume for bar in records], np.float64),
+        warning=next((bar.warning for bar in reversed(records) if bar.warning), None),
     )
 
 
-def _tolerant(body: bytes) -> IntradayRows:
-    answer = read_rows(body)
-    stamps = [epoch(row.get("timestamp")) for row in answer.rows]
-    rows = [row for row, stamp in zip(answer.rows, stamps, strict=True) if stamp is not None]
+def _parse_intraday_leniently(body: bytes) -> IntradayRows:
+    parsed = parse_rows(body)
+    timestamps = [to_epoch(row.get("timestamp")) for row in parsed.rows]
+    rows = [row for row, stamp in zip(parsed.rows, timestamps, strict=True) if stamp is not None]
     return IntradayRows(
-        np.array([stamp for stamp in stamps if stamp is not None], np.int64),
-        **numbers(rows, _COLUMNS[1:]),
-        unreadable=answer.strangers + len(answer.rows) - len(rows),
-        warning=answer.warning,
+        np.array([stamp for stamp in timestamps if stamp is not None], np.int64),
+        **build_float_columns(rows, _COLUMNS[1:]),
+        unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
+        warning=parsed.warning,
     )
 
 
-def joined(parts: Sequence[IntradayRows]) -> IntradayRows:
+def concatenate_intraday(parts: Sequence[IntradayRows]) -> IntradayRows:
     """Consecutive answers as one."""
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     return IntradayRows(
         **columns,
-        unreadable=sum(part.unreadable for part in parts),
+        unparsable_rows=sum(part.unparsable_rows for part in parts),
         warning=next((part.warning for part in parts if part.warning), None),
     )
 
 
 @dataclass(frozen=True)
-class Answer:
+class RowsBody:
     """The rows of any list-like body; ``strangers`` counts elements that are no objects."""
 
-    rows: list[Row]
-    strangers: int = 0
+    rows: list[JsonObject]
+    non_object_rows: int = 0
     warning: str | None = None
 
 
-def decode(body: bytes) -> Any:
+def decode_json(body: bytes) -> Any:
     """The JSON of a body.
 
     Raises:
@@ -130,13 +130,13 @@ def decode(body: bytes) -> Any:
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise BrokenAnswer(_not_json(body)) from None
-    if isinstance(payload, dict) and (error := envelope(payload)):
+        raise BrokenAnswer(_describe_invalid_body(body)) from None
+    if isinstance(payload, dict) and (error := find_error_in_body(payload)):
         raise error
     return payload
 
 
-def read_rows(body: bytes) -> Answer:
+def parse_rows(body: bytes) -> RowsBody:
     """Rows from a list, or from a map keyed "0", "1" as PHP writes them (EODHD.md §5).
 
     Rows that hold nothing but a ``warning`` are not rows (EODHD.md §1, free plan).
@@ -144,16 +144,16 @@ def read_rows(body: bytes) -> Answer:
     Raises:
         BrokenAnswer: neither of these.
     """
-    elements = _elements(decode(body))
+    elements = _extract_elements(decode_json(body))
     rows = [element for element in elements if isinstance(element, dict)]
     if elements and not rows:
         raise BrokenAnswer("the body holds no rows")
-    warning = next((said for row in reversed(rows) if (said := text(row.get("warning")))), None)
-    real = [row for row in rows if set(row) - {"warning"} or not row]
-    return Answer(real, len(elements) - len(rows), warning)
+    warning = next((warning_text for row in reversed(rows) if (warning_text := to_text(row.get("warning")))), None)
+    data_rows = [row for row in rows if set(row) - {"warning"} or not row]
+    return RowsBody(data_rows, len(elements) - len(rows), warning)
 
 
-def _elements(payload: object) -> list[Any]:
+def _extract_elements(payload: object) -> list[Any]:
     if isinstance(payload, list):
         return payload
     if isinstance(payload, dict):
@@ -164,47 +164,47 @@ def _elements(payload: object) -> list[Any]:
     raise BrokenAnswer("the body is not a list of rows")
 
 
-def number(value: object) -> float:
+def to_float_or_nan(value: object) -> float:
     """A finite number, also one written as a string; everything else is NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return nan
     try:
-        found = float(value)
+        result = float(value)
     except (ValueError, OverflowError):
         return nan
-    return found if isfinite(found) else nan
+    return result if isfinite(result) else nan
 
 
-def maybe(value: object) -> float | None:
+def to_float(value: object) -> float | None:
     """A finite number or None."""
-    found = number(value)
-    return None if isnan(found) else found
+    result = to_float_or_nan(value)
+    return None if isnan(result) else result
 
 
-def whole(value: object) -> int | None:
+def to_int(value: object) -> int | None:
     """A whole number or None."""
-    found = number(value)
-    return int(found) if found.is_integer() else None
+    result = to_float_or_nan(value)
+    return int(result) if result.is_integer() else None
 
 
-def epoch(value: object) -> int | None:
+def to_epoch(value: object) -> int | None:
     """Epoch seconds, also written as a string (seen in live quotes, EODHD.md §3), or None."""
-    found = whole(value)
-    return found if found is not None and 1 <= found <= LAST_STAMP else None
+    seconds = to_int(value)
+    return seconds if seconds is not None and 1 <= seconds <= MAX_TIMESTAMP else None
 
 
-def text(value: object) -> str | None:
+def to_text(value: object) -> str | None:
     """A string that says something, or None."""
     return value.strip() or None if isinstance(value, str) and value != "NA" else None
 
 
-def numbers(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Any]:
+def build_float_columns(rows: Sequence[JsonObject], names: Iterable[str]) -> dict[str, Any]:
     """Columns of numbers by name; absent is NaN."""
-    return {name: np.array([number(row.get(name)) for row in rows], np.float64) for name in names}
+    return {name: np.array([to_float_or_nan(row.get(name)) for row in rows], np.float64) for name in names}
 
 
-def _not_json(body: bytes) -> str:
+def _describe_invalid_body(body: bytes) -> str:
     if not body.strip():
         return "an empty body with status 200"
-    page = body.lstrip().startswith(b"<")
-    return f"status 200 with {'a page' if page else 'something cut or not JSON'} ({len(body)} bytes)"
+    is_html = body.lstrip().startswith(b"<")
+    return f"status 200 with {'a page' if is_html else 'something cut or not JSON'} ({len(body)} bytes)"

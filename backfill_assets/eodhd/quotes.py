@@ -7,10 +7,10 @@ is the previous session's. Turning quotes into provisional bars happens elsewher
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from backfill_assets.eodhd.parsing import Row, decode, epoch, maybe, read_rows, text
+from backfill_assets.eodhd.parsing import JsonObject, decode_json, parse_rows, to_epoch, to_float, to_text
 
-_MOST = 100
-_LONGEST = 1_800  # characters of the joined names; keeps the URL below the usual 2,000
+_MAX_BATCH_SIZE = 100
+_MAX_BATCH_CHARS = 1_800  # characters of the joined names; keeps the URL below the usual 2,000
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,24 @@ class Quote:
         return self.timestamp is None or self.close is None
 
 
-def read_quotes(body: bytes) -> list[Quote]:
+def parse_quotes(body: bytes) -> list[Quote]:
     """Read one quote (an object) or many (an array); rows without a code are left out.
 
     Raises:
         BrokenAnswer: neither.
     """
-    payload = decode(body)
-    single = isinstance(payload, dict) and "code" in payload
-    rows = [payload] if single else read_rows(body).rows
-    return [_quote(code, row) for row in rows if (code := text(row.get("code")))]
+    payload = decode_json(body)
+    is_single = isinstance(payload, dict) and "code" in payload
+    rows = [payload] if is_single else parse_rows(body).rows
+    return [_build_quote(code, row) for row in rows if (code := to_text(row.get("code")))]
 
 
-def chunks(tickers: Sequence[str]) -> Iterator[list[str]]:
+def split_batches(tickers: Sequence[str]) -> Iterator[list[str]]:
     """Batches that fit one request: at most 100 names, bounded by the length of the URL."""
     batch: list[str] = []
     length = 0
     for ticker in tickers:
-        if batch and (len(batch) == _MOST or length + len(ticker) >= _LONGEST):
+        if batch and (len(batch) == _MAX_BATCH_SIZE or length + len(ticker) >= _MAX_BATCH_CHARS):
             yield batch
             batch, length = [], 0
         batch.append(ticker)
@@ -66,14 +66,14 @@ def chunks(tickers: Sequence[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _quote(code: str, row: Row) -> Quote:
+def _build_quote(code: str, row: JsonObject) -> Quote:
     return Quote(
         code=code,
-        timestamp=epoch(row.get("timestamp")),
-        open=maybe(row.get("open")),
-        high=maybe(row.get("high")),
-        low=maybe(row.get("low")),
-        close=maybe(row.get("close")),
-        volume=maybe(row.get("volume")),
-        previous_close=maybe(row.get("previousClose")),
+        timestamp=to_epoch(row.get("timestamp")),
+        open=to_float(row.get("open")),
+        high=to_float(row.get("high")),
+        low=to_float(row.get("low")),
+        close=to_float(row.get("close")),
+        volume=to_float(row.get("volume")),
+        previous_close=to_float(row.get("previousClose")),
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Exchange:
+class RequestRecord:
     """One attempt at the vendor, for the request log; never holds the token or a URL.
 
     Attributes:
@@ -34,17 +34,17 @@ class Exchange:
     status: int | None
     calls: int
     rows: int | None
-    size: int
+    body_bytes: int
     error: str | None
     rate_limit: int | None
     rate_remaining: int | None
     retry_after: float | None
 
 
-class Gate(Protocol):
+class RateLimiter(Protocol):
     """Admits attempts to the vendor and learns how they went."""
 
-    async def admit(self, calls: int) -> object:
+    async def acquire(self, calls: int) -> object:
         """Wait for a permit to spend ``calls`` (0 for free endpoints) in one request.
 
         Raises:
@@ -52,23 +52,23 @@ class Gate(Protocol):
         """
         ...
 
-    async def settle(self, permit: object, exchange: Exchange) -> None:
+    async def release(self, permit: object, record: RequestRecord) -> None:
         """Take the permit back; called exactly once for each ``admit`` that returned."""
         ...
 
 
 @dataclass
-class OpenGate:
+class UnlimitedRateLimiter:
     """Always admits; ``exchanges`` keeps what was settled, in order."""
 
-    exchanges: list[Exchange] = field(default_factory=list)
-    admitted: int = 0
+    records: list[RequestRecord] = field(default_factory=list)
+    acquired: int = 0
 
-    async def admit(self, calls: int) -> object:  # noqa: ARG002 - the protocol's
+    async def acquire(self, calls: int) -> object:  # noqa: ARG002 - the protocol's
         """Admit at once."""
-        self.admitted += 1
-        return self.admitted
+        self.acquired += 1
+        return self.acquired
 
-    async def settle(self, permit: object, exchange: Exchange) -> None:  # noqa: ARG002 - the protocol's
+    async def release(self, permit: object, record: RequestRecord) -> None:  # noqa: ARG002 - the protocol's
         """Keep the record."""
-        self.exchanges.append(exchange)
+        self.records.append(record)

@@ -15,9 +15,9 @@ from urllib.parse import quote, quote_plus
 import httpx
 from pydantic import SecretStr
 
-_PARAMETER = re.compile(r"(api_token=)[^&\s\"'<>]*")
+_TOKEN_PARAMETER = re.compile(r"(api_token=)[^&\s\"'<>]*")
 # a filter works only on the very logger that a record is made on, not on its children
-_LOGGERS = (
+_HTTP_LOGGERS = (
     "httpx",
     "httpcore.connection",
     "httpcore.http11",
@@ -27,51 +27,51 @@ _LOGGERS = (
 )
 
 
-class Redaction(logging.Filter):
+class TokenRedactor(logging.Filter):
     """Replaces the token, in any spelling a URL or JSON may give it; a context manager for the loggers."""
 
     def __init__(self, token: SecretStr) -> None:
         super().__init__()
         secret = token.get_secret_value()
         escaped = {quote(secret), quote(secret, safe=""), quote_plus(secret), secret.replace("/", "\\/")}
-        forms = sorted({secret, *escaped}, key=len, reverse=True)
-        self._forms = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE)
+        spellings = sorted({secret, *escaped}, key=len, reverse=True)
+        self._token_pattern = re.compile("|".join(map(re.escape, spellings)), re.IGNORECASE)
 
-    def clean(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """``text`` without the token."""
-        return _PARAMETER.sub(r"\1***", self._forms.sub("***", text))
+        return _TOKEN_PARAMETER.sub(r"\1***", self._token_pattern.sub("***", text))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact a record in place; let it through."""
-        said = record.getMessage()
-        cleaned = self.clean(said)
-        if cleaned != said:
-            record.msg, record.args = cleaned, ()
+        message = record.getMessage()
+        redacted = self.redact(message)
+        if redacted != message:
+            record.msg, record.args = redacted, ()
         return True
 
     def __enter__(self) -> Self:
-        for name in _LOGGERS:
+        for name in _HTTP_LOGGERS:
             logging.getLogger(name).addFilter(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name in _LOGGERS:
+        for name in _HTTP_LOGGERS:
             logging.getLogger(name).removeFilter(self)
 
 
 class TokenTransport(httpx.AsyncBaseTransport):
     """Signs requests to one host and passes them on; requests to any other host stay unsigned."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, token: SecretStr, home: httpx.URL) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, token: SecretStr, api_url: httpx.URL) -> None:
         self._inner = inner
         self._token = token
-        self._home = _origin(home)
+        self._api_origin = _get_origin(api_url)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a signed copy; the caller's request keeps its URL."""
-        if _origin(request.url) != self._home:
+        if _get_origin(request.url) != self._api_origin:
             return await self._inner.handle_async_request(request)
         return await self._inner.handle_async_request(
             httpx.Request(
@@ -88,5 +88,5 @@ class TokenTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+def _get_origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port

@@ -9,11 +9,11 @@ from datetime import date, time
 from typing import Any
 
 from backfill_assets.eodhd.errors import BrokenAnswer
-from backfill_assets.eodhd.parsing import Row, decode, read_rows, text, whole
+from backfill_assets.eodhd.parsing import JsonObject, decode_json, parse_rows, to_int, to_text
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountUsage:
     """The token's account.
 
     Attributes:
@@ -30,7 +30,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedSymbol:
     """A line of an exchange's symbol list; ``code`` is the ticker without its exchange suffix."""
 
     code: str
@@ -38,7 +38,7 @@ class Listed:
     country: str | None
     exchange: str | None
     currency: str | None
-    kind: str | None
+    symbol_type: str | None
     isin: str | None
 
 
@@ -60,8 +60,8 @@ class ExchangeDetails:
     """An exchange's hours (local to ``timezone``) and its holidays, about six months either way."""
 
     timezone: str | None
-    opens: time | None
-    closes: time | None
+    open_time: time | None
+    close_time: time | None
     working_days: tuple[str, ...]
     is_open: bool | None
     holidays: tuple[Holiday, ...]
@@ -76,102 +76,104 @@ class SymbolChange:
     old_symbol: str
     new_symbol: str
     company_name: str | None
-    effective: date | None
+    effective_date: date | None
 
 
-def read_account(body: bytes) -> Account:
+def parse_account(body: bytes) -> AccountUsage:
     """Read ``/user`` or ``/internal-user``.
 
     Raises:
         BrokenAnswer: no object, or one that says nothing of requests and limits.
     """
-    payload = _object(body)
-    account = Account(
-        api_requests=whole(payload.get("apiRequests")),
-        api_requests_date=day(payload.get("apiRequestsDate")),
-        daily_rate_limit=whole(payload.get("dailyRateLimit")),
-        extra_limit=whole(payload.get("extraLimit")),
+    payload = _decode_object(body)
+    account = AccountUsage(
+        api_requests=to_int(payload.get("apiRequests")),
+        api_requests_date=to_date(payload.get("apiRequestsDate")),
+        daily_rate_limit=to_int(payload.get("dailyRateLimit")),
+        extra_limit=to_int(payload.get("extraLimit")),
     )
     if account.api_requests is None and account.daily_rate_limit is None:
         raise BrokenAnswer("the account shows neither requests nor a limit")
     return account
 
 
-def read_symbols(body: bytes) -> list[Listed]:
+def parse_symbols(body: bytes) -> list[ListedSymbol]:
     """Read ``/exchange-symbol-list``; lines without a code are left out."""
-    lines = ((text(row.get("Code")), row) for row in read_rows(body).rows)
+    lines = ((to_text(row.get("Code")), row) for row in parse_rows(body).rows)
     return [
-        Listed(
+        ListedSymbol(
             code,
-            text(row.get("Name")),
-            text(row.get("Country")),
-            text(row.get("Exchange")),
-            text(row.get("Currency")),
-            text(row.get("Type")),
-            text(row.get("Isin")),
+            to_text(row.get("Name")),
+            to_text(row.get("Country")),
+            to_text(row.get("Exchange")),
+            to_text(row.get("Currency")),
+            to_text(row.get("Type")),
+            to_text(row.get("Isin")),
         )
         for code, row in lines
         if code
     ]
 
 
-def read_exchange_details(body: bytes) -> ExchangeDetails:
+def parse_exchange_details(body: bytes) -> ExchangeDetails:
     """Read ``/exchange-details``; holidays may be a map keyed "0", a list or ``[]``."""
-    payload = _object(body)
+    payload = _decode_object(body)
     hours = payload.get("TradingHours")
     hours = hours if isinstance(hours, dict) else {}
     is_open = payload.get("isOpen")
     return ExchangeDetails(
-        timezone=text(payload.get("Timezone")),
-        opens=clock(hours.get("Open")),
-        closes=clock(hours.get("Close")),
-        working_days=tuple(part.strip() for part in (text(hours.get("WorkingDays")) or "").split(",") if part),
+        timezone=to_text(payload.get("Timezone")),
+        open_time=to_time(hours.get("Open")),
+        close_time=to_time(hours.get("Close")),
+        working_days=tuple(part.strip() for part in (to_text(hours.get("WorkingDays")) or "").split(",") if part),
         is_open=is_open if isinstance(is_open, bool) else None,
-        holidays=_holidays(payload.get("ExchangeHolidays")),
-        early_closes=_holidays(payload.get("ExchangeEarlyCloseDays")),
+        holidays=_parse_holidays(payload.get("ExchangeHolidays")),
+        early_closes=_parse_holidays(payload.get("ExchangeEarlyCloseDays")),
     )
 
 
-def read_symbol_changes(body: bytes) -> list[SymbolChange]:
+def parse_symbol_changes(body: bytes) -> list[SymbolChange]:
     """Read ``/symbol-change-history``; lines without both symbols are left out."""
-    lines = ((text(row.get("old_symbol")), text(row.get("new_symbol")), row) for row in read_rows(body).rows)
+    lines = ((to_text(row.get("old_symbol")), to_text(row.get("new_symbol")), row) for row in parse_rows(body).rows)
     return [
-        SymbolChange(text(row.get("exchange")), old, new, text(row.get("company_name")), day(row.get("effective")))
+        SymbolChange(
+            to_text(row.get("exchange")), old, new, to_text(row.get("company_name")), to_date(row.get("effective"))
+        )
         for old, new, row in lines
         if old and new
     ]
 
 
-def day(value: object) -> date | None:
+def to_date(value: object) -> date | None:
     """A date written YYYY-MM-DD, or None."""
-    written = text(value)
+    text_value = to_text(value)
     try:
-        return date.fromisoformat(written[:10]) if written else None
+        return date.fromisoformat(text_value[:10]) if text_value else None
     except ValueError:
         return None
 
 
-def clock(value: object) -> time | None:
+def to_time(value: object) -> time | None:
     """A time of day written HH:MM or HH:MM:SS, or None."""
-    written = text(value)
+    text_value = to_text(value)
     try:
-        return time.fromisoformat(written).replace(tzinfo=None) if written else None
+        return time.fromisoformat(text_value).replace(tzinfo=None) if text_value else None
     except ValueError:
         return None
 
 
-def _holidays(value: object) -> tuple[Holiday, ...]:
+def _parse_holidays(value: object) -> tuple[Holiday, ...]:
     elements: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    rows: list[Row] = [element for element in elements if isinstance(element, dict)]
-    dated = sorted(((found, row) for row in rows if (found := day(row.get("Date")))), key=lambda pair: pair[0])
+    rows: list[JsonObject] = [element for element in elements if isinstance(element, dict)]
+    dated = sorted(((found, row) for row in rows if (found := to_date(row.get("Date")))), key=lambda pair: pair[0])
     return tuple(
-        Holiday(found, text(row.get("Holiday")), text(row.get("Type")), clock(row.get("EarlyClose")))
+        Holiday(found, to_text(row.get("Holiday")), to_text(row.get("Type")), to_time(row.get("EarlyClose")))
         for found, row in dated
     )
 
 
-def _object(body: bytes) -> Row:
-    payload = decode(body)
+def _decode_object(body: bytes) -> JsonObject:
+    payload = decode_json(body)
     if not isinstance(payload, dict):
         raise BrokenAnswer("the body is not an object")
     return payload

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from backfill_assets.eodhd.error_mapping import refusal, retry_after_seconds, vendor_text
+from backfill_assets.eodhd.error_mapping import extract_vendor_message, map_status_to_error, parse_retry_after
 from backfill_assets.eodhd.errors import (
     BrokenAnswer,
     RequestRefused,
@@ -26,17 +26,17 @@ from backfill_assets.eodhd.errors import (
     Unreachable,
     VendorError,
 )
-from backfill_assets.eodhd.rate_limiter import Exchange, Gate
-from backfill_assets.eodhd.redaction import Redaction
+from backfill_assets.eodhd.rate_limiter import RateLimiter, RequestRecord
+from backfill_assets.eodhd.redaction import TokenRedactor
 
-PATIENCE_SECONDS = 120.0  # a longer Retry-After is the caller's to wait for
-_LONGEST = 300  # characters of an error's text
+MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is the caller's to wait for
+_MAX_ERROR_CHARS = 300  # characters of an error's text
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Ask(Generic[T]):
+class ApiRequest(Generic[T]):
     """A request and how to read its answer.
 
     Attributes:
@@ -52,92 +52,92 @@ class Ask(Generic[T]):
     endpoint: str
     path: str
     calls: int
-    read: Callable[[bytes], T]
+    parse: Callable[[bytes], T]
     params: Mapping[str, str | int] = field(default_factory=dict)
     ticker: str | None = None
     timeout_seconds: float | None = None
 
 
 @dataclass
-class _Seen:
+class _AttemptState:
     """What has been seen of an attempt so far."""
 
-    ask: Ask[Any]
+    request: ApiRequest[Any]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=perf_counter)
+    started_clock: float = field(default_factory=perf_counter)
     response: httpx.Response | None = None
-    sent: bool = True
-    cut: bool = False
-    size: int = 0
+    is_sent: bool = True
+    timed_out: bool = False
+    body_bytes: int = 0
     rows: int | None = None
 
     @property
     def status(self) -> int | None:
         return self.response.status_code if self.response is not None else None
 
-    def header(self, name: str) -> str | None:
+    def get_header(self, name: str) -> str | None:
         return self.response.headers.get(name) if self.response is not None else None
 
-    def retry_after(self) -> float | None:
-        return retry_after_seconds(self.header("retry-after"))
+    def get_retry_after(self) -> float | None:
+        return parse_retry_after(self.get_header("retry-after"))
 
-    def _count(self, name: str) -> int | None:
-        value = (self.header(name) or "").strip()
+    def _get_int_header(self, name: str) -> int | None:
+        value = (self.get_header(name) or "").strip()
         return int(value) if value.isdecimal() and len(value) < 10 else None
 
-    def cost(self, error: BaseException | None) -> int:
+    def count_calls(self, error: BaseException | None) -> int:
         """What the attempt cost: failures are free, an unknown symbol is 1 (EODHD.md §1).
 
         Where the request went out and we stopped listening, the vendor may have counted it.
         """
         if self.status == 404:
-            return min(1, self.ask.calls)
+            return min(1, self.request.calls)
         if self.status is not None:
-            return self.ask.calls if 200 <= self.status < 300 else 0
-        unheard = self.sent and (self.cut or not isinstance(error, Exception))
-        return self.ask.calls if unheard else 0
+            return self.request.calls if 200 <= self.status < 300 else 0
+        may_be_billed = self.is_sent and (self.timed_out or not isinstance(error, Exception))
+        return self.request.calls if may_be_billed else 0
 
-    def exchange(self, error: BaseException | None) -> Exchange:
-        return Exchange(
-            endpoint=self.ask.endpoint,
-            ticker=self.ask.ticker,
+    def build_record(self, error: BaseException | None) -> RequestRecord:
+        return RequestRecord(
+            endpoint=self.request.endpoint,
+            ticker=self.request.ticker,
             started_at=self.started_at,
-            seconds=perf_counter() - self.clock,
+            seconds=perf_counter() - self.started_clock,
             status=self.status,
-            calls=self.cost(error),
+            calls=self.count_calls(error),
             rows=self.rows,
-            size=self.size,
+            body_bytes=self.body_bytes,
             error=type(error).__name__ if error else None,
-            rate_limit=self._count("x-ratelimit-limit"),
-            rate_remaining=self._count("x-ratelimit-remaining"),
-            retry_after=self.retry_after(),
+            rate_limit=self._get_int_header("x-ratelimit-limit"),
+            rate_remaining=self._get_int_header("x-ratelimit-remaining"),
+            retry_after=self.get_retry_after(),
         )
 
 
-class Attempts:
+class RetryingSender:
     """Asks until there is an answer, a permanent error, or no attempt left."""
 
     def __init__(
         self,
         http: httpx.AsyncClient,
-        gate: Gate,
-        redaction: Redaction,
+        rate_limiter: RateLimiter,
+        redactor: TokenRedactor,
         *,
         timeout_seconds: float,
-        attempts: int,
+        max_attempts: int,
         backoff_seconds: tuple[float, float],
-        demo: bool,
+        is_demo_token: bool,
     ) -> None:
         self._http = http
-        self._gate = gate
-        self._redaction = redaction
+        self._rate_limiter = rate_limiter
+        self._redactor = redactor
         self._timeout = timeout_seconds
-        self._attempts = attempts
-        self._backoff = backoff_seconds
-        self._demo = demo
-        self._settling: set[asyncio.Task[None]] = set()
+        self._max_attempts = max_attempts
+        self._backoff_seconds = backoff_seconds
+        self._is_demo_token = is_demo_token
+        self._pending_releases: set[asyncio.Task[None]] = set()
 
-    async def ask(self, ask: Ask[T]) -> T:
+    async def send(self, request: ApiRequest[T]) -> T:
         """The answer to ``ask``.
 
         Raises:
@@ -145,36 +145,36 @@ class Attempts:
                 when the vendor asks for more patience than ``PATIENCE_SECONDS``.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_exception(_worth_retrying),
-            stop=stop_after_attempt(self._attempts),
-            wait=self._wait,
-            before_sleep=_tell,
+            retry=retry_if_exception(_is_retryable),
+            stop=stop_after_attempt(self._max_attempts),
+            wait=self._compute_wait,
+            before_sleep=_log_retry,
             reraise=True,
         )
-        return await retrying(self._attempt, ask)
+        return await retrying(self._send_once, request)
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait for the permits of cancelled requests to be settled."""
-        await asyncio.gather(*self._settling, return_exceptions=True)
+        await asyncio.gather(*self._pending_releases, return_exceptions=True)
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _compute_wait(self, state: RetryCallState) -> float:
         """Exponential with the upper half jittered; on top of ``Retry-After`` where there is one."""
-        first, most = self._backoff
+        first, most = self._backoff_seconds
         ceiling = min(most, first * 2.0 ** (state.attempt_number - 1))
         jittered = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - no secret
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, TransientError) else None
-        return jittered if asked is None else asked + min(jittered, first)
+        retry_after = error.retry_after if isinstance(error, TransientError) else None
+        return jittered if retry_after is None else retry_after + min(jittered, first)
 
-    async def _attempt(self, ask: Ask[T]) -> T:
-        permit = await self._gate.admit(ask.calls)
-        seen = _Seen(ask)
+    async def _send_once(self, request: ApiRequest[T]) -> T:
+        permit = await self._rate_limiter.acquire(request.calls)
+        attempt = _AttemptState(request)
         error: BaseException | None = None
         try:
-            result = ask.read(await self._body(ask, seen))
-            seen.rows = len(result) if isinstance(result, Sized) else None
+            result = request.parse(await self._receive_body(request, attempt))
+            attempt.rows = len(result) if isinstance(result, Sized) else None
         except VendorError as refused:
-            error = refused.at(ask.endpoint, ask.ticker).reworded(self._presentable)
+            error = refused.add_context(request.endpoint, request.ticker).rewrite_message(self._sanitize)
             raise
         except BaseException as other:
             error = other
@@ -182,89 +182,89 @@ class Attempts:
         else:
             return result
         finally:
-            await self._settle(permit, seen.exchange(error))
+            await self._release_permit(permit, attempt.build_record(error))
 
-    def _presentable(self, words: str) -> str:
-        cleaned = self._redaction.clean(words)  # before it is cut: half a token is a token too
-        return cleaned if len(cleaned) <= _LONGEST else cleaned[: _LONGEST - 1] + "…"
+    def _sanitize(self, text: str) -> str:
+        cleaned = self._redactor.redact(text)  # before it is cut: half a token is a token too
+        return cleaned if len(cleaned) <= _MAX_ERROR_CHARS else cleaned[: _MAX_ERROR_CHARS - 1] + "…"
 
-    async def _settle(self, permit: object, exchange: Exchange) -> None:
+    async def _release_permit(self, permit: object, record: RequestRecord) -> None:
         """Settle even if we are cancelled meanwhile: a lost permit blocks everybody's window."""
-        task = asyncio.ensure_future(self._gate.settle(permit, exchange))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        task = asyncio.ensure_future(self._rate_limiter.release(permit, record))
+        self._pending_releases.add(task)
+        task.add_done_callback(self._pending_releases.discard)
         await asyncio.shield(task)
 
-    async def _body(self, ask: Ask[T], seen: _Seen) -> bytes:
+    async def _receive_body(self, request: ApiRequest[T], attempt: _AttemptState) -> bytes:
         """The body of a usable answer; errors are raised free of any httpx exception behind them."""
-        timeout = ask.timeout_seconds or self._timeout
+        timeout = request.timeout_seconds or self._timeout
         body, failure = b"", None
         try:
             async with asyncio.timeout(timeout):
-                body = await self._receive(ask, seen, timeout)
+                body = await self._stream_response(request, attempt, timeout)
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
-            failure = _silence(error, seen, timeout)
+            failure = _map_transport_error(error, attempt, timeout)
         if failure is None:
-            failure = self._verdict(ask, seen, body)
+            failure = self._map_response_error(request, attempt, body)
         if failure is not None:
             raise failure
         return body
 
-    async def _receive(self, ask: Ask[T], seen: _Seen, timeout: float) -> bytes:
+    async def _stream_response(self, request: ApiRequest[T], attempt: _AttemptState, timeout: float) -> bytes:
         # connecting has a shorter limit of its own, so that what never went out costs nothing
         limits = httpx.Timeout(timeout, connect=timeout / 3, pool=timeout / 3)
-        params = {**ask.params, "fmt": "json"}
-        async with self._http.stream("GET", ask.path, params=params, timeout=limits) as response:
-            seen.response = response
+        params = {**request.params, "fmt": "json"}
+        async with self._http.stream("GET", request.path, params=params, timeout=limits) as response:
+            attempt.response = response
             try:
                 body = await response.aread()
             finally:
-                seen.size = response.num_bytes_downloaded
-            seen.size = seen.size or len(body)
+                attempt.body_bytes = response.num_bytes_downloaded
+            attempt.body_bytes = attempt.body_bytes or len(body)
             return body
 
-    def _verdict(self, ask: Ask[T], seen: _Seen, body: bytes) -> VendorError | None:
-        status = seen.status or 0
+    def _map_response_error(self, request: ApiRequest[T], attempt: _AttemptState, body: bytes) -> VendorError | None:
+        status = attempt.status or 0
         if 200 <= status < 300:
-            page = "html" in (seen.header("content-type") or "").lower()
-            return BrokenAnswer(f"status {status} with a page instead of data") if page else None
+            is_html = "html" in (attempt.get_header("content-type") or "").lower()
+            return BrokenAnswer(f"status {status} with a page instead of data") if is_html else None
         if 300 <= status < 400:
-            return RequestRefused(f"the vendor redirects ({status}) to {_host(seen)}; not followed")
-        return refusal(
+            return RequestRefused(f"the vendor redirects ({status}) to {_get_redirect_host(attempt)}; not followed")
+        return map_status_to_error(
             status,
-            vendor_text(body),
-            of_ticker=ask.ticker is not None,
-            demo=self._demo,
-            retry_after=seen.retry_after(),
+            extract_vendor_message(body),
+            is_ticker_request=request.ticker is not None,
+            is_demo_token=self._is_demo_token,
+            retry_after=attempt.get_retry_after(),
         )
 
 
-def _silence(error: Exception, seen: _Seen, timeout: float) -> VendorError | None:
+def _map_transport_error(error: Exception, attempt: _AttemptState, timeout: float) -> VendorError | None:
     """What a time-out or a broken connection means; None where the status already says it."""
-    if seen.status is not None and seen.status != 200:
+    if attempt.status is not None and attempt.status != 200:
         return None
     detail = str(error) or type(error).__name__
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        seen.cut = True
-        seen.sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+        attempt.timed_out = True
+        attempt.is_sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
         return Unreachable(f"no full answer within {timeout:g} s")
-    if seen.status == 200:
+    if attempt.status == 200:
         return BrokenAnswer(f"the body was cut or cannot be decoded ({detail})")
     return Unreachable(f"no answer ({detail})")
 
 
-def _host(seen: _Seen) -> str:
+def _get_redirect_host(attempt: _AttemptState) -> str:
     try:
-        return httpx.URL(seen.header("location") or "").host or "itself"
+        return httpx.URL(attempt.get_header("location") or "").host or "itself"
     except httpx.InvalidURL:
         return "an unreadable address"
 
 
-def _worth_retrying(error: BaseException) -> bool:
-    return isinstance(error, TransientError) and (error.retry_after or 0) <= PATIENCE_SECONDS
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, TransientError) and (error.retry_after or 0) <= MAX_RETRY_AFTER_SECONDS
 
 
-def _tell(state: RetryCallState) -> None:
+def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     wait = state.next_action.sleep if state.next_action else 0
     _log.info("attempt %d failed, next in %.1f s: %s", state.attempt_number, wait, error)

@@ -10,44 +10,52 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.fetch.shared_rate_limiter import Spent
+from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.config.settings import Settings
-from backfill_assets.live.quote_reader import EXCHANGE_CALLS, Method, calls_of, read_live, sample_table
-from backfill_assets.live.result import Kind, LiveRound
-from backfill_assets.live.sample_writer import LiveShelf
+from backfill_assets.live.quote_reader import (
+    EXCHANGE_CALLS,
+    QuoteMethod,
+    build_sample_table,
+    count_calls,
+    read_live_quotes,
+)
+from backfill_assets.live.result import LiveRound, RoundKind
+from backfill_assets.live.sample_writer import SampleWriter
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.market.calendar.sessions import Session, sessions_before, sessions_overlapping
-from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions, list_previous_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.live.sampling_schedule import (
-    affordable_seconds,
-    due_round,
-    next_round,
-    next_sampling,
-    sampled_session,
+    choose_round_seconds,
+    find_due_round,
+    find_next_round,
+    find_next_sampling_start,
+    find_sampled_session,
 )
-from backfill_assets.store.bars.bar_writer import database_now
-from backfill_assets.store.live.rounds import exchange_failures, take_round
-from backfill_assets.store.live.slots import written_by_others
+from backfill_assets.store.bars.bar_writer import read_server_time
+from backfill_assets.store.live.rounds import claim_round, count_exchange_failures
+from backfill_assets.store.live.slots import find_externally_written
 from backfill_assets.store.symbols import Symbol, list_symbols
 
-THEIRS_WITHIN = timedelta(minutes=30)  # of a slot's end another collector has written it, or we take over
-EXCHANGE_RESTS = timedelta(minutes=30)  # after reading the whole exchange failed; twice as long each time in a row
-LONGEST_WAIT = timedelta(hours=12)
-_NEAR = timedelta(days=7)
+EXTERNAL_BAR_GRACE = timedelta(minutes=30)  # of a slot's end another collector has written it, or we take over
+EXCHANGE_BACKOFF = timedelta(minutes=30)  # after reading the whole exchange failed; twice as long each time in a row
+MAX_WAIT = timedelta(hours=12)
+_SESSION_SEARCH_SPAN = timedelta(days=7)
 
 
-def session_to_sample(settings: Settings, now: datetime) -> Session | None:
+def find_session_to_sample(settings: Settings, now: datetime) -> Session | None:
     """The session that a round at ``now`` would sample: from 15 min after its open to 30 min after its close.
 
     Asks nobody, not even the database.
     """
-    near = sessions_overlapping(DEFAULT_EXCHANGE, now - _NEAR, now, settings.calendar_exceptions())
-    return sampled_session(near, now)
+    sessions = list_overlapping_sessions(
+        DEFAULT_EXCHANGE, now - _SESSION_SEARCH_SPAN, now, settings.load_calendar_overrides()
+    )
+    return find_sampled_session(sessions, now)
 
 
-def sample_round(engine: Engine) -> LiveRound:
+def collect_round(engine: Engine) -> LiveRound:
     """Make a round of live sampling at the engine's now, if one is due; safe to call as often as one likes.
 
     It makes bars of every interval of the settings that rounds can make (``Settings.live_intervals``). What the vendor
@@ -61,54 +69,58 @@ def sample_round(engine: Engine) -> LiveRound:
     settings, now = engine.settings, engine.settings.now()
     if not settings.live:
         return LiveRound("off", now)
-    session = session_to_sample(settings, now)
+    session = find_session_to_sample(settings, now)
     if session is None:
-        ahead = sessions_overlapping(DEFAULT_EXCHANGE, now - _NEAR, now + _NEAR, settings.calendar_exceptions())
-        return LiveRound("closed", now, next_at=next_sampling(ahead, now))
-    return _Sampler(engine, session, settings.live_intervals(), now).go()
+        sessions = list_overlapping_sessions(
+            DEFAULT_EXCHANGE, now - _SESSION_SEARCH_SPAN, now + _SESSION_SEARCH_SPAN, settings.load_calendar_overrides()
+        )
+        return LiveRound("closed", now, next_at=find_next_sampling_start(sessions, now))
+    return _RoundRunner(engine, session, settings.list_live_intervals(), now).run()
 
 
-def today_from_samples(engine: Engine, window: Window) -> LiveRound | None:
+def collect_today(engine: Engine, window: Window) -> LiveRound | None:
     """A round before a run whose window reaches today; None where live collection has nothing to do with it."""
-    session = session_to_sample(engine.settings, engine.settings.now())
-    wanted = engine.settings.live and session is not None and window.sessions and window.sessions[-1].day == session.day
-    return sample_round(engine) if wanted else None
+    session = find_session_to_sample(engine.settings, engine.settings.now())
+    is_needed = (
+        engine.settings.live and session is not None and window.sessions and window.sessions[-1].day == session.day
+    )
+    return collect_round(engine) if is_needed else None
 
 
-def sample_until_close(
-    sample: Callable[[], LiveRound],
+def collect_until_close(
+    collect: Callable[[], LiveRound],
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
-    tell: Callable[[LiveRound], None],
+    on_round: Callable[[LiveRound], None],
 ) -> LiveRound:
     """Make round after round until the session is over; started before it, wait for it (12 hours at most).
 
     Returns the last round that was one; ends early where another cannot go better (a refused token).
     """
-    last: LiveRound | None = None
+    last_round: LiveRound | None = None
     while True:
-        made = sample()
-        tell(made)
-        if made.error is not None and made.error.stops_run:
-            return made
-        if made.next_at is None or (made.kind == "closed" and (last or made.next_at - now() > LONGEST_WAIT)):
-            return last or made
-        last = made if made.kind != "closed" else None
-        sleep(max(0.0, (made.next_at - now()).total_seconds()))
+        result = collect()
+        on_round(result)
+        if result.error is not None and result.error.stops_run:
+            return result
+        if result.next_at is None or (result.kind == "closed" and (last_round or result.next_at - now() > MAX_WAIT)):
+            return last_round or result
+        last_round = result if result.kind != "closed" else None
+        sleep(max(0.0, (result.next_at - now()).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _RoundPlan:
     """How a round goes: what is read, how far rounds are apart then, and the moment that this one was due."""
 
-    method: Method
+    method: QuoteMethod
     calls: int
-    seconds: int
+    seconds_between: int
     due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class _Sampler:
+class _RoundRunner:
     """One round of one session; ``go`` once."""
 
     engine: Engine
@@ -116,107 +128,113 @@ class _Sampler:
     intervals: tuple[Interval, ...]
     now: datetime
 
-    def go(self) -> LiveRound:
+    def run(self) -> LiveRound:
         """Decide, take the round, read, keep."""
-        self.engine.require_one_source()
-        active, theirs = self._whom()
-        symbols = [s for s in active if not all(s.symbol_id in ids for ids in theirs.values())]
-        elsewhere = len(active) - len(symbols)
+        self.engine.require_matching_host()
+        active, external_ids = self._split_universe()
+        symbols = [s for s in active if not all(s.symbol_id in ids for ids in external_ids.values())]
+        external_count = len(active) - len(symbols)
         if not symbols:
-            return self._nothing("nobody", elsewhere=elsewhere)
-        left = self.engine.live_budget().declare(self.now)
-        way = self._way(len(symbols), left)
-        known = self._nothing("not due", elsewhere=elsewhere, tickers=len(symbols), calls_left=left)
-        if self.now - way.due_at >= timedelta(seconds=self.engine.settings.live_seconds):
-            return replace(known, seconds_between=way.seconds)
-        if way.calls > left:
-            return replace(known, kind="out of calls", seconds_between=way.seconds)
+            return self._build_skipped("nobody", external_count=external_count)
+        calls_left = self.engine.create_live_budget().register_daily_budget(self.now)
+        plan = self._choose_plan(len(symbols), calls_left)
+        skipped = self._build_skipped(
+            "not due", external_count=external_count, tickers=len(symbols), calls_left=calls_left
+        )
+        if self.now - plan.due_at >= timedelta(seconds=self.engine.settings.live_seconds):
+            return replace(skipped, seconds_between=plan.seconds_between)
+        if plan.calls > calls_left:
+            return replace(skipped, kind="out of calls", seconds_between=plan.seconds_between)
         with self.engine.database.transaction() as connection:
-            taken = take_round(connection, *self._place(way), self.now, self.session.day, len(symbols))
-            server_clock = database_now(connection)
-        return self._made(known, way, symbols, theirs, server_clock) if taken else known
+            is_claimed = claim_round(connection, *self._get_round_key(plan), self.now, self.session.day, len(symbols))
+            server_clock = read_server_time(connection)
+        return self._read_and_write(skipped, plan, symbols, external_ids, server_clock) if is_claimed else skipped
 
-    def _made(
+    def _read_and_write(
         self,
-        known: LiveRound,
-        way: _Way,
+        skipped: LiveRound,
+        plan: _RoundPlan,
         symbols: list[Symbol],
-        theirs: Mapping[Interval, Set[int]],
+        external_ids: Mapping[Interval, Set[int]],
         server_clock: datetime,
     ) -> LiveRound:
-        spent = Spent()
-        instead = self._way_by("tickers", len(symbols), known.calls_left)
-        affordable = instead.due_at == way.due_at and instead.calls <= known.calls_left
-        answer = read_live(self.engine, symbols, way.method, spent, fall_back=affordable)
-        shelf = LiveShelf(self.session, theirs, self.engine.settings.vendor_host, self.now, way.due_at)
+        usage = Usage()
+        fallback = self._plan_method("tickers", len(symbols), skipped.calls_left)
+        can_fall_back = fallback.due_at == plan.due_at and fallback.calls <= skipped.calls_left
+        reading = read_live_quotes(self.engine, symbols, plan.method, usage, fall_back=can_fall_back)
+        writer = SampleWriter(self.session, external_ids, self.engine.settings.vendor_host, self.now, plan.due_at)
         with self.engine.database.transaction() as connection:
-            kept = shelf.keep(connection, symbols, sample_table(answer, symbols), server_clock)
-            shelf.close_round(connection, answer, kept, spent.calls)
+            result = writer.write(connection, symbols, build_sample_table(reading, symbols), server_clock)
+            writer.close_round(connection, reading, result, usage.calls)
         return replace(
-            known,
-            kind="sampled" if answer.quotes else "failed",
-            seconds_between=way.seconds if answer.method == way.method else instead.seconds,
-            method=answer.method,
-            calls=spent.calls,
-            readings=kept.readings,
-            delay_seconds=kept.delay_seconds,
-            longest_delay_seconds=kept.longest_delay_seconds,
-            written=kept.written,
-            quiet=kept.quiet,
-            error=answer.error,
+            skipped,
+            kind="sampled" if reading.quotes else "failed",
+            seconds_between=plan.seconds_between if reading.method == plan.method else fallback.seconds_between,
+            method=reading.method,
+            calls=usage.calls,
+            readings=result.readings,
+            delay_seconds=result.delay_seconds,
+            longest_delay_seconds=result.longest_delay_seconds,
+            written=result.written,
+            no_trade_slots=result.no_trade_slots,
+            error=reading.error,
         )
 
-    def _nothing(self, kind: Kind, *, elsewhere: int, tickers: int = 0, calls_left: int = 0) -> LiveRound:
+    def _build_skipped(
+        self, kind: RoundKind, *, external_count: int, tickers: int = 0, calls_left: int = 0
+    ) -> LiveRound:
         return LiveRound(
             kind,
             self.now,
             session=self.session.day,
-            next_at=next_round(self.session, self.now, self.engine.settings.live_seconds),
+            next_at=find_next_round(self.session, self.now, self.engine.settings.live_seconds),
             tickers=tickers,
-            elsewhere=elsewhere,
+            external_tickers=external_count,
             calls_left=calls_left,
         )
 
-    def _whom(self) -> tuple[list[Symbol], dict[Interval, Set[int]]]:
+    def _split_universe(self) -> tuple[list[Symbol], dict[Interval, Set[int]]]:
         """The active symbols, and per interval the symbol_ids that another collector writes."""
         with self.engine.database.transaction() as connection:
             active = list_symbols(connection, self.session.exchange)
-            theirs: dict[Interval, Set[int]] = {
-                interval: written_by_others(connection, active, interval, self._written_since(interval), self.now)
+            external_ids: dict[Interval, Set[int]] = {
+                interval: find_externally_written(
+                    connection, active, interval, self._find_newest_expected_slot(interval), self.now
+                )
                 for interval in self.intervals
             }
-        return active, theirs
+        return active, external_ids
 
-    def _written_since(self, interval: Interval) -> datetime:
+    def _find_newest_expected_slot(self, interval: Interval) -> datetime:
         """The newest slot, of this session or the one before, that another collector would have written by now."""
-        exceptions = self.engine.settings.calendar_exceptions()
-        grid = slot_grid((*sessions_before(self.session, 1, exceptions), self.session), interval)
-        ended = grid.starts[grid.ends <= (self.now - THEIRS_WITHIN).timestamp()]
+        overrides = self.engine.settings.load_calendar_overrides()
+        grid = build_slot_grid((*list_previous_sessions(self.session, 1, overrides), self.session), interval)
+        ended = grid.starts[grid.ends <= (self.now - EXTERNAL_BAR_GRACE).timestamp()]
         return datetime.fromtimestamp(int(ended[-1]), UTC) if len(ended) else self.session.open
 
-    def _way(self, tickers: int, left: int) -> _Way:
+    def _choose_plan(self, ticker_count: int, calls_left: int) -> _RoundPlan:
         """The cheaper way; while the whole exchange rests, ticker by ticker if that can be afforded."""
-        if tickers <= EXCHANGE_CALLS or (tickers <= left and self._exchange_rests()):
-            return self._way_by("tickers", tickers, left)
-        return self._way_by("exchange", tickers, left)
+        if ticker_count <= EXCHANGE_CALLS or (ticker_count <= calls_left and self._is_exchange_backing_off()):
+            return self._plan_method("tickers", ticker_count, calls_left)
+        return self._plan_method("exchange", ticker_count, calls_left)
 
-    def _exchange_rests(self) -> bool:
+    def _is_exchange_backing_off(self) -> bool:
         """Whether reading it failed lately: each failure may cost 100 calls, and so it is tried less and less."""
         with self.engine.database.transaction() as connection:
-            failures, last = exchange_failures(connection, self.session.exchange, self.session.day)
-        return last is not None and self.now < last + EXCHANGE_RESTS * 2 ** (failures - 1)
+            failures, last_failure_at = count_exchange_failures(connection, self.session.exchange, self.session.day)
+        return last_failure_at is not None and self.now < last_failure_at + EXCHANGE_BACKOFF * 2 ** (failures - 1)
 
-    def _way_by(self, method: Method, tickers: int, left: int) -> _Way:
-        calls = calls_of(method, tickers)
-        seconds = affordable_seconds(
+    def _plan_method(self, method: QuoteMethod, ticker_count: int, calls_left: int) -> _RoundPlan:
+        calls = count_calls(method, ticker_count)
+        seconds = choose_round_seconds(
             self.session,
             self.now,
-            wanted=self.engine.settings.live_seconds,
-            slots=[interval.seconds for interval in self.intervals],
-            calls_each=calls,
-            calls_left=left,
+            preferred_seconds=self.engine.settings.live_seconds,
+            slot_lengths=[interval.seconds for interval in self.intervals],
+            calls_per_round=calls,
+            calls_left=calls_left,
         )
-        return _Way(method, calls, seconds, due_round(self.session, self.now, seconds))
+        return _RoundPlan(method, calls, seconds, find_due_round(self.session, self.now, seconds))
 
-    def _place(self, way: _Way) -> tuple[str, datetime]:
-        return self.session.exchange, way.due_at
+    def _get_round_key(self, plan: _RoundPlan) -> tuple[str, datetime]:
+        return self.session.exchange, plan.due_at

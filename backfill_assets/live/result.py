@@ -5,11 +5,11 @@ from datetime import date, datetime
 from typing import Any, Literal, TypeAlias
 
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.live.quote_reader import Method
+from backfill_assets.live.quote_reader import QuoteMethod
 from backfill_assets.store.bars.bar_writer import WriteCounts
-from backfill_assets.store.live.rounds import Readings
+from backfill_assets.store.live.rounds import ReadingCounts
 
-Kind: TypeAlias = Literal["sampled", "off", "closed", "nobody", "not due", "out of calls", "failed"]
+RoundKind: TypeAlias = Literal["sampled", "off", "closed", "nobody", "not due", "out of calls", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,21 @@ class LiveRound:
         error: what went wrong last, also where some tickers were read.
     """
 
-    kind: Kind
-    at: datetime
+    kind: RoundKind
+    called_at: datetime
     session: date | None = None
     next_at: datetime | None = None
     seconds_between: int | None = None
-    method: Method | None = None
+    method: QuoteMethod | None = None
     tickers: int = 0
-    elsewhere: int = 0
+    external_tickers: int = 0
     calls: int = 0
     calls_left: int = 0
-    readings: Readings = field(default_factory=Readings)
+    readings: ReadingCounts = field(default_factory=ReadingCounts)
     delay_seconds: float | None = None
     longest_delay_seconds: float | None = None
     written: WriteCounts = field(default_factory=WriteCounts)
-    quiet: int = 0
+    no_trade_slots: int = 0
     error: VendorError | None = None
 
     @property
@@ -63,10 +63,10 @@ class LiveRound:
         written = {f"bars_{name}": count for name, count in asdict(self.written).items() if count}
         plain = {
             "kind": self.kind,
-            "at": self.at.isoformat(),
+            "at": self.called_at.isoformat(),
             "session": self.session.isoformat() if self.session else None,
             "next_at": self.next_at.isoformat() if self.next_at else None,
-            **{name: getattr(self, name) for name in _PLAIN},
+            **{name: getattr(self, attribute) for name, attribute in _JSON_FIELDS.items()},
             **{f"samples_{name}": count for name, count in asdict(self.readings).items()},
             **written,
             "error": str(self.error) if self.error else None,
@@ -84,7 +84,7 @@ class LiveRound:
         reasons = {
             "off": "live collection is off (BACKFILL_LIVE)",
             "closed": "out of sampling hours (15 min after the open to 30 min after the close)",
-            "nobody": f"nobody to sample: another collector writes {self.elsewhere} tickers",
+            "nobody": f"nobody to sample: another collector writes {self.external_tickers} tickers",
             "not due": "no round is due",
             "out of calls": f"a round costs more than the {self.calls_left} calls left of the live budget",
             "failed": f"failed: {self.error}",
@@ -92,7 +92,14 @@ class LiveRound:
         return reasons[self.kind] + (f", next at {self.next_at:%H:%M} UTC" if self.next_at else "")
 
 
-_PLAIN = (
-    *("seconds_between", "method", "tickers", "elsewhere", "calls", "calls_left"),
-    *("delay_seconds", "longest_delay_seconds", "quiet"),
-)
+_JSON_FIELDS = {
+    "seconds_between": "seconds_between",
+    "method": "method",
+    "tickers": "tickers",
+    "elsewhere": "external_tickers",
+    "calls": "calls",
+    "calls_left": "calls_left",
+    "delay_seconds": "delay_seconds",
+    "longest_delay_seconds": "longest_delay_seconds",
+    "quiet": "no_trade_slots",
+}

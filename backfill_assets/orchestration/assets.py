@@ -7,28 +7,34 @@ from typing import Any
 
 import dagster as dg
 
-from backfill_assets.backfill.due_work import kept_job
+from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.symbol_sync import sync_universe
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
-from backfill_assets.orchestration.materialization import complete_partitions, fill, job_over, run_metadata, told
-from backfill_assets.orchestration.partitions import sync_symbols
-from backfill_assets.orchestration.progress_log import progress_in
-from backfill_assets.quality.heatmap import heatmap_of
-from backfill_assets.quality.live_accuracy import reconciliation_of
-from backfill_assets.quality.report import symbol_reports
+from backfill_assets.orchestration.materialization import (
+    build_partition_job,
+    build_run_metadata,
+    find_complete_partitions,
+    run_and_measure,
+    summarize_run,
+)
+from backfill_assets.orchestration.partitions import sync_symbol_partitions
+from backfill_assets.orchestration.progress_log import log_progress
+from backfill_assets.quality.heatmap import build_heatmap
+from backfill_assets.quality.live_accuracy import read_live_accuracy
+from backfill_assets.quality.report import build_symbol_reports
 from backfill_assets.quality.report_formats import to_markdown
 from backfill_assets.store.symbols import list_symbols
 
 POOL = "eodhd"
 GROUP = "market_data"
-UNIVERSE = dg.AssetKey("market_symbols")
+UNIVERSE_KEY = dg.AssetKey("market_symbols")
 SENSOR_TAG = "dagster/sensor_name"
 PARENT_TAG, RETRY_TAG = "dagster/parent_run_id", "dagster/retry_number"
-BY_MORNING = dg.FreshnessPolicy.cron(
+FRESHNESS_POLICY = dg.FreshnessPolicy.cron(
     deadline_cron="0 8 * * 2-6", lower_bound_delta=timedelta(hours=13), timezone="America/New_York"
 )
 
@@ -41,114 +47,116 @@ class BarsConfig(dg.Config):
     hours_back: float | None = None
 
 
-def bars_key(interval: str) -> dg.AssetKey:
+def build_bars_key(interval: str) -> dg.AssetKey:
     """The asset of an interval's bars."""
     return dg.AssetKey(f"bars_{interval}")
 
 
-@dg.asset(key=UNIVERSE, group_name=GROUP, kinds={"postgres"}, pool=POOL)
+@dg.asset(key=UNIVERSE_KEY, group_name=GROUP, kinds={"postgres"}, pool=POOL)
 def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The universe: active rows of market_symbols; new ones of the vendor's list are added if that is set."""
     settings = engine.settings
     synced = sync_universe(engine, settings.sync_exchange, settings.sync_type) if settings.sync_exchange else None
     with engine.database.transaction() as connection:
         active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
-    added, removed = sync_symbols(context.instance, active)
-    listed = {"listed by the vendor": synced.listed, "new": synced.added, "unusable": synced.unusable} if synced else {}
+    added, removed = sync_symbol_partitions(context.instance, active)
+    sync_figures = (
+        {"listed by the vendor": synced.listed, "new": synced.added, "unusable": synced.unusable} if synced else {}
+    )
     return dg.MaterializeResult(
-        metadata={"active": len(active), "partitions added": added, "partitions removed": removed, **listed}
+        metadata={"active": len(active), "partitions added": added, "partitions removed": removed, **sync_figures}
     )
 
 
-def bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live: bool) -> dg.AssetsDefinition:
+def build_bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live: bool) -> dg.AssetsDefinition:
     """The asset of one interval's bars with its checks; either may be run alone. ``live``: see ``checks.specs``."""
-    key = bars_key(interval)
+    key = build_bars_key(interval)
     spec = dg.AssetSpec(
         key,
         description=f"Bars of {interval} in Postgres; a partition is green once its session is complete or explained.",
-        deps=[UNIVERSE],
+        deps=[UNIVERSE_KEY],
         skippable=True,
         group_name=GROUP,
         kinds={"postgres", "eodhd"},
-        freshness_policy=BY_MORNING,
+        freshness_policy=FRESHNESS_POLICY,
         partitions_def=partitions,
     )
 
     @dg.multi_asset(
         name=f"bars_{interval}",
         specs=[spec],
-        check_specs=checks.specs(key, live=live),
+        check_specs=checks.build_check_specs(key, live=live),
         can_subset=True,
         pool=POOL,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext, config: BarsConfig, engine: dg.ResourceParam[Engine]) -> Iterator[Any]:
-        checks.job_to_judge(engine, interval, config.hours_back)  # a bad window is told before a call is spent
+        checks.build_evaluation_job(engine, interval, config.hours_back)  # a bad window is told before a call is spent
         stopped = None
         if context.selected_asset_keys:
-            stopped = _materialise(context, config, engine, interval)
-        judgement = checks.judged(engine, interval, config.hours_back)
-        yield from checks.check_results(key, judgement, context.selected_asset_check_keys)
+            stopped = _materialize(context, config, engine, interval)
+        evaluation = checks.evaluate(engine, interval, config.hours_back)
+        yield from checks.build_check_results(key, evaluation, context.selected_asset_check_keys)
         if stopped is not None:
             raise dg.Failure(f"{stopped}; what was fetched is stored", allow_retries=False)
 
     return bars
 
 
-def is_by_person(tags: Mapping[str, str]) -> bool:
+def is_manual_run(tags: Mapping[str, str]) -> bool:
     """Whether a person started the run with these tags; "Re-execute" in the UI copies those of the sensor's run."""
     re_executed = PARENT_TAG in tags and RETRY_TAG not in tags
     return re_executed or SENSOR_TAG not in tags
 
 
-def _materialise(
+def _materialize(
     context: dg.AssetExecutionContext, config: BarsConfig, engine: Engine, interval: str
 ) -> Exception | None:
     """Fill the run's rectangle and record what is complete; returns what ended it early."""
-    by_person = is_by_person(context.run.tags)  # who gets one ask, whatever the ladder says
-    job = job_over(engine, interval, context.partition_keys, explicit=by_person)
+    is_manual = is_manual_run(context.run.tags)  # who gets one ask, whatever the ladder says
+    job = build_partition_job(engine, interval, context.partition_keys, explicit=is_manual)
     job = replace(job, strategy=Strategy(config.strategy), force=config.force)
     if not job.window.sessions or not job.symbols:
         context.log.info("no session due: the chosen days have not opened, or no chosen symbol is active")
         return None
-    with progress_in(engine, context.log.info) as listen:
-        filled = fill(engine, job, listen)
-    key = bars_key(interval)
-    green = set() if by_person else context.instance.get_materialized_partitions(key)
+    with log_progress(engine, context.log.info) as listener:
+        materialized = run_and_measure(engine, job, listener)
+    key = build_bars_key(interval)
+    recorded = set() if is_manual else context.instance.get_materialized_partitions(key)
     complete = [
         partition
-        for partition, written in complete_partitions(engine, filled)
-        if written or f"{partition[1]}|{partition[0]}" not in green
+        for partition, written in find_complete_partitions(engine, materialized)
+        if written or f"{partition[1]}|{partition[0]}" not in recorded
     ]
     record_partitions(context, key, complete)
-    context.log.info(told(filled))
-    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled, len(complete))))
-    return filled.result.stopped
+    context.log.info(summarize_run(materialized))
+    context.log_event(dg.AssetObservation(key, metadata=build_run_metadata(materialized, len(complete))))
+    return materialized.result.stopped
 
 
-@dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[bars_key("30m")])
+@dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key("30m")])
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window: a heat-map of all kept sessions, a table, and numbers."""
-    from backfill_assets.backfill.daily_file import read_daily_file  # brings the vendor's client
-    from backfill_assets.quality.heatmap_image import heatmap_markdown  # matplotlib is slow to import
+    from backfill_assets.backfill.daily_file import fetch_newest_bulk_file  # brings the vendor's client
+    from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
-    every_session = engine.survey(kept_job(engine, "30m"))
-    read_daily_file(engine, every_session)
-    judgement = checks.judged(engine, "30m")
-    if judgement is None:
+    retained_coverage = engine.measure(build_retained_sessions_job(engine, "30m"))
+    fetch_newest_bulk_file(engine, retained_coverage)
+    evaluation = checks.evaluate(engine, "30m")
+    if evaluation is None:
         return dg.MaterializeResult(metadata={"symbols": 0})
-    rows = symbol_reports(judgement.coverage)
+    rows = build_symbol_reports(evaluation.coverage)
     worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
-    picture = heatmap_markdown(heatmap_of(every_session))
+    picture = render_heatmap_markdown(build_heatmap(retained_coverage))
     return dg.MaterializeResult(
         metadata={
             "symbols": len(rows),
             "expected_bars": sum(row.expected_bars for row in rows),
             "bar_count": sum(row.bar_count for row in rows),
             "estimated_missing_bars": sum(row.estimated_missing_bars for row in rows),
-            "criteria_failed": sum(not criterion.passed for criterion in judgement.criteria),
+            "criteria_failed": sum(not criterion.passed for criterion in evaluation.criteria),
             "live_bars": str(
-                reconciliation_of(engine.database, judgement.coverage) or "none was replaced by a final one"
+                read_live_accuracy(engine.database, evaluation.coverage) or "none was replaced by a final one"
             ),
             "heat-map": dg.MarkdownMetadataValue(picture),
             "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),

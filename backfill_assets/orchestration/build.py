@@ -3,15 +3,19 @@
 import dagster as dg
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.orchestration.alert_sensor import alert_sensor
-from backfill_assets.orchestration.assets import bars_asset, data_quality_report, market_symbols
-from backfill_assets.orchestration.dagster_internals.partition_start import first_partition_day
-from backfill_assets.orchestration.jobs import backfill_gaps, review_bars, verify_window
-from backfill_assets.orchestration.live_assets import live_quotes, live_schedule
-from backfill_assets.orchestration.partitions import bars_partitions
+from backfill_assets.orchestration.alert_sensor import build_alert_sensor
+from backfill_assets.orchestration.assets import build_bars_asset, data_quality_report, market_symbols
+from backfill_assets.orchestration.dagster_internals.partition_start import resolve_first_partition_day
+from backfill_assets.orchestration.jobs import backfill_gaps, build_verify_job, review_bars
+from backfill_assets.orchestration.live_assets import build_live_schedule, live_quotes
+from backfill_assets.orchestration.partitions import build_bars_partitions
 from backfill_assets.orchestration.resources import EngineResource
-from backfill_assets.orchestration.schedules import morning_report_schedule, review_schedule, window_checks_schedule
-from backfill_assets.orchestration.sensors import gap_backfill_sensor, symbol_partitions_sensor
+from backfill_assets.orchestration.schedules import (
+    build_morning_report_schedule,
+    build_review_schedule,
+    build_window_checks_schedule,
+)
+from backfill_assets.orchestration.sensors import build_gap_backfill_sensor, build_symbol_partitions_sensor
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -20,27 +24,27 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     Raises:
         DatabaseUnavailable: no database: the universe's size decides how many days are partitions.
     """
-    partitions = bars_partitions(settings, first_partition_day(settings))
-    verifying = [verify_window(interval) for interval in settings.intervals]
-    live = {interval.name for interval in settings.live_intervals()}
+    partitions = build_bars_partitions(settings, resolve_first_partition_day(settings))
+    verify_jobs = [build_verify_job(interval) for interval in settings.intervals]
+    live = {interval.name for interval in settings.list_live_intervals()}
     return dg.Definitions(
         assets=[
             market_symbols,
-            *(bars_asset(interval, partitions, live=interval in live) for interval in settings.intervals),
+            *(build_bars_asset(interval, partitions, live=interval in live) for interval in settings.intervals),
             *([live_quotes] if settings.live else []),
             data_quality_report,
         ],
-        jobs=[backfill_gaps, review_bars, *verifying],
+        jobs=[backfill_gaps, review_bars, *verify_jobs],
         sensors=[
-            symbol_partitions_sensor(settings),
-            alert_sensor(settings),
-            *(gap_backfill_sensor(settings, interval, partitions) for interval in settings.intervals),
+            build_symbol_partitions_sensor(settings),
+            build_alert_sensor(settings),
+            *(build_gap_backfill_sensor(settings, interval, partitions) for interval in settings.intervals),
         ],
         schedules=[
-            *(window_checks_schedule(settings, job) for job in verifying),
-            morning_report_schedule(settings),
-            review_schedule(settings, review_bars),
-            *([live_schedule(settings)] if settings.live else []),
+            *(build_window_checks_schedule(settings, job) for job in verify_jobs),
+            build_morning_report_schedule(settings),
+            build_review_schedule(settings, review_bars),
+            *([build_live_schedule(settings)] if settings.live else []),
         ],
         resources={"engine": EngineResource()},
         executor=dg.in_process_executor,

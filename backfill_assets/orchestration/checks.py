@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
-from backfill_assets.alerts.causes import read_clues
-from backfill_assets.alerts.notify import observations_of
+from backfill_assets.alerts.causes import read_diagnostics
+from backfill_assets.alerts.notify import build_observations
 from backfill_assets.alerts.observation import Observation, Severity
-from backfill_assets.backfill.due_work import kept_job
-from backfill_assets.backfill.engine import Engine, Job
-from backfill_assets.backfill.job_request import NoActiveSymbols, Wish, job_of
+from backfill_assets.backfill.due_work import build_retained_sessions_job
+from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
 from backfill_assets.quality.criteria import Criterion
-from backfill_assets.quality.verification import judge_everything
+from backfill_assets.quality.verification import evaluate_all
 from backfill_assets.store.coverage import Coverage
 
 CHECKS = {
@@ -30,11 +30,11 @@ CHECKS = {
 LIVE_CHECKS = {"live_keeps_up": "Every slot that ended more than 30 minutes ago has a provisional bar or better."}
 # The vendor's two series may differ for reasons that no backfill mends (EODHD.md §2, §5).
 SEVERITIES: dict[str, Severity] = {"sessions_agree_with_eod": "warning"}
-OBSERVATION = "observation"
+OBSERVATION_KEY = "observation"
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class WindowEvaluation:
     """Every criterion over a window, what is to be said of each, and the coverage it was judged by.
 
     Attributes:
@@ -47,83 +47,83 @@ class Judgement:
     coverage: Coverage
     criteria: list[Criterion]
     observations: list[Observation]
-    is_news: bool
+    is_alertable: bool
 
 
-def specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
+def build_check_specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
     """The checks of a bars asset; ``live``: whether live samples make bars of it."""
     chosen = {**CHECKS, **(LIVE_CHECKS if live else {})}
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in chosen.items()]
 
 
-def job_to_judge(engine: Engine, interval: str, hours_back: float | None = None) -> Job | None:
+def build_evaluation_job(engine: Engine, interval: str, hours_back: float | None = None) -> BackfillJob | None:
     """The window to be judged; None without an active symbol.
 
     Raises:
         UsageError: ``hours_back`` cannot be meant.
     """
     try:
-        return job_of(engine, Wish(interval=interval, hours_back=hours_back))[0]
+        return build_job(engine, JobRequest(interval=interval, hours_back=hours_back))[0]
     except NoActiveSymbols:
         return None
 
 
-def judged(engine: Engine, interval: str, hours_back: float | None = None) -> Judgement | None:
+def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> WindowEvaluation | None:
     """The window as the store shows it now; None without an active symbol. Errors: see ``job_to_judge``."""
-    job = job_to_judge(engine, interval, hours_back)
+    job = build_evaluation_job(engine, interval, hours_back)
     if job is None:
         return None
-    coverage = engine.survey(job)
-    criteria = judge_everything(engine.database, engine.settings, coverage, job.source)
-    clues = read_clues(engine.database, engine.settings, coverage)
-    every_session = engine.survey(kept_job(engine, interval))
-    told = observations_of(criteria, coverage.now, clues, every_session, SEVERITIES)
-    return Judgement(coverage, criteria, told, is_news=hours_back is None)
+    coverage = engine.measure(job)
+    criteria = evaluate_all(engine.database, engine.settings, coverage, job.source_interval)
+    diagnostics = read_diagnostics(engine.database, engine.settings, coverage)
+    retained_coverage = engine.measure(build_retained_sessions_job(engine, interval))
+    observations = build_observations(criteria, coverage.now, diagnostics, retained_coverage, SEVERITIES)
+    return WindowEvaluation(coverage, criteria, observations, is_alertable=hours_back is None)
 
 
-def check_results(
-    key: dg.AssetKey, judgement: Judgement | None, selected: Collection[dg.AssetCheckKey]
+def build_check_results(
+    key: dg.AssetKey, evaluation: WindowEvaluation | None, selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
     """The results of the selected checks; without a universe there is nothing that could be missing."""
     names = sorted(check.name for check in selected)
-    if judgement is None:
-        yield from (_nothing_to_judge(key, name) for name in names)
+    if evaluation is None:
+        yield from (_build_empty_result(key, name) for name in names)
         return
-    window = ", ".join(session.day.isoformat() for session in judgement.coverage.grid.sessions) or "no session"
-    found = {o.name: (c, o) for c, o in zip(judgement.criteria, judgement.observations, strict=True)}
+    window = ", ".join(session.day.isoformat() for session in evaluation.coverage.grid.sessions) or "no session"
+    result_by_check = {o.name: (c, o) for c, o in zip(evaluation.criteria, evaluation.observations, strict=True)}
     for name in names:
-        yield _result(key, *found[name], window, is_news=judgement.is_news)
+        yield _build_result(key, *result_by_check[name], window, is_alertable=evaluation.is_alertable)
 
 
-def _nothing_to_judge(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
+def _build_empty_result(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
     """It holds, and what failed has recovered; when that was, the alerts see from the event."""
     meaning = "there are no active symbols"
-    told = {"name": f"{key.to_user_string()}: {name}", "passed": True, "meaning": meaning}
+    observation = {"name": f"{key.to_user_string()}: {name}", "passed": True, "meaning": meaning}
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,
         passed=True,
         description=meaning,
-        metadata={OBSERVATION: dg.JsonMetadataValue(told)},
+        metadata={OBSERVATION_KEY: dg.JsonMetadataValue(observation)},
     )
 
 
-def _result(
-    key: dg.AssetKey, criterion: Criterion, told: Observation, window: str, *, is_news: bool
+def _build_result(
+    key: dg.AssetKey, criterion: Criterion, observation: Observation, window: str, *, is_alertable: bool
 ) -> dg.AssetCheckResult:
-    of_interval = replace(told, name=f"{key.to_user_string()}: {criterion.name}")
+    of_interval = replace(observation, name=f"{key.to_user_string()}: {criterion.name}")
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=criterion.name,
         passed=criterion.passed,
-        severity=dg.AssetCheckSeverity[told.severity.upper().replace("WARNING", "WARN")],
+        severity=dg.AssetCheckSeverity[observation.severity.upper().replace("WARNING", "WARN")],
         description=criterion.meaning,
         metadata={
             "figure": criterion.figure,
             "threshold": criterion.threshold,
             "offenders": ", ".join(criterion.offenders) or "none",
-            **({"likely cause": told.cause} if told.cause else {}),
+            **({"likely cause": observation.cause} if observation.cause else {}),
             "window": window,
-            **({OBSERVATION: dg.JsonMetadataValue(of_interval.as_metadata())} if is_news else {}),
+            **({OBSERVATION_KEY: dg.JsonMetadataValue(of_interval.to_metadata())} if is_alertable else {}),
         },
     )

@@ -8,14 +8,19 @@ import dagster as dg
 from pydantic import Field
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.planner import Strategy
-from backfill_assets.market.calendar.intervals import interval_named
+from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.orchestration import checks
-from backfill_assets.orchestration.assets import POOL, bars_key
+from backfill_assets.orchestration.assets import POOL, build_bars_key
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
-from backfill_assets.orchestration.materialization import complete_partitions, fill, run_metadata, told
-from backfill_assets.orchestration.progress_log import progress_in
+from backfill_assets.orchestration.materialization import (
+    build_run_metadata,
+    find_complete_partitions,
+    run_and_measure,
+    summarize_run,
+)
+from backfill_assets.orchestration.progress_log import log_progress
 
 
 class WindowConfig(dg.Config):
@@ -32,17 +37,17 @@ class WindowConfig(dg.Config):
     dry_run: bool = False
 
     @property
-    def names_a_window(self) -> bool:
+    def has_explicit_window(self) -> bool:
         """Whether a person chose the window; that gets one ask for each gap, as materialising does."""
         return self.hours_back is not None or self.start is not None
 
-    def wish(self) -> Wish:
+    def to_job_request(self) -> JobRequest:
         """The same as the command line's options.
 
         Raises:
             ValueError: a date or strategy that is none.
         """
-        return Wish(
+        return JobRequest(
             interval=self.interval,
             hours_back=self.hours_back,
             start=date.fromisoformat(self.start) if self.start else None,
@@ -59,34 +64,38 @@ def fill_window(
     context: dg.OpExecutionContext, config: WindowConfig, engine: dg.ResourceParam[Engine]
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Plan and, unless it is a dry run, fill a window; its complete partitions become green."""
-    job, unknown = job_of(engine, config.wish())
-    job = replace(job, explicit=job.explicit or config.names_a_window)
+    job, unknown = build_job(engine, config.to_job_request())
+    job = replace(job, user_selected=job.user_selected or config.has_explicit_window)
     if unknown:
         context.log.warning("not active in the universe: %s", ", ".join(map(str, unknown)))
-    plan = engine.plan(job, engine.survey(job))
-    seconds = engine.estimated_seconds(plan)
-    context.log.info(f"{job.window.described}: {len(plan.asks)} requests · {plan.calls} calls · about {seconds:.0f} s")
+    plan = engine.plan(job, engine.measure(job))
+    seconds = engine.estimate_seconds(plan)
+    context.log.info(
+        f"{job.window.description}: {len(plan.requests)} requests · {plan.calls} calls · about {seconds:.0f} s"
+    )
     if config.dry_run or not job.window.sessions:
-        context.add_output_metadata({"requests": len(plan.asks), "calls": plan.calls, "dry run": config.dry_run})
+        context.add_output_metadata({"requests": len(plan.requests), "calls": plan.calls, "dry run": config.dry_run})
         return
-    with progress_in(engine, context.log.info) as listen:
-        filled = fill(engine, job, listen)
-    complete = [partition for partition, _ in complete_partitions(engine, filled)]
-    record_partitions(context, bars_key(config.interval), complete)
-    context.log.info(told(filled))
-    key = bars_key(config.interval)
-    context.log_event(dg.AssetObservation(key, metadata=run_metadata(filled, len(complete))))
-    yield from _evaluations(engine, config.interval)
-    if filled.result.stopped is not None:
-        raise dg.Failure(f"{filled.result.stopped}; what was fetched is stored", allow_retries=False)
+    with log_progress(engine, context.log.info) as listener:
+        materialized = run_and_measure(engine, job, listener)
+    complete = [partition for partition, _ in find_complete_partitions(engine, materialized)]
+    record_partitions(context, build_bars_key(config.interval), complete)
+    context.log.info(summarize_run(materialized))
+    key = build_bars_key(config.interval)
+    context.log_event(dg.AssetObservation(key, metadata=build_run_metadata(materialized, len(complete))))
+    yield from _build_check_evaluations(engine, config.interval)
+    if materialized.result.stopped is not None:
+        raise dg.Failure(f"{materialized.result.stopped}; what was fetched is stored", allow_retries=False)
 
 
-def _evaluations(engine: Engine, interval: str, hours_back: float | None = None) -> Iterator[dg.AssetCheckEvaluation]:
+def _build_check_evaluations(
+    engine: Engine, interval: str, hours_back: float | None = None
+) -> Iterator[dg.AssetCheckEvaluation]:
     """The results of an interval's checks, from a step that is not the asset's own."""
-    key = bars_key(interval)
-    live = interval_named(interval) in engine.settings.live_intervals()
-    selected = [check.key for check in checks.specs(key, live=live)]
-    for result in checks.check_results(key, checks.judged(engine, interval, hours_back), selected):
+    key = build_bars_key(interval)
+    live = parse_interval(interval) in engine.settings.list_live_intervals()
+    selected = [check.key for check in checks.build_check_specs(key, live=live)]
+    for result in checks.build_check_results(key, checks.evaluate(engine, interval, hours_back), selected):
         yield dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=str(result.check_name),
@@ -114,18 +123,22 @@ class ReviewConfig(dg.Config):
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
 def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: dg.ResourceParam[Engine]) -> None:
     """Read recent sessions again, with calls that nothing open needs today."""
-    from backfill_assets.backfill.review import review  # brings the vendor's client, which looking does without
+    from backfill_assets.backfill.review import run_review  # brings the vendor's client, which looking does without
 
-    job, _ = job_of(engine, Wish(interval=config.interval, symbols=config.symbols))
-    with progress_in(engine, context.log.info) as listen:
-        done = review(engine, job, listen, calls=config.calls)
-    figures = {**done.as_dict(), "written": dg.JsonMetadataValue(asdict(done.written))}
+    job, _ = build_job(engine, JobRequest(interval=config.interval, symbols=config.symbols))
+    with log_progress(engine, context.log.info) as listener:
+        result = run_review(engine, job, listener, calls=config.calls)
+    figures = {**result.as_dict(), "written": dg.JsonMetadataValue(asdict(result.written))}
     context.log_event(
-        dg.AssetObservation(bars_key(config.interval), metadata={k: v for k, v in figures.items() if v is not None})
+        dg.AssetObservation(
+            build_bars_key(config.interval), metadata={k: v for k, v in figures.items() if v is not None}
+        )
     )
-    context.log.info(f"{done.reviewed} of {done.due} tickers due were reviewed; {done.written.revised} bars revised")
-    if done.stopped is not None:
-        raise dg.Failure(f"{done.stopped}; what was read is stored", allow_retries=False)
+    context.log.info(
+        f"{result.reviewed} of {result.due} tickers due were reviewed; {result.written.revised} bars revised"
+    )
+    if result.stopped is not None:
+        raise dg.Failure(f"{result.stopped}; what was read is stored", allow_retries=False)
 
 
 @dg.job(description="Read the last 20 sessions of every ticker again for the vendor's corrections (weekly).")
@@ -140,7 +153,7 @@ class VerifyConfig(dg.Config):
     hours_back: float | None = None
 
 
-def verify_window(interval: str) -> dg.JobDefinition:
+def build_verify_job(interval: str) -> dg.JobDefinition:
     """The checks of an interval's bars, without a materialisation."""
     suffix = "" if interval == "30m" else f"_{interval}"
 
@@ -148,7 +161,7 @@ def verify_window(interval: str) -> dg.JobDefinition:
     @dg.op(name=f"judge_window{suffix}", out=dg.Out(dg.Nothing))
     def judge_window(config: VerifyConfig, engine: dg.ResourceParam[Engine]) -> Iterator[dg.AssetCheckEvaluation]:
         """Judge what the store holds now."""
-        yield from _evaluations(engine, interval, config.hours_back)
+        yield from _build_check_evaluations(engine, interval, config.hours_back)
 
     @dg.job(name=f"verify_window{suffix}", description="Judge the success criteria on what the store holds now.")
     def verify() -> None:

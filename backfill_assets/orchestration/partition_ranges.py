@@ -14,7 +14,7 @@ SINGLE_TAG = "dagster/partition"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Rectangle:
+class PartitionRange:
     """Symbols and days, both ends inclusive."""
 
     first_day: str
@@ -33,7 +33,7 @@ class Rectangle:
     def __str__(self) -> str:
         return f"{self.first_symbol}…{self.last_symbol} × {self.first_day}…{self.last_day}"
 
-    def overlaps(self, other: "Rectangle", order: Mapping[str, int]) -> bool:
+    def overlaps(self, other: "PartitionRange", order: Mapping[str, int]) -> bool:
         """Whether they share a partition; symbols that ``order`` lacks are shared only if named by both."""
         if self.last_day < other.first_day or other.last_day < self.first_day:
             return False
@@ -44,40 +44,44 @@ class Rectangle:
         return first <= end and begin <= last
 
 
-def rectangle_of(tags: Mapping[str, str]) -> Rectangle | None:
+def parse_partition_range(tags: Mapping[str, str]) -> PartitionRange | None:
     """The rectangle that a run with these tags works on; None for a run without partitions."""
     start = tags.get(START_TAG) or tags.get(SINGLE_TAG)
     end = tags.get(END_TAG) or tags.get(SINGLE_TAG)
     if not start or not end:
         return None
     (first_day, _, first_symbol), (last_day, _, last_symbol) = start.partition("|"), end.partition("|")
-    return Rectangle(first_day, last_day, first_symbol, last_symbol)
+    return PartitionRange(first_day, last_day, first_symbol, last_symbol)
 
 
-def within(spans: Iterable[tuple[int, int, int]], known: Sequence[bool]) -> Iterator[tuple[int, int, int]]:
+def clip_to_known_days(
+    spans: Iterable[tuple[int, int, int]], is_known_day: Sequence[bool]
+) -> Iterator[tuple[int, int, int]]:
     """Spans as ``covering`` takes them, drawn in to the days that are ``known``; one without such a day is left out."""
-    held = [at for at, is_known in enumerate(known) if is_known]
+    known_days = [at for at, is_known in enumerate(is_known_day) if is_known]
     for symbol, first, last in spans:
-        inside = held[bisect_left(held, first) : bisect_right(held, last)]
-        if inside:
-            yield symbol, inside[0], inside[-1]
+        clipped = known_days[bisect_left(known_days, first) : bisect_right(known_days, last)]
+        if clipped:
+            yield symbol, clipped[0], clipped[-1]
 
 
-def covering(
-    spans: Iterable[tuple[int, int, int]], symbols: Sequence[str], days: Sequence[str], most: int
-) -> list[Rectangle]:
+def cover_spans(
+    spans: Iterable[tuple[int, int, int]], symbols: Sequence[str], days: Sequence[str], max_partitions: int
+) -> list[PartitionRange]:
     """As few rectangles as hold every span, of at most ``most`` partitions each.
 
     A span is (position of its symbol, first day, last day), positions in ``symbols`` and ``days``.
     Rectangles are cut between symbols, never between days: one request covers all days of a ticker.
     """
     boxes: list[tuple[int, int, int, int]] = []
-    for at, first, last in sorted(spans):
+    for symbol, first, last in sorted(spans):
         if boxes:
             left, _, top, bottom = boxes[-1]
             top, bottom = min(top, first), max(bottom, last)
-            if (at - left + 1) * (bottom - top + 1) <= most:
-                boxes[-1] = (left, at, top, bottom)
+            if (symbol - left + 1) * (bottom - top + 1) <= max_partitions:
+                boxes[-1] = (left, symbol, top, bottom)
                 continue
-        boxes.append((at, at, first, last))
-    return [Rectangle(days[top], days[bottom], symbols[left], symbols[right]) for left, right, top, bottom in boxes]
+        boxes.append((symbol, symbol, first, last))
+    return [
+        PartitionRange(days[top], days[bottom], symbols[left], symbols[right]) for left, right, top, bottom in boxes
+    ]

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import opened_engine
+from backfill_assets.backfill.job_request import open_engine
 from backfill_assets.config.settings import load_settings
-from backfill_assets.orchestration.dagster_internals.run_launcher import sign
+from backfill_assets.orchestration.dagster_internals.run_launcher import tag_run_process
 
 
 class EngineResource(dg.ConfigurableResource[Engine]):
@@ -23,6 +23,6 @@ class EngineResource(dg.ConfigurableResource[Engine]):
             DatabaseUnavailable: no database.
         """
         if context.run and context.instance:  # a tick has no run
-            sign(context.instance, context.run.run_id)
-        with opened_engine(load_settings()) as engine:
+            tag_run_process(context.instance, context.run.run_id)
+        with open_engine(load_settings()) as engine:
             yield engine

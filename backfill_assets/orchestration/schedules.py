@@ -5,45 +5,45 @@ from typing import Any
 import dagster as dg
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.orchestration.partitions import ZONE
+from backfill_assets.orchestration.partitions import TIME_ZONE
 
-MORNING = "15 8 * * 2-6"
-SUNDAY_NOON = "0 12 * * 0"  # when nothing else needs the day's calls
+MORNING_CRON = "15 8 * * 2-6"
+SUNDAY_NOON_CRON = "0 12 * * 0"  # when nothing else needs the day's calls
 
 
-def status_of(settings: Settings) -> dg.DefaultScheduleStatus:
+def get_default_schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
     """Whether schedules run by default."""
     return dg.DefaultScheduleStatus.RUNNING if settings.auto else dg.DefaultScheduleStatus.STOPPED
 
 
-def window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
+def build_window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
     """The checks without a materialisation, so that a gap is noticed although nothing runs."""
     return dg.ScheduleDefinition(
         name=job.name.replace("verify_window", "window_checks_schedule"),
         job=job,
         cron_schedule=settings.checks_cron,
-        execution_timezone=str(ZONE),
-        default_status=status_of(settings),
+        execution_timezone=str(TIME_ZONE),
+        default_status=get_default_schedule_status(settings),
     )
 
 
-def morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
+def build_morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """The report, once absence counts."""
     return dg.ScheduleDefinition(
         name="morning_report_schedule",
         target=dg.AssetSelection.assets("data_quality_report"),
-        cron_schedule=MORNING,
-        execution_timezone=str(ZONE),
-        default_status=status_of(settings),
+        cron_schedule=MORNING_CRON,
+        execution_timezone=str(TIME_ZONE),
+        default_status=get_default_schedule_status(settings),
     )
 
 
-def review_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
+def build_review_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
     """The weekly review; who is not reached goes first the next time."""
     return dg.ScheduleDefinition(
         name="review_schedule",
         job=job,
-        cron_schedule=SUNDAY_NOON,
-        execution_timezone=str(ZONE),
-        default_status=status_of(settings),
+        cron_schedule=SUNDAY_NOON_CRON,
+        execution_timezone=str(TIME_ZONE),
+        default_status=get_default_schedule_status(settings),
     )

@@ -4,146 +4,150 @@ from collections.abc import Collection, Iterator, Sequence
 
 import dagster as dg
 
-from backfill_assets.backfill.due_work import Outlook, look_ahead
+from backfill_assets.backfill.due_work import DueWork, find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.windows import MOST_PARTITIONS
-from backfill_assets.orchestration.active_runs import rectangles_in_flight
-from backfill_assets.orchestration.assets import UNIVERSE, bars_key
-from backfill_assets.orchestration.partition_ranges import Rectangle, covering, within
-from backfill_assets.orchestration.partitions import SYMBOL, day_keys, sync_symbols
-from backfill_assets.quality.session_counts import session_figures
+from backfill_assets.market.calendar.windows import MAX_PARTITIONS
+from backfill_assets.orchestration.active_runs import find_active_ranges
+from backfill_assets.orchestration.assets import UNIVERSE_KEY, build_bars_key
+from backfill_assets.orchestration.partition_ranges import PartitionRange, clip_to_known_days, cover_spans
+from backfill_assets.orchestration.partitions import SYMBOL_DIMENSION, list_day_keys, sync_symbol_partitions
+from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.symbols import list_symbols
 
-TOO_MANY = 1.1  # times the number that is advised: a server gains a day with each session
+PARTITION_EXCESS_FACTOR = 1.1  # times the number that is advised: a server gains a day with each session
 
 
-def status_of(settings: Settings) -> dg.DefaultSensorStatus:
+def get_default_sensor_status(settings: Settings) -> dg.DefaultSensorStatus:
     """Whether sensors run by default."""
     return dg.DefaultSensorStatus.RUNNING if settings.auto else dg.DefaultSensorStatus.STOPPED
 
 
-def gap_backfill_sensor(
+def build_gap_backfill_sensor(
     settings: Settings, interval: str, partitions: dg.MultiPartitionsDefinition
 ) -> dg.SensorDefinition:
     """Looks at every open session and asks for as few runs as heal it, over partitions that its server knows."""
-    key = bars_key(interval)
+    key = build_bars_key(interval)
 
     @dg.sensor(
         name="gap_backfill_sensor" if interval == "30m" else f"gap_backfill_sensor_{interval}",
         asset_selection=[key],
         minimum_interval_seconds=settings.sensor_seconds,
-        default_status=status_of(settings),
+        default_status=get_default_sensor_status(settings),
     )
     def gap_backfill(
         context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Start runs for gaps that are due, and for complete sessions that Dagster does not show yet."""
         try:
-            outlook = look_ahead(engine, interval)
+            due_work = find_due_work(engine, interval)
         except TokenRefused as error:
             yield dg.SkipReason(str(error))
             return
-        order, days = context.instance.get_dynamic_partitions(SYMBOL), day_keys(partitions)
-        wanted, reason = rectangles_due(outlook, order, days, engine.settings), outlook.reason
-        if not wanted:
-            wanted = rectangles_unrecorded(outlook, order, days, context.instance, key, engine.settings)
-        if stale := to_be_reloaded(outlook, days):
-            context.log.warning(stale)
-        yield from requests(wanted, "; ".join(filter(None, (reason, stale))), order, context, key)
+        order, days = context.instance.get_dynamic_partitions(SYMBOL_DIMENSION), list_day_keys(partitions)
+        ranges, reason = find_due_ranges(due_work, order, days, engine.settings), due_work.reason
+        if not ranges:
+            ranges = find_unrecorded_ranges(due_work, order, days, context.instance, key, engine.settings)
+        if reload_warning := build_reload_warning(due_work, days):
+            context.log.warning(reload_warning)
+        yield from build_run_requests(ranges, "; ".join(filter(None, (reason, reload_warning))), order, context, key)
 
     return gap_backfill
 
 
-def rectangles_due(
-    outlook: Outlook, order: Sequence[str], known: Collection[str], settings: Settings
-) -> list[Rectangle]:
+def find_due_ranges(
+    due_work: DueWork, order: Sequence[str], known_days: Collection[str], settings: Settings
+) -> list[PartitionRange]:
     """Rectangles over the gaps that are to be asked for; symbols and days without a partition wait for theirs."""
     position = {ticker: at for at, ticker in enumerate(order)}
     spans = [
-        (position[str(span.symbol.ticker)], span.first, span.last)
-        for span in outlook.spans
+        (position[str(span.symbol.ticker)], span.first_session, span.last_session)
+        for span in due_work.ranges
         if str(span.symbol.ticker) in position
     ]
-    days = _days(outlook)
-    return covering(within(spans, [day in known for day in days]), order, days, settings.partitions_per_run)
+    days = _list_days(due_work)
+    return cover_spans(
+        clip_to_known_days(spans, [day in known_days for day in days]), order, days, settings.partitions_per_run
+    )
 
 
-def rectangles_unrecorded(
-    outlook: Outlook,
+def find_unrecorded_ranges(
+    due_work: DueWork,
     order: Sequence[str],
-    known: Collection[str],
+    known_days: Collection[str],
     instance: dg.DagsterInstance,
     key: dg.AssetKey,
     settings: Settings,
-) -> list[Rectangle]:
+) -> list[PartitionRange]:
     """Rectangles over settled partitions that are not green: filled by the command line or somebody else."""
     position = {ticker: at for at, ticker in enumerate(order)}
-    days = _days(outlook)
-    settled = (session_figures(outlook.coverage).unsettled == 0) & [day in known for day in days]
-    green = instance.get_materialized_partitions(key)
+    days = _list_days(due_work)
+    is_settled = (count_by_session(due_work.coverage).unsettled == 0) & [day in known_days for day in days]
+    recorded = instance.get_materialized_partitions(key)
     spans = []
-    for row, symbol in enumerate(outlook.coverage.symbols):
+    for row, symbol in enumerate(due_work.coverage.symbols):
         ticker = str(symbol.ticker)
-        lacking = [at for at in settled[row].nonzero()[0].tolist() if f"{days[at]}|{ticker}" not in green]
-        if lacking and ticker in position:
-            spans.append((position[ticker], lacking[0], lacking[-1]))
-    return covering(spans, order, days, settings.partitions_per_run)
+        unrecorded = [at for at in is_settled[row].nonzero()[0].tolist() if f"{days[at]}|{ticker}" not in recorded]
+        if unrecorded and ticker in position:
+            spans.append((position[ticker], unrecorded[0], unrecorded[-1]))
+    return cover_spans(spans, order, days, settings.partitions_per_run)
 
 
-def to_be_reloaded(outlook: Outlook, known: Collection[str]) -> str:
+def build_reload_warning(due_work: DueWork, known_days: Collection[str]) -> str:
     """Why the definitions should be loaded again, if they should: their days are those of when they were."""
-    beyond = [day for day in _days(outlook) if day not in known]
-    if beyond:
-        return (
-            f"{len(beyond)} sessions ({beyond[0]} to {beyond[-1]}) are no partitions until the definitions are reloaded"
-        )
-    held = len(known) * len(outlook.coverage.symbols)
-    if held > MOST_PARTITIONS * TOO_MANY:
-        return f"{held:,} partitions, more than {MOST_PARTITIONS:,}: reload the definitions to drop the oldest days"
+    unknown_days = [day for day in _list_days(due_work) if day not in known_days]
+    if unknown_days:
+        return f"{len(unknown_days)} sessions ({unknown_days[0]} to {unknown_days[-1]}) are no partitions until the definitions are reloaded"
+    partition_count = len(known_days) * len(due_work.coverage.symbols)
+    if partition_count > MAX_PARTITIONS * PARTITION_EXCESS_FACTOR:
+        return f"{partition_count:,} partitions, more than {MAX_PARTITIONS:,}: reload the definitions to drop the oldest days"
     return ""
 
 
-def _days(outlook: Outlook) -> list[str]:
-    return [session.day.isoformat() for session in outlook.coverage.grid.sessions]
+def _list_days(due_work: DueWork) -> list[str]:
+    return [session.day.isoformat() for session in due_work.coverage.grid.sessions]
 
 
-def requests(
-    wanted: list[Rectangle], reason: str, order: Sequence[str], context: dg.SensorEvaluationContext, key: dg.AssetKey
+def build_run_requests(
+    ranges: list[PartitionRange],
+    reason: str,
+    order: Sequence[str],
+    context: dg.SensorEvaluationContext,
+    key: dg.AssetKey,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run a rectangle, but never one that overlaps a run in flight."""
     position = {ticker: at for at, ticker in enumerate(order)}
-    busy = rectangles_in_flight(context.instance, key)
-    free = [w for w in wanted if not any(w.overlaps(b, position) for b in busy)]
+    active_ranges = find_active_ranges(context.instance, key)
+    startable = [w for w in ranges if not any(w.overlaps(b, position) for b in active_ranges)]
     attempt = int(context.cursor or 0) + 1
-    for rectangle in free:
-        yield dg.RunRequest(run_key=f"{rectangle} #{attempt}", asset_selection=[key], tags=rectangle.tags)
-    if free:
+    for partition_range in startable:
+        yield dg.RunRequest(run_key=f"{partition_range} #{attempt}", asset_selection=[key], tags=partition_range.tags)
+    if startable:
         context.update_cursor(str(attempt))
-    elif wanted:
-        yield dg.SkipReason(f"a run is at work on {', '.join(map(str, busy[:3]))}")
+    elif ranges:
+        yield dg.SkipReason(f"a run is at work on {', '.join(map(str, active_ranges[:3]))}")
     else:
         yield dg.SkipReason(reason or "the symbols with gaps have no partitions yet")
 
 
-def symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
+def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
     """Keeps the symbol partitions those of the active symbols."""
 
     @dg.sensor(
         name="symbol_partitions_sensor",
         minimum_interval_seconds=settings.sensor_seconds,
-        default_status=status_of(settings),
+        default_status=get_default_sensor_status(settings),
     )
     def symbol_partitions(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SensorResult:
         """Add and remove partitions; starts no run, but shows the universe as materialised when it changed."""
         with engine.database.transaction() as connection:
             active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
-        added, removed = sync_symbols(context.instance, active)
+        added, removed = sync_symbol_partitions(context.instance, active)
         figures = {"active": len(active), "partitions added": added, "partitions removed": removed}
-        shown = [dg.AssetMaterialization(UNIVERSE, metadata=figures)] if added or removed else []
-        told = f"{len(active)} symbols: {added} partitions added, {removed} removed"
-        return dg.SensorResult(skip_reason=told, asset_events=shown)
+        events = [dg.AssetMaterialization(UNIVERSE_KEY, metadata=figures)] if added or removed else []
+        message = f"{len(active)} symbols: {added} partitions added, {removed} removed"
+        return dg.SensorResult(skip_reason=message, asset_events=events)
 
     return symbol_partitions

@@ -12,8 +12,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.session_counts import session_figures
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.coverage import Coverage
 
 Cells = NDArray[np.int8]
@@ -32,12 +32,12 @@ class Cell(IntEnum):
     NOT_LISTED = 7
 
     @property
-    def word(self) -> str:
+    def label(self) -> str:
         """As people read it."""
         return self.name.lower().replace("_", " ")
 
 
-LETTERS = {
+CELL_LETTERS = {
     Cell.HOLE: "X",
     Cell.PARTIAL: "/",
     Cell.GIVEN_UP: "g",
@@ -47,7 +47,7 @@ LETTERS = {
     Cell.COMPLETE: "·",
     Cell.NOT_LISTED: " ",
 }
-MEANINGS = {
+CELL_MEANINGS = {
     Cell.HOLE: "every slot is missing",
     Cell.PARTIAL: "some slots are missing, or overdue with a bar that is not final",
     Cell.GIVEN_UP: "the vendor never gave some slots",
@@ -57,7 +57,7 @@ MEANINGS = {
     Cell.COMPLETE: "every slot has a bar, or did not trade",
     Cell.NOT_LISTED: "outside the listing life",
 }
-QUIET = (Cell.COMPLETE, Cell.NO_TRADE, Cell.NOT_LISTED)
+UNREMARKABLE_CELLS = (Cell.COMPLETE, Cell.NO_TRADE, Cell.NOT_LISTED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,40 +74,40 @@ class Heatmap:
     days: tuple[date, ...]
     cells: Cells
 
-    def lacks(self) -> NDArray[np.bool_]:
+    def has_gaps(self) -> NDArray[np.bool_]:
         """Which symbols lack something that is due, shape (symbols,); pending and provisional sessions are as usual."""
-        found: NDArray[np.bool_] = (self.cells <= Cell.GIVEN_UP).sum(axis=1) > 0
-        return found
+        result: NDArray[np.bool_] = (self.cells <= Cell.GIVEN_UP).sum(axis=1) > 0
+        return result
 
-    def used(self) -> list[Cell]:
+    def list_used_cells(self) -> list[Cell]:
         """The kinds of cell that occur, the worst first."""
         return [Cell(value) for value in np.unique(self.cells).tolist()]
 
-    def counts(self) -> dict[Cell, int]:
+    def count_cells(self) -> dict[Cell, int]:
         """How many cells there are of each kind that occurs."""
-        return {cell: int((self.cells == cell).sum()) for cell in self.used()}
+        return {cell: int((self.cells == cell).sum()) for cell in self.list_used_cells()}
 
-    def worst_first(self, most: int | None = None) -> "Heatmap":
+    def sort_worst_first(self, max_rows: int | None = None) -> "Heatmap":
         """The rows with most holes first, then partial ones and so on; alphabetical where alike."""
-        counts = [(self.cells == cell).sum(axis=1) for cell in Cell if cell not in QUIET]
-        order = np.lexsort([np.arange(len(self.symbols)), *(-count for count in reversed(counts))])[:most]
+        counts = [(self.cells == cell).sum(axis=1) for cell in Cell if cell not in UNREMARKABLE_CELLS]
+        order = np.lexsort([np.arange(len(self.symbols)), *(-count for count in reversed(counts))])[:max_rows]
         return Heatmap(tuple(self.symbols[row] for row in order), self.days, self.cells[order])
 
-    def lacking(self, *, no: bool = False) -> "Heatmap":
+    def filter_by_gaps(self, *, invert: bool = False) -> "Heatmap":
         """The rows that lack something that is due, or (``no``) those that don't."""
-        rows = np.flatnonzero(self.lacks() != no)
+        rows = np.flatnonzero(self.has_gaps() != invert)
         return Heatmap(tuple(self.symbols[row] for row in rows), self.days, self.cells[rows])
 
-    def newest(self, sessions: int) -> "Heatmap":
+    def select_newest(self, sessions: int) -> "Heatmap":
         """The last so many sessions."""
         return Heatmap(self.symbols, self.days[-sessions:], self.cells[:, -sessions:])
 
-    def lines(self) -> list[str]:
+    def render_lines(self) -> list[str]:
         """A character a session for each row (``LETTERS``)."""
-        letters = np.array([LETTERS[cell] for cell in Cell])
+        letters = np.array([CELL_LETTERS[cell] for cell in Cell])
         return ["".join(letters[row]) for row in self.cells]
 
-    def stretches(self, row: int) -> Iterator[tuple[Cell, date, date, int]]:
+    def iter_ranges(self, row: int) -> Iterator[tuple[Cell, date, date, int]]:
         """Sessions of a row that follow each other and are alike (but for complete): what, first, last, how many."""
         for cell, alike in groupby(enumerate(self.cells[row].tolist()), key=lambda at: at[1]):
             at = [position for position, _ in alike]
@@ -115,41 +115,43 @@ class Heatmap:
                 yield Cell(cell), self.days[at[0]], self.days[at[-1]], len(at)
 
 
-def heatmap_of(coverage: Coverage) -> Heatmap:
+def build_heatmap(coverage: Coverage) -> Heatmap:
     """Sum up each symbol's sessions."""
     return Heatmap(
         symbols=tuple(str(s.ticker) for s in coverage.symbols),
         days=tuple(s.day for s in coverage.grid.sessions),
-        cells=_cells(coverage),
+        cells=_classify_cells(coverage),
     )
 
 
-def _cells(coverage: Coverage) -> Cells:
-    counts, expected = _counts(coverage), session_figures(coverage).expected
-    missing = counts[..., State.MISSING]
+def _classify_cells(coverage: Coverage) -> Cells:
+    counts, expected = _count_states(coverage), count_by_session(coverage).expected
+    missing = counts[..., SlotState.MISSING]
     cells = np.full(expected.shape, Cell.COMPLETE, np.int8)  # later lines win
-    cells[counts[..., State.NO_TRADE] == expected] = Cell.NO_TRADE
-    cells[counts[..., State.PENDING] > 0] = Cell.PENDING
-    cells[counts[..., State.PROVISIONAL] > 0] = Cell.PROVISIONAL
-    cells[counts[..., State.VENDOR_GAP] > 0] = Cell.GIVEN_UP
-    cells[(missing > 0) | _late_provisional(coverage)] = Cell.PARTIAL
-    cells[(missing > 0) & (missing + counts[..., State.VENDOR_GAP] == expected)] = Cell.HOLE
+    cells[counts[..., SlotState.NO_TRADE] == expected] = Cell.NO_TRADE
+    cells[counts[..., SlotState.PENDING] > 0] = Cell.PENDING
+    cells[counts[..., SlotState.PROVISIONAL] > 0] = Cell.PROVISIONAL
+    cells[counts[..., SlotState.VENDOR_GAP] > 0] = Cell.GIVEN_UP
+    cells[(missing > 0) | _find_overdue_provisional(coverage)] = Cell.PARTIAL
+    cells[(missing > 0) & (missing + counts[..., SlotState.VENDOR_GAP] == expected)] = Cell.HOLE
     cells[expected == 0] = Cell.NOT_LISTED
     return cells
 
 
-def _late_provisional(coverage: Coverage) -> NDArray[np.bool_]:
+def _find_overdue_provisional(coverage: Coverage) -> NDArray[np.bool_]:
     """Where a bar is not final although the final one is overdue: it counts as missing."""
-    classified, slots = coverage.classified, coverage.slots
-    late = classified.late & (classified.state == State.PROVISIONAL)
-    found = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), bool)
-    found[slots.row[late], coverage.grid.session_of[slots.ordinal[late]]] = True
-    return found
+    classified, slots = coverage.slot_states, coverage.open_slots
+    is_overdue_provisional = classified.overdue & (classified.state == SlotState.PROVISIONAL)
+    overdue_sessions = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), bool)
+    overdue_sessions[
+        slots.row[is_overdue_provisional], coverage.grid.session_index[slots.ordinal[is_overdue_provisional]]
+    ] = True
+    return overdue_sessions
 
 
-def _counts(coverage: Coverage) -> NDArray[np.int64]:
+def _count_states(coverage: Coverage) -> NDArray[np.int64]:
     """Open slots per symbol, session and ``State``."""
-    slots = coverage.slots
-    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions), len(State)), np.int64)
-    np.add.at(counts, (slots.row, coverage.grid.session_of[slots.ordinal], coverage.classified.state), 1)
+    slots = coverage.open_slots
+    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions), len(SlotState)), np.int64)
+    np.add.at(counts, (slots.row, coverage.grid.session_index[slots.ordinal], coverage.slot_states.state), 1)
     return counts

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from backfill_assets.quality.heatmap import Cell, Heatmap
 
 Pixels = NDArray[np.uint8]
-WIDE, HIGH = 14, 13  # pixels of a cell, the gap around it included
-ROWS, FEWEST_ROWS = 50, 30  # of a block
-LABEL, DATES, GAP, LEGEND_ROW = 74, 64, 20, 22
-NARROWEST, PAGE = 760, 1120  # pixels; beyond the latter no second block stands beside the first
-MOST_ROWS = 600
-MOST_ROWS_OF_METADATA, MOST_SESSIONS_OF_METADATA = 150, 60
+CELL_WIDTH, CELL_HEIGHT = 14, 13  # pixels of a cell, the gap around it included
+BLOCK_ROWS, MIN_BLOCK_ROWS = 50, 30  # of a block
+LABEL_WIDTH, DATES_HEIGHT, BLOCK_GAP, LEGEND_HEIGHT = 74, 64, 20, 22
+MIN_WIDTH, PAGE_WIDTH = 760, 1120  # pixels; beyond the latter no second block stands beside the first
+MAX_ROWS = 600
+MAX_METADATA_ROWS, MAX_METADATA_SESSIONS = 150, 60
 DPI = 72  # a point is a pixel
-INK = "#0b0c0d"  # becomes the page's text colour in an SVG
-_COLOURS = {  # of the cell, and of its pattern
+TEXT_COLOR = "#0b0c0d"  # becomes the page's text colour in an SVG
+_CELL_COLORS = {  # of the cell, and of its pattern
     Cell.HOLE: ("#c8371b", "#ffffff"),
     Cell.PARTIAL: ("#f2b632", "#8a5a00"),
     Cell.GIVEN_UP: ("#6e5494", "#d9ccf0"),
@@ -38,7 +38,7 @@ _COLOURS = {  # of the cell, and of its pattern
     Cell.NO_TRADE: ("#c9ced6", "#57606a"),
     Cell.COMPLETE: ("#6fbfa8", "#6fbfa8"),
 }
-_DRAWING = Lock()  # the SVG backend takes its options from the process
+_RENDER_LOCK = Lock()  # the SVG backend takes its options from the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,67 +51,73 @@ class _Block:
     y: int
 
 
-def heatmap_svg(heatmap: Heatmap, *, most_rows: int = MOST_ROWS) -> str:
+def render_heatmap_svg(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> str:
     """An ``<svg>`` element whose text takes the page's colour; the worst ``most_rows`` rows first."""
-    written = io.StringIO()
+    buffer = io.StringIO()
     options: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "backfill", "svg.image_inline": True}
-    with _DRAWING, mpl.rc_context(options):
-        figure = _figure(heatmap, most_rows)
-        figure.savefig(written, format="svg", dpi=DPI, metadata={"Date": None})
-    text = written.getvalue()
+    with _RENDER_LOCK, mpl.rc_context(options):
+        figure = _build_figure(heatmap, max_rows)
+        figure.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None})
+    text = buffer.getvalue()
     _, _, body = text[text.index("<svg") :].partition(">")
     width, height = (round(side * DPI) for side in figure.get_size_inches())
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    head = f'<svg {spaces} width="{width}" height="{height}" viewBox="0 0 {width} {height}" aria-hidden="true">'
-    return head + body.replace(INK, "currentColor")
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    head = f'<svg {namespaces} width="{width}" height="{height}" viewBox="0 0 {width} {height}" aria-hidden="true">'
+    return head + body.replace(TEXT_COLOR, "currentColor")
 
 
-def heatmap_png(heatmap: Heatmap, *, most_rows: int = MOST_ROWS) -> bytes:
+def render_heatmap_png(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> bytes:
     """A PNG on white; the worst ``most_rows`` rows first."""
-    figure = _figure(heatmap, most_rows)
-    written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    return written.getvalue()
+    figure = _build_figure(heatmap, max_rows)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
 
 
-def heatmap_markdown(heatmap: Heatmap, *, most_rows: int = MOST_ROWS_OF_METADATA) -> str:
+def render_heatmap_markdown(heatmap: Heatmap, *, max_rows: int = MAX_METADATA_ROWS) -> str:
     """The PNG as a Markdown picture that needs no other file, under 500 kB: the newest 60 sessions, and their text."""
-    shown = heatmap.newest(MOST_SESSIONS_OF_METADATA)
-    data = base64.b64encode(heatmap_png(shown, most_rows=most_rows)).decode()
-    return f"![{summary_of(shown)}](data:image/png;base64,{data})"
+    shown = heatmap.select_newest(MAX_METADATA_SESSIONS)
+    data = base64.b64encode(render_heatmap_png(shown, max_rows=max_rows)).decode()
+    return f"![{summarize_heatmap(shown)}](data:image/png;base64,{data})"
 
 
-def summary_of(heatmap: Heatmap) -> str:
+def summarize_heatmap(heatmap: Heatmap) -> str:
     """What a heat-map shows, in one sentence."""
-    counts = ", ".join(f"{count:,} {cell.word}" for cell, count in heatmap.counts().items())
+    counts = ", ".join(f"{count:,} {cell.label}" for cell, count in heatmap.count_cells().items())
     days = f", {heatmap.days[0]} to {heatmap.days[-1]}" if heatmap.days else ""
     return f"{len(heatmap.symbols):,} symbols × {len(heatmap.days):,} sessions{days}: {counts or 'nothing'}"
 
 
-def _figure(heatmap: Heatmap, most_rows: int) -> Figure:
-    shown = heatmap.worst_first(most_rows)
+def _build_figure(heatmap: Heatmap, max_rows: int) -> Figure:
+    shown = heatmap.sort_worst_first(max_rows)
     rows, sessions = shown.cells.shape
-    blocks = list(_blocks(rows, sessions))
-    width = max([b.x + LABEL + sessions * WIDE + GAP for b in blocks] + [NARROWEST])
-    height = max([b.y + DATES + (b.last - b.first) * HIGH for b in blocks] + [LEGEND_ROW]) + 4
+    blocks = list(_layout_blocks(rows, sessions))
+    width = max([b.x + LABEL_WIDTH + sessions * CELL_WIDTH + BLOCK_GAP for b in blocks] + [MIN_WIDTH])
+    height = max([b.y + DATES_HEIGHT + (b.last - b.first) * CELL_HEIGHT for b in blocks] + [LEGEND_HEIGHT]) + 4
     figure = Figure((width / DPI, height / DPI), dpi=DPI, facecolor="none")
-    left_out = f"the worst {rows:,} of {len(heatmap.symbols):,} symbols" if rows < len(heatmap.symbols) else ""
-    _legend(figure, heatmap, left_out)
+    note = f"the worst {rows:,} of {len(heatmap.symbols):,} symbols" if rows < len(heatmap.symbols) else ""
+    _draw_legend(figure, heatmap, note)
     for block in blocks:
-        _draw(figure, shown, block)
+        _draw_block(figure, shown, block)
     return figure
 
 
-def _blocks(rows: int, sessions: int) -> Iterator[_Block]:
+def _layout_blocks(rows: int, sessions: int) -> Iterator[_Block]:
     if not sessions:
         return
-    wide = LABEL + sessions * WIDE + GAP
-    across = max(1, PAGE // wide)
-    each = max(FEWEST_ROWS, -(-rows // across)) if rows <= across * 2 * ROWS and across > 1 else ROWS
-    high = DATES + each * HIGH + GAP
-    for number, first in enumerate(range(0, rows, each)):
-        down, along = divmod(number, across)
-        yield _Block(first, min(first + each, rows), along * wide, LEGEND_ROW + down * high)
+    block_width = LABEL_WIDTH + sessions * CELL_WIDTH + BLOCK_GAP
+    blocks_per_line = max(1, PAGE_WIDTH // block_width)
+    rows_per_block = (
+        max(MIN_BLOCK_ROWS, -(-rows // blocks_per_line))
+        if rows <= blocks_per_line * 2 * BLOCK_ROWS and blocks_per_line > 1
+        else BLOCK_ROWS
+    )
+    block_height = DATES_HEIGHT + rows_per_block * CELL_HEIGHT + BLOCK_GAP
+    for number, first in enumerate(range(0, rows, rows_per_block)):
+        line, column = divmod(number, blocks_per_line)
+        yield _Block(
+            first, min(first + rows_per_block, rows), column * block_width, LEGEND_HEIGHT + line * block_height
+        )
 
 
 def _add_image(figure: Figure, image: Pixels, x: int, y: int) -> Axes:
@@ -124,70 +130,75 @@ def _add_image(figure: Figure, image: Pixels, x: int, y: int) -> Axes:
     return axes
 
 
-def _draw(figure: Figure, heatmap: Heatmap, block: _Block) -> None:
-    axes = _add_image(figure, _image(heatmap.cells[block.first : block.last]), block.x + LABEL, block.y + DATES)
-    style: dict[str, Any] = {"fontsize": 9, "color": INK, "parse_math": False}
+def _draw_block(figure: Figure, heatmap: Heatmap, block: _Block) -> None:
+    axes = _add_image(
+        figure, _render_cells(heatmap.cells[block.first : block.last]), block.x + LABEL_WIDTH, block.y + DATES_HEIGHT
+    )
+    style: dict[str, Any] = {"fontsize": 9, "color": TEXT_COLOR, "parse_math": False}
     for row, symbol in enumerate(heatmap.symbols[block.first : block.last]):
-        axes.text(-5, (row + 0.5) * HIGH - 0.5, symbol.removesuffix(".US"), ha="right", va="center", **style)
-    for at, label in enumerate(_date_labels(heatmap)):
-        axes.text((at + 0.5) * WIDE, -4, label, ha="center", va="bottom", rotation=90, **style)
+        axes.text(-5, (row + 0.5) * CELL_HEIGHT - 0.5, symbol.removesuffix(".US"), ha="right", va="center", **style)
+    for at, label in enumerate(_format_date_labels(heatmap)):
+        axes.text((at + 0.5) * CELL_WIDTH, -4, label, ha="center", va="bottom", rotation=90, **style)
 
 
-def _date_labels(heatmap: Heatmap) -> list[str]:
+def _format_date_labels(heatmap: Heatmap) -> list[str]:
     """Month and day, with the year where it begins."""
     years = [day.year for day in heatmap.days]
-    begins = [at == 0 or year != years[at - 1] for at, year in enumerate(years)]
-    return [f"{day}" if begin else f"{day:%m-%d}" for day, begin in zip(heatmap.days, begins, strict=True)]
+    is_year_start = [at == 0 or year != years[at - 1] for at, year in enumerate(years)]
+    return [f"{day}" if begin else f"{day:%m-%d}" for day, begin in zip(heatmap.days, is_year_start, strict=True)]
 
 
-def _legend(figure: Figure, heatmap: Heatmap, note: str) -> None:
+def _draw_legend(figure: Figure, heatmap: Heatmap, note: str) -> None:
     x = 2
-    style: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": 10, "color": INK}
-    for cell in heatmap.used():
+    style: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": 10, "color": TEXT_COLOR}
+    for cell in heatmap.list_used_cells():
         if cell is not Cell.NOT_LISTED:
-            axes = _add_image(figure, _TILES[cell], x, 4)
-            axes.text(WIDE + 4, HIGH / 2, cell.word, **style)
-            x += WIDE + 18 + round(6.5 * len(cell.word))
+            axes = _add_image(figure, _CELL_TILES[cell], x, 4)
+            axes.text(CELL_WIDTH + 4, CELL_HEIGHT / 2, cell.label, **style)
+            x += CELL_WIDTH + 18 + round(6.5 * len(cell.label))
     if note:
         figure.text(
-            (x + 8) / figure.get_figwidth() / DPI, 1 - (4 + HIGH / 2) / figure.get_figheight() / DPI, note, **style
+            (x + 8) / figure.get_figwidth() / DPI,
+            1 - (4 + CELL_HEIGHT / 2) / figure.get_figheight() / DPI,
+            note,
+            **style,
         )
 
 
-def _image(cells: NDArray[np.int8]) -> Pixels:
+def _render_cells(cells: NDArray[np.int8]) -> Pixels:
     rows, sessions = cells.shape
-    tiles = _TILES[cells]  # rows, sessions, high, wide, colour
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * HIGH, sessions * WIDE, 4)
+    tiles = _CELL_TILES[cells]  # rows, sessions, high, wide, colour
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * CELL_HEIGHT, sessions * CELL_WIDTH, 4)
 
 
-def _tile(cell: Cell) -> Pixels:
+def _render_tile(cell: Cell) -> Pixels:
     """The pixels of one cell: its colour with its pattern in it, and a transparent gap to the right and below."""
-    tile = np.zeros((HIGH, WIDE, 4), np.uint8)
-    if cell not in _COLOURS:
+    tile = np.zeros((CELL_HEIGHT, CELL_WIDTH, 4), np.uint8)
+    if cell not in _CELL_COLORS:
         return tile
-    fill, mark = (_rgba(colour) for colour in _COLOURS[cell])
-    y, x = np.mgrid[: HIGH - 1, : WIDE - 1]
-    inner = tile[: HIGH - 1, : WIDE - 1]
+    fill, mark = (_parse_color(colour) for colour in _CELL_COLORS[cell])
+    y, x = np.mgrid[: CELL_HEIGHT - 1, : CELL_WIDTH - 1]
+    inner = tile[: CELL_HEIGHT - 1, : CELL_WIDTH - 1]
     inner[:] = fill
-    edge = (x == 0) | (y == 0) | (x == WIDE - 2) | (y == HIGH - 2)
-    within = (x > 1) & (x < WIDE - 3) & (y > 1) & (y < HIGH - 3)
+    is_edge = (x == 0) | (y == 0) | (x == CELL_WIDTH - 2) | (y == CELL_HEIGHT - 2)
+    is_inside = (x > 1) & (x < CELL_WIDTH - 3) & (y > 1) & (y < CELL_HEIGHT - 3)
     patterns = {
-        Cell.HOLE: ((abs(x - y) <= 1) | (abs(x + y - WIDE + 2) <= 1)) & within,
+        Cell.HOLE: ((abs(x - y) <= 1) | (abs(x + y - CELL_WIDTH + 2) <= 1)) & is_inside,
         Cell.PARTIAL: (x + y) % 6 < 2,
         Cell.GIVEN_UP: ((x + y) % 6 == 0) | ((x - y) % 6 == 0),
         Cell.PROVISIONAL: (x % 4 == 2) & (y % 4 == 2),
-        Cell.PENDING: edge,
-        Cell.NO_TRADE: (abs(y - HIGH // 2 + 1) <= 0.5) & (x > 2) & (x < WIDE - 4),
+        Cell.PENDING: is_edge,
+        Cell.NO_TRADE: (abs(y - CELL_HEIGHT // 2 + 1) <= 0.5) & (x > 2) & (x < CELL_WIDTH - 4),
     }
     if cell is Cell.PENDING:
-        inner[~edge] = 0
-    inner[patterns.get(cell, np.zeros_like(edge))] = mark
+        inner[~is_edge] = 0
+    inner[patterns.get(cell, np.zeros_like(is_edge))] = mark
     return tile
 
 
-def _rgba(colour: str) -> tuple[int, int, int, int]:
+def _parse_color(colour: str) -> tuple[int, int, int, int]:
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return red, green, blue, 255
 
 
-_TILES = np.stack([_tile(cell) for cell in Cell])
+_CELL_TILES = np.stack([_render_tile(cell) for cell in Cell])

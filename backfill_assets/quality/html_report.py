@@ -12,14 +12,14 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from backfill_assets.quality.heatmap import MEANINGS, Heatmap
-from backfill_assets.quality.heatmap_image import heatmap_svg, summary_of
-from backfill_assets.quality.report_data import Summary
-from backfill_assets.quality.report_formats import COLUMNS, cell
+from backfill_assets.quality.heatmap import CELL_MEANINGS, Heatmap
+from backfill_assets.quality.heatmap_image import render_heatmap_svg, summarize_heatmap
+from backfill_assets.quality.report_data import ReportData
+from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 
 TEMPLATE = "report.html.jinja"
-MOST_SESSIONS, MOST_ROWS, MOST_GROUPS = 60, 500, 50  # of the heat-map; groups of symbols that are alike, as text
-MOST_FINDINGS = 300
+MAX_SESSIONS, MAX_PAGE_ROWS, MAX_GROUPS = 60, 500, 50  # of the heat-map; groups of symbols that are alike, as text
+MAX_FINDINGS = 300
 TILES = (  # title, field of the report, whether it is shown when it is 0
     ("expected", "expected_bars", True),
     ("with a bar", "bar_count", True),
@@ -33,63 +33,65 @@ TILES = (  # title, field of the report, whether it is shown when it is 0
 )
 
 
-def to_html(summary: Summary) -> str:
+def to_html(summary: ReportData) -> str:
     """The page."""
-    engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    engine.filters["moment"] = _moment
-    engine.filters["thousands"] = "{:,}".format
-    template = engine.from_string((files("backfill_assets.quality") / TEMPLATE).read_text("utf-8"))
-    worst, heatmap = summary.worst(), summary.heatmap.newest(MOST_SESSIONS)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["moment"] = _format_timestamp
+    environment.filters["thousands"] = "{:,}".format
+    template = environment.from_string((files("backfill_assets.quality") / TEMPLATE).read_text("utf-8"))
+    worst, heatmap = summary.select_worst(), summary.heatmap.select_newest(MAX_SESSIONS)
     return template.render(
         s=summary,
         # of our own making; matplotlib escapes its texts
-        svg=Markup(heatmap_svg(heatmap, most_rows=MOST_ROWS)),  # noqa: S704 # nosec B704
-        shown=summary_of(heatmap),
+        svg=Markup(render_heatmap_svg(heatmap, max_rows=MAX_PAGE_ROWS)),  # noqa: S704 # nosec B704
+        shown=summarize_heatmap(heatmap),
         sessions_shown=len(heatmap.days),
-        legend=[(c.word, MEANINGS[c]) for c in heatmap.used()],
-        tiles=list(_tiles(summary)),
-        as_text=list(_as_text(heatmap)),
+        legend=[(c.label, CELL_MEANINGS[c]) for c in heatmap.list_used_cells()],
+        tiles=list(_build_tiles(summary)),
+        as_text=list(_describe_rows(heatmap)),
         worst=worst,
-        most_findings=MOST_FINDINGS,
-        columns=[c for c in COLUMNS if any(getattr(row, c[1]) for row in worst) or c[1] == "symbol"],
-        cell=cell,
+        most_findings=MAX_FINDINGS,
+        columns=[c for c in REPORT_COLUMNS if any(getattr(row, c[1]) for row in worst) or c[1] == "symbol"],
+        cell=format_cell,
     )
 
 
-def _tiles(summary: Summary) -> Iterator[tuple[str, int, bool]]:
+def _build_tiles(summary: ReportData) -> Iterator[tuple[str, int, bool]]:
     for title, field, always in TILES:
-        count = summary.total(field)
+        count = summary.sum_field(field)
         if count or always:
             yield title, count, bool(count) and field == "estimated_missing_bars"
 
 
-def _as_text(heatmap: Heatmap) -> Iterator[tuple[str, str]]:
+def _describe_rows(heatmap: Heatmap) -> Iterator[tuple[str, str]]:
     """What the sessions are that are not complete, for each symbol that lacks something; the others in groups."""
-    lacking = heatmap.lacking()
-    rows = lacking.worst_first(MOST_ROWS)
+    with_gaps = heatmap.filter_by_gaps()
+    rows = with_gaps.sort_worst_first(MAX_PAGE_ROWS)
     for row, symbol in enumerate(rows.symbols):
-        yield symbol, _told(rows, row)
-    if more := len(lacking.symbols) - len(rows.symbols):
-        yield _symbols(more, "more"), "something is lacking too"
-    rest = heatmap.lacking(no=True)
-    alike = Counter(_told(rest, row) for row in range(len(rest.symbols))).most_common()
-    for told, symbols in alike[:MOST_GROUPS]:
-        yield _symbols(symbols, "other"), told
-    if more := sum(symbols for _, symbols in alike[MOST_GROUPS:]):
-        yield _symbols(more, "other"), "nothing is lacking; each of them in its own way"
+        yield symbol, _describe_row(rows, row)
+    if more := len(with_gaps.symbols) - len(rows.symbols):
+        yield _format_symbol_count(more, "more"), "something is lacking too"
+    without_gaps = heatmap.filter_by_gaps(invert=True)
+    groups = Counter(_describe_row(without_gaps, row) for row in range(len(without_gaps.symbols))).most_common()
+    for description, symbols in groups[:MAX_GROUPS]:
+        yield _format_symbol_count(symbols, "other"), description
+    if more := sum(symbols for _, symbols in groups[MAX_GROUPS:]):
+        yield _format_symbol_count(more, "other"), "nothing is lacking; each of them in its own way"
 
 
-def _symbols(number: int, which: str) -> str:
-    return f"{number:,} {which} symbol{'s' if number > 1 else ''}"
+def _format_symbol_count(number: int, qualifier: str) -> str:
+    return f"{number:,} {qualifier} symbol{'s' if number > 1 else ''}"
 
 
-def _told(heatmap: Heatmap, row: int) -> str:
-    return ", ".join(f"{what.word} {_span(first, last, many)}" for what, first, last, many in heatmap.stretches(row))
+def _describe_row(heatmap: Heatmap, row: int) -> str:
+    return ", ".join(
+        f"{what.label} {_format_day_range(first, last, many)}" for what, first, last, many in heatmap.iter_ranges(row)
+    )
 
 
-def _span(first: date, last: date, sessions: int) -> str:
+def _format_day_range(first: date, last: date, sessions: int) -> str:
     return f"{first}" if sessions == 1 else f"{first} to {last} ({sessions})"
 
 
-def _moment(moment: datetime) -> str:
+def _format_timestamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"

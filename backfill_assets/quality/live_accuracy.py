@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.live.reconciliation import COLUMNS, read_reconciled
+from backfill_assets.store.live.reconciliation import COLUMNS, read_reconciliations
 from backfill_assets.store.postgres.connection import Database
 
-_PRICES = ("open", "high", "low", "close")
-_SAME = 5e-7  # the table holds six decimals
+_PRICE_COLUMNS = ("open", "high", "low", "close")
+_EQUAL_WITHIN = 5e-7  # the table holds six decimals
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciliation:
+class LiveAccuracy:
     """Provisional bars against the final ones.
 
     Attributes:
@@ -49,39 +49,39 @@ class Reconciliation:
         )
 
 
-def compared(reconciled: pd.DataFrame) -> Reconciliation | None:
+def compute_accuracy(reconciled: pd.DataFrame) -> LiveAccuracy | None:
     """Sum up a table of ``store.live.reconciliation``; None if it is empty."""
-    return compared_by_symbol(reconciled.assign(symbol_id=0)).get(0)
+    return compute_accuracy_by_symbol(reconciled.assign(symbol_id=0)).get(0)
 
 
-def compared_by_symbol(reconciled: pd.DataFrame) -> dict[int, Reconciliation]:
+def compute_accuracy_by_symbol(reconciled: pd.DataFrame) -> dict[int, LiveAccuracy]:
     """Sum up a table of ``store.live.reconciliation`` for each symbol_id in it."""
-    live = reconciled[[f"live_{name}" for name in _PRICES]].to_numpy(float)
-    final = reconciled[[f"final_{name}" for name in _PRICES]].to_numpy(float)
+    live = reconciled[[f"live_{name}" for name in _PRICE_COLUMNS]].to_numpy(float)
+    final = reconciled[[f"final_{name}" for name in _PRICE_COLUMNS]].to_numpy(float)
     volume = reconciled["final_volume"].where(reconciled["final_volume"] > 0).astype(float)
-    off = np.abs(live - final)
+    difference = np.abs(live - final)
     bars = pd.DataFrame(
         {
             "symbol_id": reconciled["symbol_id"],
-            "furthest": (off / final).max(axis=1) * 10_000,
-            "exact": (off < _SAME).mean(axis=1),
+            "furthest": (difference / final).max(axis=1) * 10_000,
+            "exact": (difference < _EQUAL_WITHIN).mean(axis=1),
             "ratio": reconciled["live_volume"].astype(float) / volume,
         }
     )
-    of_symbols = bars.groupby("symbol_id").agg(
+    by_symbol = bars.groupby("symbol_id").agg(
         bars=("furthest", "size"),
         median_bp=("furthest", "median"),
         largest_bp=("furthest", "max"),
         exact_share=("exact", "mean"),
         volume_ratio=("ratio", "median"),
     )
-    return {int(key): _rounded(*figures) for key, *figures in of_symbols.itertuples()}
+    return {int(key): _build_accuracy(*figures) for key, *figures in by_symbol.itertuples()}
 
 
-def _rounded(
+def _build_accuracy(
     bars: float, median_bp: float, largest_bp: float, exact_share: float, volume_ratio: float
-) -> Reconciliation:
-    return Reconciliation(
+) -> LiveAccuracy:
+    return LiveAccuracy(
         bars=int(bars),
         median_bp=round(median_bp, 4),
         largest_bp=round(largest_bp, 4),
@@ -90,20 +90,20 @@ def _rounded(
     )
 
 
-def reconciliation_of(database: Database, coverage: Coverage) -> Reconciliation | None:
+def read_live_accuracy(database: Database, coverage: Coverage) -> LiveAccuracy | None:
     """How good the live bars of a window were; None where none was replaced yet."""
-    return compared(_read(database, coverage))
+    return compute_accuracy(_read_window(database, coverage))
 
 
-def reconciliations_of(database: Database, coverage: Coverage) -> dict[int, Reconciliation]:
+def read_live_accuracy_by_symbol(database: Database, coverage: Coverage) -> dict[int, LiveAccuracy]:
     """The same for each symbol_id that had a live bar replaced."""
-    return compared_by_symbol(_read(database, coverage))
+    return compute_accuracy_by_symbol(_read_window(database, coverage))
 
 
-def _read(database: Database, coverage: Coverage) -> pd.DataFrame:
+def _read_window(database: Database, coverage: Coverage) -> pd.DataFrame:
     grid = coverage.grid
     if not grid.size:
         return pd.DataFrame(columns=list(COLUMNS))
     first, last = (datetime.fromtimestamp(at, UTC) for at in (int(grid.starts[0]), int(grid.starts[-1])))
     with database.transaction() as connection:
-        return read_reconciled(connection, coverage.symbols, grid.interval, first, last)
+        return read_reconciliations(connection, coverage.symbols, grid.interval, first, last)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.coverage import Coverage
 
 
@@ -36,34 +36,34 @@ class SymbolReport:
         return asdict(self)
 
 
-def symbol_reports(coverage: Coverage) -> list[SymbolReport]:
+def build_symbol_reports(coverage: Coverage) -> list[SymbolReport]:
     """One row per symbol of the coverage, by symbol."""
-    return [_row(coverage, position) for position in range(len(coverage.symbols))]
+    return [_build_row(coverage, position) for position in range(len(coverage.symbols))]
 
 
-def _row(coverage: Coverage, position: int) -> SymbolReport:
+def _build_row(coverage: Coverage, position: int) -> SymbolReport:
     counts = coverage.counts[position].tolist()
     expected, ticker = int(coverage.expected[position]), coverage.symbols[position].ticker
-    bars = sum(counts[s] for s in (State.PRESENT, State.PROVISIONAL, State.UNVERIFIED, State.SUSPECT))
-    due = expected - counts[State.PENDING]
+    bars = sum(counts[s] for s in (SlotState.PRESENT, SlotState.PROVISIONAL, SlotState.UNVERIFIED, SlotState.SUSPECT))
+    due = expected - counts[SlotState.PENDING]
     return SymbolReport(
         symbol=ticker.symbol,
         exchange=ticker.exchange,
         interval=coverage.grid.interval.name,
         bar_count=bars,
-        first_timestamp=_stamp(int(coverage.first[position])),
-        last_timestamp=_stamp(int(coverage.last[position])),
+        first_timestamp=_format_epoch(int(coverage.first_bar_at[position])),
+        last_timestamp=_format_epoch(int(coverage.last_bar_at[position])),
         estimated_missing_bars=int(coverage.missing[position]),
         expected_bars=expected,
-        pending_bars=counts[State.PENDING],
-        no_trade_bars=counts[State.NO_TRADE],
-        vendor_gap_bars=counts[State.VENDOR_GAP],
-        provisional_bars=counts[State.PROVISIONAL],
-        unverified_bars=counts[State.UNVERIFIED],
-        suspect_bars=counts[State.SUSPECT],
-        completeness=round((bars + counts[State.NO_TRADE]) / due, 6) if due else 1.0,
+        pending_bars=counts[SlotState.PENDING],
+        no_trade_bars=counts[SlotState.NO_TRADE],
+        vendor_gap_bars=counts[SlotState.VENDOR_GAP],
+        provisional_bars=counts[SlotState.PROVISIONAL],
+        unverified_bars=counts[SlotState.UNVERIFIED],
+        suspect_bars=counts[SlotState.SUSPECT],
+        completeness=round((bars + counts[SlotState.NO_TRADE]) / due, 6) if due else 1.0,
     )
 
 
-def _stamp(epoch: int) -> str | None:
+def _format_epoch(epoch: int) -> str | None:
     return datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z") if epoch >= 0 else None

@@ -11,23 +11,23 @@ from typing import Any
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.quality.criteria import Criterion
-from backfill_assets.quality.heatmap import Heatmap, heatmap_of
-from backfill_assets.quality.live_accuracy import Reconciliation, reconciliation_of
-from backfill_assets.quality.report import SymbolReport, symbol_reports
-from backfill_assets.quality.status import budget_of
-from backfill_assets.quality.verification import judge_everything
-from backfill_assets.store.bars.revisions import Rejected, Revision, rejects_in, revisions_in
+from backfill_assets.quality.heatmap import Heatmap, build_heatmap
+from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accuracy
+from backfill_assets.quality.report import SymbolReport, build_symbol_reports
+from backfill_assets.quality.status import read_budget
+from backfill_assets.quality.verification import evaluate_all
+from backfill_assets.store.bars.revisions import RejectCount, Revision, count_rejects, read_revisions
 from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.evidence.daily_data import Finding, findings
-from backfill_assets.store.postgres.connection import Database, describe
-from backfill_assets.store.quota.request_log import attempts_by_outcome
-from backfill_assets.store.runs import FinishedRun, finished_runs
+from backfill_assets.store.evidence.daily_data import Finding, list_findings
+from backfill_assets.store.postgres.connection import Database, describe_database
+from backfill_assets.store.quota.request_log import count_requests_by_error
+from backfill_assets.store.runs import FinishedRun, list_finished_runs
 
-RUNS, REVISIONS, WORST = 5, 20, 20
+MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS = 5, 20, 20
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class ReportData:
     """A report's content.
 
     Attributes:
@@ -60,52 +60,56 @@ class Summary:
     budget: Mapping[str, Any] | None
     attempts: Mapping[str, int]
     revisions: tuple[int, Sequence[Revision]]
-    rejects: Sequence[Rejected]
+    rejects: Sequence[RejectCount]
     findings: Sequence[Finding]
-    live: Reconciliation | None
+    live: LiveAccuracy | None
 
-    def total(self, field: str) -> int:
+    def sum_field(self, field: str) -> int:
         """A count of ``SymbolReport`` over all symbols."""
         return sum(getattr(row, field) for row in self.rows)
 
     @property
-    def lacking(self) -> int:
+    def symbols_with_gaps(self) -> int:
         """How many symbols lack bars."""
         return sum(row.estimated_missing_bars > 0 for row in self.rows)
 
     @property
     def completeness(self) -> float:
         """Bars and explained slots, as a part of what is due; 1.0 where nothing is."""
-        due = self.total("expected_bars") - self.total("pending_bars")
-        return (self.total("bar_count") + self.total("no_trade_bars")) / due if due else 1.0
+        due = self.sum_field("expected_bars") - self.sum_field("pending_bars")
+        return (self.sum_field("bar_count") + self.sum_field("no_trade_bars")) / due if due else 1.0
 
-    def worst(self) -> list[SymbolReport]:
+    def select_worst(self) -> list[SymbolReport]:
         """The symbols that lack most, 20 at most."""
-        lacking = [row for row in self.rows if row.estimated_missing_bars or row.vendor_gap_bars]
-        return sorted(lacking, key=lambda r: (-r.estimated_missing_bars, -r.vendor_gap_bars, r.symbol))[:WORST]
+        with_gaps = [row for row in self.rows if row.estimated_missing_bars or row.vendor_gap_bars]
+        return sorted(with_gaps, key=lambda r: (-r.estimated_missing_bars, -r.vendor_gap_bars, r.symbol))[
+            :MAX_WORST_SYMBOLS
+        ]
 
 
-def gather(database: Database, settings: Settings, coverage: Coverage, window: str, source: Interval) -> Summary:
+def collect_report_data(
+    database: Database, settings: Settings, coverage: Coverage, window: str, source: Interval
+) -> ReportData:
     """What a report of ``coverage`` tells; ``window`` describes it, ``source`` is what its bars are built from."""
     until = datetime.now(UTC)  # the request log is on the real clock
-    budget = budget_of(database, settings, coverage.now)
-    criteria = judge_everything(database, settings, coverage, source)
-    live = reconciliation_of(database, coverage)
+    budget = read_budget(database, settings, coverage.now)
+    criteria = evaluate_all(database, settings, coverage, source)
+    live = read_live_accuracy(database, coverage)
     with database.transaction() as connection:
-        return Summary(
+        return ReportData(
             now=coverage.now,
             window=window,
             interval=coverage.grid.interval.name,
-            database=describe(database.url),
+            database=describe_database(database.url),
             vendor=settings.vendor_host,
-            rows=symbol_reports(coverage),
+            rows=build_symbol_reports(coverage),
             criteria=criteria,
-            heatmap=heatmap_of(coverage),
-            runs=finished_runs(connection, RUNS),
+            heatmap=build_heatmap(coverage),
+            runs=list_finished_runs(connection, MAX_RUNS),
             budget=budget,
-            attempts=attempts_by_outcome(connection, until - timedelta(hours=24), until),
-            revisions=revisions_in(connection, coverage.symbols, coverage.grid, REVISIONS),
-            rejects=rejects_in(connection, coverage.symbols, coverage.grid),
-            findings=findings(connection),
+            attempts=count_requests_by_error(connection, until - timedelta(hours=24), until),
+            revisions=read_revisions(connection, coverage.symbols, coverage.grid, MAX_REVISIONS),
+            rejects=count_rejects(connection, coverage.symbols, coverage.grid),
+            findings=list_findings(connection),
             live=live,
         )

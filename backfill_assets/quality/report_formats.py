@@ -5,10 +5,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 
-from backfill_assets.quality.live_accuracy import Reconciliation
+from backfill_assets.quality.live_accuracy import LiveAccuracy
 from backfill_assets.quality.report import SymbolReport
 
-COLUMNS = (
+REPORT_COLUMNS = (
     ("symbol", "symbol"),
     ("bars", "bar_count"),
     ("expected", "expected_bars"),
@@ -25,7 +25,7 @@ COLUMNS = (
 )
 
 
-def cell(row: SymbolReport, field: str) -> str:
+def format_cell(row: SymbolReport, field: str) -> str:
     """One value of a report as people read it."""
     value = getattr(row, field)
     if value is None:
@@ -35,13 +35,13 @@ def cell(row: SymbolReport, field: str) -> str:
     return str(value).replace("T", " ").removesuffix(":00Z") if field.endswith("_timestamp") else str(value)
 
 
-def to_json(rows: Sequence[SymbolReport], live: Mapping[str, Reconciliation]) -> str:
+def to_json(rows: Sequence[SymbolReport], live_accuracy: Mapping[str, LiveAccuracy]) -> str:
     """A JSON array, one object a symbol; its ``live`` says how good its live bars were, null where none was replaced.
 
     ``live`` is by symbol.
     """
-    found = {symbol: reconciliation.as_dict() for symbol, reconciliation in live.items()}
-    return json.dumps([{**row.as_dict(), "live": found.get(row.symbol)} for row in rows], indent=1)
+    live_by_symbol = {symbol: reconciliation.as_dict() for symbol, reconciliation in live_accuracy.items()}
+    return json.dumps([{**row.as_dict(), "live": live_by_symbol.get(row.symbol)} for row in rows], indent=1)
 
 
 def to_csv(rows: Sequence[SymbolReport]) -> str:
@@ -55,8 +55,8 @@ def to_csv(rows: Sequence[SymbolReport]) -> str:
 
 def to_markdown(rows: Sequence[SymbolReport]) -> str:
     """A Markdown table."""
-    head = "| " + " | ".join(title for title, _ in COLUMNS) + " |"
-    left = {"symbol", "first_timestamp", "last_timestamp"}
-    rule = "|" + "|".join("---" if field in left else "--:" for _, field in COLUMNS) + "|"
-    body = ["| " + " | ".join(cell(row, field) for _, field in COLUMNS) + " |" for row in rows]
-    return "\n".join([head, rule, *body]) + "\n"
+    header = "| " + " | ".join(title for title, _ in REPORT_COLUMNS) + " |"
+    left_aligned = {"symbol", "first_timestamp", "last_timestamp"}
+    rule = "|" + "|".join("---" if field in left_aligned else "--:" for _, field in REPORT_COLUMNS) + "|"
+    body = ["| " + " | ".join(format_cell(row, field) for _, field in REPORT_COLUMNS) + " |" for row in rows]
+    return "\n".join([header, rule, *body]) + "\n"

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.coverage import Coverage
 
 Int64 = NDArray[np.int64]
-ABSENT = (State.PENDING, State.MISSING, State.NO_TRADE, State.VENDOR_GAP)
-UNSETTLED = (State.PENDING, State.MISSING, State.VENDOR_GAP, State.PROVISIONAL)
+ABSENT_STATES = (SlotState.PENDING, SlotState.MISSING, SlotState.NO_TRADE, SlotState.VENDOR_GAP)
+UNSETTLED_STATES = (SlotState.PENDING, SlotState.MISSING, SlotState.VENDOR_GAP, SlotState.PROVISIONAL)
 
 
 @dataclass(frozen=True, eq=False)
-class SessionFigures:
+class SessionCounts:
     """Slots per ticker and session of a coverage; every array has the shape (symbols, sessions).
 
     Attributes:
@@ -30,22 +30,27 @@ class SessionFigures:
     unsettled: Int64
 
 
-def session_figures(coverage: Coverage) -> SessionFigures:
+def count_by_session(coverage: Coverage) -> SessionCounts:
     """Add up a coverage by ticker and session."""
     sessions = np.arange(len(coverage.grid.sessions))
-    listed = (sessions >= coverage.facts.first_day[:, None]) & (sessions <= coverage.facts.last_day[:, None])
-    expected = np.where(listed, np.diff(coverage.grid.first_of), 0)
-    return SessionFigures(
+    is_listed = (sessions >= coverage.absence_evidence.first_session[:, None]) & (
+        sessions <= coverage.absence_evidence.last_session[:, None]
+    )
+    expected = np.where(is_listed, np.diff(coverage.grid.session_offsets), 0)
+    return SessionCounts(
         expected=expected,
-        bars=expected - _count(coverage, ABSENT),
-        no_trade=_count(coverage, (State.NO_TRADE,)),
-        unsettled=_count(coverage, UNSETTLED),
+        bars=expected - _count_slots(coverage, ABSENT_STATES),
+        no_trade=_count_slots(coverage, (SlotState.NO_TRADE,)),
+        unsettled=_count_slots(coverage, UNSETTLED_STATES),
     )
 
 
-def _count(coverage: Coverage, states: tuple[State, ...]) -> Int64:
+def _count_slots(coverage: Coverage, states: tuple[SlotState, ...]) -> Int64:
     counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), np.int64)
-    chosen = np.isin(coverage.classified.state, states)
-    at = (coverage.slots.row[chosen], coverage.grid.session_of[coverage.slots.ordinal[chosen]])
-    np.add.at(counts, at, 1)
+    is_selected = np.isin(coverage.slot_states.state, states)
+    index = (
+        coverage.open_slots.row[is_selected],
+        coverage.grid.session_index[coverage.open_slots.ordinal[is_selected]],
+    )
+    np.add.at(counts, index, 1)
     return counts

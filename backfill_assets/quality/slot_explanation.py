@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.store.bars.bar_writer import LIVE, StoredBar
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
 from backfill_assets.store.coverage import Coverage
 
 
 @dataclass(frozen=True, slots=True)
-class SlotStory:
+class SlotExplanation:
     """One slot of one ticker; stamps ISO 8601 UTC. ``ask_again`` is None where no request helps."""
 
     slot: str
@@ -26,77 +26,98 @@ class SlotStory:
         return asdict(self)
 
 
-def slot_stories(coverage: Coverage, bars: Sequence[StoredBar]) -> list[SlotStory]:
+def explain_slots(coverage: Coverage, bars: Sequence[StoredBar]) -> list[SlotExplanation]:
     """Every slot of a coverage of one symbol and one session, oldest first; ``bars`` are those stored."""
-    held = {int(bar.timestamp.timestamp()): bar for bar in bars}
-    open_slots = {int(ordinal): at for at, ordinal in enumerate(coverage.slots.ordinal.tolist())}
+    stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
+    position_by_ordinal = {int(ordinal): at for at, ordinal in enumerate(coverage.open_slots.ordinal.tolist())}
     return [
-        _story(coverage, ordinal, open_slots.get(ordinal), held.get(start))
+        _explain_slot(coverage, ordinal, position_by_ordinal.get(ordinal), stored_bars.get(start))
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
     ]
 
 
-def session_evidence(coverage: Coverage) -> list[str]:
+def describe_session(coverage: Coverage) -> list[str]:
     """What is known of the ticker's session as a whole, a sentence each."""
-    asked, facts = coverage.asked, coverage.facts
-    said = []
-    if len(asked.row):
-        reach = f"its rows reached {_stamp(int(asked.reached[0]))}" if asked.reached[0] else "nothing came"
-        published = "published to its end" if asked.published[0] else "not seen published to its end"
-        said.append(f"asked {asked.asks[0]} times, last {_stamp(int(asked.asked_at[0]))}: {reach}; {published}")
-        if not np.isnan(asked.silent_since[0]):
-            said.append(f"asking has brought nothing new since {_stamp(int(asked.silent_since[0]))}")
+    requests, facts = coverage.request_history, coverage.absence_evidence
+    sentences = []
+    if len(requests.row):
+        data_end = (
+            f"its rows reached {_format_epoch(int(requests.data_until[0]))}"
+            if requests.data_until[0]
+            else "nothing came"
+        )
+        published = "published to its end" if requests.published[0] else "not seen published to its end"
+        sentences.append(
+            f"asked {requests.request_count[0]} times, last {_format_epoch(int(requests.requested_at[0]))}: {data_end}; {published}"
+        )
+        if not np.isnan(requests.no_new_data_since[0]):
+            sentences.append(
+                f"asking has brought nothing new since {_format_epoch(int(requests.no_new_data_since[0]))}"
+            )
     else:
-        said.append("never asked")
-    if len(coverage.slots.row):  # otherwise there is no absence that this could explain
-        said.append(f"{facts.skips[0]} of its last {facts.known[0]} published sessions lacked a slot")
+        sentences.append("never asked")
+    if len(coverage.open_slots.row):  # otherwise there is no absence that this could explain
+        sentences.append(
+            f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions lacked a slot"
+        )
         traded = {1: "it traded that day", 0: "nothing traded that day", -1: "not read"}[int(facts.traded[0, 0])]
-        said.append(f"daily data: {traded}")
+        sentences.append(f"daily data: {traded}")
     if facts.closed[0]:
-        said.append("the market did not hold this session, although the calendar has it")
+        sentences.append("the market did not hold this session, although the calendar has it")
     if not coverage.expected[0]:
-        said.append("outside the ticker's listing life: nothing is expected")
-    said.append(
-        f"askable from {_iso(coverage.askable_at[0])}, overdue from {_iso(coverage.overdue_at[0])} at the latest"
+        sentences.append("outside the ticker's listing life: nothing is expected")
+    sentences.append(
+        f"askable from {_format_timestamp(coverage.askable_at[0])}, overdue from {_format_timestamp(coverage.overdue_at[0])} at the latest"
     )
-    return said
+    return sentences
 
 
-def _story(coverage: Coverage, ordinal: int, at: int | None, bar: StoredBar | None) -> SlotStory:
-    start = _stamp(int(coverage.grid.starts[ordinal]))
-    if at is None:
-        state = State.UNVERIFIED if bar is not None and bar.source is None else State.PRESENT
+def _explain_slot(coverage: Coverage, ordinal: int, position: int | None, bar: StoredBar | None) -> SlotExplanation:
+    start = _format_epoch(int(coverage.grid.starts[ordinal]))
+    if position is None:
+        state = SlotState.UNVERIFIED if bar is not None and bar.source is None else SlotState.PRESENT
         name = state.name.lower() if bar is not None else "not expected"
-        return SlotStory(start, name, _of_bar(bar), None)
-    state = State(coverage.classified.state[at])
-    again = float(coverage.classified.ask_at[at])
-    when = None if np.isinf(again) and again > 0 else "now" if coverage.classified.due[at] else _stamp(int(again))
-    return SlotStory(start, state.name.lower(), _of_bar(bar) if bar else _of_absence(coverage, ordinal), when)
+        return SlotExplanation(start, name, _describe_bar(bar), None)
+    state = SlotState(coverage.slot_states.state[position])
+    next_request = float(coverage.slot_states.next_request_at[position])
+    next_request_text = (
+        None
+        if np.isinf(next_request) and next_request > 0
+        else "now"
+        if coverage.slot_states.due[position]
+        else _format_epoch(int(next_request))
+    )
+    return SlotExplanation(
+        start,
+        state.name.lower(),
+        _describe_bar(bar) if bar else _describe_absence(coverage, ordinal),
+        next_request_text,
+    )
 
 
-def _of_bar(bar: StoredBar | None) -> str:
+def _describe_bar(bar: StoredBar | None) -> str:
     if bar is None:
         return ""
     if bar.source is None:
         return f"close {bar.close:g}, volume {bar.volume:,}; written by somebody else"
-    fetched = _iso(bar.fetched_at) if bar.fetched_at else "?"
-    rows = "live samples" if bar.source_interval == LIVE else f"rows of {bar.source_interval}"
+    fetched = _format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
+    rows = "live samples" if bar.source_interval == LIVE_SOURCE_INTERVAL else f"rows of {bar.source_interval}"
     return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} {rows}, {fetched}"
 
 
-def _of_absence(coverage: Coverage, ordinal: int) -> str:
-    asked = coverage.asked
-    if not len(asked.row):
+def _describe_absence(coverage: Coverage, ordinal: int) -> str:
+    requests = coverage.request_history
+    if not len(requests.row):
         return "never asked"
-    if ordinal not in asked.withheld_ordinal:
+    if ordinal not in requests.not_returned_ordinal:
         return "came once, is gone from the table"
-    beyond = asked.published[0] or asked.reached[0] > coverage.grid.ends[ordinal]
-    return "the vendor's rows go on beyond it" if beyond else "the vendor's rows do not reach it"
+    has_later_rows = requests.published[0] or requests.data_until[0] > coverage.grid.ends[ordinal]
+    return "the vendor's rows go on beyond it" if has_later_rows else "the vendor's rows do not reach it"
 
 
-def _stamp(epoch: int) -> str:
-    return _iso(datetime.fromtimestamp(epoch, UTC))
+def _format_epoch(epoch: int) -> str:
+    return _format_timestamp(datetime.fromtimestamp(epoch, UTC))
 
 
-def _iso(moment: datetime) -> str:
+def _format_timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -7,12 +7,12 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-FREE_CALLS = 20
+FREE_DAILY_CALLS = 20
 _EPOCH = date(1970, 1, 1)
 
 
 @dataclass
-class Account:
+class TokenAccount:
     """One token's standing.
 
     Attributes:
@@ -26,65 +26,72 @@ class Account:
 
     per_minute: int
     window_seconds: float
-    daily: int
-    extra: int = 0
+    daily_limit: int
+    extra_calls: int = 0
     spent: int = 0
     spent_on: date = _EPOCH
 
     def __post_init__(self) -> None:
         """Begin with an empty window."""
-        self._admitted: deque[float] = deque()
+        self._admitted_at: deque[float] = deque()
 
-    def admit(self, at: float) -> bool:
+    def admit(self, now: float) -> bool:
         """Let a request in at real second ``at``, if the window has room."""
-        self._forget(at)
-        if len(self._admitted) >= self.per_minute:
+        self._drop_expired(now)
+        if len(self._admitted_at) >= self.per_minute:
             return False
-        self._admitted.append(at)
+        self._admitted_at.append(now)
         return True
 
-    def remaining(self, at: float) -> int:
+    def count_remaining(self, now: float) -> int:
         """Requests that the window still has room for."""
-        self._forget(at)
-        return self.per_minute - len(self._admitted)
+        self._drop_expired(now)
+        return self.per_minute - len(self._admitted_at)
 
-    def wait(self, at: float) -> float:
+    def compute_wait(self, now: float) -> float:
         """Real seconds until the window has room."""
-        self._forget(at)
-        if len(self._admitted) < self.per_minute:
+        self._drop_expired(now)
+        if len(self._admitted_at) < self.per_minute:
             return 0.0
-        return self._admitted[0] + self.window_seconds - at
+        return self._admitted_at[0] + self.window_seconds - now
 
     def can_spend(self, calls: int, today: date) -> bool:
         """Whether ``calls`` fit into what is left of the day and the extra calls."""
-        return calls <= self.daily - self._spent_today(today) + self.extra
+        return calls <= self.daily_limit - self._get_spent_today(today) + self.extra_calls
 
     def spend(self, calls: int, today: date) -> None:
         """Bill ``calls``; beyond the day's the extra calls drain silently (EODHD.md §1)."""
         if calls == 0:
             return
-        spent = self._spent_today(today)
-        from_day = min(calls, max(self.daily - spent, 0))
-        self.spent, self.spent_on = spent + from_day, today
-        self.extra -= calls - from_day
+        spent = self._get_spent_today(today)
+        from_daily_limit = min(calls, max(self.daily_limit - spent, 0))
+        self.spent, self.spent_on = spent + from_daily_limit, today
+        self.extra_calls -= calls - from_daily_limit
 
-    def _spent_today(self, today: date) -> int:
+    def _get_spent_today(self, today: date) -> int:
         return self.spent if self.spent_on == today else 0
 
-    def _forget(self, at: float) -> None:
-        while self._admitted and self._admitted[0] <= at - self.window_seconds:
-            self._admitted.popleft()
+    def _drop_expired(self, now: float) -> None:
+        while self._admitted_at and self._admitted_at[0] <= now - self.window_seconds:
+            self._admitted_at.popleft()
 
 
 def open_account(
-    *, free: bool, per_minute: int, window_seconds: float, daily: int, extra: int, yesterday: int, today: date
-) -> Account:
+    *,
+    is_free_plan: bool,
+    per_minute: int,
+    window_seconds: float,
+    daily_limit: int,
+    extra_calls: int,
+    spent_yesterday: int,
+    today: date,
+) -> TokenAccount:
     """An account that has not been billed today."""
-    return Account(
+    return TokenAccount(
         per_minute=per_minute,
         window_seconds=window_seconds,
-        daily=FREE_CALLS if free else daily,
-        extra=extra,
-        spent=yesterday,
+        daily_limit=FREE_DAILY_CALLS if is_free_plan else daily_limit,
+        extra_calls=extra_calls,
+        spent=spent_yesterday,
         spent_on=today - timedelta(days=1),
     )

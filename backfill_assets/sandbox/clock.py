@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 
-class Clock:
+class SandboxClock:
     """A clock; safe to read and move from several threads.
 
     Args:
@@ -14,9 +14,11 @@ class Clock:
         real: seconds of a clock that never goes back.
     """
 
-    def __init__(self, start: datetime | None = None, rate: float = 1.0, real: Callable[[], float] = monotonic) -> None:
-        self._real = real
-        self._state = (start or datetime.now(UTC), real(), rate)
+    def __init__(
+        self, start: datetime | None = None, rate: float = 1.0, read_monotonic: Callable[[], float] = monotonic
+    ) -> None:
+        self._read_monotonic = read_monotonic
+        self._state = (start or datetime.now(UTC), read_monotonic(), rate)
 
     @property
     def rate(self) -> float:
@@ -26,16 +28,16 @@ class Clock:
     def now(self) -> datetime:
         """The sandbox's time, UTC."""
         start, since, rate = self._state
-        return (start + timedelta(seconds=(self._real() - since) * rate)).astimezone(UTC)
+        return (start + timedelta(seconds=(self._read_monotonic() - since) * rate)).astimezone(UTC)
 
     def move(self, to: datetime) -> None:
         """Go on from ``to`` (aware) at the same rate."""
         if to.tzinfo is None:
             raise ValueError("the clock needs a time with a zone")
-        self._state = (to, self._real(), self.rate)
+        self._state = (to, self._read_monotonic(), self.rate)
 
     def set_rate(self, rate: float) -> None:
         """Run at ``rate`` from now on."""
         if rate < 0:
             raise ValueError("the clock cannot run backwards")
-        self._state = (self.now(), self._real(), rate)
+        self._state = (self.now(), self._read_monotonic(), rate)

@@ -27,16 +27,16 @@ class Publication:
         withheld: (symbol, day) never published.
     """
 
-    session_hours: tuple[float, float] = (2.5, 3.0)
-    ticker_minutes: float = 0.0
-    per_ticker: bool = False
-    minute_hours: float = 2.0
+    hours_after_close: tuple[float, float] = (2.5, 3.0)
+    ticker_delay_minutes: float = 0.0
+    draw_per_ticker: bool = False
+    one_minute_delay_hours: float = 2.0
     sessions_late: Mapping[str, int] = field(default_factory=dict)
-    withheld: frozenset[tuple[str, date]] = frozenset()
+    never_published: frozenset[tuple[str, date]] = frozenset()
 
 
 @dataclass(frozen=True)
-class Traits:
+class DataQuirks:
     """The awkward traits of EODHD.md. A number is a probability, named per what; 0 and False are off.
 
     Attributes:
@@ -79,33 +79,33 @@ class Traits:
     """
 
     close_print: bool = True
-    print_missing_weeks: float = 0.0
-    print_missing: float = 0.0
-    print_off_early: float = 0.0
-    post_prints: float = 0.0
+    close_print_missing_weeks: float = 0.0
+    close_print_missing: float = 0.0
+    close_print_off_at_early_close: float = 0.0
+    post_close_prints: float = 0.0
     null_rows: float = 0.0
     flat_rows: float = 0.0
     halt_prints: float = 0.0
-    duplicates: float = 0.0
-    cumulative_months: float = 0.0
-    repaired_days: float | None = 12.0
-    unordered: float = 0.0
-    whole_as_int: bool = False
+    duplicate_rows: float = 0.0
+    cumulative_volume_months: float = 0.0
+    repaired_after_days: float | None = 12.0
+    unordered_rows: float = 0.0
+    whole_prices_as_int: bool = False
     quiet_minutes: float = 0.0
-    extended_gaps: bool = False
-    quote_rows: float = 0.0
+    extended_hours_gaps: bool = False
+    premarket_quote_rows: float = 0.0
     trailing_row: float = 0.0
     late_auction: float = 0.0
-    partial: float = 0.0
-    partial_hours: tuple[float, float] = (1.0, 6.0)
-    holes: float = 0.0
+    partial_publication: float = 0.0
+    partial_publication_hours: tuple[float, float] = (1.0, 6.0)
+    vendor_gaps: float = 0.0
     revisions: float = 0.0
     revision_days: tuple[float, float] = (1.0, 9.0)
-    daily_late: float = 0.0
+    late_daily_rows: float = 0.0
     daily_revisions: float = 0.0
-    eod_nulls: float = 0.0
-    string_stamps: float = 0.0
-    live_gaps: float = 0.0
+    eod_null_prices: float = 0.0
+    string_timestamps: float = 0.0
+    missing_live_quotes: float = 0.0
     live_unknown_404: bool = False
     upper_case_codes: bool = False
     details_as_lists: bool = False
@@ -113,37 +113,37 @@ class Traits:
     free_intraday: bool = False
 
     @staticmethod
-    def clean() -> "Traits":
+    def build_clean() -> "DataQuirks":
         """The close print is there, every grid is full, and nothing else is odd."""
-        return Traits()
+        return DataQuirks()
 
     @staticmethod
-    def real() -> "Traits":
+    def build_realistic() -> "DataQuirks":
         """Everything EODHD.md describes, about as often as people saw it."""
-        return Traits(
-            print_missing_weeks=0.02,
-            print_missing=0.01,
-            print_off_early=0.43,
-            post_prints=0.3,
+        return DataQuirks(
+            close_print_missing_weeks=0.02,
+            close_print_missing=0.01,
+            close_print_off_at_early_close=0.43,
+            post_close_prints=0.3,
             null_rows=0.0008,
             flat_rows=0.0003,
             halt_prints=0.004,
-            duplicates=0.001,
-            cumulative_months=0.02,
-            whole_as_int=True,
+            duplicate_rows=0.001,
+            cumulative_volume_months=0.02,
+            whole_prices_as_int=True,
             quiet_minutes=0.0004,
-            extended_gaps=True,
-            quote_rows=0.3,
+            extended_hours_gaps=True,
+            premarket_quote_rows=0.3,
             trailing_row=0.05,
             late_auction=0.1,
-            partial=0.01,
-            holes=0.01,
+            partial_publication=0.01,
+            vendor_gaps=0.01,
             revisions=0.02,
-            daily_late=0.05,
+            late_daily_rows=0.05,
             daily_revisions=0.067,
-            eod_nulls=0.0003,
-            string_stamps=0.05,
-            live_gaps=0.01,
+            eod_null_prices=0.0003,
+            string_timestamps=0.05,
+            missing_live_quotes=0.01,
         )
 
 
@@ -226,7 +226,7 @@ class SandboxConfig:
     free_tokens: frozenset[str] = frozenset()
     seed: int = 20260601
     publication: Publication = field(default_factory=Publication)
-    traits: Traits = field(default_factory=Traits.clean)
+    quirks: DataQuirks = field(default_factory=DataQuirks.build_clean)
     thin: frozenset[str] = frozenset()
     listed: Mapping[str, date] = field(default_factory=dict)
     delisted: Mapping[str, date] = field(default_factory=dict)

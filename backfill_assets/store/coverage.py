@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import Asked, Facts
-from backfill_assets.market.gaps.slot_states import Classified, OpenSlots, Rules, State, classify
-from backfill_assets.store.bars.external_bars import Theirs, read_theirs
-from backfill_assets.store.bars.stored_slots import Holdings, read_holdings
-from backfill_assets.store.bars.symbol_index import Places
-from backfill_assets.store.evidence.evidence_reader import read_knowledge
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.gaps.slot_states import GapRules, OpenSlots, SlotState, SlotStates, classify_slots
+from backfill_assets.store.bars.external_bars import ExternalBars, read_external_bars
+from backfill_assets.store.bars.stored_slots import StoredSlots, read_stored_slots
+from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.evidence.evidence_reader import read_evidence
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Symbol
 
 Int64 = NDArray[np.int64]
 
-_DISTRUSTED = """
+_SELECT_SUSPECT_SLOTS = """
 SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint
 FROM backfill.rejects r
 JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
@@ -62,84 +62,86 @@ class Coverage:
     expected: Int64
     counts: Int64
     missing: Int64
-    first: Int64
-    last: Int64
-    slots: OpenSlots
-    classified: Classified
-    asked: Asked
-    facts: Facts
+    first_bar_at: Int64
+    last_bar_at: Int64
+    open_slots: OpenSlots
+    slot_states: SlotStates
+    request_history: RequestHistory
+    absence_evidence: AbsenceEvidence
     duplicates: int
     askable_at: tuple[datetime, ...]
     overdue_at: tuple[datetime, ...]
-    theirs: Theirs = field(default_factory=Theirs.none)
+    external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
 
-    def of(self, state: State) -> int:
+    def count_slots(self, state: SlotState) -> int:
         """How many slots of all tickers are in ``state``."""
         return int(self.counts[:, state].sum())
 
-    def newest_missing(self) -> Int64:
+    def find_newest_missing(self) -> Int64:
         """Epoch seconds of each ticker's newest missing slot, −1 without one."""
         newest = np.full(len(self.symbols), -1, np.int64)
-        lost = self.classified.state == State.MISSING
-        np.maximum.at(newest, self.slots.row[lost], self.grid.starts[self.slots.ordinal[lost]])
+        is_missing = self.slot_states.state == SlotState.MISSING
+        np.maximum.at(newest, self.open_slots.row[is_missing], self.grid.starts[self.open_slots.ordinal[is_missing]])
         return newest
 
-    def newest_overdue(self) -> int:
+    def find_newest_overdue(self) -> int:
         """Epoch seconds of the newest slot whose absence counts for everybody, −1 without one."""
-        due = self.grid.starts[np.array([at <= self.now for at in self.overdue_at], bool)[self.grid.session_of]]
-        return int(due[-1]) if len(due) else -1
+        overdue_starts = self.grid.starts[
+            np.array([at <= self.now for at in self.overdue_at], bool)[self.grid.session_index]
+        ]
+        return int(overdue_starts[-1]) if len(overdue_starts) else -1
 
 
-def measure(
+def measure_coverage(
     connection: Connection,
     symbols: Sequence[Symbol],
     grid: SlotGrid,
     source: Interval,
-    rules: Rules,
+    rules: GapRules,
     now: datetime,
     *,
-    list_theirs: bool = False,
+    list_external: bool = False,
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``.
 
     ``list_theirs`` also says which bars somebody else wrote; otherwise they are only counted.
     """
-    places = Places.of(symbols)
-    held = read_holdings(connection, places, grid)
-    suspect = np.union1d(held.thin, _distrusted(connection, places, grid))
-    lacking = [held.absent, held.provisional, suspect]
-    open_rows = np.unique(np.concatenate(lacking) // max(1, grid.size))
-    asked, facts = read_knowledge(connection, places, grid, source, open_rows)
-    begins, ends = _lives(facts, grid)
-    slots = _open_slots(lacking, grid, begins, ends)
-    classified = classify(slots, asked, facts, grid, rules, now)
+    symbol_index = SymbolIndex.from_symbols(symbols)
+    stored = read_stored_slots(connection, symbol_index, grid)
+    suspect = np.union1d(stored.sparse, _find_suspect_slots(connection, symbol_index, grid))
+    unfinished = [stored.absent, stored.provisional, suspect]
+    unfinished_rows = np.unique(np.concatenate(unfinished) // max(1, grid.size))
+    request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, unfinished_rows)
+    begins, ends = _get_listing_bounds(absence_evidence, grid)
+    slots = _build_open_slots(unfinished, grid, begins, ends)
+    slot_states = classify_slots(slots, request_history, absence_evidence, grid, rules, now)
     expected = np.maximum(ends - begins, 0)
-    counts = _count_states(held, slots, classified, expected)
-    late_provisional = classified.late & (classified.state == State.PROVISIONAL)
-    first, last = _ends_of_bars(held.absent, len(symbols), grid)
+    counts = _count_states(stored, slots, slot_states, expected)
+    overdue_provisional = slot_states.overdue & (slot_states.state == SlotState.PROVISIONAL)
+    first, last = _find_first_and_last_bars(stored.absent, len(symbols), grid)
     return Coverage(
         symbols=tuple(symbols),
         grid=grid,
         now=now,
         expected=expected,
         counts=counts,
-        missing=counts[:, State.MISSING] + np.bincount(slots.row[late_provisional], minlength=len(symbols)),
-        first=first,
-        last=last,
-        slots=slots,
-        classified=classified,
-        asked=asked,
-        facts=facts,
-        duplicates=held.duplicates,
+        missing=counts[:, SlotState.MISSING] + np.bincount(slots.row[overdue_provisional], minlength=len(symbols)),
+        first_bar_at=first,
+        last_bar_at=last,
+        open_slots=slots,
+        slot_states=slot_states,
+        request_history=request_history,
+        absence_evidence=absence_evidence,
+        duplicates=stored.duplicates,
         askable_at=tuple(s.regular_close + rules.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + rules.overdue_after for s in grid.sessions),
-        theirs=read_theirs(connection, symbols, grid) if list_theirs else Theirs.none(),
+        external_bars=read_external_bars(connection, symbols, grid) if list_external else ExternalBars.create_empty(),
     )
 
 
-def _distrusted(connection: Connection, places: Places, grid: SlotGrid) -> Int64:
+def _find_suspect_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
     """Slots (row × slots of the grid + ordinal) whose newest source rows held a session-cumulative volume."""
-    if not grid.size or not places.size:
+    if not grid.size or not symbol_index.size:
         return np.zeros(0, np.int64)
     values = {
         "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
@@ -147,48 +149,48 @@ def _distrusted(connection: Connection, places: Places, grid: SlotGrid) -> Int64
         "spellings": list(grid.interval.spellings),
         "seconds": grid.interval.seconds,
     }
-    found = connection.execute(_DISTRUSTED, values).fetchall()
-    ordinals = grid.ordinals_of(np.array([stamp for _, stamp in found], np.int64))
-    rows = places.find(np.array([key for key, _ in found], np.int64))
+    matches = connection.execute(_SELECT_SUSPECT_SLOTS, values).fetchall()
+    ordinals = grid.find_ordinals(np.array([stamp for _, stamp in matches], np.int64))
+    rows = symbol_index.find_rows(np.array([key for key, _ in matches], np.int64))
     return (rows * grid.size + ordinals)[(ordinals >= 0) & (rows >= 0)]
 
 
-def _lives(facts: Facts, grid: SlotGrid) -> tuple[Int64, Int64]:
+def _get_listing_bounds(absence_evidence: AbsenceEvidence, grid: SlotGrid) -> tuple[Int64, Int64]:
     """The ordinals between which each ticker's slots are expected, half-open."""
     sessions = len(grid.sessions)
-    begins = grid.first_of[np.minimum(facts.first_day, sessions)]
-    ends = grid.first_of[np.clip(facts.last_day + 1, 0, sessions)]
+    begins = grid.session_offsets[np.minimum(absence_evidence.first_session, sessions)]
+    ends = grid.session_offsets[np.clip(absence_evidence.last_session + 1, 0, sessions)]
     return begins, ends
 
 
-def _open_slots(lacking: Sequence[Int64], grid: SlotGrid, begins: Int64, ends: Int64) -> OpenSlots:
+def _build_open_slots(unfinished: Sequence[Int64], grid: SlotGrid, begins: Int64, ends: Int64) -> OpenSlots:
     """Absent, provisional and suspect slots, where the ticker was listed."""
-    kinds = [State.MISSING, State.PROVISIONAL, State.SUSPECT]
-    slot = np.concatenate(lacking)
-    kind = np.repeat(kinds, [len(slots) for slots in lacking]).astype(np.int8)
+    kinds = [SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
+    slot = np.concatenate(unfinished)
+    kind = np.repeat(kinds, [len(slots) for slots in unfinished]).astype(np.int8)
     row, ordinal = np.divmod(slot, max(1, grid.size))
     expected = (ordinal >= begins[row]) & (ordinal < ends[row])
     return OpenSlots(row[expected], ordinal[expected], kind[expected])
 
 
-def _ends_of_bars(absent: Int64, tickers: int, grid: SlotGrid) -> tuple[Int64, Int64]:
+def _find_first_and_last_bars(absent: Int64, symbol_count: int, grid: SlotGrid) -> tuple[Int64, Int64]:
     """Epoch seconds of each ticker's first and of its newest bar, −1 without one; ``absent`` ascends."""
     row, ordinal = np.divmod(absent, max(1, grid.size))
-    begins = np.searchsorted(row, np.arange(tickers))
-    lacking = np.bincount(row, minlength=tickers)
-    before = np.bincount(row[ordinal == np.arange(len(absent)) - begins[row]], minlength=tickers)
-    after = grid.size - ordinal == (begins + lacking)[row] - np.arange(len(absent))
-    behind = np.bincount(row[after], minlength=tickers)
+    begins = np.searchsorted(row, np.arange(symbol_count))
+    absent_count = np.bincount(row, minlength=symbol_count)
+    leading_absent = np.bincount(row[ordinal == np.arange(len(absent)) - begins[row]], minlength=symbol_count)
+    is_trailing = grid.size - ordinal == (begins + absent_count)[row] - np.arange(len(absent))
+    trailing_absent = np.bincount(row[is_trailing], minlength=symbol_count)
     starts = np.r_[grid.starts, -1]
-    first = np.where(lacking < grid.size, starts[np.minimum(before, grid.size)], -1)
-    last = np.where(lacking < grid.size, starts[grid.size - 1 - behind], -1)
+    first = np.where(absent_count < grid.size, starts[np.minimum(leading_absent, grid.size)], -1)
+    last = np.where(absent_count < grid.size, starts[grid.size - 1 - trailing_absent], -1)
     return first, last
 
 
-def _count_states(held: Holdings, slots: OpenSlots, classified: Classified, expected: Int64) -> Int64:
-    counts = np.zeros((len(expected), len(State)), np.int64)
-    np.add.at(counts, (slots.row, classified.state), 1)
-    counts[:, State.PRESENT] = 0  # the rest, below
-    counts[:, State.UNVERIFIED] = np.minimum(held.unverified, expected - counts.sum(axis=1))
-    counts[:, State.PRESENT] = expected - counts.sum(axis=1)
+def _count_states(stored: StoredSlots, slots: OpenSlots, slot_states: SlotStates, expected: Int64) -> Int64:
+    counts = np.zeros((len(expected), len(SlotState)), np.int64)
+    np.add.at(counts, (slots.row, slot_states.state), 1)
+    counts[:, SlotState.PRESENT] = 0  # the rest, below
+    counts[:, SlotState.UNVERIFIED] = np.minimum(stored.unverified, expected - counts.sum(axis=1))
+    counts[:, SlotState.PRESENT] = expected - counts.sum(axis=1)
     return counts

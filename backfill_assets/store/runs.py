@@ -12,22 +12,22 @@ from uuid import UUID
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 DEAD_AFTER_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class RunningRun:
+class ActiveRun:
     """A run that is under way, somewhere."""
 
     run_id: UUID
     started_at: datetime
-    described: str
+    description: str
     tickers: int
 
 
 @dataclass(frozen=True, slots=True)
-class RunFigures:
+class RunMetrics:
     """What a run changed: ``estimated_missing_bars`` of its window, bars inserted, calls spent."""
 
     missing_before: int
@@ -43,30 +43,30 @@ class FinishedRun:
     run_id: UUID
     started_at: datetime
     finished_at: datetime
-    described: str
+    description: str
     tickers: int
     outcome: str
-    figures: RunFigures | None
+    metrics: RunMetrics | None
 
 
-def this_host() -> str:
+def get_host_id() -> str:
     """A name for the machine and, in a container, its process namespace: where a pid means something."""
     namespace = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}".strip()
 
 
-def start_run(connection: Connection, run_id: UUID, described: str, tickers: int) -> None:
+def start_run(connection: Connection, run_id: UUID, description: str, tickers: int) -> None:
     """Enter a run of this process, after closing those of this host whose process is gone."""
-    _bury_dead_runs(connection)
+    _close_dead_runs(connection)
     connection.execute(
         "INSERT INTO backfill.runs (run_id, host, pid, described, tickers) VALUES (%s, %s, %s, %s, %s)",
-        [run_id, this_host(), os.getpid(), described, tickers],
+        [run_id, get_host_id(), os.getpid(), description, tickers],
     )
 
 
-def _bury_dead_runs(connection: Connection) -> None:
+def _close_dead_runs(connection: Connection) -> None:
     rows = connection.execute(
-        "SELECT run_id, pid FROM backfill.runs WHERE finished_at IS NULL AND host = %s", [this_host()]
+        "SELECT run_id, pid FROM backfill.runs WHERE finished_at IS NULL AND host = %s", [get_host_id()]
     ).fetchall()
     for run_id, pid in rows:
         if not _is_alive(pid):  # its claims end with it
@@ -86,14 +86,14 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def beat(connection: Connection, run_id: UUID) -> None:
+def record_heartbeat(connection: Connection, run_id: UUID) -> None:
     """Say that the run is alive."""
     connection.execute("UPDATE backfill.runs SET beat_at = clock_timestamp() WHERE run_id = %s", [run_id])
 
 
-def finish_run(connection: Connection, run_id: UUID, outcome: str, figures: RunFigures | None = None) -> None:
+def finish_run(connection: Connection, run_id: UUID, outcome: str, metrics: RunMetrics | None = None) -> None:
     """Close a run and free what it still claims."""
-    values = astuple(figures) if figures else (None, None, None, None)
+    values = astuple(metrics) if metrics else (None, None, None, None)
     connection.execute(
         "UPDATE backfill.runs SET finished_at = clock_timestamp(), outcome = %s, missing_before = %s,"
         " missing_after = %s, inserted = %s, calls = %s WHERE run_id = %s",
@@ -104,17 +104,17 @@ def finish_run(connection: Connection, run_id: UUID, outcome: str, figures: RunF
     )
 
 
-def running_runs(connection: Connection) -> list[RunningRun]:
+def list_active_runs(connection: Connection) -> list[ActiveRun]:
     """Runs that are not finished and beat within the last half minute."""
     rows = connection.execute(
         "SELECT run_id, started_at, described, tickers FROM backfill.runs WHERE finished_at IS NULL"
         " AND beat_at > clock_timestamp() - make_interval(secs => %s) ORDER BY started_at",
         [DEAD_AFTER_SECONDS],
     )
-    return [RunningRun(run_id, at.astimezone(UTC), described, tickers) for run_id, at, described, tickers in rows]
+    return [ActiveRun(run_id, at.astimezone(UTC), described, tickers) for run_id, at, described, tickers in rows]
 
 
-def failed_runs(connection: Connection) -> tuple[int, timedelta]:
+def count_failed_runs(connection: Connection) -> tuple[int, timedelta]:
     """How many runs ended early since one last came to its end, and how long ago the newest did."""
     row = connection.execute(
         "WITH good AS (SELECT max(finished_at) AS at FROM backfill.runs WHERE outcome = 'finished')"
@@ -124,24 +124,26 @@ def failed_runs(connection: Connection) -> tuple[int, timedelta]:
     return (int(row[0]), row[1]) if row and row[0] else (0, timedelta())
 
 
-def finished_runs(connection: Connection, most: int) -> list[FinishedRun]:
+def list_finished_runs(connection: Connection, limit: int) -> list[FinishedRun]:
     """The runs that ended last, the newest first."""
     rows = connection.execute(
         "SELECT run_id, started_at, finished_at, described, tickers, coalesce(outcome, 'unknown'),"
         " missing_before, missing_after, inserted, calls FROM backfill.runs"
         " WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT %s",
-        [most],
+        [limit],
     )
-    return [_finished(row) for row in rows.fetchall()]
+    return [_build_finished_run(row) for row in rows.fetchall()]
 
 
-def _finished(row: tuple[Any, ...]) -> FinishedRun:
-    run_id, began, ended, described, tickers, outcome, *figures = row
-    known = RunFigures(*figures) if None not in figures else None
-    return FinishedRun(run_id, began.astimezone(UTC), ended.astimezone(UTC), described, tickers, outcome, known)
+def _build_finished_run(row: tuple[Any, ...]) -> FinishedRun:
+    run_id, started_at, finished_at, description, tickers, outcome, *figures = row
+    metrics = RunMetrics(*figures) if None not in figures else None
+    return FinishedRun(
+        run_id, started_at.astimezone(UTC), finished_at.astimezone(UTC), description, tickers, outcome, metrics
+    )
 
 
-def claim(
+def claim_symbols(
     connection: Connection, run_id: UUID, symbol_ids: Sequence[int], interval: Interval, *, planned_at: datetime
 ) -> set[int]:
     """Claim tickers for asking; returns those that are ours now.

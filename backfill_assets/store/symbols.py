@@ -31,21 +31,21 @@ def add_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
         " SELECT s, e, true FROM unnest(%s::text[], %s::text[]) AS t(s, e) ON CONFLICT DO NOTHING",
         [symbols, exchanges],
     ).rowcount
-    woken = connection.execute(
+    reactivated = connection.execute(
         "UPDATE market_symbols m SET is_active = true, updated_at = now()"
         " FROM unnest(%s::text[], %s::text[]) AS t(s, e)"
         " WHERE m.symbol = t.s AND m.exchange = t.e AND m.is_active IS NOT TRUE",
         [symbols, exchanges],
     ).rowcount
-    elsewhere = connection.execute(
+    conflicting = connection.execute(
         "SELECT t.s, m.exchange FROM unnest(%s::text[], %s::text[]) AS t(s, e) JOIN market_symbols m ON m.symbol = t.s"
         " WHERE NOT EXISTS (SELECT 1 FROM market_symbols o WHERE o.symbol = t.s AND o.exchange = t.e)",
         [symbols, exchanges],
     ).fetchall()
-    if elsewhere:
-        listed = ", ".join(f"{symbol} ({exchange})" for symbol, exchange in elsewhere[:5])
+    if conflicting:
+        listed = ", ".join(f"{symbol} ({exchange})" for symbol, exchange in conflicting[:5])
         raise UsageError(f"the table has these symbols for another exchange: {listed}; correct their exchange first")
-    return inserted + woken
+    return inserted + reactivated
 
 
 def deactivate_symbols(connection: Connection, tickers: Sequence[Ticker]) -> list[Ticker]:
@@ -66,4 +66,4 @@ def list_symbols(connection: Connection, exchange: str, *, only_active: bool = T
         " WHERE exchange = %s AND (COALESCE(is_active, true) OR NOT %s) ORDER BY symbol, symbol_id",
         [exchange, only_active],
     )
-    return [Symbol(key, Ticker(symbol, of), active) for key, symbol, of, active in rows]
+    return [Symbol(key, Ticker(symbol, exchange_code), active) for key, symbol, exchange_code, active in rows]

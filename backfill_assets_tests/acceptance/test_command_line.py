@@ -62,7 +62,7 @@ def test_the_choices_are_the_documented_ones() -> None:
 
 
 def test_each_ticker_s_outcome_is_told_beside_the_progress(user_of: UserOf, sandboxed: Sandboxed) -> None:
-    withheld = Publication(withheld=frozenset({("MSFT", date(2026, 6, 1)), ("MSFT", date(2026, 6, 2))}))
+    withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 1)), ("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT NOSUCH")
     first = user.types("run")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.config.settings import environment_for
+from backfill_assets.config.settings import build_child_environment
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.bars.bar_writer import delete_bars
@@ -51,7 +51,7 @@ def lived(
         auto=False,
         dagster_postgres_url=new_database(None),
     )
-    with dagster_dev(tmp_path / "log", environment_for(engine.settings)) as dev:
+    with dagster_dev(tmp_path / "log", build_child_environment(engine.settings)) as dev:
         yield engine, sandbox, dev
 
 

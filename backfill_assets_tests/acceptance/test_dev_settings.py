@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from backfill_assets.cli.dev import vendor_for
-from backfill_assets.config.settings import environment_for, load_settings
+from backfill_assets.cli.dev import provide_vendor
+from backfill_assets.config.settings import build_child_environment, load_settings
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import NOW
 
@@ -27,10 +27,10 @@ def test_without_a_token_its_processes_keep_made_up_bars_apart(
     monkeypatch.setenv(variable, "eodhd.com")
     monkeypatch.setenv("BACKFILL_LIVE", "true")  # anything that is set reaches them
     told = io.StringIO()
-    with vendor_for(load_settings(home=home, as_of=NOW), Console(file=told, width=200)) as chosen:
+    with provide_vendor(load_settings(home=home, as_of=NOW), Console(file=told, width=200)) as chosen:
         child = subprocess.run(
             [sys.executable, "-m", "backfill_assets", "status", "--format", "json"],
-            env=environment_for(chosen),
+            env=build_child_environment(chosen),
             capture_output=True,
             text=True,
             check=True,

@@ -12,7 +12,7 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.tickers import parse_tickers
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import add_symbols
@@ -25,15 +25,15 @@ COLUMNS = ("present", "pending", "missing", "no_trade", "vendor_gap", "suspect")
 
 def states_by_session(coverage: Coverage) -> list[dict[str, str]]:
     """A row per symbol and session: expected slots, and how many of them are in which state."""
-    grid, slots = coverage.grid, coverage.slots
-    expected = np.zeros((len(coverage.symbols), len(grid.sessions), len(State)), int)
-    np.add.at(expected, (slots.row, grid.session_of[slots.ordinal], coverage.classified.state), 1)
-    sizes = np.diff(grid.first_of)
+    grid, slots = coverage.grid, coverage.open_slots
+    expected = np.zeros((len(coverage.symbols), len(grid.sessions), len(SlotState)), int)
+    np.add.at(expected, (slots.row, grid.session_index[slots.ordinal], coverage.slot_states.state), 1)
+    sizes = np.diff(grid.session_offsets)
     rows = []
     for row, symbol in enumerate(coverage.symbols):
         for at, session in enumerate(grid.sessions):
-            listed = coverage.facts.first_day[row] <= at <= coverage.facts.last_day[row]
-            counts = {state.name.lower(): int(expected[row, at, state]) for state in State}
+            listed = coverage.absence_evidence.first_session[row] <= at <= coverage.absence_evidence.last_session[row]
+            counts = {state.name.lower(): int(expected[row, at, state]) for state in SlotState}
             counts["present"] += int(sizes[at]) * listed - int(expected[row, at].sum())
             shown = {name: str(counts[name]) for name in COLUMNS}
             total = str(int(sizes[at]) * listed)
@@ -136,7 +136,7 @@ def test_trading_on_a_day_without_a_session_is_one_finding(
     """The calendar is made to lack Tuesday, on which the sandbox's market was open."""
     (tmp_path / "calendar.json").write_text(json.dumps({"closures": ["2026-06-02"]}))
     sandbox = sandboxed(symbols=12)
-    engine = engine_on(sandbox, tuple(sandbox.world.tickers), calendar_file=tmp_path / "calendar.json")
+    engine = engine_on(sandbox, tuple(sandbox.world.symbols), calendar_file=tmp_path / "calendar.json")
     Clockwork(engine, sandbox, date(2026, 6, 1)).tick(utc("2026-06-04 14:00"))
     with engine.database.transaction() as connection:
         found = connection.execute("SELECT kind, subject FROM backfill.findings").fetchall()

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.sandbox.config import Publication, Traits
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.sandbox.config import DataQuirks, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import RECORDED, bars_in, job, recorded
@@ -38,7 +38,7 @@ def test_four_sessions_that_appear_at_last_are_all_there_at_the_ask_that_sees_th
 ) -> None:
     """AAPL has nothing from Monday to Thursday; on Friday night the vendor, here another sandbox, has it all."""
     clock = clock_of(
-        ("AAPL", "MSFT", "AMZN"), publication=Publication(withheld=frozenset(("AAPL", d) for d in WEEK[:4]))
+        ("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset(("AAPL", d) for d in WEEK[:4]))
     )
     for now in moments(utc("2026-06-01 20:00"), utc("2026-06-05 22:00"), 60):
         clock.tick(now)
@@ -60,11 +60,13 @@ def test_four_sessions_that_appear_at_last_are_all_there_at_the_ask_that_sees_th
 
 def test_new_rows_bring_the_next_ask_within_the_hour(clock_of: Clock, sandboxed: Callable[..., Sandbox]) -> None:
     """After three days of nothing Monday comes; what then appears an hour later need not wait a day."""
-    late = Publication(withheld=frozenset(("AAPL", d) for d in WEEK[:4]))
+    late = Publication(never_published=frozenset(("AAPL", d) for d in WEEK[:4]))
     clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=late)
     for now in moments(utc("2026-06-01 20:00"), utc("2026-06-04 20:00"), 120):
         clock.tick(now)
-    some = sandboxed(per_minute=100_000, publication=Publication(withheld=frozenset(("AAPL", d) for d in WEEK[1:4])))
+    some = sandboxed(
+        per_minute=100_000, publication=Publication(never_published=frozenset(("AAPL", d) for d in WEEK[1:4]))
+    )
     everything = sandboxed(per_minute=100_000)
     database, stages = clock.engine.database, {some: 13, everything: 52}
     reached: list[datetime] = []
@@ -85,7 +87,9 @@ def test_a_probe_in_a_hole_holds_the_others_up_for_a_round_at_most(clock_of: Clo
     tickers = ("AAPL", "MSFT", "AMZN", "TSLA")
     rounds = []
     for unlucky in tickers:
-        clock = clock_of(tickers, first=TUESDAY, publication=Publication(withheld=frozenset({(unlucky, TUESDAY)})))
+        clock = clock_of(
+            tickers, first=TUESDAY, publication=Publication(never_published=frozenset({(unlucky, TUESDAY)}))
+        )
         with clock.engine.database.transaction() as connection:
             connection.execute("TRUNCATE market_data, backfill.evidence, backfill.claims, backfill.lives")
         ticks = enumerate(moments(utc("2026-06-02 23:00"), utc("2026-06-03 02:00"), 30))
@@ -95,7 +99,7 @@ def test_a_probe_in_a_hole_holds_the_others_up_for_a_round_at_most(clock_of: Clo
 
 def test_by_sixteen_hours_after_the_close_everybody_was_asked(clock_of: Clock) -> None:
     symbols = tuple(universe(40))
-    withheld = Publication(withheld=frozenset((s, TUESDAY) for s in symbols))
+    withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
     clock = clock_of(symbols, first=TUESDAY, symbols=40, publication=withheld)
     for now in moments(utc("2026-06-02 20:00"), utc("2026-06-03 11:00"), 60):
         assert len(clock.tick(now).outcomes) <= 1  # a probe a round, or none
@@ -109,7 +113,7 @@ def test_blocks_widen_while_half_of_the_last_one_had_it(clock_of: Clock) -> None
     """A third of the tickers is published: the widening stops, and those who have it are not asked again."""
     symbols = tuple(universe(60))
     lucky = symbols[::3]
-    withheld = Publication(withheld=frozenset((s, TUESDAY) for s in symbols if s not in lucky))
+    withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols if s not in lucky))
     clock = clock_of(symbols, first=TUESDAY, symbols=60, publication=withheld)
     for now in moments(utc("2026-06-02 23:00"), utc("2026-06-03 11:00"), 60):
         clock.tick(now)
@@ -123,13 +127,13 @@ def test_blocks_widen_while_half_of_the_last_one_had_it(clock_of: Clock) -> None
 
 def test_cumulative_volumes_make_suspect_bars_until_the_vendor_repairs_them(clock_of: Clock) -> None:
     """Every bar is there, the doubtful ones are said to be, asked for daily, and final once they are right."""
-    clock = clock_of(("AAPL",), first=TUESDAY, traits=Traits(cumulative_months=1.0, repaired_days=3.0))
+    clock = clock_of(("AAPL",), first=TUESDAY, quirks=DataQuirks(cumulative_volume_months=1.0, repaired_after_days=3.0))
     tuesday = {"end": TUESDAY}
     clock.tick(utc("2026-06-03 14:00"))
     first = clock.survey(utc("2026-06-03 14:00"), **tuesday)
-    suspect = first.of(State.SUSPECT)
+    suspect = first.count_slots(SlotState.SUSPECT)
     assert suspect > 0
-    assert (int(first.missing.sum()), first.of(State.PRESENT) + suspect) == (0, 13)
+    assert (int(first.missing.sum()), first.count_slots(SlotState.PRESENT) + suspect) == (0, 13)
     with clock.engine.database.transaction() as connection:
         (kept,) = connection.execute(
             "SELECT count(*) FROM backfill.rejects WHERE reason = 'volume_cumulative' AND timestamp >= '2026-06-02'"
@@ -140,7 +144,7 @@ def test_cumulative_volumes_make_suspect_bars_until_the_vendor_repairs_them(cloc
         engine = clock.at(now)
         engine.run(job(engine, start=TUESDAY, end=TUESDAY), silent)
     assert asks(clock) - spent <= 4  # daily
-    assert clock.survey(utc("2026-06-07 15:00"), **tuesday).of(State.PRESENT) == 13
+    assert clock.survey(utc("2026-06-07 15:00"), **tuesday).count_slots(SlotState.PRESENT) == 13
     assert bars_in(clock.engine.database, "AAPL") == truth(clock.sandbox, "AAPL", TUESDAY)
 
 
@@ -176,7 +180,7 @@ def test_the_close_and_the_auction_are_kept_beside_the_bars(
 def test_whoever_the_markets_file_leaves_out_is_looked_up_alone(clock_of: Clock) -> None:
     """Of 105 tickers without a bar one is not in the market's file either: its life has ended."""
     symbols = tuple(universe(105))
-    withheld = Publication(withheld=frozenset((s, d) for s in symbols for d in WEEK))
+    withheld = Publication(never_published=frozenset((s, d) for s in symbols for d in WEEK))
     delisted = {symbols[-1]: date(2026, 5, 20)}
     clock = clock_of(symbols, symbols=105, publication=withheld, delisted=delisted)
     clock.tick(utc("2026-06-06 14:00"))

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 
-from backfill_assets.market.calendar.sessions import Session, sessions_between
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.criteria import judge_live, judge_window
-from backfill_assets.quality.live_accuracy import reconciliation_of
-from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
-from backfill_assets.sandbox.endpoints.live_quotes import Quotes
+from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.criteria import evaluate_live, evaluate_window
+from backfill_assets.quality.live_accuracy import read_live_accuracy
+from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
+from backfill_assets.sandbox.endpoints.live_quotes import QuoteGenerator
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_backfill_engine import truth, universe
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 TUESDAY = date(2026, 6, 2)
-(SESSION,) = sessions_between("US", TUESDAY, TUESDAY)
+(SESSION,) = list_sessions("US", TUESDAY, TUESDAY)
 FEW = ("AAPL", "MSFT", "AMZN", "BRK-B")
 Clock = Callable[..., Clockwork]
 
@@ -47,13 +47,13 @@ def due_slots(now: datetime, session: Session = SESSION) -> list[datetime]:
 
 def live_volume(config: SandboxConfig, clock: Clockwork, symbol: str) -> int:
     """The live series' own volume at the last stamp before the close that a tick could see."""
-    quotes = Quotes(config, clock.sandbox.world)
-    seen = [q for at in ticks() if (q := quotes.at(symbol, at.timestamp())) and q.session.day == TUESDAY]
-    return max(q.volume for q in seen if q.stamp < SESSION.close.timestamp())
+    quotes = QuoteGenerator(config, clock.sandbox.world)
+    seen = [q for at in ticks() if (q := quotes.find_quote(symbol, at.timestamp())) and q.session.day == TUESDAY]
+    return max(q.volume for q in seen if q.timestamp < SESSION.close.timestamp())
 
 
 def test_a_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock) -> None:
-    clock = live_clock(FEW, publication=Publication(session_hours=(6, 6)))
+    clock = live_clock(FEW, publication=Publication(hours_after_close=(6, 6)))
     database = clock.engine.database
     for now in ticks():
         clock.sample(now)
@@ -61,11 +61,11 @@ def test_a_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock
         for symbol in FEW if due_slots(now) else ():
             assert held[symbol][: len(due_slots(now))] == due_slots(now)
         coverage = clock.survey(now)
-        assert judge_live(database, coverage).passed
-        assert coverage.of(State.PROVISIONAL) == sum(len(rows) for rows in held.values())
+        assert evaluate_live(database, coverage).passed
+        assert coverage.count_slots(SlotState.PROVISIONAL) == sum(len(rows) for rows in held.values())
 
     provisional = bars(database, "is_final IS FALSE AND source_interval = 'live'")
-    config = SandboxConfig(publication=Publication(session_hours=(6, 6)))
+    config = SandboxConfig(publication=Publication(hours_after_close=(6, 6)))
     assert {symbol: len(rows) for symbol, rows in provisional.items()} == dict.fromkeys(FEW, 13)
     assert {symbol: sum(v for _, v in rows) for symbol, rows in provisional.items()} == {
         symbol: live_volume(config, clock, symbol) for symbol in FEW
@@ -77,8 +77,8 @@ def test_a_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock
     for symbol in FEW:
         assert bars_in(database, symbol) == truth(clock.sandbox, symbol, TUESDAY)
     coverage = clock.survey(utc("2026-06-03 14:00"), end=TUESDAY)
-    assert all(c.passed for c in judge_window(database, coverage, live=True))
-    found = reconciliation_of(database, coverage)
+    assert all(c.passed for c in evaluate_window(database, coverage, live=True))
+    found = read_live_accuracy(database, coverage)
     assert found is not None
     assert found.bars == 13 * len(FEW)
     assert 0 < found.median_bp < 20  # other series, the same market
@@ -108,7 +108,7 @@ def test_a_sampler_down_for_an_hour_leaves_that_hour_open(live_clock: Clock) -> 
         FEW, wanted
     )
     coverage = clock.survey(utc("2026-06-02 20:45"))
-    judged = judge_live(clock.engine.database, coverage)
+    judged = evaluate_live(clock.engine.database, coverage)
     assert (judged.passed, judged.figure) == (False, 2 * len(FEW))
     assert judged.offenders == tuple(f"{s}.US (2)" for s in sorted(FEW))
 
@@ -126,7 +126,7 @@ def test_when_the_exchange_cannot_be_read_the_interval_stretches_and_every_slot_
     late = clock.survey(utc("2026-06-02 20:31"))
     provisional = bars(clock.engine.database)
     assert {symbol: len(rows) for symbol, rows in provisional.items() if len(rows) < 12} == {}
-    assert late.of(State.PROVISIONAL) >= 12 * 300
+    assert late.count_slots(SlotState.PROVISIONAL) >= 12 * 300
 
 
 def test_an_exchange_that_comes_back_is_read_again(live_clock: Clock) -> None:
@@ -140,9 +140,9 @@ def test_an_exchange_that_comes_back_is_read_again(live_clock: Clock) -> None:
 
 
 def test_thin_tickers_na_and_text_stamps_are_taken_as_they_are(live_clock: Clock) -> None:
-    traits = Traits(string_stamps=0.5, live_gaps=0.2, live_unknown_404=True)
+    traits = DataQuirks(string_timestamps=0.5, missing_live_quotes=0.2, live_unknown_404=True)
     symbols = (*universe(12), "NOPE")
-    clock = live_clock(tuple(symbols), symbols=12, thin=frozenset({"AMZN", "TSLA"}), traits=traits)
+    clock = live_clock(tuple(symbols), symbols=12, thin=frozenset({"AMZN", "TSLA"}), quirks=traits)
     readings = [clock.sample(now).readings for now in ticks()]
     assert max(r.absent for r in readings) > 1  # NOPE and those in a live gap
     assert all(r.broken == r.unanswered == 0 for r in readings)
@@ -150,6 +150,6 @@ def test_thin_tickers_na_and_text_stamps_are_taken_as_they_are(live_clock: Clock
     assert "NOPE" not in held
     coverage = clock.survey(utc("2026-06-02 20:45"))
     gone = {s.ticker.symbol for s in coverage.symbols if s.ticker.symbol not in held}
-    judged = judge_live(clock.engine.database, coverage)
+    judged = evaluate_live(clock.engine.database, coverage)
     assert {name.split(".")[0] for name in judged.offenders} == gone  # quiet slots of thin tickers are not late
     assert len(held["AMZN"]) < 13

@@ -13,7 +13,7 @@ import pytest
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import leave_embedded
+from backfill_assets.store.postgres.embedded import release_embedded_server
 from backfill_assets_tests.acceptance.conftest import TOKEN, Said, User
 from backfill_assets_tests.conftest import RECORDED, bars_in, recorded
 
@@ -343,7 +343,7 @@ def _next_run_asks_only_for_the_rest(user: User, sandbox: Sandbox, database: Dat
 
 
 def test_a_permanent_hole_is_named_with_its_reason(user_of: UserOf, sandboxed: Sandboxed) -> None:
-    withheld = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
+    withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT")
     said = user.types("run")
@@ -372,7 +372,7 @@ def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
     assert "% closed" in out
     there = user.types("status", EODHD_SOURCE_HOST="", EODHD_BASE_URL="http://127.0.0.1:9").out
     assert "30 active" in there  # in the database of made-up bars, whoever the address is said to be
-    leave_embedded(tmp_path / "home")
+    release_embedded_server(tmp_path / "home")
     assert _servers_under(tmp_path) == []
 
 
@@ -417,7 +417,7 @@ def test_a_moment_outside_all_calendars_is_a_usage_error(user_of: UserOf) -> Non
 
 
 def test_why_tells_a_slot_s_state_its_evidence_and_the_next_ask(user_of: UserOf, sandboxed: Sandboxed) -> None:
-    withheld = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
+    withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT")
     assert "never asked" in user.types("why MSFT 2026-06-02").out
@@ -462,7 +462,7 @@ def test_a_symbols_file_that_cannot_be_meant(user_of: UserOf, tmp_path: Path, co
 
 def test_tables_say_the_same_as_json(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(symbols=30))
-    user.types("symbols add " + " ".join(sandboxed(symbols=30).world.tickers))
+    user.types("symbols add " + " ".join(sandboxed(symbols=30).world.symbols))
     plan = user.types("plan").out
     assert "30 requests · 150 calls (lower bound 150) · 780 slots" in plan
     user.types("run --quiet --symbols AAPL,MSFT")

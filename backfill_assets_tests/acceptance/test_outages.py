@@ -24,7 +24,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
@@ -56,9 +56,9 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="backfill-outage-", ignore_cleanup_errors=True) as folder:
-        url = embedded_url(Path(folder), "bars")
+        url = start_embedded_database(Path(folder), "bars")
         yield Server(url, get_server(Path(folder) / "postgres"))
-        leave_embedded(Path(folder))
+        release_embedded_server(Path(folder))
 
 
 @dataclass(frozen=True)

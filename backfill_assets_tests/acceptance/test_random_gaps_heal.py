@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.coverage import Coverage
@@ -59,7 +59,7 @@ class Week:
 def weeks(draw: st.DrawFn) -> Week:
     monday = date(2021, 1, 4) + timedelta(weeks=draw(st.integers(0, 300)))
     friday = monday + timedelta(days=4)
-    grid = slot_grid(sessions_between("US", monday, friday), HALF_HOUR)
+    grid = build_slot_grid(list_sessions("US", monday, friday), HALF_HOUR)
     # a whole session, the head, the tail and single slots are all likelier than in independent draws
     held = {}
     for ticker in TICKERS:
@@ -99,17 +99,17 @@ def add_up(coverage: Coverage, week: Week) -> None:
             if start in coverage.grid.starts and start < week.now.timestamp()
         )
         counts = coverage.counts[row]
-        assert counts[State.PRESENT] == kinds["final"]
-        assert counts[State.PROVISIONAL] == kinds["provisional"]
-        assert counts[State.SUSPECT] == kinds["suspect"]
-        assert counts[State.UNVERIFIED] == kinds["theirs"]
-        assert counts[[State.PENDING, State.MISSING]].sum() == seen - sum(kinds[k] for k in PROVENANCE)
+        assert counts[SlotState.PRESENT] == kinds["final"]
+        assert counts[SlotState.PROVISIONAL] == kinds["provisional"]
+        assert counts[SlotState.SUSPECT] == kinds["suspect"]
+        assert counts[SlotState.UNVERIFIED] == kinds["theirs"]
+        assert counts[[SlotState.PENDING, SlotState.MISSING]].sum() == seen - sum(kinds[k] for k in PROVENANCE)
 
 
 def test_any_week_adds_up_and_is_healed_by_a_perfect_vendor(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], request: pytest.FixtureRequest
 ) -> None:
-    sandbox = sandboxed(publication=Publication(session_hours=(0.0, 0.0)), per_minute=1_000_000)
+    sandbox = sandboxed(publication=Publication(hours_after_close=(0.0, 0.0)), per_minute=1_000_000)
     engine = engine_on(sandbox, TICKERS, requests_per_minute=100_000)
     met: Counter[str] = Counter()
 
@@ -119,10 +119,10 @@ def test_any_week_adds_up_and_is_healed_by_a_perfect_vendor(
         store(engine.database, week)
         sandbox.move_clock(week.now)
         then = replace(engine, settings=engine.settings.model_copy(update={"as_of": week.now}))
-        job, _ = job_of(then, Wish(start=week.first, end=week.last))
-        add_up(then.survey(job), week)
+        job, _ = build_job(then, JobRequest(start=week.first, end=week.last))
+        add_up(then.measure(job), week)
         result = then.run(job, silent)
-        after = then.survey(job)
+        after = then.measure(job)
         assert (after.counts.sum(axis=1) == after.expected).all()
         assert (result.after.missing, int(after.missing.sum()), result.after.gaps) == (0, 0, 0)
         given_now = [s for s, at in zip(job.window.sessions, after.askable_at, strict=True) if at <= week.now]

@@ -12,15 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from backfill_assets.alerts.causes import read_clues
-from backfill_assets.alerts.delivery import Delivered
-from backfill_assets.alerts.notify import observations_of, tell
+from backfill_assets.alerts.causes import read_diagnostics
+from backfill_assets.alerts.delivery import DeliveryResult
+from backfill_assets.alerts.notify import build_observations, process_observations
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.criteria import judge_window
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.criteria import evaluate_window
 from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.html_report import to_html
-from backfill_assets.quality.report_data import gather
+from backfill_assets.quality.report_data import collect_report_data
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.daily_data import Finding
@@ -33,7 +33,7 @@ from backfill_assets_tests.moving_clock import Clockwork, utc
 UserOf = Callable[..., User]
 AnyCells: TypeAlias = NDArray[np.int64]
 Sandboxed = Callable[..., Sandbox]
-MSFT_WITHOUT_TUESDAY = Publication(withheld=frozenset({("MSFT", date(2026, 6, 2))}))
+MSFT_WITHOUT_TUESDAY = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
 
 
 class Page(HTMLParser):
@@ -106,7 +106,9 @@ def test_what_the_page_says_is_only_text(engine_on: Callable[..., Engine], sandb
         connection.execute("UPDATE market_symbols SET symbol = '<i>&\"$x$'")
         connection.execute("INSERT INTO backfill.findings VALUES ('<u>kind', '<s>', '{{ 7 * 6 }}<b>', now())")
     window = monday_and_tuesday(engine)
-    html = to_html(gather(engine.database, engine.settings, engine.survey(window), "<q>", window.source))
+    html = to_html(
+        collect_report_data(engine.database, engine.settings, engine.measure(window), "<q>", window.source_interval)
+    )
     page = Page(html)
     for text in ('<i>&"$x$', "<u>kind", "<s>: {{ 7 * 6 }}<b>", "<q>: 2 sessions"):
         assert page.says(text), text
@@ -132,7 +134,9 @@ def nothing_lacking(rows: int, sessions: int) -> AnyCells:
 def page_of(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> Callable[[AnyCells], str]:
     engine = engine_on(sandboxed(), tuple(f"S{n:04}" for n in range(50)))
     window = job(engine, start=date(2026, 3, 9), end=date(2026, 6, 2))
-    summary = gather(engine.database, engine.settings, engine.survey(window), "long", window.source)
+    summary = collect_report_data(
+        engine.database, engine.settings, engine.measure(window), "long", window.source_interval
+    )
 
     def make(cells: AnyCells) -> str:
         rows, sessions = cells.shape
@@ -186,14 +190,14 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
     sandbox = sandboxed(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
     clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
 
-    def look(receiver: Receiver, now: str) -> Delivered:
+    def look(receiver: Receiver, now: str) -> DeliveryResult:
         engine = clock.at(utc(now))
-        window = engine.survey(job(engine))
-        clues = read_clues(engine.database, engine.settings, window)
+        window = engine.measure(job(engine))
+        clues = read_diagnostics(engine.database, engine.settings, window)
         every = clock.survey(utc(now), end=date(2026, 6, 2))
-        seen = observations_of(judge_window(engine.database, window), utc(now), clues, every)
+        seen = build_observations(evaluate_window(engine.database, window), utc(now), clues, every)
         settings = engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)})
-        return tell(engine.database, settings, seen, utc(now))
+        return process_observations(engine.database, settings, seen, utc(now))
 
     with Receiver() as receiver:
         user = user_of(sandbox, BACKFILL_ALERT_URLS=receiver.url)
@@ -211,7 +215,7 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
         assert receiver.titles[1:] == ["STILL FAILING: no_missing_bars", "RECOVERED: newest_bar_is_fresh"]
         for hours in range(70, 310, 24):
             clock.tick(begin + timedelta(hours=hours))
-        assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).of(State.VENDOR_GAP) == 13
+        assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).count_slots(SlotState.VENDOR_GAP) == 13
         look(receiver, "2026-06-15 12:00")
         assert receiver.titles[3:] == ["GIVEN UP: no_missing_bars"]
         assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[3]["message"]

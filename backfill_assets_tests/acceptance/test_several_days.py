@@ -8,13 +8,13 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.criteria import judge_window
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.criteria import evaluate_window
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.sandbox.world.publication import Press
-from backfill_assets.sandbox.world.session_index import Timetable
+from backfill_assets.sandbox.world.publication import PublicationSchedule
+from backfill_assets.sandbox.world.session_index import SessionIndex
 from backfill_assets_tests.conftest import bars_in, job
 from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor
 from backfill_assets_tests.integration.test_backfill_engine import silent, truth, universe
@@ -35,12 +35,12 @@ def clock_of(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 
 def states(clock: Clockwork, at: str, **wish: object) -> dict[str, int]:
     coverage = clock.survey(utc(at), **wish)
-    return {state.name.lower(): coverage.of(state) for state in State if coverage.of(state)}
+    return {state.name.lower(): coverage.count_slots(state) for state in SlotState if coverage.count_slots(state)}
 
 
 def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
     """DESIGN.md, "How a usual day must feel": New York is four hours behind UTC here."""
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=Publication(session_hours=(6, 6)))
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=Publication(hours_after_close=(6, 6)))
     spent: dict[str, int] = {}
     red: list[str] = []
     green_at = None
@@ -48,7 +48,7 @@ def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
         result = clock.tick(now)
         spent[f"{now:%d %H:%M}"] = result.calls
         coverage = clock.survey(now)
-        if not all(c.passed for c in judge_window(clock.engine.database, coverage)):
+        if not all(c.passed for c in evaluate_window(clock.engine.database, coverage)):
             red.append(f"{now:%d %H:%M}")
         if green_at is None and result.after.present == 39:
             green_at = now
@@ -61,7 +61,7 @@ def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
 
 
 def test_what_is_still_absent_in_the_morning_is_missing(clock_of: Clock) -> None:
-    withheld = Publication(withheld=frozenset({("AAPL", TUESDAY)}))
+    withheld = Publication(never_published=frozenset({("AAPL", TUESDAY)}))
     clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=withheld)
     assert states(clock, "2026-06-02 13:00") == {}
     assert states(clock, "2026-06-02 14:00") == {"pending": 39}
@@ -72,7 +72,7 @@ def test_what_is_still_absent_in_the_morning_is_missing(clock_of: Clock) -> None
     # two of three were seen published by 00:00, so six hours later the third is overdue
     assert states(clock, "2026-06-03 05:00") == {"present": 26, "pending": 13}
     assert states(clock, "2026-06-03 07:30") == {"present": 26, "missing": 13}
-    verdict = judge_window(clock.engine.database, clock.survey(utc("2026-06-03 12:00")))
+    verdict = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-03 12:00")))
     assert {c.name for c in verdict if not c.passed} == {
         "every_symbol_has_recent_bars",
         "no_missing_bars",
@@ -102,7 +102,7 @@ def test_a_thin_ticker_settles_and_costs_nothing_more(clock_of: Clock) -> None:
 
 
 def test_a_permanent_hole_becomes_a_vendor_gap_that_costs_one_request_a_week(clock_of: Clock) -> None:
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(withheld=frozenset({("AAPL", MONDAY)})))
+    clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset({("AAPL", MONDAY)})))
 
     def asks(first: str, last: str) -> int:
         before = clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0)
@@ -114,12 +114,12 @@ def test_a_permanent_hole_becomes_a_vendor_gap_that_costs_one_request_a_week(clo
     assert asks("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
     assert states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
     assert asks("2026-06-16 01:00", "2026-06-30 01:00") == 2
-    verdict = judge_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
+    verdict = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
     assert all(c.passed for c in verdict if c.name == "no_missing_bars")
 
 
 def test_a_day_on_which_nothing_traded_is_no_gap(clock_of: Clock) -> None:
-    clock = clock_of(("AAPL",), first=TUESDAY, publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    clock = clock_of(("AAPL",), first=TUESDAY, publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     result = clock.tick(utc("2026-06-03 14:00"))
     assert result.after.missing == 13  # the daily data say that it traded
     with clock.engine.database.transaction() as connection:
@@ -152,7 +152,7 @@ def test_a_renamed_ticker_is_named_with_its_new_name(clock_of: Clock) -> None:
 
 def test_the_markets_daily_file_explains_many_at_the_price_of_a_hundred(clock_of: Clock) -> None:
     symbols = tuple(s for s in universe(230) if s.startswith("S01") or s.startswith("S02"))
-    withheld = Publication(withheld=frozenset((s, TUESDAY) for s in symbols))
+    withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
     clock = clock_of(symbols, first=TUESDAY, symbols=230, publication=withheld)
     assert len(symbols) > 100
     for hour in (14, 15):
@@ -186,12 +186,12 @@ def test_a_slot_that_came_and_is_gone_is_asked_for_at_once(clock_of: Clock) -> N
 
 def test_ten_days_cost_little_more_than_knowing_the_future(clock_of: Clock) -> None:
     """The full figures (200 tickers, ten sessions) are the bench's; these are two sessions."""
-    publication = Publication(session_hours=(3, 14), ticker_minutes=20)
+    publication = Publication(hours_after_close=(3, 14), ticker_delay_minutes=20)
     clock = clock_of(tuple(universe(200)), symbols=200, publication=publication)
     for now in moments(utc("2026-06-01 22:00"), utc("2026-06-03 14:00"), 30):
         clock.tick(now)
     assert clock.calls <= 1.2 * 200 * 2 * 5
-    press = Press(SandboxConfig(symbols=200, publication=publication), Timetable(date(2026, 5, 1)))
+    press = PublicationSchedule(SandboxConfig(symbols=200, publication=publication), SessionIndex(date(2026, 5, 1)))
     with clock.engine.database.transaction() as connection:
         seen = connection.execute(
             "SELECT s.symbol, session_day, published_seen FROM backfill.evidence"
@@ -199,6 +199,6 @@ def test_ten_days_cost_little_more_than_knowing_the_future(clock_of: Clock) -> N
         ).fetchall()
     assert len(seen) == 400
     for symbol, day, at in seen:
-        (session,) = sessions_between("US", day, day)
-        late = at.timestamp() - press.release(symbol, symbol, session, "5m").first
+        (session,) = list_sessions("US", day, day)
+        late = at.timestamp() - press.get_times(symbol, symbol, session, "5m").first_at
         assert late <= timedelta(minutes=90).total_seconds()

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.config.settings import environment_for
+from backfill_assets.config.settings import build_child_environment
 from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import Sandboxed, bars_in, job
@@ -51,14 +51,14 @@ def deployment(
     engine_on: Callable[..., Engine], sandboxed: Sandboxed, new_database: Callable[..., str], tmp_path: Path
 ) -> Iterator[Deployment]:
     """Six symbols: three were filled from the command line, of which one lacks what the vendor holds back."""
-    sandbox = sandboxed(symbols=6, publication=Publication(withheld=frozenset({("AMZN", date(2026, 6, 2))})))
+    sandbox = sandboxed(symbols=6, publication=Publication(never_published=frozenset({("AMZN", date(2026, 6, 2))})))
     engine = engine_on(
         sandbox,
         SYMBOLS,
         **{"partition_days": 5, "sensor_seconds": 2, "auto": False, "dagster_postgres_url": new_database(None)},
     )
     engine.run(job(engine, **FOUR_DAYS, symbols=["AAPL", "AMZN", "MSFT"]), silent)
-    with dagster_dev(tmp_path / "log", environment_for(engine.settings)) as dev:
+    with dagster_dev(tmp_path / "log", build_child_environment(engine.settings)) as dev:
         dev.set_running("symbol_partitions_sensor")
         until(lambda: dev.symbols("bars_30m") == len(SYMBOLS), "the symbols to be partitions")
         yield engine, dev

@@ -14,16 +14,16 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from backfill_assets.alerts import apprise_worker
-from backfill_assets.alerts.alert_status import overview_of
-from backfill_assets.alerts.causes import cause_of_error
-from backfill_assets.alerts.delivery import Delivered, deliver, fingerprint, pause_after, send_test
-from backfill_assets.alerts.observation import GivenUp, Observation, from_metadata, run_ended
-from backfill_assets.alerts.state_changes import observe
+from backfill_assets.alerts.alert_status import read_alert_status
+from backfill_assets.alerts.causes import find_error_cause
+from backfill_assets.alerts.delivery import DeliveryResult, compute_retry_delay, deliver, fingerprint_address, send_test
+from backfill_assets.alerts.observation import Observation, VendorGap, build_run_observation, parse_observation
+from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.cli.rendering import show_alerts
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.store.alert_outbox import endpoint_states, failing, put_off
-from backfill_assets.store.bars.source_host import bind_host, require_host
+from backfill_assets.store.alert_outbox import list_failing, postpone, read_endpoint_states
+from backfill_assets.store.bars.source_host import bind_source_host, require_source_host
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.integration.alert_receiver import LONGEST, SECRET, Receiver
 
@@ -60,9 +60,9 @@ class Post:
 
     def told(self, now: datetime, *observations: Observation) -> int:
         with self.database.transaction() as connection:
-            return observe(connection, observations, now)
+            return record_observations(connection, observations, now)
 
-    def delivers(self, now: datetime, **more: float) -> Delivered:
+    def delivers(self, now: datetime, **more: float) -> DeliveryResult:
         return deliver(self.database, self.settings, now, **more)
 
     def to(self, *urls: str) -> "Post":
@@ -83,8 +83,8 @@ def post(database: Database, settings: Settings, receiver: Receiver) -> Post:
 def test_a_failure_is_told_once_with_all_that_helps(post: Post, receiver: Receiver) -> None:
     assert post.told(NOON, FAILS) == 1
     assert post.told(NOON + HOUR, again("2", NOON + HOUR)) == 0
-    assert post.delivers(NOON + HOUR) == Delivered(1, {})
-    assert post.delivers(NOON + HOUR) == Delivered(0, {})
+    assert post.delivers(NOON + HOUR) == DeliveryResult(1, {})
+    assert post.delivers(NOON + HOUR) == DeliveryResult(0, {})
     (message,) = receiver.got
     assert message["title"] == "backfill_assets: FAILING: no_missing_bars"
     assert message["type"] == "failure"
@@ -120,7 +120,7 @@ def test_what_goes_on_is_repeated_at_most_daily(post: Post, receiver: Receiver) 
 
 
 def test_slots_given_up_are_no_recovery_and_told_once(post: Post, receiver: Receiver) -> None:
-    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13), GivenUp("TSLA.US", date(2026, 5, 22), 2))
+    gone = (VendorGap("MSFT.US", date(2026, 5, 22), 13), VendorGap("TSLA.US", date(2026, 5, 22), 2))
     post.told(NOON, FAILS)
     post.told(NOON + HOUR, holds("2", NOON + HOUR, given_up=gone))
     assert post.told(NOON + 2 * HOUR, holds("3", NOON + 2 * HOUR, given_up=gone[:1])) == 0  # the window slid
@@ -136,12 +136,12 @@ def test_slots_given_up_are_no_recovery_and_told_once(post: Post, receiver: Rece
 
 
 def test_what_is_given_up_while_others_are_missing_leaves_the_failure(post: Post) -> None:
-    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    gone = (VendorGap("MSFT.US", date(2026, 5, 22), 13),)
     post.told(NOON, FAILS)
     assert post.told(NOON + HOUR, again("2", NOON + HOUR, given_up=gone)) == 1
     with post.database.transaction() as connection:
-        (state,) = failing(connection)
-    assert (state.failing_since, state.told_at) == (NOON, NOON + HOUR)
+        (state,) = list_failing(connection)
+    assert (state.failing_since, state.notified_at) == (NOON, NOON + HOUR)
 
 
 def test_a_session_that_only_left_the_window_has_not_recovered(post: Post, receiver: Receiver) -> None:
@@ -149,7 +149,7 @@ def test_a_session_that_only_left_the_window_has_not_recovered(post: Post, recei
     later = NOON + 25 * HOUR
     assert post.told(NOON + HOUR, holds("2", NOON + HOUR, lingering=13)) == 0
     assert post.told(later, holds("3", later, lingering=13)) == 1
-    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    gone = (VendorGap("MSFT.US", date(2026, 5, 22), 13),)
     post.told(later + HOUR, holds("4", later + HOUR, given_up=gone))
     post.delivers(later + HOUR)
     assert receiver.titles[-2:] == ["STILL FAILING: no_missing_bars", "GIVEN UP: no_missing_bars"]
@@ -167,7 +167,7 @@ def test_what_lingers_elsewhere_is_no_failure_of_what_holds(post: Post) -> None:
 
 
 def test_each_check_that_failed_for_what_was_given_up_says_so_and_no_other(post: Post, receiver: Receiver) -> None:
-    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    gone = (VendorGap("MSFT.US", date(2026, 5, 22), 13),)
     fresh, full = replace(FAILS, event_id="f", name="newest_bar_is_fresh"), holds("r", NOON, name="all_recent")
     post.told(NOON, FAILS, fresh, full)
     post.told(
@@ -181,7 +181,7 @@ def test_each_check_that_failed_for_what_was_given_up_says_so_and_no_other(post:
 
 
 def test_what_was_given_up_before_anything_failed_is_told_once(post: Post) -> None:
-    gone = (GivenUp("MSFT.US", date(2026, 5, 22), 13),)
+    gone = (VendorGap("MSFT.US", date(2026, 5, 22), 13),)
     assert post.told(NOON, holds("1", NOON, given_up=gone), holds("2", NOON, given_up=gone, name="all_recent")) == 1
     assert post.told(NOON + HOUR, holds("3", NOON + HOUR, given_up=gone)) == 0
 
@@ -213,14 +213,14 @@ def test_replays_and_late_news_change_nothing(post: Post, receiver: Receiver) ->
 
 def test_a_rolled_back_observation_is_observed_again(post: Post) -> None:
     with post.database.transaction() as connection:
-        assert observe(connection, [FAILS], NOON) == 1
+        assert record_observations(connection, [FAILS], NOON) == 1
         connection.rollback()
     assert post.told(NOON, FAILS) == 1
 
 
 def test_a_run_that_failed_and_one_that_went_through(post: Post, receiver: Receiver) -> None:
-    post.told(NOON, run_ended("backfill_gaps", "ab12", NOON, error="no API token is set", cause="no token"))
-    post.told(NOON + HOUR, run_ended("backfill_gaps", "cd34", NOON + HOUR, error=None))
+    post.told(NOON, build_run_observation("backfill_gaps", "ab12", NOON, error="no API token is set", cause="no token"))
+    post.told(NOON + HOUR, build_run_observation("backfill_gaps", "cd34", NOON + HOUR, error=None))
     post.delivers(NOON + HOUR)
     assert receiver.titles == ["FAILING: run of backfill_gaps", "RECOVERED: run of backfill_gaps"]
     assert "run ab12 failed: no API token is set" in receiver.got[0]["message"]
@@ -228,18 +228,18 @@ def test_a_run_that_failed_and_one_that_went_through(post: Post, receiver: Recei
 
 def test_a_database_of_another_vendor_is_told_as_that(database: Database) -> None:
     with database.transaction() as connection:
-        bind_host(connection, "127.0.0.1")
+        bind_source_host(connection, "127.0.0.1")
         with pytest.raises(UsageError) as refused:
-            require_host(connection, "eodhd.com")
-    assert cause_of_error(str(refused.value)) == "settings: this database belongs to another vendor"
+            require_source_host(connection, "eodhd.com")
+    assert find_error_cause(str(refused.value)) == "settings: this database belongs to another vendor"
 
 
 def test_an_observation_survives_metadata() -> None:
-    seen = replace(FAILS, given_up=(GivenUp("MSFT.US", date(2026, 5, 22), 13),), severity="warning")
-    stored = json.loads(json.dumps(seen.as_metadata()))
-    assert from_metadata(stored, event_id="77") == replace(seen, event_id="77")
+    seen = replace(FAILS, given_up=(VendorGap("MSFT.US", date(2026, 5, 22), 13),), severity="warning")
+    stored = json.loads(json.dumps(seen.to_metadata()))
+    assert parse_observation(stored, event_id="77") == replace(seen, event_id="77")
     with pytest.raises(ValueError, match="observed_at"):
-        from_metadata({**stored, "observed_at": "yesterday"}, event_id="78")
+        parse_observation({**stored, "observed_at": "yesterday"}, event_id="78")
 
 
 def test_an_address_that_is_down_is_tried_again_later_and_later(post: Post, receiver: Receiver) -> None:
@@ -247,10 +247,10 @@ def test_an_address_that_is_down_is_tried_again_later_and_later(post: Post, rece
     post.told(NOON, FAILS)
     minutes = [at for at in range(9) if post.delivers(NOON + timedelta(minutes=at)).failed]
     assert minutes == [0, 1, 3, 7]
-    assert [pause_after(failures).seconds // 60 for failures in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert [compute_retry_delay(failures).seconds // 60 for failures in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     with post.database.transaction() as connection:
-        (state,) = endpoint_states(connection, [fingerprint(receiver.url)], NOON).values()
-    assert (state.waiting, state.failures, state.last_error) == (1, 4, "HTTP status 503")
+        (state,) = read_endpoint_states(connection, [fingerprint_address(receiver.url)], NOON).values()
+    assert (state.pending_messages, state.failures, state.last_error) == (1, 4, "HTTP status 503")
     receiver.status = 200
     post.told(NOON + 2 * HOUR, holds("2", NOON + 2 * HOUR))
     assert post.delivers(NOON + 3 * HOUR).sent == 2
@@ -260,7 +260,7 @@ def test_an_address_that_is_down_is_tried_again_later_and_later(post: Post, rece
 def test_a_dead_address_holds_up_no_other_and_nobody_gets_it_twice(post: Post, receiver: Receiver) -> None:
     both = post.to(DEAD, receiver.url)
     both.told(NOON, FAILS)
-    assert both.delivers(NOON) == Delivered(1, {1: "it cannot be reached, or refuses"})
+    assert both.delivers(NOON) == DeliveryResult(1, {1: "it cannot be reached, or refuses"})
     assert both.delivers(NOON + timedelta(minutes=1)).sent == 0
     assert len(receiver.got) == 1
 
@@ -269,7 +269,7 @@ def test_an_address_that_never_answers_does_not_hold_up_the_caller(post: Post, r
     receiver.holds.clear()
     patient = post.to(f"{receiver.url}?rto=600")  # Apprise would wait ten minutes
     patient.told(NOON, FAILS)
-    assert patient.delivers(NOON, patience_seconds=1) == Delivered(0, {1: "it did not answer in time"})
+    assert patient.delivers(NOON, timeout_seconds=1) == DeliveryResult(0, {1: "it did not answer in time"})
 
 
 def test_an_address_that_is_slow_does_not_hold_up_others(post: Post, receiver: Receiver) -> None:
@@ -277,7 +277,7 @@ def test_an_address_that_is_slow_does_not_hold_up_others(post: Post, receiver: R
         slow.holds.clear()
         post.told(NOON, FAILS)
         delivered = post.to(f"{slow.url}?rto=1", receiver.url).delivers(NOON)
-    assert delivered == Delivered(1, {1: "it cannot be reached, or refuses"})
+    assert delivered == DeliveryResult(1, {1: "it cannot be reached, or refuses"})
     assert receiver.titles == ["FAILING: no_missing_bars"]
 
 
@@ -287,7 +287,7 @@ def test_two_processes_do_not_send_to_one_address_at_once(post: Post, receiver: 
     first = threading.Thread(target=post.delivers, args=(NOON,))
     first.start()
     receiver.arrived.wait()
-    assert post.delivers(NOON) == Delivered(0, {})
+    assert post.delivers(NOON) == DeliveryResult(0, {})
     receiver.holds.set()
     first.join()
     assert len(receiver.paths) == 1
@@ -297,7 +297,7 @@ def test_an_address_that_is_new_gets_the_past_day(post: Post, receiver: Receiver
     silent = post.to()
     silent.told(NOON - 30 * HOUR, replace(FAILS, observed_at=NOON - 30 * HOUR))
     silent.told(NOON - HOUR, holds("2", NOON - HOUR))
-    assert silent.delivers(NOON) == Delivered(0, {})
+    assert silent.delivers(NOON) == DeliveryResult(0, {})
     post.delivers(NOON)
     assert receiver.titles == ["RECOVERED: no_missing_bars"]
 
@@ -318,7 +318,7 @@ def test_a_message_that_is_too_long_for_a_service_comes_in_pieces(post: Post, re
     chat = post.to(receiver.chat_url)
     chat.told(NOON, *outage)
     chat.told(NOON + HOUR, holds("r", NOON + HOUR, name="check 0"))
-    assert chat.delivers(NOON + HOUR) == Delivered(2, {})
+    assert chat.delivers(NOON + HOUR) == DeliveryResult(2, {})
     pieces = [str(said["content"]) for said in receiver.got]
     assert all(len(piece) <= LONGEST for piece in pieces)
     lines = "\n".join(pieces).splitlines()
@@ -337,11 +337,11 @@ def test_a_message_that_an_address_refuses_is_skipped_in_the_end_and_said(post: 
     said = "HTTP status 400 again and again: a message was skipped"
     assert tries[31].failed == {1: said}
     text = io.StringIO()
-    show_alerts(Console(file=text, width=200), overview_of(post.database, post.settings, NOON + HOUR))
+    show_alerts(Console(file=text, width=200), read_alert_status(post.database, post.settings, NOON + HOUR))
     assert text.getvalue().splitlines()[-1] == f"address 1 (json): 1 waiting · nothing sent yet · {said}"
-    assert post.delivers(NOON + timedelta(minutes=32)) == Delivered(1, {})
+    assert post.delivers(NOON + timedelta(minutes=32)) == DeliveryResult(1, {})
     assert receiver.titles == ["RECOVERED: no_missing_bars"]
-    (address,) = overview_of(post.database, post.settings, NOON + HOUR)["addresses"]
+    (address,) = read_alert_status(post.database, post.settings, NOON + HOUR)["addresses"]
     assert address["error"] is None
 
 
@@ -351,7 +351,7 @@ def test_an_outage_skips_nothing_however_it_ends(post: Post, receiver: Receiver)
     post.delivers(NOON)
     with post.database.transaction() as connection:
         for _ in range(8):
-            put_off(connection, fingerprint(receiver.url), "HTTP status 503", NOON)
+            postpone(connection, fingerprint_address(receiver.url), "HTTP status 503", NOON)
     for at, receiver.status in [(1, 400), (2, 404), (3, 200)]:
         assert not post.delivers(NOON + at * HOUR).skipped
     assert receiver.titles == ["FAILING: no_missing_bars"]

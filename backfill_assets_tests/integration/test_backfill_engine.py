@@ -13,7 +13,7 @@ from backfill_assets.backfill.planner import Strategy
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -34,7 +34,7 @@ def truth(sandbox: Sandbox, symbol: str, *days: date, interval: str = "30m", sou
     """What the sandbox's world says must be stored."""
     rows = []
     for day in days:
-        (session,) = sessions_between("US", day, day)
+        (session,) = list_sessions("US", day, day)
         bars = sandbox.world.true_bars(symbol, session, INTERVALS[interval], source)
         rows += [
             (
@@ -49,7 +49,7 @@ def truth(sandbox: Sandbox, symbol: str, *days: date, interval: str = "30m", sou
 
 def universe(count: int) -> list[str]:
     """The sandbox's symbols."""
-    return list(World(SandboxConfig(symbols=count)).tickers)
+    return list(World(SandboxConfig(symbols=count)).symbols)
 
 
 def silent(_: object) -> None:
@@ -107,13 +107,13 @@ def punch(database: Database, symbol: str, *positions: int) -> None:
 def test_what_was_not_given_is_not_asked_again_within_the_hour(
     engine_on: EngineOn, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
     first = engine.run(monday_and_tuesday(engine), silent)
     assert first.absent == {"missing at the vendor": 13}
     assert first.exit_code == 3
     second = engine.run(monday_and_tuesday(engine), silent)
-    assert (second.requests, second.waiting) == (0, 1)
+    assert (second.requests, second.deferred) == (0, 1)
     later = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(minutes=61)}))
     assert later.run(monday_and_tuesday(later), silent).calls == 5
 
@@ -121,7 +121,7 @@ def test_what_was_not_given_is_not_asked_again_within_the_hour(
 def test_what_was_asked_in_the_future_by_mistake_is_asked_again_and_climbs_from_there(
     engine_on: EngineOn, sandboxed: Sandboxed
 ) -> None:
-    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox)
     mistaken = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(days=365)}))
     mistaken.run(monday_and_tuesday(mistaken), silent)
@@ -134,7 +134,7 @@ def test_what_was_asked_in_the_future_by_mistake_is_asked_again_and_climbs_from_
 
 
 def test_force_asks_for_everything_whatever_is_stored_or_was_asked(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
     engine.run(monday_and_tuesday(engine), silent)
     forced = engine.run(monday_and_tuesday(engine, force=True), silent)
@@ -144,7 +144,7 @@ def test_force_asks_for_everything_whatever_is_stored_or_was_asked(engine_on: En
 
 def test_pending_slots_do_not_count_as_missing(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
-    coverage = engine.survey(job(engine))
+    coverage = engine.measure(job(engine))
     assert [s.day for s in coverage.grid.sessions] == [MONDAY, TUESDAY, date(2026, 6, 3)]
     result = engine.run(job(engine), silent)
     assert (result.after.missing, result.after.pending, result.exit_code) == (0, 13, 0)
@@ -252,7 +252,7 @@ def test_two_runs_at_once_never_ask_for_the_same_ticker(engine_on: EngineOn, san
         results = [run.result() for run in runs]
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
     assert sum(len(r.outcomes) for r in results) == 6
-    assert engine.survey(monday_and_tuesday(engine)).missing.sum() == 0
+    assert engine.measure(monday_and_tuesday(engine)).missing.sum() == 0
 
 
 def test_the_proof_is_about_what_was_asked_for(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
@@ -267,9 +267,9 @@ def test_a_long_window_is_one_request_per_120_days(engine_on: EngineOn, sandboxe
     sandbox = sandboxed()
     engine = engine_on(sandbox)
     half_a_year = job(engine, start=date(2025, 12, 1), end=TUESDAY)
-    plan = engine.plan(half_a_year, engine.survey(half_a_year))
+    plan = engine.plan(half_a_year, engine.measure(half_a_year))
     result = engine.run(half_a_year, silent)
-    assert len(plan.asks) == 2
+    assert len(plan.requests) == 2
     assert result.calls == plan.calls == sandbox.stats()["calls"]
     assert result.after.missing == 0
 
@@ -279,7 +279,7 @@ def test_a_database_that_dies_ends_the_run_with_its_own_error(
 ) -> None:
     sandbox = sandboxed(latency_ms=(50, 100), symbols=60)
     url = new_database()
-    database = Database(url, patience=1)
+    database = Database(url, max_wait_seconds=1)
     with database.transaction() as connection:
         add_symbols(connection, parse_tickers(universe(60)))
     engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url, "in_flight_max": 4}))

@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.fetch.heartbeat import heartbeat
+from backfill_assets.backfill.fetch.heartbeat import maintain_heartbeat
 from backfill_assets.backfill.planner import Strategy
-from backfill_assets.quality.status import status_of
+from backfill_assets.quality.status import read_status
 from backfill_assets.sandbox.config import Faults
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
@@ -30,11 +30,11 @@ def test_status_shows_a_run_while_it_goes_on_and_not_after(engine_on: EngineOn, 
     seen: list[list[dict[str, Any]]] = []
 
     def look(_: object) -> None:
-        seen.append(status_of(engine.database, engine.settings)["running"])
+        seen.append(read_status(engine.database, engine.settings)["running"])
 
     engine.run(monday_and_tuesday(engine), look)
     assert [[run["tickers"] for run in runs] for runs in seen] == [[2], [2]]
-    assert status_of(engine.database, engine.settings)["running"] == []
+    assert read_status(engine.database, engine.settings)["running"] == []
 
 
 def test_a_run_beats_and_hears_again_and_again_what_the_day_has_left(
@@ -55,14 +55,14 @@ def test_a_run_beats_and_hears_again_and_again_what_the_day_has_left(
 
     async def story() -> None:
         async with (
-            engine.asking(run_id) as (pacer, client),
-            heartbeat(database, run_id, pacer, client, beat_seconds=0.01, account_seconds=0.01),
+            engine.open_vendor_client(run_id) as (pacer, client),
+            maintain_heartbeat(database, run_id, pacer, client, heartbeat_seconds=0.01, quota_sync_seconds=0.01),
         ):
             while sandbox.stats()["by_endpoint"].get("user", 0) < 3 or beat() == first:
                 await asyncio.sleep(0.01)
 
     asyncio.run(story())
-    assert engine.budget().status(engine.settings.now()).calls_left_today == 4500
+    assert engine.create_budget().read_status(engine.settings.now()).calls_left_today == 4500
 
 
 def test_a_hybrid_run_asks_once_more_for_what_failed_and_a_targeted_one_does_not(
@@ -102,6 +102,6 @@ def test_a_refusal_of_the_whole_token_stops_the_run_at_once(
             return result, sum("intraday" in path for path in vendor.paths())
 
     result, asked = asyncio.run(story())
-    assert (result.exit_code, result.stored, result.unasked) == (code, 0, 30)
+    assert (result.exit_code, result.stored, result.not_requested) == (code, 0, 30)
     assert 1 <= asked <= 20  # what was in flight, and who was let in before the first refusal was read
     assert told in str(result.stopped)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.review import Review, review
+from backfill_assets.backfill.review import ReviewResult, run_review
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -43,8 +43,8 @@ def later(engine: Engine, sandbox: Sandbox, days: float) -> Engine:
     return replace(engine, settings=engine.settings.model_copy(update={"as_of": moment}))
 
 
-def reviewed(engine: Engine, calls: int | None = None, **wish: Any) -> Review:
-    return review(engine, job(engine, **wish), silent, calls=calls)
+def reviewed(engine: Engine, calls: int | None = None, **wish: Any) -> ReviewResult:
+    return run_review(engine, job(engine, **wish), silent, calls=calls)
 
 
 def asked(sandbox: Sandbox) -> dict[str, int]:
@@ -93,7 +93,7 @@ def test_a_person_may_choose(filled: Callable[..., tuple[Engine, Sandbox]]) -> N
 
 def test_what_open_gaps_may_need_is_left_to_them(filled: Callable[..., tuple[Engine, Sandbox]]) -> None:
     """Of 30 calls 15 are spent; AAPL's hole keeps 5 of the rest."""
-    withheld = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    withheld = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     settings = {"daily_calls": 30, "collector_reserve": 0.0, "bulk_daily": False}
     engine, sandbox = filled(settings, publication=withheld, daily=30)
     spent = sandbox.stats()["calls"]
@@ -139,5 +139,5 @@ def test_before_the_first_session_there_is_nothing_to_review(filled: Callable[..
     engine, sandbox = filled()
     long_ago = replace(engine, settings=engine.settings.model_copy(update={"as_of": datetime(2004, 1, 2, tzinfo=UTC)}))
     before = sandbox.stats()["requests"]
-    done = review(long_ago, replace(job(engine)), silent)
+    done = run_review(long_ago, replace(job(engine)), silent)
     assert (done.sessions, done.as_dict()["reviewed"], sandbox.stats()["requests"]) == (0, 0, before)

@@ -5,15 +5,17 @@ from datetime import datetime
 
 import psycopg
 
-from backfill_assets.backfill.fetch.concurrency import Flight
-from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer
-from backfill_assets.eodhd.rate_limiter import Exchange
+from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
+from backfill_assets.eodhd.rate_limiter import RequestRecord
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, Grant, Limits
+from backfill_assets.store.quota.budget import Budget, PermitGrant, QuotaLimits
 from backfill_assets_tests.conftest import NOW
 
-LIMITS = Limits(requests_per_window=2, share=1.0, window_seconds=3.0, timeout_seconds=30, daily_calls=1000, reserve=0.0)
-ANSWERED = Exchange(
+LIMITS = QuotaLimits(
+    requests_per_window=2, share=1.0, window_seconds=3.0, timeout_seconds=30, daily_calls=1000, reserve=0.0
+)
+ANSWERED = RequestRecord(
     endpoint="intraday",
     ticker="AAPL.US",
     started_at=NOW,
@@ -21,7 +23,7 @@ ANSWERED = Exchange(
     status=200,
     calls=5,
     rows=0,
-    size=2,
+    body_bytes=2,
     error=None,
     rate_limit=None,
     rate_remaining=None,
@@ -34,10 +36,10 @@ class Counting(Budget):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, "token", LIMITS)
-        self.grants: list[Grant] = []
+        self.grants: list[PermitGrant] = []
 
-    def take(self, wanted: int, calls_each: int, now: datetime) -> Grant:
-        grant = super().take(wanted, calls_each, now)
+    def take_permits(self, wanted: int, calls_each: int, now: datetime) -> PermitGrant:
+        grant = super().take_permits(wanted, calls_each, now)
         self.grants.append(grant)
         return grant
 
@@ -55,17 +57,17 @@ def test_whoever_waits_asks_once_and_holds_nothing_open(database: Database, data
     budget = Counting(database)
 
     async def story() -> int:
-        async with Pacer(budget, database, Flight(16, 16), lambda: NOW) as pacer:
+        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as pacer:
             for _ in range(2):
-                await pacer.settle(await pacer.admit(5), ANSWERED)
-            waiting = [asyncio.create_task(pacer.admit(5)) for _ in range(2)]
+                await pacer.release(await pacer.acquire(5), ANSWERED)
+            waiting = [asyncio.create_task(pacer.acquire(5)) for _ in range(2)]
             while budget.grants[-1].permits:
                 await asyncio.sleep(0.001)
             idle = 1
             while idle and not any(task.done() for task in waiting):  # what was settled may still be written down
                 idle = await asyncio.to_thread(open_transactions, database_url)
             for task in waiting:
-                await pacer.settle(await task, ANSWERED)
+                await pacer.release(await task, ANSWERED)
             return idle
 
     assert asyncio.run(story()) == 0
@@ -79,12 +81,12 @@ def test_permits_that_nobody_used_are_given_back(database: Database) -> None:
     budget = Counting(database)
 
     async def story() -> None:
-        async with Pacer(budget, database, Flight(16, 16), lambda: NOW) as pacer:
-            used, given_up = (asyncio.create_task(pacer.admit(5)) for _ in range(2))
+        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as pacer:
+            used, given_up = (asyncio.create_task(pacer.acquire(5)) for _ in range(2))
             await asyncio.sleep(0)
             given_up.cancel()
-            await pacer.settle(await used, ANSWERED)
+            await pacer.release(await used, ANSWERED)
 
     asyncio.run(story())
-    status = budget.status(NOW)
+    status = budget.read_status(NOW)
     assert (status.calls_spent_today, status.requests_in_window) == (5, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.rate_limiter import OpenGate
+from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say
 from backfill_assets_tests.integration.test_eodhd_client_errors import BAR, GOOD, TEXT, client, talk
 
@@ -23,7 +23,7 @@ DAY = 86_400
 )
 def test_long_spans_are_split(interval: str, days: int, requests: int) -> None:
     start, end = 1_600_000_000, 1_600_000_000 + days * DAY
-    _, exchanges, vendor = talk(GOOD, ask=lambda us: us.intraday("A.US", interval, start, end))
+    _, exchanges, vendor = talk(GOOD, ask=lambda us: us.fetch_intraday("A.US", interval, start, end))
     spans = [(int(vendor.query(n)["from"]), int(vendor.query(n)["to"])) for n in range(requests)]
     assert len(vendor.targets) == requests
     assert [e.calls for e in exchanges] == [5] * requests
@@ -45,8 +45,8 @@ def test_split_spans_give_every_row_once_whether_to_is_inclusive_or_not(inclusiv
         return httpx.Response(200, json=[{**BAR, "timestamp": stamp} for stamp in inside])
 
     async def ask() -> list[int]:
-        async with client("http://x/api", OpenGate(), transport=httpx.MockTransport(answer)) as us:
-            rows = await us.intraday("A.US", "5m", start, end)
+        async with client("http://x/api", UnlimitedRateLimiter(), transport=httpx.MockTransport(answer)) as us:
+            rows = await us.fetch_intraday("A.US", "5m", start, end)
         return [int(stamp) for stamp in rows.timestamp]
 
     assert asyncio.run(ask()) == stamps
@@ -54,8 +54,8 @@ def test_split_spans_give_every_row_once_whether_to_is_inclusive_or_not(inclusiv
 
 def test_a_reversed_span_is_a_mistake_of_ours() -> None:
     async def ask() -> None:
-        async with client("http://127.0.0.1:1/api", OpenGate()) as us:
-            await us.intraday("A.US", "5m", 2, 1)
+        async with client("http://127.0.0.1:1/api", UnlimitedRateLimiter()) as us:
+            await us.fetch_intraday("A.US", "5m", 2, 1)
 
     with pytest.raises(ValueError, match="before the start"):
         asyncio.run(ask())
@@ -66,14 +66,14 @@ ACCOUNT = Say(body=b'{"apiRequests":3,"apiRequestsDate":"2026-11-24","dailyRateL
 
 @pytest.mark.parametrize("first", [Say(404, b"", HTML), Say(403, b"Forbidden", TEXT), Say(422, b"{}"), Say(body=b"[]")])
 def test_the_account_has_two_names(first: Say) -> None:
-    account, exchanges, vendor = talk(first, ACCOUNT, ask=lambda us: us.user(), attempts=1)
+    account, exchanges, vendor = talk(first, ACCOUNT, ask=lambda us: us.fetch_account(), attempts=1)
     assert (account.api_requests, account.api_requests_date) == (3, date(2026, 11, 24))
     assert vendor.paths() == ["/api/user", "/api/internal-user"]
     assert [e.calls for e in exchanges] == [0, 0]
 
 
 def test_a_refused_token_needs_no_second_name() -> None:
-    error, _, vendor = talk(Say(401, b"Unauthenticated", TEXT), ask=lambda us: us.user())
+    error, _, vendor = talk(Say(401, b"Unauthenticated", TEXT), ask=lambda us: us.fetch_account())
     assert type(error) is errors.TokenRefused
     assert len(vendor.targets) == 1
 
@@ -86,11 +86,11 @@ def test_a_refused_batch_is_asked_in_halves() -> None:
         rows = [{"code": name, "timestamp": 1, "close": 1} for name in names]
         return httpx.Response(200, json=rows if len(rows) > 1 else rows[0])
 
-    gate = OpenGate()
+    gate = UnlimitedRateLimiter()
 
     async def ask() -> Any:
         async with client("http://x/api", gate, transport=httpx.MockTransport(answer)) as us:
-            return await us.quotes(["A.US", "B.US", "BAD.US", "C.US"])
+            return await us.fetch_quotes(["A.US", "B.US", "BAD.US", "C.US"])
 
     found = asyncio.run(ask())
     assert [(quote.code, quote.is_absent) for quote in found] == [
@@ -99,28 +99,28 @@ def test_a_refused_batch_is_asked_in_halves() -> None:
         ("BAD.US", True),
         ("C.US", False),
     ]
-    assert sum(e.calls for e in gate.exchanges) == 3
+    assert sum(e.calls for e in gate.records) == 3
 
 
 def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
     day = date(2026, 7, 9)
     asked: list[tuple[Callable[[EodhdClient], Awaitable[Any]], str, dict[str, str], int]] = [
-        (lambda us: us.quote("A/B.US"), "/api/real-time/A%2FB.US", {}, 1),
-        (lambda us: us.quotes(["A.US", "B.US"]), "/api/real-time/A.US", {"s": "B.US"}, 2),
-        (lambda us: us.quotes_of_exchange(), "/api/real-time/AAPL.US", {"ex": "US"}, 100),
-        (lambda us: us.symbols("US"), "/api/exchange-symbol-list/US", {}, 1),
+        (lambda us: us.fetch_quote("A/B.US"), "/api/real-time/A%2FB.US", {}, 1),
+        (lambda us: us.fetch_quotes(["A.US", "B.US"]), "/api/real-time/A.US", {"s": "B.US"}, 2),
+        (lambda us: us.fetch_exchange_quotes(), "/api/real-time/AAPL.US", {"ex": "US"}, 100),
+        (lambda us: us.fetch_symbols("US"), "/api/exchange-symbol-list/US", {}, 1),
         (
-            lambda us: us.symbols("US", delisted=True, kind="etf"),
+            lambda us: us.fetch_symbols("US", delisted=True, symbol_type="etf"),
             "/api/exchange-symbol-list/US",
             {"delisted": "1", "type": "etf"},
             1,
         ),
-        (lambda us: us.eod("A.US"), "/api/eod/A.US", {}, 1),
-        (lambda us: us.eod("A.US", day, day), "/api/eod/A.US", {"from": "2026-07-09", "to": "2026-07-09"}, 1),
-        (lambda us: us.bulk_eod("US"), "/api/eod-bulk-last-day/US", {}, 100),
-        (lambda us: us.bulk_eod("US", day), "/api/eod-bulk-last-day/US", {"date": "2026-07-09"}, 100),
+        (lambda us: us.fetch_daily("A.US"), "/api/eod/A.US", {}, 1),
+        (lambda us: us.fetch_daily("A.US", day, day), "/api/eod/A.US", {"from": "2026-07-09", "to": "2026-07-09"}, 1),
+        (lambda us: us.fetch_bulk_daily("US"), "/api/eod-bulk-last-day/US", {}, 100),
+        (lambda us: us.fetch_bulk_daily("US", day), "/api/eod-bulk-last-day/US", {"date": "2026-07-09"}, 100),
         (
-            lambda us: us.symbol_changes(day, day),
+            lambda us: us.fetch_symbol_changes(day, day),
             "/api/symbol-change-history",
             {"from": "2026-07-09", "to": "2026-07-09"},
             5,
@@ -134,5 +134,5 @@ def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
 
 
 def test_a_missing_quote_is_an_absent_one() -> None:
-    quote, _, _ = talk(Say(), ask=lambda us: us.quote("A.US"))
+    quote, _, _ = talk(Say(), ask=lambda us: us.fetch_quote("A.US"))
     assert (quote.code, quote.is_absent) == ("A.US", True)

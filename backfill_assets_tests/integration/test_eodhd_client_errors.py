@@ -10,7 +10,7 @@ import pytest
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.rate_limiter import Exchange, OpenGate
+from backfill_assets.eodhd.rate_limiter import RequestRecord, UnlimitedRateLimiter
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 
 BAR = {"timestamp": 1780343700, "open": 1, "high": 2, "low": 1, "close": 2, "volume": 5}
@@ -21,29 +21,29 @@ QUOTA = b"You exceeded your daily API requests limit.  Please contact support@eo
 TOO_LONG = b'{"errors":{"to":["Max period length is 600 days"],"from":["Max period length is 600 days"]}}'
 
 
-def client(url: str, gate: OpenGate, **options: Any) -> EodhdClient:
+def client(url: str, gate: UnlimitedRateLimiter, **options: Any) -> EodhdClient:
     given: dict[str, Any] = {"token": "s3cret", "backoff_seconds": (0.0, 0.0), "timeout_seconds": 5} | options
-    return EodhdClient(base_url=url, gate=gate, **given)
+    return EodhdClient(base_url=url, rate_limiter=gate, **given)
 
 
 def intraday(vendor: EodhdClient) -> Awaitable[Any]:
-    return vendor.intraday("AAPL.US", "5m", 1780320600, 1780344000)
+    return vendor.fetch_intraday("AAPL.US", "5m", 1780320600, 1780344000)
 
 
 def talk(
     *answers: Say, ask: Callable[[EodhdClient], Awaitable[Any]] = intraday, **options: Any
-) -> tuple[Any, list[Exchange], ScriptedVendor]:
+) -> tuple[Any, list[RequestRecord], ScriptedVendor]:
     """The result or VendorError of ``ask`` against a vendor that gives ``answers``."""
 
-    async def conversation() -> tuple[Any, list[Exchange], ScriptedVendor]:
-        gate = OpenGate()
+    async def conversation() -> tuple[Any, list[RequestRecord], ScriptedVendor]:
+        gate = UnlimitedRateLimiter()
         async with ScriptedVendor(*answers) as vendor, client(vendor.url, gate, **options) as us:
             try:
                 result = await ask(us)
             except VendorError as error:
                 result = error
-        assert gate.admitted == len(gate.exchanges)
-        return result, gate.exchanges, vendor
+        assert gate.acquired == len(gate.records)
+        return result, gate.records, vendor
 
     return asyncio.run(conversation())
 
@@ -112,7 +112,7 @@ def test_a_failure_that_passes_is_forgotten() -> None:
         (200, 5, 1),
     ]
     last = exchanges[-1]
-    assert (last.size, last.rate_limit, last.rate_remaining) == (len(GOOD.body), 1200, 1197)
+    assert (last.body_bytes, last.rate_limit, last.rate_remaining) == (len(GOOD.body), 1200, 1197)
     assert last.error is None
     assert last.seconds > 0
     assert last.started_at.utcoffset() is not None
@@ -127,14 +127,14 @@ def test_a_stalled_answer_is_given_up_and_may_have_cost_all(say: Say) -> None:
 
 
 def test_nobody_there_costs_nothing_and_exits_6() -> None:
-    async def ask() -> tuple[VendorError, list[Exchange]]:
-        gate = OpenGate()
+    async def ask() -> tuple[VendorError, list[RequestRecord]]:
+        gate = UnlimitedRateLimiter()
         async with ScriptedVendor(GOOD) as vendor:
             url = vendor.url
         async with client(url, gate, attempts=2) as us:
             with pytest.raises(errors.Unreachable) as caught:
                 await intraday(us)
-        return caught.value, gate.exchanges
+        return caught.value, gate.records
 
     error, exchanges = asyncio.run(ask())
     assert error.exit_code == 6
@@ -169,7 +169,7 @@ def test_a_redirect_to_another_host_is_not_followed() -> None:
             away = {"location": elsewhere.url.replace("127.0.0.1", "localhost") + "/x"}
             async with (
                 ScriptedVendor(Say(302, b"", HTML, headers=away)) as vendor,
-                client(vendor.url, OpenGate()) as us,
+                client(vendor.url, UnlimitedRateLimiter()) as us,
             ):
                 with pytest.raises(errors.RequestRefused) as caught:
                     await intraday(us)
@@ -199,7 +199,7 @@ def test_the_token_is_sent_with_every_request_and_to_this_host_only() -> None:
 
     async def strayed() -> str:
         async with ScriptedVendor(GOOD) as vendor, ScriptedVendor(GOOD) as other:
-            async with client(vendor.url, OpenGate()) as us:
+            async with client(vendor.url, UnlimitedRateLimiter()) as us:
                 await us._http.get(other.url + "/x")
             return other.targets[0]
 
@@ -209,7 +209,7 @@ def test_the_token_is_sent_with_every_request_and_to_this_host_only() -> None:
 def test_a_connection_is_kept_and_no_more_are_opened_than_needed() -> None:
     async def connections() -> list[int]:
         seen: list[int] = []
-        async with ScriptedVendor(GOOD) as vendor, client(vendor.url, OpenGate(), max_connections=4) as us:
+        async with ScriptedVendor(GOOD) as vendor, client(vendor.url, UnlimitedRateLimiter(), max_connections=4) as us:
             for _ in range(3):
                 await intraday(us)
             seen.append(vendor.connections)
@@ -224,4 +224,4 @@ def test_a_connection_is_kept_and_no_more_are_opened_than_needed() -> None:
 @pytest.mark.parametrize("token", ["", "  \n"])
 def test_an_empty_token_is_refused_at_once(token: str) -> None:
     with pytest.raises(errors.TokenRefused, match="EODHD_API_TOKEN"):
-        client("http://127.0.0.1:1/api", OpenGate(), token=token)
+        client("http://127.0.0.1:1/api", UnlimitedRateLimiter(), token=token)

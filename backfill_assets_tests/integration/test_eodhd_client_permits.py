@@ -7,7 +7,7 @@ import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import QuotaExhausted, ServerFault
-from backfill_assets.eodhd.rate_limiter import Exchange
+from backfill_assets.eodhd.rate_limiter import RequestRecord
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 
 TOKEN = "t0ken"  # noqa: S105 - made up
@@ -19,21 +19,21 @@ class StrictGate:
     def __init__(self, *, slow: float = 0.0, closed_after: int | None = None) -> None:
         self.slow, self.closed_after = slow, closed_after
         self.given: list[int] = []
-        self.settled: dict[int, Exchange] = {}
+        self.settled: dict[int, RequestRecord] = {}
         self.settling = asyncio.Event()
 
-    async def admit(self, calls: int) -> object:
+    async def acquire(self, calls: int) -> object:
         if self.closed_after is not None and len(self.given) >= self.closed_after:
             raise QuotaExhausted("the day's calls are spent")
         self.given.append(calls)
         return len(self.given)
 
-    async def settle(self, permit: object, exchange: Exchange) -> None:
+    async def release(self, permit: object, record: RequestRecord) -> None:
         self.settling.set()
         await asyncio.sleep(self.slow)
         assert isinstance(permit, int)
         assert permit not in self.settled
-        self.settled[permit] = exchange
+        self.settled[permit] = record
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
     async def play() -> StrictGate:
         strict = gate()
         async with ScriptedVendor(answer) as vendor:
-            us = EodhdClient(base_url=vendor.url, token=TOKEN, gate=strict, attempts=3, backoff_seconds=(0, 0))
+            us = EodhdClient(base_url=vendor.url, token=TOKEN, rate_limiter=strict, attempts=3, backoff_seconds=(0, 0))
             async with us:
                 await story(us, vendor, strict)
         assert sorted(strict.settled) == list(range(1, len(strict.given) + 1))
@@ -56,7 +56,7 @@ def run(
 def test_every_attempt_has_a_permit_of_its_own() -> None:
     async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
         with pytest.raises(ServerFault):
-            await us.eod("A.US")
+            await us.fetch_daily("A.US")
 
     gate = run(Say(502, b"", HTML), story)
     assert gate.given == [1, 1, 1]
@@ -64,7 +64,7 @@ def test_every_attempt_has_a_permit_of_its_own() -> None:
 
 def test_cancelled_while_the_vendor_thinks() -> None:
     async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
-        task = asyncio.ensure_future(us.intraday("A.US", "5m", 1, 2))
+        task = asyncio.ensure_future(us.fetch_intraday("A.US", "5m", 1, 2))
         await vendor.asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -78,7 +78,7 @@ def test_cancelled_while_the_vendor_thinks() -> None:
 
 def test_cancelled_again_while_settling() -> None:
     async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
-        task = asyncio.ensure_future(us.intraday("A.US", "5m", 1, 2))
+        task = asyncio.ensure_future(us.fetch_intraday("A.US", "5m", 1, 2))
         await gate.settling.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -92,7 +92,7 @@ def test_cancelled_again_while_settling() -> None:
 def test_a_closed_gate_ends_the_retries() -> None:
     async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
         with pytest.raises(QuotaExhausted):
-            await us.eod("A.US")
+            await us.fetch_daily("A.US")
         assert len(vendor.targets) == 1
 
     run(Say(502, b"", HTML), story, lambda: StrictGate(closed_after=1))
@@ -104,7 +104,7 @@ def test_a_surprise_while_reading_is_settled_too(monkeypatch: pytest.MonkeyPatch
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await us._ask("eod", surprise, 1, ticker="A.US")
+            await us._request("eod", surprise, 1, ticker="A.US")
 
     gate = run(Say(), story)
     assert gate.settled[1].error == "ZeroDivisionError"

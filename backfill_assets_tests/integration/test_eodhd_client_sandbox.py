@@ -11,8 +11,8 @@ import pytest
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.parsing import IntradayRows
-from backfill_assets.eodhd.rate_limiter import OpenGate
-from backfill_assets.sandbox.config import Faults, SandboxConfig, Traits
+from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
+from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
@@ -24,12 +24,14 @@ T = TypeVar("T")
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray that drops timezone")
 
 
-def talk(sandbox: Sandbox, ask: Callable[[EodhdClient], Awaitable[T]], **options: Any) -> tuple[T, OpenGate]:
-    gate = OpenGate()
+def talk(
+    sandbox: Sandbox, ask: Callable[[EodhdClient], Awaitable[T]], **options: Any
+) -> tuple[T, UnlimitedRateLimiter]:
+    gate = UnlimitedRateLimiter()
     given: dict[str, Any] = {"token": "t0ken", "backoff_seconds": (0.0, 0.0)} | options
 
     async def play() -> T:
-        async with EodhdClient(base_url=sandbox.base_url, gate=gate, **given) as us:
+        async with EodhdClient(base_url=sandbox.base_url, rate_limiter=gate, **given) as us:
             return await ask(us)
 
     return asyncio.run(play()), gate
@@ -37,24 +39,26 @@ def talk(sandbox: Sandbox, ask: Callable[[EodhdClient], Awaitable[T]], **options
 
 async def every_endpoint(us: EodhdClient) -> dict[str, Any]:
     return {
-        "intraday": await us.intraday("AAPL.US", "5m", MONDAY, MONDAY + DAY),
-        "quote": await us.quote("AAPL.US"),
-        "quotes": await us.quotes(["AAPL.US", "MSFT.US", "NOPE.US"]),
-        "exchange": await us.quotes_of_exchange(),
-        "symbols": await us.symbols("US"),
-        "delisted": await us.symbols("US", delisted=True),
-        "details": await us.exchange_details("US"),
-        "eod": await us.eod("AAPL.US", date(2026, 5, 26), date(2026, 6, 1)),
-        "bulk": await us.bulk_eod("US", date(2026, 6, 1)),
-        "changes": await us.symbol_changes(date(2026, 1, 1), date(2026, 6, 1)),
-        "user": await us.user(),
+        "intraday": await us.fetch_intraday("AAPL.US", "5m", MONDAY, MONDAY + DAY),
+        "quote": await us.fetch_quote("AAPL.US"),
+        "quotes": await us.fetch_quotes(["AAPL.US", "MSFT.US", "NOPE.US"]),
+        "exchange": await us.fetch_exchange_quotes(),
+        "symbols": await us.fetch_symbols("US"),
+        "delisted": await us.fetch_symbols("US", delisted=True),
+        "details": await us.fetch_exchange_details("US"),
+        "eod": await us.fetch_daily("AAPL.US", date(2026, 5, 26), date(2026, 6, 1)),
+        "bulk": await us.fetch_bulk_daily("US", date(2026, 6, 1)),
+        "changes": await us.fetch_symbol_changes(date(2026, 1, 1), date(2026, 6, 1)),
+        "user": await us.fetch_account(),
     }
 
 
 @pytest.mark.parametrize("odd", [False, True])
 def test_every_endpoint_is_understood_and_its_price_known(odd: bool) -> None:
-    traits = Traits(upper_case_codes=odd, details_as_lists=odd, string_stamps=float(odd), whole_as_int=odd)
-    config = SandboxConfig(now=NOW, clock_rate=0, traits=traits, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
+    traits = DataQuirks(
+        upper_case_codes=odd, details_as_lists=odd, string_timestamps=float(odd), whole_prices_as_int=odd
+    )
+    config = SandboxConfig(now=NOW, clock_rate=0, quirks=traits, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
     with Sandbox(config) as sandbox:
         got, gate = talk(sandbox, every_endpoint)
         stats = sandbox.stats()
@@ -66,15 +70,15 @@ def test_every_endpoint_is_understood_and_its_price_known(odd: bool) -> None:
     assert len(got["exchange"]) >= 30
     assert "AAPL" in {listed.code for listed in got["symbols"]}
     assert got["details"].timezone == "America/New_York"
-    assert (got["details"].opens, got["details"].closes) == (time(9, 30), time(16))
+    assert (got["details"].open_time, got["details"].close_time) == (time(9, 30), time(16))
     assert got["details"].holidays
     assert got["eod"].date.tolist()[-1] == date(2026, 6, 1)
     assert len(got["eod"]) == 5 - (date(2026, 5, 26).weekday() == 0)
     assert "AAPL" in got["bulk"].code.tolist()
     assert [(c.old_symbol, c.new_symbol) for c in got["changes"]] == [("OLD", "MSFT")]
-    assert got["user"].api_requests == sum(e.calls for e in gate.exchanges)
-    assert stats["requests"] == len(gate.exchanges)
-    assert all(e.error is None and e.rate_limit == 1200 and e.size > 0 for e in gate.exchanges)
+    assert got["user"].api_requests == sum(e.calls for e in gate.records)
+    assert stats["requests"] == len(gate.records)
+    assert all(e.error is None and e.rate_limit == 1200 and e.body_bytes > 0 for e in gate.records)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_every_endpoint_is_understood_and_its_price_known(odd: bool) -> None:
 )
 def test_refusals(config: SandboxConfig, token: str, ticker: str, kind: type[errors.VendorError]) -> None:
     async def ask(us: EodhdClient) -> IntradayRows:
-        return await us.intraday(ticker, "5m", MONDAY, MONDAY + DAY)
+        return await us.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
 
     with Sandbox(config) as sandbox:
         with pytest.raises(kind, match=ticker):
@@ -99,7 +103,7 @@ def test_refusals(config: SandboxConfig, token: str, ticker: str, kind: type[err
 
 def test_an_unknown_interval_is_refused_with_the_vendors_words() -> None:
     async def ask(us: EodhdClient) -> IntradayRows:
-        return await us.intraday("AAPL.US", "d", MONDAY, MONDAY + DAY)
+        return await us.fetch_intraday("AAPL.US", "d", MONDAY, MONDAY + DAY)
 
     with Sandbox(SandboxConfig(now=NOW)) as sandbox, pytest.raises(errors.RequestRefused, match="interval"):
         talk(sandbox, ask)
@@ -109,14 +113,14 @@ def test_more_than_the_vendor_allows_in_one_request_is_never_a_422() -> None:
     async def ask(us: EodhdClient) -> list[IntradayRows]:
         longest = [("5m", 600), ("1m", 120)]
         return [
-            await us.intraday("AAPL.US", interval, MONDAY - days * DAY - 5 * DAY, MONDAY + DAY)
+            await us.fetch_intraday("AAPL.US", interval, MONDAY - days * DAY - 5 * DAY, MONDAY + DAY)
             for interval, days in longest
         ]
 
     with Sandbox(SandboxConfig(now=NOW, clock_rate=0)) as sandbox:
         parts, gate = talk(sandbox, ask)
         assert sandbox.stats()["requests"] == 4
-    assert [e.status for e in gate.exchanges] == [200] * 4
+    assert [e.status for e in gate.records] == [200] * 4
     for rows in parts:
         assert (np.diff(rows.timestamp) > 0).all()
 
@@ -129,9 +133,9 @@ def test_everything_comes_in_spite_of_faults() -> None:
 
         async def one(ticker: str) -> IntradayRows:
             async with few:
-                return await us.intraday(ticker, "5m", MONDAY, MONDAY + DAY)
+                return await us.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
 
-        tickers = [f"{listed.code}.US" for listed in await us.symbols("US")]
+        tickers = [f"{listed.code}.US" for listed in await us.fetch_symbols("US")]
         return list(await asyncio.gather(*(one(ticker) for ticker in tickers)))
 
     with Sandbox(SandboxConfig(now=NOW, clock_rate=0, symbols=100)) as sandbox:
@@ -139,10 +143,10 @@ def test_everything_comes_in_spite_of_faults() -> None:
         sandbox.reset_stats()
         sandbox.set_faults(**{k: v for k, v in vars(faults).items() if v and not k.endswith("seconds")})
         rough, gate = talk(sandbox, ask, attempts=12, timeout_seconds=4)
-        assert sandbox.stats()["requests"] == len(gate.exchanges)
+        assert sandbox.stats()["requests"] == len(gate.records)
     assert len(rough) == len(clean) >= 100
     for one, other in zip(clean, rough, strict=True):
         for name in ("timestamp", "open", "high", "low", "close", "volume"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    failed = {e.error for e in gate.exchanges}
+    failed = {e.error for e in gate.records}
     assert {"ServerFault", "BrokenAnswer"} <= failed

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.rate_limiter import OpenGate
-from backfill_assets.eodhd.redaction import Redaction
+from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
+from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, Say, ScriptedVendor
 
 TOKEN = "65f0+c3/d.91 ae=77"  # noqa: S105 - made up; needs escaping in a URL
@@ -50,14 +50,14 @@ PATHS = {
     "echoed header": Say(500, b"", HTML, headers={"x-echo": TOKEN}),
 }
 ASKS: list[Callable[[EodhdClient], Awaitable[object]]] = [
-    lambda us: us.intraday("AAPL.US", "5m", 1, 2),
-    lambda us: us.quotes(["A.US", "B.US"]),
-    lambda us: us.user(),
-    lambda us: us.symbols("US"),
-    lambda us: us.exchange_details("US"),
-    lambda us: us.eod("A.US"),
-    lambda us: us.bulk_eod("US"),
-    lambda us: us.symbol_changes(date(2026, 1, 1), date(2026, 1, 2)),
+    lambda us: us.fetch_intraday("AAPL.US", "5m", 1, 2),
+    lambda us: us.fetch_quotes(["A.US", "B.US"]),
+    lambda us: us.fetch_account(),
+    lambda us: us.fetch_symbols("US"),
+    lambda us: us.fetch_exchange_details("US"),
+    lambda us: us.fetch_daily("A.US"),
+    lambda us: us.fetch_bulk_daily("US"),
+    lambda us: us.fetch_symbol_changes(date(2026, 1, 1), date(2026, 1, 2)),
 ]
 
 
@@ -103,13 +103,13 @@ def leaks(texts: list[str]) -> list[str]:
 
 
 async def ask_all(url: str, transport: httpx.AsyncBaseTransport | None, stalls: bool) -> tuple[list[str], int]:
-    gate = OpenGate()
+    gate = UnlimitedRateLimiter()
     texts: list[str] = []
     failures = 0
     us = EodhdClient(
         base_url=url,
         token=SecretStr(TOKEN),
-        gate=gate,
+        rate_limiter=gate,
         attempts=2,
         backoff_seconds=(0, 0),
         timeout_seconds=0.05 if stalls else 5,
@@ -123,7 +123,7 @@ async def ask_all(url: str, transport: httpx.AsyncBaseTransport | None, stalls: 
             except VendorError as error:
                 failures += 1
                 texts += everything(error)
-    return texts + [repr(exchange) for exchange in gate.exchanges], failures
+    return texts + [repr(exchange) for exchange in gate.records], failures
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -156,10 +156,10 @@ def test_no_transport_error_shows_the_token(kind: type[httpx.TransportError], sa
 
 def test_the_redaction_is_what_keeps_echoes_out_of_httpcores_log(said: list[str]) -> None:
     record = logging.LogRecord("httpx", logging.INFO, "", 0, "GET %s", (f"/x?api_token={TOKEN}&a=1",), None)
-    redaction = Redaction(SecretStr("other"))
+    redaction = TokenRedactor(SecretStr("other"))
     assert redaction.filter(record)
     assert record.getMessage() == "GET /x?api_token=*** ae=77&a=1"  # any token; a space ends it
-    assert Redaction(SecretStr(TOKEN)).clean(f"<{quote_plus(TOKEN)}>") == "<***>"
+    assert TokenRedactor(SecretStr(TOKEN)).redact(f"<{quote_plus(TOKEN)}>") == "<***>"
 
 
 def test_leaving_the_client_leaves_no_filter_behind() -> None:

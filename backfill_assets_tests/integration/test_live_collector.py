@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.errors import TokenRefused
-from backfill_assets.live.collector import sample_round, sample_until_close
+from backfill_assets.live.collector import collect_round, collect_until_close
 from backfill_assets.live.result import LiveRound
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, Limits
+from backfill_assets.store.quota.budget import Budget, QuotaLimits
 from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.forwarding_proxy import HANG_UP, PAGE, passing_on
@@ -88,7 +88,7 @@ def test_a_round_is_made_once_whoever_comes(live_clock: Clock) -> None:
     clock = live_clock()
     engine = clock.at(utc(MORNING))
     with ThreadPoolExecutor(4) as pool:
-        kinds = [made.kind for made in pool.map(lambda _: sample_round(engine), range(4))]
+        kinds = [made.kind for made in pool.map(lambda _: collect_round(engine), range(4))]
     assert sorted(kinds) == ["not due", "not due", "not due", "sampled"]
     assert clock.sample(utc("2026-06-02 14:04")).kind == "not due"
     assert clock.sample(utc("2026-06-02 14:05")).kind == "sampled"
@@ -104,7 +104,7 @@ def test_yesterdays_quotes_and_repeats_are_recognised_and_make_nothing(live_cloc
     before = samples_in(clock.engine.database)
     clock.sandbox.move_clock(utc("2026-06-02 20:25"))  # the vendor stands still
     engine = clock.engine.settings.model_copy(update={"as_of": utc("2026-06-02 20:30")})
-    again = sample_round(type(clock.engine)(clock.engine.database, engine))
+    again = collect_round(type(clock.engine)(clock.engine.database, engine))
     assert (again.readings.repeated, again.readings.fresh) == (2, 0)
     assert samples_in(clock.engine.database) == before
 
@@ -113,16 +113,16 @@ def test_whom_another_collector_writes_is_not_sampled(live_clock: Clock) -> None
     clock = live_clock(("AAPL", "MSFT"))
     database = clock.engine.database
     theirs(database, "AAPL", "2026-06-01 19:30")
-    assert clock.sample(utc("2026-06-02 13:55")).elsewhere == 1  # they wrote to the end of the last session
+    assert clock.sample(utc("2026-06-02 13:55")).external_tickers == 1  # they wrote to the end of the last session
     theirs(database, "AAPL", "2026-06-02 13:30")
     made = clock.sample(utc("2026-06-02 14:30"))
-    assert (made.tickers, made.elsewhere, made.calls) == (1, 1, 1)
+    assert (made.tickers, made.external_tickers, made.calls) == (1, 1, 1)
     for now in moments(utc("2026-06-02 14:35"), utc("2026-06-02 15:40"), 5):
         clock.sample(now)
     assert bars_in(database, "AAPL")[-1][1:] == (5, 6, 4, 5.5, 77)
     assert {row[0] for row in samples_in(database) if row[1] < utc("2026-06-02 14:44")} == {"MSFT"}
     coverage = clock.survey(utc("2026-06-02 15:40"))
-    assert coverage.of(State.UNVERIFIED) == 1
+    assert coverage.count_slots(SlotState.UNVERIFIED) == 1
 
 
 def test_who_is_no_longer_written_by_another_is_taken_over(live_clock: Clock) -> None:
@@ -153,11 +153,11 @@ def test_without_calls_there_is_no_round(live_clock: Clock) -> None:
 def test_what_is_spent_live_is_kept_from_nobody_else(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     engine = clock.at(utc(MORNING))
-    before = engine.budget().status(utc(MORNING)).calls_left_today
+    before = engine.create_budget().read_status(utc(MORNING)).calls_left_today
     clock.sample(utc(MORNING))
-    after = engine.budget().status(utc(MORNING))
+    after = engine.create_budget().read_status(utc(MORNING))
     assert before - after.calls_left_today == 10_000  # kept for live sampling, spent or not
-    assert after.calls_spent_today == engine.live_budget().spent(utc(MORNING)) == 2
+    assert after.calls_spent_today == engine.create_live_budget().read_spent_calls(utc(MORNING)) == 2
 
 
 def test_a_refused_token_is_said_and_kept(live_clock: Clock) -> None:
@@ -287,23 +287,23 @@ def test_until_the_close(live_clock: Clock) -> None:
     def sleep(seconds: float) -> None:
         now[0] += timedelta(seconds=seconds)
 
-    last = sample_until_close(lambda: clock.sample(now[0]), lambda: now[0], sleep, told.append)
+    last = collect_until_close(lambda: clock.sample(now[0]), lambda: now[0], sleep, told.append)
     assert [made.kind for made in told] == ["closed", *["sampled"] * 15, "closed"]
-    assert last.at == utc("2026-06-02 20:15")
+    assert last.called_at == utc("2026-06-02 20:15")
     assert len(bars_in(clock.engine.database, "AAPL")) == 13
 
 
 def test_until_the_close_does_not_wait_for_tomorrow(live_clock: Clock) -> None:
     clock = live_clock()
     evening = utc("2026-06-02 21:00")
-    made = sample_until_close(lambda: clock.sample(evening), lambda: evening, pytest.fail, lambda _: None)
+    made = collect_until_close(lambda: clock.sample(evening), lambda: evening, pytest.fail, lambda _: None)
     assert made.kind == "closed"
 
 
 def test_until_the_close_ends_with_a_refused_token(live_clock: Clock) -> None:
     clock = live_clock(tokens=frozenset({"another"}))
     morning = utc(MORNING)
-    made = sample_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
+    made = collect_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
     assert made.exit_code == 4
 
 
@@ -323,10 +323,10 @@ def test_the_token_is_in_nothing_that_a_round_leaves(live_clock: Clock) -> None:
 
 @pytest.mark.parametrize(("account", "live_left", "backfill_left"), [(1_000, 450, 450), (100_000, 10_000, 80_000)])
 def test_a_small_plan_is_halved(database: Database, account: int, live_left: int, backfill_left: int) -> None:
-    limits = Limits(
+    limits = QuotaLimits(
         requests_per_window=10, share=1, window_seconds=60, timeout_seconds=30, daily_calls=account, reserve=0.1
     )
     now = utc(MORNING)
     live, backfill = LiveBudget(database, "t", limits, 10_000), Budget(database, "t", limits)
-    assert live.declare(now) == live_left
-    assert backfill.status(now).calls_left_today == backfill_left
+    assert live.register_daily_budget(now) == live_left
+    assert backfill.read_status(now).calls_left_today == backfill_left

@@ -14,12 +14,12 @@ from backfill_assets.backfill.planner import Strategy
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import parse_tickers
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.criteria import judge_live, judge_window
-from backfill_assets.quality.live_accuracy import reconciliation_of
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.criteria import evaluate_live, evaluate_window
+from backfill_assets.quality.live_accuracy import read_live_accuracy
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.bars.bar_writer import LIVE, WriteCounts, write_bars
+from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, WriteCounts, write_bars
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
@@ -50,14 +50,19 @@ def sampled(clock: Clockwork, until: str = "2026-06-02 20:30") -> Clockwork:
 
 
 def write(
-    connection: Connection, *, close: float = 10.5, final: bool = False, source: str = HOST, interval: str = LIVE
+    connection: Connection,
+    *,
+    close: float = 10.5,
+    final: bool = False,
+    source: str = HOST,
+    interval: str = LIVE_SOURCE_INTERVAL,
 ) -> WriteCounts:
     """One bar of the slot, as a round (or a run, if ``final``) writes it."""
     bar = {"symbol_id": 1, "timestamp": int(SLOT.timestamp()), "open": 10, "high": 11, "low": 9, "close": close}
     bars = pd.DataFrame([bar | {"volume": 100, "source_rows": 6, "is_final": final, "may_insert": True}])
     asked_at = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
     counts = write_bars(
-        connection, bars, interval=HALF, spelling="30m", source=source, source_interval=interval, asked_at=asked_at
+        connection, bars, interval=HALF, spelling="30m", source=source, source_interval=interval, requested_at=asked_at
     )
     return counts[1]
 
@@ -164,12 +169,14 @@ def test_a_rolled_back_final_bar_leaves_everything_as_it_was(database: Database)
 
 
 def test_where_the_vendor_never_publishes_provisional_bars_are_fresh_but_missing(live_clock: Clock) -> None:
-    clock = sampled(live_clock(("AAPL", "MSFT"), publication=Publication(withheld=frozenset({("AAPL", TUESDAY)}))))
+    clock = sampled(
+        live_clock(("AAPL", "MSFT"), publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
+    )
     coverage = clock.survey(utc("2026-06-03 11:00"), end=TUESDAY)
-    assert (coverage.of(State.PROVISIONAL), int(coverage.missing.sum())) == (26, 0)
+    assert (coverage.count_slots(SlotState.PROVISIONAL), int(coverage.missing.sum())) == (26, 0)
     clock.tick(utc("2026-06-03 13:00"))
     coverage = clock.survey(utc("2026-06-03 13:00"), end=TUESDAY)
-    passed = {c.name: c.passed for c in judge_window(clock.engine.database, coverage, live=True)}
+    passed = {c.name: c.passed for c in evaluate_window(clock.engine.database, coverage, live=True)}
     assert passed == {
         "every_symbol_has_recent_bars": True,
         "no_missing_bars": False,
@@ -196,15 +203,15 @@ def test_who_joined_during_the_day_owes_nothing_from_before(live_clock: Clock, k
             ("TSLA", utc("2026-05-04 12:00")),
         ):
             connection.execute("UPDATE market_symbols SET updated_at = %s WHERE symbol = %s", [updated_at, symbol])
-    judged = judge_live(database, clock.survey(utc("2026-06-02 16:35")))
+    judged = evaluate_live(database, clock.survey(utc("2026-06-02 16:35")))
     assert judged.offenders == ("AAPL.US (4)", "MSFT.US (4)", "TSLA.US (4)", "AMZN.US (1)")
 
 
 def test_live_collection_switched_on_in_the_evening_owes_nothing_yet(live_clock: Clock) -> None:
     clock = live_clock()
-    assert judge_live(clock.engine.database, clock.survey(utc("2026-06-02 23:00"))).passed
+    assert evaluate_live(clock.engine.database, clock.survey(utc("2026-06-02 23:00"))).passed
     clock.sample(utc("2026-06-03 13:50"))
-    judged = judge_live(clock.engine.database, clock.survey(utc("2026-06-03 15:05")))
+    judged = evaluate_live(clock.engine.database, clock.survey(utc("2026-06-03 15:05")))
     assert judged.offenders == ("AAPL.US (1)",)
 
 
@@ -269,7 +276,7 @@ def test_on_other_peoples_tables(theirs: Database, sandboxed: Callable[..., Sand
     assert {row[0] for row in fetch(theirs, "SELECT interval_type FROM market_data")} == {"30min"}
     clock.tick(utc("2026-06-03 02:00"))
     assert bars_in(theirs, "AAPL", "30min") == truth(sandbox, "AAPL", TUESDAY)
-    found = reconciliation_of(theirs, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
+    found = read_live_accuracy(theirs, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
     assert found is not None
     assert found.bars == 13 + (live[1][1] if len(live) > 1 else 0)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
@@ -24,7 +24,7 @@ SETTINGS = SandboxConfig(
     listed={"NEW": date(2026, 6, 2)},
     delisted={"DEAD": date(2026, 5, 20)},
     renamed={"FB": ("FBM", date(2026, 5, 4))},
-    publication=Publication(withheld=frozenset({("MSFT", date(2026, 6, 1))})),
+    publication=Publication(never_published=frozenset({("MSFT", date(2026, 6, 1))})),
 )
 
 
@@ -85,7 +85,7 @@ def test_intraday_is_a_bare_array_of_the_recorded_shape(vendor: Vendor) -> None:
 
 def test_what_is_served_is_the_worlds_truth(vendor: Vendor) -> None:
     world = vendor.sandbox.world
-    session = world.timetable.on(date(2026, 6, 2))
+    session = world.session_index.find_session(date(2026, 6, 2))
     assert session is not None
     served = [row for row in vendor.rows("AAPL.US") if row["volume"] and row["timestamp"] > MONDAY + DAY]
     truth = world.true_bars("AAPL", session, INTERVALS["5m"], "5m")
@@ -178,14 +178,14 @@ def test_a_live_quote_is_an_object_a_quarter_of_an_hour_old(vendor: Vendor) -> N
 
 
 def test_before_the_open_the_last_session_is_served_as_if_current(vendor: Vendor) -> None:
-    session = vendor.sandbox.world.timetable.on(date(2026, 6, 2))
+    session = vendor.sandbox.world.session_index.find_session(date(2026, 6, 2))
     assert session is not None
     vendor.sandbox.move_clock(datetime(2026, 6, 3, 3, tzinfo=UTC))
     evening = vendor.get("/real-time/AAPL.US").json()
     vendor.sandbox.move_clock(datetime(2026, 6, 3, 13, 29, tzinfo=UTC))
     assert vendor.get("/real-time/AAPL.US").json() == evening
     assert 28 * 60 <= evening["timestamp"] - session.close.timestamp() < 30 * 60
-    assert evening["close"] == vendor.sandbox.world.day("AAPL", session).close
+    assert evening["close"] == vendor.sandbox.world.get_official_bar("AAPL", session).close
 
 
 def test_a_live_batch_is_an_array_with_na_for_the_dead(vendor: Vendor) -> None:
@@ -244,9 +244,9 @@ def test_eod_volume_is_split_adjusted_and_close_is_not(vendor: Vendor) -> None:
     before, after = rows
     assert before["close"] == pytest.approx(4 * before["adjusted_close"])
     assert after["close"] == after["adjusted_close"]
-    friday = vendor.sandbox.world.timetable.on(date(2020, 8, 28))
+    friday = vendor.sandbox.world.session_index.find_session(date(2020, 8, 28))
     assert friday is not None
-    tape = vendor.sandbox.world.rows("AAPL", friday, "1m").volumes.sum()
+    tape = vendor.sandbox.world.get_published_rows("AAPL", friday, "1m").volumes.sum()
     assert 0.2 < tape / before["volume"] < 0.26
 
 
@@ -289,8 +289,8 @@ def test_the_bulk_file_appears_twenty_minutes_after_the_close_and_agrees_with_eo
 
 def test_the_bulk_file_says_who_did_not_trade(vendor: Vendor) -> None:
     world = vendor.sandbox.world
-    sessions = world.timetable.sessions[world.timetable.days(date(2025, 1, 1), date(2026, 6, 2))]
-    idle = [s.day for s in sessions if world.day("GE", s).volume == 0]
+    sessions = world.session_index.sessions[world.session_index.slice_days(date(2025, 1, 1), date(2026, 6, 2))]
+    idle = [s.day for s in sessions if world.get_official_bar("GE", s).volume == 0]
     answers = [vendor.get("/eod-bulk-last-day/US", date=day, symbols="GE.US").json() for day in idle]
     assert {tuple(row["volume"] for row in rows) for rows in answers} == {(), (0,)}
     assert vendor.sandbox.stats()["calls"] == 101 * len(idle)
@@ -372,10 +372,10 @@ def test_the_clock_moves_over_http(vendor: Vendor) -> None:
 
 
 def test_odd_live_and_reference_answers_can_be_switched_on() -> None:
-    traits = Traits(
-        string_stamps=1.0, live_unknown_404=True, upper_case_codes=True, details_as_lists=True, to_inclusive=False
+    traits = DataQuirks(
+        string_timestamps=1.0, live_unknown_404=True, upper_case_codes=True, details_as_lists=True, to_inclusive=False
     )
-    with Sandbox(SandboxConfig(now=NOON, clock_rate=0.0, traits=traits)) as sandbox:
+    with Sandbox(SandboxConfig(now=NOON, clock_rate=0.0, quirks=traits)) as sandbox:
         vendor = Vendor(sandbox)
         assert isinstance(vendor.get("/real-time/AAPL.US").json()["timestamp"], str)
         assert vendor.get("/real-time/NOPE.US").status_code == 404
@@ -386,9 +386,9 @@ def test_odd_live_and_reference_answers_can_be_switched_on() -> None:
 
 
 def test_first_versions_of_daily_rows_are_revised_by_noon_of_the_next_day() -> None:
-    traits = Traits(daily_revisions=1.0, daily_late=1.0, eod_nulls=0.05, live_gaps=1.0)
+    traits = DataQuirks(daily_revisions=1.0, late_daily_rows=1.0, eod_null_prices=0.05, missing_live_quotes=1.0)
     evening = datetime(2026, 6, 2, 23, 30, tzinfo=UTC)
-    with Sandbox(SandboxConfig(now=evening, clock_rate=0.0, traits=traits)) as sandbox:
+    with Sandbox(SandboxConfig(now=evening, clock_rate=0.0, quirks=traits)) as sandbox:
         vendor = Vendor(sandbox)
         early = vendor.get("/eod/MSFT.US").json()
         bulk = {row["code"]: row["volume"] for row in vendor.get("/eod-bulk-last-day/US").json()}
@@ -420,8 +420,8 @@ def test_a_spinoff_moves_earlier_eod_prices_but_not_intraday() -> None:
 
 def test_a_thin_ticker_keeps_its_last_quote_until_it_trades_again(vendor: Vendor) -> None:
     world = vendor.sandbox.world
-    sessions = world.timetable.sessions[world.timetable.days(date(2025, 1, 1), date(2026, 6, 2))]
-    idle = next(s for s in sessions if world.day("GE", s).volume == 0)
+    sessions = world.session_index.sessions[world.session_index.slice_days(date(2025, 1, 1), date(2026, 6, 2))]
+    idle = next(s for s in sessions if world.get_official_bar("GE", s).volume == 0)
     vendor.sandbox.move_clock(idle.close)
     quote = vendor.get("/real-time/GE.US").json()
     assert datetime.fromtimestamp(quote["timestamp"], UTC).date() < idle.day

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backfill_assets.sandbox.config import Faults, SandboxConfig, Traits
+from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
@@ -83,8 +83,8 @@ def test_the_free_plan_has_end_of_day_only() -> None:
 
 
 def test_a_free_token_can_be_given_intraday_with_a_warning() -> None:
-    traits = Traits(free_intraday=True)
-    with Sandbox(config(free_tokens=frozenset({"free"}), traits=traits)) as sandbox:
+    traits = DataQuirks(free_intraday=True)
+    with Sandbox(config(free_tokens=frozenset({"free"}), quirks=traits)) as sandbox:
         assert "warning" in intraday(sandbox, key="free").json()[-1]
         old = {"from": 1609459200, "to": 1612137600}
         assert [*get(sandbox, "/intraday/AAPL.US", "free", **old).json()[0]] == ["warning"]
@@ -206,7 +206,7 @@ def test_many_at_once_are_seen_in_flight_and_each_gets_its_own() -> None:
     async def scenario(sandbox: Sandbox) -> list[int]:
         limits = httpx.Limits(max_connections=50)
         async with httpx.AsyncClient(limits=limits, timeout=30) as client:
-            wanted = [f"{sandbox.base_url}/intraday/{s}.US" for s in sandbox.world.tickers]
+            wanted = [f"{sandbox.base_url}/intraday/{s}.US" for s in sandbox.world.symbols]
             params = {"api_token": "x", "fmt": "json", "from": MONDAY}
             answers = await asyncio.gather(*(client.get(url, params=params) for url in wanted))
         return [len(answer.json()) for answer in answers]
@@ -220,13 +220,13 @@ def test_many_at_once_are_seen_in_flight_and_each_gets_its_own() -> None:
 
 
 def test_revisions_and_late_publication_are_seen_over_http() -> None:
-    traits = Traits(partial=1.0, revisions=1.0)
-    with Sandbox(config(traits=traits)) as sandbox:
-        session = sandbox.world.timetable.on(date(2026, 6, 1))
+    traits = DataQuirks(partial_publication=1.0, revisions=1.0)
+    with Sandbox(config(quirks=traits)) as sandbox:
+        session = sandbox.world.session_index.find_session(date(2026, 6, 1))
         assert session is not None
-        release = sandbox.world.release("AAPL", session, "5m")
+        release = sandbox.world.get_publication_times("AAPL", session, "5m")
         answers = []
-        for moment in (release.first - 2, release.first, release.whole, release.revised):
+        for moment in (release.first_at - 2, release.first_at, release.complete_at, release.revised_at):
             sandbox.move_clock(datetime.fromtimestamp(int(moment) + 1, UTC))
             end = {"from": MONDAY, "to": MONDAY + 86400}
             answers.append(get(sandbox, "/intraday/AAPL.US", **end).json())

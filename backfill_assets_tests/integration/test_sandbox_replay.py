@@ -51,7 +51,7 @@ def test_real_recordings_come_back_word_for_word() -> None:
         assert part.json() == five[-2:]
         assert get(sandbox, "/intraday/MSFT.US", interval="5m").status_code == 404
         assert get(sandbox, "/eod/AAPL.US").status_code == 200
-        assert sandbox.world.tickers == ("AAPL",)
+        assert sandbox.world.symbols == ("AAPL",)
 
 
 def test_files_of_one_ticker_follow_each_other_and_nothing_comes_from_the_future(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_a_port_that_is_taken_is_named() -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_serving_alone_announces_itself_and_stops_on_a_signal(end: signal.Signals) -> None:
     program = (
-        "from backfill_assets.sandbox.config import SandboxConfig, Traits\n"
+        "from backfill_assets.sandbox.config import DataQuirks, SandboxConfig\n"
         "from backfill_assets.sandbox.server.serve import serve\n"
-        "serve(SandboxConfig(symbols=5, traits=Traits.real()), announce=lambda url: print(url, flush=True))\n"
+        "serve(SandboxConfig(symbols=5, quirks=DataQuirks.build_realistic()), announce=lambda url: print(url, flush=True))\n"
         "print('stopped')\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", program]

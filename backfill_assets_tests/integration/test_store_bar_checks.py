@@ -7,9 +7,9 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.quality.bar_validity import judge_bars, judge_closes
+from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.evidence.daily_data import record_days
+from backfill_assets.store.evidence.daily_data import record_daily_rows
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
@@ -49,7 +49,7 @@ def put(database: Database, *rows: str) -> None:
 
 
 def faults(database: Database) -> tuple[float, tuple[str, ...]]:
-    criterion = judge_bars(database, coverage_of("AAPL", BOTH, {}))
+    criterion = evaluate_bars(database, coverage_of("AAPL", BOTH, {}))
     assert criterion.passed == (criterion.figure == 0)
     return criterion.figure, criterion.offenders
 
@@ -124,7 +124,7 @@ def test_what_a_run_stores_is_valid_in_every_form_of_the_table(
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
     engine.run(monday_and_tuesday(engine), silent)
-    criterion = judge_bars(engine.database, engine.survey(monday_and_tuesday(engine)))
+    criterion = evaluate_bars(engine.database, engine.measure(monday_and_tuesday(engine)))
     assert (criterion.passed, criterion.meaning) == (True, "0 breaches of a rule in 52 bars")
     external_tables.build(url := new_database(None))
     theirs = Database(url)
@@ -138,10 +138,10 @@ def test_closes_are_compared_where_the_daily_data_are_known(
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
     engine.run(monday_and_tuesday(engine), silent)
-    coverage = engine.survey(monday_and_tuesday(engine))
+    coverage = engine.measure(monday_and_tuesday(engine))
 
     def judged() -> tuple[float, str]:
-        criterion = judge_closes(engine.database, coverage, INTERVALS["5m"], tolerance_bps=15)
+        criterion = evaluate_closes(engine.database, coverage, INTERVALS["5m"], tolerance_bps=15)
         assert "(4 are stored)" in criterion.meaning
         return criterion.figure, criterion.meaning.split(" closes")[0]
 
@@ -150,7 +150,7 @@ def test_closes_are_compared_where_the_daily_data_are_known(
         rows = connection.execute(
             "SELECT symbol_id, session_day, official_close, 1 FROM backfill.evidence WHERE session_day >= %s", [MONDAY]
         ).fetchall()
-        record_days(connection, rows)
+        record_daily_rows(connection, rows)
     assert judged() == (0, "0 of 4")
     with engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.daily SET close_price = close_price * 1.005 WHERE symbol_id = 1")

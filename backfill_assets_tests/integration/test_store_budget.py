@@ -9,10 +9,18 @@ import psycopg
 import pytest
 
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, Limits, Settled, fingerprint, resets_at
+from backfill_assets.store.quota.budget import (
+    Budget,
+    PermitSettlement,
+    QuotaLimits,
+    compute_quota_reset,
+    fingerprint_token,
+)
 from backfill_assets_tests.conftest import NOW
 
-LIMITS = Limits(requests_per_window=10, share=1.0, window_seconds=60, timeout_seconds=30, daily_calls=1000, reserve=0.1)
+LIMITS = QuotaLimits(
+    requests_per_window=10, share=1.0, window_seconds=60, timeout_seconds=30, daily_calls=1000, reserve=0.1
+)
 
 
 @pytest.fixture
@@ -36,100 +44,100 @@ def later(database: Database, seconds: float) -> None:
 
 def test_no_more_than_the_window_holds(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of()
-    first = budget.take(7, 5, NOW)
-    second = budget.take(7, 5, NOW)
+    first = budget.take_permits(7, 5, NOW)
+    second = budget.take_permits(7, 5, NOW)
     assert (len(first.permits), len(second.permits)) == (7, 3)
-    assert budget.take(1, 5, NOW).permits == ()
-    budget.settle(Settled(first.permits), NOW)
-    assert budget.take(1, 5, NOW).permits == ()  # an answered request is still in the vendor's window
+    assert budget.take_permits(1, 5, NOW).permits == ()
+    budget.settle_permits(PermitSettlement(first.permits), NOW)
+    assert budget.take_permits(1, 5, NOW).permits == ()  # an answered request is still in the vendor's window
     later(database, 59)
-    assert budget.take(1, 5, NOW).permits == ()
+    assert budget.take_permits(1, 5, NOW).permits == ()
     later(database, 2)
-    assert len(budget.take(9, 5, NOW).permits) == 7
+    assert len(budget.take_permits(9, 5, NOW).permits) == 7
 
 
 def test_a_wait_is_as_long_as_the_first_permit_lasts(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of()
-    budget.settle(Settled(budget.take(10, 5, NOW).permits), NOW)
+    budget.settle_permits(PermitSettlement(budget.take_permits(10, 5, NOW).permits), NOW)
     later(database, 20)
-    assert 39 < budget.take(1, 5, NOW).wait_seconds <= 40
+    assert 39 < budget.take_permits(1, 5, NOW).wait_seconds <= 40
 
 
 def test_a_dead_process_s_permits_expire(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of()
-    budget.take(10, 5, NOW)
+    budget.take_permits(10, 5, NOW)
     later(database, 89)
-    assert budget.take(1, 5, NOW).permits == ()
+    assert budget.take_permits(1, 5, NOW).permits == ()
     later(database, 2)
-    assert len(budget.take(10, 5, NOW).permits) == 10
+    assert len(budget.take_permits(10, 5, NOW).permits) == 10
 
 
 def test_our_share_of_the_minute(budget_of: Callable[..., Budget]) -> None:
-    assert len(budget_of(share=0.8).take(100, 5, NOW).permits) == 8
+    assert len(budget_of(share=0.8).take_permits(100, 5, NOW).permits) == 8
 
 
 def test_room_is_left_for_others_that_the_headers_show(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of(requests_per_window=1000, share=0.8)
-    permits = budget.take(100, 5, NOW).permits
-    budget.settle(Settled(permits, rate_limit=1000, rate_remaining=600), NOW)
-    status = budget.status(NOW)
-    assert status.foreign_requests == 300  # 400 gone, 100 of them ours
+    permits = budget.take_permits(100, 5, NOW).permits
+    budget.settle_permits(PermitSettlement(permits, rate_limit=1000, rate_remaining=600), NOW)
+    status = budget.read_status(NOW)
+    assert status.external_requests == 300  # 400 gone, 100 of them ours
     assert status.requests_ceiling == 950 - 330
     later(database, 121)
-    assert budget.status(NOW).requests_ceiling == 800
+    assert budget.read_status(NOW).requests_ceiling == 800
 
 
 def test_a_pause_is_everybodys(budget_of: Callable[..., Budget], database: Database) -> None:
     ours, theirs = budget_of(), budget_of()
-    ours.settle(Settled(ours.take(1, 5, NOW).permits, refund=5, pause_seconds=12), NOW)
-    refused = theirs.take(1, 5, NOW)
+    ours.settle_permits(PermitSettlement(ours.take_permits(1, 5, NOW).permits, refund=5, pause_seconds=12), NOW)
+    refused = theirs.take_permits(1, 5, NOW)
     assert (refused.permits, 11 < refused.wait_seconds <= 12) == ((), True)
     later(database, 13)
-    assert len(theirs.take(1, 5, NOW).permits) == 1
+    assert len(theirs.take_permits(1, 5, NOW).permits) == 1
 
 
 def test_the_day_s_reserve_is_never_ours(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of(daily_calls=50, requests_per_window=100)
-    assert len(budget.take(20, 5, NOW).permits) == 9
-    gone = budget.take(1, 5, NOW)
+    assert len(budget.take_permits(20, 5, NOW).permits) == 9
+    gone = budget.take_permits(1, 5, NOW)
     assert (gone.permits, gone.calls_left) == ((), 0)
-    assert len(budget.take(1, 0, NOW).permits) == 1  # free endpoints go on
-    assert len(budget.take(20, 5, NOW + timedelta(days=1)).permits) == 9
+    assert len(budget.take_permits(1, 0, NOW).permits) == 1  # free endpoints go on
+    assert len(budget.take_permits(20, 5, NOW + timedelta(days=1)).permits) == 9
 
 
 def test_calls_that_cost_nothing_come_back(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of(daily_calls=50)
-    permits = budget.take(9, 5, NOW).permits
-    budget.settle(Settled(permits[:4], refund=20), NOW)
-    budget.give_back(permits[4:6], 5, NOW)
-    assert budget.status(NOW).calls_left_today == 30
-    assert budget.status(NOW).requests_in_window == 7
+    permits = budget.take_permits(9, 5, NOW).permits
+    budget.settle_permits(PermitSettlement(permits[:4], refund=20), NOW)
+    budget.return_permits(permits[4:6], 5, NOW)
+    assert budget.read_status(NOW).calls_left_today == 30
+    assert budget.read_status(NOW).requests_in_window == 7
 
 
 def test_what_the_vendor_counted_bounds_the_day(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of(requests_per_window=1000)
-    budget.take(4, 5, NOW)
-    budget.note_account(NOW.date(), 820, 1000, 500, NOW)
-    assert budget.status(NOW).calls_left_today == 80
-    budget.take(2, 5, NOW)
-    assert budget.status(NOW).calls_left_today == 70  # what we spent since comes on top
-    assert budget_of(spend_extra=True).status(NOW).calls_left_today == 570
+    budget.take_permits(4, 5, NOW)
+    budget.record_account(NOW.date(), 820, 1000, 500, NOW)
+    assert budget.read_status(NOW).calls_left_today == 80
+    budget.take_permits(2, 5, NOW)
+    assert budget.read_status(NOW).calls_left_today == 70  # what we spent since comes on top
+    assert budget_of(spend_extra=True).read_status(NOW).calls_left_today == 570
 
 
 def test_a_counter_that_stands_on_yesterday_means_nothing_is_spent(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of()
-    budget.note_account(NOW.date() - timedelta(days=1), 990, 1000, 0, NOW)
-    assert budget.status(NOW).calls_left_today == 900
+    budget.record_account(NOW.date() - timedelta(days=1), 990, 1000, 0, NOW)
+    assert budget.read_status(NOW).calls_left_today == 900
 
 
 def test_tokens_do_not_share_and_are_not_stored(budget_of: Callable[..., Budget], database_url: str) -> None:
-    budget_of("alice-token").take(10, 5, NOW)
-    assert len(budget_of("bob-token").take(10, 5, NOW).permits) == 10
+    budget_of("alice-token").take_permits(10, 5, NOW)
+    assert len(budget_of("bob-token").take_permits(10, 5, NOW).permits) == 10
     with psycopg.connect(database_url) as connection:
         names = {row[0] for row in connection.execute("SELECT token FROM backfill.budget")}
-    assert names == {fingerprint("alice-token"), fingerprint("bob-token")}
+    assert names == {fingerprint_token("alice-token"), fingerprint_token("bob-token")}
 
 
 def test_the_day_ends_at_midnight_utc() -> None:
-    assert resets_at(datetime(2026, 6, 3, 23, 59, tzinfo=UTC)) == datetime(2026, 6, 4, tzinfo=UTC)
-    assert resets_at(NOW).date() == date(2026, 6, 4)
+    assert compute_quota_reset(datetime(2026, 6, 3, 23, 59, tzinfo=UTC)) == datetime(2026, 6, 4, tzinfo=UTC)
+    assert compute_quota_reset(NOW).date() == date(2026, 6, 4)

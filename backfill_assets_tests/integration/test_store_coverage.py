@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
-from backfill_assets.market.gaps.slot_states import Rules, State
-from backfill_assets.store.coverage import Coverage, measure
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.gaps.slot_states import GapRules, SlotState
+from backfill_assets.store.coverage import Coverage, measure_coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests import external_tables
 
 # Nine sessions: more than the newest few, with an early close and a change of the clock before it
-SESSIONS = sessions_between("US", date(2026, 11, 16), date(2026, 11, 27))
+SESSIONS = list_sessions("US", date(2026, 11, 16), date(2026, 11, 27))
 NOW = datetime(2026, 12, 3, tzinfo=UTC)  # everything is overdue
 TICKERS = ("AAPL", "AMZN", "MSFT", "TSLA", "VTI")
 KINDS = ("absent", "final", "provisional", "few", "theirs", "both", "theirs twice")
@@ -84,23 +84,25 @@ def write(database: Database, kinds: dict[tuple[str, int], str], grid: SlotGrid)
 def looked_at(database: Database, grid: SlotGrid, *, only: str | None = None) -> Coverage:
     with database.transaction() as connection:
         symbols = [s for s in list_symbols(connection, "US") if only in (None, s.ticker.symbol)]
-        return measure(connection, symbols, grid, INTERVALS["5m"], Rules(timedelta(hours=3), timedelta(hours=16)), NOW)
+        return measure_coverage(
+            connection, symbols, grid, INTERVALS["5m"], GapRules(timedelta(hours=3), timedelta(hours=16)), NOW
+        )
 
 
 STATES = {
-    "absent": State.MISSING,
-    "final": State.PRESENT,
-    "provisional": State.PROVISIONAL,
-    "few": State.SUSPECT,
-    "theirs": State.UNVERIFIED,
-    "both": State.PRESENT,
-    "theirs twice": State.UNVERIFIED,
+    "absent": SlotState.MISSING,
+    "final": SlotState.PRESENT,
+    "provisional": SlotState.PROVISIONAL,
+    "few": SlotState.SUSPECT,
+    "theirs": SlotState.UNVERIFIED,
+    "both": SlotState.PRESENT,
+    "theirs twice": SlotState.UNVERIFIED,
 }
 
 
 @pytest.mark.parametrize(("interval", "seed"), [("30m", 1), ("1h", 2), ("5m", 3)])
 def test_every_slot_is_what_the_table_holds(tables: Database, interval: str, seed: int) -> None:
-    grid = slot_grid(SESSIONS, INTERVALS[interval])
+    grid = build_slot_grid(SESSIONS, INTERVALS[interval])
     kinds = drawn(grid, seed)
     if interval == "5m":
         kinds = {at: "final" if kind == "few" else kind for at, kind in kinds.items()}  # one row is all it has
@@ -110,12 +112,16 @@ def test_every_slot_is_what_the_table_holds(tables: Database, interval: str, see
     assert names == list(TICKERS)
     for row, name in enumerate(names):
         wanted = Counter(STATES[kinds[name, at]] for at in range(grid.size))
-        assert {State(s): n for s, n in enumerate(coverage.counts[row].tolist()) if n} == dict(wanted), name
+        assert {SlotState(s): n for s, n in enumerate(coverage.counts[row].tolist()) if n} == dict(wanted), name
         there = [int(grid.starts[at]) for at in range(grid.size) if kinds[name, at] != "absent"]
-        assert (coverage.first[row], coverage.last[row]) == ((there[0], there[-1]) if there else (-1, -1)), name
+        assert (coverage.first_bar_at[row], coverage.last_bar_at[row]) == (
+            (there[0], there[-1]) if there else (-1, -1)
+        ), name
     open_slots = {
-        (names[row], int(at)): State(held)
-        for row, at, held in zip(coverage.slots.row, coverage.slots.ordinal, coverage.slots.held, strict=True)
+        (names[row], int(at)): SlotState(held)
+        for row, at, held in zip(
+            coverage.open_slots.row, coverage.open_slots.ordinal, coverage.open_slots.stored_state, strict=True
+        )
     }
     doubtful = ("absent", "provisional", "few")
     assert open_slots == {slot: STATES[kind] for slot, kind in kinds.items() if kind in doubtful}
@@ -124,9 +130,9 @@ def test_every_slot_is_what_the_table_holds(tables: Database, interval: str, see
 
 def test_a_short_last_slot_needs_fewer_rows(tables: Database) -> None:
     """The seventh hour of a session has half an hour: six rows are all of it, three are few."""
-    grid = slot_grid(SESSIONS[:4], INTERVALS["1h"])
+    grid = build_slot_grid(SESSIONS[:4], INTERVALS["1h"])
     write(tables, {("AAPL", at): "final" for at in range(grid.size)}, grid)
-    lasts = [datetime.fromtimestamp(at, UTC) for at in grid.starts[grid.first_of[1:] - 1].tolist()]
+    lasts = [datetime.fromtimestamp(at, UTC) for at in grid.starts[grid.session_offsets[1:] - 1].tolist()]
     with tables.transaction() as connection:
         connection.execute(
             "UPDATE market_data SET source_rows = 6, fetched_at = now() WHERE timestamp = ANY(%s)", [lasts]
@@ -136,14 +142,16 @@ def test_a_short_last_slot_needs_fewer_rows(tables: Database) -> None:
             [lasts[1]],
         )
     coverage = looked_at(tables, grid)
-    assert coverage.counts[0, State.SUSPECT] == 1
-    suspect = coverage.slots.ordinal[(coverage.slots.row == 0) & (coverage.slots.held == State.SUSPECT)]
-    assert suspect.tolist() == [int(grid.first_of[2] - 1)]
+    assert coverage.counts[0, SlotState.SUSPECT] == 1
+    suspect = coverage.open_slots.ordinal[
+        (coverage.open_slots.row == 0) & (coverage.open_slots.stored_state == SlotState.SUSPECT)
+    ]
+    assert suspect.tolist() == [int(grid.session_offsets[2] - 1)]
 
 
 def test_evidence_is_read_as_it_was_written(database: Database) -> None:
     """Days that are no session of the window are left out."""
-    grid = slot_grid(SESSIONS[2:5], INTERVALS["30m"])
+    grid = build_slot_grid(SESSIONS[2:5], INTERVALS["30m"])
     days = [s.day for s in SESSIONS[1:6]] + [date(2026, 11, 21)]
     draw, written = Random(4), {}
     with database.transaction() as connection:
@@ -161,16 +169,16 @@ def test_evidence_is_read_as_it_was_written(database: Database) -> None:
                 [day, asked_at, asks, since, reached, published, asked_at if published else None, ranges, ticker],
             )
     coverage = looked_at(database, grid)
-    asked, read = coverage.asked, {}
+    asked, read = coverage.request_history, {}
     for entry, (row, session) in enumerate(zip(asked.row.tolist(), asked.session.tolist(), strict=True)):
-        since = asked.silent_since[entry]
-        slots = asked.withheld_ordinal[asked.withheld_entry == entry] - grid.first_of[session]
+        since = asked.no_new_data_since[entry]
+        slots = asked.not_returned_ordinal[asked.not_returned_entry == entry] - grid.session_offsets[session]
         read[coverage.symbols[row].ticker.symbol, grid.sessions[session].day] = (
-            datetime.fromtimestamp(int(asked.asked_at[entry]), UTC),
-            int(asked.asks[entry]),
+            datetime.fromtimestamp(int(asked.requested_at[entry]), UTC),
+            int(asked.request_count[entry]),
             None if np.isnan(since) else datetime.fromtimestamp(float(since), UTC),
             bool(asked.published[entry]),
-            datetime.fromtimestamp(int(asked.reached[entry]), UTC) if asked.reached[entry] else None,
+            datetime.fromtimestamp(int(asked.data_until[entry]), UTC) if asked.data_until[entry] else None,
             sorted(slots.tolist()),
         )
     in_window: dict[Any, Any] = {at: row for at, row in written.items() if at[1] in {s.day for s in grid.sessions}}
@@ -190,18 +198,18 @@ def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
                 " null, null FROM market_symbols WHERE symbol = %s",
                 [day, NOW, NOW + timedelta(minutes=number), ticker],
             )
-    facts = looked_at(database, slot_grid(SESSIONS, INTERVALS["30m"])).facts
-    assert facts.first_seen_at[-1] == NOW.timestamp()
-    assert facts.half_seen_at[-1] == (NOW + timedelta(minutes=2)).timestamp()
-    assert np.isnan(facts.first_seen_at[:-1]).all()
-    one = looked_at(database, slot_grid(SESSIONS, INTERVALS["30m"]), only="MSFT")
-    assert one.facts.half_seen_at[-1] == facts.half_seen_at[-1]
-    assert (one.asked.row.tolist(), one.asked.session.tolist()) == ([0], [len(SESSIONS) - 1])
+    facts = looked_at(database, build_slot_grid(SESSIONS, INTERVALS["30m"])).absence_evidence
+    assert facts.first_published_at[-1] == NOW.timestamp()
+    assert facts.half_published_at[-1] == (NOW + timedelta(minutes=2)).timestamp()
+    assert np.isnan(facts.first_published_at[:-1]).all()
+    one = looked_at(database, build_slot_grid(SESSIONS, INTERVALS["30m"]), only="MSFT")
+    assert one.absence_evidence.half_published_at[-1] == facts.half_published_at[-1]
+    assert (one.request_history.row.tolist(), one.request_history.session.tolist()) == ([0], [len(SESSIONS) - 1])
 
 
 def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database) -> None:
     """The rest explains no absence, and is a year of rows for everybody."""
-    grid = slot_grid(SESSIONS, INTERVALS["30m"])
+    grid = build_slot_grid(SESSIONS, INTERVALS["30m"])
     holes = {"AMZN": 0, "TSLA": grid.size - 1}
     write(
         tables, {(t, at): "absent" if holes.get(t) == at else "final" for t in TICKERS for at in range(grid.size)}, grid
@@ -217,22 +225,32 @@ def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database)
         )
     coverage = looked_at(tables, grid)
     read = {
-        name: np.sort(coverage.asked.session[coverage.asked.row == row]).tolist() for row, name in enumerate(TICKERS)
+        name: np.sort(coverage.request_history.session[coverage.request_history.row == row]).tolist()
+        for row, name in enumerate(TICKERS)
     }
     newest, everything = list(range(6, 9)), list(range(9))
     assert read == {"AAPL": newest, "AMZN": everything, "MSFT": newest, "TSLA": everything, "VTI": newest}
-    assert coverage.facts.known.tolist() == [0, 9, 0, 9, 0]
-    assert coverage.facts.traded[:, 0].tolist() == [-1, 1, -1, 1, -1]
+    assert coverage.absence_evidence.published_sessions.tolist() == [0, 9, 0, 9, 0]
+    assert coverage.absence_evidence.traded[:, 0].tolist() == [-1, 1, -1, 1, -1]
 
 
 def test_nobody_and_nothing_are_answers(tables: Database) -> None:
     """An empty universe and an empty window are answers."""
     with tables.transaction() as connection:
-        nobody = measure(
-            connection, [], slot_grid(SESSIONS, INTERVALS["30m"]), INTERVALS["5m"], Rules(timedelta(), timedelta()), NOW
+        nobody = measure_coverage(
+            connection,
+            [],
+            build_slot_grid(SESSIONS, INTERVALS["30m"]),
+            INTERVALS["5m"],
+            GapRules(timedelta(), timedelta()),
+            NOW,
         )
-        nothing = measure(
-            connection, list_symbols(connection, "US"), slot_grid((), INTERVALS["30m"]), INTERVALS["5m"],
-            Rules(timedelta(), timedelta()), NOW,
+        nothing = measure_coverage(
+            connection, list_symbols(connection, "US"), build_slot_grid((), INTERVALS["30m"]), INTERVALS["5m"],
+            GapRules(timedelta(), timedelta()), NOW,
         )  # fmt: skip
-    assert (nobody.counts.shape, nothing.counts.sum(), nothing.first.tolist()) == ((0, len(State)), 0, [-1] * 5)
+    assert (nobody.counts.shape, nothing.counts.sum(), nothing.first_bar_at.tolist()) == (
+        (0, len(SlotState)),
+        0,
+        [-1] * 5,
+    )

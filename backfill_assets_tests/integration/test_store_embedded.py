@@ -14,13 +14,13 @@ import psycopg
 import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 
 USER = """
 import sys, time
 from pathlib import Path
-from backfill_assets.store.postgres.embedded import embedded_url
-embedded_url(Path(sys.argv[1]), "bars")
+from backfill_assets.store.postgres.embedded import start_embedded_database
+start_embedded_database(Path(sys.argv[1]), "bars")
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -44,23 +44,23 @@ def test_the_server_stops_with_its_last_user_although_another_was_killed(own_hom
     killed = user_of(own_home)
     killed.kill()
     killed.wait()
-    url = embedded_url(own_home, "bars")
+    url = start_embedded_database(own_home, "bars")
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    leave_embedded(own_home)
+    release_embedded_server(own_home)
     assert not (own_home / "postgres" / "postmaster.pid").exists()
 
 
 def test_the_server_stays_while_another_process_uses_it(own_home: Path) -> None:
     other = user_of(own_home)
-    url = embedded_url(own_home, "bars")
-    leave_embedded(own_home)
+    url = start_embedded_database(own_home, "bars")
+    release_embedded_server(own_home)
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     other.kill()
     other.wait()
-    embedded_url(own_home, "bars")
-    leave_embedded(own_home)
+    start_embedded_database(own_home, "bars")
+    release_embedded_server(own_home)
     assert not (own_home / "postgres" / "postmaster.pid").exists()
 
 
@@ -68,16 +68,16 @@ def test_threads_that_join_together_keep_the_list_of_users(own_home: Path) -> No
     """As the ticks of a code server do."""
     other = user_of(own_home)
     with ThreadPoolExecutor(8) as threads:
-        urls = set(threads.map(lambda _: embedded_url(own_home, "bars"), range(80)))
+        urls = set(threads.map(lambda _: start_embedded_database(own_home, "bars"), range(80)))
     assert len(urls) == 1
     users = json.loads((own_home / "postgres" / ".handle_pids.json").read_text())
     assert sorted(users) == sorted([os.getpid(), other.pid])
-    leave_embedded(own_home)
+    release_embedded_server(own_home)
     assert answers(urls.pop())  # the other still uses it
     other.kill()
     other.wait()
-    embedded_url(own_home, "bars")
-    leave_embedded(own_home)
+    start_embedded_database(own_home, "bars")
+    release_embedded_server(own_home)
 
 
 def server_pid(home: Path) -> int:
@@ -105,8 +105,8 @@ def test_two_processes_that_start_together_share_one_server(own_home: Path) -> N
     for process in both:
         process.kill()
         process.wait()
-    embedded_url(own_home, "bars")
-    leave_embedded(own_home)
+    start_embedded_database(own_home, "bars")
+    release_embedded_server(own_home)
 
 
 LEFT_BY_A_POWER_CUT: dict[str, Callable[[str], str]] = {
@@ -131,30 +131,30 @@ def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(own_home
         assert psutil.wait_procs(family, timeout=20)[1] == []
         lock.write_text(spoil(held))
         (own_home / "postgres" / ".handle_pids.json").write_text("[12, 1")
-        assert answers(embedded_url(own_home, "bars")), what
-        leave_embedded(own_home)
+        assert answers(start_embedded_database(own_home, "bars")), what
+        release_embedded_server(own_home)
         assert not lock.exists(), what
 
 
 def test_a_server_that_died_under_a_process_is_started_again_by_it(own_home: Path) -> None:
-    url = embedded_url(own_home, "bars")
+    url = start_embedded_database(own_home, "bars")
     server = psutil.Process(server_pid(own_home))
     server.kill()
     server.wait()
     with pytest.raises(psycopg.OperationalError):
         answers(url)
-    assert answers(embedded_url(own_home, "bars"))
-    leave_embedded(own_home)
+    assert answers(start_embedded_database(own_home, "bars"))
+    release_embedded_server(own_home)
 
 
 def test_nobody_else_may_enter_by_a_socket_that_stands_elsewhere(own_home: Path) -> None:
     deep = own_home / ("long" * 20) / "home"
-    url = embedded_url(deep, "bars")
+    url = start_embedded_database(deep, "bars")
     door = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
     assert door != deep / "postgres"
     assert door.stat().st_mode & 0o077 == 0
     assert answers(url)
-    leave_embedded(deep)
+    release_embedded_server(deep)
 
 
 def test_the_server_listens_on_no_network_address(home: Path, template_url: str) -> None:
@@ -166,4 +166,4 @@ def test_the_server_listens_on_no_network_address(home: Path, template_url: str)
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "~no-such-user/x", "/dev/null/x"])
 def test_a_home_that_cannot_be_written_is_told(folder: str) -> None:
     with pytest.raises(DatabaseUnavailable, match="BACKFILL_HOME"):
-        embedded_url(Path(folder), "bars")
+        start_embedded_database(Path(folder), "bars")

@@ -11,13 +11,13 @@ import pytest
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import slot_grid
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.bars.bar_writer import WriteCounts
-from backfill_assets.store.bars.external_bars import read_theirs, verify_bars
+from backfill_assets.store.bars.external_bars import read_external_bars, verify_external_bars
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
@@ -27,7 +27,7 @@ from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESD
 
 Sandboxed = Callable[..., Sandbox]
 FRIDAY = date(2026, 5, 29)  # before the window: re-read, never verified
-GRID = slot_grid(sessions_between("US", MONDAY, TUESDAY), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions("US", MONDAY, TUESDAY), INTERVALS["30m"])
 
 
 @pytest.fixture(params=["lean", "theirs"])
@@ -82,7 +82,10 @@ def test_equal_ones_become_ours_and_others_are_replaced(
     engine = engine_over(tables, sandbox, settings)
 
     plain = engine.run(monday_and_tuesday(engine), silent)
-    assert (plain.written.protected, engine.survey(monday_and_tuesday(engine)).of(State.UNVERIFIED)) == (4, 3)
+    assert (plain.written.protected, engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED)) == (
+        4,
+        3,
+    )
     asked = sandbox.stats()["by_endpoint"]["intraday"]
 
     verified = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
@@ -90,7 +93,7 @@ def test_equal_ones_become_ours_and_others_are_replaced(
     assert (verified.written.verified, verified.written.replaced) == (1, 2)
     assert (verified.written.protected, verified.written.inserted, verified.written.revised) == (1, 0, 0)
     assert (verified.planned, verified.stored, verified.absent) == (3, 3, {})
-    assert engine.survey(monday_and_tuesday(engine)).of(State.PRESENT) == 52
+    assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.PRESENT) == 52
     assert bars_in(tables, "AAPL", "30min") == [wrong[2], *truth(sandbox, "AAPL", MONDAY, TUESDAY)]
     assert revisions(tables) == [(*wrong[0], None), (*wrong[1], None)]
 
@@ -99,7 +102,7 @@ def test_equal_ones_become_ours_and_others_are_replaced(
 
 
 def test_what_the_vendor_does_not_have_stays_theirs(tables: Database, sandboxed: Sandboxed, settings: Settings) -> None:
-    sandbox = sandboxed(publication=Publication(withheld=frozenset({("AAPL", TUESDAY)})))
+    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     tuesday = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch in GRID.starts[13:].tolist()]
     collect(tables, "AAPL", tuesday)
     engine = engine_over(tables, sandbox, settings)
@@ -112,8 +115,8 @@ def one_bar(database: Database) -> pd.DataFrame:
     """The vendor's word on what ``collect`` wrote for AAPL's first slot, with the fingerprint of what stands there."""
     with database.transaction() as connection:
         symbols = list_symbols(connection, "US")
-        theirs = read_theirs(connection, symbols, GRID)
-    assert theirs.slot.tolist() == [0]
+        theirs = read_external_bars(connection, symbols, GRID)
+    assert theirs.slot_key.tolist() == [0]
     values = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 9, "source_rows": 6}
     key = {"symbol_id": symbols[0].symbol_id, "timestamp": int(GRID.starts[0])}
     return pd.DataFrame([{**key, **values}]).assign(fingerprint=theirs.fingerprint)
@@ -121,7 +124,7 @@ def one_bar(database: Database) -> pd.DataFrame:
 
 def verify(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
     with database.transaction() as connection:
-        return verify_bars(connection, bars, interval=INTERVALS["30m"], source="vendor", source_interval="5m")
+        return verify_external_bars(connection, bars, interval=INTERVALS["30m"], source="vendor", source_interval="5m")
 
 
 def test_a_bar_that_its_writer_changed_meanwhile_stays(tables: Database) -> None:
@@ -149,6 +152,10 @@ def test_their_copy_of_a_bar_that_we_have_is_left_alone(
 
 def test_nothing_to_look_at(tables: Database) -> None:
     with tables.transaction() as connection:
-        assert not len(read_theirs(connection, [], GRID).slot)
-        assert not len(read_theirs(connection, list_symbols(connection, "US"), slot_grid((), INTERVALS["30m"])).slot)
-        assert read_theirs(connection, list_symbols(connection, "US"), GRID).fingerprint.dtype == np.int64
+        assert not len(read_external_bars(connection, [], GRID).slot_key)
+        assert not len(
+            read_external_bars(
+                connection, list_symbols(connection, "US"), build_slot_grid((), INTERVALS["30m"])
+            ).slot_key
+        )
+        assert read_external_bars(connection, list_symbols(connection, "US"), GRID).fingerprint.dtype == np.int64

@@ -9,7 +9,7 @@ import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.migrate import available, migrate
+from backfill_assets.store.postgres.migrate import load_migrations, migrate
 from backfill_assets_tests import external_tables
 
 SCHEMA = """
@@ -50,7 +50,7 @@ def migrated_only_to(url: str, earlier: int) -> None:
             "CREATE TABLE backfill.migrations (number integer PRIMARY KEY, name text NOT NULL,"
             " applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        for number, (name, sql) in available().items():
+        for number, (name, sql) in load_migrations().items():
             if number <= earlier:
                 connection.execute(sql.encode())
                 connection.execute("INSERT INTO backfill.migrations VALUES (%s, %s)", [number, name])
@@ -61,12 +61,12 @@ def schemas(new_database: Callable[..., str], template_url: str) -> dict[str, li
     """What this version makes of nothing, and of tables that other people made."""
     theirs = new_database(None)
     external_tables.build(theirs)
-    assert len(migrated(theirs)) == len(available())
+    assert len(migrated(theirs)) == len(load_migrations())
     return {"lean": schema(template_url), "theirs": schema(theirs)}
 
 
 @pytest.mark.parametrize("form", ["lean", "theirs"])
-@pytest.mark.parametrize("earlier", sorted(available())[:-1])
+@pytest.mark.parametrize("earlier", sorted(load_migrations())[:-1])
 def test_every_earlier_version_ends_in_the_same_schema(
     new_database: Callable[..., str], schemas: dict[str, list[tuple[str, ...]]], earlier: int, form: str
 ) -> None:
@@ -74,7 +74,7 @@ def test_every_earlier_version_ends_in_the_same_schema(
     if form == "theirs":
         external_tables.build(url)
     migrated_only_to(url, earlier)
-    assert len(migrated(url)) == sum(number > earlier for number in available())
+    assert len(migrated(url)) == sum(number > earlier for number in load_migrations())
     assert schema(url) == schemas[form]
 
 
@@ -94,7 +94,7 @@ def test_two_processes_that_start_together_both_work(new_database: Callable[...,
     ]
     said = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert sorted(int(out) for out, _ in said) == [0, len(available())]
+    assert sorted(int(out) for out, _ in said) == [0, len(load_migrations())]
     assert schema(url) == schema(template_url)
 
 
@@ -111,7 +111,7 @@ def test_whose_bars_a_database_holds_is_found_out_where_runs_were_made_before(ne
     for runs in (0, 1):
         url = new_database(None)
         with psycopg.connect(url, autocommit=True) as connection:
-            for number, (_, sql) in available().items():
+            for number, (_, sql) in load_migrations().items():
                 if number < 6:
                     connection.execute(sql.encode())
             connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
@@ -125,6 +125,6 @@ def test_whose_bars_a_database_holds_is_found_out_where_runs_were_made_before(ne
                     "INSERT INTO backfill.runs (run_id, host, pid, described, tickers)"
                     " VALUES (gen_random_uuid(), 'h', 1, 'd', 1)"
                 )
-            connection.execute(available()[6][1].encode())
+            connection.execute(load_migrations()[6][1].encode())
             hosts[runs] = connection.execute("SELECT host FROM backfill.source_host").fetchall()
     assert hosts == {0: [], 1: [("eodhd.com",)]}

@@ -8,8 +8,8 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.criteria import judge_window
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.criteria import evaluate_window
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
@@ -77,9 +77,13 @@ def test_their_bars_count_as_present_and_are_shown_apart(
 ) -> None:
     engine = engine_over(theirs, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
-    coverage = engine.survey(monday_and_tuesday(engine))
-    assert (coverage.of(State.UNVERIFIED), coverage.of(State.PRESENT), int(coverage.missing.sum())) == (1, 51, 0)
-    assert all(c.passed for c in judge_window(theirs, coverage))
+    coverage = engine.measure(monday_and_tuesday(engine))
+    assert (
+        coverage.count_slots(SlotState.UNVERIFIED),
+        coverage.count_slots(SlotState.PRESENT),
+        int(coverage.missing.sum()),
+    ) == (1, 51, 0)
+    assert all(c.passed for c in evaluate_window(theirs, coverage))
 
 
 def test_their_write_over_one_of_our_bars_makes_it_theirs(
@@ -89,7 +93,7 @@ def test_their_write_over_one_of_our_bars_makes_it_theirs(
     engine.run(monday_and_tuesday(engine), silent)
     with theirs.transaction() as connection:
         connection.execute(UPSERT.encode(), ["2026-06-02 13:30+00"])
-    assert engine.survey(monday_and_tuesday(engine)).of(State.UNVERIFIED) == 2
+    assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 2
     forced = engine.run(monday_and_tuesday(engine, force=True), silent)
     assert forced.written.protected == 2
     assert fetch(
@@ -104,7 +108,7 @@ def test_a_touch_that_changes_nothing_leaves_our_bar_ours(
     engine.run(monday_and_tuesday(engine), silent)
     with theirs.transaction() as connection:
         connection.execute("UPDATE market_data SET vwap = 1 WHERE source IS NOT NULL")
-    assert engine.survey(monday_and_tuesday(engine)).of(State.UNVERIFIED) == 1
+    assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 1
 
 
 def test_a_writer_at_the_same_time_is_neither_overwritten_nor_held_up(
@@ -147,8 +151,12 @@ def test_where_both_spellings_hold_a_slot_the_one_with_provenance_counts(
     engine.run(monday_and_tuesday(engine), silent)
     with theirs.transaction() as connection:
         connection.execute(UPSERT.replace("'30min'", "'30m'").encode(), ["2026-06-02 13:30+00"])
-    coverage = engine.survey(monday_and_tuesday(engine))
-    assert (coverage.duplicates, coverage.of(State.UNVERIFIED), coverage.of(State.PRESENT)) == (1, 1, 51)
+    coverage = engine.measure(monday_and_tuesday(engine))
+    assert (
+        coverage.duplicates,
+        coverage.count_slots(SlotState.UNVERIFIED),
+        coverage.count_slots(SlotState.PRESENT),
+    ) == (1, 1, 51)
     assert engine.run(monday_and_tuesday(engine), silent).requests == 0
 
 

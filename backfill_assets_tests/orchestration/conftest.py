@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.config.settings import environment_for, load_settings
+from backfill_assets.config.settings import build_child_environment, load_settings
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.build import build_definitions
-from backfill_assets.orchestration.partitions import SYMBOL
+from backfill_assets.orchestration.partitions import SYMBOL_DIMENSION
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols
@@ -110,7 +110,7 @@ def deployed(
 
     def make(sandbox: Sandbox, symbols: tuple[str, ...], **overrides: Any) -> Deployment:
         engine = engine_on(sandbox, symbols, **{"partition_days": 3, **overrides})
-        for name, value in environment_for(engine.settings).items():
+        for name, value in build_child_environment(engine.settings).items():
             monkeypatch.setenv(name, value)
         deployment = Deployment(engine, sandbox, instance, build_definitions(load_settings()))
         deployment.tick("symbol_partitions_sensor")
@@ -124,4 +124,4 @@ def partitions(symbols: tuple[str, ...], days: tuple[str, ...]) -> set[str]:
     return {f"{day}|{symbol}.US" for symbol in symbols for day in days}
 
 
-__all__ = ["BARS", "NOW", "SYMBOL", "Deployment", "add_symbols", "parse_tickers", "partitions"]
+__all__ = ["BARS", "NOW", "SYMBOL_DIMENSION", "Deployment", "add_symbols", "parse_tickers", "partitions"]

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import Publication
-from backfill_assets.store.alert_outbox import failing, recall
-from backfill_assets.store.quota.request_log import Request, log_requests
+from backfill_assets.store.alert_outbox import list_failing, load_state
+from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
 from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed
 from backfill_assets_tests.integration.alert_receiver import Receiver
@@ -19,7 +19,7 @@ from backfill_assets_tests.orchestration.conftest import Deployment
 
 Deployed = Callable[..., Deployment]
 FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
-HELD_BACK = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+HELD_BACK = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ class Watched:
 
     def failing_runs(self) -> list[str]:
         with self.deployment.engine.database.transaction() as connection:
-            return sorted(state.name for state in failing(connection) if state.name.startswith("run of "))
+            return sorted(state.name for state in list_failing(connection) if state.name.startswith("run of "))
 
     def judges(self) -> None:
         job = self.deployment.definitions.resolve_job_def("verify_window")
@@ -196,7 +196,7 @@ def test_a_schedules_run_is_told_by_its_asset(watched: Callable[..., Watched]) -
     assert job.execute_in_process(instance=user.deployment.instance, resources=resources).success
     user.tick()
     with user.deployment.engine.database.transaction() as connection:
-        assert recall(connection, "run of data_quality_report") is not None
+        assert load_state(connection, "run of data_quality_report") is not None
 
 
 def test_nobody_lacks_anything_once_nobody_is_active(watched: Callable[..., Watched], receiver: Receiver) -> None:
@@ -204,13 +204,13 @@ def test_nobody_lacks_anything_once_nobody_is_active(watched: Callable[..., Watc
     user.judges()
     user.tick()
     with user.deployment.engine.database.transaction() as connection:
-        assert len(failing(connection)) == 3
+        assert len(list_failing(connection)) == 3
         deactivate_symbols(connection, parse_tickers(FOUR))
     user.with_settings(as_of=NOW + timedelta(minutes=10))
     user.judges()
     user.tick()
     with user.deployment.engine.database.transaction() as connection:
-        assert failing(connection) == []
+        assert list_failing(connection) == []
     assert "no_missing_bars holds again after 10 min: there are no active symbols" in receiver.got[-1]["message"]
 
 
@@ -239,7 +239,7 @@ def test_checks_of_another_interval_are_told_apart(
     deployment = deployed(sandboxed(), FOUR, intervals=("30m", "1h"), alert_urls=addresses)
     user = Watched(deployment)
     with deployment.engine.database.transaction() as connection:
-        refused = Request(datetime.now(UTC), "/intraday", "AAPL.US", 429, "RateLimited", 0, None, 0, 0.1)
+        refused = RequestLogEntry(datetime.now(UTC), "/intraday", "AAPL.US", 429, "RateLimited", 0, None, 0, 0.1)
         log_requests(connection, None, [refused])
     job = deployment.definitions.resolve_job_def("verify_window_1h")
     assert job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine}).success

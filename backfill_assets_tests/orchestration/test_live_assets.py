@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backfill_assets.live.collector import sample_round
-from backfill_assets.market.calendar.sessions import Session, sessions_between
-from backfill_assets.market.live.sampling_schedule import rounds_of, sampled_session
-from backfill_assets.orchestration.live_assets import LIVE_QUOTES, rounds_cron
-from backfill_assets.orchestration.partitions import ZONE
+from backfill_assets.live.collector import collect_round
+from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.live.sampling_schedule import find_sampled_session, list_rounds
+from backfill_assets.orchestration.live_assets import LIVE_QUOTES, build_rounds_cron
+from backfill_assets.orchestration.partitions import TIME_ZONE
 from backfill_assets_tests.conftest import Sandboxed, bars_in
 from backfill_assets_tests.moving_clock import Clockwork
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment
@@ -34,12 +34,12 @@ def at(deployed: Deployed, sandboxed: Sandboxed) -> Callable[..., Deployment]:
 
 def looks_of(session: Session, seconds: int) -> list[datetime]:
     """When the schedule looks on the day of a session, within its sampling hours."""
-    minutes, hours, *_ = rounds_cron(seconds).split()
+    minutes, hours, *_ = build_rounds_cron(seconds).split()
     listed = range(0, 60, int(minutes[2:])) if minutes.startswith("*/") else map(int, minutes.split(","))
     assert hours == "9-16"
-    midnight = datetime.combine(session.day, time(), ZONE)
+    midnight = datetime.combine(session.day, time(), TIME_ZONE)
     looks = [midnight + timedelta(hours=hour, minutes=minute) for minute in listed for hour in range(9, 17)]
-    return sorted(look.astimezone(UTC) for look in looks if sampled_session([session], look))
+    return sorted(look.astimezone(UTC) for look in looks if find_sampled_session([session], look))
 
 
 def schedule_says(deployment: Deployment) -> Any:
@@ -120,15 +120,15 @@ def test_its_check_is_one_of_the_assets(at: Callable[..., Deployment]) -> None:
     ],
 )
 def test_it_looks_when_rounds_are_due(seconds: int, minutes: str) -> None:
-    assert rounds_cron(seconds) == f"{minutes} 9-16 * * 1-5"
+    assert build_rounds_cron(seconds) == f"{minutes} 9-16 * * 1-5"
 
 
 @pytest.mark.parametrize("seconds", [s for s in range(60, 1801) if 1800 % s == 0])
 @pytest.mark.parametrize("day", [date(2026, 6, 2), date(2026, 11, 27)], ids=["regular", "early close"])
 def test_every_round_is_looked_for_in_its_minute(seconds: int, day: date) -> None:
-    (session,) = sessions_between("US", day, day)
+    (session,) = list_sessions("US", day, day)
     looks = looks_of(session, seconds)
-    for due in rounds_of(session, seconds):
+    for due in list_rounds(session, seconds):
         assert any(due <= look < due + timedelta(minutes=1) for look in looks), due
 
 
@@ -139,12 +139,12 @@ def test_looking_by_the_schedule_makes_every_bar_whatever_the_delay(
 ) -> None:
     """The vendor is 15 minutes late for MSFT and 16 for AAPL, and a minute more where its clock is behind."""
     clock = live_clock(("AAPL", "MSFT"), live={"live_seconds": seconds})
-    (session,) = sessions_between("US", clock.first, clock.first)
+    (session,) = list_sessions("US", clock.first, clock.first)
     delays = set()
     for look in looks_of(session, seconds):
         engine = clock.at(look)
         clock.sandbox.move_clock(look - timedelta(minutes=behind))
-        delays.add(sample_round(engine).longest_delay_seconds)
+        delays.add(collect_round(engine).longest_delay_seconds)
     assert (16 + behind) * 60 in delays
     for symbol in ("AAPL", "MSFT"):
         assert len(bars_in(engine.database, symbol)) == 13

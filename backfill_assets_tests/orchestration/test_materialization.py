@@ -88,7 +88,7 @@ def test_only_what_is_missing_is_asked_for(deployed: Deployed, sandboxed: Sandbo
 def test_leftovers_leave_the_run_green_and_their_partition_missing_and_the_check_red(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
-    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert run.success
@@ -106,7 +106,7 @@ def test_leftovers_leave_the_run_green_and_their_partition_missing_and_the_check
 def test_a_person_gets_one_ask_whatever_the_ladder_says_and_the_sensor_does_not(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
-    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     all_of_it = over(MONDAY, "AAPL", TUESDAY, "TSLA")
     deployment.materialise(all_of_it)
@@ -117,7 +117,7 @@ def test_a_person_gets_one_ask_whatever_the_ladder_says_and_the_sensor_does_not(
 
 
 def test_re_executing_a_run_of_the_sensor_is_a_persons_ask(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     sensors = {**over(MONDAY, "AAPL", TUESDAY, "TSLA"), "dagster/sensor_name": "gap_backfill_sensor"}
     first = deployment.materialise(sensors)
@@ -131,7 +131,7 @@ def test_re_executing_a_run_of_the_sensor_is_a_persons_ask(deployed: Deployed, s
 def test_a_window_that_a_person_chose_in_the_launchpad_is_asked_for_once_more(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
-    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     deployment.heal()
     for chosen, asked in (({}, 1), ({"start": MONDAY, "end": TUESDAY}, 2), ({"hours_back": 48.0}, 3)):

@@ -12,7 +12,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.impl import core_execute_run
 from dagster._grpc.server import LoadedRepositories
 
-from backfill_assets.orchestration.partitions import day_keys
+from backfill_assets.orchestration.partitions import list_day_keys
 from backfill_assets_tests.conftest import Sandboxed
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, partitions
 
@@ -41,7 +41,7 @@ def loaded() -> ReconstructableRepository:
 def days_of(repository: dg.RepositoryDefinition) -> set[str]:
     held = repository.asset_graph.get(BARS).partitions_def
     assert isinstance(held, dg.MultiPartitionsDefinition)
-    return set(day_keys(held))
+    return set(list_day_keys(held))
 
 
 def requested(instance: dg.DagsterInstance, server: ReconstructableRepository, tags: dict[str, str]) -> dg.DagsterRun:

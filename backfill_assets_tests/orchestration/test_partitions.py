@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 
 from backfill_assets.config.settings import Settings, load_settings
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.orchestration.partitions import day_partitions, first_day_for, sync_symbols
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.orchestration.partitions import build_day_partitions, compute_first_day, sync_symbol_partitions
 
 
 def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:
     chosen = load_settings(as_of=moment, **settings)
-    return list(day_partitions(chosen, first_day_for(chosen, symbols)).get_partition_keys())
+    return list(build_day_partitions(chosen, compute_first_day(chosen, symbols)).get_partition_keys())
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list
 )
 def test_they_are_exactly_the_newest_sessions_that_have_opened(moment: datetime) -> None:
     keys = keys_at(moment, partition_days=200)
-    known = sessions_between("US", date(moment.year - 2, 1, 1), moment.date())
+    known = list_sessions("US", date(moment.year - 2, 1, 1), moment.date())
     opened = [s.day.isoformat() for s in known if s.open <= moment]
     assert keys == opened[-200:]
 
@@ -37,7 +37,7 @@ def test_they_are_exactly_the_newest_sessions_that_have_opened(moment: datetime)
 def test_with_a_running_clock_today_is_one_and_they_begin_so_many_sessions_ago() -> None:
     keys = keys_at(None, partition_days=30)
     today = datetime.now(UTC).date()
-    known = [s.day.isoformat() for s in sessions_between("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
+    known = [s.day.isoformat() for s in list_sessions("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
     begin = known.index(keys[0])
     assert keys == known[begin : begin + len(keys)]
     assert len(keys) in {30, 31}  # 31: a session that has not opened is a partition too
@@ -56,10 +56,10 @@ def test_a_closure_of_the_users_is_no_partition(tmp_path: Any) -> None:
 
 
 def test_symbols_are_added_in_order_and_removed(instance: dg.DagsterInstance) -> None:
-    assert sync_symbols(instance, ["B.US", "A.US", "B.US"]) == (2, 0)
-    assert sync_symbols(instance, ["A.US", "C.US"]) == (1, 1)
+    assert sync_symbol_partitions(instance, ["B.US", "A.US", "B.US"]) == (2, 0)
+    assert sync_symbol_partitions(instance, ["A.US", "C.US"]) == (1, 1)
     assert list(instance.get_dynamic_partitions("symbol")) == ["A.US", "C.US"]
-    assert sync_symbols(instance, ["A.US", "C.US"]) == (0, 0)
+    assert sync_symbol_partitions(instance, ["A.US", "C.US"]) == (0, 0)
 
 
 def test_the_default_number_of_sessions_is_ninety() -> None:

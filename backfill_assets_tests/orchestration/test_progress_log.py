@@ -9,9 +9,9 @@ import pytest
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import Progress, TickerOutcome
 from backfill_assets.market.calendar.tickers import parse_tickers
-from backfill_assets.orchestration.progress_log import ProgressLog, progress_in
+from backfill_assets.orchestration.progress_log import ProgressLog, log_progress
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.quota.budget import BudgetStatus, Settled
+from backfill_assets.store.quota.budget import BudgetStatus, PermitSettlement
 from backfill_assets_tests.conftest import NOW, monday_and_tuesday
 
 FREE = BudgetStatus(100_000, 0, NOW, 12, 240, 0, None)
@@ -23,7 +23,7 @@ class Spoken:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.clock = 0.0
-        self.log = ProgressLog(self.lines.append, lambda: self.clock, per_window=240, window_seconds=60.0)
+        self.log = ProgressLog(self.lines.append, lambda: self.clock, requests_per_window=240, window_seconds=60.0)
 
     def ended(self, tickers: int, at: float) -> None:
         self.clock = at
@@ -32,7 +32,7 @@ class Spoken:
 
     def silent(self, at: float, budget: BudgetStatus = FREE) -> None:
         self.clock = at
-        self.log.while_silent(budget)
+        self.log.log_stall(budget)
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_a_run_that_waits_for_a_pause_says_so(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
-    permits = engine.budget().take(1, 5, NOW).permits
-    engine.budget().settle(Settled(permits, pause_seconds=1.5), NOW)
+    permits = engine.create_budget().take_permits(1, 5, NOW).permits
+    engine.create_budget().settle_permits(PermitSettlement(permits, pause_seconds=1.5), NOW)
     lines: list[str] = []
-    with progress_in(engine, lines.append, silence=0.1) as listen:
+    with log_progress(engine, lines.append, stall_seconds=0.1) as listen:
         assert engine.run(monday_and_tuesday(engine), listen).after.missing == 0
     assert any("s without an answer: the vendor refused for the rate, asking goes on at " in line for line in lines)
     assert lines[-1].startswith("2/2 tickers · 52 bars · 10 calls")

@@ -13,9 +13,14 @@ import psutil
 import pytest
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
-from backfill_assets.orchestration.dagster_internals.run_launcher import BEGAN_TAG, HOST_TAG, PROCESS_TAG, sign
+from backfill_assets.orchestration.dagster_internals.run_launcher import (
+    HOST_TAG,
+    PROCESS_TAG,
+    STARTED_TAG,
+    tag_run_process,
+)
 from backfill_assets.orchestration.resources import EngineResource
-from backfill_assets.store.runs import this_host
+from backfill_assets.store.runs import get_host_id
 from backfill_assets_tests.orchestration.test_storage import instance_at
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
@@ -53,7 +58,7 @@ def gone() -> dict[str, str]:
 
 
 def signature_of(process: psutil.Process) -> dict[str, str]:
-    return {HOST_TAG: this_host(), PROCESS_TAG: str(process.pid), BEGAN_TAG: f"{process.create_time():.2f}"}
+    return {HOST_TAG: get_host_id(), PROCESS_TAG: str(process.pid), STARTED_TAG: f"{process.create_time():.2f}"}
 
 
 def monitored(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
@@ -76,7 +81,7 @@ def test_a_run_whose_process_is_gone_is_failed_and_says_so(instance: dg.DagsterI
 
 def test_a_number_that_another_process_got_is_no_sign_of_life(instance: dg.DagsterInstance) -> None:
     mine = signature_of(psutil.Process())
-    assert monitored(instance, mine | {BEGAN_TAG: f"{float(mine[BEGAN_TAG]) - 60:.2f}"}) is FAILED
+    assert monitored(instance, mine | {STARTED_TAG: f"{float(mine[STARTED_TAG]) - 60:.2f}"}) is FAILED
 
 
 @pytest.mark.parametrize("changed", [{}, {HOST_TAG: "another", PROCESS_TAG: "1"}, None])
@@ -96,7 +101,7 @@ def test_a_run_signs_with_its_process(
     assert run is not None
     assert signature_of(psutil.Process()).items() <= run.tags.items()
     assert run.tags[PROCESS_TAG] == str(os.getpid())
-    sign(instance, run.run_id)  # signing again changes nothing
+    tag_run_process(instance, run.run_id)  # signing again changes nothing
     again = instance.get_run_by_id(run.run_id)
     assert again is not None
     assert again.tags == run.tags

@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from backfill_assets.config.validators import cron_line
+from backfill_assets.config.validators import validate_cron
 
 # fmt: off
 PARTS = [
@@ -49,7 +49,7 @@ BAD = [
 
 def passes(line: str) -> bool:
     try:
-        return cron_line(line) == line
+        return validate_cron(line) == line
     except ValueError:
         return False
 
@@ -80,4 +80,4 @@ def test_what_cannot_be_meant_does_not(line: str) -> None:
 
 def test_what_is_wrong_is_named() -> None:
     with pytest.raises(ValueError, match=r"'24' is no hour \(0 to 23\)"):
-        cron_line("0 24 * * *")
+        validate_cron("0 24 * * *")

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pytest
 
-from backfill_assets.backfill.due_work import look_ahead
+from backfill_assets.backfill.due_work import find_due_work
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.orchestration.sensors import to_be_reloaded
+from backfill_assets.orchestration.sensors import build_reload_warning
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
@@ -68,7 +68,7 @@ def test_runs_hold_at_most_so_many_partitions(deployed: Deployed, sandboxed: San
 def test_what_is_not_to_be_asked_again_yet_starts_nothing_and_the_reason_says_when(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
-    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 2))}))
+    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     deployment.heal()
     tick = deployment.tick()
@@ -80,7 +80,7 @@ def test_what_is_not_to_be_asked_again_yet_starts_nothing_and_the_reason_says_wh
 
 
 def test_an_evening_before_publication_probes_once_and_then_waits(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    late = Publication(session_hours=(9.0, 9.1))
+    late = Publication(hours_after_close=(9.0, 9.1))
     deployment = deployed(sandboxed(publication=late), FOUR)
     deployment.heal()
     evening = datetime(2026, 6, 3, 23, 30, tzinfo=UTC)
@@ -196,7 +196,7 @@ def test_what_the_command_line_filled_becomes_green_without_a_request(deployed: 
 
 
 def test_an_unpublished_monday_is_not_forgotten_on_thursday(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    held_back = Publication(withheld=frozenset({("AAPL", date(2026, 6, 1))}))
+    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 1))}))
     sandbox = sandboxed(publication=held_back)
     deployment = deployed(sandbox, FOUR, partition_days=8)
     deployment.heal()
@@ -256,9 +256,11 @@ def test_only_partitions_of_its_server_are_asked_for_and_the_reason_names_the_ot
 
 def test_a_server_with_far_too_many_partitions_is_to_be_reloaded(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
-    outlook = look_ahead(deployment.engine, "30m")
+    outlook = find_due_work(deployment.engine, "30m")
     days = [session.day.isoformat() for session in outlook.coverage.grid.sessions]
-    assert to_be_reloaded(outlook, {*days, *map(str, range(27_000))}) == ""  # a few days more than when it was loaded
-    assert to_be_reloaded(outlook, {*days, *map(str, range(30_000))}) == (
+    assert (
+        build_reload_warning(outlook, {*days, *map(str, range(27_000))}) == ""
+    )  # a few days more than when it was loaded
+    assert build_reload_warning(outlook, {*days, *map(str, range(30_000))}) == (
         "120,012 partitions, more than 100,000: reload the definitions to drop the oldest days"
     )

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from backfill_assets import orchestration
 from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.dagster_database import dagster_url
+from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
 from backfill_assets_tests.conftest import Sandboxed
 from backfill_assets_tests.integration.test_backfill_engine import universe
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, partitions
@@ -108,7 +108,7 @@ def test_planned_partitions_are_indexed_by_their_tags_too(
 
 
 def test_the_storage_is_a_database_beside_the_bars(database_url: str) -> None:
-    url = make_url(dagster_url(load_settings(database_url=database_url)))
+    url = make_url(prepare_dagster_database(load_settings(database_url=database_url)))
     assert (url.drivername, url.database) == ("postgresql+psycopg2", "dagster")
     beside = conninfo.make_conninfo(database_url, dbname="dagster")
     with psycopg.connect(beside) as connection:
@@ -123,7 +123,7 @@ def test_the_storage_is_a_database_beside_the_bars(database_url: str) -> None:
     ],
 )
 def test_an_address_of_its_own_is_used_as_it_is(given: str, host: str, port: int | None, password: str) -> None:
-    url = make_url(dagster_url(load_settings(dagster_postgres_url=given)))
+    url = make_url(prepare_dagster_database(load_settings(dagster_postgres_url=given)))
     assert (url.drivername, url.host, url.port, url.database) == ("postgresql+psycopg2", host, port, "records")
     assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require"})
 
@@ -135,10 +135,10 @@ def test_without_the_right_to_make_it_the_error_names_the_variable(new_database:
         connection.execute("CREATE ROLE visitor LOGIN")
     visitor = conninfo.make_conninfo(url, user="visitor")
     with pytest.raises(DatabaseUnavailable, match=r"may not create a database 'dagster'.*DAGSTER_POSTGRES_URL"):
-        dagster_url(load_settings(database_url=visitor))
+        prepare_dagster_database(load_settings(database_url=visitor))
 
 
 def test_an_unreadable_address_is_an_error_without_it() -> None:
     with pytest.raises(DatabaseUnavailable) as told:
-        dagster_url(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
+        prepare_dagster_database(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
     assert "secret" not in str(told.value)

@@ -7,8 +7,8 @@ import numpy as np
 
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.market.gaps.evidence import Facts
-from backfill_assets.market.gaps.slot_states import Classified, OpenSlots, State
+from backfill_assets.market.gaps.evidence import AbsenceEvidence
+from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
 from backfill_assets_tests.unit.gap_builders import asked_of
@@ -17,19 +17,19 @@ NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 
 
 def coverage_of(
-    symbols: str, grid: SlotGrid, states: Mapping[tuple[str, range], State], facts: Facts | None = None
+    symbols: str, grid: SlotGrid, states: Mapping[tuple[str, range], SlotState], facts: AbsenceEvidence | None = None
 ) -> Coverage:
     """``symbols`` with spaces between; ``states`` maps (symbol, ordinals of the grid) to what those are."""
     names = symbols.split()
-    facts = facts or Facts.none(len(names), len(grid.sessions))
+    facts = facts or AbsenceEvidence.create_empty(len(names), len(grid.sessions))
     cells = [(names.index(symbol), ordinal, state) for (symbol, slots), state in states.items() for ordinal in slots]
     row, ordinal, state = (np.array([cell[part] for cell in cells], np.int64) for part in range(3))
-    begins = grid.first_of[np.minimum(facts.first_day, len(grid.sessions))]
-    ends = grid.first_of[np.clip(facts.last_day + 1, 0, len(grid.sessions))]
-    counts = np.zeros((len(names), len(State)), np.int64)
+    begins = grid.session_offsets[np.minimum(facts.first_session, len(grid.sessions))]
+    ends = grid.session_offsets[np.clip(facts.last_session + 1, 0, len(grid.sessions))]
+    counts = np.zeros((len(names), len(SlotState)), np.int64)
     np.add.at(counts, (row, state), 1)
-    counts[:, State.PRESENT] = (ends - begins) - counts.sum(axis=1)
-    absent = {(r, o) for r, o, s in cells if s >= State.PENDING}
+    counts[:, SlotState.PRESENT] = (ends - begins) - counts.sum(axis=1)
+    absent = {(r, o) for r, o, s in cells if s >= SlotState.PENDING}
     held = [[grid.starts[o] for o in range(begins[r], ends[r]) if (r, o) not in absent] for r in range(len(names))]
     none = np.zeros(len(row))
     return Coverage(
@@ -38,13 +38,13 @@ def coverage_of(
         now=NOW,
         expected=ends - begins,
         counts=counts,
-        missing=counts[:, State.MISSING],
-        first=np.array([min(stamps, default=-1) for stamps in held], np.int64),
-        last=np.array([max(stamps, default=-1) for stamps in held], np.int64),
-        slots=OpenSlots(row, ordinal, state.astype(np.int8)),
-        classified=Classified(state.astype(np.int8), none.astype(bool), none.astype(bool), none, none.astype(bool)),
-        asked=asked_of([]),
-        facts=facts,
+        missing=counts[:, SlotState.MISSING],
+        first_bar_at=np.array([min(stamps, default=-1) for stamps in held], np.int64),
+        last_bar_at=np.array([max(stamps, default=-1) for stamps in held], np.int64),
+        open_slots=OpenSlots(row, ordinal, state.astype(np.int8)),
+        slot_states=SlotStates(state.astype(np.int8), none.astype(bool), none.astype(bool), none, none.astype(bool)),
+        request_history=asked_of([]),
+        absence_evidence=facts,
         duplicates=0,
         askable_at=tuple(s.regular_close + timedelta(hours=3) for s in grid.sessions),
         overdue_at=tuple(s.regular_close + timedelta(hours=16) for s in grid.sessions),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import Asked, Facts
-from backfill_assets.market.gaps.slot_states import Classified, OpenSlots, Rules, State, classify
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.gaps.slot_states import GapRules, OpenSlots, SlotState, SlotStates, classify_slots
 
-RULES = Rules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
+RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
 HOUR = 3600
-Slot = tuple[int, int, State]  # row, ordinal, what stands there
+Slot = tuple[int, int, SlotState]  # row, ordinal, what stands there
 
 
 @dataclass(frozen=True)
@@ -48,29 +48,29 @@ def slots_of(slots: Sequence[Slot]) -> OpenSlots:
     )
 
 
-def asked_of(entries: Sequence[Entry]) -> Asked:
+def asked_of(entries: Sequence[Entry]) -> RequestHistory:
     withheld = [(at, ordinal) for at, entry in enumerate(entries) for ordinal in entry.withheld]
-    return Asked(
+    return RequestHistory(
         row=np.array([e.row for e in entries], np.int64),
         session=np.array([e.session for e in entries], np.int64),
-        asked_at=np.array([e.asked_at for e in entries], np.int64),
-        asks=np.array([e.asks for e in entries], np.int64),
-        silent_since=np.array([e.silence for e in entries], np.float64),
+        requested_at=np.array([e.asked_at for e in entries], np.int64),
+        request_count=np.array([e.asks for e in entries], np.int64),
+        no_new_data_since=np.array([e.silence for e in entries], np.float64),
         published=np.array([e.published for e in entries], bool),
-        reached=np.array([e.reached for e in entries], np.int64),
-        seen_at=np.array([e.seen_at for e in entries], np.float64),
-        withheld_entry=np.array([w[0] for w in withheld], np.int64),
-        withheld_ordinal=np.array([w[1] for w in withheld], np.int64),
+        data_until=np.array([e.reached for e in entries], np.int64),
+        published_at=np.array([e.seen_at for e in entries], np.float64),
+        not_returned_entry=np.array([w[0] for w in withheld], np.int64),
+        not_returned_ordinal=np.array([w[1] for w in withheld], np.int64),
     )
 
 
-def facts_of(tickers: int, grid: SlotGrid, **known: Any) -> Facts:
+def facts_of(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidence:
     """Nothing is known but ``known``: lists, shaped as the attributes of ``Facts``."""
-    nothing = Facts.none(tickers, len(grid.sessions))
+    nothing = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
     return replace(nothing, **{name: np.array(value, getattr(nothing, name).dtype) for name, value in known.items()})
 
 
 def judged(
     slots: Sequence[Slot], entries: Sequence[Entry], now: datetime, grid: SlotGrid, tickers: int = 2, **known: Any
-) -> Classified:
-    return classify(slots_of(slots), asked_of(entries), facts_of(tickers, grid, **known), grid, RULES, now)
+) -> SlotStates:
+    return classify_slots(slots_of(slots), asked_of(entries), facts_of(tickers, grid, **known), grid, RULES, now)

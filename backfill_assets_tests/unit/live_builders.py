@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from backfill_assets.market.live.samples import COLUMNS
+from backfill_assets.market.live.samples import SAMPLE_COLUMNS
 from backfill_assets_tests.unit.market_builders import stamp
 
 DAY = "2026-06-01"
@@ -20,8 +20,8 @@ def sample(at: str, close: float, volume: float, ticker: int = 0, **changed: flo
 
 
 def sample_table(samples: Iterable[Sample]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(samples), columns=list(COLUMNS))
-    return frame.astype({"ticker": np.int64} | dict.fromkeys(COLUMNS[1:], np.float64))
+    frame = pd.DataFrame(list(samples), columns=list(SAMPLE_COLUMNS))
+    return frame.astype({"ticker": np.int64} | dict.fromkeys(SAMPLE_COLUMNS[1:], np.float64))
 
 
 def whole_stamps(samples: pd.DataFrame) -> pd.DataFrame:

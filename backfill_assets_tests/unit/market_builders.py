@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from backfill_assets.market.bars.source_rows import COLUMNS
+from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import Session, sessions_between
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
+from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 
 NEW_YORK = ZoneInfo("America/New_York")
 ANSWERS = Path(__file__).parent / "answers"
@@ -34,11 +34,11 @@ def stamp(text: str) -> int:
 
 
 def sessions(*days: str) -> tuple[Session, ...]:
-    return tuple(s for day in days for s in sessions_between("US", date.fromisoformat(day), date.fromisoformat(day)))
+    return tuple(s for day in days for s in list_sessions("US", date.fromisoformat(day), date.fromisoformat(day)))
 
 
 def grid_of(*days: str, interval: str = "30m") -> SlotGrid:
-    return slot_grid(sessions(*days), INTERVALS[interval])
+    return build_slot_grid(sessions(*days), INTERVALS[interval])
 
 
 def row(at: str, volume: float | None = 100, ticker: int = 0, **changed: float | None) -> Row:
@@ -52,9 +52,9 @@ def flat(at: str, price: float | None, volume: float | None = None, ticker: int 
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    frame = pd.DataFrame(list(rows), columns=list(ROW_COLUMNS))
     whole = dict.fromkeys(("ticker", "timestamp"), np.int64)
-    return frame.astype(whole | dict.fromkeys(COLUMNS[2:], np.float64))
+    return frame.astype(whole | dict.fromkeys(ROW_COLUMNS[2:], np.float64))
 
 
 def session_table(day: str, volumes: Iterable[float], source: str = "5m", ticker: int = 0) -> pd.DataFrame:

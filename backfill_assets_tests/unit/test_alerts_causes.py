@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.alerts.causes import Clues, cause_of_error, likely_cause
+from backfill_assets.alerts.causes import Diagnostics, find_error_cause, find_likely_cause
 from backfill_assets.config.settings import load_settings
 from backfill_assets.eodhd.errors import (
     BrokenAnswer,
@@ -18,7 +18,7 @@ from backfill_assets.eodhd.errors import (
     Unreachable,
 )
 from backfill_assets.errors import DatabaseUnavailable, UsageError
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.evidence.daily_data import Finding
 from backfill_assets.store.quota.budget import BudgetStatus
@@ -42,12 +42,12 @@ def clues(
     attempts: Mapping[str, int] = WELL,
     left: BudgetStatus | None = None,
     found: tuple[Finding, ...] = (),
-) -> Clues:
-    return Clues(coverage, attempts, left or budget(), found)
+) -> Diagnostics:
+    return Diagnostics(coverage, attempts, left or budget(), found)
 
 
 def lacking(names: str, slots: range, of: str = TWELVE) -> Coverage:
-    return coverage_of(of, GRID, {(name, slots): State.MISSING for name in names.split()})
+    return coverage_of(of, GRID, {(name, slots): SlotState.MISSING for name in names.split()})
 
 
 def drift(day: str) -> Finding:
@@ -79,7 +79,7 @@ STORIES = {
         "calendar: hardly anybody has a bar from 2026-06-01 17:00 UTC on; was it an early close?",
     ),
     "an early close and one hole": (
-        clues(coverage_of(TWELVE, GRID, {**{(n, range(7, 13)): State.MISSING for n in TWELVE.split()[1:]}})),
+        clues(coverage_of(TWELVE, GRID, {**{(n, range(7, 13)): SlotState.MISSING for n in TWELVE.split()[1:]}})),
         "calendar: hardly anybody has a bar from 2026-06-01 17:00 UTC on; was it an early close?",
     ),
     "a tail for few symbols is no calendar": (clues(lacking("A B", range(7, 13), "A B")), "2 symbols: A.US, B.US"),
@@ -114,15 +114,15 @@ STORIES = {
 @pytest.mark.parametrize("name", GAPS)
 def test_why_bars_are_missing(name: str, story: str) -> None:
     known, phrase = STORIES[story]
-    assert likely_cause(name, known) == phrase
+    assert find_likely_cause(name, known) == phrase
 
 
 def test_why_the_vendor_refuses_for_the_rate() -> None:
     full = coverage_of("A", GRID, {})
-    assert "somebody else uses the token, 300 requests" in likely_cause(
+    assert "somebody else uses the token, 300 requests" in find_likely_cause(
         "no_rate_limit_errors", clues(full, left=budget(foreign=300))
     )
-    assert "EODHD_REQUESTS_PER_MINUTE" in likely_cause("no_rate_limit_errors", clues(full))
+    assert "EODHD_REQUESTS_PER_MINUTE" in find_likely_cause("no_rate_limit_errors", clues(full))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_why_the_vendor_refuses_for_the_rate() -> None:
     ],
 )
 def test_why_a_run_failed(error: Exception, phrase: str) -> None:
-    assert cause_of_error(f"{type(error).__module__}.{type(error).__qualname__}: {error}") == phrase
+    assert find_error_cause(f"{type(error).__module__}.{type(error).__qualname__}: {error}") == phrase
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_why_a_run_failed(error: Exception, phrase: str) -> None:
 def test_a_setting_that_cannot_be_meant_is_no_outage(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as refused:
         load_settings(**wrong)
-    assert cause_of_error(str(refused.value)) == ""
+    assert find_error_cause(str(refused.value)) == ""
 
 
 @pytest.mark.parametrize("variable", ["EODHD_API_TOKEN", "DATABASE_URL"])
@@ -164,4 +164,4 @@ def test_a_secret_whose_file_is_gone_is_no_refused_one(
     monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "gone"))
     with pytest.raises(UsageError, match="cannot be read") as refused:
         load_settings()
-    assert cause_of_error(str(refused.value)) == ""
+    assert find_error_cause(str(refused.value)) == ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.backfill.fetch.concurrency import Flight
+from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 
 
 class Clock:
@@ -20,25 +20,27 @@ class Clock:
         return self.now
 
 
-def fly(scene: Callable[[Flight], Awaitable[None]], start: int = 16, most: int = 48) -> Flight:
+def fly(
+    scene: Callable[[AdaptiveConcurrencyLimit], Awaitable[None]], start: int = 16, most: int = 48
+) -> AdaptiveConcurrencyLimit:
     """Play a scene with a new flight; one that hangs fails."""
 
-    async def play() -> Flight:
-        flight = Flight(start, most, Clock())
+    async def play() -> AdaptiveConcurrencyLimit:
+        flight = AdaptiveConcurrencyLimit(start, most, Clock())
         await asyncio.wait_for(scene(flight), 5)
         return flight
 
     return asyncio.run(play())
 
 
-async def answered(flight: Flight, times: int) -> None:
+async def answered(flight: AdaptiveConcurrencyLimit, times: int) -> None:
     for _ in range(times):
-        await flight.leave(await flight.enter(), refused=False)
+        await flight.release(await flight.acquire(), refused=False)
 
 
-async def refused(flight: Flight, times: int) -> None:
+async def refused(flight: AdaptiveConcurrencyLimit, times: int) -> None:
     for _ in range(times):
-        await flight.leave(await flight.enter(), refused=True)
+        await flight.release(await flight.acquire(), refused=True)
 
 
 async def settle() -> None:
@@ -49,7 +51,7 @@ async def settle() -> None:
 
 @pytest.mark.parametrize(("start", "most", "limit"), [(16, 48, 16), (64, 48, 48), (1, 1, 1), (0, 48, 1)])
 def test_it_starts_within_its_bounds(start: int, most: int, limit: int) -> None:
-    assert Flight(start, most).limit == limit
+    assert AdaptiveConcurrencyLimit(start, most).limit == limit
 
 
 @pytest.mark.parametrize(("good", "limit"), [(0, 16), (1, 17), (10, 26), (32, 48), (100, 48)])
@@ -67,10 +69,10 @@ def test_it_halves_with_each_refusal_that_follows_another_and_never_below_one(
 
 
 def test_one_burst_of_refusals_halves_once() -> None:
-    async def scene(flight: Flight) -> None:
-        begun = [await flight.enter() for _ in range(10)]
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
+        begun = [await flight.acquire() for _ in range(10)]
         for began in begun:
-            await flight.leave(began, refused=True)
+            await flight.release(began, refused=True)
         assert flight.limit == 8
         await refused(flight, 1)
         assert flight.limit == 4
@@ -79,16 +81,16 @@ def test_one_burst_of_refusals_halves_once() -> None:
 
 
 def test_good_answers_of_a_burst_still_count() -> None:
-    async def scene(flight: Flight) -> None:
-        begun = [await flight.enter() for _ in range(6)]
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
+        begun = [await flight.acquire() for _ in range(6)]
         for number, began in enumerate(begun):
-            await flight.leave(began, refused=number % 2 == 0)
+            await flight.release(began, refused=number % 2 == 0)
 
     assert fly(scene).limit == 8 + 3
 
 
 def test_it_grows_again_after_a_halving() -> None:
-    async def scene(flight: Flight) -> None:
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         await refused(flight, 1)
         await answered(flight, 100)
 
@@ -97,11 +99,11 @@ def test_it_grows_again_after_a_halving() -> None:
 
 @pytest.mark.parametrize(("start", "most", "under_way"), [(3, 48, 3), (3, 2, 2), (0, 5, 1)])
 def test_no_more_than_the_limit_are_under_way(start: int, most: int, under_way: int) -> None:
-    async def scene(flight: Flight) -> None:
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         entered: list[float] = []
 
         async def work() -> None:
-            entered.append(await flight.enter())
+            entered.append(await flight.acquire())
 
         tasks = start_all([work() for _ in range(10)])
         await settle()
@@ -125,11 +127,11 @@ async def give_up(tasks: list["asyncio.Task[None]"]) -> None:
 def test_all_who_wait_proceed_in_the_end(refuse: bool) -> None:
     done: list[int] = []
 
-    async def scene(flight: Flight) -> None:
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         async def work(number: int) -> None:
-            began = await flight.enter()
+            began = await flight.acquire()
             await asyncio.sleep(0)
-            await flight.leave(began, refused=refuse)
+            await flight.release(began, refused=refuse)
             done.append(number)
 
         await asyncio.gather(*(work(number) for number in range(50)))
@@ -140,20 +142,20 @@ def test_all_who_wait_proceed_in_the_end(refuse: bool) -> None:
 
 @pytest.mark.parametrize(("refuse", "entered"), [(False, (2, 4)), (True, (0, 1))])
 def test_an_answer_lets_in_as_many_as_there_is_room_for(refuse: bool, entered: tuple[int, int]) -> None:
-    async def scene(flight: Flight) -> None:
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         inside: list[float] = []
 
         async def work() -> None:
-            inside.append(await flight.enter())
+            inside.append(await flight.acquire())
 
-        begun = [await flight.enter() for _ in range(4)]
+        begun = [await flight.acquire() for _ in range(4)]
         waiting = start_all([work() for _ in range(9)])
         await settle()
         assert inside == []
-        await flight.leave(begun[0], refused=refuse)
+        await flight.release(begun[0], refused=refuse)
         await settle()
         first = len(inside)
-        await flight.leave(begun[1], refused=False)
+        await flight.release(begun[1], refused=False)
         await settle()
         assert (first, len(inside)) == entered
         await give_up(waiting)
@@ -162,12 +164,12 @@ def test_an_answer_lets_in_as_many_as_there_is_room_for(refuse: bool, entered: t
 
 
 def test_who_gives_up_waiting_takes_no_room() -> None:
-    async def scene(flight: Flight) -> None:
-        began = await flight.enter()
-        waiting = asyncio.create_task(flight.enter())
+    async def scene(flight: AdaptiveConcurrencyLimit) -> None:
+        began = await flight.acquire()
+        waiting = asyncio.create_task(flight.acquire())
         await settle()
         await give_up([waiting])  # type: ignore[list-item]
-        await flight.leave(began, refused=True)
-        await flight.leave(await flight.enter(), refused=True)
+        await flight.release(began, refused=True)
+        await flight.release(await flight.acquire(), refused=True)
 
     assert fly(scene, start=1).limit == 1

@@ -8,14 +8,18 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import raise_interrupts_as
 
-from backfill_assets.backfill.fetch.graceful_shutdown import ENDINGS, finished, run_to_its_end
+from backfill_assets.backfill.fetch.graceful_shutdown import (
+    TERMINATION_SIGNALS,
+    await_shielded,
+    run_with_graceful_shutdown,
+)
 
 ENDLESS = 3600
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in ENDINGS}
+    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -34,7 +38,7 @@ def signalled(number: signal.Signals, put_away: list[str], *, hard: bool = False
             await asyncio.sleep(0)
             put_away.append("stored")
 
-    run_to_its_end(work())
+    run_with_graceful_shutdown(work())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -78,7 +82,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         await asyncio.sleep(0)
         return "done"
 
-    assert run_to_its_end(work()) == "done"
+    assert run_with_graceful_shutdown(work()) == "done"
 
 
 def test_who_is_cancelled_while_a_task_ends_waits_for_it() -> None:
@@ -90,7 +94,7 @@ def test_who_is_cancelled_while_a_task_ends_waits_for_it() -> None:
             return "stored"
 
         task = asyncio.create_task(storing())
-        waiter = asyncio.create_task(finished(task))
+        waiter = asyncio.create_task(await_shielded(task))
         await asyncio.sleep(0)
         waiter.cancel()
         await asyncio.sleep(0)
@@ -107,4 +111,4 @@ def test_cancellation_that_no_signal_asked_for_is_passed_on() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        run_to_its_end(work())
+        run_with_graceful_shutdown(work())

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.backfill.planner import Ask, Plan, Strategy, make_plan
+from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy, make_plan
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_before, sessions_between
-from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.market.gaps.evidence import Asked, Facts
-from backfill_assets.market.gaps.slot_states import OpenSlots, Rules, State, classify
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.gaps.slot_states import GapRules, OpenSlots, SlotState, classify_slots
 from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import Symbol
 from backfill_assets_tests.unit.market_builders import new_york, stamp
 
-RULES = Rules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
+RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
 NOW = new_york("2026-06-05 12:00")  # a Friday; Monday to Thursday can be asked for
 WEEK = (date(2026, 6, 1), date(2026, 6, 5))
 TODAY = range(52, 65)
@@ -38,37 +38,41 @@ def covered(
     now: datetime = NOW,
 ) -> Coverage:
     """What would be measured: for each ticker the ordinals without a bar; ``withheld`` (row, ordinal) were asked."""
-    grid = slot_grid(sessions_between("US", *days), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions("US", *days), INTERVALS["30m"])
     pairs = np.array([(row, at) for row, mine in enumerate(absent) for at in mine], np.int64).reshape(-1, 2)
-    slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), State.MISSING, np.int8))
-    entries = sorted({(row, int(grid.session_of[at])) for row, at in withheld})
-    evidence = Asked(
+    slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), SlotState.MISSING, np.int8))
+    entries = sorted({(row, int(grid.session_index[at])) for row, at in withheld})
+    evidence = RequestHistory(
         row=np.array([row for row, _ in entries], np.int64),
         session=np.array([session for _, session in entries], np.int64),
-        asked_at=np.full(len(entries), int(asked_at.timestamp()), np.int64),
-        asks=np.ones(len(entries), np.int64),
-        silent_since=np.full(len(entries), asked_at.timestamp()),
+        requested_at=np.full(len(entries), int(asked_at.timestamp()), np.int64),
+        request_count=np.ones(len(entries), np.int64),
+        no_new_data_since=np.full(len(entries), asked_at.timestamp()),
         published=np.zeros(len(entries), bool),
-        reached=np.full(len(entries), reached, np.int64),
-        seen_at=np.full(len(entries), np.nan),
-        withheld_entry=np.array([entries.index((row, int(grid.session_of[at]))) for row, at in withheld], np.int64),
-        withheld_ordinal=np.array([at for _, at in withheld], np.int64),
+        data_until=np.full(len(entries), reached, np.int64),
+        published_at=np.full(len(entries), np.nan),
+        not_returned_entry=np.array(
+            [entries.index((row, int(grid.session_index[at]))) for row, at in withheld], np.int64
+        ),
+        not_returned_ordinal=np.array([at for _, at in withheld], np.int64),
     )
-    facts = Facts.none(len(absent), len(grid.sessions))
+    facts = AbsenceEvidence.create_empty(len(absent), len(grid.sessions))
     none = np.full(len(absent), -1, np.int64)
     return Coverage(
         symbols=tuple(Symbol(100 + row, Ticker(NAMES[row]), is_active=True) for row in range(len(absent))),
         grid=grid,
         now=now,
         expected=np.full(len(absent), grid.size, np.int64),
-        counts=np.zeros((len(absent), len(State)), np.int64),
+        counts=np.zeros((len(absent), len(SlotState)), np.int64),
         missing=np.zeros(len(absent), np.int64),
-        first=none,
-        last=none if newest is None else np.array([-1 if at < 0 else grid.starts[at] for at in newest], np.int64),
-        slots=slots,
-        classified=classify(slots, evidence, facts, grid, RULES, now),
-        asked=evidence,
-        facts=facts,
+        first_bar_at=none,
+        last_bar_at=none
+        if newest is None
+        else np.array([-1 if at < 0 else grid.starts[at] for at in newest], np.int64),
+        open_slots=slots,
+        slot_states=classify_slots(slots, evidence, facts, grid, RULES, now),
+        request_history=evidence,
+        absence_evidence=facts,
         duplicates=0,
         askable_at=tuple(s.regular_close + RULES.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + RULES.overdue_after for s in grid.sessions),
@@ -80,40 +84,40 @@ def planned(coverage: Coverage, **wish: Any) -> Plan:
 
 
 def asked(plan: Plan) -> list[tuple[str, int]]:
-    return [(ask.symbol.ticker.symbol, ask.gaps) for ask in plan.asks]
+    return [(ask.symbol.ticker.symbol, ask.slot_count) for ask in plan.requests]
 
 
-def days_of(plan: Plan, ask: Ask) -> tuple[str, str]:
+def days_of(plan: Plan, ask: PlannedRequest) -> tuple[str, str]:
     return str(plan.grid.sessions[ask.first_session].day), str(plan.grid.sessions[ask.last_session].day)
 
 
 def test_one_request_for_each_ticker_with_gaps_and_none_for_the_others() -> None:
     plan = planned(covered([[3], [], [0, 25, 51], []]))
     assert asked(plan) == [("AAPL", 1), ("SPY", 3)]
-    assert (plan.calls, plan.lower_bound, plan.waiting) == (10, 10, 0)
+    assert (plan.calls, plan.lower_bound, plan.deferred) == (10, 10, 0)
 
 
 def test_gaps_in_any_order_make_one_span() -> None:
     plan = planned(covered([[51, 13, 30, 14]]))
-    assert [days_of(plan, ask) for ask in plan.asks] == [("2026-05-29", "2026-06-04")]
+    assert [days_of(plan, ask) for ask in plan.requests] == [("2026-05-29", "2026-06-04")]
 
 
 def test_a_complete_window_costs_nothing() -> None:
     plan = planned(covered([[], []]))
-    assert (plan.asks, plan.calls, plan.lower_bound) == ((), 0, 0)
+    assert (plan.requests, plan.calls, plan.lower_bound) == ((), 0, 0)
 
 
 def test_a_window_without_sessions_costs_nothing() -> None:
     plan = planned(covered([[], []], days=(date(2026, 5, 30), date(2026, 5, 31))))
-    assert (plan.asks, plan.window_from, plan.grid.size) == ((), 0, 0)
-    assert planned(covered([[]], days=(date(2026, 5, 30), date(2026, 5, 31))), force=True).asks == ()
+    assert (plan.requests, plan.window_first_ordinal, plan.grid.size) == ((), 0, 0)
+    assert planned(covered([[]], days=(date(2026, 5, 30), date(2026, 5, 31))), force=True).requests == ()
 
 
 def test_slots_that_cannot_be_asked_for_yet_are_left_out() -> None:
-    assert planned(covered([TODAY])).asks == ()
+    assert planned(covered([TODAY])).requests == ()
     plan = planned(covered([[51, *TODAY]]))
     assert asked(plan) == [("AAPL", 1)]
-    assert days_of(plan, plan.asks[0])[1] == "2026-06-04"
+    assert days_of(plan, plan.requests[0])[1] == "2026-06-04"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_slots_that_cannot_be_asked_for_yet_are_left_out() -> None:
 )
 def test_a_request_reads_the_sessions_before_its_span_again(gap: int, overlap: int, first: str, last: str) -> None:
     plan = planned(covered([[gap]]), overlap_sessions=overlap)
-    (ask,) = plan.asks
+    (ask,) = plan.requests
     assert days_of(plan, ask) == (first, last)
     assert ask.start == stamp(f"{first} 09:30")
 
@@ -137,8 +141,8 @@ def test_a_request_reads_the_sessions_before_its_span_again(gap: int, overlap: i
 @pytest.mark.parametrize("overlap", [0, 2, 5])
 def test_the_window_begins_after_the_overlap(overlap: int) -> None:
     plan = planned(covered([[0]]), overlap_sessions=overlap)
-    assert plan.window_from == 13 * overlap
-    assert plan.grid.starts[plan.window_from] == stamp("2026-06-01 09:30")
+    assert plan.window_first_ordinal == 13 * overlap
+    assert plan.grid.starts[plan.window_first_ordinal] == stamp("2026-06-01 09:30")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,7 @@ def test_the_window_begins_after_the_overlap(overlap: int) -> None:
     ids=["regular", "early close", "clocks forward", "clocks back"],
 )
 def test_a_request_runs_from_an_open_to_the_last_auction_row(day: date, start: str, end: str) -> None:
-    (ask,) = planned(covered([[2]], days=(day, day), now=new_york("2026-12-31 12:00"))).asks
+    (ask,) = planned(covered([[2]], days=(day, day), now=new_york("2026-12-31 12:00"))).requests
     assert (ask.start, ask.end) == (stamp(start), stamp(end))
 
 
@@ -164,67 +168,69 @@ def test_a_span_longer_than_the_longest_is_split_and_every_gap_kept() -> None:
     plan = planned(covered([range(size), [0]], days=HALF_YEAR), overlap_sessions=0)
     assert [name for name, _ in asked(plan)] == ["AAPL", "AAPL", "MSFT"]
     assert sum(gaps for name, gaps in asked(plan) if name == "AAPL") == size
-    first, second, _ = plan.asks
+    first, second, _ = plan.requests
     assert (first.first_session, second.first_session) == (0, first.last_session + 1)
-    assert all(ask.end - ask.start <= 120 * 86_400 + 300 for ask in plan.asks)
+    assert all(ask.end - ask.start <= 120 * 86_400 + 300 for ask in plan.requests)
     assert (plan.calls, plan.lower_bound) == (15, 10)
 
 
 @pytest.mark.parametrize(("last_gap", "requests"), [(date(2026, 3, 2), 1), (date(2026, 3, 3), 2)])
 def test_spans_are_split_only_where_they_must(last_gap: date, requests: int) -> None:
     window = covered([[]], days=HALF_YEAR)
-    at = next(i for i, s in enumerate(window.grid.session_of) if window.grid.sessions[s].day == last_gap)
+    at = next(i for i, s in enumerate(window.grid.session_index) if window.grid.sessions[s].day == last_gap)
     plan = planned(covered([[0, at]], days=HALF_YEAR), overlap_sessions=0)
-    assert len(plan.asks) == requests
+    assert len(plan.requests) == requests
 
 
 def test_the_second_part_of_a_split_reads_the_overlap_too() -> None:
     plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
-    assert [ask.gaps for ask in plan.asks] == [1, 1]
-    assert [ask.last_session - ask.first_session for ask in plan.asks] == [2, 2]
+    assert [ask.slot_count for ask in plan.requests] == [1, 1]
+    assert [ask.last_session - ask.first_session for ask in plan.requests] == [2, 2]
 
 
 def test_no_request_is_longer_than_the_longest_span_overlap_included() -> None:
     size = covered([[]], days=HALF_YEAR).grid.size
     plan = planned(covered([range(size)], days=HALF_YEAR))
-    assert max(ask.end - ask.start for ask in plan.asks) <= 120 * 86_400
+    assert max(ask.end - ask.start for ask in plan.requests) <= 120 * 86_400
 
 
 def test_a_ticker_waiting_on_the_ladder_is_not_asked() -> None:
     just_now = NOW - timedelta(minutes=59)
     plan = planned(covered([[3], [3]], withheld=[(0, 3)], asked_at=just_now))
-    assert (asked(plan), plan.waiting) == ([("MSFT", 1)], 1)
+    assert (asked(plan), plan.deferred) == ([("MSFT", 1)], 1)
     plan = planned(covered([[3], [3]], withheld=[(0, 3)], asked_at=NOW - timedelta(hours=1)))
-    assert (asked(plan), plan.waiting) == ([("AAPL", 1), ("MSFT", 1)], 0)
+    assert (asked(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
 
 
 def test_all_gaps_of_a_ticker_are_asked_for_once_one_is_due() -> None:
     plan = planned(covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], reached=1))
-    assert (asked(plan), plan.waiting) == ([("AAPL", 3)], 0)
-    assert days_of(plan, plan.asks[0]) == ("2026-05-28", "2026-06-03")
+    assert (asked(plan), plan.deferred) == ([("AAPL", 3)], 0)
+    assert days_of(plan, plan.requests[0]) == ("2026-05-28", "2026-06-03")
 
 
 def test_a_silent_ticker_is_not_asked_for_its_newer_sessions_yet() -> None:
     coverage = covered([[3, 4, 30], [30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(minutes=59))
-    assert (asked(planned(coverage)), planned(coverage).waiting) == ([("MSFT", 1)], 1)
+    assert (asked(planned(coverage)), planned(coverage).deferred) == ([("MSFT", 1)], 1)
     later = covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(hours=1))
-    assert [(ask.gaps, ask.oldest_due, ask.newest_due) for ask in planned(later).asks] == [(3, 0, 2)]
+    assert [(ask.slot_count, ask.oldest_due_session, ask.newest_due_session) for ask in planned(later).requests] == [
+        (3, 0, 2)
+    ]
 
 
 def test_a_gap_that_came_once_and_is_gone_is_asked_for_while_others_wait() -> None:
     plan = planned(covered([[3, 4], [3]], withheld=[(0, 3), (1, 3)]))
-    assert (asked(plan), plan.waiting) == ([("AAPL", 2)], 1)
+    assert (asked(plan), plan.deferred) == ([("AAPL", 2)], 1)
 
 
 def test_force_asks_everybody_for_every_askable_slot() -> None:
     plan = planned(covered([[3], []], withheld=[(0, 3)]), force=True)
     assert asked(plan) == [("AAPL", 52), ("MSFT", 52)]
-    assert plan.waiting == 0
+    assert plan.deferred == 0
 
 
 def test_force_asks_for_nothing_that_cannot_be_had() -> None:
     today = (date(2026, 6, 5), date(2026, 6, 5))
-    assert planned(covered([range(13)], days=today), force=True).asks == ()
+    assert planned(covered([range(13)], days=today), force=True).requests == ()
 
 
 @pytest.mark.parametrize(
@@ -241,56 +247,56 @@ def test_incremental_asks_only_for_what_follows_the_newest_bar(newest: int, expe
 def test_incremental_is_not_woken_by_a_gap_before_the_newest_bar() -> None:
     coverage = covered([[2, 30]], newest=[20], withheld=[(0, 30)])
     plan = planned(coverage, strategy=Strategy.INCREMENTAL)
-    assert (plan.asks, plan.waiting) == ((), 1)
+    assert (plan.requests, plan.deferred) == ((), 1)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_chosen_tickers_are_asked_for_their_gaps_whatever_the_ladder_says(strategy: Strategy) -> None:
     coverage = covered([[30], [3, *TODAY], [], TODAY], withheld=[(0, 30), (1, 3)])
-    assert (asked(planned(coverage, strategy=strategy)), planned(coverage).waiting) == ([], 2)
-    plan = planned(coverage, strategy=strategy, explicit=True)
-    assert (asked(plan), plan.waiting) == ([("AAPL", 1), ("MSFT", 1)], 0)
-    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(2, 2), (0, 0)]
+    assert (asked(planned(coverage, strategy=strategy)), planned(coverage).deferred) == ([], 2)
+    plan = planned(coverage, strategy=strategy, user_selected=True)
+    assert (asked(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
+    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(2, 2), (0, 0)]
 
 
 def test_a_request_names_the_sessions_that_made_it_due() -> None:
     plan = planned(covered([[3, 16, 30, 42], [3], [40]], withheld=[(0, 3), (0, 42)], reached=1))
     assert asked(plan) == [("AAPL", 4), ("MSFT", 1), ("SPY", 1)]
-    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(1, 2), (0, 0), (3, 3)]
-    assert days_of(plan, plan.asks[0]) == ("2026-05-28", "2026-06-04")
+    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(1, 2), (0, 0), (3, 3)]
+    assert days_of(plan, plan.requests[0]) == ("2026-05-28", "2026-06-04")
 
 
 def test_every_part_of_a_split_names_what_is_due_in_it_and_one_without_is_not_asked() -> None:
     plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
-    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(0, 0), (77, 77)]
+    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(0, 0), (77, 77)]
     plan = planned(covered([[0, 1000]], days=HALF_YEAR, withheld=[(0, 0)], reached=1), max_span=timedelta(days=30))
-    assert [(ask.oldest_due, ask.newest_due) for ask in plan.asks] == [(77, 77)]
-    assert plan.slots.tolist() == [1000]
+    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(77, 77)]
+    assert plan.slot_keys.tolist() == [1000]
 
 
 def test_only_the_gaps_of_the_sessions_that_count_make_a_ticker_due() -> None:
     coverage = covered([[3, 14, 30], [3], [16]])
     monday, tuesday = coverage.grid.sessions[0].day, coverage.grid.sessions[1].day
-    plan = planned(coverage, only={tuesday})
-    assert plan.slots.tolist() == [3, 14, 30, 2 * 65 + 16]
-    assert plan.waiting == 0
-    assert planned(coverage, only={monday}, force=True).slots.tolist() == [
+    plan = planned(coverage, trigger_sessions={tuesday})
+    assert plan.slot_keys.tolist() == [3, 14, 30, 2 * 65 + 16]
+    assert plan.deferred == 0
+    assert planned(coverage, trigger_sessions={monday}, force=True).slot_keys.tolist() == [
         row * 65 + at for row in range(3) for at in range(13)
     ]
-    assert planned(coverage, only=set()).asks == ()
+    assert planned(coverage, trigger_sessions=set()).requests == ()
 
 
 def test_a_plan_knows_the_slots_that_it_is_for() -> None:
     coverage = covered([[30, 3, *TODAY], [3], [51]], withheld=[(1, 3)])
-    assert planned(coverage).slots.tolist() == [3, 30, 2 * 65 + 51]
-    assert planned(coverage, strategy=Strategy.INCREMENTAL).slots.tolist() == [3, 30, 2 * 65 + 51]
-    assert planned(coverage, force=True).slots.tolist() == [row * 65 + at for row in range(3) for at in range(52)]
-    assert planned(covered([[]])).slots.tolist() == []
+    assert planned(coverage).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
+    assert planned(coverage, strategy=Strategy.INCREMENTAL).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
+    assert planned(coverage, force=True).slot_keys.tolist() == [row * 65 + at for row in range(3) for at in range(52)]
+    assert planned(covered([[]])).slot_keys.tolist() == []
 
 
 def test_the_first_days_of_all_can_be_planned() -> None:
     plan = planned(covered([[0]], days=(date(2004, 1, 2), date(2004, 1, 5))))
-    assert plan.asks[0].start == stamp("2004-01-02 09:30")
+    assert plan.requests[0].start == stamp("2004-01-02 09:30")
 
 
 def test_a_plan_shows_itself_as_json() -> None:
@@ -313,7 +319,7 @@ def test_a_plan_shows_itself_as_json() -> None:
 )
 def test_the_estimate_follows_the_rate(tickers: int, per_window: int, least: float, most: float) -> None:
     plan = planned(covered([[3]] * tickers or [[]]))
-    assert least <= plan.estimated_seconds(per_window, 60.0, 48) <= most
+    assert least <= plan.estimate_seconds(per_window, 60.0, 48) <= most
 
 
 @given(
@@ -327,19 +333,19 @@ def test_every_askable_gap_lies_in_exactly_one_request_of_its_ticker(
 ) -> None:
     coverage = covered([sorted(mine) for mine in absent])
     plan = planned(coverage, overlap_sessions=overlap, max_span=timedelta(days=longest))
-    before = len(sessions_before(coverage.grid.sessions[0], overlap))
+    before = len(list_previous_sessions(coverage.grid.sessions[0], overlap))
     for row, mine in enumerate(absent):
-        asks = [ask for ask in plan.asks if ask.symbol == coverage.symbols[row]]
+        asks = [ask for ask in plan.requests if ask.symbol == coverage.symbols[row]]
         wanted = [at for at in mine if at not in TODAY]
-        assert sum(ask.gaps for ask in asks) == len(wanted)
+        assert sum(ask.slot_count for ask in asks) == len(wanted)
         for at in wanted:
-            session = int(coverage.grid.session_of[at]) + before
+            session = int(coverage.grid.session_index[at]) + before
             assert any(ask.first_session <= session <= ask.last_session for ask in asks)
             assert any(ask.start <= coverage.grid.starts[at] < ask.end for ask in asks)
 
 
 def test_stamps_of_a_request_are_utc_whole_seconds() -> None:
-    (ask,) = planned(covered([[3]])).asks
+    (ask,) = planned(covered([[3]])).requests
     assert datetime.fromtimestamp(ask.start, UTC).isoformat() == "2026-05-28T13:30:00+00:00"
     assert isinstance(ask.start, int)
     assert isinstance(ask.end, int)

@@ -5,7 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from backfill_assets.eodhd import errors
-from backfill_assets.eodhd.error_mapping import envelope, refusal, retry_after_seconds, vendor_text
+from backfill_assets.eodhd.error_mapping import (
+    extract_vendor_message,
+    find_error_in_body,
+    map_status_to_error,
+    parse_retry_after,
+)
 
 QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
 PLAN = "Only EOD data allowed for free users. Please, contact our support team: support@eodhistoricaldata.com"
@@ -39,28 +44,31 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
     ],
 )
 def test_status_and_body_decide(status: int, body: str, kind: type[errors.VendorError]) -> None:
-    error = refusal(status, vendor_text(body.encode()))
+    error = map_status_to_error(status, extract_vendor_message(body.encode()))
     assert type(error) is kind
     assert str(status) in str(error)
 
 
 def test_without_a_ticker_nothing_is_blamed_on_one() -> None:
-    assert type(refusal(404, "", of_ticker=False)) is errors.RequestRefused
-    assert type(refusal(403, "Forbidden", of_ticker=False)) is errors.RequestRefused
-    assert type(refusal(402, "Available in paid plans", of_ticker=False)) is errors.PlanRefused
-    assert type(refusal(402, QUOTA, of_ticker=False)) is errors.QuotaExhausted
+    assert type(map_status_to_error(404, "", is_ticker_request=False)) is errors.RequestRefused
+    assert type(map_status_to_error(403, "Forbidden", is_ticker_request=False)) is errors.RequestRefused
+    assert type(map_status_to_error(402, "Available in paid plans", is_ticker_request=False)) is errors.PlanRefused
+    assert type(map_status_to_error(402, QUOTA, is_ticker_request=False)) is errors.QuotaExhausted
 
 
 def test_the_demo_token_is_never_unknown() -> None:
-    assert type(refusal(403, "Unauthenticated", demo=True)) is errors.TickerRefused
-    assert type(refusal(403, "Unauthenticated", demo=True, of_ticker=False)) is errors.TokenRefused
+    assert type(map_status_to_error(403, "Unauthenticated", is_demo_token=True)) is errors.TickerRefused
+    assert (
+        type(map_status_to_error(403, "Unauthenticated", is_demo_token=True, is_ticker_request=False))
+        is errors.TokenRefused
+    )
 
 
 def test_the_vendors_words_are_carried() -> None:
     body = b'{"errors":{"to":["Max period length is 600 days"],"from":["Max period length is 600 days"]}}'
     said = "to: Max period length is 600 days; from: Max period length is 600 days"
-    assert vendor_text(body) == said
-    assert said in str(refusal(422, vendor_text(body)))
+    assert extract_vendor_message(body) == said
+    assert said in str(map_status_to_error(422, extract_vendor_message(body)))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,7 @@ def test_the_vendors_words_are_carried() -> None:
     ],
 )
 def test_vendor_text_is_one_line(body: bytes, said: str) -> None:
-    assert vendor_text(body) == said
+    assert extract_vendor_message(body) == said
 
 
 @pytest.mark.parametrize(
@@ -95,14 +103,14 @@ def test_vendor_text_is_one_line(body: bytes, said: str) -> None:
     ],
 )
 def test_an_envelope_means_what_its_code_means(payload: dict[str, object], kind: type[errors.VendorError]) -> None:
-    assert type(envelope(payload)) is kind
+    assert type(find_error_in_body(payload)) is kind
 
 
 @pytest.mark.parametrize(
     "payload", [{"code": "AAPL.US", "close": 1}, {"code": 404}, {}, {"error": None, "apiRequests": 1}]
 )
 def test_what_is_no_envelope(payload: dict[str, object]) -> None:
-    assert envelope(payload) is None
+    assert find_error_in_body(payload) is None
 
 
 @pytest.mark.parametrize(
@@ -123,4 +131,4 @@ def test_what_is_no_envelope(payload: dict[str, object]) -> None:
     ],
 )
 def test_retry_after_as_seconds_or_date(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header, NOW) == seconds
+    assert parse_retry_after(header, NOW) == seconds

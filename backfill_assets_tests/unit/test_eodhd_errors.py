@@ -30,19 +30,19 @@ def test_each_error_says_how_far_it_reaches(kind: type[VendorError]) -> None:
 
 
 def test_the_text_names_ticker_and_endpoint_and_says_what_to_do() -> None:
-    error = errors.UnknownTicker("the vendor answered 404").at("/intraday", "NOPE.US")
+    error = errors.UnknownTicker("the vendor answered 404").add_context("/intraday", "NOPE.US")
     assert str(error).startswith("NOPE.US /intraday: the vendor answered 404; check its spelling")
     assert str(VendorError("no place")) == "no place"
 
 
 def test_a_known_place_is_kept() -> None:
-    error = errors.ServerFault("x", endpoint="/eod", ticker="A.US").at("/user", None)
+    error = errors.ServerFault("x", endpoint="/eod", ticker="A.US").add_context("/user", None)
     assert (error.endpoint, error.ticker) == ("/eod", "A.US")
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_errors_survive_pickling(kind: type[VendorError]) -> None:
-    error = kind("what").at("/intraday", "A.US")
+    error = kind("what").add_context("/intraday", "A.US")
     if isinstance(error, TransientError):
         error.retry_after = 2.5
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes

@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.eodhd.eod import read_bulk, read_eod
+from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.errors import BrokenAnswer, RequestRefused, VendorError
 from backfill_assets.eodhd.parsing import (
-    LAST_STAMP,
+    MAX_TIMESTAMP,
     IntradayRows,
-    _tolerant,
-    joined,
-    read_intraday,
+    _parse_intraday_leniently,
+    concatenate_intraday,
+    parse_intraday,
 )
-from backfill_assets.eodhd.quotes import read_quotes
+from backfill_assets.eodhd.quotes import parse_quotes
 from backfill_assets.eodhd.reference import (
-    read_account,
-    read_exchange_details,
-    read_symbol_changes,
-    read_symbols,
+    parse_account,
+    parse_exchange_details,
+    parse_symbol_changes,
+    parse_symbols,
 )
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -49,75 +49,75 @@ def columns(rows: IntradayRows) -> list[list[float | None]]:
 
 
 def test_a_recorded_5m_session() -> None:
-    rows = read_intraday(recorded("intraday_AAPL.US_5m_2026-06-01.json"))
+    rows = parse_intraday(recorded("intraday_AAPL.US_5m_2026-06-01.json"))
     assert len(rows) == 79
     assert rows.timestamp[0] == 1780320600
     assert rows.open[0] == 309.535003
     assert rows.volume[0] == 3861073
     assert np.isnan(rows.volume[-1])
     assert rows.close[-1] == 306.309997
-    assert (rows.unreadable, rows.warning) == (0, None)
+    assert (rows.unparsable_rows, rows.warning) == (0, None)
 
 
 def test_a_recorded_1m_day() -> None:
     raw = recorded("intraday_AAPL.US_1m_2025-01-15.json")
-    rows = read_intraday(raw)
+    rows = parse_intraday(raw)
     assert len(rows) == len(json.loads(raw)) == 953
     assert (np.diff(rows.timestamp) > 0).all()
 
 
 @pytest.mark.parametrize("absent", [None, "NA", "", "n/a", "nan", "inf", True, [], {}])
 def test_absent_values_end_as_nan(absent: object) -> None:
-    rows = read_intraday(body({**GOOD, "volume": absent, "open": absent}))
+    rows = parse_intraday(body({**GOOD, "volume": absent, "open": absent}))
     assert np.isnan(rows.volume[0])
     assert np.isnan(rows.open[0])
     assert rows.close[0] == 2
 
 
 def test_a_missing_key_is_absent() -> None:
-    rows = read_intraday(body({"timestamp": 1780343700}))
+    rows = parse_intraday(body({"timestamp": 1780343700}))
     assert [np.isnan(getattr(rows, name)[0]) for name in COLUMNS[1:]] == [True] * 5
 
 
 def test_numbers_may_be_strings() -> None:
     written = {name: str(value) for name, value in GOOD.items()}
-    assert columns(read_intraday(body(written))) == columns(read_intraday(body(GOOD)))
+    assert columns(parse_intraday(body(written))) == columns(parse_intraday(body(GOOD)))
 
 
 @pytest.mark.parametrize("stamp", [None, "NA", "soon", -1, 0, 1.5, True, 1780343700123, 10**30, [], "9" * 400])
 def test_rows_without_a_usable_stamp_are_counted(stamp: object) -> None:
-    rows = read_intraday(body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
+    rows = parse_intraday(body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
     assert len(rows) == 2
-    assert rows.unreadable == 1
+    assert rows.unparsable_rows == 1
 
 
 def test_elements_that_are_no_objects_are_counted() -> None:
-    rows = read_intraday(body(GOOD, None, 5))
-    assert (len(rows), rows.unreadable) == (1, 2)
+    rows = parse_intraday(body(GOOD, None, 5))
+    assert (len(rows), rows.unparsable_rows) == (1, 2)
 
 
 @pytest.mark.parametrize("stamp", [1780343700, "1780343700"])
 def test_a_warning_on_the_last_row_is_kept(stamp: object) -> None:
     said = "Data is limited by one year as you have free subscription."
-    rows = read_intraday(body(GOOD, {**GOOD, "timestamp": stamp, "warning": said}))
+    rows = parse_intraday(body(GOOD, {**GOOD, "timestamp": stamp, "warning": said}))
     assert (len(rows), rows.warning) == (2, said)
 
 
 @pytest.mark.parametrize("form", [b'[{"warning":"limited"}]', b'{"warning":"limited"}'])
 def test_a_warning_alone_is_no_row(form: bytes) -> None:
-    rows = read_intraday(form)
-    assert (len(rows), rows.unreadable, rows.warning) == (0, 0, "limited")
+    rows = parse_intraday(form)
+    assert (len(rows), rows.unparsable_rows, rows.warning) == (0, 0, "limited")
 
 
 def test_nothing_is_an_answer() -> None:
-    rows = read_intraday(b"[]")
+    rows = parse_intraday(b"[]")
     assert len(rows) == 0
     assert rows.timestamp.dtype == np.int64
     assert rows.open.dtype == np.float64
 
 
 def test_a_map_keyed_by_number_is_a_list() -> None:
-    assert len(read_intraday(json.dumps({"0": GOOD, "1": GOOD}).encode())) == 2
+    assert len(parse_intraday(json.dumps({"0": GOOD, "1": GOOD}).encode())) == 2
 
 
 @pytest.mark.parametrize(
@@ -143,26 +143,26 @@ def test_a_map_keyed_by_number_is_a_list() -> None:
 )
 def test_what_is_no_answer_is_broken(broken: bytes) -> None:
     with pytest.raises(BrokenAnswer):
-        read_intraday(broken)
+        parse_intraday(broken)
 
 
 def test_an_error_inside_status_200_is_that_error() -> None:
     with pytest.raises(RequestRefused, match="interval: unknown"):
-        read_intraday(b'{"errors":{"interval":["unknown"]}}')
+        parse_intraday(b'{"errors":{"interval":["unknown"]}}')
 
 
 def test_joined_keeps_order_counts_and_the_first_warning() -> None:
-    first = read_intraday(body(GOOD, None))
-    second = read_intraday(body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
-    both = joined([first, second])
+    first = parse_intraday(body(GOOD, None))
+    second = parse_intraday(body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
+    both = concatenate_intraday([first, second])
     assert both.timestamp.tolist() == [1780343700, 1780344000]
-    assert (both.unreadable, both.warning) == (2, "w")
+    assert (both.unparsable_rows, both.warning) == (2, "w")
 
 
 def sound(rows: IntradayRows) -> bool:
     lengths = {len(getattr(rows, name)) for name in COLUMNS}
     stamps = rows.timestamp
-    inside = bool(((stamps >= 1) & (stamps <= LAST_STAMP)).all())
+    inside = bool(((stamps >= 1) & (stamps <= MAX_TIMESTAMP)).all())
     return len(lengths) == 1 and inside and not any(np.isinf(getattr(rows, name)).any() for name in COLUMNS)
 
 
@@ -198,22 +198,22 @@ def mutated(draw: st.DrawFn) -> bytes:
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
 def test_mutations_of_real_answers_never_surprise(raw: bytes) -> None:
     try:
-        rows = read_intraday(raw)
+        rows = parse_intraday(raw)
     except VendorError:
         return
     assert sound(rows)
     if raw.isascii():  # the fast path does not look into texts that it skips
-        assert columns(rows) == columns(_tolerant(raw))
+        assert columns(rows) == columns(_parse_intraday_leniently(raw))
 
 
 READERS = [
-    read_eod,
-    read_bulk,
-    read_quotes,
-    read_account,
-    read_symbols,
-    read_exchange_details,
-    read_symbol_changes,
+    parse_eod,
+    parse_bulk_eod,
+    parse_quotes,
+    parse_account,
+    parse_symbols,
+    parse_exchange_details,
+    parse_symbol_changes,
 ]
 NAMES = st.sampled_from(
     [

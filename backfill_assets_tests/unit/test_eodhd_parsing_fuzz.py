@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.parsing import read_intraday
+from backfill_assets.eodhd.parsing import parse_intraday
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
-from backfill_assets.market.bars.source_rows import COLUMNS, PRICE_LIMIT
+from backfill_assets.market.bars.source_rows import PRICE_LIMIT, ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.unit.market_builders import grid_of
@@ -48,8 +48,8 @@ def answers(draw: st.DrawFn) -> bytes:
 
 
 def bars_of(answer: bytes) -> BuiltBars:
-    rows = read_intraday(answer)
-    table = pd.DataFrame({name: getattr(rows, name) for name in COLUMNS[1:]})
+    rows = parse_intraday(answer)
+    table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
     return build_bars(table.assign(ticker=np.int64(7)), grid_of(DAY), INTERVALS["5m"])
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
-from backfill_assets.market.bars.source_rows import COLUMNS
+from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.unit.market_builders import Row, flat, grid_of, row, session_table, sessions, stamp, table
@@ -18,7 +18,7 @@ OHLC = ["open", "high", "low", "close"]
 
 
 def vendor_rows(name: str, ticker: int = 0) -> pd.DataFrame:
-    return pd.DataFrame(recorded(name)).assign(ticker=ticker)[list(COLUMNS)].astype({"volume": float})
+    return pd.DataFrame(recorded(name)).assign(ticker=ticker)[list(ROW_COLUMNS)].astype({"volume": float})
 
 
 def values(built: BuiltBars, ticker: int = 0) -> list[dict[str, float]]:
@@ -47,7 +47,7 @@ def test_a_recorded_session_gives_the_bars_of_its_answer_file(rows: str, bars: s
 def test_the_recorded_5m_session_shows_its_close_and_its_end() -> None:
     built = build_bars(vendor_rows(AAPL_5M[0]), grid_of(DAY), FIVE)
     (seen,) = built.sessions.to_dict("records")
-    assert built.extras["closing"] == 1
+    assert built.ignored_rows["closing"] == 1
     assert (seen["source_rows"], seen["reached"], seen["published"]) == (79, stamp(f"{DAY} 16:00"), True)
     assert seen["official_close"] == 306.309997
     assert np.isnan(seen["auction_volume"])
@@ -56,7 +56,7 @@ def test_the_recorded_5m_session_shows_its_close_and_its_end() -> None:
 def test_the_recorded_1m_day_shows_its_auction_and_ignores_the_evening_before() -> None:
     built = build_bars(vendor_rows(AAPL_1M[0]), grid_of("2025-01-14", "2025-01-15"), ONE)
     (seen,) = built.sessions.to_dict("records")
-    assert built.extras["extended_hours"] == 953 - 390 - 5
+    assert built.ignored_rows["extended_hours"] == 953 - 390 - 5
     assert (seen["session"], seen["source_rows"], seen["official_close"]) == (1, 395, 237.87)
     assert seen["auction_volume"] >= 19_211_944
 
@@ -166,7 +166,7 @@ def test_the_flat_print_at_the_close_is_the_official_close_and_no_bar(day: str, 
     (seen,) = built.sessions.to_dict("records")
     assert len(built.bars) == slots
     assert built.bars["volume"].tolist() == [600] * slots
-    assert (seen["official_close"], built.extras["closing"]) == (12.34, 1)
+    assert (seen["official_close"], built.ignored_rows["closing"]) == (12.34, 1)
 
 
 @pytest.mark.parametrize("auction", ["16:00", "16:03", "16:04"])
@@ -276,8 +276,8 @@ def test_tickers_of_one_batch_never_mix() -> None:
     for name in ("bars", "sessions", "rejects"):
         apart = [frame for one in alone.values() if len(frame := getattr(one, name))]
         pd.testing.assert_frame_equal(getattr(together, name), pd.concat(apart, ignore_index=True))
-    kinds = together.extras
-    assert kinds == {kind: sum(one.extras[kind] for one in alone.values()) for kind in kinds}
+    kinds = together.ignored_rows
+    assert kinds == {kind: sum(one.ignored_rows[kind] for one in alone.values()) for kind in kinds}
 
 
 @given(st.permutations(range(120)))
@@ -297,7 +297,7 @@ def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     shuffled = build_bars(rows.iloc[order], grid, FIVE)
     for name in ("bars", "sessions", "rejects"):
         pd.testing.assert_frame_equal(getattr(shuffled, name), getattr(sorted_first, name))
-    assert shuffled.extras == sorted_first.extras
+    assert shuffled.ignored_rows == sorted_first.ignored_rows
 
 
 def test_the_callers_rows_are_left_as_they_were() -> None:

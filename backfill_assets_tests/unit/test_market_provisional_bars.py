@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.live.provisional_bars import COLUMNS, EXACT, provisional_bars
+from backfill_assets.market.live.provisional_bars import EXACT_FIELDS, PROVISIONAL_COLUMNS, build_provisional_bars
 from backfill_assets_tests.unit.live_builders import DAY, Sample, Tape, sample, sample_table, whole_stamps
 from backfill_assets_tests.unit.market_builders import grid_of, stamp
 
@@ -20,13 +20,13 @@ OPEN, CLOSE = int(GRID.starts[0]), int(GRID.ends[-1])
 
 
 def built(samples: Sequence[Sample], grid: SlotGrid = GRID) -> list[dict[str, Any]]:
-    bars = provisional_bars(whole_stamps(sample_table(samples)), grid)
-    assert list(bars.columns) == list(COLUMNS)
+    bars = build_provisional_bars(whole_stamps(sample_table(samples)), grid)
+    assert list(bars.columns) == list(PROVISIONAL_COLUMNS)
     return bars.to_dict("records")
 
 
 def exact(bar: dict[str, Any]) -> list[str]:
-    return [name for name in EXACT if bar[f"{name}_exact"]]
+    return [name for name in EXACT_FIELDS if bar[f"{name}_exact"]]
 
 
 def values(bar: dict[str, Any]) -> tuple[float, ...]:

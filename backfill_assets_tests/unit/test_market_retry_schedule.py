@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backfill_assets.market.gaps.retry_schedule import Ladder
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.gaps.retry_schedule import RetrySchedule
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, judged
 from backfill_assets_tests.unit.market_builders import grid_of, stamp
 
@@ -25,9 +25,9 @@ def wait(entries: Sequence[Entry], ordinal: int = 5, clock: int | None = None, r
     """Hours from the newest ask until the slot is asked for again; −inf if it does not wait."""
     asked_at = max(e.asked_at for e in entries)
     now = datetime.fromtimestamp(asked_at if clock is None else clock, UTC)
-    found = judged([(row, ordinal, State.MISSING)], entries, now, GRID, **known)
-    askable = (GRID.sessions[GRID.session_of[ordinal]].regular_close + timedelta(hours=3)).timestamp()
-    again = float(found.ask_at[0])
+    found = judged([(row, ordinal, SlotState.MISSING)], entries, now, GRID, **known)
+    askable = (GRID.sessions[GRID.session_index[ordinal]].regular_close + timedelta(hours=3)).timestamp()
+    again = float(found.next_request_at[0])
     return (again - asked_at) / HOUR if again > askable else -np.inf
 
 
@@ -52,7 +52,7 @@ LADDER = [
 @pytest.mark.parametrize(("silent", "pause"), LADDER)
 def test_the_pauses_are_1_3_6_12_24_hours_then_daily_for_ten_days_then_weekly(silent: float, pause: int) -> None:
     assert wait([spoke(silent)]) == pause
-    assert Ladder().pauses(np.array([silent * HOUR])).tolist() == [pause * HOUR]
+    assert RetrySchedule().compute_delays(np.array([silent * HOUR])).tolist() == [pause * HOUR]
 
 
 def climb(first_ask: int, asks: int) -> list[float]:
@@ -69,14 +69,14 @@ def test_asks_made_when_due_follow_the_ladder() -> None:
     assert climb(ASKED, 17) == [1.0, 4.0, 10.0, 22.0, *daily, 286.0 + WEEK, 286.0 + 2 * WEEK]
 
 
-@pytest.mark.parametrize(("silent", "state"), [(285.99, State.MISSING), (286, State.VENDOR_GAP)])
+@pytest.mark.parametrize(("silent", "state"), [(285.99, SlotState.MISSING), (286, SlotState.VENDOR_GAP)])
 @pytest.mark.parametrize(("early", "due"), [(1, False), (0, True)])
 def test_after_ten_days_it_is_a_vendor_gap_asked_again_weekly(
-    silent: float, state: State, early: int, due: bool
+    silent: float, state: SlotState, early: int, due: bool
 ) -> None:
-    pause = WEEK if state is State.VENDOR_GAP else 24
+    pause = WEEK if state is SlotState.VENDOR_GAP else 24
     now = datetime.fromtimestamp(ASKED + pause * HOUR - early, UTC)
-    found = judged([(0, 5, State.MISSING)], [spoke(silent)], now, GRID)
+    found = judged([(0, 5, SlotState.MISSING)], [spoke(silent)], now, GRID)
     assert (found.state[0], found.gap[0], found.due[0]) == (state, True, due)
 
 
@@ -96,11 +96,11 @@ def test_new_rows_restart_the_ladder() -> None:
 
 
 CLOSE = stamp("2026-06-03 16:00")
-UNSEEN = {"first_seen_at": [np.nan] * 3}
+UNSEEN = {"first_published_at": [np.nan] * 3}
 
 
 def seen(at: int) -> dict[str, list[float]]:
-    return {"first_seen_at": [np.nan, np.nan, at]}
+    return {"first_published_at": [np.nan, np.nan, at]}
 
 
 @pytest.mark.parametrize("silent", [0, 1, 5, 8])
@@ -168,9 +168,11 @@ def test_a_bar_that_is_gone_does_not_wait_with_the_silent() -> None:
 
 
 def test_a_ladder_of_other_steps() -> None:
-    ladder = Ladder(steps=(timedelta(hours=2),), daily=timedelta(hours=5), days=2, weekly=timedelta(hours=9))
-    assert ladder.given_up_after == timedelta(hours=12)
-    assert (ladder.pauses(np.array([0, 1.99, 2, 11.99, 12]) * HOUR) / HOUR).tolist() == [2, 2, 5, 5, 9]
+    ladder = RetrySchedule(
+        steps=(timedelta(hours=2),), daily_delay=timedelta(hours=5), daily_phase_days=2, weekly_delay=timedelta(hours=9)
+    )
+    assert ladder.vendor_gap_after == timedelta(hours=12)
+    assert (ladder.compute_delays(np.array([0, 1.99, 2, 11.99, 12]) * HOUR) / HOUR).tolist() == [2, 2, 5, 5, 9]
 
 
 def test_an_ask_in_the_future_holds_no_other_session_back() -> None:
@@ -179,10 +181,10 @@ def test_an_ask_in_the_future_holds_no_other_session_back() -> None:
 
 def test_what_the_ladder_does_not_count_makes_no_vendor_gap() -> None:
     now = datetime.fromtimestamp(ASKED, UTC)
-    known = {"first_seen_at": [ASKED - HOUR / 2, np.nan, np.nan]}  # the vendor was out for two weeks
-    found = judged([(0, 5, State.MISSING)], [mute(300)], now, GRID, **known)
-    assert found.ask_at[0] == ASKED + HOUR
-    assert found.state[0] == State.MISSING
+    known = {"first_published_at": [ASKED - HOUR / 2, np.nan, np.nan]}  # the vendor was out for two weeks
+    found = judged([(0, 5, SlotState.MISSING)], [mute(300)], now, GRID, **known)
+    assert found.next_request_at[0] == ASKED + HOUR
+    assert found.state[0] == SlotState.MISSING
 
 
 def test_an_older_session_that_appears_late_restarts_the_silent_ones_after_it() -> None:

@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from backfill_assets.market.live.samples import Kind, recognise, united
+from backfill_assets.market.live.samples import SampleKind, classify_samples, merge_samples
 from backfill_assets_tests.unit.live_builders import DAY, Sample, sample, sample_table, whole_stamps
 from backfill_assets_tests.unit.market_builders import new_york, sessions
 
@@ -13,30 +13,30 @@ NOW = new_york(f"{DAY} 10:16")
 KNOWN = whole_stamps(sample_table([sample("09:55", 10.2, 500)]))
 
 
-def kind_of(reading: Sample) -> Kind:
-    return Kind(recognise(sample_table([reading]), KNOWN, SESSION, NOW)[0])
+def kind_of(reading: Sample) -> SampleKind:
+    return SampleKind(classify_samples(sample_table([reading]), KNOWN, SESSION, NOW)[0])
 
 
 @pytest.mark.parametrize(
     ("reading", "kind"),
     [
-        (sample("10:00", 10.3, 700), Kind.FRESH),
-        (sample("09:55", 10.2, 500), Kind.REPEAT),
-        (sample("09:55", 10.25, 520), Kind.FRESH),
-        (sample("09:55", 10.25, 480), Kind.REPEAT),
-        (sample("09:55", 10.2, 500, ticker=1), Kind.FRESH),
-        (sample("09:50", 10.1, 400), Kind.FRESH),
-        (sample("09:30", 10.0, 100), Kind.OTHER_SESSION),
-        ((0, new_york("2026-05-29 16:29").timestamp(), 10, 11, 9, 10, 9e6), Kind.OTHER_SESSION),
-        ((0, nan, nan, nan, nan, nan, nan), Kind.ABSENT),
-        (sample("10:00", 10.3, nan), Kind.ABSENT),
-        (sample("10:00", 10.3, 700, low=None), Kind.ABSENT),
-        (sample("10:00", 10.3, 700, high=9.0, low=11.0), Kind.BROKEN),
-        (sample("10:00", 0.0, 700), Kind.BROKEN),
-        (sample("10:00", 10.3, -1), Kind.BROKEN),
-        (sample("10:00", 10.3, 700.5), Kind.BROKEN),
-        (sample("10:00", 10.3, 1e17), Kind.BROKEN),
-        (sample("10:30", 10.3, 700), Kind.BROKEN),
+        (sample("10:00", 10.3, 700), SampleKind.FRESH),
+        (sample("09:55", 10.2, 500), SampleKind.REPEAT),
+        (sample("09:55", 10.25, 520), SampleKind.FRESH),
+        (sample("09:55", 10.25, 480), SampleKind.REPEAT),
+        (sample("09:55", 10.2, 500, ticker=1), SampleKind.FRESH),
+        (sample("09:50", 10.1, 400), SampleKind.FRESH),
+        (sample("09:30", 10.0, 100), SampleKind.OTHER_SESSION),
+        ((0, new_york("2026-05-29 16:29").timestamp(), 10, 11, 9, 10, 9e6), SampleKind.OTHER_SESSION),
+        ((0, nan, nan, nan, nan, nan, nan), SampleKind.ABSENT),
+        (sample("10:00", 10.3, nan), SampleKind.ABSENT),
+        (sample("10:00", 10.3, 700, low=None), SampleKind.ABSENT),
+        (sample("10:00", 10.3, 700, high=9.0, low=11.0), SampleKind.BROKEN),
+        (sample("10:00", 0.0, 700), SampleKind.BROKEN),
+        (sample("10:00", 10.3, -1), SampleKind.BROKEN),
+        (sample("10:00", 10.3, 700.5), SampleKind.BROKEN),
+        (sample("10:00", 10.3, 1e17), SampleKind.BROKEN),
+        (sample("10:30", 10.3, 700), SampleKind.BROKEN),
     ],
     ids=[
         *("new", "the same again", "the minute went on", "an older reading of the minute", "another ticker's"),
@@ -44,24 +44,28 @@ def kind_of(reading: Sample) -> Kind:
         *("price zero", "negative volume", "part of a share", "volume beyond counting", "from the future"),
     ],
 )
-def test_a_reading_is_recognised(reading: Sample, kind: Kind) -> None:
+def test_a_reading_is_recognised(reading: Sample, kind: SampleKind) -> None:
     assert kind_of(reading) is kind
 
 
 def test_after_the_close_samples_are_still_the_sessions() -> None:
     evening = new_york(f"{DAY} 16:46")
-    assert recognise(sample_table([sample("16:29", 10, 900)]), KNOWN, SESSION, evening).tolist() == [Kind.FRESH]
+    assert classify_samples(sample_table([sample("16:29", 10, 900)]), KNOWN, SESSION, evening).tolist() == [
+        SampleKind.FRESH
+    ]
 
 
 def test_nothing_known_and_nothing_read_are_no_trouble() -> None:
     nothing = sample_table([])
-    assert recognise(nothing, whole_stamps(nothing), SESSION, NOW).tolist() == []
-    assert recognise(sample_table([sample("10:00", 10.3, 700)]), whole_stamps(nothing), SESSION, NOW).tolist() == [0]
-    assert len(united(whole_stamps(nothing), whole_stamps(nothing))) == 0
+    assert classify_samples(nothing, whole_stamps(nothing), SESSION, NOW).tolist() == []
+    assert classify_samples(
+        sample_table([sample("10:00", 10.3, 700)]), whole_stamps(nothing), SESSION, NOW
+    ).tolist() == [0]
+    assert len(merge_samples(whole_stamps(nothing), whole_stamps(nothing))) == 0
 
 
 def test_united_keeps_one_reading_a_stamp_the_newer_one() -> None:
     fresh = whole_stamps(sample_table([sample("09:55", 10.25, 520), sample("09:50", 10.1, 400)]))
-    both = united(KNOWN, fresh)
+    both = merge_samples(KNOWN, fresh)
     assert both["volume"].tolist() == [400, 520]
     assert both["stamp"].is_monotonic_increasing

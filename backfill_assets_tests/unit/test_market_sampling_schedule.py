@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.live.sampling_schedule import (
-    affordable_seconds,
-    collectable,
-    due_round,
-    next_sampling,
-    rounds_left,
-    sampled_session,
+    choose_round_seconds,
+    count_rounds_left,
+    find_due_round,
+    find_next_sampling_start,
+    find_sampled_session,
+    select_collectable_intervals,
 )
 from backfill_assets_tests.unit.market_builders import new_york, sessions
 
@@ -38,19 +38,19 @@ def at(text: str, day: str = "2026-06-05") -> datetime:
     ],
 )
 def test_from_a_quarter_after_the_open_to_half_an_hour_after_the_close(now: str, sampled: bool) -> None:
-    assert (sampled_session(WEEK, at(now)) == FRIDAY) == sampled
+    assert (find_sampled_session(WEEK, at(now)) == FRIDAY) == sampled
 
 
 def test_no_session_no_sampling() -> None:
-    assert sampled_session(WEEK, at("12:00", "2026-06-06")) is None
-    assert next_sampling(WEEK, at("17:00")) == at("09:45", "2026-06-08")
-    assert next_sampling(WEEK, at("09:45", "2026-06-08")) is None
+    assert find_sampled_session(WEEK, at("12:00", "2026-06-06")) is None
+    assert find_next_sampling_start(WEEK, at("17:00")) == at("09:45", "2026-06-08")
+    assert find_next_sampling_start(WEEK, at("09:45", "2026-06-08")) is None
 
 
 def test_an_early_close_and_winter_time_come_with_the_session() -> None:
     early = sessions("2026-11-27")
-    assert sampled_session(early, at("13:30", "2026-11-27")) is not None
-    assert sampled_session(early, at("13:32", "2026-11-27")) is None
+    assert find_sampled_session(early, at("13:30", "2026-11-27")) is not None
+    assert find_sampled_session(early, at("13:32", "2026-11-27")) is None
     assert early[0].open == at("09:30", "2026-11-27")
 
 
@@ -68,13 +68,13 @@ def test_an_early_close_and_winter_time_come_with_the_session() -> None:
     ],
 )
 def test_rounds_count_from_a_quarter_after_the_open(now: str, seconds: int, due: str) -> None:
-    assert due_round(FRIDAY, at(now), seconds) == at(due)
+    assert find_due_round(FRIDAY, at(now), seconds) == at(due)
 
 
 def test_a_whole_day_has_82_rounds_of_five_minutes() -> None:
-    assert rounds_left(FRIDAY, at("09:45"), 300) == 82
-    assert rounds_left(FRIDAY, at("16:30"), 300) == 1
-    assert rounds_left(FRIDAY, at("09:45"), 1800) == 15  # one a slot and one for the close
+    assert count_rounds_left(FRIDAY, at("09:45"), 300) == 82
+    assert count_rounds_left(FRIDAY, at("16:30"), 300) == 1
+    assert count_rounds_left(FRIDAY, at("09:45"), 1800) == 15  # one a slot and one for the close
     assert 82 * 100 < 10_000  # the whole exchange for any number of tickers
 
 
@@ -91,13 +91,15 @@ def test_a_whole_day_has_82_rounds_of_five_minutes() -> None:
     ids=["as wished", "twenty rounds at most", "forty-two", "twenty-nine", "one short", "as long as they last"],
 )
 def test_the_interval_stretches_rather_than_the_budget(calls_each: int, calls_left: int, seconds: int) -> None:
-    cost = {"calls_each": calls_each, "calls_left": calls_left}
-    assert affordable_seconds(FRIDAY, at("09:45"), wanted=300, slots=[1800], **cost) == seconds
+    cost = {"calls_per_round": calls_each, "calls_left": calls_left}
+    assert choose_round_seconds(FRIDAY, at("09:45"), preferred_seconds=300, slot_lengths=[1800], **cost) == seconds
 
 
 def test_with_several_intervals_every_slot_s_edges_are_met_as_long_as_possible() -> None:
     found = [
-        affordable_seconds(FRIDAY, at("09:45"), wanted=60, slots=[900, 1800], calls_each=100, calls_left=left)
+        choose_round_seconds(
+            FRIDAY, at("09:45"), preferred_seconds=60, slot_lengths=[900, 1800], calls_per_round=100, calls_left=left
+        )
         for left in (41_000, 13_700, 8_200, 3_000, 1_000)
     ]
     assert found == [60, 180, 300, 900, 1800]
@@ -108,7 +110,7 @@ def test_with_several_intervals_every_slot_s_edges_are_met_as_long_as_possible()
     [(60, ["15m", "30m", "1h"]), (150, ["15m", "30m", "1h"]), (300, ["30m", "1h"]), (1800, ["30m", "1h"])],
 )
 def test_which_bars_rounds_can_make(seconds: int, names: list[str]) -> None:
-    assert [interval.name for interval in collectable(INTERVALS.values(), seconds)] == names
+    assert [interval.name for interval in select_collectable_intervals(INTERVALS.values(), seconds)] == names
 
 
 @given(minute=st.integers(0, 405), calls_each=st.integers(1, 700), calls_left=st.integers(0, 20_000))
@@ -119,13 +121,15 @@ def test_a_day_never_costs_more_than_is_left_and_every_interval_meets_the_edges(
     """Asked anew at every tick, as the schedule does; a round that costs more than is left is not made."""
     now, left, made_at = at("09:45") + timedelta(minutes=minute), calls_left, None
     while now <= at("16:30"):
-        seconds = affordable_seconds(FRIDAY, now, wanted=300, slots=[1800], calls_each=calls_each, calls_left=left)
+        seconds = choose_round_seconds(
+            FRIDAY, now, preferred_seconds=300, slot_lengths=[1800], calls_per_round=calls_each, calls_left=left
+        )
         assert 1800 % seconds == 0
-        due = due_round(FRIDAY, now, seconds)
+        due = find_due_round(FRIDAY, now, seconds)
         if now - due < timedelta(minutes=5) and due != made_at and calls_each <= left:
             left, made_at = left - calls_each, due
         now += timedelta(minutes=5)
     assert left >= 0
-    if rounds_left(FRIDAY, at("09:45") + timedelta(minutes=minute), 1800) * calls_each <= calls_left:
+    if count_rounds_left(FRIDAY, at("09:45") + timedelta(minutes=minute), 1800) * calls_each <= calls_left:
         assert made_at is not None
         assert made_at >= at("16:15")  # affordable: sampling does not end before the session does

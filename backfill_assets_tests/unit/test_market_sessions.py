@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_before, sessions_between, sessions_overlapping
-from backfill_assets.market.calendar.slots import slot_grid
+from backfill_assets.market.calendar.sessions import list_overlapping_sessions, list_previous_sessions, list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets_tests.unit.market_builders import NEW_YORK, answers, grid_of, new_york, sessions, stamp
 
 
@@ -51,7 +51,7 @@ def test_days_off_and_early_closes(line: dict[str, str]) -> None:
 
 
 def test_a_year_has_its_sessions_and_nothing_else() -> None:
-    found = sessions_between("US", date(2026, 1, 1), date(2026, 12, 31))
+    found = list_sessions("US", date(2026, 1, 1), date(2026, 12, 31))
     assert len(found) == 251
     assert [s.day for s in found] == sorted({s.day for s in found})
     assert {s.open.astimezone(NEW_YORK).strftime("%H:%M") for s in found} == {"09:30"}
@@ -63,34 +63,34 @@ def test_a_year_has_its_sessions_and_nothing_else() -> None:
 )
 def test_slots_per_session(interval: str, regular: int, early: int) -> None:
     grid = grid_of("2026-11-25", "2026-11-27", interval=interval)
-    assert grid.first_of.tolist() == [0, regular, regular + early]
+    assert grid.session_offsets.tolist() == [0, regular, regular + early]
 
 
 @given(st.dates(date(2004, 1, 1), date(2030, 12, 1)), st.integers(0, 20), st.sampled_from(sorted(INTERVALS)))
 @settings(max_examples=30, derandomize=True, deadline=None)
 def test_a_grid_covers_each_session_once_without_holes(first: date, days: int, interval: str) -> None:
-    found = sessions_between("US", first, first + timedelta(days=days))
-    grid = slot_grid(found, INTERVALS[interval])
+    found = list_sessions("US", first, first + timedelta(days=days))
+    grid = build_slot_grid(found, INTERVALS[interval])
     seconds = sum(int((s.close - s.open).total_seconds()) for s in found)
     assert int((grid.ends - grid.starts).sum()) == seconds
     assert bool((grid.starts[1:] >= grid.ends[:-1]).all())
     for at, session in enumerate(found):
-        mine = slice(int(grid.first_of[at]), int(grid.first_of[at + 1]))
+        mine = slice(int(grid.session_offsets[at]), int(grid.session_offsets[at + 1]))
         assert grid.starts[mine][0] == session.open.timestamp()
         assert grid.ends[mine][-1] == session.close.timestamp()
-        assert set(grid.session_of[mine].tolist()) == {at}
+        assert set(grid.session_index[mine].tolist()) == {at}
 
 
 def test_ordinals_are_found_for_exact_opens_only() -> None:
     grid = grid_of("2026-06-01", "2026-06-02")
     asked = [grid.starts[0], grid.starts[0] + 1, grid.starts[13], grid.ends[12], grid.starts[-1], grid.ends[-1], 0]
-    assert grid.ordinals_of(np.array(asked, np.int64)).tolist() == [0, -1, 13, -1, 25, -1, -1]
+    assert grid.find_ordinals(np.array(asked, np.int64)).tolist() == [0, -1, 13, -1, 25, -1, -1]
 
 
 def test_no_sessions_make_an_empty_grid() -> None:
     grid = grid_of()
-    assert (grid.size, grid.first_of.tolist()) == (0, [0])
-    assert grid.ordinals_of(np.array([5], np.int64)).tolist() == [-1]
+    assert (grid.size, grid.session_offsets.tolist()) == (0, [0])
+    assert grid.find_ordinals(np.array([5], np.int64)).tolist() == [-1]
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,17 @@ def test_no_sessions_make_an_empty_grid() -> None:
 )
 def test_the_sessions_before_skip_days_off(day: str, count: int, before: list[str]) -> None:
     (session,) = sessions(day)
-    assert [str(s.day) for s in sessions_before(session, count)] == before
+    assert [str(s.day) for s in list_previous_sessions(session, count)] == before
 
 
 def test_many_sessions_before_are_as_many_as_asked() -> None:
     (session,) = sessions("2026-01-05")
-    assert len(sessions_before(session, 60)) == 60
+    assert len(list_previous_sessions(session, 60)) == 60
 
 
 def test_the_first_sessions_of_all_have_fewer_before_them() -> None:
     (session,) = sessions("2004-01-05")
-    assert [str(s.day) for s in sessions_before(session, 2)] == ["2004-01-02"]
+    assert [str(s.day) for s in list_previous_sessions(session, 2)] == ["2004-01-02"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_first_sessions_of_all_have_fewer_before_them() -> None:
     ],
 )
 def test_sessions_overlap_a_stretch_only_if_they_share_time(start: str, end: str, days: list[str]) -> None:
-    assert [str(s.day) for s in sessions_overlapping("US", new_york(start), new_york(end))] == days
+    assert [str(s.day) for s in list_overlapping_sessions("US", new_york(start), new_york(end))] == days
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_sessions_overlap_a_stretch_only_if_they_share_time(start: str, end: str
 )
 def test_no_calendar_or_no_data_is_a_usage_error(exchange: str, first: date, last: date) -> None:
     with pytest.raises(UsageError):
-        sessions_between(exchange, first, last)
+        list_sessions(exchange, first, last)
 
 
 def test_a_reversed_range_has_no_sessions() -> None:
-    assert sessions_between("US", date(2026, 6, 2), date(2026, 6, 1)) == ()
+    assert list_sessions("US", date(2026, 6, 2), date(2026, 6, 1)) == ()

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import sessions_between
-from backfill_assets.market.calendar.slots import SlotGrid, slot_grid
-from backfill_assets.market.gaps.slot_states import State
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, judged
 
 TICKERS = 2
 DAY = 24 * HOUR
-Verdict = tuple[State, bool, bool, float, bool]  # state, late, gap, ask_at, due
+Verdict = tuple[SlotState, bool, bool, float, bool]  # state, late, gap, ask_at, due
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,26 @@ def is_late(world: World, session: int, *, beyond: bool) -> bool:
     return beyond or world.clock >= world.close_of(session) + 16 * HOUR or world.clock >= half
 
 
-def state_of(world: World, slot: Slot) -> tuple[State, bool]:
+def state_of(world: World, slot: Slot) -> tuple[SlotState, bool]:
     row, ordinal, held = slot
-    session = int(world.grid.session_of[ordinal])
+    session = int(world.grid.session_index[ordinal])
     entry = world.entry_of(row, session)
     beyond = entry is not None and (entry.published or entry.reached > world.grid.ends[ordinal])
     late = is_late(world, session, beyond=beyond)
     thin = is_thin(world, row, entry)
-    if held is State.PROVISIONAL:
+    if held is SlotState.PROVISIONAL:
         return held, late
-    if held is State.SUSPECT:
-        return State.PRESENT if thin else held, late
+    if held is SlotState.SUSPECT:
+        return SlotState.PRESENT if thin else held, late
     if world.closed[session] or world.traded[row][session] == 0:
-        return State.NO_TRADE, late
+        return SlotState.NO_TRADE, late
     if entry is not None and ordinal in entry.withheld:
         if beyond and thin:
-            return State.NO_TRADE, late
+            return SlotState.NO_TRADE, late
         since = max(silent_since(world, entry), counts_from(world, session))
         if entry.asked_at <= world.clock and entry.asked_at - since >= 46 * HOUR + 10 * DAY:
-            return State.VENDOR_GAP, late
-    return State.MISSING if late else State.PENDING, late
+            return SlotState.VENDOR_GAP, late
+    return SlotState.MISSING if late else SlotState.PENDING, late
 
 
 def silent_until(world: World, row: int, session: int) -> float:
@@ -112,13 +112,13 @@ def silent_until(world: World, row: int, session: int) -> float:
     return last + pause_after(max(0.0, last - since))
 
 
-def asked_again(world: World, slot: Slot, state: State) -> float:
+def asked_again(world: World, slot: Slot, state: SlotState) -> float:
     row, ordinal, _ = slot
-    session = int(world.grid.session_of[ordinal])
+    session = int(world.grid.session_index[ordinal])
     entry = world.entry_of(row, session)
     if entry is None or entry.asked_at > world.clock:
         return silent_until(world, row, session)
-    if state is State.SUSPECT:
+    if state is SlotState.SUSPECT:
         at: float = entry.asked_at + (7 * DAY if entry.asks > 5 else DAY)
     elif ordinal in entry.withheld:
         since = max(silent_since(world, entry), counts_from(world, session))
@@ -130,12 +130,12 @@ def asked_again(world: World, slot: Slot, state: State) -> float:
 
 def model(world: World, slot: Slot) -> Verdict:
     state, late = state_of(world, slot)
-    askable_at = world.close_of(int(world.grid.session_of[slot[1]])) + 3 * HOUR
-    if state in {State.NO_TRADE, State.PRESENT}:
+    askable_at = world.close_of(int(world.grid.session_index[slot[1]])) + 3 * HOUR
+    if state in {SlotState.NO_TRADE, SlotState.PRESENT}:
         return state, late, False, inf, False
     ask_at = max(askable_at, asked_again(world, slot, state))
     askable = world.clock >= askable_at
-    gap = askable and (state is not State.SUSPECT or world.clock >= ask_at)
+    gap = askable and (state is not SlotState.SUSPECT or world.clock >= ask_at)
     return state, late, gap, ask_at, askable and world.clock >= ask_at
 
 
@@ -150,7 +150,7 @@ PAUSES = [0, 1, 3, 6, 12, 24, 168, 168, 168]
 @st.composite
 def entries(draw: st.DrawFn, grid: SlotGrid, row: int, session: int, clock: int) -> Entry:
     """What an ask leaves behind: nothing came means that everything is withheld."""
-    first, last = int(grid.first_of[session]), int(grid.first_of[session + 1])
+    first, last = int(grid.session_offsets[session]), int(grid.session_offsets[session + 1])
     ends = grid.ends[first:last].tolist()
     reached = draw(st.sampled_from([0, 0, ends[0], ends[len(ends) // 2] + 300, ends[-1]]))
     withheld = chosen(draw(st.integers(0, 2**grid.size - 1)), first, last) if reached else list(range(first, last))
@@ -174,12 +174,12 @@ def entries(draw: st.DrawFn, grid: SlotGrid, row: int, session: int, clock: int)
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     monday = date(2020, 12, 28) + timedelta(weeks=draw(st.integers(0, 340)))
-    days = sessions_between("US", monday, monday + timedelta(days=draw(st.sampled_from([0, 1, 4]))))
-    grid = slot_grid(days, INTERVALS[draw(st.sampled_from(["30m", "1h"]))])
+    days = list_sessions("US", monday, monday + timedelta(days=draw(st.sampled_from([0, 1, 4]))))
+    grid = build_slot_grid(days, INTERVALS[draw(st.sampled_from(["30m", "1h"]))])
     closes = [int(s.regular_close.timestamp()) for s in grid.sessions] or [0]
     hours = st.sampled_from([-7.0, 0.0, 3.0, 8.0, 16.0, 17.0, 40.0, 300.0, 400.0, 400.0])
     clock = draw(st.sampled_from(closes)) + int(draw(hours) * HOUR) - draw(st.sampled_from([0, 0, 1]))
-    held = [State.MISSING, State.MISSING, State.PROVISIONAL, State.SUSPECT]
+    held = [SlotState.MISSING, SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
     slots = [
         (row, ordinal, draw(st.sampled_from(held)))
         for row in range(TICKERS)
@@ -215,22 +215,22 @@ def verdicts(world: World) -> list[Verdict]:
         datetime.fromtimestamp(world.clock, UTC),
         world.grid,
         TICKERS,
-        skips=world.skips,
-        known=world.known,
+        incomplete_sessions=world.skips,
+        published_sessions=world.known,
         traded=np.array(world.traded).reshape(shape),
-        first_seen_at=world.first_seen,
-        half_seen_at=world.half_seen,
+        first_published_at=world.first_seen,
+        half_published_at=world.half_seen,
         closed=world.closed,
     )
-    columns: Sequence[np.ndarray] = (found.state, found.late, found.gap, found.ask_at, found.due)
+    columns: Sequence[np.ndarray] = (found.state, found.overdue, found.gap, found.next_request_at, found.due)
     return [
-        (State(state), late, gap, ask_at, due)
+        (SlotState(state), late, gap, ask_at, due)
         for state, late, gap, ask_at, due in zip(*(c.tolist() for c in columns), strict=True)
     ]
 
 
 def test_every_slot_is_what_the_slow_model_says() -> None:
-    met: Counter[tuple[State, bool, bool]] = Counter()
+    met: Counter[tuple[SlotState, bool, bool]] = Counter()
 
     @given(worlds())
     @settings(max_examples=500, derandomize=True, deadline=None)
@@ -240,11 +240,11 @@ def test_every_slot_is_what_the_slow_model_says() -> None:
         met.update((state, late, due) for state, late, _, _, due in answer)
 
     check()
-    askable = {State.PROVISIONAL, State.SUSPECT, State.PENDING, State.MISSING, State.VENDOR_GAP}
+    askable = {SlotState.PROVISIONAL, SlotState.SUSPECT, SlotState.PENDING, SlotState.MISSING, SlotState.VENDOR_GAP}
     assert {(state, due) for state, _, due in met} == {
         *((state, due) for state in askable for due in (True, False)),
-        (State.PRESENT, False),
-        (State.NO_TRADE, False),
+        (SlotState.PRESENT, False),
+        (SlotState.NO_TRADE, False),
     }  # UNVERIFIED is a bar somebody else wrote: never open
-    assert {late for state, late, _ in met if state is State.PROVISIONAL} == {True, False}
-    assert {late for state, late, _ in met if state in {State.PENDING, State.MISSING}} == {True, False}
+    assert {late for state, late, _ in met if state is SlotState.PROVISIONAL} == {True, False}
+    assert {late for state, late, _ in met if state in {SlotState.PENDING, SlotState.MISSING}} == {True, False}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.market.bars.bar_builder import build_bars
-from backfill_assets.market.bars.source_rows import sort_rows
+from backfill_assets.market.bars.source_rows import validate_rows
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.unit.market_builders import Row, flat, grid_of, row, stamp, table
 
@@ -41,12 +41,12 @@ def test_a_row_that_breaks_a_rule_is_kept_with_the_reason_and_feeds_no_bar(reaso
     built = build_bars(table([good, broken]), grid_of(DAY), FIVE)
     assert built.rejects[["timestamp", "reason"]].to_numpy().tolist() == [[broken[1], reason]]
     assert built.bars[["timestamp", "volume", "source_rows"]].to_numpy().tolist() == [[good[1], 100, 1]]
-    assert built.extras == NONE
+    assert built.ignored_rows == NONE
 
 
 def test_the_first_broken_rule_is_the_reason() -> None:
-    found = sort_rows(table([row(f"{DAY} 10:06", -1, low=-5.0)]), grid_of(DAY), FIVE)
-    assert found.reason.tolist() == ["off_grid"]
+    found = validate_rows(table([row(f"{DAY} 10:06", -1, low=-5.0)]), grid_of(DAY), FIVE)
+    assert found.reject_reason.tolist() == ["off_grid"]
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_the_first_broken_rule_is_the_reason() -> None:
     ids=["volume 0", "flat", "highest price", "lowest price", "noise below six decimals", "largest volume"],
 )
 def test_what_is_just_within_the_rules_is_good(accepted: Row) -> None:
-    found = sort_rows(table([accepted]), grid_of(DAY), FIVE)
-    assert (found.good.tolist(), found.rejected.tolist(), found.extras) == ([True], [False], NONE)
+    found = validate_rows(table([accepted]), grid_of(DAY), FIVE)
+    assert (found.usable.tolist(), found.rejected.tolist(), found.ignored_rows) == ([True], [False], NONE)
 
 
 @pytest.mark.filterwarnings("error")
 def test_an_infinite_volume_is_rejected_quietly() -> None:
-    found = sort_rows(table([row(f"{DAY} 10:00", np.inf)]), grid_of(DAY), FIVE)
+    found = validate_rows(table([row(f"{DAY} 10:00", np.inf)]), grid_of(DAY), FIVE)
     assert found.rejected.tolist() == [True]
 
 
@@ -100,20 +100,20 @@ def test_a_reject_is_kept_as_received() -> None:
 )
 def test_an_expected_extra_is_only_counted(kind: str, extra: Row) -> None:
     built = build_bars(table([extra]), grid_of(DAY, EARLY), FIVE)
-    assert built.extras == NONE | {kind: 1}
+    assert built.ignored_rows == NONE | {kind: 1}
     assert (len(built.bars), len(built.rejects)) == (0, 0)
 
 
 def test_after_hours_rows_past_midnight_utc_belong_to_the_session_before() -> None:
     rows = table([row("2025-01-14 19:00"), row("2025-01-14 19:59"), row("2025-01-15 04:00"), row("2025-01-15 09:30")])
     assert (rows["timestamp"] // 86_400).nunique() == 1
-    found = sort_rows(rows, grid_of("2025-01-14", "2025-01-15"), ONE)
+    found = validate_rows(rows, grid_of("2025-01-14", "2025-01-15"), ONE)
     assert found.table["session"].tolist() == [0, 0, 0, 1]
-    assert (found.good.tolist(), found.extras["extended_hours"]) == ([False, False, False, True], 3)
+    assert (found.usable.tolist(), found.ignored_rows["extended_hours"]) == ([False, False, False, True], 3)
 
 
 def test_rows_before_the_first_session_belong_to_none() -> None:
-    found = sort_rows(table([row(f"{DAY} 09:00")]), grid_of(DAY), ONE)
+    found = validate_rows(table([row(f"{DAY} 09:00")]), grid_of(DAY), ONE)
     assert found.table["session"].tolist() == [-1]
 
 
@@ -136,7 +136,7 @@ def test_a_stamp_that_comes_twice_counts_once(rows: list[Row], volume: int, reje
     built = build_bars(table(rows), grid_of(DAY), FIVE)
     assert built.bars["volume"].tolist()[0] == volume
     assert built.rejects["reason"].tolist() == ["duplicate_stamp"] * rejected
-    assert built.extras["repeated"] == repeated
+    assert built.ignored_rows["repeated"] == repeated
 
 
 @pytest.mark.parametrize("unfit", [flat(f"{DAY} 10:00", 10.0), flat(f"{DAY} 10:00", None), row(f"{DAY} 10:00", -1)])
@@ -149,7 +149,7 @@ def test_a_good_row_survives_an_unfit_one_of_the_same_stamp(unfit: Row) -> None:
 @pytest.mark.parametrize("unfit", [flat(f"{DAY} 10:00", 10.0), row(f"{DAY} 10:00", -1)])
 def test_equal_rows_are_no_conflict_when_an_unfit_one_follows(unfit: Row) -> None:
     built = build_bars(table([SAME, SAME, unfit]), grid_of(DAY), FIVE)
-    assert built.extras["repeated"] == 1
+    assert built.ignored_rows["repeated"] == 1
     assert "duplicate_stamp" not in set(built.rejects["reason"])
 
 
@@ -166,6 +166,6 @@ anything = st.builds(
 @given(st.lists(anything, min_size=1, max_size=40), st.sampled_from([FIVE, ONE]))
 @settings(max_examples=60, derandomize=True, deadline=None)
 def test_every_row_ends_in_exactly_one_place(rows: list[Row], source: object) -> None:
-    found = sort_rows(table(rows), grid_of(DAY, EARLY), source)  # type: ignore[arg-type]
-    assert not (found.good & found.rejected).any()
-    assert int(found.good.sum() + found.rejected.sum()) + sum(found.extras.values()) == len(rows)
+    found = validate_rows(table(rows), grid_of(DAY, EARLY), source)  # type: ignore[arg-type]
+    assert not (found.usable & found.rejected).any()
+    assert int(found.usable.sum() + found.rejected.sum()) + sum(found.ignored_rows.values()) == len(rows)

@@ -3,7 +3,7 @@
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import INTERVALS, interval_named, source_of
+from backfill_assets.market.calendar.intervals import INTERVALS, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_tickers
 
 
@@ -21,14 +21,14 @@ from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_
     ],
 )
 def test_an_interval_is_known_by_its_spellings(spelling: str, name: str, seconds: int) -> None:
-    interval = interval_named(spelling)
+    interval = parse_interval(spelling)
     assert (interval.name, interval.seconds) == (name, seconds)
 
 
 @pytest.mark.parametrize("text", ["", "30", "30M", "2h", "d", " 30m"])
 def test_an_unknown_interval_names_the_known_ones(text: str) -> None:
     with pytest.raises(UsageError, match="1m, 5m, 15m, 30m, 1h"):
-        interval_named(text)
+        parse_interval(text)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_an_unknown_interval_names_the_known_ones(text: str) -> None:
 def test_bars_come_from_the_preferred_source_unless_it_is_too_coarse(
     interval: str, preferred: str, source: str
 ) -> None:
-    assert source_of(INTERVALS[interval], preferred).name == source
+    assert choose_source_interval(INTERVALS[interval], preferred).name == source
 
 
 @pytest.mark.parametrize("preferred", ["1h", "30m", ""])
 def test_a_source_that_is_not_served_is_refused(preferred: str) -> None:
     with pytest.raises(UsageError, match="1m, 5m"):
-        source_of(INTERVALS["30m"], preferred)
+        choose_source_interval(INTERVALS["30m"], preferred)
 
 
 @pytest.mark.parametrize(

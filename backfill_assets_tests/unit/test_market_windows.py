@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.windows import Window, window_of_days, window_of_hours
+from backfill_assets.market.calendar.windows import Window, build_date_window, build_hours_window
 from backfill_assets_tests.unit.market_builders import answers, new_york
 
 ASKABLE = timedelta(hours=3)
@@ -18,21 +18,21 @@ def days(window: Window) -> list[str]:
 
 @pytest.mark.parametrize("line", answers("windows.csv"), ids=lambda line: f"{line['new_york']}-{line['hours']}h")
 def test_the_past_hours_hold_the_sessions_of_the_answer_file(line: dict[str, str]) -> None:
-    window = window_of_hours("US", new_york(line["new_york"]), float(line["hours"]), ASKABLE)
+    window = build_hours_window("US", new_york(line["new_york"]), float(line["hours"]), ASKABLE)
     assert days(window) == line["sessions"].split()
-    assert window.described == f"the past {line['hours']} h"
+    assert window.description == f"the past {line['hours']} h"
 
 
 def test_a_source_that_is_askable_later_extends_the_default_further_back() -> None:
     evening = new_york("2026-06-08 20:00")
-    assert days(window_of_hours("US", evening, 48, timedelta(hours=3))) == ["2026-06-05", "2026-06-08"]
-    assert days(window_of_hours("US", evening, 48, timedelta(hours=5))) == ["2026-06-04", "2026-06-05", "2026-06-08"]
+    assert days(build_hours_window("US", evening, 48, timedelta(hours=3))) == ["2026-06-05", "2026-06-08"]
+    assert days(build_hours_window("US", evening, 48, timedelta(hours=5))) == ["2026-06-04", "2026-06-05", "2026-06-08"]
 
 
 @pytest.mark.parametrize("hours", [0, -1, 24 * 3660 + 1, float("nan"), float("inf")])
 def test_hours_that_cannot_be_meant_are_refused(hours: float) -> None:
     with pytest.raises(UsageError, match="--hours-back"):
-        window_of_hours("US", WEDNESDAY, hours, ASKABLE)
+        build_hours_window("US", WEDNESDAY, hours, ASKABLE)
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ def test_hours_that_cannot_be_meant_are_refused(hours: float) -> None:
     ids=["one past day", "across a holiday", "weekend", "holiday", "future", "far future", "into the future"],
 )
 def test_a_range_of_days_holds_its_opened_sessions(first: str, last: str, found: list[str]) -> None:
-    window = window_of_days("US", date.fromisoformat(first), date.fromisoformat(last), WEDNESDAY)
+    window = build_date_window("US", date.fromisoformat(first), date.fromisoformat(last), WEDNESDAY)
     assert days(window) == found
-    assert window.described == f"{first} to {last}"
+    assert window.description == f"{first} to {last}"
 
 
 @pytest.mark.parametrize(("at", "opened"), [("09:29", 0), ("09:30", 1)])
 def test_today_is_in_a_range_from_its_open(at: str, opened: int) -> None:
     day = date(2026, 6, 3)
-    assert len(window_of_days("US", day, day, new_york(f"2026-06-03 {at}")).sessions) == opened
+    assert len(build_date_window("US", day, day, new_york(f"2026-06-03 {at}")).sessions) == opened
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_today_is_in_a_range_from_its_open(at: str, opened: int) -> None:
 )
 def test_a_range_that_cannot_be_meant_is_refused(first: date, last: date, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        window_of_days("US", first, last, WEDNESDAY)
+        build_date_window("US", first, last, WEDNESDAY)

@@ -3,31 +3,31 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.orchestration.partition_ranges import Rectangle, covering, rectangle_of
+from backfill_assets.orchestration.partition_ranges import PartitionRange, cover_spans, parse_partition_range
 
 SYMBOLS = [f"S{n:02}.US" for n in range(30)]
 ORDER = {symbol: at for at, symbol in enumerate(SYMBOLS)}
 DAYS = [f"2026-06-{n:02}" for n in range(1, 21)]
 
 
-def box(first_symbol: int, last_symbol: int, first_day: int, last_day: int) -> Rectangle:
-    return Rectangle(DAYS[first_day], DAYS[last_day], SYMBOLS[first_symbol], SYMBOLS[last_symbol])
+def box(first_symbol: int, last_symbol: int, first_day: int, last_day: int) -> PartitionRange:
+    return PartitionRange(DAYS[first_day], DAYS[last_day], SYMBOLS[first_symbol], SYMBOLS[last_symbol])
 
 
 def test_one_rectangle_covers_scattered_gaps_if_it_is_small_enough() -> None:
-    assert covering([(7, 3, 3), (2, 1, 1), (4, 0, 5)], SYMBOLS, DAYS, 36) == [box(2, 7, 0, 5)]
+    assert cover_spans([(7, 3, 3), (2, 1, 1), (4, 0, 5)], SYMBOLS, DAYS, 36) == [box(2, 7, 0, 5)]
 
 
 def test_it_is_cut_between_symbols_when_it_grows_too_large() -> None:
-    assert covering([(2, 1, 1), (4, 0, 5), (7, 3, 3)], SYMBOLS, DAYS, 35) == [box(2, 4, 0, 5), box(7, 7, 3, 3)]
+    assert cover_spans([(2, 1, 1), (4, 0, 5), (7, 3, 3)], SYMBOLS, DAYS, 35) == [box(2, 4, 0, 5), box(7, 7, 3, 3)]
 
 
 def test_one_tickers_days_are_never_cut_although_they_exceed_the_bound() -> None:
-    assert covering([(5, 0, 19)], SYMBOLS, DAYS, 10) == [box(5, 5, 0, 19)]
+    assert cover_spans([(5, 0, 19)], SYMBOLS, DAYS, 10) == [box(5, 5, 0, 19)]
 
 
 def test_nothing_to_cover() -> None:
-    assert covering([], SYMBOLS, DAYS, 10) == []
+    assert cover_spans([], SYMBOLS, DAYS, 10) == []
 
 
 spans = st.lists(
@@ -40,7 +40,7 @@ spans = st.lists(
 @given(spans, st.integers(1, 600))
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_every_gap_is_covered_once_and_rectangles_do_not_overlap(spans: list[tuple[int, int, int]], most: int) -> None:
-    rectangles = covering(spans, SYMBOLS, DAYS, most)
+    rectangles = cover_spans(spans, SYMBOLS, DAYS, most)
     for at, first, last in spans:
         single = box(at, at, first, last)
         assert sum(single.overlaps(r, ORDER) for r in rectangles) == 1
@@ -56,13 +56,13 @@ def test_overlap_is_about_shared_partitions() -> None:
     assert one.overlaps(box(5, 9, 6, 9), ORDER)
     assert not one.overlaps(box(6, 9, 3, 6), ORDER)
     assert not one.overlaps(box(2, 5, 7, 9), ORDER)
-    gone = Rectangle(DAYS[3], DAYS[3], "GONE.US", "GONE.US")
+    gone = PartitionRange(DAYS[3], DAYS[3], "GONE.US", "GONE.US")
     assert not one.overlaps(gone, ORDER)
-    assert gone.overlaps(Rectangle(DAYS[0], DAYS[9], "GONE.US", SYMBOLS[1]), ORDER)
+    assert gone.overlaps(PartitionRange(DAYS[0], DAYS[9], "GONE.US", SYMBOLS[1]), ORDER)
 
 
 def test_the_tags_of_runs_are_read_as_they_are_written() -> None:
     one = box(2, 5, 3, 6)
-    assert rectangle_of(one.tags) == one
-    assert rectangle_of({"dagster/partition": f"{DAYS[1]}|{SYMBOLS[4]}"}) == box(4, 4, 1, 1)
-    assert rectangle_of({"dagster/sensor_name": "x"}) is None
+    assert parse_partition_range(one.tags) == one
+    assert parse_partition_range({"dagster/partition": f"{DAYS[1]}|{SYMBOLS[4]}"}) == box(4, 4, 1, 1)
+    assert parse_partition_range({"dagster/sensor_name": "x"}) is None

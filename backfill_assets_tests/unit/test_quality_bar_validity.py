@@ -4,12 +4,12 @@ from datetime import date
 
 import pytest
 
-from backfill_assets.quality.bar_validity import sessions_agree_with_eod
-from backfill_assets.store.bars.bar_checks import Closes
+from backfill_assets.quality.bar_validity import check_sessions_agree_with_eod
+from backfill_assets.store.bars.bar_checks import CloseComparison
 
 
-def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[Closes]:
-    return [Closes(ticker, date(2026, 6, day), *pair) for day, pair in enumerate(pairs, 1)]
+def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[CloseComparison]:
+    return [CloseComparison(ticker, date(2026, 6, day), *pair) for day, pair in enumerate(pairs, 1)]
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[Cl
         pytest.param(closes((100, None), (50, None)), 0, id="nothing to compare with"),
     ],
 )
-def test_what_is_off(stored: list[Closes], off: int) -> None:
-    criterion = sessions_agree_with_eod(stored, tolerance_bps=15)
+def test_what_is_off(stored: list[CloseComparison], off: int) -> None:
+    criterion = check_sessions_agree_with_eod(stored, tolerance_bps=15)
     assert (criterion.figure, criterion.passed, len(criterion.offenders)) == (off, off == 0, off)
 
 
 def test_it_says_how_much_was_compared_and_names_the_worst_first() -> None:
     stored = closes((100.2, 100), (90, 100), (1, None)) + closes((239, 100), (241.39, 101), ticker="SPUN.US")
-    criterion = sessions_agree_with_eod(stored, tolerance_bps=15)
+    criterion = check_sessions_agree_with_eod(stored, tolerance_bps=15)
     assert criterion.meaning == (
         "2 of 4 closes that could be compared are more than 15 basis points off the daily data (5 are stored);"
         " 2 more differ by one factor, as after a spin-off"

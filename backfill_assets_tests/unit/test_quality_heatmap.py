@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from backfill_assets.cli.heatmap import show_heatmap
-from backfill_assets.market.gaps.slot_states import State
-from backfill_assets.quality.heatmap import LETTERS, MEANINGS, Cell, Heatmap, heatmap_of
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.heatmap import CELL_LETTERS, CELL_MEANINGS, Cell, Heatmap, build_heatmap
 from backfill_assets_tests.unit.coverage_builders import coverage_of
 from backfill_assets_tests.unit.gap_builders import facts_of
 from backfill_assets_tests.unit.market_builders import grid_of
@@ -23,37 +23,43 @@ MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
     ("states", "cell"),
     [
         pytest.param({}, Cell.COMPLETE, id="nothing is open"),
-        pytest.param({range(13): State.MISSING}, Cell.HOLE, id="all missing"),
-        pytest.param({range(12): State.MISSING}, Cell.PARTIAL, id="all but one missing"),
+        pytest.param({range(13): SlotState.MISSING}, Cell.HOLE, id="all missing"),
+        pytest.param({range(12): SlotState.MISSING}, Cell.PARTIAL, id="all but one missing"),
         pytest.param(
-            {range(6): State.MISSING, range(6, 13): State.PENDING}, Cell.PARTIAL, id="some missing, some pending"
+            {range(6): SlotState.MISSING, range(6, 13): SlotState.PENDING},
+            Cell.PARTIAL,
+            id="some missing, some pending",
         ),
-        pytest.param({range(6): State.MISSING, range(6, 13): State.VENDOR_GAP}, Cell.HOLE, id="missing and given up"),
-        pytest.param({range(13): State.VENDOR_GAP}, Cell.GIVEN_UP, id="given up"),
         pytest.param(
-            {range(1): State.VENDOR_GAP, range(1, 13): State.PENDING}, Cell.GIVEN_UP, id="given up and pending"
+            {range(6): SlotState.MISSING, range(6, 13): SlotState.VENDOR_GAP}, Cell.HOLE, id="missing and given up"
         ),
-        pytest.param({range(5): State.PROVISIONAL, range(5, 13): State.PENDING}, Cell.PROVISIONAL, id="during the day"),
-        pytest.param({range(12, 13): State.PENDING}, Cell.PENDING, id="one pending"),
-        pytest.param({range(13): State.NO_TRADE}, Cell.NO_TRADE, id="nothing traded"),
-        pytest.param({range(12): State.NO_TRADE}, Cell.COMPLETE, id="one slot traded"),
-        pytest.param({range(13): State.SUSPECT}, Cell.COMPLETE, id="suspect bars are bars"),
+        pytest.param({range(13): SlotState.VENDOR_GAP}, Cell.GIVEN_UP, id="given up"),
+        pytest.param(
+            {range(1): SlotState.VENDOR_GAP, range(1, 13): SlotState.PENDING}, Cell.GIVEN_UP, id="given up and pending"
+        ),
+        pytest.param(
+            {range(5): SlotState.PROVISIONAL, range(5, 13): SlotState.PENDING}, Cell.PROVISIONAL, id="during the day"
+        ),
+        pytest.param({range(12, 13): SlotState.PENDING}, Cell.PENDING, id="one pending"),
+        pytest.param({range(13): SlotState.NO_TRADE}, Cell.NO_TRADE, id="nothing traded"),
+        pytest.param({range(12): SlotState.NO_TRADE}, Cell.COMPLETE, id="one slot traded"),
+        pytest.param({range(13): SlotState.SUSPECT}, Cell.COMPLETE, id="suspect bars are bars"),
     ],
 )
-def test_what_a_session_is(states: dict[range, State], cell: Cell) -> None:
+def test_what_a_session_is(states: dict[range, SlotState], cell: Cell) -> None:
     coverage = coverage_of("A", GRID, {("A", slots): state for slots, state in states.items()})
-    assert heatmap_of(coverage).cells.tolist() == [[cell, Cell.COMPLETE, Cell.COMPLETE]]
+    assert build_heatmap(coverage).cells.tolist() == [[cell, Cell.COMPLETE, Cell.COMPLETE]]
 
 
 def test_a_bar_that_is_not_final_counts_as_missing_once_it_is_overdue() -> None:
-    coverage = coverage_of("A", GRID, {("A", MONDAY): State.PROVISIONAL})
-    coverage.classified.late[:] = True
-    assert heatmap_of(coverage).cells.tolist() == [[Cell.PARTIAL, Cell.COMPLETE, Cell.COMPLETE]]
+    coverage = coverage_of("A", GRID, {("A", MONDAY): SlotState.PROVISIONAL})
+    coverage.slot_states.overdue[:] = True
+    assert build_heatmap(coverage).cells.tolist() == [[Cell.PARTIAL, Cell.COMPLETE, Cell.COMPLETE]]
 
 
 def test_outside_its_life_a_symbol_is_not_listed() -> None:
-    facts = facts_of(2, GRID, first_day=[1, 0], last_day=[3, 0])
-    cells = heatmap_of(coverage_of("A B", GRID, {("A", TUESDAY): State.MISSING}, facts)).cells.tolist()
+    facts = facts_of(2, GRID, first_session=[1, 0], last_session=[3, 0])
+    cells = build_heatmap(coverage_of("A B", GRID, {("A", TUESDAY): SlotState.MISSING}, facts)).cells.tolist()
     assert cells == [
         [Cell.NOT_LISTED, Cell.HOLE, Cell.COMPLETE],
         [Cell.COMPLETE, Cell.NOT_LISTED, Cell.NOT_LISTED],
@@ -64,33 +70,33 @@ FOUR = coverage_of(
     "A B C D E",
     GRID,
     {
-        ("B", MONDAY): State.MISSING,
-        ("C", range(3)): State.MISSING,
-        ("C", TUESDAY): State.MISSING,
-        **{(name, WEDNESDAY): State.PENDING for name in "ABC"},
-        ("E", MONDAY): State.VENDOR_GAP,
-        ("E", TUESDAY): State.VENDOR_GAP,
+        ("B", MONDAY): SlotState.MISSING,
+        ("C", range(3)): SlotState.MISSING,
+        ("C", TUESDAY): SlotState.MISSING,
+        **{(name, WEDNESDAY): SlotState.PENDING for name in "ABC"},
+        ("E", MONDAY): SlotState.VENDOR_GAP,
+        ("E", TUESDAY): SlotState.VENDOR_GAP,
     },
 )
 
 
 def test_the_worst_come_first_and_what_waits_lacks_nothing() -> None:
-    heatmap = heatmap_of(FOUR)
-    assert heatmap.worst_first().symbols == ("C.US", "B.US", "E.US", "A.US", "D.US")
-    assert heatmap.worst_first(2).symbols == ("C.US", "B.US")
-    assert heatmap.lacking().symbols == ("B.US", "C.US", "E.US")
-    assert heatmap.lacking(no=True).symbols == ("A.US", "D.US")
+    heatmap = build_heatmap(FOUR)
+    assert heatmap.sort_worst_first().symbols == ("C.US", "B.US", "E.US", "A.US", "D.US")
+    assert heatmap.sort_worst_first(2).symbols == ("C.US", "B.US")
+    assert heatmap.filter_by_gaps().symbols == ("B.US", "C.US", "E.US")
+    assert heatmap.filter_by_gaps(invert=True).symbols == ("A.US", "D.US")
 
 
 def test_stretches_of_a_row() -> None:
-    heatmap = heatmap_of(FOUR)
+    heatmap = build_heatmap(FOUR)
     monday, tuesday, wednesday = (date.fromisoformat(day) for day in DAYS)
-    assert list(heatmap.stretches(4)) == [(Cell.GIVEN_UP, monday, tuesday, 2)]
-    assert list(heatmap.stretches(1)) == [
+    assert list(heatmap.iter_ranges(4)) == [(Cell.GIVEN_UP, monday, tuesday, 2)]
+    assert list(heatmap.iter_ranges(1)) == [
         (Cell.HOLE, monday, monday, 1),
         (Cell.PENDING, wednesday, wednesday, 1),
     ]
-    assert list(heatmap.stretches(3)) == []
+    assert list(heatmap.iter_ranges(3)) == []
 
 
 def shown(heatmap: Heatmap, width: int = 80) -> list[str]:
@@ -100,7 +106,7 @@ def shown(heatmap: Heatmap, width: int = 80) -> list[str]:
 
 
 def test_in_a_terminal() -> None:
-    assert shown(heatmap_of(FOUR)) == [
+    assert shown(build_heatmap(FOUR)) == [
         "",
         "session by session, 2026-06-01 to 2026-06-03 (a character each):",
         "C.US  /X~",
@@ -109,11 +115,11 @@ def test_in_a_terminal() -> None:
         "2 of 5 symbols lack nothing that is due",
         "X hole   / partial   g given up   ~ pending   · complete",
     ]
-    assert shown(heatmap_of(coverage_of("A B", GRID, {("A", WEDNESDAY): State.PENDING}))) == []
+    assert shown(build_heatmap(coverage_of("A B", GRID, {("A", WEDNESDAY): SlotState.PENDING}))) == []
 
 
 def test_a_terminal_that_is_narrow_shows_the_newest_sessions() -> None:
-    lines = shown(heatmap_of(FOUR), width=8)
+    lines = shown(build_heatmap(FOUR), width=8)
     assert "C.US  X~" in lines
 
 
@@ -124,4 +130,4 @@ def test_long_lists_are_cut() -> None:
 
 
 def test_every_cell_has_a_letter_of_its_own_and_a_meaning() -> None:
-    assert len(set(LETTERS.values())) == len(Cell) == len(MEANINGS)
+    assert len(set(CELL_LETTERS.values())) == len(Cell) == len(CELL_MEANINGS)

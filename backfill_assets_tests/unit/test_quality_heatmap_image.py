@@ -12,15 +12,15 @@ import pytest
 
 from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.heatmap_image import (
-    DATES,
-    HIGH,
-    LABEL,
-    LEGEND_ROW,
-    WIDE,
-    heatmap_markdown,
-    heatmap_png,
-    heatmap_svg,
-    summary_of,
+    CELL_HEIGHT,
+    CELL_WIDTH,
+    DATES_HEIGHT,
+    LABEL_WIDTH,
+    LEGEND_HEIGHT,
+    render_heatmap_markdown,
+    render_heatmap_png,
+    render_heatmap_svg,
+    summarize_heatmap,
 )
 
 FULL = (500, 60)
@@ -43,13 +43,15 @@ def pixels(png: bytes) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float32]
 
 
 def tile(picture: "np.ndarray[tuple[int, int, int], np.dtype[np.float32]]", row: int, session: int) -> bytes:
-    y, x = LEGEND_ROW + DATES + row * HIGH, LABEL + session * WIDE
-    return (picture[y + 1 : y + HIGH - 2, x + 1 : x + WIDE - 2, :3] * 255).round().astype(np.uint8).tobytes()
+    y, x = LEGEND_HEIGHT + DATES_HEIGHT + row * CELL_HEIGHT, LABEL_WIDTH + session * CELL_WIDTH
+    return (
+        (picture[y + 1 : y + CELL_HEIGHT - 2, x + 1 : x + CELL_WIDTH - 2, :3] * 255).round().astype(np.uint8).tobytes()
+    )
 
 
 def test_each_kind_of_cell_has_its_own_colour_and_pattern() -> None:
     cells = np.array([[kind] * 4 for kind in Cell], np.int8)
-    picture = pixels(heatmap_png(heatmap(len(Cell), 4, cells)))
+    picture = pixels(render_heatmap_png(heatmap(len(Cell), 4, cells)))
     kinds = [tile(picture, row, 2) for row in range(len(Cell))]  # the worst first is their own order
     assert (
         len({*kinds}) == len(Cell) - 1
@@ -61,7 +63,7 @@ def test_each_kind_of_cell_has_its_own_colour_and_pattern() -> None:
 def test_the_cells_stand_where_they_belong() -> None:
     cells = np.full((3, 5), Cell.COMPLETE, np.int8)
     cells[0, 3] = cells[0, 4] = cells[1, 0] = Cell.HOLE
-    picture = pixels(heatmap_png(heatmap(3, 5, cells)))
+    picture = pixels(render_heatmap_png(heatmap(3, 5, cells)))
     hole, complete = tile(picture, 0, 3), tile(picture, 2, 0)
     found = [[tile(picture, row, session) == hole for session in range(5)] for row in range(3)]
     assert found == (cells == Cell.HOLE).tolist()
@@ -69,7 +71,7 @@ def test_the_cells_stand_where_they_belong() -> None:
 
 
 def test_the_picture_of_metadata_is_a_small_png_with_a_text() -> None:
-    markdown = heatmap_markdown(noise(5000, 250))
+    markdown = render_heatmap_markdown(noise(5000, 250))
     assert len(markdown) < 500_000
     alt, data = re.fullmatch(r"!\[(.*)\]\(data:image/png;base64,(.*)\)", markdown).groups()  # type: ignore[union-attr]
     assert alt.startswith("5,000 symbols × 60 sessions, 2026-09-08 to 2026-11-06: ")
@@ -77,38 +79,38 @@ def test_the_picture_of_metadata_is_a_small_png_with_a_text() -> None:
 
 
 def test_the_picture_of_a_page_is_well_formed_small_and_takes_the_pages_colour() -> None:
-    svg = heatmap_svg(noise(*FULL))
+    svg = render_heatmap_svg(noise(*FULL))
     assert len(svg) < 1_200_000
     root = ET.fromstring(svg)  # noqa: S314 - our own
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"S0000", "S0499", "2026-03-02", "04-30", "hole"} <= set(texts)
     assert "currentColor" in svg
     assert "#0b0c0d" not in svg
-    assert heatmap_svg(noise(*FULL)) == svg
+    assert render_heatmap_svg(noise(*FULL)) == svg
 
 
 def test_what_is_left_out_is_said() -> None:
-    svg = heatmap_svg(heatmap(700, 3))
+    svg = render_heatmap_svg(heatmap(700, 3))
     assert "the worst 600 of 700 symbols" in svg
-    assert "the worst" not in heatmap_svg(heatmap(600, 3))
+    assert "the worst" not in render_heatmap_svg(heatmap(600, 3))
 
 
 @pytest.mark.parametrize("name", ["<b>&", "$x$", "A$B_{1", "'\"><script>"])
 def test_names_are_only_text(name: str) -> None:
     cells = np.array([[Cell.HOLE]], np.int8)
-    root = ET.fromstring(heatmap_svg(Heatmap((name,), (date(2026, 6, 1),), cells)))  # noqa: S314 - our own
+    root = ET.fromstring(render_heatmap_svg(Heatmap((name,), (date(2026, 6, 1),), cells)))  # noqa: S314 - our own
     assert name in [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1), (51, 2)])
 def test_any_shape_can_be_drawn(shape: tuple[int, int]) -> None:
-    picture = pixels(heatmap_png(heatmap(*shape)))
+    picture = pixels(render_heatmap_png(heatmap(*shape)))
     assert picture.shape[1] >= 760
-    ET.fromstring(heatmap_svg(heatmap(*shape)))  # noqa: S314 - our own
+    ET.fromstring(render_heatmap_svg(heatmap(*shape)))  # noqa: S314 - our own
 
 
 def test_what_it_shows_in_a_sentence() -> None:
     cells = np.array([[Cell.HOLE, Cell.COMPLETE]], np.int8)
-    shown = summary_of(heatmap(1, 2, cells))
+    shown = summarize_heatmap(heatmap(1, 2, cells))
     assert shown == "1 symbols × 2 sessions, 2026-03-02 to 2026-03-03: 1 hole, 1 complete"
-    assert summary_of(heatmap(0, 0)) == "0 symbols × 0 sessions: nothing"
+    assert summarize_heatmap(heatmap(0, 0)) == "0 symbols × 0 sessions: nothing"

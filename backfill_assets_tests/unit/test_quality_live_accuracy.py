@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from backfill_assets.quality.criteria import live_keeps_up
-from backfill_assets.quality.live_accuracy import compared, compared_by_symbol
+from backfill_assets.quality.criteria import check_live_keeps_up
+from backfill_assets.quality.live_accuracy import compute_accuracy, compute_accuracy_by_symbol
 from backfill_assets.store.live.reconciliation import COLUMNS
 from backfill_assets_tests.unit.market_builders import new_york, stamp
 from backfill_assets_tests.unit.test_backfill_planner import TODAY, covered
@@ -19,44 +19,44 @@ LONG_AGO = new_york("2026-05-05 12:00")
 )
 def test_a_slot_is_late_half_an_hour_after_its_end(now: str, late: int) -> None:
     coverage = covered([TODAY, []], now=new_york(f"2026-06-05 {now}"))
-    judged = live_keeps_up(coverage, frozenset(), LONG_AGO, {})
+    judged = check_live_keeps_up(coverage, frozenset(), LONG_AGO, {})
     assert (judged.figure, judged.passed) == (late, late == 0)
     assert judged.offenders == ((f"AAPL.US ({late})",) if late else ())
 
 
 def test_slots_with_a_bar_of_whatever_kind_are_not_owed() -> None:
-    assert live_keeps_up(covered([TODAY[2:]]), frozenset(), LONG_AGO, {}).figure == 2
-    assert live_keeps_up(covered([[]]), frozenset(), LONG_AGO, {}).passed
+    assert check_live_keeps_up(covered([TODAY[2:]]), frozenset(), LONG_AGO, {}).figure == 2
+    assert check_live_keeps_up(covered([[]]), frozenset(), LONG_AGO, {}).passed
 
 
 def test_what_is_overdue_is_another_criterions() -> None:
-    assert live_keeps_up(covered([range(13)]), frozenset(), LONG_AGO, {}).passed
+    assert check_live_keeps_up(covered([range(13)]), frozenset(), LONG_AGO, {}).passed
 
 
 def test_quiet_slots_and_those_before_the_first_round_are_not_owed() -> None:
     coverage = covered([TODAY])
     quiet = {(100, stamp("2026-06-05 10:30")), (999, stamp("2026-06-05 11:00"))}
-    assert live_keeps_up(coverage, quiet, LONG_AGO, {}).figure == 3
-    assert live_keeps_up(coverage, quiet, new_york("2026-06-05 10:45"), {}).figure == 1
-    assert live_keeps_up(coverage, quiet, NOON, {}).passed
+    assert check_live_keeps_up(coverage, quiet, LONG_AGO, {}).figure == 3
+    assert check_live_keeps_up(coverage, quiet, new_york("2026-06-05 10:45"), {}).figure == 1
+    assert check_live_keeps_up(coverage, quiet, NOON, {}).passed
 
 
 def test_a_ticker_owes_nothing_from_before_it_joined() -> None:
     coverage = covered([TODAY, TODAY])
     added = {101: new_york("2026-06-05 10:50")}
-    assert live_keeps_up(coverage, frozenset(), LONG_AGO, added).offenders == ("AAPL.US (4)", "MSFT.US (1)")
+    assert check_live_keeps_up(coverage, frozenset(), LONG_AGO, added).offenders == ("AAPL.US (4)", "MSFT.US (1)")
     early = {101: LONG_AGO, 999: NOON}
-    assert live_keeps_up(coverage, frozenset(), new_york("2026-06-05 10:45"), early).figure == 2
+    assert check_live_keeps_up(coverage, frozenset(), new_york("2026-06-05 10:45"), early).figure == 2
 
 
 @pytest.mark.parametrize(("now", "late"), [("12:00", 4), ("16:30", 13), ("19:00", 0), ("23:00", 0)])
 def test_before_any_round_only_the_session_that_is_sampled_now_is_owed(now: str, late: int) -> None:
     coverage = covered([TODAY], now=new_york(f"2026-06-05 {now}"))
-    assert live_keeps_up(coverage, frozenset(), None, {}).figure == late
+    assert check_live_keeps_up(coverage, frozenset(), None, {}).figure == late
 
 
 def test_offenders_come_worst_first() -> None:
-    judged = live_keeps_up(covered([TODAY[2:], TODAY]), frozenset(), LONG_AGO, {})
+    judged = check_live_keeps_up(covered([TODAY[2:], TODAY]), frozenset(), LONG_AGO, {})
     assert judged.offenders == ("MSFT.US (4)", "AAPL.US (2)")
 
 
@@ -65,7 +65,7 @@ def reconciled(*rows: tuple[float, ...]) -> pd.DataFrame:
 
 
 def test_prices_are_compared_by_their_furthest_and_volumes_by_their_ratio() -> None:
-    found = compared(
+    found = compute_accuracy(
         reconciled(
             (100, 101, 99, 100.5, 300, 100, 101, 99, 100.5, 100),
             (100, 101, 99, 100.5, 250, 100, 102.01, 99, 100.5, 100),
@@ -87,8 +87,8 @@ def test_prices_are_compared_by_their_furthest_and_volumes_by_their_ratio() -> N
 
 
 def test_nothing_reconciled_nothing_to_say() -> None:
-    assert compared(reconciled()) is None
-    without_volume = compared(reconciled((1, 1, 1, 1, 0, 1, 1, 1, 1, 0)))
+    assert compute_accuracy(reconciled()) is None
+    without_volume = compute_accuracy(reconciled((1, 1, 1, 1, 0, 1, 1, 1, 1, 0)))
     assert without_volume is not None
     assert without_volume.volume_ratio is None
     assert "volume" not in str(without_volume)
@@ -100,7 +100,7 @@ def test_each_symbol_has_figures_of_its_own() -> None:
         (100, 101, 99, 100.5, 300, 100, 101, 99, 100.5, 100),
         (100, 101, 99, 100.5, 100, 100, 101, 99, 100.5, 100),
     )
-    found = compared_by_symbol(table.assign(symbol_id=[7, 9, 9]))
+    found = compute_accuracy_by_symbol(table.assign(symbol_id=[7, 9, 9]))
     assert {key: (r.bars, r.median_bp, r.exact_share, r.volume_ratio) for key, r in found.items()} == {
         7: (1, 0.0, 1.0, None),
         9: (2, 0.0, 1.0, 2.0),

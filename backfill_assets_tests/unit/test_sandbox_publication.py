@@ -6,9 +6,9 @@ from math import inf
 import pytest
 
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
-from backfill_assets.sandbox.world.publication import FINAL, Press, Release
-from backfill_assets.sandbox.world.session_index import timetable
+from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
+from backfill_assets.sandbox.world.publication import FINAL_STAGE, PublicationSchedule, PublicationTimes
+from backfill_assets.sandbox.world.session_index import get_session_index
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
@@ -17,23 +17,25 @@ SYMBOLS = [f"S{n:04d}" for n in range(200)]
 
 
 def on(day: date) -> Session:
-    session = timetable(date(2018, 1, 2)).on(day)
+    session = get_session_index(date(2018, 1, 2)).find_session(day)
     assert session is not None
     return session
 
 
-def press(traits: Traits | None = None, **publication: object) -> Press:
+def press(traits: DataQuirks | None = None, **publication: object) -> PublicationSchedule:
     plan = Publication(**publication)  # type: ignore[arg-type]
-    config = SandboxConfig(publication=plan, traits=traits or Traits.clean())
-    return Press(config, timetable(date(2018, 1, 2)))
+    config = SandboxConfig(publication=plan, quirks=traits or DataQuirks.build_clean())
+    return PublicationSchedule(config, get_session_index(date(2018, 1, 2)))
 
 
-def hours(release: Release, day: date = MONDAY) -> float:
-    return (release.first - on(day).regular_close.timestamp()) / 3600
+def hours(release: PublicationTimes, day: date = MONDAY) -> float:
+    return (release.first_at - on(day).regular_close.timestamp()) / 3600
 
 
-def release(desk: Press, symbol: str = "AAPL", day: date = MONDAY, interval: str = "5m") -> Release:
-    return desk.release(symbol, symbol, on(day), interval)
+def release(
+    desk: PublicationSchedule, symbol: str = "AAPL", day: date = MONDAY, interval: str = "5m"
+) -> PublicationTimes:
+    return desk.get_times(symbol, symbol, on(day), interval)
 
 
 def test_a_session_appears_for_all_tickers_at_once_by_default() -> None:
@@ -48,61 +50,61 @@ def test_a_session_appears_for_all_tickers_at_once_by_default() -> None:
 def test_an_early_close_does_not_bring_it_forward() -> None:
     found = release(press(), day=EARLY)
     assert 2.5 <= hours(found, EARLY) <= 3.0
-    assert found.first - on(EARLY).close.timestamp() > 5.4 * 3600
+    assert found.first_at - on(EARLY).close.timestamp() > 5.4 * 3600
 
 
 def test_1m_waits_for_the_evening() -> None:
     assert hours(release(press(), interval="1m")) == pytest.approx(hours(release(press())) + 2)
-    assert hours(release(press(minute_hours=0.0), interval="1m")) == hours(release(press()))
+    assert hours(release(press(one_minute_delay_hours=0.0), interval="1m")) == hours(release(press()))
 
 
 def test_tickers_can_differ_by_minutes_or_altogether() -> None:
-    minutes = [hours(release(press(ticker_minutes=60.0), symbol)) for symbol in SYMBOLS]
+    minutes = [hours(release(press(ticker_delay_minutes=60.0), symbol)) for symbol in SYMBOLS]
     assert 0.8 < max(minutes) - min(minutes) < 1.0
-    alone = [hours(release(press(per_ticker=True, session_hours=(2.0, 10.0)), symbol)) for symbol in SYMBOLS]
+    alone = [hours(release(press(draw_per_ticker=True, hours_after_close=(2.0, 10.0)), symbol)) for symbol in SYMBOLS]
     assert 7 < max(alone) - min(alone) <= 8
 
 
 def test_a_ticker_can_be_sessions_late() -> None:
     late = release(press(sessions_late={"AAPL": 2}))
     wednesday = on(date(2026, 6, 3)).regular_close.timestamp()
-    assert 2.5 <= (late.first - wednesday) / 3600 <= 3.0
-    assert release(press(sessions_late={"AAPL": 2}), "MSFT").first < wednesday - 86400
+    assert 2.5 <= (late.first_at - wednesday) / 3600 <= 3.0
+    assert release(press(sessions_late={"AAPL": 2}), "MSFT").first_at < wednesday - 86400
 
 
 def test_a_withheld_session_never_appears() -> None:
-    desk = press(withheld=frozenset({("AAPL", MONDAY)}))
-    assert release(desk).stage(inf) is None or release(desk).first == inf
-    assert release(desk).stage(4e9) is None
-    assert release(desk, "MSFT").stage(4e9) == FINAL
+    desk = press(never_published=frozenset({("AAPL", MONDAY)}))
+    assert release(desk).get_stage(inf) is None or release(desk).first_at == inf
+    assert release(desk).get_stage(4e9) is None
+    assert release(desk, "MSFT").get_stage(4e9) == FINAL_STAGE
 
 
 def test_a_session_goes_through_its_stages() -> None:
-    traits = Traits(partial=1.0, revisions=1.0, cumulative_months=1.0)
+    traits = DataQuirks(partial_publication=1.0, revisions=1.0, cumulative_volume_months=1.0)
     found = release(press(traits))
-    assert found.stage(found.first - 1) is None
-    first = found.stage(found.first)
+    assert found.get_stage(found.first_at - 1) is None
+    first = found.get_stage(found.first_at)
     assert first is not None
     assert 0.35 <= first.share <= 0.95
     assert (first.revised, first.repaired) == (False, False)
-    assert 3600 <= found.whole - found.first <= 6 * 3600
-    assert 1 <= (found.revised - found.whole) / 86400 <= 9
-    assert found.repaired == found.first + 12 * 86400
-    assert found.stage(found.repaired) == FINAL
+    assert 3600 <= found.complete_at - found.first_at <= 6 * 3600
+    assert 1 <= (found.revised_at - found.complete_at) / 86400 <= 9
+    assert found.repaired_at == found.first_at + 12 * 86400
+    assert found.get_stage(found.repaired_at) == FINAL_STAGE
 
 
 def test_errors_need_not_ever_be_put_right() -> None:
-    stage = release(press(Traits(repaired_days=None))).stage(4e9)
+    stage = release(press(DataQuirks(repaired_after_days=None))).get_stage(4e9)
     assert stage is not None
     assert not stage.repaired
 
 
 def test_holes_last_weeks_and_are_rare() -> None:
-    desk = press(Traits(holes=0.2))
+    desk = press(DataQuirks(vendor_gaps=0.2))
     days = [date(2024, 1, 1) + timedelta(n) for n in range(366 * 2)]
     lengths = []
     for symbol in SYMBOLS[:60]:
-        gone = [desk.is_withheld(symbol, symbol, day, "5m") for day in days]
+        gone = [desk.is_never_published(symbol, symbol, day, "5m") for day in days]
         starts = [n for n in range(1, len(days)) if gone[n] and not gone[n - 1]]
         lengths += [next((m for m in range(n, len(days)) if not gone[m]), n) - n for n in starts]
     assert 15 < len(lengths) < 90
@@ -110,10 +112,10 @@ def test_holes_last_weeks_and_are_rare() -> None:
 
 
 def test_both_intervals_have_their_own_holes() -> None:
-    desk = press(Traits(holes=0.5))
+    desk = press(DataQuirks(vendor_gaps=0.5))
     day = datetime(2024, 6, 10, tzinfo=UTC).date()
-    five = [s for s in SYMBOLS if desk.is_withheld(s, s, day, "5m")]
-    one = [s for s in SYMBOLS if desk.is_withheld(s, s, day, "1m")]
+    five = [s for s in SYMBOLS if desk.is_never_published(s, s, day, "5m")]
+    one = [s for s in SYMBOLS if desk.is_never_published(s, s, day, "1m")]
     assert five
     assert one
     assert five != one

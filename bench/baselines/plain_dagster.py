@@ -9,14 +9,14 @@ import dagster as dg
 import httpx
 import psycopg
 
-from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import list_sessions
 from bench.baselines.original import bars_of, upsert
 from bench.command_line import DAYS
 from bench.stage import TOKEN, universe
 
 ASSET = "plain_bars"
 SYMBOLS = universe(int(os.environ.get("PLAIN_SYMBOLS", "20")))
-SESSIONS = {session.day.isoformat(): session for session in sessions_between("US", *DAYS)}
+SESSIONS = {session.day.isoformat(): session for session in list_sessions("US", *DAYS)}
 
 
 @dg.asset(

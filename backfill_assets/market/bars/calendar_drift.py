@@ -12,7 +12,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 REGULAR_HOURS_ONLY_SECONDS = 300  # 5m has regular hours only, 1m extended hours (EODHD.md §2)
 
 
-def days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> dict[date, int]:
+def find_days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> dict[date, int]:
     """Days (UTC) with volume outside every session, and how many tickers show it.
 
     ``rows`` is a row table (see ``rows``); nothing can be said of 1m, which has extended hours.
@@ -20,11 +20,16 @@ def days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interval) ->
     if source.seconds < REGULAR_HOURS_ONLY_SECONDS:
         return {}
     stamps = rows["timestamp"].to_numpy(np.int64)
-    opens = grid.starts[grid.first_of[:-1]]
-    closes = grid.ends[grid.first_of[1:] - 1]
+    opens = grid.starts[grid.session_offsets[:-1]]
+    closes = grid.ends[grid.session_offsets[1:] - 1]
     session = np.searchsorted(opens, stamps, side="right") - 1
-    outside = (session >= 0) & (stamps >= closes[session] + CLOSING_SECONDS) & (rows["volume"].to_numpy(float) > 0)
-    pairs = np.unique(np.column_stack([stamps[outside] // 86_400, rows["ticker"].to_numpy(np.int64)[outside]]), axis=0)
+    outside_sessions = (
+        (session >= 0) & (stamps >= closes[session] + CLOSING_SECONDS) & (rows["volume"].to_numpy(float) > 0)
+    )
+    pairs = np.unique(
+        np.column_stack([stamps[outside_sessions] // 86_400, rows["ticker"].to_numpy(np.int64)[outside_sessions]]),
+        axis=0,
+    )
     days, counts = np.unique(pairs[:, 0], return_counts=True)
     dates = [datetime.fromtimestamp(day * 86_400, UTC).date() for day in days.tolist()]
     return dict(zip(dates, counts.tolist(), strict=True))

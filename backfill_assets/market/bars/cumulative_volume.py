@@ -11,55 +11,69 @@ from numpy.typing import NDArray
 from backfill_assets.market.calendar.slots import SlotGrid
 
 Bools = NDArray[np.bool_]
-SETTLING_SECONDS = 1800  # the opening is too uneven to tell a total from a burst by itself
-STEADY = 3.0  # 75 % quantile over median; above it a session is too erratic to judge
-LARGE = 12.0  # medians; a session without such a row is not looked at
-TOTAL, SLACK = 1.02, 8.0  # a running total exceeds what came before by its own volume, some medians
-AT_LEAST = 2  # such rows after the opening; a lone one is more likely a block trade
+OPENING_SECONDS = 1800  # the opening is too uneven to tell a total from a burst by itself
+MAX_QUARTILE_OVER_MEDIAN = 3.0  # 75 % quantile over median; above it a session is too erratic to judge
+LARGE_VOLUME_MEDIANS = 12.0  # medians; a session without such a row is not looked at
+TOTAL_TOLERANCE, TOTAL_SLACK_MEDIANS = (
+    1.02,
+    8.0,
+)  # a running total exceeds what came before by its own volume, some medians
+MIN_RUNNING_TOTALS = 2  # such rows after the opening; a lone one is more likely a block trade
 
 
-def cumulative_volumes(table: pd.DataFrame, good: Bools, grid: SlotGrid) -> Bools:
+def find_cumulative_volumes(table: pd.DataFrame, usable: Bools, grid: SlotGrid) -> Bools:
     """Which of the good rows carry a running total, by ticker and session (see ``rows.SortedRows``).
 
     A thin ticker's block trade must not be taken for one: only steady sessions are judged, and only
     where several rows look so.
     """
-    rows = np.flatnonzero(good)
+    rows = np.flatnonzero(usable)
     volume = table["volume"].to_numpy(float)[rows]
     groups = [table["ticker"].to_numpy()[rows], table["session"].to_numpy()[rows]]
     grouped = pd.Series(volume).groupby(groups, sort=False)
     median = grouped.transform("median").to_numpy()
-    settled = _is_settled(table, grid)[rows]
-    judged = pd.Series((volume > LARGE * median) & (median > 0) & settled).groupby(groups, sort=False).transform("any")
+    after_opening = _is_after_opening(table, grid)[rows]
+    is_candidate_session = (
+        pd.Series((volume > LARGE_VOLUME_MEDIANS * median) & (median > 0) & after_opening)
+        .groupby(groups, sort=False)
+        .transform("any")
+    )
     result = np.zeros(len(table), bool)
-    chosen = np.flatnonzero(judged.to_numpy())
-    if not len(chosen):
+    candidates = np.flatnonzero(is_candidate_session.to_numpy())
+    if not len(candidates):
         return result
-    ticker, session_of = (group[chosen] for group in groups)
-    changes = (ticker[1:] != ticker[:-1]) | (session_of[1:] != session_of[:-1])
+    symbol_id, session_index = (group[candidates] for group in groups)
+    changes = (symbol_id[1:] != symbol_id[:-1]) | (session_index[1:] != session_index[:-1])
     starts = np.flatnonzero(np.r_[True, changes]).tolist()
-    for start, end in zip(starts, [*starts[1:], len(chosen)], strict=True):
-        session = chosen[start:end]
-        result[rows[session]] = _totals(volume[session], settled[session])
+    for start, end in zip(starts, [*starts[1:], len(candidates)], strict=True):
+        session = candidates[start:end]
+        result[rows[session]] = _find_running_totals(volume[session], after_opening[session])
     return result
 
 
-def _totals(volume: NDArray[np.float64], settled: Bools) -> Bools:
+def _find_running_totals(volume: NDArray[np.float64], after_opening: Bools) -> Bools:
     """Follow one session's running total; rows in order of time."""
-    hits = np.zeros(len(volume), bool)
+    is_running_total = np.zeros(len(volume), bool)
     median = float(np.median(volume))
-    if np.quantile(volume, 0.75) > STEADY * median:
-        return hits
-    total = volume[0]
-    for at in range(1, len(volume)):
-        large = not settled[at] or 6 * median < volume[at] <= TOTAL * total + SLACK * median
-        hits[at] = volume[at] >= total and large
-        total = volume[at] if hits[at] else total + volume[at]
-    return hits if (hits & settled).sum() >= AT_LEAST else np.zeros(len(volume), bool)
+    if np.quantile(volume, 0.75) > MAX_QUARTILE_OVER_MEDIAN * median:
+        return is_running_total
+    running_total = volume[0]
+    for position in range(1, len(volume)):
+        is_large = (
+            not after_opening[position]
+            or 6 * median < volume[position] <= TOTAL_TOLERANCE * running_total + TOTAL_SLACK_MEDIANS * median
+        )
+        is_running_total[position] = volume[position] >= running_total and is_large
+        running_total = volume[position] if is_running_total[position] else running_total + volume[position]
+    return (
+        is_running_total
+        if (is_running_total & after_opening).sum() >= MIN_RUNNING_TOTALS
+        else np.zeros(len(volume), bool)
+    )
 
 
-def _is_settled(table: pd.DataFrame, grid: SlotGrid) -> Bools:
+def _is_after_opening(table: pd.DataFrame, grid: SlotGrid) -> Bools:
     session = table["session"].to_numpy(np.int64)
-    opens = grid.starts[grid.first_of[:-1]]
-    settled: Bools = (session >= 0) & (table["timestamp"].to_numpy(np.int64) >= opens[session] + SETTLING_SECONDS)
-    return settled
+    opens = grid.starts[grid.session_offsets[:-1]]
+    after_opening: Bools = (session >= 0) & (table["timestamp"].to_numpy(np.int64) >= opens[session] + OPENING_SECONDS)
+    return after_opening

@@ -15,17 +15,17 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 
 PRICES = ("open", "high", "low", "close")
-COLUMNS = ("ticker", "timestamp", *PRICES, "volume")
+ROW_COLUMNS = ("ticker", "timestamp", *PRICES, "volume")
 CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (EODHD.md §2, "Close, 1m")
 PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
-DECIMALS = 6
+PRICE_DECIMALS = 6
 
 Bools = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class SortedRows:
+class ValidatedRows:
     """The rows of an answer, told apart.
 
     Attributes:
@@ -42,14 +42,14 @@ class SortedRows:
 
     table: pd.DataFrame
     received: pd.DataFrame
-    good: Bools
-    closing: Bools
+    usable: Bools
+    is_closing: Bools
     rejected: Bools
-    reason: NDArray[np.object_]
-    extras: dict[str, int]
+    reject_reason: NDArray[np.object_]
+    ignored_rows: dict[str, int]
 
 
-def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRows:
+def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> ValidatedRows:
     """Tell good rows from closing rows, extras and rejects (DESIGN.md, decisions 4 and 10).
 
     A null-volume row inside a session is a quote, not trading (EODHD.md §7.1 and §7.7): it is
@@ -58,47 +58,47 @@ def sort_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> SortedRow
     """
     received = rows.sort_values(["ticker", "timestamp"], kind="stable", ignore_index=True)
     with np.errstate(over="ignore"):  # a price of 1e308 becomes infinite, and is rejected as too large
-        table = received.assign(**{name: received[name].round(DECIMALS) for name in PRICES})
+        table = received.assign(**{name: received[name].round(PRICE_DECIMALS) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
-    session, since_open, past_close = _place(stamps, grid)
-    table["session"] = session
-    inside = (session >= 0) & (past_close < 0)
-    closing = (session >= 0) & (past_close >= 0) & (past_close < CLOSING_SECONDS)
-    empty = table[list(PRICES)].isna().all(axis=1).to_numpy()
-    quiet = table["volume"].isna().to_numpy()
+    session_index, since_open, past_close = _locate_in_sessions(stamps, grid)
+    table["session"] = session_index
+    in_session = (session_index >= 0) & (past_close < 0)
+    is_closing = (session_index >= 0) & (past_close >= 0) & (past_close < CLOSING_SECONDS)
+    has_no_prices = table[list(PRICES)].isna().all(axis=1).to_numpy()
+    has_no_volume = table["volume"].isna().to_numpy()
 
-    reason = np.full(len(table), "", object)
-    for name, broken in _rules(table, since_open, source):
-        reason[inside & ~empty & broken & (reason == "")] = name
-    tradable = inside & ~empty & ~quiet & (reason == "")
-    repeated = _superseded(table, tradable)
-    differs = repeated & _differs_from_kept(table, repeated, tradable)
-    reason[differs] = "duplicate_stamp"
-    return SortedRows(
+    reject_reason = np.full(len(table), "", object)
+    for rule_name, breaks_rule in _check_rules(table, since_open, source):
+        reject_reason[in_session & ~has_no_prices & breaks_rule & (reject_reason == "")] = rule_name
+    tradable = in_session & ~has_no_prices & ~has_no_volume & (reject_reason == "")
+    is_superseded = _find_superseded(table, tradable)
+    is_conflicting = is_superseded & _differs_from_replacement(table, is_superseded, tradable)
+    reject_reason[is_conflicting] = "duplicate_stamp"
+    return ValidatedRows(
         table=table,
         received=received,
-        good=tradable & ~repeated,
-        closing=closing & (table["close"].to_numpy(float) > 0),
-        rejected=reason != "",
-        reason=reason,
-        extras={
-            "extended_hours": int((~inside & ~closing).sum()),
-            "closing": int(closing.sum()),
-            "null": int((inside & empty).sum()),
-            "no_volume": int((inside & ~empty & quiet & (reason == "")).sum()),
-            "repeated": int((repeated & ~differs).sum()),
+        usable=tradable & ~is_superseded,
+        is_closing=is_closing & (table["close"].to_numpy(float) > 0),
+        rejected=reject_reason != "",
+        reject_reason=reject_reason,
+        ignored_rows={
+            "extended_hours": int((~in_session & ~is_closing).sum()),
+            "closing": int(is_closing.sum()),
+            "null": int((in_session & has_no_prices).sum()),
+            "no_volume": int((in_session & ~has_no_prices & has_no_volume & (reject_reason == "")).sum()),
+            "repeated": int((is_superseded & ~is_conflicting).sum()),
         },
     )
 
 
-def _place(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
-    opens = grid.starts[grid.first_of[:-1]]
-    closes = grid.ends[grid.first_of[1:] - 1]
+def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
+    opens = grid.starts[grid.session_offsets[:-1]]
+    closes = grid.ends[grid.session_offsets[1:] - 1]
     session = np.searchsorted(opens, stamps, side="right").astype(np.int64) - 1
     return session, stamps - opens[session], stamps - closes[session]
 
 
-def _rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tuple[str, Bools]]:
+def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tuple[str, Bools]]:
     opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
     volume = table["volume"].to_numpy(float)
     lowest, highest = np.fmin(opened, close), np.fmax(opened, close)
@@ -115,22 +115,22 @@ def _rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tup
     ]
 
 
-def _superseded(table: pd.DataFrame, among: Bools) -> Bools:
+def _find_superseded(table: pd.DataFrame, candidates: Bools) -> Bools:
     """Rows that a later row of the same ticker and stamp replaces; the vendor's last word counts."""
     result = np.zeros(len(table), bool)
-    chosen = table.loc[among, ["ticker", "timestamp"]]
-    result[among] = chosen.duplicated(keep="last").to_numpy()
+    candidate_rows = table.loc[candidates, ["ticker", "timestamp"]]
+    result[candidates] = candidate_rows.duplicated(keep="last").to_numpy()
     return result
 
 
-def _differs_from_kept(table: pd.DataFrame, repeated: Bools, tradable: Bools) -> Bools:
-    if not repeated.any():
-        return repeated
+def _differs_from_replacement(table: pd.DataFrame, is_superseded: Bools, tradable: Bools) -> Bools:
+    if not is_superseded.any():
+        return is_superseded
     result = np.zeros(len(table), bool)
     values = [*PRICES, "volume"]
-    kept = table.loc[tradable].drop_duplicates(["ticker", "timestamp"], keep="last")
-    kept = kept.set_index(["ticker", "timestamp"])[values]
-    rows = table.loc[repeated]
-    instead = kept.loc[pd.MultiIndex.from_frame(rows[["ticker", "timestamp"]])].to_numpy(float)
-    result[repeated] = (rows[values].to_numpy(float) != instead).any(axis=1)
+    newest_rows = table.loc[tradable].drop_duplicates(["ticker", "timestamp"], keep="last")
+    newest_rows = newest_rows.set_index(["ticker", "timestamp"])[values]
+    rows = table.loc[is_superseded]
+    replacement = newest_rows.loc[pd.MultiIndex.from_frame(rows[["ticker", "timestamp"]])].to_numpy(float)
+    result[is_superseded] = (rows[values].to_numpy(float) != replacement).any(axis=1)
     return result

@@ -19,10 +19,10 @@ class Interval:
 
 _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60}
 INTERVALS = {name: Interval(name, minutes * 60, (name, f"{minutes}min")) for name, minutes in _MINUTES.items()}
-SOURCES = ("1m", "5m")
+SOURCE_INTERVALS = ("1m", "5m")
 
 
-def interval_named(text: str) -> Interval:
+def parse_interval(text: str) -> Interval:
     """The interval called ``text``, in any of its spellings.
 
     Raises:
@@ -34,14 +34,14 @@ def interval_named(text: str) -> Interval:
     raise UsageError(f"interval {text[:20]!r} is not known; use one of {', '.join(INTERVALS)}")
 
 
-def source_of(interval: Interval, preferred: str) -> Interval:
+def choose_source_interval(interval: Interval, preferred: str) -> Interval:
     """The vendor interval whose rows make up ``interval``.
 
     The vendor's own 15m, 30m and 1h are not used: their grids are unproven (EODHD.md §2), and one
     request costs the same at every interval. ``preferred`` is the setting, 1m or 5m; bars of 1m
     can only come from 1m.
     """
-    if preferred not in SOURCES:
-        raise UsageError(f"source interval {preferred!r} is not served; use one of {', '.join(SOURCES)}")
+    if preferred not in SOURCE_INTERVALS:
+        raise UsageError(f"source interval {preferred!r} is not served; use one of {', '.join(SOURCE_INTERVALS)}")
     preferred_interval = INTERVALS[preferred]
     return INTERVALS["1m"] if interval.seconds < preferred_interval.seconds else preferred_interval

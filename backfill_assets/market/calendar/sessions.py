@@ -12,8 +12,8 @@ from typing import Any
 from backfill_assets.errors import UsageError
 
 CALENDARS = {"US": "XNYS"}
-EARLIEST = date(2004, 1, 1)  # the vendor's 1m data begin here (EODHD.md §2)
-LATEST = date(2100, 1, 1)
+EARLIEST_DATE = date(2004, 1, 1)  # the vendor's 1m data begin here (EODHD.md §2)
+LATEST_DATE = date(2100, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Exceptions:
+class CalendarOverrides:
     """What a user knows better than the calendar: days without a session, and sessions that end early.
 
     ``early_closes`` maps a day to the time of its close on the exchange's own clock.
@@ -46,35 +46,35 @@ class Exceptions:
     closures: frozenset[date] = frozenset()
     early_closes: Mapping[date, time] = field(default_factory=dict)
 
-    def applied_to(self, sessions: Sequence[Session]) -> tuple[Session, ...]:
+    def apply_to(self, sessions: Sequence[Session]) -> tuple[Session, ...]:
         """The sessions as they really are."""
-        return tuple(self._shortened(s) for s in sessions if s.day not in self.closures)
+        return tuple(self._apply_early_close(s) for s in sessions if s.day not in self.closures)
 
-    def _shortened(self, session: Session) -> Session:
+    def _apply_early_close(self, session: Session) -> Session:
         if session.day not in self.early_closes:
             return session
-        zone = _calendar_of(session.exchange, session.day, session.day).tz
+        zone = _load_calendar(session.exchange, session.day, session.day).tz
         close = datetime.combine(session.day, self.early_closes[session.day], zone).astimezone(UTC)
         return replace(session, close=close) if session.open < close < session.close else session
 
 
-NO_EXCEPTIONS = Exceptions()
+NO_OVERRIDES = CalendarOverrides()
 
 
-def _calendar_of(exchange: str, first: date, last: date) -> Any:
+def _load_calendar(exchange: str, first: date, last: date) -> Any:
     """The calendar of whole decades: a decade is built in the time of a year, and then serves everybody."""
-    return _calendar(exchange, first.year // 10 * 10, last.year // 10 * 10 + 9)
+    return _build_calendar(exchange, first.year // 10 * 10, last.year // 10 * 10 + 9)
 
 
 @lru_cache(maxsize=8)
-def _calendar(exchange: str, first_year: int, last_year: int) -> Any:
+def _build_calendar(exchange: str, first_year: int, last_year: int) -> Any:
     from exchange_calendars import exchange_calendar_xnys  # half a second of imports
 
-    classes = {"XNYS": exchange_calendar_xnys.XNYSExchangeCalendar}
-    return classes[CALENDARS[exchange]](start=f"{first_year}-01-01", end=f"{last_year}-12-31")
+    calendar_classes = {"XNYS": exchange_calendar_xnys.XNYSExchangeCalendar}
+    return calendar_classes[CALENDARS[exchange]](start=f"{first_year}-01-01", end=f"{last_year}-12-31")
 
 
-def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, ...]:
+def list_sessions(exchange: str, first: date, last: date) -> tuple[Session, ...]:
     """Every session from ``first`` to ``last``, both inclusive; empty when there is none.
 
     Raises:
@@ -82,41 +82,43 @@ def sessions_between(exchange: str, first: date, last: date) -> tuple[Session, .
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
-    if first < EARLIEST or last > LATEST:
-        raise UsageError(f"dates must lie between {EARLIEST} and {LATEST}, not {first} to {last}")
+    if first < EARLIEST_DATE or last > LATEST_DATE:
+        raise UsageError(f"dates must lie between {EARLIEST_DATE} and {LATEST_DATE}, not {first} to {last}")
     if last < first:
         return ()
-    calendar = _calendar_of(exchange, first, last)
+    calendar = _load_calendar(exchange, first, last)
     opens = calendar.opens.loc[str(first) : str(last)]
     closes = calendar.closes.loc[str(first) : str(last)]
-    usual = calendar.close_times[-1][1]
+    regular_close_time = calendar.close_times[-1][1]
     return tuple(
         Session(
             exchange,
             day.date(),
             opened.to_pydatetime().astimezone(UTC),
             closed.to_pydatetime().astimezone(UTC),
-            datetime.combine(day.date(), usual, calendar.tz).astimezone(UTC),
+            datetime.combine(day.date(), regular_close_time, calendar.tz).astimezone(UTC),
         )
         for day, opened, closed in zip(opens.index, opens, closes, strict=True)
     )
 
 
-def sessions_overlapping(
-    exchange: str, start: datetime, end: datetime, exceptions: Exceptions = NO_EXCEPTIONS
+def list_overlapping_sessions(
+    exchange: str, start: datetime, end: datetime, overrides: CalendarOverrides = NO_OVERRIDES
 ) -> tuple[Session, ...]:
     """Every session that shares some time with ``[start, end)`` (aware datetimes)."""
-    near = sessions_between(
-        exchange, max(EARLIEST, start.date() - timedelta(days=2)), min(LATEST, end.date() + timedelta(days=2))
+    nearby_sessions = list_sessions(
+        exchange, max(EARLIEST_DATE, start.date() - timedelta(days=2)), min(LATEST_DATE, end.date() + timedelta(days=2))
     )
-    return tuple(s for s in exceptions.applied_to(near) if s.open < end and s.close > start)
+    return tuple(s for s in overrides.apply_to(nearby_sessions) if s.open < end and s.close > start)
 
 
-def sessions_before(session: Session, count: int, exceptions: Exceptions = NO_EXCEPTIONS) -> tuple[Session, ...]:
+def list_previous_sessions(
+    session: Session, count: int, overrides: CalendarOverrides = NO_OVERRIDES
+) -> tuple[Session, ...]:
     """The ``count`` sessions that precede ``session``, oldest first."""
     if count == 0:
         return ()
-    reach = timedelta(days=10 + 2 * count)
-    first = max(EARLIEST, session.day - reach)
-    earlier = sessions_between(session.exchange, first, session.day - timedelta(days=1))
-    return exceptions.applied_to(earlier)[-count:]
+    lookback = timedelta(days=10 + 2 * count)
+    first = max(EARLIEST_DATE, session.day - lookback)
+    earlier_sessions = list_sessions(session.exchange, first, session.day - timedelta(days=1))
+    return overrides.apply_to(earlier_sessions)[-count:]

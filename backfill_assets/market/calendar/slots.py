@@ -35,37 +35,43 @@ class SlotGrid:
     sessions: tuple[Session, ...]
     starts: Int64
     ends: Int64
-    session_of: Int64
-    first_of: Int64
+    session_index: Int64
+    session_offsets: Int64
 
     @property
     def size(self) -> int:
         """How many slots are expected."""
         return len(self.starts)
 
-    def ordinals_of(self, stamps: Int64) -> Int64:
+    def find_ordinals(self, stamps: Int64) -> Int64:
         """The ordinal of each stamp that is exactly a slot's open, −1 for the others."""
-        at = np.searchsorted(self.starts, stamps)
-        found = np.zeros(len(stamps), bool)
-        inside = at < self.size
-        found[inside] = self.starts[at[inside]] == stamps[inside]
-        return np.where(found, at, -1)
+        position = np.searchsorted(self.starts, stamps)
+        is_slot_open = np.zeros(len(stamps), bool)
+        in_range = position < self.size
+        is_slot_open[in_range] = self.starts[position[in_range]] == stamps[in_range]
+        return np.where(is_slot_open, position, -1)
 
 
-def slot_grid(sessions: Sequence[Session], interval: Interval) -> SlotGrid:
+def build_slot_grid(sessions: Sequence[Session], interval: Interval) -> SlotGrid:
     """Cut ``sessions`` (ascending) into slots counted from each session's open."""
-    starts = [np.arange(_epoch(s.open), _epoch(s.close), interval.seconds, dtype=np.int64) for s in sessions]
-    ends = [np.minimum(begin + interval.seconds, _epoch(s.close)) for begin, s in zip(starts, sessions, strict=True)]
+    starts = [
+        np.arange(_to_epoch_seconds(s.open), _to_epoch_seconds(s.close), interval.seconds, dtype=np.int64)
+        for s in sessions
+    ]
+    ends = [
+        np.minimum(begin + interval.seconds, _to_epoch_seconds(s.close))
+        for begin, s in zip(starts, sessions, strict=True)
+    ]
     sizes = np.array([len(begin) for begin in starts], np.int64)
     return SlotGrid(
         interval=interval,
         sessions=tuple(sessions),
         starts=np.concatenate([np.zeros(0, np.int64), *starts]),
         ends=np.concatenate([np.zeros(0, np.int64), *ends]),
-        session_of=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
-        first_of=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+        session_index=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
+        session_offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
     )
 
 
-def _epoch(moment: datetime) -> int:
+def _to_epoch_seconds(moment: datetime) -> int:
     return int(moment.timestamp())

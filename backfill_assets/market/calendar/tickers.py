@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from backfill_assets.errors import UsageError
 
 DEFAULT_EXCHANGE = "US"
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,9}")
-_MAX_SYMBOL = 10
+_SYMBOL_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,9}")
+_MAX_SYMBOL_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,18 +29,18 @@ def parse_ticker(text: str) -> Ticker:
         UsageError: empty, too long for the table's ``varchar(10)``, with characters that no US
             ticker of the vendor has, or of an exchange we have no calendar for.
     """
-    shown = text if len(text) <= 30 else text[:30] + "…"
-    plain = text.strip()
+    shortened = text if len(text) <= 30 else text[:30] + "…"
+    stripped = text.strip()
     # upper() would make SS of an ß, and IBM of an ıbm
-    symbol, dot, exchange = (plain.upper() if plain.isascii() else plain).rpartition(".")
+    symbol, dot, exchange = (stripped.upper() if stripped.isascii() else stripped).rpartition(".")
     if not dot:
         symbol, exchange = exchange, DEFAULT_EXCHANGE
-    if exchange != DEFAULT_EXCHANGE and (not exchange or _SYMBOL.fullmatch(exchange)):
+    if exchange != DEFAULT_EXCHANGE and (not exchange or _SYMBOL_PATTERN.fullmatch(exchange)):
         hint = f"; the vendor writes share classes with a dash: {symbol}-{exchange}" if len(exchange) == 1 else ""
-        raise UsageError(f"ticker {shown!r}: exchange {exchange!r} is not supported, only US{hint}")
-    if exchange != DEFAULT_EXCHANGE or not _SYMBOL.fullmatch(symbol):
+        raise UsageError(f"ticker {shortened!r}: exchange {exchange!r} is not supported, only US{hint}")
+    if exchange != DEFAULT_EXCHANGE or not _SYMBOL_PATTERN.fullmatch(symbol):
         raise UsageError(
-            f"ticker {shown!r} is not a symbol: expected 1 to {_MAX_SYMBOL} of A-Z 0-9 - _, optionally followed by .US"
+            f"ticker {shortened!r} is not a symbol: expected 1 to {_MAX_SYMBOL_LENGTH} of A-Z 0-9 - _, optionally followed by .US"
         )
     return Ticker(symbol, exchange)
 

@@ -8,17 +8,17 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.sessions import (
-    EARLIEST,
-    NO_EXCEPTIONS,
-    Exceptions,
+    EARLIEST_DATE,
+    NO_OVERRIDES,
+    CalendarOverrides,
     Session,
-    sessions_between,
-    sessions_overlapping,
+    list_overlapping_sessions,
+    list_sessions,
 )
 
 DEFAULT_HOURS = 48.0
-LEAST_ASKABLE = 2
-MOST_PARTITIONS = 100_000  # of one asset, as Dagster advises (symbols × days)
+MIN_ASKABLE_SESSIONS = 2
+MAX_PARTITIONS = 100_000  # of one asset, as Dagster advises (symbols × days)
 _LONGEST_CLOSURE = timedelta(days=14)
 
 
@@ -27,15 +27,15 @@ class Window:
     """Sessions, oldest first, and how they were chosen (``described``, for people)."""
 
     sessions: tuple[Session, ...]
-    described: str
+    description: str
 
 
-def window_of_hours(
+def build_hours_window(
     exchange: str,
     now: datetime,
     hours: float,
     askable_after: timedelta,
-    exceptions: Exceptions = NO_EXCEPTIONS,
+    overrides: CalendarOverrides = NO_OVERRIDES,
 ) -> Window:
     """Every session that overlaps the past ``hours``.
 
@@ -44,20 +44,20 @@ def window_of_hours(
     """
     if not 0 < hours <= 24 * 3660:
         raise UsageError(f"--hours-back must lie between 0 and {24 * 3660}, not {hours:g}")
-    described = f"the past {hours:g} h"
+    description = f"the past {hours:g} h"
     start = now - timedelta(hours=hours)
-    sessions = sessions_overlapping(exchange, start, now, exceptions)
+    sessions = list_overlapping_sessions(exchange, start, now, overrides)
     if hours == DEFAULT_HOURS:
-        recent = sessions_overlapping(exchange, start - _LONGEST_CLOSURE, now, exceptions)
-        askable = [s for s in recent if s.regular_close + askable_after <= now]
-        if len(askable) >= LEAST_ASKABLE:
-            first = min(askable[-LEAST_ASKABLE].day, *(s.day for s in sessions), date.max)
-            sessions = tuple(s for s in recent if s.day >= first)
-    return Window(sessions, described)
+        recent = list_overlapping_sessions(exchange, start - _LONGEST_CLOSURE, now, overrides)
+        askable_sessions = [s for s in recent if s.regular_close + askable_after <= now]
+        if len(askable_sessions) >= MIN_ASKABLE_SESSIONS:
+            first_day = min(askable_sessions[-MIN_ASKABLE_SESSIONS].day, *(s.day for s in sessions), date.max)
+            sessions = tuple(s for s in recent if s.day >= first_day)
+    return Window(sessions, description)
 
 
-def window_of_days(
-    exchange: str, first: date, last: date, now: datetime, exceptions: Exceptions = NO_EXCEPTIONS
+def build_date_window(
+    exchange: str, first: date, last: date, now: datetime, overrides: CalendarOverrides = NO_OVERRIDES
 ) -> Window:
     """Every session from ``first`` to ``last``, both inclusive, that has opened by ``now``.
 
@@ -66,20 +66,24 @@ def window_of_days(
     """
     if first > last:
         raise UsageError(f"--start {first} is after --end {last}; give the earlier date first")
-    if first < EARLIEST:
-        raise UsageError(f"--start {first} is before the vendor's first data, {EARLIEST}")
-    reach = min(last, now.date() + timedelta(days=1))
-    sessions = exceptions.applied_to(sessions_between(exchange, first, reach)) if first <= reach else ()
+    if first < EARLIEST_DATE:
+        raise UsageError(f"--start {first} is before the vendor's first data, {EARLIEST_DATE}")
+    last_possible_day = min(last, now.date() + timedelta(days=1))
+    sessions = (
+        overrides.apply_to(list_sessions(exchange, first, last_possible_day)) if first <= last_possible_day else ()
+    )
     return Window(tuple(s for s in sessions if s.open <= now), f"{first} to {last}")
 
 
-def sessions_kept(wanted: int, symbols: int) -> int:
+def limit_partition_sessions(requested_sessions: int, symbol_count: int) -> int:
     """How many sessions are partitions: ``wanted``, or what ``MOST_PARTITIONS`` leaves to so many symbols."""
-    return max(1, min(wanted, MOST_PARTITIONS // max(1, symbols)))
+    return max(1, min(requested_sessions, MAX_PARTITIONS // max(1, symbol_count)))
 
 
-def window_of_sessions(exchange: str, now: datetime, count: int, exceptions: Exceptions = NO_EXCEPTIONS) -> Window:
+def build_session_window(
+    exchange: str, now: datetime, count: int, overrides: CalendarOverrides = NO_OVERRIDES
+) -> Window:
     """The last ``count`` sessions that have opened by ``now``."""
-    reach = timedelta(days=2 * count) + _LONGEST_CLOSURE
-    sessions = sessions_overlapping(exchange, now - reach, now, exceptions)
+    lookback = timedelta(days=2 * count) + _LONGEST_CLOSURE
+    sessions = list_overlapping_sessions(exchange, now - lookback, now, overrides)
     return Window(sessions[-count:], f"the last {count} sessions")

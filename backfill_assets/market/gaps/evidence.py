@@ -15,7 +15,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class RequestHistory:
     """What was asked and what came, as parallel arrays, one entry a ticker and session asked.
 
     Attributes:
@@ -33,24 +33,24 @@ class Asked:
 
     row: Int64
     session: Int64
-    asked_at: Int64
-    asks: Int64
-    silent_since: Floats
+    requested_at: Int64
+    request_count: Int64
+    no_new_data_since: Floats
     published: Bools
-    reached: Int64
-    seen_at: Floats
-    withheld_entry: Int64
-    withheld_ordinal: Int64
+    data_until: Int64
+    published_at: Floats
+    not_returned_entry: Int64
+    not_returned_ordinal: Int64
 
-    def entries(self, tickers: int, sessions: int) -> Int64:
+    def build_entry_index(self, symbol_count: int, session_count: int) -> Int64:
         """The entry that speaks of each ticker and session, −1 for none; shape (tickers, sessions)."""
-        found = np.full((tickers, sessions), -1, np.int64)
-        found[self.row, self.session] = np.arange(len(self.row))
-        return found
+        entry_index = np.full((symbol_count, session_count), -1, np.int64)
+        entry_index[self.row, self.session] = np.arange(len(self.row))
+        return entry_index
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class AbsenceEvidence:
     """What else explains absence.
 
     Attributes:
@@ -66,25 +66,25 @@ class Facts:
         closed: sessions that the market did not hold although the calendar has them, shape (sessions,).
     """
 
-    skips: Int64
-    known: Int64
+    incomplete_sessions: Int64
+    published_sessions: Int64
     traded: NDArray[np.int8]
-    first_day: Int64
-    last_day: Int64
-    first_seen_at: Floats
-    half_seen_at: Floats
+    first_session: Int64
+    last_session: Int64
+    first_published_at: Floats
+    half_published_at: Floats
     closed: Bools
 
     @classmethod
-    def none(cls, tickers: int, sessions: int) -> "Facts":
+    def create_empty(cls, symbol_count: int, session_count: int) -> "AbsenceEvidence":
         """Nothing is known, and everybody is listed for ever."""
         return cls(
-            skips=np.zeros(tickers, np.int64),
-            known=np.zeros(tickers, np.int64),
-            traded=np.full((tickers, sessions), -1, np.int8),
-            first_day=np.zeros(tickers, np.int64),
-            last_day=np.full(tickers, sessions, np.int64),
-            first_seen_at=np.full(sessions, np.nan),
-            half_seen_at=np.full(sessions, np.nan),
-            closed=np.zeros(sessions, bool),
+            incomplete_sessions=np.zeros(symbol_count, np.int64),
+            published_sessions=np.zeros(symbol_count, np.int64),
+            traded=np.full((symbol_count, session_count), -1, np.int8),
+            first_session=np.zeros(symbol_count, np.int64),
+            last_session=np.full(symbol_count, session_count, np.int64),
+            first_published_at=np.full(session_count, np.nan),
+            half_published_at=np.full(session_count, np.nan),
+            closed=np.zeros(session_count, bool),
         )

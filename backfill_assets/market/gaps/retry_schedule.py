@@ -14,7 +14,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.gaps.evidence import Asked
+from backfill_assets.market.gaps.evidence import RequestHistory
 
 Int64 = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -23,64 +23,68 @@ HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class RetrySchedule:
     """The pauses: ``steps`` first, then ``daily`` until ``days`` days have passed so, then ``weekly``.
 
     ``suspect_asks`` is how often a suspect bar is asked again daily before that becomes weekly too.
     """
 
     steps: tuple[timedelta, ...] = tuple(timedelta(hours=h) for h in (1, 3, 6, 12, 24))
-    daily: timedelta = timedelta(days=1)
-    days: int = 10
-    weekly: timedelta = timedelta(days=7)
-    suspect_asks: int = 5
+    daily_delay: timedelta = timedelta(days=1)
+    daily_phase_days: int = 10
+    weekly_delay: timedelta = timedelta(days=7)
+    max_daily_suspect_requests: int = 5
 
     @property
-    def given_up_after(self) -> timedelta:
+    def vendor_gap_after(self) -> timedelta:
         """How long asking must have brought nothing before the vendor is said to have a gap."""
-        return sum(self.steps, timedelta()) + self.days * self.daily
+        return sum(self.steps, timedelta()) + self.daily_phase_days * self.daily_delay
 
-    def pauses(self, silent: Floats) -> Floats:
+    def compute_delays(self, seconds_without_data: Floats) -> Floats:
         """Seconds to wait after an ask, by how many seconds asking had brought nothing then."""
-        reached = list(accumulate(step.total_seconds() for step in self.steps))
-        pauses = [
+        step_ends = list(accumulate(step.total_seconds() for step in self.steps))
+        delays = [
             *(step.total_seconds() for step in self.steps),
-            self.daily.total_seconds(),
-            self.weekly.total_seconds(),
+            self.daily_delay.total_seconds(),
+            self.weekly_delay.total_seconds(),
         ]
-        edges = np.array([*reached, self.given_up_after.total_seconds()])
-        return np.array(pauses)[np.searchsorted(edges, silent, side="right")]
+        thresholds = np.array([*step_ends, self.vendor_gap_after.total_seconds()])
+        return np.array(delays)[np.searchsorted(thresholds, seconds_without_data, side="right")]
 
 
-def silent_since(asked: Asked, entries: Int64) -> Floats:
+def adjust_no_new_data_since(history: RequestHistory, entry_index: Int64) -> Floats:
     """From when asking brought nothing, of each entry, a late older session of its ticker taken into account."""
-    tickers, sessions = entries.shape
-    if not len(asked.row) or not sessions:
-        return asked.silent_since
-    seen = np.full((tickers, sessions), -np.inf)
-    seen[asked.row, asked.session] = np.where(np.isnan(asked.seen_at), -np.inf, asked.seen_at)
-    older = np.maximum.accumulate(np.column_stack([np.full(tickers, -np.inf), seen[:, :-1]]), axis=1)
-    restarted = np.maximum(asked.silent_since, older[asked.row, asked.session])
-    return np.where(asked.reached == 0, restarted, asked.silent_since)
+    symbol_count, session_count = entry_index.shape
+    if not len(history.row) or not session_count:
+        return history.no_new_data_since
+    published_at = np.full((symbol_count, session_count), -np.inf)
+    published_at[history.row, history.session] = np.where(np.isnan(history.published_at), -np.inf, history.published_at)
+    older_published_at = np.maximum.accumulate(
+        np.column_stack([np.full(symbol_count, -np.inf), published_at[:, :-1]]), axis=1
+    )
+    restarted = np.maximum(history.no_new_data_since, older_published_at[history.row, history.session])
+    return np.where(history.data_until == 0, restarted, history.no_new_data_since)
 
 
-def silence(entry: Int64, session: Int64, asked: Asked, counts_from: Floats) -> Floats:
+def compute_seconds_without_data(
+    entry: Int64, session: Int64, history: RequestHistory, counting_starts_at: Floats
+) -> Floats:
     """For how many seconds asking had brought nothing at the newest ask of each (known) entry."""
-    since = np.maximum(asked.silent_since[entry], counts_from[session])
-    seconds: Floats = np.maximum(asked.asked_at[entry] - since, 0.0)
+    since = np.maximum(history.no_new_data_since[entry], counting_starts_at[session])
+    seconds: Floats = np.maximum(history.requested_at[entry] - since, 0.0)
     return seconds
 
 
-def next_ask(
+def compute_next_request_at(
     row: Int64,
     session: Int64,
     entry: Int64,
-    withheld: Bools,
+    not_returned: Bools,
     suspect: Bools,
-    asked: Asked,
-    entries: Int64,
-    counts_from: Floats,
-    ladder: Ladder,
+    history: RequestHistory,
+    entry_index: Int64,
+    counting_starts_at: Floats,
+    schedule: RetrySchedule,
 ) -> Floats:
     """Epoch seconds from when each slot is to be asked; −inf for at once.
 
@@ -89,36 +93,48 @@ def next_ask(
     At once: never asked, or came once and gone since. A ticker of which nothing at all came lately is
     silent: its newer sessions wait with the ones that it is silent about.
     """
-    at = np.full(len(row), -np.inf)
-    climbing = withheld & (entry >= 0)
-    chosen = entry[climbing]
-    at[climbing] = asked.asked_at[chosen] + ladder.pauses(silence(chosen, session[climbing], asked, counts_from))
-    again = suspect & (entry >= 0)
-    chosen = entry[again]
-    patient = asked.asks[chosen] > ladder.suspect_asks
-    at[again] = asked.asked_at[chosen] + np.where(patient, ladder.weekly.total_seconds(), ladder.daily.total_seconds())
-    return _wait_with_the_silent(row, session, entry, at, asked, entries, counts_from, ladder)
+    request_at = np.full(len(row), -np.inf)
+    is_retried = not_returned & (entry >= 0)
+    chosen_entry = entry[is_retried]
+    request_at[is_retried] = history.requested_at[chosen_entry] + schedule.compute_delays(
+        compute_seconds_without_data(chosen_entry, session[is_retried], history, counting_starts_at)
+    )
+    is_suspect_retried = suspect & (entry >= 0)
+    chosen_entry = entry[is_suspect_retried]
+    is_weekly = history.request_count[chosen_entry] > schedule.max_daily_suspect_requests
+    request_at[is_suspect_retried] = history.requested_at[chosen_entry] + np.where(
+        is_weekly, schedule.weekly_delay.total_seconds(), schedule.daily_delay.total_seconds()
+    )
+    return _delay_newer_sessions(row, session, entry, request_at, history, entry_index, counting_starts_at, schedule)
 
 
-def _wait_with_the_silent(
+def _delay_newer_sessions(
     row: Int64,
     session: Int64,
     entry: Int64,
-    at: Floats,
-    asked: Asked,
-    entries: Int64,
-    counts_from: Floats,
-    ladder: Ladder,
+    request_at: Floats,
+    history: RequestHistory,
+    entry_index: Int64,
+    counting_starts_at: Floats,
+    schedule: RetrySchedule,
 ) -> Floats:
-    tickers, sessions = entries.shape
-    if not len(asked.row) or not sessions:
-        return at
-    spoke = np.where((entries >= 0) & (asked.reached[entries] > 0), np.arange(sessions), -1).max(axis=1)
-    quiet = (entries >= 0) & (np.arange(sessions) > spoke[:, None]) & (counts_from < np.inf)
-    since = np.where(quiet, np.maximum(asked.silent_since[entries], counts_from), np.inf).min(axis=1)
-    last = np.where(quiet, asked.asked_at[entries], -np.inf).max(axis=1)
-    silent = np.isfinite(since) & np.isfinite(last)
-    resume = np.full(tickers, -np.inf)
-    resume[silent] = last[silent] + ladder.pauses(np.maximum(last[silent] - since[silent], 0.0))
-    waits = (session > spoke[row]) & ((entry < 0) | ~np.isneginf(at))
-    return np.where(waits, np.maximum(at, resume[row]), at)
+    symbol_count, session_count = entry_index.shape
+    if not len(history.row) or not session_count:
+        return request_at
+    newest_with_data = np.where(
+        (entry_index >= 0) & (history.data_until[entry_index] > 0), np.arange(session_count), -1
+    ).max(axis=1)
+    is_without_data = (
+        (entry_index >= 0) & (np.arange(session_count) > newest_with_data[:, None]) & (counting_starts_at < np.inf)
+    )
+    without_data_since = np.where(
+        is_without_data, np.maximum(history.no_new_data_since[entry_index], counting_starts_at), np.inf
+    ).min(axis=1)
+    last_requested_at = np.where(is_without_data, history.requested_at[entry_index], -np.inf).max(axis=1)
+    is_symbol_without_data = np.isfinite(without_data_since) & np.isfinite(last_requested_at)
+    resume_at = np.full(symbol_count, -np.inf)
+    resume_at[is_symbol_without_data] = last_requested_at[is_symbol_without_data] + schedule.compute_delays(
+        np.maximum(last_requested_at[is_symbol_without_data] - without_data_since[is_symbol_without_data], 0.0)
+    )
+    is_delayed = (session > newest_with_data[row]) & ((entry < 0) | ~np.isneginf(request_at))
+    return np.where(is_delayed, np.maximum(request_at, resume_at[row]), request_at)

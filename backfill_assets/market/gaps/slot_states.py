@@ -13,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import Asked, Facts
-from backfill_assets.market.gaps.retry_schedule import Ladder, next_ask, silence, silent_since
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.gaps.retry_schedule import (
+    RetrySchedule,
+    adjust_no_new_data_since,
+    compute_next_request_at,
+    compute_seconds_without_data,
+)
 
 Int64 = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-class State(IntEnum):
+class SlotState(IntEnum):
     """The state of a slot (DESIGN.md, "The words"): exactly one of these."""
 
     PRESENT = 0
@@ -35,7 +40,7 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class GapRules:
     """When absence may be asked about, counts, is explained, and is asked about again.
 
     Attributes:
@@ -50,9 +55,9 @@ class Rules:
     askable_after: timedelta
     overdue_after: timedelta
     overdue_after_half: timedelta = timedelta(hours=6)
-    thin_sessions: int = 5
-    thin_share: float = 0.3
-    ladder: Ladder = field(default_factory=Ladder)
+    thin_min_sessions: int = 5
+    thin_min_share: float = 0.3
+    retry_schedule: RetrySchedule = field(default_factory=RetrySchedule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +72,11 @@ class OpenSlots:
 
     row: Int64
     ordinal: Int64
-    held: NDArray[np.int8]
+    stored_state: NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
-class Classified:
+class SlotStates:
     """The state of each open slot, and when a request may bring it.
 
     Attributes:
@@ -83,85 +88,113 @@ class Classified:
     """
 
     state: NDArray[np.int8]
-    late: Bools
+    overdue: Bools
     gap: Bools
-    ask_at: Floats
+    next_request_at: Floats
     due: Bools
 
 
-def classify(slots: OpenSlots, asked: Asked, facts: Facts, grid: SlotGrid, rules: Rules, now: datetime) -> Classified:
+def classify_slots(
+    slots: OpenSlots, history: RequestHistory, evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules, now: datetime
+) -> SlotStates:
     """Derive the state of every open slot; the one place where this is decided."""
-    clock = now.timestamp()
-    session = grid.session_of[slots.ordinal]
-    entries = asked.entries(len(facts.known), len(grid.sessions))
-    asked = replace(asked, silent_since=silent_since(asked, entries))
-    entry = entries[slots.row, session]
-    withheld = _withheld(slots, asked, grid)
-    beyond = _seen_beyond(slots, entry, asked, grid)
-    late = (_overdue_at(facts, grid, rules)[session] <= clock) | beyond
-    made = np.append(asked.asked_at <= clock, False)  # an ask in the future is a mistaken --as-of: nobody waits for it
-    counted = np.where(made[entry], entry, -1)
-    counts_from = _silence_counts_from(facts, grid, rules, clock)
+    now_epoch = now.timestamp()
+    session = grid.session_index[slots.ordinal]
+    entry_index = history.build_entry_index(len(evidence.published_sessions), len(grid.sessions))
+    history = replace(history, no_new_data_since=adjust_no_new_data_since(history, entry_index))
+    entry = entry_index[slots.row, session]
+    not_returned = _is_not_returned(slots, history, grid)
+    published_beyond = _is_published_beyond(slots, entry, history, grid)
+    overdue = (_compute_overdue_at(evidence, grid, rules)[session] <= now_epoch) | published_beyond
+    is_past_request = np.append(
+        history.requested_at <= now_epoch, False
+    )  # an ask in the future is a mistaken --as-of: nobody waits for it
+    past_entry = np.where(is_past_request[entry], entry, -1)
+    counting_starts_at = _compute_counting_start(evidence, grid, rules, now_epoch)
 
-    state = np.where(late, State.MISSING, State.PENDING).astype(np.int8)
-    given_up = withheld & (counted >= 0)
-    silent = silence(counted[given_up], session[given_up], asked, counts_from)
-    given_up[given_up] = silent >= rules.ladder.given_up_after.total_seconds()
-    state[given_up] = State.VENDOR_GAP
-    thin = _is_thin(slots, entry, asked, facts, rules)
-    state[withheld & beyond & thin] = State.NO_TRADE
-    state[(facts.traded[slots.row, session] == 0) | facts.closed[session]] = State.NO_TRADE
-    has_bar = slots.held != State.MISSING
-    state[has_bar] = slots.held[has_bar]
-    state[(slots.held == State.SUSPECT) & thin] = State.PRESENT  # few rows are usual for a thin ticker
+    state = np.where(overdue, SlotState.MISSING, SlotState.PENDING).astype(np.int8)
+    is_vendor_gap = not_returned & (past_entry >= 0)
+    seconds_without_data = compute_seconds_without_data(
+        past_entry[is_vendor_gap], session[is_vendor_gap], history, counting_starts_at
+    )
+    is_vendor_gap[is_vendor_gap] = seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
+    state[is_vendor_gap] = SlotState.VENDOR_GAP
+    is_thin = _is_thin(slots, entry, history, evidence, rules)
+    state[not_returned & published_beyond & is_thin] = SlotState.NO_TRADE
+    state[(evidence.traded[slots.row, session] == 0) | evidence.closed[session]] = SlotState.NO_TRADE
+    has_bar = slots.stored_state != SlotState.MISSING
+    state[has_bar] = slots.stored_state[has_bar]
+    state[(slots.stored_state == SlotState.SUSPECT) & is_thin] = (
+        SlotState.PRESENT
+    )  # few rows are usual for a thin ticker
 
-    askable = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
-    suspect = state == State.SUSPECT
-    counting = np.where(made[entries], entries, -1)
-    again = next_ask(slots.row, session, counted, withheld, suspect, asked, counting, counts_from, rules.ladder)
-    ask_at = np.maximum(askable[session], again)
-    settled = (state == State.NO_TRADE) | (state == State.PRESENT)
-    ask_at[settled] = np.inf
-    gap = (askable[session] <= clock) & ~settled
-    suspect_later = (state == State.SUSPECT) & (ask_at > clock)
-    return Classified(state, late, gap & ~suspect_later, ask_at, gap & (ask_at <= clock))
+    askable_at = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
+    is_suspect = state == SlotState.SUSPECT
+    past_entry_index = np.where(is_past_request[entry_index], entry_index, -1)
+    retry_at = compute_next_request_at(
+        slots.row,
+        session,
+        past_entry,
+        not_returned,
+        is_suspect,
+        history,
+        past_entry_index,
+        counting_starts_at,
+        rules.retry_schedule,
+    )
+    next_request_at = np.maximum(askable_at[session], retry_at)
+    is_settled = (state == SlotState.NO_TRADE) | (state == SlotState.PRESENT)
+    next_request_at[is_settled] = np.inf
+    is_gap = (askable_at[session] <= now_epoch) & ~is_settled
+    is_suspect_not_due = (state == SlotState.SUSPECT) & (next_request_at > now_epoch)
+    return SlotStates(
+        state, overdue, is_gap & ~is_suspect_not_due, next_request_at, is_gap & (next_request_at <= now_epoch)
+    )
 
 
-def _overdue_at(facts: Facts, grid: SlotGrid, rules: Rules) -> Floats:
+def _compute_overdue_at(evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules) -> Floats:
     latest = np.array([(s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions], float)
-    sooner: Floats = np.fmin(latest, facts.half_seen_at + rules.overdue_after_half.total_seconds())
+    sooner: Floats = np.fmin(latest, evidence.half_published_at + rules.overdue_after_half.total_seconds())
     return sooner
 
 
-def _silence_counts_from(facts: Facts, grid: SlotGrid, rules: Rules, clock: float) -> Floats:
+def _compute_counting_start(evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules, now_epoch: float) -> Floats:
     """From when asking in vain counts: at first sight of the session, and not at all while it is fresh and unseen."""
-    fresh = [clock < (s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions]
-    unseen = np.where(fresh, np.inf, -np.inf)
-    counts: Floats = np.where(np.isnan(facts.first_seen_at), unseen, facts.first_seen_at)
-    return counts
+    is_fresh = [now_epoch < (s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions]
+    start_if_unpublished = np.where(is_fresh, np.inf, -np.inf)
+    counting_starts_at: Floats = np.where(
+        np.isnan(evidence.first_published_at), start_if_unpublished, evidence.first_published_at
+    )
+    return counting_starts_at
 
 
-def _seen_beyond(slots: OpenSlots, entry: Int64, asked: Asked, grid: SlotGrid) -> Bools:
+def _is_published_beyond(slots: OpenSlots, entry: Int64, history: RequestHistory, grid: SlotGrid) -> Bools:
     """Whether this ticker's own session was already seen published beyond the slot."""
     result = np.zeros(len(entry), bool)
-    known = entry >= 0
-    at = entry[known]
-    result[known] = asked.published[at] | (asked.reached[at] > grid.ends[slots.ordinal[known]])
+    has_entry = entry >= 0
+    known_entry = entry[has_entry]
+    result[has_entry] = history.published[known_entry] | (
+        history.data_until[known_entry] > grid.ends[slots.ordinal[has_entry]]
+    )
     return result
 
 
-def _withheld(slots: OpenSlots, asked: Asked, grid: SlotGrid) -> Bools:
+def _is_not_returned(slots: OpenSlots, history: RequestHistory, grid: SlotGrid) -> Bools:
     """Slots that were asked for and did not come; one that came and is gone is not among them."""
-    withheld = asked.row[asked.withheld_entry] * grid.size + asked.withheld_ordinal
-    return np.isin(slots.row * grid.size + slots.ordinal, withheld)
+    not_returned_keys = history.row[history.not_returned_entry] * grid.size + history.not_returned_ordinal
+    return np.isin(slots.row * grid.size + slots.ordinal, not_returned_keys)
 
 
-def _is_thin(slots: OpenSlots, entry: Int64, asked: Asked, facts: Facts, rules: Rules) -> Bools:
+def _is_thin(
+    slots: OpenSlots, entry: Int64, history: RequestHistory, evidence: AbsenceEvidence, rules: GapRules
+) -> Bools:
     """Whether the ticker often skips slots: its other published sessions say so (decision 7)."""
-    lacking = np.zeros(len(asked.row), bool)
-    lacking[asked.withheld_entry] = True
-    published = np.append(asked.published, False)
-    others = facts.known[slots.row] - published[entry]
-    skips = facts.skips[slots.row] - (published & np.append(lacking, False))[entry]
-    thin: Bools = (others >= rules.thin_sessions) & (skips >= rules.thin_share * others)
+    is_incomplete = np.zeros(len(history.row), bool)
+    is_incomplete[history.not_returned_entry] = True
+    published = np.append(history.published, False)
+    other_sessions = evidence.published_sessions[slots.row] - published[entry]
+    incomplete_sessions = evidence.incomplete_sessions[slots.row] - (published & np.append(is_incomplete, False))[entry]
+    thin: Bools = (other_sessions >= rules.thin_min_sessions) & (
+        incomplete_sessions >= rules.thin_min_share * other_sessions
+    )
     return thin

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.live.sample_alignment import Bools, Floats, Int64, Track, edges_of, track_of
+from backfill_assets.market.live.sample_alignment import Bools, Floats, Int64, SampleTrack, align_to_edges, build_track
 
-EXACT = ("open", "high", "low", "close", "volume")
-COLUMNS = (
+EXACT_FIELDS = ("open", "high", "low", "close", "volume")
+PROVISIONAL_COLUMNS = (
     *("ticker", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "samples", "since", "until"),
-    *(f"{name}_exact" for name in EXACT),
+    *(f"{name}_exact" for name in EXACT_FIELDS),
 )
 
 
-def provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFrame:
+def build_provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFrame:
     """What a session's samples say of its slots.
 
     A slot is known if a sample stands for each of its edges; a missed one leaves both slots at its edge
@@ -37,39 +37,47 @@ def provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFrame:
         ``volume_exact`` (see ``_exact``). With a volume of 0 nothing traded, and the row is no bar.
     """
     if samples.empty:
-        return pd.DataFrame(columns=list(COLUMNS))
-    track = track_of(samples, int(grid.starts[0]))
-    edges = edges_of(track, grid)
-    owner, ordinal = np.nonzero((edges.volume[:, :-1] >= 0) & (edges.volume[:, 1:] >= 0))
-    first, last, price = edges.volume[owner, ordinal], edges.volume[owner, ordinal + 1], edges.price[owner, ordinal + 1]
-    highest, lowest = _extremes(track.close, first, price)
+        return pd.DataFrame(columns=list(PROVISIONAL_COLUMNS))
+    track = build_track(samples, int(grid.starts[0]))
+    edges = align_to_edges(track, grid)
+    symbol_index, ordinal = np.nonzero((edges.volume_row[:, :-1] >= 0) & (edges.volume_row[:, 1:] >= 0))
+    first_row, last_row, price_row = (
+        edges.volume_row[symbol_index, ordinal],
+        edges.volume_row[symbol_index, ordinal + 1],
+        edges.price_row[symbol_index, ordinal + 1],
+    )
+    highest, lowest = _find_extremes(track.close, first_row, price_row)
     bars = pd.DataFrame(
         {
-            "ticker": track.tickers[owner],
+            "ticker": track.symbol_ids[symbol_index],
             "ordinal": ordinal,
             "timestamp": grid.starts[ordinal],
-            "open": track.close[first],
-            "high": np.where(track.high[price] > track.high[first], np.fmax(track.high[price], highest), highest),
-            "low": np.where(track.low[price] < track.low[first], np.fmin(track.low[price], lowest), lowest),
-            "close": track.close[price],
-            "volume": (track.volume[last] - track.volume[first]).astype(np.int64),
-            "samples": price - first + ~track.at_open[first],
-            "since": track.stamp[first],
-            "until": track.stamp[last],
+            "open": track.close[first_row],
+            "high": np.where(
+                track.high[price_row] > track.high[first_row], np.fmax(track.high[price_row], highest), highest
+            ),
+            "low": np.where(track.low[price_row] < track.low[first_row], np.fmin(track.low[price_row], lowest), lowest),
+            "close": track.close[price_row],
+            "volume": (track.volume[last_row] - track.volume[first_row]).astype(np.int64),
+            "samples": price_row - first_row + ~track.at_open[first_row],
+            "since": track.stamp[first_row],
+            "until": track.stamp[last_row],
         }
     )
-    bars = bars.assign(**_exact(bars, track, grid, owner, track.at_open[first]))
+    bars = bars.assign(**_find_exact_fields(bars, track, grid, symbol_index, track.at_open[first_row]))
     return bars.loc[bars["volume"] >= 0].reset_index(drop=True)  # a total that fell was corrected: no bar from it
 
 
-def _extremes(close: Floats, first: Int64, last: Int64) -> tuple[Floats, Floats]:
+def _find_extremes(close: Floats, first_row: Int64, last_row: Int64) -> tuple[Floats, Floats]:
     """The highest and lowest of the prices from each first row to its last."""
-    bounds = np.column_stack([first, last + 1]).ravel()
+    bounds = np.column_stack([first_row, last_row + 1]).ravel()
     padded = np.append(close, close[-1])
     return np.maximum.reduceat(padded, bounds)[::2], np.minimum.reduceat(padded, bounds)[::2]
 
 
-def _exact(bars: pd.DataFrame, track: Track, grid: SlotGrid, owner: Int64, from_open: Bools) -> dict[str, Bools]:
+def _find_exact_fields(
+    bars: pd.DataFrame, track: SampleTrack, grid: SlotGrid, symbol_index: Int64, starts_at_open: Bools
+) -> dict[str, Bools]:
     """Which fields are the live series' own for exactly this slot.
 
     The open of the session's first slot is the day's; close and volume are exact where the samples are stamped
@@ -77,22 +85,29 @@ def _exact(bars: pd.DataFrame, track: Track, grid: SlotGrid, owner: Int64, from_
     """
     ordinal = bars["ordinal"].to_numpy(np.int64)
     starts, ends = grid.starts[ordinal], grid.ends[ordinal]
-    first = track.first_from(owner, starts)
-    last = track.last_until(owner, ends - (ends == grid.ends[-1]))  # what is stamped at the close is after it
-    after = np.minimum(last + 1, len(track.owner) - 1)
+    first_row = track.find_first_at_or_after(symbol_index, starts)
+    last_row = track.find_last_at_or_before(
+        symbol_index, ends - (ends == grid.ends[-1])
+    )  # what is stamped at the close is after it
+    next_row = np.minimum(last_row + 1, len(track.symbol_index) - 1)
 
-    def moved_inside(days: Floats, value: Floats) -> Bools:
-        quiet_since = (track.stamp[last] == ends) | (track.follows(last) & (days[after] == days[last]))
-        inside: Bools = (
-            (last > first) & (days[last] > days[np.minimum(first, last)]) & quiet_since & (value == days[last])
+    def is_extreme_inside(day_extreme: Floats, bar_extreme: Floats) -> Bools:
+        unchanged_after = (track.stamp[last_row] == ends) | (
+            track.has_next(last_row) & (day_extreme[next_row] == day_extreme[last_row])
         )
-        return inside
+        is_inside: Bools = (
+            (last_row > first_row)
+            & (day_extreme[last_row] > day_extreme[np.minimum(first_row, last_row)])
+            & unchanged_after
+            & (bar_extreme == day_extreme[last_row])
+        )
+        return is_inside
 
     at_start, at_end = bars["since"].to_numpy() == starts, bars["until"].to_numpy() == ends
     return {
-        "open_exact": from_open,
-        "high_exact": moved_inside(track.high, bars["high"].to_numpy(float)),
-        "low_exact": moved_inside(-track.low, -bars["low"].to_numpy(float)),
+        "open_exact": starts_at_open,
+        "high_exact": is_extreme_inside(track.high, bars["high"].to_numpy(float)),
+        "low_exact": is_extreme_inside(-track.low, -bars["low"].to_numpy(float)),
         "close_exact": at_end,
         "volume_exact": at_start & at_end,
     }

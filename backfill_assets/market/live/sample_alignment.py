@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backfill_assets.market.bars.source_rows import DECIMALS, PRICES
+from backfill_assets.market.bars.source_rows import PRICE_DECIMALS, PRICES
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.live.sampling_schedule import EDGE_SHARE
+from backfill_assets.market.live.sampling_schedule import EDGE_TOLERANCE_DIVISOR
 
 Int64 = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
+class SampleTrack:
     """All tickers' samples one after the other, each ticker's after its state at the open.
 
     Attributes:
@@ -35,8 +35,8 @@ class Track:
         span: a ticker's step in ``key``.
     """
 
-    tickers: Int64
-    owner: Int64
+    symbol_ids: Int64
+    symbol_index: Int64
     stamp: Int64
     high: Floats
     low: Floats
@@ -44,49 +44,53 @@ class Track:
     volume: Floats
     at_open: Bools
     key: Int64
-    span: int
+    key_step: int
 
-    def first_from(self, owner: Int64, moment: Int64) -> Int64:
+    def find_first_at_or_after(self, symbol_index: Int64, moment: Int64) -> Int64:
         """The first row of each owner that is stamped at or after ``moment``; the next one's if there is none."""
-        return np.searchsorted(self.key, owner * self.span + moment, side="left").astype(np.int64)
+        return np.searchsorted(self.key, symbol_index * self.key_step + moment, side="left").astype(np.int64)
 
-    def last_until(self, owner: Int64, moment: Int64) -> Int64:
+    def find_last_at_or_before(self, symbol_index: Int64, moment: Int64) -> Int64:
         """The last row of each owner that is stamped at or before ``moment``."""
-        return np.searchsorted(self.key, owner * self.span + moment, side="right").astype(np.int64) - 1
+        return np.searchsorted(self.key, symbol_index * self.key_step + moment, side="right").astype(np.int64) - 1
 
-    def follows(self, row: Int64) -> Bools:
+    def has_next(self, row: Int64) -> Bools:
         """Whether the row after each is the same ticker's."""
-        after = np.minimum(row + 1, len(self.owner) - 1)
-        same: Bools = (after > row) & (self.owner[after] == self.owner[row])
-        return same
+        next_row = np.minimum(row + 1, len(self.symbol_index) - 1)
+        is_same_symbol: Bools = (next_row > row) & (self.symbol_index[next_row] == self.symbol_index[row])
+        return is_same_symbol
 
 
-def track_of(samples: pd.DataFrame, opens_at: int) -> Track:
+def build_track(samples: pd.DataFrame, opens_at: int) -> SampleTrack:
     """Lay out a session's sample table (see ``samples``), of at least one sample; ``opens_at`` epoch seconds."""
-    rounded = samples.assign(**{name: samples[name].round(DECIMALS) for name in PRICES})
-    newest = rounded.sort_values(["ticker", "stamp"]).drop_duplicates("ticker", keep="last")
-    opening = newest.assign(stamp=opens_at, high=-np.inf, low=np.inf, close=newest["open"], volume=0.0)
-    table = pd.concat([opening, rounded], ignore_index=True).sort_values(["ticker", "stamp"])
-    tickers, owner = np.unique(table["ticker"].to_numpy(np.int64), return_inverse=True)
+    rounded = samples.assign(**{name: samples[name].round(PRICE_DECIMALS) for name in PRICES})
+    newest_samples = rounded.sort_values(["ticker", "stamp"]).drop_duplicates("ticker", keep="last")
+    open_states = newest_samples.assign(
+        stamp=opens_at, high=-np.inf, low=np.inf, close=newest_samples["open"], volume=0.0
+    )
+    table = pd.concat([open_states, rounded], ignore_index=True).sort_values(["ticker", "stamp"])
+    symbol_ids, symbol_index = np.unique(table["ticker"].to_numpy(np.int64), return_inverse=True)
     stamp = table["stamp"].to_numpy(np.int64)
-    span = 2 * int(stamp.max()) + 1  # more than any moment asked about
+    key_step = 2 * int(stamp.max()) + 1  # more than any moment asked about
     high, low, close, volume = (table[name].to_numpy(float) for name in ("high", "low", "close", "volume"))
-    at_open = np.diff(owner, prepend=-1) != 0
-    return Track(tickers, owner, stamp, high, low, close, volume, at_open, owner * span + stamp, span)
+    at_open = np.diff(symbol_index, prepend=-1) != 0
+    return SampleTrack(
+        symbol_ids, symbol_index, stamp, high, low, close, volume, at_open, symbol_index * key_step + stamp, key_step
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Edges:
+class EdgeRows:
     """The row of a track that stands for each edge, −1 for unknown; shape (tickers, slots + 1).
 
     At the close, ``price`` may be a later row than ``volume``.
     """
 
-    volume: Int64
-    price: Int64
+    volume_row: Int64
+    price_row: Int64
 
 
-def edges_of(track: Track, grid: SlotGrid) -> Edges:
+def align_to_edges(track: SampleTrack, grid: SlotGrid) -> EdgeRows:
     """The rows for the edges of the one session of ``grid``.
 
     An edge's row is the last sample before or at it, at most half a tolerance away. Where there is none, and the
@@ -95,18 +99,18 @@ def edges_of(track: Track, grid: SlotGrid) -> Edges:
     and is in all later ones. Prices may come from a sample stamped exactly at the close all the same: the auction
     prints there, at nearly the last price.
     """
-    tolerance = grid.interval.seconds // EDGE_SHARE
-    at = np.append(grid.starts, grid.ends[-1])
-    is_close = at == at[-1]
-    before = track.last_until(np.arange(len(track.tickers))[:, None], at - is_close)
-    after = np.minimum(before + 1, len(track.owner) - 1)
-    passed = track.follows(before)
-    earlier, later = at - track.stamp[before], track.stamp[after] - at
+    tolerance = grid.interval.seconds // EDGE_TOLERANCE_DIVISOR
+    edge = np.append(grid.starts, grid.ends[-1])
+    is_close = edge == edge[-1]
+    row_before = track.find_last_at_or_before(np.arange(len(track.symbol_ids))[:, None], edge - is_close)
+    row_after = np.minimum(row_before + 1, len(track.symbol_index) - 1)
+    has_later_sample = track.has_next(row_before)
+    seconds_before, seconds_after = edge - track.stamp[row_before], track.stamp[row_after] - edge
     choices = [
-        (earlier <= tolerance / 2, before),
-        (passed & (later <= tolerance) & ~is_close, after),
-        (passed & (earlier <= tolerance), before),
+        (seconds_before <= tolerance / 2, row_before),
+        (has_later_sample & (seconds_after <= tolerance) & ~is_close, row_after),
+        (has_later_sample & (seconds_before <= tolerance), row_before),
     ]
-    volume = np.select([fits for fits, _ in choices], [row for _, row in choices], -1)
-    price = np.where((volume >= 0) & passed & is_close & (later == 0), after, volume)
-    return Edges(volume, price)
+    volume_row = np.select([fits for fits, _ in choices], [row for _, row in choices], -1)
+    price_row = np.where((volume_row >= 0) & has_later_sample & is_close & (seconds_after == 0), row_after, volume_row)
+    return EdgeRows(volume_row, price_row)

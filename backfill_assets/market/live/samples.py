@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from backfill_assets.market.bars.source_rows import PRICE_LIMIT, PRICES
 from backfill_assets.market.calendar.sessions import Session
 
-COLUMNS = ("ticker", "stamp", *PRICES, "volume")
-AFTER_CLOSE = timedelta(hours=2)  # the vendor freezes half an hour after the close (EODHD.md §3)
-CLOCKS_DIFFER = timedelta(minutes=2)
-_WHOLE_LIMIT = 2.0**53
+SAMPLE_COLUMNS = ("ticker", "stamp", *PRICES, "volume")
+MAX_STAMP_AFTER_CLOSE = timedelta(hours=2)  # the vendor freezes half an hour after the close (EODHD.md §3)
+CLOCK_TOLERANCE = timedelta(minutes=2)
+_VOLUME_LIMIT = 2.0**53
 
 
-class Kind(IntEnum):
+class SampleKind(IntEnum):
     """What a reading is.
 
     ``FRESH`` is a sample of the session; ``REPEAT`` one that is known already; ``OTHER_SESSION`` is
@@ -36,33 +36,39 @@ class Kind(IntEnum):
     BROKEN = 4
 
 
-def recognise(samples: pd.DataFrame, known: pd.DataFrame, session: Session, now: datetime) -> NDArray[np.int8]:
+def classify_samples(
+    samples: pd.DataFrame, known_samples: pd.DataFrame, session: Session, now: datetime
+) -> NDArray[np.int8]:
     """The ``Kind`` of each of ``samples`` (a sample table), read at ``now``.
 
     ``known`` are the session's samples from before. A stamp that came before is a repeat, unless its
     volume has grown: then the minute was not over, and the newer reading counts.
     """
     stamp = samples["stamp"].to_numpy(float)
-    kind = np.full(len(samples), Kind.FRESH, np.int8)
-    kind[_is_repeat(samples, known)] = Kind.REPEAT
-    kind[_is_broken(samples) | (stamp > (now + CLOCKS_DIFFER).timestamp())] = Kind.BROKEN
-    inside = (stamp > session.open.timestamp()) & (stamp <= (session.close + AFTER_CLOSE).timestamp())
-    kind[~inside & (kind != Kind.BROKEN)] = Kind.OTHER_SESSION
-    kind[samples[list(COLUMNS)].isna().any(axis=1).to_numpy()] = Kind.ABSENT
+    kind = np.full(len(samples), SampleKind.FRESH, np.int8)
+    kind[_is_repeat(samples, known_samples)] = SampleKind.REPEAT
+    kind[_is_broken(samples) | (stamp > (now + CLOCK_TOLERANCE).timestamp())] = SampleKind.BROKEN
+    in_session = (stamp > session.open.timestamp()) & (stamp <= (session.close + MAX_STAMP_AFTER_CLOSE).timestamp())
+    kind[~in_session & (kind != SampleKind.BROKEN)] = SampleKind.OTHER_SESSION
+    kind[samples[list(SAMPLE_COLUMNS)].isna().any(axis=1).to_numpy()] = SampleKind.ABSENT
     return kind
 
 
-def united(known: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
+def merge_samples(known_samples: pd.DataFrame, new_samples: pd.DataFrame) -> pd.DataFrame:
     """Both as one sample table, ordered by ticker and stamp, the newer reading of a stamp in place of the older."""
-    both = pd.concat([known[list(COLUMNS)], fresh[list(COLUMNS)]], ignore_index=True) if len(known) else fresh
-    both = both.drop_duplicates(["ticker", "stamp"], keep="last")
-    return both.sort_values(["ticker", "stamp"], ignore_index=True)
+    merged = (
+        pd.concat([known_samples[list(SAMPLE_COLUMNS)], new_samples[list(SAMPLE_COLUMNS)]], ignore_index=True)
+        if len(known_samples)
+        else new_samples
+    )
+    merged = merged.drop_duplicates(["ticker", "stamp"], keep="last")
+    return merged.sort_values(["ticker", "stamp"], ignore_index=True)
 
 
-def _is_repeat(samples: pd.DataFrame, known: pd.DataFrame) -> NDArray[np.bool_]:
-    before = known.set_index(["ticker", "stamp"])["volume"]
-    stored = before.reindex(pd.MultiIndex.from_frame(samples[["ticker", "stamp"]])).to_numpy(float)
-    repeat: NDArray[np.bool_] = samples["volume"].to_numpy(float) <= stored
+def _is_repeat(samples: pd.DataFrame, known_samples: pd.DataFrame) -> NDArray[np.bool_]:
+    known_volumes = known_samples.set_index(["ticker", "stamp"])["volume"]
+    known_volume = known_volumes.reindex(pd.MultiIndex.from_frame(samples[["ticker", "stamp"]])).to_numpy(float)
+    repeat: NDArray[np.bool_] = samples["volume"].to_numpy(float) <= known_volume
     return repeat
 
 
@@ -73,7 +79,7 @@ def _is_broken(samples: pd.DataFrame) -> NDArray[np.bool_]:
         ((prices <= 0) | (prices >= PRICE_LIMIT)).any(axis=1)
         | (samples["high"].to_numpy(float) < samples["low"].to_numpy(float))
         | (volume < 0)
-        | (volume >= _WHOLE_LIMIT)
+        | (volume >= _VOLUME_LIMIT)
         | (volume != np.floor(volume))
     )
     return broken

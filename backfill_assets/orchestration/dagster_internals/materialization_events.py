@@ -12,19 +12,19 @@ import dagster as dg
 from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
-from backfill_assets.orchestration.partitions import DAY, SYMBOL
+from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION
 
-Context = dg.AssetExecutionContext | dg.OpExecutionContext
+ExecutionContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
 def record_partitions(
-    context: Context, key: dg.AssetKey, partitions: Sequence[tuple[str, str, Mapping[str, Any]]]
+    context: ExecutionContext, key: dg.AssetKey, partitions: Sequence[tuple[str, str, Mapping[str, Any]]]
 ) -> None:
     """Record materialisations of ``key``: (ticker, day, metadata) each."""
     batch = str(uuid4())
     step = context.get_step_execution_context()
     for number, (ticker, day, metadata) in enumerate(partitions, 1):
-        partition = dg.MultiPartitionKey({SYMBOL: ticker, DAY: day})
+        partition = dg.MultiPartitionKey({SYMBOL_DIMENSION: ticker, DAY_DIMENSION: day})
         materialization = dg.AssetMaterialization(
             key, partition=partition, metadata=metadata, tags=get_tags_from_multi_partition_key(partition)
         )

@@ -11,28 +11,30 @@ from dagster._core.definitions.definitions_load_context import DefinitionsLoadCo
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.orchestration.partitions import first_day_for
+from backfill_assets.orchestration.partitions import compute_first_day
 from backfill_assets.store.postgres.database import open_database
 from backfill_assets.store.symbols import list_symbols
 
-KEY = "backfill_assets/first_day"
+METADATA_KEY = "backfill_assets/first_day"
 
 
-def first_partition_day(settings: Settings) -> date:
+def resolve_first_partition_day(settings: Settings) -> date:
     """The server's first day in a process that runs for it; in the server, what settings and universe give now.
 
     Raises:
         DatabaseUnavailable: no database: the universe's size decides how many days are partitions.
     """
     context = DefinitionsLoadContext.get()
-    again = context.load_type is DefinitionsLoadType.RECONSTRUCTION
-    told = context.reconstruction_metadata.get(KEY) if again else None
-    first = date.fromisoformat(told) if told else first_day_for(settings, _universe_size(settings))
-    context.add_to_pending_reconstruction_metadata(KEY, first.isoformat())
+    is_reconstruction = context.load_type is DefinitionsLoadType.RECONSTRUCTION
+    stored_day = context.reconstruction_metadata.get(METADATA_KEY) if is_reconstruction else None
+    first = (
+        date.fromisoformat(stored_day) if stored_day else compute_first_day(settings, _count_active_symbols(settings))
+    )
+    context.add_to_pending_reconstruction_metadata(METADATA_KEY, first.isoformat())
     return first
 
 
-def _universe_size(settings: Settings) -> int:
+def _count_active_symbols(settings: Settings) -> int:
     database = open_database(settings)
     try:
         with database.transaction() as connection:

@@ -13,16 +13,16 @@ import psutil
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
-from backfill_assets.store.runs import this_host
+from backfill_assets.store.runs import get_host_id
 
-HOST_TAG, PROCESS_TAG, BEGAN_TAG = (f"backfill_assets/{name}" for name in ("host", "process", "process_began"))
-SAME_MOMENT_SECONDS = 1.0
+HOST_TAG, PROCESS_TAG, STARTED_TAG = (f"backfill_assets/{name}" for name in ("host", "process", "process_began"))
+START_TIME_TOLERANCE_SECONDS = 1.0
 
 
-def sign(instance: dg.DagsterInstance, run_id: str) -> None:
+def tag_run_process(instance: dg.DagsterInstance, run_id: str) -> None:
     """Say that this process is at work on a run."""
-    began = psutil.Process().create_time()
-    tags = {HOST_TAG: this_host(), PROCESS_TAG: str(os.getpid()), BEGAN_TAG: f"{began:.2f}"}
+    started_at = psutil.Process().create_time()
+    tags = {HOST_TAG: get_host_id(), PROCESS_TAG: str(os.getpid()), STARTED_TAG: f"{started_at:.2f}"}
     instance.add_run_tags(run_id, tags)
 
 
@@ -36,17 +36,17 @@ class WatchfulRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Running, unless the process that signed the run on this host has ended."""
-        if run.tags.get(HOST_TAG) != this_host() or _is_at_work(run):
+        if run.tags.get(HOST_TAG) != get_host_id() or _is_process_alive(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        gone = f"its process {run.tags[PROCESS_TAG]} is gone; what it stored stays, the next run goes on from there"
-        return CheckRunHealthResult(WorkerStatus.FAILED, gone)
+        message = f"its process {run.tags[PROCESS_TAG]} is gone; what it stored stays, the next run goes on from there"
+        return CheckRunHealthResult(WorkerStatus.FAILED, message)
 
 
-def _is_at_work(run: dg.DagsterRun) -> bool:
+def _is_process_alive(run: dg.DagsterRun) -> bool:
     """Whether the process is there and is not a later one of the same number."""
     try:
         process = psutil.Process(int(run.tags[PROCESS_TAG]))
-        same = abs(process.create_time() - float(run.tags[BEGAN_TAG])) < SAME_MOMENT_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        is_same_process = abs(process.create_time() - float(run.tags[STARTED_TAG])) < START_TIME_TOLERANCE_SECONDS
+        return is_same_process and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

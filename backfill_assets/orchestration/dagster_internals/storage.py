@@ -17,7 +17,7 @@ from dagster_postgres.storage import DagsterPostgresStorage
 from sqlalchemy import ARRAY, cast, func, select
 
 from backfill_assets.config.settings import load_settings
-from backfill_assets.store.postgres.dagster_database import dagster_url
+from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
 
 EVENTS_PER_BATCH = 500
 
@@ -29,7 +29,7 @@ class BackfillStorage(DagsterPostgresStorage):
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_PER_BATCH))  # Dagster reads it at every event
         super().__init__(url, inst_data=inst_data)
         if batch_planned:
-            self._event_log_storage = BatchingEventLog(url)
+            self._event_log_storage = BatchingEventLogStorage(url)
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -49,10 +49,10 @@ class BackfillStorage(DagsterPostgresStorage):
             DatabaseUnavailable: no server, or no right to make the database.
         """
         settings = load_settings()
-        return cls(dagster_url(settings), inst_data, batch_planned=settings.batch_planned_events)
+        return cls(prepare_dagster_database(settings), inst_data, batch_planned=settings.batch_planned_events)
 
 
-class BatchingEventLog(PostgresEventLogStorage):
+class BatchingEventLogStorage(PostgresEventLogStorage):
     """Stores planned materialisations as Dagster stores the materialisations themselves: in one statement.
 
     Both with a statement of fixed length, an array a column: a parameter for each value of each row costs

@@ -9,20 +9,20 @@ import msgspec
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.endpoints.eod_rows import EndOfDay, EodRow
-from backfill_assets.sandbox.wire.encoding import json_bytes
-from backfill_assets.sandbox.wire.request import Asked, symbol_of
+from backfill_assets.sandbox.endpoints.eod_rows import EodRow, EodRowSource
+from backfill_assets.sandbox.wire.encoding import encode_json
+from backfill_assets.sandbox.wire.request import ParsedRequest, parse_us_symbol
 from backfill_assets.sandbox.wire.responses import (
-    FREE_PLAN,
-    FREE_WARNING,
-    Answer,
-    Refusal,
-    invalid,
-    not_found,
-    rows_answer,
+    FREE_PLAN_TEXT,
+    FREE_PLAN_WARNING,
+    ErrorResponse,
+    SuccessResponse,
+    build_rows_response,
+    ticker_not_found_error,
+    validation_error,
 )
 from backfill_assets.sandbox.world.simulation import World
-from backfill_assets.sandbox.world.universe import listing
+from backfill_assets.sandbox.world.universe import describe_symbol
 
 BULK_CALLS = 100
 _FIRST_DAY = date(1970, 1, 1)
@@ -33,87 +33,93 @@ _PERIODS: dict[str, Callable[[date], Any]] = {
 }
 
 
-class Daily:
+class EodEndpoints:
     """The daily endpoints over one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
-        self._book = EndOfDay(config, world)
+        self._row_source = EodRowSource(config, world)
 
-    def eod(self, asked: Asked) -> Answer:
+    def serve_eod(self, request: ParsedRequest) -> SuccessResponse:
         """A ticker's history."""
-        symbol = asked.symbol()
-        first = asked.day("from") or _FIRST_DAY
-        last = asked.day("to") or asked.today
-        if not self._world.lives.known(symbol, asked.today):
-            return self._unknown(symbol)
-        if asked.free:
-            return self._limited(asked, symbol, max(first, asked.today - timedelta(days=365)), last)
-        rows = _by_period(asked, self._book.history(symbol, first, last, asked.now))
-        if asked.params.get("order") == "d":
+        symbol = request.parse_symbol()
+        first = request.parse_date("from") or _FIRST_DAY
+        last = request.parse_date("to") or request.today
+        if not self._world.listings.is_known(symbol, request.today):
+            return self._respond_unknown(symbol)
+        if request.is_free_plan:
+            return self._respond_free_plan(request, symbol, max(first, request.today - timedelta(days=365)), last)
+        rows = _aggregate_by_period(request, self._row_source.list_rows(symbol, first, last, request.now))
+        if request.params.get("order") == "d":
             rows.reverse()
-        wanted = asked.params.get("filter", "")
-        if wanted.startswith("last_"):
-            return _last_value(rows, wanted.removeprefix("last_"))
-        return rows_answer(rows, 1, csv=asked.csv, compressible=True)
+        row_filter = request.params.get("filter", "")
+        if row_filter.startswith("last_"):
+            return _respond_last_value(rows, row_filter.removeprefix("last_"))
+        return build_rows_response(rows, 1, csv=request.wants_csv, compressible=True)
 
-    def bulk(self, asked: Asked) -> Answer:
+    def serve_bulk(self, request: ParsedRequest) -> SuccessResponse:
         """The whole market's day; ``[]`` for a day that is not there (yet)."""
-        if asked.free:
-            raise Refusal(402, FREE_PLAN)
-        if asked.argument.upper() != "US":
-            raise not_found()
-        names = asked.symbols("symbols")
-        calls = BULK_CALLS + len(names)
-        session = self._day_of(asked)
-        kind = asked.params.get("type") or "eod"
-        if kind not in {"eod", "splits", "dividends"}:
-            raise invalid(type="The selected type is invalid.")
-        if session is None or kind == "dividends":
-            return rows_answer([], calls, csv=asked.csv)
-        rows = self._splits(session) if kind == "splits" else self._market(asked, session, names)
-        return rows_answer(rows, calls, csv=asked.csv)
+        if request.is_free_plan:
+            raise ErrorResponse(402, FREE_PLAN_TEXT)
+        if request.path_argument.upper() != "US":
+            raise ticker_not_found_error()
+        tickers = request.split_tickers("symbols")
+        calls = BULK_CALLS + len(tickers)
+        session = self._find_session(request)
+        data_type = request.params.get("type") or "eod"
+        if data_type not in {"eod", "splits", "dividends"}:
+            raise validation_error(type="The selected type is invalid.")
+        if session is None or data_type == "dividends":
+            return build_rows_response([], calls, csv=request.wants_csv)
+        rows = (
+            self._build_split_rows(session)
+            if data_type == "splits"
+            else self._build_bulk_rows(request, session, tickers)
+        )
+        return build_rows_response(rows, calls, csv=request.wants_csv)
 
-    def _unknown(self, symbol: str) -> Answer:
+    def _respond_unknown(self, symbol: str) -> SuccessResponse:
         """A share class without its dash is a 200 ``[]``, anything else a 404."""
-        dashless = {known.replace("-", "") for known in self._world.tickers if "-" in known}
+        dashless = {known.replace("-", "") for known in self._world.symbols if "-" in known}
         if symbol in dashless:
-            return Answer(b"[]", 1, compressible=True)
-        raise not_found()
+            return SuccessResponse(b"[]", 1, compressible=True)
+        raise ticker_not_found_error()
 
-    def _limited(self, asked: Asked, symbol: str, first: date, last: date) -> Answer:
+    def _respond_free_plan(self, request: ParsedRequest, symbol: str, first: date, last: date) -> SuccessResponse:
         """A free token's year; the last row, or a row of its own, carries a warning (EODHD.md §1)."""
-        over = (asked.day("from") or _FIRST_DAY) < first
-        rows: list[dict[str, Any]] = msgspec.to_builtins(self._book.history(symbol, first, last, asked.now))
-        if over and rows:
-            rows[-1]["warning"] = FREE_WARNING
-        elif over:
-            rows = [{"warning": FREE_WARNING}]
-        return rows_answer(rows, 1, csv=asked.csv, compressible=True)
+        is_limited = (request.parse_date("from") or _FIRST_DAY) < first
+        rows: list[dict[str, Any]] = msgspec.to_builtins(self._row_source.list_rows(symbol, first, last, request.now))
+        if is_limited and rows:
+            rows[-1]["warning"] = FREE_PLAN_WARNING
+        elif is_limited:
+            rows = [{"warning": FREE_PLAN_WARNING}]
+        return build_rows_response(rows, 1, csv=request.wants_csv, compressible=True)
 
-    def _day_of(self, asked: Asked) -> Session | None:
+    def _find_session(self, request: ParsedRequest) -> Session | None:
         """The day asked for; without one the last whose file exists."""
-        timetable = self._world.timetable
-        day = asked.day("date")
+        session_index = self._world.session_index
+        day = request.parse_date("date")
         if day is not None:
-            session = timetable.on(day)
-            return session if session and self._book.is_published(session, asked.now) else None
-        index = timetable.closed(asked.now.timestamp())
-        if index >= 0 and not self._book.is_published(timetable.sessions[index], asked.now):
+            session = session_index.find_session(day)
+            return session if session and self._row_source.is_bulk_file_published(session, request.now) else None
+        index = session_index.find_last_closed(request.now.timestamp())
+        if index >= 0 and not self._row_source.is_bulk_file_published(session_index.sessions[index], request.now):
             index -= 1
-        return timetable.sessions[index] if index >= 0 else None
+        return session_index.sessions[index] if index >= 0 else None
 
-    def _market(self, asked: Asked, session: Session, names: tuple[str, ...]) -> list[dict[str, Any]]:
-        known = [symbol for symbol in self._world.tickers if self._world.lives.known(symbol, asked.today)]
-        if names:
-            wanted = {symbol_of(name) for name in names}
-            known = [symbol for symbol in known if symbol in wanted]
-        code = "Code" if self._config.traits.upper_case_codes else "code"
-        extended = asked.params.get("filter") == "extended"
+    def _build_bulk_rows(
+        self, request: ParsedRequest, session: Session, tickers: tuple[str, ...]
+    ) -> list[dict[str, Any]]:
+        symbols = [symbol for symbol in self._world.symbols if self._world.listings.is_known(symbol, request.today)]
+        if tickers:
+            wanted = {parse_us_symbol(name) for name in tickers}
+            symbols = [symbol for symbol in symbols if symbol in wanted]
+        code = "Code" if self._config.quirks.upper_case_codes else "code"
+        extended = request.params.get("filter") == "extended"
         return [
             {
                 code: symbol,
-                **({"name": listing(symbol).name} if extended else {}),
+                **({"name": describe_symbol(symbol).name} if extended else {}),
                 "exchange_short_name": "US",
                 "date": row.date,
                 "open": row.open,
@@ -123,29 +129,29 @@ class Daily:
                 "adjusted_close": row.adjusted_close,
                 "volume": row.volume,
             }
-            for symbol, row in self._book.market(known, session, asked.now)
+            for symbol, row in self._row_source.list_market_rows(symbols, session, request.now)
         ]
 
-    def _splits(self, session: Session) -> list[dict[str, Any]]:
+    def _build_split_rows(self, session: Session) -> list[dict[str, Any]]:
         return [
             {"code": symbol, "exchange": "US", "date": day.isoformat(), "split": f"{ratio:.6f}/1.000000"}
             for symbol, (day, ratio) in self._config.splits.items()
-            if day == session.day and symbol in self._world.tickers
+            if day == session.day and symbol in self._world.symbols
         ]
 
 
-def _by_period(asked: Asked, rows: list[EodRow]) -> list[EodRow]:
-    period = asked.params.get("period") or "d"
+def _aggregate_by_period(request: ParsedRequest, rows: list[EodRow]) -> list[EodRow]:
+    period = request.params.get("period") or "d"
     if period not in _PERIODS:
-        raise invalid(period="The selected period is invalid.")
+        raise validation_error(period="The selected period is invalid.")
     if period == "d":
         return rows
-    whole = [row for row in rows if row.open is not None]
-    groups = groupby(whole, lambda row: _PERIODS[period](date.fromisoformat(row.date)))
-    return [_merged(list(group)) for _, group in groups]
+    complete_rows = [row for row in rows if row.open is not None]
+    groups = groupby(complete_rows, lambda row: _PERIODS[period](date.fromisoformat(row.date)))
+    return [_merge_rows(list(group)) for _, group in groups]
 
 
-def _merged(rows: list[EodRow]) -> EodRow:
+def _merge_rows(rows: list[EodRow]) -> EodRow:
     first, last = rows[0], rows[-1]
     high = max(row.high for row in rows if row.high is not None)
     low = min(row.low for row in rows if row.low is not None)
@@ -153,7 +159,7 @@ def _merged(rows: list[EodRow]) -> EodRow:
     return EodRow(last.date, first.open, high, low, last.close, last.adjusted_close, volume)
 
 
-def _last_value(rows: list[EodRow], name: str) -> Answer:
+def _respond_last_value(rows: list[EodRow], name: str) -> SuccessResponse:
     if name not in EodRow.__struct_fields__:
-        raise invalid(filter="The selected filter is invalid.")
-    return Answer(json_bytes(getattr(rows[-1], name) if rows else None), 1)
+        raise validation_error(filter="The selected filter is invalid.")
+    return SuccessResponse(encode_json(getattr(rows[-1], name) if rows else None), 1)

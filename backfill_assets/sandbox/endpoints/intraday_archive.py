@@ -5,43 +5,43 @@ from datetime import date
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.encoding import Bar, Shelf, bars, fragment
-from backfill_assets.sandbox.world.publication import Stage
+from backfill_assets.sandbox.wire.encoding import ByteCache, IntradayRow, build_intraday_rows, encode_json_fragment
+from backfill_assets.sandbox.world.publication import PublicationStage
 from backfill_assets.sandbox.world.simulation import World
 
 
-class Archive:
+class IntradayArchive:
     """Generated intraday rows of a world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._world = world
-        self._whole_as_int = config.traits.whole_as_int
-        self._shelf = Shelf()
+        self._whole_prices_as_int = config.quirks.whole_prices_as_int
+        self._cache = ByteCache()
 
-    def known(self, symbol: str, today: date) -> bool:
+    def is_known(self, symbol: str, today: date) -> bool:
         """Whether the vendor has heard of ``symbol``."""
-        return self._world.lives.known(symbol, today)
+        return self._world.listings.is_known(symbol, today)
 
-    def fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
+    def iter_json_fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
         """The rows in ``[start, end]`` as JSON, a fragment per published session."""
-        for session, stage in self._published(symbol, interval, start, end, now):
+        for session, stage in self._iter_published(symbol, interval, start, end, now):
             if self._is_inside(session, start, end):
-                yield self._whole(symbol, session, interval, stage)
+                yield self._encode_session(symbol, session, interval, stage)
             else:
-                yield fragment(self._part(symbol, session, interval, stage, start, end))
+                yield encode_json_fragment(self._select_rows(symbol, session, interval, stage, start, end))
 
-    def bars(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[Bar]]:
+    def iter_rows(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[IntradayRow]]:
         """The same rows, not yet encoded."""
-        for session, stage in self._published(symbol, interval, start, end, now):
-            yield self._part(symbol, session, interval, stage, start, end)
+        for session, stage in self._iter_published(symbol, interval, start, end, now):
+            yield self._select_rows(symbol, session, interval, stage, start, end)
 
-    def _published(
+    def _iter_published(
         self, symbol: str, interval: str, start: int, end: int, now: float
-    ) -> Iterator[tuple[Session, Stage]]:
-        timetable = self._world.timetable
+    ) -> Iterator[tuple[Session, PublicationStage]]:
+        session_index = self._world.session_index
         latest = min(end, int(now))
-        for session in timetable.sessions[timetable.within(start, latest)]:
-            stage = self._world.release(symbol, session, interval).stage(now)
+        for session in session_index.sessions[session_index.slice_overlapping(start, latest)]:
+            stage = self._world.get_publication_times(symbol, session, interval).get_stage(now)
             if stage is not None:
                 yield session, stage
 
@@ -49,15 +49,19 @@ class Archive:
         """Whether all rows the session can have lie in the window."""
         return start <= session.open.timestamp() - 19800 and session.close.timestamp() + 14400 <= end
 
-    def _whole(self, symbol: str, session: Session, interval: str, stage: Stage) -> bytes:
-        label = (symbol, session.day, interval, stage)
-        kept = self._shelf.get(label)
-        if kept is None:
-            rows = self._world.rows(symbol, session, interval, stage)
-            kept = fragment(bars(rows, self._whole_as_int))
-            self._shelf.put(label, kept)
-        return kept
+    def _encode_session(self, symbol: str, session: Session, interval: str, stage: PublicationStage) -> bytes:
+        cache_key = (symbol, session.day, interval, stage)
+        cached = self._cache.get(cache_key)
+        if cached is None:
+            rows = self._world.get_published_rows(symbol, session, interval, stage)
+            cached = encode_json_fragment(build_intraday_rows(rows, self._whole_prices_as_int))
+            self._cache.put(cache_key, cached)
+        return cached
 
-    def _part(self, symbol: str, session: Session, interval: str, stage: Stage, start: int, end: int) -> list[Bar]:
-        rows = self._world.rows(symbol, session, interval, stage)
-        return bars(rows.where((rows.stamps >= start) & (rows.stamps <= end)), self._whole_as_int)
+    def _select_rows(
+        self, symbol: str, session: Session, interval: str, stage: PublicationStage, start: int, end: int
+    ) -> list[IntradayRow]:
+        rows = self._world.get_published_rows(symbol, session, interval, stage)
+        return build_intraday_rows(
+            rows.select((rows.timestamps >= start) & (rows.timestamps <= end)), self._whole_prices_as_int
+        )

@@ -10,20 +10,20 @@ import numpy as np
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.rows import Rows
+from backfill_assets.sandbox.wire.rows import IntradayColumns
 from backfill_assets.sandbox.world.minute_paths import MINUTE
-from backfill_assets.sandbox.world.random_draws import between, unit
-from backfill_assets.sandbox.world.session_index import epoch
+from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit
+from backfill_assets.sandbox.world.session_index import to_epoch_seconds
 from backfill_assets.sandbox.world.simulation import World
 
-_DELAYS = (15, 17)  # minutes
-_FREEZES = (28, 30)  # minutes after the close
-_SEEN_SHARES = (0.93, 0.995)  # of the consolidated volume
-_SESSIONS_BACK = 5  # how long a ticker without trades keeps its last quote
+_DELAY_MINUTES = (15, 17)  # minutes
+_FREEZE_MINUTES = (28, 30)  # minutes after the close
+_SEEN_VOLUME_SHARES = (0.93, 0.995)  # of the consolidated volume
+_MAX_SESSIONS_BACK = 5  # how long a ticker without trades keeps its last quote
 
 
 @dataclass(frozen=True)
-class Quote:
+class DelayedQuote:
     """What is known of a session so far.
 
     Attributes:
@@ -38,7 +38,7 @@ class Quote:
     """
 
     session: Session
-    stamp: int
+    timestamp: int
     open: float
     high: float
     low: float
@@ -47,80 +47,88 @@ class Quote:
     previous_close: float | None
 
 
-class Quotes:
+class QuoteGenerator:
     """Quotes of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._seed = config.seed
         self._world = world
 
-    def at(self, symbol: str, now: float) -> Quote | None:
+    def find_quote(self, symbol: str, now: float) -> DelayedQuote | None:
         """The quote served at ``now`` (epoch s); None if nothing traded lately."""
-        lives, timetable = self._world.lives, self._world.timetable
-        root = lives.root(symbol)
-        seen = now - MINUTE * int(between(_DELAYS, self._seed, "delay", root))
-        newest = timetable.opened(seen - MINUTE)
-        for index in range(newest, max(newest - _SESSIONS_BACK, 0), -1):
-            session = timetable.sessions[index]
-            if lives.traded_on(symbol, session.day):
-                freeze = epoch(session.close) + MINUTE * int(between(_FREEZES, self._seed, "freeze", root))
-                quote = self._of_session(symbol, root, index, min(int(seen) // MINUTE * MINUTE, freeze))
+        listings, session_index = self._world.listings, self._world.session_index
+        root = listings.get_root(symbol)
+        data_until = now - MINUTE * int(draw_between(_DELAY_MINUTES, self._seed, "delay", root))
+        newest = session_index.find_last_opened(data_until - MINUTE)
+        for index in range(newest, max(newest - _MAX_SESSIONS_BACK, 0), -1):
+            session = session_index.sessions[index]
+            if listings.is_listed_on(symbol, session.day):
+                freeze = to_epoch_seconds(session.close) + MINUTE * int(
+                    draw_between(_FREEZE_MINUTES, self._seed, "freeze", root)
+                )
+                quote = self._build_quote(symbol, root, index, min(int(data_until) // MINUTE * MINUTE, freeze))
                 if quote is not None:
                     return quote
         return None
 
-    def last_of(self, symbol: str) -> Quote | None:
+    def find_final_quote(self, symbol: str) -> DelayedQuote | None:
         """The frozen quote of a dead ticker's last day."""
-        last = self._world.lives.last(symbol)
-        if last is None:
+        last_day = self._world.listings.get_last_day(symbol)
+        if last_day is None:
             return None
-        index = self._world.timetable.days(last, last).stop - 1
-        close = epoch(self._world.timetable.sessions[index].close)
-        return self._of_session(symbol, self._world.lives.root(symbol), index, close + MINUTE * _FREEZES[0])
+        index = self._world.session_index.slice_days(last_day, last_day).stop - 1
+        close = to_epoch_seconds(self._world.session_index.sessions[index].close)
+        return self._build_quote(
+            symbol, self._world.listings.get_root(symbol), index, close + MINUTE * _FREEZE_MINUTES[0]
+        )
 
-    def extended(self, symbol: str, quote: Quote) -> tuple[float, int]:
+    def get_extended_price(self, symbol: str, quote: DelayedQuote) -> tuple[float, int]:
         """The last price outside regular hours at the quote's time, and its epoch second.
 
         Before the close it is still the previous session's.
         """
-        index = self._world.timetable.opened(quote.session.open.timestamp())
-        stamp = quote.stamp
-        if stamp <= epoch(quote.session.close):
-            index, stamp = max(index - 1, 0), epoch(quote.session.open)
-        _, after = self._world.extended(symbol, self._world.timetable.sessions[index])
-        at = max(int(np.searchsorted(after.stamps, stamp, side="right")) - 1, 0)
-        return float(after.prices[3, at]), int(after.stamps[at])
+        index = self._world.session_index.find_last_opened(quote.session.open.timestamp())
+        timestamp = quote.timestamp
+        if timestamp <= to_epoch_seconds(quote.session.close):
+            index, timestamp = max(index - 1, 0), to_epoch_seconds(quote.session.open)
+        _, after_hours = self._world.build_extended_hours(symbol, self._world.session_index.sessions[index])
+        position = max(int(np.searchsorted(after_hours.timestamps, timestamp, side="right")) - 1, 0)
+        return float(after_hours.prices[3, position]), int(after_hours.timestamps[position])
 
-    def _of_session(self, symbol: str, root: str, index: int, stamp: int) -> Quote | None:
-        session = self._world.timetable.sessions[index]
-        day, minutes = self._world.traded_minutes(symbol, session)
-        seen = minutes.where(minutes.stamps < stamp)
-        if len(seen) == 0:
+    def _build_quote(self, symbol: str, root: str, index: int, timestamp: int) -> DelayedQuote | None:
+        session = self._world.session_index.sessions[index]
+        official_bar, minutes = self._world.get_traded_minutes(symbol, session)
+        minutes_so_far = minutes.select(minutes.timestamps < timestamp)
+        if len(minutes_so_far) == 0:
             return None
-        closed = stamp >= epoch(session.close)
-        shares = int(seen.volumes.sum()) + (self._world.auction(symbol, session) if closed else 0)
-        part = between(_SEEN_SHARES, self._seed, "seen", root)
-        return Quote(
+        is_closed = timestamp >= to_epoch_seconds(session.close)
+        shares = int(minutes_so_far.volumes.sum()) + (
+            self._world.get_auction_volume(symbol, session) if is_closed else 0
+        )
+        volume_share = draw_between(_SEEN_VOLUME_SHARES, self._seed, "seen", root)
+        return DelayedQuote(
             session,
-            stamp,
-            self._first_price(root, session, seen),
-            day.high if closed else float(seen.prices[1].max()),
-            day.low if closed else float(seen.prices[2].min()),
-            day.close if closed else float(seen.prices[3, -1]),
-            max(int(shares * part), 1),
-            self._previous_close(symbol, index),
+            timestamp,
+            self._draw_open_price(root, session, minutes_so_far),
+            official_bar.high if is_closed else float(minutes_so_far.prices[1].max()),
+            official_bar.low if is_closed else float(minutes_so_far.prices[2].min()),
+            official_bar.close if is_closed else float(minutes_so_far.prices[3, -1]),
+            max(int(shares * volume_share), 1),
+            self._compute_previous_close(symbol, index),
         )
 
-    def _first_price(self, root: str, session: Session, seen: Rows) -> float:
+    def _draw_open_price(self, root: str, session: Session, minutes_so_far: IntradayColumns) -> float:
         """The tape's first price, or a cent beside it."""
-        off = 0.01 * round(2 * unit(self._seed, "first price", root, session.day.toordinal()) - 1)
-        opened = float(seen.prices[0, 0]) + off
-        return round(min(max(opened, float(seen.prices[2].min())), float(seen.prices[1].max())), 4)
+        cent_offset = 0.01 * round(2 * draw_unit(self._seed, "first price", root, session.day.toordinal()) - 1)
+        open_price = float(minutes_so_far.prices[0, 0]) + cent_offset
+        return round(
+            min(max(open_price, float(minutes_so_far.prices[2].min())), float(minutes_so_far.prices[1].max())), 4
+        )
 
-    def _previous_close(self, symbol: str, index: int) -> float | None:
-        before = self._world.timetable.sessions[index - 1] if index else None
-        if before is None or not self._world.lives.traded_on(symbol, before.day):
+    def _compute_previous_close(self, symbol: str, index: int) -> float | None:
+        previous_session = self._world.session_index.sessions[index - 1] if index else None
+        if previous_session is None or not self._world.listings.is_listed_on(symbol, previous_session.day):
             return None
-        factor = self._world.lives.split_factor(symbol, self._world.timetable.sessions[index].day)
-        own = self._world.lives.split_factor(symbol, before.day)
-        return round(self._world.day(symbol, before).close * factor / own, 4)
+        factor = self._world.listings.get_split_factor(symbol, self._world.session_index.sessions[index].day)
+        previous_factor = self._world.listings.get_split_factor(symbol, previous_session.day)
+        return round(self._world.get_official_bar(symbol, previous_session).close * factor / previous_factor, 4)

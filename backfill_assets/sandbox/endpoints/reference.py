@@ -5,14 +5,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.encoding import json_bytes
-from backfill_assets.sandbox.wire.request import Asked
-from backfill_assets.sandbox.wire.responses import Answer, not_found, rows_answer
+from backfill_assets.sandbox.wire.encoding import encode_json
+from backfill_assets.sandbox.wire.request import ParsedRequest
+from backfill_assets.sandbox.wire.responses import SuccessResponse, build_rows_response, ticker_not_found_error
 from backfill_assets.sandbox.world.simulation import World
-from backfill_assets.sandbox.world.universe import Listing, listing
+from backfill_assets.sandbox.world.universe import SymbolListEntry, describe_symbol
 
 DETAILS_CALLS = CHANGES_CALLS = 5
-_PARTS_OF_US = frozenset({"NASDAQ", "NYSE", "NYSE ARCA"})
+_US_EXCHANGES = frozenset({"NASDAQ", "NYSE", "NYSE ARCA"})
 _HALF_YEAR = timedelta(days=182)
 _CHANGES_SINCE = date(2022, 7, 22)
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -30,32 +30,32 @@ _HOLIDAYS = {
 }
 
 
-class Reference:
+class ReferenceEndpoints:
     """The reference endpoints over one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
 
-    def symbols(self, asked: Asked) -> Answer:
+    def serve_symbols(self, request: ParsedRequest) -> SuccessResponse:
         """Listed tickers, or with ``delisted=1`` the dead ones: two separate lists."""
-        exchange = asked.argument.upper()
-        if exchange != "US" and exchange not in _PARTS_OF_US:
-            raise not_found()
-        dead = asked.params.get("delisted") == "1"
-        kind = asked.params.get("type", "").replace("_", " ").lower()
+        exchange = request.path_argument.upper()
+        if exchange != "US" and exchange not in _US_EXCHANGES:
+            raise ticker_not_found_error()
+        delisted = request.params.get("delisted") == "1"
+        security_type = request.params.get("type", "").replace("_", " ").lower()
         rows = [
-            _listed(entry)
-            for entry in self._entries(asked.today, dead=dead)
-            if exchange in {"US", entry.exchange} and kind in {"", entry.kind.lower()}
+            _build_symbol_row(entry)
+            for entry in self._list_entries(request.today, delisted=delisted)
+            if exchange in {"US", entry.exchange} and security_type in {"", entry.security_type.lower()}
         ]
-        return rows_answer(rows, 1, csv=asked.csv)
+        return build_rows_response(rows, 1, csv=request.wants_csv)
 
-    def details(self, asked: Asked) -> Answer:
+    def serve_exchange_details(self, request: ParsedRequest) -> SuccessResponse:
         """Hours, holidays and early closes around now."""
-        if asked.argument.upper() != "US":
-            raise not_found()
-        first = asked.day("from") or asked.today - _HALF_YEAR
-        last = asked.day("to") or asked.today + _HALF_YEAR
+        if request.path_argument.upper() != "US":
+            raise ticker_not_found_error()
+        first = request.parse_date("from") or request.today - _HALF_YEAR
+        last = request.parse_date("to") or request.today + _HALF_YEAR
         body = {
             "Name": "USA Stocks",
             "Code": "US",
@@ -63,72 +63,72 @@ class Reference:
             "Country": "USA",
             "Currency": "USD",
             "Timezone": "America/New_York",
-            "ExchangeHolidays": self._keyed(self._holidays(first, last)),
-            "ExchangeEarlyCloseDays": self._keyed(self._early_closes(first, last)),
-            "isOpen": self._is_open(asked),
-            "TradingHours": self._hours(asked.today),
+            "ExchangeHolidays": self._key_by_number(self._list_holidays(first, last)),
+            "ExchangeEarlyCloseDays": self._key_by_number(self._list_early_closes(first, last)),
+            "isOpen": self._is_open(request),
+            "TradingHours": self._build_hours(request.today),
         }
-        return Answer(json_bytes(body), DETAILS_CALLS)
+        return SuccessResponse(encode_json(body), DETAILS_CALLS)
 
-    def changes(self, asked: Asked) -> Answer:
+    def serve_symbol_changes(self, request: ParsedRequest) -> SuccessResponse:
         """Renamed tickers."""
-        first = max(asked.day("from") or _CHANGES_SINCE, _CHANGES_SINCE)
-        last = min(asked.day("to") or asked.today, asked.today)
+        first = max(request.parse_date("from") or _CHANGES_SINCE, _CHANGES_SINCE)
+        last = min(request.parse_date("to") or request.today, request.today)
         rows = [
             {
                 "exchange": "US",
                 "old_symbol": old,
                 "new_symbol": new,
-                "company_name": listing(new).name,
+                "company_name": describe_symbol(new).name,
                 "effective": day.isoformat(),
             }
             for old, (new, day) in sorted(self._config.renamed.items(), key=lambda item: item[1][1])
             if first <= day <= last
         ]
-        return rows_answer(rows, CHANGES_CALLS, csv=asked.csv)
+        return build_rows_response(rows, CHANGES_CALLS, csv=request.wants_csv)
 
-    def _entries(self, today: date, *, dead: bool) -> list[Listing]:
-        lives = self._world.lives
+    def _list_entries(self, today: date, *, delisted: bool) -> list[SymbolListEntry]:
+        listings = self._world.listings
         return [
-            listing(symbol)
-            for symbol in self._world.tickers
-            if lives.known(symbol, today) and lives.dead(symbol, today) is dead
+            describe_symbol(symbol)
+            for symbol in self._world.symbols
+            if listings.is_known(symbol, today) and listings.is_delisted(symbol, today) is delisted
         ]
 
-    def _holidays(self, first: date, last: date) -> list[dict[str, Any]]:
+    def _list_holidays(self, first: date, last: date) -> list[dict[str, Any]]:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return [
-            {"Holiday": _holiday_name(day), "Date": day.isoformat(), "Type": "official"}
+            {"Holiday": _get_holiday_name(day), "Date": day.isoformat(), "Type": "official"}
             for day in days
-            if day.weekday() < 5 and self._world.timetable.on(day) is None
+            if day.weekday() < 5 and self._world.session_index.find_session(day) is None
         ]
 
-    def _early_closes(self, first: date, last: date) -> list[dict[str, Any]]:
-        timetable = self._world.timetable
+    def _list_early_closes(self, first: date, last: date) -> list[dict[str, Any]]:
+        session_index = self._world.session_index
         return [
             {
-                "Holiday": f"{_holiday_name(session.day)} {session.day.year}",
+                "Holiday": f"{_get_holiday_name(session.day)} {session.day.year}",
                 "Date": session.day.isoformat(),
                 "Type": "official",
                 "EarlyClose": session.close.astimezone(_NEW_YORK).strftime("%H:%M"),
             }
-            for session in timetable.sessions[timetable.days(first, last)]
+            for session in session_index.sessions[session_index.slice_days(first, last)]
             if session.is_early_close
         ]
 
-    def _keyed(self, entries: list[dict[str, Any]]) -> Any:
+    def _key_by_number(self, entries: list[dict[str, Any]]) -> Any:
         """A map keyed "0", "1" as recorded, or a list as documented."""
-        if self._config.traits.details_as_lists:
+        if self._config.quirks.details_as_lists:
             return entries
         return {str(number): entry for number, entry in enumerate(entries)}
 
-    def _is_open(self, asked: Asked) -> bool:
-        index = self._world.timetable.opened(asked.now.timestamp())
-        return index >= 0 and asked.now < self._world.timetable.sessions[index].close
+    def _is_open(self, request: ParsedRequest) -> bool:
+        index = self._world.session_index.find_last_opened(request.now.timestamp())
+        return index >= 0 and request.now < self._world.session_index.sessions[index].close
 
-    def _hours(self, today: date) -> dict[str, str]:
-        timetable = self._world.timetable
-        session = timetable.sessions[timetable.days(today, today + timedelta(days=10)).start]
+    def _build_hours(self, today: date) -> dict[str, str]:
+        session_index = self._world.session_index
+        session = session_index.sessions[session_index.slice_days(today, today + timedelta(days=10)).start]
         return {
             "Open": "09:30:00",
             "Close": "16:00:00",
@@ -138,19 +138,19 @@ class Reference:
         }
 
 
-def _listed(entry: Listing) -> dict[str, Any]:
+def _build_symbol_row(entry: SymbolListEntry) -> dict[str, Any]:
     return {
         "Code": entry.code,
         "Name": entry.name,
         "Country": "USA",
         "Exchange": entry.exchange,
         "Currency": "USD",
-        "Type": entry.kind,
+        "Type": entry.security_type,
         "Isin": entry.isin,
     }
 
 
-def _holiday_name(day: date) -> str:
+def _get_holiday_name(day: date) -> str:
     if day.month == 1 and day.day > 10:
         return "Martin Luther King Jr. Day"
     return _HOLIDAYS.get(day.month, "Market Holiday")

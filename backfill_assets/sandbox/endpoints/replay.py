@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from backfill_assets.errors import UsageError
-from backfill_assets.sandbox.wire.encoding import Bar, fragment
+from backfill_assets.sandbox.wire.encoding import IntradayRow, encode_json_fragment
 
-_NAME = re.compile(r"intraday_(?P<symbol>[^_]+)\.US_(?P<interval>1m|5m|1h)_.+\.json")
+_FILE_NAME = re.compile(r"intraday_(?P<symbol>[^_]+)\.US_(?P<interval>1m|5m|1h)_.+\.json")
 
 
 class Recordings:
@@ -23,30 +23,30 @@ class Recordings:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._bars: dict[tuple[str, str], list[Bar]] = {}
+        self._rows: dict[tuple[str, str], list[IntradayRow]] = {}
         for path in sorted(folder.iterdir()):
-            if match := _NAME.fullmatch(path.name):
-                label = (match["symbol"].upper(), match["interval"])
-                self._bars.setdefault(label, []).extend(_recorded(path))
-        self.symbols = tuple(dict.fromkeys(symbol for symbol, _ in self._bars))
+            if match := _FILE_NAME.fullmatch(path.name):
+                series = (match["symbol"].upper(), match["interval"])
+                self._rows.setdefault(series, []).extend(_read_recording(path))
+        self.symbols = tuple(dict.fromkeys(symbol for symbol, _ in self._rows))
 
-    def known(self, symbol: str, today: date) -> bool:  # noqa: ARG002 - a recording has no past
+    def is_known(self, symbol: str, today: date) -> bool:  # noqa: ARG002 - a recording has no past
         """Whether there is a recording of ``symbol``."""
         return symbol in self.symbols
 
-    def fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
+    def iter_json_fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
         """The rows in ``[start, end]`` as JSON, in the order in which they were recorded."""
-        for found in self.bars(symbol, interval, start, end, now):
-            yield fragment(found)
+        for rows in self.iter_rows(symbol, interval, start, end, now):
+            yield encode_json_fragment(rows)
 
-    def bars(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[Bar]]:
+    def iter_rows(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[IntradayRow]]:
         """The same rows as objects."""
         last = min(end, int(now))
-        yield [bar for bar in self._bars.get((symbol, interval), []) if start <= bar.timestamp <= last]
+        yield [bar for bar in self._rows.get((symbol, interval), []) if start <= bar.timestamp <= last]
 
 
-def _recorded(path: Path) -> list[Bar]:
+def _read_recording(path: Path) -> list[IntradayRow]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Bar])
+        return msgspec.json.decode(path.read_bytes(), type=list[IntradayRow])
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is not a recorded /intraday answer: {error}") from error

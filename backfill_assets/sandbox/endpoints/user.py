@@ -1,17 +1,17 @@
 """``/user`` and ``/internal-user`` (EODHD.md §5)."""
 
-from backfill_assets.sandbox.accounts import Account
-from backfill_assets.sandbox.wire.encoding import json_bytes
-from backfill_assets.sandbox.wire.request import Asked
-from backfill_assets.sandbox.wire.responses import Answer
+from backfill_assets.sandbox.accounts import TokenAccount
+from backfill_assets.sandbox.wire.encoding import encode_json
+from backfill_assets.sandbox.wire.request import ParsedRequest
+from backfill_assets.sandbox.wire.responses import SuccessResponse
 
-INTERNAL_CALLS = 1  # documented; only /user was measured to be free
-_FEEDS = ("EOD Historical Data", "Intraday Data", "Live (Delayed) Stock Prices", "Bulk API")
+INTERNAL_USER_CALLS = 1  # documented; only /user was measured to be free
+_DATA_FEEDS = ("EOD Historical Data", "Intraday Data", "Live (Delayed) Stock Prices", "Bulk API")
 
 
-def user(asked: Asked, account: Account) -> Answer:
+def serve_user(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
     """The token's standing. The counter stays on an earlier day until the day's first billed call."""
-    mode = "demo" if asked.demo else "free" if asked.free else "paid"
+    plan = "demo" if request.is_demo_token else "free" if request.is_free_plan else "paid"
     body = {
         "name": "Sandbox User",
         "email": "sandbox@example.com",
@@ -19,12 +19,12 @@ def user(asked: Asked, account: Account) -> Answer:
         "paymentMethod": "Stripe",
         "apiRequests": account.spent,
         "apiRequestsDate": account.spent_on.isoformat(),
-        "dailyRateLimit": account.daily,
-        "extraLimit": account.extra,
+        "dailyRateLimit": account.daily_limit,
+        "extraLimit": account.extra_calls,
         "inviteToken": None,
         "inviteTokenClicked": 0,
-        "subscriptionMode": mode,
-        "availableDataFeeds": list(_FEEDS) if mode == "paid" else [],
+        "subscriptionMode": plan,
+        "availableDataFeeds": list(_DATA_FEEDS) if plan == "paid" else [],
         "availableMarketplaceDataFeeds": [],
     }
-    return Answer(json_bytes(body), 0 if asked.endpoint == "user" else INTERNAL_CALLS)
+    return SuccessResponse(encode_json(body), 0 if request.endpoint == "user" else INTERNAL_USER_CALLS)

@@ -4,22 +4,22 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backfill_assets.sandbox.accounts import Account
-from backfill_assets.sandbox.clock import Clock
+from backfill_assets.sandbox.accounts import TokenAccount
+from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.endpoints.eod import Daily
-from backfill_assets.sandbox.endpoints.intraday import Rows, intraday
-from backfill_assets.sandbox.endpoints.intraday_archive import Archive
-from backfill_assets.sandbox.endpoints.live import Live
-from backfill_assets.sandbox.endpoints.reference import Reference
+from backfill_assets.sandbox.endpoints.eod import EodEndpoints
+from backfill_assets.sandbox.endpoints.intraday import IntradaySource, serve_intraday
+from backfill_assets.sandbox.endpoints.intraday_archive import IntradayArchive
+from backfill_assets.sandbox.endpoints.live import LiveEndpoints
+from backfill_assets.sandbox.endpoints.reference import ReferenceEndpoints
 from backfill_assets.sandbox.endpoints.replay import Recordings
-from backfill_assets.sandbox.endpoints.user import user
-from backfill_assets.sandbox.server.control import Controls
-from backfill_assets.sandbox.server.faults import Mischief
-from backfill_assets.sandbox.server.gateway import Endpoint, Front
-from backfill_assets.sandbox.server.stats import Stats
-from backfill_assets.sandbox.wire.request import Asked
-from backfill_assets.sandbox.wire.responses import Answer, forbidden
+from backfill_assets.sandbox.endpoints.user import serve_user
+from backfill_assets.sandbox.server.control import ControlEndpoints
+from backfill_assets.sandbox.server.faults import FaultInjector
+from backfill_assets.sandbox.server.gateway import Endpoint, Gateway
+from backfill_assets.sandbox.server.stats import RequestStats
+from backfill_assets.sandbox.wire.request import ParsedRequest
+from backfill_assets.sandbox.wire.responses import SuccessResponse, forbidden_error
 from backfill_assets.sandbox.world.simulation import World
 
 DEMO_TICKERS = frozenset(f"{symbol}.US" for symbol in ("AAPL", "MSFT", "AMZN", "TSLA", "VTI"))
@@ -38,60 +38,64 @@ class Application:
 
     def __init__(self, config: SandboxConfig) -> None:
         recordings = None if config.replay is None else Recordings(config.replay)
-        self.clock = Clock(config.now, config.clock_rate)
+        self.clock = SandboxClock(config.now, config.clock_rate)
         self.world = World(config, None if recordings is None else recordings.symbols)
-        self.stats = Stats(config.window_seconds)
-        self.mischief = Mischief(config.faults, config.seed)
-        endpoints = _endpoints(config, self.world, recordings or Archive(config, self.world))
-        self.front = Front(config, self.clock, self.stats, self.mischief, endpoints)
-        self._controls: ASGIApp = Controls(self.stats, self.mischief, self.clock).application()
+        self.stats = RequestStats(config.window_seconds)
+        self.fault_injector = FaultInjector(config.faults, config.seed)
+        endpoints = _build_endpoints(config, self.world, recordings or IntradayArchive(config, self.world))
+        self.gateway = Gateway(config, self.clock, self.stats, self.fault_injector, endpoints)
+        self._control_app: ASGIApp = ControlEndpoints(self.stats, self.fault_injector, self.clock).build_app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        chosen = self._controls if scope["path"].startswith("/__") else self.front
-        await chosen(scope, receive, send)
+        target = self._control_app if scope["path"].startswith("/__") else self.gateway
+        await target(scope, receive, send)
 
 
-def _endpoints(config: SandboxConfig, world: World, rows: Rows) -> dict[str, Endpoint]:
-    live, daily, reference = Live(config, world), Daily(config, world), Reference(config, world)
+def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource) -> dict[str, Endpoint]:
+    live, daily, reference = (
+        LiveEndpoints(config, world),
+        EodEndpoints(config, world),
+        ReferenceEndpoints(config, world),
+    )
 
-    async def served_intraday(asked: Asked, _: Account) -> Answer:
-        return await intraday(asked, rows, config.traits)
+    async def handle_intraday(request: ParsedRequest, _: TokenAccount) -> SuccessResponse:
+        return await serve_intraday(request, source, config.quirks)
 
-    async def served_user(asked: Asked, account: Account) -> Answer:
-        return user(asked, account)
+    async def handle_user(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
+        return serve_user(request, account)
 
     return {
-        "intraday": _for_demo(served_intraday),
-        "real-time": _for_demo(_served(live.real_time)),
-        "us-quote-delayed": _for_demo(_served(live.delayed)),
-        "eod": _for_demo(_served(daily.eod)),
-        "eod-bulk-last-day": _for_demo(_served(daily.bulk)),
-        "exchange-symbol-list": _for_demo(_served(reference.symbols)),
-        "exchange-details": _for_demo(_served(reference.details)),
-        "symbol-change-history": _for_demo(_served(reference.changes)),
-        "user": served_user,
-        "internal-user": served_user,
+        "intraday": _restrict_demo_token(handle_intraday),
+        "real-time": _restrict_demo_token(_adapt_handler(live.serve_real_time)),
+        "us-quote-delayed": _restrict_demo_token(_adapt_handler(live.serve_delayed)),
+        "eod": _restrict_demo_token(_adapt_handler(daily.serve_eod)),
+        "eod-bulk-last-day": _restrict_demo_token(_adapt_handler(daily.serve_bulk)),
+        "exchange-symbol-list": _restrict_demo_token(_adapt_handler(reference.serve_symbols)),
+        "exchange-details": _restrict_demo_token(_adapt_handler(reference.serve_exchange_details)),
+        "symbol-change-history": _restrict_demo_token(_adapt_handler(reference.serve_symbol_changes)),
+        "user": handle_user,
+        "internal-user": handle_user,
     }
 
 
-def _served(handler: Callable[[Asked], Answer | Awaitable[Answer]]) -> Endpoint:
+def _adapt_handler(handler: Callable[[ParsedRequest], SuccessResponse | Awaitable[SuccessResponse]]) -> Endpoint:
     """An endpoint that does not look at the account."""
 
-    async def served(asked: Asked, _: Account) -> Answer:
-        answer = handler(asked)
-        return answer if isinstance(answer, Answer) else await answer
+    async def handle(request: ParsedRequest, _: TokenAccount) -> SuccessResponse:
+        response = handler(request)
+        return response if isinstance(response, SuccessResponse) else await response
 
-    return served
+    return handle
 
 
-def _for_demo(endpoint: Endpoint) -> Endpoint:
+def _restrict_demo_token(endpoint: Endpoint) -> Endpoint:
     """Let the demo token see its five tickers and nothing else."""
 
-    async def guarded(asked: Asked, account: Account) -> Answer:
-        tickers = {ticker.upper() for ticker in (asked.argument, *asked.symbols()) if ticker}
-        if asked.demo and not (tickers and tickers <= DEMO_TICKERS):
-            raise forbidden()
-        return await endpoint(asked, account)
+    async def handle_if_allowed(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
+        tickers = {ticker.upper() for ticker in (request.path_argument, *request.split_tickers()) if ticker}
+        if request.is_demo_token and not (tickers and tickers <= DEMO_TICKERS):
+            raise forbidden_error()
+        return await endpoint(request, account)
 
-    return guarded
+    return handle_if_allowed

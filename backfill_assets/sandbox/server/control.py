@@ -9,18 +9,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from backfill_assets.sandbox.clock import Clock
-from backfill_assets.sandbox.server.faults import Mischief, changed
-from backfill_assets.sandbox.server.stats import Stats
+from backfill_assets.sandbox.clock import SandboxClock
+from backfill_assets.sandbox.server.faults import FaultInjector, apply_changes
+from backfill_assets.sandbox.server.stats import RequestStats
 
 
-class Controls:
+class ControlEndpoints:
     """Handlers over one sandbox's state."""
 
-    def __init__(self, stats: Stats, mischief: Mischief, clock: Clock) -> None:
-        self._stats, self._mischief, self._clock = stats, mischief, clock
+    def __init__(self, stats: RequestStats, fault_injector: FaultInjector, clock: SandboxClock) -> None:
+        self._stats, self._fault_injector, self._clock = stats, fault_injector, clock
 
-    def application(self) -> Starlette:
+    def build_app(self) -> Starlette:
         """The routes."""
         return Starlette(
             routes=[
@@ -45,19 +45,19 @@ class Controls:
         """Change some faults, leave the others."""
 
         def change(body: dict[str, Any]) -> None:
-            self._mischief.faults = changed(self._mischief.faults, body)
+            self._fault_injector.faults = apply_changes(self._fault_injector.faults, body)
 
-        return await _changed(request, change, lambda: vars(self._mischief.faults))
+        return await _apply_json(request, change, lambda: vars(self._fault_injector.faults))
 
     async def read_clock(self, _: Request) -> Response:
         """The time in the sandbox."""
-        return JSONResponse(self._time())
+        return JSONResponse(self._read_clock_state())
 
     async def set_clock(self, request: Request) -> Response:
         """Move the clock (``now``), or change how fast it runs (``rate``), or both."""
-        return await _changed(request, self._move, self._time)
+        return await _apply_json(request, self._move_clock, self._read_clock_state)
 
-    def _move(self, body: dict[str, Any]) -> None:
+    def _move_clock(self, body: dict[str, Any]) -> None:
         if unknown := set(body) - {"now", "rate"}:
             raise ValueError(f"the clock has now and rate, not {', '.join(sorted(unknown))}")
         if "now" in body:
@@ -65,16 +65,16 @@ class Controls:
         if "rate" in body:
             self._clock.set_rate(float(body["rate"]))
 
-    def _time(self) -> dict[str, Any]:
+    def _read_clock_state(self) -> dict[str, Any]:
         return {"now": self._clock.now().isoformat(), "rate": self._clock.rate}
 
 
-async def _changed(
-    request: Request, change: Callable[[dict[str, Any]], None], state: Callable[[], dict[str, Any]]
+async def _apply_json(
+    request: Request, apply: Callable[[dict[str, Any]], None], read_state: Callable[[], dict[str, Any]]
 ) -> Response:
     """Apply a JSON object; 400 with the reason if it cannot be meant."""
     try:
-        change(dict(await request.json()))
+        apply(dict(await request.json()))
     except (ValueError, TypeError) as error:
         return JSONResponse({"error": str(error)}, 400)
-    return JSONResponse(state())
+    return JSONResponse(read_state())

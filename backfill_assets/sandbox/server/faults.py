@@ -10,36 +10,42 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from backfill_assets.sandbox.config import Faults
-from backfill_assets.sandbox.wire.responses import BAD_GATEWAY, HTML, MAINTENANCE, Refusal, too_many
+from backfill_assets.sandbox.wire.responses import (
+    BAD_GATEWAY_PAGE,
+    HTML,
+    MAINTENANCE_PAGE,
+    ErrorResponse,
+    rate_limit_error,
+)
 
-_KINDS = ("status_502", "status_500", "status_429", "timeout", "cut_body", "html_200", "trickle")
-_PIECES = 20
-_REFUSALS = {
-    "down": Refusal(503, b"<html><body><h1>503 Service Unavailable</h1></body></html>"),
-    "status_502": Refusal(502, BAD_GATEWAY),
-    "status_500": Refusal(500, b"<html><body><h1>Server Error</h1></body></html>"),
-    "status_429": too_many(),
-    "html_200": Refusal(200, MAINTENANCE, HTML),
+_FAULT_KINDS = ("status_502", "status_500", "status_429", "timeout", "cut_body", "html_200", "trickle")
+_CHUNK_COUNT = 20
+_ERROR_RESPONSES = {
+    "down": ErrorResponse(503, b"<html><body><h1>503 Service Unavailable</h1></body></html>"),
+    "status_502": ErrorResponse(502, BAD_GATEWAY_PAGE),
+    "status_500": ErrorResponse(500, b"<html><body><h1>Server Error</h1></body></html>"),
+    "status_429": rate_limit_error(),
+    "html_200": ErrorResponse(200, MAINTENANCE_PAGE, HTML),
 }
 
 
-def changed(faults: Faults, changes: Mapping[str, Any]) -> Faults:
+def apply_changes(faults: Faults, changes: Mapping[str, Any]) -> Faults:
     """``faults`` with some fields set.
 
     Raises:
         ValueError: a field that does not exist, or a value of the wrong kind or range.
     """
-    kinds = {field.name: type(getattr(faults, field.name)) for field in fields(faults)}
+    field_types = {field.name: type(getattr(faults, field.name)) for field in fields(faults)}
     for name, value in changes.items():
-        if name not in kinds:
-            raise ValueError(f"no fault {name!r}; there are {', '.join(kinds)}")
+        if name not in field_types:
+            raise ValueError(f"no fault {name!r}; there are {', '.join(field_types)}")
         is_flag = isinstance(value, bool)
-        if is_flag != (kinds[name] is bool) or not isinstance(value, int | float) or value < 0:
+        if is_flag != (field_types[name] is bool) or not isinstance(value, int | float) or value < 0:
             raise ValueError(f"fault {name} cannot be {value!r}")
     return replace(faults, **dict(changes))
 
 
-class Mischief:
+class FaultInjector:
     """Decides which request goes wrong, and how.
 
     Attributes:
@@ -50,25 +56,25 @@ class Mischief:
         self.faults = faults
         self._random = Random(seed)  # noqa: S311 - not for secrets
 
-    def strike(self, *, whole_exchange: bool = False) -> str | None:
+    def next_fault(self, *, whole_exchange: bool = False) -> str | None:
         """The fault of the next request, or None. One number is drawn, so the kinds exclude each other."""
         if self.faults.down:
             return "down"
         if whole_exchange and self.faults.exchange_quotes > self._random.random():
             return "status_500"
         drawn = self._random.random()
-        for kind in _KINDS:
+        for kind in _FAULT_KINDS:
             drawn -= getattr(self.faults, kind)
             if drawn < 0:
                 return kind
         return None
 
-    def refusal(self, kind: str | None) -> Refusal | None:
+    def find_error_response(self, kind: str | None) -> ErrorResponse | None:
         """The answer of a fault that needs no real one."""
-        return None if kind is None else _REFUSALS.get(kind)
+        return None if kind is None else _ERROR_RESPONSES.get(kind)
 
 
-class Patience:
+class InterruptibleWait:
     """Long waits that end early when the client hangs up or the sandbox stops."""
 
     def __init__(self) -> None:
@@ -79,7 +85,7 @@ class Patience:
         """Wait; False if the client is gone or the sandbox stops."""
         if self._stopped is None:
             self._stopped, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        watched = {asyncio.ensure_future(_hung_up(receive)), asyncio.ensure_future(self._stopped.wait())}
+        watched = {asyncio.ensure_future(_wait_for_disconnect(receive)), asyncio.ensure_future(self._stopped.wait())}
         try:
             done, _ = await asyncio.wait(watched, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -87,19 +93,19 @@ class Patience:
                 task.cancel()
         return not done
 
-    def end(self) -> None:
+    def interrupt(self) -> None:
         """End all waits, from any thread."""
         if self._stopped is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopped.set)
 
 
-async def _hung_up(receive: Receive) -> bool:
+async def _wait_for_disconnect(receive: Receive) -> bool:
     while (await receive())["type"] != "http.disconnect":
         pass
     return True
 
 
-class Cut(Response):
+class TruncatedResponse(Response):
     """Ends in the middle of the body, without a word."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -109,19 +115,19 @@ class Cut(Response):
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
-class Trickle(Response):
+class SlowResponse(Response):
     """Comes in pieces, slowly."""
 
-    patience: Patience
+    interruptible_wait: InterruptibleWait
     seconds: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the body piece by piece, as long as somebody listens."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = bytes(self.body)
-        size = max(-(-len(body) // _PIECES), 1)
-        for at in range(0, len(body), size):
-            await send({"type": "http.response.body", "body": body[at : at + size], "more_body": True})
-            if not await self.patience.wait(self.seconds / _PIECES, receive):
+        size = max(-(-len(body) // _CHUNK_COUNT), 1)
+        for offset in range(0, len(body), size):
+            await send({"type": "http.response.body", "body": body[offset : offset + size], "more_body": True})
+            if not await self.interruptible_wait.wait(self.seconds / _CHUNK_COUNT, receive):
                 return
         await send({"type": "http.response.body", "body": b""})

@@ -16,181 +16,197 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from backfill_assets.sandbox.accounts import Account, open_account
-from backfill_assets.sandbox.clock import Clock
+from backfill_assets.sandbox.accounts import TokenAccount, open_account
+from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.server.faults import Cut, Mischief, Patience, Trickle
-from backfill_assets.sandbox.server.stats import Stats
+from backfill_assets.sandbox.server.faults import FaultInjector, InterruptibleWait, SlowResponse, TruncatedResponse
+from backfill_assets.sandbox.server.stats import RequestStats
 from backfill_assets.sandbox.wire import responses
-from backfill_assets.sandbox.wire.request import Asked
-from backfill_assets.sandbox.wire.responses import Answer, Refusal
+from backfill_assets.sandbox.wire.request import ParsedRequest
+from backfill_assets.sandbox.wire.responses import ErrorResponse, SuccessResponse
 
-Endpoint: TypeAlias = Callable[[Asked, Account], Awaitable[Answer]]
+Endpoint: TypeAlias = Callable[[ParsedRequest, TokenAccount], Awaitable[SuccessResponse]]
 
-DEMO = "demo"
-LONGEST_URL = 8192  # nginx refuses longer ones
-_LEAST_GZIPPED = 1000
+DEMO_TOKEN = "demo"
+MAX_QUERY_LENGTH = 8192  # nginx refuses longer ones
+_MIN_GZIP_BYTES = 1000
 
 
-class Front:
+class Gateway:
     """An ASGI application for everything under ``/api``."""
 
     def __init__(
-        self, config: SandboxConfig, clock: Clock, stats: Stats, mischief: Mischief, endpoints: dict[str, Endpoint]
+        self,
+        config: SandboxConfig,
+        clock: SandboxClock,
+        stats: RequestStats,
+        fault_injector: FaultInjector,
+        endpoints: dict[str, Endpoint],
     ) -> None:
-        self._config, self._clock, self._stats, self._mischief = config, clock, stats, mischief
+        self._config, self._clock, self._stats, self._fault_injector = config, clock, stats, fault_injector
         self._endpoints = endpoints
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, TokenAccount] = {}
         self._random = Random(config.seed)  # noqa: S311 - not for secrets
-        self.patience = Patience()
+        self.interruptible_wait = InterruptibleWait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request and count it."""
         request = Request(scope, receive)
-        endpoint, _, argument = scope["path"].removeprefix("/api").strip("/").partition("/")
-        argument = argument.strip("/")
-        known = endpoint if endpoint in self._endpoints else "other"
-        self._stats.begin(known, _ticker(argument) if endpoint == "intraday" else None, monotonic())
-        counted = _Counted(self._stats, send)
+        endpoint, _, path_argument = scope["path"].removeprefix("/api").strip("/").partition("/")
+        path_argument = path_argument.strip("/")
+        counted_endpoint = endpoint if endpoint in self._endpoints else "other"
+        self._stats.record_start(
+            counted_endpoint, _normalize_ticker(path_argument) if endpoint == "intraday" else None, monotonic()
+        )
+        counting = _CountingSend(self._stats, send)
         try:
-            answered = await self._answer(request, endpoint, argument, receive)
-            if answered is not None:
-                await answered(scope, receive, counted.send)
+            response = await self._handle(request, endpoint, path_argument, receive)
+            if response is not None:
+                await response(scope, receive, counting.send)
         finally:
-            counted.end()
+            counting.finish()
 
-    def account(self, token: str) -> Account:
+    def get_or_open_account(self, token: str) -> TokenAccount:
         """The standing of ``token``, opened when it is first seen."""
         if token not in self._accounts:
             config = self._config
             self._accounts[token] = open_account(
-                free=token in config.free_tokens,
+                is_free_plan=token in config.free_tokens,
                 per_minute=config.per_minute,
                 window_seconds=config.window_seconds,
-                daily=config.daily,
-                extra=config.extra_limit,
-                yesterday=config.spent_yesterday,
+                daily_limit=config.daily,
+                extra_calls=config.extra_limit,
+                spent_yesterday=config.spent_yesterday,
                 today=self._clock.now().date(),
             )
         return self._accounts[token]
 
-    async def _answer(self, request: Request, endpoint: str, argument: str, receive: Receive) -> Response | None:
+    async def _handle(self, request: Request, endpoint: str, path_argument: str, receive: Receive) -> Response | None:
         params = request.query_params
         token = params.get("api_token", "")
-        if not self._accepts(token):
-            return _refused(responses.unauthenticated(), {})
-        account = self.account(token)
+        if not self._is_accepted(token):
+            return _build_error(responses.unauthenticated_error(), {})
+        account = self.get_or_open_account(token)
         if not account.admit(monotonic()):
-            return _refused(responses.too_many(), self._headers(account, refused=True))
-        headers = self._headers(account)
-        await self._latency()
-        fault = self._mischief.strike(whole_exchange=endpoint == "real-time" and "ex" in params)
+            return _build_error(responses.rate_limit_error(), self._build_headers(account, is_rate_limited=True))
+        headers = self._build_headers(account)
+        await self._simulate_latency()
+        fault = self._fault_injector.next_fault(whole_exchange=endpoint == "real-time" and "ex" in params)
         if fault is not None:
-            self._stats.fault(fault)
-        refusal = self._mischief.refusal(fault)
-        if refusal is not None:
-            return _refused(refusal, headers)
-        if fault == "timeout" and not await self.patience.wait(self._mischief.faults.timeout_seconds, receive):
+            self._stats.record_fault(fault)
+        error_response = self._fault_injector.find_error_response(fault)
+        if error_response is not None:
+            return _build_error(error_response, headers)
+        if fault == "timeout" and not await self.interruptible_wait.wait(
+            self._fault_injector.faults.timeout_seconds, receive
+        ):
             return None
         try:
-            answer = await self._billed(self._asked(params, endpoint, argument, token), account, request)
-        except Refusal as refused:
-            return _refused(refused, headers)
-        return self._shaped(answer, headers, fault, request)
+            success = await self._handle_and_bill(
+                self._parse_request(params, endpoint, path_argument, token), account, request
+            )
+        except ErrorResponse as refused:
+            return _build_error(refused, headers)
+        return self._build_success(success, headers, fault, request)
 
-    def _accepts(self, token: str) -> bool:
+    def _is_accepted(self, token: str) -> bool:
         config = self._config
         accepted = config.tokens | config.free_tokens
-        return token == DEMO or token in accepted or (bool(token) and not config.tokens)
+        return token == DEMO_TOKEN or token in accepted or (bool(token) and not config.tokens)
 
-    def _asked(self, params: QueryParams, endpoint: str, argument: str, token: str) -> Asked:
-        return Asked(
+    def _parse_request(self, params: QueryParams, endpoint: str, path_argument: str, token: str) -> ParsedRequest:
+        return ParsedRequest(
             endpoint,
-            argument,
+            path_argument,
             params,
             self._clock.now(),
-            free=token in self._config.free_tokens,
-            demo=token == DEMO,
+            is_free_plan=token in self._config.free_tokens,
+            is_demo_token=token == DEMO_TOKEN,
         )
 
-    async def _billed(self, asked: Asked, account: Account, request: Request) -> Answer:
+    async def _handle_and_bill(self, parsed: ParsedRequest, account: TokenAccount, request: Request) -> SuccessResponse:
         """The endpoint's answer, paid for."""
-        if len(request.url.query) > LONGEST_URL:
-            raise Refusal(414, "<html><body><h1>414 Request-URI Too Large</h1></body></html>")
-        handler = self._endpoints.get(asked.endpoint)
+        if len(request.url.query) > MAX_QUERY_LENGTH:
+            raise ErrorResponse(414, "<html><body><h1>414 Request-URI Too Large</h1></body></html>")
+        handler = self._endpoints.get(parsed.endpoint)
         if handler is None:
-            raise responses.no_endpoint()
-        if asked.endpoint != "user" and not account.can_spend(1, asked.today):
-            raise responses.quota_gone()
+            raise responses.unknown_endpoint_error()
+        if parsed.endpoint != "user" and not account.can_spend(1, parsed.today):
+            raise responses.quota_exceeded_error()
         try:
-            answer = await handler(asked, account)
-        except Refusal as refused:
-            self._bill(asked, account, refused.calls)
+            success = await handler(parsed, account)
+        except ErrorResponse as refused:
+            self._bill(parsed, account, refused.calls)
             raise
-        self._bill(asked, account, answer.calls)
-        return answer
+        self._bill(parsed, account, success.calls)
+        return success
 
-    def _bill(self, asked: Asked, account: Account, calls: int) -> None:
-        if not account.can_spend(calls, asked.today):
-            raise responses.quota_gone()
-        account.spend(calls, asked.today)
-        self._stats.bill(asked.endpoint, calls)
+    def _bill(self, parsed: ParsedRequest, account: TokenAccount, calls: int) -> None:
+        if not account.can_spend(calls, parsed.today):
+            raise responses.quota_exceeded_error()
+        account.spend(calls, parsed.today)
+        self._stats.record_calls(parsed.endpoint, calls)
 
-    async def _latency(self) -> None:
+    async def _simulate_latency(self) -> None:
         low, high = self._config.latency_ms
         if high > 0:
             await asyncio.sleep(self._random.uniform(low, high) / 1000)
 
-    def _headers(self, account: Account, *, refused: bool = False) -> dict[str, str]:
+    def _build_headers(self, account: TokenAccount, *, is_rate_limited: bool = False) -> dict[str, str]:
         now = monotonic()
         headers = {
             "x-ratelimit-limit": str(account.per_minute),
-            "x-ratelimit-remaining": str(account.remaining(now)),
+            "x-ratelimit-remaining": str(account.count_remaining(now)),
         }
-        if refused and self._config.retry_after:
-            headers["retry-after"] = str(max(round(account.wait(now) + 0.5), 1))
+        if is_rate_limited and self._config.retry_after:
+            headers["retry-after"] = str(max(round(account.compute_wait(now) + 0.5), 1))
         return headers
 
-    def _shaped(self, answer: Answer, headers: dict[str, str], fault: str | None, request: Request) -> Response:
-        body = answer.body
-        if answer.compressible:
+    def _build_success(
+        self, success: SuccessResponse, headers: dict[str, str], fault: str | None, request: Request
+    ) -> Response:
+        body = success.body
+        if success.compressible:
             headers["vary"] = "Accept-Encoding"
-            if len(body) >= _LEAST_GZIPPED and "gzip" in request.headers.get("accept-encoding", ""):
+            if len(body) >= _MIN_GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
                 body, headers["content-encoding"] = gzip.compress(body, 5), "gzip"
-        kind = {"cut_body": Cut, "trickle": Trickle}.get(fault or "", Response)
-        made = responses.response(body, 200, answer.content_type, headers, kind)
-        if isinstance(made, Trickle):
-            made.patience, made.seconds = self.patience, self._mischief.faults.trickle_seconds
-        return made
+        response_class = {"cut_body": TruncatedResponse, "trickle": SlowResponse}.get(fault or "", Response)
+        response = responses.build_http_response(body, 200, success.content_type, headers, response_class)
+        if isinstance(response, SlowResponse):
+            response.interruptible_wait, response.seconds = (
+                self.interruptible_wait,
+                self._fault_injector.faults.trickle_seconds,
+            )
+        return response
 
 
-class _Counted:
+class _CountingSend:
     """Counts a request as ended just before its last byte goes out: whoever has the answer finds it counted."""
 
-    def __init__(self, stats: Stats, send: Send) -> None:
+    def __init__(self, stats: RequestStats, send: Send) -> None:
         self._stats, self._send = stats, send
         self._status = "499"  # nginx's word for a client that hung up
-        self._ended = False
+        self._is_finished = False
 
     async def send(self, message: Message) -> None:
         """Pass on one message of the answer."""
         if message["type"] == "http.response.start":
             self._status = str(message["status"])
         elif not message.get("more_body", False):
-            self.end()
+            self.finish()
         await self._send(message)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Count the request, once."""
-        if not self._ended:
-            self._ended = True
-            self._stats.end(self._status)
+        if not self._is_finished:
+            self._is_finished = True
+            self._stats.record_end(self._status)
 
 
-def _refused(refusal: Refusal, headers: dict[str, str]) -> Response:
-    return responses.response(refusal.body, refusal.status, refusal.content_type, headers)
+def _build_error(error: ErrorResponse, headers: dict[str, str]) -> Response:
+    return responses.build_http_response(error.body, error.status, error.content_type, headers)
 
 
-def _ticker(argument: str) -> str:
-    name = argument.upper()
-    return name if "." in name else f"{name}.US"
+def _normalize_ticker(argument: str) -> str:
+    ticker = argument.upper()
+    return ticker if "." in ticker else f"{ticker}.US"

@@ -11,10 +11,10 @@ from typing import Any, Self
 import uvicorn
 
 from backfill_assets.errors import UsageError
-from backfill_assets.sandbox.clock import Clock
+from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.app import Application
-from backfill_assets.sandbox.server.faults import changed
+from backfill_assets.sandbox.server.faults import apply_changes
 from backfill_assets.sandbox.world.simulation import World
 
 HOST = "127.0.0.1"
@@ -36,7 +36,7 @@ class Sandbox:
         self._config = config
         self._application = Application(config)
         self.world: World = self._application.world
-        self.clock: Clock = self._application.clock
+        self.clock: SandboxClock = self._application.clock
         self.base_url = ""
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class Sandbox:
         Raises:
             UsageError: the port is taken.
         """
-        listener = _listener(self._config.port)
+        listener = _open_listener(self._config.port)
         self.base_url = f"http://{HOST}:{listener.getsockname()[1]}/api"
         settings = uvicorn.Config(
             self._application,
@@ -65,7 +65,7 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         """Stop listening, end what is under way, and wait for the thread."""
-        self._application.front.patience.end()
+        self._application.gateway.interruptible_wait.interrupt()
         self._server.should_exit = True
         self._thread.join()
 
@@ -83,8 +83,8 @@ class Sandbox:
         Raises:
             ValueError: no such fault, or a value it cannot have.
         """
-        mischief = self._application.mischief
-        mischief.faults = changed(mischief.faults, changes)
+        fault_injector = self._application.fault_injector
+        fault_injector.faults = apply_changes(fault_injector.faults, changes)
 
     def move_clock(self, to: datetime) -> None:
         """Let the sandbox's time go on from ``to`` (aware)."""
@@ -102,17 +102,17 @@ def serve(config: SandboxConfig, *, announce: Callable[[str], None]) -> None:
     def on_signal(_: int, __: FrameType | None) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Sandbox(config) as sandbox:
             announce(sandbox.base_url)
             stop.wait()
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
-def _listener(port: int) -> socket.socket:
+def _open_listener(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -5,7 +5,7 @@ from threading import Lock
 from typing import Any
 
 
-class Stats:
+class RequestStats:
     """Counts of requests under ``/api``; safe to read from another thread.
 
     Args:
@@ -30,7 +30,7 @@ class Stats:
             self._per_ticker: Counter[str] = Counter()
             self._recent: deque[float] = deque()
 
-    def begin(self, endpoint: str, ticker: str | None, at: float) -> None:
+    def record_start(self, endpoint: str, ticker: str | None, now: float) -> None:
         """A request came in at real second ``at``; ``ticker`` only for ``/intraday``."""
         with self._lock:
             self._requests += 1
@@ -39,23 +39,23 @@ class Stats:
             self._by_endpoint[endpoint] += 1
             if ticker is not None:
                 self._per_ticker[ticker] += 1
-            self._recent.append(at)
-            while self._recent[0] <= at - self._window_seconds:
+            self._recent.append(now)
+            while self._recent[0] <= now - self._window_seconds:
                 self._recent.popleft()
             self._most_in_window = max(self._most_in_window, len(self._recent))
 
-    def end(self, status: str) -> None:
+    def record_end(self, status: str) -> None:
         """A request was answered with ``status``; 499 if the client hung up first."""
         with self._lock:
             self._in_flight -= 1
             self._by_status[status] += 1
 
-    def fault(self, kind: str) -> None:
+    def record_fault(self, kind: str) -> None:
         """A fault struck."""
         with self._lock:
             self._by_fault[kind] += 1
 
-    def bill(self, endpoint: str, calls: int) -> None:
+    def record_calls(self, endpoint: str, calls: int) -> None:
         """``calls`` were billed."""
         with self._lock:
             self._calls += calls

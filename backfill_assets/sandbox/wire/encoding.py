@@ -8,121 +8,123 @@ from typing import Any, TypeAlias
 import msgspec
 import numpy as np
 
-from backfill_assets.sandbox.wire.rows import Rows
+from backfill_assets.sandbox.wire.rows import IntradayColumns
 from backfill_assets.sandbox.world.random_draws import Float64
 
-Number: TypeAlias = float | int | None
+JsonNumber: TypeAlias = float | int | None
 
 _encoder = msgspec.json.Encoder()
 
 
-class Bar(msgspec.Struct):
+class IntradayRow(msgspec.Struct):
     """A row of ``/intraday``."""
 
     timestamp: int
     gmtoffset: int
     datetime: str
-    open: Number
-    high: Number
-    low: Number
-    close: Number
+    open: JsonNumber
+    high: JsonNumber
+    low: JsonNumber
+    close: JsonNumber
     volume: int | None
 
 
-class SplitBar(msgspec.Struct):
+class SplitDateRow(msgspec.Struct):
     """A row of ``/intraday`` with ``split-dt=1``."""
 
     timestamp: int
     gmtoffset: int
     date: str
     time: str
-    open: Number
-    high: Number
-    low: Number
-    close: Number
+    open: JsonNumber
+    high: JsonNumber
+    low: JsonNumber
+    close: JsonNumber
     volume: int | None
 
 
-def bars(rows: Rows, whole_as_int: bool) -> list[Bar]:
+def build_intraday_rows(rows: IntradayColumns, whole_prices_as_int: bool) -> list[IntradayRow]:
     """One object per row; NaN and the absent volume become None."""
-    stamps = rows.stamps.tolist()
-    prices = [numbers(column, whole_as_int) for column in rows.prices]
+    timestamps = rows.timestamps.tolist()
+    prices = [to_json_numbers(column, whole_prices_as_int) for column in rows.prices]
     volumes: list[int | None] = rows.volumes.tolist()
-    for at in np.flatnonzero(rows.volumes < 0).tolist():
-        volumes[at] = None
-    return list(map(Bar, stamps, [0] * len(stamps), map(stamp_text, stamps), *prices, volumes))
+    for index in np.flatnonzero(rows.volumes < 0).tolist():
+        volumes[index] = None
+    return list(
+        map(IntradayRow, timestamps, [0] * len(timestamps), map(format_timestamp, timestamps), *prices, volumes)
+    )
 
 
-def split_bars(plain: list[Bar]) -> list[SplitBar]:
+def split_datetimes(rows: list[IntradayRow]) -> list[SplitDateRow]:
     """The same rows with date and time apart."""
     return [
-        SplitBar(b.timestamp, 0, b.datetime[:10], b.datetime[11:], b.open, b.high, b.low, b.close, b.volume)
-        for b in plain
+        SplitDateRow(b.timestamp, 0, b.datetime[:10], b.datetime[11:], b.open, b.high, b.low, b.close, b.volume)
+        for b in rows
     ]
 
 
-def numbers(column: Float64, whole_as_int: bool) -> list[Number]:
+def to_json_numbers(column: Float64, whole_prices_as_int: bool) -> list[JsonNumber]:
     """Python numbers, NaN as None; whole ones as int if wanted (the vendor's 238, not 238.0)."""
-    values: list[Number] = column.tolist()
-    for at in np.flatnonzero(np.isnan(column)).tolist():
-        values[at] = None
-    if whole_as_int:
-        for at in np.flatnonzero(column == np.floor(column)).tolist():
-            values[at] = int(column[at])
+    values: list[JsonNumber] = column.tolist()
+    for index in np.flatnonzero(np.isnan(column)).tolist():
+        values[index] = None
+    if whole_prices_as_int:
+        for index in np.flatnonzero(column == np.floor(column)).tolist():
+            values[index] = int(column[index])
     return values
 
 
 @lru_cache(maxsize=65536)
-def stamp_text(stamp: int) -> str:
+def format_timestamp(timestamp: int) -> str:
     """``2026-06-01 19:55:00``, UTC."""
-    return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def json_bytes(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """JSON without spaces."""
     return _encoder.encode(value)
 
 
-def fragment(items: list[Any]) -> bytes:
+def encode_json_fragment(items: list[Any]) -> bytes:
     """The inside of a JSON array."""
     return _encoder.encode(items)[1:-1]
 
 
-def array(fragments: list[bytes]) -> bytes:
+def join_json_array(fragments: list[bytes]) -> bytes:
     """A JSON array of fragments."""
     return b"[" + b",".join(part for part in fragments if part) + b"]"
 
 
-def csv_bytes(items: list[Any]) -> bytes:
+def encode_csv(items: list[Any]) -> bytes:
     """The same rows as CSV, the keys with a capital first letter as header."""
-    plain = msgspec.to_builtins(items)
-    if not plain:
+    rows = msgspec.to_builtins(items)
+    if not rows:
         return b""
-    names = list(plain[0])
+    names = list(rows[0])
     lines = [",".join(name[:1].upper() + name[1:] for name in names)]
-    lines += [",".join("" if row.get(n) is None else str(row.get(n)) for n in names) for row in plain]
+    lines += [",".join("" if row.get(n) is None else str(row.get(n)) for n in names) for row in rows]
     return "\n".join(lines).encode()
 
 
-class Shelf:
+class ByteCache:
     """Encoded answers by key; the least recently used go when it holds more than ``limit`` bytes."""
 
-    def __init__(self, limit: int = 64_000_000) -> None:
-        self._limit = limit
-        self._held = 0
+    def __init__(self, max_bytes: int = 64_000_000) -> None:
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
         self._items: OrderedDict[Any, bytes] = OrderedDict()
 
-    def get(self, label: Any) -> bytes | None:
+    def get(self, key: Any) -> bytes | None:
         """The bytes kept under ``label``."""
-        found = self._items.get(label)
-        if found is not None:
-            self._items.move_to_end(label)
-        return found
+        item = self._items.get(key)
+        if item is not None:
+            self._items.move_to_end(key)
+        return item
 
-    def put(self, label: Any, item: bytes) -> None:
+    def put(self, key: Any, item: bytes) -> None:
         """Keep ``item`` under ``label``."""
-        self._held -= len(self._items.get(label, b""))
-        self._items[label] = item
-        self._held += len(item)
-        while self._held > self._limit:
-            self._held -= len(self._items.popitem(last=False)[1])
+        self._size_bytes -= len(self._items.get(key, b""))
+        self._items[key] = item
+        self._size_bytes += len(item)
+        while self._size_bytes > self._max_bytes:
+            self._size_bytes -= len(self._items.popitem(last=False)[1])

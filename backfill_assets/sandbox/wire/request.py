@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from backfill_assets.sandbox.wire.responses import invalid, not_found
+from backfill_assets.sandbox.wire.responses import ticker_not_found_error, validation_error
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """A request under ``/api``.
 
     Attributes:
@@ -21,14 +21,14 @@ class Asked:
     """
 
     endpoint: str
-    argument: str
+    path_argument: str
     params: Mapping[str, str]
     now: datetime
-    free: bool = False
-    demo: bool = False
+    is_free_plan: bool = False
+    is_demo_token: bool = False
 
     @property
-    def csv(self) -> bool:
+    def wants_csv(self) -> bool:
         """CSV unless JSON is asked for: the documents contradict each other on the default."""
         return self.params.get("fmt") != "json"
 
@@ -37,19 +37,19 @@ class Asked:
         """The UTC day."""
         return self.now.date()
 
-    def symbol(self) -> str:
+    def parse_symbol(self) -> str:
         """The symbol of a US ticker in the path.
 
         Raises:
             Refusal: 404 for another exchange, 422 for one with parentheses (EODHD.md §5).
         """
-        return symbol_of(self.argument)
+        return parse_us_symbol(self.path_argument)
 
-    def symbols(self, name: str = "s") -> tuple[str, ...]:
+    def split_tickers(self, name: str = "s") -> tuple[str, ...]:
         """The ticker names in a comma-separated parameter, as they were written."""
         return tuple(part.strip() for part in self.params.get(name, "").split(",") if part.strip())
 
-    def stamp(self, name: str) -> int | None:
+    def parse_timestamp(self, name: str) -> int | None:
         """An epoch parameter, or None."""
         text = self.params.get(name, "")
         if not text:
@@ -57,9 +57,9 @@ class Asked:
         try:
             return int(text)
         except ValueError:
-            raise invalid(**{name: f"The {name} must be an integer."}) from None
+            raise validation_error(**{name: f"The {name} must be an integer."}) from None
 
-    def day(self, name: str) -> date | None:
+    def parse_date(self, name: str) -> date | None:
         """A ``YYYY-MM-DD`` parameter, or None."""
         text = self.params.get(name, "")
         if not text:
@@ -67,16 +67,16 @@ class Asked:
         try:
             return date.fromisoformat(text)
         except ValueError:
-            raise invalid(**{name: f"The {name} is not a valid date."}) from None
+            raise validation_error(**{name: f"The {name} is not a valid date."}) from None
 
 
-def symbol_of(ticker: str) -> str:
+def parse_us_symbol(ticker: str) -> str:
     """``AAPL`` of ``AAPL.US``; without an exchange US is meant."""
     if "(" in ticker:
-        raise invalid(ticker="The ticker format is invalid.")
+        raise validation_error(ticker="The ticker format is invalid.")
     symbol, dot, exchange = ticker.upper().rpartition(".")
     if not dot:
         return exchange
     if exchange != "US" or "." in symbol or "/" in symbol:
-        raise not_found()
+        raise ticker_not_found_error()
     return symbol

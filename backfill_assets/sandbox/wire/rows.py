@@ -6,11 +6,11 @@ import numpy as np
 
 from backfill_assets.sandbox.world.random_draws import Bools, Float64, Int64
 
-ABSENT = -1  # a volume that is null
+NULL_VOLUME = -1  # a volume that is null
 
 
 @dataclass(frozen=True)
-class Rows:
+class IntradayColumns:
     """Rows of one ticker at one interval, in the order in which they are written.
 
     Attributes:
@@ -19,55 +19,55 @@ class Rows:
         volumes: shares; −1 is null.
     """
 
-    stamps: Int64
+    timestamps: Int64
     prices: Float64
     volumes: Int64
 
     def __len__(self) -> int:
         """How many rows."""
-        return len(self.stamps)
+        return len(self.timestamps)
 
-    def where(self, chosen: "Bools | Int64 | slice") -> "Rows":
+    def select(self, chosen: "Bools | Int64 | slice") -> "IntradayColumns":
         """The chosen rows: a mask, positions or a slice."""
-        return Rows(self.stamps[chosen], self.prices[:, chosen], self.volumes[chosen])
+        return IntradayColumns(self.timestamps[chosen], self.prices[:, chosen], self.volumes[chosen])
 
 
-NO_ROWS = Rows(np.zeros(0, np.int64), np.zeros((4, 0)), np.zeros(0, np.int64))
+NO_ROWS = IntradayColumns(np.zeros(0, np.int64), np.zeros((4, 0)), np.zeros(0, np.int64))
 
 
-def joined(*parts: Rows) -> Rows:
+def concatenate_rows(*parts: IntradayColumns) -> IntradayColumns:
     """The rows of all parts, one after the other."""
-    return Rows(
-        np.concatenate([part.stamps for part in parts]),
+    return IntradayColumns(
+        np.concatenate([part.timestamps for part in parts]),
         np.concatenate([part.prices for part in parts], axis=1),
         np.concatenate([part.volumes for part in parts]),
     )
 
 
-def in_order(rows: Rows) -> Rows:
+def sort_by_timestamp(rows: IntradayColumns) -> IntradayColumns:
     """The rows by time stamp; equal stamps stay as they stand."""
-    return rows.where(np.argsort(rows.stamps, kind="stable"))
+    return rows.select(np.argsort(rows.timestamps, kind="stable"))
 
 
-def flat_row(stamp: int, price: float, volume: int = ABSENT) -> Rows:
+def make_flat_row(timestamp: int, price: float, volume: int = NULL_VOLUME) -> IntradayColumns:
     """One row whose four prices are the same."""
-    return Rows(np.array([stamp], np.int64), np.full((4, 1), price), np.array([volume], np.int64))
+    return IntradayColumns(np.array([timestamp], np.int64), np.full((4, 1), price), np.array([volume], np.int64))
 
 
-def grouped(rows: Rows, starts: Int64) -> Rows:
+def aggregate_rows(rows: IntradayColumns, starts: Int64) -> IntradayColumns:
     """Bars that begin at ``starts`` (ascending) from ordered rows; a start without a row is absent."""
-    group = np.searchsorted(starts, rows.stamps, side="right") - 1
+    group = np.searchsorted(starts, rows.timestamps, side="right") - 1
     firsts = np.flatnonzero(np.diff(group, prepend=-1))
     if len(firsts) == 0:
         return NO_ROWS
     lasts = np.append(firsts[1:], len(rows)) - 1
-    opened, high, low, close = rows.prices
+    opens, highs, lows, closes = rows.prices
     prices = np.stack(
         [
-            opened[firsts],
-            np.maximum.reduceat(high, firsts),
-            np.minimum.reduceat(low, firsts),
-            close[lasts],
+            opens[firsts],
+            np.maximum.reduceat(highs, firsts),
+            np.minimum.reduceat(lows, firsts),
+            closes[lasts],
         ]
     )
-    return Rows(starts[group[firsts]], prices, np.add.reduceat(rows.volumes, firsts))
+    return IntradayColumns(starts[group[firsts]], prices, np.add.reduceat(rows.volumes, firsts))

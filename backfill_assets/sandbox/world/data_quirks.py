@@ -9,145 +9,164 @@ from datetime import date
 import numpy as np
 
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.sandbox.config import Traits
-from backfill_assets.sandbox.wire.rows import ABSENT, Rows, flat_row, in_order, joined
-from backfill_assets.sandbox.world.minute_paths import FIVE_MINUTES, MINUTE, single_precision
-from backfill_assets.sandbox.world.quiet_periods import Quiet
-from backfill_assets.sandbox.world.random_draws import Int64, stream, unit
+from backfill_assets.sandbox.config import DataQuirks
+from backfill_assets.sandbox.wire.rows import (
+    NULL_VOLUME,
+    IntradayColumns,
+    concatenate_rows,
+    make_flat_row,
+    sort_by_timestamp,
+)
+from backfill_assets.sandbox.world.minute_paths import FIVE_MINUTES, MINUTE, truncate_to_float32
+from backfill_assets.sandbox.world.quiet_periods import QuietPeriods
+from backfill_assets.sandbox.world.random_draws import Int64, draw_unit, make_generator
 
-_MISSING_FROM, _MISSING_TO = date(2025, 10, 13), date(2025, 10, 27)  # whole market (EODHD.md §2)
+_CLOSE_PRINT_MISSING_FROM, _CLOSE_PRINT_MISSING_TO = (
+    date(2025, 10, 13),
+    date(2025, 10, 27),
+)  # whole market (EODHD.md §2)
 
 
 @dataclass(frozen=True)
-class Scene:
+class DrawContext:
     """Whose rows these are: everything the draws depend on."""
 
     seed: int
     root: str
     session: Session
-    traits: Traits
+    quirks: DataQuirks
 
     @property
-    def day(self) -> int:
+    def day_ordinal(self) -> int:
         """The session's day as an ordinal."""
         return self.session.day.toordinal()
 
-    def struck(self, what: str, probability: float) -> bool:
+    def is_affected(self, purpose: str, probability: float) -> bool:
         """Whether something of that probability happens to this ticker in this session."""
-        return probability > 0 and unit(self.seed, what, self.root, self.day) < probability
+        return probability > 0 and draw_unit(self.seed, purpose, self.root, self.day_ordinal) < probability
 
-    def stream(self, what: str) -> np.random.Generator:
+    def make_generator(self, purpose: str) -> np.random.Generator:
         """A generator for one purpose."""
-        return stream(self.seed, what, self.root, self.day)
+        return make_generator(self.seed, purpose, self.root, self.day_ordinal)
 
 
-def preliminary(scene: Scene, rows: Rows, interval: str) -> Rows:
+def make_preliminary(context: DrawContext, rows: IntradayColumns, interval: str) -> IntradayColumns:
     """The rows as first published, before a revision: other volumes, sometimes another close."""
     if len(rows) == 0:
         return rows
-    rng = scene.stream(f"preliminary {interval}")
-    touched = rng.integers(0, len(rows), min(4, len(rows)))
+    rng = context.make_generator(f"preliminary {interval}")
+    changed = rng.integers(0, len(rows), min(4, len(rows)))
     volumes, prices = rows.volumes.copy(), rows.prices.copy()
-    volumes[touched] = np.maximum(volumes[touched] * rng.uniform(0.9, 0.99, len(touched)), 1).astype(np.int64)
-    prices[3, touched[0]] = prices[2, touched[0]]
-    return Rows(rows.stamps, prices, volumes)
+    volumes[changed] = np.maximum(volumes[changed] * rng.uniform(0.9, 0.99, len(changed)), 1).astype(np.int64)
+    prices[3, changed[0]] = prices[2, changed[0]]
+    return IntradayColumns(rows.timestamps, prices, volumes)
 
 
-def with_quiet_windows(rows: Rows, stamps: Int64, quiet: Quiet) -> Rows:
+def add_quiet_windows(rows: IntradayColumns, timestamps: Int64, quiet_periods: QuietPeriods) -> IntradayColumns:
     """The full grid: all-null rows, or flat ones at the last price, where there was no trade."""
-    if len(rows) == len(stamps):
+    if len(rows) == len(timestamps):
         return rows
-    prices = np.full((4, len(stamps)), np.nan)
-    volumes = np.full(len(stamps), ABSENT, np.int64)
-    traded = ~quiet.windows
+    prices = np.full((4, len(timestamps)), np.nan)
+    volumes = np.full(len(timestamps), NULL_VOLUME, np.int64)
+    traded = ~quiet_periods.windows
     prices[:, traded], volumes[traded] = rows.prices, rows.volumes
-    for at in np.flatnonzero(quiet.flat):
-        before = prices[3, :at]
-        known = before[~np.isnan(before)]
-        if len(known):
-            prices[:, at] = known[-1]
-    return Rows(stamps, prices, volumes)
+    for index in np.flatnonzero(quiet_periods.flat):
+        earlier_closes = prices[3, :index]
+        earlier_prices = earlier_closes[~np.isnan(earlier_closes)]
+        if len(earlier_prices):
+            prices[:, index] = earlier_prices[-1]
+    return IntradayColumns(timestamps, prices, volumes)
 
 
-def with_cumulative_volumes(scene: Scene, rows: Rows) -> Rows:
+def accumulate_volumes(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
     """Six to twelve rows hold the session's volume so far, in the ticker's bad months."""
-    month = scene.session.day.year * 12 + scene.session.day.month
-    if unit(scene.seed, "cumulative", scene.root, month) >= scene.traits.cumulative_months:
+    month = context.session.day.year * 12 + context.session.day.month
+    if draw_unit(context.seed, "cumulative", context.root, month) >= context.quirks.cumulative_volume_months:
         return rows
-    rng = scene.stream("cumulative")
+    rng = context.make_generator("cumulative")
     candidates = np.flatnonzero(rows.volumes[1:] > 0) + 1
     chosen = rng.permutation(candidates)[: int(rng.integers(6, 13))]
     volumes = rows.volumes.copy()
     volumes[chosen] = np.cumsum(np.maximum(rows.volumes, 0))[chosen]
-    return Rows(rows.stamps, rows.prices, volumes)
+    return IntradayColumns(rows.timestamps, rows.prices, volumes)
 
 
-def stale_copy(scene: Scene, rows: Rows) -> Rows:
+def make_stale_copy(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
     """A copy of one row as it stood earlier: same stamp and open, narrower, less volume."""
-    at = np.flatnonzero(rows.volumes > 1)
-    if len(at) == 0:
-        return rows.where(slice(0, 0))
-    chosen = int(scene.stream("duplicate").choice(at))
-    copy = rows.where(slice(chosen, chosen + 1))
-    opened, _, low, _ = copy.prices[:, 0]
-    prices = np.array([[opened], [opened], [low], [low]])
-    return Rows(copy.stamps, prices, copy.volumes // 2)
+    candidates = np.flatnonzero(rows.volumes > 1)
+    if len(candidates) == 0:
+        return rows.select(slice(0, 0))
+    chosen = int(context.make_generator("duplicate").choice(candidates))
+    copy = rows.select(slice(chosen, chosen + 1))
+    open_price, _, low, _ = copy.prices[:, 0]
+    prices = np.array([[open_price], [open_price], [low], [low]])
+    return IntradayColumns(copy.timestamps, prices, copy.volumes // 2)
 
 
-def halt_prints(scene: Scene, rows: Rows) -> Rows:
+def make_halt_prints(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
     """One or two null-volume rows off the five-minute grid, like 13:21."""
-    rng = scene.stream("halt")
+    rng = context.make_generator("halt")
     traded = np.flatnonzero(rows.volumes > 0)[:-1]
     if len(traded) == 0:
-        return rows.where(slice(0, 0))
+        return rows.select(slice(0, 0))
     chosen = np.unique(rng.choice(traded, int(rng.integers(1, 3))))
-    stamps = rows.stamps[chosen] + MINUTE * rng.integers(1, 5, len(chosen))
+    timestamps = rows.timestamps[chosen] + MINUTE * rng.integers(1, 5, len(chosen))
     prices = np.repeat(rows.prices[3:4, chosen], 4, axis=0)
-    return Rows(stamps, prices, np.full(len(chosen), ABSENT, np.int64))
+    return IntradayColumns(timestamps, prices, np.full(len(chosen), NULL_VOLUME, np.int64))
 
 
-def close_print(scene: Scene, official_close: float) -> Rows | None:
+def make_close_print(context: DrawContext, official_close: float) -> IntradayColumns | None:
     """The flat null-volume row at the close; None where it is missing (EODHD.md §2, Close, 5m)."""
-    traits, session = scene.traits, scene.session
-    if not traits.close_print or scene.struck("no print", traits.print_missing):
+    quirks, session = context.quirks, context.session
+    if not quirks.close_print or context.is_affected("no print", quirks.close_print_missing):
         return None
-    if traits.print_missing_weeks:
+    if quirks.close_print_missing_weeks:
         year, week, _ = session.day.isocalendar()
-        known = _MISSING_FROM <= session.day <= _MISSING_TO
-        if known or unit(scene.seed, "week", year, week) < traits.print_missing_weeks:
+        is_recorded_outage = _CLOSE_PRINT_MISSING_FROM <= session.day <= _CLOSE_PRINT_MISSING_TO
+        if is_recorded_outage or draw_unit(context.seed, "week", year, week) < quirks.close_print_missing_weeks:
             return None
     price = official_close
-    if session.is_early_close and unit(scene.seed, "early", scene.day) < traits.print_off_early:
+    if (
+        session.is_early_close
+        and draw_unit(context.seed, "early", context.day_ordinal) < quirks.close_print_off_at_early_close
+    ):
         price = round(official_close * 1.0011, 2)
-    return flat_row(_epoch(session), float(single_precision(np.array([price]))[0]))
+    return make_flat_row(_get_close_epoch(session), float(truncate_to_float32(np.array([price]))[0]))
 
 
-def five_minute_rows(
-    scene: Scene, rows: Rows, stamps: Int64, quiet: Quiet, official_close: float, repaired: bool
-) -> Rows:
+def build_five_minute_rows(
+    context: DrawContext,
+    rows: IntradayColumns,
+    timestamps: Int64,
+    quiet_periods: QuietPeriods,
+    official_close: float,
+    repaired: bool,
+) -> IntradayColumns:
     """The 5m rows of a whole session as the vendor writes them."""
-    traits = scene.traits
-    grid = with_quiet_windows(rows, stamps, quiet)
-    if traits.cumulative_months and not repaired:
-        grid = with_cumulative_volumes(scene, grid)
+    quirks = context.quirks
+    grid = add_quiet_windows(rows, timestamps, quiet_periods)
+    if quirks.cumulative_volume_months and not repaired:
+        grid = accumulate_volumes(context, grid)
     parts = [grid]
-    if scene.struck("duplicate", traits.duplicates):
-        parts.insert(0, stale_copy(scene, rows))
-    if scene.struck("halt", traits.halt_prints):
-        parts.append(halt_prints(scene, rows))
-    last = close_print(scene, official_close) if len(rows) else None
-    if last is not None:
-        parts.append(last)
-        if scene.struck("post", traits.post_prints):
-            later = _epoch(scene.session) + FIVE_MINUTES * (1 + int(40 * unit(scene.root, scene.day)))
-            parts.append(flat_row(later, float(last.prices[3, 0])))
-    return grid if len(parts) == 1 else in_order(joined(*parts))
+    if context.is_affected("duplicate", quirks.duplicate_rows):
+        parts.insert(0, make_stale_copy(context, rows))
+    if context.is_affected("halt", quirks.halt_prints):
+        parts.append(make_halt_prints(context, rows))
+    closing_row = make_close_print(context, official_close) if len(rows) else None
+    if closing_row is not None:
+        parts.append(closing_row)
+        if context.is_affected("post", quirks.post_close_prints):
+            post_close_timestamp = _get_close_epoch(context.session) + FIVE_MINUTES * (
+                1 + int(40 * draw_unit(context.root, context.day_ordinal))
+            )
+            parts.append(make_flat_row(post_close_timestamp, float(closing_row.prices[3, 0])))
+    return grid if len(parts) == 1 else sort_by_timestamp(concatenate_rows(*parts))
 
 
-def shuffled(scene: Scene, rows: Rows) -> Rows:
+def shuffle_rows(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
     """The rows in no order."""
-    return rows.where(scene.stream("order").permutation(len(rows)))
+    return rows.select(context.make_generator("order").permutation(len(rows)))
 
 
-def _epoch(session: Session) -> int:
+def _get_close_epoch(session: Session) -> int:
     return int(session.close.timestamp())

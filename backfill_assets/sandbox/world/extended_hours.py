@@ -5,67 +5,76 @@ The auction's volume stands in the 16:00 row, now and then in the 16:03 or 16:04
 
 import numpy as np
 
-from backfill_assets.sandbox.wire.rows import ABSENT, Rows, flat_row, in_order, joined
-from backfill_assets.sandbox.world.data_quirks import Scene
-from backfill_assets.sandbox.world.minute_paths import MINUTE, Day, extended_minutes
-from backfill_assets.sandbox.world.random_draws import Bools, between
-from backfill_assets.sandbox.world.session_index import AFTER_HOURS, PREMARKET
+from backfill_assets.sandbox.wire.rows import (
+    NULL_VOLUME,
+    IntradayColumns,
+    concatenate_rows,
+    make_flat_row,
+    sort_by_timestamp,
+)
+from backfill_assets.sandbox.world.data_quirks import DrawContext
+from backfill_assets.sandbox.world.minute_paths import MINUTE, OfficialBar, draw_extended_minutes
+from backfill_assets.sandbox.world.random_draws import Bools, draw_between
+from backfill_assets.sandbox.world.session_index import AFTER_HOURS_SECONDS, PREMARKET_SECONDS
 
-REGULAR_SHARE = 0.97  # of the official volume, auction included
-_EARLY_SHARE, _LATE_SHARE = 0.015, 0.01
-_AUCTION_SHARES = (0.08, 0.35)
+REGULAR_VOLUME_SHARE = 0.97  # of the official volume, auction included
+_PREMARKET_VOLUME_SHARE, _AFTER_HOURS_VOLUME_SHARE = 0.015, 0.01
+_AUCTION_VOLUME_SHARES = (0.08, 0.35)
 
 
-def auction_volume(scene: Scene, day: Day) -> int:
+def draw_auction_volume(context: DrawContext, official_bar: OfficialBar) -> int:
     """Shares that changed hands in the closing auction."""
-    return int(day.volume * between(_AUCTION_SHARES, scene.seed, "auction", scene.root, scene.day))
+    return int(
+        official_bar.volume
+        * draw_between(_AUCTION_VOLUME_SHARES, context.seed, "auction", context.root, context.day_ordinal)
+    )
 
 
-def premarket(scene: Scene, day: Day) -> Rows:
+def build_premarket(context: DrawContext, official_bar: OfficialBar) -> IntradayColumns:
     """04:00 to 09:29, with gaps, and null-volume quote rows in some of them."""
-    rng = scene.stream("premarket")
-    start = int(scene.session.open.timestamp()) - PREMARKET
-    first = round(day.open * (1 + 0.002 * rng.standard_normal()), 2)
-    volume = int(day.volume * _EARLY_SHARE)
-    rows = extended_minutes(rng, start, PREMARKET // MINUTE, (first, day.open), volume)
-    if not scene.traits.extended_gaps:
+    rng = context.make_generator("premarket")
+    start = int(context.session.open.timestamp()) - PREMARKET_SECONDS
+    first = round(official_bar.open * (1 + 0.002 * rng.standard_normal()), 2)
+    volume = int(official_bar.volume * _PREMARKET_VOLUME_SHARE)
+    rows = draw_extended_minutes(rng, start, PREMARKET_SECONDS // MINUTE, (first, official_bar.open), volume)
+    if not context.quirks.extended_hours_gaps:
         return rows
-    traded = _traded(rng, day, len(rows))
-    quoted = ~traded & (rng.random(len(rows)) < scene.traits.quote_rows)
-    rows.volumes[quoted] = ABSENT
-    return rows.where(traded | quoted)
+    traded = _draw_traded_minutes(rng, official_bar, len(rows))
+    quoted = ~traded & (rng.random(len(rows)) < context.quirks.premarket_quote_rows)
+    rows.volumes[quoted] = NULL_VOLUME
+    return rows.select(traded | quoted)
 
 
-def after_hours(scene: Scene, day: Day) -> Rows:
+def build_after_hours(context: DrawContext, official_bar: OfficialBar) -> IntradayColumns:
     """From the close for four hours; the auction is in its first minutes."""
-    rng = scene.stream("after hours")
-    start = int(scene.session.close.timestamp())
-    last = round(day.close * (1 + 0.001 * rng.standard_normal()), 2)
-    volume = int(day.volume * _LATE_SHARE)
-    rows = extended_minutes(rng, start, AFTER_HOURS // MINUTE, (day.close, last), volume)
-    at = int(rng.integers(3, 5)) if scene.struck("late auction", scene.traits.late_auction) else 0
-    rows.prices[:, at] = _auction_prices(rows, at, day.close)
-    rows.volumes[at] += auction_volume(scene, day)
-    if scene.traits.extended_gaps:
-        traded = _traded(rng, day, len(rows))
-        traded[at] = True
-        rows = rows.where(traded)
-    return _with_trailing_row(scene, rows, start + AFTER_HOURS - MINUTE)
+    rng = context.make_generator("after hours")
+    start = int(context.session.close.timestamp())
+    last = round(official_bar.close * (1 + 0.001 * rng.standard_normal()), 2)
+    volume = int(official_bar.volume * _AFTER_HOURS_VOLUME_SHARE)
+    rows = draw_extended_minutes(rng, start, AFTER_HOURS_SECONDS // MINUTE, (official_bar.close, last), volume)
+    auction_index = int(rng.integers(3, 5)) if context.is_affected("late auction", context.quirks.late_auction) else 0
+    rows.prices[:, auction_index] = _include_auction_price(rows, auction_index, official_bar.close)
+    rows.volumes[auction_index] += draw_auction_volume(context, official_bar)
+    if context.quirks.extended_hours_gaps:
+        traded = _draw_traded_minutes(rng, official_bar, len(rows))
+        traded[auction_index] = True
+        rows = rows.select(traded)
+    return _add_trailing_row(context, rows, start + AFTER_HOURS_SECONDS - MINUTE)
 
 
-def _auction_prices(rows: Rows, at: int, price: float) -> list[float]:
-    _, high, low, _ = rows.prices[:, at]
+def _include_auction_price(rows: IntradayColumns, index: int, price: float) -> list[float]:
+    _, high, low, _ = rows.prices[:, index]
     return [price, max(float(high), price), min(float(low), price), price]
 
 
-def _traded(rng: np.random.Generator, day: Day, minutes: int) -> Bools:
-    share = min(0.98, max(0.03, (np.log10(day.volume + 1.0) - 4.0) / 3.6))
+def _draw_traded_minutes(rng: np.random.Generator, official_bar: OfficialBar, minutes: int) -> Bools:
+    share = min(0.98, max(0.03, (np.log10(official_bar.volume + 1.0) - 4.0) / 3.6))
     traded: Bools = rng.random(minutes) < share
     return traded
 
 
-def _with_trailing_row(scene: Scene, rows: Rows, stamp: int) -> Rows:
-    if not scene.struck("trailing", scene.traits.trailing_row):
+def _add_trailing_row(context: DrawContext, rows: IntradayColumns, timestamp: int) -> IntradayColumns:
+    if not context.is_affected("trailing", context.quirks.trailing_row):
         return rows
-    kept = rows.where(rows.stamps != stamp)
-    return in_order(joined(kept, flat_row(stamp, float(kept.prices[3, -1]))))
+    other_rows = rows.select(rows.timestamps != timestamp)
+    return sort_by_timestamp(concatenate_rows(other_rows, make_flat_row(timestamp, float(other_rows.prices[3, -1]))))

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.world.random_draws import between, unit
-from backfill_assets.sandbox.world.session_index import Timetable
+from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit
+from backfill_assets.sandbox.world.session_index import SessionIndex
 
-HOUR, DAY = 3600.0, 86400.0
-_HOLE_DAYS = (14.0, 45.0)
+HOUR_SECONDS, DAY_SECONDS = 3600.0, 86400.0
+_VENDOR_GAP_DAYS = (14.0, 45.0)
 
 
-class Stage(NamedTuple):
+class PublicationStage(NamedTuple):
     """How far a session is: the share of it that is there, and whether errors were put right."""
 
     share: float
@@ -25,11 +25,11 @@ class Stage(NamedTuple):
     repaired: bool
 
 
-FINAL = Stage(1.0, True, True)
+FINAL_STAGE = PublicationStage(1.0, True, True)
 
 
 @dataclass(frozen=True)
-class Release:
+class PublicationTimes:
     """The history of one session of one ticker at one interval.
 
     Attributes:
@@ -40,70 +40,80 @@ class Release:
         repaired: when session-cumulative volumes are put right.
     """
 
-    first: float
-    share: float
-    whole: float
-    revised: float
-    repaired: float
+    first_at: float
+    first_share: float
+    complete_at: float
+    revised_at: float
+    repaired_at: float
 
-    def stage(self, now: float) -> Stage | None:
+    def get_stage(self, now: float) -> PublicationStage | None:
         """What there is at ``now``; None: nothing yet."""
-        if now < self.first:
+        if now < self.first_at:
             return None
-        share = 1.0 if now >= self.whole else self.share
-        return Stage(share, now >= self.revised, now >= self.repaired)
+        share = 1.0 if now >= self.complete_at else self.first_share
+        return PublicationStage(share, now >= self.revised_at, now >= self.repaired_at)
 
 
-NEVER = Release(inf, 1.0, inf, inf, inf)
+NEVER_PUBLISHED = PublicationTimes(inf, 1.0, inf, inf, inf)
 
 
-class Press:
+class PublicationSchedule:
     """Decides every release of one sandbox; ``root`` is a ticker's name that no renaming changes."""
 
-    def __init__(self, config: SandboxConfig, timetable: Timetable) -> None:
+    def __init__(self, config: SandboxConfig, session_index: SessionIndex) -> None:
         self._config = config
-        self._timetable = timetable
+        self._session_index = session_index
 
-    def release(self, symbol: str, root: str, session: Session, interval: str) -> Release:
+    def get_times(self, symbol: str, root: str, session: Session, interval: str) -> PublicationTimes:
         """When and how ``session`` appears."""
-        if self.is_withheld(symbol, root, session.day, interval):
-            return NEVER
-        first = self._first(symbol, root, session, interval)
-        seed, traits, day = self._config.seed, self._config.traits, session.day.toordinal()
-        share, whole = 1.0, first
-        if unit(seed, "partial", root, day) < traits.partial:
-            share = between((0.35, 0.95), seed, "share", root, day)
-            whole = first + HOUR * between(traits.partial_hours, seed, "whole", root, day)
-        revised = first
-        if unit(seed, "revised", root, day, interval) < traits.revisions:
-            revised = whole + DAY * between(traits.revision_days, seed, "revised at", root, day)
-        repaired = inf if traits.repaired_days is None else first + DAY * traits.repaired_days
-        return Release(first, share, whole, revised, repaired)
+        if self.is_never_published(symbol, root, session.day, interval):
+            return NEVER_PUBLISHED
+        first_at = self._compute_first_at(symbol, root, session, interval)
+        seed, quirks, day = self._config.seed, self._config.quirks, session.day.toordinal()
+        first_share, complete_at = 1.0, first_at
+        if draw_unit(seed, "partial", root, day) < quirks.partial_publication:
+            first_share = draw_between((0.35, 0.95), seed, "share", root, day)
+            complete_at = first_at + HOUR_SECONDS * draw_between(
+                quirks.partial_publication_hours, seed, "whole", root, day
+            )
+        revised_at = first_at
+        if draw_unit(seed, "revised", root, day, interval) < quirks.revisions:
+            revised_at = complete_at + DAY_SECONDS * draw_between(quirks.revision_days, seed, "revised at", root, day)
+        repaired_at = inf if quirks.repaired_after_days is None else first_at + DAY_SECONDS * quirks.repaired_after_days
+        return PublicationTimes(first_at, first_share, complete_at, revised_at, repaired_at)
 
-    def is_withheld(self, symbol: str, root: str, day: date, interval: str) -> bool:
+    def is_never_published(self, symbol: str, root: str, day: date, interval: str) -> bool:
         """Whether ``day`` never appears: told so, or inside one of the ticker's holes."""
-        if (symbol, day) in self._config.publication.withheld:
+        if (symbol, day) in self._config.publication.never_published:
             return True
-        if not self._config.traits.holes:
+        if not self._config.quirks.vendor_gaps:
             return False
-        here = date(day.year, 1 if day.month < 7 else 7, 1)
-        before = date(day.year - (day.month < 7), 7 if day.month < 7 else 1, 1)
-        return any(self._in_hole_of(root, half, day, interval) for half in (before, here))
+        this_half_year = date(day.year, 1 if day.month < 7 else 7, 1)
+        previous_half_year = date(day.year - (day.month < 7), 7 if day.month < 7 else 1, 1)
+        return any(
+            self._is_in_vendor_gap(root, half_year, day, interval) for half_year in (previous_half_year, this_half_year)
+        )
 
-    def _in_hole_of(self, root: str, half: date, day: date, interval: str) -> bool:
-        parts = (self._config.seed, "hole", root, half.toordinal(), interval)
-        if unit(*parts) >= self._config.traits.holes:
+    def _is_in_vendor_gap(self, root: str, half_year: date, day: date, interval: str) -> bool:
+        parts = (self._config.seed, "hole", root, half_year.toordinal(), interval)
+        if draw_unit(*parts) >= self._config.quirks.vendor_gaps:
             return False
-        first = half + timedelta(days=int(180 * unit("first", *parts)))
-        return first <= day < first + timedelta(days=int(between(_HOLE_DAYS, "days", *parts)))
+        first = half_year + timedelta(days=int(180 * draw_unit("first", *parts)))
+        return first <= day < first + timedelta(days=int(draw_between(_VENDOR_GAP_DAYS, "days", *parts)))
 
-    def _first(self, symbol: str, root: str, session: Session, interval: str) -> float:
-        plan, seed, day = self._config.publication, self._config.seed, session.day.toordinal()
-        late = plan.sessions_late.get(symbol, 0)
-        close = self._timetable.later(session, late).regular_close if late else session.regular_close
-        whose = root if plan.per_ticker else ""
-        hours = between(plan.session_hours, seed, "published", day, whose)
+    def _compute_first_at(self, symbol: str, root: str, session: Session, interval: str) -> float:
+        rules, seed, day = self._config.publication, self._config.seed, session.day.toordinal()
+        sessions_late = rules.sessions_late.get(symbol, 0)
+        close = (
+            self._session_index.find_later(session, sessions_late).regular_close
+            if sessions_late
+            else session.regular_close
+        )
+        draw_owner = root if rules.draw_per_ticker else ""
+        hours = draw_between(rules.hours_after_close, seed, "published", day, draw_owner)
         if interval == "1m":
-            hours += plan.minute_hours
-        minutes = unit(seed, "minutes", root, day) * plan.ticker_minutes if plan.ticker_minutes else 0.0
-        return close.timestamp() + HOUR * hours + 60 * minutes
+            hours += rules.one_minute_delay_hours
+        minutes = (
+            draw_unit(seed, "minutes", root, day) * rules.ticker_delay_minutes if rules.ticker_delay_minutes else 0.0
+        )
+        return close.timestamp() + HOUR_SECONDS * hours + 60 * minutes

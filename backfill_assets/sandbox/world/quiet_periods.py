@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backfill_assets.sandbox.config import Traits
-from backfill_assets.sandbox.world.random_draws import Bools, stream
+from backfill_assets.sandbox.config import DataQuirks
+from backfill_assets.sandbox.world.random_draws import Bools, make_generator
 
-_DEAD_SLOTS = 0.15  # half-hours in which nobody at all trades a thin ticker
-_QUIET_WINDOWS = 0.3
-_VENUE_QUIET = 0.15  # windows in which only the single venue saw nothing
-_TRADED_MINUTES = 0.35
+_NO_TRADE_SLOT_SHARE = 0.15  # half-hours in which nobody at all trades a thin ticker
+_QUIET_WINDOW_SHARE = 0.3
+_VENUE_QUIET_SHARE = 0.15  # windows in which only the single venue saw nothing
+_TRADED_MINUTE_SHARE = 0.35
 
 
 @dataclass(frozen=True)
-class Quiet:
+class QuietPeriods:
     """What is quiet in one session.
 
     Attributes:
@@ -28,32 +28,32 @@ class Quiet:
     flat: Bools
 
 
-def quiet_session(minutes: int) -> Quiet:
+def make_quiet_session(minutes: int) -> QuietPeriods:
     """A session without a single trade."""
     windows = np.ones(minutes // 5, bool)
-    return Quiet(np.ones(minutes, bool), windows, np.zeros(len(windows), bool))
+    return QuietPeriods(np.ones(minutes, bool), windows, np.zeros(len(windows), bool))
 
 
-def thin_session(minutes: int, *parts: str | int) -> Quiet:
+def draw_thin_session(minutes: int, *parts: str | int) -> QuietPeriods:
     """A session of a thin ticker; a window that is quiet on the tape is quiet on the venue too."""
-    rng = stream("thin", *parts)
+    rng = make_generator("thin", *parts)
     windows = minutes // 5
-    dead = np.repeat(rng.random(-(-windows // 6)) < _DEAD_SLOTS, 6)[:windows]
-    silent = dead | (rng.random(windows) < _QUIET_WINDOWS)
-    traded = rng.random((windows, 5)) < _TRADED_MINUTES
+    no_trade = np.repeat(rng.random(-(-windows // 6)) < _NO_TRADE_SLOT_SHARE, 6)[:windows]
+    quiet = no_trade | (rng.random(windows) < _QUIET_WINDOW_SHARE)
+    traded = rng.random((windows, 5)) < _TRADED_MINUTE_SHARE
     traded[np.arange(windows), rng.integers(0, 5, windows)] = True
-    traded[silent] = False
-    venue = silent | (rng.random(windows) < _VENUE_QUIET)
-    return Quiet(~traded.reshape(-1), venue, np.zeros(windows, bool))
+    traded[quiet] = False
+    venue = quiet | (rng.random(windows) < _VENUE_QUIET_SHARE)
+    return QuietPeriods(~traded.reshape(-1), venue, np.zeros(windows, bool))
 
 
-def liquid_session(minutes: int, traits: Traits, *parts: str | int) -> Quiet:
+def draw_liquid_session(minutes: int, quirks: DataQuirks, *parts: str | int) -> QuietPeriods:
     """A session of a liquid ticker: here and there a window, here and there a minute."""
     windows = minutes // 5
-    if not (traits.null_rows or traits.flat_rows or traits.quiet_minutes):
-        return Quiet(np.zeros(minutes, bool), np.zeros(windows, bool), np.zeros(windows, bool))
-    rng = stream("quiet", *parts)
+    if not (quirks.null_rows or quirks.flat_rows or quirks.quiet_minutes):
+        return QuietPeriods(np.zeros(minutes, bool), np.zeros(windows, bool), np.zeros(windows, bool))
+    rng = make_generator("quiet", *parts)
     drawn = rng.random(windows)
-    flat = drawn < traits.flat_rows
-    lost = drawn < traits.flat_rows + traits.null_rows
-    return Quiet(rng.random(minutes) < traits.quiet_minutes, lost, flat)
+    flat = drawn < quirks.flat_rows
+    quiet = drawn < quirks.flat_rows + quirks.null_rows
+    return QuietPeriods(rng.random(minutes) < quirks.quiet_minutes, quiet, flat)

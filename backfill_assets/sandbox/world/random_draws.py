@@ -12,32 +12,32 @@ Int64: TypeAlias = NDArray[np.int64]
 UInt64: TypeAlias = NDArray[np.uint64]
 Bools: TypeAlias = NDArray[np.bool_]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def key(*parts: str | int) -> int:
+def hash_parts(*parts: str | int) -> int:
     """64 bits that stand for ``parts``."""
     text = "\x1f".join(map(str, parts)).encode()
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
-def unit(*parts: str | int) -> float:
+def draw_unit(*parts: str | int) -> float:
     """A number in [0, 1) drawn for ``parts``."""
-    return key(*parts) / 2.0**64
+    return hash_parts(*parts) / 2.0**64
 
 
-def between(bounds: tuple[float, float], *parts: str | int) -> float:
+def draw_between(bounds: tuple[float, float], *parts: str | int) -> float:
     """A number within ``bounds`` drawn for ``parts``."""
     low, high = bounds
-    return low + (high - low) * unit(*parts)
+    return low + (high - low) * draw_unit(*parts)
 
 
-def units(keys: UInt64, ordinals: Int64, channels: int) -> Float64:
+def draw_units(keys: UInt64, ordinals: Int64, channels: int) -> Float64:
     """Numbers in [0, 1), shape (channels, n), for pairs of ``keys`` and ``ordinals`` (broadcast)."""
-    seeds = keys ^ (ordinals.astype(np.uint64) * _GOLDEN)
-    steps = np.arange(1, channels + 1, dtype=np.uint64)[:, None] * _GOLDEN
+    seeds = keys ^ (ordinals.astype(np.uint64) * _GOLDEN_RATIO)
+    steps = np.arange(1, channels + 1, dtype=np.uint64)[:, None] * _GOLDEN_RATIO
     z = seeds[None, :] + steps
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
@@ -46,7 +46,7 @@ def units(keys: UInt64, ordinals: Int64, channels: int) -> Float64:
     return drawn
 
 
-class _Seed(ISeedSequence):
+class _RawSeedSequence(ISeedSequence):
     """Key material as it is: numpy's own seeding would mix it again, for more than the drawing costs."""
 
     def __init__(self, material: bytes) -> None:
@@ -57,7 +57,7 @@ class _Seed(ISeedSequence):
         return np.frombuffer(self._material, dtype)[:n_words]
 
 
-def stream(*parts: str | int) -> np.random.Generator:
+def make_generator(*parts: str | int) -> np.random.Generator:
     """A generator of its own for ``parts``."""
     text = "\x1f".join(map(str, parts)).encode()
-    return np.random.Generator(np.random.SFC64(_Seed(blake2b(text, digest_size=24).digest())))  # type: ignore[arg-type]
+    return np.random.Generator(np.random.SFC64(_RawSeedSequence(blake2b(text, digest_size=24).digest())))  # type: ignore[arg-type]

@@ -6,15 +6,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from backfill_assets.market.calendar.sessions import Session, sessions_between
+from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.sandbox.world.random_draws import Int64
 
-PREMARKET = 5 * 3600 + 1800  # 04:00 to 09:30 New York time
-AFTER_HOURS = 4 * 3600
+PREMARKET_SECONDS = 5 * 3600 + 1800  # 04:00 to 09:30 New York time
+AFTER_HOURS_SECONDS = 4 * 3600
 LAST_DAY = date(2035, 12, 31)
 
 
-class Timetable:
+class SessionIndex:
     """The sessions from ``first`` to 2035, oldest first.
 
     Attributes:
@@ -25,48 +25,48 @@ class Timetable:
     """
 
     def __init__(self, first: date, last: date = LAST_DAY) -> None:
-        self.sessions: Sequence[Session] = sessions_between("US", first, last)
-        self.ordinals: Int64 = np.array([s.day.toordinal() for s in self.sessions], np.int64)
+        self.sessions: Sequence[Session] = list_sessions("US", first, last)
+        self.day_ordinals: Int64 = np.array([s.day.toordinal() for s in self.sessions], np.int64)
         self.opens: Int64 = np.array([int(s.open.timestamp()) for s in self.sessions], np.int64)
         self.closes: Int64 = np.array([int(s.close.timestamp()) for s in self.sessions], np.int64)
-        self._index = {s.day: i for i, s in enumerate(self.sessions)}
+        self._position_by_day = {s.day: i for i, s in enumerate(self.sessions)}
 
-    def on(self, day: date) -> Session | None:
+    def find_session(self, day: date) -> Session | None:
         """The session of ``day``, if there is one."""
-        index = self._index.get(day)
+        index = self._position_by_day.get(day)
         return None if index is None else self.sessions[index]
 
-    def within(self, start: int, end: int) -> slice:
+    def slice_overlapping(self, start: int, end: int) -> slice:
         """Sessions whose extended hours share a second with ``[start, end]`` (epoch seconds)."""
-        first = np.searchsorted(self.closes + AFTER_HOURS, start, side="right")
-        stop = np.searchsorted(self.opens - PREMARKET, end, side="right")
+        first = np.searchsorted(self.closes + AFTER_HOURS_SECONDS, start, side="right")
+        stop = np.searchsorted(self.opens - PREMARKET_SECONDS, end, side="right")
         return slice(int(first), int(stop))
 
-    def days(self, first: date, last: date) -> slice:
+    def slice_days(self, first: date, last: date) -> slice:
         """Sessions from ``first`` to ``last``, both inclusive."""
-        begin = np.searchsorted(self.ordinals, first.toordinal())
-        return slice(int(begin), int(np.searchsorted(self.ordinals, last.toordinal(), side="right")))
+        begin = np.searchsorted(self.day_ordinals, first.toordinal())
+        return slice(int(begin), int(np.searchsorted(self.day_ordinals, last.toordinal(), side="right")))
 
-    def opened(self, moment: float) -> int:
+    def find_last_opened(self, moment: float) -> int:
         """Index of the last session that had opened by ``moment`` (epoch seconds); −1 before all."""
         return int(np.searchsorted(self.opens, moment, side="right")) - 1
 
-    def closed(self, moment: float) -> int:
+    def find_last_closed(self, moment: float) -> int:
         """Index of the last session that had closed by ``moment`` (epoch seconds); −1 before all."""
         return int(np.searchsorted(self.closes, moment, side="right")) - 1
 
-    def later(self, session: Session, count: int) -> Session:
+    def find_later(self, session: Session, count: int) -> Session:
         """The session ``count`` after ``session``, or the last one known."""
-        at = self._index[session.day] + count
-        return self.sessions[min(at, len(self.sessions) - 1)]
+        position = self._position_by_day[session.day] + count
+        return self.sessions[min(position, len(self.sessions) - 1)]
 
 
 @lru_cache(maxsize=4)
-def timetable(first: date) -> Timetable:
+def get_session_index(first: date) -> SessionIndex:
     """The timetable from ``first``; building one takes a fifth of a second."""
-    return Timetable(first)
+    return SessionIndex(first)
 
 
-def epoch(moment: datetime) -> int:
+def to_epoch_seconds(moment: datetime) -> int:
     """Whole seconds since 1970."""
     return int(moment.timestamp())

@@ -15,30 +15,41 @@ import pandas as pd
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.rows import NO_ROWS, Rows, grouped, in_order, joined
+from backfill_assets.sandbox.wire.rows import (
+    NO_ROWS,
+    IntradayColumns,
+    aggregate_rows,
+    concatenate_rows,
+    sort_by_timestamp,
+)
 from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
-from backfill_assets.sandbox.world.daily_bars import DailyBars, daily_bars
-from backfill_assets.sandbox.world.data_quirks import Scene
-from backfill_assets.sandbox.world.listings import Lives
-from backfill_assets.sandbox.world.publication import FINAL, Press, Release, Stage
-from backfill_assets.sandbox.world.random_draws import Int64, between, key, stream, unit
-from backfill_assets.sandbox.world.session_index import epoch, timetable
-from backfill_assets.sandbox.world.universe import FAMILIAR, universe
+from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars
+from backfill_assets.sandbox.world.data_quirks import DrawContext
+from backfill_assets.sandbox.world.listings import ListingHistory
+from backfill_assets.sandbox.world.publication import (
+    FINAL_STAGE,
+    PublicationSchedule,
+    PublicationStage,
+    PublicationTimes,
+)
+from backfill_assets.sandbox.world.random_draws import Int64, draw_between, draw_unit, hash_parts, make_generator
+from backfill_assets.sandbox.world.session_index import get_session_index, to_epoch_seconds
+from backfill_assets.sandbox.world.universe import FAMILIAR_SYMBOLS, build_universe
 
-FLOORS = {"1m": date(2004, 1, 1), "5m": date(2020, 10, 12), "1h": date(2020, 10, 12)}
-_DELISTED_1M = date(2022, 1, 1)  # no 1m of tickers that died before (EODHD.md §2)
-_THIN, _OTHERS, _FAMILIAR = (3e3, 3e4), (1e5, 4e6), (3e6, 6e7)  # shares a day
-_BLOCK = 32  # days drawn together
-_VENUE_SHARES = (0.15, 0.7)
+HISTORY_STARTS = {"1m": date(2004, 1, 1), "5m": date(2020, 10, 12), "1h": date(2020, 10, 12)}
+_DELISTED_1M_FROM = date(2022, 1, 1)  # no 1m of tickers that died before (EODHD.md §2)
+_THIN_VOLUMES, _OTHER_VOLUMES, _FAMILIAR_VOLUMES = (3e3, 3e4), (1e5, 4e6), (3e6, 6e7)  # shares a day
+_BLOCK_DAYS = 32  # days drawn together
+_VENUE_VOLUME_SHARES = (0.15, 0.7)
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _SessionDraw:
     """One session of one ticker before anything is written down."""
 
-    day: minute_paths.Day
-    minutes: Rows
-    quiet: quiet_periods.Quiet
+    official_bar: minute_paths.OfficialBar
+    minutes: IntradayColumns
+    quiet_periods: quiet_periods.QuietPeriods
 
 
 class World:
@@ -52,19 +63,19 @@ class World:
     """
 
     def __init__(self, config: SandboxConfig, symbols: Iterable[str] | None = None) -> None:
-        self._seed, self._traits, self._thin = config.seed, config.traits, config.thin
-        self.lives = Lives(config, universe(config.symbols) if symbols is None else symbols)
-        self.tickers = self.lives.symbols
-        self.timetable = timetable(min(config.history_from, *config.listed.values(), date(2018, 1, 2)))
-        self.press = Press(config, self.timetable)
-        self._keys = {symbol: key(config.seed, self.lives.root(symbol)) for symbol in self.tickers}
-        self._sizes = {symbol: self._size(symbol) for symbol in self.tickers}
-        self._drawn = lru_cache(maxsize=2048)(self._draw)
-        self._daily_block = lru_cache(maxsize=16384)(self._draw_daily_block)
-        self.release = lru_cache(maxsize=65536)(self._release)
+        self._seed, self._quirks, self._thin = config.seed, config.quirks, config.thin
+        self.listings = ListingHistory(config, build_universe(config.symbols) if symbols is None else symbols)
+        self.symbols = self.listings.symbols
+        self.session_index = get_session_index(min(config.history_from, *config.listed.values(), date(2018, 1, 2)))
+        self.publication_schedule = PublicationSchedule(config, self.session_index)
+        self._keys = {symbol: hash_parts(config.seed, self.listings.get_root(symbol)) for symbol in self.symbols}
+        self._typical_volumes = {symbol: self._draw_typical_volume(symbol) for symbol in self.symbols}
+        self._get_session_draw = lru_cache(maxsize=2048)(self._draw_session)
+        self._get_daily_block = lru_cache(maxsize=16384)(self._draw_daily_block)
+        self.get_publication_times = lru_cache(maxsize=65536)(self._compute_publication_times)
 
     def true_bars(
-        self, symbol: str, session: Session, interval: Interval, source: str, *, at: datetime | None = None
+        self, symbol: str, session: Session, interval: Interval, source: str, *, as_of: datetime | None = None
     ) -> pd.DataFrame:
         """The bars a correct client ends up with for one session: the truth.
 
@@ -72,126 +83,161 @@ class World:
         never published. ``at`` asks for the values as they stood then: before its revision a session
         has slightly others. Columns: timestamp (epoch s), open, high, low, close, volume.
         """
-        release = self.release(symbol, session, source)
+        times = self.get_publication_times(symbol, session, source)
         rows = NO_ROWS
-        if self.lives.traded_on(symbol, session.day) and release.first != np.inf:
-            rows = self._clean(symbol, session, source, at is None or at.timestamp() >= release.revised)
-        starts = np.arange(epoch(session.open), epoch(session.close), interval.seconds, dtype=np.int64)
-        bars = grouped(rows, starts)
-        columns = dict(zip(("open", "high", "low", "close"), bars.prices, strict=True))
-        return pd.DataFrame({"timestamp": bars.stamps, **columns, "volume": bars.volumes})
-
-    def rows(self, symbol: str, session: Session, interval: str, stage: Stage = FINAL) -> Rows:
-        """What ``/intraday`` holds of one session at ``stage``, as it is written there."""
-        if not self.lives.traded_on(symbol, session.day) or session.day < FLOORS[interval]:
-            return NO_ROWS
-        last = self.lives.last(symbol)
-        if interval == "1m" and last is not None and last < _DELISTED_1M:
-            return NO_ROWS
-        scene = self._scene(symbol, session)
-        rows = self._written(scene, symbol, interval, stage)
-        if stage.share < 1.0:
-            length = epoch(session.close) - epoch(session.open)
-            rows = rows.where(rows.stamps < epoch(session.open) + stage.share * length)
-        return data_quirks.shuffled(scene, rows) if scene.struck("unordered", self._traits.unordered) else rows
-
-    def day(self, symbol: str, session: Session) -> minute_paths.Day:
-        """The official bar of one session at the prices of its time."""
-        number, at = divmod(session.day.toordinal(), _BLOCK)
-        bars = self._daily_block(symbol, number)
-        factor = self.lives.split_factor(symbol, session.day)
-        opened, high, low, close = (
-            round(float(price[at]) * factor, 2) for price in (bars.open, bars.high, bars.low, bars.close)
+        if self.listings.is_listed_on(symbol, session.day) and times.first_at != np.inf:
+            rows = self._build_traded_rows(
+                symbol, session, source, as_of is None or as_of.timestamp() >= times.revised_at
+            )
+        starts = np.arange(
+            to_epoch_seconds(session.open), to_epoch_seconds(session.close), interval.seconds, dtype=np.int64
         )
-        return minute_paths.Day(opened, high, low, close, int(bars.volume[at] / factor))
+        bars = aggregate_rows(rows, starts)
+        columns = dict(zip(("open", "high", "low", "close"), bars.prices, strict=True))
+        return pd.DataFrame({"timestamp": bars.timestamps, **columns, "volume": bars.volumes})
 
-    def daily(self, symbol: str, ordinals: Int64) -> DailyBars:
-        """Official bars of many days (ordinals) at today's prices: before splits are undone."""
-        keys, size = np.array([self._keys[symbol]], np.uint64), np.array([self._sizes[symbol]])
-        return daily_bars(keys, ordinals, size, np.array([symbol in self._thin]))
-
-    def daily_of(self, symbols: Iterable[str], session: Session) -> DailyBars:
-        """Official bars of many tickers on one day, at today's prices."""
-        chosen = tuple(symbols)
-        keys = np.array([self._keys[symbol] for symbol in chosen], np.uint64)
-        sizes = np.array([self._sizes[symbol] for symbol in chosen], np.float64)
-        thin = np.array([symbol in self._thin for symbol in chosen], bool)
-        return daily_bars(keys, np.array([session.day.toordinal()], np.int64), sizes, thin)
-
-    def minute_path(self, symbol: str, session: Session) -> tuple[minute_paths.Day, Rows]:
-        """The official bar and the consolidated regular minutes on a full grid, quiet ones included."""
-        drawn = self._drawn(symbol, session)
-        return drawn.day, drawn.minutes
-
-    def extended(self, symbol: str, session: Session) -> tuple[Rows, Rows]:
-        """The consolidated minutes before the open, and from the close on with the auction."""
-        scene, day = self._scene(symbol, session), self.minute_path(symbol, session)[0]
-        return extended_hours.premarket(scene, day), extended_hours.after_hours(scene, day)
-
-    def traded_minutes(self, symbol: str, session: Session) -> tuple[minute_paths.Day, Rows]:
-        """The official bar, and the regular minutes in which somebody traded."""
-        drawn = self._drawn(symbol, session)
-        return drawn.day, drawn.minutes.where(~drawn.quiet.minutes)
-
-    def auction(self, symbol: str, session: Session) -> int:
-        """Shares in the closing auction."""
-        return extended_hours.auction_volume(self._scene(symbol, session), self._drawn(symbol, session).day)
-
-    def _written(self, scene: Scene, symbol: str, interval: str, stage: Stage) -> Rows:
-        session = scene.session
-        if interval == "5m":
-            clean = self._clean(symbol, session, "5m", stage.revised)
-            stamps = np.arange(epoch(session.open), epoch(session.close), 300, dtype=np.int64)
-            drawn = self._drawn(symbol, session)
-            return data_quirks.five_minute_rows(scene, clean, stamps, drawn.quiet, drawn.day.close, stage.repaired)
-        clean = self._clean(symbol, session, "1m", stage.revised)
-        if interval == "1h":
-            hours = np.arange(epoch(session.open), epoch(session.close), 3600, dtype=np.int64)
-            return grouped(clean, hours)
-        if len(clean) == 0:
+    def get_published_rows(
+        self, symbol: str, session: Session, interval: str, stage: PublicationStage = FINAL_STAGE
+    ) -> IntradayColumns:
+        """What ``/intraday`` holds of one session at ``stage``, as it is written there."""
+        if not self.listings.is_listed_on(symbol, session.day) or session.day < HISTORY_STARTS[interval]:
             return NO_ROWS
-        before, after = self.extended(symbol, session)
-        return in_order(joined(before, clean, after))
+        last_day = self.listings.get_last_day(symbol)
+        if interval == "1m" and last_day is not None and last_day < _DELISTED_1M_FROM:
+            return NO_ROWS
+        context = self._make_context(symbol, session)
+        rows = self._build_published_rows(context, symbol, interval, stage)
+        if stage.share < 1.0:
+            length = to_epoch_seconds(session.close) - to_epoch_seconds(session.open)
+            rows = rows.select(rows.timestamps < to_epoch_seconds(session.open) + stage.share * length)
+        return (
+            data_quirks.shuffle_rows(context, rows)
+            if context.is_affected("unordered", self._quirks.unordered_rows)
+            else rows
+        )
 
-    def _clean(self, symbol: str, session: Session, source: str, revised: bool) -> Rows:
+    def get_official_bar(self, symbol: str, session: Session) -> minute_paths.OfficialBar:
+        """The official bar of one session at the prices of its time."""
+        block, offset = divmod(session.day.toordinal(), _BLOCK_DAYS)
+        bars = self._get_daily_block(symbol, block)
+        factor = self.listings.get_split_factor(symbol, session.day)
+        open_price, high, low, close = (
+            round(float(price[offset]) * factor, 2) for price in (bars.open, bars.high, bars.low, bars.close)
+        )
+        return minute_paths.OfficialBar(open_price, high, low, close, int(bars.volume[offset] / factor))
+
+    def draw_daily_history(self, symbol: str, ordinals: Int64) -> DailyBars:
+        """Official bars of many days (ordinals) at today's prices: before splits are undone."""
+        keys, typical_volume = np.array([self._keys[symbol]], np.uint64), np.array([self._typical_volumes[symbol]])
+        return draw_daily_bars(keys, ordinals, typical_volume, np.array([symbol in self._thin]))
+
+    def draw_daily_market(self, symbols: Iterable[str], session: Session) -> DailyBars:
+        """Official bars of many tickers on one day, at today's prices."""
+        symbol_list = tuple(symbols)
+        keys = np.array([self._keys[symbol] for symbol in symbol_list], np.uint64)
+        typical_volumes = np.array([self._typical_volumes[symbol] for symbol in symbol_list], np.float64)
+        thin = np.array([symbol in self._thin for symbol in symbol_list], bool)
+        return draw_daily_bars(keys, np.array([session.day.toordinal()], np.int64), typical_volumes, thin)
+
+    def get_minute_path(self, symbol: str, session: Session) -> tuple[minute_paths.OfficialBar, IntradayColumns]:
+        """The official bar and the consolidated regular minutes on a full grid, quiet ones included."""
+        session_draw = self._get_session_draw(symbol, session)
+        return session_draw.official_bar, session_draw.minutes
+
+    def build_extended_hours(self, symbol: str, session: Session) -> tuple[IntradayColumns, IntradayColumns]:
+        """The consolidated minutes before the open, and from the close on with the auction."""
+        context, official_bar = self._make_context(symbol, session), self.get_minute_path(symbol, session)[0]
+        return extended_hours.build_premarket(context, official_bar), extended_hours.build_after_hours(
+            context, official_bar
+        )
+
+    def get_traded_minutes(self, symbol: str, session: Session) -> tuple[minute_paths.OfficialBar, IntradayColumns]:
+        """The official bar, and the regular minutes in which somebody traded."""
+        session_draw = self._get_session_draw(symbol, session)
+        return session_draw.official_bar, session_draw.minutes.select(~session_draw.quiet_periods.minutes)
+
+    def get_auction_volume(self, symbol: str, session: Session) -> int:
+        """Shares in the closing auction."""
+        return extended_hours.draw_auction_volume(
+            self._make_context(symbol, session), self._get_session_draw(symbol, session).official_bar
+        )
+
+    def _build_published_rows(
+        self, context: DrawContext, symbol: str, interval: str, stage: PublicationStage
+    ) -> IntradayColumns:
+        session = context.session
+        if interval == "5m":
+            traded_rows = self._build_traded_rows(symbol, session, "5m", stage.revised)
+            timestamps = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 300, dtype=np.int64)
+            session_draw = self._get_session_draw(symbol, session)
+            return data_quirks.build_five_minute_rows(
+                context,
+                traded_rows,
+                timestamps,
+                session_draw.quiet_periods,
+                session_draw.official_bar.close,
+                stage.repaired,
+            )
+        traded_rows = self._build_traded_rows(symbol, session, "1m", stage.revised)
+        if interval == "1h":
+            hours = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 3600, dtype=np.int64)
+            return aggregate_rows(traded_rows, hours)
+        if len(traded_rows) == 0:
+            return NO_ROWS
+        premarket, after_hours = self.build_extended_hours(symbol, session)
+        return sort_by_timestamp(concatenate_rows(premarket, traded_rows, after_hours))
+
+    def _build_traded_rows(self, symbol: str, session: Session, source: str, revised: bool) -> IntradayColumns:
         """The rows of ``source`` in which somebody traded, and nothing else."""
-        drawn = self._drawn(symbol, session)
+        session_draw = self._get_session_draw(symbol, session)
         if source == "5m":
-            root = self.lives.root(symbol)
-            rng = stream(self._seed, "venue", root, session.day.toordinal())
-            share = between(_VENUE_SHARES, self._seed, "venue share", root)
-            rows = minute_paths.venue_bars(rng, drawn.minutes, share, drawn.quiet.windows)
+            root = self.listings.get_root(symbol)
+            rng = make_generator(self._seed, "venue", root, session.day.toordinal())
+            share = draw_between(_VENUE_VOLUME_SHARES, self._seed, "venue share", root)
+            rows = minute_paths.draw_venue_bars(rng, session_draw.minutes, share, session_draw.quiet_periods.windows)
         else:
-            rows = drawn.minutes.where(~drawn.quiet.minutes)
-        return rows if revised else data_quirks.preliminary(self._scene(symbol, session), rows, source)
+            rows = session_draw.minutes.select(~session_draw.quiet_periods.minutes)
+        return rows if revised else data_quirks.make_preliminary(self._make_context(symbol, session), rows, source)
 
-    def _draw(self, symbol: str, session: Session) -> _Drawn:
-        day, scene = self.day(symbol, session), self._scene(symbol, session)
-        rng = stream(self._seed, "path", scene.root, scene.day)
-        count = (epoch(session.close) - epoch(session.open)) // 60
-        volume = max(int(day.volume * extended_hours.REGULAR_SHARE) - extended_hours.auction_volume(scene, day), 0)
-        fitted = minute_paths.Day(day.open, day.high, day.low, day.close, volume)
-        minutes = minute_paths.regular_minutes(rng, fitted, epoch(session.open), count)
-        return _Drawn(day, minutes, self._quiet(symbol, scene, day, count))
+    def _draw_session(self, symbol: str, session: Session) -> _SessionDraw:
+        official_bar, context = self.get_official_bar(symbol, session), self._make_context(symbol, session)
+        rng = make_generator(self._seed, "path", context.root, context.day_ordinal)
+        count = (to_epoch_seconds(session.close) - to_epoch_seconds(session.open)) // 60
+        volume = max(
+            int(official_bar.volume * extended_hours.REGULAR_VOLUME_SHARE)
+            - extended_hours.draw_auction_volume(context, official_bar),
+            0,
+        )
+        regular_bar = minute_paths.OfficialBar(
+            official_bar.open, official_bar.high, official_bar.low, official_bar.close, volume
+        )
+        minutes = minute_paths.draw_regular_minutes(rng, regular_bar, to_epoch_seconds(session.open), count)
+        return _SessionDraw(official_bar, minutes, self._draw_quiet_periods(symbol, context, official_bar, count))
 
-    def _quiet(self, symbol: str, scene: Scene, day: minute_paths.Day, minutes: int) -> quiet_periods.Quiet:
-        if day.volume == 0:
-            return quiet_periods.quiet_session(minutes)
+    def _draw_quiet_periods(
+        self, symbol: str, context: DrawContext, official_bar: minute_paths.OfficialBar, minutes: int
+    ) -> quiet_periods.QuietPeriods:
+        if official_bar.volume == 0:
+            return quiet_periods.make_quiet_session(minutes)
         if symbol in self._thin:
-            return quiet_periods.thin_session(minutes, self._seed, scene.root, scene.day)
-        return quiet_periods.liquid_session(minutes, self._traits, self._seed, scene.root, scene.day)
+            return quiet_periods.draw_thin_session(minutes, self._seed, context.root, context.day_ordinal)
+        return quiet_periods.draw_liquid_session(minutes, self._quirks, self._seed, context.root, context.day_ordinal)
 
-    def _draw_daily_block(self, symbol: str, number: int) -> DailyBars:
-        return self.daily(symbol, np.arange(number * _BLOCK, (number + 1) * _BLOCK, dtype=np.int64))
+    def _draw_daily_block(self, symbol: str, block: int) -> DailyBars:
+        return self.draw_daily_history(
+            symbol, np.arange(block * _BLOCK_DAYS, (block + 1) * _BLOCK_DAYS, dtype=np.int64)
+        )
 
-    def _size(self, symbol: str) -> float:
+    def _draw_typical_volume(self, symbol: str) -> float:
         """Typical shares a day."""
-        root = self.lives.root(symbol)
-        low, high = _THIN if symbol in self._thin else _FAMILIAR if root in FAMILIAR else _OTHERS
-        return float(low * (high / low) ** unit(self._seed, "size", root))
+        root = self.listings.get_root(symbol)
+        low, high = (
+            _THIN_VOLUMES if symbol in self._thin else _FAMILIAR_VOLUMES if root in FAMILIAR_SYMBOLS else _OTHER_VOLUMES
+        )
+        return float(low * (high / low) ** draw_unit(self._seed, "size", root))
 
-    def _scene(self, symbol: str, session: Session) -> Scene:
-        return Scene(self._seed, self.lives.root(symbol), session, self._traits)
+    def _make_context(self, symbol: str, session: Session) -> DrawContext:
+        return DrawContext(self._seed, self.listings.get_root(symbol), session, self._quirks)
 
-    def _release(self, symbol: str, session: Session, interval: str) -> Release:
-        return self.press.release(symbol, self.lives.root(symbol), session, interval)
+    def _compute_publication_times(self, symbol: str, session: Session, interval: str) -> PublicationTimes:
+        return self.publication_schedule.get_times(symbol, self.listings.get_root(symbol), session, interval)

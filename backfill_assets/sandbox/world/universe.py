@@ -2,43 +2,47 @@
 
 from dataclasses import dataclass
 
-_NAMES = (
+_FAMILIAR_TEXT = (
     "AAPL MSFT AMZN TSLA VTI NVDA GOOGL META BRK-B JPM SPY QQQ AMD NFLX JNJ V WMT PG MA UNH XOM CVX HD KO BAC DIS INTC "
     "CSCO PEP ADBE CMCSA ABBV MRK PFE T VZ GE CAT BA IBM MCD NKE GS MS C WFC AXP UPS RTX LMT DE MMM F GM COST SBUX "
     "QCOM TXN AVGO ORCL CRM ACN TGT LOW BLK SCHW BMY LLY TMO ABT DHR NEE DUK SO SPGI GOOG AMAT MU BKNG GILD AMGN HON "
     "PYPL ADP INTU ISRG MDLZ REGN VRTX UBER LIN ETN IWM DIA VOO GLD XLF XLE XLK TLT"
 )
-_ETF_NAMES = "VTI SPY QQQ IWM DIA VOO GLD XLF XLE XLK TLT"
-_NASDAQ_NAMES = (
+_ETF_TEXT = "VTI SPY QQQ IWM DIA VOO GLD XLF XLE XLK TLT"
+_NASDAQ_TEXT = (
     "AAPL MSFT AMZN TSLA NVDA GOOGL META AMD NFLX INTC CSCO PEP ADBE CMCSA COST SBUX QCOM TXN AVGO GOOG AMAT MU BKNG "
     "GILD AMGN HON PYPL ADP INTU ISRG MDLZ REGN VRTX"
 )
-FAMILIAR = tuple(_NAMES.split())
-_ETFS = frozenset(_ETF_NAMES.split())
-_NASDAQ = frozenset(_NASDAQ_NAMES.split())
+FAMILIAR_SYMBOLS = tuple(_FAMILIAR_TEXT.split())
+_ETFS = frozenset(_ETF_TEXT.split())
+_NASDAQ = frozenset(_NASDAQ_TEXT.split())
 
 
 @dataclass(frozen=True)
-class Listing:
+class SymbolListEntry:
     """How ``/exchange-symbol-list`` describes a symbol."""
 
     code: str
     name: str
     exchange: str
-    kind: str
+    security_type: str
     isin: str | None
 
 
-def universe(size: int) -> tuple[str, ...]:
+def build_universe(size: int) -> tuple[str, ...]:
     """The first ``size`` symbols; the same prefix for every size."""
-    made_up = (f"S{number:04d}" for number in range(len(FAMILIAR) + 1, size + 1))
-    return (*FAMILIAR[:size], *made_up)
+    generated = (f"S{number:04d}" for number in range(len(FAMILIAR_SYMBOLS) + 1, size + 1))
+    return (*FAMILIAR_SYMBOLS[:size], *generated)
 
 
-def listing(symbol: str) -> Listing:
+def describe_symbol(symbol: str) -> SymbolListEntry:
     """What the vendor would say about ``symbol``. Every seventh made-up one has no ISIN."""
-    kind = "ETF" if symbol in _ETFS else "Common Stock"
-    exchange = "NYSE ARCA" if symbol in _ETFS else "NASDAQ" if symbol in _NASDAQ or symbol not in FAMILIAR else "NYSE"
+    security_type = "ETF" if symbol in _ETFS else "Common Stock"
+    exchange = (
+        "NYSE ARCA" if symbol in _ETFS else "NASDAQ" if symbol in _NASDAQ or symbol not in FAMILIAR_SYMBOLS else "NYSE"
+    )
     digits = sum(ord(letter) * 31**place for place, letter in enumerate(symbol)) % 10**9
     isin = None if digits % 7 == 0 else f"US{digits:09d}{digits % 10}"
-    return Listing(symbol, f"{symbol.title()} {'Fund' if kind == 'ETF' else 'Inc'}", exchange, kind, isin)
+    return SymbolListEntry(
+        symbol, f"{symbol.title()} {'Fund' if security_type == 'ETF' else 'Inc'}", exchange, security_type, isin
+    )

@@ -14,7 +14,7 @@ from backfill_assets.store.symbols import Symbol
 
 # Every symbol_id that holds bars is found by walking the index, so that orphans are seen and the cost follows
 # the window and the number of tickers, not the history.
-_FAULTS = """
+_SELECT_FAULTS = """
 WITH RECURSIVE ids AS (
     SELECT min(symbol_id) AS symbol_id FROM market_data
     UNION ALL
@@ -51,7 +51,7 @@ SELECT fault, subject, count(*), min(timestamp) FROM named CROSS JOIN LATERAL un
 UNION ALL SELECT '', '', count(*), NULL FROM held
 ORDER BY 3 DESC, 2, 1
 """
-_CLOSES = """
+_SELECT_CLOSES = """
 SELECT u.row - 1, e.session_day, e.official_close, d.close_price
 FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
 JOIN backfill.evidence e USING (symbol_id)
@@ -63,7 +63,7 @@ ORDER BY u.row, e.session_day
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class BarFault:
     """Rows of one subject (a ticker, or a symbol_id that no ticker has) that break one rule; ``first`` is UTC."""
 
     kind: str
@@ -73,7 +73,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Closes:
+class CloseComparison:
     """A session's official close as stored, and as the daily data have it (None: they are not known)."""
 
     ticker: str
@@ -82,7 +82,7 @@ class Closes:
     daily: float | None
 
 
-def bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[Fault], int]:
+def find_bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[BarFault], int]:
     """Rows of the grid's window that break a rule, the most first, and how many rows there are.
 
     All tickers are looked at, active or not. A bar in a session but on no slot's open is off the grid; outside the
@@ -92,7 +92,7 @@ def bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[Fault], int
     if not grid.size:
         return [], 0
     rows = connection.execute(
-        _FAULTS,
+        _SELECT_FAULTS,
         {
             "spellings": list(grid.interval.spellings),
             "starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()],
@@ -102,16 +102,16 @@ def bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[Fault], int
             "last": grid.sessions[-1].close,
         },
     ).fetchall()
-    faults = [Fault(kind, subject, count, first.astimezone(UTC)) for kind, subject, count, first in rows if kind]
+    faults = [BarFault(kind, subject, count, first.astimezone(UTC)) for kind, subject, count, first in rows if kind]
     return faults, next(count for kind, _, count, _ in rows if not kind)
 
 
-def official_closes(
+def read_official_closes(
     connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, source: Interval
-) -> list[Closes]:
+) -> list[CloseComparison]:
     """Every official close of the window that is stored, by ticker and day, beside the daily data."""
     rows = connection.execute(
-        _CLOSES,
+        _SELECT_CLOSES,
         {
             "ids": [s.symbol_id for s in symbols],
             "interval": grid.interval.name,
@@ -119,4 +119,4 @@ def official_closes(
             "days": [s.day for s in grid.sessions],
         },
     )
-    return [Closes(str(symbols[row].ticker), day, official, daily) for row, day, official, daily in rows]
+    return [CloseComparison(str(symbols[row].ticker), day, official, daily) for row, day, official, daily in rows]

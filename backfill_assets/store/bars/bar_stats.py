@@ -10,7 +10,7 @@ from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Symbol
 
 
-def newest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Interval) -> datetime | None:
+def read_newest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Interval) -> datetime | None:
     """The newest slot that any of ``symbols`` has a bar for, UTC; one index probe a symbol."""
     row = connection.execute(
         "SELECT max(m.timestamp) FROM unnest(%s::int[]) AS u (symbol_id) CROSS JOIN LATERAL"
@@ -22,7 +22,7 @@ def newest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Inte
     return row[0].astimezone(UTC) if row and row[0] else None
 
 
-def publications(
+def read_publications(
     connection: Connection, interval: Interval, source: Interval, days: Sequence[date]
 ) -> dict[date, tuple[int, datetime, datetime]]:
     """Per session day, how many tickers were seen published to the end, when first and when last (UTC)."""
@@ -44,7 +44,9 @@ class Provenance:
     fetched_at: datetime | None
 
 
-def provenance(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> dict[tuple[int, int], Provenance]:
+def read_provenance(
+    connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid
+) -> dict[tuple[int, int], Provenance]:
     """By symbol_id and session of ``grid``; those without bars are left out."""
     rows = connection.execute(
         "SELECT d.symbol_id, s.ordinal::int - 1, max(d.source), max(d.source_interval), max(d.fetched_at)"

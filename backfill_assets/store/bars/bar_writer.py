@@ -17,20 +17,20 @@ import pandas as pd
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
-_STAGING = """
+_CREATE_STAGING_TABLE = """
 CREATE TEMPORARY TABLE staged_bars (
     symbol_id integer, stamp timestamptz, open_price float8, high_price float8, low_price float8,
     close_price float8, volume bigint, source_rows smallint, is_final boolean, may_insert boolean
 ) ON COMMIT DROP
 """
-LIVE = "live"  # the source interval of bars made from live samples
-_COPIED: tuple[tuple[str, str], ...] = (
+LIVE_SOURCE_INTERVAL = "live"  # the source interval of bars made from live samples
+_COPY_COLUMNS: tuple[tuple[str, str], ...] = (
     ("symbol_id", ">i4"), ("timestamp", ">i8"), ("open", ">f8"), ("high", ">f8"), ("low", ">f8"),
     ("close", ">f8"), ("volume", ">i8"), ("source_rows", ">i2"), ("is_final", ">i1"), ("may_insert", ">i1"),
 )  # fmt: skip
 _POSTGRES_EPOCH = 946_684_800  # 2000-01-01, in seconds since 1970
 
-_WRITE = """
+_MERGE_STAGED_BARS = """
 WITH judged AS MATERIALIZED (
     SELECT s.*, coalesce(m.interval_type, %(spelling)s) AS spelling,
            m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
@@ -122,7 +122,7 @@ class WriteCounts:
         return WriteCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-def spelling_in_use(connection: Connection, interval: Interval) -> str:
+def find_interval_spelling(connection: Connection, interval: Interval) -> str:
     """How the table writes ``interval``: as its rows do, else our own name."""
     row = connection.execute(
         "SELECT interval_type FROM market_data WHERE interval_type = ANY (%s) LIMIT 1",
@@ -131,7 +131,7 @@ def spelling_in_use(connection: Connection, interval: Interval) -> str:
     return str(row[0]) if row else interval.name
 
 
-def database_now(connection: Connection) -> datetime:
+def read_server_time(connection: Connection) -> datetime:
     """The server's clock, which ``fetched_at`` is written by."""
     moment: datetime = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
     return moment
@@ -145,7 +145,7 @@ def write_bars(
     spelling: str,
     source: str,
     source_interval: str,
-    asked_at: datetime,
+    requested_at: datetime,
 ) -> dict[int, WriteCounts]:
     """Write ``bars`` within the caller's transaction.
 
@@ -163,25 +163,25 @@ def write_bars(
     Returns:
         What became of the bars of each symbol_id.
     """
-    connection.execute(_STAGING)
+    connection.execute(_CREATE_STAGING_TABLE)
     with connection.cursor().copy("COPY staged_bars FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(_binary(bars))
-    verdicts = connection.execute(
-        _WRITE,
+        copy.write(_encode_copy_rows(bars))
+    outcomes = connection.execute(
+        _MERGE_STAGED_BARS,
         {
             "spelling": spelling,
             "spellings": list(interval.spellings),
             "source": source,
             "source_interval": source_interval,
-            "asked_at": asked_at,
-            "live": LIVE,
+            "asked_at": requested_at,
+            "live": LIVE_SOURCE_INTERVAL,
             "interval": interval.name,
         },
     ).fetchall()
     connection.execute("DROP TABLE staged_bars")
     counts: dict[int, WriteCounts] = {}
-    for symbol_id, verdict, bars_so_judged in verdicts:
-        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{verdict: bars_so_judged})
+    for symbol_id, outcome, bar_count in outcomes:
+        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{outcome: bar_count})
     return counts
 
 
@@ -212,22 +212,22 @@ def read_bars(
     return [StoredBar(*row) for row in rows]
 
 
-def delete_bars(connection: Connection, symbol_id: int, interval: Interval, stamps: Sequence[datetime]) -> int:
+def delete_bars(connection: Connection, symbol_id: int, interval: Interval, timestamps: Sequence[datetime]) -> int:
     """Take bars out of the store; returns how many. For demonstrations and tests: nothing else deletes bars."""
     return connection.execute(
         "DELETE FROM market_data WHERE symbol_id = %s AND interval_type = ANY (%s) AND timestamp = ANY (%s)",
-        [symbol_id, list(interval.spellings), list(stamps)],
+        [symbol_id, list(interval.spellings), list(timestamps)],
     ).rowcount
 
 
-def _binary(bars: pd.DataFrame) -> bytes:
+def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
     """The rows in COPY's binary format: per field its length and its big-endian value."""
     layout: list[tuple[str, str]] = [("fields", ">i2")]
-    for name, code in _COPIED:
+    for name, code in _COPY_COLUMNS:
         layout += [(f"{name}_size", ">i4"), (name, code)]
     rows = np.zeros(len(bars), np.dtype(layout))
-    rows["fields"] = len(_COPIED)
-    for name, _ in _COPIED:
+    rows["fields"] = len(_COPY_COLUMNS)
+    for name, _ in _COPY_COLUMNS:
         rows[f"{name}_size"] = rows.dtype[name].itemsize
         values = bars[name].to_numpy()
         rows[name] = (values - _POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values

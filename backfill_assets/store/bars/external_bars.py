@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.store.bars.bar_writer import WriteCounts
-from backfill_assets.store.postgres.array_reader import read_columns, whole_seconds_of
+from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Symbol
 
 Int64 = NDArray[np.int64]
 
-_PRINT = "hashtextextended(row(m.open_price, m.high_price, m.low_price, m.close_price, m.volume)::text, 0)"
-_ONLY_ROW = """
+_FINGERPRINT = "hashtextextended(row(m.open_price, m.high_price, m.low_price, m.close_price, m.volume)::text, 0)"
+_IS_ONLY_EXTERNAL = """
 m.source IS NULL AND NOT EXISTS (
     SELECT FROM market_data o WHERE o.symbol_id = m.symbol_id AND o.timestamp = m.timestamp
        AND o.interval_type = ANY (%(spellings)s) AND o.interval_type <> m.interval_type
        AND (o.source IS NOT NULL OR o.interval_type < m.interval_type))
 """
-_LOOK = """
+_SELECT_TEMPLATE = """
 SELECT u.row, m.timestamp AS stamp, {print} AS print
 FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
 JOIN market_data m ON m.symbol_id = u.symbol_id AND m.interval_type = ANY (%(spellings)s)
      AND m.timestamp BETWEEN %(first)s AND %(last)s
 WHERE {only_row}
 """
-_CODES = {"row": ">i8", "stamp": ">i8", "print": ">i8"}
-_VERIFY = """
+_COLUMN_TYPES = {"row": ">i8", "stamp": ">i8", "print": ">i8"}
+_VERIFY_TEMPLATE = """
 WITH judged AS MATERIALIZED (
     SELECT s.*, m.interval_type, m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
            m.close_price AS old_close, m.volume AS old_volume,
@@ -68,12 +68,12 @@ WITH judged AS MATERIALIZED (
 )
 SELECT symbol_id, count(*) FILTER (WHERE equal), count(*) FILTER (WHERE NOT equal) FROM judged GROUP BY symbol_id
 """
-_LOOK_NOW = _LOOK.format(print=_PRINT, only_row=_ONLY_ROW)
-_VERIFY_NOW = _VERIFY.format(print=_PRINT, only_row=_ONLY_ROW)
+_SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(print=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
+_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(print=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
 
 
 @dataclass(frozen=True, eq=False)
-class Theirs:
+class ExternalBars:
     """Bars of somebody else, as parallel arrays.
 
     Attributes:
@@ -81,33 +81,33 @@ class Theirs:
         fingerprint: of the values that stood there when it was looked.
     """
 
-    slot: Int64
+    slot_key: Int64
     fingerprint: Int64
 
     @classmethod
-    def none(cls) -> "Theirs":
+    def create_empty(cls) -> "ExternalBars":
         """Nobody looked, or there are none."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def read_theirs(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> Theirs:
+def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> ExternalBars:
     """The slots of ``grid`` that only somebody else has a bar for; ``row`` is a ticker's position in ``symbols``."""
     if not grid.size or not symbols:
-        return Theirs.none()
+        return ExternalBars.create_empty()
     values = {
         "ids": [s.symbol_id for s in symbols],
         "spellings": list(grid.interval.spellings),
         "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
         "last": datetime.fromtimestamp(int(grid.starts[-1]), UTC),
     }
-    found = read_columns(connection, _LOOK_NOW, values, _CODES)
-    ordinal = grid.ordinals_of(whole_seconds_of(found["stamp"]))
-    slot, prints = ((found["row"] - 1) * grid.size + ordinal)[ordinal >= 0], found["print"][ordinal >= 0]
-    order = np.argsort(slot)
-    return Theirs(slot[order], prints[order])
+    found = read_columns(connection, _SELECT_EXTERNAL_BARS, values, _COLUMN_TYPES)
+    ordinal = grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
+    slot_key, fingerprints = ((found["row"] - 1) * grid.size + ordinal)[ordinal >= 0], found["print"][ordinal >= 0]
+    order = np.argsort(slot_key)
+    return ExternalBars(slot_key[order], fingerprints[order])
 
 
-def verify_bars(
+def verify_external_bars(
     connection: Connection, bars: pd.DataFrame, *, interval: Interval, source: str, source_interval: str
 ) -> dict[int, WriteCounts]:
     """Put final ``bars`` in the place of somebody else's, within the caller's transaction.
@@ -124,8 +124,8 @@ def verify_bars(
     """
     if bars.empty:
         return {}
-    found = connection.execute(
-        _VERIFY_NOW,
+    counts = connection.execute(
+        _VERIFY_EXTERNAL_BARS,
         {
             "ids": bars["symbol_id"].tolist(),
             "stamps": bars["timestamp"].tolist(),
@@ -137,4 +137,4 @@ def verify_bars(
             "source_interval": source_interval,
         },
     )
-    return {key: WriteCounts(verified=equal, replaced=other) for key, equal, other in found}
+    return {key: WriteCounts(verified=equal, replaced=other) for key, equal, other in counts}

@@ -15,7 +15,7 @@ class Revision:
     """One change of a final bar by the vendor; None where the bar is gone."""
 
     ticker: str
-    slot: datetime
+    slot_start: datetime
     replaced_at: datetime
     old_close: float
     new_close: float | None
@@ -24,7 +24,7 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectCount:
     """How many rows of the vendor broke a rule, and of how many tickers."""
 
     reason: str
@@ -32,8 +32,8 @@ class Rejected:
     tickers: int
 
 
-def revisions_in(
-    connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, most: int
+def read_revisions(
+    connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, limit: int
 ) -> tuple[int, list[Revision]]:
     """How many revisions bars of the window had, and the newest of them."""
     if not grid.size:
@@ -45,7 +45,7 @@ def revisions_in(
         " WHERE r.symbol_id = ANY (%(ids)s) AND r.interval_type = ANY (%(spellings)s)"
         " AND r.timestamp >= %(first)s AND r.timestamp < %(last)s"
         " ORDER BY r.replaced_at DESC, r.symbol_id, r.timestamp LIMIT %(most)s",
-        {**_window(symbols, grid), "most": most},
+        {**_build_parameters(symbols, grid), "most": limit},
     ).fetchall()
     names = {s.symbol_id: str(s.ticker) for s in symbols}
     return rows[0][0] if rows else 0, [
@@ -53,7 +53,7 @@ def revisions_in(
     ]
 
 
-def rejects_in(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> list[Rejected]:
+def count_rejects(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> list[RejectCount]:
     """What of the vendor's rows of the window was refused, the most first."""
     if not grid.size:
         return []
@@ -61,12 +61,12 @@ def rejects_in(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid
         "SELECT reason, count(*), count(DISTINCT symbol_id) FROM backfill.rejects"
         " WHERE symbol_id = ANY (%(ids)s) AND timestamp >= %(first)s AND timestamp < %(last)s"
         " GROUP BY reason ORDER BY 2 DESC, 1",
-        _window(symbols, grid),
+        _build_parameters(symbols, grid),
     )
-    return [Rejected(*row) for row in rows]
+    return [RejectCount(*row) for row in rows]
 
 
-def _window(symbols: Sequence[Symbol], grid: SlotGrid) -> dict[str, Any]:
+def _build_parameters(symbols: Sequence[Symbol], grid: SlotGrid) -> dict[str, Any]:
     return {
         "ids": [s.symbol_id for s in symbols],
         "spellings": list(grid.interval.spellings),

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.store.bars.symbol_index import Places
-from backfill_assets.store.postgres.array_reader import read_columns, whole_seconds_of
+from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
 Int64 = NDArray[np.int64]
@@ -24,10 +24,10 @@ SUSPECT_SHARE = 0.5  # of its slot; a final bar whose source rows cover no more 
 NEWEST_SESSIONS = 3
 
 # For one ticker's few pages a bitmap scan takes six times as long, and compiling the query longer than running it.
-_PLAIN_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
+_FORCE_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
 # Pages of one ticker lie together; thought of as far apart, the whole table would be read for a few weeks of it.
-_OR_EVERYTHING = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL random_page_cost = 1.1"
-_BARS = """
+_ALLOW_SEQUENTIAL_SCANS = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL random_page_cost = 1.1"
+_SELECT_BARS = """
     SELECT d.symbol_id, d.timestamp AS stamp, d.interval_type, d.source, d.is_final,
            d.source_rows * CASE d.source_interval WHEN '1m' THEN 60 ELSE 300 END AS covered
     FROM market_data d
@@ -35,26 +35,28 @@ _BARS = """
       AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
       AND (d.timestamp = ANY (%(starts)s::timestamptz[])) IS TRUE -- so that it is hashed, and no index condition
 """
-_ALL = _BARS.format(chosen="= ANY (%(ids)s::int[])")
-_ALL_BY_INDEX = _BARS.format(chosen="= ANY ((SELECT %(ids)s::int[])::int[])")  # which the planner does not look into
-_BETTER_OF_TWO = f"""
+_SELECT_ALL_BARS = _SELECT_BARS.format(chosen="= ANY (%(ids)s::int[])")
+_SELECT_BARS_BY_INDEX = _SELECT_BARS.format(
+    chosen="= ANY ((SELECT %(ids)s::int[])::int[])"
+)  # which the planner does not look into
+_SELECT_BEST_SPELLING = f"""
     SELECT b.* FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
-        SELECT DISTINCT ON (stamp) * FROM ({_BARS.format(chosen="= u.symbol_id")}) d ORDER BY stamp, source IS NULL
+        SELECT DISTINCT ON (stamp) * FROM ({_SELECT_BARS.format(chosen="= u.symbol_id")}) d ORDER BY stamp, source IS NULL
     ) b
 """  # noqa: S608 - nothing but the text above
-_DOUBTFUL = """
+_IS_PROVISIONAL_OR_SPARSE = """
     (NOT m.is_final OR m.is_final AND m.covered <= %(half)s
      AND NOT (m.stamp = ANY (%(short)s::timestamptz[]) AND m.covered > %(half_of_short)s))
 """
-_COUNT = """
+_COUNT_BARS = """
 SELECT symbol_id, count(*)::int AS bars, count(*) FILTER (WHERE interval_type <> %(spelling)s)::int AS other,
        count(*) FILTER (WHERE source IS NULL)::int AS theirs, count(*) FILTER (WHERE {doubtful})::int AS doubtful
 FROM ({bars}) m GROUP BY symbol_id
 """
-_COUNT_CODES = dict.fromkeys(("symbol_id", "bars", "other", "theirs", "doubtful"), ">i4")
-_LIST = "SELECT symbol_id, stamp, is_final, coalesce(covered, 0) AS covered FROM ({bars}) m WHERE {doubtful}"
-_LIST_CODES = {"symbol_id": ">i4", "stamp": ">i8", "is_final": ">i1", "covered": ">i4"}
-_ABSENT = """
+_COUNT_TYPES = dict.fromkeys(("symbol_id", "bars", "other", "theirs", "doubtful"), ">i4")
+_LIST_BARS = "SELECT symbol_id, stamp, is_final, coalesce(covered, 0) AS covered FROM ({bars}) m WHERE {doubtful}"
+_LIST_TYPES = {"symbol_id": ">i4", "stamp": ">i8", "is_final": ">i1", "covered": ">i4"}
+_LIST_ABSENT_SLOTS = """
 SELECT u.symbol_id, x.stamp
 FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     SELECT unnest(%(starts)s::timestamptz[]) AS stamp EXCEPT ALL
@@ -63,11 +65,11 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
       AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
 ) x
 """
-_ABSENT_CODES = {"symbol_id": ">i4", "stamp": ">i8"}
+_ABSENT_TYPES = {"symbol_id": ">i4", "stamp": ">i8"}
 
 
 @dataclass(frozen=True, eq=False)
-class Holdings:
+class StoredSlots:
     """What the table holds of a grid. A ticker's slot is named row × slots of the grid + ordinal.
 
     Attributes:
@@ -80,102 +82,106 @@ class Holdings:
 
     absent: Int64
     provisional: Int64
-    thin: Int64
+    sparse: Int64
     unverified: Int64
     duplicates: int
 
 
-def read_holdings(connection: Connection, places: Places, grid: SlotGrid) -> Holdings:
+def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> StoredSlots:
     """Look up every slot of ``grid`` for every ticker."""
-    newest = int(grid.first_of[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
-    connection.execute(_PLAIN_INDEX_SCANS)
-    parts = [_Stretch(connection, places, grid, newest, grid.size, _ALL_BY_INDEX).read()]
-    connection.execute(_OR_EVERYTHING)
-    parts.append(_Stretch(connection, places, grid, 0, newest, _ALL).read())
-    return Holdings(
+    newest = int(grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
+    connection.execute(_FORCE_INDEX_SCANS)
+    parts = [_SlotRange(connection, symbol_index, grid, newest, grid.size, _SELECT_BARS_BY_INDEX).read()]
+    connection.execute(_ALLOW_SEQUENTIAL_SCANS)
+    parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
+    return StoredSlots(
         absent=np.sort(np.concatenate([part.absent for part in parts])),
         provisional=np.concatenate([part.provisional for part in parts]),
-        thin=np.concatenate([part.thin for part in parts]),
+        sparse=np.concatenate([part.sparse for part in parts]),
         unverified=np.sum([part.unverified for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Stretch:
+class _SlotRange:
     """The bars of a universe from ordinal ``begin`` to before ``end`` of a grid; ``bars`` is how they are read."""
 
     connection: Connection
-    places: Places
+    symbol_index: SymbolIndex
     grid: SlotGrid
     begin: int
     end: int
-    bars: str
+    bars_query: str
 
-    def read(self) -> Holdings:
+    def read(self) -> StoredSlots:
         """What is there."""
         none = np.zeros(0, np.int64)
-        if self.begin == self.end or not self.places.size:
-            return Holdings(none, none, none, np.zeros(self.places.size, np.int64), 0)
-        counts = self._counts(self.bars, np.arange(self.places.size))
-        mixed = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
-        single = np.setdiff1d(np.flatnonzero(counts["doubtful"]), mixed)
-        lists = [self._doubtful(self.bars, single)]
+        if self.begin == self.end or not self.symbol_index.size:
+            return StoredSlots(none, none, none, np.zeros(self.symbol_index.size, np.int64), 0)
+        counts = self._count_bars(self.bars_query, np.arange(self.symbol_index.size))
+        mixed_rows = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
+        single_rows = np.setdiff1d(np.flatnonzero(counts["doubtful"]), mixed_rows)
+        listed = [self._list_provisional_and_sparse(self.bars_query, single_rows)]
         duplicates = 0
-        if len(mixed):
-            better = self._counts(_BETTER_OF_TWO, mixed)
-            duplicates = int((counts["bars"] - better["bars"])[mixed].sum())
-            for name, values in better.items():
-                counts[name][mixed] = values[mixed]
-            lists.append(self._doubtful(_BETTER_OF_TWO, mixed[better["doubtful"][mixed] > 0]))
-        provisional, thin = (np.concatenate(both) for both in zip(*lists, strict=True))
-        lacking = np.flatnonzero(counts["bars"] < self.end - self.begin)
-        return Holdings(self._absent(lacking), provisional, thin, counts["theirs"], duplicates)
+        if len(mixed_rows):
+            best_counts = self._count_bars(_SELECT_BEST_SPELLING, mixed_rows)
+            duplicates = int((counts["bars"] - best_counts["bars"])[mixed_rows].sum())
+            for name, values in best_counts.items():
+                counts[name][mixed_rows] = values[mixed_rows]
+            listed.append(
+                self._list_provisional_and_sparse(
+                    _SELECT_BEST_SPELLING, mixed_rows[best_counts["doubtful"][mixed_rows] > 0]
+                )
+            )
+        provisional, thin = (np.concatenate(both) for both in zip(*listed, strict=True))
+        incomplete_rows = np.flatnonzero(counts["bars"] < self.end - self.begin)
+        return StoredSlots(self._list_absent(incomplete_rows), provisional, thin, counts["theirs"], duplicates)
 
-    def _counts(self, bars: str, rows: Int64) -> dict[str, Int64]:
+    def _count_bars(self, bars_query: str, rows: Int64) -> dict[str, Int64]:
         """The counts of each of ``rows`` by name (see ``_COUNT``), shape (tickers,), 0 for the others."""
-        query = _COUNT.format(bars=bars, doubtful=_DOUBTFUL)
-        found = read_columns(self.connection, query, self._values(rows), _COUNT_CODES)
-        row = self.places.rows(found.pop("symbol_id"))
-        counts = {name: np.zeros(self.places.size, np.int64) for name in found}
+        query = _COUNT_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
+        found = read_columns(self.connection, query, self._build_parameters(rows), _COUNT_TYPES)
+        row = self.symbol_index.get_rows(found.pop("symbol_id"))
+        counts = {name: np.zeros(self.symbol_index.size, np.int64) for name in found}
         for name, values in found.items():
             counts[name][row] = values
         return counts
 
-    def _doubtful(self, bars: str, rows: Int64) -> tuple[Int64, Int64]:
+    def _list_provisional_and_sparse(self, bars_query: str, rows: Int64) -> tuple[Int64, Int64]:
         """The provisional and the thin slots of ``rows``."""
         if not len(rows):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        query = _LIST.format(bars=bars, doubtful=_DOUBTFUL)
-        found = read_columns(self.connection, query, self._values(rows), _LIST_CODES)
-        ordinal = self.grid.ordinals_of(whole_seconds_of(found["stamp"]))
-        slot = self.places.rows(found["symbol_id"]) * self.grid.size + ordinal
-        final = found["is_final"].astype(bool)
-        few = found["covered"] <= SUSPECT_SHARE * (self.grid.ends - self.grid.starts)[ordinal]
-        return slot[~final], slot[final & few]
+        query = _LIST_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
+        found = read_columns(self.connection, query, self._build_parameters(rows), _LIST_TYPES)
+        ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
+        slot = self.symbol_index.get_rows(found["symbol_id"]) * self.grid.size + ordinal
+        is_final = found["is_final"].astype(bool)
+        is_sparse = found["covered"] <= SUSPECT_SHARE * (self.grid.ends - self.grid.starts)[ordinal]
+        return slot[~is_final], slot[is_final & is_sparse]
 
-    def _absent(self, rows: Int64) -> Int64:
+    def _list_absent(self, rows: Int64) -> Int64:
         """The slots of ``rows`` that have no bar in any spelling."""
         if not len(rows):
             return np.zeros(0, np.int64)
-        found = read_columns(self.connection, _ABSENT, self._values(rows), _ABSENT_CODES)
-        ordinal = self.grid.ordinals_of(whole_seconds_of(found["stamp"]))
-        return self.places.rows(found["symbol_id"]) * self.grid.size + ordinal
+        found = read_columns(self.connection, _LIST_ABSENT_SLOTS, self._build_parameters(rows), _ABSENT_TYPES)
+        ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
+        return self.symbol_index.get_rows(found["symbol_id"]) * self.grid.size + ordinal
 
-    def _values(self, rows: Int64) -> dict[str, Any]:
-        starts, lengths = self._stamps(slice(self.begin, self.end)), self.grid.ends - self.grid.starts
+    def _build_parameters(self, rows: Int64) -> dict[str, Any]:
+        starts, lengths = self._to_datetimes(slice(self.begin, self.end)), self.grid.ends - self.grid.starts
         short = lengths < self.grid.interval.seconds
         return {
-            "ids": self.places.array(rows),
+            "ids": self.symbol_index.format_array(rows),
             "starts": starts,
             "first": starts[0],
             "last": starts[-1],
             "spellings": list(self.grid.interval.spellings),
             "spelling": self.grid.interval.name,
             "half": int(SUSPECT_SHARE * self.grid.interval.seconds),  # whole seconds, as ``covered`` is
-            "short": self._stamps(short),
+            "short": self._to_datetimes(short),
             "half_of_short": int(SUSPECT_SHARE * lengths[short].max(initial=0)),
         }
 
-    def _stamps(self, chosen: Any) -> Sequence[datetime]:
-        return [datetime.fromtimestamp(at, UTC) for at in self.grid.starts[chosen].tolist()]
+    def _to_datetimes(self, selection: Any) -> Sequence[datetime]:
+        return [datetime.fromtimestamp(at, UTC) for at in self.grid.starts[selection].tolist()]

@@ -8,13 +8,13 @@ from backfill_assets.store.postgres.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class ListingLife:
     """A ticker's listing life as far as the daily data show it; None where they show nothing."""
 
     symbol_id: int
     first_day: date | None
     last_day: date | None
-    ended: bool
+    has_ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Finding:
     found_at: datetime
 
 
-def record_days(connection: Connection, rows: Sequence[tuple[int, date, float | None, int]]) -> None:
+def record_daily_rows(connection: Connection, rows: Sequence[tuple[int, date, float | None, int]]) -> None:
     """Remember (symbol_id, day, close, volume); a volume of 0 says that nothing traded."""
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     connection.execute(
@@ -39,7 +39,7 @@ def record_days(connection: Connection, rows: Sequence[tuple[int, date, float | 
     )
 
 
-def record_lives(connection: Connection, lives: Sequence[Life], now: datetime) -> None:
+def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], now: datetime) -> None:
     """Remember how long tickers are listed, as of ``now``."""
     connection.execute(
         "INSERT INTO backfill.lives (symbol_id, first_day, last_day, ended, read_at)"
@@ -51,12 +51,12 @@ def record_lives(connection: Connection, lives: Sequence[Life], now: datetime) -
             [life.symbol_id for life in lives],
             [life.first_day for life in lives],
             [life.last_day for life in lives],
-            [life.ended for life in lives],
+            [life.has_ended for life in lives],
         ],
     )
 
 
-def lives_read_since(connection: Connection, symbol_ids: Sequence[int], since: datetime) -> set[int]:
+def find_lives_read_since(connection: Connection, symbol_ids: Sequence[int], since: datetime) -> set[int]:
     """Which of the tickers' daily data were read after ``since``."""
     rows = connection.execute(
         "SELECT symbol_id FROM backfill.lives WHERE symbol_id = ANY (%s) AND read_at > %s", [list(symbol_ids), since]
@@ -73,7 +73,7 @@ def record_bulk_file(connection: Connection, day: date, tickers: int, now: datet
     )
 
 
-def bulk_file_read_since(connection: Connection, day: date, since: datetime) -> bool:
+def is_bulk_file_read_since(connection: Connection, day: date, since: datetime) -> bool:
     """Whether the market's file of ``day`` was read after ``since``."""
     found = connection.execute(
         "SELECT 1 FROM backfill.bulk_files WHERE day = %s AND read_at > %s", [day, since]
@@ -81,13 +81,13 @@ def bulk_file_read_since(connection: Connection, day: date, since: datetime) -> 
     return found is not None
 
 
-def bulk_file_size(connection: Connection, day: date) -> int:
+def read_bulk_file_size(connection: Connection, day: date) -> int:
     """How many tickers the market's file of ``day`` had when it was last read; 0 too if it never was."""
     row = connection.execute("SELECT tickers FROM backfill.bulk_files WHERE day = %s", [day]).fetchone()
     return int(row[0]) if row else 0
 
 
-def tickers_with_a_day(connection: Connection, symbol_ids: Sequence[int], day: date) -> set[int]:
+def find_symbols_with_day(connection: Connection, symbol_ids: Sequence[int], day: date) -> set[int]:
     """Which of the tickers have daily data of ``day``."""
     rows = connection.execute(
         "SELECT symbol_id FROM backfill.daily WHERE symbol_id = ANY (%s) AND day = %s", [list(symbol_ids), day]
@@ -113,7 +113,7 @@ def record_finding(connection: Connection, finding: Finding) -> None:
     )
 
 
-def findings(connection: Connection) -> list[Finding]:
+def list_findings(connection: Connection) -> list[Finding]:
     """Everything a person should look at, newest first."""
     rows = connection.execute(
         "SELECT kind, subject, detail, found_at FROM backfill.findings ORDER BY found_at DESC, kind, subject"

@@ -7,7 +7,7 @@ import pandas as pd
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
-_RECORD = """
+_UPSERT_EVIDENCE = """
 INSERT INTO backfill.evidence AS e (symbol_id, interval_type, source_interval, session_day, asked_at, silent_since,
     source_rows, reached, published, published_seen, withheld, official_close, auction_volume)
 SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(withheld) THEN %(now)s::timestamptz END,
@@ -36,7 +36,7 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
     official_close = coalesce(EXCLUDED.official_close, e.official_close),
     auction_volume = coalesce(EXCLUDED.auction_volume, e.auction_volume)
 """
-_REJECT = """
+_UPSERT_REJECTS = """
 INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason,
                               open_price, high_price, low_price, close_price, volume)
 SELECT id, %(source)s, to_timestamp(stamp), reason, o, h, l, c, v
@@ -48,8 +48,8 @@ RETURNING xmax = 0
 """
 
 
-def record_sessions(
-    connection: Connection, asked: pd.DataFrame, *, interval: Interval, source: Interval, now: datetime
+def record_evidence(
+    connection: Connection, sessions: pd.DataFrame, *, interval: Interval, source: Interval, now: datetime
 ) -> None:
     """Remember what came for each ticker and session that a request covered.
 
@@ -64,19 +64,19 @@ def record_sessions(
         now: the moment of the ask.
     """
     connection.execute(
-        _RECORD,
+        _UPSERT_EVIDENCE,
         {
             "interval": interval.name,
             "source": source.name,
             "now": now.astimezone(UTC),
-            "ids": asked["symbol_id"].tolist(),
-            "days": asked["day"].tolist(),
-            "rows": asked["source_rows"].tolist(),
-            "reached": _nullable(asked["reached"]),
-            "published": asked["published"].tolist(),
-            "withheld": asked["withheld"].tolist(),
-            "close": _nullable(asked["official_close"]),
-            "auction": [None if v is None else int(v) for v in _nullable(asked["auction_volume"])],
+            "ids": sessions["symbol_id"].tolist(),
+            "days": sessions["day"].tolist(),
+            "rows": sessions["source_rows"].tolist(),
+            "reached": _to_nullable_list(sessions["reached"]),
+            "published": sessions["published"].tolist(),
+            "withheld": sessions["withheld"].tolist(),
+            "close": _to_nullable_list(sessions["official_close"]),
+            "auction": [None if v is None else int(v) for v in _to_nullable_list(sessions["auction_volume"])],
         },
     )
 
@@ -86,17 +86,17 @@ def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Int
     if rejects.empty:
         return 0
     rows = connection.execute(
-        _REJECT,
+        _UPSERT_REJECTS,
         {
             "source": source.name,
             "ids": rejects["symbol_id"].tolist(),
             "stamps": rejects["timestamp"].tolist(),
             "reasons": rejects["reason"].tolist(),
-            **{name: _nullable(rejects[name]) for name in ("open", "high", "low", "close", "volume")},
+            **{name: _to_nullable_list(rejects[name]) for name in ("open", "high", "low", "close", "volume")},
         },
     )
     return sum(new for (new,) in rows)
 
 
-def _nullable(values: "pd.Series[float]") -> list[float | None]:
+def _to_nullable_list(values: "pd.Series[float]") -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]

@@ -7,7 +7,7 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
 
-def last_reviews(
+def read_last_reviews(
     connection: Connection, symbol_ids: Sequence[int], interval: Interval, source: Interval
 ) -> dict[int, datetime]:
     """When each ticker was last reviewed, UTC; one that never was is not among them."""

@@ -13,7 +13,7 @@ _FIELDS = ("open", "high", "low", "close", "volume")
 COLUMNS = ("symbol_id", *(f"live_{name}" for name in _FIELDS), *(f"final_{name}" for name in _FIELDS))
 
 
-def read_reconciled(
+def read_reconciliations(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, first: datetime, last: datetime
 ) -> pd.DataFrame:
     """One row a reconciled bar of the slots from ``first`` to ``last``, both inclusive; columns of ``COLUMNS``."""

@@ -9,7 +9,7 @@ from backfill_assets.store.symbols import Symbol
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class ReadingCounts:
     """How many tickers' readings were what (``market.live.samples.Kind``); ``unanswered`` were not in the answer."""
 
     fresh: int = 0
@@ -21,7 +21,7 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionRounds:
+class SessionRoundTotals:
     """A session's rounds so far; stamps UTC, ``delay_seconds`` of the newest round that brought something."""
 
     rounds: int
@@ -32,16 +32,16 @@ class SessionRounds:
     error: str | None
 
 
-def take_round(
+def claim_round(
     connection: Connection, exchange: str, due_at: datetime, now: datetime, session_day: date, tickers: int
 ) -> bool:
     """Enter the round that was due at ``due_at``; False if somebody has it already."""
-    taken = connection.execute(
+    inserted = connection.execute(
         "INSERT INTO backfill.live_rounds (exchange, due_at, sampled_at, session_day, tickers)"
         " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
         [exchange, due_at, now, session_day, tickers],
     )
-    return taken.rowcount == 1
+    return inserted.rowcount == 1
 
 
 def finish_round(
@@ -51,7 +51,7 @@ def finish_round(
     *,
     method: str,
     calls: int,
-    readings: Readings,
+    readings: ReadingCounts,
     delay_seconds: float | None,
     exchange_failed: bool,
     error: str | None,
@@ -68,7 +68,7 @@ def finish_round(
     )
 
 
-def exchange_failures(connection: Connection, exchange: str, session_day: date) -> tuple[int, datetime | None]:
+def count_exchange_failures(connection: Connection, exchange: str, session_day: date) -> tuple[int, datetime | None]:
     """How often in a row reading the whole exchange failed in a session, and the due moment of the last time, UTC."""
     row = connection.execute(
         "SELECT count(*), max(due_at) FROM backfill.live_rounds WHERE exchange = %(exchange)s"
@@ -81,7 +81,7 @@ def exchange_failures(connection: Connection, exchange: str, session_day: date) 
     return failures, last.astimezone(UTC) if last else None
 
 
-def rounds_of(connection: Connection, exchange: str, session_day: date) -> SessionRounds:
+def read_round_totals(connection: Connection, exchange: str, session_day: date) -> SessionRoundTotals:
     """What a session's rounds brought so far."""
     row = connection.execute(
         "SELECT count(*), coalesce(sum(fresh), 0), coalesce(sum(calls), 0), max(sampled_at),"
@@ -91,10 +91,10 @@ def rounds_of(connection: Connection, exchange: str, session_day: date) -> Sessi
         [exchange, session_day],
     ).fetchone()
     rounds, samples, calls, last, delay, error = row or (0, 0, 0, None, None, None)
-    return SessionRounds(rounds, samples, calls, last.astimezone(UTC) if last else None, delay, error)
+    return SessionRoundTotals(rounds, samples, calls, last.astimezone(UTC) if last else None, delay, error)
 
 
-_JOINED = """
+_SELECT_ADDED_SYMBOLS = """
 SELECT symbol_id, updated_at::timestamptz FROM market_symbols m
 WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AND %(now)s AND NOT EXISTS (
     SELECT FROM backfill.live_samples l
@@ -102,8 +102,8 @@ WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AN
 """
 
 
-def joined_since(
-    connection: Connection, symbols: Sequence[Symbol], after: datetime, opened: datetime, now: datetime
+def find_symbols_added_since(
+    connection: Connection, symbols: Sequence[Symbol], after: datetime, session_open: datetime, now: datetime
 ) -> dict[int, datetime]:
     """When those of ``symbols`` that were added or taken back after ``after`` were, UTC, by symbol_id.
 
@@ -111,11 +111,11 @@ def joined_since(
     session that ``opened`` is not among them.
     """
     ids = [s.symbol_id for s in symbols]
-    rows = connection.execute(_JOINED, {"ids": ids, "after": after, "opened": opened, "now": now})
+    rows = connection.execute(_SELECT_ADDED_SYMBOLS, {"ids": ids, "after": after, "opened": session_open, "now": now})
     return {symbol_id: at.astimezone(UTC) for symbol_id, at in rows}
 
 
-def first_round_at(connection: Connection, exchange: str) -> datetime | None:
+def read_first_round_time(connection: Connection, exchange: str) -> datetime | None:
     """When the oldest round that is remembered was made, UTC: before it live collection owed nothing."""
     row = connection.execute(
         "SELECT min(sampled_at) FROM backfill.live_rounds WHERE exchange = %s", [exchange]

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.market.live.samples import AFTER_CLOSE, COLUMNS
+from backfill_assets.market.live.samples import MAX_STAMP_AFTER_CLOSE, SAMPLE_COLUMNS
 from backfill_assets.store.postgres.connection import Connection
 
-KEPT_DAYS = 30
-KEPT_DAYS_RECONCILED = 400
+RETENTION_DAYS = 30
+RECONCILIATION_RETENTION_DAYS = 400
 
 
 def read_samples(connection: Connection, symbol_ids: Sequence[int], session: Session) -> pd.DataFrame:
@@ -20,10 +20,10 @@ def read_samples(connection: Connection, symbol_ids: Sequence[int], session: Ses
         "SELECT symbol_id, extract(epoch FROM stamp)::bigint, open_price, high_price, low_price, close_price,"
         " volume::float8 FROM backfill.live_samples"
         " WHERE stamp > %s AND stamp <= %s AND symbol_id = ANY (%s) ORDER BY symbol_id, stamp",
-        [session.open, session.close + AFTER_CLOSE, list(symbol_ids)],
+        [session.open, session.close + MAX_STAMP_AFTER_CLOSE, list(symbol_ids)],
     ).fetchall()
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({name: np.int64 if name in ("ticker", "stamp") else np.float64 for name in COLUMNS})
+    table = pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS))
+    return table.astype({name: np.int64 if name in ("ticker", "stamp") else np.float64 for name in SAMPLE_COLUMNS})
 
 
 def record_samples(connection: Connection, samples: pd.DataFrame, now: datetime) -> None:
@@ -45,9 +45,9 @@ def record_samples(connection: Connection, samples: pd.DataFrame, now: datetime)
     )
 
 
-def forget_old_samples(connection: Connection, now: datetime) -> None:
+def delete_old_live_data(connection: Connection, now: datetime) -> None:
     """Drop samples, rounds and slots older than a month, and reconciliations older than a year and a bit."""
-    month, year = now - timedelta(days=KEPT_DAYS), now - timedelta(days=KEPT_DAYS_RECONCILED)
+    month, year = now - timedelta(days=RETENTION_DAYS), now - timedelta(days=RECONCILIATION_RETENTION_DAYS)
     for statement, before in (
         ("DELETE FROM backfill.live_samples WHERE stamp < least(%s, clock_timestamp())", month),
         ("DELETE FROM backfill.live_rounds WHERE due_at < least(%s, clock_timestamp())", month),

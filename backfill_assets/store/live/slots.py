@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.market.live.provisional_bars import EXACT
-from backfill_assets.store.bars.bar_writer import LIVE
+from backfill_assets.market.live.provisional_bars import EXACT_FIELDS
+from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Symbol
 
-_WRITE = """
+_UPSERT_LIVE_SLOTS = """
 INSERT INTO backfill.live_slots AS l (symbol_id, interval_type, timestamp, samples, exact, since, until, traded)
 SELECT id, %(interval)s, to_timestamp(at), samples, string_to_array(exact, ' '), to_timestamp(since),
        to_timestamp(until), traded
@@ -26,7 +26,7 @@ ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
 WHERE (l.samples, l.exact, l.since, l.until, l.traded)
     IS DISTINCT FROM (EXCLUDED.samples, EXCLUDED.exact, EXCLUDED.since, EXCLUDED.until, EXCLUDED.traded)
 """
-_OTHERS = """
+_SELECT_EXTERNALLY_WRITTEN = """
 SELECT u.symbol_id FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     SELECT source FROM market_data m WHERE m.symbol_id = u.symbol_id AND m.interval_type = ANY (%(spellings)s)
        AND m.timestamp >= %(since)s AND m.timestamp <= %(now)s
@@ -41,17 +41,19 @@ def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval
     ``slots`` are those of ``market.live.provisional_bars``, ``ticker`` being symbol_id; those whose bar in the table is
     not a provisional one of ours are left out.
     """
-    flags = slots[[f"{name}_exact" for name in EXACT]].to_numpy(bool)
+    flags = slots[[f"{name}_exact" for name in EXACT_FIELDS]].to_numpy(bool)
     connection.execute(
-        _WRITE,
+        _UPSERT_LIVE_SLOTS,
         {
             "interval": interval.name,
             "spellings": list(interval.spellings),
-            "live": LIVE,
+            "live": LIVE_SOURCE_INTERVAL,
             "ids": slots["ticker"].tolist(),
             "at": slots["timestamp"].tolist(),
             "samples": slots["samples"].tolist(),
-            "exact": [" ".join(name for name, is_exact in zip(EXACT, row, strict=True) if is_exact) for row in flags],
+            "exact": [
+                " ".join(name for name, is_exact in zip(EXACT_FIELDS, row, strict=True) if is_exact) for row in flags
+            ],
             "since": slots["since"].tolist(),
             "until": slots["until"].tolist(),
             "traded": (slots["volume"] > 0).tolist(),
@@ -59,7 +61,7 @@ def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval
     )
 
 
-def quiet_slots(
+def read_untraded_slots(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, first: datetime, last: datetime
 ) -> set[tuple[int, int]]:
     """Slots (symbol_id, epoch seconds) in which nothing traded as far as live samples show."""
@@ -71,12 +73,12 @@ def quiet_slots(
     return {(symbol_id, at) for symbol_id, at in rows}
 
 
-def written_by_others(
+def find_externally_written(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, since: datetime, now: datetime
 ) -> set[int]:
     """The symbol_ids whose newest bar, of the slots from ``since`` to ``now``, is somebody else's."""
     rows = connection.execute(
-        _OTHERS,
+        _SELECT_EXTERNALLY_WRITTEN,
         {
             "ids": [s.symbol_id for s in symbols],
             "spellings": list(interval.spellings),

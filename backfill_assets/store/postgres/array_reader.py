@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 
 from backfill_assets.store.postgres.connection import Connection
 
-_NEVER = np.iinfo(np.int64).min  # '-infinity', which a query has to put in the place of an absent timestamptz
-_HEADER = 20  # bytes before the first element of a one-dimensional array: dimensions, nulls, type, length, origin
+_NEGATIVE_INFINITY = np.iinfo(
+    np.int64
+).min  # '-infinity', which a query has to put in the place of an absent timestamptz
+_ARRAY_HEADER_BYTES = (
+    20  # bytes before the first element of a one-dimensional array: dimensions, nulls, type, length, origin
+)
 _MICROSECONDS = 1_000_000
 _POSTGRES_EPOCH = 946_684_800  # 2000-01-01 UTC, in seconds since 1970
 _POSTGRES_DAY = date(2000, 1, 1)
-_GATHERED = "SELECT {columns} FROM ({query}) AS answer"
-_ARRAY = "array_send(array_agg({0}))"
-_TEXTS = "array_agg({0}) FILTER (WHERE {0} IS NOT NULL)"
+_AGGREGATE_QUERY = "SELECT {columns} FROM ({query}) AS answer"
+_AGGREGATE_BINARY = "array_send(array_agg({0}))"
+_AGGREGATE_TEXT = "array_agg({0}) FILTER (WHERE {0} IS NOT NULL)"
 
 
 def read_columns(
-    connection: Connection, query: str, values: Mapping[str, Any], codes: Mapping[str, str]
+    connection: Connection, query: str, values: Mapping[str, Any], column_types: Mapping[str, str]
 ) -> dict[str, NDArray[Any]]:
     """Run ``query`` and return its columns by name.
 
@@ -35,33 +39,36 @@ def read_columns(
             ``days_of``), ``>i8`` bigint or timestamptz (see ``seconds_of``, ``whole_seconds_of``), ``>i1`` boolean;
             or ``text``.
     """
-    columns = (_TEXTS.format(name) if code == "text" else _ARRAY.format(name) for name, code in codes.items())
-    gathered = _GATHERED.format(columns=", ".join(columns), query=query)
-    row = connection.cursor(binary=True).execute(gathered.encode(), values).fetchone() or ()
-    return {name: _elements(sent, code) for (name, code), sent in zip(codes.items(), row, strict=True)}
+    columns = (
+        _AGGREGATE_TEXT.format(name) if code == "text" else _AGGREGATE_BINARY.format(name)
+        for name, code in column_types.items()
+    )
+    aggregate_query = _AGGREGATE_QUERY.format(columns=", ".join(columns), query=query)
+    row = connection.cursor(binary=True).execute(aggregate_query.encode(), values).fetchone() or ()
+    return {name: _decode_elements(sent, code) for (name, code), sent in zip(column_types.items(), row, strict=True)}
 
 
-def seconds_of(stamps: NDArray[np.int64]) -> NDArray[np.float64]:
+def to_unix_seconds(timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
     """A timestamptz as epoch seconds (UTC); NaN for ``-infinity``."""
-    seconds: NDArray[np.float64] = stamps / _MICROSECONDS + _POSTGRES_EPOCH
-    return np.where(stamps == _NEVER, np.nan, seconds)
+    seconds: NDArray[np.float64] = timestamps / _MICROSECONDS + _POSTGRES_EPOCH
+    return np.where(timestamps == _NEGATIVE_INFINITY, np.nan, seconds)
 
 
-def whole_seconds_of(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+def to_whole_unix_seconds(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
     """A timestamptz, none of them infinite, as whole epoch seconds (UTC)."""
-    seconds: NDArray[np.int64] = stamps // _MICROSECONDS + _POSTGRES_EPOCH
+    seconds: NDArray[np.int64] = timestamps // _MICROSECONDS + _POSTGRES_EPOCH
     return seconds
 
 
-def days_of(dates: Sequence[date]) -> NDArray[np.int64]:
+def to_postgres_days(dates: Sequence[date]) -> NDArray[np.int64]:
     """Dates as the server counts them: days since 2000-01-01."""
     return np.array([(day - _POSTGRES_DAY).days for day in dates], np.int64)
 
 
-def _elements(sent: Any, code: str) -> NDArray[Any]:
-    if code == "text":
-        return np.array(sent or [], object)
-    if sent is None:
-        return np.zeros(0, code[1:])
-    elements = np.frombuffer(sent, np.dtype([("size", ">i4"), ("value", code)]), offset=_HEADER)
-    return elements["value"].astype(code[1:])
+def _decode_elements(payload: Any, column_type: str) -> NDArray[Any]:
+    if column_type == "text":
+        return np.array(payload or [], object)
+    if payload is None:
+        return np.zeros(0, column_type[1:])
+    elements = np.frombuffer(payload, np.dtype([("size", ">i4"), ("value", column_type)]), offset=_ARRAY_HEADER_BYTES)
+    return elements["value"].astype(column_type[1:])

@@ -17,33 +17,33 @@ from backfill_assets.errors import DatabaseUnavailable
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
-CONNECT_SECONDS = 10
-PATIENCE_SECONDS = 60.0
-_UNREADABLE = "an unreadable DATABASE_URL"
-_TRY_SECONDS = 2.0  # at one connection, before another is tried: a server that restarts is found soon
+CONNECT_TIMEOUT_SECONDS = 10
+MAX_WAIT_SECONDS = 60.0
+_UNREADABLE_URL = "an unreadable DATABASE_URL"
+_ATTEMPT_SECONDS = 2.0  # at one connection, before another is tried: a server that restarts is found soon
 
 
-def describe(url: str) -> str:
+def describe_database(url: str) -> str:
     """Where a connection string leads, without its password."""
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        return _UNREADABLE
+        return _UNREADABLE_URL
     port, name = str(parts.get("port") or ""), str(parts.get("dbname") or "postgres")
-    if not _is_readable(port, name):
-        return _UNREADABLE
+    if not _is_parsed_correctly(port, name):
+        return _UNREADABLE_URL
     host = str(parts.get("host") or "localhost").rpartition("@")[2]  # a password with @ spills into the host
     return f"database {name!r} at {host}{f':{port}' if port else ''}"
 
 
-def _is_readable(port: str, name: str) -> bool:
+def _is_parsed_correctly(port: str, name: str) -> bool:
     """Whether the address came apart where its writer meant: otherwise some part of it holds the password."""
     return all(part.isdigit() for part in port.split(",") if part) and "@" not in name
 
 
-def _said(error: BaseException, url: str) -> str:
+def _get_safe_message(error: BaseException, url: str) -> str:
     """The first line of an error, without what a mangled connection string may have spilled into it."""
-    if describe(url) == _UNREADABLE:
+    if describe_database(url) == _UNREADABLE_URL:
         return "write postgresql://user:password@host:port/name, with % codes for signs like / and @ in the password"
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     with suppress(psycopg.ProgrammingError):
@@ -53,27 +53,29 @@ def _said(error: BaseException, url: str) -> str:
     return first
 
 
-def _advice(url: str) -> str:
+def _build_hint(url: str) -> str:
     embedded = "host=/" in url or "host=%2F" in url
     return "check DATABASE_URL" + (", or run again if this is the embedded server" if embedded else "")
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
+def translate_errors(url: str) -> Iterator[None]:
     """Turn what the server or the network says into ``DatabaseUnavailable`` (exit code 5)."""
     try:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
-        raise DatabaseUnavailable(f"{describe(url)} cannot be used: {_said(error, url)}; {_advice(url)}") from None
+        raise DatabaseUnavailable(
+            f"{describe_database(url)} cannot be used: {_get_safe_message(error, url)}; {_build_hint(url)}"
+        ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseUnavailable(
-            f"{describe(url)}: {_said(error, url)}; give the user of DATABASE_URL that right"
+            f"{describe_database(url)}: {_get_safe_message(error, url)}; give the user of DATABASE_URL that right"
         ) from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
-        raise DatabaseUnavailable(f"{describe(url)} is read-only: {_said(error, url)}") from None
+        raise DatabaseUnavailable(f"{describe_database(url)} is read-only: {_get_safe_message(error, url)}") from None
 
 
-def _require_address(url: str) -> None:
+def _require_valid_url(url: str) -> None:
     try:
         conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -89,21 +91,21 @@ class Database:
     A server that goes away after it was reached is waited for, ``patience`` seconds at most.
     """
 
-    def __init__(self, url: str, *, connections: int = 6, patience: float = PATIENCE_SECONDS) -> None:
-        _require_address(url)
+    def __init__(self, url: str, *, max_connections: int = 6, max_wait_seconds: float = MAX_WAIT_SECONDS) -> None:
+        _require_valid_url(url)
         self.url = url
-        self._patience = patience
-        self._given_up = False  # whoever waited in vain waited for everybody
+        self._max_wait_seconds = max_wait_seconds
+        self._is_unreachable = False  # whoever waited in vain waited for everybody
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # a refusal is reported once, by us
-        with explained(url):
-            psycopg.connect(url, connect_timeout=CONNECT_SECONDS).close()
+        with translate_errors(url):
+            psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
             self._pool = ConnectionPool(
                 url,
                 min_size=0,
-                max_size=connections,
-                reconnect_timeout=_TRY_SECONDS,
+                max_size=max_connections,
+                reconnect_timeout=_ATTEMPT_SECONDS,
                 check=ConnectionPool.check_connection,
-                kwargs={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
+                kwargs={"prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_SECONDS},
                 open=True,
             )
 
@@ -114,10 +116,13 @@ class Database:
         Raises:
             DatabaseUnavailable: the server is gone for good, or refuses.
         """
-        with explained(self.url), self._leased(time.monotonic() + self._patience) as connection:
+        with (
+            translate_errors(self.url),
+            self._lease_connection(time.monotonic() + self._max_wait_seconds) as connection,
+        ):
             yield connection
 
-    def persistently(self, work: Callable[[Connection], T]) -> T:
+    def retry_transaction(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` gives in a transaction, tried again where the server went away in the middle of it.
 
         It may have been committed unheard, so doing it twice must be the same as doing it once.
@@ -125,36 +130,36 @@ class Database:
         Raises:
             DatabaseUnavailable: the server is gone for good, or refuses.
         """
-        until = time.monotonic() + self._patience
-        with explained(self.url):
+        deadline = time.monotonic() + self._max_wait_seconds
+        with translate_errors(self.url):
             while True:
                 try:
-                    with self._leased(until) as connection:
+                    with self._lease_connection(deadline) as connection:
                         return work(connection)
                 except psycopg.OperationalError:  # also where somebody has closed the pool meanwhile
-                    if self._pool.closed or time.monotonic() >= until:
+                    if self._pool.closed or time.monotonic() >= deadline:
                         raise
-                    time.sleep(min(0.5, self._patience))
+                    time.sleep(min(0.5, self._max_wait_seconds))
 
     @contextmanager
-    def _leased(self, until: float) -> Iterator[Connection]:
-        connection = self._lease(until)
+    def _lease_connection(self, deadline: float) -> Iterator[Connection]:
+        connection = self._acquire_connection(deadline)
         try:
             with connection:
                 yield connection
         finally:
             self._pool.putconn(connection)
 
-    def _lease(self, until: float) -> Connection:
+    def _acquire_connection(self, deadline: float) -> Connection:
         while True:
             try:
-                connection = self._pool.getconn(timeout=0.5 if self._given_up else _TRY_SECONDS + 1)
+                connection = self._pool.getconn(timeout=0.5 if self._is_unreachable else _ATTEMPT_SECONDS + 1)
             except PoolTimeout:
-                if self._given_up or time.monotonic() >= until:
-                    self._given_up = True
-                    raise PoolTimeout(f"no connection within {self._patience:g} s") from None
+                if self._is_unreachable or time.monotonic() >= deadline:
+                    self._is_unreachable = True
+                    raise PoolTimeout(f"no connection within {self._max_wait_seconds:g} s") from None
             else:
-                self._given_up = False
+                self._is_unreachable = False
                 return connection
 
     def close(self) -> None:

@@ -6,36 +6,36 @@ from sqlalchemy import URL
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.connection import describe, explained
-from backfill_assets.store.postgres.embedded import create_database, embedded_url
+from backfill_assets.store.postgres.connection import describe_database, translate_errors
+from backfill_assets.store.postgres.embedded import create_database, start_embedded_database
 
-DATABASE = "dagster"
+DAGSTER_DATABASE = "dagster"
 
 
-def dagster_url(settings: Settings) -> str:
+def prepare_dagster_database(settings: Settings) -> str:
     """The address for SQLAlchemy, with the driver that dagster-postgres needs; the database exists.
 
     Raises:
         DatabaseUnavailable: no server, or no right to make the database.
     """
     if settings.dagster_postgres_url is not None:
-        return _for_sqlalchemy(settings.dagster_postgres_url.get_secret_value())
+        return _to_sqlalchemy_url(settings.dagster_postgres_url.get_secret_value())
     if settings.database_url is None:
-        return _for_sqlalchemy(embedded_url(settings.home, DATABASE))
-    beside = settings.database_url.get_secret_value()
-    with explained(beside):
-        url = conninfo.make_conninfo(beside, dbname=DATABASE)
+        return _to_sqlalchemy_url(start_embedded_database(settings.home, DAGSTER_DATABASE))
+    bars_url = settings.database_url.get_secret_value()
+    with translate_errors(bars_url):
+        url = conninfo.make_conninfo(bars_url, dbname=DAGSTER_DATABASE)
         try:
-            create_database(beside, DATABASE)
+            create_database(bars_url, DAGSTER_DATABASE)
         except psycopg.errors.InsufficientPrivilege:
             raise DatabaseUnavailable(
-                f"Dagster's storage: {describe(beside)} may not create a database {DATABASE!r}; create it and give its"
+                f"Dagster's storage: {describe_database(bars_url)} may not create a database {DAGSTER_DATABASE!r}; create it and give its"
                 " owner this user, or set DAGSTER_POSTGRES_URL to a database for Dagster"
             ) from None
-    return _for_sqlalchemy(url)
+    return _to_sqlalchemy_url(url)
 
 
-def _for_sqlalchemy(url: str) -> str:
+def _to_sqlalchemy_url(url: str) -> str:
     """SQLAlchemy 2.1 reads a plain ``postgresql://`` as psycopg 3, with which dagster-postgres fails."""
     try:
         parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}

@@ -5,8 +5,8 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.postgres.schema_contract import require_contract
 
-VENDOR_BARS = "bars"
-SANDBOX_BARS = "bars_sandbox"
+VENDOR_DATABASE = "bars"
+SANDBOX_DATABASE = "bars_sandbox"
 
 
 def open_database(settings: Settings) -> Database:
@@ -22,10 +22,12 @@ def open_database(settings: Settings) -> Database:
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     else:
-        from backfill_assets.store.postgres.embedded import embedded_url  # brings what only a server of our own needs
+        from backfill_assets.store.postgres.embedded import (
+            start_embedded_database,  # brings what only a server of our own needs
+        )
 
-        url = embedded_url(settings.home, VENDOR_BARS if settings.is_vendor else SANDBOX_BARS)
-    database = Database(url, patience=settings.database_patience_seconds)
+        url = start_embedded_database(settings.home, VENDOR_DATABASE if settings.is_vendor else SANDBOX_DATABASE)
+    database = Database(url, max_wait_seconds=settings.database_patience_seconds)
     try:
         require_contract(database)
         migrate(database)

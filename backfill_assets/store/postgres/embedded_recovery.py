@@ -10,43 +10,43 @@ from pathlib import Path
 
 import psutil
 
-RECOVERY_SECONDS = 120.0
-_LINES = 8  # of a complete lock file; the last is the server's status
+RECOVERY_TIMEOUT_SECONDS = 120.0
+_COMPLETE_LINE_COUNT = 8  # of a complete lock file; the last is the server's status
 
 
-def put_right(folder: Path) -> None:
+def remove_stale_files(folder: Path) -> None:
     """Remove files that would keep the server from starting; nobody may be starting it meanwhile."""
-    lock, users = folder / "postmaster.pid", folder / ".handle_pids.json"
-    if lock.exists() and _is_stale(lock, folder):
-        lock.unlink()
-    if users.exists() and not _is_list(users):
-        users.unlink()
+    lock_file, pid_list = folder / "postmaster.pid", folder / ".handle_pids.json"
+    if lock_file.exists() and _is_stale(lock_file, folder):
+        lock_file.unlink()
+    if pid_list.exists() and not _is_json_list(pid_list):
+        pid_list.unlink()
 
 
-def comes_up(folder: Path) -> bool:
+def wait_until_ready(folder: Path) -> bool:
     """Wait for a server that is starting up, as long as its recovery may take; False if none is."""
-    until = time.monotonic() + RECOVERY_SECONDS
-    lock = folder / "postmaster.pid"
-    while time.monotonic() < until and lock.exists():
-        lines = _lines(lock)
-        if len(lines) == _LINES and lines[-1].strip() == "ready":
+    deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
+    lock_file = folder / "postmaster.pid"
+    while time.monotonic() < deadline and lock_file.exists():
+        lines = _read_lines(lock_file)
+        if len(lines) == _COMPLETE_LINE_COUNT and lines[-1].strip() == "ready":
             return True
         time.sleep(0.2)
     return False
 
 
-def _is_stale(lock: Path, folder: Path) -> bool:
+def _is_stale(lock_file: Path, folder: Path) -> bool:
     """Whether the server would refuse to start because of a lock that nobody holds."""
-    lines = _lines(lock)
+    lines = _read_lines(lock_file)
     pid = lines[0].strip() if lines else ""
     if not pid.isdecimal():
         return True
     if psutil.pid_exists(int(pid)):
-        return not _is_server(int(pid), folder)
-    return len(lines) != _LINES  # a whole one of a dead server PostgreSQL judges better than we do
+        return not _is_postgres_process(int(pid), folder)
+    return len(lines) != _COMPLETE_LINE_COUNT  # a whole one of a dead server PostgreSQL judges better than we do
 
 
-def _is_server(pid: int, folder: Path) -> bool:
+def _is_postgres_process(pid: int, folder: Path) -> bool:
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name():
@@ -58,15 +58,15 @@ def _is_server(pid: int, folder: Path) -> bool:
         return True
 
 
-def _lines(lock: Path) -> list[str]:
+def _read_lines(lock_file: Path) -> list[str]:
     try:
-        return lock.read_text("utf-8", errors="replace").splitlines()
+        return lock_file.read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
 
 
-def _is_list(users: Path) -> bool:
+def _is_json_list(pid_list: Path) -> bool:
     try:
-        return isinstance(json.loads(users.read_text("utf-8") or "[]"), list)
+        return isinstance(json.loads(pid_list.read_text("utf-8") or "[]"), list)
     except ValueError:
         return False

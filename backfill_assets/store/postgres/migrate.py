@@ -8,7 +8,7 @@ from backfill_assets.store.postgres.connection import Connection, Database
 _LOCK = 0x6261636B  # "back": one migration at a time in one database
 
 
-def available() -> dict[int, tuple[str, str]]:
+def load_migrations() -> dict[int, tuple[str, str]]:
     """Every migration of this version: number → (name, SQL), ascending."""
     folder = files("backfill_assets.store") / "migrations"
     found = sorted((f.name, f.read_text()) for f in folder.iterdir() if f.name.endswith(".sql"))
@@ -24,9 +24,9 @@ def migrate(database: Database) -> list[str]:
     Raises:
         DatabaseUnavailable: a newer version of this program has migrated the database already.
     """
-    migrations = available()
+    migrations = load_migrations()
     with database.transaction() as connection:
-        if _applied(connection) == set(migrations):
+        if _read_applied(connection) == set(migrations):
             return []
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         connection.execute("CREATE SCHEMA IF NOT EXISTS backfill")
@@ -34,7 +34,7 @@ def migrate(database: Database) -> list[str]:
             "CREATE TABLE IF NOT EXISTS backfill.migrations"
             " (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        applied = _applied(connection)
+        applied = _read_applied(connection)
         if unknown := applied - set(migrations):
             raise DatabaseUnavailable(
                 f"the database has migration {max(unknown)}, which this version does not know; upgrade backfill_assets"
@@ -42,7 +42,7 @@ def migrate(database: Database) -> list[str]:
         return [_apply(connection, number, *migrations[number]) for number in migrations if number not in applied]
 
 
-def _applied(connection: Connection) -> set[int]:
+def _read_applied(connection: Connection) -> set[int]:
     exists = connection.execute("SELECT to_regclass('backfill.migrations') IS NOT NULL").fetchone()
     if not exists or not exists[0]:
         return set()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Int64 = NDArray[np.int64]
 
 
-def bounds_of(multirange: str | None) -> list[tuple[int, int]]:
+def parse_multirange(multirange: str | None) -> list[tuple[int, int]]:
     """Read ``{[0,13),[20,21)}``; half-open, as Postgres normalises integer ranges."""
     if not multirange or multirange == "{}":
         return []
@@ -16,11 +16,11 @@ def bounds_of(multirange: str | None) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in parts]
 
 
-def expand(multiranges: Sequence[str | None]) -> tuple[Int64, Int64]:
+def expand_multiranges(multiranges: Sequence[str | None]) -> tuple[Int64, Int64]:
     """Every value of every multirange: (position of its multirange, value)."""
     owners, bounds = [], []
     for position, text in enumerate(multiranges):
-        for pair in bounds_of(text):
+        for pair in parse_multirange(text):
             owners.append(position)
             bounds.append(pair)
     if not bounds:
@@ -32,7 +32,7 @@ def expand(multiranges: Sequence[str | None]) -> tuple[Int64, Int64]:
     return np.repeat(np.array(owners, np.int64), sizes), values
 
 
-def text_of(absent: NDArray[np.bool_]) -> str:
+def format_multirange(absent: NDArray[np.bool_]) -> str:
     """The positions that are True, as the text of an int4multirange."""
     edges = np.flatnonzero(np.diff(np.r_[False, absent, False].astype(np.int8)))
     return "{" + ",".join(f"[{first},{last})" for first, last in edges.reshape(-1, 2).tolist()) + "}"

@@ -9,38 +9,46 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.connection import Connection, Database, describe
+from backfill_assets.store.postgres.connection import Connection, Database, describe_database
 
-_TEXT = ("varchar", "text")
-_KEY = ("int4", "int8")
-_PRICE = ("float8", "numeric")
-_STAMP = ("timestamptz",)
-_NEEDED = {
+_TEXT_TYPES = ("varchar", "text")
+_INTEGER_TYPES = ("int4", "int8")
+_PRICE_TYPES = ("float8", "numeric")
+_TIMESTAMP_TYPES = ("timestamptz",)
+_REQUIRED_COLUMNS = {
     "market_symbols": {
-        **{"symbol_id": _KEY, "symbol": _TEXT, "exchange": _TEXT},
-        **{"is_active": ("bool",), "updated_at": (*_STAMP, "timestamp")},
+        **{"symbol_id": _INTEGER_TYPES, "symbol": _TEXT_TYPES, "exchange": _TEXT_TYPES},
+        **{"is_active": ("bool",), "updated_at": (*_TIMESTAMP_TYPES, "timestamp")},
     },
     "market_data": {
-        **{"symbol_id": _KEY, "timestamp": _STAMP, "interval_type": _TEXT},
-        **{"open_price": _PRICE, "high_price": _PRICE, "low_price": _PRICE, "close_price": _PRICE},
+        **{"symbol_id": _INTEGER_TYPES, "timestamp": _TIMESTAMP_TYPES, "interval_type": _TEXT_TYPES},
+        **{
+            "open_price": _PRICE_TYPES,
+            "high_price": _PRICE_TYPES,
+            "low_price": _PRICE_TYPES,
+            "close_price": _PRICE_TYPES,
+        },
         "volume": ("int8", "numeric"),
     },
 }
-_OURS = {  # made where they are not there
-    **{"source": _TEXT, "source_interval": _TEXT, "source_rows": ("int2", *_KEY)},
-    **{"is_final": ("bool",), "fetched_at": _STAMP},
+_PROVENANCE_COLUMNS = {  # made where they are not there
+    **{"source": _TEXT_TYPES, "source_interval": _TEXT_TYPES, "source_rows": ("int2", *_INTEGER_TYPES)},
+    **{"is_final": ("bool",), "fetched_at": _TIMESTAMP_TYPES},
 }
-_FILLED = {"market_symbols": {"symbol", "exchange", "is_active"}, "market_data": {*_NEEDED["market_data"], *_OURS}}
-_KEYS = {frozenset({"symbol_id", "interval_type", "timestamp"})}
+_WRITTEN_COLUMNS = {
+    "market_symbols": {"symbol", "exchange", "is_active"},
+    "market_data": {*_REQUIRED_COLUMNS["market_data"], *_PROVENANCE_COLUMNS},
+}
+_UNIQUE_KEYS = {frozenset({"symbol_id", "interval_type", "timestamp"})}
 
-_COLUMNS = """
+_SELECT_COLUMNS = """
 SELECT c.relname, c.relkind IN ('r', 'p'), a.attname, t.typname,
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.oid IN (to_regclass('market_symbols'), to_regclass('market_data')) ORDER BY c.relname DESC, a.attnum
 """
-_UNIQUE = """
+_SELECT_UNIQUE_KEYS = """
 SELECT array_agg(a.attname::text) FROM pg_index i
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = to_regclass('market_data') AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
@@ -50,8 +58,8 @@ GROUP BY i.indexrelid, i.indnkeyatts, i.indnatts HAVING count(*) = i.indnatts AN
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    kind: str
-    must_be_given: bool
+    type_name: str
+    is_required: bool
 
 
 def require_contract(database: Database) -> None:
@@ -61,35 +69,38 @@ def require_contract(database: Database) -> None:
         DatabaseUnavailable: names every table and column that is not so.
     """
     with database.transaction() as connection:
-        faults = list(_faults(connection))
+        faults = list(_find_faults(connection))
     if faults:
         raise DatabaseUnavailable(
-            f"{describe(database.url)} holds tables that cannot be worked with: {'; '.join(faults)}; "
+            f"{describe_database(database.url)} holds tables that cannot be worked with: {'; '.join(faults)}; "
             "correct that, or point DATABASE_URL to another database"
         )
 
 
-def _faults(connection: Connection) -> Iterator[str]:
+def _find_faults(connection: Connection) -> Iterator[str]:
     tables: dict[str, dict[str, _Column]] = {}
-    for table, is_table, column, kind, must_be_given in connection.execute(_COLUMNS).fetchall():
+    for table, is_table, column, type_name, is_required in connection.execute(_SELECT_COLUMNS).fetchall():
         if not is_table and table not in tables:
             yield f"{table} is no table"
-        tables.setdefault(table, {})[column] = _Column(kind, must_be_given)
+        tables.setdefault(table, {})[column] = _Column(type_name, is_required)
     for table, columns in tables.items():
-        yield from _faults_of(table, columns)
+        yield from _find_table_faults(table, columns)
     if "market_data" in tables:
-        keys = {frozenset(names) for (names,) in connection.execute(_UNIQUE)}
-        if not keys & _KEYS:
+        keys = {frozenset(names) for (names,) in connection.execute(_SELECT_UNIQUE_KEYS)}
+        if not keys & _UNIQUE_KEYS:
             yield "market_data has no unique key of symbol_id, interval_type and timestamp"
 
 
-def _faults_of(table: str, columns: dict[str, _Column]) -> Iterator[str]:
-    for name, kinds in {**_NEEDED[table], **(_OURS if table == "market_data" else {})}.items():
+def _find_table_faults(table: str, columns: dict[str, _Column]) -> Iterator[str]:
+    for name, type_names in {
+        **_REQUIRED_COLUMNS[table],
+        **(_PROVENANCE_COLUMNS if table == "market_data" else {}),
+    }.items():
         if name not in columns:
-            if name in _NEEDED[table]:
-                yield f"{table} lacks {name} ({' or '.join(kinds)})"
-        elif columns[name].kind not in kinds:
-            yield f"{table}.{name} is {columns[name].kind}, not {' or '.join(kinds)}"
+            if name in _REQUIRED_COLUMNS[table]:
+                yield f"{table} lacks {name} ({' or '.join(type_names)})"
+        elif columns[name].type_name not in type_names:
+            yield f"{table}.{name} is {columns[name].type_name}, not {' or '.join(type_names)}"
     for name, column in columns.items():
-        if column.must_be_given and name not in _FILLED[table]:
+        if column.is_required and name not in _WRITTEN_COLUMNS[table]:
             yield f"{table}.{name} must have a default or allow null"

@@ -16,7 +16,7 @@ from backfill_assets.store.postgres.connection import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QuotaLimits:
     """What one token may spend; units in the names, see ``settings`` for the ranges."""
 
     requests_per_window: int
@@ -28,9 +28,9 @@ class Limits:
     spend_extra: bool = False
 
 
-def limits_of(settings: Settings) -> Limits:
+def build_limits(settings: Settings) -> QuotaLimits:
     """The limits that the settings set."""
-    return Limits(
+    return QuotaLimits(
         requests_per_window=settings.requests_per_minute,
         share=settings.minute_share,
         window_seconds=settings.rate_window_seconds,
@@ -42,7 +42,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class PermitGrant:
     """Permits taken; with none, how long to wait, and how many calls the day still affords."""
 
     permits: tuple[int, ...]
@@ -51,7 +51,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class PermitSettlement:
     """What became of some permits: calls given back, the vendor's newest rate headers, a pause asked for."""
 
     permits: Sequence[int]
@@ -70,16 +70,16 @@ class BudgetStatus:
     resets_at: datetime
     requests_in_window: int
     requests_ceiling: int
-    foreign_requests: int
+    external_requests: int
     paused_until: datetime | None
 
 
-def fingerprint(token: str) -> str:
+def fingerprint_token(token: str) -> str:
     """A name for a token that does not give it away."""
     return hashlib.blake2b(token.encode(), digest_size=8, person=b"backfill").hexdigest()
 
 
-def resets_at(now: datetime) -> datetime:
+def compute_quota_reset(now: datetime) -> datetime:
     """When the vendor's day ends: the next midnight UTC."""
     return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
 
@@ -91,62 +91,62 @@ class Budget:
     """
 
     purpose: ClassVar = "backfilling"
-    _TAKE: ClassVar = "SELECT * FROM backfill.take_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    _TAKE_PERMITS: ClassVar = "SELECT * FROM backfill.take_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
-    def __init__(self, database: Database, token: str, limits: Limits) -> None:
+    def __init__(self, database: Database, token: str, limits: QuotaLimits) -> None:
         self._database = database
-        self._token = fingerprint(token)
+        self._token = fingerprint_token(token)
         self._limits = limits
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> QuotaLimits:
         """The limits this budget keeps."""
         return self._limits
 
-    def take(self, wanted: int, calls_each: int, now: datetime) -> Grant:
+    def take_permits(self, wanted: int, calls_each: int, now: datetime) -> PermitGrant:
         """Take up to ``wanted`` permits for requests that cost ``calls_each``; never blocks."""
         limits = self._limits
         values = [
-            *(self._token, wanted, calls_each, _day(now), limits.requests_per_window, limits.share),
+            *(self._token, wanted, calls_each, _to_utc_date(now), limits.requests_per_window, limits.share),
             *(limits.window_seconds, limits.timeout_seconds),
             *(limits.daily_calls, limits.reserve, limits.spend_extra),
         ]
         # permits that were granted unheard expire by themselves
-        row = self._database.persistently(
+        row = self._database.retry_transaction(
             lambda connection: connection.execute(
-                self._TAKE,
+                self._TAKE_PERMITS,
                 values,
             ).fetchone()
         )
         permits, wait, left = row or ([], None, 0)
-        return Grant(tuple(permits), float(wait or 0.0), int(left))
+        return PermitGrant(tuple(permits), float(wait or 0.0), int(left))
 
-    def settle(self, settled: Settled, now: datetime) -> None:
+    def settle_permits(self, settlement: PermitSettlement, now: datetime) -> None:
         """Report what became of permits; a permit that is never settled expires after its time-out."""
         values = [
-            *(self._token, list(settled.permits), settled.refund, _day(now), self._limits.window_seconds),
-            *(settled.rate_limit, settled.rate_remaining, settled.pause_seconds),
+            *(self._token, list(settlement.permits), settlement.refund, _to_utc_date(now), self._limits.window_seconds),
+            *(settlement.rate_limit, settlement.rate_remaining, settlement.pause_seconds),
         ]
-        self._database.persistently(
+        self._database.retry_transaction(
             lambda connection: connection.execute(
                 "SELECT backfill.settle_permits(%s, %s, %s, %s, %s, %s, %s, %s)", values
             )
         )
 
-    def give_back(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
+    def return_permits(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
         """Return permits that were taken and never used."""
-        values = [self._token, list(permits), calls_each * len(permits), _day(now)]
-        self._database.persistently(
+        values = [self._token, list(permits), calls_each * len(permits), _to_utc_date(now)]
+        self._database.retry_transaction(
             lambda connection: connection.execute("SELECT backfill.return_permits(%s, %s, %s, %s)", values)
         )
 
-    def note_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:
+    def record_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:
         """Remember what the vendor says of the day.
 
         Its counter and date stay on yesterday until the day's first billed call (EODHD.md §5), so a
         date that is not today's means that nothing is spent yet.
         """
-        today = _day(now)
+        today = _to_utc_date(now)
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO backfill.budget AS b (token, account_day, account_used, account_limit, account_extra,"
@@ -167,7 +167,7 @@ class Budget:
                 },
             )
 
-    def status(self, now: datetime) -> BudgetStatus:
+    def read_status(self, now: datetime) -> BudgetStatus:
         """What is left of the day and of the rate window; takes no permit."""
         limits = self._limits
         with self._database.transaction() as connection:
@@ -184,7 +184,7 @@ class Budget:
                 " CASE WHEN paused_until > clock_timestamp() THEN paused_until END FROM b",
                 {
                     "token": self._token,
-                    "day": _day(now),
+                    "day": _to_utc_date(now),
                     "daily": limits.daily_calls,
                     "reserve": limits.reserve,
                     "extra": limits.spend_extra,
@@ -193,17 +193,17 @@ class Budget:
                     "window": limits.window_seconds,
                 },
             ).fetchone()
-        left, spent, occupied, ceiling, foreign, paused = row or (0, 0, 0, 0, 0, None)
+        left, spent, in_window, ceiling, external, paused = row or (0, 0, 0, 0, 0, None)
         return BudgetStatus(
             max(0, left),
             spent,
-            resets_at(now),
-            occupied,
+            compute_quota_reset(now),
+            in_window,
             ceiling,
-            foreign or 0,
+            external or 0,
             paused.astimezone(UTC) if paused else None,
         )
 
 
-def _day(now: datetime) -> date:
+def _to_utc_date(now: datetime) -> date:
     return now.astimezone(UTC).date()

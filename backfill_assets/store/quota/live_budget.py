@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, Limits, Settled
+from backfill_assets.store.quota.budget import Budget, PermitSettlement, QuotaLimits
 
 
 class LiveBudget(Budget):
@@ -19,13 +19,13 @@ class LiveBudget(Budget):
     """
 
     purpose: ClassVar = "live sampling"
-    _TAKE: ClassVar = "SELECT * FROM backfill.take_live_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    _TAKE_PERMITS: ClassVar = "SELECT * FROM backfill.take_live_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
-    def __init__(self, database: Database, token: str, limits: Limits, daily_calls: int) -> None:
+    def __init__(self, database: Database, token: str, limits: QuotaLimits, daily_calls: int) -> None:
         super().__init__(database, token, limits)
         self._daily_calls = daily_calls
 
-    def declare(self, now: datetime) -> int:
+    def register_daily_budget(self, now: datetime) -> int:
         """Make the budget known to every process that uses the token; returns the calls left of it today."""
         limits = self._limits
         with self._database.transaction() as connection:
@@ -44,7 +44,7 @@ class LiveBudget(Budget):
             ).fetchone()
         return max(0, int(row[0])) if row else 0
 
-    def spent(self, now: datetime) -> int:
+    def read_spent_calls(self, now: datetime) -> int:
         """The calls that live sampling spent today."""
         with self._database.transaction() as connection:
             row = connection.execute(
@@ -53,17 +53,17 @@ class LiveBudget(Budget):
             ).fetchone()
         return int(row[0]) if row else 0
 
-    def settle(self, settled: Settled, now: datetime) -> None:
+    def settle_permits(self, settlement: PermitSettlement, now: datetime) -> None:
         """As ``Budget.settle``; calls given back are the live budget's again."""
-        super().settle(settled, now)
-        self._give_back_calls(settled.refund, now)
+        super().settle_permits(settlement, now)
+        self._refund_calls(settlement.refund, now)
 
-    def give_back(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
+    def return_permits(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
         """As ``Budget.give_back``."""
-        super().give_back(permits, calls_each, now)
-        self._give_back_calls(calls_each * len(permits), now)
+        super().return_permits(permits, calls_each, now)
+        self._refund_calls(calls_each * len(permits), now)
 
-    def _give_back_calls(self, calls: int, now: datetime) -> None:
+    def _refund_calls(self, calls: int, now: datetime) -> None:
         if not calls:
             return
         with self._database.transaction() as connection:

@@ -7,37 +7,50 @@ from uuid import UUID
 
 from backfill_assets.store.postgres.connection import Connection
 
-KEPT_DAYS = 30
+RETENTION_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestLogEntry:
     """One attempt: when it began (real clock, UTC), what it asked and how it ended."""
 
-    at: datetime
+    started_at: datetime
     endpoint: str
     ticker: str | None
     status: int | None
     error: str | None
     calls: int
     rows: int | None
-    size: int
+    body_bytes: int
     seconds: float
 
 
-def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence[Request]) -> None:
+def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence[RequestLogEntry]) -> None:
     """Append to the log."""
     with connection.cursor().copy(
         "COPY backfill.requests (at, run_id, endpoint, ticker, status, error, calls, rows, bytes, seconds) FROM STDIN"
     ) as copy:
         for r in requests:
-            copy.write_row((r.at, run_id, r.endpoint, r.ticker, r.status, r.error, r.calls, r.rows, r.size, r.seconds))
+            copy.write_row(
+                (
+                    r.started_at,
+                    run_id,
+                    r.endpoint,
+                    r.ticker,
+                    r.status,
+                    r.error,
+                    r.calls,
+                    r.rows,
+                    r.body_bytes,
+                    r.seconds,
+                )
+            )
 
 
-def forget_old_requests(connection: Connection) -> None:
+def delete_old_requests(connection: Connection) -> None:
     """Drop what is older than a month."""
     connection.execute(
-        "DELETE FROM backfill.requests WHERE at < clock_timestamp() - make_interval(days => %s)", [KEPT_DAYS]
+        "DELETE FROM backfill.requests WHERE at < clock_timestamp() - make_interval(days => %s)", [RETENTION_DAYS]
     )
 
 
@@ -50,7 +63,7 @@ def count_rate_limited(connection: Connection, since: datetime, until: datetime)
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def failing_tickers(connection: Connection, longest: timedelta) -> set[str]:
+def find_failing_tickers(connection: Connection, max_backoff: timedelta) -> set[str]:
     """Tickers whose newest requests failed and that are better left alone for now.
 
     For 2, 4, 8 … minutes, ``longest`` at most, by how many runs failed at them since they last
@@ -64,12 +77,12 @@ def failing_tickers(connection: Connection, longest: timedelta) -> set[str]:
         " WHERE r.failed AND (a.at IS NULL OR r.at > a.at) GROUP BY r.ticker"
         " HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int), %s)"
         "  > clock_timestamp()",
-        [longest],
+        [max_backoff],
     )
     return {row[0] for row in rows}
 
 
-def attempts_by_outcome(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
+def count_requests_by_error(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
     """How many attempts of that time (real clock, UTC) ended how: the error's class name, empty where all went well."""
     rows = connection.execute(
         "SELECT coalesce(error, ''), count(*) FROM backfill.requests WHERE at >= %s AND at <= %s GROUP BY 1",
