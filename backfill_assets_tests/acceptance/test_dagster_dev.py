@@ -88,7 +88,7 @@ def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -
         ids = {s.ticker.symbol: s.symbol_id for s in list_symbols(connection, "US")}
         for symbol in symbols[::100]:
             assert delete_bars(connection, ids[symbol], INTERVALS["30m"], stamps) == 2
-    until(lambda: engine.survey(job(engine)).missing.sum() == 0, "the holes to be healed")
+    until(lambda: engine.measure(job(engine)).missing.sum() == 0, "the holes to be healed")
     until(lambda: len(finished(dev, sensor=True)) == 2, "the second run to end")
     assert intraday(sandbox) == SYMBOLS + 5
     assert set(dev.checks("bars_30m").values()) == PASSED
