@@ -9,8 +9,8 @@ from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.live.collector import collect_round
 from backfill_assets.live.result import LiveRound
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.coverage import Coverage
 
 
 @dataclass

@@ -21,12 +21,13 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.coverage import measure_coverage as look
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets.store.symbols import Symbol, list_symbols
+from backfill_assets.store.symbols import list_symbols
 from bench.baselines.original import REPORT
 from bench.figures import Figure, Section
 from bench.machine import processor_seconds

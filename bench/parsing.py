@@ -18,10 +18,9 @@ from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
-from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.symbols import Symbol
 from bench.baselines import original, vendor_client
 from bench.figures import Figure, Section
 from bench.stage import TOKEN, universe

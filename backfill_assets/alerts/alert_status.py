@@ -5,6 +5,7 @@ from typing import Any
 
 from backfill_assets.alerts.delivery import fingerprint_address, get_scheme, list_addresses
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.timestamps import format_timestamp
 from backfill_assets.store.alert_outbox import EndpointState, list_failing, read_endpoint_states
 from backfill_assets.store.postgres.connection import Database
 
@@ -50,4 +51,4 @@ def _describe_endpoint(state: EndpointState | None) -> dict[str, Any]:
 
 
 def _format_timestamp(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+    return format_timestamp(moment) if moment else None

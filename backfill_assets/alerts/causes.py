@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
 from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.evidence.daily_data import Finding, list_findings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limits
@@ -104,8 +104,8 @@ def _explain_sessions(diagnostics: Diagnostics) -> str:
     coverage = diagnostics.coverage
     drift_by_day = {f.subject: f.detail for f in diagnostics.findings if f.kind == "calendar drift"}
     missing, first = _count_missing_by_session(coverage)
-    sizes = np.diff(coverage.grid.session_offsets)
-    listed = _count_listed(coverage)
+    sizes = coverage.grid.session_sizes
+    listed = coverage.absence_evidence.is_listed.sum(axis=0)
     for session in reversed(range(len(sizes))):  # the newest first
         has_gaps = missing[:, session] > 0
         day = coverage.grid.sessions[session].day
@@ -138,29 +138,17 @@ def _explain_symbols(diagnostics: Diagnostics) -> str:
     return f"one symbol: {shown}" if len(labels) == 1 else f"{len(labels)} symbols: {shown}"
 
 
-def _count_missing_by_session(coverage: Coverage) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _count_missing_by_session(coverage: Coverage) -> tuple[Int64, Int64]:
     """How many slots each symbol misses of each session, and the first of them (a large number where none)."""
-    shape = (len(coverage.symbols), len(coverage.grid.sessions))
-    is_missing = coverage.slot_states.state == SlotState.MISSING
+    is_missing = coverage.has_state(SlotState.MISSING)
+    missing = coverage.count_by_session(is_missing)
+    first = np.full(missing.shape, coverage.grid.size, np.int64)
     row, ordinal = coverage.open_slots.row[is_missing], coverage.open_slots.ordinal[is_missing]
-    session = coverage.grid.session_index[ordinal]
-    missing, first = np.zeros(shape, np.int64), np.full(shape, coverage.grid.size, np.int64)
-    np.add.at(missing, (row, session), 1)
-    np.minimum.at(first, (row, session), ordinal)
+    np.minimum.at(first, (row, coverage.grid.session_index[ordinal]), ordinal)
     return missing, first
 
 
-def _count_listed(coverage: Coverage) -> NDArray[np.int64]:
-    """How many symbols are listed in each session."""
-    session = np.arange(len(coverage.grid.sessions))
-    is_listed: NDArray[np.bool_] = (coverage.absence_evidence.first_session[:, None] <= session) & (
-        session <= coverage.absence_evidence.last_session[:, None]
-    )
-    counts: NDArray[np.int64] = is_listed.sum(axis=0, dtype=np.int64)
-    return counts
-
-
-def _find_common_tail(missing: NDArray[np.int64], first: NDArray[np.int64], end: int, listed: int) -> int:
+def _find_common_tail(missing: Int64, first: Int64, end: int, listed: int) -> int:
     """The slot from which on nearly everybody misses the rest of a session, −1 if there is none."""
     tails = first[(missing > 0) & (missing == end - first)]
     if not len(tails):

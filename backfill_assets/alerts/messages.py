@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from backfill_assets.alerts.observation import Observation, VendorGap
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 
 ChangeKind: TypeAlias = Literal["failing", "still failing", "given up", "recovered"]
 MAX_LISTED = 5
-DEFAULT_INTERVAL = "30m"  # which the commands mean without --interval
 REPORT_COMMAND, STATUS_COMMAND = "backfill-assets report", "backfill-assets status"
 HTML_REPORT_COMMAND = f"{REPORT_COMMAND} --format html --output report.html"
 COMMAND_BY_CHECK = {

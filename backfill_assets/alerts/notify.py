@@ -10,7 +10,7 @@ from backfill_assets.alerts.messages import get_command
 from backfill_assets.alerts.observation import CriterionLike, Observation, Severity, build_observation, find_vendor_gaps
 from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.config.settings import Settings
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.postgres.connection import Database
 
 RETAINED_SESSIONS_CHECK = "no_missing_bars"

@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from pydantic import TypeAdapter
 
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.coverage import Coverage
 
 Severity: TypeAlias = Literal["warning", "error"]
 
@@ -131,16 +131,7 @@ def build_run_observation(
 
 def find_vendor_gaps(coverage: Coverage) -> tuple[VendorGap, ...]:
     """What the vendor never gave of a window, per ticker and session."""
-    is_vendor_gap = coverage.slot_states.state == SlotState.VENDOR_GAP
-    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), np.int64)
-    np.add.at(
-        counts,
-        (
-            coverage.open_slots.row[is_vendor_gap],
-            coverage.grid.session_index[coverage.open_slots.ordinal[is_vendor_gap]],
-        ),
-        1,
-    )
+    counts = coverage.count_by_session(coverage.has_state(SlotState.VENDOR_GAP))
     return tuple(
         VendorGap(str(coverage.symbols[row].ticker), coverage.grid.sessions[session].day, int(counts[row, session]))
         for row, session in np.argwhere(counts).tolist()

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.eod import EodRows
 from backfill_assets.eodhd.errors import QuotaExhausted, TokenRefused, UnknownTicker, VendorError
+from backfill_assets.market.arrays import Bools
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.evidence.daily_data import (
     Finding,
     ListingLife,
@@ -30,9 +31,7 @@ from backfill_assets.store.evidence.daily_data import (
     record_listing_lives,
 )
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.symbols import Symbol
 
-Bools = NDArray[np.bool_]
 BULK_FILE_CALLS = 100
 MIN_LOOKUP_INTERVAL = timedelta(hours=20)
 DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
@@ -82,17 +81,11 @@ def record_calendar_drift(
 def _find_absent_sessions(coverage: Coverage) -> Bools:
     """Tickers × sessions that are missing as a whole, were asked for, and are unexplained."""
     shape = (len(coverage.symbols), len(coverage.grid.sessions))
-    missing_counts = np.zeros(shape, np.int64)
-    is_missing = coverage.slot_states.state == SlotState.MISSING
-    np.add.at(
-        missing_counts,
-        (coverage.open_slots.row[is_missing], coverage.grid.session_index[coverage.open_slots.ordinal[is_missing]]),
-        1,
-    )
+    missing_counts = coverage.count_by_session(coverage.has_state(SlotState.MISSING))
     without_data = np.zeros(shape, bool)
     is_empty = coverage.request_history.data_until == 0
     without_data[coverage.request_history.row[is_empty], coverage.request_history.session[is_empty]] = True
-    fully_missing: Bools = missing_counts == np.diff(coverage.grid.session_offsets)
+    fully_missing: Bools = missing_counts == coverage.grid.session_sizes
     return fully_missing & without_data & (coverage.absence_evidence.traded < 0)
 
 

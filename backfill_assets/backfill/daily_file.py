@@ -3,10 +3,12 @@
 import asyncio
 import logging
 
+import numpy as np
+
 from backfill_assets.backfill.absence_lookup import fetch_bulk_file
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.gaps.coverage import Coverage
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ def fetch_newest_bulk_file(engine: Engine, coverage: Coverage) -> bool:
     A session's file is read once. What the vendor refuses is logged: comparing closes can wait a day.
     """
     settings = engine.settings
-    overdue_sessions = [session for session, overdue_at in enumerate(coverage.overdue_at) if overdue_at <= coverage.now]
+    overdue_sessions = np.flatnonzero(coverage.is_session_overdue).tolist()
     is_worthwhile = (
         settings.bulk_daily and len(coverage.symbols) >= settings.daily_file_symbols and bool(overdue_sessions)
     )

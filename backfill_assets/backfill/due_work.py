@@ -12,12 +12,12 @@ from backfill_assets.backfill import probing
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.planner import CALLS_PER_REQUEST, PlannedRequest
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.quota.request_log import find_failing_tickers
 from backfill_assets.store.runs import count_failed_runs
-from backfill_assets.store.symbols import Symbol, list_symbols
+from backfill_assets.store.symbols import list_symbols
 
 MAX_BACKOFF = timedelta(hours=1)  # after runs or requests that failed again and again
 

@@ -17,13 +17,14 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.bars.source_host import require_source_host
-from backfill_assets.store.coverage import Coverage, measure_coverage
+from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, build_limits
 from backfill_assets.store.quota.live_budget import LiveBudget
-from backfill_assets.store.symbols import Symbol
 
 if TYPE_CHECKING:
     from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage

@@ -3,20 +3,21 @@
 Shared by every entry point.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Ticker, parse_tickers
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_source_interval, parse_interval
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol, Ticker, parse_tickers
 from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, build_date_window, build_hours_window
 from backfill_assets.store.postgres.database import open_database
-from backfill_assets.store.symbols import Symbol, list_symbols
+from backfill_assets.store.symbols import list_symbols
 
 
 class NoActiveSymbols(UsageError):  # noqa: N818 - a state of the universe, not a mistake
@@ -27,7 +28,7 @@ class NoActiveSymbols(UsageError):  # noqa: N818 - a state of the universe, not 
 class JobRequest:
     """What a person asks to look at or to run; None is the default."""
 
-    interval: str = "30m"
+    interval: str = DEFAULT_INTERVAL
     hours_back: float | None = None
     start: date | None = None
     end: date | None = None
@@ -60,7 +61,7 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
     source = choose_source_interval(interval, engine.settings.source_interval)
     symbols, unknown = _select_symbols(engine, request.symbols)
     job = BackfillJob(
-        window=_build_window(engine.settings, request, engine.settings.build_gap_rules(source).askable_after),
+        window=_build_window(engine.settings, request, engine.settings.build_gap_rules(source).compute_askable_at),
         symbols=symbols,
         interval=interval,
         source_interval=source,
@@ -92,11 +93,11 @@ def _select_symbols(engine: Engine, requested_symbols: Sequence[str]) -> tuple[t
     return tuple(active_by_ticker[t] for t in wanted if t in active_by_ticker), unknown
 
 
-def _build_window(settings: Settings, request: JobRequest, askable_after: timedelta) -> Window:
+def _build_window(settings: Settings, request: JobRequest, askable_at: Callable[[Session], datetime]) -> Window:
     now, overrides = settings.now(), settings.load_calendar_overrides()
     if request.start is None and request.end is None:
         hours = DEFAULT_HOURS if request.hours_back is None else request.hours_back
-        return build_hours_window(DEFAULT_EXCHANGE, now, hours, askable_after, overrides)
+        return build_hours_window(DEFAULT_EXCHANGE, now, hours, askable_at, overrides)
     if request.hours_back is not None:
         raise UsageError("give either --hours-back or --start and --end, not both")
     if request.start is None or request.end is None:

@@ -11,19 +11,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS
 from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides, list_previous_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.coverage import Coverage, ExternalBars
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.bars.external_bars import ExternalBars
-from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.symbols import Symbol
 
 CALLS_PER_REQUEST = 5
 TYPICAL_RESPONSE_SECONDS = 0.25  # of one answer; only for estimates
-Int64 = NDArray[np.int64]
 
 
 class Strategy(StrEnum):
@@ -89,6 +87,11 @@ class Plan:
         """Calls that no plan can undercut: one request per ticker that is asked."""
         return CALLS_PER_REQUEST * len({request.symbol.symbol_id for request in self.requests})
 
+    def get_window_slot_keys(self, row: Int64, ordinal: Int64) -> Int64:
+        """The slot keys in the window's own grid of slots of the window; ``ordinal`` counts in ``grid``."""
+        keys: Int64 = row * (self.grid.size - self.window_first_ordinal) + ordinal - self.window_first_ordinal
+        return keys
+
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON shows it; stamps ISO 8601 UTC."""
         return {
@@ -145,7 +148,7 @@ def make_plan(
     )
     selected, deferred = _select_slots(coverage, strategy, is_trigger, force=force, user_selected=user_selected)
     parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), overlap_sessions, max_span))
-    slot_keys = selected["row"].to_numpy(np.int64) * window.size + selected["ordinal"].to_numpy(np.int64)
+    slot_keys = window.get_slot_keys(selected["row"].to_numpy(np.int64), selected["ordinal"].to_numpy(np.int64))
     slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
     return Plan(
         tuple(request for request, _ in parts),
@@ -158,7 +161,7 @@ def make_plan(
 
 
 def _select_slots(
-    coverage: Coverage, strategy: Strategy, is_trigger: NDArray[np.bool_], *, force: bool, user_selected: bool
+    coverage: Coverage, strategy: Strategy, is_trigger: Bools, *, force: bool, user_selected: bool
 ) -> tuple[pd.DataFrame, int]:
     """The slots to ask for (``row``, ``ordinal``, ``due``), by ticker, and how many tickers wait.
 
@@ -195,15 +198,14 @@ def _find_newest_final_bars(coverage: Coverage) -> Int64:
 
 def _select_external_slots(coverage: Coverage) -> pd.DataFrame:
     """Bars of somebody else, where they are to be verified: due, since a person wants it."""
-    row, ordinal = np.divmod(coverage.external_bars.slot_key, max(1, coverage.grid.size))
+    row, ordinal = coverage.grid.split_slot_keys(coverage.external_bars.slot_key)
     askable = np.isin(ordinal, _find_askable_ordinals(coverage))
     return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True})
 
 
 def _find_askable_ordinals(coverage: Coverage) -> Int64:
     grid = coverage.grid
-    askable = np.array([askable_at <= coverage.now for askable_at in coverage.askable_at], bool)
-    return np.flatnonzero(askable[grid.session_index]) if grid.size else np.zeros(0, np.int64)
+    return np.flatnonzero(coverage.is_session_askable[grid.session_index])
 
 
 def _build_requests(

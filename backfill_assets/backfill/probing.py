@@ -12,7 +12,7 @@ from random import Random
 import numpy as np
 
 from backfill_assets.backfill.planner import PlannedRequest
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.gaps.coverage import Coverage
 
 TICKERS_PER_PROBE = 150
 MAX_PROBES = 3

@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeAlias
 
 from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import ABSENT_STATES, SlotState
 from backfill_assets.store.bars.bar_writer import WriteCounts
-from backfill_assets.store.coverage import Coverage
 
 OutcomeKind: TypeAlias = Literal["stored", "nothing new", "not published", "error"]
 
@@ -67,10 +67,7 @@ class SlotCounts:
     @classmethod
     def from_coverage(cls, coverage: Coverage) -> "SlotCounts":
         """Add up a coverage."""
-        absent = sum(
-            coverage.count_slots(state)
-            for state in (SlotState.PENDING, SlotState.MISSING, SlotState.NO_TRADE, SlotState.VENDOR_GAP)
-        )
+        absent = sum(coverage.count_slots(state) for state in ABSENT_STATES)
         expected = int(coverage.expected.sum())
         return cls(
             expected=expected,

@@ -18,22 +18,14 @@ from backfill_assets.backfill.planner import CALLS_PER_REQUEST, Strategy
 from backfill_assets.backfill.results import Progress, ProgressListener, RunResult, TickerOutcome
 from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window
-from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import IMPROVABLE_STATES
 from backfill_assets.store.bars.bar_writer import WriteCounts
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.evidence.review_log import read_last_reviews, record_reviews
-from backfill_assets.store.symbols import Symbol
 
 TICKERS_PER_RUN = 250  # of one run; between two the ledger is written
-STATES_NEEDING_REQUESTS = (
-    SlotState.PENDING,
-    SlotState.MISSING,
-    SlotState.PROVISIONAL,
-    SlotState.SUSPECT,
-    SlotState.VENDOR_GAP,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +132,11 @@ def run_review(
 def _split_sessions(engine: Engine, job: BackfillJob) -> tuple[tuple[Session, ...], tuple[Session, ...]]:
     """The last sessions whose absence counts, and the newer ones, which are the usual runs' business."""
     settings = engine.settings
-    now, overdue_after = settings.now(), settings.build_gap_rules(job.source_interval).overdue_after
+    now, rules = settings.now(), settings.build_gap_rules(job.source_interval)
     opened = build_session_window(
         DEFAULT_EXCHANGE, now, settings.review_sessions + 5, settings.load_calendar_overrides()
     ).sessions
-    overdue = [s for s in opened if s.regular_close + overdue_after <= now]
+    overdue = [s for s in opened if rules.compute_overdue_at(s) <= now]
     return tuple(overdue[-settings.review_sessions :]), opened[len(overdue) :]
 
 
@@ -163,7 +155,7 @@ def _count_spare_calls(engine: Engine, coverage: Coverage) -> int:
     """The day's calls, less one request for each ticker that lacks something by now."""
     now = engine.settings.now()
     asyncio.run(_sync_quota(engine))
-    unsettled_rows = np.unique(coverage.open_slots.row[np.isin(coverage.slot_states.state, STATES_NEEDING_REQUESTS)])
+    unsettled_rows = np.unique(coverage.open_slots.row[np.isin(coverage.slot_states.state, IMPROVABLE_STATES)])
     return max(0, engine.create_budget().read_status(now).calls_left_today - CALLS_PER_REQUEST * len(unsettled_rows))
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backfill_assets.backfill import absence_lookup, probing
 from backfill_assets.backfill.fetch.batch_writer import WriteContext
@@ -27,16 +26,17 @@ from backfill_assets.backfill.results import ProgressListener, RunResult, SlotCo
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import TransientError, VendorError
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import UNSETTLED_STATES, SlotState
 from backfill_assets.store.bars.bar_writer import WriteCounts, find_interval_spelling, read_server_time
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run
 
 if TYPE_CHECKING:
     from backfill_assets.backfill.engine import BackfillJob, Engine
 
-Int64: TypeAlias = NDArray[np.int64]
+Int64: TypeAlias = Int64
 
 
 class BackfillRun:
@@ -240,10 +240,8 @@ class BackfillRun:
     def _count_absence_reasons(self, after: Coverage, slot_keys: Int64) -> dict[str, int]:
         """Why slots that were asked for are still without a final bar."""
         slots, classified = after.open_slots, after.slot_states
-        unsettled = np.isin(
-            classified.state, [SlotState.PENDING, SlotState.MISSING, SlotState.VENDOR_GAP, SlotState.PROVISIONAL]
-        )
-        is_absent = unsettled & np.isin(slots.row * after.grid.size + slots.ordinal, slot_keys)
+        is_planned = np.isin(after.grid.get_slot_keys(slots.row, slots.ordinal), slot_keys)
+        is_absent = is_planned & np.isin(classified.state, UNSETTLED_STATES)
         pairs = np.column_stack([slots.row[is_absent], classified.state[is_absent].astype(np.int64)])
         reasons: Counter[str] = Counter()
         for (row, state), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):

@@ -21,7 +21,7 @@ def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
     grid = build_slot_grid(job.window.sessions, job.interval)
     rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), int(grid.ends[-1]) + CLOSING_SECONDS - 60))
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
-    return build_bars(table.assign(ticker=np.int64(0)), grid, job.source_interval)
+    return build_bars(table.assign(symbol_id=np.int64(0)), grid, job.source_interval)
 
 
 async def _fetch_rows(engine: Engine, job: BackfillJob, start: int, end: int) -> IntradayRows:

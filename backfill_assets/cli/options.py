@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
+from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from backfill_assets.config.settings import Settings
     from backfill_assets.market.calendar.tickers import Ticker
 
-FIRST_YEAR, LAST_YEAR = 2004, 2099
 F = TypeVar("F", bound=Callable[..., Any])
 WIDTH_WITHOUT_TERMINAL = 400  # nothing is wrapped in a pipe
 
@@ -91,7 +92,7 @@ def add_window_options(command: F) -> F:
         click.option("--end", type=DateType(), help="Last session date, inclusive."),
         click.option("--start", type=DateType(), help="First session date."),
         click.option("--hours-back", type=float, help="Sessions that overlap the past hours.  [default: 48]"),
-        click.option("--interval", default="30m", show_default=True, help="1m 5m 15m 30m 1h."),
+        click.option("--interval", default=DEFAULT_INTERVAL, show_default=True, help="1m 5m 15m 30m 1h."),
     ):
         command = option(command)
     return add_common_options(command)

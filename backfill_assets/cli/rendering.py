@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.review import ReviewResult
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.live_accuracy import LiveAccuracy
@@ -186,7 +187,7 @@ def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid) -> No
     rejected = f", {len(built.rejects)} rows break a rule" if len(built.rejects) else ""
     console.print(f"the vendor answers now: {len(built.bars)} of {grid.size} bars{rejected}")
     for bar in built.bars.to_dict("records"):
-        stamp = datetime.fromtimestamp(bar["timestamp"], UTC).isoformat().replace("+00:00", "Z")
+        stamp = format_timestamp(to_datetime(bar["timestamp"]))
         final = "" if bar["is_final"] else ", not final"
         values = f"close {bar['close']:g}, volume {bar['volume']:,}, {bar['source_rows']} rows{final}"
         console.print(f"  {stamp}  {values}", highlight=False)

@@ -20,13 +20,14 @@ from backfill_assets.cli.options import (
     warn_unknown_symbols,
 )
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from backfill_assets.backfill.engine import BackfillJob, Engine
+    from backfill_assets.market.gaps.coverage import Coverage
     from backfill_assets.quality.live_accuracy import LiveAccuracy
-    from backfill_assets.store.coverage import Coverage
 
 
 @click.command()
@@ -207,7 +208,7 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
 @click.argument("ticker")
 @click.argument("day", type=DateType())
 @click.option("--ask", is_flag=True, help="Also ask the vendor right now (5 calls); stores nothing.")
-@click.option("--interval", default="30m", show_default=True, help="1m 5m 15m 30m 1h.")
+@click.option("--interval", default=DEFAULT_INTERVAL, show_default=True, help="1m 5m 15m 30m 1h.")
 @add_format_option("table", "json")
 @add_common_options
 def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: datetime | None, debug: bool) -> None:

@@ -24,6 +24,7 @@ from backfill_assets.config.validators import (
     validate_moment,
     validate_round_seconds,
 )
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 
 
 class _SettingFields(BaseSettings):
@@ -194,7 +195,7 @@ class DagsterFields(_SettingFields):
     """What Dagster shows and runs by itself."""
 
     intervals: Annotated[tuple[str, ...], AfterValidator(validate_interval_names)] = Field(
-        ("30m",),
+        (DEFAULT_INTERVAL,),
         alias="BACKFILL_INTERVALS",
         description="Bar intervals that are assets, as a JSON list; each costs requests of its own.",
     )

@@ -21,8 +21,8 @@ from backfill_assets.config.validators import (
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides
+from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.retry_schedule import RetrySchedule
-from backfill_assets.market.gaps.slot_states import GapRules
 from backfill_assets.market.live.sampling_schedule import select_collectable_intervals
 
 MAX_SHOWN_CHARACTERS = 60  # characters of a wrong value

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-
-FIRST_YEAR, LAST_YEAR = 2004, 2099
+from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"

@@ -24,7 +24,7 @@ from backfill_assets.live.sample_writer import SampleWriter
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions, list_previous_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.live.sampling_schedule import (
     choose_round_seconds,
@@ -36,7 +36,7 @@ from backfill_assets.market.live.sampling_schedule import (
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.live.rounds import claim_round, count_exchange_failures
 from backfill_assets.store.live.slots import find_externally_written
-from backfill_assets.store.symbols import Symbol, list_symbols
+from backfill_assets.store.symbols import list_symbols
 
 EXTERNAL_BAR_GRACE = timedelta(minutes=30)  # of a slot's end another collector has written it, or we take over
 EXCHANGE_BACKOFF = timedelta(minutes=30)  # after reading the whole exchange failed; twice as long each time in a row

@@ -26,8 +26,8 @@ from backfill_assets.eodhd.errors import (
     VendorError,
 )
 from backfill_assets.eodhd.quotes import Quote, split_batches
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.samples import SAMPLE_COLUMNS
-from backfill_assets.store.symbols import Symbol
 
 EXCHANGE_CALLS = 100  # of one answer for a whole exchange; a ticker costs 1 (EODHD.md §3)
 READ_TIMEOUT_SHARE, QUOTA_TIMEOUT_SHARE = (

@@ -11,6 +11,7 @@ from backfill_assets.live.quote_reader import QuoteReading
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.provisional_bars import build_provisional_bars
 from backfill_assets.market.live.samples import SampleKind, classify_samples, merge_samples
 from backfill_assets.market.live.sampling_schedule import FIRST_ROUND_AFTER_OPEN
@@ -20,7 +21,6 @@ from backfill_assets.store.live.rounds import ReadingCounts, finish_round
 from backfill_assets.store.live.samples import delete_old_live_data, read_samples, record_samples
 from backfill_assets.store.live.slots import record_slots
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class SampleWriter:
             )
             changed = _select_changed(slots, previous)
             written += self._write_slots(
-                connection, changed.loc[~changed["ticker"].isin(external_ids)], interval, requested_at
+                connection, changed.loc[~changed["symbol_id"].isin(external_ids)], interval, requested_at
             )
             no_trade_slots += int((slots["volume"] == 0).sum())
         delays = self.now.timestamp() - fresh["stamp"].to_numpy(float)
@@ -96,7 +96,7 @@ class SampleWriter:
         self, connection: Connection, slots: pd.DataFrame, interval: Interval, requested_at: datetime
     ) -> WriteCounts:
         bind_source_host(connection, self.vendor_host)
-        bars = slots.loc[slots["volume"] > 0].rename(columns={"ticker": "symbol_id", "samples": "source_rows"})
+        bars = slots.loc[slots["volume"] > 0].rename(columns={"samples": "source_rows"})
         counts = write_bars(
             connection,
             bars.assign(is_final=False, may_insert=True),

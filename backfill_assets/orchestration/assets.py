@@ -11,6 +11,7 @@ from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.symbol_sync import sync_universe
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
@@ -134,15 +135,15 @@ def _materialize(
     return materialized.result.stopped
 
 
-@dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key("30m")])
+@dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key(DEFAULT_INTERVAL)])
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window: a heat-map of all kept sessions, a table, and numbers."""
     from backfill_assets.backfill.daily_file import fetch_newest_bulk_file  # brings the vendor's client
     from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
-    retained_coverage = engine.measure(build_retained_sessions_job(engine, "30m"))
+    retained_coverage = engine.measure(build_retained_sessions_job(engine, DEFAULT_INTERVAL))
     fetch_newest_bulk_file(engine, retained_coverage)
-    evaluation = checks.evaluate(engine, "30m")
+    evaluation = checks.evaluate(engine, DEFAULT_INTERVAL)
     if evaluation is None:
         return dg.MaterializeResult(metadata={"symbols": 0})
     rows = build_symbol_reports(evaluation.coverage)

@@ -15,9 +15,9 @@ from backfill_assets.alerts.observation import Observation, Severity
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.verification import evaluate_all
-from backfill_assets.store.coverage import Coverage
 
 CHECKS = {
     "every_symbol_has_recent_bars": "Every active symbol has a bar within the past 48 hours (whole sessions).",

@@ -10,7 +10,7 @@ from pydantic import Field
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.planner import Strategy
-from backfill_assets.market.calendar.intervals import parse_interval
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, parse_interval
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.assets import POOL, build_bars_key
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
@@ -26,7 +26,7 @@ from backfill_assets.orchestration.progress_log import log_progress
 class WindowConfig(dg.Config):
     """A window and how to fill it; without dates the past ``hours_back`` (48 if unset), dates inclusive."""
 
-    interval: str = "30m"
+    interval: str = DEFAULT_INTERVAL
     hours_back: float | None = None
     start: str | None = None
     end: str | None = None
@@ -115,7 +115,7 @@ def backfill_gaps() -> None:
 class ReviewConfig(dg.Config):
     """Whose recent sessions are read again; with symbols, theirs however lately they were reviewed."""
 
-    interval: str = "30m"
+    interval: str = DEFAULT_INTERVAL
     symbols: list[str] = Field(default_factory=list)
     calls: int | None = None
 
@@ -155,7 +155,7 @@ class VerifyConfig(dg.Config):
 
 def build_verify_job(interval: str) -> dg.JobDefinition:
     """The checks of an interval's bars, without a materialisation."""
-    suffix = "" if interval == "30m" else f"_{interval}"
+    suffix = "" if interval == DEFAULT_INTERVAL else f"_{interval}"
 
     # not in the pool of the backfills: it asks the vendor nothing, and what they leave out is to be noticed meanwhile
     @dg.op(name=f"judge_window{suffix}", out=dg.Out(dg.Nothing))

@@ -15,11 +15,11 @@ from backfill_assets.market.calendar.intervals import choose_source_interval, pa
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION
 from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.bars.bar_stats import Provenance, read_provenance
 from backfill_assets.store.bars.bar_writer import read_server_time
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import list_symbols
 
 Partition = tuple[str, str, Mapping[str, Any]]

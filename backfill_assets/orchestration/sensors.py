@@ -8,6 +8,7 @@ from backfill_assets.backfill.due_work import DueWork, find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.windows import MAX_PARTITIONS
 from backfill_assets.orchestration.active_runs import find_active_ranges
@@ -32,7 +33,7 @@ def build_gap_backfill_sensor(
     key = build_bars_key(interval)
 
     @dg.sensor(
-        name="gap_backfill_sensor" if interval == "30m" else f"gap_backfill_sensor_{interval}",
+        name="gap_backfill_sensor" if interval == DEFAULT_INTERVAL else f"gap_backfill_sensor_{interval}",
         asset_selection=[key],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),

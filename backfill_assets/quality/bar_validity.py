@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.criteria import MAX_OFFENDERS, Criterion
 from backfill_assets.store.bars.bar_checks import BarFault, CloseComparison, find_bar_faults, read_official_closes
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.postgres.connection import Database
 
 BPS_PER_UNIT = 10_000

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.live.sampling_schedule import find_sampled_session
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.live.rounds import find_symbols_added_since, read_first_round_time
 from backfill_assets.store.live.slots import read_untraded_slots
 from backfill_assets.store.postgres.connection import Database
@@ -76,7 +76,7 @@ def evaluate_live(database: Database, coverage: Coverage) -> Criterion:
     grid = coverage.grid
     if not grid.size:
         return check_live_keeps_up(coverage, frozenset(), None, {})
-    first, last = (datetime.fromtimestamp(at, UTC) for at in (int(grid.starts[0]), int(grid.starts[-1])))
+    first, last = grid.first_start, grid.last_start
     with database.transaction() as connection:
         untraded = read_untraded_slots(connection, coverage.symbols, grid.interval, first, last)
         first_round = read_first_round_time(connection, grid.sessions[0].exchange)

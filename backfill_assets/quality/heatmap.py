@@ -10,13 +10,13 @@ from enum import IntEnum
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Int8, Int64
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.session_counts import count_by_session
-from backfill_assets.store.coverage import Coverage
 
-Cells = NDArray[np.int8]
+Cells = Int8
 
 
 class Cell(IntEnum):
@@ -74,9 +74,9 @@ class Heatmap:
     days: tuple[date, ...]
     cells: Cells
 
-    def has_gaps(self) -> NDArray[np.bool_]:
+    def has_gaps(self) -> Bools:
         """Which symbols lack something that is due, shape (symbols,); pending and provisional sessions are as usual."""
-        result: NDArray[np.bool_] = (self.cells <= Cell.GIVEN_UP).sum(axis=1) > 0
+        result: Bools = (self.cells <= Cell.GIVEN_UP).sum(axis=1) > 0
         return result
 
     def list_used_cells(self) -> list[Cell]:
@@ -125,33 +125,23 @@ def build_heatmap(coverage: Coverage) -> Heatmap:
 
 
 def _classify_cells(coverage: Coverage) -> Cells:
-    counts, expected = _count_states(coverage), count_by_session(coverage).expected
-    missing = counts[..., SlotState.MISSING]
+    expected = count_by_session(coverage).expected
+    missing, vendor_gap = _count_state(coverage, SlotState.MISSING), _count_state(coverage, SlotState.VENDOR_GAP)
     cells = np.full(expected.shape, Cell.COMPLETE, np.int8)  # later lines win
-    cells[counts[..., SlotState.NO_TRADE] == expected] = Cell.NO_TRADE
-    cells[counts[..., SlotState.PENDING] > 0] = Cell.PENDING
-    cells[counts[..., SlotState.PROVISIONAL] > 0] = Cell.PROVISIONAL
-    cells[counts[..., SlotState.VENDOR_GAP] > 0] = Cell.GIVEN_UP
+    cells[_count_state(coverage, SlotState.NO_TRADE) == expected] = Cell.NO_TRADE
+    cells[_count_state(coverage, SlotState.PENDING) > 0] = Cell.PENDING
+    cells[_count_state(coverage, SlotState.PROVISIONAL) > 0] = Cell.PROVISIONAL
+    cells[vendor_gap > 0] = Cell.GIVEN_UP
     cells[(missing > 0) | _find_overdue_provisional(coverage)] = Cell.PARTIAL
-    cells[(missing > 0) & (missing + counts[..., SlotState.VENDOR_GAP] == expected)] = Cell.HOLE
+    cells[(missing > 0) & (missing + vendor_gap == expected)] = Cell.HOLE
     cells[expected == 0] = Cell.NOT_LISTED
     return cells
 
 
-def _find_overdue_provisional(coverage: Coverage) -> NDArray[np.bool_]:
+def _count_state(coverage: Coverage, state: SlotState) -> Int64:
+    return coverage.count_by_session(coverage.has_state(state))
+
+
+def _find_overdue_provisional(coverage: Coverage) -> Bools:
     """Where a bar is not final although the final one is overdue: it counts as missing."""
-    classified, slots = coverage.slot_states, coverage.open_slots
-    is_overdue_provisional = classified.overdue & (classified.state == SlotState.PROVISIONAL)
-    overdue_sessions = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), bool)
-    overdue_sessions[
-        slots.row[is_overdue_provisional], coverage.grid.session_index[slots.ordinal[is_overdue_provisional]]
-    ] = True
-    return overdue_sessions
-
-
-def _count_states(coverage: Coverage) -> NDArray[np.int64]:
-    """Open slots per symbol, session and ``State``."""
-    slots = coverage.open_slots
-    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions), len(SlotState)), np.int64)
-    np.add.at(counts, (slots.row, coverage.grid.session_index[slots.ordinal], coverage.slot_states.state), 1)
-    return counts
+    return coverage.count_by_session(coverage.has_state(SlotState.PROVISIONAL) & coverage.slot_states.overdue) > 0

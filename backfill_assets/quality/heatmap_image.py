@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Int8
 from backfill_assets.quality.heatmap import Cell, Heatmap
 
 Pixels = NDArray[np.uint8]
@@ -165,7 +166,7 @@ def _draw_legend(figure: Figure, heatmap: Heatmap, note: str) -> None:
         )
 
 
-def _render_cells(cells: NDArray[np.int8]) -> Pixels:
+def _render_cells(cells: Int8) -> Pixels:
     rows, sessions = cells.shape
     tiles = _CELL_TILES[cells]  # rows, sessions, high, wide, colour
     return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * CELL_HEIGHT, sessions * CELL_WIDTH, 4)

@@ -5,13 +5,12 @@ the final bars are another series (EODHD.md §2, §3).
 """
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.live.reconciliation import COLUMNS, read_reconciliations
 from backfill_assets.store.postgres.connection import Database
 
@@ -104,6 +103,6 @@ def _read_window(database: Database, coverage: Coverage) -> pd.DataFrame:
     grid = coverage.grid
     if not grid.size:
         return pd.DataFrame(columns=list(COLUMNS))
-    first, last = (datetime.fromtimestamp(at, UTC) for at in (int(grid.starts[0]), int(grid.starts[-1])))
+    first, last = grid.first_start, grid.last_start
     with database.transaction() as connection:
         return read_reconciliations(connection, coverage.symbols, grid.interval, first, last)

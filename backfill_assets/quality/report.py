@@ -4,11 +4,11 @@ What a row means is DESIGN.md, "Report fields". Turning rows into text is in ``f
 """
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.coverage import Coverage
+from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import STORED_STATES, SlotState
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def build_symbol_reports(coverage: Coverage) -> list[SymbolReport]:
 def _build_row(coverage: Coverage, position: int) -> SymbolReport:
     counts = coverage.counts[position].tolist()
     expected, ticker = int(coverage.expected[position]), coverage.symbols[position].ticker
-    bars = sum(counts[s] for s in (SlotState.PRESENT, SlotState.PROVISIONAL, SlotState.UNVERIFIED, SlotState.SUSPECT))
+    bars = sum(counts[state] for state in STORED_STATES)
     due = expected - counts[SlotState.PENDING]
     return SymbolReport(
         symbol=ticker.symbol,
@@ -66,4 +66,4 @@ def _build_row(coverage: Coverage, position: int) -> SymbolReport:
 
 
 def _format_epoch(epoch: int) -> str | None:
-    return datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z") if epoch >= 0 else None
+    return format_timestamp(to_datetime(epoch)) if epoch >= 0 else None

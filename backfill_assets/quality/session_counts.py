@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.coverage import Coverage
-
-Int64 = NDArray[np.int64]
-ABSENT_STATES = (SlotState.PENDING, SlotState.MISSING, SlotState.NO_TRADE, SlotState.VENDOR_GAP)
-UNSETTLED_STATES = (SlotState.PENDING, SlotState.MISSING, SlotState.VENDOR_GAP, SlotState.PROVISIONAL)
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import ABSENT_STATES, UNSETTLED_STATES, SlotState
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +28,10 @@ class SessionCounts:
 
 def count_by_session(coverage: Coverage) -> SessionCounts:
     """Add up a coverage by ticker and session."""
-    sessions = np.arange(len(coverage.grid.sessions))
-    is_listed = (sessions >= coverage.absence_evidence.first_session[:, None]) & (
-        sessions <= coverage.absence_evidence.last_session[:, None]
-    )
-    expected = np.where(is_listed, np.diff(coverage.grid.session_offsets), 0)
+    expected = np.where(coverage.absence_evidence.is_listed, coverage.grid.session_sizes, 0)
     return SessionCounts(
         expected=expected,
-        bars=expected - _count_slots(coverage, ABSENT_STATES),
-        no_trade=_count_slots(coverage, (SlotState.NO_TRADE,)),
-        unsettled=_count_slots(coverage, UNSETTLED_STATES),
+        bars=expected - coverage.count_by_session(coverage.has_state(*ABSENT_STATES)),
+        no_trade=coverage.count_by_session(coverage.has_state(SlotState.NO_TRADE)),
+        unsettled=coverage.count_by_session(coverage.has_state(*UNSETTLED_STATES)),
     )
-
-
-def _count_slots(coverage: Coverage, states: tuple[SlotState, ...]) -> Int64:
-    counts = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), np.int64)
-    is_selected = np.isin(coverage.slot_states.state, states)
-    index = (
-        coverage.open_slots.row[is_selected],
-        coverage.grid.session_index[coverage.open_slots.ordinal[is_selected]],
-    )
-    np.add.at(counts, index, 1)
-    return counts

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
-from backfill_assets.store.coverage import Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def describe_session(coverage: Coverage) -> list[str]:
     if not coverage.expected[0]:
         sentences.append("outside the ticker's listing life: nothing is expected")
     sentences.append(
-        f"askable from {_format_timestamp(coverage.askable_at[0])}, overdue from {_format_timestamp(coverage.overdue_at[0])} at the latest"
+        f"askable from {format_timestamp(coverage.askable_at[0])}, overdue from {format_timestamp(coverage.overdue_at[0])} at the latest"
     )
     return sentences
 
@@ -75,8 +75,7 @@ def describe_session(coverage: Coverage) -> list[str]:
 def _explain_slot(coverage: Coverage, ordinal: int, position: int | None, bar: StoredBar | None) -> SlotExplanation:
     start = _format_epoch(int(coverage.grid.starts[ordinal]))
     if position is None:
-        state = SlotState.UNVERIFIED if bar is not None and bar.source is None else SlotState.PRESENT
-        name = state.name.lower() if bar is not None else "not expected"
+        name = classify_trusted_bar(bar.source).name.lower() if bar is not None else "not expected"
         return SlotExplanation(start, name, _describe_bar(bar), None)
     state = SlotState(coverage.slot_states.state[position])
     next_request = float(coverage.slot_states.next_request_at[position])
@@ -100,7 +99,7 @@ def _describe_bar(bar: StoredBar | None) -> str:
         return ""
     if bar.source is None:
         return f"close {bar.close:g}, volume {bar.volume:,}; written by somebody else"
-    fetched = _format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
+    fetched = format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
     rows = "live samples" if bar.source_interval == LIVE_SOURCE_INTERVAL else f"rows of {bar.source_interval}"
     return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} {rows}, {fetched}"
 
@@ -116,8 +115,4 @@ def _describe_absence(coverage: Coverage, ordinal: int) -> str:
 
 
 def _format_epoch(epoch: int) -> str:
-    return _format_timestamp(datetime.fromtimestamp(epoch, UTC))
-
-
-def _format_timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_timestamp(to_datetime(epoch))

@@ -4,18 +4,20 @@ from datetime import datetime
 from typing import Any
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.timestamps import format_timestamp
 from backfill_assets.market.calendar.windows import (
     DEFAULT_HOURS,
     MAX_PARTITIONS,
     build_hours_window,
     limit_partition_sessions,
 )
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
-from backfill_assets.store.coverage import Coverage, measure_coverage
+from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.evidence.daily_data import list_findings
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.postgres.connection import Database, describe_database
@@ -27,11 +29,11 @@ from backfill_assets.store.symbols import list_symbols
 
 def read_status(database: Database, settings: Settings) -> dict[str, Any]:
     """The state of everything as plain values; stamps ISO 8601 UTC. Works with no symbols and no token."""
-    interval = parse_interval("30m")
+    interval = parse_interval(DEFAULT_INTERVAL)
     source = choose_source_interval(interval, settings.source_interval)
     now, rules = settings.now(), settings.build_gap_rules(source)
     window = build_hours_window(
-        DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.askable_after, settings.load_calendar_overrides()
+        DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, settings.load_calendar_overrides()
     )
     with database.transaction() as connection:
         all_symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
@@ -129,4 +131,4 @@ def read_budget(database: Database, settings: Settings, now: datetime) -> dict[s
 
 
 def _format_timestamp(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+    return format_timestamp(moment) if moment else None

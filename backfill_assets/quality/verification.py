@@ -2,9 +2,9 @@
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
 from backfill_assets.quality.criteria import Criterion, evaluate_window
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.postgres.connection import Database
 
 

@@ -1,20 +1,10 @@
 """The universe: the rows of ``market_symbols``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.store.postgres.connection import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A ticker and its key in the table."""
-
-    symbol_id: int
-    ticker: Ticker
-    is_active: bool
 
 
 def add_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:

@@ -12,9 +12,9 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.moving_clock import Clockwork, utc

@@ -17,10 +17,10 @@ from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_backfill_engine import silent, truth

@@ -12,8 +12,10 @@ import pytest
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
-from backfill_assets.market.gaps.slot_states import GapRules, SlotState
-from backfill_assets.store.coverage import Coverage, measure_coverage
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols

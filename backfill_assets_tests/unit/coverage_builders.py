@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates
-from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.symbols import Symbol
 from backfill_assets_tests.unit.gap_builders import asked_of
 
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)

@@ -9,7 +9,8 @@ import numpy as np
 
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
-from backfill_assets.market.gaps.slot_states import GapRules, OpenSlots, SlotState, SlotStates, classify_slots
+from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
 HOUR = 3600

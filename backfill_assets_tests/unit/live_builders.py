@@ -10,18 +10,18 @@ from backfill_assets.market.live.samples import SAMPLE_COLUMNS
 from backfill_assets_tests.unit.market_builders import stamp
 
 DAY = "2026-06-01"
-Sample = tuple[float | None, ...]  # ticker, stamp, open, high, low, close, volume
+Sample = tuple[float | None, ...]  # symbol_id, stamp, open, high, low, close, volume
 
 
-def sample(at: str, close: float, volume: float, ticker: int = 0, **changed: float | None) -> Sample:
+def sample(at: str, close: float, volume: float, symbol_id: int = 0, **changed: float | None) -> Sample:
     """A sample stamped at a New York time of the day; open 10, high and low as far as ``close`` needs."""
     values = {"open": 10.0, "high": max(10.0, close), "low": min(10.0, close)} | changed
-    return (ticker, stamp(f"{DAY} {at}"), *values.values(), close, volume)
+    return (symbol_id, stamp(f"{DAY} {at}"), *values.values(), close, volume)
 
 
 def sample_table(samples: Iterable[Sample]) -> pd.DataFrame:
     frame = pd.DataFrame(list(samples), columns=list(SAMPLE_COLUMNS))
-    return frame.astype({"ticker": np.int64} | dict.fromkeys(SAMPLE_COLUMNS[1:], np.float64))
+    return frame.astype({"symbol_id": np.int64} | dict.fromkeys(SAMPLE_COLUMNS[1:], np.float64))
 
 
 def whole_stamps(samples: pd.DataFrame) -> pd.DataFrame:
@@ -53,10 +53,10 @@ class Tape:
         n = int(np.searchsorted(self.seconds, at - self.opens_at))
         return Tape(self.opens_at, self.seconds[n:], self.prices[n:], self.shares[n:])
 
-    def sample(self, at: int, ticker: int = 0) -> Sample | None:
+    def sample(self, at: int, symbol_id: int = 0) -> Sample | None:
         """The day so far at ``at``; None while nothing traded."""
         so_far = self.until(at).prices
         if not len(so_far):
             return None
         volume = float(self.until(at).shares.sum())
-        return (ticker, at, so_far[0], so_far.max(), so_far.min(), so_far[-1], volume)
+        return (symbol_id, at, so_far[0], so_far.max(), so_far.min(), so_far[-1], volume)

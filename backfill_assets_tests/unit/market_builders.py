@@ -16,7 +16,7 @@ from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 
 NEW_YORK = ZoneInfo("America/New_York")
 ANSWERS = Path(__file__).parent / "answers"
-Row = tuple[float | None, ...]  # ticker, timestamp, open, high, low, close, volume
+Row = tuple[float | None, ...]  # symbol_id, timestamp, open, high, low, close, volume
 
 
 def answers(name: str) -> list[dict[str, str]]:
@@ -41,23 +41,23 @@ def grid_of(*days: str, interval: str = "30m") -> SlotGrid:
     return build_slot_grid(sessions(*days), INTERVALS[interval])
 
 
-def row(at: str, volume: float | None = 100, ticker: int = 0, **changed: float | None) -> Row:
+def row(at: str, volume: float | None = 100, symbol_id: int = 0, **changed: float | None) -> Row:
     """A proper row at a New York time (open 10, high 11, low 9, close 10.5), apart from ``changed``."""
     prices = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5} | changed
-    return (ticker, stamp(at), *prices.values(), volume)
+    return (symbol_id, stamp(at), *prices.values(), volume)
 
 
-def flat(at: str, price: float | None, volume: float | None = None, ticker: int = 0) -> Row:
-    return (ticker, stamp(at), price, price, price, price, volume)
+def flat(at: str, price: float | None, volume: float | None = None, symbol_id: int = 0) -> Row:
+    return (symbol_id, stamp(at), price, price, price, price, volume)
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(ROW_COLUMNS))
-    whole = dict.fromkeys(("ticker", "timestamp"), np.int64)
+    whole = dict.fromkeys(("symbol_id", "timestamp"), np.int64)
     return frame.astype(whole | dict.fromkeys(ROW_COLUMNS[2:], np.float64))
 
 
-def session_table(day: str, volumes: Iterable[float], source: str = "5m", ticker: int = 0) -> pd.DataFrame:
+def session_table(day: str, volumes: Iterable[float], source: str = "5m", symbol_id: int = 0) -> pd.DataFrame:
     """Rows from the open of ``day`` on, one for each volume, with prices that climb by a cent a row."""
     (session,) = sessions(day)
     volume = np.array(list(volumes), float)
@@ -65,7 +65,7 @@ def session_table(day: str, volumes: Iterable[float], source: str = "5m", ticker
     start = int(session.open.timestamp())
     return pd.DataFrame(
         {
-            "ticker": ticker,
+            "symbol_id": symbol_id,
             "timestamp": start + INTERVALS[source].seconds * np.arange(len(volume)),
             "open": price,
             "high": price + 0.5,

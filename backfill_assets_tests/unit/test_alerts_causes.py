@@ -18,8 +18,8 @@ from backfill_assets.eodhd.errors import (
     Unreachable,
 )
 from backfill_assets.errors import DatabaseUnavailable, UsageError
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.store.coverage import Coverage
 from backfill_assets.store.evidence.daily_data import Finding
 from backfill_assets.store.quota.budget import BudgetStatus
 from backfill_assets_tests.unit.coverage_builders import NOW, coverage_of

@@ -13,11 +13,11 @@ from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy, mak
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
-from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
-from backfill_assets.market.gaps.slot_states import GapRules, OpenSlots, SlotState, classify_slots
-from backfill_assets.store.coverage import Coverage
-from backfill_assets.store.symbols import Symbol
+from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, classify_slots
 from backfill_assets_tests.unit.market_builders import new_york, stamp
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))

@@ -50,7 +50,7 @@ def answers(draw: st.DrawFn) -> bytes:
 def bars_of(answer: bytes) -> BuiltBars:
     rows = parse_intraday(answer)
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
-    return build_bars(table.assign(ticker=np.int64(7)), grid_of(DAY), INTERVALS["5m"])
+    return build_bars(table.assign(symbol_id=np.int64(7)), grid_of(DAY), INTERVALS["5m"])
 
 
 @given(answer=answers())

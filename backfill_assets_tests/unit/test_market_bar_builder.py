@@ -17,12 +17,12 @@ DAY, NEXT, EARLY = "2026-06-01", "2026-06-02", "2026-11-27"
 OHLC = ["open", "high", "low", "close"]
 
 
-def vendor_rows(name: str, ticker: int = 0) -> pd.DataFrame:
-    return pd.DataFrame(recorded(name)).assign(ticker=ticker)[list(ROW_COLUMNS)].astype({"volume": float})
+def vendor_rows(name: str, symbol_id: int = 0) -> pd.DataFrame:
+    return pd.DataFrame(recorded(name)).assign(symbol_id=symbol_id)[list(ROW_COLUMNS)].astype({"volume": float})
 
 
-def values(built: BuiltBars, ticker: int = 0) -> list[dict[str, float]]:
-    mine = built.bars[built.bars["ticker"] == ticker]
+def values(built: BuiltBars, symbol_id: int = 0) -> list[dict[str, float]]:
+    mine = built.bars[built.bars["symbol_id"] == symbol_id]
     return mine[["timestamp", *OHLC, "volume"]].to_dict("records")
 
 
@@ -48,7 +48,7 @@ def test_the_recorded_5m_session_shows_its_close_and_its_end() -> None:
     built = build_bars(vendor_rows(AAPL_5M[0]), grid_of(DAY), FIVE)
     (seen,) = built.sessions.to_dict("records")
     assert built.ignored_rows["closing"] == 1
-    assert (seen["source_rows"], seen["reached"], seen["published"]) == (79, stamp(f"{DAY} 16:00"), True)
+    assert (seen["source_rows"], seen["data_until"], seen["published"]) == (79, stamp(f"{DAY} 16:00"), True)
     assert seen["official_close"] == 306.309997
     assert np.isnan(seen["auction_volume"])
 
@@ -114,7 +114,7 @@ FIRST_SLOT = [row(f"{DAY} 09:{minute}") for minute in range(30, 60, 5)]
         ([*FIRST_SLOT, *[row(f"{DAY} 10:{m:02}") for m in range(0, 30, 5)]], [BEGIN, TEN]),
         ([*FIRST_SLOT[:2], row(f"{NEXT} 04:00")], [BEGIN]),
         ([*FIRST_SLOT[:2], flat(f"{DAY} 16:00", 10.0)], [BEGIN]),
-        ([*FIRST_SLOT[:2], row(f"{NEXT} 16:00", ticker=1)], []),
+        ([*FIRST_SLOT[:2], row(f"{NEXT} 16:00", symbol_id=1)], []),
     ],
     ids=[
         "a row short",
@@ -149,7 +149,7 @@ def test_the_last_bar_is_not_final_while_the_answer_breaks_off_within_it() -> No
 def test_a_session_is_published_once_a_row_of_its_last_half_hour_came(last: Row, published: bool, reached: str) -> None:
     built = build_bars(table([row(f"{DAY} 10:00"), last]), grid_of(DAY), FIVE)
     (seen,) = built.sessions.to_dict("records")
-    assert (seen["published"], seen["reached"]) == (published, stamp(f"{DAY} {reached}"))
+    assert (seen["published"], seen["data_until"]) == (published, stamp(f"{DAY} {reached}"))
 
 
 @pytest.mark.parametrize("extended", ["2025-01-14 19:30", "2025-01-15 04:00", "2025-01-14 16:05", "2025-01-14 09:29"])
@@ -256,9 +256,9 @@ def test_thin_tickers_keep_their_uneven_volumes(source: str, traded: float) -> N
     chance = np.random.default_rng(20260601)
     size = 1800 // INTERVALS[source].seconds * 13
     names = [chance.lognormal(4.6, 2.0, size).round() * (chance.random(size) < traded) for _ in range(60)]
-    rows = pd.concat([session_table(DAY, volumes, source, ticker) for ticker, volumes in enumerate(names)])
+    rows = pd.concat([session_table(DAY, volumes, source, symbol_id) for symbol_id, volumes in enumerate(names)])
     built = build_bars(rows, grid_of(DAY), INTERVALS[source])
-    assert built.rejects["ticker"].nunique() <= 2
+    assert built.rejects["symbol_id"].nunique() <= 2
 
 
 # Many tickers, any order.
@@ -267,11 +267,11 @@ def test_thin_tickers_keep_their_uneven_volumes(source: str, traded: float) -> N
 def test_tickers_of_one_batch_never_mix() -> None:
     batch = {
         3: vendor_rows(AAPL_5M[0], 3),
-        7: session_table(DAY, [100] * 40, ticker=7),
-        11: table([flat(f"{DAY} 16:00", 50.0, ticker=11), row(f"{DAY} 10:06", ticker=11)]),
-        12: session_table(DAY, [100] * 78, ticker=12),
+        7: session_table(DAY, [100] * 40, symbol_id=7),
+        11: table([flat(f"{DAY} 16:00", 50.0, symbol_id=11), row(f"{DAY} 10:06", symbol_id=11)]),
+        12: session_table(DAY, [100] * 78, symbol_id=12),
     }
-    alone = {ticker: build_bars(rows, grid_of(DAY), FIVE) for ticker, rows in batch.items()}
+    alone = {symbol_id: build_bars(rows, grid_of(DAY), FIVE) for symbol_id, rows in batch.items()}
     together = build_bars(pd.concat(batch.values()), grid_of(DAY), FIVE)
     for name in ("bars", "sessions", "rejects"):
         apart = [frame for one in alone.values() if len(frame := getattr(one, name))]
@@ -285,10 +285,10 @@ def test_tickers_of_one_batch_never_mix() -> None:
 def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     rows = pd.concat(
         [
-            session_table(DAY, usual_volumes()[:60], ticker=0),
-            session_table(NEXT, range(1, 57), ticker=1),
-            table([flat(f"{DAY} 16:00", 9.0), flat(f"{NEXT} 16:00", 9.0, ticker=1)]),
-            table([row(f"{DAY} 15:01", ticker=1), row(f"{DAY} 15:05", -1, ticker=1)]),
+            session_table(DAY, usual_volumes()[:60], symbol_id=0),
+            session_table(NEXT, range(1, 57), symbol_id=1),
+            table([flat(f"{DAY} 16:00", 9.0), flat(f"{NEXT} 16:00", 9.0, symbol_id=1)]),
+            table([row(f"{DAY} 15:01", symbol_id=1), row(f"{DAY} 15:05", -1, symbol_id=1)]),
         ],
         ignore_index=True,
     )

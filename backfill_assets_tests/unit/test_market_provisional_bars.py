@@ -158,8 +158,8 @@ def edge_sample(mine: list[Reading], edge: int, grid: SlotGrid) -> Reading | Non
 
 def slow_bars(samples: Sequence[Sample], grid: SlotGrid) -> list[tuple[float, ...]]:
     bars = []
-    for ticker in sorted({s[0] for s in samples}):
-        mine: list[Any] = sorted(s[1:] for s in samples if s[0] == ticker)
+    for symbol_id in sorted({s[0] for s in samples}):
+        mine: list[Any] = sorted(s[1:] for s in samples if s[0] == symbol_id)
         for start, end in zip(grid.starts.tolist(), grid.ends.tolist(), strict=True):
             first, last = edge_sample(mine, start, grid), edge_sample(mine, end, grid)
             if first is None or last is None or last[5] < first[5]:
@@ -171,7 +171,7 @@ def slow_bars(samples: Sequence[Sample], grid: SlotGrid) -> list[tuple[float, ..
             high = max([*prices, *([price[2]] if price[2] > first[2] else [])])
             low = min([*prices, *([price[3]] if price[3] < first[3] else [])])
             made_of = len(seen) - (start == grid.starts[0])
-            bars.append((ticker, start, first[4], high, low, price[4], last[5] - first[5], made_of, first[0], last[0]))
+            bars.append((symbol_id, start, first[4], high, low, price[4], last[5] - first[5], made_of, first[0], last[0]))
     return bars
 
 
@@ -179,7 +179,7 @@ def slow_bars(samples: Sequence[Sample], grid: SlotGrid) -> list[tuple[float, ..
 def readings(draw: st.DrawFn) -> list[Sample]:
     """Stamps crowd around edges; values are as wild as the vendor's could be."""
     found = {}
-    for ticker in range(draw(st.integers(1, 2))):
+    for symbol_id in range(draw(st.integers(1, 2))):
         edges = st.sampled_from([*GRID.starts.tolist()[:4], *GRID.starts.tolist()[-2:], CLOSE])
         offsets = st.sampled_from([-301, -300, -151, -150, -60, 0, 60, 240, 300, 301, 900])
         for edge, offset in draw(st.lists(st.tuples(edges, offsets), max_size=14)):
@@ -193,14 +193,14 @@ def readings(draw: st.DrawFn) -> list[Sample]:
                     float(draw(price)),
                     float(draw(st.integers(0, 30))),
                 )
-                found[ticker, edge + offset] = values
-    return [(ticker, at, *values) for (ticker, at), values in found.items()]
+                found[symbol_id, edge + offset] = values
+    return [(symbol_id, at, *values) for (symbol_id, at), values in found.items()]
 
 
 @given(readings())
 @settings(max_examples=150, deadline=None)
 def test_every_bar_is_that_of_the_slow_model(samples: list[Sample]) -> None:
-    plain = ("ticker", "timestamp", "open", "high", "low", "close", "volume", "samples", "since", "until")
+    plain = ("symbol_id", "timestamp", "open", "high", "low", "close", "volume", "samples", "since", "until")
     assert [tuple(bar[name] for name in plain) for bar in built(samples)] == slow_bars(samples, GRID)
 
 

@@ -24,7 +24,7 @@ def kind_of(reading: Sample) -> SampleKind:
         (sample("09:55", 10.2, 500), SampleKind.REPEAT),
         (sample("09:55", 10.25, 520), SampleKind.FRESH),
         (sample("09:55", 10.25, 480), SampleKind.REPEAT),
-        (sample("09:55", 10.2, 500, ticker=1), SampleKind.FRESH),
+        (sample("09:55", 10.2, 500, symbol_id=1), SampleKind.FRESH),
         (sample("09:50", 10.1, 400), SampleKind.FRESH),
         (sample("09:30", 10.0, 100), SampleKind.OTHER_SESSION),
         ((0, new_york("2026-05-29 16:29").timestamp(), 10, 11, 9, 10, 9e6), SampleKind.OTHER_SESSION),

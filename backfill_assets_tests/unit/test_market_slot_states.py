@@ -4,12 +4,14 @@ The slow model is in ``test_market_slot_states_model``.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from backfill_assets.market.gaps.slot_states import GapRules, SlotState, classify_slots
+from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.slot_states import SlotState, classify_slots
 from backfill_assets_tests.unit.gap_builders import RULES, Entry, asked_of, facts_of, judged, slots_of
 from backfill_assets_tests.unit.market_builders import grid_of, new_york, stamp
 
@@ -250,3 +252,21 @@ def test_an_empty_window_has_nothing_to_say() -> None:
 
 def test_the_rules_are_those_of_the_design() -> None:
     assert (RULES.overdue_after_half, RULES.thin_min_sessions, RULES.thin_min_share) == (timedelta(hours=6), 5, 0.3)
+
+
+def test_the_worked_example_of_classify_slots_holds() -> None:
+    at = {text: stamp(f"2026-06-0{text}") for text in ("1 19:00", "1 20:00", "1 23:00", "2 05:00")}
+    assert one(now=new_york("2026-06-01 18:59")) == (SlotState.PENDING, False, False)
+    assert one(now=new_york("2026-06-01 19:00")) == (SlotState.PENDING, True, True)
+    for requested, due in pairwise(at.values()):
+        entry = Entry(
+            asked_at=requested,
+            silent_since=at["1 19:00"],
+            published=True,
+            reached=stamp(f"{DAY} 16:00"),
+            seen_at=at["1 19:00"],
+            withheld=[NOON_BAR],
+        )
+        moments = [datetime.fromtimestamp(due - 1, UTC), datetime.fromtimestamp(due, UTC)]
+        found = [one([entry], now, first_published_at=[at["1 19:00"]]) for now in moments]
+        assert found == [(SlotState.MISSING, True, False), (SlotState.MISSING, True, True)]

@@ -128,7 +128,7 @@ SAME, OTHER = row(f"{DAY} 10:00"), row(f"{DAY} 10:00", 200)
         ([SAME, OTHER], 200, 1, 0),
         ([OTHER, SAME], 100, 1, 0),
         ([SAME, OTHER, SAME], 100, 1, 1),
-        ([SAME, row(f"{DAY} 10:00", ticker=1)], 100, 0, 0),
+        ([SAME, row(f"{DAY} 10:00", symbol_id=1)], 100, 0, 0),
     ],
     ids=["same", "thrice", "other", "last word counts", "same and other", "another ticker"],
 )
@@ -154,7 +154,7 @@ def test_equal_rows_are_no_conflict_when_an_unfit_one_follows(unfit: Row) -> Non
 
 
 anything = st.builds(
-    lambda at, step, price, volume, ticker: (ticker, stamp(at) + 60 * step, price, price, price, 10.0, volume),
+    lambda at, step, price, volume, symbol_id: (symbol_id, stamp(at) + 60 * step, price, price, price, 10.0, volume),
     st.sampled_from([f"{DAY} 09:20", f"{DAY} 12:00", f"{DAY} 15:50", f"{EARLY} 12:50", f"{EARLY} 16:00"]),
     st.integers(0, 20),
     st.sampled_from([10.0, 9.0, -1.0, None]),

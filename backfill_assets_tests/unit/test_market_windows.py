@@ -1,15 +1,22 @@
 """Which sessions a report or a run looks at, against an answer file."""
 
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 
 import pytest
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.windows import Window, build_date_window, build_hours_window
+from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets_tests.unit.market_builders import answers, new_york
 
-ASKABLE = timedelta(hours=3)
 WEDNESDAY = new_york("2026-06-03 10:00")
+
+
+def askable_hours_after_close(hours: float) -> Callable[[Session], datetime]:
+    after = timedelta(hours=hours)
+    return GapRules(askable_after=after, overdue_after=after).compute_askable_at
 
 
 def days(window: Window) -> list[str]:
@@ -18,21 +25,25 @@ def days(window: Window) -> list[str]:
 
 @pytest.mark.parametrize("line", answers("windows.csv"), ids=lambda line: f"{line['new_york']}-{line['hours']}h")
 def test_the_past_hours_hold_the_sessions_of_the_answer_file(line: dict[str, str]) -> None:
-    window = build_hours_window("US", new_york(line["new_york"]), float(line["hours"]), ASKABLE)
+    window = build_hours_window("US", new_york(line["new_york"]), float(line["hours"]), askable_hours_after_close(3))
     assert days(window) == line["sessions"].split()
     assert window.description == f"the past {line['hours']} h"
 
 
 def test_a_source_that_is_askable_later_extends_the_default_further_back() -> None:
     evening = new_york("2026-06-08 20:00")
-    assert days(build_hours_window("US", evening, 48, timedelta(hours=3))) == ["2026-06-05", "2026-06-08"]
-    assert days(build_hours_window("US", evening, 48, timedelta(hours=5))) == ["2026-06-04", "2026-06-05", "2026-06-08"]
+    assert days(build_hours_window("US", evening, 48, askable_hours_after_close(3))) == ["2026-06-05", "2026-06-08"]
+    assert days(build_hours_window("US", evening, 48, askable_hours_after_close(5))) == [
+        "2026-06-04",
+        "2026-06-05",
+        "2026-06-08",
+    ]
 
 
 @pytest.mark.parametrize("hours", [0, -1, 24 * 3660 + 1, float("nan"), float("inf")])
-def test_hours_that_cannot_be_meant_are_refused(hours: float) -> None:
+def test_invalid_hours_are_refused(hours: float) -> None:
     with pytest.raises(UsageError, match="--hours-back"):
-        build_hours_window("US", WEDNESDAY, hours, ASKABLE)
+        build_hours_window("US", WEDNESDAY, hours, askable_hours_after_close(3))
 
 
 @pytest.mark.parametrize(

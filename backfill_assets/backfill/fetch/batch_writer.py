@@ -77,8 +77,7 @@ def write_batch(
     grid = context.plan.grid
     rows = build_row_table(fetched)
     built = build_bars(rows, grid, context.source_interval)
-    bars = built.bars.rename(columns={"ticker": "symbol_id"})
-    bars["may_insert"] = bars["ordinal"] >= context.plan.window_first_ordinal
+    bars = built.bars.assign(may_insert=built.bars["ordinal"] >= context.plan.window_first_ordinal)
     if len(bars):
         bind_source_host(connection, context.vendor_host)
     counts = write_bars(
@@ -95,8 +94,7 @@ def write_batch(
         counts[symbol_id] += replace(verified_counts, protected=-verified_counts.verified - verified_counts.replaced)
     evidence = _build_session_evidence(context.plan, fetched, built)
     record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
-    rejects = built.rejects.rename(columns={"ticker": "symbol_id"})
-    rejected = record_rejects(connection, rejects, source=context.source_interval)
+    rejected = record_rejects(connection, built.rejects, source=context.source_interval)
     published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     off_calendar_days = find_days_traded_outside(rows, grid, context.source_interval)
@@ -117,8 +115,7 @@ def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd
     if not len(external.slot_key):
         return {}
     final = bars.loc[bars["may_insert"] & bars["is_final"]]
-    ordinal = final["ordinal"].to_numpy(np.int64) - plan.window_first_ordinal
-    slot = final["row"].to_numpy(np.int64) * (plan.grid.size - plan.window_first_ordinal) + ordinal
+    slot = plan.get_window_slot_keys(final["row"].to_numpy(np.int64), final["ordinal"].to_numpy(np.int64))
     positions = np.minimum(np.searchsorted(external.slot_key, slot), len(external.slot_key) - 1)
     is_external = external.slot_key[positions] == slot
     return verify_external_bars(
@@ -131,11 +128,11 @@ def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd
 
 
 def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
-    """The rows of all answers as one table (see ``market.bars.source_rows``), ``ticker`` being the symbol_id."""
+    """The rows of all answers as one table (see ``market.bars.source_rows``)."""
     sizes = [len(a.rows.timestamp) for a in fetched]
     columns = {name: np.concatenate([getattr(a.rows, name) for a in fetched]) for name in ROW_COLUMNS[1:]}
     symbol_ids = np.repeat(np.array([a.request.symbol.symbol_id for a in fetched], np.int64), sizes)
-    return pd.DataFrame({"ticker": symbol_ids, **columns})
+    return pd.DataFrame({"symbol_id": symbol_ids, **columns})
 
 
 def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars) -> pd.DataFrame:
@@ -146,15 +143,15 @@ def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: B
             for request in (a.request for a in fetched)
             for session in _get_session_range(request)
         ],
-        columns=["ticker", "session"],
+        columns=["symbol_id", "session"],
     ).drop_duplicates()
-    evidence = evidence.merge(built.sessions, on=["ticker", "session"], how="left")
+    evidence = evidence.merge(built.sessions, on=["symbol_id", "session"], how="left")
     evidence["source_rows"] = evidence["source_rows"].fillna(0).astype(int)
     evidence["published"] = evidence["published"].eq(True)
     evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
     evidence["withheld"] = list(_find_not_returned(plan, evidence, built.bars))
     evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal
-    return evidence.rename(columns={"ticker": "symbol_id"})
+    return evidence
 
 
 def _get_session_range(request: PlannedRequest) -> range:
@@ -164,9 +161,9 @@ def _get_session_range(request: PlannedRequest) -> range:
 def _find_not_returned(plan: Plan, evidence: pd.DataFrame, bars: pd.DataFrame) -> Iterator[str]:
     """Per ticker and session asked, the slots for which no final bar came."""
     final = bars.loc[bars["is_final"]]
-    returned = dict(iter(final.groupby(["ticker", plan.grid.session_index[final["ordinal"]]])["ordinal"]))
+    returned = dict(iter(final.groupby(["symbol_id", plan.grid.session_index[final["ordinal"]]])["ordinal"]))
     first_of = plan.grid.session_offsets
-    for symbol_id, session in zip(evidence["ticker"].tolist(), evidence["session"].tolist(), strict=True):
+    for symbol_id, session in zip(evidence["symbol_id"].tolist(), evidence["session"].tolist(), strict=True):
         not_returned = np.ones(int(first_of[session + 1] - first_of[session]), bool)
         if (ordinals := returned.get((symbol_id, session))) is not None:
             not_returned[ordinals.to_numpy() - first_of[session]] = False

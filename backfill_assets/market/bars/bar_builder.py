@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools
 from backfill_assets.market.bars.cumulative_volume import find_cumulative_volumes
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
@@ -61,14 +61,14 @@ def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBar
 
 def _aggregate_bars(
     validated: ValidatedRows,
-    is_running_total: NDArray[np.bool_],
+    is_running_total: Bools,
     sessions: pd.DataFrame,
     grid: SlotGrid,
     source: Interval,
 ) -> pd.DataFrame:
     table = validated.table
     usable = validated.usable
-    symbol_id = table["ticker"].to_numpy(np.int64)[usable]
+    symbol_id = table["symbol_id"].to_numpy(np.int64)[usable]
     stamp = table["timestamp"].to_numpy(np.int64)[usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
     volume = np.where(is_running_total, 0.0, table["volume"].to_numpy(float))[usable]
@@ -79,7 +79,7 @@ def _aggregate_bars(
     opened, high, low, close = (table[c].to_numpy(float)[usable] for c in ("open", "high", "low", "close"))
     bars = pd.DataFrame(
         {
-            "ticker": symbol_id[start],
+            "symbol_id": symbol_id[start],
             "ordinal": ordinal[start],
             "timestamp": grid.starts[ordinal[start]],
             "open": opened[start],
@@ -96,13 +96,13 @@ def _aggregate_bars(
 
 def _is_final(
     bars: pd.DataFrame, validated: ValidatedRows, sessions: pd.DataFrame, grid: SlotGrid, source: Interval
-) -> NDArray[np.bool_]:
-    symbol_data_until = validated.table.groupby("ticker")["timestamp"].max() + source.seconds
-    data_until = symbol_data_until.reindex(bars["ticker"]).to_numpy(np.int64)
-    is_complete: NDArray[np.bool_] = grid.ends[bars["ordinal"]] <= data_until
+) -> Bools:
+    symbol_data_until = validated.table.groupby("symbol_id")["timestamp"].max() + source.seconds
+    data_until = symbol_data_until.reindex(bars["symbol_id"]).to_numpy(np.int64)
+    is_complete: Bools = grid.ends[bars["ordinal"]] <= data_until
     if source.seconds < FULL_GRID_SECONDS:
-        published = sessions.loc[sessions["published"], ["ticker", "session"]]
-        symbol_sessions = pd.MultiIndex.from_arrays([bars["ticker"], grid.session_index[bars["ordinal"]]])
+        published = sessions.loc[sessions["published"], ["symbol_id", "session"]]
+        symbol_sessions = pd.MultiIndex.from_arrays([bars["symbol_id"], grid.session_index[bars["ordinal"]]])
         is_complete |= symbol_sessions.isin(pd.MultiIndex.from_frame(published))
     return is_complete
 
@@ -110,20 +110,20 @@ def _is_final(
 def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
     """Per ticker and session, how far its rows reach and what its close was."""
     table = validated.table
-    closes = grid.ends[grid.session_offsets[1:] - 1]
+    closes = grid.session_closes
     session = table["session"].to_numpy(np.int64)
     stamp = table["timestamp"].to_numpy(np.int64)
     in_session = (session >= 0) & (stamp < closes[session] + CLOSING_SECONDS)
     session_rows = pd.DataFrame(
         {
-            "ticker": table["ticker"].to_numpy(np.int64)[in_session],
+            "symbol_id": table["symbol_id"].to_numpy(np.int64)[in_session],
             "session": session[in_session],
-            "reached": np.minimum(stamp + source.seconds, closes[session])[in_session],
+            "data_until": np.minimum(stamp + source.seconds, closes[session])[in_session],
             "published": (stamp >= closes[session] - PUBLISHED_SECONDS)[in_session],
         }
     )
-    summary = session_rows.groupby(["ticker", "session"], sort=True).agg(
-        source_rows=("reached", "size"), reached=("reached", "max"), published=("published", "max")
+    summary = session_rows.groupby(["symbol_id", "session"], sort=True).agg(
+        source_rows=("data_until", "size"), data_until=("data_until", "max"), published=("published", "max")
     )
     return summary.join(_find_official_closes(validated)).reset_index()
 
@@ -134,19 +134,19 @@ def _find_official_closes(validated: ValidatedRows) -> pd.DataFrame:
     At 5m the flat print is the close; at 1m the auction is the largest of the first five minutes
     (AAPL 2025-01-15: 19.2 M shares in the 16:00 row, whose close 237.87 was the official one).
     """
-    rows = validated.table.loc[validated.is_closing].drop_duplicates(["ticker", "timestamp"], keep="last")
+    rows = validated.table.loc[validated.is_closing].drop_duplicates(["symbol_id", "timestamp"], keep="last")
     ordered = rows.assign(size=rows["volume"].fillna(-1.0)).sort_values(
-        ["ticker", "session", "size", "timestamp"], ascending=[True, True, False, True]
+        ["symbol_id", "session", "size", "timestamp"], ascending=[True, True, False, True]
     )
-    grouped = ordered.groupby(["ticker", "session"], sort=True)
+    grouped = ordered.groupby(["symbol_id", "session"], sort=True)
     return pd.DataFrame(
         {"official_close": grouped["close"].first(), "auction_volume": grouped["volume"].sum(min_count=1)}
     )
 
 
 def _make_empty_bars() -> pd.DataFrame:
-    integers = dict.fromkeys(("ticker", "ordinal", "timestamp", "volume", "source_rows"), np.int64)
+    integers = dict.fromkeys(("symbol_id", "ordinal", "timestamp", "volume", "source_rows"), np.int64)
     prices = dict.fromkeys(("open", "high", "low", "close"), np.float64)
-    columns = ("ticker", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "source_rows")
+    columns = ("symbol_id", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "source_rows")
     empty = pd.DataFrame({name: np.zeros(0, {**integers, **prices}[name]) for name in columns})
     return empty.assign(is_final=np.zeros(0, bool))

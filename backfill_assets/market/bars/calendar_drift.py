@@ -20,14 +20,14 @@ def find_days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interva
     if source.seconds < REGULAR_HOURS_ONLY_SECONDS:
         return {}
     stamps = rows["timestamp"].to_numpy(np.int64)
-    opens = grid.starts[grid.session_offsets[:-1]]
-    closes = grid.ends[grid.session_offsets[1:] - 1]
+    opens = grid.session_opens
+    closes = grid.session_closes
     session = np.searchsorted(opens, stamps, side="right") - 1
     outside_sessions = (
         (session >= 0) & (stamps >= closes[session] + CLOSING_SECONDS) & (rows["volume"].to_numpy(float) > 0)
     )
     pairs = np.unique(
-        np.column_stack([stamps[outside_sessions] // 86_400, rows["ticker"].to_numpy(np.int64)[outside_sessions]]),
+        np.column_stack([stamps[outside_sessions] // 86_400, rows["symbol_id"].to_numpy(np.int64)[outside_sessions]]),
         axis=0,
     )
     days, counts = np.unique(pairs[:, 0], return_counts=True)

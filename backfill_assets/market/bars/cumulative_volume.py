@@ -6,11 +6,10 @@ AAPL had 6 to 12 such 5m rows a session in May 2026, 25 M against a median of 0.
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Floats
 from backfill_assets.market.calendar.slots import SlotGrid
 
-Bools = NDArray[np.bool_]
 OPENING_SECONDS = 1800  # the opening is too uneven to tell a total from a burst by itself
 MAX_QUARTILE_OVER_MEDIAN = 3.0  # 75 % quantile over median; above it a session is too erratic to judge
 LARGE_VOLUME_MEDIANS = 12.0  # medians; a session without such a row is not looked at
@@ -29,7 +28,7 @@ def find_cumulative_volumes(table: pd.DataFrame, usable: Bools, grid: SlotGrid) 
     """
     rows = np.flatnonzero(usable)
     volume = table["volume"].to_numpy(float)[rows]
-    groups = [table["ticker"].to_numpy()[rows], table["session"].to_numpy()[rows]]
+    groups = [table["symbol_id"].to_numpy()[rows], table["session"].to_numpy()[rows]]
     grouped = pd.Series(volume).groupby(groups, sort=False)
     median = grouped.transform("median").to_numpy()
     after_opening = _is_after_opening(table, grid)[rows]
@@ -51,7 +50,7 @@ def find_cumulative_volumes(table: pd.DataFrame, usable: Bools, grid: SlotGrid) 
     return result
 
 
-def _find_running_totals(volume: NDArray[np.float64], after_opening: Bools) -> Bools:
+def _find_running_totals(volume: Floats, after_opening: Bools) -> Bools:
     """Follow one session's running total; rows in order of time."""
     is_running_total = np.zeros(len(volume), bool)
     median = float(np.median(volume))
@@ -74,6 +73,6 @@ def _find_running_totals(volume: NDArray[np.float64], after_opening: Bools) -> B
 
 def _is_after_opening(table: pd.DataFrame, grid: SlotGrid) -> Bools:
     session = table["session"].to_numpy(np.int64)
-    opens = grid.starts[grid.session_offsets[:-1]]
+    opens = grid.session_opens
     after_opening: Bools = (session >= 0) & (table["timestamp"].to_numpy(np.int64) >= opens[session] + OPENING_SECONDS)
     return after_opening

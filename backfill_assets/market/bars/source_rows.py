@@ -11,17 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 
 PRICES = ("open", "high", "low", "close")
-ROW_COLUMNS = ("ticker", "timestamp", *PRICES, "volume")
+ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
 CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (EODHD.md §2, "Close, 1m")
 PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
 PRICE_DECIMALS = 6
-
-Bools = NDArray[np.bool_]
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     counted and feeds nothing. The session-cumulative volumes of §7.3 keep their prices; see
     ``cumulative_volumes``.
     """
-    received = rows.sort_values(["ticker", "timestamp"], kind="stable", ignore_index=True)
+    received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
     with np.errstate(over="ignore"):  # a price of 1e308 becomes infinite, and is rejected as too large
         table = received.assign(**{name: received[name].round(PRICE_DECIMALS) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
@@ -92,8 +90,8 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
 
 
 def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
-    opens = grid.starts[grid.session_offsets[:-1]]
-    closes = grid.ends[grid.session_offsets[1:] - 1]
+    opens = grid.session_opens
+    closes = grid.session_closes
     session = np.searchsorted(opens, stamps, side="right").astype(np.int64) - 1
     return session, stamps - opens[session], stamps - closes[session]
 
@@ -118,7 +116,7 @@ def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> li
 def _find_superseded(table: pd.DataFrame, candidates: Bools) -> Bools:
     """Rows that a later row of the same ticker and stamp replaces; the vendor's last word counts."""
     result = np.zeros(len(table), bool)
-    candidate_rows = table.loc[candidates, ["ticker", "timestamp"]]
+    candidate_rows = table.loc[candidates, ["symbol_id", "timestamp"]]
     result[candidates] = candidate_rows.duplicated(keep="last").to_numpy()
     return result
 
@@ -128,9 +126,9 @@ def _differs_from_replacement(table: pd.DataFrame, is_superseded: Bools, tradabl
         return is_superseded
     result = np.zeros(len(table), bool)
     values = [*PRICES, "volume"]
-    newest_rows = table.loc[tradable].drop_duplicates(["ticker", "timestamp"], keep="last")
-    newest_rows = newest_rows.set_index(["ticker", "timestamp"])[values]
+    newest_rows = table.loc[tradable].drop_duplicates(["symbol_id", "timestamp"], keep="last")
+    newest_rows = newest_rows.set_index(["symbol_id", "timestamp"])[values]
     rows = table.loc[is_superseded]
-    replacement = newest_rows.loc[pd.MultiIndex.from_frame(rows[["ticker", "timestamp"]])].to_numpy(float)
+    replacement = newest_rows.loc[pd.MultiIndex.from_frame(rows[["symbol_id", "timestamp"]])].to_numpy(float)
     result[is_superseded] = (rows[values].to_numpy(float) != replacement).any(axis=1)
     return result

@@ -19,6 +19,7 @@ class Interval:
 
 _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60}
 INTERVALS = {name: Interval(name, minutes * 60, (name, f"{minutes}min")) for name, minutes in _MINUTES.items()}
+DEFAULT_INTERVAL = "30m"  # what commands and jobs mean when no interval is given
 SOURCE_INTERVALS = ("1m", "5m")
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from backfill_assets.errors import UsageError
 
 CALENDARS = {"US": "XNYS"}
-EARLIEST_DATE = date(2004, 1, 1)  # the vendor's 1m data begin here (EODHD.md §2)
-LATEST_DATE = date(2100, 1, 1)
+FIRST_YEAR, LAST_YEAR = 2004, 2099  # the vendor's 1m data begin in 2004 (docs/vendor.md §2.5)
+EARLIEST_DATE = date(FIRST_YEAR, 1, 1)
+LATEST_DATE = date(LAST_YEAR + 1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,15 @@ class Ticker:
         return f"{self.symbol}.{self.exchange}"
 
 
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A ticker of the universe, with its key in ``market_symbols``."""
+
+    symbol_id: int
+    ticker: Ticker
+    is_active: bool
+
+
 def parse_ticker(text: str) -> Ticker:
     """Read ``AAPL`` or ``AAPL.US`` (any case).
 

@@ -3,6 +3,7 @@
 The clock is an argument. A session that has not opened is never in a window.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -34,7 +35,7 @@ def build_hours_window(
     exchange: str,
     now: datetime,
     hours: float,
-    askable_after: timedelta,
+    askable_at: Callable[[Session], datetime],
     overrides: CalendarOverrides = NO_OVERRIDES,
 ) -> Window:
     """Every session that overlaps the past ``hours``.
@@ -49,7 +50,7 @@ def build_hours_window(
     sessions = list_overlapping_sessions(exchange, start, now, overrides)
     if hours == DEFAULT_HOURS:
         recent = list_overlapping_sessions(exchange, start - _LONGEST_CLOSURE, now, overrides)
-        askable_sessions = [s for s in recent if s.regular_close + askable_after <= now]
+        askable_sessions = [s for s in recent if askable_at(s) <= now]
         if len(askable_sessions) >= MIN_ASKABLE_SESSIONS:
             first_day = min(askable_sessions[-MIN_ASKABLE_SESSIONS].day, *(s.day for s in sessions), date.max)
             sessions = tuple(s for s in recent if s.day >= first_day)

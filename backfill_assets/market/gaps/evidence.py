@@ -1,34 +1,37 @@
-"""What is known about absent slots, as arrays: what was asked and came, and what the daily data say.
+"""What is known about absent bars, as arrays: past requests with their results, and the vendor's daily data.
 
-Values only. Reading them is ``store.coverage``'s, judging by them ``gaps``'s. *row* is a ticker's
-position in the universe looked at, *session* an index into the grid's sessions.
+Values only. ``store.evidence.evidence_reader`` reads them, ``slot_states`` applies them. A symbol's *row* is its
+position in the universe looked at; a *session* is a position in the grid's sessions.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Int64 = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
+
+NO_ENTRY = -1  # in the place of an entry's position: the history has no entry
 
 
 @dataclass(frozen=True, eq=False)
 class RequestHistory:
-    """What was asked and what came, as parallel arrays, one entry a ticker and session asked.
+    """Past requests and what they returned: parallel arrays with one entry per symbol and session requested.
 
     Attributes:
-        row: the ticker.
+        row: the symbol, shape (entries,) like all that follow.
         session: the session.
-        asked_at: epoch seconds of the newest ask.
-        asks: how many there were.
-        silent_since: epoch seconds from when asks brought nothing new; NaN where nothing is withheld.
+        requested_at: epoch seconds of the newest request.
+        request_count: how many requests there were.
+        no_new_data_since: epoch seconds since when requests have returned no new data; NaN where no slot is missing
+            from the newest response.
         published: whether the session was seen published to its end.
-        reached: epoch seconds to which the vendor's rows reached, 0 if none came.
-        seen_at: epoch seconds when the session was first seen published to its end; NaN before.
-        withheld_entry: for each slot that was asked for and did not come, its entry above.
-        withheld_ordinal: and its slot in the grid.
+        data_until: epoch seconds to which the vendor's rows reached, 0 if there were none.
+        published_at: epoch seconds when the session was first seen published to its end; NaN before.
+        not_returned_entry: of each slot that was requested and not returned, the position of its entry,
+            shape (slots not returned,).
+        not_returned_ordinal: of each such slot, its ordinal in the grid.
     """
 
     row: Int64
@@ -42,11 +45,22 @@ class RequestHistory:
     not_returned_entry: Int64
     not_returned_ordinal: Int64
 
+    @classmethod
+    def create_empty(cls) -> "RequestHistory":
+        """Nothing was ever requested."""
+        none, no_moment = np.zeros(0, np.int64), np.zeros(0)
+        return cls(none, none, none, none, no_moment, np.zeros(0, bool), none, no_moment, none, none)
+
     def build_entry_index(self, symbol_count: int, session_count: int) -> Int64:
-        """The entry that speaks of each ticker and session, −1 for none; shape (tickers, sessions)."""
-        entry_index = np.full((symbol_count, session_count), -1, np.int64)
+        """The position of each symbol's and session's entry, or ``NO_ENTRY``; shape (symbols, sessions)."""
+        entry_index = np.full((symbol_count, session_count), NO_ENTRY, np.int64)
         entry_index[self.row, self.session] = np.arange(len(self.row))
         return entry_index
+
+
+def look_up(values: NDArray[Any], entry: Int64, default: Any) -> NDArray[Any]:
+    """The value of each entry, ``default`` for ``NO_ENTRY``. ``values`` has the shape (entries,), ``entry`` any."""
+    return np.append(values, np.array(default, values.dtype))[entry]  # position −1 is the default
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,30 +68,37 @@ class AbsenceEvidence:
     """What else explains absence.
 
     Attributes:
-        skips: how many of each ticker's last 20 published sessions lacked a slot, shape (tickers,).
-        known: how many published sessions that is out of, shape (tickers,).
+        incomplete_sessions: how many of each symbol's last 20 published sessions lacked a slot, shape (symbols,).
+        published_sessions: how many published sessions that refers to, at most 20, shape (symbols,).
         traded: 1 if the daily data show volume, 0 if they show that nothing traded, −1 if they are not
-            known; shape (tickers, sessions).
-        first_day: index of the first session of each ticker's listing life, shape (tickers,).
-        last_day: index of its last session; the number of sessions and more if it goes on.
-        first_seen_at: epoch seconds when anybody was first seen published, NaN before; shape (sessions,).
-        half_seen_at: epoch seconds when half of the universe had been seen published, NaN before;
+            known; shape (symbols, sessions).
+        first_session: the first session of each symbol's listing life, shape (symbols,).
+        last_session: its last session; the number of sessions or more if the listing goes on.
+        first_published_at: epoch seconds when any symbol was first seen published, NaN before; shape (sessions,).
+        half_published_at: epoch seconds when half of the universe had been seen published, NaN before;
             shape (sessions,).
-        closed: sessions that the market did not hold although the calendar has them, shape (sessions,).
+        closed: sessions of the calendar that the market did not hold, shape (sessions,).
     """
 
     incomplete_sessions: Int64
     published_sessions: Int64
-    traded: NDArray[np.int8]
+    traded: Int8
     first_session: Int64
     last_session: Int64
     first_published_at: Floats
     half_published_at: Floats
     closed: Bools
 
+    @property
+    def is_listed(self) -> Bools:
+        """Whether each symbol is listed in each session, shape (symbols, sessions)."""
+        session = np.arange(self.traded.shape[1])
+        listed: Bools = (self.first_session[:, None] <= session) & (session <= self.last_session[:, None])
+        return listed
+
     @classmethod
     def create_empty(cls, symbol_count: int, session_count: int) -> "AbsenceEvidence":
-        """Nothing is known, and everybody is listed for ever."""
+        """Nothing is known; every symbol is listed without end."""
         return cls(
             incomplete_sessions=np.zeros(symbol_count, np.int64),
             published_sessions=np.zeros(symbol_count, np.int64),

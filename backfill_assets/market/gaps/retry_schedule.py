@@ -1,32 +1,32 @@
-"""When to ask again for what the vendor did not give (DESIGN.md, decision 8).
+"""When to request again what the vendor did not return (docs/decisions/0008).
 
-After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. A step counts from the
-previous ask; which step it is, is told by how long asking has brought nothing, so that asks that came
-for free with another session's do not climb the ladder. For a fresh session that time counts from when
-anybody was first seen published: a ticker that was probed early must not wait longer for it. And for a session
-of which nothing came it counts from when an older one of the same ticker was seen: new rows restart the ladder.
+After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. The delay starts at the previous request. The
+step depends on how long requests have returned no new data; requests made for another session do not advance it.
+
+Three rules say from when that time counts:
+
+- New rows for the session restart it.
+- A session that was never seen published for any symbol: once it is overdue, time counts from its first request;
+  before, it does not count at all. Once published for any symbol, time counts from then. So a symbol that was requested
+  early, before the vendor published the session, does not wait longer than the others.
+- A session without any rows restarts when an older session of the same symbol appears.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backfill_assets.market.gaps.evidence import RequestHistory
-
-Int64 = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-HOUR = 3600.0
+from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.gaps.evidence import NO_ENTRY, RequestHistory, look_up
 
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """The pauses: ``steps`` first, then ``daily`` until ``days`` days have passed so, then ``weekly``.
+    """The delays: ``steps`` first, then daily for ``daily_phase_days`` days, then weekly.
 
-    ``suspect_asks`` is how often a suspect bar is asked again daily before that becomes weekly too.
+    A suspect bar is requested again daily for ``max_daily_suspect_requests`` requests, then weekly.
     """
 
     steps: tuple[timedelta, ...] = tuple(timedelta(hours=h) for h in (1, 3, 6, 12, 24))
@@ -37,11 +37,11 @@ class RetrySchedule:
 
     @property
     def vendor_gap_after(self) -> timedelta:
-        """How long asking must have brought nothing before the vendor is said to have a gap."""
+        """How long requests must have returned no new data before a slot counts as a vendor gap."""
         return sum(self.steps, timedelta()) + self.daily_phase_days * self.daily_delay
 
     def compute_delays(self, seconds_without_data: Floats) -> Floats:
-        """Seconds to wait after an ask, by how many seconds asking had brought nothing then."""
+        """Seconds from a request to the next one, by how long requests had returned no new data at the first."""
         step_ends = list(accumulate(step.total_seconds() for step in self.steps))
         delays = [
             *(step.total_seconds() for step in self.steps),
@@ -52,89 +52,132 @@ class RetrySchedule:
         return np.array(delays)[np.searchsorted(thresholds, seconds_without_data, side="right")]
 
 
-def adjust_no_new_data_since(history: RequestHistory, entry_index: Int64) -> Floats:
-    """From when asking brought nothing, of each entry, a late older session of its ticker taken into account."""
-    symbol_count, session_count = entry_index.shape
-    if not len(history.row) or not session_count:
-        return history.no_new_data_since
-    published_at = np.full((symbol_count, session_count), -np.inf)
-    published_at[history.row, history.session] = np.where(np.isnan(history.published_at), -np.inf, history.published_at)
-    older_published_at = np.maximum.accumulate(
-        np.column_stack([np.full(symbol_count, -np.inf), published_at[:, :-1]]), axis=1
+@dataclass(frozen=True, eq=False)
+class PastRequests:
+    """The request history as the schedule sees it at one moment.
+
+    Attributes:
+        history: all entries; ``no_new_data_since`` already restarted by older sessions that appeared.
+        entry_index: the entry of each symbol and session, ``NO_ENTRY`` for none; shape (symbols, sessions). Entries
+            that lie in the future are left out.
+        counting_starts_at: epoch seconds before which time without new data does not count, shape (sessions,);
+            ∞ while it does not count at all, −∞ where it always counts.
+    """
+
+    history: RequestHistory
+    entry_index: Int64
+    counting_starts_at: Floats
+
+    def compute_start(self, entry: Int64, session: Int64) -> Floats:
+        """Epoch seconds from when time without new data counts, of existing entries of ``session``."""
+        return np.maximum(self.history.no_new_data_since[entry], self.counting_starts_at[session])
+
+
+def select_past_requests(
+    history: RequestHistory, entry_index: Int64, counting_starts_at: Floats, now_epoch: float
+) -> PastRequests:
+    """The requests that the schedule counts at ``now_epoch`` (epoch seconds)."""
+    # A request in the future comes from a mistaken --as-of. No slot waits for it.
+    is_past = look_up(history.requested_at <= now_epoch, entry_index, default=False)
+    return PastRequests(
+        history=replace(history, no_new_data_since=_restart_after_older_sessions(history, entry_index)),
+        entry_index=np.where(is_past, entry_index, NO_ENTRY),
+        counting_starts_at=counting_starts_at,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class SlotRetries:
+    """What the schedule says of each open slot, shape (slots,).
+
+    Attributes:
+        seconds_without_data: for how long requests had returned no new data at the newest request; −∞ for a slot
+            that the newest response held or that was never requested.
+        next_request_at: epoch seconds from when the slot is to be requested; −∞ for at once.
+    """
+
+    seconds_without_data: Floats
+    next_request_at: Floats
+
+
+def compute_retries(
+    row: Int64, session: Int64, not_returned: Bools, suspect: Bools, past: PastRequests, schedule: RetrySchedule
+) -> SlotRetries:
+    """Apply ``schedule`` to open slots; all arrays of slots have the shape (slots,).
+
+    A slot is requested at once if it never was, or if it was returned once and its bar is gone from the store.
+    """
+    entry = past.entry_index[row, session]
+    history = past.history
+    seconds_without_data, request_at = np.full(len(row), -np.inf), np.full(len(row), -np.inf)
+
+    # Requested and not returned: the delay grows with the time without new data.
+    is_retried = not_returned & (entry != NO_ENTRY)
+    retried = entry[is_retried]
+    seconds = np.maximum(history.requested_at[retried] - past.compute_start(retried, session[is_retried]), 0.0)
+    seconds_without_data[is_retried] = seconds
+    request_at[is_retried] = history.requested_at[retried] + schedule.compute_delays(seconds)
+
+    # Returned, but with a suspect bar: daily at first, then weekly.
+    is_checked_again = suspect & (entry != NO_ENTRY)
+    checked = entry[is_checked_again]
+    delay = np.where(
+        history.request_count[checked] > schedule.max_daily_suspect_requests,
+        schedule.weekly_delay.total_seconds(),
+        schedule.daily_delay.total_seconds(),
+    )
+    request_at[is_checked_again] = history.requested_at[checked] + delay
+
+    # Never requested, or waiting already: not before the symbol's other sessions without data.
+    may_wait = (entry == NO_ENTRY) | ~np.isneginf(request_at)
+    return SlotRetries(seconds_without_data, _delay_newer_sessions(row, session, request_at, may_wait, past, schedule))
+
+
+def _restart_after_older_sessions(history: RequestHistory, entry_index: Int64) -> Floats:
+    """``no_new_data_since`` of each entry; without any rows, not before an older session of the symbol appeared."""
+    if not len(history.row):
+        return history.no_new_data_since
+    first_seen = np.where(np.isnan(history.published_at), -np.inf, history.published_at)
+    published_at = look_up(first_seen, entry_index, default=-np.inf)
+    never = np.full(len(entry_index), -np.inf)  # before the first session there is none
+    older_published_at = np.maximum.accumulate(np.column_stack([never, published_at[:, :-1]]), axis=1)
     restarted = np.maximum(history.no_new_data_since, older_published_at[history.row, history.session])
     return np.where(history.data_until == 0, restarted, history.no_new_data_since)
 
 
-def compute_seconds_without_data(
-    entry: Int64, session: Int64, history: RequestHistory, counting_starts_at: Floats
-) -> Floats:
-    """For how many seconds asking had brought nothing at the newest ask of each (known) entry."""
-    since = np.maximum(history.no_new_data_since[entry], counting_starts_at[session])
-    seconds: Floats = np.maximum(history.requested_at[entry] - since, 0.0)
-    return seconds
-
-
-def compute_next_request_at(
-    row: Int64,
-    session: Int64,
-    entry: Int64,
-    not_returned: Bools,
-    suspect: Bools,
-    history: RequestHistory,
-    entry_index: Int64,
-    counting_starts_at: Floats,
-    schedule: RetrySchedule,
-) -> Floats:
-    """Epoch seconds from when each slot is to be asked; −inf for at once.
-
-    ``counts_from`` is, per session, the moment before which silence does not count.
-
-    At once: never asked, or came once and gone since. A ticker of which nothing at all came lately is
-    silent: its newer sessions wait with the ones that it is silent about.
-    """
-    request_at = np.full(len(row), -np.inf)
-    is_retried = not_returned & (entry >= 0)
-    chosen_entry = entry[is_retried]
-    request_at[is_retried] = history.requested_at[chosen_entry] + schedule.compute_delays(
-        compute_seconds_without_data(chosen_entry, session[is_retried], history, counting_starts_at)
-    )
-    is_suspect_retried = suspect & (entry >= 0)
-    chosen_entry = entry[is_suspect_retried]
-    is_weekly = history.request_count[chosen_entry] > schedule.max_daily_suspect_requests
-    request_at[is_suspect_retried] = history.requested_at[chosen_entry] + np.where(
-        is_weekly, schedule.weekly_delay.total_seconds(), schedule.daily_delay.total_seconds()
-    )
-    return _delay_newer_sessions(row, session, entry, request_at, history, entry_index, counting_starts_at, schedule)
-
-
 def _delay_newer_sessions(
-    row: Int64,
-    session: Int64,
-    entry: Int64,
-    request_at: Floats,
-    history: RequestHistory,
-    entry_index: Int64,
-    counting_starts_at: Floats,
-    schedule: RetrySchedule,
+    row: Int64, session: Int64, request_at: Floats, may_wait: Bools, past: PastRequests, schedule: RetrySchedule
 ) -> Floats:
-    symbol_count, session_count = entry_index.shape
-    if not len(history.row) or not session_count:
+    """``request_at``, but sessions newer than a symbol's newest data wait until the symbol is requested again."""
+    if not len(past.history.row):
         return request_at
-    newest_with_data = np.where(
-        (entry_index >= 0) & (history.data_until[entry_index] > 0), np.arange(session_count), -1
-    ).max(axis=1)
-    is_without_data = (
-        (entry_index >= 0) & (np.arange(session_count) > newest_with_data[:, None]) & (counting_starts_at < np.inf)
-    )
-    without_data_since = np.where(
-        is_without_data, np.maximum(history.no_new_data_since[entry_index], counting_starts_at), np.inf
-    ).min(axis=1)
-    last_requested_at = np.where(is_without_data, history.requested_at[entry_index], -np.inf).max(axis=1)
-    is_symbol_without_data = np.isfinite(without_data_since) & np.isfinite(last_requested_at)
-    resume_at = np.full(symbol_count, -np.inf)
-    resume_at[is_symbol_without_data] = last_requested_at[is_symbol_without_data] + schedule.compute_delays(
-        np.maximum(last_requested_at[is_symbol_without_data] - without_data_since[is_symbol_without_data], 0.0)
-    )
-    is_delayed = (session > newest_with_data[row]) & ((entry < 0) | ~np.isneginf(request_at))
+    newest_with_data = _find_newest_with_data(past)
+    resume_at = _compute_resume_times(past, newest_with_data, schedule)
+    is_delayed = may_wait & (session > newest_with_data[row])
     return np.where(is_delayed, np.maximum(request_at, resume_at[row]), request_at)
+
+
+def _find_newest_with_data(past: PastRequests) -> Int64:
+    """The newest session of which any row came, −1 without one; shape (symbols,)."""
+    has_data = look_up(past.history.data_until, past.entry_index, default=0) > 0
+    newest: Int64 = np.where(has_data, np.arange(has_data.shape[1]), -1).max(axis=1)
+    return newest
+
+
+def _compute_resume_times(past: PastRequests, newest_with_data: Int64, schedule: RetrySchedule) -> Floats:
+    """Epoch seconds when a symbol is requested again for its newest sessions, of which no row came; shape (symbols,).
+
+    −∞ for a symbol without such sessions.
+    """
+    history, entry_index = past.history, past.entry_index
+    is_newer = np.arange(entry_index.shape[1]) > newest_with_data[:, None]
+    is_without_data = (entry_index != NO_ENTRY) & is_newer & (past.counting_starts_at < np.inf)
+    start = np.maximum(look_up(history.no_new_data_since, entry_index, default=np.inf), past.counting_starts_at)
+    since = np.where(is_without_data, start, np.inf).min(axis=1)
+    requested_at = look_up(history.requested_at, entry_index, default=0)
+    last_requested_at = np.where(is_without_data, requested_at, -np.inf).max(axis=1)
+    is_waiting = np.isfinite(since) & np.isfinite(last_requested_at)
+    resume_at = np.full(len(entry_index), -np.inf)
+    seconds = np.maximum(last_requested_at[is_waiting] - since[is_waiting], 0.0)
+    resume_at[is_waiting] = last_requested_at[is_waiting] + schedule.compute_delays(seconds)
+    return resume_at

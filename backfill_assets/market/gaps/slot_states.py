@@ -1,33 +1,29 @@
-"""The state of every slot: expected − present − explained, head, interior and tail.
+"""The state of every slot, and when a request may improve it. All states are decided here.
 
-Pure: what is stored and what is known about absence come in as arrays, the clock as ``now``.
-Reading those arrays from Postgres is in ``store.coverage``; deciding what to ask is in
-``backfill.planner``.
+Pure: what is stored and what is known about absent bars come in as arrays, the clock as ``now``. ``store.coverage``
+reads those arrays from Postgres, ``backfill.planner`` turns the states into requests.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
-from backfill_assets.market.gaps.retry_schedule import (
-    RetrySchedule,
-    adjust_no_new_data_since,
-    compute_next_request_at,
-    compute_seconds_without_data,
-)
-
-Int64 = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory, look_up
+from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.retry_schedule import compute_retries, select_past_requests
 
 
 class SlotState(IntEnum):
-    """The state of a slot (DESIGN.md, "The words"): exactly one of these."""
+    """The state of a slot, exactly one of these (docs/glossary.md, "state of a slot").
+
+    ``PRESENT`` and ``UNVERIFIED`` slots have a trusted final bar: one of ours, or one that another program wrote. All
+    others are *open*: without a bar, or with one that is provisional or suspect.
+    """
 
     PRESENT = 0
     PROVISIONAL = 1
@@ -39,161 +35,193 @@ class SlotState(IntEnum):
     VENDOR_GAP = 7
 
 
-@dataclass(frozen=True, slots=True)
-class GapRules:
-    """When absence may be asked about, counts, is explained, and is asked about again.
-
-    Attributes:
-        askable_after: from the regular close until a request may bring the session.
-        overdue_after: from the close until absence counts.
-        overdue_after_half: from when half of the universe was seen published until it counts.
-        thin_sessions: published sessions that must be known before a ticker may be called thin.
-        thin_share: share of them that lacked a slot, from which on it is thin.
-        ladder: when to ask again.
-    """
-
-    askable_after: timedelta
-    overdue_after: timedelta
-    overdue_after_half: timedelta = timedelta(hours=6)
-    thin_min_sessions: int = 5
-    thin_min_share: float = 0.3
-    retry_schedule: RetrySchedule = field(default_factory=RetrySchedule)
+# No bar is stored.
+ABSENT_STATES = (SlotState.PENDING, SlotState.MISSING, SlotState.NO_TRADE, SlotState.VENDOR_GAP)
+# A bar is stored, trusted or not.
+STORED_STATES = tuple(state for state in SlotState if state not in ABSENT_STATES)
+# No final bar is stored, and no trade is not proven. A session without such slots is settled.
+UNSETTLED_STATES = (SlotState.PENDING, SlotState.MISSING, SlotState.VENDOR_GAP, SlotState.PROVISIONAL)
+# A request could improve the slot: it is unsettled, or its bar is suspect.
+IMPROVABLE_STATES = (*UNSETTLED_STATES, SlotState.SUSPECT)
 
 
 @dataclass(frozen=True, eq=False)
 class OpenSlots:
-    """Slots without a trusted final bar, as parallel arrays of one length.
+    """Slots without a trusted final bar, as parallel arrays of the shape (slots,).
 
     Attributes:
-        row: position of the ticker in the universe looked at.
+        row: the symbol's position in the universe looked at.
         ordinal: the slot in the grid.
-        held: what stands there: ``State.PROVISIONAL`` or ``State.SUSPECT``; else ``State.MISSING``.
+        stored_state: what is stored there: ``PROVISIONAL`` or ``SUSPECT`` for such a bar, ``MISSING`` for no bar.
     """
 
     row: Int64
     ordinal: Int64
-    stored_state: NDArray[np.int8]
+    stored_state: Int8
 
 
 @dataclass(frozen=True, eq=False)
 class SlotStates:
-    """The state of each open slot, and when a request may bring it.
+    """The state of each open slot, and when a request may improve it; every array has the shape (slots,).
 
     Attributes:
-        state: a ``State`` each.
-        late: whether its absence counts (overdue): for ``PROVISIONAL`` ones, which have a bar.
-        gap: whether a request could improve it now.
-        ask_at: epoch seconds from when it is to be asked (again); infinite where no request helps.
-        due: whether that time has come.
+        state: a ``SlotState`` each. A suspect bar of a thin symbol is ``PRESENT``.
+        overdue: whether a final bar should be there by now; for a provisional bar this makes it count as missing.
+        gap: whether a request could improve the slot now.
+        next_request_at: epoch seconds from when it is to be requested (again); ∞ where no request helps.
+        due: whether it is a gap and that time has come.
     """
 
-    state: NDArray[np.int8]
+    state: Int8
     overdue: Bools
     gap: Bools
     next_request_at: Floats
     due: Bools
 
 
+@dataclass(frozen=True, eq=False)
+class _SlotEvidence:
+    """What is known of each open slot; every array has the shape (slots,)."""
+
+    session: Int64
+    not_returned: Bools  # the newest response that covered it did not hold it
+    published_beyond: Bools  # the symbol's own session was seen published beyond it
+    thin: Bools  # the symbol often skips slots
+    untraded: Bools  # the daily data show no volume, or the market was closed
+
+
 def classify_slots(
     slots: OpenSlots, history: RequestHistory, evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules, now: datetime
 ) -> SlotStates:
-    """Derive the state of every open slot; the one place where this is decided."""
+    """Derive the state of every open slot as of ``now``, and when to request it again.
+
+    Example, with the usual rules (askable 3 h and overdue 16 h after the regular close) and times of New York: AAPL
+    lacks the slot of 12:00 of Monday, 2026-06-01, a session that closes at 16:00. AAPL is not thin.
+
+    - Until the first request the slot is pending. At 19:00 the session becomes askable: the slot is a gap, and due.
+    - First request, Monday 19:00: every bar comes but this one. Because the vendor's rows reach beyond the slot, it is
+      overdue at once, and missing; without any rows it would stay pending until Tuesday 08:00, 16 h after the close.
+      New data came just now, so the next request is due after 1 h, at 20:00.
+    - Second request, 20:00: nothing new. Requests have returned no new data for 1 h, so the next delay is 3 h.
+    - Third request, 23:00: nothing new for 4 h, so the next delay is 6 h, until Tuesday 05:00.
+    - And so on. The first request after 11 days and 22 h without new data makes the slot a vendor gap, which is
+      requested weekly. Daily data without volume for Monday would make it no trade, which is not requested again.
+    """
     now_epoch = now.timestamp()
-    session = grid.session_index[slots.ordinal]
+    latest_overdue_at = _to_epochs(rules.compute_overdue_at(s) for s in grid.sessions)
     entry_index = history.build_entry_index(len(evidence.published_sessions), len(grid.sessions))
-    history = replace(history, no_new_data_since=adjust_no_new_data_since(history, entry_index))
+    known = _collect_evidence(slots, history, entry_index, evidence, grid, rules)
+    overdue_at = _bring_forward_overdue(latest_overdue_at, evidence, rules)
+    overdue = known.published_beyond | (overdue_at[known.session] <= now_epoch)
+    suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.thin
+    counting_starts_at = _compute_counting_start(latest_overdue_at, evidence, now_epoch)
+    past = select_past_requests(history, entry_index, counting_starts_at, now_epoch)
+    retries = compute_retries(slots.row, known.session, known.not_returned, suspect, past, rules.retry_schedule)
+    is_vendor_gap = retries.seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
+    state = _decide_states(slots.stored_state, known, overdue, is_vendor_gap)
+    askable_at = _to_epochs(rules.compute_askable_at(s) for s in grid.sessions)[known.session]
+    is_improvable = np.isin(state, IMPROVABLE_STATES)
+    next_request_at = np.where(is_improvable, np.maximum(askable_at, retries.next_request_at), np.inf)
+    due = next_request_at <= now_epoch
+    # An absent or provisional slot is a gap while its next request is pending; a suspect bar only when that is due.
+    gap = due | (is_improvable & ~suspect & (askable_at <= now_epoch))
+    return SlotStates(state, overdue, gap, next_request_at, due)
+
+
+def classify_trusted_bar(source: str | None) -> SlotState:
+    """The state of a slot with a trusted final bar: unverified if another program wrote it, so without a source."""
+    return SlotState.UNVERIFIED if source is None else SlotState.PRESENT
+
+
+def count_states(slots: OpenSlots, slot_states: SlotStates, expected: Int64, external: Int64) -> Int64:
+    """Expected slots per symbol and ``SlotState``, shape (symbols, states).
+
+    ``expected`` and ``external`` have the shape (symbols,): slots within the listing life, and slots of the whole grid
+    with a bar that another program wrote. Those become unverified, as far as slots without another state remain.
+    """
+    counts = np.zeros((len(expected), len(SlotState)), np.int64)
+    np.add.at(counts, (slots.row, slot_states.state), 1)
+    counts[:, SlotState.PRESENT] = 0  # the rest, below; it includes suspect bars of thin symbols
+    counts[:, SlotState.UNVERIFIED] = np.minimum(external, expected - counts.sum(axis=1))
+    counts[:, SlotState.PRESENT] = expected - counts.sum(axis=1)
+    return counts
+
+
+def _to_epochs(moments: Iterable[datetime]) -> Floats:
+    return np.array([moment.timestamp() for moment in moments], float)
+
+
+def _collect_evidence(
+    slots: OpenSlots,
+    history: RequestHistory,
+    entry_index: Int64,
+    evidence: AbsenceEvidence,
+    grid: SlotGrid,
+    rules: GapRules,
+) -> _SlotEvidence:
+    session = grid.session_index[slots.ordinal]
     entry = entry_index[slots.row, session]
-    not_returned = _is_not_returned(slots, history, grid)
-    published_beyond = _is_published_beyond(slots, entry, history, grid)
-    overdue = (_compute_overdue_at(evidence, grid, rules)[session] <= now_epoch) | published_beyond
-    is_past_request = np.append(
-        history.requested_at <= now_epoch, False
-    )  # an ask in the future is a mistaken --as-of: nobody waits for it
-    past_entry = np.where(is_past_request[entry], entry, -1)
-    counting_starts_at = _compute_counting_start(evidence, grid, rules, now_epoch)
+    return _SlotEvidence(
+        session=session,
+        not_returned=_is_not_returned(slots, history, grid),
+        published_beyond=look_up(history.published, entry, default=False)
+        | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
+        thin=_is_thin(slots.row, entry, history, evidence, rules),
+        untraded=(evidence.traded[slots.row, session] == 0) | evidence.closed[session],
+    )
 
+
+def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_vendor_gap: Bools) -> Int8:
+    # Later lines win.
     state = np.where(overdue, SlotState.MISSING, SlotState.PENDING).astype(np.int8)
-    is_vendor_gap = not_returned & (past_entry >= 0)
-    seconds_without_data = compute_seconds_without_data(
-        past_entry[is_vendor_gap], session[is_vendor_gap], history, counting_starts_at
-    )
-    is_vendor_gap[is_vendor_gap] = seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
+    # Requests have returned no new data for long enough.
     state[is_vendor_gap] = SlotState.VENDOR_GAP
-    is_thin = _is_thin(slots, entry, history, evidence, rules)
-    state[not_returned & published_beyond & is_thin] = SlotState.NO_TRADE
-    state[(evidence.traded[slots.row, session] == 0) | evidence.closed[session]] = SlotState.NO_TRADE
-    has_bar = slots.stored_state != SlotState.MISSING
-    state[has_bar] = slots.stored_state[has_bar]
-    state[(slots.stored_state == SlotState.SUSPECT) & is_thin] = (
-        SlotState.PRESENT
-    )  # few rows are usual for a thin ticker
-
-    askable_at = np.array([(s.regular_close + rules.askable_after).timestamp() for s in grid.sessions], float)
-    is_suspect = state == SlotState.SUSPECT
-    past_entry_index = np.where(is_past_request[entry_index], entry_index, -1)
-    retry_at = compute_next_request_at(
-        slots.row,
-        session,
-        past_entry,
-        not_returned,
-        is_suspect,
-        history,
-        past_entry_index,
-        counting_starts_at,
-        rules.retry_schedule,
-    )
-    next_request_at = np.maximum(askable_at[session], retry_at)
-    is_settled = (state == SlotState.NO_TRADE) | (state == SlotState.PRESENT)
-    next_request_at[is_settled] = np.inf
-    is_gap = (askable_at[session] <= now_epoch) & ~is_settled
-    is_suspect_not_due = (state == SlotState.SUSPECT) & (next_request_at > now_epoch)
-    return SlotStates(
-        state, overdue, is_gap & ~is_suspect_not_due, next_request_at, is_gap & (next_request_at <= now_epoch)
-    )
+    # A thin symbol skipped the slot: its session was published beyond it, and the response did not hold it.
+    state[known.not_returned & known.published_beyond & known.thin] = SlotState.NO_TRADE
+    # The vendor's daily data prove that nothing traded.
+    state[known.untraded] = SlotState.NO_TRADE
+    # A stored bar says more than any evidence of absence.
+    has_bar = stored_state != SlotState.MISSING
+    state[has_bar] = stored_state[has_bar]
+    # Few source rows are usual for a thin symbol: its bar is not suspect.
+    state[(stored_state == SlotState.SUSPECT) & known.thin] = SlotState.PRESENT
+    return state
 
 
-def _compute_overdue_at(evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules) -> Floats:
-    latest = np.array([(s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions], float)
-    sooner: Floats = np.fmin(latest, evidence.half_published_at + rules.overdue_after_half.total_seconds())
+def _bring_forward_overdue(latest_overdue_at: Floats, evidence: AbsenceEvidence, rules: GapRules) -> Floats:
+    """From when absence counts (epoch seconds): sooner if half of the universe was seen published; (sessions,)."""
+    after_half = evidence.half_published_at + rules.overdue_after_half.total_seconds()
+    sooner: Floats = np.fmin(latest_overdue_at, after_half)  # fmin ignores the NaN of a session not seen published
     return sooner
 
 
-def _compute_counting_start(evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules, now_epoch: float) -> Floats:
-    """From when asking in vain counts: at first sight of the session, and not at all while it is fresh and unseen."""
-    is_fresh = [now_epoch < (s.regular_close + rules.overdue_after).timestamp() for s in grid.sessions]
-    start_if_unpublished = np.where(is_fresh, np.inf, -np.inf)
-    counting_starts_at: Floats = np.where(
-        np.isnan(evidence.first_published_at), start_if_unpublished, evidence.first_published_at
-    )
-    return counting_starts_at
+def _compute_counting_start(latest_overdue_at: Floats, evidence: AbsenceEvidence, now_epoch: float) -> Floats:
+    """From when time without new data counts (see ``PastRequests``), shape (sessions,).
 
-
-def _is_published_beyond(slots: OpenSlots, entry: Int64, history: RequestHistory, grid: SlotGrid) -> Bools:
-    """Whether this ticker's own session was already seen published beyond the slot."""
-    result = np.zeros(len(entry), bool)
-    has_entry = entry >= 0
-    known_entry = entry[has_entry]
-    result[has_entry] = history.published[known_entry] | (
-        history.data_until[known_entry] > grid.ends[slots.ordinal[has_entry]]
-    )
-    return result
+    It counts from when the session was first seen published for any symbol. If it never was, time counts from the
+    first request once the session is overdue, and before that not at all.
+    """
+    start_if_unpublished = np.where(now_epoch < latest_overdue_at, np.inf, -np.inf)
+    never_published = np.isnan(evidence.first_published_at)
+    starts: Floats = np.where(never_published, start_if_unpublished, evidence.first_published_at)
+    return starts
 
 
 def _is_not_returned(slots: OpenSlots, history: RequestHistory, grid: SlotGrid) -> Bools:
-    """Slots that were asked for and did not come; one that came and is gone is not among them."""
-    not_returned_keys = history.row[history.not_returned_entry] * grid.size + history.not_returned_ordinal
-    return np.isin(slots.row * grid.size + slots.ordinal, not_returned_keys)
+    """Whether a slot was requested and not returned. A slot that was returned once and is gone since is not."""
+    not_returned_keys = grid.get_slot_keys(history.row[history.not_returned_entry], history.not_returned_ordinal)
+    return np.isin(grid.get_slot_keys(slots.row, slots.ordinal), not_returned_keys)
 
 
-def _is_thin(
-    slots: OpenSlots, entry: Int64, history: RequestHistory, evidence: AbsenceEvidence, rules: GapRules
-) -> Bools:
-    """Whether the ticker often skips slots: its other published sessions say so (decision 7)."""
+def _is_thin(row: Int64, entry: Int64, history: RequestHistory, evidence: AbsenceEvidence, rules: GapRules) -> Bools:
+    """Whether the symbol often skips slots, judged by its other published sessions (docs/decisions/0007)."""
     is_incomplete = np.zeros(len(history.row), bool)
     is_incomplete[history.not_returned_entry] = True
-    published = np.append(history.published, False)
-    other_sessions = evidence.published_sessions[slots.row] - published[entry]
-    incomplete_sessions = evidence.incomplete_sessions[slots.row] - (published & np.append(is_incomplete, False))[entry]
+    # The session at hand must not explain itself: leave it out of the last 20.
+    is_published = look_up(history.published, entry, default=False)
+    is_published_incomplete = look_up(history.published & is_incomplete, entry, default=False)
+    other_sessions = evidence.published_sessions[row] - is_published
+    incomplete_sessions = evidence.incomplete_sessions[row] - is_published_incomplete
     thin: Bools = (other_sessions >= rules.thin_min_sessions) & (
         incomplete_sessions >= rules.thin_min_share * other_sessions
     )

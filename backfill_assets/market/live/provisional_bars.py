@@ -7,12 +7,13 @@ A sample is taken for the state at its stamp; whether the minute that begins the
 import numpy as np
 import pandas as pd
 
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.live.sample_alignment import Bools, Floats, Int64, SampleTrack, align_to_edges, build_track
+from backfill_assets.market.live.sample_alignment import SampleTrack, align_to_edges, build_track
 
 EXACT_FIELDS = ("open", "high", "low", "close", "volume")
 PROVISIONAL_COLUMNS = (
-    *("ticker", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "samples", "since", "until"),
+    *("symbol_id", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "samples", "since", "until"),
     *(f"{name}_exact" for name in EXACT_FIELDS),
 )
 
@@ -49,7 +50,7 @@ def build_provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFram
     highest, lowest = _find_extremes(track.close, first_row, price_row)
     bars = pd.DataFrame(
         {
-            "ticker": track.symbol_ids[symbol_index],
+            "symbol_id": track.symbol_ids[symbol_index],
             "ordinal": ordinal,
             "timestamp": grid.starts[ordinal],
             "open": track.close[first_row],

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.bars.source_rows import PRICE_DECIMALS, PRICES
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.live.sampling_schedule import EDGE_TOLERANCE_DIVISOR
-
-Int64 = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +60,12 @@ class SampleTrack:
 def build_track(samples: pd.DataFrame, opens_at: int) -> SampleTrack:
     """Lay out a session's sample table (see ``samples``), of at least one sample; ``opens_at`` epoch seconds."""
     rounded = samples.assign(**{name: samples[name].round(PRICE_DECIMALS) for name in PRICES})
-    newest_samples = rounded.sort_values(["ticker", "stamp"]).drop_duplicates("ticker", keep="last")
+    newest_samples = rounded.sort_values(["symbol_id", "stamp"]).drop_duplicates("symbol_id", keep="last")
     open_states = newest_samples.assign(
         stamp=opens_at, high=-np.inf, low=np.inf, close=newest_samples["open"], volume=0.0
     )
-    table = pd.concat([open_states, rounded], ignore_index=True).sort_values(["ticker", "stamp"])
-    symbol_ids, symbol_index = np.unique(table["ticker"].to_numpy(np.int64), return_inverse=True)
+    table = pd.concat([open_states, rounded], ignore_index=True).sort_values(["symbol_id", "stamp"])
+    symbol_ids, symbol_index = np.unique(table["symbol_id"].to_numpy(np.int64), return_inverse=True)
     stamp = table["stamp"].to_numpy(np.int64)
     key_step = 2 * int(stamp.max()) + 1  # more than any moment asked about
     high, low, close, volume = (table[name].to_numpy(float) for name in ("high", "low", "close", "volume"))

@@ -10,12 +10,12 @@ from enum import IntEnum
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Bools, Int8
 from backfill_assets.market.bars.source_rows import PRICE_LIMIT, PRICES
 from backfill_assets.market.calendar.sessions import Session
 
-SAMPLE_COLUMNS = ("ticker", "stamp", *PRICES, "volume")
+SAMPLE_COLUMNS = ("symbol_id", "stamp", *PRICES, "volume")
 MAX_STAMP_AFTER_CLOSE = timedelta(hours=2)  # the vendor freezes half an hour after the close (EODHD.md §3)
 CLOCK_TOLERANCE = timedelta(minutes=2)
 _VOLUME_LIMIT = 2.0**53
@@ -36,9 +36,7 @@ class SampleKind(IntEnum):
     BROKEN = 4
 
 
-def classify_samples(
-    samples: pd.DataFrame, known_samples: pd.DataFrame, session: Session, now: datetime
-) -> NDArray[np.int8]:
+def classify_samples(samples: pd.DataFrame, known_samples: pd.DataFrame, session: Session, now: datetime) -> Int8:
     """The ``Kind`` of each of ``samples`` (a sample table), read at ``now``.
 
     ``known`` are the session's samples from before. A stamp that came before is a repeat, unless its
@@ -61,21 +59,21 @@ def merge_samples(known_samples: pd.DataFrame, new_samples: pd.DataFrame) -> pd.
         if len(known_samples)
         else new_samples
     )
-    merged = merged.drop_duplicates(["ticker", "stamp"], keep="last")
-    return merged.sort_values(["ticker", "stamp"], ignore_index=True)
+    merged = merged.drop_duplicates(["symbol_id", "stamp"], keep="last")
+    return merged.sort_values(["symbol_id", "stamp"], ignore_index=True)
 
 
-def _is_repeat(samples: pd.DataFrame, known_samples: pd.DataFrame) -> NDArray[np.bool_]:
-    known_volumes = known_samples.set_index(["ticker", "stamp"])["volume"]
-    known_volume = known_volumes.reindex(pd.MultiIndex.from_frame(samples[["ticker", "stamp"]])).to_numpy(float)
-    repeat: NDArray[np.bool_] = samples["volume"].to_numpy(float) <= known_volume
+def _is_repeat(samples: pd.DataFrame, known_samples: pd.DataFrame) -> Bools:
+    known_volumes = known_samples.set_index(["symbol_id", "stamp"])["volume"]
+    known_volume = known_volumes.reindex(pd.MultiIndex.from_frame(samples[["symbol_id", "stamp"]])).to_numpy(float)
+    repeat: Bools = samples["volume"].to_numpy(float) <= known_volume
     return repeat
 
 
-def _is_broken(samples: pd.DataFrame) -> NDArray[np.bool_]:
+def _is_broken(samples: pd.DataFrame) -> Bools:
     prices = samples[list(PRICES)].to_numpy(float)
     volume = samples["volume"].to_numpy(float)
-    broken: NDArray[np.bool_] = (
+    broken: Bools = (
         ((prices <= 0) | (prices >= PRICE_LIMIT)).any(axis=1)
         | (samples["high"].to_numpy(float) < samples["low"].to_numpy(float))
         | (volume < 0)

@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime, time, timedelta
 import msgspec
 import numpy as np
 
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.wire.encoding import JsonNumber
-from backfill_assets.sandbox.world.random_draws import Bools, Float64, Int64, draw_unit, draw_units, hash_parts
+from backfill_assets.sandbox.world.random_draws import Float64, draw_unit, draw_units, hash_parts
 from backfill_assets.sandbox.world.simulation import World
 
 _MAIN_DELAY_SECONDS = 20 * 60  # after the close; funds and OTC come later

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backfill_assets.sandbox.world.random_draws import Bools, Float64, Int64
+from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.sandbox.world.random_draws import Float64
 
 NULL_VOLUME = -1  # a volume that is null
 

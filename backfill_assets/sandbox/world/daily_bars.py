@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backfill_assets.sandbox.world.random_draws import Bools, Float64, Int64, UInt64, draw_units
+from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.sandbox.world.random_draws import Float64, UInt64, draw_units
 
 _WAVE_PERIODS = np.array([11.0, 37.0, 131.0, 700.0])[:, None]  # days
 _WAVE_AMPLITUDES = np.array([0.012, 0.03, 0.06, 0.16])[:, None]

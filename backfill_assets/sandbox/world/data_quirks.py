@@ -8,6 +8,7 @@ from datetime import date
 
 import numpy as np
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import DataQuirks
 from backfill_assets.sandbox.wire.rows import (
@@ -19,7 +20,7 @@ from backfill_assets.sandbox.wire.rows import (
 )
 from backfill_assets.sandbox.world.minute_paths import FIVE_MINUTES, MINUTE, truncate_to_float32
 from backfill_assets.sandbox.world.quiet_periods import QuietPeriods
-from backfill_assets.sandbox.world.random_draws import Int64, draw_unit, make_generator
+from backfill_assets.sandbox.world.random_draws import draw_unit, make_generator
 
 _CLOSE_PRINT_MISSING_FROM, _CLOSE_PRINT_MISSING_TO = (
     date(2025, 10, 13),

@@ -5,6 +5,7 @@ The auction's volume stands in the 16:00 row, now and then in the 16:03 or 16:04
 
 import numpy as np
 
+from backfill_assets.market.arrays import Bools
 from backfill_assets.sandbox.wire.rows import (
     NULL_VOLUME,
     IntradayColumns,
@@ -14,7 +15,7 @@ from backfill_assets.sandbox.wire.rows import (
 )
 from backfill_assets.sandbox.world.data_quirks import DrawContext
 from backfill_assets.sandbox.world.minute_paths import MINUTE, OfficialBar, draw_extended_minutes
-from backfill_assets.sandbox.world.random_draws import Bools, draw_between
+from backfill_assets.sandbox.world.random_draws import draw_between
 from backfill_assets.sandbox.world.session_index import AFTER_HOURS_SECONDS, PREMARKET_SECONDS
 
 REGULAR_VOLUME_SHARE = 0.97  # of the official volume, auction included

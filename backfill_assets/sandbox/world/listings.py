@@ -8,8 +8,9 @@ from datetime import date
 
 import numpy as np
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.world.random_draws import Float64, Int64
+from backfill_assets.sandbox.world.random_draws import Float64
 
 
 class ListingHistory:

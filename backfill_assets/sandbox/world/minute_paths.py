@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.sandbox.wire.rows import IntradayColumns
-from backfill_assets.sandbox.world.random_draws import Bools, Float64, Int64
+from backfill_assets.sandbox.world.random_draws import Float64
 
 MINUTE = 60
 FIVE_MINUTES = 300

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backfill_assets.market.arrays import Bools
 from backfill_assets.sandbox.config import DataQuirks
-from backfill_assets.sandbox.world.random_draws import Bools, make_generator
+from backfill_assets.sandbox.world.random_draws import make_generator
 
 _NO_TRADE_SLOT_SHARE = 0.15  # half-hours in which nobody at all trades a thin ticker
 _QUIET_WINDOW_SHARE = 0.3

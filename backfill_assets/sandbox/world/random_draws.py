@@ -7,10 +7,12 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
-Float64: TypeAlias = NDArray[np.float64]
-Int64: TypeAlias = NDArray[np.int64]
+from backfill_assets.market.arrays import Bools, Floats, Int64
+
+Float64: TypeAlias = Floats
+Int64: TypeAlias = Int64
 UInt64: TypeAlias = NDArray[np.uint64]
-Bools: TypeAlias = NDArray[np.bool_]
+Bools: TypeAlias = Bools
 
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.sessions import Session, list_sessions
-from backfill_assets.sandbox.world.random_draws import Int64
 
 PREMARKET_SECONDS = 5 * 3600 + 1800  # 04:00 to 09:30 New York time
 AFTER_HOURS_SECONDS = 4 * 3600

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
@@ -32,7 +33,7 @@ from backfill_assets.sandbox.world.publication import (
     PublicationStage,
     PublicationTimes,
 )
-from backfill_assets.sandbox.world.random_draws import Int64, draw_between, draw_unit, hash_parts, make_generator
+from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit, hash_parts, make_generator
 from backfill_assets.sandbox.world.session_index import get_session_index, to_epoch_seconds
 from backfill_assets.sandbox.world.universe import FAMILIAR_SYMBOLS, build_universe
 

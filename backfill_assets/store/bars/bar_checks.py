@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
 
 # Every symbol_id that holds bars is found by walking the index, so that orphans are seen and the cost follows
 # the window and the number of tickers, not the history.

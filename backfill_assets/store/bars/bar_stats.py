@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
 
 
 def read_newest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Interval) -> datetime | None:

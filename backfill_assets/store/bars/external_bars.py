@@ -5,21 +5,17 @@ writer changed since it was looked at stays as it is. What is written in any oth
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
-
-Int64 = NDArray[np.int64]
 
 _FINGERPRINT = "hashtextextended(row(m.open_price, m.high_price, m.low_price, m.close_price, m.volume)::text, 0)"
 _IS_ONLY_EXTERNAL = """
@@ -72,24 +68,6 @@ _SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(print=_FINGERPRINT, only_row=_IS
 _VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(print=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
 
 
-@dataclass(frozen=True, eq=False)
-class ExternalBars:
-    """Bars of somebody else, as parallel arrays.
-
-    Attributes:
-        slot: row of the ticker × slots of the grid + ordinal, ascending.
-        fingerprint: of the values that stood there when it was looked.
-    """
-
-    slot_key: Int64
-    fingerprint: Int64
-
-    @classmethod
-    def create_empty(cls) -> "ExternalBars":
-        """Nobody looked, or there are none."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-
 def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> ExternalBars:
     """The slots of ``grid`` that only somebody else has a bar for; ``row`` is a ticker's position in ``symbols``."""
     if not grid.size or not symbols:
@@ -97,14 +75,15 @@ def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: 
     values = {
         "ids": [s.symbol_id for s in symbols],
         "spellings": list(grid.interval.spellings),
-        "first": datetime.fromtimestamp(int(grid.starts[0]), UTC),
-        "last": datetime.fromtimestamp(int(grid.starts[-1]), UTC),
+        "first": grid.first_start,
+        "last": grid.last_start,
     }
     found = read_columns(connection, _SELECT_EXTERNAL_BARS, values, _COLUMN_TYPES)
     ordinal = grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
-    slot_key, fingerprints = ((found["row"] - 1) * grid.size + ordinal)[ordinal >= 0], found["print"][ordinal >= 0]
+    in_grid = ordinal >= 0
+    slot_key = grid.get_slot_keys(found["row"] - 1, ordinal)[in_grid]
     order = np.argsort(slot_key)
-    return ExternalBars(slot_key[order], fingerprints[order])
+    return ExternalBars(slot_key[order], found["print"][in_grid][order])
 
 
 def verify_external_bars(

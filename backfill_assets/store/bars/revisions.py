@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
-Int64 = NDArray[np.int64]
 SUSPECT_SHARE = 0.5  # of its slot; a final bar whose source rows cover no more is suspect
 NEWEST_SESSIONS = 3
 
@@ -155,7 +154,7 @@ class _SlotRange:
         query = _LIST_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
         found = read_columns(self.connection, query, self._build_parameters(rows), _LIST_TYPES)
         ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
-        slot = self.symbol_index.get_rows(found["symbol_id"]) * self.grid.size + ordinal
+        slot = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
         is_final = found["is_final"].astype(bool)
         is_sparse = found["covered"] <= SUSPECT_SHARE * (self.grid.ends - self.grid.starts)[ordinal]
         return slot[~is_final], slot[is_final & is_sparse]
@@ -166,7 +165,7 @@ class _SlotRange:
             return np.zeros(0, np.int64)
         found = read_columns(self.connection, _LIST_ABSENT_SLOTS, self._build_parameters(rows), _ABSENT_TYPES)
         ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
-        return self.symbol_index.get_rows(found["symbol_id"]) * self.grid.size + ordinal
+        return self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
 
     def _build_parameters(self, rows: Int64) -> dict[str, Any]:
         starts, lengths = self._to_datetimes(slice(self.begin, self.end)), self.grid.ends - self.grid.starts

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.store.symbols import Symbol
-
-Int64 = NDArray[np.int64]
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.calendar.tickers import Symbol
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
@@ -15,7 +16,6 @@ from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import expand_multiranges
 
 BASELINE_SESSIONS = 20
-Int64 = NDArray[np.int64]
 
 _SELECT_EVIDENCE = """
 SELECT symbol_id, session_day, asked_at, asks, coalesce(silent_since, '-infinity') AS silent_since, published,

@@ -56,7 +56,7 @@ def record_evidence(
     Args:
         connection: with a transaction open.
         asked: one row a ticker and session: ``symbol_id``, ``day`` (date), ``source_rows``,
-            ``reached`` (epoch seconds, NaN when nothing came), ``published``, ``withheld`` (the text of
+            ``data_until`` (epoch seconds, NaN when nothing came), ``published``, ``withheld`` (the text of
             an int4multirange of slots within the session), ``official_close`` and ``auction_volume``
             (NaN when unseen).
         interval: the bar interval asked for.
@@ -72,7 +72,7 @@ def record_evidence(
             "ids": sessions["symbol_id"].tolist(),
             "days": sessions["day"].tolist(),
             "rows": sessions["source_rows"].tolist(),
-            "reached": _to_nullable_list(sessions["reached"]),
+            "reached": _to_nullable_list(sessions["data_until"]),
             "published": sessions["published"].tolist(),
             "withheld": sessions["withheld"].tolist(),
             "close": _to_nullable_list(sessions["official_close"]),

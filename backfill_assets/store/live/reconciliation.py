@@ -6,8 +6,8 @@ from datetime import datetime
 import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
 
 _FIELDS = ("open", "high", "low", "close", "volume")
 COLUMNS = ("symbol_id", *(f"live_{name}" for name in _FIELDS), *(f"final_{name}" for name in _FIELDS))

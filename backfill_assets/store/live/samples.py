@@ -23,7 +23,7 @@ def read_samples(connection: Connection, symbol_ids: Sequence[int], session: Ses
         [session.open, session.close + MAX_STAMP_AFTER_CLOSE, list(symbol_ids)],
     ).fetchall()
     table = pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS))
-    return table.astype({name: np.int64 if name in ("ticker", "stamp") else np.float64 for name in SAMPLE_COLUMNS})
+    return table.astype({name: np.int64 if name in ("symbol_id", "stamp") else np.float64 for name in SAMPLE_COLUMNS})
 
 
 def record_samples(connection: Connection, samples: pd.DataFrame, now: datetime) -> None:
@@ -31,7 +31,7 @@ def record_samples(connection: Connection, samples: pd.DataFrame, now: datetime)
     connection.execute(
         "INSERT INTO backfill.live_samples (stamp, symbol_id, open_price, high_price, low_price, close_price,"
         " volume, sampled_at)"
-        " SELECT to_timestamp(stamp), id, o, h, l, c, v, %(now)s FROM unnest(%(stamp)s::bigint[], %(ticker)s::int[],"
+        " SELECT to_timestamp(stamp), id, o, h, l, c, v, %(now)s FROM unnest(%(stamp)s::bigint[], %(symbol_id)s::int[],"
         " %(open)s::float8[], %(high)s::float8[], %(low)s::float8[], %(close)s::float8[], %(volume)s::bigint[])"
         " AS t (stamp, id, o, h, l, c, v)"
         " ON CONFLICT (stamp, symbol_id) DO UPDATE SET open_price = EXCLUDED.open_price,"
@@ -40,7 +40,7 @@ def record_samples(connection: Connection, samples: pd.DataFrame, now: datetime)
         {
             "now": now.astimezone(UTC),
             **{name: samples[name].tolist() for name in ("open", "high", "low", "close")},
-            **{name: samples[name].astype(np.int64).tolist() for name in ("stamp", "ticker", "volume")},
+            **{name: samples[name].astype(np.int64).tolist() for name in ("stamp", "symbol_id", "volume")},
         },
     )
 

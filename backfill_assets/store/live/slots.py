@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.provisional_bars import EXACT_FIELDS
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import Symbol
 
 _UPSERT_LIVE_SLOTS = """
 INSERT INTO backfill.live_slots AS l (symbol_id, interval_type, timestamp, samples, exact, since, until, traded)
@@ -38,8 +38,8 @@ SELECT u.symbol_id FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATER
 def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval) -> None:
     """Keep where provisional bars come from, in the transaction that wrote them, and which slots were quiet.
 
-    ``slots`` are those of ``market.live.provisional_bars``, ``ticker`` being symbol_id; those whose bar in the table is
-    not a provisional one of ours are left out.
+    ``slots`` are those of ``market.live.provisional_bars``; those whose bar in the table is not a provisional one of
+    ours are left out.
     """
     flags = slots[[f"{name}_exact" for name in EXACT_FIELDS]].to_numpy(bool)
     connection.execute(
@@ -48,7 +48,7 @@ def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval
             "interval": interval.name,
             "spellings": list(interval.spellings),
             "live": LIVE_SOURCE_INTERVAL,
-            "ids": slots["ticker"].tolist(),
+            "ids": slots["symbol_id"].tolist(),
             "at": slots["timestamp"].tolist(),
             "samples": slots["samples"].tolist(),
             "exact": [

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Int64 = NDArray[np.int64]
+from backfill_assets.market.arrays import Bools, Int64
 
 
 def parse_multirange(multirange: str | None) -> list[tuple[int, int]]:
@@ -32,7 +31,7 @@ def expand_multiranges(multiranges: Sequence[str | None]) -> tuple[Int64, Int64]
     return np.repeat(np.array(owners, np.int64), sizes), values
 
 
-def format_multirange(absent: NDArray[np.bool_]) -> str:
+def format_multirange(absent: Bools) -> str:
     """The positions that are True, as the text of an int4multirange."""
     edges = np.flatnonzero(np.diff(np.r_[False, absent, False].astype(np.int8)))
     return "{" + ",".join(f"[{first},{last})" for first, last in edges.reshape(-1, 2).tolist()) + "}"

@@ -1,0 +1,18 @@
+"""Moments as text and as epoch seconds: the one form in which JSON, reports and messages show them."""
+
+from datetime import UTC, datetime
+
+
+def format_timestamp(moment: datetime) -> str:
+    """An aware datetime as ISO 8601 in UTC, to the second: ``2026-06-01T13:30:00Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def to_datetime(epoch_seconds: int) -> datetime:
+    """Epoch seconds as an aware datetime in UTC."""
+    return datetime.fromtimestamp(epoch_seconds, UTC)
+
+
+def to_epoch_seconds(moment: datetime) -> int:
+    """An aware datetime as whole epoch seconds."""
+    return int(moment.timestamp())
