@@ -47,13 +47,13 @@ FROM market_symbols CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS t (a
 WHERE NOT (symbol_id %% 10 = 3 AND hashint8(n * 7919 + symbol_id) %% 50 = 0) ORDER BY symbol_id, at
 """
 _EVIDENCE = """
-INSERT INTO backfill.evidence (symbol_id, interval_type, source_interval, session_day, asked_at, source_rows, reached,
-                               published, published_seen, withheld)
+INSERT INTO backfill.session_evidence (symbol_id, interval_type, source_interval, session_day, requested_at,
+                                       source_rows, data_until, is_published, published_at, not_returned)
 SELECT symbol_id, '30m', '5m', d, d + interval '30 h', 79, d + interval '20 h', true, d + interval '30 h', '{}'
 FROM market_symbols CROSS JOIN unnest(%s::date[]) d ORDER BY d, symbol_id
 """
 _DAYS = """
-INSERT INTO backfill.daily (symbol_id, day, close_price, volume)
+INSERT INTO backfill.daily_prices (symbol_id, day, close_price, volume)
 SELECT symbol_id, d, 100.5, 26000 FROM market_symbols CROSS JOIN unnest(%s::date[]) d ORDER BY d, symbol_id
 """
 _HOLES_FOR_ALL = """
@@ -61,7 +61,7 @@ DELETE FROM market_data
 WHERE timestamp >= %s AND hashint8(extract(epoch FROM timestamp)::bigint + symbol_id) %% 50 = 0
 """
 _EXPLAIN = b"EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF, TIMING OFF, SUMMARY ON) "
-_TABLES = ("market_data", "backfill.evidence", "backfill.daily")
+_TABLES = ("market_data", "backfill.session_evidence", "backfill.daily_prices")
 
 
 def measure(*, quick: bool) -> Section:

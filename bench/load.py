@@ -34,7 +34,7 @@ SELECT symbol_id, '30m', stamp, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6,
 FROM generate_series(1, %s) AS symbol_id, unnest(%s::timestamptz[]) AS stamp ORDER BY symbol_id, stamp
 """
 EVIDENCE = """
-INSERT INTO backfill.evidence
+INSERT INTO backfill.session_evidence
 SELECT symbol_id, '30m', '5m', day, day + interval '28 hours', 1, NULL, 79, day + interval '20 hours', true,
        day + interval '28 hours', '{}'
 FROM generate_series(1, %s) AS symbol_id, unnest(%s::date[]) AS day

@@ -37,8 +37,9 @@ WHERE NOT (symbol_id %% 100 = 7 AND n %% 97 = 0)             -- a hundredth of t
 ORDER BY at::date, symbol_id, at  -- as they come, day by day
 """
 _EVIDENCE = """
-INSERT INTO backfill.evidence (symbol_id, interval_type, source_interval, session_day, asked_at, silent_since,
-                               source_rows, reached, published, published_seen, withheld)
+INSERT INTO backfill.session_evidence (symbol_id, interval_type, source_interval, session_day, requested_at,
+                                       no_new_data_since, source_rows, data_until, is_published, published_at,
+                                       not_returned)
 SELECT symbol_id, '30m', '5m', d, %(now)s::timestamptz - interval '20 h',
        CASE WHEN w IS NOT NULL THEN d + interval '22 h' END, 79, d + interval '20 h', true, d + interval '26 h',
        coalesce(w, '{}')
@@ -61,7 +62,7 @@ def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> Non
         connection.execute(_SYMBOLS, [symbols])
         connection.execute(_BARS, {"starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()]})
         connection.execute(_EVIDENCE, {"now": NOW, "days": [s.day for s in past], "opens": [s.open for s in past]})
-    for table in ("market_data", "backfill.evidence", "market_symbols"):
+    for table in ("market_data", "backfill.session_evidence", "market_symbols"):
         with database.transaction() as connection:
             connection.execute(f"ANALYZE {table}".encode())
 

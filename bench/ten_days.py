@@ -85,8 +85,8 @@ def lateness(database: Database, config: SandboxConfig) -> list[float]:
     press = PublicationSchedule(config, SessionIndex(date(2026, 5, 1)))
     with database.transaction() as connection:
         seen = connection.execute(
-            "SELECT symbol, session_day, published_seen FROM backfill.evidence JOIN market_symbols USING (symbol_id)"
-            " WHERE published AND session_day >= %s",
+            "SELECT symbol, session_day, published_at FROM backfill.session_evidence"
+            " JOIN market_symbols USING (symbol_id) WHERE is_published AND session_day >= %s",
             [FIRST],
         ).fetchall()
     sessions = {s.day: s for s in list_sessions("US", FIRST, FIRST + timedelta(days=30))}

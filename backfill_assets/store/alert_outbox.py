@@ -14,19 +14,19 @@ from backfill_assets.store.postgres.connection import Connection
 MESSAGE_TTL = timedelta(days=3)  # an older message is not sent any more
 NEW_ENDPOINT_BACKLOG = timedelta(days=1)  # what an address gets that was not there before
 RETENTION = timedelta(days=30)
-_SELECT_STATES = "SELECT name, observed_at, failing_since, severity, told_at, meaning FROM backfill.alert_states"
+_SELECT_STATES = "SELECT name, observed_at, failing_since, severity, notified_at, meaning FROM backfill.alert_states"
 _SELECT_NEW_VENDOR_GAPS = """
 SELECT s.ticker, s.day, s.slots - coalesce(mine.slots, 0), others.slots
 FROM unnest(%(tickers)s::text[], %(days)s::date[], %(slots)s::int[]) AS s (ticker, day, slots)
-LEFT JOIN backfill.alert_given_up mine ON (mine.name, mine.ticker, mine.day) = (%(name)s, s.ticker, s.day)
+LEFT JOIN backfill.alert_vendor_gaps mine ON (mine.name, mine.ticker, mine.day) = (%(name)s, s.ticker, s.day)
 LEFT JOIN LATERAL (
-    SELECT max(o.slots) AS slots FROM backfill.alert_given_up o
+    SELECT max(o.slots) AS slots FROM backfill.alert_vendor_gaps o
     WHERE o.ticker = s.ticker AND o.day = s.day AND o.slots >= s.slots
 ) others ON true
 WHERE s.slots > coalesce(mine.slots, 0) ORDER BY 3 DESC, 1, 2
 """
 _UPSERT_VENDOR_GAPS = """
-INSERT INTO backfill.alert_given_up AS g (name, ticker, day, slots)
+INSERT INTO backfill.alert_vendor_gaps AS g (name, ticker, day, slots)
 SELECT %(name)s, * FROM unnest(%(tickers)s::text[], %(days)s::date[], %(slots)s::int[])
 ON CONFLICT (name, ticker, day) DO UPDATE SET slots = EXCLUDED.slots WHERE EXCLUDED.slots > g.slots
 """
@@ -104,18 +104,18 @@ def list_failing(connection: Connection) -> list[AlertState]:
 
 
 def _build_state(row: tuple[Any, ...]) -> AlertState:
-    name, observed_at, failing_since, severity, told_at, meaning = row
+    name, observed_at, failing_since, severity, notified_at, meaning = row
     return AlertState(
-        name, _to_utc(observed_at), _to_utc_or_none(failing_since), severity, _to_utc_or_none(told_at), meaning
+        name, _to_utc(observed_at), _to_utc_or_none(failing_since), severity, _to_utc_or_none(notified_at), meaning
     )
 
 
 def save_state(connection: Connection, state: AlertState) -> None:
     """Keep a state until the next observation."""
     connection.execute(
-        "INSERT INTO backfill.alert_states (name, observed_at, failing_since, severity, told_at, meaning)"
+        "INSERT INTO backfill.alert_states (name, observed_at, failing_since, severity, notified_at, meaning)"
         " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET observed_at = EXCLUDED.observed_at,"
-        " failing_since = EXCLUDED.failing_since, severity = EXCLUDED.severity, told_at = EXCLUDED.told_at,"
+        " failing_since = EXCLUDED.failing_since, severity = EXCLUDED.severity, notified_at = EXCLUDED.notified_at,"
         " meaning = EXCLUDED.meaning",
         [state.name, state.observed_at, state.failing_since, state.severity, state.notified_at, state.meaning],
     )
@@ -154,7 +154,7 @@ def lease_endpoints(
     Nobody else gets them meanwhile. A new address begins with the messages of the past day.
     """
     connection.execute(
-        "INSERT INTO backfill.alert_endpoints (endpoint, delivered_to, next_attempt_at)"
+        "INSERT INTO backfill.alert_endpoints (endpoint, last_delivered_id, next_attempt_at)"
         " SELECT e, coalesce((SELECT max(message_id) FROM backfill.alert_messages WHERE queued_at <= %s), 0), %s"
         " FROM unnest(%s::text[]) AS t (e) ON CONFLICT DO NOTHING",
         [now - NEW_ENDPOINT_BACKLOG, now, list(endpoints)],
@@ -163,8 +163,8 @@ def lease_endpoints(
         "UPDATE backfill.alert_endpoints e SET leased_until = clock_timestamp() + make_interval(secs => %s)"
         " WHERE endpoint = ANY (%s) AND next_attempt_at <= %s"
         " AND coalesce(leased_until, '-infinity') < clock_timestamp()"
-        " AND EXISTS (SELECT FROM backfill.alert_messages WHERE message_id > e.delivered_to AND queued_at > %s)"
-        " RETURNING endpoint, failures, last_error, delivered_to",
+        " AND EXISTS (SELECT FROM backfill.alert_messages WHERE message_id > e.last_delivered_id AND queued_at > %s)"
+        " RETURNING endpoint, failures, last_error, last_delivered_id",
         [seconds, list(endpoints), now, now - MESSAGE_TTL],
     ).fetchall()
     return [
@@ -185,7 +185,7 @@ def _read_messages(connection: Connection, after_id: int, now: datetime, max_mes
 def record_delivery(connection: Connection, endpoint: str, message_id: int, now: datetime) -> None:
     """An address got everything up to ``message_id``; it is free for the next."""
     connection.execute(
-        "UPDATE backfill.alert_endpoints SET delivered_to = greatest(delivered_to, %s), delivered_at = %s,"
+        "UPDATE backfill.alert_endpoints SET last_delivered_id = greatest(last_delivered_id, %s), delivered_at = %s,"
         " failures = 0, next_attempt_at = %s, last_error = NULL, leased_until = NULL WHERE endpoint = %s",
         [message_id, now, now, endpoint],
     )
@@ -203,7 +203,7 @@ def postpone(connection: Connection, endpoint: str, error: str, until: datetime)
 def skip_message(connection: Connection, endpoint: str, message_id: int, error: str, now: datetime) -> None:
     """An address will not get ``message_id``; it is free for the next, and ``error`` is seen until it takes one."""
     connection.execute(
-        "UPDATE backfill.alert_endpoints SET delivered_to = greatest(delivered_to, %s), failures = 0,"
+        "UPDATE backfill.alert_endpoints SET last_delivered_id = greatest(last_delivered_id, %s), failures = 0,"
         " next_attempt_at = %s, last_error = %s, leased_until = NULL WHERE endpoint = %s",
         [message_id, now, error, endpoint],
     )
@@ -213,7 +213,7 @@ def read_endpoint_states(connection: Connection, endpoints: Sequence[str], now: 
     """How far each of the addresses has got; one that was never sent to is left out."""
     rows = connection.execute(
         "SELECT endpoint, (SELECT count(*) FROM backfill.alert_messages"
-        " WHERE message_id > e.delivered_to AND queued_at > %s), delivered_at, failures, next_attempt_at, last_error"
+        " WHERE message_id > e.last_delivered_id AND queued_at > %s), delivered_at, failures, next_attempt_at, last_error"
         " FROM backfill.alert_endpoints e WHERE endpoint = ANY (%s)",
         [now - MESSAGE_TTL, list(endpoints)],
     )

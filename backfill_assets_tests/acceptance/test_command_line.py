@@ -132,7 +132,7 @@ def test_a_bug_is_one_line_and_a_traceback_only_with_debug(user_of: UserOf, data
     user = user_of()
     user.types("symbols add AAPL")
     with database.transaction() as connection:
-        connection.execute("DROP TABLE backfill.lives")
+        connection.execute("DROP TABLE backfill.listing_lives")
     said = user.types("report")
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith("bug: UndefinedTable: ")

@@ -31,15 +31,15 @@ PATIENCE = 60.0  # seconds; only a failure takes so long
 
 # Per ticker and session asked, the bars there are and the bars there must be: every slot that came.
 HALF = """
-SELECT e.symbol_id, e.session_day, count(d.timestamp) FROM backfill.evidence e LEFT JOIN market_data d
+SELECT e.symbol_id, e.session_day, count(d.timestamp) FROM backfill.session_evidence e LEFT JOIN market_data d
     ON d.symbol_id = e.symbol_id AND (d.timestamp AT TIME ZONE 'America/New_York')::date = e.session_day
 WHERE e.session_day >= '2026-06-01' GROUP BY 1, 2, e.withheld
 HAVING count(d.timestamp) <> 13 - coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(e.withheld) r), 0)
 """
 WITHOUT_EVIDENCE = """
-SELECT symbol_id FROM market_data d WHERE NOT EXISTS (SELECT FROM backfill.evidence e WHERE e.symbol_id = d.symbol_id)
+SELECT symbol_id FROM market_data d WHERE NOT EXISTS (SELECT FROM backfill.session_evidence e WHERE e.symbol_id = d.symbol_id)
 """
-HELD_TOO_LONG = "SELECT permit_id FROM backfill.permits WHERE free_at > clock_timestamp() + make_interval(secs => %s)"
+HELD_TOO_LONG = "SELECT permit_id FROM backfill.permits WHERE expires_at > clock_timestamp() + make_interval(secs => %s)"
 AT_WORK = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'

@@ -91,7 +91,7 @@ def test_a_probe_in_a_hole_holds_the_others_up_for_a_round_at_most(clock_of: Clo
             tickers, first=TUESDAY, publication=Publication(never_published=frozenset({(unlucky, TUESDAY)}))
         )
         with clock.engine.database.transaction() as connection:
-            connection.execute("TRUNCATE market_data, backfill.evidence, backfill.claims, backfill.lives")
+            connection.execute("TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.listing_lives")
         ticks = enumerate(moments(utc("2026-06-02 23:00"), utc("2026-06-03 02:00"), 30))
         rounds.append(next(number for number, now in ticks if clock.tick(now).after.present == 39))
     assert sorted(rounds) == [0, 0, 0, 1]  # the one who is drawn first costs the others half an hour
@@ -168,7 +168,7 @@ def test_the_close_and_the_auction_are_kept_beside_the_bars(
     engine.run(job(engine, start=session, end=session), silent)
     with database.transaction() as connection:
         kept = connection.execute(
-            "SELECT asks, published, official_close, auction_volume, withheld::text FROM backfill.evidence"
+            "SELECT request_count, is_published, official_close, auction_volume, not_returned::text FROM backfill.session_evidence"
             " WHERE session_day = %s",
             [session],
         ).fetchall()

@@ -123,10 +123,10 @@ def test_a_day_on_which_nothing_traded_is_no_gap(clock_of: Clock) -> None:
     result = clock.tick(utc("2026-06-03 14:00"))
     assert result.after.missing == 13  # the daily data say that it traded
     with clock.engine.database.transaction() as connection:
-        assert connection.execute("SELECT volume > 0 FROM backfill.daily WHERE day = '2026-06-02'").fetchall() == [
+        assert connection.execute("SELECT volume > 0 FROM backfill.daily_prices WHERE day = '2026-06-02'").fetchall() == [
             (True,)
         ]
-        connection.execute("UPDATE backfill.daily SET volume = 0")
+        connection.execute("UPDATE backfill.daily_prices SET volume = 0")
     assert states(clock, "2026-06-03 14:00") == {"no_trade": 13, "pending": 13}
 
 
@@ -194,7 +194,7 @@ def test_ten_days_cost_little_more_than_knowing_the_future(clock_of: Clock) -> N
     press = PublicationSchedule(SandboxConfig(symbols=200, publication=publication), SessionIndex(date(2026, 5, 1)))
     with clock.engine.database.transaction() as connection:
         seen = connection.execute(
-            "SELECT s.symbol, session_day, published_seen FROM backfill.evidence"
+            "SELECT s.symbol, session_day, published_at FROM backfill.session_evidence"
             " JOIN market_symbols s USING (symbol_id) WHERE published AND session_day >= '2026-06-01'"
         ).fetchall()
     assert len(seen) == 400

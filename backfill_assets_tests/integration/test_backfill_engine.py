@@ -128,7 +128,7 @@ def test_what_was_asked_in_the_future_by_mistake_is_asked_again_and_climbs_from_
     assert engine.run(monday_and_tuesday(engine), silent).calls == 5
     with engine.database.transaction() as connection:
         since = connection.execute(
-            "SELECT silent_since FROM backfill.evidence WHERE session_day = %s", [TUESDAY]
+            "SELECT no_new_data_since FROM backfill.session_evidence WHERE session_day = %s", [TUESDAY]
         ).fetchall()
     assert since == [(NOW,)]
 

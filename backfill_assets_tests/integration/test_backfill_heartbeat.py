@@ -47,7 +47,7 @@ def test_a_run_beats_and_hears_again_and_again_what_the_day_has_left(
 
     def beat() -> datetime:
         with database.transaction() as connection:
-            (at,) = connection.execute("SELECT beat_at FROM backfill.runs").fetchone() or (None,)
+            (at,) = connection.execute("SELECT heartbeat_at FROM backfill.runs").fetchone() or (None,)
         assert isinstance(at, datetime)
         return at
 

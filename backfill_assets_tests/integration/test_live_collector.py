@@ -28,8 +28,8 @@ MORNING = "2026-06-02 14:00"  # 10:00 in New York
 def samples_in(database: Database) -> list[tuple[Any, ...]]:
     with database.transaction() as connection:
         return connection.execute(
-            "SELECT symbol, stamp, sampled_at, volume FROM backfill.live_samples JOIN market_symbols USING (symbol_id)"
-            " ORDER BY symbol, stamp"
+            "SELECT symbol, vendor_timestamp, sampled_at, volume FROM backfill.live_samples"
+            " JOIN market_symbols USING (symbol_id) ORDER BY symbol, vendor_timestamp"
         ).fetchall()
 
 

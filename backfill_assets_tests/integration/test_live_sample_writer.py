@@ -75,7 +75,8 @@ def test_a_provisional_bar_is_marked_and_its_making_kept(live_clock: Clock) -> N
     database = sampled(live_clock(), "2026-06-02 15:00").engine.database
     rows = fetch(
         database,
-        "SELECT m.source, m.source_interval, m.is_final, m.source_rows = l.samples, l.exact, l.since, l.until"
+        "SELECT m.source, m.source_interval, m.is_final, m.source_rows = l.sample_count, l.exact_fields, l.volume_from,"
+        " l.volume_until"
         " FROM market_data m JOIN backfill.live_slots l USING (symbol_id, timestamp) ORDER BY m.timestamp",
     )
     assert [row[:4] for row in rows] == [(HOST, "live", False, True)] * 2
@@ -142,7 +143,7 @@ def test_what_the_provisional_bar_said_is_kept_beside_the_final_one(database: Da
         write(connection, close=10.7, final=True, interval="5m")
     with database.transaction() as connection:
         write(connection, close=10.9, final=True, interval="5m")
-    kept = "SELECT live_close, live_volume, final_close, final_volume, source_interval FROM backfill.reconciled"
+    kept = "SELECT live_close, live_volume, final_close, final_volume, source_interval FROM backfill.live_reconciliations"
     assert fetch(database, kept) == [(10.6, 100, 10.7, 100, "5m")]  # the revision after it is none
 
 
@@ -155,7 +156,7 @@ def test_a_bar_from_part_of_the_history_is_no_live_bar(database: Database) -> No
         assert write(connection, close=10.6).protected == 1
     with database.transaction() as connection:
         assert write(connection, close=10.7, final=True, interval="5m").updated == 1
-    assert fetch(database, "SELECT count(*) FROM backfill.reconciled") == [(0,)]
+    assert fetch(database, "SELECT count(*) FROM backfill.live_reconciliations") == [(0,)]
 
 
 def test_a_rolled_back_final_bar_leaves_everything_as_it_was(database: Database) -> None:
@@ -165,7 +166,7 @@ def test_a_rolled_back_final_bar_leaves_everything_as_it_was(database: Database)
         write(connection, close=10.7, final=True, interval="5m")
         connection.rollback()
     assert stored(database) == [(10.6, "live", False)]
-    assert fetch(database, "SELECT count(*) FROM backfill.reconciled") == [(0,)]
+    assert fetch(database, "SELECT count(*) FROM backfill.live_reconciliations") == [(0,)]
 
 
 def test_where_the_vendor_never_publishes_provisional_bars_are_fresh_but_missing(live_clock: Clock) -> None:

@@ -34,10 +34,10 @@ def budget_of(database: Database) -> Callable[..., Budget]:
 def later(database: Database, seconds: float) -> None:
     """Let time pass for the rate window: everything it holds was that much earlier."""
     with database.transaction() as connection:
-        connection.execute("UPDATE backfill.permits SET free_at = free_at - make_interval(secs => %s)", [seconds])
+        connection.execute("UPDATE backfill.permits SET expires_at = expires_at - make_interval(secs => %s)", [seconds])
         connection.execute(
             "UPDATE backfill.budget SET paused_until = paused_until - make_interval(secs => %(s)s),"
-            " foreign_seen = foreign_seen - make_interval(secs => %(s)s)",
+            " external_seen_at = external_seen_at - make_interval(secs => %(s)s)",
             {"s": seconds},
         )
 

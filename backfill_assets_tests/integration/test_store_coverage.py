@@ -166,7 +166,7 @@ def test_evidence_is_read_as_it_was_written(database: Database) -> None:
             _, asks, _, published, *_ = written[ticker, day]
             ranges = "{" + ",".join(f"[{slot},{slot + 1})" for slot in withheld) + "}"
             connection.execute(
-                "INSERT INTO backfill.evidence SELECT symbol_id, '30m', '5m', %s, %s, %s, %s, 9, %s, %s, %s, %s,"
+                "INSERT INTO backfill.session_evidence SELECT symbol_id, '30m', '5m', %s, %s, %s, %s, 9, %s, %s, %s, %s,"
                 " null, null FROM market_symbols WHERE symbol = %s",
                 [day, asked_at, asks, since, reached, published, asked_at if published else None, ranges, ticker],
             )
@@ -196,7 +196,7 @@ def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
                 "INSERT INTO market_symbols (symbol, is_active) VALUES (%s, %s)", [ticker, ticker != "OLD"]
             )
             connection.execute(
-                "INSERT INTO backfill.evidence SELECT symbol_id, '30m', '5m', %s, %s, 1, null, 9, null, true, %s, '{}',"
+                "INSERT INTO backfill.session_evidence SELECT symbol_id, '30m', '5m', %s, %s, 1, null, 9, null, true, %s, '{}',"
                 " null, null FROM market_symbols WHERE symbol = %s",
                 [day, NOW, NOW + timedelta(minutes=number), ticker],
             )
@@ -218,12 +218,12 @@ def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database)
     )
     with tables.transaction() as connection:
         connection.execute(
-            "INSERT INTO backfill.evidence SELECT symbol_id, '30m', '5m', day, %s, 1, null, 9, null, true, %s, '{}',"
+            "INSERT INTO backfill.session_evidence SELECT symbol_id, '30m', '5m', day, %s, 1, null, 9, null, true, %s, '{}',"
             " null, null FROM market_symbols, unnest(%s::date[]) AS day",
             [NOW, NOW, [s.day for s in SESSIONS]],
         )
         connection.execute(
-            "INSERT INTO backfill.daily SELECT symbol_id, %s, 1, 9 FROM market_symbols", [SESSIONS[0].day]
+            "INSERT INTO backfill.daily_prices SELECT symbol_id, %s, 1, 9 FROM market_symbols", [SESSIONS[0].day]
         )
     coverage = looked_at(tables, grid)
     read = {

@@ -1,8 +1,10 @@
-"""Migrations: from nothing, from every earlier version, and by two processes at once."""
+"""Migrations: a new database, the upgrade from version 0.1.0, and two processes at once."""
 
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,22 +14,40 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import load_migrations, migrate
 from backfill_assets_tests import external_tables
 
+FIXTURES = Path(__file__).with_name("fixtures")
 SCHEMA = """
-SELECT table_schema, table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
-FROM information_schema.columns WHERE table_schema IN ('public', 'backfill') AND table_name <> 'migrations'
+SELECT table_schema, table_name, column_name, data_type, is_nullable, ordinal_position::text,
+       concat_ws(' ', column_default, identity_generation)
+FROM information_schema.columns WHERE table_schema IN ('public', 'backfill')
 UNION ALL
-SELECT schemaname, tablename, indexname, indexdef, '', '' FROM pg_indexes WHERE schemaname IN ('public', 'backfill')
+SELECT schemaname, tablename, indexname, indexdef, '', '', '' FROM pg_indexes
+WHERE schemaname IN ('public', 'backfill')
 UNION ALL
-SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), md5(p.prosrc), '', ''
+SELECT n.nspname, p.proname, pg_get_function_arguments(p.oid), md5(p.prosrc), pg_get_function_result(p.oid),
+       p.provolatile::text, ''
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'backfill'
 UNION ALL
-SELECT '', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', '' FROM pg_trigger WHERE NOT tgisinternal
+SELECT '', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', '', '' FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
-SELECT n.nspname, c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid), '', ''
+SELECT n.nspname, c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid), '', '', ''
 FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
 WHERE n.nspname IN ('public', 'backfill') AND c.conrelid <> 0
+UNION ALL
+SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text, pg_get_viewdef(c.oid), '', ''
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'backfill'
+UNION ALL
+SELECT '', objoid::regclass::text, objsubid::text, description, '', '', '' FROM pg_description
+WHERE classoid = 'pg_class'::regclass AND objoid >= 16384
 ORDER BY 1, 2, 3, 4
 """
+NEW_NAMES = {
+    "alert_given_up": "alert_vendor_gaps",
+    "daily": "daily_prices",
+    "evidence": "session_evidence",
+    "lives": "listing_lives",
+    "reconciled": "live_reconciliations",
+}
+ADDED_COLUMNS = {"runs": ("None",)}  # process_started_at
 
 
 def schema(url: str) -> list[tuple[str, ...]]:
@@ -35,7 +55,12 @@ def schema(url: str) -> list[tuple[str, ...]]:
         return connection.execute(SCHEMA.encode()).fetchall()
 
 
-def migrated(url: str) -> list[str]:
+def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def run_migrations(url: str) -> list[str]:
     database = Database(url)
     try:
         return migrate(database)
@@ -43,88 +68,139 @@ def migrated(url: str) -> list[str]:
         database.close()
 
 
-def migrated_only_to(url: str, earlier: int) -> None:
+def build_version_0_1_0(url: str) -> None:
+    """Bring a database to migration 8, with rows in every table."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS backfill")
-        connection.execute(
-            "CREATE TABLE backfill.migrations (number integer PRIMARY KEY, name text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        for number, (name, sql) in load_migrations().items():
-            if number <= earlier:
-                connection.execute(sql.encode())
-                connection.execute("INSERT INTO backfill.migrations VALUES (%s, %s)", [number, name])
+        for name in ("schema_0008.sql", "rows_0008.sql"):
+            connection.execute((FIXTURES / name).read_text().encode())
 
 
-@pytest.fixture(scope="module")
-def schemas(new_database: Callable[..., str], template_url: str) -> dict[str, list[tuple[str, ...]]]:
-    """What this version makes of nothing, and of tables that other people made."""
-    theirs = new_database(None)
-    external_tables.build(theirs)
-    assert len(migrated(theirs)) == len(load_migrations())
-    return {"lean": schema(template_url), "theirs": schema(theirs)}
+def rows_by_table(url: str) -> dict[str, list[tuple[str, ...]]]:
+    """The rows of every table of schema backfill, but of those about migrations, as text and sorted."""
+    tables = fetch(
+        url,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'backfill'"
+        " AND table_type = 'BASE TABLE' AND table_name NOT IN ('migrations', 'contract_tables')",
+    )
+    return {
+        table: sorted(tuple(map(str, row)) for row in fetch(url, f"SELECT * FROM backfill.{table}"))
+        for (table,) in tables
+    }
 
 
-@pytest.mark.parametrize("form", ["lean", "theirs"])
-@pytest.mark.parametrize("earlier", sorted(load_migrations())[:-1])
-def test_every_earlier_version_ends_in_the_same_schema(
-    new_database: Callable[..., str], schemas: dict[str, list[tuple[str, ...]]], earlier: int, form: str
-) -> None:
+@pytest.fixture(params=["created", "taken over"])
+def database_at_0008(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> str:
+    """A database of version 0.1.0, whose contract tables it created or took over."""
     url = new_database(None)
-    if form == "theirs":
+    if request.param == "taken over":
         external_tables.build(url)
-    migrated_only_to(url, earlier)
-    assert len(migrated(url)) == sum(number > earlier for number in load_migrations())
-    assert schema(url) == schemas[form]
+    build_version_0_1_0(url)
+    return url
+
+
+def test_an_upgraded_database_has_the_same_schema_as_a_new_one(
+    database_at_0008: str, new_database: Callable[..., str]
+) -> None:
+    new = new_database(None)
+    if fetch(database_at_0008, "SELECT to_regclass('house_signals') IS NOT NULL") == [(True,)]:
+        external_tables.build(new)
+    assert run_migrations(new) == ["schema.sql"]
+    assert run_migrations(database_at_0008) == ["0009_standard_names.sql"]
+    assert schema(database_at_0008) == schema(new)
+    for query in (
+        "SELECT number, name, readable_since FROM backfill.migrations ORDER BY 1",
+        "SELECT table_name, is_managed, differences FROM backfill.contract_tables ORDER BY 1",
+    ):
+        assert fetch(database_at_0008, query) == fetch(new, query)
+
+
+def test_the_upgrade_keeps_every_row(database_at_0008: str) -> None:
+    before = rows_by_table(database_at_0008)
+    contract_rows = "SELECT d.*, s.* FROM market_data d JOIN market_symbols s USING (symbol_id) ORDER BY 1, 2, 3, 4"
+    bars = fetch(database_at_0008, contract_rows)
+    assert all(before.values()), "the fixture has a row in every table"
+    run_migrations(database_at_0008)
+    assert rows_by_table(database_at_0008) == {
+        NEW_NAMES.get(table, table): [(*row, *ADDED_COLUMNS.get(table, ())) for row in rows]
+        for table, rows in before.items()
+    }
+    assert fetch(database_at_0008, contract_rows) == bars
+
+
+@pytest.mark.parametrize("table", ["revisions", "rejects", "findings", "evidence", "requests"])
+def test_tables_that_users_read_keep_their_old_names_and_columns(new_database: Callable[..., str], table: str) -> None:
+    url = new_database(None)
+    build_version_0_1_0(url)
+    query = f"SELECT row_to_json(t)::text FROM backfill.{table} t ORDER BY 1"
+    before = fetch(url, query)
+    run_migrations(url)
+    assert fetch(url, query) == before
+
+
+def test_a_bar_that_another_program_changes_loses_its_provenance_after_the_upgrade(database_at_0008: str) -> None:
+    run_migrations(database_at_0008)
+    with psycopg.connect(database_at_0008, autocommit=True) as connection:
+        connection.execute("UPDATE market_data SET close_price = 10.75 WHERE source IS NOT NULL")
+    assert fetch(database_at_0008, "SELECT count(*) FROM market_data WHERE num_nonnulls(source, fetched_at) > 0") == [
+        (0,)
+    ]
 
 
 def test_a_migrated_database_has_nothing_to_do(database_url: str) -> None:
-    assert migrated(database_url) == []
+    assert run_migrations(database_url) == []
 
 
-def test_two_processes_that_start_together_both_work(new_database: Callable[..., str], template_url: str) -> None:
+@pytest.mark.parametrize("version", ["new", "0.1.0"])
+def test_two_processes_that_start_together_both_work(
+    new_database: Callable[..., str], template_url: str, version: str
+) -> None:
     url = new_database(None)
+    if version == "0.1.0":
+        build_version_0_1_0(url)
     code = (
         "import sys; from backfill_assets.store.postgres.connection import Database;"
         "from backfill_assets.store.postgres.migrate import migrate; print(len(migrate(Database(sys.argv[1]))))"
     )
-    both = [
+    processes = [
         subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=60) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sorted(int(out) for out, _ in said) == [0, len(load_migrations())]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sorted(int(out) for out, _ in outputs) == [0, 1]
     assert schema(url) == schema(template_url)
 
 
-def test_a_newer_schema_is_left_alone(database_url: str) -> None:
+def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("INSERT INTO backfill.migrations (number, name) VALUES (9999, 'from the future')")
+        connection.execute("INSERT INTO backfill.migrations VALUES (9999, 'from the future', now(), 9999)")
     with pytest.raises(DatabaseUnavailable, match="migration 9999, which this version does not know"):
-        migrated(database_url)
+        run_migrations(database_url)
 
 
-def test_whose_bars_a_database_holds_is_found_out_where_runs_were_made_before(new_database: Callable[..., str]) -> None:
-    """0006: from the mark of a bar of ours; where no run ever was, nobody's bars are looked at."""
-    hosts = {}
-    for runs in (0, 1):
-        url = new_database(None)
-        with psycopg.connect(url, autocommit=True) as connection:
-            for number, (_, sql) in load_migrations().items():
-                if number < 6:
-                    connection.execute(sql.encode())
-            connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT')")
-            connection.execute(
-                "INSERT INTO market_data"
-                " SELECT id, '30m', '2026-06-01 13:30Z', 1, 2, 1, 2, 3, host, '5m', 6, true, now()"
-                " FROM (VALUES (1, NULL), (2, 'eodhd.com')) AS v (id, host)"
-            )
-            for _ in range(runs):
-                connection.execute(
-                    "INSERT INTO backfill.runs (run_id, host, pid, described, tickers)"
-                    " VALUES (gen_random_uuid(), 'h', 1, 'd', 1)"
-                )
-            connection.execute(load_migrations()[6][1].encode())
-            hosts[runs] = connection.execute("SELECT host FROM backfill.source_host").fetchall()
-    assert hosts == {0: [], 1: [("eodhd.com",)]}
+def test_a_database_older_than_0_1_0_is_refused_with_the_version_to_run_first(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    build_version_0_1_0(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM backfill.migrations WHERE number > 5")
+    before = schema(url)
+    with pytest.raises(DatabaseUnavailable, match="has migration 5, .* from migration 8; run backfill_assets 0.1.0"):
+        run_migrations(url)
+    assert schema(url) == before
+
+
+@pytest.mark.parametrize("version", ["new", "0.1.0"])
+def test_version_0_1_0_refuses_the_database(new_database: Callable[..., str], version: str) -> None:
+    """It knows the migrations 1 to 8, and refuses by number what it does not know."""
+    url = new_database(None)
+    if version == "0.1.0":
+        build_version_0_1_0(url)
+    run_migrations(url)
+    numbers = {number for (number,) in fetch(url, "SELECT number FROM backfill.migrations")}
+    assert numbers - set(range(1, 9)) == {9}
+    assert numbers >= set(range(1, 9))
+
+
+def test_every_migration_records_since_when_its_result_can_be_read(database_url: str) -> None:
+    recorded = dict(fetch(database_url, "SELECT number, readable_since FROM backfill.migrations"))
+    assert recorded == {n: n for n in range(1, 9)} | {m.number: m.readable_since for m in load_migrations().values()}

@@ -20,7 +20,7 @@ from backfill_assets.orchestration.dagster_internals.run_launcher import (
     tag_run_process,
 )
 from backfill_assets.orchestration.resources import EngineResource
-from backfill_assets.store.runs import get_host_id
+from backfill_assets.store.processes import get_host_id
 from backfill_assets_tests.orchestration.test_storage import instance_at
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE

@@ -6,23 +6,19 @@ run signs with its process, and the launcher of ``dagster.yaml`` looks for it. O
 for; of others, and of a run that did not sign, the longest run time in ``dagster.yaml`` is the net.
 """
 
-import os
-
 import dagster as dg
-import psutil
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
-from backfill_assets.store.runs import get_host_id
+from backfill_assets.store.processes import get_current_process, get_host_id, is_process_alive
 
 HOST_TAG, PROCESS_TAG, STARTED_TAG = (f"backfill_assets/{name}" for name in ("host", "process", "process_began"))
-START_TIME_TOLERANCE_SECONDS = 1.0
 
 
 def tag_run_process(instance: dg.DagsterInstance, run_id: str) -> None:
     """Say that this process is at work on a run."""
-    started_at = psutil.Process().create_time()
-    tags = {HOST_TAG: get_host_id(), PROCESS_TAG: str(os.getpid()), STARTED_TAG: f"{started_at:.2f}"}
+    process = get_current_process()
+    tags = {HOST_TAG: process.host, PROCESS_TAG: str(process.pid), STARTED_TAG: f"{process.started_at:.2f}"}
     instance.add_run_tags(run_id, tags)
 
 
@@ -44,9 +40,4 @@ class WatchfulRunLauncher(DefaultRunLauncher):
 
 def _is_process_alive(run: dg.DagsterRun) -> bool:
     """Whether the process is there and is not a later one of the same number."""
-    try:
-        process = psutil.Process(int(run.tags[PROCESS_TAG]))
-        is_same_process = abs(process.create_time() - float(run.tags[STARTED_TAG])) < START_TIME_TOLERANCE_SECONDS
-        return is_same_process and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return is_process_alive(int(run.tags[PROCESS_TAG]), float(run.tags[STARTED_TAG]))

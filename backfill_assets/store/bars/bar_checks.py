@@ -54,8 +54,8 @@ ORDER BY 3 DESC, 2, 1
 _SELECT_CLOSES = """
 SELECT u.row - 1, e.session_day, e.official_close, d.close_price
 FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
-JOIN backfill.evidence e USING (symbol_id)
-LEFT JOIN backfill.daily d ON d.symbol_id = e.symbol_id AND d.day = e.session_day
+JOIN backfill.session_evidence e USING (symbol_id)
+LEFT JOIN backfill.daily_prices d ON d.symbol_id = e.symbol_id AND d.day = e.session_day
 WHERE e.interval_type = %(interval)s AND e.source_interval = %(source)s AND e.session_day = ANY (%(days)s)
   AND e.official_close IS NOT NULL
 ORDER BY u.row, e.session_day

@@ -27,8 +27,8 @@ def read_publications(
 ) -> dict[date, tuple[int, datetime, datetime]]:
     """Per session day, how many tickers were seen published to the end, when first and when last (UTC)."""
     rows = connection.execute(
-        "SELECT session_day, count(*), min(published_seen), max(published_seen) FROM backfill.evidence"
-        " WHERE interval_type = %s AND source_interval = %s AND published AND session_day = ANY (%s)"
+        "SELECT session_day, count(*), min(published_at), max(published_at) FROM backfill.session_evidence"
+        " WHERE interval_type = %s AND source_interval = %s AND is_published AND session_day = ANY (%s)"
         " GROUP BY session_day ORDER BY session_day",
         [interval.name, source.name, list(days)],
     )

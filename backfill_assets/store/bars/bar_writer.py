@@ -31,7 +31,7 @@ _COPY_COLUMNS: tuple[tuple[str, str], ...] = (
 _POSTGRES_EPOCH = 946_684_800  # 2000-01-01, in seconds since 1970
 
 _MERGE_STAGED_BARS = """
-WITH judged AS MATERIALIZED (
+WITH evaluated AS MATERIALIZED (
     SELECT s.*, coalesce(m.interval_type, %(spelling)s) AS spelling,
            m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
            m.close_price AS old_close, m.volume AS old_volume, m.source_interval AS old_source_interval,
@@ -47,35 +47,35 @@ WITH judged AS MATERIALIZED (
                WHEN m.is_final IS FALSE THEN 'updated'
                WHEN s.is_final AND s.source_rows >= m.source_rows THEN 'revised'
                ELSE 'protected'
-           END AS verdict
+           END AS outcome
     FROM staged_bars s
     LEFT JOIN LATERAL (
         SELECT * FROM market_data d WHERE d.symbol_id = s.symbol_id AND d.timestamp = s.stamp
            AND d.interval_type = ANY (%(spellings)s) ORDER BY d.source IS NULL LIMIT 1
     ) m ON true
-), kept AS (
+), archived AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
                                     close_price, volume, source_interval, source_rows, fetched_at)
     SELECT symbol_id, spelling, stamp, old_open, old_high, old_low, old_close, old_volume,
            old_source_interval, old_source_rows, old_fetched_at
-    FROM judged WHERE verdict = 'revised'
-), replaced AS (
-    SELECT * FROM judged WHERE verdict = 'updated' AND is_final AND old_source_interval = %(live)s
-), gone AS (
-    DELETE FROM backfill.live_slots l USING replaced r
+    FROM evaluated WHERE outcome = 'revised'
+), replaced_live_bars AS (
+    SELECT * FROM evaluated WHERE outcome = 'updated' AND is_final AND old_source_interval = %(live)s
+), removed_live_slots AS (
+    DELETE FROM backfill.live_slots l USING replaced_live_bars r
     WHERE l.symbol_id = r.symbol_id AND l.interval_type = %(interval)s AND l.timestamp = r.stamp
     RETURNING l.*
-), reconciled AS (
-    INSERT INTO backfill.reconciled AS c (symbol_id, interval_type, timestamp, live_open, live_high, live_low,
-        live_close, live_volume, samples, exact, final_open, final_high, final_low, final_close, final_volume,
+), reconciliations AS (
+    INSERT INTO backfill.live_reconciliations AS c (symbol_id, interval_type, timestamp, live_open, live_high, live_low,
+        live_close, live_volume, sample_count, exact_fields, final_open, final_high, final_low, final_close, final_volume,
         source_interval)
     SELECT r.symbol_id, %(interval)s, r.stamp, r.old_open, r.old_high, r.old_low, r.old_close, r.old_volume,
-           g.samples, g.exact, r.open_price, r.high_price, r.low_price, r.close_price, r.volume, %(source_interval)s
-    FROM replaced r LEFT JOIN gone g ON g.symbol_id = r.symbol_id AND g.timestamp = r.stamp
+           g.sample_count, g.exact_fields, r.open_price, r.high_price, r.low_price, r.close_price, r.volume, %(source_interval)s
+    FROM replaced_live_bars r LEFT JOIN removed_live_slots g ON g.symbol_id = r.symbol_id AND g.timestamp = r.stamp
     ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
         live_open = EXCLUDED.live_open, live_high = EXCLUDED.live_high, live_low = EXCLUDED.live_low,
-        live_close = EXCLUDED.live_close, live_volume = EXCLUDED.live_volume, samples = EXCLUDED.samples,
-        exact = EXCLUDED.exact, final_open = EXCLUDED.final_open, final_high = EXCLUDED.final_high,
+        live_close = EXCLUDED.live_close, live_volume = EXCLUDED.live_volume, sample_count = EXCLUDED.sample_count,
+        exact_fields = EXCLUDED.exact_fields, final_open = EXCLUDED.final_open, final_high = EXCLUDED.final_high,
         final_low = EXCLUDED.final_low, final_close = EXCLUDED.final_close, final_volume = EXCLUDED.final_volume,
         source_interval = EXCLUDED.source_interval, reconciled_at = EXCLUDED.reconciled_at
 ), written AS (
@@ -83,7 +83,7 @@ WITH judged AS MATERIALIZED (
                                   close_price, volume, source, source_interval, source_rows, is_final, fetched_at)
     SELECT symbol_id, spelling, stamp, open_price, high_price, low_price, close_price, volume,
            %(source)s, %(source_interval)s, source_rows, is_final, clock_timestamp()
-    FROM judged WHERE verdict IN ('inserted', 'updated', 'revised') ORDER BY symbol_id, stamp
+    FROM evaluated WHERE outcome IN ('inserted', 'updated', 'revised') ORDER BY symbol_id, stamp
     ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
         open_price = EXCLUDED.open_price, high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price,
         close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
@@ -91,7 +91,7 @@ WITH judged AS MATERIALIZED (
         is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at
     WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(asked_at)s)
 )
-SELECT symbol_id, verdict, count(*) FROM judged GROUP BY symbol_id, verdict
+SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
 """
 
 

@@ -31,7 +31,7 @@ def record_daily_rows(connection: Connection, rows: Sequence[tuple[int, date, fl
     """Remember (symbol_id, day, close, volume); a volume of 0 says that nothing traded."""
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     connection.execute(
-        "INSERT INTO backfill.daily AS d (symbol_id, day, close_price, volume)"
+        "INSERT INTO backfill.daily_prices AS d (symbol_id, day, close_price, volume)"
         " SELECT * FROM unnest(%s::int[], %s::date[], %s::float8[], %s::bigint[]) ORDER BY 1, 2"
         " ON CONFLICT (symbol_id, day) DO UPDATE SET close_price = EXCLUDED.close_price, volume = EXCLUDED.volume"
         " WHERE (d.close_price, d.volume) IS DISTINCT FROM (EXCLUDED.close_price, EXCLUDED.volume)",
@@ -42,10 +42,10 @@ def record_daily_rows(connection: Connection, rows: Sequence[tuple[int, date, fl
 def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], now: datetime) -> None:
     """Remember how long tickers are listed, as of ``now``."""
     connection.execute(
-        "INSERT INTO backfill.lives (symbol_id, first_day, last_day, ended, read_at)"
+        "INSERT INTO backfill.listing_lives (symbol_id, first_day, last_day, has_ended, read_at)"
         " SELECT *, %s FROM unnest(%s::int[], %s::date[], %s::date[], %s::boolean[])"
         " ON CONFLICT (symbol_id) DO UPDATE SET first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day,"
-        " ended = EXCLUDED.ended, read_at = EXCLUDED.read_at",
+        " has_ended = EXCLUDED.has_ended, read_at = EXCLUDED.read_at",
         [
             now,
             [life.symbol_id for life in lives],
@@ -59,7 +59,7 @@ def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], n
 def find_lives_read_since(connection: Connection, symbol_ids: Sequence[int], since: datetime) -> set[int]:
     """Which of the tickers' daily data were read after ``since``."""
     rows = connection.execute(
-        "SELECT symbol_id FROM backfill.lives WHERE symbol_id = ANY (%s) AND read_at > %s", [list(symbol_ids), since]
+        "SELECT symbol_id FROM backfill.listing_lives WHERE symbol_id = ANY (%s) AND read_at > %s", [list(symbol_ids), since]
     )
     return {row[0] for row in rows}
 
@@ -90,7 +90,7 @@ def read_bulk_file_size(connection: Connection, day: date) -> int:
 def find_symbols_with_day(connection: Connection, symbol_ids: Sequence[int], day: date) -> set[int]:
     """Which of the tickers have daily data of ``day``."""
     rows = connection.execute(
-        "SELECT symbol_id FROM backfill.daily WHERE symbol_id = ANY (%s) AND day = %s", [list(symbol_ids), day]
+        "SELECT symbol_id FROM backfill.daily_prices WHERE symbol_id = ANY (%s) AND day = %s", [list(symbol_ids), day]
     )
     return {row[0] for row in rows}
 

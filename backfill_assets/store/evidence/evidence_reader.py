@@ -18,11 +18,12 @@ from backfill_assets.store.postgres.multiranges import expand_multiranges
 BASELINE_SESSIONS = 20
 
 _SELECT_EVIDENCE = """
-SELECT symbol_id, session_day, asked_at, asks, coalesce(silent_since, '-infinity') AS silent_since, published,
-       coalesce(reached, '-infinity') AS reached, coalesce(published_seen, '-infinity') AS seen_at,
-       NOT isempty(withheld) AS lacks,
-       CASE WHEN NOT isempty(withheld) THEN withheld::text END AS withheld
-FROM backfill.evidence
+SELECT symbol_id, session_day, requested_at AS asked_at, request_count AS asks,
+       coalesce(no_new_data_since, '-infinity') AS silent_since, is_published AS published,
+       coalesce(data_until, '-infinity') AS reached, coalesce(published_at, '-infinity') AS seen_at,
+       NOT isempty(not_returned) AS lacks,
+       CASE WHEN NOT isempty(not_returned) THEN not_returned::text END AS withheld
+FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND source_interval = %(source)s
 """
 _SELECT_REQUEST_HISTORY = f"""
@@ -35,23 +36,24 @@ _REQUEST_HISTORY_TYPES = {
     "published": ">i1", "reached": ">i8", "seen_at": ">i8", "lacks": ">i1", "withheld": "text",
 }  # fmt: skip
 _SELECT_BASELINE = """
-SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.withheld))
+SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.not_returned))
 FROM unnest(%(open)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
-    SELECT withheld FROM backfill.evidence
+    SELECT not_returned FROM backfill.session_evidence
     WHERE symbol_id = u.symbol_id AND interval_type = %(interval)s AND source_interval = %(source)s
-      AND session_day <= %(last)s AND published
+      AND session_day <= %(last)s AND is_published
     ORDER BY session_day DESC LIMIT %(sessions)s
 ) e GROUP BY u.symbol_id
 """
 _COUNT_ACTIVE_SYMBOLS = "SELECT count(*) FROM market_symbols WHERE coalesce(is_active, true)"
 _SELECT_DAILY = """
-SELECT symbol_id, day, volume > 0 AS traded FROM backfill.daily
+SELECT symbol_id, day, volume > 0 AS traded FROM backfill.daily_prices
 WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
 """
 _DAILY_TYPES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i1"}
 _SELECT_LISTING_LIVES = """
-SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day, coalesce(last_day, 'infinity') AS last_day, ended
-FROM backfill.lives
+SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day, coalesce(last_day, 'infinity') AS last_day,
+       has_ended AS ended
+FROM backfill.listing_lives
 """
 _LISTING_LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4", "ended": ">i1"}
 _SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"

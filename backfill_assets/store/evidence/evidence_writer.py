@@ -8,8 +8,9 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
 _UPSERT_EVIDENCE = """
-INSERT INTO backfill.evidence AS e (symbol_id, interval_type, source_interval, session_day, asked_at, silent_since,
-    source_rows, reached, published, published_seen, withheld, official_close, auction_volume)
+INSERT INTO backfill.session_evidence AS e (symbol_id, interval_type, source_interval, session_day, requested_at,
+    no_new_data_since, source_rows, data_until, is_published, published_at, not_returned, official_close,
+    auction_volume)
 SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(withheld) THEN %(now)s::timestamptz END,
        source_rows, to_timestamp(reached), published, CASE WHEN published THEN %(now)s::timestamptz END, withheld,
        official_close, auction_volume
@@ -22,17 +23,17 @@ FROM (
     ORDER BY id, day
 ) t
 ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE SET
-    asked_at = EXCLUDED.asked_at,
-    asks = e.asks + 1,
-    silent_since = CASE
-        WHEN isempty(EXCLUDED.withheld) THEN NULL
-        WHEN NOT isempty(e.withheld - EXCLUDED.withheld) THEN EXCLUDED.asked_at
-        ELSE least(coalesce(e.silent_since, EXCLUDED.asked_at), EXCLUDED.asked_at) END,
+    requested_at = EXCLUDED.requested_at,
+    request_count = e.request_count + 1,
+    no_new_data_since = CASE
+        WHEN isempty(EXCLUDED.not_returned) THEN NULL
+        WHEN NOT isempty(e.not_returned - EXCLUDED.not_returned) THEN EXCLUDED.requested_at
+        ELSE least(coalesce(e.no_new_data_since, EXCLUDED.requested_at), EXCLUDED.requested_at) END,
     source_rows = EXCLUDED.source_rows,
-    reached = greatest(e.reached, EXCLUDED.reached),
-    published = e.published OR EXCLUDED.published,
-    published_seen = coalesce(e.published_seen, EXCLUDED.published_seen),
-    withheld = EXCLUDED.withheld,
+    data_until = greatest(e.data_until, EXCLUDED.data_until),
+    is_published = e.is_published OR EXCLUDED.is_published,
+    published_at = coalesce(e.published_at, EXCLUDED.published_at),
+    not_returned = EXCLUDED.not_returned,
     official_close = coalesce(EXCLUDED.official_close, e.official_close),
     auction_volume = coalesce(EXCLUDED.auction_volume, e.auction_volume)
 """

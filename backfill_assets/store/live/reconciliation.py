@@ -20,7 +20,7 @@ def read_reconciliations(
     rows = connection.execute(
         "SELECT symbol_id, live_open, live_high, live_low, live_close, live_volume,"
         " final_open, final_high, final_low, final_close, final_volume"
-        " FROM backfill.reconciled WHERE symbol_id = ANY (%s) AND interval_type = %s AND timestamp BETWEEN %s AND %s",
+        " FROM backfill.live_reconciliations WHERE symbol_id = ANY (%s) AND interval_type = %s AND timestamp BETWEEN %s AND %s",
         [[s.symbol_id for s in symbols], interval.name, first, last],
     ).fetchall()
     return pd.DataFrame(rows, columns=list(COLUMNS))

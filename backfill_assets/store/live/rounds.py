@@ -98,7 +98,7 @@ _SELECT_ADDED_SYMBOLS = """
 SELECT symbol_id, updated_at::timestamptz FROM market_symbols m
 WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AND %(now)s AND NOT EXISTS (
     SELECT FROM backfill.live_samples l
-    WHERE l.stamp >= %(opened)s AND l.stamp < m.updated_at::timestamptz AND l.symbol_id = m.symbol_id)
+    WHERE l.vendor_timestamp >= %(opened)s AND l.vendor_timestamp < m.updated_at::timestamptz AND l.symbol_id = m.symbol_id)
 """
 
 

@@ -12,7 +12,8 @@ from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.postgres.connection import Connection
 
 _UPSERT_LIVE_SLOTS = """
-INSERT INTO backfill.live_slots AS l (symbol_id, interval_type, timestamp, samples, exact, since, until, traded)
+INSERT INTO backfill.live_slots AS l (symbol_id, interval_type, timestamp, sample_count, exact_fields, volume_from,
+    volume_until, has_traded)
 SELECT id, %(interval)s, to_timestamp(at), samples, string_to_array(exact, ' '), to_timestamp(since),
        to_timestamp(until), traded
 FROM unnest(%(ids)s::int[], %(at)s::bigint[], %(samples)s::smallint[], %(exact)s::text[], %(since)s::bigint[],
@@ -21,10 +22,11 @@ WHERE NOT traded OR EXISTS (
     SELECT FROM market_data m WHERE m.symbol_id = t.id AND m.timestamp = to_timestamp(t.at)
        AND m.interval_type = ANY (%(spellings)s) AND m.is_final IS FALSE AND m.source_interval = %(live)s)
 ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
-    samples = EXCLUDED.samples, exact = EXCLUDED.exact, since = EXCLUDED.since, until = EXCLUDED.until,
-    traded = EXCLUDED.traded
-WHERE (l.samples, l.exact, l.since, l.until, l.traded)
-    IS DISTINCT FROM (EXCLUDED.samples, EXCLUDED.exact, EXCLUDED.since, EXCLUDED.until, EXCLUDED.traded)
+    sample_count = EXCLUDED.sample_count, exact_fields = EXCLUDED.exact_fields, volume_from = EXCLUDED.volume_from,
+    volume_until = EXCLUDED.volume_until, has_traded = EXCLUDED.has_traded
+WHERE (l.sample_count, l.exact_fields, l.volume_from, l.volume_until, l.has_traded)
+    IS DISTINCT FROM (EXCLUDED.sample_count, EXCLUDED.exact_fields, EXCLUDED.volume_from, EXCLUDED.volume_until,
+                      EXCLUDED.has_traded)
 """
 _SELECT_EXTERNALLY_WRITTEN = """
 SELECT u.symbol_id FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
@@ -66,7 +68,7 @@ def read_untraded_slots(
 ) -> set[tuple[int, int]]:
     """Slots (symbol_id, epoch seconds) in which nothing traded as far as live samples show."""
     rows = connection.execute(
-        "SELECT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.live_slots WHERE NOT traded"
+        "SELECT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.live_slots WHERE NOT has_traded"
         " AND symbol_id = ANY (%s) AND interval_type = %s AND timestamp BETWEEN %s AND %s",
         [[s.symbol_id for s in symbols], interval.name, first, last],
     )

@@ -150,12 +150,12 @@ class Budget:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO backfill.budget AS b (token, account_day, account_used, account_limit, account_extra,"
-                " account_own, account_read_at)"
+                " account_ledger_calls, account_read_at)"
                 " VALUES (%(token)s, %(day)s, %(used)s, %(limit)s, %(extra)s,"
                 " coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0), %(now)s)"
                 " ON CONFLICT (token) DO UPDATE SET account_day = EXCLUDED.account_day,"
                 " account_used = EXCLUDED.account_used, account_limit = EXCLUDED.account_limit,"
-                " account_extra = EXCLUDED.account_extra, account_own = EXCLUDED.account_own,"
+                " account_extra = EXCLUDED.account_extra, account_ledger_calls = EXCLUDED.account_ledger_calls,"
                 " account_read_at = EXCLUDED.account_read_at",
                 {
                     "token": self._token,
@@ -175,12 +175,12 @@ class Budget:
                 "WITH b AS (SELECT * FROM backfill.budget WHERE token = %(token)s"
                 " UNION ALL SELECT (jsonb_populate_record(NULL::backfill.budget,"
                 " jsonb_build_object('token', %(token)s::text))).* LIMIT 1)"
-                " SELECT backfill.calls_left(b::backfill.budget, %(day)s, %(daily)s, %(reserve)s, %(extra)s),"
+                " SELECT backfill.backfill_calls_left(b::backfill.budget, %(day)s, %(daily)s, %(reserve)s, %(extra)s),"
                 " coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0),"
-                " (SELECT count(*) FROM backfill.permits WHERE token = %(token)s AND free_at > clock_timestamp()),"
-                " backfill.ceiling_of(b::backfill.budget, %(limit)s, %(share)s, %(window)s),"
-                " CASE WHEN foreign_seen > clock_timestamp() - make_interval(secs => %(window)s)"
-                " THEN foreign_requests ELSE 0 END,"
+                " (SELECT count(*) FROM backfill.permits WHERE token = %(token)s AND expires_at > clock_timestamp()),"
+                " backfill.request_ceiling(b::backfill.budget, %(limit)s, %(share)s, %(window)s),"
+                " CASE WHEN external_seen_at > clock_timestamp() - make_interval(secs => %(window)s)"
+                " THEN external_requests ELSE 0 END,"
                 " CASE WHEN paused_until > clock_timestamp() THEN paused_until END FROM b",
                 {
                     "token": self._token,

@@ -30,9 +30,10 @@ class LiveBudget(Budget):
         limits = self._limits
         with self._database.transaction() as connection:
             row = connection.execute(
-                "INSERT INTO backfill.budget AS b (token, live_budget, live_day) VALUES (%(token)s, %(calls)s, %(day)s)"
-                " ON CONFLICT (token) DO UPDATE SET live_budget = EXCLUDED.live_budget, live_day = EXCLUDED.live_day"
-                " RETURNING backfill.live_left(b, %(day)s, %(daily)s, %(reserve)s, %(extra)s)",
+                "INSERT INTO backfill.budget AS b (token, live_daily_calls, live_declared_on) VALUES (%(token)s, %(calls)s, %(day)s)"
+                " ON CONFLICT (token) DO UPDATE SET live_daily_calls = EXCLUDED.live_daily_calls,"
+                " live_declared_on = EXCLUDED.live_declared_on"
+                " RETURNING backfill.live_calls_left(b, %(day)s, %(daily)s, %(reserve)s, %(extra)s)",
                 {
                     "token": self._token,
                     "calls": self._daily_calls,

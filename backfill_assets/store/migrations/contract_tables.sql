@@ -1,5 +1,7 @@
--- The two tables of the public contract: made where they are not there, taken over where they are
--- (additive, nullable columns only; nobody's row, column, key or constraint is touched).
+-- The two tables that other programs share with this one. They are created where they are missing. Existing tables
+-- are taken over: they get nullable columns, and no row, column, key or constraint of theirs changes.
+--
+-- The same text builds the temporary copies with which store/postgres/contract_tables.py compares existing tables.
 
 CREATE TABLE IF NOT EXISTS market_symbols (
     symbol_id    serial PRIMARY KEY,
@@ -15,7 +17,7 @@ CREATE TABLE IF NOT EXISTS market_symbols (
     UNIQUE (symbol, exchange)
 );
 
--- No foreign key on symbol_id: it costs two thirds of the insert rate. A check finds orphans.
+-- A foreign key on symbol_id would cost two thirds of the insert rate. The check of valid bars finds orphans instead.
 CREATE TABLE IF NOT EXISTS market_data (
     symbol_id       integer          NOT NULL,
     interval_type   varchar(20)      NOT NULL DEFAULT '30m',

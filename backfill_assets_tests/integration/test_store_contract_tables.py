@@ -1,0 +1,158 @@
+"""Which contract tables are recorded as managed, and why others are not."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.migrate import migrate
+from backfill_assets_tests import external_tables
+from backfill_assets_tests.integration.test_store_migrate import build_version_0_1_0, fetch, run_migrations
+
+RECORDS = "SELECT table_name, is_managed, differences FROM backfill.contract_tables ORDER BY 1"
+MARKET_DATA = """
+CREATE TABLE market_data (
+    symbol_id       integer          NOT NULL,
+    interval_type   varchar(20)      NOT NULL DEFAULT '30m',
+    "timestamp"     timestamptz      NOT NULL,
+    open_price      double precision NOT NULL CHECK (open_price > 0),
+    high_price      double precision NOT NULL CHECK (high_price >= open_price AND high_price >= close_price),
+    low_price       double precision NOT NULL CHECK (low_price > 0 AND low_price <= open_price AND low_price <= close_price),
+    close_price     double precision NOT NULL CHECK (close_price > 0),
+    volume          bigint           NOT NULL CHECK (volume >= 0),
+    source          text,
+    source_interval text,
+    source_rows     smallint,
+    is_final        boolean,
+    fetched_at      timestamptz,
+    PRIMARY KEY (symbol_id, interval_type, "timestamp")
+)
+"""
+
+
+def read_record(url: str, table: str) -> tuple[bool, list[str]]:
+    return {name: (is_managed, differences) for name, is_managed, differences in fetch(url, RECORDS)}[table]
+
+
+def test_tables_that_this_program_creates_are_managed(database_url: str) -> None:
+    assert fetch(database_url, RECORDS) == [("market_data", True, []), ("market_symbols", True, [])]
+
+
+def test_tables_that_version_0_1_0_created_are_managed(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    build_version_0_1_0(url)
+    run_migrations(url)
+    assert fetch(url, RECORDS) == [("market_data", True, []), ("market_symbols", True, [])]
+
+
+def test_an_existing_table_of_the_same_definition_is_managed(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MARKET_DATA.encode())
+    run_migrations(url)
+    assert read_record(url, "market_data") == (True, [])
+
+
+@pytest.mark.parametrize("version", ["new", "0.1.0"])
+@pytest.mark.parametrize(
+    ("ours", "almost", "differences"),
+    [
+        ("    fetched_at ", "    vwap numeric(12,6), fetched_at ", ["additional column vwap (numeric(12,6))"]),
+        (
+            "CHECK (volume >= 0)",
+            "CHECK (volume > 0)",
+            ["missing constraint CHECK ((volume >= 0))", "additional constraint CHECK ((volume > 0))"],
+        ),
+        (
+            "close_price     double precision NOT NULL CHECK (close_price > 0)",
+            "close_price     double precision NOT NULL",
+            ["missing constraint CHECK ((close_price > (0)::double precision))"],
+        ),
+        (
+            "    volume          bigint           NOT NULL",
+            "    volume          numeric          NOT NULL",
+            [
+                "column volume is numeric NOT NULL instead of bigint NOT NULL",
+                "missing constraint CHECK ((volume >= 0))",
+                "additional constraint CHECK ((volume >= (0)::numeric))",
+            ],
+        ),
+        (
+            'PRIMARY KEY (symbol_id, interval_type, "timestamp")',
+            'UNIQUE (symbol_id, interval_type, "timestamp")',
+            [
+                'missing constraint PRIMARY KEY (symbol_id, interval_type, "timestamp")',
+                'additional constraint UNIQUE (symbol_id, interval_type, "timestamp")',
+            ],
+        ),
+        (
+            "interval_type   varchar(20)      NOT NULL DEFAULT '30m'",
+            "interval_type   varchar(20)      NOT NULL DEFAULT '30min'",
+            [
+                "column interval_type is character varying(20) NOT NULL DEFAULT '30min'::character varying"
+                " instead of character varying(20) NOT NULL DEFAULT '30m'::character varying"
+            ],
+        ),
+        (
+            "    source          text,",
+            "    source          varchar(20),",
+            ["column source is character varying(20) instead of text"],
+        ),
+        (
+            'PRIMARY KEY (symbol_id, interval_type, "timestamp")\n)',
+            'PRIMARY KEY (symbol_id, interval_type, "timestamp")\n) PARTITION BY LIST (symbol_id)',
+            ["the table is partitioned"],
+        ),
+    ],
+)
+def test_a_table_that_is_almost_the_same_is_not_managed(
+    new_database: Callable[..., str], version: str, ours: str, almost: str, differences: list[str]
+) -> None:
+    url = new_database(None)
+    assert MARKET_DATA.count(ours) == 1
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MARKET_DATA.replace(ours, almost).encode())
+        if almost.endswith("(symbol_id)"):
+            connection.execute("CREATE TABLE market_data_rest PARTITION OF market_data DEFAULT")
+    if version == "0.1.0":
+        build_version_0_1_0(url)
+    run_migrations(url)
+    assert read_record(url, "market_data") == (False, differences)
+    assert read_record(url, "market_symbols") == (True, [])
+
+
+def test_a_unique_index_without_a_constraint_is_a_difference(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MARKET_DATA.encode())
+        connection.execute('CREATE UNIQUE INDEX ON market_data (symbol_id, "timestamp", interval_type)')
+    run_migrations(url)
+    expected = 'additional constraint UNIQUE INDEX USING btree (symbol_id, "timestamp", interval_type)'
+    assert read_record(url, "market_data") == (False, [expected])
+
+
+def test_the_reasons_name_everything_that_differs_in_a_taken_over_table(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    external_tables.build(url)
+    run_migrations(url)
+    is_managed, differences = read_record(url, "market_symbols")
+    assert not is_managed
+    assert "additional column house_rating (text)" in differences
+    assert "column market_cap is bigint instead of numeric(20,2)" in differences
+    is_managed, differences = read_record(url, "market_data")
+    assert not is_managed
+    assert 'missing constraint PRIMARY KEY (symbol_id, interval_type, "timestamp")' in differences
+    assert any("FOREIGN KEY (symbol_id)" in line for line in differences)
+
+
+def test_nothing_of_the_comparison_stays_behind(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    database = Database(url, max_connections=1)
+    try:
+        migrate(database)
+        with database.transaction() as connection:
+            assert connection.execute("SHOW search_path").fetchall() == [('"$user", public',)]
+            assert connection.execute("SELECT count(*) FROM pg_class WHERE relpersistence = 't'").fetchall() == [(0,)]
+    finally:
+        database.close()

@@ -1,0 +1,104 @@
+"""Runs in the table: which are closed because their process has ended, and who gets their claims."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import psutil
+import pytest
+
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.processes import get_current_process, get_host_id, is_process_alive
+from backfill_assets.store.runs import claim_symbols, list_active_runs, start_run
+
+INSERT = """
+INSERT INTO backfill.runs (run_id, host, pid, process_started_at, description, tickers)
+VALUES (%s, %s, %s, to_timestamp(%s), 'another run', 1)
+"""
+
+
+@pytest.fixture
+def zombie() -> Iterator[psutil.Process]:
+    """A child that has ended and that its parent, this process, has not waited for."""
+    child = subprocess.Popen([sys.executable, "-c", "print('started', flush=True)"], stdout=subprocess.PIPE)
+    process = psutil.Process(child.pid)
+    assert child.stdout is not None
+    child.stdout.read()  # until it ends
+    child.stdout.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    yield process
+    child.wait()
+
+
+def insert_run(database: Database, pid: int, started_at: float | None, host: str | None = None) -> UUID:
+    run_id = uuid4()
+    with database.transaction() as connection:
+        connection.execute(INSERT, [run_id, host or get_host_id(), pid, started_at])
+        claim_symbols(connection, run_id, [1], INTERVALS["30m"], planned_at=datetime.now(UTC))
+    return run_id
+
+
+def start_another_run(database: Database) -> tuple[str | None, set[int]]:
+    """The outcome that the first run has once a second one starts, and what the second can claim."""
+    with database.transaction() as connection:
+        first = connection.execute("SELECT run_id FROM backfill.runs").fetchall()[0][0]
+        run_id = uuid4()
+        start_run(connection, run_id, "this run", 1)
+        claimed = claim_symbols(connection, run_id, [1], INTERVALS["30m"], planned_at=datetime.now(UTC))
+        outcome = connection.execute("SELECT outcome FROM backfill.runs WHERE run_id = %s", [first]).fetchall()[0][0]
+        return outcome, claimed
+
+
+def test_a_zombie_is_not_alive(zombie: psutil.Process) -> None:
+    assert psutil.pid_exists(zombie.pid)
+    assert not is_process_alive(zombie.pid, zombie.create_time())
+    assert not is_process_alive(zombie.pid)
+
+
+def test_a_process_with_a_recycled_pid_is_not_the_one_that_started_earlier() -> None:
+    process = get_current_process()
+    assert is_process_alive(process.pid, process.started_at)
+    assert is_process_alive(process.pid)
+    assert not is_process_alive(process.pid, process.started_at - 3600)
+
+
+def test_the_run_of_a_zombie_is_closed_and_its_claim_is_free(database: Database, zombie: psutil.Process) -> None:
+    insert_run(database, zombie.pid, zombie.create_time())
+    assert start_another_run(database) == ("killed", {1})
+
+
+def test_the_run_of_a_recycled_pid_is_closed_and_its_claim_is_free(database: Database) -> None:
+    insert_run(database, os.getpid(), get_current_process().started_at - 3600)
+    assert start_another_run(database) == ("killed", {1})
+
+
+def test_the_run_of_a_living_process_stays_and_keeps_its_claim(database: Database) -> None:
+    insert_run(database, os.getpid(), get_current_process().started_at)
+    assert start_another_run(database) == (None, set())
+
+
+def test_a_run_of_version_0_1_0_has_no_process_start_and_is_judged_by_its_pid(
+    database: Database, zombie: psutil.Process
+) -> None:
+    insert_run(database, os.getpid(), None)
+    assert start_another_run(database) == (None, set())
+
+
+def test_a_run_of_another_host_stays_until_its_heartbeat_is_old(database: Database, zombie: psutil.Process) -> None:
+    insert_run(database, zombie.pid, zombie.create_time(), host="another host")
+    assert start_another_run(database) == (None, set())
+
+
+def test_a_run_records_its_process(database: Database) -> None:
+    with database.transaction() as connection:
+        start_run(connection, uuid4(), "this run", 1)
+        rows = connection.execute(
+            "SELECT host, pid, extract(epoch FROM process_started_at)::float8 FROM backfill.runs"
+        ).fetchall()
+        assert [run.description for run in list_active_runs(connection)] == ["this run"]
+    process = get_current_process()
+    assert rows == [(process.host, process.pid, pytest.approx(process.started_at, abs=1e-3))]
