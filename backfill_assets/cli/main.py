@@ -12,12 +12,18 @@ from types import FrameType
 import click
 
 from backfill_assets.cli.alerts import alerts
+from backfill_assets.cli.demo import demo
+from backfill_assets.cli.dev import dev
 from backfill_assets.cli.live import live
-from backfill_assets.cli.report import plan, report, run, verify, why
+from backfill_assets.cli.report import report
 from backfill_assets.cli.review import review
+from backfill_assets.cli.run import plan, run
+from backfill_assets.cli.sandbox import sandbox
 from backfill_assets.cli.settings import settings
-from backfill_assets.cli.status import demo, dev, sandbox, status
+from backfill_assets.cli.status import status
 from backfill_assets.cli.symbols import symbols
+from backfill_assets.cli.verify import verify
+from backfill_assets.cli.why import why
 from backfill_assets.errors import BackfillError
 
 EXIT_INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""What all commands share: types of options, the window options, settings and the console."""
+"""What commands share: types of options, the common options, the settings and the console."""
 
 import logging
 import sys
@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
-from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from backfill_assets.market.calendar.tickers import Ticker
 
 F = TypeVar("F", bound=Callable[..., Any])
-WIDTH_WITHOUT_TERMINAL = 400  # nothing is wrapped in a pipe
+WIDTH_WITHOUT_TERMINAL = 400  # characters; lines in a pipe or file are not wrapped
 
 
 class InstantType(click.ParamType[datetime]):
-    """An instant with a zone; becomes UTC."""
+    """A time with a time zone, converted to UTC."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read ISO 8601; a time without a zone is refused, not guessed."""
+        """Parse ISO 8601; a time without a time zone is an error."""
         if isinstance(value, datetime):
             return value
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is not a time; write 2026-06-03T12:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time; example: 2026-06-03T12:00:00Z", param, ctx)
         if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; write {value}Z for UTC", param, ctx)
-        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-            self.fail(f"{value!r} must lie between {FIRST_YEAR} and {LAST_YEAR}", param, ctx)
+            self.fail(f"{value!r} has no time zone; for UTC: {moment.isoformat()}Z", param, ctx)
+        if not EARLIEST_DATE <= moment.date() < LATEST_DATE:
+            self.fail(f"{value!r} must lie between {EARLIEST_DATE.year} and {LATEST_DATE.year - 1}", param, ctx)
         return moment.astimezone(UTC)
 
 
@@ -49,13 +49,13 @@ class DateType(click.ParamType[date]):
     name = "date"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """Read an ISO date."""
+        """Parse an ISO date."""
         if isinstance(value, date):
             return value
         try:
             return date.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is not a date; write 2026-06-03", param, ctx)
+            self.fail(f"{value!r} is not a date; example: 2026-06-03", param, ctx)
 
 
 class MillisecondRangeType(click.ParamType[tuple[float, float]]):
@@ -64,7 +64,7 @@ class MillisecondRangeType(click.ParamType[tuple[float, float]]):
     name = "ms-ms"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Read the range; both ends at least 0, the first not after the second."""
+        """Parse the range; 0 ≤ A ≤ B ≤ 600,000."""
         if isinstance(value, tuple):
             return value
         first, _, last = value.partition("-")
@@ -73,38 +73,50 @@ class MillisecondRangeType(click.ParamType[tuple[float, float]]):
         except ValueError:
             low, high = 1.0, 0.0
         if not 0 <= low <= high <= 600_000:
-            self.fail(f"{value!r} is not a range of milliseconds; write 120-350", param, ctx)
+            self.fail(f"{value!r} is not a range of milliseconds; example: 120-350", param, ctx)
         return low, high
 
 
 def add_common_options(command: F) -> F:
     """The options that every command has."""
-    command = click.option("--as-of", type=InstantType(), help="Work as if it were this moment (ISO 8601 with zone).")(
-        command
-    )
+    command = click.option(
+        "--as-of", type=InstantType(), help="Use this current time instead of the clock (ISO 8601 with time zone)."
+    )(command)
     return click.option("--debug", is_flag=True, help="Show tracebacks and debug log lines.")(command)
 
 
+def add_interval_option(command: F) -> F:
+    """``--interval``, 30 minutes unless given."""
+    names = ", ".join(INTERVALS)
+    return click.option("--interval", default=DEFAULT_INTERVAL, show_default=True, help=f"Length of bars: {names}.")(
+        command
+    )
+
+
 def add_window_options(command: F) -> F:
-    """The options that choose symbols, interval and sessions."""
+    """The options that choose symbols, interval and sessions, and the common options."""
     for option in (
-        click.option("--symbols", help="Only these, comma-separated: AAPL or AAPL.US.  [default: all active]"),
-        click.option("--end", type=DateType(), help="Last session date, inclusive."),
-        click.option("--start", type=DateType(), help="First session date."),
-        click.option("--hours-back", type=float, help="Sessions that overlap the past hours.  [default: 48]"),
-        click.option("--interval", default=DEFAULT_INTERVAL, show_default=True, help="1m 5m 15m 30m 1h."),
+        click.option(
+            "--symbols", help="Only these symbols, comma-separated, for example AAPL,MSFT.US.  [default: all active]"
+        ),
+        click.option("--end", type=DateType(), help="Last session date, included; needs --start."),
+        click.option("--start", type=DateType(), help="First session date, included; needs --end."),
+        click.option("--hours-back", type=float, help="All sessions that overlap the last N hours.  [default: 48]"),
+        add_interval_option,
     ):
         command = option(command)
     return add_common_options(command)
 
 
 def add_format_option(*names: str) -> Callable[[F], F]:
-    """``--format``, the table first."""
-    return click.option("--format", "form", type=click.Choice(names), default=names[0], show_default=True)
+    """``--format``, one of ``names``; the first is the default."""
+    return click.option(
+        "--format", "form", type=click.Choice(names), default=names[0], show_default=True, help="Output format."
+    )
 
 
 def load_command_settings(as_of: datetime | None, *, debug: bool) -> "Settings":
-    """The environment's settings with the common options laid over them; sets up logging."""
+    """The settings of the environment, overridden by the common options; also configures logging to standard error."""
     from backfill_assets.config.settings import load_settings
 
     settings = load_settings(as_of=as_of, log_level="DEBUG" if debug else None)
@@ -115,7 +127,7 @@ def load_command_settings(as_of: datetime | None, *, debug: bool) -> "Settings":
 def build_job_request(
     interval: str, hours_back: float | None, start: date | None, end: date | None, symbols: str | None, **more: Any
 ) -> "JobRequest":
-    """The window options as a wish."""
+    """The window options as a job request; ``more`` are further fields of it."""
     from backfill_assets.backfill.job_request import JobRequest
 
     symbol_names = [part.strip() for part in (symbols or "").split(",") if part.strip()]
@@ -125,7 +137,7 @@ def build_job_request(
 
 
 def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> "Console":
-    """Standard output, unless told otherwise; a pipe or file gets a fixed width."""
+    """A console on ``file``, standard error or standard output; its width is fixed unless it is a terminal."""
     from rich.console import Console
 
     stream = file or (sys.stderr if stderr else sys.stdout)
@@ -133,6 +145,6 @@ def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> "Conso
 
 
 def warn_unknown_symbols(unknown: "tuple[Ticker, ...]") -> None:
-    """Name the tickers that were asked for and are not in the universe."""
+    """Print the requested symbols that are not active in the universe, to standard error."""
     for ticker in unknown:
         click.echo(f"{ticker} is not active in the universe; add it: backfill-assets symbols add {ticker}", err=True)

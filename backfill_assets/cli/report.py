@@ -1,17 +1,13 @@
-"""``report``, ``plan``, ``run`` and ``verify``: everything that looks at a window."""
+"""``report``: how complete the stored bars of a window are, as table, JSON, CSV, Markdown or HTML."""
 
-import json
-import sys
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from backfill_assets.cli.options import (
-    DateType,
-    add_common_options,
     add_format_option,
     add_window_options,
     build_job_request,
@@ -20,7 +16,6 @@ from backfill_assets.cli.options import (
     warn_unknown_symbols,
 )
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,143 +92,3 @@ def _open_output(output: Path | None) -> AbstractContextManager[IO[str] | None]:
         return output.open("w", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--output {output} cannot be written: {error.strerror}") from None
-
-
-@click.command()
-@add_window_options
-@add_format_option("table", "json")
-def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Say what would be asked, what it costs and how long it takes; spends nothing."""
-    from backfill_assets.backfill.job_request import build_job, open_engine
-    from backfill_assets.cli.rendering import show_plan, show_window
-
-    settings = load_command_settings(as_of, debug=debug)
-    with open_engine(settings) as engine:
-        job, unknown = build_job(engine, build_job_request(**window))
-        coverage = engine.measure(job)
-        planned = engine.plan(job, coverage)
-    warn_unknown_symbols(unknown)
-    seconds = engine.estimate_seconds(planned)
-    if form == "json":
-        click.echo(json.dumps({**planned.as_dict(), "estimated_seconds": round(seconds, 1)}, indent=1))
-        return
-    console = make_console()
-    show_window(console, job.window, coverage.now)
-    show_plan(console, planned, seconds)
-
-
-@click.command()
-@add_window_options
-@click.option(
-    "--strategy",
-    type=click.Choice(["hybrid", "incremental", "targeted"]),
-    default="hybrid",
-    show_default=True,
-    help="Which gaps are asked for: all in the window (targeted), with a second pass over failures (hybrid), or what"
-    " follows each symbol's newest final bar (incremental). Today's come from live samples, see --no-live.",
-)
-@click.option(
-    "--live/--no-live",
-    default=True,
-    help="With BACKFILL_LIVE, make a round of live samples first if one is due: today's slots come from samples,"
-    " older ones from history.  [default: live]",
-)
-@click.option("--batch-size", type=click.IntRange(1), help="Tickers at a time; for small plans.")
-@click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, help="Seconds of rest between batches.")
-@click.option("--force", is_flag=True, help="Ask for everything in the window, complete or asked just now.")
-@click.option(
-    "--verify-existing",
-    is_flag=True,
-    help="Compare bars that somebody else wrote with the vendor's: equal ones are marked as ours, the others replaced.",
-)
-@click.option("--quiet", is_flag=True, help="Only the summary.")
-@add_format_option("table", "json")
-def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:
-    """Find what is missing, fetch it, store it and prove it."""
-    from backfill_assets.backfill.job_request import build_job, open_engine
-    from backfill_assets.backfill.planner import Strategy
-    from backfill_assets.cli.progress import show_run_progress
-    from backfill_assets.cli.rendering import show_run, show_window
-    from backfill_assets.live.collector import collect_today
-
-    if options["delay"] and options["batch_size"] is None:
-        raise UsageError("--delay rests between batches; give --batch-size too")
-    settings = load_command_settings(as_of, debug=debug)
-    console = make_console()
-    with open_engine(settings) as engine:
-        job, unknown = build_job(engine, build_job_request(**options, strategy=Strategy(strategy)))
-        warn_unknown_symbols(unknown)
-        if form == "table" and not (quiet and job.window.sessions):
-            show_window(console, job.window, settings.now())
-        live_round = collect_today(engine, job.window) if live else None
-        with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
-            result = engine.run(job, listen)
-    if form == "json":
-        click.echo(json.dumps({**result.as_dict(), "live": live_round.as_dict() if live_round else None}, indent=1))
-    else:
-        show_run(console, result)
-        if live_round:
-            console.print(f"live: {live_round}", highlight=False)
-    sys.exit(result.exit_code or (3 if unknown else 0))
-
-
-@click.command()
-@add_window_options
-@add_format_option("table", "json")
-def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Judge the success criteria on what the store holds; with BACKFILL_LIVE also whether live bars keep up."""
-    from backfill_assets.backfill.job_request import build_job, open_engine
-    from backfill_assets.cli.rendering import show_criteria, show_window
-    from backfill_assets.quality.criteria import evaluate_window
-
-    settings = load_command_settings(as_of, debug=debug)
-    with open_engine(settings) as engine:
-        job, unknown = build_job(engine, build_job_request(**window))
-        coverage = engine.measure(job)
-        live = job.interval in settings.list_live_intervals()
-        criteria = evaluate_window(engine.database, coverage, tolerance=settings.missing_tolerance, live=live)
-    warn_unknown_symbols(unknown)
-    if form == "json":
-        click.echo(json.dumps([c.as_dict() for c in criteria], indent=1))
-    else:
-        console = make_console()
-        show_window(console, job.window, coverage.now)
-        if job.window.sessions:
-            show_criteria(console, criteria)
-    due = bool(job.window.sessions)
-    sys.exit(3 if due and (unknown or not all(c.passed for c in criteria)) else 0)
-
-
-@click.command()
-@click.argument("ticker")
-@click.argument("day", type=DateType())
-@click.option("--ask", is_flag=True, help="Also ask the vendor right now (5 calls); stores nothing.")
-@click.option("--interval", default=DEFAULT_INTERVAL, show_default=True, help="1m 5m 15m 30m 1h.")
-@add_format_option("table", "json")
-@add_common_options
-def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: datetime | None, debug: bool) -> None:
-    """Say, slot by slot, what TICKER's session of DAY is, why, and when it is asked about again."""
-    from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
-    from backfill_assets.backfill.vendor_check import fetch_current_bars
-    from backfill_assets.cli.rendering import show_slot_explanations, show_vendor_answer, show_window
-    from backfill_assets.quality.slot_explanation import describe_session, explain_slots
-    from backfill_assets.store.bars.bar_writer import read_bars
-
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        job, _ = build_job(engine, JobRequest(interval=interval, start=day, end=day, symbols=[ticker]))
-        console = make_console()
-        coverage = engine.measure(job)
-        if not job.window.sessions:
-            show_window(console, job.window, coverage.now)
-            return
-        session = job.window.sessions[0]
-        with engine.database.transaction() as connection:
-            bars = read_bars(connection, job.symbols[0].symbol_id, job.interval, session.open, session.close)
-        explanations, evidence = explain_slots(coverage, bars), describe_session(coverage)
-        answer = fetch_current_bars(engine, job) if ask else None
-    if form == "json":
-        click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))
-    else:
-        show_slot_explanations(console, evidence, explanations)
-    if answer is not None:
-        show_vendor_answer(make_console(stderr=form == "json"), answer, coverage.grid)

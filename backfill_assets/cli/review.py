@@ -9,16 +9,16 @@ import click
 from backfill_assets.cli.options import (
     add_common_options,
     add_format_option,
+    add_interval_option,
     build_job_request,
     load_command_settings,
     make_console,
     warn_unknown_symbols,
 )
-from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 
 
 @click.command()
-@click.option("--interval", default=DEFAULT_INTERVAL, show_default=True, help="1m 5m 15m 30m 1h.")
+@add_interval_option
 @click.option("--symbols", help="Only these, however lately they were reviewed.  [default: all that are due]")
 @click.option("--calls", type=click.IntRange(0), help="Spend at most so many.  [default: what is left over today]")
 @click.option("--quiet", is_flag=True, help="Only the summary.")

@@ -1,33 +1,46 @@
-"""``settings``: every setting as it is now, or as the page ``docs/configuration.md`` lists them."""
+"""``settings``: the settings in force, or the page ``docs/configuration.md`` of all settings."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
 from backfill_assets.cli.options import add_common_options, add_format_option, load_command_settings, make_console
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from backfill_assets.config.settings import Settings
+
 PAGE_HEAD = """\
 # Settings
 
-Every setting is an environment variable; `--as-of` and `--debug` win over theirs. A value that cannot be meant ends a
-command with exit code 2 and names the variable. `backfill-assets settings` shows what is in force, secrets as `***`.
+Every setting is an environment variable. The options `--as-of` and `--debug` override BACKFILL_AS_OF and
+BACKFILL_LOG_LEVEL. An invalid value ends a command with exit code 2 and a message that names the variable.
+`backfill-assets settings` shows what differs from the defaults, `backfill-assets settings --all` everything.
+Secrets are shown as `***`, lists as JSON.
 
-This page is made from `backfill_assets/setting_fields.py` by `make docs`; a test fails when it is stale.
-
-| variable | default | may be | what it is |
+`make docs` generates this page from `backfill_assets/config/fields`; a test fails if the page is outdated.
+"""
+TABLE_HEAD = """\
+| variable | default | valid values | description |
 |---|---|---|---|
 """
+UNSET = "unset"
 _BOUND_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 @click.command()
+@click.option("--all", "show_all", is_flag=True, help="Also settings that have their default value, in the table.")
 @add_format_option("table", "json", "markdown")
 @add_common_options
-def settings(form: str, as_of: datetime | None, debug: bool) -> None:
-    """Show every setting with its value, its default and what it is."""
+def settings(show_all: bool, form: str, as_of: datetime | None, debug: bool) -> None:
+    """Show the settings that differ from their defaults.
+
+    The formats json and markdown always contain all settings.
+    """
     if form == "markdown":
         click.echo(build_configuration_page(), nl=False)
         return
@@ -35,56 +48,72 @@ def settings(form: str, as_of: datetime | None, debug: bool) -> None:
     if form == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
-        from rich.table import Table
-
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for title in ("variable", "value", "default"):
-            table.add_column(title, overflow="fold")
-        for row in rows:
-            style = None if row["value"] == row["default"] else "bold"
-            table.add_row(row["variable"], row["value"], row["default"], style=style)
-        make_console().print(table)
+        _print_settings(rows, show_all=show_all)
 
 
 def build_configuration_page() -> str:
-    """The page of all settings, Markdown."""
-    from backfill_assets.config.settings import Settings
+    """The page of all settings, Markdown, a section a subject."""
+    from backfill_assets.config.settings import list_groups
 
-    lines = (
-        f"| `{field.alias}` | {_format_code(_format_value(field.default))} | {_describe_allowed_values(field)} | {_escape_cell(field.description)} |\n"
-        for field in Settings.model_fields.values()
+    sections = (
+        f"\n## {group.heading}\n\n{TABLE_HEAD}" + "".join(_format_row(field) for field in group.model_fields.values())
+        for group in list_groups()
     )
-    return PAGE_HEAD + "".join(lines)
+    return PAGE_HEAD + "".join(sections)
 
 
-def _list_settings(current: Any) -> Iterator[dict[str, str]]:
-    for name, field in type(current).model_fields.items():
-        yield {
-            "variable": str(field.alias),
-            "value": _format_value(getattr(current, name)),
-            "default": _format_value(field.default),
-            "description": str(field.description),
-        }
+def _print_settings(rows: Sequence[dict[str, str]], *, show_all: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    changed = [row for row in rows if row["value"] != row["default"]]
+    shown = rows if show_all else changed
+    console = make_console()
+    if shown:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for title in ("variable", "value", "default"):
+            table.add_column(title, overflow="fold")
+        for row in shown:
+            style = None if row["value"] == row["default"] else "bold"
+            table.add_row(row["variable"], escape(row["value"]), row["default"], style=style)
+        console.print(table)
+    if not show_all:
+        console.print(f"{len(changed)} of {len(rows)} settings differ from their defaults (--all shows all)")
 
 
-def _format_value(value: Any) -> str:
-    """A value as one would write it; secrets as stars."""
-    if value is None or value == ():
-        return "unset"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_format_value(part) for part in value) + "]"
-    if hasattr(value, "get_secret_value"):
-        return "***"
-    return (
-        value.isoformat() if isinstance(value, datetime) else f"{value:g}" if isinstance(value, float) else str(value)
+def _list_settings(current: "Settings") -> Iterator[dict[str, str]]:
+    from backfill_assets.config.settings import list_groups
+
+    for group in list_groups():
+        for name, field in group.model_fields.items():
+            yield {
+                "variable": str(field.alias),
+                "value": _format_or_unset(getattr(current, name)),
+                "default": _format_or_unset(field.default),
+                "description": str(field.description),
+            }
+
+
+def _format_row(field: "FieldInfo") -> str:
+    default = _format_or_unset(field.default)
+    cells = (
+        f"`{field.alias}`",
+        default if default == UNSET else f"`{default}`",
+        _describe_valid_values(field),
+        str(field.description).replace("|", "\\|"),
     )
+    return f"| {' | '.join(cells)} |\n"
 
 
-def _describe_allowed_values(field: Any) -> str:
+def _format_or_unset(value: Any) -> str:
+    from backfill_assets.config.formatting import format_value
+
+    return UNSET if value is None or value == () else format_value(value)
+
+
+def _describe_valid_values(field: "FieldInfo") -> str:
     if get_origin(field.annotation) is Literal:
-        return ", ".join(_format_code(str(choice)) for choice in get_args(field.annotation))
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
     if field.annotation is bool:
         return "`true`, `false`"
     bounds = [
@@ -96,11 +125,3 @@ def _describe_allowed_values(field: Any) -> str:
     return ", ".join(
         f"{sign} {limit:,g}" if isinstance(limit, float) else f"{sign} {limit:,}" for sign, limit in bounds
     )
-
-
-def _format_code(text: str) -> str:
-    return f"`{text}`" if text != "unset" else "unset"
-
-
-def _escape_cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|")

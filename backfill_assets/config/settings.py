@@ -1,23 +1,30 @@
-"""The settings of a process: what is derived from the fields of ``setting_fields``, and how they are read.
+"""The settings of a process: how they are read from the environment, and what is derived from them.
 
-Nothing else reads the environment, and nothing reads it at import: call ``load_settings``. What an
-address may look like and how a secret is read from a file is in ``setting_values``.
+Nothing else reads the environment, and nothing reads it at import: call ``load_settings``. The settings
+themselves are in ``config.fields``, one module a subject.
 """
 
-import json
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from pydantic import SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic_settings import SettingsError
 
-from backfill_assets.config.fields import AlertFields, DagsterFields, GapFields, VendorFields
-from backfill_assets.config.validators import (
-    VENDOR_HOST,
-    extract_host,
-    fill_secrets_from_files,
-)
+from backfill_assets.config.fields.alerts import AlertFields
+from backfill_assets.config.fields.checks import CheckFields
+from backfill_assets.config.fields.dagster import DagsterFields
+from backfill_assets.config.fields.gaps import GapFields
+from backfill_assets.config.fields.group import SettingsGroup
+from backfill_assets.config.fields.live import LiveFields
+from backfill_assets.config.fields.market import MarketFields
+from backfill_assets.config.fields.process import ProcessFields
+from backfill_assets.config.fields.quota import QuotaFields
+from backfill_assets.config.fields.review import ReviewFields
+from backfill_assets.config.fields.storage import StorageFields
+from backfill_assets.config.fields.vendor import VendorFields
+from backfill_assets.config.formatting import find_example, format_value
+from backfill_assets.config.validators import VENDOR_HOST, extract_host, fill_secrets_from_files
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides
@@ -25,13 +32,26 @@ from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.retry_schedule import RetrySchedule
 from backfill_assets.market.live.sampling_schedule import select_collectable_intervals
 
-MAX_SHOWN_CHARACTERS = 60  # characters of a wrong value
-SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # may be files
-SECRET_VARIABLES = frozenset({*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # never shown
+MAX_SHOWN_CHARACTERS = 60  # of an invalid value in an error message
+CALENDAR_EXAMPLE = '{"closures": ["2026-01-09"], "early_closes": {"2026-07-02": "13:00"}}'
+SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # NAME_FILE may name a file instead
+SECRET_VARIABLES = frozenset({*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # not in error messages
 
 
-class Settings(AlertFields, DagsterFields, GapFields, VendorFields):
-    """All settings; field descriptions are the documentation."""
+class Settings(
+    StorageFields,
+    VendorFields,
+    QuotaFields,
+    MarketFields,
+    GapFields,
+    LiveFields,
+    ReviewFields,
+    CheckFields,
+    DagsterFields,
+    AlertFields,
+    ProcessFields,
+):
+    """All settings, from one group a subject; the order of the groups is the order of the documentation."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,23 +62,23 @@ class Settings(AlertFields, DagsterFields, GapFields, VendorFields):
     def _check_live_intervals(self) -> Self:
         if self.live and not self.list_live_intervals():
             raise ValueError(
-                f"BACKFILL_LIVE is on, but none of BACKFILL_INTERVALS ({', '.join(self.intervals)}) can be made from"
+                f"BACKFILL_LIVE is on, but none of BACKFILL_INTERVALS ({', '.join(self.intervals)}) can be built from"
                 f" samples every {self.live_seconds} s (BACKFILL_LIVE_SECONDS); add 30m, or switch BACKFILL_LIVE off"
             )
         return self
 
     @property
     def is_vendor(self) -> bool:
-        """Whether the vendor itself is asked, not a stand-in."""
+        """Whether requests go to the vendor itself, not to a sandbox or another server."""
         return self.vendor_host == VENDOR_HOST
 
     @property
     def vendor_host(self) -> str:
-        """Who is asked, for the provenance of bars: the host of the base URL, unless that is a proxy."""
+        """The host recorded as the source of bars: EODHD_SOURCE_HOST, else the host of EODHD_BASE_URL."""
         return self.source_host or extract_host(self.base_url)
 
     def build_gap_rules(self, source: Interval) -> GapRules:
-        """When absent slots are asked for and count, for bars built from ``source``."""
+        """When absent slots are requested and when they count as missing, for bars built from ``source``."""
         askable = self.askable_hours_1m if source.name == "1m" else self.askable_hours_5m
         return GapRules(
             askable_after=timedelta(hours=askable),
@@ -68,7 +88,7 @@ class Settings(AlertFields, DagsterFields, GapFields, VendorFields):
         )
 
     def list_live_intervals(self) -> tuple[Interval, ...]:
-        """The intervals whose bars live samples make, the shortest first; none while live collection is off."""
+        """The intervals that live collection provides, shortest first; none while BACKFILL_LIVE is off."""
         return (
             select_collectable_intervals((INTERVALS[name] for name in self.intervals), self.live_seconds)
             if self.live
@@ -76,53 +96,53 @@ class Settings(AlertFields, DagsterFields, GapFields, VendorFields):
         )
 
     def load_calendar_overrides(self) -> CalendarOverrides:
-        """What the user's calendar file says.
+        """The closures and early closes in BACKFILL_CALENDAR_FILE; no overrides where it is unset.
 
         Raises:
-            UsageError: it cannot be read, or is not of the form that the setting describes.
+            UsageError: the file cannot be read, or is not JSON of the documented form.
         """
         if self.calendar_file is None:
             return NO_OVERRIDES
+        prefix = f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: "
         try:
             text = self.calendar_file.read_text("utf-8")
             return TypeAdapter(CalendarOverrides).validate_json(text, strict=False, extra="forbid")
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{prefix}{place and place + ': '}{first['msg']}; example: {CALENDAR_EXAMPLE}") from None
         except (OSError, ValueError) as error:
-            first_line = str(error).splitlines()[0]
-            raise UsageError(f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: {first_line}") from None
+            raise UsageError(f"{prefix}{error}") from None
 
     def now(self) -> datetime:
-        """The moment this process works at, UTC: the setting, else the clock."""
+        """The current time, UTC: BACKFILL_AS_OF if set, else the clock."""
         return self.as_of or datetime.now(UTC)
 
 
-def build_child_environment(settings: Settings) -> dict[str, str]:
-    """The environment of a child process that is to work with ``settings``: this one's, with what was set laid over.
+def list_groups() -> tuple[type[SettingsGroup], ...]:
+    """The groups of settings, in the order of the documentation."""
+    return tuple(base for base in Settings.__bases__ if issubclass(base, SettingsGroup))
 
-    What was set to None is unset there, whatever this process's environment says of it and in whichever case: a
-    sandbox's child must not take the vendor's name from it.
+
+def build_child_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a child process: this process's environment, overridden by what ``settings`` sets.
+
+    A setting that was set to None is removed, in any spelling of upper and lower case: the child of a sandbox
+    must not inherit the vendor's host name.
     """
     values = {
         str(Settings.model_fields[name].alias): getattr(settings, name) for name in sorted(settings.model_fields_set)
     }
     inherited = {name: value for name, value in os.environ.items() if name.upper() not in values}
-    return {**inherited, **{name: _to_variable_text(value) for name, value in values.items() if value is not None}}
-
-
-def _to_variable_text(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple | list):
-        return json.dumps([part.get_secret_value() if isinstance(part, SecretStr) else part for part in value])
-    return str(value)
+    given = {name: format_value(value, show_secrets=True) for name, value in values.items() if value is not None}
+    return {**inherited, **given}
 
 
 def load_settings(**overrides: Any) -> Settings:
     """Read the environment; ``overrides`` (field names) win over it where they are not None.
 
     Raises:
-        UsageError: names the variable, what is wrong with it and never its secret value.
+        UsageError: a value is invalid. The message names the variable and never contains a secret.
     """
     values: dict[str, Any] = {
         str(Settings.model_fields[name].alias): value for name, value in overrides.items() if value is not None
@@ -131,18 +151,19 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise UsageError("; ".join(_describe_error(dict(e)) for e in error.errors())) from None
-    except SettingsError as error:  # what should be JSON is none; it names the field, not the variable
+    except SettingsError as error:  # invalid JSON; the message contains the name of the field, not of the variable
         field = next(field for name, field in Settings.model_fields.items() if f'"{name}"' in str(error))
-        raise UsageError(f"{field.alias} is no JSON; write it like {list(field.default)}") from None
+        raise UsageError(f"{field.alias} is not valid JSON; example: {find_example(field)}") from None
 
 
 def _describe_error(error: dict[str, Any]) -> str:
-    message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return str(message)
+    message = str(error["msg"].removeprefix("Value error, "))
+    if not error["loc"]:  # an error of several settings; it names them itself
+        return message
     variable = str(error["loc"][0])
     value = "" if variable in SECRET_VARIABLES else f" is {_shorten(error['input'])}:"
-    return f"{variable}{value} {message}"
+    example = next((find_example(field) for field in Settings.model_fields.values() if field.alias == variable), None)
+    return f"{variable}{value} {message}" + (f"; example: {example}" if example else "")
 
 
 def _shorten(value: object) -> str:

@@ -1,6 +1,6 @@
-"""What the values of settings may look like: moments, steps, addresses and whose they are, secrets in files.
+"""Validation and normalisation of single values: times, lists, cron expressions, URLs, host names, secrets in files.
 
-Which settings there are is in ``settings``. Nothing here reads the environment.
+Which settings there are is in ``config.fields``. Nothing here reads the environment.
 """
 
 import json
@@ -14,180 +14,142 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"
 _LOCAL_NAMES = {"localhost", "::1"}
 _HOST_LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST_PATTERN = re.compile(rf"(?=.{{1,253}}$)({_HOST_LABEL}(\.{_HOST_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*)")
-_ADDRESS_PATTERN = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (  # what, lowest, highest, names from the lowest on
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of the month", 1, 31, ()),
-    ("month", 1, 12, _MONTHS),
-    ("weekday", 0, 7, _WEEKDAYS),
-)
-_CRON_PART_PATTERN = re.compile(
-    r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,4}))?", re.IGNORECASE
-)
-_CRON_ADVICE = "must be a cron line of five fields, for example */15 * * * *"
-_DAYS_OF_SHORT_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
-_MAX_SECRET_BYTES = 10_000  # bytes of a secret's file
+_URL_PATTERN = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
+_CRON_FIELD = re.compile(r"[0-9a-z*,/-]+", re.IGNORECASE)
+_CRON_FIELD_COUNT = 5
+_MAX_SECRET_BYTES = 10_000  # of a file with a secret
 
 
 def validate_moment(moment: datetime) -> datetime:
-    """``moment`` in UTC; one without a zone, or that no calendar has, is a ValueError."""
+    """``moment`` in UTC.
+
+    Raises:
+        ValueError: it has no time zone, or lies outside the years that the calendars cover.
+    """
     if moment.tzinfo is None:
-        raise ValueError("needs a time zone, for example 2026-06-03T12:00:00Z")
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
+        raise ValueError("needs a time zone")
+    if not EARLIEST_DATE <= moment.date() < LATEST_DATE:
+        raise ValueError(f"must lie between {EARLIEST_DATE.year} and {LATEST_DATE.year - 1}")
     return moment.astimezone(UTC)
 
 
 def validate_backoff_seconds(seconds: tuple[float, float]) -> tuple[float, float]:
-    """The first and the longest pause, as given, or a ValueError."""
+    """``seconds`` unchanged; a ValueError unless they are two pauses, the shorter first."""
     if not 0 <= seconds[0] <= seconds[1] <= 600:
         raise ValueError("must be two numbers of seconds, the smaller first, from 0 to 600")
     return seconds
 
 
 def validate_ladder_hours(hours: tuple[float, ...]) -> tuple[float, ...]:
-    """The steps, as given, or a ValueError."""
+    """``hours`` unchanged; a ValueError unless each is a delay of at most a week."""
     if not hours or not all(0 < h <= 168 for h in hours):
         raise ValueError("must be one or more numbers of hours, each above 0 and at most 168")
     return hours
 
 
 def validate_interval_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, as given, or a ValueError."""
+    """``names`` unchanged; a ValueError unless they are distinct names of intervals."""
     if not names or len(set(names)) < len(names) or not set(names) <= set(INTERVALS):
         raise ValueError(f"must be one or more of {', '.join(INTERVALS)}, each once")
     return names
 
 
 def validate_cron(line: str) -> str:
-    """The line, as given, or a ValueError that says which of its fields is wrong.
+    """``line`` unchanged; a ValueError unless it has the five fields of a cron expression.
 
-    What passes, Dagster takes too; it takes some more (``L``, ``#``, ``@daily``). Its own judgement costs its import.
+    The values of the fields are checked by Dagster, when the definitions are loaded.
     """
     fields = line.split()
-    if len(fields) != len(_CRON_FIELDS):
-        raise ValueError(_CRON_ADVICE)
-    chosen_values = {
-        field_rule[0]: _parse_cron_field(field, *field_rule)
-        for field, field_rule in zip(fields, _CRON_FIELDS, strict=True)
-    }
-    longest_month = max(_DAYS_OF_SHORT_MONTHS.get(month, 31) for month in chosen_values["month"])
-    if min(chosen_values["day of the month"]) > longest_month:
-        raise ValueError(f"{_CRON_ADVICE}; the day never comes")
+    if len(fields) != _CRON_FIELD_COUNT or not all(_CRON_FIELD.fullmatch(field) for field in fields):
+        raise ValueError("must be a cron expression of five fields")
     return line
 
 
-def _parse_cron_field(field: str, field_name: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
-    values = []
-    for part in field.split(","):
-        part_values = _parse_cron_part(part, lowest, highest, names)
-        if not part_values:
-            raise ValueError(f"{_CRON_ADVICE}; {part!r} is no {field_name} ({lowest} to {highest})")
-        values += part_values
-    return values
-
-
-def _parse_cron_part(part: str, lowest: int, highest: int, names: tuple[str, ...]) -> list[int]:
-    """What ``*``, ``a``, ``a-b`` (also over the end), and these with ``/step``, stand for; nothing if it is none."""
-    match = _CRON_PART_PATTERN.fullmatch(part)
-    step = int(match[3] or 1) if match else 0
-    if not match or not 0 < step <= highest:
-        return []
-    numbers = {f"{number:02}": number for number in range(lowest, highest + 1)}
-    numbers |= {name: lowest + at for at, name in enumerate(names)}
-    first = numbers.get(match[1].lower().zfill(2)) if match[1] else lowest
-    last = numbers.get(match[2].lower().zfill(2)) if match[2] else first if match[1] and not match[3] else highest
-    if first is None or last is None:
-        return []
-    values = range(first, last + 1) if first <= last else [*range(first, highest + 1), *range(lowest, last + 1)]
-    return list(values)[::step]
-
-
 def validate_round_seconds(seconds: int) -> int:
-    """The seconds, as given, or a ValueError."""
+    """``seconds`` unchanged; a ValueError unless rounds of that length fit into half an hour."""
     if 1800 % seconds:
-        raise ValueError("must divide 1800 (half an hour), for example 60, 300, 600 or 900")
+        raise ValueError("must divide 1800 (half an hour)")
     return seconds
 
 
 def parse_list(value: Any) -> Any:
-    """A JSON list, or words with spaces between them; anything else as it is."""
+    """The parts of a JSON list, or of a text separated by spaces; a value that is not text is returned unchanged."""
     if not isinstance(value, str):
         return value
-    return json.loads(value) if value.strip().startswith("[") else value.split()
+    try:
+        return json.loads(value) if value.strip().startswith("[") else value.split()
+    except ValueError:
+        raise ValueError("is not valid JSON") from None
 
 
 def validate_alert_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    """The addresses, as given, or a ValueError that shows none of them."""
-    if not all(_ADDRESS_PATTERN.fullmatch(url.get_secret_value()) for url in urls):
-        raise ValueError("must be one or more addresses like mailto://… or slack://…, with spaces between them")
+    """``urls`` unchanged; a ValueError, which shows none of them, unless all are URLs."""
+    if not all(_URL_PATTERN.fullmatch(url.get_secret_value()) for url in urls):
+        raise ValueError("must be one or more Apprise URLs, separated by spaces")
     return urls
 
 
 def clean_secret(secret: SecretStr) -> SecretStr:
-    """``secret`` without space around it; a ValueError if nothing is left, or what no secret holds."""
+    """``secret`` without surrounding white space; a ValueError if it is blank or has unprintable characters."""
     text = secret.get_secret_value().strip()
     if not text:
-        raise ValueError("is blank; unset it, or give the secret")
+        raise ValueError("is blank; set it to the secret, or unset it")
     if not text.isprintable():
-        raise ValueError("holds a character that cannot be printed; copy it again")
+        raise ValueError("contains a character that cannot be printed; copy the secret again")
     return SecretStr(text)
 
 
 def validate_http_address(url: str) -> str:
-    """``url`` without a slash at its end.
+    """``url`` without trailing slashes.
 
     Raises:
-        ValueError: it is not an http(s) address, or holds what does not belong into one.
+        ValueError: it is not an http(s) URL of a host, or contains credentials, a query or a fragment.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https address")
+        raise ValueError("must be an http or https URL")
     if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
-        raise ValueError("must be an address without credentials, query or fragment")
+        raise ValueError("must be a URL without credentials, query or fragment")
     try:
         port = parts.port
     except ValueError:
         port = 0
     if port == 0 or not _HOST_PATTERN.fullmatch(parts.hostname) or not re.fullmatch(r"[!-~]*", url):
-        raise ValueError("must be an address that can be dialled, like https://eodhd.com/api")
+        raise ValueError("must be a URL with a valid host and port")
     return url.rstrip("/")
 
 
 def extract_host(url: str) -> str:
-    """Whose answers come from ``url``: one name for the vendor's hosts, and one for this machine's."""
+    """The host of ``url``, normalised by ``normalize_host``."""
     return normalize_host(urlsplit(url).hostname or "")
 
 
 def normalize_host(host: str) -> str:
-    """``host`` as it is written beside bars.
+    """``host`` as it is recorded as the source of bars: one name for all the vendor's hosts, one for this machine.
 
     Raises:
-        ValueError: it is no host name.
+        ValueError: it is not a host name.
     """
     normalized = host.strip().lower().rstrip(".")
     if not _HOST_PATTERN.fullmatch(normalized):
-        raise ValueError("must be a host name, like eodhd.com")
+        raise ValueError("must be a host name")
     if normalized == VENDOR_HOST or normalized.endswith("." + VENDOR_HOST):
         return VENDOR_HOST
     return LOCAL_HOST if normalized in _LOCAL_NAMES or normalized.startswith("127.") else normalized
 
 
 def fill_secrets_from_files(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """``given`` with each NAME filled from the file that NAME_FILE names (the way of Docker secrets).
+    """``values`` with each NAME read from the file that NAME_FILE names, as with Docker secrets.
 
     Raises:
-        ValueError: NAME is given too and differs, or the file cannot be read or is empty.
+        ValueError: NAME and NAME_FILE differ, or the file cannot be read or is empty.
     """
     filled = dict(values)
     for name in names:
@@ -205,8 +167,8 @@ def _read_secret_file(path: Path, variable: str) -> str:
         with path.open("rb") as file:
             secret = file.read(_MAX_SECRET_BYTES + 1).decode().strip()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
+        reason = getattr(error, "strerror", None) or "not a text file"
         raise ValueError(f"{variable} {path} cannot be read: {reason}") from None
     if not secret or len(secret) > _MAX_SECRET_BYTES or len(secret.splitlines()) > 1:
-        raise ValueError(f"{variable} {path} must hold one line, the secret")
+        raise ValueError(f"{variable} {path} must contain the secret as its only line")
     return secret

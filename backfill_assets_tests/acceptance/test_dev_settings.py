@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from backfill_assets.cli.dev import provide_vendor
+from backfill_assets.cli.dev_server import provide_vendor
 from backfill_assets.config.settings import build_child_environment, load_settings
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import NOW

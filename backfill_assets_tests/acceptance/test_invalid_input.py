@@ -1,6 +1,6 @@
-"""Every setting, option and argument that cannot be meant: one line, which it is, what is wrong, exit code 2.
+"""Invalid settings, options and arguments: one line that names it and says what is wrong; exit code 2.
 
-The tables are complete: a setting or option that is new and stands in none of them fails a test.
+The tables are complete: a test fails for a setting or option that is in none of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ ADDRESS += ["http://h/\n", "http://ünï.de/", "http://-h/", f"http://{'a' * 300
 
 
 def out_of(least: float | None, most: float, *, whole: bool = False, above: bool = False) -> dict[str, str]:
-    """Values below, above and beside a range, and what is said of each."""
+    """Values outside of a range and values of other types, with a part of the expected message."""
     odd = {"many": "valid", "1,5": "valid", "nan": "", "inf": "", "-inf": "", "9" * 400: ""}
     beyond = {str(most + 1): f"less than or equal to {most}"}
     if least is not None:
@@ -27,8 +27,8 @@ def out_of(least: float | None, most: float, *, whole: bool = False, above: bool
     return {**odd, **beyond, **({"1.5": "valid integer"} if whole else {})}
 
 
-NO_FILE = {"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "one line"}
-NO_JSON = {"[nan]": "no JSON; write it like", "1,2": "no JSON; write it like", "{": "no JSON; write it like"}
+NO_FILE = {"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "only line"}
+NO_JSON = dict.fromkeys(["[nan]", "1,2", "{"], "is not valid JSON; example: [")
 SETTINGS: dict[str, dict[str, str]] = {
     "DATABASE_URL_FILE": NO_FILE,
     "BACKFILL_DATABASE_PATIENCE_SECONDS": out_of(0, 3600),
@@ -85,9 +85,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_AUTO": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_SENSOR_SECONDS": out_of(1, 86_400, whole=True),
     "BACKFILL_CHECKS_CRON": {
-        **dict.fromkeys(["hourly", "* * * *", "* * * * * *", "@daily"], "cron line of five fields"),
-        **dict.fromkeys(["; * * * *", "99 * * * *", "a b c d e", "*/0 * * * *"], "is no minute (0 to 59)"),
-        "0 0 31 feb *": "the day never comes",
+        # five fields with invalid values are refused when Dagster loads the schedule: orchestration/test_schedules
+        **dict.fromkeys(["hourly", "* * * *", "* * * * * *", "@daily", "; * * * *"], "cron expression of five fields"),
     },
     "BACKFILL_MISSING_TOLERANCE": out_of(0, 10_000, whole=True),
     "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "'US'"),
@@ -96,7 +95,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_CALENDAR_FILE": {"/nonexistent/calendar": "cannot be used", "/": "cannot be used"},
     "BACKFILL_EOD_TOLERANCE_BPS": out_of(0, 1000),
     "BACKFILL_ALERT_URLS": {
-        **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "addresses like mailto://"),
+        **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "must be one or more Apprise URLs"),
         **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]'], ""),
     },
     "BACKFILL_ALERT_REPEAT_HOURS": out_of(1, 720),
@@ -109,19 +108,19 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
     "BACKFILL_LOG_LEVEL": dict.fromkeys(["loud", "debug", "30"], "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
 }
-ELSEWHERE = {
-    *("DATABASE_URL", "BACKFILL_HOME"),  # exit code 5: test_bad_surroundings
+TESTED_ELSEWHERE = {
+    *("DATABASE_URL", "BACKFILL_HOME"),  # exit code 5: test_invalid_environment
     "DAGSTER_POSTGRES_URL",  # Dagster's storage
-    "BACKFILL_SYNC_TYPE",  # a word of the vendor's: symbols sync --type is the same
+    "BACKFILL_SYNC_TYPE",  # any name of the vendor's, as symbols sync --type
 }
 
 
-def test_no_setting_is_forgotten() -> None:
-    assert SETTINGS.keys() | ELSEWHERE == {field.alias for field in Settings.model_fields.values()}
+def test_each_setting_is_in_a_table() -> None:
+    assert SETTINGS.keys() | TESTED_ELSEWHERE == {field.alias for field in Settings.model_fields.values()}
 
 
 @pytest.mark.parametrize("variable", SETTINGS)
-def test_a_setting_that_cannot_be_meant_is_named_and_its_secret_is_not(user_of: UserOf, variable: str) -> None:
+def test_an_invalid_setting_is_named_and_its_secret_is_not_shown(user_of: UserOf, variable: str) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     without_its_twin = {variable.removesuffix("_FILE"): None} if variable.endswith("_FILE") else {}
@@ -134,7 +133,7 @@ def test_a_setting_that_cannot_be_meant_is_named_and_its_secret_is_not(user_of: 
         assert "hush" not in answer.error, answer
 
 
-def test_a_secret_is_given_once(user_of: UserOf, tmp_path: Path) -> None:
+def test_a_secret_and_its_file_must_not_differ(user_of: UserOf, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file")
     answer = user_of().types("report", EODHD_API_TOKEN_FILE=str(tmp_path / "token"))
     assert answer.code == 2
@@ -145,7 +144,7 @@ CALENDARS = {"not JSON": "no", "a list": "[]", "unknown": '{"closed": []}', "no 
 
 
 @pytest.mark.parametrize("text", CALENDARS.values(), ids=CALENDARS)
-def test_a_calendar_file_that_cannot_be_meant(user_of: UserOf, tmp_path: Path, text: str) -> None:
+def test_an_invalid_calendar_file_is_refused(user_of: UserOf, tmp_path: Path, text: str) -> None:
     (tmp_path / "calendar").write_text(text)
     user = user_of(BACKFILL_CALENDAR_FILE=str(tmp_path / "calendar"))
     user.types("symbols add AAPL")
@@ -205,7 +204,7 @@ EVERYWHERE = [name for name, _ in commands()]
 OPTIONS |= {(name, "--as-of"): TIMES for name in EVERYWHERE}
 
 
-def test_no_option_is_forgotten() -> None:
+def test_each_option_is_in_a_table() -> None:
     every = {
         (name, option.opts[0])
         for name, command in commands()
@@ -216,22 +215,20 @@ def test_no_option_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("command", EVERYWHERE)
-def test_an_option_that_cannot_be_meant_is_named(
-    user_of: UserOf, sandboxed: Callable[..., object], command: str
-) -> None:
+def test_an_invalid_option_is_named(user_of: UserOf, sandboxed: Callable[..., object], command: str) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     for option, values in ((o, v) for (c, o), v in OPTIONS.items() if c == command):
         for value in values:
             answer = user.types([*command.split(), *NEEDED.get(command, ()), f"{option}={value}"])
             assert (answer.code, option, value) == (2, option, value), answer
-            # what an option means may be told in words of its own
+            # some messages name what the option selects instead of the option
             words = (option, "interval", "symbol", "ticker", "exchange", "lists no", "replay")
             assert any(word in answer.error for word in words), answer
             assert len(answer.error) < 300, answer
 
 
-def test_an_option_alone_a_flag_with_a_value_and_an_unknown_one(user_of: UserOf) -> None:
+def test_an_option_without_value_a_flag_with_a_value_and_an_unknown_option_are_refused(user_of: UserOf) -> None:
     user = user_of()
     for command, option in OPTIONS:
         answer = user.types([*command.split(), *NEEDED.get(command, ()), option])
@@ -326,7 +323,7 @@ RANGES = {
 
 @pytest.mark.parametrize("command", WINDOWED)
 @pytest.mark.parametrize(("start", "end", "said"), RANGES.values(), ids=RANGES)
-def test_a_range_that_cannot_be_meant(user_of: UserOf, command: str, start: str, end: str, said: str) -> None:
+def test_an_invalid_range_is_refused(user_of: UserOf, command: str, start: str, end: str, said: str) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     answer = user.types(f"{command} --start {start} --end {end}")

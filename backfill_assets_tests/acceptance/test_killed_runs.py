@@ -39,7 +39,9 @@ HAVING count(d.timestamp) <> 13 - coalesce((SELECT sum(upper(r) - lower(r)) FROM
 WITHOUT_EVIDENCE = """
 SELECT symbol_id FROM market_data d WHERE NOT EXISTS (SELECT FROM backfill.session_evidence e WHERE e.symbol_id = d.symbol_id)
 """
-HELD_TOO_LONG = "SELECT permit_id FROM backfill.permits WHERE expires_at > clock_timestamp() + make_interval(secs => %s)"
+HELD_TOO_LONG = (
+    "SELECT permit_id FROM backfill.permits WHERE expires_at > clock_timestamp() + make_interval(secs => %s)"
+)
 AT_WORK = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'

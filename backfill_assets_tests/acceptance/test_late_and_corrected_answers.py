@@ -91,7 +91,9 @@ def test_a_probe_in_a_hole_holds_the_others_up_for_a_round_at_most(clock_of: Clo
             tickers, first=TUESDAY, publication=Publication(never_published=frozenset({(unlucky, TUESDAY)}))
         )
         with clock.engine.database.transaction() as connection:
-            connection.execute("TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.listing_lives")
+            connection.execute(
+                "TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.listing_lives"
+            )
         ticks = enumerate(moments(utc("2026-06-02 23:00"), utc("2026-06-03 02:00"), 30))
         rounds.append(next(number for number, now in ticks if clock.tick(now).after.present == 39))
     assert sorted(rounds) == [0, 0, 0, 1]  # the one who is drawn first costs the others half an hour

@@ -75,7 +75,9 @@ def weeks(draw: st.DrawFn) -> Week:
 
 def store(database: Database, week: Week) -> None:
     with database.transaction() as connection:
-        connection.execute("TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.daily_prices, backfill.listing_lives")
+        connection.execute(
+            "TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.daily_prices, backfill.listing_lives"
+        )
         connection.execute("TRUNCATE backfill.bulk_files, backfill.closures, backfill.rejects")
         rows = [
             (datetime.fromtimestamp(int(start), UTC), *PROVENANCE[kind], ticker)

@@ -259,6 +259,6 @@ def test_settings_in_force(user_of: UserOf) -> None:
     assert user.types("settings --format markdown").out.startswith("# Settings")
     values = {row["variable"]: (row["value"], row["default"]) for row in said.json}
     assert values["BACKFILL_MINUTE_SHARE"] == ("0.5", "0.8")
-    assert values["BACKFILL_ALERT_URLS"] == ("[***, ***]", "unset")
+    assert values["BACKFILL_ALERT_URLS"] == ('["***", "***"]', "unset")
     assert values["EODHD_API_TOKEN"][0] == values["DATABASE_URL"][0] == "***"
     assert not [secret for secret in ("hush", TOKEN) if secret in said.out + user.types("settings").out]

@@ -123,9 +123,9 @@ def test_a_day_on_which_nothing_traded_is_no_gap(clock_of: Clock) -> None:
     result = clock.tick(utc("2026-06-03 14:00"))
     assert result.after.missing == 13  # the daily data say that it traded
     with clock.engine.database.transaction() as connection:
-        assert connection.execute("SELECT volume > 0 FROM backfill.daily_prices WHERE day = '2026-06-02'").fetchall() == [
-            (True,)
-        ]
+        assert connection.execute(
+            "SELECT volume > 0 FROM backfill.daily_prices WHERE day = '2026-06-02'"
+        ).fetchall() == [(True,)]
         connection.execute("UPDATE backfill.daily_prices SET volume = 0")
     assert states(clock, "2026-06-03 14:00") == {"no_trade": 13, "pending": 13}
 

@@ -143,7 +143,9 @@ def test_what_the_provisional_bar_said_is_kept_beside_the_final_one(database: Da
         write(connection, close=10.7, final=True, interval="5m")
     with database.transaction() as connection:
         write(connection, close=10.9, final=True, interval="5m")
-    kept = "SELECT live_close, live_volume, final_close, final_volume, source_interval FROM backfill.live_reconciliations"
+    kept = (
+        "SELECT live_close, live_volume, final_close, final_volume, source_interval FROM backfill.live_reconciliations"
+    )
     assert fetch(database, kept) == [(10.6, 100, 10.7, 100, "5m")]  # the revision after it is none
 
 

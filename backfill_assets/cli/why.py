@@ -1,0 +1,50 @@
+"""``why``: each slot of one session of one symbol, explained."""
+
+import json
+from datetime import date, datetime
+
+import click
+
+from backfill_assets.cli.options import (
+    DateType,
+    add_common_options,
+    add_format_option,
+    add_interval_option,
+    load_command_settings,
+    make_console,
+)
+
+
+@click.command()
+@click.argument("ticker")
+@click.argument("day", type=DateType())
+@click.option("--ask", is_flag=True, help="Also ask the vendor right now (5 calls); stores nothing.")
+@add_interval_option
+@add_format_option("table", "json")
+@add_common_options
+def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: datetime | None, debug: bool) -> None:
+    """Say, slot by slot, what TICKER's session of DAY is, why, and when it is asked about again."""
+    from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
+    from backfill_assets.backfill.vendor_check import fetch_current_bars
+    from backfill_assets.cli.rendering import show_slot_explanations, show_vendor_answer, show_window
+    from backfill_assets.quality.slot_explanation import describe_session, explain_slots
+    from backfill_assets.store.bars.bar_writer import read_bars
+
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        job, _ = build_job(engine, JobRequest(interval=interval, start=day, end=day, symbols=[ticker]))
+        console = make_console()
+        coverage = engine.measure(job)
+        if not job.window.sessions:
+            show_window(console, job.window, coverage.now)
+            return
+        session = job.window.sessions[0]
+        with engine.database.transaction() as connection:
+            bars = read_bars(connection, job.symbols[0].symbol_id, job.interval, session.open, session.close)
+        explanations, evidence = explain_slots(coverage, bars), describe_session(coverage)
+        answer = fetch_current_bars(engine, job) if ask else None
+    if form == "json":
+        click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))
+    else:
+        show_slot_explanations(console, evidence, explanations)
+    if answer is not None:
+        show_vendor_answer(make_console(stderr=form == "json"), answer, coverage.grid)

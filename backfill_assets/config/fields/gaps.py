@@ -1,0 +1,73 @@
+"""Settings of gaps: what bars are built from, when an absent bar is requested and when it counts as missing."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from backfill_assets.config.fields.group import SettingsGroup
+from backfill_assets.config.validators import validate_ladder_hours
+
+
+class GapFields(SettingsGroup):
+    """When absent bars are requested, and when they count as missing."""
+
+    heading: ClassVar[str] = "Gaps"
+
+    source_interval: Literal["1m", "5m"] = Field(
+        "5m", alias="BACKFILL_SOURCE_INTERVAL", description="The vendor's interval that bars are built from."
+    )
+    askable_hours_5m: float = Field(
+        3,
+        alias="BACKFILL_ASKABLE_HOURS_5M",
+        ge=0,
+        le=72,
+        description="Hours after the regular close before 5m data of a session is requested.",
+    )
+    askable_hours_1m: float = Field(
+        5,
+        alias="BACKFILL_ASKABLE_HOURS_1M",
+        ge=0,
+        le=72,
+        description="Hours after the regular close before 1m data of a session is requested.",
+    )
+    overdue_hours: float = Field(
+        16,
+        alias="BACKFILL_OVERDUE_HOURS",
+        ge=0,
+        le=240,
+        description="Hours after the regular close before an absent bar counts as missing.",
+    )
+    overdue_after_half_hours: float = Field(
+        6,
+        alias="BACKFILL_OVERDUE_AFTER_HALF_HOURS",
+        ge=0,
+        le=240,
+        description="Hours, once half of the symbols were seen published, before an absent bar counts as missing.",
+    )
+    ladder_hours: Annotated[tuple[float, ...], AfterValidator(validate_ladder_hours)] = Field(
+        (1, 3, 6, 12, 24),
+        alias="BACKFILL_LADDER_HOURS",
+        description="Delays between requests for a bar that the vendor does not return, hours, as a JSON list;"
+        " after the last one daily for ten days, then weekly.",
+    )
+    bulk_daily: bool = Field(
+        True,
+        alias="BACKFILL_BULK_DAILY",
+        description="Whether the exchange's daily file (100 calls) may be read if more than 100 symbols have gaps.",
+    )
+    daily_file_symbols: int = Field(
+        500,
+        alias="BACKFILL_DAILY_FILE_SYMBOLS",
+        ge=1,
+        description="Number of active symbols from which the daily file is read every morning.",
+    )
+    overlap_sessions: int = Field(
+        2,
+        alias="BACKFILL_OVERLAP_SESSIONS",
+        ge=0,
+        le=60,
+        description="Earlier sessions that each request reads again, to notice corrections.",
+    )
+    max_span_days: int = Field(
+        120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest time span of one request, days."
+    )
