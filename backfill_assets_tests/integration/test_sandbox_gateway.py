@@ -1,4 +1,4 @@
-"""Tokens, limits, quota and faults over real HTTP, with the bodies and types of EODHD.md §1."""
+"""Tokens, limits, quota and faults over HTTP, with the bodies and content types of docs/vendor.md §1."""
 
 import asyncio
 import ssl
@@ -14,11 +14,13 @@ from backfill_assets.sandbox.server.serve import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
-PLAIN = ssl.create_default_context()  # made once: httpx makes one per call otherwise
+TLS = ssl.create_default_context()  # made once: otherwise httpx makes one for each call
 NOON = datetime(2026, 6, 3, 16, tzinfo=UTC)
 MONDAY = 1780272000
-GONE = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
-ONLY_EOD = "Only EOD data allowed for free users. Please, contact our support team: support@eodhistoricaldata.com"
+QUOTA_EXCEEDED = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
+NOT_IN_FREE_PLAN = (
+    "Only EOD data allowed for free users. Please, contact our support team: support@eodhistoricaldata.com"
+)
 
 
 def config(**more: Any) -> SandboxConfig:
@@ -27,7 +29,7 @@ def config(**more: Any) -> SandboxConfig:
 
 def get(sandbox: Sandbox, path: str, key: str | None = "x", **params: Any) -> httpx.Response:
     query = {"fmt": "json", **params, **({} if key is None else {"api_token": key})}
-    return httpx.get(sandbox.base_url + path, params=query, timeout=20, verify=PLAIN)
+    return httpx.get(sandbox.base_url + path, params=query, timeout=20, verify=TLS)
 
 
 def intraday(sandbox: Sandbox, ticker: str = "AAPL.US", key: str = "x") -> httpx.Response:
@@ -47,7 +49,7 @@ def sandbox(running: Sandbox) -> Sandbox:
     return running
 
 
-def test_a_missing_or_wrong_token_is_a_401_in_plain_text_without_rate_headers() -> None:
+def test_missing_or_wrong_token_is_a_401_in_plain_text_without_rate_headers() -> None:
     with Sandbox(config(tokens=frozenset({"right"}))) as sandbox:
         for answer in (get(sandbox, "/user", None), get(sandbox, "/user", "wrong"), get(sandbox, "/eod/NOPE", "")):
             assert (answer.status_code, answer.text) == (401, "Unauthenticated")
@@ -58,7 +60,7 @@ def test_a_missing_or_wrong_token_is_a_401_in_plain_text_without_rate_headers() 
         assert sandbox.stats()["calls"] == 0
 
 
-def test_the_demo_token_sees_five_tickers_and_nothing_else(sandbox: Sandbox) -> None:
+def test_demo_token_is_limited_to_five_tickers(sandbox: Sandbox) -> None:
     for symbol in ("AAPL", "MSFT", "AMZN", "TSLA", "VTI"):
         assert intraday(sandbox, f"{symbol}.US", "demo").status_code == 200
     batch = get(sandbox, "/real-time/AAPL.US", "demo", s="NVDA.US")
@@ -66,11 +68,11 @@ def test_the_demo_token_sees_five_tickers_and_nothing_else(sandbox: Sandbox) -> 
         assert (answer.status_code, answer.text) == (403, "Forbidden")
 
 
-def test_the_free_plan_has_end_of_day_only() -> None:
+def test_free_plan_has_end_of_day_data_only() -> None:
     with Sandbox(config(free_tokens=frozenset({"free"}))) as sandbox:
         for path in ("/intraday/AAPL.US", "/real-time/AAPL.US", "/us-quote-delayed"):
             answer = get(sandbox, path, "free", s="AAPL.US")
-            assert (answer.status_code, answer.text) == (403, ONLY_EOD)
+            assert (answer.status_code, answer.text) == (403, NOT_IN_FREE_PLAN)
         assert get(sandbox, "/eod-bulk-last-day/US", "free").status_code == 402
         rows = get(sandbox, "/eod/AAPL.US", "free").json()
         assert rows[0]["date"] >= "2025-06-03"
@@ -82,15 +84,38 @@ def test_the_free_plan_has_end_of_day_only() -> None:
         assert get(sandbox, "/user", "free").json()["dailyRateLimit"] == 20
 
 
-def test_a_free_token_can_be_given_intraday_with_a_warning() -> None:
-    traits = DataQuirks(free_intraday=True)
-    with Sandbox(config(free_tokens=frozenset({"free"}), quirks=traits)) as sandbox:
+def test_free_plan_can_have_intraday_with_a_warning() -> None:
+    quirks = DataQuirks(free_intraday=True)
+    with Sandbox(config(free_tokens=frozenset({"free"}), quirks=quirks)) as sandbox:
         assert "warning" in intraday(sandbox, key="free").json()[-1]
         old = {"from": 1609459200, "to": 1612137600}
         assert [*get(sandbox, "/intraday/AAPL.US", "free", **old).json()[0]] == ["warning"]
 
 
-def test_the_minute_is_a_window_and_remaining_falls_with_every_request_even_a_422() -> None:
+def test_paid_plan_can_be_limited_to_some_days_with_a_warning() -> None:
+    with Sandbox(config(quirks=DataQuirks(plan_limit_days=5))) as sandbox:
+        rows = get(sandbox, "/intraday/AAPL.US", **{"from": MONDAY - 10 * 86400, "interval": "5m"}).json()
+        assert rows[0]["timestamp"] >= NOON.timestamp() - 5 * 86400
+        assert [row["warning"] for row in rows if "warning" in row] == ["Data is limited by 5 days."]
+        assert "warning" in rows[-1]
+        assert not [row for row in intraday(sandbox).json() if "warning" in row]
+        daily = get(sandbox, "/eod/AAPL.US").json()
+        assert daily[0]["date"] == "2026-05-29"
+        assert daily[-1]["warning"] == "Data is limited by 5 days."
+
+
+def test_unreadable_timestamps_are_in_additional_rows() -> None:
+    with Sandbox(config(quirks=DataQuirks(unreadable_timestamps=1.0))) as sandbox:
+        rows = intraday(sandbox).json()
+        unreadable = [row for row in rows if row["timestamp"] == 0]
+        assert len(unreadable) == 2
+        with_unreadable = intraday(sandbox, "MSFT.US").json()
+    with Sandbox(config()) as sandbox:
+        assert intraday(sandbox).json() == [row for row in rows if row["timestamp"] > 0]
+        assert len(intraday(sandbox, "MSFT.US").json()) == len(with_unreadable) - 2
+
+
+def test_every_request_counts_in_the_window_even_a_422() -> None:
     with Sandbox(config(per_minute=3, window_seconds=3600.0)) as sandbox:
         answers = [intraday(sandbox), get(sandbox, "/intraday/AAPL.US", interval="d"), get(sandbox, "/user")]
         assert [a.status_code for a in answers] == [200, 422, 200]
@@ -104,13 +129,13 @@ def test_the_minute_is_a_window_and_remaining_falls_with_every_request_even_a_42
         assert sandbox.stats()["by_status"] == {"200": 3, "422": 1, "429": 1}
 
 
-def test_a_429_can_say_how_long_to_wait() -> None:
+def test_429_can_have_a_retry_after_header() -> None:
     with Sandbox(config(per_minute=1, window_seconds=3600.0, retry_after=True)) as sandbox:
         intraday(sandbox)
         assert 3590 <= int(intraday(sandbox).headers["retry-after"]) <= 3601
 
 
-def test_the_day_runs_out_into_the_extra_calls_and_then_into_a_402() -> None:
+def test_purchased_calls_follow_the_quota_and_then_a_402() -> None:
     with Sandbox(config(daily=12, extra_limit=7, spent_yesterday=9)) as sandbox:
         before = get(sandbox, "/user").json()
         assert (before["apiRequests"], before["apiRequestsDate"]) == (9, "2026-06-02")
@@ -118,7 +143,7 @@ def test_the_day_runs_out_into_the_extra_calls_and_then_into_a_402() -> None:
         during = get(sandbox, "/user").json()
         assert (during["apiRequests"], during["apiRequestsDate"], during["extraLimit"]) == (12, "2026-06-03", 4)
         refused = intraday(sandbox)
-        assert (refused.status_code, refused.text) == (402, GONE)
+        assert (refused.status_code, refused.text) == (402, QUOTA_EXCEEDED)
         assert get(sandbox, "/user").status_code == 200
         sandbox.move_clock(datetime(2026, 6, 4, 0, 1, tzinfo=UTC))
         assert get(sandbox, "/user").json()["apiRequestsDate"] == "2026-06-03"
@@ -127,7 +152,7 @@ def test_the_day_runs_out_into_the_extra_calls_and_then_into_a_402() -> None:
         assert sandbox.stats()["calls"] == 20
 
 
-def test_only_internal_user_is_billed(sandbox: Sandbox) -> None:
+def test_internal_user_is_billed_and_user_is_not(sandbox: Sandbox) -> None:
     assert get(sandbox, "/user/").json()["availableMarketplaceDataFeeds"] == []
     assert sandbox.stats()["calls"] == 0
     assert get(sandbox, "/internal-user").json()["subscriptionMode"] == "paid"
@@ -137,7 +162,7 @@ def test_only_internal_user_is_billed(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("fault", "status"), [("status_502", 502), ("status_500", 500), ("status_429", 429), ("html_200", 200)]
 )
-def test_faults_that_answer_something_else(sandbox: Sandbox, fault: str, status: int) -> None:
+def test_fault_replaces_the_answer(sandbox: Sandbox, fault: str, status: int) -> None:
     sandbox.set_faults(**{fault: 1.0})
     answer = intraday(sandbox)
     assert answer.status_code == status
@@ -148,46 +173,46 @@ def test_faults_that_answer_something_else(sandbox: Sandbox, fault: str, status:
     assert len(intraday(sandbox).json()) == 158
 
 
-def test_down_is_a_503_for_everything_but_the_controls(sandbox: Sandbox) -> None:
+def test_down_is_a_503_except_for_the_control_endpoints(sandbox: Sandbox) -> None:
     url = sandbox.base_url.removesuffix("/api") + "/__faults"
-    assert httpx.post(url, json={"down": True}, verify=PLAIN).json()["down"] is True
+    assert httpx.post(url, json={"down": True}, verify=TLS).json()["down"] is True
     assert intraday(sandbox).status_code == 503
-    assert httpx.post(url, json={"down": "yes"}, verify=PLAIN).status_code == 400
-    assert httpx.post(url, json={"up": 1}, verify=PLAIN).status_code == 400
-    assert httpx.post(url, content=b"{", verify=PLAIN).status_code == 400
-    httpx.post(url, json={"down": False}, verify=PLAIN)
+    assert httpx.post(url, json={"down": "yes"}, verify=TLS).status_code == 400
+    assert httpx.post(url, json={"up": 1}, verify=TLS).status_code == 400
+    assert httpx.post(url, content=b"{", verify=TLS).status_code == 400
+    httpx.post(url, json={"down": False}, verify=TLS)
     assert intraday(sandbox).status_code == 200
 
 
-def test_a_cut_body_is_billed_and_ends_in_the_middle(sandbox: Sandbox) -> None:
+def test_cut_body_is_billed_and_ends_in_the_middle(sandbox: Sandbox) -> None:
     sandbox.set_faults(cut_body=1.0)
     with pytest.raises(httpx.RemoteProtocolError):
         intraday(sandbox)
     assert sandbox.stats()["calls"] == 5
 
 
-def test_a_trickle_brings_the_whole_body_slowly(sandbox: Sandbox) -> None:
+def test_trickle_sends_the_whole_body_slowly(sandbox: Sandbox) -> None:
     sandbox.set_faults(trickle=1.0, trickle_seconds=0.05)
     assert len(intraday(sandbox).json()) == 158
     assert get(sandbox, "/intraday/NOPE.US").status_code == 404
 
 
-def test_who_hangs_up_during_a_timeout_is_forgotten(sandbox: Sandbox) -> None:
+def test_disconnect_during_a_timeout_is_counted_as_499(sandbox: Sandbox) -> None:
     sandbox.set_faults(timeout=1.0)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{sandbox.base_url}/user", params={"api_token": "x"}, timeout=0.1, verify=PLAIN)
+        httpx.get(f"{sandbox.base_url}/user", params={"api_token": "x"}, timeout=0.1, verify=TLS)
     sandbox.set_faults(timeout=0.0)
     while sandbox.stats()["in_flight"]:
         get(sandbox, "/user")
     assert sandbox.stats()["by_status"]["499"] == 1
 
 
-def test_a_timeout_answers_in_the_end(sandbox: Sandbox) -> None:
+def test_timeout_fault_answers_after_its_seconds(sandbox: Sandbox) -> None:
     sandbox.set_faults(timeout=1.0, timeout_seconds=0.01)
     assert intraday(sandbox).status_code == 200
 
 
-def test_the_sandbox_stops_although_somebody_waits() -> None:
+def test_sandbox_stops_while_a_request_waits() -> None:
     async def abandoned(base_url: str) -> int:
         async with httpx.AsyncClient(timeout=60) as client:
             return (await client.get(f"{base_url}/user", params={"api_token": "x"})).status_code
@@ -202,7 +227,7 @@ def test_the_sandbox_stops_although_somebody_waits() -> None:
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
-def test_many_at_once_are_seen_in_flight_and_each_gets_its_own() -> None:
+def test_concurrent_requests_are_counted_in_flight_and_get_their_own_answers() -> None:
     async def scenario(sandbox: Sandbox) -> list[int]:
         limits = httpx.Limits(max_connections=50)
         async with httpx.AsyncClient(limits=limits, timeout=30) as client:
@@ -219,14 +244,14 @@ def test_many_at_once_are_seen_in_flight_and_each_gets_its_own() -> None:
     assert (counts["requests"], counts["calls"], counts["in_flight"]) == (60, 300, 0)
 
 
-def test_revisions_and_late_publication_are_seen_over_http() -> None:
-    traits = DataQuirks(partial_publication=1.0, revisions=1.0)
-    with Sandbox(config(quirks=traits)) as sandbox:
+def test_revisions_and_partial_publication_are_visible_over_http() -> None:
+    quirks = DataQuirks(partial_publication=1.0, revisions=1.0)
+    with Sandbox(config(quirks=quirks)) as sandbox:
         session = sandbox.world.session_index.find_session(date(2026, 6, 1))
         assert session is not None
-        release = sandbox.world.get_publication_times("AAPL", session, "5m")
+        times = sandbox.world.get_publication_times("AAPL", session, "5m")
         answers = []
-        for moment in (release.first_at - 2, release.first_at, release.complete_at, release.revised_at):
+        for moment in (times.first_at - 2, times.first_at, times.complete_at, times.revised_at):
             sandbox.move_clock(datetime.fromtimestamp(int(moment) + 1, UTC))
             end = {"from": MONDAY, "to": MONDAY + 86400}
             answers.append(get(sandbox, "/intraday/AAPL.US", **end).json())

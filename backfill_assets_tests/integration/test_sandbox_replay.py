@@ -54,7 +54,7 @@ def test_real_recordings_come_back_word_for_word() -> None:
         assert sandbox.world.symbols == ("AAPL",)
 
 
-def test_files_of_one_ticker_follow_each_other_and_nothing_comes_from_the_future(tmp_path: Path) -> None:
+def test_files_of_one_ticker_are_joined_and_rows_end_at_now(tmp_path: Path) -> None:
     (tmp_path / "intraday_BRK-B.US_5m_2026-06-01.json").write_text(json.dumps([row(1780320600, 500), row(1, None)]))
     (tmp_path / "intraday_BRK-B.US_5m_2026-06-02.json").write_text(json.dumps([row(1780407000, 501.5)]))
     (tmp_path / "README.md").write_text("not a recording")
@@ -67,7 +67,7 @@ def test_files_of_one_ticker_follow_each_other_and_nothing_comes_from_the_future
         assert get(sandbox, "/intraday/BRK-B.US", interval="1m", **span).json() == []
 
 
-def test_what_is_not_a_recording_is_named(tmp_path: Path) -> None:
+def test_invalid_recording_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "intraday_AAPL.US_5m_x.json").write_text("<html>")
     with pytest.raises(UsageError, match=r"AAPL\.US_5m_x\.json"):
         Sandbox(SandboxConfig(replay=tmp_path))
@@ -75,7 +75,7 @@ def test_what_is_not_a_recording_is_named(tmp_path: Path) -> None:
         SandboxConfig(replay=tmp_path / "nowhere")
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_taken_port_is_named_in_the_error() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -85,11 +85,12 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_serving_alone_announces_itself_and_stops_on_a_signal(end: signal.Signals) -> None:
+def test_serve_announces_its_url_and_stops_on_a_signal(end: signal.Signals) -> None:
     program = (
         "from backfill_assets.sandbox.config import DataQuirks, SandboxConfig\n"
         "from backfill_assets.sandbox.server.serve import serve\n"
-        "serve(SandboxConfig(symbols=5, quirks=DataQuirks.build_realistic()), announce=lambda url: print(url, flush=True))\n"
+        "config = SandboxConfig(symbols=5, quirks=DataQuirks.build_realistic())\n"
+        "serve(config, announce=lambda url: print(url, flush=True))\n"
         "print('stopped')\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", program]

@@ -1,4 +1,4 @@
-"""The vendor's own Python client, pointed at the sandbox, gets what its documentation promises."""
+"""The vendor's Python client, used against the sandbox, gets the documented answers."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -12,7 +12,7 @@ from rich.console import Console
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 
-# The client, and the calendars under the sandbox, have habits that pandas 4 will end.
+# The client and exchange_calendars use what pandas 4 will remove.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
 
 KEY = "0123456789abcdef"  # the client insists on 16 to 32 characters
@@ -35,19 +35,19 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def client(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> APIClient:
-    """The client builds its address anew in every call, so its base class is told ours."""
+    """The client sets its URL in the constructor of a base class for every call, so that one is replaced."""
 
-    def here(self: BaseAPI) -> None:
+    def set_base_url(self: BaseAPI) -> None:
         self._api_url = sandbox.base_url
         self.console = Console()
 
-    monkeypatch.setattr(BaseAPI, "__init__", here)
+    monkeypatch.setattr(BaseAPI, "__init__", set_base_url)
     made = APIClient(KEY)
     made._api_url = sandbox.base_url
     return made
 
 
-def test_intraday(client: APIClient) -> None:
+def test_client_reads_intraday(client: APIClient) -> None:
     rows = client.get_intraday_historical_data(
         symbol="AAPL.US", interval="5m", from_unix_time=str(MONDAY), to_unix_time=str(MONDAY + 86400)
     )
@@ -57,32 +57,32 @@ def test_intraday(client: APIClient) -> None:
     assert len(minutes) == 960
 
 
-def test_intraday_as_a_table(client: APIClient) -> None:
+def test_client_reads_intraday_as_a_table(client: APIClient) -> None:
     table = client.get_historical_data("AAPL.US", "5m", "2026-06-01", "2026-06-02")
     assert isinstance(table, pd.DataFrame)
     assert {"open", "high", "low", "close", "volume"} <= set(table.columns)
     assert len(table) == 79
 
 
-def test_live(client: APIClient) -> None:
+def test_client_reads_live_quotes(client: APIClient) -> None:
     assert client.get_live_stock_prices(ticker="AAPL.US")["code"] == "AAPL.US"
     batch = client.get_live_stock_prices(ticker="AAPL.US", s="VTI,EUR.FOREX,DEAD.US")
     assert [quote["code"] for quote in batch] == ["AAPL.US", "VTI.US", "EUR.FOREX", "DEAD.US"]
     assert [quote["close"] == "NA" for quote in batch] == [False, False, True, True]
 
 
-def test_symbols(client: APIClient) -> None:
+def test_client_reads_symbols(client: APIClient) -> None:
     assert {"AAPL", "FBM"} <= {row["Code"] for row in client.get_list_of_tickers("US")}
     assert [row["Code"] for row in client.get_list_of_tickers("US", delisted=1)] == ["DEAD"]
     assert "AAPL" in set(client.get_exchange_symbols("US").Code)
 
 
-def test_user(client: APIClient) -> None:
+def test_client_reads_user(client: APIClient) -> None:
     data = BaseAPI()._rest_get_method(api_key=KEY, endpoint="user")
     assert (data["dailyRateLimit"], data["subscriptionMode"]) == (100_000, "paid")
 
 
-def test_end_of_day_bulk_details_and_changes(client: APIClient) -> None:
+def test_client_reads_eod_bulk_details_and_symbol_changes(client: APIClient) -> None:
     history = client.get_eod_historical_stock_market_data("AAPL.US", from_date="2026-06-01", to_date="2026-06-02")
     assert [row["date"] for row in history] == ["2026-06-01", "2026-06-02"]
     assert len(client.get_historical_data("AAPL.US", "d", "2026-05-01", "2026-05-31")) == 20

@@ -1,9 +1,8 @@
-"""``python -m bench.soak --seconds 120``: days of market time under a hand that disturbs, compared with quiet ones.
+"""Fault-injection soak test (``python -m bench.soak --seconds 120``): disturbed and undisturbed market days compared.
 
-Stretches of three sessions around the changes of daylight saving are played twice: undisturbed, and with faults
-at the vendor and the acts of ``hand``. In the end both tables must be the same, bar for bar, and the calls spent
-at most 1.3 times as many. Tickers are added all the time, so that there is always something to ask.
-Figures are kept in docs/reliability.md.
+Periods of three sessions around daylight saving changes run twice: undisturbed, and with faults of the vendor and the
+disturbances of ``fault_injector``. In the end both tables must be equal, and the disturbed runs may cost at most 1.3
+times the calls. Tickers are added at every other step, so there is always work. docs/reliability.md has the figures.
 """
 
 import argparse
@@ -11,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
@@ -18,18 +18,18 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from backfill_assets.market.calendar.sessions import list_sessions
-from bench.soak.hand import FAULTS, Hand
-from bench.soak.quota import small_disk
-from bench.soak.scene import ADDED, Scene, scene
+from bench.soak.fault_injector import VENDOR_FAULTS, SoakFaultInjector
+from bench.soak.scenario import ADDED_TICKERS, Scenario, open_scenario
+from bench.soak.small_disk import mount_small_disk
 
-MOST_CALLS = 1.3
+MAX_CALL_RATIO = 1.3
 HOURS_BETWEEN = 3
-MOST_STRETCHES = 10
+MAX_PERIODS = 10
 NEW_YORK = ZoneInfo("America/New_York")
 
 
-def changes() -> Iterator[date]:
-    """Every Sunday on which New York changes its clocks, spring and autumn in turn, from 2022 on."""
+def iter_clock_changes() -> Iterator[date]:
+    """Iterate over the days on which New York changes its clocks, from 2022 on."""
     day = date(2022, 1, 1)
     while day < date(2027, 1, 1):
         noon = datetime(day.year, day.month, day.day, 12, tzinfo=NEW_YORK)
@@ -38,71 +38,109 @@ def changes() -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def moments(change: date) -> tuple[date, list[datetime]]:
-    """The evenings and nights of three sessions, the first before ``change``, two after it, and the last morning."""
+def list_times(change: date) -> tuple[date, list[datetime]]:
+    """Return the first day and the times of a period, hours after three closes: one before ``change``, two after."""
     before = list_sessions("US", change - timedelta(days=7), change)[-1]
     after = list_sessions("US", change, change + timedelta(days=7))[:2]
     every = range(2, 19, HOURS_BETWEEN)  # hours after a close
     return before.day, [s.regular_close + timedelta(hours=hours) for s in (before, *after) for hours in every]
 
 
-def play(on: Scene, change: date, hand: Hand | None) -> int:
-    """Play a stretch, every other moment with the hand at work if there is one; returns the calls it cost."""
-    before = on.calls
-    on.first, hours = moments(change)
-    on.sandbox.set_faults(**(FAULTS if hand else {}))
-    for number, now in enumerate(hours):
-        on.at(now)
+def run_period(scenario: Scenario, change: date, fault_injector: SoakFaultInjector | None) -> int:
+    """Run a period, every other time with a disturbance if there is a fault injector; return the calls it cost."""
+    before = scenario.calls
+    scenario.first, times = list_times(change)
+    scenario.sandbox.set_faults(**(VENDOR_FAULTS if fault_injector else {}))
+    for number, now in enumerate(times):
+        scenario.move_to(now)
         if number % 2:
-            on.grow(ADDED)
-        if number % 2 and hand:
-            hand.act()
+            scenario.add_tickers(ADDED_TICKERS)
+        if number % 2 and fault_injector:
+            fault_injector.disturb()
         else:
-            on.run()
-    on.sandbox.set_faults(**dict.fromkeys(FAULTS, 0.0))
-    on.run(symbols=on.symbols)
-    return on.calls - before
+            scenario.run_backfill()
+    scenario.sandbox.set_faults(**dict.fromkeys(VENDOR_FAULTS, 0.0))
+    scenario.run_backfill(symbols=scenario.symbols)
+    return scenario.calls - before
+
+
+@dataclass
+class Totals:
+    """Sums over the periods so far.
+
+    Attributes:
+        calls: calls of the disturbed runs.
+        undisturbed_calls: calls of the undisturbed runs.
+        different_tables: periods after which the tables differ.
+        longest: seconds of the longest period.
+    """
+
+    calls: int = 0
+    undisturbed_calls: int = 0
+    different_tables: int = 0
+    longest: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Calls relative to the undisturbed runs."""
+        return self.calls / self.undisturbed_calls
 
 
 def main() -> int:
-    """Play stretches until the time is up, two at least; 1 if a table differs or too much was spent."""
+    """Run periods until the time is up, at least two; return 1 if a table differs or too many calls were spent."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=20260601)
     options = parser.parse_args()
-    until = time.monotonic() + options.seconds
+    deadline = time.monotonic() + options.seconds
     with ExitStack() as stack:
-        folders = [Path(stack.enter_context(_folder())) for _ in range(2)]
-        reason = stack.enter_context(small_disk(folders[1]))
-        calm, torn = (stack.enter_context(scene(folder)) for folder in folders)
-        hand = Hand(torn, Random(options.seed), may_fill=reason is None)
-        print(f"seed {options.seed}; disk: {reason or 'a small one, to be filled'}", flush=True)
-        failed, spent, needed, longest = 0, 0, 0, 0.0
-        for number, change in enumerate(cycle(changes())):
-            began = time.monotonic()
-            if (number >= 2 and began + longest > until) or number >= MOST_STRETCHES:
-                break
-            needed += (quietly := play(calm, change, None))
-            spent += (roughly := play(torn, change, hand))
-            wanted, found = calm.bars(), torn.bars()
-            differ = len(set(wanted) ^ set(found))
-            failed += differ > 0
-            longest = max(longest, time.monotonic() - began)
-            print(
-                f"{change}: {len(wanted):,} bars, {differ} differ; {roughly:,} calls, {quietly:,} undisturbed "
-                f"({roughly / quietly:.3f}); {time.monotonic() - began:.0f} s",
-                flush=True,
-            )
-        acts = ", ".join(f"{count} × {name}" for name, count in hand.acts.items())
-        faults = torn.sandbox.stats()["by_fault"]
-        print(f"acts: {acts}; exit codes of {sum(torn.exits.values())} processes: {dict(sorted(torn.exits.items()))}")
-        print(f"faults of the vendor: {dict(sorted(faults.items()))}")
-        ratio = spent / needed
-        print(f"calls {spent:,}, {needed:,} undisturbed: {ratio:.3f} × (at most {MOST_CALLS}); tables differ: {failed}")
-    return int(failed > 0 or ratio > MOST_CALLS)
+        folders = [Path(stack.enter_context(_make_folder())) for _ in range(2)]
+        reason = stack.enter_context(mount_small_disk(folders[1]))
+        undisturbed, disturbed = (stack.enter_context(open_scenario(folder)) for folder in folders)
+        fault_injector = SoakFaultInjector(disturbed, Random(options.seed), can_fill_disk=reason is None)
+        print(f"seed {options.seed}; disk: {reason or 'small enough to fill'}", flush=True)
+        totals = run_periods(undisturbed, fault_injector, deadline)
+        print_summary(fault_injector, totals)
+    return int(totals.different_tables > 0 or totals.ratio > MAX_CALL_RATIO)
 
 
-def _folder() -> "tempfile.TemporaryDirectory[str]":
+def run_periods(undisturbed: Scenario, fault_injector: SoakFaultInjector, deadline: float) -> Totals:
+    """Run periods until ``deadline`` (monotonic seconds), at least two; print a line for each."""
+    totals, disturbed = Totals(), fault_injector.scenario
+    for number, change in enumerate(cycle(iter_clock_changes())):
+        began = time.monotonic()
+        if (number >= 2 and began + totals.longest > deadline) or number >= MAX_PERIODS:
+            break
+        undisturbed_calls, calls = run_period(undisturbed, change, None), run_period(disturbed, change, fault_injector)
+        expected, stored = undisturbed.read_bars(), disturbed.read_bars()
+        different = len(set(expected) ^ set(stored))
+        seconds = time.monotonic() - began
+        totals.calls += calls
+        totals.undisturbed_calls += undisturbed_calls
+        totals.different_tables += different > 0
+        totals.longest = max(totals.longest, seconds)
+        print(
+            f"{change}: {len(expected):,} bars, {different} differ; {calls:,} calls, {undisturbed_calls:,} undisturbed "
+            f"({calls / undisturbed_calls:.3f}); {seconds:.0f} s",
+            flush=True,
+        )
+    return totals
+
+
+def print_summary(fault_injector: SoakFaultInjector, totals: Totals) -> None:
+    """Print disturbances, exit codes, faults and calls of all periods."""
+    disturbances = ", ".join(f"{count} × {name}" for name, count in fault_injector.counts.items())
+    exits, faults = fault_injector.scenario.exits, fault_injector.scenario.sandbox.stats()["by_fault"]
+    print(f"disturbances: {disturbances}")
+    print(f"exit codes of {sum(exits.values())} processes: {dict(sorted(exits.items()))}")
+    print(f"faults of the vendor: {dict(sorted(faults.items()))}")
+    print(
+        f"calls {totals.calls:,}, {totals.undisturbed_calls:,} undisturbed: {totals.ratio:.3f} × "
+        f"(at most {MAX_CALL_RATIO}); tables differ: {totals.different_tables}"
+    )
+
+
+def _make_folder() -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="backfill-soak-", ignore_cleanup_errors=True)
 
 

@@ -1,11 +1,12 @@
-"""``/eod/{T}`` and ``/eod-bulk-last-day/US``: parameters, prices and formats (EODHD.md §5)."""
+"""``/eod/{T}`` and ``/eod-bulk-last-day/US``: parameters, prices and formats (docs/vendor.md §5.4, §5.5).
+
+The rows are in ``eod_rows``.
+"""
 
 from collections.abc import Callable
 from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
-
-import msgspec
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
@@ -13,11 +14,13 @@ from backfill_assets.sandbox.endpoints.eod_rows import EodRow, EodRowSource
 from backfill_assets.sandbox.wire.encoding import encode_json
 from backfill_assets.sandbox.wire.request import ParsedRequest, parse_us_symbol
 from backfill_assets.sandbox.wire.responses import (
+    FREE_PLAN_DAYS,
     FREE_PLAN_TEXT,
-    FREE_PLAN_WARNING,
     ErrorResponse,
     SuccessResponse,
+    build_limited_response,
     build_rows_response,
+    get_plan_warning,
     ticker_not_found_error,
     validation_error,
 )
@@ -34,21 +37,27 @@ _PERIODS: dict[str, Callable[[date], Any]] = {
 
 
 class EodEndpoints:
-    """The daily endpoints over one world."""
+    """The end-of-day endpoints of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
         self._row_source = EodRowSource(config, world)
 
     def serve_eod(self, request: ParsedRequest) -> SuccessResponse:
-        """A ticker's history."""
+        """Answer ``/eod/{T}``: the daily rows of one ticker."""
         symbol = request.parse_symbol()
         first = request.parse_date("from") or _FIRST_DAY
         last = request.parse_date("to") or request.today
         if not self._world.listings.is_known(symbol, request.today):
             return self._respond_unknown(symbol)
-        if request.is_free_plan:
-            return self._respond_free_plan(request, symbol, max(first, request.today - timedelta(days=365)), last)
+        plan_limit_days = FREE_PLAN_DAYS if request.is_free_plan else self._config.quirks.plan_limit_days
+        if plan_limit_days is not None and first < request.today - timedelta(days=plan_limit_days):
+            limited_rows = self._row_source.list_rows(
+                symbol, request.today - timedelta(days=plan_limit_days), last, request.now
+            )
+            return build_limited_response(
+                limited_rows, get_plan_warning(plan_limit_days), 1, csv=request.wants_csv, compressible=True
+            )
         rows = _aggregate_by_period(request, self._row_source.list_rows(symbol, first, last, request.now))
         if request.params.get("order") == "d":
             rows.reverse()
@@ -58,7 +67,7 @@ class EodEndpoints:
         return build_rows_response(rows, 1, csv=request.wants_csv, compressible=True)
 
     def serve_bulk(self, request: ParsedRequest) -> SuccessResponse:
-        """The whole market's day; ``[]`` for a day that is not there (yet)."""
+        """Answer ``/eod-bulk-last-day/US``: one day of the whole market; ``[]`` without a file of that day."""
         if request.is_free_plan:
             raise ErrorResponse(402, FREE_PLAN_TEXT)
         if request.path_argument.upper() != "US":
@@ -79,24 +88,14 @@ class EodEndpoints:
         return build_rows_response(rows, calls, csv=request.wants_csv)
 
     def _respond_unknown(self, symbol: str) -> SuccessResponse:
-        """A share class without its dash is a 200 ``[]``, anything else a 404."""
+        """A share class written without its dash is a 200 ``[]``, any other unknown symbol a 404."""
         dashless = {known.replace("-", "") for known in self._world.symbols if "-" in known}
         if symbol in dashless:
             return SuccessResponse(b"[]", 1, compressible=True)
         raise ticker_not_found_error()
 
-    def _respond_free_plan(self, request: ParsedRequest, symbol: str, first: date, last: date) -> SuccessResponse:
-        """A free token's year; the last row, or a row of its own, carries a warning (EODHD.md §1)."""
-        is_limited = (request.parse_date("from") or _FIRST_DAY) < first
-        rows: list[dict[str, Any]] = msgspec.to_builtins(self._row_source.list_rows(symbol, first, last, request.now))
-        if is_limited and rows:
-            rows[-1]["warning"] = FREE_PLAN_WARNING
-        elif is_limited:
-            rows = [{"warning": FREE_PLAN_WARNING}]
-        return build_rows_response(rows, 1, csv=request.wants_csv, compressible=True)
-
     def _find_session(self, request: ParsedRequest) -> Session | None:
-        """The day asked for; without one the last whose file exists."""
+        """Find the requested session; without a date, the last one that has a file."""
         session_index = self._world.session_index
         day = request.parse_date("date")
         if day is not None:

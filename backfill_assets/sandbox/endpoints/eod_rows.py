@@ -1,4 +1,7 @@
-"""Daily rows: ``/eod/{T}`` and the bulk file of the whole market, which agree (EODHD.md §5)."""
+"""Daily rows of one ticker or of the whole market, equal in both forms (docs/vendor.md §5.4, §5.5).
+
+Parameters and prices of the requests are in ``eod``.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,20 +10,20 @@ from datetime import UTC, date, datetime, time, timedelta
 import msgspec
 import numpy as np
 
-from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.wire.encoding import JsonNumber
-from backfill_assets.sandbox.world.random_draws import Float64, draw_unit, draw_units, hash_parts
+from backfill_assets.sandbox.world.random_draws import draw_unit, draw_units, hash_parts
 from backfill_assets.sandbox.world.simulation import World
 
 _MAIN_DELAY_SECONDS = 20 * 60  # after the close; funds and OTC come later
 _LATE_DELAY_SECONDS = 3 * 3600
-_MISSING_ROW_SHARE = 0.5  # of idle days: no row; the others have a row with volume 0
+_MISSING_ROW_SHARE = 0.5  # of days without a trade: no row; the others have a row with volume 0
 
 
 class EodRow(msgspec.Struct):
-    """A row of ``/eod``; volume is split-adjusted, prices are not, except for spin-offs."""
+    """A row of ``/eod``. Volume is adjusted for splits; prices are adjusted for spin-offs only."""
 
     date: str
     open: JsonNumber
@@ -33,22 +36,22 @@ class EodRow(msgspec.Struct):
 
 @dataclass(frozen=True)
 class _EodColumns:
-    """Values of pairs of ticker and day."""
+    """Values for pairs of ticker and day, shape (pairs,) each."""
 
-    unadjusted: tuple[Float64, Float64, Float64, Float64]
-    adjusted: Float64
+    unadjusted: tuple[Floats, Floats, Floats, Floats]
+    adjusted: Floats
     volumes: Int64
     null_prices: Bools
 
 
 class EodRowSource:
-    """Daily rows of one world."""
+    """Builds the daily rows of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
 
     def list_rows(self, symbol: str, first: date, last: date, now: datetime) -> list[EodRow]:
-        """Published rows of ``symbol`` from ``first`` to ``last``, oldest first."""
+        """List the rows of ``symbol`` from ``first`` to ``last`` that are published at ``now``, oldest first."""
         listings, session_index = self._world.listings, self._world.session_index
         first_listed, last_listed = listings.get_first_day(symbol), listings.get_last_day(symbol)
         chosen = session_index.slice_days(max(first, first_listed), min(last, last_listed or last))
@@ -63,12 +66,12 @@ class EodRowSource:
         ]
 
     def find_row(self, symbol: str, session: Session, now: datetime) -> EodRow | None:
-        """The row of one day, if there is one by ``now``."""
+        """Find the row of one day; None if it is not published at ``now`` or does not exist."""
         rows = self.list_rows(symbol, session.day, session.day, now)
         return rows[0] if rows else None
 
     def list_market_rows(self, symbols: Iterable[str], session: Session, now: datetime) -> list[tuple[str, EodRow]]:
-        """The rows of many tickers on one day, as the bulk file has them."""
+        """List the rows of many tickers on one day, in the order of the bulk file."""
         seconds_since_close = now.timestamp() - session.close.timestamp()
         traded = [
             symbol
@@ -105,7 +108,7 @@ class EodRowSource:
         )
 
     def _draw_null_prices(self, symbols: list[str], ordinals: Int64) -> Bools:
-        """Which rows of many days or of many tickers have null prices."""
+        """Draw which rows have null prices: many days of one ticker, or one day of many tickers."""
         if not self._config.quirks.eod_null_prices:
             return np.zeros(max(len(symbols), len(ordinals)), bool)
         roots = (self._world.listings.get_root(symbol) for symbol in symbols)
@@ -131,7 +134,7 @@ class EodRowSource:
         )
 
     def _compute_volume_share(self, root: str, session: Session, now: datetime) -> float:
-        """The part of the volume that the first version of a row has, until noon UTC of the next day."""
+        """Compute the share of the volume in the first version of a row, valid until noon UTC of the next day."""
         rate = self._config.quirks.daily_revisions
         final_at = datetime.combine(session.day + timedelta(days=1), time(12), UTC)
         if not rate or now >= final_at:

@@ -1,4 +1,7 @@
-"""``/intraday/{T}`` (EODHD.md §2)."""
+"""``/intraday/{T}``: parameters, limits and formats (docs/vendor.md §2).
+
+Rows come from an ``IntradaySource``: generated in ``intraday_archive``, recorded in ``replay``.
+"""
 
 from asyncio import sleep
 from collections.abc import Iterator
@@ -6,14 +9,17 @@ from datetime import date
 from typing import Protocol
 
 from backfill_assets.sandbox.config import DataQuirks
-from backfill_assets.sandbox.wire.encoding import IntradayRow, join_json_array, split_datetimes
+from backfill_assets.sandbox.endpoints.intraday_rows import IntradayRow, split_datetimes
+from backfill_assets.sandbox.wire.encoding import join_json_array
 from backfill_assets.sandbox.wire.request import ParsedRequest
 from backfill_assets.sandbox.wire.responses import (
+    FREE_PLAN_DAYS,
     FREE_PLAN_TEXT,
-    FREE_PLAN_WARNING,
     ErrorResponse,
     SuccessResponse,
+    build_limited_response,
     build_rows_response,
+    get_plan_warning,
     ticker_not_found_error,
     validation_error,
 )
@@ -26,23 +32,23 @@ _SESSIONS_PER_YIELD = 8
 
 
 class IntradaySource(Protocol):
-    """Where rows come from: generated, or recorded."""
+    """A source of rows. Times are epoch seconds; ``now`` limits the rows to what is published."""
 
     def is_known(self, symbol: str, today: date) -> bool:
-        """Whether there is such a ticker."""
+        """Whether the ticker exists."""
         ...
 
     def iter_json_fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
-        """Rows in ``[start, end]`` as pieces of JSON."""
+        """Iterate over the rows in ``[start, end]`` as JSON fragments."""
         ...
 
     def iter_rows(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[IntradayRow]]:
-        """The same rows as objects."""
+        """Iterate over the same rows as objects."""
         ...
 
 
 async def serve_intraday(request: ParsedRequest, source: IntradaySource, quirks: DataQuirks) -> SuccessResponse:
-    """Answer one request; lets others in between after every few sessions."""
+    """Answer one request. Yields to other requests after every few sessions."""
     if request.is_free_plan and not quirks.free_intraday:
         raise ErrorResponse(403, FREE_PLAN_TEXT)
     interval = request.params.get("interval") or "5m"
@@ -54,10 +60,12 @@ async def serve_intraday(request: ParsedRequest, source: IntradaySource, quirks:
         raise ticker_not_found_error()
     end -= 0 if quirks.to_inclusive else 1
     now = request.now.timestamp()
-    if request.is_free_plan:
-        return await _respond_free_plan(
-            request, source.iter_rows(symbol, interval, max(start, int(now) - 365 * DAY_SECONDS), end, now)
-        )
+    plan_limit_days = FREE_PLAN_DAYS if request.is_free_plan else quirks.plan_limit_days
+    earliest = start if plan_limit_days is None else int(now) - plan_limit_days * DAY_SECONDS
+    if plan_limit_days is not None and (request.is_free_plan or start < earliest):
+        rows = await _collect_rows(source.iter_rows(symbol, interval, max(start, earliest), end, now))
+        warning = get_plan_warning(plan_limit_days)
+        return build_limited_response(rows, warning, INTRADAY_CALLS, csv=request.wants_csv)
     if request.wants_csv or request.params.get("split-dt") == "1":
         return await _respond_rows(request, source.iter_rows(symbol, interval, start, end, now))
     fragments = []
@@ -69,7 +77,7 @@ async def serve_intraday(request: ParsedRequest, source: IntradaySource, quirks:
 
 
 def _parse_range(request: ParsedRequest, interval: str) -> tuple[int, int]:
-    """The window in epoch seconds, both ends included; overshoot is refused, not cut."""
+    """Parse the range in epoch seconds, both ends inclusive. Too long a range is refused (docs/vendor.md §2.3)."""
     start, end = request.parse_timestamp("from"), request.parse_timestamp("to")
     end = int(request.now.timestamp()) if end is None else end
     start = end - _DEFAULT_DAYS * DAY_SECONDS if start is None else start
@@ -92,15 +100,3 @@ async def _respond_rows(request: ParsedRequest, sessions: Iterator[list[Intraday
     rows = await _collect_rows(sessions)
     is_split = request.params.get("split-dt") == "1"
     return build_rows_response(split_datetimes(rows) if is_split else rows, INTRADAY_CALLS, csv=request.wants_csv)
-
-
-async def _respond_free_plan(request: ParsedRequest, sessions: Iterator[list[IntradayRow]]) -> SuccessResponse:
-    """A free token's year: the last row, or a row of its own, carries a warning (EODHD.md §1)."""
-    rows = [
-        {name: getattr(row, name) for name in IntradayRow.__struct_fields__} for row in await _collect_rows(sessions)
-    ]
-    if rows:
-        rows[-1]["warning"] = FREE_PLAN_WARNING
-    else:
-        rows = [{"warning": FREE_PLAN_WARNING}]
-    return build_rows_response(rows, INTRADAY_CALLS, csv=request.wants_csv)

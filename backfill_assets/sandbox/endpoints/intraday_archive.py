@@ -1,29 +1,61 @@
-"""What ``/intraday`` holds at a moment: published rows, already encoded."""
+"""Generated rows of ``/intraday``, limited to what is published at a given time, with a cache of encoded sessions."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
+
+from msgspec.structs import replace
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.encoding import ByteCache, IntradayRow, build_intraday_rows, encode_json_fragment
+from backfill_assets.sandbox.endpoints.intraday_rows import IntradayRow, build_intraday_rows, format_timestamp
+from backfill_assets.sandbox.wire.encoding import encode_json_fragment
+from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.publication import PublicationStage
+from backfill_assets.sandbox.world.random_draws import draw_unit
+from backfill_assets.sandbox.world.session_index import AFTER_HOURS_SECONDS, PREMARKET_SECONDS
 from backfill_assets.sandbox.world.simulation import World
 
 
+class ByteCache:
+    """Cache of encoded rows; above ``max_bytes`` the least recently used entries are removed."""
+
+    def __init__(self, max_bytes: int = 64_000_000) -> None:
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self._items: OrderedDict[Any, bytes] = OrderedDict()
+
+    def get(self, key: Any) -> bytes | None:
+        """Get the bytes of ``key``, or None."""
+        item = self._items.get(key)
+        if item is not None:
+            self._items.move_to_end(key)
+        return item
+
+    def put(self, key: Any, item: bytes) -> None:
+        """Store ``item`` under ``key``."""
+        self._size_bytes -= len(self._items.get(key, b""))
+        self._items[key] = item
+        self._size_bytes += len(item)
+        while self._size_bytes > self._max_bytes:
+            self._size_bytes -= len(self._items.popitem(last=False)[1])
+
+
 class IntradayArchive:
-    """Generated intraday rows of a world."""
+    """Source of the generated intraday rows of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._world = world
-        self._whole_prices_as_int = config.quirks.whole_prices_as_int
+        self._seed, self._quirks = config.seed, config.quirks
         self._cache = ByteCache()
 
     def is_known(self, symbol: str, today: date) -> bool:
-        """Whether the vendor has heard of ``symbol``."""
+        """Whether the vendor knows ``symbol`` on ``today``."""
         return self._world.listings.is_known(symbol, today)
 
     def iter_json_fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
-        """The rows in ``[start, end]`` as JSON, a fragment per published session."""
+        """Iterate over the rows in ``[start, end]`` as JSON, one fragment per published session."""
         for session, stage in self._iter_published(symbol, interval, start, end, now):
             if self._is_inside(session, start, end):
                 yield self._encode_session(symbol, session, interval, stage)
@@ -31,7 +63,7 @@ class IntradayArchive:
                 yield encode_json_fragment(self._select_rows(symbol, session, interval, stage, start, end))
 
     def iter_rows(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[IntradayRow]]:
-        """The same rows, not yet encoded."""
+        """Iterate over the same rows as objects."""
         for session, stage in self._iter_published(symbol, interval, start, end, now):
             yield self._select_rows(symbol, session, interval, stage, start, end)
 
@@ -46,15 +78,16 @@ class IntradayArchive:
                 yield session, stage
 
     def _is_inside(self, session: Session, start: int, end: int) -> bool:
-        """Whether all rows the session can have lie in the window."""
-        return start <= session.open.timestamp() - 19800 and session.close.timestamp() + 14400 <= end
+        """Whether the range contains every possible row of the session, extended hours included."""
+        first, last = session.open.timestamp() - PREMARKET_SECONDS, session.close.timestamp() + AFTER_HOURS_SECONDS
+        return start <= first and last <= end
 
     def _encode_session(self, symbol: str, session: Session, interval: str, stage: PublicationStage) -> bytes:
         cache_key = (symbol, session.day, interval, stage)
         cached = self._cache.get(cache_key)
         if cached is None:
             rows = self._world.get_published_rows(symbol, session, interval, stage)
-            cached = encode_json_fragment(build_intraday_rows(rows, self._whole_prices_as_int))
+            cached = encode_json_fragment(self._build_rows(symbol, session, rows))
             self._cache.put(cache_key, cached)
         return cached
 
@@ -62,6 +95,16 @@ class IntradayArchive:
         self, symbol: str, session: Session, interval: str, stage: PublicationStage, start: int, end: int
     ) -> list[IntradayRow]:
         rows = self._world.get_published_rows(symbol, session, interval, stage)
-        return build_intraday_rows(
-            rows.select((rows.timestamps >= start) & (rows.timestamps <= end)), self._whole_prices_as_int
-        )
+        selected = rows.select((rows.timestamps >= start) & (rows.timestamps <= end))
+        return self._build_rows(symbol, session, selected)
+
+    def _build_rows(self, symbol: str, session: Session, columns: IntradayColumns) -> list[IntradayRow]:
+        rows = build_intraday_rows(columns, self._quirks.whole_prices_as_int)
+        if rows and self._has_unreadable_timestamp(symbol, session):
+            rows.append(replace(rows[-1], timestamp=0, datetime=format_timestamp(0)))
+        return rows
+
+    def _has_unreadable_timestamp(self, symbol: str, session: Session) -> bool:
+        probability = self._quirks.unreadable_timestamps
+        parts = (self._seed, "unreadable timestamp", self._world.listings.get_root(symbol), session.day.toordinal())
+        return probability > 0 and draw_unit(*parts) < probability

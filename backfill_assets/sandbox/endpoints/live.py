@@ -1,4 +1,7 @@
-"""``/real-time/{T}`` and ``/us-quote-delayed`` (EODHD.md §3, §4)."""
+"""``/real-time/{T}`` and ``/us-quote-delayed``: parameters, prices and formats (docs/vendor.md §3, §4).
+
+The quotes are made in ``live_quotes``.
+"""
 
 from asyncio import sleep
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.endpoints.live_quotes import DelayedQuote, QuoteGenerator
 from backfill_assets.sandbox.wire.encoding import encode_json
-from backfill_assets.sandbox.wire.request import ParsedRequest, parse_us_symbol
+from backfill_assets.sandbox.wire.request import ParsedRequest, normalize_ticker, parse_us_symbol
 from backfill_assets.sandbox.wire.responses import (
     FREE_PLAN_TEXT,
     ErrorResponse,
@@ -20,7 +23,8 @@ from backfill_assets.sandbox.world.simulation import World
 
 EXCHANGE_CALLS = 100
 _TICKERS_PER_YIELD = 50
-_ET_OFFSET = 14400  # the delayed quotes' timestamp is wrong by this much (EODHD.md §4)
+_PAGE_DEFAULTS = (("limit", 100), ("offset", 0))
+_TIMESTAMP_ERROR_SECONDS = 14400  # the time stamp of delayed quotes is wrong by this much (docs/vendor.md §4)
 _NA_FIELDS: dict[str, Any] = {
     "timestamp": "NA",
     "gmtoffset": 0,
@@ -29,14 +33,14 @@ _NA_FIELDS: dict[str, Any] = {
 
 
 class LiveEndpoints:
-    """Both live endpoints over one world."""
+    """The live endpoints of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
         self._quote_generator = QuoteGenerator(config, world)
 
     async def serve_real_time(self, request: ParsedRequest) -> SuccessResponse:
-        """One ticker as an object, several as an array, or the whole exchange."""
+        """Answer ``/real-time``: one ticker as an object, several as an array, or the whole exchange."""
         if request.is_free_plan:
             raise ErrorResponse(403, FREE_PLAN_TEXT)
         if request.params.get("ex"):
@@ -48,7 +52,7 @@ class LiveEndpoints:
         return build_rows_response(await self._build_rows(request, tickers), len(tickers), csv=request.wants_csv)
 
     async def serve_delayed(self, request: ParsedRequest) -> SuccessResponse:
-        """Delayed quotes as an object per resolved ticker; the others are silently left out."""
+        """Answer ``/us-quote-delayed``: an object per known ticker; unknown ones are left out without a sign."""
         if request.is_free_plan:
             raise ErrorResponse(403, FREE_PLAN_TEXT)
         tickers = request.split_tickers()
@@ -56,7 +60,7 @@ class LiveEndpoints:
             raise validation_error(s="The s field is required.")
         limit, offset = _parse_page(request)
         page = tickers[offset : offset + limit]
-        data = {_normalize_ticker(ticker): self._build_delayed_row(request, ticker) for ticker in page}
+        data = {normalize_ticker(ticker): self._build_delayed_row(request, ticker) for ticker in page}
         resolved = {name: row for name, row in data.items() if row is not None}
         has_next = offset + limit < len(tickers)
         link = f"/api/us-quote-delayed?s={','.join(tickers)}&page[limit]={limit}&page[offset]={offset + limit}"
@@ -70,7 +74,7 @@ class LiveEndpoints:
         return build_rows_response([row], 1, csv=True) if request.wants_csv else SuccessResponse(encode_json(row), 1)
 
     async def _respond_exchange(self, request: ParsedRequest) -> SuccessResponse:
-        """Every ticker there is, dead ones frozen on their last day; a flat price."""
+        """Return all tickers for a fixed price; delisted ones have the quote of their last day."""
         if request.params["ex"].upper() != "US":
             raise ticker_not_found_error()
         today, listings = request.today, self._world.listings
@@ -93,11 +97,11 @@ class LiveEndpoints:
         symbol = self._resolve_symbol(request, ticker)
         quote = None if symbol is None else self._find_quote(request, symbol, include_delisted=include_delisted)
         if symbol is None or quote is None:
-            return {"code": _normalize_ticker(ticker), **_NA_FIELDS}
+            return {"code": normalize_ticker(ticker), **_NA_FIELDS}
         if self._is_affected("live gap", symbol, self._config.quirks.missing_live_quotes):
-            return {"code": _normalize_ticker(ticker), **_NA_FIELDS, "previousClose": quote.previous_close or "NA"}
+            return {"code": normalize_ticker(ticker), **_NA_FIELDS, "previousClose": quote.previous_close or "NA"}
         as_text = self._is_affected("text stamp", symbol, self._config.quirks.string_timestamps)
-        return {"code": _normalize_ticker(ticker), **_build_quote_fields(quote, as_text=as_text)}
+        return {"code": normalize_ticker(ticker), **_build_quote_fields(quote, as_text=as_text)}
 
     def _build_delayed_row(self, request: ParsedRequest, ticker: str) -> dict[str, Any] | None:
         symbol = self._resolve_symbol(request, ticker)
@@ -121,7 +125,7 @@ class LiveEndpoints:
             "previousClosePrice": quote.previous_close,
             "ethPrice": price,
             "ethTime": timestamp * 1000,
-            "timestamp": last_trade[1] + _ET_OFFSET,
+            "timestamp": last_trade[1] + _TIMESTAMP_ERROR_SECONDS,
         }
 
     def _find_quote(self, request: ParsedRequest, symbol: str, *, include_delisted: bool) -> DelayedQuote | None:
@@ -160,10 +164,6 @@ def _build_quote_fields(quote: DelayedQuote, *, as_text: bool) -> dict[str, Any]
     }
 
 
-def _normalize_ticker(ticker: str) -> str:
-    return ticker.upper() if "." in ticker else f"{ticker.upper()}.US"
-
-
 def _parse_page(request: ParsedRequest) -> tuple[int, int]:
     try:
         limit, offset = (int(request.params.get(f"page[{name}]") or default) for name, default in _PAGE_DEFAULTS)
@@ -172,6 +172,3 @@ def _parse_page(request: ParsedRequest) -> tuple[int, int]:
     if not 1 <= limit <= 100 or offset < 0:
         raise validation_error(**{"page.limit": "The page.limit must be between 1 and 100."})
     return limit, offset
-
-
-_PAGE_DEFAULTS = (("limit", 100), ("offset", 0))

@@ -1,7 +1,7 @@
-"""Delayed quotes of the market at a moment: a third series, neither 1m nor 5m (EODHD.md §3, §4).
+"""Delayed quotes at a given time: a series of its own, neither 1m nor 5m (docs/vendor.md §3, §4).
 
-Day-cumulative, a quarter of an hour old, frozen half an hour after the close; until the next session
-is a quarter of an hour old the last one is served as if it were current.
+A quote covers the session so far and is about 15 minutes old. It stops changing half an hour after the close.
+Until the next session is 15 minutes old, the quote of the previous session is served as if it were current.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.rows import IntradayColumns
+from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.minute_paths import MINUTE
 from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit
 from backfill_assets.sandbox.world.session_index import to_epoch_seconds
@@ -19,22 +19,22 @@ from backfill_assets.sandbox.world.simulation import World
 _DELAY_MINUTES = (15, 17)  # minutes
 _FREEZE_MINUTES = (28, 30)  # minutes after the close
 _SEEN_VOLUME_SHARES = (0.93, 0.995)  # of the consolidated volume
-_MAX_SESSIONS_BACK = 5  # how long a ticker without trades keeps its last quote
+_MAX_SESSIONS_BACK = 5  # a ticker without trades keeps its last quote for so long
 
 
 @dataclass(frozen=True)
 class DelayedQuote:
-    """What is known of a session so far.
+    """A quote of one session.
 
     Attributes:
-        session: which one.
-        stamp: epoch seconds of the last minute that counts.
+        session: the session.
+        timestamp: epoch seconds of the end of the last minute in the quote.
         open: first price.
-        high: highest so far, regular session only.
-        low: lowest so far, regular session only.
-        close: last price, the official close once there is one.
-        volume: shares so far, regular session and auction.
-        previous_close: official close of the session before; None at the start of its life.
+        high: highest price so far, regular session only.
+        low: lowest price so far, regular session only.
+        close: last price; after the close the official one.
+        volume: shares so far, regular session and closing auction.
+        previous_close: official close of the previous session; None on the first trading day.
     """
 
     session: Session
@@ -48,14 +48,14 @@ class DelayedQuote:
 
 
 class QuoteGenerator:
-    """Quotes of one world."""
+    """Makes the quotes of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._seed = config.seed
         self._world = world
 
     def find_quote(self, symbol: str, now: float) -> DelayedQuote | None:
-        """The quote served at ``now`` (epoch s); None if nothing traded lately."""
+        """Find the quote served at ``now`` (epoch seconds); None without a trade in the last sessions."""
         listings, session_index = self._world.listings, self._world.session_index
         root = listings.get_root(symbol)
         data_until = now - MINUTE * int(draw_between(_DELAY_MINUTES, self._seed, "delay", root))
@@ -72,7 +72,7 @@ class QuoteGenerator:
         return None
 
     def find_final_quote(self, symbol: str) -> DelayedQuote | None:
-        """The frozen quote of a dead ticker's last day."""
+        """Find the final quote of a delisted ticker's last day; None if the ticker is listed."""
         last_day = self._world.listings.get_last_day(symbol)
         if last_day is None:
             return None
@@ -83,9 +83,9 @@ class QuoteGenerator:
         )
 
     def get_extended_price(self, symbol: str, quote: DelayedQuote) -> tuple[float, int]:
-        """The last price outside regular hours at the quote's time, and its epoch second.
+        """Get the last price outside regular hours at the time of the quote, and its epoch second.
 
-        Before the close it is still the previous session's.
+        Before the close it belongs to the previous session.
         """
         index = self._world.session_index.find_last_opened(quote.session.open.timestamp())
         timestamp = quote.timestamp
@@ -118,7 +118,7 @@ class QuoteGenerator:
         )
 
     def _draw_open_price(self, root: str, session: Session, minutes_so_far: IntradayColumns) -> float:
-        """The tape's first price, or a cent beside it."""
+        """Draw the open: the first consolidated price, or one cent above or below it."""
         cent_offset = 0.01 * round(2 * draw_unit(self._seed, "first price", root, session.day.toordinal()) - 1)
         open_price = float(minutes_so_far.prices[0, 0]) + cent_offset
         return round(

@@ -1,4 +1,4 @@
-"""``/exchange-symbol-list``, ``/exchange-details`` and ``/symbol-change-history`` (EODHD.md §5)."""
+"""``/exchange-symbol-list``, ``/exchange-details`` and ``/symbol-change-history`` (docs/vendor.md §5)."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -31,13 +31,13 @@ _HOLIDAYS = {
 
 
 class ReferenceEndpoints:
-    """The reference endpoints over one world."""
+    """The reference endpoints of one world."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
 
     def serve_symbols(self, request: ParsedRequest) -> SuccessResponse:
-        """Listed tickers, or with ``delisted=1`` the dead ones: two separate lists."""
+        """Answer ``/exchange-symbol-list``: listed tickers, or with ``delisted=1`` the delisted ones."""
         exchange = request.path_argument.upper()
         if exchange != "US" and exchange not in _US_EXCHANGES:
             raise ticker_not_found_error()
@@ -51,7 +51,7 @@ class ReferenceEndpoints:
         return build_rows_response(rows, 1, csv=request.wants_csv)
 
     def serve_exchange_details(self, request: ParsedRequest) -> SuccessResponse:
-        """Hours, holidays and early closes around now."""
+        """Answer ``/exchange-details``: hours, holidays and early closes of half a year before and after today."""
         if request.path_argument.upper() != "US":
             raise ticker_not_found_error()
         first = request.parse_date("from") or request.today - _HALF_YEAR
@@ -71,7 +71,7 @@ class ReferenceEndpoints:
         return SuccessResponse(encode_json(body), DETAILS_CALLS)
 
     def serve_symbol_changes(self, request: ParsedRequest) -> SuccessResponse:
-        """Renamed tickers."""
+        """Answer ``/symbol-change-history``: renamed tickers."""
         first = max(request.parse_date("from") or _CHANGES_SINCE, _CHANGES_SINCE)
         last = min(request.parse_date("to") or request.today, request.today)
         rows = [
@@ -117,7 +117,7 @@ class ReferenceEndpoints:
         ]
 
     def _key_by_number(self, entries: list[dict[str, Any]]) -> Any:
-        """A map keyed "0", "1" as recorded, or a list as documented."""
+        """Return a map keyed "0", "1" as in recorded answers, or a list as documented."""
         if self._config.quirks.details_as_lists:
             return entries
         return {str(number): entry for number, entry in enumerate(entries)}

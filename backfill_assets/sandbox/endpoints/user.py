@@ -1,16 +1,16 @@
-"""``/user`` and ``/internal-user`` (EODHD.md §5)."""
+"""``/user`` and ``/internal-user``: plan and quota of a token (docs/vendor.md §5.3)."""
 
 from backfill_assets.sandbox.accounts import TokenAccount
 from backfill_assets.sandbox.wire.encoding import encode_json
 from backfill_assets.sandbox.wire.request import ParsedRequest
 from backfill_assets.sandbox.wire.responses import SuccessResponse
 
-INTERNAL_USER_CALLS = 1  # documented; only /user was measured to be free
+INTERNAL_USER_CALLS = 1  # documented; measured as free for /user only (docs/vendor.md §6.12)
 _DATA_FEEDS = ("EOD Historical Data", "Intraday Data", "Live (Delayed) Stock Prices", "Bulk API")
 
 
 def serve_user(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
-    """The token's standing. The counter stays on an earlier day until the day's first billed call."""
+    """Answer with the token's plan and quota. The counter shows an earlier day until today's first billed call."""
     plan = "demo" if request.is_demo_token else "free" if request.is_free_plan else "paid"
     body = {
         "name": "Sandbox User",

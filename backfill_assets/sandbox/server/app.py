@@ -1,4 +1,4 @@
-"""The ASGI application: which endpoint answers what, over one world and one clock."""
+"""The ASGI application: connects paths to endpoints over one world and one clock."""
 
 from collections.abc import Awaitable, Callable
 
@@ -26,14 +26,14 @@ DEMO_TICKERS = frozenset(f"{symbol}.US" for symbol in ("AAPL", "MSFT", "AMZN", "
 
 
 class Application:
-    """Everything a sandbox serves.
+    """The whole sandbox as one ASGI application: the API under ``/api``, its own endpoints under ``/__``.
 
     Attributes:
-        clock: its time.
-        world: its market.
-        stats: what it was asked.
-        mischief: what goes wrong.
-        front: the door to the API.
+        clock: the sandbox's clock.
+        world: the simulated market.
+        stats: counts of requests.
+        fault_injector: chooses the fault of each request.
+        gateway: the application under ``/api``.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -47,7 +47,7 @@ class Application:
         self._control_app: ASGIApp = ControlEndpoints(self.stats, self.fault_injector, self.clock).build_app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass a request on to the gateway or to the control endpoints."""
         target = self._control_app if scope["path"].startswith("/__") else self.gateway
         await target(scope, receive, send)
 
@@ -80,7 +80,7 @@ def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource
 
 
 def _adapt_handler(handler: Callable[[ParsedRequest], SuccessResponse | Awaitable[SuccessResponse]]) -> Endpoint:
-    """An endpoint that does not look at the account."""
+    """Make an endpoint of a handler that does not need the account."""
 
     async def handle(request: ParsedRequest, _: TokenAccount) -> SuccessResponse:
         response = handler(request)
@@ -90,7 +90,7 @@ def _adapt_handler(handler: Callable[[ParsedRequest], SuccessResponse | Awaitabl
 
 
 def _restrict_demo_token(endpoint: Endpoint) -> Endpoint:
-    """Let the demo token see its five tickers and nothing else."""
+    """Limit the demo token to its five tickers."""
 
     async def handle_if_allowed(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
         tickers = {ticker.upper() for ticker in (request.path_argument, *request.split_tickers()) if ticker}

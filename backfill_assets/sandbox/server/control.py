@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints, ``/__stats``, ``/__faults`` and ``/__clock``: never counted or billed."""
+"""The sandbox's own endpoints ``/__stats``, ``/__faults`` and ``/__clock``, which are not counted or billed."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,13 +15,13 @@ from backfill_assets.sandbox.server.stats import RequestStats
 
 
 class ControlEndpoints:
-    """Handlers over one sandbox's state."""
+    """Handlers that read and change the state of one sandbox."""
 
     def __init__(self, stats: RequestStats, fault_injector: FaultInjector, clock: SandboxClock) -> None:
         self._stats, self._fault_injector, self._clock = stats, fault_injector, clock
 
     def build_app(self) -> Starlette:
-        """The routes."""
+        """Build the application with all routes."""
         return Starlette(
             routes=[
                 Route("/__stats", self.read_stats),
@@ -33,16 +33,16 @@ class ControlEndpoints:
         )
 
     async def read_stats(self, _: Request) -> Response:
-        """All counts."""
+        """Return all counts."""
         return JSONResponse(self._stats.as_dict())
 
     async def reset_stats(self, _: Request) -> Response:
-        """Count from zero."""
+        """Set all counts to zero."""
         self._stats.reset()
         return JSONResponse(self._stats.as_dict())
 
     async def set_faults(self, request: Request) -> Response:
-        """Change some faults, leave the others."""
+        """Change the named faults; the others stay."""
 
         def change(body: dict[str, Any]) -> None:
             self._fault_injector.faults = apply_changes(self._fault_injector.faults, body)
@@ -50,16 +50,16 @@ class ControlEndpoints:
         return await _apply_json(request, change, lambda: vars(self._fault_injector.faults))
 
     async def read_clock(self, _: Request) -> Response:
-        """The time in the sandbox."""
+        """Return the sandbox's time and rate."""
         return JSONResponse(self._read_clock_state())
 
     async def set_clock(self, request: Request) -> Response:
-        """Move the clock (``now``), or change how fast it runs (``rate``), or both."""
+        """Move the clock (``now``), change its rate (``rate``), or both."""
         return await _apply_json(request, self._move_clock, self._read_clock_state)
 
     def _move_clock(self, body: dict[str, Any]) -> None:
         if unknown := set(body) - {"now", "rate"}:
-            raise ValueError(f"the clock has now and rate, not {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown field {', '.join(sorted(unknown))}; the clock has now and rate")
         if "now" in body:
             self._clock.move(datetime.fromisoformat(str(body["now"])))
         if "rate" in body:
@@ -72,7 +72,7 @@ class ControlEndpoints:
 async def _apply_json(
     request: Request, apply: Callable[[dict[str, Any]], None], read_state: Callable[[], dict[str, Any]]
 ) -> Response:
-    """Apply a JSON object; 400 with the reason if it cannot be meant."""
+    """Apply a JSON object; the answer is the new state, or 400 with the reason if the object is invalid."""
     try:
         apply(dict(await request.json()))
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""What can go wrong on purpose: drawn per request, and settable while the sandbox runs."""
+"""Fault injection: faults are drawn per request and can be changed while the sandbox runs."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,26 +30,26 @@ _ERROR_RESPONSES = {
 
 
 def apply_changes(faults: Faults, changes: Mapping[str, Any]) -> Faults:
-    """``faults`` with some fields set.
+    """Return ``faults`` with some fields changed.
 
     Raises:
-        ValueError: a field that does not exist, or a value of the wrong kind or range.
+        ValueError: unknown field, or a value of the wrong type or out of range.
     """
     field_types = {field.name: type(getattr(faults, field.name)) for field in fields(faults)}
     for name, value in changes.items():
         if name not in field_types:
-            raise ValueError(f"no fault {name!r}; there are {', '.join(field_types)}")
+            raise ValueError(f"unknown fault {name!r}; valid: {', '.join(field_types)}")
         is_flag = isinstance(value, bool)
         if is_flag != (field_types[name] is bool) or not isinstance(value, int | float) or value < 0:
-            raise ValueError(f"fault {name} cannot be {value!r}")
+            raise ValueError(f"invalid value for fault {name}: {value!r}")
     return replace(faults, **dict(changes))
 
 
 class FaultInjector:
-    """Decides which request goes wrong, and how.
+    """Draws the fault of each request.
 
     Attributes:
-        faults: what may go wrong now.
+        faults: current probabilities.
     """
 
     def __init__(self, faults: Faults, seed: int) -> None:
@@ -57,7 +57,7 @@ class FaultInjector:
         self._random = Random(seed)  # noqa: S311 - not for secrets
 
     def next_fault(self, *, whole_exchange: bool = False) -> str | None:
-        """The fault of the next request, or None. One number is drawn, so the kinds exclude each other."""
+        """Draw the fault of the next request; None: no fault. A single draw chooses between the kinds."""
         if self.faults.down:
             return "down"
         if whole_exchange and self.faults.exchange_quotes > self._random.random():
@@ -70,19 +70,19 @@ class FaultInjector:
         return None
 
     def find_error_response(self, kind: str | None) -> ErrorResponse | None:
-        """The answer of a fault that needs no real one."""
+        """Find the answer of a fault that replaces the endpoint's answer; None for other faults."""
         return None if kind is None else _ERROR_RESPONSES.get(kind)
 
 
 class InterruptibleWait:
-    """Long waits that end early when the client hangs up or the sandbox stops."""
+    """Long waits that end early when the client disconnects or the sandbox stops."""
 
     def __init__(self) -> None:
         self._stopped: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def wait(self, seconds: float, receive: Receive) -> bool:
-        """Wait; False if the client is gone or the sandbox stops."""
+        """Wait; False if the client disconnected or the sandbox stops."""
         if self._stopped is None:
             self._stopped, self._loop = asyncio.Event(), asyncio.get_running_loop()
         watched = {asyncio.ensure_future(_wait_for_disconnect(receive)), asyncio.ensure_future(self._stopped.wait())}
@@ -94,7 +94,7 @@ class InterruptibleWait:
         return not done
 
     def interrupt(self) -> None:
-        """End all waits, from any thread."""
+        """End all waits; may be called from any thread."""
         if self._stopped is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopped.set)
 
@@ -106,28 +106,29 @@ async def _wait_for_disconnect(receive: Receive) -> bool:
 
 
 class TruncatedResponse(Response):
-    """Ends in the middle of the body, without a word."""
+    """A response that ends in the middle of the body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send the head and half of the body; the server then closes the connection."""
+        """Send the headers and half of the body; the server then closes the connection."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
 class SlowResponse(Response):
-    """Comes in pieces, slowly."""
+    """A response whose body is sent in pieces over ``seconds`` (real seconds)."""
 
-    interruptible_wait: InterruptibleWait
-    seconds: float
+    def __init__(self, *args: Any, wait: InterruptibleWait, seconds: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._wait, self._seconds = wait, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send the body piece by piece, as long as somebody listens."""
+        """Send the body piece by piece until the client disconnects."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = bytes(self.body)
         size = max(-(-len(body) // _CHUNK_COUNT), 1)
         for offset in range(0, len(body), size):
             await send({"type": "http.response.body", "body": body[offset : offset + size], "more_body": True})
-            if not await self.interruptible_wait.wait(self.seconds / _CHUNK_COUNT, receive):
+            if not await self._wait.wait(self._seconds / _CHUNK_COUNT, receive):
                 return
         await send({"type": "http.response.body", "body": b""})

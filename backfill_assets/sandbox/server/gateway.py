@@ -1,12 +1,13 @@
-"""The door of the sandbox: token, rate window, quota, faults, bill; then the endpoint answers.
+"""Everything around an endpoint: token, request limit, quota, faults, billing, headers.
 
-In the vendor's order: a bad token is turned away before anything is counted; every other request
-counts in the minute, refused ones too; only successful answers and unknown symbols are billed.
+In the vendor's order: an invalid token is refused before anything is counted. Every other request counts
+against the request limit, refused ones too. Only successful answers and unknown symbols are billed.
 """
 
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from time import monotonic
 from typing import TypeAlias
@@ -16,24 +17,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from backfill_assets.sandbox.accounts import TokenAccount, open_account
+from backfill_assets.sandbox.accounts import TokenAccount, TokenAccounts
 from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.faults import FaultInjector, InterruptibleWait, SlowResponse, TruncatedResponse
 from backfill_assets.sandbox.server.stats import RequestStats
 from backfill_assets.sandbox.wire import responses
-from backfill_assets.sandbox.wire.request import ParsedRequest
+from backfill_assets.sandbox.wire.request import ParsedRequest, normalize_ticker
 from backfill_assets.sandbox.wire.responses import ErrorResponse, SuccessResponse
 
 Endpoint: TypeAlias = Callable[[ParsedRequest, TokenAccount], Awaitable[SuccessResponse]]
 
-DEMO_TOKEN = "demo"
+DEMO_TOKEN = "demo"  # noqa: S105 - public, for five tickers
 MAX_QUERY_LENGTH = 8192  # nginx refuses longer ones
 _MIN_GZIP_BYTES = 1000
 
 
 class Gateway:
-    """An ASGI application for everything under ``/api``."""
+    """The ASGI application for every path under ``/api``."""
 
     def __init__(
         self,
@@ -45,18 +46,18 @@ class Gateway:
     ) -> None:
         self._config, self._clock, self._stats, self._fault_injector = config, clock, stats, fault_injector
         self._endpoints = endpoints
-        self._accounts: dict[str, TokenAccount] = {}
+        self._accounts = TokenAccounts(config)
         self._random = Random(config.seed)  # noqa: S311 - not for secrets
         self.interruptible_wait = InterruptibleWait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request and count it."""
+        """Answer and count one request."""
         request = Request(scope, receive)
         endpoint, _, path_argument = scope["path"].removeprefix("/api").strip("/").partition("/")
         path_argument = path_argument.strip("/")
         counted_endpoint = endpoint if endpoint in self._endpoints else "other"
         self._stats.record_start(
-            counted_endpoint, _normalize_ticker(path_argument) if endpoint == "intraday" else None, monotonic()
+            counted_endpoint, normalize_ticker(path_argument) if endpoint == "intraday" else None, monotonic()
         )
         counting = _CountingSend(self._stats, send)
         try:
@@ -66,27 +67,12 @@ class Gateway:
         finally:
             counting.finish()
 
-    def get_or_open_account(self, token: str) -> TokenAccount:
-        """The standing of ``token``, opened when it is first seen."""
-        if token not in self._accounts:
-            config = self._config
-            self._accounts[token] = open_account(
-                is_free_plan=token in config.free_tokens,
-                per_minute=config.per_minute,
-                window_seconds=config.window_seconds,
-                daily_limit=config.daily,
-                extra_calls=config.extra_limit,
-                spent_yesterday=config.spent_yesterday,
-                today=self._clock.now().date(),
-            )
-        return self._accounts[token]
-
     async def _handle(self, request: Request, endpoint: str, path_argument: str, receive: Receive) -> Response | None:
         params = request.query_params
         token = params.get("api_token", "")
         if not self._is_accepted(token):
             return _build_error(responses.unauthenticated_error(), {})
-        account = self.get_or_open_account(token)
+        account = self._accounts.get_or_open(token, self._clock.now().date())
         if not account.admit(monotonic()):
             return _build_error(responses.rate_limit_error(), self._build_headers(account, is_rate_limited=True))
         headers = self._build_headers(account)
@@ -125,7 +111,7 @@ class Gateway:
         )
 
     async def _handle_and_bill(self, parsed: ParsedRequest, account: TokenAccount, request: Request) -> SuccessResponse:
-        """The endpoint's answer, paid for."""
+        """Call the endpoint and bill its answer."""
         if len(request.url.query) > MAX_QUERY_LENGTH:
             raise ErrorResponse(414, "<html><body><h1>414 Request-URI Too Large</h1></body></html>")
         handler = self._endpoints.get(parsed.endpoint)
@@ -170,26 +156,30 @@ class Gateway:
             headers["vary"] = "Accept-Encoding"
             if len(body) >= _MIN_GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
                 body, headers["content-encoding"] = gzip.compress(body, 5), "gzip"
-        response_class = {"cut_body": TruncatedResponse, "trickle": SlowResponse}.get(fault or "", Response)
-        response = responses.build_http_response(body, 200, success.content_type, headers, response_class)
-        if isinstance(response, SlowResponse):
-            response.interruptible_wait, response.seconds = (
-                self.interruptible_wait,
-                self._fault_injector.faults.trickle_seconds,
+        return responses.build_http_response(
+            body, 200, success.content_type, headers, self._choose_response_class(fault)
+        )
+
+    def _choose_response_class(self, fault: str | None) -> Callable[..., Response]:
+        if fault == "cut_body":
+            return TruncatedResponse
+        if fault == "trickle":
+            return partial(
+                SlowResponse, wait=self.interruptible_wait, seconds=self._fault_injector.faults.trickle_seconds
             )
-        return response
+        return Response
 
 
 class _CountingSend:
-    """Counts a request as ended just before its last byte goes out: whoever has the answer finds it counted."""
+    """Counts a request as ended just before its last byte is sent, so a client with the answer sees it counted."""
 
     def __init__(self, stats: RequestStats, send: Send) -> None:
         self._stats, self._send = stats, send
-        self._status = "499"  # nginx's word for a client that hung up
+        self._status = "499"  # nginx's status for a client that disconnected
         self._is_finished = False
 
     async def send(self, message: Message) -> None:
-        """Pass on one message of the answer."""
+        """Send one message of the answer."""
         if message["type"] == "http.response.start":
             self._status = str(message["status"])
         elif not message.get("more_body", False):
@@ -205,8 +195,3 @@ class _CountingSend:
 
 def _build_error(error: ErrorResponse, headers: dict[str, str]) -> Response:
     return responses.build_http_response(error.body, error.status, error.content_type, headers)
-
-
-def _normalize_ticker(argument: str) -> str:
-    ticker = argument.upper()
-    return ticker if "." in ticker else f"{ticker}.US"

@@ -1,4 +1,4 @@
-"""Runs a sandbox: beside a test in a thread, or alone on the command line. Listens on 127.0.0.1 only."""
+"""Runs a sandbox in a thread (tests) or until a signal (command line). Listens on 127.0.0.1 only."""
 
 import signal
 import socket
@@ -20,16 +20,16 @@ from backfill_assets.sandbox.world.simulation import World
 HOST = "127.0.0.1"
 _BACKLOG = 2048
 _GRACE_SECONDS = 2
-_KEEP_ALIVE_SECONDS = 75  # nginx's; clients that let go sooner never meet a connection that is just being closed
+_KEEP_ALIVE_SECONDS = 75  # nginx's; longer than clients keep idle connections, so none is reused while it closes
 
 
 class Sandbox:
-    """A running stand-in of the vendor; use it as a context manager.
+    """A simulated vendor; a context manager that serves while it is entered.
 
     Attributes:
-        base_url: where the API is, like ``http://127.0.0.1:43121/api``; known once entered.
-        world: its market.
-        clock: its time.
+        base_url: URL of the API, like ``http://127.0.0.1:43121/api``; empty before the context is entered.
+        world: the simulated market.
+        clock: the sandbox's clock.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -40,7 +40,7 @@ class Sandbox:
         self.base_url = ""
 
     def __enter__(self) -> Self:
-        """Listen and serve from a thread; clients may connect at once.
+        """Listen, and serve from a thread; clients can connect when this returns.
 
         Raises:
             UsageError: the port is taken.
@@ -64,45 +64,45 @@ class Sandbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop listening, end what is under way, and wait for the thread."""
+        """Stop listening, end requests in flight, and wait for the thread."""
         self._application.gateway.interruptible_wait.interrupt()
         self._server.should_exit = True
         self._thread.join()
 
     def stats(self) -> dict[str, Any]:
-        """What it was asked so far, as ``GET /__stats`` gives it."""
+        """Return the counts of requests, as ``GET /__stats`` does."""
         return self._application.stats.as_dict()
 
     def reset_stats(self) -> None:
-        """Count from zero."""
+        """Set all counts to zero."""
         self._application.stats.reset()
 
     def set_faults(self, **changes: float | bool) -> None:
-        """Change some faults (fields of ``Faults``) and leave the others.
+        """Change some faults (fields of ``Faults``); the others stay.
 
         Raises:
-            ValueError: no such fault, or a value it cannot have.
+            ValueError: unknown fault or invalid value.
         """
         fault_injector = self._application.fault_injector
         fault_injector.faults = apply_changes(fault_injector.faults, changes)
 
     def move_clock(self, to: datetime) -> None:
-        """Let the sandbox's time go on from ``to`` (aware)."""
+        """Move the sandbox's clock to ``to`` (aware)."""
         self.clock.move(to)
 
 
 def serve(config: SandboxConfig, *, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; ``announce`` is told the base URL. Main thread only.
+    """Serve until SIGINT or SIGTERM; ``announce`` receives the base URL. Main thread only.
 
     Raises:
         UsageError: the port is taken.
     """
     stop = Event()
 
-    def on_signal(_: int, __: FrameType | None) -> None:
+    def request_stop(_: int, __: FrameType | None) -> None:
         stop.set()
 
-    previous_handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Sandbox(config) as sandbox:
             announce(sandbox.base_url)

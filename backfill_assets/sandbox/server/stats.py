@@ -1,4 +1,4 @@
-"""What the sandbox was asked, so that tests can assert on what was spent."""
+"""Counts of requests and billed calls, for assertions of tests and benchmarks."""
 
 from collections import Counter, deque
 from threading import Lock
@@ -15,13 +15,13 @@ class RequestStats:
     def __init__(self, window_seconds: float) -> None:
         self._window_seconds = window_seconds
         self._lock = Lock()
+        self._in_flight = 0
         self.reset()
 
     def reset(self) -> None:
-        """Begin again; what is in flight stays in flight."""
+        """Set all counts to zero; requests in flight stay counted as in flight."""
         with self._lock:
             self._requests = self._calls = self._most_in_window = 0
-            self._in_flight = getattr(self, "_in_flight", 0)
             self._most_in_flight = self._in_flight
             self._by_status: Counter[str] = Counter()
             self._by_fault: Counter[str] = Counter()
@@ -31,7 +31,7 @@ class RequestStats:
             self._recent: deque[float] = deque()
 
     def record_start(self, endpoint: str, ticker: str | None, now: float) -> None:
-        """A request came in at real second ``at``; ``ticker`` only for ``/intraday``."""
+        """Count a request that arrived at ``now`` (real seconds); ``ticker`` only for ``/intraday``."""
         with self._lock:
             self._requests += 1
             self._in_flight += 1
@@ -45,24 +45,24 @@ class RequestStats:
             self._most_in_window = max(self._most_in_window, len(self._recent))
 
     def record_end(self, status: str) -> None:
-        """A request was answered with ``status``; 499 if the client hung up first."""
+        """Count an answer with ``status``; 499 if the client disconnected first."""
         with self._lock:
             self._in_flight -= 1
             self._by_status[status] += 1
 
     def record_fault(self, kind: str) -> None:
-        """A fault struck."""
+        """Count a fault."""
         with self._lock:
             self._by_fault[kind] += 1
 
     def record_calls(self, endpoint: str, calls: int) -> None:
-        """``calls`` were billed."""
+        """Count billed calls."""
         with self._lock:
             self._calls += calls
             self._calls_by_endpoint[endpoint] += calls
 
     def as_dict(self) -> dict[str, Any]:
-        """All counts, ready for JSON. ``per_ticker`` counts ``/intraday`` only."""
+        """Return all counts, ready for JSON. ``per_ticker`` counts ``/intraday`` only."""
         with self._lock:
             return {
                 "requests": self._requests,

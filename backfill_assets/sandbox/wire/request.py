@@ -1,4 +1,4 @@
-"""One request as the vendor reads it: endpoint, ticker, parameters, moment."""
+"""A request as endpoints see it: endpoint, ticker, parameters, time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ class ParsedRequest:
     """A request under ``/api``.
 
     Attributes:
-        endpoint: ``intraday``, ``eod`` …
-        argument: what follows it in the path, empty if nothing.
-        params: the query.
-        now: the sandbox's time at which it is answered.
-        free: the token is of the free plan.
-        demo: the token is ``demo``.
+        endpoint: first part of the path: ``intraday``, ``eod`` …
+        path_argument: the rest of the path, may be empty.
+        params: parameters of the query.
+        now: the sandbox's time of the answer.
+        is_free_plan: the token has the free plan.
+        is_demo_token: the token is ``demo``.
     """
 
     endpoint: str
@@ -29,28 +29,32 @@ class ParsedRequest:
 
     @property
     def wants_csv(self) -> bool:
-        """CSV unless JSON is asked for: the documents contradict each other on the default."""
+        """Whether CSV is requested. CSV is the default here; the vendor's documents contradict each other."""
         return self.params.get("fmt") != "json"
 
     @property
     def today(self) -> date:
-        """The UTC day."""
+        """The UTC day of ``now``."""
         return self.now.date()
 
     def parse_symbol(self) -> str:
-        """The symbol of a US ticker in the path.
+        """Parse the symbol of the US ticker in the path.
 
         Raises:
-            Refusal: 404 for another exchange, 422 for one with parentheses (EODHD.md §5).
+            ErrorResponse: 404 for another exchange, 422 for a ticker with parentheses (docs/vendor.md §5.4).
         """
         return parse_us_symbol(self.path_argument)
 
     def split_tickers(self, name: str = "s") -> tuple[str, ...]:
-        """The ticker names in a comma-separated parameter, as they were written."""
+        """Split a comma-separated parameter into tickers, as they are written."""
         return tuple(part.strip() for part in self.params.get(name, "").split(",") if part.strip())
 
     def parse_timestamp(self, name: str) -> int | None:
-        """An epoch parameter, or None."""
+        """Parse a parameter in epoch seconds; None if it is missing.
+
+        Raises:
+            ErrorResponse: 422, not an integer.
+        """
         text = self.params.get(name, "")
         if not text:
             return None
@@ -60,7 +64,11 @@ class ParsedRequest:
             raise validation_error(**{name: f"The {name} must be an integer."}) from None
 
     def parse_date(self, name: str) -> date | None:
-        """A ``YYYY-MM-DD`` parameter, or None."""
+        """Parse a ``YYYY-MM-DD`` parameter; None if it is missing.
+
+        Raises:
+            ErrorResponse: 422, not a date.
+        """
         text = self.params.get(name, "")
         if not text:
             return None
@@ -70,8 +78,17 @@ class ParsedRequest:
             raise validation_error(**{name: f"The {name} is not a valid date."}) from None
 
 
+def normalize_ticker(ticker: str) -> str:
+    """``ticker`` in upper case; ``.US`` is added where the exchange is missing."""
+    return ticker.upper() if "." in ticker else f"{ticker.upper()}.US"
+
+
 def parse_us_symbol(ticker: str) -> str:
-    """``AAPL`` of ``AAPL.US``; without an exchange US is meant."""
+    """Parse ``AAPL.US`` to ``AAPL``; without an exchange the ticker is a US one.
+
+    Raises:
+        ErrorResponse: 404 for another exchange, 422 for a ticker with parentheses.
+    """
     if "(" in ticker:
         raise validation_error(ticker="The ticker format is invalid.")
     symbol, dot, exchange = ticker.upper().rpartition(".")

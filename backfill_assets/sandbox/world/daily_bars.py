@@ -1,16 +1,16 @@
-"""Official daily bars: drawn for any number of tickers and sessions at once.
+"""Official daily bars, drawn for any number of tickers and sessions at once.
 
-The day comes first, and the minutes are made to fit it (``paths``): so a ticker's whole history, or
-the whole market's day, costs microseconds a row. Prices here are continuous: splits are applied by
-``world``. Nothing depends on the day before, so no chain has to be walked.
+The daily bar is drawn first and the minutes are fitted to it (``minute_paths``), so the history of a ticker or
+the day of a market costs microseconds per row. No day depends on the day before. Prices here are continuous;
+``simulation`` applies splits.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from backfill_assets.market.arrays import Bools, Int64
-from backfill_assets.sandbox.world.random_draws import Float64, UInt64, draw_units
+from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.sandbox.world.random_draws import UInt64, draw_units
 
 _WAVE_PERIODS = np.array([11.0, 37.0, 131.0, 700.0])[:, None]  # days
 _WAVE_AMPLITUDES = np.array([0.012, 0.03, 0.06, 0.16])[:, None]
@@ -20,22 +20,22 @@ IDLE_SESSION_SHARE = 0.04  # sessions in which a thin ticker does not trade at a
 
 @dataclass(frozen=True)
 class DailyBars:
-    """Official bars, one per pair of ticker and session; prices in whole cents.
+    """Official bars, shape (pairs of ticker and session,); prices in whole cents.
 
-    ``volume`` is consolidated and 0 where nobody traded.
+    ``volume`` is consolidated; 0 means no trade.
     """
 
-    open: Float64
-    high: Float64
-    low: Float64
-    close: Float64
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
     volume: Int64
 
 
-def draw_daily_bars(keys: UInt64, ordinals: Int64, typical_volumes: Float64, thin: Bools) -> DailyBars:
-    """Draw the bars of pairs of ticker key and session ordinal (arrays that broadcast).
+def draw_daily_bars(keys: UInt64, ordinals: Int64, typical_volumes: Floats, thin: Bools) -> DailyBars:
+    """Draw the bars for pairs of ticker key and session ordinal (arrays that broadcast).
 
-    ``sizes`` are the tickers' typical volumes, ``thin`` those that sometimes do not trade at all.
+    ``typical_volumes`` are shares per day; ``thin`` marks tickers that have sessions without a trade.
     """
     ticker_draws = draw_units(keys, _ZERO_ORDINAL, 5)
     session_draws = draw_units(keys, ordinals, 8)
@@ -52,12 +52,12 @@ def draw_daily_bars(keys: UInt64, ordinals: Int64, typical_volumes: Float64, thi
     return DailyBars(prices[0], prices[1], prices[2], prices[3], np.where(idle, 0, volume).astype(np.int64))
 
 
-def _compute_log_price(ticker_draws: Float64, ordinals: Int64) -> Float64:
+def _compute_log_price(ticker_draws: Floats, ordinals: Int64) -> Floats:
     waves = _WAVE_AMPLITUDES * np.sin(2 * np.pi * (ordinals[None, :] / _WAVE_PERIODS + ticker_draws[0:4]))
-    log_price: Float64 = np.log(15.0) + np.log(25.0) * ticker_draws[3] + waves.sum(axis=0)
+    log_price: Floats = np.log(15.0) + np.log(25.0) * ticker_draws[3] + waves.sum(axis=0)
     return log_price
 
 
-def _approximate_normal(uniforms: Float64) -> Float64:
-    normals: Float64 = 2.0 * (uniforms.sum(axis=0) - 0.5 * len(uniforms))
+def _approximate_normal(uniforms: Floats) -> Floats:
+    normals: Floats = 2.0 * (uniforms.sum(axis=0) - 0.5 * len(uniforms))
     return normals

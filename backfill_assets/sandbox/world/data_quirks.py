@@ -1,6 +1,6 @@
-"""The awkward traits, laid over clean rows: what the vendor writes where the truth is simple.
+"""Adds the irregularities of ``DataQuirks`` to regular rows.
 
-Each function draws from a stream of its own, so switching one trait leaves the others as they are.
+Each function draws from a generator of its own, so switching one quirk does not change the others.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import DataQuirks
-from backfill_assets.sandbox.wire.rows import (
+from backfill_assets.sandbox.world.intraday_columns import (
     NULL_VOLUME,
     IntradayColumns,
     concatenate_rows,
@@ -25,12 +25,12 @@ from backfill_assets.sandbox.world.random_draws import draw_unit, make_generator
 _CLOSE_PRINT_MISSING_FROM, _CLOSE_PRINT_MISSING_TO = (
     date(2025, 10, 13),
     date(2025, 10, 27),
-)  # whole market (EODHD.md §2)
+)  # whole market (docs/vendor.md §2.8)
 
 
 @dataclass(frozen=True)
 class DrawContext:
-    """Whose rows these are: everything the draws depend on."""
+    """Ticker, session and seed that the draws depend on; ``root`` is the name a renaming does not change."""
 
     seed: int
     root: str
@@ -43,16 +43,16 @@ class DrawContext:
         return self.session.day.toordinal()
 
     def is_affected(self, purpose: str, probability: float) -> bool:
-        """Whether something of that probability happens to this ticker in this session."""
+        """Whether something with this probability happens to this ticker in this session."""
         return probability > 0 and draw_unit(self.seed, purpose, self.root, self.day_ordinal) < probability
 
     def make_generator(self, purpose: str) -> np.random.Generator:
-        """A generator for one purpose."""
+        """Make a generator for one purpose."""
         return make_generator(self.seed, purpose, self.root, self.day_ordinal)
 
 
 def make_preliminary(context: DrawContext, rows: IntradayColumns, interval: str) -> IntradayColumns:
-    """The rows as first published, before a revision: other volumes, sometimes another close."""
+    """Make the first published version of rows that are revised later: other volumes, one other close."""
     if len(rows) == 0:
         return rows
     rng = context.make_generator(f"preliminary {interval}")
@@ -64,7 +64,7 @@ def make_preliminary(context: DrawContext, rows: IntradayColumns, interval: str)
 
 
 def add_quiet_windows(rows: IntradayColumns, timestamps: Int64, quiet_periods: QuietPeriods) -> IntradayColumns:
-    """The full grid: all-null rows, or flat ones at the last price, where there was no trade."""
+    """Fill the grid: windows without a trade become all-null rows, or flat ones at the last price."""
     if len(rows) == len(timestamps):
         return rows
     prices = np.full((4, len(timestamps)), np.nan)
@@ -80,7 +80,7 @@ def add_quiet_windows(rows: IntradayColumns, timestamps: Int64, quiet_periods: Q
 
 
 def accumulate_volumes(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
-    """Six to twelve rows hold the session's volume so far, in the ticker's bad months."""
+    """Give six to twelve rows the session's running total as volume, in affected months (docs/vendor.md §2.14)."""
     month = context.session.day.year * 12 + context.session.day.month
     if draw_unit(context.seed, "cumulative", context.root, month) >= context.quirks.cumulative_volume_months:
         return rows
@@ -93,7 +93,7 @@ def accumulate_volumes(context: DrawContext, rows: IntradayColumns) -> IntradayC
 
 
 def make_stale_copy(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
-    """A copy of one row as it stood earlier: same stamp and open, narrower, less volume."""
+    """Make an outdated copy of one row: same time stamp and open, narrower range, less volume."""
     candidates = np.flatnonzero(rows.volumes > 1)
     if len(candidates) == 0:
         return rows.select(slice(0, 0))
@@ -105,7 +105,7 @@ def make_stale_copy(context: DrawContext, rows: IntradayColumns) -> IntradayColu
 
 
 def make_halt_prints(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
-    """One or two null-volume rows off the five-minute grid, like 13:21."""
+    """Make one or two null-volume rows off the five-minute grid, for example at 13:21."""
     rng = context.make_generator("halt")
     traded = np.flatnonzero(rows.volumes > 0)[:-1]
     if len(traded) == 0:
@@ -117,7 +117,7 @@ def make_halt_prints(context: DrawContext, rows: IntradayColumns) -> IntradayCol
 
 
 def make_close_print(context: DrawContext, official_close: float) -> IntradayColumns | None:
-    """The flat null-volume row at the close; None where it is missing (EODHD.md §2, Close, 5m)."""
+    """Make the flat null-volume row at the close; None where it is missing (docs/vendor.md §2.8)."""
     quirks, session = context.quirks, context.session
     if not quirks.close_print or context.is_affected("no print", quirks.close_print_missing):
         return None
@@ -143,7 +143,7 @@ def build_five_minute_rows(
     official_close: float,
     repaired: bool,
 ) -> IntradayColumns:
-    """The 5m rows of a whole session as the vendor writes them."""
+    """Build the 5m rows of a whole session as the vendor publishes them."""
     quirks = context.quirks
     grid = add_quiet_windows(rows, timestamps, quiet_periods)
     if quirks.cumulative_volume_months and not repaired:
@@ -165,7 +165,7 @@ def build_five_minute_rows(
 
 
 def shuffle_rows(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
-    """The rows in no order."""
+    """Put the rows in random order."""
     return rows.select(context.make_generator("order").permutation(len(rows)))
 
 

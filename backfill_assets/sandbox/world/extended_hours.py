@@ -1,19 +1,19 @@
-"""The consolidated tape outside regular hours: early and late minutes, and the closing auction (1m).
+"""1m rows outside regular hours: premarket, after hours and the closing auction.
 
-The auction's volume stands in the 16:00 row, now and then in the 16:03 or 16:04 one (EODHD.md §2).
+The auction's volume is in the 16:00 row, sometimes in the 16:03 or 16:04 row (docs/vendor.md §2.9).
 """
 
 import numpy as np
 
 from backfill_assets.market.arrays import Bools
-from backfill_assets.sandbox.wire.rows import (
+from backfill_assets.sandbox.world.data_quirks import DrawContext
+from backfill_assets.sandbox.world.intraday_columns import (
     NULL_VOLUME,
     IntradayColumns,
     concatenate_rows,
     make_flat_row,
     sort_by_timestamp,
 )
-from backfill_assets.sandbox.world.data_quirks import DrawContext
 from backfill_assets.sandbox.world.minute_paths import MINUTE, OfficialBar, draw_extended_minutes
 from backfill_assets.sandbox.world.random_draws import draw_between
 from backfill_assets.sandbox.world.session_index import AFTER_HOURS_SECONDS, PREMARKET_SECONDS
@@ -24,7 +24,7 @@ _AUCTION_VOLUME_SHARES = (0.08, 0.35)
 
 
 def draw_auction_volume(context: DrawContext, official_bar: OfficialBar) -> int:
-    """Shares that changed hands in the closing auction."""
+    """Draw the number of shares traded in the closing auction."""
     return int(
         official_bar.volume
         * draw_between(_AUCTION_VOLUME_SHARES, context.seed, "auction", context.root, context.day_ordinal)
@@ -32,7 +32,7 @@ def draw_auction_volume(context: DrawContext, official_bar: OfficialBar) -> int:
 
 
 def build_premarket(context: DrawContext, official_bar: OfficialBar) -> IntradayColumns:
-    """04:00 to 09:29, with gaps, and null-volume quote rows in some of them."""
+    """Build the rows from 04:00 to 09:29, with gaps, and null-volume quote rows in some of the gaps."""
     rng = context.make_generator("premarket")
     start = int(context.session.open.timestamp()) - PREMARKET_SECONDS
     first = round(official_bar.open * (1 + 0.002 * rng.standard_normal()), 2)
@@ -47,7 +47,7 @@ def build_premarket(context: DrawContext, official_bar: OfficialBar) -> Intraday
 
 
 def build_after_hours(context: DrawContext, official_bar: OfficialBar) -> IntradayColumns:
-    """From the close for four hours; the auction is in its first minutes."""
+    """Build the rows of four hours from the close; the auction is in the first minutes."""
     rng = context.make_generator("after hours")
     start = int(context.session.close.timestamp())
     last = round(official_bar.close * (1 + 0.001 * rng.standard_normal()), 2)

@@ -1,15 +1,14 @@
-"""Minutes of the consolidated tape (1m), and what a single venue (5m) saw of them.
+"""Draws the consolidated minutes (1m) of a session and the bars of a single venue (5m) made from them.
 
-Pure drawing: which windows are quiet comes in as masks, awkward rows are laid over in ``oddities``.
+Windows without a trade come in as masks (``quiet_periods``); irregular rows are added in ``data_quirks``.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from backfill_assets.market.arrays import Bools, Int64
-from backfill_assets.sandbox.wire.rows import IntradayColumns
-from backfill_assets.sandbox.world.random_draws import Float64
+from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 
 MINUTE = 60
 FIVE_MINUTES = 300
@@ -17,7 +16,7 @@ FIVE_MINUTES = 300
 
 @dataclass(frozen=True)
 class OfficialBar:
-    """The official bar that a session's minutes must fit, at the prices of that day."""
+    """The official bar that the minutes of a session fit, at the prices of that day."""
 
     open: float
     high: float
@@ -29,7 +28,7 @@ class OfficialBar:
 def draw_regular_minutes(
     rng: np.random.Generator, official_bar: OfficialBar, start: int, minutes: int
 ) -> IntradayColumns:
-    """A full grid of minutes from ``opened`` (epoch s), within the day's range, volumes U-shaped."""
+    """Draw a full grid of minutes from ``start`` (epoch seconds), within the day's range, with U-shaped volumes."""
     points = _fit_to_range(_draw_bridge(rng, official_bar, minutes), official_bar)
     noise = rng.standard_normal((4, minutes))
     tick = official_bar.close * 0.00015
@@ -51,7 +50,7 @@ def draw_regular_minutes(
 def draw_extended_minutes(
     rng: np.random.Generator, start: int, minutes: int, prices: tuple[float, float], volume: int
 ) -> IntradayColumns:
-    """A full grid of quiet minutes that leads from one price to the other."""
+    """Draw a full grid of minutes with little movement that leads from one price to the other."""
     first, last = prices
     noise = rng.standard_normal((4, minutes))
     tick = 0.0002 * last
@@ -69,9 +68,9 @@ def draw_extended_minutes(
 def draw_venue_bars(
     rng: np.random.Generator, minutes: IntradayColumns, share: float, quiet_windows: Bools
 ) -> IntradayColumns:
-    """Five-minute bars of one venue: near the tape's prices, a share of its volume; without quiet ones.
+    """Draw five-minute bars of one venue: near the consolidated prices, with a share of the volume.
 
-    Prices carry the noise of 32-bit floats, cut to six decimals (EODHD.md §2).
+    Windows in ``quiet_windows`` are left out. Prices are 32-bit floats cut to six decimals (docs/vendor.md §2.1).
     """
     open_prices, high, low, close = minutes.prices.reshape(4, -1, 5)
     noise = rng.random((5, len(quiet_windows)))
@@ -89,48 +88,48 @@ def draw_venue_bars(
     return bars.select(~quiet_windows) if quiet_windows.any() else bars
 
 
-def truncate_to_float32(prices: Float64) -> Float64:
-    """``prices`` as 32-bit floats show them with six decimals: 306.31 becomes 306.309997."""
-    truncated: Float64 = np.floor(prices.astype(np.float32).astype(np.float64) * 1e6) / 1e6
+def truncate_to_float32(prices: Floats) -> Floats:
+    """Convert to 32-bit floats cut to six decimals: 306.31 becomes 306.309997."""
+    truncated: Floats = np.floor(prices.astype(np.float32).astype(np.float64) * 1e6) / 1e6
     return truncated
 
 
-def _draw_bridge(rng: np.random.Generator, official_bar: OfficialBar, minutes: int) -> Float64:
+def _draw_bridge(rng: np.random.Generator, official_bar: OfficialBar, minutes: int) -> Floats:
     steps = rng.standard_normal(minutes).cumsum()
     part = np.arange(minutes + 1) / minutes
     walk = np.concatenate([np.zeros(1), steps])
     swing = (official_bar.high - official_bar.low) / np.sqrt(minutes)
-    points: Float64 = (
+    points: Floats = (
         official_bar.open + (official_bar.close - official_bar.open) * part + swing * (walk - part * walk[-1])
     )
     return points
 
 
-def _fit_to_range(points: Float64, official_bar: OfficialBar) -> Float64:
-    """Squeeze what lies beyond open and close so that the extremes are the day's."""
+def _fit_to_range(points: Floats, official_bar: OfficialBar) -> Floats:
+    """Scale what lies beyond open and close so that the extremes are the day's high and low."""
     top, bottom = max(official_bar.open, official_bar.close), min(official_bar.open, official_bar.close)
     above, below = np.maximum(points - top, 0), np.maximum(bottom - points, 0)
     up = (official_bar.high - top) / max(float(above.max()), 1e-9)
     down = (bottom - official_bar.low) / max(float(below.max()), 1e-9)
-    fitted: Float64 = np.clip(points, bottom, top) + above * min(up, 3.0) - below * min(down, 3.0)
+    fitted: Floats = np.clip(points, bottom, top) + above * min(up, 3.0) - below * min(down, 3.0)
     return fitted
 
 
-def _round_to_ticks(prices: Float64, noise: Float64) -> Float64:
-    """Round to cents, some to fractions of a cent."""
+def _round_to_ticks(prices: Floats, noise: Floats) -> Floats:
+    """Round to cents, some prices to fractions of a cent."""
     fine = np.abs(noise) > 1.5
-    ticks: Float64 = np.round(prices, 2)
+    ticks: Floats = np.round(prices, 2)
     ticks[fine] = np.round(prices[fine], 4)
     return ticks
 
 
-def _pick_cent_offsets(noise: Float64, share: float) -> Float64:
-    """A cent up or down for ``share`` of the bars."""
-    offsets: Float64 = np.where(noise < share / 2, -0.01, np.where(noise > 1 - share / 2, 0.01, 0.0))
+def _pick_cent_offsets(noise: Floats, share: float) -> Floats:
+    """Choose an offset of one cent up or down for ``share`` of the bars, 0 for the others."""
+    offsets: Floats = np.where(noise < share / 2, -0.01, np.where(noise > 1 - share / 2, 0.01, 0.0))
     return offsets
 
 
-def _distribute_volume(noise: Float64, total: int, minutes: int) -> Int64:
+def _distribute_volume(noise: Floats, total: int, minutes: int) -> Int64:
     minute = np.arange(minutes)
     u_shape = 0.5 + 1.8 * np.exp(-minute / 25.0) + 1.2 * np.exp(-(minutes - minute) / 20.0)
     weights = u_shape * np.exp(0.35 * noise)

@@ -1,6 +1,6 @@
-"""When a session of a ticker appears in ``/intraday``, and how it changes afterwards.
+"""When a session of a ticker appears in ``/intraday``, and when it changes afterwards.
 
-Times are epoch seconds of the sandbox's clock. Nothing here holds a row.
+Times are epoch seconds of the sandbox's clock. Rows are made in ``simulation``.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,13 @@ _VENDOR_GAP_DAYS = (14.0, 45.0)
 
 
 class PublicationStage(NamedTuple):
-    """How far a session is: the share of it that is there, and whether errors were put right."""
+    """The state of a published session.
+
+    Attributes:
+        share: the part of the session that is published; 1.0 is all.
+        revised: whether the rows have their final values.
+        repaired: whether running totals in the volumes are corrected.
+    """
 
     share: float
     revised: bool
@@ -30,14 +36,14 @@ FINAL_STAGE = PublicationStage(1.0, True, True)
 
 @dataclass(frozen=True)
 class PublicationTimes:
-    """The history of one session of one ticker at one interval.
+    """The times at which one session of one ticker changes at one interval, epoch seconds; inf is never.
 
     Attributes:
-        first: when rows first appear.
-        share: the part of the session that appears then; 1.0 is all.
-        whole: when all of it is there.
-        revised: when a few values change; ``first`` if they never do.
-        repaired: when session-cumulative volumes are put right.
+        first_at: when rows first appear.
+        first_share: the part of the session that appears then; 1.0 is all.
+        complete_at: when all of it is published.
+        revised_at: when a few values change; ``first_at`` if they never do.
+        repaired_at: when running totals in the volumes are corrected.
     """
 
     first_at: float
@@ -47,7 +53,7 @@ class PublicationTimes:
     repaired_at: float
 
     def get_stage(self, now: float) -> PublicationStage | None:
-        """What there is at ``now``; None: nothing yet."""
+        """Get the stage at ``now``; None: nothing is published yet."""
         if now < self.first_at:
             return None
         share = 1.0 if now >= self.complete_at else self.first_share
@@ -58,14 +64,14 @@ NEVER_PUBLISHED = PublicationTimes(inf, 1.0, inf, inf, inf)
 
 
 class PublicationSchedule:
-    """Decides every release of one sandbox; ``root`` is a ticker's name that no renaming changes."""
+    """Computes the publication times of one sandbox; ``root`` is the first name of a ticker."""
 
     def __init__(self, config: SandboxConfig, session_index: SessionIndex) -> None:
         self._config = config
         self._session_index = session_index
 
     def get_times(self, symbol: str, root: str, session: Session, interval: str) -> PublicationTimes:
-        """When and how ``session`` appears."""
+        """Get the publication times of ``session``."""
         if self.is_never_published(symbol, root, session.day, interval):
             return NEVER_PUBLISHED
         first_at = self._compute_first_at(symbol, root, session, interval)
@@ -83,7 +89,7 @@ class PublicationSchedule:
         return PublicationTimes(first_at, first_share, complete_at, revised_at, repaired_at)
 
     def is_never_published(self, symbol: str, root: str, day: date, interval: str) -> bool:
-        """Whether ``day`` never appears: told so, or inside one of the ticker's holes."""
+        """Whether ``day`` never appears: by configuration, or because it lies in a vendor gap."""
         if (symbol, day) in self._config.publication.never_published:
             return True
         if not self._config.quirks.vendor_gaps:

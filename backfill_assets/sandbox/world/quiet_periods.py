@@ -1,4 +1,4 @@
-"""Where nobody traded: a part of the truth, however the vendor then writes it down."""
+"""Minutes and windows without a trade. They belong to the true bars; how they are published is in ``data_quirks``."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ from backfill_assets.market.arrays import Bools
 from backfill_assets.sandbox.config import DataQuirks
 from backfill_assets.sandbox.world.random_draws import make_generator
 
-_NO_TRADE_SLOT_SHARE = 0.15  # half-hours in which nobody at all trades a thin ticker
+_NO_TRADE_SLOT_SHARE = 0.15  # half-hours without any trade in a thin ticker
 _QUIET_WINDOW_SHARE = 0.3
-_VENUE_QUIET_SHARE = 0.15  # windows in which only the single venue saw nothing
+_VENUE_QUIET_SHARE = 0.15  # windows without a trade on the single venue only
 _TRADED_MINUTE_SHARE = 0.35
 
 
 @dataclass(frozen=True)
 class QuietPeriods:
-    """What is quiet in one session.
+    """The periods of one session without a trade.
 
     Attributes:
-        minutes: regular minutes without a trade on the consolidated tape.
-        windows: five-minute windows without a trade on the single venue.
-        flat: which of those are written as flat rows instead of all-null ones.
+        minutes: regular minutes without a consolidated trade, shape (minutes,).
+        windows: five-minute windows without a trade on the single venue, shape (minutes / 5,).
+        flat: windows that are published as flat rows instead of all-null ones, same shape.
     """
 
     minutes: Bools
@@ -30,13 +30,13 @@ class QuietPeriods:
 
 
 def make_quiet_session(minutes: int) -> QuietPeriods:
-    """A session without a single trade."""
+    """Make a session without a trade."""
     windows = np.ones(minutes // 5, bool)
     return QuietPeriods(np.ones(minutes, bool), windows, np.zeros(len(windows), bool))
 
 
 def draw_thin_session(minutes: int, *parts: str | int) -> QuietPeriods:
-    """A session of a thin ticker; a window that is quiet on the tape is quiet on the venue too."""
+    """Draw a session of a thin ticker; a window without a consolidated trade has none on the venue either."""
     rng = make_generator("thin", *parts)
     windows = minutes // 5
     no_trade = np.repeat(rng.random(-(-windows // 6)) < _NO_TRADE_SLOT_SHARE, 6)[:windows]
@@ -49,7 +49,7 @@ def draw_thin_session(minutes: int, *parts: str | int) -> QuietPeriods:
 
 
 def draw_liquid_session(minutes: int, quirks: DataQuirks, *parts: str | int) -> QuietPeriods:
-    """A session of a liquid ticker: here and there a window, here and there a minute."""
+    """Draw a session of a liquid ticker: a few windows and minutes without a trade."""
     windows = minutes // 5
     if not (quirks.null_rows or quirks.flat_rows or quirks.quiet_minutes):
         return QuietPeriods(np.zeros(minutes, bool), np.zeros(windows, bool), np.zeros(windows, bool))

@@ -1,7 +1,7 @@
-"""The sandbox's market: deterministic in seed, ticker and session, and without a clock.
+"""The simulated market: every bar depends on seed, ticker and session only.
 
-What the vendor writes of it at a given moment is asked with that moment's ``Stage``; what it would
-answer over HTTP is not known here.
+There is no clock here: a ``PublicationStage`` chooses between the published versions of a session.
+HTTP answers are built in ``endpoints``.
 """
 
 from collections.abc import Iterable
@@ -16,16 +16,16 @@ from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.wire.rows import (
+from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
+from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars
+from backfill_assets.sandbox.world.data_quirks import DrawContext
+from backfill_assets.sandbox.world.intraday_columns import (
     NO_ROWS,
     IntradayColumns,
     aggregate_rows,
     concatenate_rows,
     sort_by_timestamp,
 )
-from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
-from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars
-from backfill_assets.sandbox.world.data_quirks import DrawContext
 from backfill_assets.sandbox.world.listings import ListingHistory
 from backfill_assets.sandbox.world.publication import (
     FINAL_STAGE,
@@ -38,7 +38,7 @@ from backfill_assets.sandbox.world.session_index import get_session_index, to_ep
 from backfill_assets.sandbox.world.universe import FAMILIAR_SYMBOLS, build_universe
 
 HISTORY_STARTS = {"1m": date(2004, 1, 1), "5m": date(2020, 10, 12), "1h": date(2020, 10, 12)}
-_DELISTED_1M_FROM = date(2022, 1, 1)  # no 1m of tickers that died before (EODHD.md §2)
+_DELISTED_1M_FROM = date(2022, 1, 1)  # no 1m of tickers delisted before (docs/vendor.md §2.17)
 _THIN_VOLUMES, _OTHER_VOLUMES, _FAMILIAR_VOLUMES = (3e3, 3e4), (1e5, 4e6), (3e6, 6e7)  # shares a day
 _BLOCK_DAYS = 32  # days drawn together
 _VENUE_VOLUME_SHARES = (0.15, 0.7)
@@ -46,7 +46,7 @@ _VENUE_VOLUME_SHARES = (0.15, 0.7)
 
 @dataclass(frozen=True)
 class _SessionDraw:
-    """One session of one ticker before anything is written down."""
+    """The draws of one session of one ticker, before publication."""
 
     official_bar: minute_paths.OfficialBar
     minutes: IntradayColumns
@@ -54,13 +54,13 @@ class _SessionDraw:
 
 
 class World:
-    """Every bar there ever is.
+    """All bars of all tickers.
 
     Attributes:
-        tickers: all symbols, old and new names included.
-        lives: who is listed when.
-        timetable: the market's sessions.
-        press: when what is published.
+        symbols: all symbols, old and new names included.
+        listings: listing periods, renamings, splits and spin-offs.
+        session_index: the sessions of the market.
+        publication_schedule: computes when sessions are published.
     """
 
     def __init__(self, config: SandboxConfig, symbols: Iterable[str] | None = None) -> None:
@@ -78,11 +78,11 @@ class World:
     def true_bars(
         self, symbol: str, session: Session, interval: Interval, source: str, *, as_of: datetime | None = None
     ) -> pd.DataFrame:
-        """The bars a correct client ends up with for one session: the truth.
+        """Build the bars that a correct client must store for one session.
 
-        Regular session only; windows in which nobody traded are absent, and so is everything that is
-        never published. ``at`` asks for the values as they stood then: before its revision a session
-        has slightly others. Columns: timestamp (epoch s), open, high, low, close, volume.
+        Regular session only. Bars without a trade are absent, and so is a session that is never published.
+        ``as_of`` returns the values of that time: a session has slightly different ones before its revision.
+        Columns: timestamp (epoch seconds UTC), open, high, low, close, volume.
         """
         times = self.get_publication_times(symbol, session, source)
         rows = NO_ROWS
@@ -100,7 +100,7 @@ class World:
     def get_published_rows(
         self, symbol: str, session: Session, interval: str, stage: PublicationStage = FINAL_STAGE
     ) -> IntradayColumns:
-        """What ``/intraday`` holds of one session at ``stage``, as it is written there."""
+        """Get the rows that ``/intraday`` has of one session at ``stage``, in published order."""
         if not self.listings.is_listed_on(symbol, session.day) or session.day < HISTORY_STARTS[interval]:
             return NO_ROWS
         last_day = self.listings.get_last_day(symbol)
@@ -118,7 +118,7 @@ class World:
         )
 
     def get_official_bar(self, symbol: str, session: Session) -> minute_paths.OfficialBar:
-        """The official bar of one session at the prices of its time."""
+        """Get the official bar of one session, at the prices of that day."""
         block, offset = divmod(session.day.toordinal(), _BLOCK_DAYS)
         bars = self._get_daily_block(symbol, block)
         factor = self.listings.get_split_factor(symbol, session.day)
@@ -128,12 +128,12 @@ class World:
         return minute_paths.OfficialBar(open_price, high, low, close, int(bars.volume[offset] / factor))
 
     def draw_daily_history(self, symbol: str, ordinals: Int64) -> DailyBars:
-        """Official bars of many days (ordinals) at today's prices: before splits are undone."""
+        """Draw the official bars of many days (ordinals) at today's prices, adjusted for splits."""
         keys, typical_volume = np.array([self._keys[symbol]], np.uint64), np.array([self._typical_volumes[symbol]])
         return draw_daily_bars(keys, ordinals, typical_volume, np.array([symbol in self._thin]))
 
     def draw_daily_market(self, symbols: Iterable[str], session: Session) -> DailyBars:
-        """Official bars of many tickers on one day, at today's prices."""
+        """Draw the official bars of many tickers on one day, at today's prices, adjusted for splits."""
         symbol_list = tuple(symbols)
         keys = np.array([self._keys[symbol] for symbol in symbol_list], np.uint64)
         typical_volumes = np.array([self._typical_volumes[symbol] for symbol in symbol_list], np.float64)
@@ -141,24 +141,24 @@ class World:
         return draw_daily_bars(keys, np.array([session.day.toordinal()], np.int64), typical_volumes, thin)
 
     def get_minute_path(self, symbol: str, session: Session) -> tuple[minute_paths.OfficialBar, IntradayColumns]:
-        """The official bar and the consolidated regular minutes on a full grid, quiet ones included."""
+        """Get the official bar and the consolidated regular minutes on a full grid, with minutes without a trade."""
         session_draw = self._get_session_draw(symbol, session)
         return session_draw.official_bar, session_draw.minutes
 
     def build_extended_hours(self, symbol: str, session: Session) -> tuple[IntradayColumns, IntradayColumns]:
-        """The consolidated minutes before the open, and from the close on with the auction."""
+        """Build the consolidated minutes before the open, and those from the close on with the auction."""
         context, official_bar = self._make_context(symbol, session), self.get_minute_path(symbol, session)[0]
         return extended_hours.build_premarket(context, official_bar), extended_hours.build_after_hours(
             context, official_bar
         )
 
     def get_traded_minutes(self, symbol: str, session: Session) -> tuple[minute_paths.OfficialBar, IntradayColumns]:
-        """The official bar, and the regular minutes in which somebody traded."""
+        """Get the official bar and the regular minutes with a trade."""
         session_draw = self._get_session_draw(symbol, session)
         return session_draw.official_bar, session_draw.minutes.select(~session_draw.quiet_periods.minutes)
 
     def get_auction_volume(self, symbol: str, session: Session) -> int:
-        """Shares in the closing auction."""
+        """Get the shares of the closing auction."""
         return extended_hours.draw_auction_volume(
             self._make_context(symbol, session), self._get_session_draw(symbol, session).official_bar
         )
@@ -189,7 +189,7 @@ class World:
         return sort_by_timestamp(concatenate_rows(premarket, traded_rows, after_hours))
 
     def _build_traded_rows(self, symbol: str, session: Session, source: str, revised: bool) -> IntradayColumns:
-        """The rows of ``source`` in which somebody traded, and nothing else."""
+        """Build the rows of ``source`` with a trade, without any quirk."""
         session_draw = self._get_session_draw(symbol, session)
         if source == "5m":
             root = self.listings.get_root(symbol)
@@ -230,7 +230,7 @@ class World:
         )
 
     def _draw_typical_volume(self, symbol: str) -> float:
-        """Typical shares a day."""
+        """Draw the typical number of shares per day."""
         root = self.listings.get_root(symbol)
         low, high = (
             _THIN_VOLUMES if symbol in self._thin else _FAMILIAR_VOLUMES if root in FAMILIAR_SYMBOLS else _OTHER_VOLUMES

@@ -1,4 +1,4 @@
-"""The sandbox's universe: familiar US tickers first, then made-up ones, each with a listing."""
+"""The symbols of a sandbox, well-known US tickers before generated ones, and their entries in the symbol list."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _NASDAQ = frozenset(_NASDAQ_TEXT.split())
 
 @dataclass(frozen=True)
 class SymbolListEntry:
-    """How ``/exchange-symbol-list`` describes a symbol."""
+    """A symbol's entry in ``/exchange-symbol-list``."""
 
     code: str
     name: str
@@ -30,13 +30,13 @@ class SymbolListEntry:
 
 
 def build_universe(size: int) -> tuple[str, ...]:
-    """The first ``size`` symbols; the same prefix for every size."""
+    """Build the first ``size`` symbols; a larger universe starts with the smaller one."""
     generated = (f"S{number:04d}" for number in range(len(FAMILIAR_SYMBOLS) + 1, size + 1))
     return (*FAMILIAR_SYMBOLS[:size], *generated)
 
 
 def describe_symbol(symbol: str) -> SymbolListEntry:
-    """What the vendor would say about ``symbol``. Every seventh made-up one has no ISIN."""
+    """Build the entry of ``symbol``. About every seventh symbol has no ISIN."""
     security_type = "ETF" if symbol in _ETFS else "Common Stock"
     exchange = (
         "NYSE ARCA" if symbol in _ETFS else "NASDAQ" if symbol in _NASDAQ or symbol not in FAMILIAR_SYMBOLS else "NYSE"

@@ -1,4 +1,4 @@
-"""A small file system of its own for the database, so that its disk can be filled; needs root and mount."""
+"""A small file system for the database, so that its disk can be filled; needs root and ``mount``."""
 
 import os
 import shutil
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SIZE_MB = 512
-_SPARE = 64 * 1024  # bytes left when the disk is called full
+_SPARE = 64 * 1024  # free bytes on a full disk
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[str | None]:
-    """Mount a file system of half a gigabyte on ``folder``; gives the reason where that cannot be done."""
+def mount_small_disk(folder: Path) -> Iterator[str | None]:
+    """Mount a file system of half a gigabyte on ``folder``; yields the reason if that is impossible, else None."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         yield "not root, or no mount command"
         return
@@ -29,8 +29,8 @@ def small_disk(folder: Path) -> Iterator[str | None]:
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """Leave next to nothing free on the file system of ``folder`` for the time of the context."""
+def fill_disk(folder: Path) -> Iterator[None]:
+    """Fill the file system of ``folder`` for the time of the context."""
     filler = folder / "filler"
     try:
         with filler.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A Dagster deployment in processes of its own, and its GraphQL as the UI uses it."""
+"""A Dagster deployment in its own processes, and the GraphQL queries of its UI."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-LONGEST_SECONDS = 900.0
+MAX_WAIT_SECONDS = 900.0
 REPOSITORY = "__repository__"
 
 
@@ -24,8 +24,8 @@ class Deployment:
     url: str
     location: str
 
-    def ask(self, query: str, **variables: Any) -> Any:
-        """One GraphQL request."""
+    def query(self, query: str, **variables: Any) -> Any:
+        """Send one GraphQL query."""
         answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=120).json()
         assert "errors" not in answer, answer
         return answer["data"]
@@ -33,41 +33,41 @@ class Deployment:
     def is_up(self) -> bool:
         """Whether the definitions are loaded."""
         try:
-            (entry,) = self.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
+            (entry,) = self.query(_LOCATIONS)["workspaceOrError"]["locationEntries"]
             return bool(entry["locationOrLoadError"]["name"])
         except (httpx.HTTPError, KeyError, ValueError, TypeError):
             return False
 
-    def set_running(self, sensor: str) -> None:
+    def start_sensor(self, sensor: str) -> None:
         """Switch a sensor on."""
-        done = self.ask(_START, selector={**self._repository, "sensorName": sensor})["startSensor"]
-        assert done["__typename"] == "Sensor", done
+        result = self.query(_START, selector={**self._repository, "sensorName": sensor})["startSensor"]
+        assert result["__typename"] == "Sensor", result
 
-    def first_tick_with_a_run(self, sensor: str) -> float:
-        """When the sensor first asked for a run, epoch seconds; 0 before."""
-        found = self.ask(_TICKS, selector={**self._repository, "sensorName": sensor})
+    def find_first_tick_with_run(self, sensor: str) -> float:
+        """Find the first tick that requested a run, epoch seconds; 0 if there is none yet."""
+        found = self.query(_TICKS, selector={**self._repository, "sensorName": sensor})
         ticks = found["sensorOrError"]["sensorState"]["ticks"]
         return min((tick["timestamp"] for tick in ticks if tick["runIds"]), default=0.0)
 
-    def backfill(self, asset: str, partitions: Sequence[str]) -> None:
-        """Start a backfill of partitions, as the UI's dialog does."""
+    def launch_backfill(self, asset: str, partitions: Sequence[str]) -> None:
+        """Launch a backfill of partitions, as the UI does."""
         wanted = {"assetSelection": [{"path": [asset]}], "partitionNames": list(partitions), "fromFailure": False}
-        done = self.ask(_BACKFILL, wanted=wanted)["launchPartitionBackfill"]
-        assert done["__typename"] == "LaunchBackfillSuccess", done
+        result = self.query(_BACKFILL, wanted=wanted)["launchPartitionBackfill"]
+        assert result["__typename"] == "LaunchBackfillSuccess", result
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run so far with status and times."""
-        found: list[dict[str, Any]] = self.ask(_RUNS)["runsOrError"]["results"]
+    def list_runs(self) -> list[dict[str, Any]]:
+        """List all runs with status and times."""
+        found: list[dict[str, Any]] = self.query(_RUNS)["runsOrError"]["results"]
         return found
 
-    def green(self, asset: str) -> int:
-        """How many partitions are materialised."""
-        node = self.ask(_STATS, key={"path": [asset]})["assetNodeOrError"]
+    def count_materialized(self, asset: str) -> int:
+        """Count the materialized partitions."""
+        node = self.query(_STATS, key={"path": [asset]})["assetNodeOrError"]
         return int(node["partitionStats"]["numMaterialized"])
 
-    def symbols(self, asset: str) -> int:
-        """How many symbols are partitions."""
-        node = self.ask(_DIMENSIONS, key={"path": [asset]})["assetNodeOrError"]
+    def count_symbols(self, asset: str) -> int:
+        """Count the symbols that are partitions."""
+        node = self.query(_DIMENSIONS, key={"path": [asset]})["assetNodeOrError"]
         return next(len(d["partitionKeys"]) for d in node["partitionKeysByDimension"] if d["name"] == "symbol")
 
     @property
@@ -75,20 +75,22 @@ class Deployment:
         return {"repositoryName": REPOSITORY, "repositoryLocationName": self.location}
 
 
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Wait for a state of the world; returns what ``holds`` found."""
-    deadline = time.monotonic() + LONGEST_SECONDS
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until ``condition`` returns something true; return that."""
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while time.monotonic() < deadline:
-        if found := holds():
+        if found := condition():
             return found
         time.sleep(0.5)
-    raise TimeoutError(f"waited {LONGEST_SECONDS:.0f} s for: {what}")
+    raise TimeoutError(f"waited {MAX_WAIT_SECONDS:.0f} s for: {what}")
 
 
 @contextmanager
-def deployment(words: Sequence[str], location: str, home: Path, environment: dict[str, str]) -> Iterator[Deployment]:
-    """``python -m`` ``words`` on a free port until the end of the context."""
-    port = _free_port()
+def run_deployment(
+    words: Sequence[str], location: str, home: Path, environment: dict[str, str]
+) -> Iterator[Deployment]:
+    """Run ``python -m`` with ``words`` on a free port until the end of the context."""
+    port = _find_free_port()
     log = home / "deployment.log"
     with log.open("w") as output:
         child = subprocess.Popen(
@@ -100,15 +102,15 @@ def deployment(words: Sequence[str], location: str, home: Path, environment: dic
         )
         try:
             served = Deployment(f"http://127.0.0.1:{port}", location)
-            until(lambda: served.is_up() or child.poll() is not None, "the UI to answer")
+            wait_until(lambda: served.is_up() or child.poll() is not None, "the UI to answer")
             assert child.poll() is None, log.read_text()[-3000:]
             yield served
         finally:
             child.terminate()
-            child.wait(LONGEST_SECONDS)
+            child.wait(MAX_WAIT_SECONDS)
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,7 +1,7 @@
-"""5,000 tickers and 16 million stored bars: seconds and memory of each command (``python -m bench.load``).
+"""Seconds and memory of each command with 5,000 tickers and 16 million bars (``python -m bench.large_store``).
 
-Two whole sessions are missing of every ticker, so the run makes 5,000 requests; the vendor's limit is lifted,
-because its pace is not what is measured here.
+Every ticker lacks two whole sessions, so the run makes 5,000 requests. There is no request limit, because waiting for
+it would hide the program's own time.
 """
 
 import json
@@ -18,11 +18,11 @@ from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
-from bench.stage import NOW, Timed, backfill, sandbox_process, universe
+from bench.environment import NOW, TimedCommand, build_symbols, run_command, run_sandbox
 
 SYMBOLS, SESSIONS = 5000, 247
 LIMIT_MB = 600
-PACE = {"EODHD_REQUESTS_PER_MINUTE": "100000", "EODHD_DAILY_CALLS": "1000000"}
+NO_LIMIT = {"EODHD_REQUESTS_PER_MINUTE": "100000", "EODHD_DAILY_CALLS": "1000000"}
 COMMANDS = (
     *("report --format json", "report --start 2025-06-02 --end 2026-06-02", "status", "plan", "verify --format json"),
     *("run --quiet --format json", "report"),
@@ -42,44 +42,46 @@ FROM generate_series(1, %s) AS symbol_id, unnest(%s::date[]) AS day
 
 
 def main() -> None:
-    """Print a line per command, and whether each stayed below the limit."""
+    """Print a line per command, and whether the peak memory is within the limit."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         began = time.perf_counter()
-        bars = fill(start_embedded_database(home, "bars_sandbox"))
-        print(f"{bars:,} bars of {SYMBOLS:,} tickers made in {time.perf_counter() - began:.0f} s")
-        with sandbox_process(
+        bars = fill_store(start_embedded_database(home, "bars_sandbox"))
+        print(f"{bars:,} bars of {SYMBOLS:,} tickers stored in {time.perf_counter() - began:.0f} s")
+        with run_sandbox(
             "--symbols", "10000", "--now", NOW, "--latency-ms", "5", "20", "--per-minute", "100000"
         ) as url:
-            timed = {"the sensor's look": backfill(home, url, module="bench.tick", **PACE)}
-            timed |= {command: backfill(home, url, *command.split(), **PACE) for command in COMMANDS}
+            timed = {"sensor tick": run_command(home, url, module="bench.sensor_tick", **NO_LIMIT)}
+            timed |= {command: run_command(home, url, *command.split(), **NO_LIMIT) for command in COMMANDS}
         release_embedded_server(home)
     for command, done in timed.items():
-        print(line(command, done))
+        print(format_result(command, done))
     worst = max(done.megabytes for done in timed.values())
-    print(f"most memory {worst:.0f} MB of {LIMIT_MB}: {'within' if worst < LIMIT_MB else 'OVER'} the limit")
+    print(f"peak memory {worst:.0f} MB of {LIMIT_MB}: {'within' if worst < LIMIT_MB else 'OVER'} the limit")
 
 
-def line(command: str, done: Timed) -> str:
-    """One command's figures; of a run also what it did."""
-    told = f"{command:<42} exit {done.code}  {done.seconds:6.1f} s  {done.megabytes:4.0f} MB"
+def format_result(command: str, done: TimedCommand) -> str:
+    """Format the figures of one command, for a run also its requests and slots."""
+    text = f"{command:<42} exit {done.code}  {done.seconds:6.1f} s  {done.megabytes:4.0f} MB"
     if command.startswith("run"):
         result = json.loads(done.out)
-        told += f"  {result['requests']:,} requests, {result['stored']:,} of {result['planned']:,} slots stored"
-    return told
+        text += f"  {result['requests']:,} requests, {result['stored']:,} of {result['planned']:,} slots stored"
+    return text
 
 
-def fill(url: str) -> int:
-    """Store history up to the last session before the two that are missing; returns how many bars."""
+def fill_store(url: str) -> int:
+    """Store history up to the last session before the two missing ones; return the number of bars."""
     database = Database(url)
     migrate(database)
     sessions = list_sessions("US", date(2025, 1, 2), date(2026, 5, 29))[-SESSIONS:]
     stamps = [datetime.fromtimestamp(at, UTC) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
-    symbols = universe(2 * SYMBOLS)[:SYMBOLS]
+    symbols = build_symbols(2 * SYMBOLS)[:SYMBOLS]
     with psycopg.connect(url, autocommit=True) as connection:
         insert = "INSERT INTO market_symbols (symbol_id, symbol) SELECT row, symbol FROM unnest(%s::text[])"
         connection.execute(f"{insert} WITH ORDINALITY AS u (symbol, row)".encode(), [symbols])
-        connection.execute("ALTER TABLE market_data DROP CONSTRAINT market_data_pkey")  # faster than row by row
+        connection.execute(
+            "ALTER TABLE market_data DROP CONSTRAINT market_data_pkey"
+        )  # faster than an index update per row
         stored = connection.execute(BARS.encode(), [SYMBOLS, stamps]).rowcount
         connection.execute("ALTER TABLE market_data ADD PRIMARY KEY (symbol_id, interval_type, timestamp)")
         connection.execute(EVIDENCE.encode(), [SYMBOLS, [s.day for s in sessions]])

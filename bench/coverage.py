@@ -1,7 +1,7 @@
-"""How long a look at the whole store takes: what a sensor tick costs at 5,000 tickers and 90 sessions.
+"""Measuring the coverage of the whole store, which a sensor tick does: 5,000 tickers and 90 sessions.
 
-A database holds 13 bars a ticker and session, the evidence of their asks, a few holes, a few thin tickers and an
-unpublished newest session; what is timed is ``Engine.survey``.
+The database has 13 bars per ticker and session, the evidence of their requests, a few gaps, a few thin tickers and a
+newest session that is not published. ``Engine.measure`` is timed.
 """
 
 import tempfile
@@ -19,10 +19,10 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
+from bench.environment import TOKEN
 from bench.figures import Figure, Section
-from bench.stage import TOKEN
 
-NOW = datetime(2026, 6, 3, 23, 0, tzinfo=UTC)  # 19:00 in New York: today is askable and published for nobody
+NOW = datetime(2026, 6, 3, 23, 0, tzinfo=UTC)  # 19:00 in New York: today is askable and not published yet
 ROUNDS = 5
 SYMBOLS, SESSIONS = 5000, 90
 
@@ -32,9 +32,9 @@ INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_p
                          source, source_interval, source_rows, is_final, fetched_at)
 SELECT symbol_id, '30m', at, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, at + interval '1 day'
 FROM market_symbols, unnest(%(starts)s::timestamptz[]) WITH ORDINALITY AS t (at, n)
-WHERE NOT (symbol_id %% 100 = 7 AND n %% 97 = 0)             -- a hundredth of the tickers has some holes,
-  AND NOT (symbol_id %% 50 = 3 AND hashint8(n * 7919 + symbol_id) %% 4 = 0)  -- a fiftieth is thin
-ORDER BY at::date, symbol_id, at  -- as they come, day by day
+WHERE NOT (symbol_id %% 100 = 7 AND n %% 97 = 0)             -- 1 % of the tickers have gaps,
+  AND NOT (symbol_id %% 50 = 3 AND hashint8(n * 7919 + symbol_id) %% 4 = 0)  -- 2 % are thin
+ORDER BY at::date, symbol_id, at  -- in the order of arrival
 """
 _EVIDENCE = """
 INSERT INTO backfill.session_evidence (symbol_id, interval_type, source_interval, session_day, requested_at,
@@ -54,8 +54,8 @@ ORDER BY d, symbol_id
 """
 
 
-def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> None:
-    """Everything but the newest session, which nobody has."""
+def fill_store(database: Database, symbols: int, sessions: tuple[Session, ...]) -> None:
+    """Store bars and evidence of all sessions but the newest."""
     past = sessions[:-1]
     grid = build_slot_grid(past, INTERVALS["30m"])
     with database.transaction() as connection:
@@ -68,27 +68,27 @@ def fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> Non
 
 
 def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
-    """Looks at the sessions that are kept for so many symbols, and at more."""
+    """Measure the sessions that are retained for so many symbols, and all sessions."""
     days = list_overlapping_sessions("US", NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(start_embedded_database(Path(folder), "survey"))
         migrate(database)
-        fill(database, SYMBOLS, days)
-        kept = look(database, days[-limit_partition_sessions(SESSIONS, SYMBOLS) :])
-        everything = look(database, days)
+        fill_store(database, SYMBOLS, days)
+        retained = time_measurements(database, days[-limit_partition_sessions(SESSIONS, SYMBOLS) :])
+        everything = time_measurements(database, days)
         database.close()
-    return Section(f"A look at everything, {SYMBOLS:,} symbols", [kept, everything])
+    return Section(f"Coverage of the whole store, {SYMBOLS:,} symbols", [retained, everything])
 
 
-def look(database: Database, days: tuple[Session, ...]) -> Figure:
-    """Seconds of each look but the first."""
+def time_measurements(database: Database, days: tuple[Session, ...]) -> Figure:
+    """Return the seconds of each measurement but the first."""
     engine = Engine(database, load_settings(as_of=NOW, token=TOKEN))
     with database.transaction() as connection:
-        everyone = tuple(list_symbols(connection, "US"))
-    job = BackfillJob(Window(days, "bench"), everyone, INTERVALS["30m"], INTERVALS["5m"])
+        symbols = tuple(list_symbols(connection, "US"))
+    job = BackfillJob(Window(days, "bench"), symbols, INTERVALS["30m"], INTERVALS["5m"])
     seconds = []
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()
         coverage = engine.measure(job)
         seconds.append(time.perf_counter() - began)
-    return Figure(f"{len(days)} sessions, {len(everyone) * coverage.grid.size / 1e6:.2f} M slots", "s", seconds[1:])
+    return Figure(f"{len(days)} sessions, {len(symbols) * coverage.grid.size / 1e6:.2f} M slots", "s", seconds[1:])

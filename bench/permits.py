@@ -1,7 +1,7 @@
-"""Two ways to hold one rate limit in Postgres, each under four processes for a few seconds.
+"""Two methods to keep one rate limit in Postgres, each with four processes for a few seconds.
 
-``permits`` is ours (one locked row and a row a permit, in one function call), ``array`` a single row
-with an array of stamps and one UPDATE … RETURNING. What pyrate-limiter does is in decision 6: it is not installed.
+The package's method is a locked row and a row per permit, in one function call. The other is a single row with an array
+of timestamps and one ``UPDATE … RETURNING``. pyrate-limiter is not installed; docs/decisions/0006 has its figures.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ from bench.figures import Figure, Section
 
 SECONDS = 4.0
 PROCESSES = 4
-LIMIT = 1_000_000  # never reached: what one permit costs is measured
+LIMIT = 1_000_000  # never reached: only the cost of a permit is measured
 NOW = datetime(2026, 6, 3, tzinfo=UTC)
 LIMITS = QuotaLimits(LIMIT, 1.0, 5.0, 5.0, 10**9, 0.0)
 
@@ -33,8 +33,8 @@ WHERE token = 't' AND cardinality(free_at) < %s RETURNING cardinality(free_at)
 """
 
 
-def permits(url: str) -> Callable[[], bool]:
-    """Ours, one permit at a time, taken and settled: the dearest way to use it."""
+def take_one_permit(url: str) -> Callable[[], bool]:
+    """The package's permits, taken and settled one at a time: the most expensive use."""
     budget = Budget(Database(url, max_connections=1), "token", LIMITS)
 
     def take() -> bool:
@@ -45,8 +45,8 @@ def permits(url: str) -> Callable[[], bool]:
     return take
 
 
-def permits_of_eight(url: str) -> Callable[[], bool]:
-    """Ours as the engine uses it: taken and settled in batches. One call is eight permits."""
+def take_eight_permits(url: str) -> Callable[[], bool]:
+    """The package's permits as the engine uses them, taken and settled eight at a time."""
     budget = Budget(Database(url, max_connections=1), "token", LIMITS)
 
     def take() -> bool:
@@ -57,15 +57,15 @@ def permits_of_eight(url: str) -> Callable[[], bool]:
     return take
 
 
-def array(url: str) -> Callable[[], bool]:
-    """One row, one statement."""
+def take_from_array(url: str) -> Callable[[], bool]:
+    """One row with an array, one statement for each permit."""
     connection = psycopg.connect(url, autocommit=True)
     return lambda: connection.execute(_ARRAY_TAKE, [LIMIT]).fetchone() is not None
 
 
-def work(way: str, url: str, done: "multiprocessing.Queue[tuple[int, int]]") -> None:
-    """Take permits until the time is up."""
-    take = WAYS[way][0](url)
+def count_permits(method: str, url: str, done: "multiprocessing.Queue[tuple[int, int]]") -> None:
+    """Take permits for ``SECONDS``; put the numbers of taken and refused ones into ``done``."""
+    take = METHODS[method][0](url)
     taken = refused = 0
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
@@ -76,15 +76,15 @@ def work(way: str, url: str, done: "multiprocessing.Queue[tuple[int, int]]") -> 
     done.put((taken, refused))
 
 
-WAYS: dict[str, tuple[Callable[[str], Callable[[], bool]], int]] = {
-    "permits, one by one": (permits, 1),
-    "permits, eight at a time": (permits_of_eight, 8),
-    "array of stamps": (array, 1),
+METHODS: dict[str, tuple[Callable[[str], Callable[[], bool]], int]] = {
+    "permits, one by one": (take_one_permit, 1),
+    "permits, eight at a time": (take_eight_permits, 8),
+    "array of timestamps": (take_from_array, 1),
 }
 
 
 def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
-    """Permits per second and refusals of each way."""
+    """Measure permits per second and wrong refusals of each method."""
     figures = []
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         url = start_embedded_database(Path(folder), "budget")
@@ -93,19 +93,19 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
         with database.transaction() as connection:
             connection.execute(_ARRAY_TABLE)
             connection.execute("INSERT INTO stamps VALUES ('t', '{}')")
-        for way, (_, size) in WAYS.items():
-            taken, refused = _counted(way, url)
-            figures.append(Figure(way, "permits/s", [taken * size / SECONDS]))
-            figures.append(Figure("… turned away while they were free", "times", [refused]))
+        for method, (_, size) in METHODS.items():
+            taken, refused = _run_processes(method, url)
+            figures.append(Figure(method, "permits/s", [taken * size / SECONDS]))
+            figures.append(Figure("… refused although permits were free", "times", [refused]))
         database.close()
-    return Section(f"The vendor's budget in Postgres, {PROCESSES} processes", figures)
+    return Section(f"Rate limit in Postgres, {PROCESSES} processes", figures)
 
 
-def _counted(way: str, url: str) -> tuple[int, int]:
-    """Permits that all processes took in a way, and how often they were turned away."""
+def _run_processes(method: str, url: str) -> tuple[int, int]:
+    """Count the permits that all processes took with a method, and the refusals."""
     spawn = multiprocessing.get_context("spawn")
     results = spawn.Queue()
-    processes = [spawn.Process(target=work, args=(way, url, results)) for _ in range(PROCESSES)]
+    processes = [spawn.Process(target=count_permits, args=(method, url, results)) for _ in range(PROCESSES)]
     for process in processes:
         process.start()
     counts = [results.get() for _ in processes]

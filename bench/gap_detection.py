@@ -1,8 +1,8 @@
-"""Finding gaps in a large store: what it costs, and that it follows the window and not the history.
+"""Gap detection in a large store: its time, and that the time depends on the window and not on the history.
 
-The store holds a year of 5,000 symbols, a tenth of them with holes, then the year before as well, then holes in
-everybody. What the database does in it is shown by ``EXPLAIN ANALYZE`` of whatever is sent. The original's report,
-which reads everything and counts nights and weekends as missing, runs over the same rows.
+The store has a year of 5,000 symbols, a tenth of them with gaps; then also the year before; then gaps in all symbols.
+``EXPLAIN ANALYZE`` of the queries shows the work of the database. The sequential script's report, which reads all rows
+and counts nights and weekends as missing, runs over the same rows.
 """
 
 import re
@@ -23,20 +23,20 @@ from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.store.coverage import measure_coverage as look
+from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
-from bench.baselines.original import REPORT
+from bench.baselines.sequential_script import REPORT_QUERY
 from bench.figures import Figure, Section
-from bench.machine import processor_seconds
+from bench.machine import read_processor_seconds
 
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 YEAR, YEAR_BEFORE = (date(2025, 6, 9), date(2026, 6, 2)), (date(2024, 6, 10), date(2025, 6, 6))
 PUBLISHED = "22.7 M symbol-sessions in 152 s end to end, 18.5 s in the server"
 SOURCE = INTERVALS["5m"]
-OURS = "by processor time"
+BY_PROCESSOR = "by processor time"
 
 _SYMBOLS = "INSERT INTO market_symbols (symbol) SELECT 'S' || lpad(i::text, 5, '0') FROM generate_series(1, %s) i"
 _BARS = """
@@ -56,7 +56,7 @@ _DAYS = """
 INSERT INTO backfill.daily_prices (symbol_id, day, close_price, volume)
 SELECT symbol_id, d, 100.5, 26000 FROM market_symbols CROSS JOIN unnest(%s::date[]) d ORDER BY d, symbol_id
 """
-_HOLES_FOR_ALL = """
+_GAPS_IN_ALL = """
 DELETE FROM market_data
 WHERE timestamp >= %s AND hashint8(extract(epoch FROM timestamp)::bigint + symbol_id) %% 50 = 0
 """
@@ -65,7 +65,7 @@ _TABLES = ("market_data", "backfill.session_evidence", "backfill.daily_prices")
 
 
 def measure(*, quick: bool) -> Section:
-    """Fill, look, fill the year before, look again."""
+    """Measure with a year of bars, then with two years, then with gaps in all symbols."""
     count = 500 if quick else 5000
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(start_embedded_database(Path(folder), "detection"))
@@ -78,43 +78,45 @@ def measure(*, quick: bool) -> Section:
         bars = _fill(database.url, year)
         recent, whole = build_slot_grid(year[-2:], INTERVALS["30m"]), build_slot_grid(year, INTERVALS["30m"])
         store = Store(database)
-        days = _seconds(lambda: store.look(recent), 9)
-        idle = [store.spent(recent) for _ in range(9)]
-        in_server, plan = _explained(database.url, store, recent)
-        slots = _seconds(lambda: store.look(whole), 3)
-        report = [_report(database.url) for _ in range(1 if quick else 3)]
-        assert store.missing(recent) == _absent(database.url, recent, count)
+        days = _time_rounds(lambda: store.measure(recent), 9)
+        idle = [store.measure_processor_seconds(recent) for _ in range(9)]
+        in_server, plan = _explain(database.url, store, recent)
+        slots = _time_rounds(lambda: store.measure(whole), 3)
+        report = [_time_report(database.url) for _ in range(1 if quick else 3)]
+        assert store.count_missing(recent) == _count_absent(database.url, recent, count)
         twice = bars + _fill(database.url, list_sessions("US", *YEAR_BEFORE))
-        doubled = [store.spent(recent) for _ in range(9)]
+        doubled = [store.measure_processor_seconds(recent) for _ in range(9)]
         with psycopg.connect(database.url) as connection:
-            connection.execute(_HOLES_FOR_ALL, [year[0].open])
-        hard, hard_year = _seconds(lambda: store.look(recent), 5), _seconds(lambda: store.look(whole), 1)
-        assert store.missing(recent) == _absent(database.url, recent, count)
+            connection.execute(_GAPS_IN_ALL, [year[0].open])
+        hard, hard_year = _time_rounds(lambda: store.measure(recent), 5), _time_rounds(lambda: store.measure(whole), 1)
+        assert store.count_missing(recent) == _count_absent(database.url, recent, count)
         database.close()
     pace = [count * len(year) / s for s in slots]
-    ms = _thousandths(days)
+    ms = _to_milliseconds(days)
     full, least = not quick, 3 if quick else 10
     return Section(
         f"4. Gap detection, {count:,} symbols over {bars / 1e6:.1f} M bars",
         [
             Figure("the last 2 sessions", "ms", ms, at_most=80 if full else None),
-            Figure(f"… {OURS}", "ms", _thousandths(idle), at_most=80 if full else None),
+            Figure(f"… {BY_PROCESSOR}", "ms", _to_milliseconds(idle), at_most=80 if full else None),
             Figure("… its queries, in the server", "ms", [in_server]),
             Figure(f"all {len(year)} sessions, slot by slot", "s", slots, at_most=3 if full else None),
             Figure("… symbol-sessions a second", "k/s", [p / 1000 for p in pace]),
-            Figure(f"the last 2 sessions over {twice / 1e6:.1f} M bars, {OURS}", "ms", _thousandths(doubled)),
-            Figure("the last 2 sessions, a hole in nearly everybody", "ms", _thousandths(hard)),
-            Figure(f"all {len(year)} sessions, holes in everybody", "s", hard_year),
-            Figure("cost of twice the history", "×", [min(doubled) / min(idle)], at_most=1.10),
-            Figure(f"the original's report, {OURS}", "ms", _thousandths(report)),
-            Figure("faster than the original's report", "×", [median(report) / median(idle)], at_least=least),
+            Figure(
+                f"the last 2 sessions over {twice / 1e6:.1f} M bars, {BY_PROCESSOR}", "ms", _to_milliseconds(doubled)
+            ),
+            Figure("the last 2 sessions, a gap in nearly all symbols", "ms", _to_milliseconds(hard)),
+            Figure(f"all {len(year)} sessions, gaps in all symbols", "s", hard_year),
+            Figure("time with twice the history", "×", [min(doubled) / min(idle)], at_most=1.10),
+            Figure(f"the sequential script's report, {BY_PROCESSOR}", "ms", _to_milliseconds(report)),
+            Figure("faster than the sequential script's report", "×", [median(report) / median(idle)], at_least=least),
         ],
         [f"Best published figure found: {PUBLISHED}.", *(["```text\n" + plan + "\n```"] if full else [])],
     )
 
 
 class Store:
-    """The universe, ready to be looked at as the engine does."""
+    """The universe, measured as the engine does."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -122,29 +124,29 @@ class Store:
             self.symbols: list[Symbol] = list_symbols(connection, "US")
         self.rules = load_settings().build_gap_rules(SOURCE)
 
-    def look(self, grid: SlotGrid, connection: Any = None) -> Coverage:
-        """The state of every slot."""
+    def measure(self, grid: SlotGrid, connection: Any = None) -> Coverage:
+        """Measure the state of every slot."""
         if connection is not None:
-            return look(connection, self.symbols, grid, SOURCE, self.rules, NOW)
+            return measure_coverage(connection, self.symbols, grid, SOURCE, self.rules, NOW)
         with self.database.transaction() as own:
-            return look(own, self.symbols, grid, SOURCE, self.rules, NOW)
+            return measure_coverage(own, self.symbols, grid, SOURCE, self.rules, NOW)
 
-    def spent(self, grid: SlotGrid, looks: int = 5) -> float:
-        """Seconds of processor of several looks, each; the server's clock ticks in hundredths."""
+    def measure_processor_seconds(self, grid: SlotGrid, rounds: int = 5) -> float:
+        """Measure the processor seconds per round over several rounds; the server's clock has steps of 10 ms."""
         with self.database.transaction() as connection:
             server = psutil.Process(connection.info.backend_pid)
-            before, own = processor_seconds(server), time.process_time()
-            for _ in range(looks):
-                self.look(grid, connection)
-            return (time.process_time() - own + processor_seconds(server) - before) / looks
+            before, own = read_processor_seconds(server), time.process_time()
+            for _ in range(rounds):
+                self.measure(grid, connection)
+            return (time.process_time() - own + read_processor_seconds(server) - before) / rounds
 
-    def missing(self, grid: SlotGrid) -> int:
-        """How many slots are missing."""
-        return int(self.look(grid).missing.sum())
+    def count_missing(self, grid: SlotGrid) -> int:
+        """Count missing slots."""
+        return int(self.measure(grid).missing.sum())
 
 
 class _Recording(psycopg.Cursor[Any]):
-    """Keeps what is sent."""
+    """Records the queries that are sent."""
 
     sent: list[tuple[Any, Any]] = []  # noqa: RUF012 - emptied before each use
 
@@ -153,17 +155,17 @@ class _Recording(psycopg.Cursor[Any]):
         return super().execute(query, params, **more)
 
 
-def _explained(url: str, store: Store, grid: SlotGrid) -> tuple[float, str]:
-    """Milliseconds of a look's queries in the server, and the plan of the dearest."""
+def _explain(url: str, store: Store, grid: SlotGrid) -> tuple[float, str]:
+    """Return the milliseconds of the queries in the server, and the plan of the slowest."""
     _Recording.sent.clear()
     with psycopg.connect(url, cursor_factory=_Recording, prepare_threshold=None) as connection:
-        store.look(grid, connection)
-        plans = list(_plans(connection, list(_Recording.sent)))
+        store.measure(grid, connection)
+        plans = list(_iter_plans(connection, list(_Recording.sent)))
     return sum(milliseconds for milliseconds, _ in plans), max(plans)[1]
 
 
-def _plans(connection: psycopg.Connection[Any], sent: list[tuple[Any, Any]]) -> Iterator[tuple[float, str]]:
-    """Send everything once more, queries with ``EXPLAIN ANALYZE`` and settings as they are."""
+def _iter_plans(connection: psycopg.Connection[Any], sent: list[tuple[Any, Any]]) -> Iterator[tuple[float, str]]:
+    """Send all statements again, queries with ``EXPLAIN ANALYZE`` and settings unchanged."""
     for query, params in sent:
         text = query if isinstance(query, bytes) else str(query).encode()
         cursor = psycopg.Cursor(connection)
@@ -176,7 +178,7 @@ def _plans(connection: psycopg.Connection[Any], sent: list[tuple[Any, Any]]) -> 
 
 
 def _fill(url: str, sessions: tuple[Session, ...]) -> int:
-    """Bars and evidence of sessions, and what the planner must know of them; returns how many bars."""
+    """Store bars and evidence of sessions and analyze the tables; return the number of bars."""
     starts = [datetime.fromtimestamp(at, UTC) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
     with psycopg.connect(url, autocommit=True) as connection:
         bars = connection.execute(_BARS, [starts]).rowcount
@@ -187,8 +189,8 @@ def _fill(url: str, sessions: tuple[Session, ...]) -> int:
     return bars
 
 
-def _absent(url: str, grid: SlotGrid, symbols: int) -> int:
-    """The same, counted plainly."""
+def _count_absent(url: str, grid: SlotGrid, symbols: int) -> int:
+    """Count missing bars with a plain query."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT count(*) FROM market_data WHERE timestamp BETWEEN to_timestamp(%s) AND to_timestamp(%s)",
@@ -197,21 +199,21 @@ def _absent(url: str, grid: SlotGrid, symbols: int) -> int:
     return symbols * grid.size - (row[0] if row else 0)
 
 
-def _report(url: str) -> float:
-    """Seconds of processor."""
+def _time_report(url: str) -> float:
+    """Return the processor seconds of the report."""
     with psycopg.connect(url) as connection:
         server = psutil.Process(connection.info.backend_pid)
-        before, own = processor_seconds(server), time.process_time()
-        connection.execute(REPORT.encode()).fetchall()
-        return time.process_time() - own + processor_seconds(server) - before
+        before, own = read_processor_seconds(server), time.process_time()
+        connection.execute(REPORT_QUERY.encode()).fetchall()
+        return time.process_time() - own + read_processor_seconds(server) - before
 
 
-def _thousandths(seconds: list[float]) -> list[float]:
+def _to_milliseconds(seconds: list[float]) -> list[float]:
     return [s * 1000 for s in seconds]
 
 
-def _seconds(work: Callable[[], object], rounds: int) -> list[float]:
-    """Seconds of each round, after one that does not count."""
+def _time_rounds(work: Callable[[], object], rounds: int) -> list[float]:
+    """Return the seconds of each round, after one round to warm up."""
     work()
     times = []
     for _ in range(rounds):

@@ -1,7 +1,7 @@
-"""Storing bars in batches as the engine writes them: new ones, the same again, and in other people's table.
+"""Writing bars in batches as the engine does: new ones, unchanged ones, and both in a table of the DGAS form.
 
-Beside it the ways of the baselines: one upsert a bar, and pandas' ``to_sql``. Rates by processor time leave out
-waiting for the disk and for other work on the machine.
+Compared with the baselines' methods: one upsert a bar, and pandas' ``to_sql``. Rates by processor time leave out
+waiting for the disk and other work on the machine.
 """
 
 import tempfile
@@ -25,69 +25,69 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests.external_tables import TABLES
-from bench.baselines.original import upsert
+from bench.baselines.sequential_script import upsert_bars
 from bench.figures import Figure, Section
-from bench.machine import processor_seconds
+from bench.machine import read_processor_seconds
 
 SPAN = (date(2026, 2, 3), date(2026, 6, 2))  # 120 days: the longest span of a request
 INTERVAL = INTERVALS["30m"]
-TICKERS = 16  # of a baseline
+TICKERS = 16  # for the baselines
 
 
 def measure(*, quick: bool) -> Section:
-    """Batches of 64 tickers over 120 days into each table, then the same once more."""
+    """Write batches of tickers over 120 days into each table, then the same bars again."""
     batches = 2 if quick else 8
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        lean, theirs = _database(home, "lean", None), _database(home, "theirs", TABLES)
-        rates: dict[str, list[float]] = {name: [] for name in ("new", "again", "new theirs", "again theirs")}
+        lean, external = _create_database(home, "lean", None), _create_database(home, "external", TABLES)
+        rates: dict[str, list[float]] = {name: [] for name in ("new", "again", "new external", "again external")}
         idle: dict[str, list[float]] = {name: [] for name in rates}
         plain, frame = [], []
         for number in range(batches):
             for name, database, verdict in (
                 ("new", lean, "inserted"),
-                ("new theirs", theirs, "inserted"),
+                ("new external", external, "inserted"),
                 ("again", lean, "unchanged"),
-                ("again theirs", theirs, "unchanged"),
+                ("again external", external, "unchanged"),
             ):
-                wall, processor = _rate(database, number, verdict)
+                wall, processor = _measure_rate(database, number, verdict)
                 rates[name].append(wall)
                 idle[name].append(processor)
-            plain.append(_rate_of_upserts(start_embedded_database(home, f"upserts_{number}")))
-            frame.append(_rate_of_to_sql(start_embedded_database(home, f"to_sql_{number}")))
+            plain.append(_measure_upserts(start_embedded_database(home, f"upserts_{number}")))
+            frame.append(_measure_to_sql(start_embedded_database(home, f"to_sql_{number}")))
         lean.close()
-        theirs.close()
+        external.close()
     least = dict.fromkeys((180, 70, 200)) if quick else {rate: rate for rate in (180, 70, 200)}
     return Section(
-        f"5. Storing, {WRITE_BATCH_SIZE} tickers × {len(list_sessions('US', *SPAN))} sessions in a transaction",
+        f"5. Writing bars, {WRITE_BATCH_SIZE} tickers × {len(list_sessions('US', *SPAN))} sessions in a transaction",
         [
-            Figure("new bars", "k/s", _thousands(rates["new"]), at_least=least[180]),
+            Figure("new bars", "k/s", _to_thousands(rates["new"]), at_least=least[180]),
             Figure(
                 "new bars, table of the DGAS form",
                 "k/s",
-                _thousands(rates["new theirs"]),
+                _to_thousands(rates["new external"]),
                 at_least=least[70],
             ),
-            Figure("unchanged bars, re-checked", "k/s", _thousands(rates["again"]), at_least=least[200]),
-            Figure("unchanged bars, DGAS form", "k/s", _thousands(rates["again theirs"])),
-            Figure("new bars, by processor time", "k/s", _thousands(idle["new"]), at_least=least[180]),
+            Figure("unchanged bars, re-checked", "k/s", _to_thousands(rates["again"]), at_least=least[200]),
+            Figure("unchanged bars, DGAS form", "k/s", _to_thousands(rates["again external"])),
+            Figure("new bars, by processor time", "k/s", _to_thousands(idle["new"]), at_least=least[180]),
             Figure(
                 "new bars, DGAS form, by processor time",
                 "k/s",
-                _thousands(idle["new theirs"]),
+                _to_thousands(idle["new external"]),
                 at_least=least[70],
             ),
-            Figure("unchanged bars, by processor time", "k/s", _thousands(idle["again"]), at_least=least[200]),
-            Figure("one upsert a bar, as planned, by processor time", "k/s", _thousands(plain)),
-            Figure("to_sql, by processor time", "k/s", _thousands(frame)),
-            Figure("new bars, faster than one upsert a bar", "×", _times(idle["new"], plain), at_least=4),
-            Figure("new bars, faster than to_sql", "×", _times(idle["new"], frame), at_least=3.5),
+            Figure("unchanged bars, by processor time", "k/s", _to_thousands(idle["again"]), at_least=least[200]),
+            Figure("one upsert a bar (sequential script), by processor time", "k/s", _to_thousands(plain)),
+            Figure("to_sql, by processor time", "k/s", _to_thousands(frame)),
+            Figure("new bars, faster than one upsert a bar", "×", _compute_ratios(idle["new"], plain), at_least=4),
+            Figure("new bars, faster than to_sql", "×", _compute_ratios(idle["new"], frame), at_least=3.5),
         ],
     )
 
 
-def batch_of(number: int, tickers: int = WRITE_BATCH_SIZE) -> pd.DataFrame:
-    """Made-up bars of a batch of tickers as ``write_bars`` takes them."""
+def make_batch(number: int, tickers: int = WRITE_BATCH_SIZE) -> pd.DataFrame:
+    """Make bars of a batch of tickers in the form that ``write_bars`` takes."""
     starts = build_slot_grid(list_sessions("US", *SPAN), INTERVAL).starts
     chance = np.random.default_rng(number)
     rows = tickers * len(starts)
@@ -108,7 +108,7 @@ def batch_of(number: int, tickers: int = WRITE_BATCH_SIZE) -> pd.DataFrame:
     )
 
 
-def _database(home: Path, name: str, tables: str | None) -> Database:
+def _create_database(home: Path, name: str, tables: str | None) -> Database:
     url = start_embedded_database(home, name)
     if tables:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -120,13 +120,16 @@ def _database(home: Path, name: str, tables: str | None) -> Database:
     return database
 
 
-def _rate(database: Database, number: int, verdict: str) -> tuple[float, float]:
-    """Bars a second of one batch, judged ``verdict`` all: by the clock, and by our and the server's processor."""
-    bars = batch_of(number)
+def _measure_rate(database: Database, number: int, verdict: str) -> tuple[float, float]:
+    """Return bars per second of one batch, by the clock and by the processor time of this process and the server.
+
+    All bars must be counted as ``verdict``.
+    """
+    bars = make_batch(number)
     began, own = time.perf_counter(), time.process_time()
     with database.transaction() as connection:
         server = psutil.Process(connection.info.backend_pid)
-        before = processor_seconds(server)
+        before = read_processor_seconds(server)
         counts = write_bars(
             connection,
             bars,
@@ -136,43 +139,45 @@ def _rate(database: Database, number: int, verdict: str) -> tuple[float, float]:
             source_interval="5m",
             requested_at=read_server_time(connection),
         )
-        served = processor_seconds(server) - before
+        served = read_processor_seconds(server) - before
     seconds, spent = time.perf_counter() - began, time.process_time() - own + served
     assert sum(counts.values(), WriteCounts()) == WriteCounts(**{verdict: len(bars)})
     return len(bars) / seconds, len(bars) / spent
 
 
-def _rate_of_upserts(url: str) -> float:
-    """Bars a second of processor, ours and the server's."""
+def _measure_upserts(url: str) -> float:
+    """Return bars per processor second of this process and the server."""
     database = Database(url)
     migrate(database)
     database.close()
     stored, own = 0, time.process_time()
     with psycopg.connect(url) as connection:
         server = psutil.Process(connection.info.backend_pid)
-        for symbol_id, bars in list(batch_of(0, tickers=TICKERS).groupby("symbol_id")):
+        for symbol_id, bars in list(make_batch(0, tickers=TICKERS).groupby("symbol_id")):
             columns = bars[["timestamp", "open", "high", "low", "close", "volume"]]
-            upsert(connection, int(str(symbol_id)), list(columns.itertuples(index=False, name=None)))
+            upsert_bars(connection, int(str(symbol_id)), list(columns.itertuples(index=False, name=None)))
             connection.commit()
             stored += len(bars)
-        return stored / (time.process_time() - own + processor_seconds(server))
+        return stored / (time.process_time() - own + read_processor_seconds(server))
 
 
-def _rate_of_to_sql(url: str) -> float:
-    """Bars a second of processor, ours and the server's."""
+def _measure_to_sql(url: str) -> float:
+    """Return bars per processor second of this process and the server."""
     with psycopg.connect(url) as connection:
         engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
         stored, own = 0, time.process_time()
-        for _, bars in batch_of(0, tickers=TICKERS).groupby("symbol_id"):
+        for _, bars in make_batch(0, tickers=TICKERS).groupby("symbol_id"):
             stamped = bars.assign(timestamp=[datetime.fromtimestamp(at, UTC) for at in bars["timestamp"].tolist()])
             stamped.to_sql("bars", engine, if_exists="append", index=False)
             stored += len(bars)
-        return stored / (time.process_time() - own + processor_seconds(psutil.Process(connection.info.backend_pid)))
+        return stored / (
+            time.process_time() - own + read_processor_seconds(psutil.Process(connection.info.backend_pid))
+        )
 
 
-def _thousands(rates: list[float]) -> list[float]:
+def _to_thousands(rates: list[float]) -> list[float]:
     return [rate / 1000 for rate in rates]
 
 
-def _times(ours: list[float], others: list[float]) -> list[float]:
-    return [mine / other for mine, other in zip(ours, others, strict=True)]
+def _compute_ratios(own_rates: list[float], other_rates: list[float]) -> list[float]:
+    return [own / other for own, other in zip(own_rates, other_rates, strict=True)]

@@ -1,4 +1,4 @@
-"""One market, one database and one vendor under one simulated clock, and the ways to run a backfill on them."""
+"""The scenario of a soak test: a database and a sandbox with one simulated clock, and methods to run backfills."""
 
 import os
 import subprocess
@@ -23,14 +23,14 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
-from bench.stage import TOKEN, universe
+from bench.environment import TOKEN, build_symbols
 
-TICKERS, ADDED, IN_FLIGHT = 40, 14, 4  # at first, at each step, requests at once
-MOST_TICKERS = 5000
-# What differs by when it is asked for is left out: both tables must be the same in the end.
-TRAITS = replace(DataQuirks.build_realistic(), revisions=0.0, cumulative_volume_months=0.0)
+TICKERS, ADDED_TICKERS, IN_FLIGHT = 40, 14, 4  # at the start, added at each step, requests at once
+MAX_TICKERS = 5000
+# Without quirks that depend on the time of a request: both tables must be equal in the end.
+QUIRKS = replace(DataQuirks.build_realistic(), revisions=0.0, cumulative_volume_months=0.0)
 PUBLICATION = Publication(hours_after_close=(2.5, 9.0), ticker_delay_minutes=30)
-CHANGED = {
+ENVIRONMENT = {
     "EODHD_REQUESTS_PER_MINUTE": "100000",
     "BACKFILL_RATE_WINDOW_SECONDS": "2",
     "BACKFILL_REQUEST_TIMEOUT_SECONDS": "3",
@@ -39,7 +39,7 @@ CHANGED = {
     "BACKFILL_IN_FLIGHT_MAX": str(IN_FLIGHT),
     "BACKFILL_DATABASE_PATIENCE_SECONDS": "20",
 }
-NOT_YET = datetime(2022, 1, 1, tzinfo=UTC)
+START = datetime(2022, 1, 1, tzinfo=UTC)
 BARS = """
 SELECT s.symbol, d.timestamp, open_price, high_price, low_price, close_price, volume, is_final, source_rows, source
 FROM market_data d JOIN market_symbols s USING (symbol_id) WHERE d.timestamp >= %s ORDER BY 1, 2
@@ -47,8 +47,8 @@ FROM market_data d JOIN market_symbols s USING (symbol_id) WHERE d.timestamp >= 
 
 
 @dataclass(eq=False)
-class Scene:
-    """A database, its vendor and the moment both are at."""
+class Scenario:
+    """A database, a sandbox, and the time of both."""
 
     home: Path
     url: str
@@ -59,45 +59,45 @@ class Scene:
     symbols: list[str] = field(default_factory=list)
     exits: dict[int, int] = field(default_factory=dict)
 
-    def at(self, now: datetime) -> None:
+    def move_to(self, now: datetime) -> None:
         """Move both clocks."""
         self.now = now
         self.sandbox.move_clock(now)
 
-    def grow(self, count: int) -> None:
-        """Add tickers to the universe: their sessions since the stretch began are missing."""
-        more = universe(MOST_TICKERS)[len(self.symbols) :][:count]
+    def add_tickers(self, count: int) -> None:
+        """Add tickers to the universe; their sessions since ``first`` are missing."""
+        more = build_symbols(MAX_TICKERS)[len(self.symbols) :][:count]
         with self.engine.database.transaction() as connection:
             add_symbols(connection, parse_tickers(more))
         self.symbols += more
 
-    def run(self, **wish: Any) -> RunResult:
-        """A backfill over everything since the stretch began, in this process."""
+    def run_backfill(self, **request: Any) -> RunResult:
+        """Run a backfill of all sessions since ``first`` in this process."""
         engine = replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": self.now}))
-        job, _ = build_job(engine, JobRequest(start=self.first, end=self.now.date(), **wish))
+        job, _ = build_job(engine, JobRequest(start=self.first, end=self.now.date(), **request))
         return engine.run(job, lambda _: None)
 
-    def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """The same as a process of its own."""
-        chosen = {
+    def start_process(self, **environment: str) -> "subprocess.Popen[str]":
+        """Start the same backfill in its own process."""
+        variables = {
             "DATABASE_URL": self.url,
             "EODHD_BASE_URL": self.sandbox.base_url,
             "EODHD_API_TOKEN": TOKEN,
             "BACKFILL_AS_OF": self.now.isoformat(),
-            **CHANGED,
+            **ENVIRONMENT,
             **environment,
         }
         days = ["--start", str(self.first), "--end", str(self.now.date())]
         return subprocess.Popen(
             [sys.executable, "-m", "backfill_assets", "run", "--quiet", *days],
-            env={**os.environ, **chosen},
+            env={**os.environ, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def ended(self, run: "subprocess.Popen[str]") -> int:
-        """Wait for a process and count its exit code; a traceback or a code that means nothing is a failure."""
+    def wait_for_exit(self, run: "subprocess.Popen[str]") -> int:
+        """Wait for a process and count its exit code; fail on a traceback or an undocumented code."""
         out, _ = run.communicate(timeout=120)
         assert run.returncode in {0, 3, 4, 5, 6, -9}, out
         assert "Traceback" not in out, out
@@ -106,32 +106,32 @@ class Scene:
         return run.returncode
 
     @property
-    def asked(self) -> int:
-        """Intraday requests so far."""
+    def request_count(self) -> int:
+        """The number of intraday requests so far."""
         return int(sum(self.sandbox.stats()["per_ticker"].values()))
 
     @property
     def calls(self) -> int:
-        """What the vendor billed so far."""
+        """The calls billed so far."""
         return int(self.sandbox.stats()["calls"])
 
-    def bars(self) -> list[tuple[Any, ...]]:
-        """The table since the stretch began."""
+    def read_bars(self) -> list[tuple[Any, ...]]:
+        """Read the stored bars since ``first``."""
         with self.engine.database.transaction() as connection:
             since = datetime.combine(self.first, datetime.min.time(), self.now.tzinfo) - timedelta(hours=1)
             return connection.execute(BARS.encode(), [since]).fetchall()
 
 
 @contextmanager
-def scene(home: Path, **sandbox: Any) -> Iterator[Scene]:
-    """An empty database under ``home`` with a universe, and a vendor; all ends with the context."""
+def open_scenario(home: Path, **sandbox: Any) -> Iterator[Scenario]:
+    """Open an empty database under ``home`` with a universe, and a sandbox; both end with the context."""
     config = SandboxConfig(
-        symbols=MOST_TICKERS + 100,
+        symbols=MAX_TICKERS + 100,
         clock_rate=0.0,
         latency_ms=(10, 30),
         per_minute=1_000_000,
         publication=PUBLICATION,
-        quirks=TRAITS,
+        quirks=QUIRKS,
         **sandbox,
     )
     url = start_embedded_database(home, "bars")
@@ -148,8 +148,8 @@ def scene(home: Path, **sandbox: Any) -> Iterator[Scene]:
             backoff_seconds=(0.01, 0.1),
             rate_window_seconds=2,
         )
-        begun = Scene(home, url, Engine(database, settings), vendor, NOT_YET.date(), NOT_YET)
-        begun.grow(TICKERS)
-        yield begun
+        scenario = Scenario(home, url, Engine(database, settings), vendor, START.date(), START)
+        scenario.add_tickers(TICKERS)
+        yield scenario
     database.close()
     release_embedded_server(home)

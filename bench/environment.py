@@ -1,4 +1,4 @@
-"""What benches stand on: a server, a database of their own, a sandbox in its own process, a command to time."""
+"""What benchmarks share: a sandbox in its own process, a command to time, the universe of symbols."""
 
 import os
 import re
@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from backfill_assets.sandbox.config import SandboxConfig
 
 NOW = "2026-06-03T14:00:00+00:00"
-TOKEN = "bench"  # noqa: S105 - any will do
+TOKEN = "bench"  # noqa: S105 - the sandbox accepts any token
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A finished command: seconds of wall time, megabytes of memory at most, exit code, what it printed."""
+class TimedCommand:
+    """A finished command: seconds of wall time, peak memory in megabytes, exit code, standard output."""
 
     seconds: float
     megabytes: float
@@ -30,8 +31,8 @@ class Timed:
 
 
 @contextmanager
-def sandbox_process(*options: str) -> Iterator[str]:
-    """``backfill-assets sandbox`` as its own process; gives its base URL."""
+def run_sandbox(*options: str) -> Iterator[str]:
+    """Run ``bench.sandbox`` in its own process; yields its base URL."""
     command = [sys.executable, "-m", "bench.sandbox", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -41,15 +42,17 @@ def sandbox_process(*options: str) -> Iterator[str]:
             process.terminate()
 
 
-def stats(base_url: str) -> dict[str, object]:
-    """What the sandbox was asked."""
-    answer: dict[str, object] = httpx.get(base_url.removesuffix("/api") + "/__stats", timeout=60).json()
+def fetch_stats(base_url: str) -> dict[str, Any]:
+    """Fetch the sandbox's counts of requests."""
+    answer: dict[str, Any] = httpx.get(base_url.removesuffix("/api") + "/__stats", timeout=60).json()
     return answer
 
 
-def backfill(home: Path, base_url: str, *words: str, module: str = "backfill_assets", **environment: str) -> Timed:
-    """Run ``backfill-assets`` as a person would (or another module) and time the whole process."""
-    chosen = {
+def run_command(
+    home: Path, base_url: str, *words: str, module: str = "backfill_assets", **environment: str
+) -> TimedCommand:
+    """Run ``backfill-assets`` (or another module) as a user would and time the whole process."""
+    variables = {
         "BACKFILL_HOME": str(home),
         "EODHD_BASE_URL": base_url,
         "EODHD_API_TOKEN": TOKEN,
@@ -59,21 +62,21 @@ def backfill(home: Path, base_url: str, *words: str, module: str = "backfill_ass
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", module, *words],
-        env={**os.environ, **chosen},
+        env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    memory = _Memory(process.pid)
+    memory = _PeakMemory(process.pid)
     memory.start()
     out, _ = process.communicate()
     seconds = time.perf_counter() - began
     memory.join()
-    return Timed(seconds, memory.megabytes, process.returncode, out)
+    return TimedCommand(seconds, memory.megabytes, process.returncode, out)
 
 
-class _Memory(threading.Thread):
-    """Follows a process' peak until its end; what ``wait4`` says includes the parent that it was forked from."""
+class _PeakMemory(threading.Thread):
+    """Reads a process' peak memory until its end. The figure of ``wait4`` would include the parent before the fork."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -81,15 +84,15 @@ class _Memory(threading.Thread):
         self._status = Path(f"/proc/{pid}/status")
 
     def run(self) -> None:
-        """Look until there is nothing to be seen."""
+        """Read until the process has ended."""
         with suppress(OSError):  # it has ended
             while found := re.search(r"VmHWM:\s+(\d+) kB", self._status.read_text()):
                 self.megabytes = int(found[1]) / 1024
                 time.sleep(0.02)
 
 
-def universe(count: int) -> list[str]:
-    """The sandbox's symbols."""
+def build_symbols(count: int) -> list[str]:
+    """Build the symbols of a sandbox of this size."""
     from backfill_assets.sandbox.world.simulation import World
 
     return [s for s in World(SandboxConfig(symbols=count)).symbols if re.fullmatch(r"[A-Z0-9-]{1,10}", s)]

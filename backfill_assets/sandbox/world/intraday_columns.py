@@ -1,35 +1,34 @@
-"""Intraday rows as columns, and the little that is done with them."""
+"""Intraday rows as columns, and operations on them: select, concatenate, sort, aggregate."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from backfill_assets.market.arrays import Bools, Int64
-from backfill_assets.sandbox.world.random_draws import Float64
+from backfill_assets.market.arrays import Bools, Floats, Int64
 
-NULL_VOLUME = -1  # a volume that is null
+NULL_VOLUME = -1  # stands for null
 
 
 @dataclass(frozen=True)
 class IntradayColumns:
-    """Rows of one ticker at one interval, in the order in which they are written.
+    """Rows of one ticker at one interval, in published order.
 
     Attributes:
-        stamps: epoch seconds of each row's open, UTC.
+        timestamps: epoch seconds UTC of the start of each row, shape (rows,).
         prices: open, high, low, close, shape (4, rows); NaN is null.
-        volumes: shares; −1 is null.
+        volumes: shares, shape (rows,); −1 is null.
     """
 
     timestamps: Int64
-    prices: Float64
+    prices: Floats
     volumes: Int64
 
     def __len__(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return len(self.timestamps)
 
     def select(self, chosen: "Bools | Int64 | slice") -> "IntradayColumns":
-        """The chosen rows: a mask, positions or a slice."""
+        """Select rows by a mask, positions or a slice."""
         return IntradayColumns(self.timestamps[chosen], self.prices[:, chosen], self.volumes[chosen])
 
 
@@ -37,7 +36,7 @@ NO_ROWS = IntradayColumns(np.zeros(0, np.int64), np.zeros((4, 0)), np.zeros(0, n
 
 
 def concatenate_rows(*parts: IntradayColumns) -> IntradayColumns:
-    """The rows of all parts, one after the other."""
+    """Concatenate the rows of all parts."""
     return IntradayColumns(
         np.concatenate([part.timestamps for part in parts]),
         np.concatenate([part.prices for part in parts], axis=1),
@@ -46,17 +45,17 @@ def concatenate_rows(*parts: IntradayColumns) -> IntradayColumns:
 
 
 def sort_by_timestamp(rows: IntradayColumns) -> IntradayColumns:
-    """The rows by time stamp; equal stamps stay as they stand."""
+    """Sort by time stamp; rows with equal stamps keep their order."""
     return rows.select(np.argsort(rows.timestamps, kind="stable"))
 
 
 def make_flat_row(timestamp: int, price: float, volume: int = NULL_VOLUME) -> IntradayColumns:
-    """One row whose four prices are the same."""
+    """Make one row whose four prices are equal."""
     return IntradayColumns(np.array([timestamp], np.int64), np.full((4, 1), price), np.array([volume], np.int64))
 
 
 def aggregate_rows(rows: IntradayColumns, starts: Int64) -> IntradayColumns:
-    """Bars that begin at ``starts`` (ascending) from ordered rows; a start without a row is absent."""
+    """Aggregate ordered rows to bars that start at ``starts`` (ascending); a start without a row gives no bar."""
     group = np.searchsorted(starts, rows.timestamps, side="right") - 1
     firsts = np.flatnonzero(np.diff(group, prepend=-1))
     if len(firsts) == 0:
