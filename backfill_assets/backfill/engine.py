@@ -7,7 +7,7 @@ at the store does without it.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,6 +20,7 @@ from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.store.bars.external_bars import read_external_bars
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
@@ -76,15 +77,17 @@ class Engine:
         """The state of every slot of the job's window, read from the store now."""
         grid = build_slot_grid(job.window.sessions, job.interval)
         with self.database.transaction() as connection:
-            return measure_coverage(
+            coverage = measure_coverage(
                 connection,
                 job.symbols,
                 grid,
                 job.source_interval,
                 self.settings.build_gap_rules(job.source_interval),
                 self.settings.now(),
-                list_external=job.verify_existing,
             )
+            if job.verify_existing:
+                return replace(coverage, external_bars=read_external_bars(connection, job.symbols, grid))
+            return coverage
 
     def plan(self, job: BackfillJob, coverage: Coverage) -> Plan:
         """What the job would ask for, given a survey; spends nothing."""

@@ -1,7 +1,7 @@
-"""What the store holds of a window, slot by slot, and what is known about the rest.
+"""Measure a window's coverage: which slots have a bar, and the state of those without a trusted one.
 
 ``store.bars.stored_slots`` reads bars, ``store.evidence.evidence_reader`` reads what explains absence, and
-``market.gaps.slot_states`` decides what it all means.
+``market.gaps.slot_states`` decides the states. The result, ``Coverage``, is in ``market.gaps.coverage``.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,14 @@ from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
-from backfill_assets.market.gaps.coverage import Coverage, ExternalBars
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.gap_rules import GapRules
-from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, classify_slots, count_states
-from backfill_assets.store.bars.external_bars import read_external_bars
-from backfill_assets.store.bars.stored_slots import read_stored_slots
+from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots, count_states
+from backfill_assets.store.bars.stored_slots import StoredSlots, read_stored_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.evidence_reader import read_evidence
 from backfill_assets.store.postgres.connection import Connection
-
-_SELECT_SUSPECT_SLOTS = """
-SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint
-FROM backfill.rejects r
-JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
-     AND m.timestamp <= r.timestamp AND r.timestamp < m.timestamp + make_interval(secs => %(seconds)s)
-     AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
-WHERE r.reason = 'volume_cumulative' AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
-"""
 
 
 def measure_coverage(
@@ -40,25 +30,28 @@ def measure_coverage(
     source: Interval,
     rules: GapRules,
     now: datetime,
-    *,
-    list_external: bool = False,
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``.
 
-    ``list_theirs`` also says which bars somebody else wrote; otherwise they are only counted.
+    External bars are counted, not listed: ``external_bars`` of the result is empty.
+
+    Args:
+        connection: with a transaction open; settings of the transaction's query planner change.
+        symbols: the universe, in any order.
+        grid: the slots of the window.
+        source: the vendor interval that the bars are built from, to which the evidence refers.
+        rules: from when absent bars are requested and count.
+        now: the moment to measure for, an aware datetime.
     """
     symbol_index = SymbolIndex.from_symbols(symbols)
     stored = read_stored_slots(connection, symbol_index, grid)
-    suspect = np.union1d(stored.sparse, _find_suspect_slots(connection, symbol_index, grid))
-    unfinished = [stored.absent, stored.provisional, suspect]
-    unfinished_rows = np.unique(np.concatenate(unfinished) // max(1, grid.size))
-    request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, unfinished_rows)
+    slots = _build_open_slots(stored, grid)
+    request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, np.unique(slots.row))
     begins, ends = _get_listing_bounds(absence_evidence, grid)
-    slots = _build_open_slots(unfinished, grid, begins, ends)
+    slots = _select_expected_slots(slots, begins, ends)
     slot_states = classify_slots(slots, request_history, absence_evidence, grid, rules, now)
     expected = np.maximum(ends - begins, 0)
-    counts = count_states(slots, slot_states, expected, stored.unverified)
-    overdue_provisional = slot_states.overdue & (slot_states.state == SlotState.PROVISIONAL)
+    counts = count_states(slots, slot_states, expected, stored.external)
     first, last = _find_first_and_last_bars(stored.absent, len(symbols), grid)
     return Coverage(
         symbols=tuple(symbols),
@@ -66,7 +59,7 @@ def measure_coverage(
         now=now,
         expected=expected,
         counts=counts,
-        missing=counts[:, SlotState.MISSING] + np.bincount(slots.row[overdue_provisional], minlength=len(symbols)),
+        missing=_count_missing(counts, slots, slot_states),
         first_bar_at=first,
         last_bar_at=last,
         open_slots=slots,
@@ -76,48 +69,47 @@ def measure_coverage(
         duplicates=stored.duplicates,
         askable_at=tuple(rules.compute_askable_at(s) for s in grid.sessions),
         overdue_at=tuple(rules.compute_overdue_at(s) for s in grid.sessions),
-        external_bars=read_external_bars(connection, symbols, grid) if list_external else ExternalBars.create_empty(),
     )
 
 
-def _find_suspect_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
-    """Slots (row × slots of the grid + ordinal) whose newest source rows held a session-cumulative volume."""
-    if not grid.size or not symbol_index.size:
-        return np.zeros(0, np.int64)
-    values = {
-        "first": grid.first_start,
-        "last": grid.last_start,
-        "spellings": list(grid.interval.spellings),
-        "seconds": grid.interval.seconds,
-    }
-    matches = connection.execute(_SELECT_SUSPECT_SLOTS, values).fetchall()
-    ordinals = grid.find_ordinals(np.array([stamp for _, stamp in matches], np.int64))
-    rows = symbol_index.find_rows(np.array([key for key, _ in matches], np.int64))
-    return (rows * grid.size + ordinals)[(ordinals >= 0) & (rows >= 0)]
+def _count_missing(counts: Int64, slots: OpenSlots, slot_states: SlotStates) -> Int64:
+    """``estimated_missing_bars`` of each symbol: missing slots, and provisional bars whose final one is overdue."""
+    is_overdue_provisional = slot_states.overdue & (slot_states.state == SlotState.PROVISIONAL)
+    overdue_provisional = np.bincount(slots.row[is_overdue_provisional], minlength=len(counts))
+    missing: Int64 = counts[:, SlotState.MISSING] + overdue_provisional
+    return missing
 
 
 def _get_listing_bounds(absence_evidence: AbsenceEvidence, grid: SlotGrid) -> tuple[Int64, Int64]:
-    """The ordinals between which each ticker's slots are expected, half-open."""
-    sessions = len(grid.sessions)
-    begins = grid.session_offsets[np.minimum(absence_evidence.first_session, sessions)]
-    ends = grid.session_offsets[np.clip(absence_evidence.last_session + 1, 0, sessions)]
+    """The first ordinal expected of each symbol, and the one after the last; shape (symbols,) each."""
+    session_count = len(grid.sessions)
+    begins = grid.session_offsets[np.minimum(absence_evidence.first_session, session_count)]
+    ends = grid.session_offsets[np.clip(absence_evidence.last_session + 1, 0, session_count)]
     return begins, ends
 
 
-def _build_open_slots(unfinished: Sequence[Int64], grid: SlotGrid, begins: Int64, ends: Int64) -> OpenSlots:
-    """Absent, provisional and suspect slots, where the ticker was listed."""
-    kinds = [SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
-    slot = np.concatenate(unfinished)
-    kind = np.repeat(kinds, [len(slots) for slots in unfinished]).astype(np.int8)
-    row, ordinal = np.divmod(slot, max(1, grid.size))
-    expected = (ordinal >= begins[row]) & (ordinal < ends[row])
-    return OpenSlots(row[expected], ordinal[expected], kind[expected])
+def _build_open_slots(stored: StoredSlots, grid: SlotGrid) -> OpenSlots:
+    """Absent, provisional and suspect slots, in this order."""
+    states = [SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
+    keys = [stored.absent, stored.provisional, stored.suspect]
+    row, ordinal = grid.split_slot_keys(np.concatenate(keys))
+    return OpenSlots(row, ordinal, np.repeat(states, [len(some) for some in keys]).astype(np.int8))
+
+
+def _select_expected_slots(slots: OpenSlots, begins: Int64, ends: Int64) -> OpenSlots:
+    """The slots within each symbol's listing life."""
+    expected = (slots.ordinal >= begins[slots.row]) & (slots.ordinal < ends[slots.row])
+    return OpenSlots(slots.row[expected], slots.ordinal[expected], slots.stored_state[expected])
 
 
 def _find_first_and_last_bars(absent: Int64, symbol_count: int, grid: SlotGrid) -> tuple[Int64, Int64]:
-    """Epoch seconds of each ticker's first and of its newest bar, −1 without one; ``absent`` ascends."""
-    row, ordinal = np.divmod(absent, max(1, grid.size))
-    begins = np.searchsorted(row, np.arange(symbol_count))
+    """Epoch seconds of each symbol's first and last bar, −1 without one; shape (symbols,) each.
+
+    ``absent`` are slot keys, ascending. Absent slots at the start of the grid have the ordinals 0, 1, 2 …; those at its
+    end have the last ones. Counting both shows where the bars begin and end.
+    """
+    row, ordinal = grid.split_slot_keys(absent)
+    begins = np.searchsorted(row, np.arange(symbol_count))  # where each symbol's absent slots begin
     absent_count = np.bincount(row, minlength=symbol_count)
     leading_absent = np.bincount(row[ordinal == np.arange(len(absent)) - begins[row]], minlength=symbol_count)
     is_trailing = grid.size - ordinal == (begins + absent_count)[row] - np.arange(len(absent))

@@ -168,7 +168,7 @@ BAD_WORDS = [
     ("report --start 2026-06-02", "belong together"),
     ("report --hours-back 4 --start 2026-06-02 --end 2026-06-02", "not both"),
     ("report --hours-back -4", "--hours-back"),
-    ("report --interval 2h", "interval '2h' is not known"),
+    ("report --interval 2h", "unknown interval '2h'"),
     ("report --as-of 2026-06-02T10:00:00", "has no time zone"),
     ("report --start yesterday --end today", "is not a date"),
     ("run --delay 5", "give --batch-size too"),

@@ -1,4 +1,4 @@
-"""What is read of a window against a slow look at one slot after the other, on both forms of the tables."""
+"""Coverage of a window against a slow check of every slot, on tables of ours and on tables that were taken over."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -103,7 +103,7 @@ STATES = {
 
 
 @pytest.mark.parametrize(("interval", "seed"), [("30m", 1), ("1h", 2), ("5m", 3)])
-def test_every_slot_is_what_the_table_holds(tables: Database, interval: str, seed: int) -> None:
+def test_every_slot_has_the_state_of_what_the_table_holds(tables: Database, interval: str, seed: int) -> None:
     grid = build_slot_grid(SESSIONS, INTERVALS[interval])
     kinds = drawn(grid, seed)
     if interval == "5m":
@@ -131,7 +131,7 @@ def test_every_slot_is_what_the_table_holds(tables: Database, interval: str, see
 
 
 def test_a_short_last_slot_needs_fewer_rows(tables: Database) -> None:
-    """The seventh hour of a session has half an hour: six rows are all of it, three are few."""
+    """The last 1h slot of a session is half an hour long: six rows are complete, three are few."""
     grid = build_slot_grid(SESSIONS[:4], INTERVALS["1h"])
     write(tables, {("AAPL", at): "final" for at in range(grid.size)}, grid)
     lasts = [datetime.fromtimestamp(at, UTC) for at in grid.starts[grid.session_offsets[1:] - 1].tolist()]
@@ -152,7 +152,7 @@ def test_a_short_last_slot_needs_fewer_rows(tables: Database) -> None:
 
 
 def test_evidence_is_read_as_it_was_written(database: Database) -> None:
-    """Days that are no session of the window are left out."""
+    """Days without a session in the window are left out."""
     grid = build_slot_grid(SESSIONS[2:5], INTERVALS["30m"])
     days = [s.day for s in SESSIONS[1:6]] + [date(2026, 11, 21)]
     draw, written = Random(4), {}
@@ -166,8 +166,9 @@ def test_evidence_is_read_as_it_was_written(database: Database) -> None:
             _, asks, _, published, *_ = written[ticker, day]
             ranges = "{" + ",".join(f"[{slot},{slot + 1})" for slot in withheld) + "}"
             connection.execute(
-                "INSERT INTO backfill.session_evidence SELECT symbol_id, '30m', '5m', %s, %s, %s, %s, 9, %s, %s, %s, %s,"
-                " null, null FROM market_symbols WHERE symbol = %s",
+                "INSERT INTO backfill.session_evidence"
+                " SELECT symbol_id, '30m', '5m', %s, %s, %s, %s, 9, %s, %s, %s, %s, null, null"
+                " FROM market_symbols WHERE symbol = %s",
                 [day, asked_at, asks, since, reached, published, asked_at if published else None, ranges, ticker],
             )
     coverage = looked_at(database, grid)
@@ -187,8 +188,8 @@ def test_evidence_is_read_as_it_was_written(database: Database) -> None:
     assert read == in_window
 
 
-def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
-    """Five active tickers, so the third; somebody inactive counts as a witness and not as universe."""
+def test_publication_times_of_the_first_symbol_and_of_half_the_universe(database: Database) -> None:
+    """Half of five active symbols are three. An inactive symbol counts as published, not as part of the universe."""
     day = SESSIONS[-1].day
     with database.transaction() as connection:
         for number, ticker in enumerate((*TICKERS, "OLD")):
@@ -196,8 +197,9 @@ def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
                 "INSERT INTO market_symbols (symbol, is_active) VALUES (%s, %s)", [ticker, ticker != "OLD"]
             )
             connection.execute(
-                "INSERT INTO backfill.session_evidence SELECT symbol_id, '30m', '5m', %s, %s, 1, null, 9, null, true, %s, '{}',"
-                " null, null FROM market_symbols WHERE symbol = %s",
+                "INSERT INTO backfill.session_evidence"
+                " SELECT symbol_id, '30m', '5m', %s, %s, 1, null, 9, null, true, %s, '{}', null, null"
+                " FROM market_symbols WHERE symbol = %s",
                 [day, NOW, NOW + timedelta(minutes=number), ticker],
             )
     facts = looked_at(database, build_slot_grid(SESSIONS, INTERVALS["30m"])).absence_evidence
@@ -209,8 +211,8 @@ def test_what_half_of_the_universe_was_seen_to_have(database: Database) -> None:
     assert (one.request_history.row.tolist(), one.request_history.session.tolist()) == ([0], [len(SESSIONS) - 1])
 
 
-def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database) -> None:
-    """The rest explains no absence, and is a year of rows for everybody."""
+def test_of_a_complete_symbol_only_the_newest_evidence_is_read(tables: Database) -> None:
+    """Older evidence explains nothing, and is a year of rows per symbol."""
     grid = build_slot_grid(SESSIONS, INTERVALS["30m"])
     holes = {"AMZN": 0, "TSLA": grid.size - 1}
     write(
@@ -218,8 +220,9 @@ def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database)
     )
     with tables.transaction() as connection:
         connection.execute(
-            "INSERT INTO backfill.session_evidence SELECT symbol_id, '30m', '5m', day, %s, 1, null, 9, null, true, %s, '{}',"
-            " null, null FROM market_symbols, unnest(%s::date[]) AS day",
+            "INSERT INTO backfill.session_evidence"
+            " SELECT symbol_id, '30m', '5m', day, %s, 1, null, 9, null, true, %s, '{}', null, null"
+            " FROM market_symbols, unnest(%s::date[]) AS day",
             [NOW, NOW, [s.day for s in SESSIONS]],
         )
         connection.execute(
@@ -236,8 +239,7 @@ def test_of_a_complete_ticker_only_the_newest_evidence_is_read(tables: Database)
     assert coverage.absence_evidence.traded[:, 0].tolist() == [-1, 1, -1, 1, -1]
 
 
-def test_nobody_and_nothing_are_answers(tables: Database) -> None:
-    """An empty universe and an empty window are answers."""
+def test_an_empty_universe_and_an_empty_window_are_measured(tables: Database) -> None:
     with tables.transaction() as connection:
         nobody = measure_coverage(
             connection,

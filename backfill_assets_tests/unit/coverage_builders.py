@@ -1,4 +1,4 @@
-"""Coverages as tests write them down: every slot is present but for those that are named."""
+"""Coverages as tests write them down: every slot is present except those named."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates
-from backfill_assets_tests.unit.gap_builders import asked_of
+from backfill_assets_tests.unit.gap_builders import build_history
 
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def coverage_of(
         last_bar_at=np.array([max(stamps, default=-1) for stamps in held], np.int64),
         open_slots=OpenSlots(row, ordinal, state.astype(np.int8)),
         slot_states=SlotStates(state.astype(np.int8), none.astype(bool), none.astype(bool), none, none.astype(bool)),
-        request_history=asked_of([]),
+        request_history=build_history([]),
         absence_evidence=facts,
         duplicates=0,
         askable_at=tuple(s.regular_close + timedelta(hours=3) for s in grid.sessions),

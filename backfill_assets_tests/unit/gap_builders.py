@@ -1,4 +1,4 @@
-"""What is known about absence, as tests write it down: one entry a ticker and session asked."""
+"""Evidence about absent slots as tests write it down: one entry per symbol and session requested."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,34 +14,34 @@ from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotSt
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
 HOUR = 3600
-Slot = tuple[int, int, SlotState]  # row, ordinal, what stands there
+Slot = tuple[int, int, SlotState]  # row, ordinal, what is stored there
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one ticker and session; ``withheld`` in ordinals of the grid.
+    """The request history of one symbol and session; ``not_returned`` holds ordinals of the grid.
 
-    Without ``silent_since`` asking has brought nothing since the newest ask, if anything is withheld.
+    Without ``no_new_data_since`` it is the newest request, if any slot was not returned.
     """
 
     row: int = 0
     session: int = 0
-    asked_at: int = 0
-    asks: int = 1
-    silent_since: int | None = None
+    requested_at: int = 0
+    request_count: int = 1
+    no_new_data_since: int | None = None
     published: bool = False
-    reached: int = 0
-    seen_at: float = np.nan
-    withheld: Sequence[int] = ()
+    data_until: int = 0
+    published_at: float = np.nan
+    not_returned: Sequence[int] = ()
 
     @property
-    def silence(self) -> float:
-        if not self.withheld:
+    def effective_no_new_data_since(self) -> float:
+        if not self.not_returned:
             return np.nan
-        return self.asked_at if self.silent_since is None else self.silent_since
+        return self.requested_at if self.no_new_data_since is None else self.no_new_data_since
 
 
-def slots_of(slots: Sequence[Slot]) -> OpenSlots:
+def build_open_slots(slots: Sequence[Slot]) -> OpenSlots:
     return OpenSlots(
         np.array([s[0] for s in slots], np.int64),
         np.array([s[1] for s in slots], np.int64),
@@ -49,29 +49,31 @@ def slots_of(slots: Sequence[Slot]) -> OpenSlots:
     )
 
 
-def asked_of(entries: Sequence[Entry]) -> RequestHistory:
-    withheld = [(at, ordinal) for at, entry in enumerate(entries) for ordinal in entry.withheld]
+def build_history(entries: Sequence[Entry]) -> RequestHistory:
+    not_returned = [(at, ordinal) for at, entry in enumerate(entries) for ordinal in entry.not_returned]
     return RequestHistory(
         row=np.array([e.row for e in entries], np.int64),
         session=np.array([e.session for e in entries], np.int64),
-        requested_at=np.array([e.asked_at for e in entries], np.int64),
-        request_count=np.array([e.asks for e in entries], np.int64),
-        no_new_data_since=np.array([e.silence for e in entries], np.float64),
+        requested_at=np.array([e.requested_at for e in entries], np.int64),
+        request_count=np.array([e.request_count for e in entries], np.int64),
+        no_new_data_since=np.array([e.effective_no_new_data_since for e in entries], np.float64),
         published=np.array([e.published for e in entries], bool),
-        data_until=np.array([e.reached for e in entries], np.int64),
-        published_at=np.array([e.seen_at for e in entries], np.float64),
-        not_returned_entry=np.array([w[0] for w in withheld], np.int64),
-        not_returned_ordinal=np.array([w[1] for w in withheld], np.int64),
+        data_until=np.array([e.data_until for e in entries], np.int64),
+        published_at=np.array([e.published_at for e in entries], np.float64),
+        not_returned_entry=np.array([w[0] for w in not_returned], np.int64),
+        not_returned_ordinal=np.array([w[1] for w in not_returned], np.int64),
     )
 
 
-def facts_of(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidence:
-    """Nothing is known but ``known``: lists, shaped as the attributes of ``Facts``."""
+def build_evidence(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidence:
+    """Nothing is known but ``known``: lists, shaped like the attributes of ``AbsenceEvidence``."""
     nothing = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
     return replace(nothing, **{name: np.array(value, getattr(nothing, name).dtype) for name, value in known.items()})
 
 
-def judged(
+def classify(
     slots: Sequence[Slot], entries: Sequence[Entry], now: datetime, grid: SlotGrid, tickers: int = 2, **known: Any
 ) -> SlotStates:
-    return classify_slots(slots_of(slots), asked_of(entries), facts_of(tickers, grid, **known), grid, RULES, now)
+    return classify_slots(
+        build_open_slots(slots), build_history(entries), build_evidence(tickers, grid, **known), grid, RULES, now
+    )

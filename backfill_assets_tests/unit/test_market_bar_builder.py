@@ -35,7 +35,7 @@ AAPL_1M = ("intraday_AAPL.US_1m_2025-01-15.json", "bars_AAPL.US_30m_2025-01-15_f
 
 
 @pytest.mark.parametrize(("rows", "bars", "source", "day"), [AAPL_5M, AAPL_1M], ids=["5m", "1m"])
-def test_a_recorded_session_gives_the_bars_of_its_answer_file(rows: str, bars: str, source: str, day: str) -> None:
+def test_a_recorded_session_yields_the_expected_bars(rows: str, bars: str, source: str, day: str) -> None:
     built = build_bars(vendor_rows(rows), grid_of(day), INTERVALS[source])
     assert values(built) == recorded(bars)
     assert len(built.bars) == 13
@@ -44,7 +44,7 @@ def test_a_recorded_session_gives_the_bars_of_its_answer_file(rows: str, bars: s
     assert built.rejects.empty
 
 
-def test_the_recorded_5m_session_shows_its_close_and_its_end() -> None:
+def test_the_recorded_5m_session_has_an_official_close_and_is_published() -> None:
     built = build_bars(vendor_rows(AAPL_5M[0]), grid_of(DAY), FIVE)
     (seen,) = built.sessions.to_dict("records")
     assert built.ignored_rows["closing"] == 1
@@ -53,7 +53,7 @@ def test_the_recorded_5m_session_shows_its_close_and_its_end() -> None:
     assert np.isnan(seen["auction_volume"])
 
 
-def test_the_recorded_1m_day_shows_its_auction_and_ignores_the_evening_before() -> None:
+def test_the_recorded_1m_day_has_an_auction_and_ignores_the_evening_before() -> None:
     built = build_bars(vendor_rows(AAPL_1M[0]), grid_of("2025-01-14", "2025-01-15"), ONE)
     (seen,) = built.sessions.to_dict("records")
     assert built.ignored_rows["extended_hours"] == 953 - 390 - 5
@@ -61,7 +61,7 @@ def test_the_recorded_1m_day_shows_its_auction_and_ignores_the_evening_before() 
     assert seen["auction_volume"] >= 19_211_944
 
 
-def test_a_bar_takes_first_open_extremes_last_close_and_the_sum() -> None:
+def test_a_bar_has_the_first_open_the_extremes_the_last_close_and_the_total_volume() -> None:
     rows = [
         row(f"{DAY} 10:05", 20, open=12.0, high=15.0, low=11.0, close=13.0),
         row(f"{DAY} 10:25", 30, open=13.0, high=13.5, low=7.0, close=8.0),
@@ -127,11 +127,11 @@ FIRST_SLOT = [row(f"{DAY} 09:{minute}") for minute in range(30, 60, 5)]
         "another ticker's",
     ],
 )
-def test_a_bar_is_final_once_its_tickers_rows_reach_the_end_of_its_slot(rows: list[Row], final: list[int]) -> None:
+def test_a_bar_is_final_once_its_symbols_rows_reach_the_end_of_its_slot(rows: list[Row], final: list[int]) -> None:
     assert opens_of_final_bars(build_bars(table(rows), grid_of(DAY), FIVE)) == final
 
 
-def test_the_last_bar_is_not_final_while_the_answer_breaks_off_within_it() -> None:
+def test_the_last_bar_is_not_final_if_the_rows_end_within_it() -> None:
     built = build_bars(session_table(DAY, [100] * 73), grid_of(DAY), FIVE)
     assert built.bars["is_final"].tolist() == [True] * 12 + [False]
 
@@ -146,20 +146,22 @@ def test_the_last_bar_is_not_final_while_the_answer_breaks_off_within_it() -> No
         (flat(f"{DAY} 16:00", None), True, "16:00"),
     ],
 )
-def test_a_session_is_published_once_a_row_of_its_last_half_hour_came(last: Row, published: bool, reached: str) -> None:
+def test_a_session_is_published_once_it_has_a_row_in_its_last_half_hour(
+    last: Row, published: bool, reached: str
+) -> None:
     built = build_bars(table([row(f"{DAY} 10:00"), last]), grid_of(DAY), FIVE)
     (seen,) = built.sessions.to_dict("records")
     assert (seen["published"], seen["data_until"]) == (published, stamp(f"{DAY} {reached}"))
 
 
 @pytest.mark.parametrize("extended", ["2025-01-14 19:30", "2025-01-15 04:00", "2025-01-14 16:05", "2025-01-14 09:29"])
-def test_extended_hours_are_no_evidence_of_a_session(extended: str) -> None:
+def test_rows_of_extended_hours_do_not_count_for_a_session(extended: str) -> None:
     built = build_bars(table([row(extended)]), grid_of("2025-01-14", "2025-01-15"), ONE)
     assert built.sessions.empty
 
 
 @pytest.mark.parametrize(("day", "close"), [(DAY, "16:00"), (EARLY, "13:00")])
-def test_the_flat_print_at_the_close_is_the_official_close_and_no_bar(day: str, close: str) -> None:
+def test_the_close_print_is_the_official_close_and_not_a_bar(day: str, close: str) -> None:
     slots = 13 if close == "16:00" else 7
     print_row = table([flat(f"{day} {close}", 12.34)])
     built = build_bars(pd.concat([session_table(day, [100] * 6 * slots), print_row]), grid_of(day), FIVE)
@@ -170,7 +172,7 @@ def test_the_flat_print_at_the_close_is_the_official_close_and_no_bar(day: str, 
 
 
 @pytest.mark.parametrize("auction", ["16:00", "16:03", "16:04"])
-def test_the_auction_stands_beside_the_bars(auction: str) -> None:
+def test_the_auction_is_reported_and_not_part_of_the_bars(auction: str) -> None:
     others = [row(f"{DAY} 16:0{minute}", 10) for minute in range(5) if f"16:0{minute}" != auction]
     rows = table([row(f"{DAY} 15:59", 7), row(f"{DAY} {auction}", 19_211_944, close=10.9), *others])
     built = build_bars(rows, grid_of(DAY), ONE)
@@ -179,18 +181,18 @@ def test_the_auction_stands_beside_the_bars(auction: str) -> None:
     assert built.bars["volume"].tolist() == [7]
 
 
-def test_an_auction_row_that_comes_twice_counts_once() -> None:
+def test_a_repeated_auction_row_counts_once() -> None:
     built = build_bars(table([row(f"{DAY} 16:00", 5000)] * 2), grid_of(DAY), ONE)
     assert built.sessions["auction_volume"].tolist() == [5000]
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0])
-def test_a_close_print_without_a_possible_price_is_no_official_close(price: float) -> None:
+def test_a_close_print_with_an_invalid_price_is_not_an_official_close(price: float) -> None:
     built = build_bars(table([flat(f"{DAY} 16:00", price)]), grid_of(DAY), FIVE)
     assert built.sessions["official_close"].isna().all()
 
 
-# Volumes that are the session's running total (EODHD.md §2, "Corrupt 5m volume").
+# Volumes that are the session's running total (docs/vendor.md §2.14).
 
 
 def usual_volumes() -> list[int]:
@@ -245,14 +247,14 @@ def test_spikes_and_block_trades_are_volume(source: str, volumes: list[int]) -> 
 
 
 @pytest.mark.parametrize(("source", "at", "size"), [("5m", 7, 800), ("5m", 20, 2_100), ("1m", 8, 900)])
-def test_a_lone_block_trade_as_large_as_the_day_so_far_is_volume(source: str, at: int, size: int) -> None:
+def test_a_single_block_trade_as_large_as_the_day_so_far_is_volume(source: str, at: int, size: int) -> None:
     volumes = [100] * (1800 // INTERVALS[source].seconds * 13)
     volumes[at] = size
     assert build_bars(session_table(DAY, volumes, source), grid_of(DAY), INTERVALS[source]).rejects.empty
 
 
 @pytest.mark.parametrize(("source", "traded"), [("5m", 1.0), ("5m", 0.4), ("1m", 1.0), ("1m", 0.4)])
-def test_thin_tickers_keep_their_uneven_volumes(source: str, traded: float) -> None:
+def test_thin_symbols_keep_their_uneven_volumes(source: str, traded: float) -> None:
     chance = np.random.default_rng(20260601)
     size = 1800 // INTERVALS[source].seconds * 13
     names = [chance.lognormal(4.6, 2.0, size).round() * (chance.random(size) < traded) for _ in range(60)]
@@ -264,7 +266,7 @@ def test_thin_tickers_keep_their_uneven_volumes(source: str, traded: float) -> N
 # Many tickers, any order.
 
 
-def test_tickers_of_one_batch_never_mix() -> None:
+def test_symbols_of_one_batch_do_not_affect_each_other() -> None:
     batch = {
         3: vendor_rows(AAPL_5M[0], 3),
         7: session_table(DAY, [100] * 40, symbol_id=7),
@@ -300,7 +302,7 @@ def test_the_order_of_rows_does_not_matter(order: list[int]) -> None:
     assert shuffled.ignored_rows == sorted_first.ignored_rows
 
 
-def test_the_callers_rows_are_left_as_they_were() -> None:
+def test_the_callers_rows_are_not_changed() -> None:
     rows = table([row(f"{DAY} 10:00", close=10.123456789), row(f"{DAY} 09:30")])
     before = rows.copy()
     build_bars(rows, grid_of(DAY), FIVE)

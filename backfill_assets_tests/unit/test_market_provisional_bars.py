@@ -33,14 +33,14 @@ def values(bar: dict[str, Any]) -> tuple[float, ...]:
     return tuple(bar[name] for name in ("open", "high", "low", "close", "volume"))
 
 
-def test_the_first_slot_counts_from_nothing() -> None:
+def test_the_first_slot_starts_at_volume_zero() -> None:
     (bar,) = built([sample("09:45", 10.4, 900, high=10.6), sample("10:00", 10.2, 1500, high=10.6)])
     assert bar["timestamp"] == stamp(f"{DAY} 09:30")
     assert values(bar) == (10.0, 10.6, 10.0, 10.2, 1500)
     assert (bar["samples"], exact(bar)) == (2, ["open", "high", "low", "close", "volume"])
 
 
-def test_a_later_slot_is_a_difference() -> None:
+def test_a_later_slot_is_the_difference_of_two_samples() -> None:
     samples = [
         sample("10:00", 10.2, 1500, high=10.6, low=9.8),
         sample("10:10", 10.4, 1800, high=10.6, low=9.8),
@@ -52,7 +52,7 @@ def test_a_later_slot_is_a_difference() -> None:
     assert (bar["samples"], exact(bar)) == (4, ["low", "close", "volume"])
 
 
-def test_samples_beside_the_edges_stand_for_them_and_say_so() -> None:
+def test_samples_near_the_edges_are_used_and_not_marked_exact() -> None:
     samples = [sample(at, 10 + n / 10, 100 * n) for n, at in enumerate(["09:45", "09:59", "10:04", "10:29", "10:34"])]
     first, second = built(samples)
     assert (first["volume"], second["volume"], second["open"], second["close"]) == (100, 200, 10.1, 10.3)
@@ -65,7 +65,7 @@ def test_samples_beside_the_edges_stand_for_them_and_say_so() -> None:
     ("at", "known"),
     [("09:57", False), ("09:58", True), ("10:00", True), ("10:01", True), ("10:05", True), ("10:06", False)],
 )
-def test_how_far_a_sample_may_be_from_an_edge(at: str, known: bool) -> None:
+def test_a_sample_counts_up_to_the_tolerance_from_an_edge(at: str, known: bool) -> None:
     bars = built([sample("09:45", 10, 100), sample(at, 10.1, 200)])
     assert len(bars) == known
 
@@ -75,25 +75,25 @@ def test_how_far_a_sample_may_be_from_an_edge(at: str, known: bool) -> None:
     [("09:57", "10:04", 300), ("09:57", "10:06", 200), ("09:55", "10:06", 200), ("09:54", "10:06", None)],
     ids=["the one after it", "too late: the one before it", "just within", "neither"],
 )
-def test_once_the_vendor_is_past_an_edge_the_better_of_its_neighbours_stands_for_it(
+def test_once_a_later_sample_exists_the_better_neighbour_of_an_edge_is_used(
     before: str, after: str, volume: int | None
 ) -> None:
     bars = built([sample("09:45", 10, 100), sample(before, 10, 200), sample(after, 10, 300)])
     assert [bar["volume"] for bar in bars] == ([] if volume is None else [volume])
 
 
-def test_a_missed_sample_leaves_both_slots_at_its_edge_open() -> None:
+def test_a_missing_sample_leaves_both_slots_at_its_edge_without_a_bar() -> None:
     edges = ["10:00", "10:30", "11:00", "12:00", "12:30"]
     bars = built([sample(at, 10, 100 * n) for n, at in enumerate(edges, 1)])
     assert [bar["timestamp"] for bar in bars] == [stamp(f"{DAY} {at}") for at in ("09:30", "10:00", "10:30", "12:00")]
 
 
-def test_where_nothing_traded_there_is_no_bar_but_a_quiet_slot() -> None:
+def test_a_slot_without_trades_has_volume_zero() -> None:
     bars = built([sample("10:00", 10, 100), sample("10:30", 10, 100), sample("11:00", 10, 120)])
     assert [bar["volume"] for bar in bars] == [100, 0, 20]
 
 
-def test_a_total_that_fell_is_no_trading() -> None:
+def test_a_volume_that_was_corrected_downwards_yields_no_bar() -> None:
     bars = built([sample("10:00", 10, 100), sample("10:30", 10, 90), sample("11:00", 10, 120)])
     assert [bar["volume"] for bar in bars] == [100, 30]
 
@@ -114,16 +114,16 @@ def test_the_price_of_a_sample_at_the_close_counts_and_its_volume_does_not() -> 
     assert exact(bar) == []
 
 
-def test_the_last_slot_waits_for_a_better_sample_while_one_may_come() -> None:
+def test_the_last_slot_waits_for_a_better_sample_while_one_may_arrive() -> None:
     assert at_the_end(sample("15:55", 10.1, 1400)) == []
     assert len(at_the_end(sample("15:55", 10.1, 1400), sample("16:05", 10.2, 9000))) == 1
 
 
-def test_samples_after_the_close_make_no_bar() -> None:
+def test_samples_after_the_close_yield_no_bar() -> None:
     assert at_the_end(sample("16:00", 10.2, 9000), sample("16:10", 10.2, 9000)) == []
 
 
-def test_an_early_close_and_the_hours_odd_last_slot() -> None:
+def test_early_closes_and_the_short_last_slot_of_1h_are_built() -> None:
     early = grid_of("2026-11-27")
     stamps = [int(at) for at in [*early.starts[1:], early.ends[-1] - 60, early.ends[-1] + 60]]
     samples: list[Sample] = [(0, at, 10.0, 11.0, 9.0, 10.0, 100.0 * n) for n, at in enumerate(stamps, 1)]
@@ -133,7 +133,7 @@ def test_an_early_close_and_the_hours_odd_last_slot() -> None:
     assert len(built([(0, at, 10.0, 11.0, 9.0, 10.0, 100.0 * n) for n, at in enumerate(ends, 1)], hours)) == 7
 
 
-def test_no_sample_no_bar() -> None:
+def test_no_samples_yield_no_bars() -> None:
     assert built([]) == []
 
 
@@ -201,14 +201,14 @@ def readings(draw: st.DrawFn) -> list[Sample]:
 
 @given(readings())
 @settings(max_examples=150, deadline=None)
-def test_every_bar_is_that_of_the_slow_model(samples: list[Sample]) -> None:
+def test_every_bar_equals_that_of_the_slow_model(samples: list[Sample]) -> None:
     plain = ("symbol_id", "timestamp", "open", "high", "low", "close", "volume", "samples", "since", "until")
     assert [tuple(bar[name] for name in plain) for bar in built(samples)] == slow_bars(samples, GRID)
 
 
 @given(readings())
 @settings(max_examples=50, deadline=None)
-def test_what_comes_out_is_always_a_bar(samples: list[Sample]) -> None:
+def test_every_row_is_a_valid_bar(samples: list[Sample]) -> None:
     for bar in built(samples):
         assert bar["low"] <= min(bar["open"], bar["close"]) <= max(bar["open"], bar["close"]) <= bar["high"]
         assert bar["low"] > 0
@@ -224,7 +224,7 @@ def test_what_comes_out_is_always_a_bar(samples: list[Sample]) -> None:
     stamps=st.lists(st.integers(1, 400), min_size=1, max_size=90, unique=True),
 )
 @settings(max_examples=60, deadline=None)
-def test_exact_fields_are_the_trades_own_and_volumes_add_up(seed: int, trades: int, stamps: list[int]) -> None:
+def test_exact_fields_equal_the_trades_and_volumes_add_up(seed: int, trades: int, stamps: list[int]) -> None:
     tape = Tape.drawn(seed, OPEN, CLOSE - OPEN, trades)
     samples = [s for at in sorted(stamps) if (s := tape.sample(OPEN + 60 * at)) is not None]
     bars = built(samples)

@@ -44,18 +44,18 @@ def kind_of(reading: Sample) -> SampleKind:
         *("price zero", "negative volume", "part of a share", "volume beyond counting", "from the future"),
     ],
 )
-def test_a_reading_is_recognised(reading: Sample, kind: SampleKind) -> None:
+def test_a_quote_is_classified(reading: Sample, kind: SampleKind) -> None:
     assert kind_of(reading) is kind
 
 
-def test_after_the_close_samples_are_still_the_sessions() -> None:
+def test_samples_after_the_close_belong_to_the_session() -> None:
     evening = new_york(f"{DAY} 16:46")
     assert classify_samples(sample_table([sample("16:29", 10, 900)]), KNOWN, SESSION, evening).tolist() == [
         SampleKind.FRESH
     ]
 
 
-def test_nothing_known_and_nothing_read_are_no_trouble() -> None:
+def test_empty_tables_are_accepted() -> None:
     nothing = sample_table([])
     assert classify_samples(nothing, whole_stamps(nothing), SESSION, NOW).tolist() == []
     assert classify_samples(
@@ -64,7 +64,7 @@ def test_nothing_known_and_nothing_read_are_no_trouble() -> None:
     assert len(merge_samples(whole_stamps(nothing), whole_stamps(nothing))) == 0
 
 
-def test_united_keeps_one_reading_a_stamp_the_newer_one() -> None:
+def test_merging_keeps_the_newer_sample_of_each_stamp() -> None:
     fresh = whole_stamps(sample_table([sample("09:55", 10.25, 520), sample("09:50", 10.1, 400)]))
     both = merge_samples(KNOWN, fresh)
     assert both["volume"].tolist() == [400, 520]

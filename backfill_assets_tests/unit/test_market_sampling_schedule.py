@@ -37,17 +37,17 @@ def at(text: str, day: str = "2026-06-05") -> datetime:
         ("16:32", False),
     ],
 )
-def test_from_a_quarter_after_the_open_to_half_an_hour_after_the_close(now: str, sampled: bool) -> None:
+def test_sampling_hours_are_from_15_minutes_after_the_open_to_30_after_the_close(now: str, sampled: bool) -> None:
     assert (find_sampled_session(WEEK, at(now)) == FRIDAY) == sampled
 
 
-def test_no_session_no_sampling() -> None:
+def test_without_a_session_there_is_no_sampling() -> None:
     assert find_sampled_session(WEEK, at("12:00", "2026-06-06")) is None
     assert find_next_sampling_start(WEEK, at("17:00")) == at("09:45", "2026-06-08")
     assert find_next_sampling_start(WEEK, at("09:45", "2026-06-08")) is None
 
 
-def test_an_early_close_and_winter_time_come_with_the_session() -> None:
+def test_sampling_hours_follow_early_closes_and_winter_time() -> None:
     early = sessions("2026-11-27")
     assert find_sampled_session(early, at("13:30", "2026-11-27")) is not None
     assert find_sampled_session(early, at("13:32", "2026-11-27")) is None
@@ -67,7 +67,7 @@ def test_an_early_close_and_winter_time_come_with_the_session() -> None:
         ("16:15", 1800, "16:15"),
     ],
 )
-def test_rounds_count_from_a_quarter_after_the_open(now: str, seconds: int, due: str) -> None:
+def test_rounds_start_15_minutes_after_the_open(now: str, seconds: int, due: str) -> None:
     assert find_due_round(FRIDAY, at(now), seconds) == at(due)
 
 
@@ -90,12 +90,12 @@ def test_a_whole_day_has_82_rounds_of_five_minutes() -> None:
     ],
     ids=["as wished", "twenty rounds at most", "forty-two", "twenty-nine", "one short", "as long as they last"],
 )
-def test_the_interval_stretches_rather_than_the_budget(calls_each: int, calls_left: int, seconds: int) -> None:
+def test_rounds_become_rarer_when_calls_run_short(calls_each: int, calls_left: int, seconds: int) -> None:
     cost = {"calls_per_round": calls_each, "calls_left": calls_left}
     assert choose_round_seconds(FRIDAY, at("09:45"), preferred_seconds=300, slot_lengths=[1800], **cost) == seconds
 
 
-def test_with_several_intervals_every_slot_s_edges_are_met_as_long_as_possible() -> None:
+def test_with_several_intervals_rounds_fall_on_every_edge_as_long_as_possible() -> None:
     found = [
         choose_round_seconds(
             FRIDAY, at("09:45"), preferred_seconds=60, slot_lengths=[900, 1800], calls_per_round=100, calls_left=left
@@ -109,13 +109,13 @@ def test_with_several_intervals_every_slot_s_edges_are_met_as_long_as_possible()
     ("seconds", "names"),
     [(60, ["15m", "30m", "1h"]), (150, ["15m", "30m", "1h"]), (300, ["30m", "1h"]), (1800, ["30m", "1h"])],
 )
-def test_which_bars_rounds_can_make(seconds: int, names: list[str]) -> None:
+def test_intervals_that_rounds_can_build(seconds: int, names: list[str]) -> None:
     assert [interval.name for interval in select_collectable_intervals(INTERVALS.values(), seconds)] == names
 
 
 @given(minute=st.integers(0, 405), calls_each=st.integers(1, 700), calls_left=st.integers(0, 20_000))
 @settings(max_examples=100, deadline=None)
-def test_a_day_never_costs_more_than_is_left_and_every_interval_meets_the_edges(
+def test_a_day_never_costs_more_than_the_calls_left_and_rounds_fall_on_edges(
     minute: int, calls_each: int, calls_left: int
 ) -> None:
     """Asked anew at every tick, as the schedule does; a round that costs more than is left is not made."""

@@ -11,6 +11,7 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_overlapping_sessions, list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.timestamps import format_timestamp
 from backfill_assets_tests.unit.market_builders import NEW_YORK, answers, grid_of, new_york, sessions, stamp
 
 
@@ -23,7 +24,7 @@ def days_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("day", days_of("slots_30m.csv"))
-def test_the_slots_of_a_session_are_those_of_the_answer_file(day: str) -> None:
+def test_a_session_has_the_expected_slots(day: str) -> None:
     expected = [line for line in answers("slots_30m.csv") if line["session"] == day]
     grid = grid_of(day)
     assert [clock(at) for at in grid.starts.tolist()] == [line["utc"] for line in expected]
@@ -50,7 +51,7 @@ def test_days_off_and_early_closes(line: dict[str, str]) -> None:
     assert [s.regular_close for s in found] == [new_york(f"{line['day']} 16:00") for _ in found]
 
 
-def test_a_year_has_its_sessions_and_nothing_else() -> None:
+def test_a_year_has_exactly_its_sessions() -> None:
     found = list_sessions("US", date(2026, 1, 1), date(2026, 12, 31))
     assert len(found) == 251
     assert [s.day for s in found] == sorted({s.day for s in found})
@@ -68,7 +69,7 @@ def test_slots_per_session(interval: str, regular: int, early: int) -> None:
 
 @given(st.dates(date(2004, 1, 1), date(2030, 12, 1)), st.integers(0, 20), st.sampled_from(sorted(INTERVALS)))
 @settings(max_examples=30, derandomize=True, deadline=None)
-def test_a_grid_covers_each_session_once_without_holes(first: date, days: int, interval: str) -> None:
+def test_a_grid_covers_each_session_once_without_gaps(first: date, days: int, interval: str) -> None:
     found = list_sessions("US", first, first + timedelta(days=days))
     grid = build_slot_grid(found, INTERVALS[interval])
     seconds = sum(int((s.close - s.open).total_seconds()) for s in found)
@@ -102,17 +103,17 @@ def test_no_sessions_make_an_empty_grid() -> None:
         ("2026-06-08", 0, []),
     ],
 )
-def test_the_sessions_before_skip_days_off(day: str, count: int, before: list[str]) -> None:
+def test_previous_sessions_skip_days_off(day: str, count: int, before: list[str]) -> None:
     (session,) = sessions(day)
     assert [str(s.day) for s in list_previous_sessions(session, count)] == before
 
 
-def test_many_sessions_before_are_as_many_as_asked() -> None:
+def test_as_many_previous_sessions_are_listed_as_requested() -> None:
     (session,) = sessions("2026-01-05")
     assert len(list_previous_sessions(session, 60)) == 60
 
 
-def test_the_first_sessions_of_all_have_fewer_before_them() -> None:
+def test_the_first_sessions_of_the_calendar_have_fewer_previous_ones() -> None:
     (session,) = sessions("2004-01-05")
     assert [str(s.day) for s in list_previous_sessions(session, 2)] == ["2004-01-02"]
 
@@ -127,7 +128,7 @@ def test_the_first_sessions_of_all_have_fewer_before_them() -> None:
         ("2026-06-05 18:00", "2026-06-08 08:00", []),
     ],
 )
-def test_sessions_overlap_a_stretch_only_if_they_share_time(start: str, end: str, days: list[str]) -> None:
+def test_sessions_overlap_a_range_only_if_they_share_time(start: str, end: str, days: list[str]) -> None:
     assert [str(s.day) for s in list_overlapping_sessions("US", new_york(start), new_york(end))] == days
 
 
@@ -139,10 +140,32 @@ def test_sessions_overlap_a_stretch_only_if_they_share_time(start: str, end: str
         ("US", date(2026, 6, 1), date(2100, 1, 2)),
     ],
 )
-def test_no_calendar_or_no_data_is_a_usage_error(exchange: str, first: date, last: date) -> None:
+def test_unknown_exchanges_and_dates_without_data_are_usage_errors(exchange: str, first: date, last: date) -> None:
     with pytest.raises(UsageError):
         list_sessions(exchange, first, last)
 
 
 def test_a_reversed_range_has_no_sessions() -> None:
     assert list_sessions("US", date(2026, 6, 2), date(2026, 6, 1)) == ()
+
+
+def test_slot_keys_are_unique_and_split_into_row_and_ordinal() -> None:
+    grid = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 2)), INTERVALS["30m"])
+    row, ordinal = np.repeat(np.arange(3), grid.size), np.tile(np.arange(grid.size), 3)
+    keys = grid.get_slot_keys(row, ordinal)
+    assert keys.tolist() == list(range(3 * grid.size))
+    assert [part.tolist() for part in grid.split_slot_keys(keys)] == [row.tolist(), ordinal.tolist()]
+
+
+def test_a_grid_knows_the_opens_and_closes_of_its_sessions() -> None:
+    days = list_sessions("US", date(2026, 11, 25), date(2026, 11, 27))  # the last one closes early
+    grid = build_slot_grid(days, INTERVALS["1h"])
+    assert grid.session_opens.tolist() == [int(s.open.timestamp()) for s in days]
+    assert grid.session_closes.tolist() == [int(s.close.timestamp()) for s in days]
+    assert grid.session_sizes.tolist() == [7, 4]
+    assert (grid.first_start, grid.last_start) == (days[0].open, days[-1].open + timedelta(hours=3))
+
+
+def test_timestamps_are_shown_in_utc_to_the_second() -> None:
+    moment = new_york("2026-06-01 09:30").astimezone(NEW_YORK) + timedelta(milliseconds=1)
+    assert format_timestamp(moment) == "2026-06-01T13:30:00Z"

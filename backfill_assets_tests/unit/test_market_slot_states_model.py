@@ -1,4 +1,4 @@
-"""Every slot against a slow model in plain Python, in the words of DESIGN.md: one slot at a time, no arrays."""
+"""Every slot against a slow model in plain Python, in the words of docs/glossary.md: one slot at a time, no arrays."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, judged
+from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, classify
 
 TICKERS = 2
 DAY = 24 * HOUR
-Verdict = tuple[SlotState, bool, bool, float, bool]  # state, late, gap, ask_at, due
+Verdict = tuple[SlotState, bool, bool, float, bool]  # state, overdue, gap, next_request_at, due
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class World:
     clock: int
     slots: list[Slot]
     entries: list[Entry]
-    skips: list[int]
-    known: list[int]
+    incomplete: list[int]
+    published_sessions: list[int]
     traded: list[list[int]]
-    first_seen: list[float]
-    half_seen: list[float]
+    first_published: list[float]
+    half_published: list[float]
     closed: list[bool]
 
     def close_of(self, session: int) -> float:
@@ -41,133 +41,135 @@ class World:
         return next((e for e in self.entries if (e.row, e.session) == (row, session)), None)
 
 
-def pause_after(silent: float) -> int:
-    """Decision 8: after about 1, 3, 6, 12, 24 h, then daily for 10 days, then weekly."""
+def compute_delay(seconds: float) -> int:
+    """docs/decisions/0008: after about 1, 3, 6, 12, 24 h, then daily for 10 days, then weekly."""
     passed = 0
     for hours in (1, 3, 6, 12, 24):
         passed += hours
-        if silent < passed * HOUR:
+        if seconds < passed * HOUR:
             return hours * HOUR
-    return DAY if silent < passed * HOUR + 10 * DAY else 7 * DAY
+    return DAY if seconds < passed * HOUR + 10 * DAY else 7 * DAY
 
 
-def counts_from(world: World, session: int) -> float:
-    """Before this moment silence does not count; infinite while it does not count at all."""
-    if world.first_seen[session] == world.first_seen[session]:
-        return world.first_seen[session]
+def compute_counting_start(world: World, session: int) -> float:
+    """Time without data counts from this moment; infinite while it does not count at all."""
+    if world.first_published[session] == world.first_published[session]:
+        return world.first_published[session]
     return inf if world.clock < world.close_of(session) + 16 * HOUR else -inf
 
 
-def silent_since(world: World, entry: Entry) -> float:
-    """A session of which nothing came is silent at most since an older one of its ticker was first seen."""
-    older = [e.seen_at for e in world.entries if e.row == entry.row and e.session < entry.session]
+def find_no_new_data_since(world: World, entry: Entry) -> float:
+    """Without any rows, time counts at the earliest from when an older session of the symbol was published."""
+    older = [e.published_at for e in world.entries if e.row == entry.row and e.session < entry.session]
     seen = [at for at in older if at == at]
-    return entry.silence if entry.reached else max([entry.silence, *seen])
+    return entry.effective_no_new_data_since if entry.data_until else max([entry.effective_no_new_data_since, *seen])
 
 
 def is_thin(world: World, row: int, entry: Entry | None) -> bool:
     """Of the *other* published sessions at least five are known, and 30 % of them lacked a slot."""
     own = entry is not None and entry.published
-    others = world.known[row] - own
-    lacking = world.skips[row] - (own and len(entry.withheld) > 0)
+    others = world.published_sessions[row] - own
+    lacking = world.incomplete[row] - (own and len(entry.not_returned) > 0)
     return others >= 5 and 10 * lacking >= 3 * others
 
 
-def is_late(world: World, session: int, *, beyond: bool) -> bool:
-    half = world.half_seen[session] + 6 * HOUR  # NaN before half of the universe was seen: compares as False
+def is_overdue(world: World, session: int, *, beyond: bool) -> bool:
+    half = world.half_published[session] + 6 * HOUR  # NaN before half of the universe is published: compares as False
     return beyond or world.clock >= world.close_of(session) + 16 * HOUR or world.clock >= half
 
 
 def state_of(world: World, slot: Slot) -> tuple[SlotState, bool]:
-    row, ordinal, held = slot
+    row, ordinal, stored = slot
     session = int(world.grid.session_index[ordinal])
     entry = world.entry_of(row, session)
-    beyond = entry is not None and (entry.published or entry.reached > world.grid.ends[ordinal])
-    late = is_late(world, session, beyond=beyond)
+    beyond = entry is not None and (entry.published or entry.data_until > world.grid.ends[ordinal])
+    overdue = is_overdue(world, session, beyond=beyond)
     thin = is_thin(world, row, entry)
-    if held is SlotState.PROVISIONAL:
-        return held, late
-    if held is SlotState.SUSPECT:
-        return SlotState.PRESENT if thin else held, late
+    if stored is SlotState.PROVISIONAL:
+        return stored, overdue
+    if stored is SlotState.SUSPECT:
+        return SlotState.PRESENT if thin else stored, overdue
     if world.closed[session] or world.traded[row][session] == 0:
-        return SlotState.NO_TRADE, late
-    if entry is not None and ordinal in entry.withheld:
+        return SlotState.NO_TRADE, overdue
+    if entry is not None and ordinal in entry.not_returned:
         if beyond and thin:
-            return SlotState.NO_TRADE, late
-        since = max(silent_since(world, entry), counts_from(world, session))
-        if entry.asked_at <= world.clock and entry.asked_at - since >= 46 * HOUR + 10 * DAY:
-            return SlotState.VENDOR_GAP, late
-    return SlotState.MISSING if late else SlotState.PENDING, late
+            return SlotState.NO_TRADE, overdue
+        since = max(find_no_new_data_since(world, entry), compute_counting_start(world, session))
+        if entry.requested_at <= world.clock and entry.requested_at - since >= 46 * HOUR + 10 * DAY:
+            return SlotState.VENDOR_GAP, overdue
+    return SlotState.MISSING if overdue else SlotState.PENDING, overdue
 
 
-def silent_until(world: World, row: int, session: int) -> float:
-    """Until when a ticker's sessions newer than any that ever brought a row wait together."""
-    mine = [e for e in world.entries if e.row == row and e.asked_at <= world.clock]
-    spoke = max((e.session for e in mine if e.reached), default=-1)
-    quiet = [e for e in mine if e.session > spoke and counts_from(world, e.session) < inf]
-    if session <= spoke or not quiet:
+def compute_resume_time(world: World, row: int, session: int) -> float:
+    """Until when a symbol's sessions newer than any with a row wait together."""
+    mine = [e for e in world.entries if e.row == row and e.requested_at <= world.clock]
+    newest_with_data = max((e.session for e in mine if e.data_until), default=-1)
+    without_data = [e for e in mine if e.session > newest_with_data and compute_counting_start(world, e.session) < inf]
+    if session <= newest_with_data or not without_data:
         return -inf
-    last = max(e.asked_at for e in quiet)
-    since = min(max(silent_since(world, e), counts_from(world, e.session)) for e in quiet)
-    return last + pause_after(max(0.0, last - since))
+    last = max(e.requested_at for e in without_data)
+    since = min(max(find_no_new_data_since(world, e), compute_counting_start(world, e.session)) for e in without_data)
+    return last + compute_delay(max(0.0, last - since))
 
 
-def asked_again(world: World, slot: Slot, state: SlotState) -> float:
+def compute_retry_time(world: World, slot: Slot, state: SlotState) -> float:
     row, ordinal, _ = slot
     session = int(world.grid.session_index[ordinal])
     entry = world.entry_of(row, session)
-    if entry is None or entry.asked_at > world.clock:
-        return silent_until(world, row, session)
+    if entry is None or entry.requested_at > world.clock:
+        return compute_resume_time(world, row, session)
     if state is SlotState.SUSPECT:
-        at: float = entry.asked_at + (7 * DAY if entry.asks > 5 else DAY)
-    elif ordinal in entry.withheld:
-        since = max(silent_since(world, entry), counts_from(world, session))
-        at = entry.asked_at + pause_after(max(0.0, entry.asked_at - since))
+        at: float = entry.requested_at + (7 * DAY if entry.request_count > 5 else DAY)
+    elif ordinal in entry.not_returned:
+        since = max(find_no_new_data_since(world, entry), compute_counting_start(world, session))
+        at = entry.requested_at + compute_delay(max(0.0, entry.requested_at - since))
     else:
-        return -inf  # came once and is gone
-    return max(at, silent_until(world, row, session))
+        return -inf  # returned once and deleted since
+    return max(at, compute_resume_time(world, row, session))
 
 
 def model(world: World, slot: Slot) -> Verdict:
-    state, late = state_of(world, slot)
+    state, overdue = state_of(world, slot)
     askable_at = world.close_of(int(world.grid.session_index[slot[1]])) + 3 * HOUR
     if state in {SlotState.NO_TRADE, SlotState.PRESENT}:
-        return state, late, False, inf, False
-    ask_at = max(askable_at, asked_again(world, slot, state))
+        return state, overdue, False, inf, False
+    next_request_at = max(askable_at, compute_retry_time(world, slot, state))
     askable = world.clock >= askable_at
-    gap = askable and (state is not SlotState.SUSPECT or world.clock >= ask_at)
-    return state, late, gap, ask_at, askable and world.clock >= ask_at
+    gap = askable and (state is not SlotState.SUSPECT or world.clock >= next_request_at)
+    return state, overdue, gap, next_request_at, askable and world.clock >= next_request_at
 
 
 def chosen(mask: int, first: int, last: int) -> list[int]:
     return [ordinal for ordinal in range(first, last) if mask >> ordinal & 1]
 
 
-SILENCES = [0, 1, 4, 10, 22, 46, 60, 285, 286, 286, 400, 400, 400]
-PAUSES = [0, 1, 3, 6, 12, 24, 168, 168, 168]
+HOURS_WITHOUT_DATA = [0, 1, 4, 10, 22, 46, 60, 285, 286, 286, 400, 400, 400]
+HOURS_SINCE_REQUEST = [0, 1, 3, 6, 12, 24, 168, 168, 168]
 
 
 @st.composite
 def entries(draw: st.DrawFn, grid: SlotGrid, row: int, session: int, clock: int) -> Entry:
-    """What an ask leaves behind: nothing came means that everything is withheld."""
+    """What a request leaves behind; without any rows, no slot was returned."""
     first, last = int(grid.session_offsets[session]), int(grid.session_offsets[session + 1])
     ends = grid.ends[first:last].tolist()
-    reached = draw(st.sampled_from([0, 0, ends[0], ends[len(ends) // 2] + 300, ends[-1]]))
-    withheld = chosen(draw(st.integers(0, 2**grid.size - 1)), first, last) if reached else list(range(first, last))
-    published = bool(reached) and draw(st.booleans())
+    data_until = draw(st.sampled_from([0, 0, ends[0], ends[len(ends) // 2] + 300, ends[-1]]))
+    not_returned = (
+        chosen(draw(st.integers(0, 2**grid.size - 1)), first, last) if data_until else list(range(first, last))
+    )
+    published = bool(data_until) and draw(st.booleans())
     nudge = draw(st.sampled_from([-1, 0, 0, 1]))
-    asked_at = clock - draw(st.sampled_from(PAUSES)) * HOUR + nudge
-    silence = draw(st.sampled_from(SILENCES)) * HOUR + draw(st.sampled_from([-1, 0, 0]))
+    requested_at = clock - draw(st.sampled_from(HOURS_SINCE_REQUEST)) * HOUR + nudge
+    seconds_without_data = draw(st.sampled_from(HOURS_WITHOUT_DATA)) * HOUR + draw(st.sampled_from([-1, 0, 0]))
     return Entry(
         row=row,
         session=session,
-        asked_at=asked_at,
-        asks=draw(st.sampled_from([1, 5, 6, 30])),
-        silent_since=asked_at - silence,
+        requested_at=requested_at,
+        request_count=draw(st.sampled_from([1, 5, 6, 30])),
+        no_new_data_since=requested_at - seconds_without_data,
         published=published,
-        reached=reached,
-        seen_at=clock - draw(st.sampled_from([0, 3, 30, 500, 700, 700])) * HOUR if published else nan,
-        withheld=withheld,
+        data_until=data_until,
+        published_at=clock - draw(st.sampled_from([0, 3, 30, 500, 700, 700])) * HOUR if published else nan,
+        not_returned=not_returned,
     )
 
 
@@ -179,9 +181,9 @@ def worlds(draw: st.DrawFn) -> World:
     closes = [int(s.regular_close.timestamp()) for s in grid.sessions] or [0]
     hours = st.sampled_from([-7.0, 0.0, 3.0, 8.0, 16.0, 17.0, 40.0, 300.0, 400.0, 400.0])
     clock = draw(st.sampled_from(closes)) + int(draw(hours) * HOUR) - draw(st.sampled_from([0, 0, 1]))
-    held = [SlotState.MISSING, SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
+    stored = [SlotState.MISSING, SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
     slots = [
-        (row, ordinal, draw(st.sampled_from(held)))
+        (row, ordinal, draw(st.sampled_from(stored)))
         for row in range(TICKERS)
         for ordinal in chosen(draw(st.integers(0, 2**grid.size - 1)), 0, grid.size)
     ]
@@ -191,45 +193,45 @@ def worlds(draw: st.DrawFn) -> World:
         for session in range(len(grid.sessions))
         if draw(st.booleans())
     ]
-    known = [draw(st.integers(4, 8)) for _ in range(TICKERS)]
+    published_sessions = [draw(st.integers(4, 8)) for _ in range(TICKERS)]
     seen = st.sampled_from([nan, nan, *(clock - hours * HOUR for hours in (0, 1, 5, 6, 23, 46, 500, 500))])
     return World(
         grid=grid,
         clock=clock,
         slots=draw(st.permutations(slots)),
         entries=draw(st.permutations(asked)),
-        skips=[draw(st.integers(1, 4)) for _ in range(TICKERS)],
-        known=known,
+        incomplete=[draw(st.integers(1, 4)) for _ in range(TICKERS)],
+        published_sessions=published_sessions,
         traded=[[draw(st.sampled_from([-1, -1, 1, 0])) for _ in grid.sessions] for _ in range(TICKERS)],
-        first_seen=[draw(seen) for _ in grid.sessions],
-        half_seen=[draw(seen) for _ in grid.sessions],
+        first_published=[draw(seen) for _ in grid.sessions],
+        half_published=[draw(seen) for _ in grid.sessions],
         closed=[draw(st.sampled_from([False, False, False, True])) for _ in grid.sessions],
     )
 
 
 def verdicts(world: World) -> list[Verdict]:
     shape = (TICKERS, len(world.grid.sessions))
-    found = judged(
+    found = classify(
         world.slots,
         world.entries,
         datetime.fromtimestamp(world.clock, UTC),
         world.grid,
         TICKERS,
-        incomplete_sessions=world.skips,
-        published_sessions=world.known,
+        incomplete_sessions=world.incomplete,
+        published_sessions=world.published_sessions,
         traded=np.array(world.traded).reshape(shape),
-        first_published_at=world.first_seen,
-        half_published_at=world.half_seen,
+        first_published_at=world.first_published,
+        half_published_at=world.half_published,
         closed=world.closed,
     )
     columns: Sequence[np.ndarray] = (found.state, found.overdue, found.gap, found.next_request_at, found.due)
     return [
-        (SlotState(state), late, gap, ask_at, due)
-        for state, late, gap, ask_at, due in zip(*(c.tolist() for c in columns), strict=True)
+        (SlotState(state), overdue, gap, next_request_at, due)
+        for state, overdue, gap, next_request_at, due in zip(*(c.tolist() for c in columns), strict=True)
     ]
 
 
-def test_every_slot_is_what_the_slow_model_says() -> None:
+def test_every_slot_equals_the_slow_model() -> None:
     met: Counter[tuple[SlotState, bool, bool]] = Counter()
 
     @given(worlds())
@@ -237,7 +239,7 @@ def test_every_slot_is_what_the_slow_model_says() -> None:
     def check(world: World) -> None:
         answer = verdicts(world)
         assert dict(zip(world.slots, answer, strict=True)) == {slot: model(world, slot) for slot in world.slots}
-        met.update((state, late, due) for state, late, _, _, due in answer)
+        met.update((state, overdue, due) for state, overdue, _, _, due in answer)
 
     check()
     askable = {SlotState.PROVISIONAL, SlotState.SUSPECT, SlotState.PENDING, SlotState.MISSING, SlotState.VENDOR_GAP}
@@ -246,5 +248,5 @@ def test_every_slot_is_what_the_slow_model_says() -> None:
         (SlotState.PRESENT, False),
         (SlotState.NO_TRADE, False),
     }  # UNVERIFIED is a bar somebody else wrote: never open
-    assert {late for state, late, _ in met if state is SlotState.PROVISIONAL} == {True, False}
-    assert {late for state, late, _ in met if state in {SlotState.PENDING, SlotState.MISSING}} == {True, False}
+    assert {overdue for state, overdue, _ in met if state is SlotState.PROVISIONAL} == {True, False}
+    assert {overdue for state, overdue, _ in met if state in {SlotState.PENDING, SlotState.MISSING}} == {True, False}

@@ -20,7 +20,7 @@ from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_
         ("60min", "1h", 3600),
     ],
 )
-def test_an_interval_is_known_by_its_spellings(spelling: str, name: str, seconds: int) -> None:
+def test_an_interval_is_found_by_any_of_its_spellings(spelling: str, name: str, seconds: int) -> None:
     interval = parse_interval(spelling)
     assert (interval.name, interval.seconds) == (name, seconds)
 
@@ -42,7 +42,7 @@ def test_bars_come_from_the_preferred_source_unless_it_is_too_coarse(
 
 
 @pytest.mark.parametrize("preferred", ["1h", "30m", ""])
-def test_a_source_that_is_not_served_is_refused(preferred: str) -> None:
+def test_an_unknown_source_interval_is_refused(preferred: str) -> None:
     with pytest.raises(UsageError, match="1m, 5m"):
         choose_source_interval(INTERVALS["30m"], preferred)
 
@@ -71,7 +71,7 @@ def test_a_ticker_is_read_in_any_usual_form(text: str, symbol: str) -> None:
         ("X" * 500, "…"),
     ],
 )
-def test_what_is_no_us_ticker_is_explained(text: str, says: str) -> None:
+def test_an_invalid_us_ticker_is_explained(text: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_ticker(text)
     assert says in str(caught.value)

@@ -24,7 +24,7 @@ def days(window: Window) -> list[str]:
 
 
 @pytest.mark.parametrize("line", answers("windows.csv"), ids=lambda line: f"{line['new_york']}-{line['hours']}h")
-def test_the_past_hours_hold_the_sessions_of_the_answer_file(line: dict[str, str]) -> None:
+def test_the_past_hours_hold_the_expected_sessions(line: dict[str, str]) -> None:
     window = build_hours_window("US", new_york(line["new_york"]), float(line["hours"]), askable_hours_after_close(3))
     assert days(window) == line["sessions"].split()
     assert window.description == f"the past {line['hours']} h"
@@ -75,6 +75,6 @@ def test_today_is_in_a_range_from_its_open(at: str, opened: int) -> None:
     ("first", "last", "says"),
     [(date(2026, 6, 2), date(2026, 6, 1), "is after"), (date(2003, 12, 31), date(2026, 6, 1), "first data")],
 )
-def test_a_range_that_cannot_be_meant_is_refused(first: date, last: date, says: str) -> None:
+def test_an_invalid_range_is_refused(first: date, last: date, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         build_date_window("US", first, last, WEDNESDAY)

@@ -11,7 +11,7 @@ from backfill_assets.cli.heatmap import show_heatmap
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.heatmap import CELL_LETTERS, CELL_MEANINGS, Cell, Heatmap, build_heatmap
 from backfill_assets_tests.unit.coverage_builders import coverage_of
-from backfill_assets_tests.unit.gap_builders import facts_of
+from backfill_assets_tests.unit.gap_builders import build_evidence
 from backfill_assets_tests.unit.market_builders import grid_of
 
 DAYS = ("2026-06-01", "2026-06-02", "2026-06-03")
@@ -58,7 +58,7 @@ def test_a_bar_that_is_not_final_counts_as_missing_once_it_is_overdue() -> None:
 
 
 def test_outside_its_life_a_symbol_is_not_listed() -> None:
-    facts = facts_of(2, GRID, first_session=[1, 0], last_session=[3, 0])
+    facts = build_evidence(2, GRID, first_session=[1, 0], last_session=[3, 0])
     cells = build_heatmap(coverage_of("A B", GRID, {("A", TUESDAY): SlotState.MISSING}, facts)).cells.tolist()
     assert cells == [
         [Cell.NOT_LISTED, Cell.HOLE, Cell.COMPLETE],

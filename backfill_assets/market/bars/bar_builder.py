@@ -1,6 +1,6 @@
-"""From the vendor's rows to valid bars, for many tickers at once.
+"""Build bars from the vendor's rows, for many symbols at once.
 
-Which rows count is decided in ``rows``; nothing here knows of the vendor's transport or of a store.
+Which rows may feed a bar is decided in ``source_rows``. Requests and storage are elsewhere.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 
-FULL_GRID_SECONDS = 300  # 5m answers have a row, null if need be, for every window; 1m omits quiet minutes
-PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows it published
+FULL_GRID_SECONDS = 300  # 5m responses have a row for every five minutes; 1m omits minutes without a trade
+PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows that it is published
 
 
 @dataclass(frozen=True, eq=False)
 class BuiltBars:
-    """What one batch of answers holds.
+    """The bars of a batch of responses, and what else the rows show. Volumes are in shares.
 
     Attributes:
-        bars: one row a slot that has at least one good source row: ``ticker``, ``ordinal`` (of the
-            grid), ``timestamp`` (epoch seconds UTC of the slot's open), ``open high low close``,
-            ``volume``, ``source_rows``, ``is_final``.
-        sessions: one row a ticker and session with any row at all: ``ticker``, ``session`` (index
-            into the grid's sessions), ``source_rows``, ``reached`` (epoch seconds to which the
-            rows reach), ``published``, ``official_close`` and ``auction_volume`` (NaN if unseen).
+        bars: one row per slot with at least one usable source row: ``symbol_id``, ``ordinal`` (of the grid),
+            ``timestamp`` (epoch seconds UTC of the slot's open), ``open high low close``, ``volume``,
+            ``source_rows``, ``is_final``; ordered by symbol_id and ordinal.
+        sessions: one row per symbol and session with any row at all: ``symbol_id``, ``session`` (position in the grid's
+            sessions), ``source_rows``, ``data_until`` (epoch seconds to which the rows reach), ``published``,
+            ``official_close`` and ``auction_volume`` (NaN if no row shows them).
         rejects: the rows that broke a rule, as received, with ``reason``.
-        extras: how many rows were expected but are no bars, by kind.
+        ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
 
     bars: pd.DataFrame
@@ -40,10 +40,11 @@ class BuiltBars:
 
 
 def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBars:
-    """Build the bars of ``grid`` (at least one session) from ``rows`` (see ``rows``) at interval ``source``.
+    """Build the bars of ``grid`` (at least one session) from a row table at interval ``source``.
 
-    Open and close are those of the slot's first and last good row, high and low its extremes,
-    volume the sum. A bar is final only if its ticker's rows reach beyond the slot (decision 9).
+    Open and close are those of the slot's first and last usable row, high and low its extremes, volume the sum. A row
+    with a cumulative volume contributes its prices only. A bar is final only if its symbol's rows reach beyond the slot
+    (docs/decisions/0022).
     """
     validated = validate_rows(rows, grid, source)
     is_running_total = find_cumulative_volumes(validated.table, validated.usable, grid)
@@ -100,7 +101,7 @@ def _is_final(
     symbol_data_until = validated.table.groupby("symbol_id")["timestamp"].max() + source.seconds
     data_until = symbol_data_until.reindex(bars["symbol_id"]).to_numpy(np.int64)
     is_complete: Bools = grid.ends[bars["ordinal"]] <= data_until
-    if source.seconds < FULL_GRID_SECONDS:
+    if source.seconds < FULL_GRID_SECONDS:  # the last minutes of a published session may have had no trade
         published = sessions.loc[sessions["published"], ["symbol_id", "session"]]
         symbol_sessions = pd.MultiIndex.from_arrays([bars["symbol_id"], grid.session_index[bars["ordinal"]]])
         is_complete |= symbol_sessions.isin(pd.MultiIndex.from_frame(published))
@@ -108,7 +109,7 @@ def _is_final(
 
 
 def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
-    """Per ticker and session, how far its rows reach and what its close was."""
+    """One row per symbol and session with rows (see ``BuiltBars.sessions``)."""
     table = validated.table
     closes = grid.session_closes
     session = table["session"].to_numpy(np.int64)
@@ -129,10 +130,10 @@ def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interv
 
 
 def _find_official_closes(validated: ValidatedRows) -> pd.DataFrame:
-    """Official close and auction volume of each ticker and session that shows them.
+    """Official close and auction volume of each symbol and session whose closing rows show them.
 
-    At 5m the flat print is the close; at 1m the auction is the largest of the first five minutes
-    (AAPL 2025-01-15: 19.2 M shares in the 16:00 row, whose close 237.87 was the official one).
+    At 5m the close print is a flat row without volume. At 1m the auction is the largest row of the first five minutes
+    (AAPL on 2025-01-15: 19.2 M shares in the row of 16:00, whose close of 237.87 was the official one).
     """
     rows = validated.table.loc[validated.is_closing].drop_duplicates(["symbol_id", "timestamp"], keep="last")
     ordered = rows.assign(size=rows["volume"].fillna(-1.0)).sort_values(

@@ -1,4 +1,4 @@
-"""Trading outside the calendar's sessions: a sign that the calendar is wrong about a day."""
+"""Trading outside the calendar's sessions, which shows that the calendar is wrong about a day."""
 
 from datetime import UTC, date, datetime
 
@@ -9,13 +9,13 @@ from backfill_assets.market.bars.source_rows import CLOSING_SECONDS
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 
-REGULAR_HOURS_ONLY_SECONDS = 300  # 5m has regular hours only, 1m extended hours (EODHD.md §2)
+REGULAR_HOURS_ONLY_SECONDS = 300  # 5m has regular hours only, 1m extended hours (docs/vendor.md §2.7)
 
 
 def find_days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> dict[date, int]:
-    """Days (UTC) with volume outside every session, and how many tickers show it.
+    """Days (UTC) with volume outside every session, and how many symbols show it.
 
-    ``rows`` is a row table (see ``rows``); nothing can be said of 1m, which has extended hours.
+    ``rows`` is a row table (see ``source_rows``). Empty for 1m, which has extended hours anyway.
     """
     if source.seconds < REGULAR_HOURS_ONLY_SECONDS:
         return {}

@@ -1,7 +1,7 @@
-"""Volumes that are the session's running total instead of a row's own.
+"""Find rows whose volume is the session's running total instead of the row's own.
 
-AAPL had 6 to 12 such 5m rows a session in May 2026, 25 M against a median of 0.3 M, with right prices
-(EODHD.md §2, "Corrupt 5m volume").
+In May 2026 AAPL had 6 to 12 such 5m rows a session: 25 M shares against a median of 0.3 M, with correct prices
+(docs/vendor.md §2.14).
 """
 
 import numpy as np
@@ -10,21 +10,19 @@ import pandas as pd
 from backfill_assets.market.arrays import Bools, Floats
 from backfill_assets.market.calendar.slots import SlotGrid
 
-OPENING_SECONDS = 1800  # the opening is too uneven to tell a total from a burst by itself
-MAX_QUARTILE_OVER_MEDIAN = 3.0  # 75 % quantile over median; above it a session is too erratic to judge
-LARGE_VOLUME_MEDIANS = 12.0  # medians; a session without such a row is not looked at
-TOTAL_TOLERANCE, TOTAL_SLACK_MEDIANS = (
-    1.02,
-    8.0,
-)  # a running total exceeds what came before by its own volume, some medians
-MIN_RUNNING_TOTALS = 2  # such rows after the opening; a lone one is more likely a block trade
+OPENING_SECONDS = 1800  # in the opening, volumes are too uneven to tell a running total from a burst
+MAX_QUARTILE_OVER_MEDIAN = 3.0  # 75 % quantile over median; above it the volumes of a session vary too much
+LARGE_VOLUME_MEDIANS = 12.0  # in medians; a session without such a row is skipped
+# A running total exceeds the sum of the rows before it by its own volume, so by a few medians.
+TOTAL_TOLERANCE, TOTAL_SLACK_MEDIANS = 1.02, 8.0
+MIN_RUNNING_TOTALS = 2  # such rows after the opening; a single one is more likely a block trade
 
 
 def find_cumulative_volumes(table: pd.DataFrame, usable: Bools, grid: SlotGrid) -> Bools:
-    """Which of the good rows carry a running total, by ticker and session (see ``rows.SortedRows``).
+    """Which of the usable rows carry a running total, shape (rows,).
 
-    A thin ticker's block trade must not be taken for one: only steady sessions are judged, and only
-    where several rows look so.
+    ``table`` and ``usable`` are those of ``source_rows.ValidatedRows``. A block trade of a thin symbol must not be
+    taken for a running total: only sessions with steady volumes are examined, and several rows must look so.
     """
     rows = np.flatnonzero(usable)
     volume = table["volume"].to_numpy(float)[rows]
@@ -51,7 +49,7 @@ def find_cumulative_volumes(table: pd.DataFrame, usable: Bools, grid: SlotGrid) 
 
 
 def _find_running_totals(volume: Floats, after_opening: Bools) -> Bools:
-    """Follow one session's running total; rows in order of time."""
+    """Follow one session's running total; ``volume`` in order of time."""
     is_running_total = np.zeros(len(volume), bool)
     median = float(np.median(volume))
     if np.quantile(volume, 0.75) > MAX_QUARTILE_OVER_MEDIAN * median:

@@ -1,8 +1,8 @@
-"""Which of the vendor's rows may feed a bar, and what becomes of the others.
+"""Validate the vendor's rows: which may feed a bar, which are rejected, and which are ignored.
 
-A *row table* is a DataFrame with the columns of ``COLUMNS``: ``ticker`` (any integer key),
-``timestamp`` (epoch seconds UTC of the row's open), ``open high low close`` (NaN when absent) and
-``volume`` (NaN when absent). Building bars from good rows is in ``bars``.
+A *row table* is a DataFrame with the columns of ``ROW_COLUMNS``: ``symbol_id`` (any integer key), ``timestamp`` (epoch
+seconds UTC of the row's open), ``open high low close`` and ``volume`` (all NaN when absent). Building bars from usable
+rows is in ``bar_builder``, rules for finished bars are in ``store.bars.bar_checks``.
 """
 
 from dataclasses import dataclass
@@ -17,45 +17,43 @@ from backfill_assets.market.calendar.slots import SlotGrid
 
 PRICES = ("open", "high", "low", "close")
 ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
-CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (EODHD.md §2, "Close, 1m")
+CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (docs/vendor.md §2.9)
 PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
 PRICE_DECIMALS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class ValidatedRows:
-    """The rows of an answer, told apart.
+    """The rows of a response, classified; arrays have the shape (rows,).
 
     Attributes:
-        table: every row, ordered by ticker and timestamp, prices rounded to the table's six decimals,
-            with ``session`` (index into the grid's sessions of the last one opened before the row, −1
-            before the first) added.
-        received: the same rows as they came.
-        good: rows that feed bars.
-        closing: rows within five minutes from their session's close (print or auction).
-        rejected: rows that break a rule; ``reason`` says which.
-        reason: per row, empty where it is not rejected.
-        extras: counts of expected rows that are no bars, by kind.
+        table: every row, ordered by symbol_id and timestamp, prices rounded to the table's six decimals, with
+            the column ``session``: position in the grid's sessions of the last one that opened before the row, −1
+            before the first.
+        received: the same rows as the vendor sent them.
+        usable: rows that feed bars.
+        is_closing: rows within five minutes after their session's close (close print or auction).
+        reject_reason: the rule that a row breaks, empty for all others.
+        ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
 
     table: pd.DataFrame
     received: pd.DataFrame
     usable: Bools
     is_closing: Bools
-    rejected: Bools
     reject_reason: NDArray[np.object_]
     ignored_rows: dict[str, int]
 
 
 def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> ValidatedRows:
-    """Tell good rows from closing rows, extras and rejects (DESIGN.md, decisions 4 and 10).
+    """Classify ``rows`` (a row table, in any order) for a grid with at least one session.
 
-    A null-volume row inside a session is a quote, not trading (EODHD.md §7.1 and §7.7): it is
-    counted and feeds nothing. The session-cumulative volumes of §7.3 keep their prices; see
-    ``cumulative_volumes``.
+    Closing rows feed no bar (docs/decisions/0019), rejected rows are kept (docs/decisions/0023). A row without volume
+    inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7): it is counted and feeds nothing.
+    Session-cumulative volumes (§7.3) stay usable here, because their prices are; see ``cumulative_volume``.
     """
     received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
-    with np.errstate(over="ignore"):  # a price of 1e308 becomes infinite, and is rejected as too large
+    with np.errstate(over="ignore"):  # rounding makes 1e308 infinite, and that is rejected as too large
         table = received.assign(**{name: received[name].round(PRICE_DECIMALS) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
     session_index, since_open, past_close = _locate_in_sessions(stamps, grid)
@@ -77,7 +75,6 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
         received=received,
         usable=tradable & ~is_superseded,
         is_closing=is_closing & (table["close"].to_numpy(float) > 0),
-        rejected=reject_reason != "",
         reject_reason=reject_reason,
         ignored_rows={
             "extended_hours": int((~in_session & ~is_closing).sum()),
@@ -90,6 +87,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
 
 
 def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
+    """Each row's session, and its seconds since that session's open and past its close (negative before it)."""
     opens = grid.session_opens
     closes = grid.session_closes
     session = np.searchsorted(opens, stamps, side="right").astype(np.int64) - 1
@@ -97,6 +95,7 @@ def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, In
 
 
 def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tuple[str, Bools]]:
+    """Every rule by name, with the rows that break it; of several the first counts."""
     opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
     volume = table["volume"].to_numpy(float)
     lowest, highest = np.fmin(opened, close), np.fmax(opened, close)
@@ -114,7 +113,7 @@ def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> li
 
 
 def _find_superseded(table: pd.DataFrame, candidates: Bools) -> Bools:
-    """Rows that a later row of the same ticker and stamp replaces; the vendor's last word counts."""
+    """Rows that a later row of the same symbol and timestamp replaces: the vendor's last row counts."""
     result = np.zeros(len(table), bool)
     candidate_rows = table.loc[candidates, ["symbol_id", "timestamp"]]
     result[candidates] = candidate_rows.duplicated(keep="last").to_numpy()

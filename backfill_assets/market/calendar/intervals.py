@@ -1,6 +1,6 @@
-"""The bar intervals we keep and the vendor interval each is built from.
+"""The supported bar intervals, and the vendor interval that each is built from.
 
-No calendar and no data here: only names and lengths.
+Only names and lengths. The slots of an interval are in ``slots``.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from backfill_assets.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A bar length; ``spellings`` are the names other writers use for it in ``interval_type``."""
+    """A bar length. ``spellings`` are its names in the column ``interval_type``, our own first."""
 
     name: str
     seconds: int
@@ -24,25 +24,27 @@ SOURCE_INTERVALS = ("1m", "5m")
 
 
 def parse_interval(text: str) -> Interval:
-    """The interval called ``text``, in any of its spellings.
+    """The interval with the name ``text``, in any of its spellings.
 
     Raises:
-        UsageError: no such interval.
+        UsageError: unknown interval.
     """
     for interval in INTERVALS.values():
         if text in interval.spellings:
             return interval
-    raise UsageError(f"interval {text[:20]!r} is not known; use one of {', '.join(INTERVALS)}")
+    raise UsageError(f"unknown interval {text[:20]!r}; use one of {', '.join(INTERVALS)}")
 
 
 def choose_source_interval(interval: Interval, preferred: str) -> Interval:
-    """The vendor interval whose rows make up ``interval``.
+    """The vendor interval from whose rows bars of ``interval`` are built.
 
-    The vendor's own 15m, 30m and 1h are not used: their grids are unproven (EODHD.md §2), and one
-    request costs the same at every interval. ``preferred`` is the setting, 1m or 5m; bars of 1m
-    can only come from 1m.
+    The vendor's own 15m, 30m and 1h are not used: it is not proven how they are cut (docs/vendor.md §2.2), and a
+    request costs the same at every interval. ``preferred`` is the setting, 1m or 5m. Bars of 1m need 1m rows.
+
+    Raises:
+        UsageError: ``preferred`` is not a source interval.
     """
     if preferred not in SOURCE_INTERVALS:
-        raise UsageError(f"source interval {preferred!r} is not served; use one of {', '.join(SOURCE_INTERVALS)}")
+        raise UsageError(f"unknown source interval {preferred!r}; use one of {', '.join(SOURCE_INTERVALS)}")
     preferred_interval = INTERVALS[preferred]
     return INTERVALS["1m"] if interval.seconds < preferred_interval.seconds else preferred_interval

@@ -1,6 +1,6 @@
-"""Trading sessions of an exchange, from its calendar; early closes and daylight saving come with them.
+"""Trading sessions of an exchange, from its calendar, with early closes and daylight saving time.
 
-What bars a session must have is in ``slots``; what is missing is in ``gaps``.
+Which bars a session must have is in ``slots``. Which of them are absent is in ``market.gaps``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ LATEST_DATE = date(LAST_YEAR + 1, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One trading day. Times are UTC; ``regular_close`` is when it would close on a full day.
+    """One trading day. Times are UTC; ``regular_close`` is the close of a full day.
 
-    The vendor publishes counting from the regular close, so an early close does not bring the
-    data forward (DESIGN.md, "askable").
+    The vendor publishes a number of hours after the regular close, also when the session closes early
+    (docs/glossary.md, "askable").
     """
 
     exchange: str
@@ -33,22 +33,22 @@ class Session:
 
     @property
     def is_early_close(self) -> bool:
-        """Whether the session ends before its usual time."""
+        """Whether the session closes before its regular close."""
         return self.close < self.regular_close
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarOverrides:
-    """What a user knows better than the calendar: days without a session, and sessions that end early.
+    """A user's corrections to the calendar: days without a session, and sessions that close early.
 
-    ``early_closes`` maps a day to the time of its close on the exchange's own clock.
+    ``early_closes`` maps a day to its close in the exchange's time zone.
     """
 
     closures: frozenset[date] = frozenset()
     early_closes: Mapping[date, time] = field(default_factory=dict)
 
     def apply_to(self, sessions: Sequence[Session]) -> tuple[Session, ...]:
-        """The sessions as they really are."""
+        """``sessions`` with the corrections applied. A close outside the session is ignored."""
         return tuple(self._apply_early_close(s) for s in sessions if s.day not in self.closures)
 
     def _apply_early_close(self, session: Session) -> Session:
@@ -63,23 +63,23 @@ NO_OVERRIDES = CalendarOverrides()
 
 
 def _load_calendar(exchange: str, first: date, last: date) -> Any:
-    """The calendar of whole decades: a decade is built in the time of a year, and then serves everybody."""
+    """The calendar from ``first`` to ``last``, in whole decades: a decade takes no longer to build than a year."""
     return _build_calendar(exchange, first.year // 10 * 10, last.year // 10 * 10 + 9)
 
 
 @lru_cache(maxsize=8)
 def _build_calendar(exchange: str, first_year: int, last_year: int) -> Any:
-    from exchange_calendars import exchange_calendar_xnys  # half a second of imports
+    from exchange_calendars import exchange_calendar_xnys  # here because it takes half a second
 
     calendar_classes = {"XNYS": exchange_calendar_xnys.XNYSExchangeCalendar}
     return calendar_classes[CALENDARS[exchange]](start=f"{first_year}-01-01", end=f"{last_year}-12-31")
 
 
 def list_sessions(exchange: str, first: date, last: date) -> tuple[Session, ...]:
-    """Every session from ``first`` to ``last``, both inclusive; empty when there is none.
+    """Every session of the calendar from ``first`` to ``last``, both inclusive, oldest first.
 
     Raises:
-        UsageError: an exchange without a calendar, or dates outside 2004 to 2100.
+        UsageError: an exchange without a calendar, or dates outside ``EARLIEST_DATE`` to ``LATEST_DATE``.
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
@@ -106,7 +106,7 @@ def list_sessions(exchange: str, first: date, last: date) -> tuple[Session, ...]
 def list_overlapping_sessions(
     exchange: str, start: datetime, end: datetime, overrides: CalendarOverrides = NO_OVERRIDES
 ) -> tuple[Session, ...]:
-    """Every session that shares some time with ``[start, end)`` (aware datetimes)."""
+    """Every session that overlaps ``[start, end)`` (aware datetimes), oldest first."""
     nearby_sessions = list_sessions(
         exchange, max(EARLIEST_DATE, start.date() - timedelta(days=2)), min(LATEST_DATE, end.date() + timedelta(days=2))
     )
@@ -116,7 +116,7 @@ def list_overlapping_sessions(
 def list_previous_sessions(
     session: Session, count: int, overrides: CalendarOverrides = NO_OVERRIDES
 ) -> tuple[Session, ...]:
-    """The ``count`` sessions that precede ``session``, oldest first."""
+    """The ``count`` sessions before ``session``, oldest first."""
     if count == 0:
         return ()
     lookback = timedelta(days=10 + 2 * count)

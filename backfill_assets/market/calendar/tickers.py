@@ -1,4 +1,7 @@
-"""The vendor's names of instruments: ``AAPL.US`` is symbol ``AAPL`` on exchange ``US``."""
+"""Tickers as the vendor writes them, and the symbols of the universe: ``AAPL.US`` is ``AAPL`` on exchange ``US``.
+
+Reading and changing the universe is in ``store.symbols``.
+"""
 
 import re
 from collections.abc import Iterable
@@ -36,11 +39,11 @@ def parse_ticker(text: str) -> Ticker:
 
     Raises:
         UsageError: empty, too long for the table's ``varchar(10)``, with characters that no US
-            ticker of the vendor has, or of an exchange we have no calendar for.
+            ticker of the vendor has, or of an exchange without a calendar.
     """
     shortened = text if len(text) <= 30 else text[:30] + "…"
     stripped = text.strip()
-    # upper() would make SS of an ß, and IBM of an ıbm
+    # upper() would turn ß into SS, and ıbm into IBM
     symbol, dot, exchange = (stripped.upper() if stripped.isascii() else stripped).rpartition(".")
     if not dot:
         symbol, exchange = exchange, DEFAULT_EXCHANGE
@@ -49,11 +52,12 @@ def parse_ticker(text: str) -> Ticker:
         raise UsageError(f"ticker {shortened!r}: exchange {exchange!r} is not supported, only US{hint}")
     if exchange != DEFAULT_EXCHANGE or not _SYMBOL_PATTERN.fullmatch(symbol):
         raise UsageError(
-            f"ticker {shortened!r} is not a symbol: expected 1 to {_MAX_SYMBOL_LENGTH} of A-Z 0-9 - _, optionally followed by .US"
+            f"ticker {shortened!r} is not a symbol: expected 1 to {_MAX_SYMBOL_LENGTH} of A-Z 0-9 - _,"
+            " optionally followed by .US"
         )
     return Ticker(symbol, exchange)
 
 
 def parse_tickers(texts: Iterable[str]) -> tuple[Ticker, ...]:
-    """Read many, dropping repeats, in the order given."""
+    """Read many, in the order given, without repeats."""
     return tuple(dict.fromkeys(parse_ticker(text) for text in texts))

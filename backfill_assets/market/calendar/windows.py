@@ -1,6 +1,6 @@
-"""What a report or a run looks at: whole sessions, never a stretch of wall clock.
+"""Windows: the sessions that a report or a run looks at.
 
-The clock is an argument. A session that has not opened is never in a window.
+A window holds whole sessions, and none that has not opened. The clock is an argument.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from backfill_assets.market.calendar.sessions import (
 
 DEFAULT_HOURS = 48.0
 MIN_ASKABLE_SESSIONS = 2
-MAX_PARTITIONS = 100_000  # of one asset, as Dagster advises (symbols × days)
+MAX_PARTITIONS = 100_000  # symbols × days of one asset, Dagster's recommended limit
 _LONGEST_CLOSURE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Sessions, oldest first, and how they were chosen (``described``, for people)."""
+    """Sessions, oldest first, and a description of how they were chosen."""
 
     sessions: tuple[Session, ...]
     description: str
@@ -40,8 +40,11 @@ def build_hours_window(
 ) -> Window:
     """Every session that overlaps the past ``hours``.
 
-    The default of 48 h is extended back until it holds two sessions whose data can be asked for,
-    so that a Monday morning looks at Thursday and Friday and not at an empty weekend.
+    The default of 48 h is extended back until it holds two askable sessions, so that on a Monday morning the window
+    holds Thursday and Friday instead of an empty weekend. ``askable_at`` says from when a session is askable.
+
+    Raises:
+        UsageError: ``hours`` is not positive, or longer than ten years.
     """
     if not 0 < hours <= 24 * 3660:
         raise UsageError(f"--hours-back must lie between 0 and {24 * 3660}, not {hours:g}")
@@ -63,7 +66,7 @@ def build_date_window(
     """Every session from ``first`` to ``last``, both inclusive, that has opened by ``now``.
 
     Raises:
-        UsageError: the range is reversed or begins before the vendor's data do.
+        UsageError: the range is reversed, or begins before the vendor's first data.
     """
     if first > last:
         raise UsageError(f"--start {first} is after --end {last}; give the earlier date first")
@@ -77,7 +80,7 @@ def build_date_window(
 
 
 def limit_partition_sessions(requested_sessions: int, symbol_count: int) -> int:
-    """How many sessions are partitions: ``wanted``, or what ``MOST_PARTITIONS`` leaves to so many symbols."""
+    """How many sessions become partitions: those requested, or as many as ``MAX_PARTITIONS`` allows for the symbols."""
     return max(1, min(requested_sessions, MAX_PARTITIONS // max(1, symbol_count)))
 
 

@@ -1,7 +1,8 @@
-"""Provisional bars from a session's live samples: differences of what the vendor gives for the day so far.
+"""Build provisional bars from a session's live samples, as differences of the day's values so far.
 
-Which readings are samples is decided in ``samples``, which of them stands for which edge in ``edges``.
-A sample is taken for the state at its stamp; whether the minute that begins there is in it is [U].
+Which quotes are samples is decided in ``samples``, which sample stands for which edge of a slot in
+``sample_alignment``. A sample is taken as the state at its stamp; whether it covers the minute after it is unknown
+(docs/vendor.md §6.6).
 """
 
 import numpy as np
@@ -19,23 +20,23 @@ PROVISIONAL_COLUMNS = (
 
 
 def build_provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFrame:
-    """What a session's samples say of its slots.
+    """Build a bar for every slot whose two edges have a sample.
 
-    A slot is known if a sample stands for each of its edges; a missed one leaves both slots at its edge
-    unknown. Open and close are the last prices at the edges, the volume is the difference between them, and
-    what was traded between an edge and its sample counts to the neighbouring slot, so that the volumes of
-    adjacent bars add up exactly. High and low are the day's where those moved between the edges, else the
-    extremes of the samples' prices.
+    An edge without a sample leaves the slots on both sides of it without a bar. Open and close are the last prices at
+    the edges, the volume is the difference of the volumes there. What traded between an edge and its sample counts for
+    the neighbouring slot, so the volumes of adjacent bars add up exactly. High and low are the day's if those moved
+    between the edges, else the extremes of the samples' prices.
 
     Args:
-        samples: a sample table (see ``samples``) of one session; stamps unique per ticker, after the open.
+        samples: a sample table (see ``samples``) of one session; stamps unique per symbol, after the open.
         grid: the slots of that one session.
 
     Returns:
-        One row a known slot, by ticker and slot: ``ticker``, ``ordinal`` (of the grid), ``timestamp`` (epoch
-        seconds UTC of the slot's open), ``open high low close``, ``volume``, ``samples`` (how many made
-        it), ``since`` and ``until`` (stamps of the samples that its volume lies between) and ``open_exact`` …
-        ``volume_exact`` (see ``_exact``). With a volume of 0 nothing traded, and the row is no bar.
+        One row per slot, ordered by symbol_id and ordinal: ``symbol_id``, ``ordinal`` (of the grid), ``timestamp``
+        (epoch seconds UTC of the slot's open), ``open high low close``, ``volume``, ``samples`` (how many it was
+        built from), ``since`` and ``until`` (stamps of the samples whose volumes were subtracted) and ``open_exact`` …
+        ``volume_exact`` (see ``_find_exact_fields``). A row with a volume of 0 means that nothing traded: it is not a
+        bar.
     """
     if samples.empty:
         return pd.DataFrame(columns=list(PROVISIONAL_COLUMNS))
@@ -66,11 +67,11 @@ def build_provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFram
         }
     )
     bars = bars.assign(**_find_exact_fields(bars, track, grid, symbol_index, track.at_open[first_row]))
-    return bars.loc[bars["volume"] >= 0].reset_index(drop=True)  # a total that fell was corrected: no bar from it
+    return bars.loc[bars["volume"] >= 0].reset_index(drop=True)  # the vendor corrected a volume downwards: no bar
 
 
 def _find_extremes(close: Floats, first_row: Int64, last_row: Int64) -> tuple[Floats, Floats]:
-    """The highest and lowest of the prices from each first row to its last."""
+    """The highest and lowest of the prices from each first row to each last row, both inclusive."""
     bounds = np.column_stack([first_row, last_row + 1]).ravel()
     padded = np.append(close, close[-1])
     return np.maximum.reduceat(padded, bounds)[::2], np.minimum.reduceat(padded, bounds)[::2]
@@ -79,17 +80,16 @@ def _find_extremes(close: Floats, first_row: Int64, last_row: Int64) -> tuple[Fl
 def _find_exact_fields(
     bars: pd.DataFrame, track: SampleTrack, grid: SlotGrid, symbol_index: Int64, starts_at_open: Bools
 ) -> dict[str, Bools]:
-    """Which fields are the live series' own for exactly this slot.
+    """Which fields are exactly what the live series has for the slot, not an approximation.
 
-    The open of the session's first slot is the day's; close and volume are exact where the samples are stamped
-    at the very edges; high and low where the day's moved between two samples within the slot and not after them.
+    The open of the session's first slot is the day's. Close and volume are exact if the samples are stamped at the
+    edges themselves. High and low are exact if the day's moved between two samples within the slot, and not after them.
     """
     ordinal = bars["ordinal"].to_numpy(np.int64)
     starts, ends = grid.starts[ordinal], grid.ends[ordinal]
     first_row = track.find_first_at_or_after(symbol_index, starts)
-    last_row = track.find_last_at_or_before(
-        symbol_index, ends - (ends == grid.ends[-1])
-    )  # what is stamped at the close is after it
+    # A sample stamped at the session's close belongs to the time after it.
+    last_row = track.find_last_at_or_before(symbol_index, ends - (ends == grid.ends[-1]))
     next_row = np.minimum(last_row + 1, len(track.symbol_index) - 1)
 
     def is_extreme_inside(day_extreme: Floats, bar_extreme: Floats) -> Bools:

@@ -1,7 +1,4 @@
-"""Which live sample stands for which edge of a slot.
-
-Used by ``provisional``; a sample is taken for the state at its stamp.
-"""
+"""Which live sample stands for which edge of a slot. ``provisional_bars`` builds bars from them."""
 
 from dataclasses import dataclass
 
@@ -16,19 +13,21 @@ from backfill_assets.market.live.sampling_schedule import EDGE_TOLERANCE_DIVISOR
 
 @dataclass(frozen=True, eq=False)
 class SampleTrack:
-    """All tickers' samples one after the other, each ticker's after its state at the open.
+    """The samples of all symbols, one symbol after the other; each symbol's begin with its state at the open.
+
+    Arrays have the shape (rows,), but for ``symbol_ids``.
 
     Attributes:
-        tickers: the tickers, ascending.
-        owner: index into ``tickers`` of each row.
+        symbol_ids: the symbols, ascending, shape (symbols,).
+        symbol_index: each row's position in ``symbol_ids``.
         stamp: epoch seconds.
-        high: of the day so far; −inf at the open.
-        low: of the day so far; +inf at the open.
+        high: of the day so far; −∞ at the open.
+        low: of the day so far; ∞ at the open.
         close: last price; at the open the day's first.
         volume: shares of the day so far.
-        at_open: whether the row is the state at the open, which no sample is needed for.
-        key: one ascending number for owner and stamp.
-        span: a ticker's step in ``key``.
+        at_open: whether the row is the state at the open, which needs no sample.
+        key: symbol_index × key_step + stamp, ascending.
+        key_step: more than any stamp or moment looked up.
     """
 
     symbol_ids: Int64
@@ -43,22 +42,25 @@ class SampleTrack:
     key_step: int
 
     def find_first_at_or_after(self, symbol_index: Int64, moment: Int64) -> Int64:
-        """The first row of each owner that is stamped at or after ``moment``; the next one's if there is none."""
+        """The first row of each symbol stamped at or after ``moment`` (epoch seconds).
+
+        Without one, the first row of the next symbol.
+        """
         return np.searchsorted(self.key, symbol_index * self.key_step + moment, side="left").astype(np.int64)
 
     def find_last_at_or_before(self, symbol_index: Int64, moment: Int64) -> Int64:
-        """The last row of each owner that is stamped at or before ``moment``."""
+        """The last row of each symbol stamped at or before ``moment`` (epoch seconds)."""
         return np.searchsorted(self.key, symbol_index * self.key_step + moment, side="right").astype(np.int64) - 1
 
     def has_next(self, row: Int64) -> Bools:
-        """Whether the row after each is the same ticker's."""
+        """Whether the row after each belongs to the same symbol."""
         next_row = np.minimum(row + 1, len(self.symbol_index) - 1)
         is_same_symbol: Bools = (next_row > row) & (self.symbol_index[next_row] == self.symbol_index[row])
         return is_same_symbol
 
 
 def build_track(samples: pd.DataFrame, opens_at: int) -> SampleTrack:
-    """Lay out a session's sample table (see ``samples``), of at least one sample; ``opens_at`` epoch seconds."""
+    """Arrange a session's sample table with at least one sample; ``opens_at`` is the open in epoch seconds."""
     rounded = samples.assign(**{name: samples[name].round(PRICE_DECIMALS) for name in PRICES})
     newest_samples = rounded.sort_values(["symbol_id", "stamp"]).drop_duplicates("symbol_id", keep="last")
     open_states = newest_samples.assign(
@@ -67,7 +69,7 @@ def build_track(samples: pd.DataFrame, opens_at: int) -> SampleTrack:
     table = pd.concat([open_states, rounded], ignore_index=True).sort_values(["symbol_id", "stamp"])
     symbol_ids, symbol_index = np.unique(table["symbol_id"].to_numpy(np.int64), return_inverse=True)
     stamp = table["stamp"].to_numpy(np.int64)
-    key_step = 2 * int(stamp.max()) + 1  # more than any moment asked about
+    key_step = 2 * int(stamp.max()) + 1
     high, low, close, volume = (table[name].to_numpy(float) for name in ("high", "low", "close", "volume"))
     at_open = np.diff(symbol_index, prepend=-1) != 0
     return SampleTrack(
@@ -77,9 +79,9 @@ def build_track(samples: pd.DataFrame, opens_at: int) -> SampleTrack:
 
 @dataclass(frozen=True, eq=False)
 class EdgeRows:
-    """The row of a track that stands for each edge, −1 for unknown; shape (tickers, slots + 1).
+    """The row of a ``SampleTrack`` that stands for each edge, −1 for none; shape (symbols, slots + 1).
 
-    At the close, ``price`` may be a later row than ``volume``.
+    At the close, ``price_row`` may be a later row than ``volume_row``.
     """
 
     volume_row: Int64
@@ -87,13 +89,13 @@ class EdgeRows:
 
 
 def align_to_edges(track: SampleTrack, grid: SlotGrid) -> EdgeRows:
-    """The rows for the edges of the one session of ``grid``.
+    """Choose the rows for the edges of the one session of ``grid``.
 
-    An edge's row is the last sample before or at it, at most half a tolerance away. Where there is none, and the
-    vendor is past the edge, it is the first one after it, else the last one before it, at most a tolerance
-    away. For the close it is always one *before* it: the closing auction may be in a sample stamped at the close,
-    and is in all later ones. Prices may come from a sample stamped exactly at the close all the same: the auction
-    prints there, at nearly the last price.
+    The tolerance is a sixth of a slot. The first choice is the last sample at or before the edge, if at most half a
+    tolerance away. Otherwise, if a later sample exists, it is the first sample after the edge, else the last one before
+    it, if at most a tolerance away. For the close it is always a sample *before* it: one stamped at the close may
+    contain the closing auction, and later ones do. Prices may still come from a sample stamped exactly at the close,
+    because the auction prints there at nearly the last price.
     """
     tolerance = grid.interval.seconds // EDGE_TOLERANCE_DIVISOR
     edge = np.append(grid.starts, grid.ends[-1])

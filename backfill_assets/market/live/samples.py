@@ -1,8 +1,8 @@
-"""Live samples: what one reading of the day so far is, and which readings say nothing about a session.
+"""Live samples: live quotes of a session, each with the day's prices and volume so far.
 
-A *sample table* is a DataFrame with the columns of ``COLUMNS``: ``ticker`` (any integer key), ``stamp``
-(the vendor's own, epoch seconds UTC), ``open high low close`` and ``volume``; all but ``close`` cover
-the day up to the stamp. Absent is NaN. Building bars from samples is in ``provisional``.
+A *sample table* is a DataFrame with the columns of ``SAMPLE_COLUMNS``: ``symbol_id`` (any integer key), ``stamp``
+(the vendor's time of the quote, epoch seconds UTC), ``open high low close`` and ``volume``. All but ``close``, the last
+price, cover the day up to the stamp. Absent values are NaN. Building bars from samples is in ``provisional_bars``.
 """
 
 from datetime import datetime, timedelta
@@ -16,17 +16,17 @@ from backfill_assets.market.bars.source_rows import PRICE_LIMIT, PRICES
 from backfill_assets.market.calendar.sessions import Session
 
 SAMPLE_COLUMNS = ("symbol_id", "stamp", *PRICES, "volume")
-MAX_STAMP_AFTER_CLOSE = timedelta(hours=2)  # the vendor freezes half an hour after the close (EODHD.md §3)
+MAX_STAMP_AFTER_CLOSE = timedelta(hours=2)  # examples stop half an hour after the close (docs/vendor.md §3.4)
 CLOCK_TOLERANCE = timedelta(minutes=2)
 _VOLUME_LIMIT = 2.0**53
 
 
 class SampleKind(IntEnum):
-    """What a reading is.
+    """What a live quote is.
 
-    ``FRESH`` is a sample of the session; ``REPEAT`` one that is known already; ``OTHER_SESSION`` is
-    stamped in another session, as all are before the market opens; ``ABSENT`` is the vendor's "NA";
-    ``BROKEN`` cannot be (no price, high below low, a stamp in the future).
+    ``FRESH`` is a new sample of the session. ``REPEAT`` is already known. ``OTHER_SESSION`` is stamped in another
+    session, as all quotes are before the open. ``ABSENT`` is the vendor's "NA". ``BROKEN`` is invalid: a price that is
+    not positive, a high below the low, a stamp in the future.
     """
 
     FRESH = 0
@@ -37,10 +37,10 @@ class SampleKind(IntEnum):
 
 
 def classify_samples(samples: pd.DataFrame, known_samples: pd.DataFrame, session: Session, now: datetime) -> Int8:
-    """The ``Kind`` of each of ``samples`` (a sample table), read at ``now``.
+    """The ``SampleKind`` of each of ``samples`` (a sample table), read at ``now``; shape (samples,).
 
-    ``known`` are the session's samples from before. A stamp that came before is a repeat, unless its
-    volume has grown: then the minute was not over, and the newer reading counts.
+    ``known_samples`` are the session's earlier samples. A quote with a known stamp is a repeat, unless its volume has
+    grown: then the minute was not over, and the newer quote counts.
     """
     stamp = samples["stamp"].to_numpy(float)
     kind = np.full(len(samples), SampleKind.FRESH, np.int8)
@@ -53,7 +53,7 @@ def classify_samples(samples: pd.DataFrame, known_samples: pd.DataFrame, session
 
 
 def merge_samples(known_samples: pd.DataFrame, new_samples: pd.DataFrame) -> pd.DataFrame:
-    """Both as one sample table, ordered by ticker and stamp, the newer reading of a stamp in place of the older."""
+    """Both as one sample table, ordered by symbol_id and stamp. Of two with one stamp the new one counts."""
     merged = (
         pd.concat([known_samples[list(SAMPLE_COLUMNS)], new_samples[list(SAMPLE_COLUMNS)]], ignore_index=True)
         if len(known_samples)

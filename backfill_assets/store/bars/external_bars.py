@@ -1,7 +1,7 @@
-"""Bars that somebody else wrote, verified against the vendor's when a person wants that (DESIGN.md, decision 9).
+"""External bars: written by another program, and verified against the vendor's on request (docs/decisions/0022).
 
-Equal ones get our provenance; the others are replaced, and their values kept among the revisions. A bar that its
-writer changed since it was looked at stays as it is. What is written in any other case is in ``bars``.
+A bar equal to the vendor's gets our provenance. Any other is replaced, and its values are kept as a revision. A bar
+that its writer changed since it was read stays as it is. All other writing of bars is in ``bar_writer``.
 """
 
 from collections.abc import Sequence
@@ -25,51 +25,51 @@ m.source IS NULL AND NOT EXISTS (
        AND (o.source IS NOT NULL OR o.interval_type < m.interval_type))
 """
 _SELECT_TEMPLATE = """
-SELECT u.row, m.timestamp AS stamp, {print} AS print
+SELECT u.row, m.timestamp AS stamp, {fingerprint} AS fingerprint
 FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
 JOIN market_data m ON m.symbol_id = u.symbol_id AND m.interval_type = ANY (%(spellings)s)
      AND m.timestamp BETWEEN %(first)s AND %(last)s
 WHERE {only_row}
 """
-_COLUMN_TYPES = {"row": ">i8", "stamp": ">i8", "print": ">i8"}
+_COLUMN_TYPES = {"row": ">i8", "stamp": ">i8", "fingerprint": ">i8"}
 _VERIFY_TEMPLATE = """
-WITH judged AS MATERIALIZED (
+WITH compared AS MATERIALIZED (
     SELECT s.*, m.interval_type, m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
            m.close_price AS old_close, m.volume AS old_volume,
            abs(m.open_price::float8 - s.open) < 5e-7 AND abs(m.high_price::float8 - s.high) < 5e-7
                AND abs(m.low_price::float8 - s.low) < 5e-7 AND abs(m.close_price::float8 - s.close) < 5e-7
                AND m.volume = s.volume AS equal
     FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
-                %(close)s::float8[], %(volume)s::bigint[], %(rows)s::smallint[], %(prints)s::bigint[])
-           AS s (symbol_id, epoch, open, high, low, close, volume, source_rows, print)
+                %(close)s::float8[], %(volume)s::bigint[], %(rows)s::smallint[], %(fingerprints)s::bigint[])
+           AS s (symbol_id, epoch, open, high, low, close, volume, source_rows, fingerprint)
     JOIN market_data m ON m.symbol_id = s.symbol_id AND m.timestamp = to_timestamp(s.epoch)
          AND m.interval_type = ANY (%(spellings)s)
-    WHERE {only_row} AND {print} = s.print
+    WHERE {only_row} AND {fingerprint} = s.fingerprint
     ORDER BY s.symbol_id, s.epoch FOR UPDATE OF m
-), kept AS (
+), recorded AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
                                     close_price, volume)
     SELECT symbol_id, interval_type, to_timestamp(epoch), old_open, old_high, old_low, old_close, old_volume
-    FROM judged WHERE NOT equal
+    FROM compared WHERE NOT equal
 ), written AS (
     UPDATE market_data m SET
-        open_price = CASE WHEN j.equal THEN m.open_price ELSE j.open END,
-        high_price = CASE WHEN j.equal THEN m.high_price ELSE j.high END,
-        low_price = CASE WHEN j.equal THEN m.low_price ELSE j.low END,
-        close_price = CASE WHEN j.equal THEN m.close_price ELSE j.close END,
-        volume = j.volume, source = %(source)s, source_interval = %(source_interval)s, source_rows = j.source_rows,
+        open_price = CASE WHEN c.equal THEN m.open_price ELSE c.open END,
+        high_price = CASE WHEN c.equal THEN m.high_price ELSE c.high END,
+        low_price = CASE WHEN c.equal THEN m.low_price ELSE c.low END,
+        close_price = CASE WHEN c.equal THEN m.close_price ELSE c.close END,
+        volume = c.volume, source = %(source)s, source_interval = %(source_interval)s, source_rows = c.source_rows,
         is_final = true, fetched_at = clock_timestamp()
-    FROM judged j WHERE m.symbol_id = j.symbol_id AND m.timestamp = to_timestamp(j.epoch)
-      AND m.interval_type = j.interval_type
+    FROM compared c WHERE m.symbol_id = c.symbol_id AND m.timestamp = to_timestamp(c.epoch)
+      AND m.interval_type = c.interval_type
 )
-SELECT symbol_id, count(*) FILTER (WHERE equal), count(*) FILTER (WHERE NOT equal) FROM judged GROUP BY symbol_id
+SELECT symbol_id, count(*) FILTER (WHERE equal), count(*) FILTER (WHERE NOT equal) FROM compared GROUP BY symbol_id
 """
-_SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(print=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
-_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(print=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
+_SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
+_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
 
 
 def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> ExternalBars:
-    """The slots of ``grid`` that only somebody else has a bar for; ``row`` is a ticker's position in ``symbols``."""
+    """The slots of ``grid`` with an external bar and none of ours; rows are positions in ``symbols``."""
     if not grid.size or not symbols:
         return ExternalBars.create_empty()
     values = {
@@ -83,23 +83,23 @@ def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: 
     in_grid = ordinal >= 0
     slot_key = grid.get_slot_keys(found["row"] - 1, ordinal)[in_grid]
     order = np.argsort(slot_key)
-    return ExternalBars(slot_key[order], found["print"][in_grid][order])
+    return ExternalBars(slot_key[order], found["fingerprint"][in_grid][order])
 
 
 def verify_external_bars(
     connection: Connection, bars: pd.DataFrame, *, interval: Interval, source: str, source_interval: str
 ) -> dict[int, WriteCounts]:
-    """Put final ``bars`` in the place of somebody else's, within the caller's transaction.
+    """Verify external bars against final ``bars``, within the caller's transaction; replace those that differ.
 
     Args:
         connection: with a transaction open.
-        bars: as for ``write_bars``, and ``fingerprint`` of the bar that stood there.
-        interval: of the bars.
-        source: who says so, for people: the vendor's host.
-        source_interval: the interval of the rows that the bars were built from.
+        bars: as for ``write_bars``, with the column ``fingerprint`` of the external bar that was read.
+        interval: the interval of the bars.
+        source: the vendor's host, written as the bars' provenance.
+        source_interval: the interval of the vendor's rows that the bars were built from.
 
     Returns:
-        Per symbol_id, how many were verified and how many replaced.
+        Per symbol_id, how many bars were verified and how many replaced.
     """
     if bars.empty:
         return {}
@@ -110,7 +110,7 @@ def verify_external_bars(
             "stamps": bars["timestamp"].tolist(),
             **{name: bars[name].tolist() for name in ("open", "high", "low", "close", "volume")},
             "rows": bars["source_rows"].tolist(),
-            "prints": bars["fingerprint"].tolist(),
+            "fingerprints": bars["fingerprint"].tolist(),
             "spellings": list(interval.spellings),
             "source": source,
             "source_interval": source_interval,

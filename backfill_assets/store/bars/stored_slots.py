@@ -1,20 +1,21 @@
-"""Which slots of a window the table holds a bar for, and what kind of bar.
+"""Which slots of a window have a bar in the table, and what kind of bar.
 
-``market.gaps.slot_states`` interprets the rest. The cost follows the window and not the history: one range of an
-index for each ticker, or the whole table where the window is most of it. Bars are counted first; absent slots and
-doubtful bars are listed only for tickers whose counts show some. The newest sessions, which may be absent for every
-ticker (not over, not published, just published), are read separately, so that they do not make the whole year dear.
+``market.gaps.slot_states`` interprets the rest. The cost follows the window, not the history: one range of an index per
+symbol, or the whole table where the window is most of it. Bars are counted first. Absent slots and doubtful bars are
+listed only for symbols whose counts show some. The newest sessions are read separately: they may be absent for every
+symbol (not over, not published, just published), and would make the whole year expensive.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -22,9 +23,9 @@ from backfill_assets.store.postgres.connection import Connection
 SUSPECT_SHARE = 0.5  # of its slot; a final bar whose source rows cover no more is suspect
 NEWEST_SESSIONS = 3
 
-# For one ticker's few pages a bitmap scan takes six times as long, and compiling the query longer than running it.
+# For the few pages of one symbol, a bitmap scan takes six times as long, and JIT compilation longer than the query.
 _FORCE_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
-# Pages of one ticker lie together; thought of as far apart, the whole table would be read for a few weeks of it.
+# The pages of one symbol are adjacent. With the usual page cost the planner reads the whole table for a few weeks.
 _ALLOW_SEQUENTIAL_SCANS = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL random_page_cost = 1.1"
 _SELECT_BARS = """
     SELECT d.symbol_id, d.timestamp AS stamp, d.interval_type, d.source, d.is_final,
@@ -32,27 +33,28 @@ _SELECT_BARS = """
     FROM market_data d
     WHERE d.symbol_id {chosen} AND d.interval_type = ANY (%(spellings)s)
       AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
-      AND (d.timestamp = ANY (%(starts)s::timestamptz[])) IS TRUE -- so that it is hashed, and no index condition
+      -- IS TRUE keeps this from becoming an index condition; the array is hashed instead
+      AND (d.timestamp = ANY (%(starts)s::timestamptz[])) IS TRUE
 """
 _SELECT_ALL_BARS = _SELECT_BARS.format(chosen="= ANY (%(ids)s::int[])")
-_SELECT_BARS_BY_INDEX = _SELECT_BARS.format(
-    chosen="= ANY ((SELECT %(ids)s::int[])::int[])"
-)  # which the planner does not look into
+# The sub-select hides the array from the planner's estimates.
+_SELECT_BARS_BY_INDEX = _SELECT_BARS.format(chosen="= ANY ((SELECT %(ids)s::int[])::int[])")
 _SELECT_BEST_SPELLING = f"""
     SELECT b.* FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
-        SELECT DISTINCT ON (stamp) * FROM ({_SELECT_BARS.format(chosen="= u.symbol_id")}) d ORDER BY stamp, source IS NULL
+        SELECT DISTINCT ON (stamp) *
+        FROM ({_SELECT_BARS.format(chosen="= u.symbol_id")}) d ORDER BY stamp, source IS NULL
     ) b
-"""  # noqa: S608 - nothing but the text above
+"""  # noqa: S608 - only constants are inserted
 _IS_PROVISIONAL_OR_SPARSE = """
     (NOT m.is_final OR m.is_final AND m.covered <= %(half)s
      AND NOT (m.stamp = ANY (%(short)s::timestamptz[]) AND m.covered > %(half_of_short)s))
 """
 _COUNT_BARS = """
 SELECT symbol_id, count(*)::int AS bars, count(*) FILTER (WHERE interval_type <> %(spelling)s)::int AS other,
-       count(*) FILTER (WHERE source IS NULL)::int AS theirs, count(*) FILTER (WHERE {doubtful})::int AS doubtful
+       count(*) FILTER (WHERE source IS NULL)::int AS external, count(*) FILTER (WHERE {doubtful})::int AS doubtful
 FROM ({bars}) m GROUP BY symbol_id
 """
-_COUNT_TYPES = dict.fromkeys(("symbol_id", "bars", "other", "theirs", "doubtful"), ">i4")
+_COUNT_TYPES = dict.fromkeys(("symbol_id", "bars", "other", "external", "doubtful"), ">i4")
 _LIST_BARS = "SELECT symbol_id, stamp, is_final, coalesce(covered, 0) AS covered FROM ({bars}) m WHERE {doubtful}"
 _LIST_TYPES = {"symbol_id": ">i4", "stamp": ">i8", "is_final": ">i1", "covered": ">i4"}
 _LIST_ABSENT_SLOTS = """
@@ -65,46 +67,57 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 ) x
 """
 _ABSENT_TYPES = {"symbol_id": ">i4", "stamp": ">i8"}
+_SELECT_CUMULATIVE_SLOTS = """
+SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint
+FROM backfill.rejects r
+JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
+     AND m.timestamp <= r.timestamp AND r.timestamp < m.timestamp + make_interval(secs => %(seconds)s)
+     AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
+WHERE r.reason = 'volume_cumulative' AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSlots:
-    """What the table holds of a grid. A ticker's slot is named row × slots of the grid + ordinal.
+    """What the table holds of a grid. Slots are given as slot keys (see ``SlotGrid.get_slot_keys``).
 
     Attributes:
         absent: slots without any bar, ascending.
         provisional: slots whose bar is not final.
-        thin: slots whose final bar is built from unusually few source rows.
-        unverified: per ticker, how many slots hold a bar that somebody else wrote.
-        duplicates: how many slots both spellings of the interval hold; of two bars the one with provenance counts.
+        suspect: slots whose final bar is built from unusually few source rows, or from one that was rejected for a
+            cumulative volume.
+        external: per symbol, how many slots have a bar that another program wrote, shape (symbols,).
+        duplicates: how many slots have a bar under both spellings of the interval. Of the two, the one with a source
+            counts.
     """
 
     absent: Int64
     provisional: Int64
-    sparse: Int64
-    unverified: Int64
+    suspect: Int64
+    external: Int64
     duplicates: int
 
 
 def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> StoredSlots:
-    """Look up every slot of ``grid`` for every ticker."""
+    """Look up every slot of ``grid`` for every symbol. Changes planner settings of the transaction."""
     newest = int(grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
     connection.execute(_FORCE_INDEX_SCANS)
     parts = [_SlotRange(connection, symbol_index, grid, newest, grid.size, _SELECT_BARS_BY_INDEX).read()]
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
     parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
+    cumulative = _find_cumulative_slots(connection, symbol_index, grid)
     return StoredSlots(
         absent=np.sort(np.concatenate([part.absent for part in parts])),
         provisional=np.concatenate([part.provisional for part in parts]),
-        sparse=np.concatenate([part.sparse for part in parts]),
-        unverified=np.sum([part.unverified for part in parts], axis=0),
+        suspect=np.unique(np.concatenate([*(part.suspect for part in parts), cumulative])),
+        external=np.sum([part.external for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _SlotRange:
-    """The bars of a universe from ordinal ``begin`` to before ``end`` of a grid; ``bars`` is how they are read."""
+    """The bars of a universe from ordinal ``begin`` to before ``end`` of a grid, read with ``bars_query``."""
 
     connection: Connection
     symbol_index: SymbolIndex
@@ -114,11 +127,12 @@ class _SlotRange:
     bars_query: str
 
     def read(self) -> StoredSlots:
-        """What is there."""
+        """What the table holds of the range; cumulative volumes are left out."""
         none = np.zeros(0, np.int64)
         if self.begin == self.end or not self.symbol_index.size:
             return StoredSlots(none, none, none, np.zeros(self.symbol_index.size, np.int64), 0)
         counts = self._count_bars(self.bars_query, np.arange(self.symbol_index.size))
+        # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
         single_rows = np.setdiff1d(np.flatnonzero(counts["doubtful"]), mixed_rows)
         listed = [self._list_provisional_and_sparse(self.bars_query, single_rows)]
@@ -128,17 +142,14 @@ class _SlotRange:
             duplicates = int((counts["bars"] - best_counts["bars"])[mixed_rows].sum())
             for name, values in best_counts.items():
                 counts[name][mixed_rows] = values[mixed_rows]
-            listed.append(
-                self._list_provisional_and_sparse(
-                    _SELECT_BEST_SPELLING, mixed_rows[best_counts["doubtful"][mixed_rows] > 0]
-                )
-            )
-        provisional, thin = (np.concatenate(both) for both in zip(*listed, strict=True))
+            doubtful_rows = mixed_rows[best_counts["doubtful"][mixed_rows] > 0]
+            listed.append(self._list_provisional_and_sparse(_SELECT_BEST_SPELLING, doubtful_rows))
+        provisional, sparse = (np.concatenate(both) for both in zip(*listed, strict=True))
         incomplete_rows = np.flatnonzero(counts["bars"] < self.end - self.begin)
-        return StoredSlots(self._list_absent(incomplete_rows), provisional, thin, counts["theirs"], duplicates)
+        return StoredSlots(self._list_absent(incomplete_rows), provisional, sparse, counts["external"], duplicates)
 
     def _count_bars(self, bars_query: str, rows: Int64) -> dict[str, Int64]:
-        """The counts of each of ``rows`` by name (see ``_COUNT``), shape (tickers,), 0 for the others."""
+        """The counts of ``rows`` by name (see ``_COUNT_BARS``), shape (symbols,), 0 for the other symbols."""
         query = _COUNT_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
         found = read_columns(self.connection, query, self._build_parameters(rows), _COUNT_TYPES)
         row = self.symbol_index.get_rows(found.pop("symbol_id"))
@@ -148,19 +159,19 @@ class _SlotRange:
         return counts
 
     def _list_provisional_and_sparse(self, bars_query: str, rows: Int64) -> tuple[Int64, Int64]:
-        """The provisional and the thin slots of ``rows``."""
+        """The slots of ``rows`` whose bar is provisional, and those whose final bar has few source rows."""
         if not len(rows):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         query = _LIST_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
         found = read_columns(self.connection, query, self._build_parameters(rows), _LIST_TYPES)
         ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
-        slot = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
+        key = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
         is_final = found["is_final"].astype(bool)
         is_sparse = found["covered"] <= SUSPECT_SHARE * (self.grid.ends - self.grid.starts)[ordinal]
-        return slot[~is_final], slot[is_final & is_sparse]
+        return key[~is_final], key[is_final & is_sparse]
 
     def _list_absent(self, rows: Int64) -> Int64:
-        """The slots of ``rows`` that have no bar in any spelling."""
+        """The slots of ``rows`` that have no bar under any spelling."""
         if not len(rows):
             return np.zeros(0, np.int64)
         found = read_columns(self.connection, _LIST_ABSENT_SLOTS, self._build_parameters(rows), _ABSENT_TYPES)
@@ -183,4 +194,20 @@ class _SlotRange:
         }
 
     def _to_datetimes(self, selection: Any) -> Sequence[datetime]:
-        return [datetime.fromtimestamp(at, UTC) for at in self.grid.starts[selection].tolist()]
+        return [to_datetime(epoch) for epoch in self.grid.starts[selection].tolist()]
+
+
+def _find_cumulative_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
+    """Slots whose newest source rows held a volume that is the session's running total (docs/vendor.md §2.14)."""
+    if not grid.size or not symbol_index.size:
+        return np.zeros(0, np.int64)
+    values = {
+        "first": grid.first_start,
+        "last": grid.last_start,
+        "spellings": list(grid.interval.spellings),
+        "seconds": grid.interval.seconds,
+    }
+    matches = connection.execute(_SELECT_CUMULATIVE_SLOTS, values).fetchall()
+    ordinals = grid.find_ordinals(np.array([stamp for _, stamp in matches], np.int64))
+    rows = symbol_index.find_rows(np.array([symbol_id for symbol_id, _ in matches], np.int64))
+    return grid.get_slot_keys(rows, ordinals)[(ordinals >= 0) & (rows >= 0)]

@@ -1,11 +1,16 @@
-"""Reading what is known about absence: evidence, thin tickers, daily data, lives, closures."""
+"""Read what explains absent bars: past requests, thin symbols, daily data, listing lives, days without a session.
 
+The values are in ``market.gaps.evidence``; ``evidence_writer`` and ``daily_data`` write what is read here.
+"""
+
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill_assets.market.arrays import Int64
+from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
@@ -15,14 +20,14 @@ from backfill_assets.store.postgres.array_reader import read_columns, to_postgre
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import expand_multiranges
 
-BASELINE_SESSIONS = 20
+BASELINE_SESSIONS = 20  # published sessions by which a symbol is called thin
 
 _SELECT_EVIDENCE = """
-SELECT symbol_id, session_day, requested_at AS asked_at, request_count AS asks,
-       coalesce(no_new_data_since, '-infinity') AS silent_since, is_published AS published,
-       coalesce(data_until, '-infinity') AS reached, coalesce(published_at, '-infinity') AS seen_at,
-       NOT isempty(not_returned) AS lacks,
-       CASE WHEN NOT isempty(not_returned) THEN not_returned::text END AS withheld
+SELECT symbol_id, session_day, requested_at, request_count, is_published,
+       coalesce(no_new_data_since, '-infinity') AS no_new_data_since,
+       coalesce(data_until, '-infinity') AS data_until, coalesce(published_at, '-infinity') AS published_at,
+       NOT isempty(not_returned) AS has_not_returned,
+       CASE WHEN NOT isempty(not_returned) THEN not_returned::text END AS not_returned
 FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND source_interval = %(source)s
 """
@@ -32,8 +37,9 @@ UNION ALL
 {_SELECT_EVIDENCE} AND session_day >= %(first)s AND session_day < %(newest_first)s AND symbol_id = ANY (%(open)s::int[])
 """
 _REQUEST_HISTORY_TYPES = {
-    "symbol_id": ">i4", "session_day": ">i4", "asked_at": ">i8", "asks": ">i4", "silent_since": ">i8",
-    "published": ">i1", "reached": ">i8", "seen_at": ">i8", "lacks": ">i1", "withheld": "text",
+    "symbol_id": ">i4", "session_day": ">i4", "requested_at": ">i8", "request_count": ">i4", "is_published": ">i1",
+    "no_new_data_since": ">i8", "data_until": ">i8", "published_at": ">i8", "has_not_returned": ">i1",
+    "not_returned": "text",
 }  # fmt: skip
 _SELECT_BASELINE = """
 SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.not_returned))
@@ -52,28 +58,28 @@ WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
 _DAILY_TYPES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i1"}
 _SELECT_LISTING_LIVES = """
 SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day, coalesce(last_day, 'infinity') AS last_day,
-       has_ended AS ended
+       has_ended
 FROM backfill.listing_lives
 """
-_LISTING_LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4", "ended": ">i1"}
+_LISTING_LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4", "has_ended": ">i1"}
 _SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
 
 
 def read_evidence(
-    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, source: Interval, unfinished_rows: Int64
+    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, source: Interval, open_rows: Int64
 ) -> tuple[RequestHistory, AbsenceEvidence]:
-    """Everything that ``market.gaps.slot_states`` judges by, over the sessions of ``grid``.
+    """Read everything that ``market.gaps.slot_states`` needs about absent bars, over the sessions of ``grid``.
 
-    ``open_rows`` are the tickers with something to explain. Of the others only what was asked about the newest
-    sessions is read, which says whether those are published; nothing else of them explains anything.
+    ``open_rows`` are the symbols with open slots. Of the others only requests for the newest sessions are read, which
+    show whether those are published; nothing else about them explains anything.
     """
-    absence_evidence = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
     if not symbol_index.size or not grid.sessions:
-        return _build_empty_history(), absence_evidence
+        empty = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
+        return RequestHistory.create_empty(), empty
     days = [s.day for s in grid.sessions]
-    newest = days[-NEWEST_SESSIONS:]  # for older sessions everything is overdue anyway
+    newest = days[-NEWEST_SESSIONS:]  # older sessions are overdue anyway
     values: dict[str, Any] = {
-        "open": symbol_index.format_array(unfinished_rows),
+        "open": symbol_index.format_array(open_rows),
         "interval": grid.interval.name,
         "source": source.name,
         "first": days[0],
@@ -82,26 +88,23 @@ def read_evidence(
         "newest": newest,
         "newest_first": newest[0],
     }
-    baseline = np.array(connection.execute(_SELECT_BASELINE, values).fetchall(), np.int64).reshape(-1, 3)
-    absence_evidence.published_sessions[symbol_index.get_rows(baseline[:, 0])] = baseline[:, 1]
-    absence_evidence.incomplete_sessions[symbol_index.get_rows(baseline[:, 0])] = baseline[:, 2]
-    daily = read_columns(connection, _SELECT_DAILY, values, _DAILY_TYPES)
-    session = _find_sessions(daily["day"], grid)
-    absence_evidence.traded[symbol_index.get_rows(daily["symbol_id"])[session >= 0], session[session >= 0]] = daily[
-        "traded"
-    ][session >= 0]
-    _fill_listing_bounds(
-        read_columns(connection, _SELECT_LISTING_LIVES, {}, _LISTING_LIVES_TYPES),
-        symbol_index,
-        to_postgres_days(days),
-        absence_evidence,
-    )
-    for (day,) in connection.execute(_SELECT_CLOSURES, values):
-        absence_evidence.closed[_find_sessions(to_postgres_days([day]), grid)] = True
+    published_sessions, incomplete_sessions = _read_baseline(connection, values, symbol_index)
+    first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
     history = read_columns(connection, _SELECT_REQUEST_HISTORY, values, _REQUEST_HISTORY_TYPES)
-    active = connection.execute(_COUNT_ACTIVE_SYMBOLS).fetchone() or (0,)
-    _fill_publication_times(history, len(newest), max(1, (active[0] + 1) // 2), grid, absence_evidence)
-    return _build_request_history(history, symbol_index, grid), absence_evidence
+    first_published_at, half_published_at = _find_publication_times(
+        history, len(newest), _count_half_of_universe(connection), grid
+    )
+    evidence = AbsenceEvidence(
+        incomplete_sessions=incomplete_sessions,
+        published_sessions=published_sessions,
+        traded=_read_traded(connection, values, symbol_index, grid),
+        first_session=first_session,
+        last_session=last_session,
+        first_published_at=first_published_at,
+        half_published_at=half_published_at,
+        closed=_read_closed_sessions(connection, values, grid),
+    )
+    return _build_request_history(history, symbol_index, grid), evidence
 
 
 def _find_sessions(days: NDArray[Any], grid: SlotGrid) -> Int64:
@@ -111,54 +114,87 @@ def _find_sessions(days: NDArray[Any], grid: SlotGrid) -> Int64:
     return np.where(np.r_[known, -1][position] == days, position, -1)
 
 
-def _fill_listing_bounds(
-    found: dict[str, NDArray[Any]], symbol_index: SymbolIndex, days: Int64, absence_evidence: AbsenceEvidence
-) -> None:
-    """Between which sessions tickers are listed; those of other universes are left out."""
-    row = symbol_index.find_rows(found["symbol_id"])
-    first = np.searchsorted(days, found["first_day"])
-    last = np.searchsorted(days, found["last_day"], side="right") - 1
-    ended = found["ended"].astype(bool) & (row >= 0)
-    absence_evidence.first_session[row[row >= 0]] = first[row >= 0]
-    absence_evidence.last_session[row[ended]] = last[ended]
+def _read_baseline(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex) -> tuple[Int64, Int64]:
+    """How many of each symbol's last published sessions are known, and how many of those lacked a slot."""
+    found = np.array(connection.execute(_SELECT_BASELINE, values).fetchall(), np.int64).reshape(-1, 3)
+    row = symbol_index.get_rows(found[:, 0])
+    published, incomplete = np.zeros(symbol_index.size, np.int64), np.zeros(symbol_index.size, np.int64)
+    published[row], incomplete[row] = found[:, 1], found[:, 2]
+    return published, incomplete
 
 
-def _fill_publication_times(
-    found: dict[str, NDArray[Any]], newest: int, half_count: int, grid: SlotGrid, absence_evidence: AbsenceEvidence
-) -> None:
-    """When the first and the ``half``-th ticker of the whole store was seen published, of the newest sessions."""
-    session, seen_at = _find_sessions(found["session_day"], grid), to_unix_seconds(found["seen_at"])
-    for session_index in range(len(grid.sessions) - newest, len(grid.sessions)):
-        published_at = np.sort(seen_at[(session == session_index) & (found["published"] == 1)])
-        absence_evidence.first_published_at[session_index] = published_at[0] if len(published_at) else np.nan
-        absence_evidence.half_published_at[session_index] = (
-            published_at[half_count - 1] if len(published_at) >= half_count else np.nan
-        )
+def _read_traded(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex, grid: SlotGrid) -> Int8:
+    """Whether the daily data show volume (see ``AbsenceEvidence.traded``), shape (symbols, sessions)."""
+    found = read_columns(connection, _SELECT_DAILY, values, _DAILY_TYPES)
+    session = _find_sessions(found["day"], grid)
+    in_grid = session >= 0
+    traded = np.full((symbol_index.size, len(grid.sessions)), -1, np.int8)
+    traded[symbol_index.get_rows(found["symbol_id"])[in_grid], session[in_grid]] = found["traded"][in_grid]
+    return traded
+
+
+def _read_listing_bounds(
+    connection: Connection, symbol_index: SymbolIndex, days: Sequence[date]
+) -> tuple[Int64, Int64]:
+    """The first and the last session of each symbol's listing life, shape (symbols,) each."""
+    found = read_columns(connection, _SELECT_LISTING_LIVES, {}, _LISTING_LIVES_TYPES)
+    row, session_days = symbol_index.find_rows(found["symbol_id"]), to_postgres_days(days)
+    is_known = row >= 0  # the table also has symbols outside this universe
+    has_ended = found["has_ended"].astype(bool) & is_known
+    first, last = np.zeros(symbol_index.size, np.int64), np.full(symbol_index.size, len(days), np.int64)
+    first[row[is_known]] = np.searchsorted(session_days, found["first_day"])[is_known]
+    last[row[has_ended]] = np.searchsorted(session_days, found["last_day"], side="right")[has_ended] - 1
+    return first, last
+
+
+def _read_closed_sessions(connection: Connection, values: dict[str, Any], grid: SlotGrid) -> Bools:
+    """Sessions of the calendar that the market did not hold, shape (sessions,)."""
+    closed = np.zeros(len(grid.sessions), bool)
+    for (day,) in connection.execute(_SELECT_CLOSURES, values):
+        closed[_find_sessions(to_postgres_days([day]), grid)] = True
+    return closed
+
+
+def _count_half_of_universe(connection: Connection) -> int:
+    active: int = connection.execute(_COUNT_ACTIVE_SYMBOLS).fetchall()[0][0]
+    return max(1, (active + 1) // 2)
+
+
+def _find_publication_times(
+    found: dict[str, NDArray[Any]], newest: int, half_count: int, grid: SlotGrid
+) -> tuple[Floats, Floats]:
+    """When the first and the ``half_count``-th symbol of the whole store was seen published, shape (sessions,) each.
+
+    Epoch seconds; NaN before, and for all but the ``newest`` sessions.
+    """
+    first_at, half_at = np.full(len(grid.sessions), np.nan), np.full(len(grid.sessions), np.nan)
+    session, seen_at = _find_sessions(found["session_day"], grid), to_unix_seconds(found["published_at"])
+    for position in range(len(grid.sessions) - newest, len(grid.sessions)):
+        published_at = np.sort(seen_at[(session == position) & (found["is_published"] == 1)])
+        if len(published_at):
+            first_at[position] = published_at[0]
+        if len(published_at) >= half_count:
+            half_at[position] = published_at[half_count - 1]
+    return first_at, half_at
 
 
 def _build_request_history(found: dict[str, NDArray[Any]], symbol_index: SymbolIndex, grid: SlotGrid) -> RequestHistory:
-    """What was asked about the universe, out of what was asked about anybody."""
+    """The history of the universe, out of the requests for all symbols of the store."""
     row, session = symbol_index.find_rows(found["symbol_id"]), _find_sessions(found["session_day"], grid)
-    owner, within = expand_multiranges(found["withheld"].tolist())
-    entry = np.flatnonzero(found["lacks"])[owner]
+    owner, within = expand_multiranges(found["not_returned"].tolist())
+    entry = np.flatnonzero(found["has_not_returned"])[owner]  # only those entries have a text of ``not_returned``
     is_known = (row >= 0) & (session >= 0)
     is_known_entry = is_known[entry]
+    new_position = np.cumsum(is_known) - 1  # of each entry, once the unknown ones are dropped
     return RequestHistory(
         row=row[is_known],
         session=session[is_known],
-        requested_at=np.rint(to_unix_seconds(found["asked_at"])).astype(np.int64)[is_known],
-        request_count=found["asks"].astype(np.int64)[is_known],
-        no_new_data_since=to_unix_seconds(found["silent_since"])[is_known],
-        published=found["published"].astype(bool)[is_known],
-        data_until=np.rint(np.nan_to_num(to_unix_seconds(found["reached"]))).astype(np.int64)[is_known],
-        published_at=to_unix_seconds(found["seen_at"])[is_known],
-        not_returned_entry=(np.cumsum(is_known) - 1)[entry[is_known_entry]],
+        requested_at=np.rint(to_unix_seconds(found["requested_at"])).astype(np.int64)[is_known],
+        request_count=found["request_count"].astype(np.int64)[is_known],
+        no_new_data_since=to_unix_seconds(found["no_new_data_since"])[is_known],
+        published=found["is_published"].astype(bool)[is_known],
+        data_until=np.rint(np.nan_to_num(to_unix_seconds(found["data_until"]))).astype(np.int64)[is_known],
+        published_at=to_unix_seconds(found["published_at"])[is_known],
+        not_returned_entry=new_position[entry[is_known_entry]],
         not_returned_ordinal=within[is_known_entry] + grid.session_offsets[session[entry[is_known_entry]]],
-    )
-
-
-def _build_empty_history() -> RequestHistory:
-    none = np.zeros(0, np.int64)
-    return RequestHistory(
-        none, none, none, none, none.astype(float), none.astype(bool), none, none.astype(float), none, none
     )
