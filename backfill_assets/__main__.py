@@ -1,4 +1,4 @@
-"""``python -m backfill_assets`` is ``backfill-assets``."""
+"""Makes ``python -m backfill_assets`` the same as ``backfill-assets``."""
 
 from backfill_assets.cli.main import main
 

@@ -1,24 +1,24 @@
-"""The root of the errors a user can meet, and what each means for the process's exit code.
+"""The base classes of errors that are shown to users, each with the exit code of the process.
 
-Vendor errors live in ``eodhd.errors``. Nothing here formats or prints: the command line does.
+Errors of the vendor's API are in ``eodhd.errors``. The command line prints them, in ``cli.main``.
 """
 
 from typing import ClassVar
 
 
 class BackfillError(Exception):
-    """Something a user can act on; its text says what happened, where, and what to do."""
+    """An error that a user can act on; its message says what happened, where, and what to do."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(BackfillError):
-    """A setting, option or argument that cannot be meant (exit code 2)."""
+    """An invalid setting, option, argument or file (exit code 2)."""
 
     exit_code = 2
 
 
-class DatabaseUnavailable(BackfillError):  # noqa: N818 - a state of the world, not a mistake
-    """PostgreSQL cannot be reached, started or written to (exit code 5)."""
+class DatabaseUnavailable(BackfillError):  # noqa: N818 - a state of the environment, not an error of the caller
+    """PostgreSQL cannot be reached or started, or refuses to read or write (exit code 5)."""
 
     exit_code = 5

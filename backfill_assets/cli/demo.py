@@ -10,9 +10,9 @@ from backfill_assets.cli.options import add_common_options, load_command_setting
 @click.command()
 @add_common_options
 def demo(as_of: datetime | None, debug: bool) -> None:
-    """Show the whole way once: report, plan, backfill, proof, report.
+    """Show all steps once: report, plan, backfill with proof, report, success criteria.
 
-    Without EODHD_API_TOKEN it starts the bundled sandbox and works on made-up bars in a database of its own.
+    Without EODHD_API_TOKEN it starts the bundled sandbox and works on simulated bars in a separate database.
     """
     from backfill_assets.cli.demo_steps import run_demo
 

@@ -1,8 +1,8 @@
-"""The whole way once, for people who try it: report, plan, backfill, proof, report again.
+"""The steps of ``demo``: report, plan, backfill with proof, report again, success criteria.
 
-With a token it works on the vendor and the user's universe. Without one it starts the bundled sandbox,
-gives 30 symbols some history through the same engine, and takes bars out again so that there is
-something to find; that database is never the one of the vendor's bars.
+With a token it uses the vendor and the user's universe. Without one it starts the bundled sandbox, loads
+some history of 30 symbols through the same engine, and deletes bars to create gaps; these bars are in a
+separate database, never in the one of the vendor's bars.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -26,17 +26,17 @@ from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 HISTORY_DAYS = 16
-DEMO_TICKERS = ("AAPL", "MSFT", "AMZN", "TSLA", "VTI")  # the vendor's demo token knows these
+DEMO_TICKERS = ("AAPL", "MSFT", "AMZN", "TSLA", "VTI")  # the vendor's demo token may request these
 
 
 def run_demo(settings: Settings, console: Console) -> None:
-    """Walk through a backfill and print each step.
+    """Run each step and print its result.
 
     Raises:
-        UsageError: a database of the user's but no token: made-up bars do not go there.
+        UsageError: DATABASE_URL is set without a token; simulated bars are not written into a user's database.
     """
     if settings.token is not None:
-        console.print(f"[bold]Asking the vendor at {settings.vendor_host}.[/bold]")
+        console.print(f"[bold]Using the vendor at {settings.vendor_host}.[/bold]")
         with open_engine(settings) as engine:
             with engine.database.transaction() as connection:
                 if not list_symbols(connection, DEFAULT_EXCHANGE):
@@ -58,7 +58,9 @@ def _run_on_sandbox(settings: Settings, console: Console) -> None:
     )
     with Sandbox(config) as sandbox:
         warn_sandbox_data(console)
-        console.print(f"It answers like the vendor at {sandbox.base_url}; the bars go to a database of their own.")
+        console.print(
+            f"The sandbox imitates the vendor's API at {sandbox.base_url}; its bars go to a separate database."
+        )
         sandbox_settings = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         with open_engine(settings.model_copy(update=sandbox_settings)) as engine:
             _create_history_with_gaps(engine, sandbox.world.symbols, console)
@@ -66,13 +68,15 @@ def _run_on_sandbox(settings: Settings, console: Console) -> None:
 
 
 def _create_history_with_gaps(engine: Engine, tickers: tuple[str, ...], console: Console) -> None:
-    """Fill about ten sessions through the engine itself, then take bars out again."""
+    """Load about ten sessions through the engine, then delete bars of four symbols."""
     with engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(tickers))
     today = engine.settings.now().date()
     job, _ = build_job(engine, JobRequest(start=today - timedelta(days=HISTORY_DAYS), end=today))
     result = engine.run(job, lambda _: None)
-    console.print(f"{len(tickers)} symbols get history: {result.after.present:,} bars of {result.sessions} sessions.")
+    console.print(
+        f"History loaded: {result.after.present:,} bars of {len(tickers)} symbols in {result.sessions} sessions."
+    )
     default_job, _ = build_job(engine, JobRequest())
     coverage = engine.measure(default_job)
     stamps = [datetime.fromtimestamp(at, UTC) for at in coverage.grid.starts.tolist()]
@@ -87,9 +91,11 @@ def _create_history_with_gaps(engine: Engine, tickers: tuple[str, ...], console:
     with engine.database.transaction() as connection:
         for symbol, (name, deleted_stamps) in gaps.items():
             deleted = delete_bars(connection, ids[symbol], default_job.interval, deleted_stamps)
-            console.print(f"  taken out: {symbol}.US {name:<10} {deleted:>3} bars", highlight=False)
+            unit = "bar" if deleted == 1 else "bars"
+            console.print(f"  deleted: {symbol}.US {name:<10} {deleted:>3} {unit}", highlight=False)
     console.print(
-        f"  thin:      {parse_ticker(tickers[-1])} trades seldom: some of its slots have no bar", highlight=False
+        f"  thin:    {parse_ticker(tickers[-1])} trades rarely: some of its slots have no trade and no bar",
+        highlight=False,
     )
 
 
@@ -106,7 +112,7 @@ def _run_steps(engine: Engine, console: Console) -> None:
     with show_run_progress(console, show_tickers=True) as listen:
         result = engine.run(job, listen)
     show_run(console, result)
-    _print_title(console, "Report again")
+    _print_title(console, "Report after the backfill")
     after = engine.measure(job)
     show_report(console, build_symbol_reports(after))
     _print_title(console, "Success criteria")

@@ -1,4 +1,4 @@
-"""``dev``: everything on one machine, with the Dagster UI: database, vendor or sandbox, Dagster; Ctrl-C ends it all."""
+"""The processes of ``dev``: database, sandbox if there is no token, Dagster with its UI. Ctrl-C stops them all."""
 
 import signal
 import socket
@@ -22,27 +22,29 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import describe_database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
-STOP_TIMEOUT_SECONDS = 30  # for Dagster to end its processes
-_IGNORED_WARNING = "ignore:Function `dev_command` is superseded"  # by a command of another package
+STOP_TIMEOUT_SECONDS = 30  # until Dagster and its processes are killed
+_IGNORED_WARNING = (
+    "ignore:Function `dev_command` is superseded"  # ``dagster dev`` advertises ``dg dev``, which is another package
+)
 
 
 def run_dev_server(settings: Settings, port: int, console: Console) -> int:
-    """Run the UI until it ends or is interrupted; returns its exit code.
+    """Run Dagster until it exits or is interrupted; returns its exit code.
 
     Raises:
-        UsageError: a database of the user's but no token: made-up bars do not go there; or the port is taken.
+        UsageError: DATABASE_URL is set without a token, or the port is in use.
     """
     _require_free_port(port)
     with provide_vendor(_resolve_paths(settings), console) as vendor_settings, open_engine(vendor_settings) as engine:
         console.print(f"bars: {describe_database(engine.database.url)}", highlight=False)
-        console.print(f"UI:   http://127.0.0.1:{port}  (about 15 s until it answers; Ctrl-C stops everything)")
+        console.print(f"UI:   http://127.0.0.1:{port}  (ready in about 15 s; Ctrl-C stops everything)")
         return _wait_for_dagster(_start_dagster(vendor_settings, port))
 
 
 def _require_free_port(port: int) -> None:
-    """Dagster goes on without its UI where its port is somebody else's, so that is found out before."""
+    """Check the port first: Dagster would start without its UI if another process used it."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the UI does: one that ended just now is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the UI does: a port in TIME_WAIT is free
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
@@ -50,16 +52,16 @@ def _require_free_port(port: int) -> None:
 
 
 def _resolve_paths(settings: Settings) -> Settings:
-    """Paths that mean the same in a process that works elsewhere."""
+    """``settings`` with absolute paths, for child processes in another working directory."""
     paths = {"home": settings.home, "calendar_file": settings.calendar_file}
     return settings.model_copy(update={name: path.expanduser().resolve() for name, path in paths.items() if path})
 
 
 @contextmanager
 def provide_vendor(settings: Settings, console: Console) -> Iterator[Settings]:
-    """The settings as they are with a token; without one those of a sandbox that runs for the time of the context."""
+    """``settings`` if there is a token; else settings for a sandbox, which runs while the context is open."""
     if settings.token is not None:
-        console.print(f"[bold]Asking the vendor at {settings.vendor_host}.[/bold]")
+        console.print(f"[bold]Using the vendor at {settings.vendor_host}.[/bold]")
         yield settings
         return
     reject_user_database(settings)
@@ -74,13 +76,13 @@ def provide_vendor(settings: Settings, console: Console) -> Iterator[Settings]:
 
 
 def _start_dagster(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
-    """Dagster in a session of its own, so that a Ctrl-C reaches it once: from here."""
+    """Start Dagster in its own session, so that Ctrl-C reaches it once, from ``_wait_for_dagster``."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     instance_config = files("backfill_assets.orchestration") / "dagster.yaml"
     (home / "dagster.yaml").write_text(instance_config.read_text("utf-8"), "utf-8")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a launcher in the background was told to ignore it
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and words
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
+    return subprocess.Popen(  # noqa: S603 - this interpreter with fixed arguments
         [
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
             *("--module-name", "backfill_assets.definitions", "--log-level", settings.log_level.lower()),
@@ -101,7 +103,7 @@ def _wait_for_dagster(dagster: "subprocess.Popen[bytes]") -> int:
 
 
 def _stop_dagster(dagster: "subprocess.Popen[bytes]", children: list[psutil.Process]) -> None:
-    """Dagster ends its processes, except some that notice only later that they are alone."""
+    """Wait for Dagster, then stop those of its child processes that are still running."""
     try:
         dagster.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

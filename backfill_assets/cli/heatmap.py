@@ -1,11 +1,11 @@
-"""The heat-map in a terminal: a row a symbol, a character a session. Decides nothing."""
+"""The heat map in a terminal: one row a symbol, one character a session. What they mean is in ``quality.heatmap``."""
 
 from rich.console import Console
 from rich.text import Text
 
 from backfill_assets.quality.heatmap import CELL_LETTERS, Cell, Heatmap
 
-MAX_HEATMAP_ROWS = 40  # rows before the rest is summed up
+MAX_HEATMAP_ROWS = 40  # symbols; the others are only counted
 STYLES = {
     CELL_LETTERS[Cell.HOLE]: "bold red",
     CELL_LETTERS[Cell.PARTIAL]: "yellow",
@@ -15,7 +15,7 @@ STYLES = {
 
 
 def show_heatmap(console: Console, heatmap: Heatmap) -> None:
-    """The symbols that lack something, the worst first, over as many of the newest sessions as fit; and a legend."""
+    """Print the symbols with gaps, worst first, for as many of the newest sessions as fit, and a legend."""
     with_gaps = heatmap.filter_by_gaps().sort_worst_first(MAX_HEATMAP_ROWS)
     if not with_gaps.symbols:
         return
@@ -23,17 +23,15 @@ def show_heatmap(console: Console, heatmap: Heatmap) -> None:
     shown = with_gaps.select_newest(max(1, console.width - label_width))
     console.print()
     span = f"{shown.days[0]} to {shown.days[-1]}" if len(shown.days) > 1 else f"{shown.days[0]}"
-    console.print(f"session by session, {span} (a character each):", highlight=False)
+    console.print(f"gaps by session, {span} (one character a session):", highlight=False)
     for symbol, letters in zip(shown.symbols, shown.render_lines(), strict=True):
         line = Text(f"{symbol:<{label_width}}")
         for letter in letters:
             line.append(letter, STYLES.get(letter))
         console.print(line, soft_wrap=True)
-    complete_count = len(heatmap.symbols) - int(heatmap.has_gaps().sum())
-    hidden_count = len(heatmap.symbols) - complete_count - len(shown.symbols)
+    gap_count = int(heatmap.has_gaps().sum())
+    hidden_count = gap_count - len(shown.symbols)
     hidden_text = f"… and {hidden_count:,} more · " if hidden_count else ""
-    console.print(
-        f"{hidden_text}{complete_count:,} of {len(heatmap.symbols):,} symbols lack nothing that is due", highlight=False
-    )
+    console.print(f"{hidden_text}{gap_count:,} of {len(heatmap.symbols):,} symbols have gaps", highlight=False)
     used = [cell for cell in shown.list_used_cells() if cell is not Cell.NOT_LISTED]
     console.print("   ".join(f"{CELL_LETTERS[cell]} {cell.label}" for cell in used), style="dim", highlight=False)

@@ -1,9 +1,8 @@
-"""The command line: reads options, calls one use case, shows what it gave. Decides nothing.
+"""The command line: registers the commands, and turns errors into messages and exit codes.
 
-Imports of the use cases stand inside the commands, so that ``--help`` answers at once.
+Each command has a module of its own. It imports what it needs when it runs, so that ``--help`` starts quickly.
 """
 
-import gc
 import signal
 import sys
 import traceback
@@ -26,14 +25,14 @@ from backfill_assets.cli.verify import verify
 from backfill_assets.cli.why import why
 from backfill_assets.errors import BackfillError
 
+PROGRAM_NAME = "backfill-assets"  # in messages, also when started by ``python -m backfill_assets``
 EXIT_INTERRUPTED = 130
-GC_THRESHOLDS = (50_000, 20, 100)  # what imports make lives to the end: looking through it again and again costs 60 ms
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="backfill_assets")
 def cli() -> None:
-    """Keep a Postgres store of 30-minute market bars complete, prove it, and say so when it can't."""
+    """Find and fill gaps in a Postgres store of 30-minute market bars, and prove that it is complete."""
 
 
 for _command in (symbols, report, plan, run, verify, why, review, live, status, alerts, settings, sandbox, demo, dev):
@@ -41,17 +40,14 @@ for _command in (symbols, report, plan, run, verify, why, review, live, status, 
 
 
 def main() -> None:
-    """Run the command line and end the process with the exit code that the outcome has (README)."""
-    gc.set_threshold(*GC_THRESHOLDS)
+    """Run the command line and exit with the code of the outcome (README.md, "Exit codes")."""
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _raise_interrupt)
-    code = _run_cli(debug="--debug" in sys.argv[1:])
-    gc.freeze()  # the end comes without a last walk through everything
-    sys.exit(code)
+    sys.exit(_run_cli(debug="--debug" in sys.argv[1:]))
 
 
-def _raise_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's form
-    """A normal exit, so that the embedded server stops and what was fetched is stored."""
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+    """Unwind the stack, so that fetched bars are stored and the embedded server is stopped."""
     raise KeyboardInterrupt
 
 
@@ -63,9 +59,9 @@ def _format_on_one_line(error: click.ClickException) -> str:
 
 def _run_cli(*, debug: bool) -> int:
     try:
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Exit as left:
-        return left.exit_code
+        code = cli.main(prog_name=PROGRAM_NAME, standalone_mode=False)
+    except click.exceptions.Exit as finished:
+        return finished.exit_code
     except click.ClickException as error:
         click.echo(f"error: {_format_on_one_line(error)}", err=True)
         return 2
@@ -75,12 +71,12 @@ def _run_cli(*, debug: bool) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was fetched is stored, the next run goes on from there", err=True)
+        click.echo("interrupted; fetched bars are stored, and the next run continues from there", err=True)
         return EXIT_INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last resort: one line for people
+    except Exception as error:  # noqa: BLE001 - one line for users also of a bug
         if debug:
             traceback.print_exc()
         message = " ".join(str(error).split())
-        click.echo(f"bug: {type(error).__name__}: {message}; run again with --debug and report it", err=True)
+        click.echo(f"bug: {type(error).__name__}: {message}; run again with --debug and report the output", err=True)
         return 1
     return code if isinstance(code, int) else 0

@@ -10,7 +10,7 @@ import click
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
+from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,8 +38,8 @@ class InstantType(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time; example: 2026-06-03T12:00:00Z", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone; for UTC: {moment.isoformat()}Z", param, ctx)
-        if not EARLIEST_DATE <= moment.date() < LATEST_DATE:
-            self.fail(f"{value!r} must lie between {EARLIEST_DATE.year} and {LATEST_DATE.year - 1}", param, ctx)
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            self.fail(f"{value!r} must lie between {FIRST_YEAR} and {LAST_YEAR}", param, ctx)
         return moment.astimezone(UTC)
 
 
@@ -111,7 +111,12 @@ def add_window_options(command: F) -> F:
 def add_format_option(*names: str) -> Callable[[F], F]:
     """``--format``, one of ``names``; the first is the default."""
     return click.option(
-        "--format", "form", type=click.Choice(names), default=names[0], show_default=True, help="Output format."
+        "--format",
+        "output_format",
+        type=click.Choice(names),
+        default=names[0],
+        show_default=True,
+        help="Output format.",
     )
 
 

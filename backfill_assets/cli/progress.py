@@ -1,4 +1,4 @@
-"""A run under way in a terminal: a bar with running totals, and a line per ticker."""
+"""The progress of a run in a terminal: a bar with running totals, and one line a ticker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from backfill_assets.backfill.results import Progress as Step
+from backfill_assets.backfill.results import Progress as RunProgress
 from backfill_assets.backfill.results import ProgressListener
 
 
 @contextmanager
 def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[ProgressListener]:
-    """A progress bar with running totals; with ``each``, a line per ticker above it."""
+    """A progress bar with running totals; with ``show_tickers`` a line above it for each finished ticker."""
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -24,7 +24,7 @@ def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[Progr
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", totals="")
 
-        def listen(step: Step) -> None:
+        def listen(step: RunProgress) -> None:
             nonlocal batch
             if show_tickers and step.batches > 1 and step.batch != batch:
                 batch = step.batch

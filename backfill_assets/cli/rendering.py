@@ -1,4 +1,4 @@
-"""How results look in a terminal: tables and sentences, with rich. Decides nothing; ``progress`` shows a run."""
+"""Results as tables and sentences in a terminal; progress and heat map are in modules of their own."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from backfill_assets.quality.report import SymbolReport
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 from backfill_assets.quality.slot_explanation import SlotExplanation
 
-MAX_TABLE_ROWS = 40  # rows of a table before the rest is summed up
-MAX_SYMBOLS_LISTED_IN_FULL = 10  # symbols that are all shown, complete or not
+MAX_TABLE_ROWS = 40  # of a table; the other rows are only counted
+MAX_SYMBOLS_LISTED_IN_FULL = 10  # up to this number complete symbols are listed, too
 
 
 def show_window(console: Console, window: Window, now: datetime) -> None:
-    """One line that says what is being looked at."""
+    """Print the sessions of a window, one line; ``now`` is UTC."""
     if not window.sessions:
-        console.print(f"no session due: {window.description} holds none that has opened by {now:%Y-%m-%d %H:%M} UTC")
+        console.print(f"no session due: none in {window.description} has opened by {now:%Y-%m-%d %H:%M} UTC")
         return
     days = [s.day.isoformat() + (" (early close)" if s.is_early_close else "") for s in window.sessions]
     listed_days = ", ".join(days) if len(days) <= 6 else f"{days[0]} … {days[-1]}"
@@ -39,7 +39,7 @@ def show_window(console: Console, window: Window, now: datetime) -> None:
 def show_report(
     console: Console, rows: Sequence[SymbolReport], duplicates: int = 0, live: LiveAccuracy | None = None
 ) -> None:
-    """The report; where it is long, symbols that lack nothing are only counted and the worst come first."""
+    """Print the report. Of more than ten symbols, complete ones are only counted and the worst come first."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = [c for c in REPORT_COLUMNS if c[1] not in _OPTIONAL_FIELDS or any(getattr(r, c[1]) for r in rows)]
     for title, field in columns:
@@ -54,13 +54,15 @@ def show_report(
     if shown:
         console.print(table)
     if len(rows_with_gaps) > len(shown):
-        console.print(f"… and {len(rows_with_gaps) - len(shown)} more that lack bars (--format json shows all)")
+        console.print(
+            f"… and {len(rows_with_gaps) - len(shown)} more symbols with missing bars (--format json shows all)"
+        )
     if len(rows) > MAX_SYMBOLS_LISTED_IN_FULL:
-        complete = "lack nothing that is due" if any(r.pending_bars for r in rows) else "are complete"
+        complete = "have no missing bars" if any(r.pending_bars for r in rows) else "are complete"
         console.print(f"{len(rows) - len(rows_with_gaps)} symbols {complete}")
     if duplicates:
         console.print(
-            f"{duplicates:,} slots are held under two spellings of the interval; the row with provenance counts"
+            f"{duplicates:,} slots have two rows, under different names of the interval; the one with provenance counts"
         )
     if live:
         console.print(str(live), highlight=False)
@@ -69,7 +71,8 @@ def show_report(
     expected = sum(r.expected_bars for r in rows)
     pending = sum(r.pending_bars for r in rows)
     console.print(
-        f"{missing:,} bars missing in {symbols_with_gaps} of {len(rows)} symbols · {expected:,} expected · {pending:,} pending"
+        f"{missing:,} bars missing in {symbols_with_gaps} of {len(rows)} symbols · {expected:,} expected"
+        f" · {pending:,} pending"
     )
 
 
@@ -77,7 +80,7 @@ _OPTIONAL_FIELDS = ("no_trade_bars", "vendor_gap_bars", "provisional_bars", "unv
 
 
 def show_plan(console: Console, plan: Plan, seconds: float) -> None:
-    """The requests of a plan and what they cost."""
+    """Print the requests of a plan, their cost in calls and their duration in ``seconds``."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("ticker", "from", "to", "slots to fill"):
         table.add_column(title, justify="right" if title == "slots to fill" else "left")
@@ -88,7 +91,7 @@ def show_plan(console: Console, plan: Plan, seconds: float) -> None:
         console.print(table)
     if len(plan.requests) > MAX_TABLE_ROWS:
         console.print(f"… and {len(plan.requests) - MAX_TABLE_ROWS} more requests (--format json shows all)")
-    deferred = f" · {plan.deferred} tickers were asked too recently" if plan.deferred else ""
+    deferred = f" · {plan.deferred} tickers deferred: requested too recently" if plan.deferred else ""
     console.print(
         f"{len(plan.requests)} requests · {plan.calls:,} calls (lower bound {plan.lower_bound:,}) · "
         f"{sum(a.slot_count for a in plan.requests):,} slots · about {seconds:.0f} s{deferred}"
@@ -96,73 +99,74 @@ def show_plan(console: Console, plan: Plan, seconds: float) -> None:
 
 
 def show_run(console: Console, result: RunResult) -> None:
-    """What a run did and what it proved."""
+    """Print what a run requested, stored and proved."""
     if not result.sessions:
         return
     kinds = Counter(o.kind for o in result.outcomes)
-    ticker_outcomes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nobody asked"
+    ticker_outcomes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no requests"
     console.print(
         f"{result.requests} requests · {result.calls:,} calls · {result.seconds:.1f} s · "
-        f"{result.rate_limited} refused for the rate"
+        f"{result.rate_limited} rate-limited"
     )
     written = result.written
     console.print(f"tickers: {ticker_outcomes}")
     console.print(
-        f"bars: {written.inserted:,} inserted · {written.updated:,} updated · {written.revised:,} revised · {written.unchanged:,} unchanged"
-        f" · {result.rejected:,} rows rejected"
-        + (f" · {written.protected:,} left as they are" if written.protected else "")
+        f"bars: {written.inserted:,} inserted · {written.updated:,} updated · {written.revised:,} revised"
+        f" · {written.unchanged:,} unchanged · {result.rejected:,} rows rejected"
+        + (f" · {written.protected:,} stored bars kept" if written.protected else "")
         + (
-            f" · of somebody else's {written.verified:,} verified, {written.replaced:,} replaced"
+            f" · external bars: {written.verified:,} verified, {written.replaced:,} replaced"
             if written.verified + written.replaced
             else ""
         )
     )
     absent = ", ".join(f"{count:,} {reason}" for reason, count in sorted(result.absent.items())) or "none"
     console.print(
-        f"proof: {result.planned:,} slots asked for · {result.stored:,} hold a final bar now · absent: {absent}"
+        f"proof: {result.planned:,} slots requested · {result.stored:,} have a final bar now · absent: {absent}"
     )
     for outcome in result.errors[:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
     if result.deferred:
         console.print(
-            f"{result.deferred} tickers were asked less than an hour ago or wait on the ladder (--force asks)"
+            f"{result.deferred} tickers skipped: requested in the last hour, or retry not due (--force requests them)"
         )
     if result.awaiting_publication:
         console.print(
-            f"{result.awaiting_publication} tickers were not asked: probes show that the vendor has not published yet"
+            f"{result.awaiting_publication} tickers skipped: probes show that the vendor has not published yet"
         )
     if result.claimed_elsewhere:
-        console.print(f"{result.claimed_elsewhere} tickers are being asked by another run")
+        console.print(f"{result.claimed_elsewhere} tickers skipped: claimed by another run")
     console.print(
         f"[bold]{result.before.missing:,} missing before, {result.after.missing:,} after, "
         f"{result.closed_share:.1%} closed[/bold]"
     )
     if result.stopped is not None:
         console.print(
-            f"stopped: {result.stopped} ({result.not_requested} tickers are left)", style="red", highlight=False
+            f"stopped: {result.stopped} ({result.not_requested} tickers not requested)", style="red", highlight=False
         )
 
 
 def show_review(console: Console, result: ReviewResult) -> None:
-    """What a review did and what it leaves for another day."""
+    """Print what a review read and stored, and what it deferred."""
     written = result.written
     console.print(
-        f"{result.reviewed:,} of {result.due:,} tickers that were due were reviewed over {result.sessions} sessions · "
+        f"{result.reviewed:,} of {result.due:,} due tickers reviewed, {result.sessions} sessions each · "
         f"{result.requests:,} requests · {result.calls:,} calls · {result.seconds:.1f} s"
     )
     console.print(
-        f"bars: {written.revised:,} revised · {written.updated:,} updated · {written.inserted:,} inserted · {written.unchanged:,} unchanged"
+        f"bars: {written.revised:,} revised · {written.updated:,} updated · {written.inserted:,} inserted"
+        f" · {written.unchanged:,} unchanged"
     )
     for outcome in [o for o in result.outcomes if o.error][:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
     if result.due > result.affordable:
-        console.print(f"{result.due - result.affordable:,} tickers wait for calls that nothing else needs")
+        console.print(f"{result.due - result.affordable:,} tickers deferred: not enough unused calls")
     if result.stopped is not None:
         console.print(f"stopped: {result.stopped}", style="red", highlight=False)
 
 
 def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
-    """The success criteria, with offenders where one fails."""
+    """Print the success criteria, each with the symbols that violate it."""
     for c in criteria:
         mark = "[green]pass[/green]" if c.passed else "[red]FAIL[/red]"
         console.print(f"{mark}  {c.name}: {c.meaning} (at most {c.threshold:g})", highlight=False)
@@ -171,11 +175,11 @@ def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
 
 
 def show_slot_explanations(console: Console, evidence: Sequence[str], explanations: Sequence[SlotExplanation]) -> None:
-    """What is known of a session, and each slot of it."""
+    """Print the evidence about a session, and the state of each of its slots."""
     for sentence in evidence:
         console.print(f"· {sentence}", highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("slot (UTC)", "state", "evidence", "asked again"):
+    for title in ("slot (UTC)", "state", "evidence", "next request"):
         table.add_column(title)
     for explanation in explanations:
         table.add_row(explanation.slot, explanation.state, explanation.evidence, explanation.ask_again or "–")
@@ -183,9 +187,9 @@ def show_slot_explanations(console: Console, evidence: Sequence[str], explanatio
 
 
 def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid) -> None:
-    """What the vendor said just now."""
-    rejected = f", {len(built.rejects)} rows break a rule" if len(built.rejects) else ""
-    console.print(f"the vendor answers now: {len(built.bars)} of {grid.size} bars{rejected}")
+    """Print the bars that the vendor returned just now."""
+    rejected = f", {len(built.rejects)} invalid rows" if len(built.rejects) else ""
+    console.print(f"the vendor returns now: {len(built.bars)} of {grid.size} bars{rejected}")
     for bar in built.bars.to_dict("records"):
         stamp = format_timestamp(to_datetime(bar["timestamp"]))
         final = "" if bar["is_final"] else ", not final"
@@ -194,16 +198,16 @@ def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid) -> No
 
 
 def _format_partitions(partitions: dict[str, int]) -> str:
-    text = f"the last {partitions['sessions']:,} sessions × symbols: {partitions['of_an_asset']:,}"
+    text = f"{partitions['of_an_asset']:,} an asset: the last {partitions['sessions']:,} sessions × symbols"
     if partitions["sessions"] < partitions["sessions_wanted"]:
         text += (
-            f" (shrunk from {partitions['sessions_wanted']:,} sessions: at most {partitions['at_most']:,} of an asset)"
+            f" (reduced from {partitions['sessions_wanted']:,} sessions: at most {partitions['at_most']:,} an asset)"
         )
-    return f"{text}, counted when Dagster loads its definitions"
+    return f"{text}; updated when Dagster loads the definitions"
 
 
 def show_status(console: Console, status: dict[str, Any]) -> None:
-    """Where things stand, a line each."""
+    """Print the status, one line an item."""
     budget, external = status["budget"], status["unverified"]
     budget_left = (
         f"{budget['calls_left_today']:,} calls until {budget['resets_at']} · "
@@ -238,21 +242,21 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
 
 
 def show_alerts(console: Console, alerts: dict[str, Any]) -> None:
-    """What fails and how far each address has got, a line each."""
+    """Print what is failing and the deliveries to each address, one line an item."""
     for state in alerts["failing"]:
         console.print(f"[red]FAIL[/red]  {state['name']} since {state['since']}: {state['meaning']}", highlight=False)
     if not alerts["failing"]:
-        console.print("nothing that was observed fails")
+        console.print("all observed checks pass")
     for address in alerts["addresses"]:
         last = f"last {address['delivered']}" if address["delivered"] else "nothing sent yet"
         error_text = f" · {address['error']}" if address["error"] else ""
-        error_text += f", tried again {address['next_attempt']}" if address["failures"] else ""
+        error_text += f", next attempt {address['next_attempt']}" if address["failures"] else ""
         console.print(
             f"address {address['number']} ({address['scheme']}): {address['waiting']} waiting · {last}{error_text}",
             highlight=False,
         )
     if not alerts["addresses"]:
-        console.print("nobody is told: BACKFILL_ALERT_URLS is not set")
+        console.print("no alert destinations: BACKFILL_ALERT_URLS is not set")
 
 
 def _format_live(live: dict[str, Any]) -> str:

@@ -28,39 +28,41 @@ if TYPE_CHECKING:
 @click.command()
 @add_window_options
 @add_format_option("table", "json", "csv", "markdown", "html")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
-def report(form: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Measure every active symbol against the calendar; asks nobody."""
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of standard output."
+)
+def report(output_format: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
+    """Report gaps of all active symbols. Reads the database only; no vendor calls."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.quality.live_accuracy import read_live_accuracy
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         job, unknown = build_job(engine, build_job_request(**window))
         coverage = engine.measure(job)
-        live = read_live_accuracy(engine.database, coverage) if form == "table" else None
-        text = _format_report(engine, job, coverage, form) if form != "table" else ""
+        live = read_live_accuracy(engine.database, coverage) if output_format == "table" else None
+        text = _format_report(engine, job, coverage, output_format) if output_format != "table" else ""
     warn_unknown_symbols(unknown)
     with _open_output(output) as file:
-        if form == "table":
+        if output_format == "table":
             _print_report(make_console(file), job, coverage, live)
         else:
             click.echo(text, file=file)
 
 
-def _format_report(engine: "Engine", job: "BackfillJob", coverage: "Coverage", form: str) -> str:
-    from backfill_assets.quality import report_formats as texts
+def _format_report(engine: "Engine", job: "BackfillJob", coverage: "Coverage", output_format: str) -> str:
+    from backfill_assets.quality import report_formats
     from backfill_assets.quality.live_accuracy import read_live_accuracy_by_symbol
     from backfill_assets.quality.report import build_symbol_reports
 
-    if form == "html":
+    if output_format == "html":
         return _format_html(engine, job, coverage)
     rows = build_symbol_reports(coverage)
-    if form == "json":
+    if output_format == "json":
         live = read_live_accuracy_by_symbol(engine.database, coverage)
-        return texts.to_json(
+        return report_formats.to_json(
             rows, {s.ticker.symbol: live[s.symbol_id] for s in coverage.symbols if s.symbol_id in live}
         )
-    to_text = {"csv": texts.to_csv, "markdown": texts.to_markdown}[form]
+    to_text = {"csv": report_formats.to_csv, "markdown": report_formats.to_markdown}[output_format]
     return to_text(rows).rstrip("\n")
 
 

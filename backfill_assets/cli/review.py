@@ -1,4 +1,4 @@
-"""``review``: recent sessions read again for the vendor's corrections."""
+"""``review``: read recent sessions again for the vendor's corrections."""
 
 import json
 import sys
@@ -19,9 +19,11 @@ from backfill_assets.cli.options import (
 
 @click.command()
 @add_interval_option
-@click.option("--symbols", help="Only these, however lately they were reviewed.  [default: all that are due]")
-@click.option("--calls", type=click.IntRange(0), help="Spend at most so many.  [default: what is left over today]")
-@click.option("--quiet", is_flag=True, help="Only the summary.")
+@click.option("--symbols", help="Only these symbols, even if they are not due.  [default: all that are due]")
+@click.option(
+    "--calls", type=click.IntRange(0), help="Use at most so many calls.  [default: all calls not needed today]"
+)
+@click.option("--quiet", is_flag=True, help="Print the summary only.")
 @add_format_option("table", "json")
 @add_common_options
 def review(
@@ -29,13 +31,13 @@ def review(
     symbols: str | None,
     calls: int | None,
     quiet: bool,
-    form: str,
+    output_format: str,
     as_of: datetime | None,
     debug: bool,
 ) -> None:
-    """Read the last 20 sessions of every ticker again, with calls that nothing else needs today.
+    """Read the last 20 sessions of every symbol again, with calls that nothing else needs today.
 
-    Everybody's turn comes once a week, whoever waited longest first; what the vendor corrected is stored.
+    Each symbol is read again once a week, least recently reviewed first. Vendor corrections are stored as revisions.
     """
     from backfill_assets.backfill import review
     from backfill_assets.backfill.job_request import build_job, open_engine
@@ -47,7 +49,7 @@ def review(
         warn_unknown_symbols(unknown)
         with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
             result = review.run_review(engine, job, listen, calls=calls)
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps(result.as_dict(), indent=1))
     else:
         show_review(make_console(), result)

@@ -21,8 +21,8 @@ from backfill_assets.errors import UsageError
 @click.command()
 @add_window_options
 @add_format_option("table", "json")
-def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Say what would be asked, what it costs and how long it takes; spends nothing."""
+def plan(output_format: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
+    """Show the requests a run would make, their cost and duration. No vendor calls."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.cli.rendering import show_plan, show_window
 
@@ -33,7 +33,7 @@ def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
         planned = engine.plan(job, coverage)
     warn_unknown_symbols(unknown)
     seconds = engine.estimate_seconds(planned)
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps({**planned.as_dict(), "estimated_seconds": round(seconds, 1)}, indent=1))
         return
     console = make_console()
@@ -48,27 +48,31 @@ def plan(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
     type=click.Choice(["hybrid", "incremental", "targeted"]),
     default="hybrid",
     show_default=True,
-    help="Which gaps are asked for: all in the window (targeted), with a second pass over failures (hybrid), or what"
-    " follows each symbol's newest final bar (incremental). Today's come from live samples, see --no-live.",
+    help="Which gaps to request: all in the window (targeted), the same with a second pass over failed requests"
+    " (hybrid), or those after each symbol's newest final bar (incremental). For today's bars see --live.",
 )
 @click.option(
     "--live/--no-live",
     default=True,
-    help="With BACKFILL_LIVE, make a round of live samples first if one is due: today's slots come from samples,"
-    " older ones from history.  [default: live]",
+    help="With BACKFILL_LIVE, first make a round of live samples if one is due; today's bars come from samples,"
+    " older ones from intraday history.  [default: live]",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Tickers at a time; for small plans.")
-@click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, help="Seconds of rest between batches.")
-@click.option("--force", is_flag=True, help="Ask for everything in the window, complete or asked just now.")
+@click.option("--batch-size", type=click.IntRange(1), help="Symbols a batch.  [default: all at once]")
+@click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, help="Seconds to wait between batches.")
+@click.option(
+    "--force", is_flag=True, help="Request everything in the window, also complete sessions and recent requests."
+)
 @click.option(
     "--verify-existing",
     is_flag=True,
-    help="Compare bars that somebody else wrote with the vendor's: equal ones are marked as ours, the others replaced.",
+    help="Compare bars that another program wrote with the vendor's: mark equal ones as verified, replace the others.",
 )
-@click.option("--quiet", is_flag=True, help="Only the summary.")
+@click.option("--quiet", is_flag=True, help="Print the summary only.")
 @add_format_option("table", "json")
-def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any) -> None:
-    """Find what is missing, fetch it, store it and prove it."""
+def run(
+    output_format: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any
+) -> None:
+    """Find missing bars, fetch and store them, and prove the result."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.backfill.planner import Strategy
     from backfill_assets.cli.progress import show_run_progress
@@ -76,18 +80,18 @@ def run(form: str, strategy: str, live: bool, quiet: bool, as_of: datetime | Non
     from backfill_assets.live.collector import collect_today
 
     if options["delay"] and options["batch_size"] is None:
-        raise UsageError("--delay rests between batches; give --batch-size too")
+        raise UsageError("--delay applies between batches; add --batch-size")
     settings = load_command_settings(as_of, debug=debug)
     console = make_console()
     with open_engine(settings) as engine:
         job, unknown = build_job(engine, build_job_request(**options, strategy=Strategy(strategy)))
         warn_unknown_symbols(unknown)
-        if form == "table" and not (quiet and job.window.sessions):
+        if output_format == "table" and not (quiet and job.window.sessions):
             show_window(console, job.window, settings.now())
         live_round = collect_today(engine, job.window) if live else None
         with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
             result = engine.run(job, listen)
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps({**result.as_dict(), "live": live_round.as_dict() if live_round else None}, indent=1))
     else:
         show_run(console, result)

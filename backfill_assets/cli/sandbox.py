@@ -14,17 +14,42 @@ from backfill_assets.cli.options import (
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8008, show_default=True, help="0 picks a free one.")
-@click.option("--symbols", "count", type=click.IntRange(1, 10_000), default=30, show_default=True)
-@click.option("--now", type=InstantType(), help="Where its clock starts.  [default: the real time]")
-@click.option("--latency-ms", type=MillisecondRangeType(), default="0-0", show_default=True, help="A-B, uniform.")
-@click.option("--per-minute", type=click.IntRange(1), default=1200, show_default=True)
-@click.option("--daily", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--replay", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Serve recorded answers.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8008,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 picks a free one.",
+)
+@click.option(
+    "--symbols",
+    "symbol_count",
+    type=click.IntRange(1, 10_000),
+    default=30,
+    show_default=True,
+    help="Number of symbols.",
+)
+@click.option("--now", type=InstantType(), help="Start time of the sandbox's clock.  [default: the current time]")
+@click.option(
+    "--latency-ms",
+    type=MillisecondRangeType(),
+    default="0-0",
+    show_default=True,
+    help="Latency of answers, A-B, uniformly distributed.",
+)
+@click.option(
+    "--per-minute", type=click.IntRange(1), default=1200, show_default=True, help="Limit of requests a minute."
+)
+@click.option("--daily", type=click.IntRange(1), default=100_000, show_default=True, help="Limit of calls a UTC day.")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Serve the answers recorded in this folder.",
+)
 @add_common_options
 def sandbox(
     port: int,
-    count: int,
+    symbol_count: int,
     now: datetime | None,
     latency_ms: tuple[float, float],
     per_minute: int,
@@ -33,14 +58,14 @@ def sandbox(
     as_of: datetime | None,
     debug: bool,
 ) -> None:
-    """Serve a local stand-in of the vendor on 127.0.0.1 until interrupted; any token is accepted."""
+    """Run a local imitation of the vendor's API on 127.0.0.1 until interrupted; accepts any token."""
     from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
     from backfill_assets.sandbox.server.serve import serve
 
     settings = load_command_settings(as_of, debug=debug)
     config = SandboxConfig(
         port=port,
-        symbols=count,
+        symbols=symbol_count,
         now=now or settings.as_of,
         latency_ms=latency_ms,
         per_minute=per_minute,
@@ -48,10 +73,12 @@ def sandbox(
         replay=replay,
         quirks=DataQuirks.build_realistic(),
     )
-    unset_source_host = " EODHD_SOURCE_HOST=" if settings.source_host else ""  # whose name made-up bars must not carry
+    unset_source_host = (
+        " EODHD_SOURCE_HOST=" if settings.source_host else ""
+    )  # simulated bars must not be recorded as another host's
 
     def announce(url: str) -> None:
-        click.echo(f"the vendor's stand-in answers at {url}")
+        click.echo(f"sandbox listening at {url}")
         click.echo(f"  export EODHD_BASE_URL={url} EODHD_API_TOKEN=sandbox{unset_source_host}")
 
     serve(config, announce=announce)

@@ -36,16 +36,16 @@ _BOUND_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 @click.option("--all", "show_all", is_flag=True, help="Also settings that have their default value, in the table.")
 @add_format_option("table", "json", "markdown")
 @add_common_options
-def settings(show_all: bool, form: str, as_of: datetime | None, debug: bool) -> None:
+def settings(show_all: bool, output_format: str, as_of: datetime | None, debug: bool) -> None:
     """Show the settings that differ from their defaults.
 
     The formats json and markdown always contain all settings.
     """
-    if form == "markdown":
+    if output_format == "markdown":
         click.echo(build_configuration_page(), nl=False)
         return
     rows = list(_list_settings(load_command_settings(as_of, debug=debug)))
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps(rows, indent=1))
     else:
         _print_settings(rows, show_all=show_all)

@@ -1,4 +1,4 @@
-"""``status``: symbols, newest bar, missing bars, running backfills and the budget, at a glance."""
+"""``status``: symbols, newest bar, missing bars, running backfills and the remaining quota."""
 
 import json
 from datetime import datetime
@@ -16,15 +16,15 @@ from backfill_assets.cli.options import (
 @click.command()
 @add_format_option("table", "json")
 @add_common_options
-def status(form: str, as_of: datetime | None, debug: bool) -> None:
-    """Show symbols, newest bar, missing bars, running backfills and the budget left."""
+def status(output_format: str, as_of: datetime | None, debug: bool) -> None:
+    """Show symbols, newest bar, missing bars, running backfills and the remaining quota."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.cli.rendering import show_status
     from backfill_assets.quality.status import read_status
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         current_status = read_status(engine.database, engine.settings)
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps(current_status, indent=1))
     else:
         show_status(make_console(), current_status)

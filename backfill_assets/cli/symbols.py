@@ -1,4 +1,4 @@
-"""``symbols``: the universe, which symbols must be complete."""
+"""``symbols``: the universe, that is the symbols whose bars must be complete."""
 
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def symbols() -> None:
-    """The universe: which symbols must be complete."""
+    """The universe: the symbols whose bars must be complete."""
 
 
 def _collect_tickers(tickers: tuple[str, ...], file: Path | None) -> "tuple[Ticker, ...]":
@@ -25,32 +25,34 @@ def _collect_tickers(tickers: tuple[str, ...], file: Path | None) -> "tuple[Tick
 
     file_symbols = _read_symbols_file(file) if file else []
     if not tickers and not file_symbols:
-        raise UsageError("no symbols given; name some, or use --file with one a line")
+        raise UsageError("no symbols given; name some, or use --file with one symbol a line")
     return parse_tickers([*tickers, *file_symbols])
 
 
 def _read_symbols_file(file: Path) -> list[str]:
-    """The symbols of a text file: one or more a line, ``#`` starts a comment."""
+    """The symbols in a text file: one or more a line, separated by spaces or commas; ``#`` starts a comment."""
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
         lines = content.decode("utf-8-sig").splitlines() if len(content) <= MAX_FILE_BYTES else []
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--file {file} cannot be read as text: {type(error).__name__}; one symbol a line") from None
+        raise UsageError(
+            f"--file {file} cannot be read as text: {type(error).__name__}; write one symbol a line"
+        ) from None
     if len(content) > MAX_FILE_BYTES:
         raise UsageError(f"--file {file} is too long; a symbols file has at most {MAX_FILE_BYTES:,} bytes")
     names = [part for line in lines for part in line.partition("#")[0].replace(",", " ").split()]
     if not names:
-        raise UsageError(f"--file {file} names no symbol; write one a line")
+        raise UsageError(f"--file {file} contains no symbol; write one symbol a line")
     return names
 
 
 @symbols.command("add")
 @click.argument("tickers", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="A text file with a symbol a line; # starts a comment.")
+@click.option("--file", type=click.Path(path_type=Path), help="A text file with one symbol a line; # starts a comment.")
 @add_common_options
 def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | None, debug: bool) -> None:
-    """Add symbols to the universe, or make them active again."""
+    """Add symbols to the universe, or reactivate them."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.store.symbols import add_symbols
 
@@ -61,16 +63,16 @@ def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | N
 
 
 @symbols.command("list")
-@click.option("--all", "everyone", is_flag=True, help="Inactive ones too.")
+@click.option("--all", "include_inactive", is_flag=True, help="Also inactive symbols.")
 @add_common_options
-def symbols_list(everyone: bool, as_of: datetime | None, debug: bool) -> None:
-    """Print the universe, one ticker a line."""
+def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) -> None:
+    """Print the symbols of the universe, one a line."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
     from backfill_assets.store.symbols import list_symbols
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
-        for symbol in list_symbols(connection, DEFAULT_EXCHANGE, only_active=not everyone):
+        for symbol in list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive):
             click.echo(f"{symbol.ticker}" + ("" if symbol.is_active else "  inactive"))
 
 
@@ -78,7 +80,7 @@ def symbols_list(everyone: bool, as_of: datetime | None, debug: bool) -> None:
 @click.argument("tickers", nargs=-1, required=True)
 @add_common_options
 def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) -> None:
-    """Take symbols out of the universe; their bars stay."""
+    """Remove symbols from the universe; their bars are kept."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.store.symbols import deactivate_symbols
 
@@ -89,14 +91,14 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
 
 
 @symbols.command("sync")
-@click.option("--exchange", default="US", show_default=True, help="Whose list to take.")
-@click.option("--type", "kind", help="Only this type, for example 'Common Stock' or ETF.")
+@click.option("--exchange", default="US", show_default=True, help="Exchange code of the vendor's list.")
+@click.option("--type", "symbol_type", help="Only symbols of this vendor type, for example 'Common Stock' or ETF.")
 @add_common_options
-def symbols_sync(exchange: str, kind: str | None, as_of: datetime | None, debug: bool) -> None:
-    """Add every symbol of the vendor's list (1 call); deactivates nobody."""
+def symbols_sync(exchange: str, symbol_type: str | None, as_of: datetime | None, debug: bool) -> None:
+    """Add all symbols of the vendor's list (1 call); deactivates none."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.backfill.symbol_sync import sync_universe
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        synced = sync_universe(engine, exchange.upper(), kind)
+        synced = sync_universe(engine, exchange.upper(), symbol_type)
     click.echo(f"{synced.listed} listed by the vendor, {synced.added} added, {synced.unusable} not usable as tickers")

@@ -20,8 +20,8 @@ from backfill_assets.cli.options import (
 @click.command()
 @add_window_options
 @add_format_option("table", "json")
-def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Judge the success criteria on what the store holds; with BACKFILL_LIVE also whether live bars keep up."""
+def verify(output_format: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
+    """Evaluate the success criteria on the stored bars; with BACKFILL_LIVE also the delay of live bars."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.cli.rendering import show_criteria, show_window
     from backfill_assets.quality.criteria import evaluate_window
@@ -33,7 +33,7 @@ def verify(form: str, as_of: datetime | None, debug: bool, **window: Any) -> Non
         live = job.interval in settings.list_live_intervals()
         criteria = evaluate_window(engine.database, coverage, tolerance=settings.missing_tolerance, live=live)
     warn_unknown_symbols(unknown)
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps([c.as_dict() for c in criteria], indent=1))
     else:
         console = make_console()

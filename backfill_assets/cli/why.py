@@ -18,12 +18,14 @@ from backfill_assets.cli.options import (
 @click.command()
 @click.argument("ticker")
 @click.argument("day", type=DateType())
-@click.option("--ask", is_flag=True, help="Also ask the vendor right now (5 calls); stores nothing.")
+@click.option("--ask", is_flag=True, help="Also request the session from the vendor now (5 calls); stores nothing.")
 @add_interval_option
 @add_format_option("table", "json")
 @add_common_options
-def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: datetime | None, debug: bool) -> None:
-    """Say, slot by slot, what TICKER's session of DAY is, why, and when it is asked about again."""
+def why(
+    ticker: str, day: date, ask: bool, interval: str, output_format: str, as_of: datetime | None, debug: bool
+) -> None:
+    """Explain each slot of TICKER on DAY: its state, the evidence and the next request."""
     from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
     from backfill_assets.backfill.vendor_check import fetch_current_bars
     from backfill_assets.cli.rendering import show_slot_explanations, show_vendor_answer, show_window
@@ -42,9 +44,9 @@ def why(ticker: str, day: date, ask: bool, interval: str, form: str, as_of: date
             bars = read_bars(connection, job.symbols[0].symbol_id, job.interval, session.open, session.close)
         explanations, evidence = explain_slots(coverage, bars), describe_session(coverage)
         answer = fetch_current_bars(engine, job) if ask else None
-    if form == "json":
+    if output_format == "json":
         click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))
     else:
         show_slot_explanations(console, evidence, explanations)
     if answer is not None:
-        show_vendor_answer(make_console(stderr=form == "json"), answer, coverage.grid)
+        show_vendor_answer(make_console(stderr=output_format == "json"), answer, coverage.grid)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
+from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"
@@ -35,8 +35,8 @@ def validate_moment(moment: datetime) -> datetime:
     """
     if moment.tzinfo is None:
         raise ValueError("needs a time zone")
-    if not EARLIEST_DATE <= moment.date() < LATEST_DATE:
-        raise ValueError(f"must lie between {EARLIEST_DATE.year} and {LATEST_DATE.year - 1}")
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
     return moment.astimezone(UTC)
 
 

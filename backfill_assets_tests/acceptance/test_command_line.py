@@ -1,4 +1,4 @@
-"""The command line word for word: names, options, what a run prints, and how each ending is told."""
+"""The command line in detail: names, options, printed output, error messages and exit codes."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -55,13 +55,13 @@ def choices(command: str, option: str) -> list[str]:
     return list(kind.choices)
 
 
-def test_the_choices_are_the_documented_ones() -> None:
+def test_options_have_the_documented_choices() -> None:
     assert choices("report", "--format")[:4] == ["table", "json", "csv", "markdown"]
     assert {choices(c, "--format")[1] for c in ("plan", "run", "verify", "status")} == {"json"}
     assert choices("run", "--strategy") == ["hybrid", "incremental", "targeted"]
 
 
-def test_each_ticker_s_outcome_is_told_beside_the_progress(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_run_prints_the_outcome_of_each_ticker_to_standard_error(user_of: UserOf, sandboxed: Sandboxed) -> None:
     withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 1)), ("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT NOSUCH")
@@ -76,7 +76,7 @@ def test_each_ticker_s_outcome_is_told_beside_the_progress(user_of: UserOf, sand
     assert "26 unchanged" in again.out
 
 
-def test_quiet_is_only_the_summary(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_run_quiet_prints_the_summary_only(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     said = user.types("run --quiet")
@@ -84,7 +84,7 @@ def test_quiet_is_only_the_summary(user_of: UserOf, sandboxed: Sandboxed) -> Non
     assert said.out.splitlines()[-1] == "26 missing before, 0 after, 100.0% closed"
 
 
-def test_batches_are_counted_bound_what_is_in_flight_and_rest_between(
+def test_batches_are_numbered_limit_concurrency_and_wait_in_between(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed(latency_ms=(20, 20))
@@ -106,7 +106,7 @@ def test_batches_are_counted_bound_what_is_in_flight_and_rest_between(
 
 
 @pytest.mark.parametrize("command", ["report", "run"])
-def test_who_was_deactivated_is_not_looked_at(user_of: UserOf, sandboxed: Sandboxed, command: str) -> None:
+def test_deactivated_symbols_are_ignored(user_of: UserOf, sandboxed: Sandboxed, command: str) -> None:
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types("symbols add AAPL MSFT")
@@ -117,7 +117,9 @@ def test_who_was_deactivated_is_not_looked_at(user_of: UserOf, sandboxed: Sandbo
     assert "MSFT.US" not in sandbox.stats()["per_ticker"]
 
 
-def test_intervals_in_either_spelling_and_1m_from_1m(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+def test_interval_accepts_both_spellings_and_1m_bars_are_built_from_1m(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database
+) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     assert user.types("report --interval 30min --format json").json[0]["interval"] == "30m"
@@ -128,7 +130,7 @@ def test_intervals_in_either_spelling_and_1m_from_1m(user_of: UserOf, sandboxed:
 
 
 def test_a_bug_is_one_line_and_a_traceback_only_with_debug(user_of: UserOf, database: Database) -> None:
-    """A table of ours that somebody dropped is nothing we foresee."""
+    """A dropped internal table is an unforeseen error."""
     user = user_of()
     user.types("symbols add AAPL")
     with database.transaction() as connection:
@@ -148,7 +150,7 @@ def test_an_error_is_one_line_and_a_traceback_only_with_debug(user_of: UserOf) -
     assert "Traceback" in user.types("report --debug").err
 
 
-def test_a_database_without_rights_is_no_database(user_of: UserOf, database: Database, database_url: str) -> None:
+def test_a_database_without_rights_exits_with_5(user_of: UserOf, database: Database, database_url: str) -> None:
     name = database_url.rpartition("dbname=")[2].split()[0]
     with database.transaction() as connection:
         connection.execute("DROP SCHEMA backfill CASCADE")
@@ -157,14 +159,14 @@ def test_a_database_without_rights_is_no_database(user_of: UserOf, database: Dat
     assert (said.code, "permission denied" in said.err) == (5, True)
 
 
-def test_a_plan_without_intraday_is_refused_by_the_vendor(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_a_subscription_without_intraday_data_exits_with_4(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(free_tokens=frozenset({TOKEN})))
     user.types("symbols add AAPL")
     said = user.types("run")
     assert (said.code, "Only EOD data allowed for free users" in said.out) == (4, True)
 
 
-def test_purchased_calls_are_spent_only_if_that_is_set(
+def test_purchased_calls_are_used_only_if_the_setting_allows_it(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed(daily=10, extra_limit=500)
@@ -172,13 +174,13 @@ def test_purchased_calls_are_spent_only_if_that_is_set(
     user.types(f"symbols add {FIVE}")
     said = user.types("run")
     assert (said.code, sandbox.stats()["calls"]) == (4, 10)
-    assert "3 tickers are left" in said.out
+    assert "3 tickers not requested" in said.out
     rest = user.types("run", BACKFILL_SPEND_EXTRA_LIMIT="true")
     assert (rest.code, sandbox.stats()["calls"]) == (0, 25)
     assert sum(len(bars_in(database, s)) for s in FIVE.split()) == 5 * 26
 
 
-def test_status_tells_what_was_seen_published_and_what_is_left(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_status_shows_published_sessions_and_the_remaining_quota(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL MSFT")
     before = user.types("status --format json").json
@@ -199,7 +201,7 @@ def test_status_needs_neither_symbols_nor_a_token(user_of: UserOf) -> None:
     assert "no token set (EODHD_API_TOKEN)" in said.out
 
 
-def test_on_the_day_after_a_clock_change_the_default_window_is_right(user_of: UserOf) -> None:
+def test_the_default_window_is_right_on_the_day_after_a_clock_change(user_of: UserOf) -> None:
     """On Monday 2026-03-09 New York is an hour nearer to UTC than on Friday."""
     user = user_of(now=datetime(2026, 3, 10, 12, 0, tzinfo=UTC))
     user.types("symbols add AAPL")
@@ -211,29 +213,29 @@ def test_on_the_day_after_a_clock_change_the_default_window_is_right(user_of: Us
     assert stories[0]["slot"] == "2026-03-06T14:30:00Z"
 
 
-def test_the_demo_with_a_token_asks_the_vendor_for_the_users_universe(
+def test_demo_with_a_token_uses_the_vendor_and_the_users_universe(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed()
     user = user_of(sandbox)
     first = user.types("demo")
     assert first.code == 0, first.err
-    assert "Asking the vendor at 127.0.0.1." in first.out
+    assert "Using the vendor at 127.0.0.1." in first.out
     assert "130 missing before, 0 after, 100.0% closed" in first.out
     assert set(sandbox.stats()["per_ticker"]) == {f"{s}.US" for s in FIVE.split()}  # the token demo knows these
     user.types("symbols deactivate AAPL MSFT AMZN TSLA")
-    assert "30 symbols get history" not in user.types("demo").out
+    assert "History loaded" not in user.types("demo").out
     assert sum(len(bars_in(database, s)) for s in FIVE.split()) == 5 * 26
 
 
-def test_the_demo_does_not_put_made_up_bars_into_a_database_of_the_user(user_of: UserOf, database: Database) -> None:
+def test_demo_does_not_write_simulated_bars_into_a_database_of_the_user(user_of: UserOf, database: Database) -> None:
     said = user_of(EODHD_API_TOKEN="").types("demo")
-    assert (said.code, "made-up bars do not go into a database of yours" in said.err) == (2, True)
+    assert (said.code, "simulated bars are not written into your database" in said.err) == (2, True)
     with database.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM market_symbols").fetchall() == [(0,)]
 
 
-def test_looking_spends_nothing(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_commands_that_only_read_make_no_requests(user_of: UserOf, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types("symbols add AAPL MSFT")
@@ -244,7 +246,7 @@ def test_looking_spends_nothing(user_of: UserOf, sandboxed: Sandboxed) -> None:
     assert (plan["calls"], plan["slots"], plan["estimated_seconds"] > 0) == (10, 52, True)
 
 
-def test_every_command_works_on_tables_that_other_people_made(
+def test_every_command_works_on_existing_tables_of_another_program(
     user_of: UserOf, sandboxed: Sandboxed, new_database: Callable[..., str]
 ) -> None:
     url = new_database(None)
@@ -268,7 +270,7 @@ def test_every_command_works_on_tables_that_other_people_made(
     assert sum(row["estimated_missing_bars"] for row in user.types("report --format json").json) == 0
 
 
-def test_a_report_of_many_formats_has_the_same_rows(user_of: UserOf, tmp_path: Path) -> None:
+def test_report_has_the_same_rows_in_each_format(user_of: UserOf, tmp_path: Path) -> None:
     user = user_of(now=NOW)
     user.types("symbols add AAPL MSFT")
     for form, lines in (("csv", 3), ("markdown", 4)):

@@ -36,7 +36,7 @@ def test_without_a_token_its_processes_keep_made_up_bars_apart(
             check=True,
         )
         seen = json.loads(child.stdout)
-    assert "its bars are made up" in told.getvalue()
+    assert "Its bars are simulated" in told.getvalue()
     assert chosen.base_url.startswith("http://127.0.0.1:")
     assert (seen["vendor"], seen["symbols"]["active"]) == ("127.0.0.1", 30)
     assert seen["database"].startswith("database 'bars_sandbox' at ")

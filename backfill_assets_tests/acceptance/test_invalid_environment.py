@@ -1,4 +1,4 @@
-"""A database that cannot be used and a vendor that is none: one line, what and where, and the right exit code."""
+"""A database that cannot be used, a server that is not the vendor: a message of one line and the right exit code."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ NewDatabase = Callable[..., str]
 
 @contextmanager
 def logged_in(url: str, name: str, *rights: str) -> Iterator[str]:
-    """The address of a database for a user who has some rights and no others."""
+    """The URL of a database for a new role that has exactly the rights ``rights``."""
     where = psycopg.conninfo.conninfo_to_dict(url)
     role = f"{name}_{where['dbname']}"
     with psycopg.connect(url, autocommit=True) as admin:
@@ -32,7 +32,7 @@ def logged_in(url: str, name: str, *rights: str) -> Iterator[str]:
         admin.execute(f"DROP ROLE {role}".encode())
 
 
-def test_a_user_without_rights_in_an_empty_database(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_a_role_without_rights_in_an_empty_database_exits_with_5(user_of: UserOf, new_database: NewDatabase) -> None:
     with logged_in(new_database(None), "stranger") as url:
         for command in ("report", "run", "status", "symbols list", "symbols add AAPL"):
             said = user_of(DATABASE_URL=url).types(command)
@@ -41,15 +41,13 @@ def test_a_user_without_rights_in_an_empty_database(user_of: UserOf, new_databas
             assert "give the user of DATABASE_URL that right" in said.error
 
 
-def test_a_user_without_rights_in_a_migrated_database(user_of: UserOf, database_url: str) -> None:
+def test_a_role_without_rights_in_a_migrated_database_exits_with_5(user_of: UserOf, database_url: str) -> None:
     with logged_in(database_url, "guest") as url:
         said = user_of(DATABASE_URL=url).types("report")
     assert (said.code, "permission denied for schema backfill" in said.error) == (5, True)
 
 
-def test_a_user_who_may_only_read_gets_a_report_and_no_run(
-    user_of: UserOf, sandboxed: Sandboxed, database_url: str
-) -> None:
+def test_a_read_only_role_can_report_but_not_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     rights = (
@@ -64,7 +62,7 @@ def test_a_user_who_may_only_read_gets_a_report_and_no_run(
         assert "give the user of DATABASE_URL that right" in said.err
 
 
-def test_the_rights_of_the_documents_are_enough_to_run(
+def test_the_documented_rights_are_enough_to_run(
     user_of: UserOf, sandboxed: Sandboxed, database_url: str, database: Database
 ) -> None:
     """SECURITY.md, "Rights"."""
@@ -88,7 +86,7 @@ def test_the_rights_of_the_documents_are_enough_to_run(
     assert len(bars_in(database, "MSFT")) == 26
 
 
-def test_the_tables_of_somebody_else_who_gave_no_right_to_alter_them(
+def test_existing_tables_without_the_right_to_alter_them_exit_with_5(
     user_of: UserOf, new_database: NewDatabase
 ) -> None:
     url = new_database(None)
@@ -103,7 +101,7 @@ def test_the_tables_of_somebody_else_who_gave_no_right_to_alter_them(
         assert (said.code, "must be owner of table market_data" in said.error) == (5, True)
 
 
-def test_a_database_that_is_read_only(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_a_read_only_database_exits_with_5(user_of: UserOf, new_database: NewDatabase) -> None:
     url = new_database(None)
     read_only = psycopg.conninfo.make_conninfo(url, options="-c default_transaction_read_only=on")
     said = user_of(DATABASE_URL=read_only).types("report")
@@ -111,7 +109,7 @@ def test_a_database_that_is_read_only(user_of: UserOf, new_database: NewDatabase
     assert "is read-only: cannot execute" in said.error
 
 
-def test_a_replica_gives_a_report_and_no_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
+def test_a_replica_can_report_but_not_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     read_only = psycopg.conninfo.make_conninfo(database_url, options="-c default_transaction_read_only=on")
@@ -172,7 +170,7 @@ ALTERATIONS = {
 
 
 @pytest.mark.parametrize(("alteration", "told"), ALTERATIONS.values(), ids=ALTERATIONS)
-def test_a_foreign_schema_is_told_by_table_and_column_and_left_alone(
+def test_an_incompatible_schema_is_named_by_table_and_column_and_not_changed(
     user_of: UserOf, new_database: NewDatabase, alteration: str, told: str
 ) -> None:
     url = new_database(None)
@@ -190,7 +188,7 @@ def test_a_foreign_schema_is_told_by_table_and_column_and_left_alone(
         assert connection.execute(columns).fetchall() == before
 
 
-def test_the_tables_of_the_contract_pass(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_compatible_existing_tables_are_accepted(user_of: UserOf, new_database: NewDatabase) -> None:
     url = new_database(None)
     external_tables.build(url)
     user = user_of(DATABASE_URL=url)
@@ -204,23 +202,23 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_address_of_no_database(user_of: UserOf, url: str) -> None:
+def test_an_invalid_database_url_exits_with_5(user_of: UserOf, url: str) -> None:
     said = user_of(DATABASE_URL=url).types("report")
     assert (said.code, "DATABASE_URL" in said.error) == (5, True), said
 
 
-def test_a_database_that_does_not_exist(user_of: UserOf, database_url: str) -> None:
+def test_a_database_that_does_not_exist_exits_with_5(user_of: UserOf, database_url: str) -> None:
     said = user_of(DATABASE_URL=psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")).types("report")
     assert (said.code, 'database "nowhere" does not exist' in said.error) == (5, True)
 
 
 @pytest.mark.parametrize("folder", ["/dev/null/x", "~no-such-user/x"])
-def test_a_home_that_is_none(user_of: UserOf, folder: str) -> None:
+def test_a_home_that_cannot_be_created_exits_with_5(user_of: UserOf, folder: str) -> None:
     said = user_of(DATABASE_URL="", BACKFILL_HOME=folder).types("report")
     assert (said.code, "BACKFILL_HOME" in said.error) == (5, True)
 
 
-def test_an_address_that_answers_a_page(user_of: UserOf) -> None:
+def test_a_base_url_that_returns_a_web_page_exits_with_4(user_of: UserOf) -> None:
     page = Vendor(body=b"<html><title>Welcome to nginx!</title></html>", headers={"content-type": "text/html"})
     with answering(page) as url:
         user = user_of(EODHD_BASE_URL=url, **IMPATIENT)
@@ -230,7 +228,7 @@ def test_an_address_that_answers_a_page(user_of: UserOf) -> None:
     assert "Traceback" not in said.err
 
 
-def test_a_machine_without_tls_where_there_should_be(user_of: UserOf) -> None:
+def test_a_server_without_tls_at_an_https_url_exits_with_6(user_of: UserOf) -> None:
     with answering(Vendor()) as url:
         user = user_of(EODHD_BASE_URL=url.replace("http:", "https:"), **IMPATIENT)
         user.types("symbols add AAPL")
@@ -251,7 +249,7 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("status", TOKENS)
-def test_a_token_that_is_wrong_expired_or_spent(user_of: UserOf, status: int) -> None:
+def test_a_wrong_expired_or_exhausted_token_exits_with_4(user_of: UserOf, status: int) -> None:
     body, advice = TOKENS[status]
     with answering(Vendor(403 if status == 406 else status, body, {"content-type": "text/html"})) as url:
         user = user_of(EODHD_BASE_URL=url, **IMPATIENT)

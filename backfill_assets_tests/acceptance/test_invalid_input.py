@@ -277,7 +277,7 @@ TICKERS = {
 
 
 @pytest.mark.parametrize("ticker", TICKERS.values(), ids=TICKERS)
-def test_a_ticker_that_cannot_be_one_is_named(user_of: UserOf, tmp_path: Path, ticker: str) -> None:
+def test_an_invalid_ticker_is_named(user_of: UserOf, tmp_path: Path, ticker: str) -> None:
     user = user_of()
     user.types("symbols add MSFT")
     (tmp_path / "symbols").write_text(f"MSFT\n{ticker}\n", "utf-8")
@@ -297,7 +297,7 @@ def test_a_ticker_that_cannot_be_one_is_named(user_of: UserOf, tmp_path: Path, t
     assert user.types("symbols list --all").out == "MSFT.US\n"
 
 
-def test_a_symbols_file_names_the_ticker_that_is_wrong(user_of: UserOf, tmp_path: Path) -> None:
+def test_an_invalid_ticker_in_a_symbols_file_is_named(user_of: UserOf, tmp_path: Path) -> None:
     (tmp_path / "symbols").write_text("AAPL\n$(reboot)\n")
     answer = user_of().types(f"symbols add --file {tmp_path / 'symbols'}")
     assert (answer.code, "'$(reboot)'" in answer.error) == (2, True)
@@ -331,7 +331,7 @@ def test_an_invalid_range_is_refused(user_of: UserOf, command: str, start: str, 
 
 
 @pytest.mark.parametrize("command", WINDOWED)
-def test_a_range_wholly_in_the_future_is_no_session_due(user_of: UserOf, command: str) -> None:
+def test_a_range_in_the_future_has_no_session_due(user_of: UserOf, command: str) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     answer = user.types(f"{command} --start 9999-01-01 --end 9999-12-31")

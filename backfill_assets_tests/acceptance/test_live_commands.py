@@ -43,7 +43,7 @@ def sample(user: User, sandbox: Sandbox, until: datetime) -> None:
 def test_live_is_off_until_it_is_switched_on(trader: tuple[User, Sandbox]) -> None:
     user, sandbox = trader
     said = user.types("live")
-    assert (said.code, "BACKFILL_LIVE=true switches it on (up to 10,000 calls a day)" in said.err) == (2, True)
+    assert (said.code, "set BACKFILL_LIVE=true to use it (up to 10,000 calls a day)" in said.err) == (2, True)
     assert sandbox.stats()["calls"] == 0
 
 
@@ -57,7 +57,7 @@ def test_one_round(trader: tuple[User, Sandbox], database: Database) -> None:
 
 def test_until_close_needs_a_clock_that_runs(trader: tuple[User, Sandbox]) -> None:
     said = trader[0].types("live --until-close", **ON)
-    assert (said.code, "--until-close waits for the clock" in said.err) == (2, True)
+    assert (said.code, "--until-close needs a running clock" in said.err) == (2, True)
 
 
 def test_the_setting_must_meet_the_slots(trader: tuple[User, Sandbox]) -> None:
@@ -76,7 +76,7 @@ def test_live_collection_that_could_never_make_a_bar_is_refused_at_any_time(
     chosen = {"BACKFILL_INTERVALS": intervals, "BACKFILL_LIVE_SECONDS": seconds, "BACKFILL_AS_OF": now.isoformat()}
     said = trader[0].types("run --quiet", **ON, **chosen)
     names = intervals[1:-1].replace('"', "")
-    told = f"none of BACKFILL_INTERVALS ({names}) can be made from samples every {seconds} s"
+    told = f"none of BACKFILL_INTERVALS ({names}) can be built from samples every {seconds} s"
     assert (said.code == 2, told in said.err) == (refused, refused)
     assert trader[0].types("report", **{**chosen, "BACKFILL_LIVE": "false"}).code == 0
 

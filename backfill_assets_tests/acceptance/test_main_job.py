@@ -171,7 +171,7 @@ BAD_WORDS = [
     ("report --interval 2h", "unknown interval '2h'"),
     ("report --as-of 2026-06-02T10:00:00", "has no time zone"),
     ("report --start yesterday --end today", "is not a date"),
-    ("run --delay 5", "give --batch-size too"),
+    ("run --delay 5", "add --batch-size"),
     ("run --batch-size 0", "batch-size"),
     ("run --strategy best", "strategy"),
     ("sandbox --latency-ms 9-1", "is not a range of milliseconds"),
@@ -180,7 +180,7 @@ BAD_WORDS = [
 
 
 @pytest.mark.parametrize(("command", "message"), BAD_WORDS, ids=[c for c, _ in BAD_WORDS])
-def test_words_that_cannot_be_meant(user_of: UserOf, command: str, message: str) -> None:
+def test_invalid_options_and_arguments_are_refused(user_of: UserOf, command: str, message: str) -> None:
     user = user_of()
     if command.split()[0] in {"report", "run"} and command not in {"run", "report"}:
         user.types("symbols add AAPL")
@@ -219,7 +219,7 @@ def test_when_the_days_calls_are_gone_the_rest_is_left_for_tomorrow(
     user.types(f"symbols add {FIVE}")
     said = user.types("run")
     assert said.code == 4
-    assert "2 tickers are left" in said.out
+    assert "2 tickers not requested" in said.out
     assert "2026-06-04 00:00 UTC" in said.out
     assert sandbox.stats()["calls"] == 15
     assert sum(len(bars_in(database, s)) for s in FIVE.split()) == 3 * 26
@@ -278,7 +278,7 @@ def test_interrupted_runs_keep_what_they_fetched(
         run.send_signal(ending)
         _, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "the next run goes on from there" in err
+    assert "the next run continues from there" in err
     _next_run_asks_only_for_the_rest(user, sandbox, database)
 
 
@@ -297,7 +297,7 @@ def test_what_waits_to_be_stored_is_stored_before_a_signal_ends_the_run(
         _until(lambda: _count(database, "pg_locks WHERE NOT granted") > 0, run)
         run.send_signal(ending)
     _, err = run.communicate(timeout=60)
-    assert (run.returncode, "the next run goes on from there" in err) == (130, True)
+    assert (run.returncode, "the next run continues from there" in err) == (130, True)
     assert [len(bars_in(database, symbol)) for symbol in FIVE.split()] == [26] * 5
     again = user.types("run --format json")
     assert (again.code, again.json["requests"]) == (0, 0)
@@ -366,7 +366,7 @@ def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
     with user.starts("demo") as demo:
         out, err = demo.communicate(timeout=300)
     assert demo.returncode == 0, err
-    assert "this is the bundled sandbox, and its bars are made up" in out
+    assert "using the bundled sandbox. Its bars are simulated" in out
     for kind in ("head", "interior", "tail", "everything", "thin"):
         assert kind in out
     assert "% closed" in out
@@ -428,7 +428,7 @@ def test_why_tells_a_slot_s_state_its_evidence_and_the_next_ask(user_of: UserOf,
     assert any("asked 1 times" in sentence and "nothing came" in sentence for sentence in told["evidence"])
     assert "daily data: it traded that day" in told["evidence"]
     asked = user.types("why AAPL 2026-06-02 --ask")
-    assert "the vendor answers now: 13 of 13 bars" in asked.out
+    assert "the vendor returns now: 13 of 13 bars" in asked.out
     assert asked.out.count("present") == 13
     assert "no session due" in user.types("why AAPL 2026-05-30").out
     assert user.types("why NOSUCH 2026-06-02").code == 2
@@ -468,7 +468,7 @@ def test_tables_say_the_same_as_json(user_of: UserOf, sandboxed: Sandboxed) -> N
     user.types("run --quiet --symbols AAPL,MSFT")
     report = user.types("report").out
     assert "728 bars missing in 28 of 30 symbols · 1,170 expected · 390 pending" in report
-    assert "2 symbols lack nothing that is due" in report
+    assert "2 symbols have no missing bars" in report
     status = user.types("status").out
     assert "30 active · 0 inactive" in status
     assert "728 bars of 28 symbols" in status

@@ -180,7 +180,7 @@ def test_the_report_in_a_terminal_shows_session_by_session(user_of: UserOf, sand
     lines = user.types("report").out.splitlines()
     assert lines[-3:] == [
         "MSFT.US  ·X~",
-        "2 of 3 symbols lack nothing that is due",
+        "1 of 3 symbols have gaps",
         "X hole   ~ pending   · complete",
     ]
 
@@ -224,7 +224,7 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
 def test_alerts_test_sends_one(user_of: UserOf) -> None:
     with Receiver() as receiver:
         said = user_of(BACKFILL_ALERT_URLS=receiver.url).types("alerts test --debug")
-        assert (said.code, said.out) == (0, "address 1 (json): took it\n")
+        assert (said.code, said.out) == (0, "address 1 (json): delivered\n")
         assert receiver.titles == ["TEST"]
         receiver.status = 404
         urls = f'["{receiver.url}", "json://127.0.0.1:9/{SECRET}"]'
@@ -245,8 +245,8 @@ def test_addresses_that_cannot_be_meant(user_of: UserOf, urls: str) -> None:
 def test_alerts_list_with_nothing_to_tell(user_of: UserOf, database: Database) -> None:
     user = user_of()
     assert user.types("alerts list").out.splitlines() == [
-        "nothing that was observed fails",
-        "nobody is told: BACKFILL_ALERT_URLS is not set",
+        "all observed checks pass",
+        "no alert destinations: BACKFILL_ALERT_URLS is not set",
     ]
     assert user.types("alerts list --format json").json == {"failing": [], "addresses": []}
     reached = user_of(BACKFILL_ALERT_URLS=f"json://127.0.0.1:9/{SECRET}").types("alerts list").out

@@ -27,8 +27,8 @@ def test_bars_of_somebody_else_change_only_with_verify_existing(
     assert "0 requests" in plan
     verified = user.types("run --verify-existing")
     assert verified.code == 0
-    assert "of somebody else's 0 verified, 12 replaced" in verified.out
-    assert "12 slots asked for · 12 hold a final bar now" in verified.out
+    assert "external bars: 0 verified, 12 replaced" in verified.out
+    assert "12 slots requested · 12 have a final bar now" in verified.out
     assert bars_in(database, "AAPL") == right
     assert user.types("report --format json").json[0]["unverified_bars"] == 0
 
@@ -46,8 +46,8 @@ def test_a_review(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> 
         )
     first = user.types("review --calls 5")
     assert first.code == 0, first.err
-    assert "1 of 2 tickers that were due were reviewed over 3 sessions" in first.out
-    assert "1 tickers wait for calls that nothing else needs" in first.out
+    assert "1 of 2 due tickers reviewed, 3 sessions each" in first.out
+    assert "1 tickers deferred: not enough unused calls" in first.out
     assert "AAPL.US      stored 1" in first.err
     rest = user.types("review --format json --quiet").json
     assert (rest["due"], rest["reviewed"], rest["written"]["revised"], rest["calls"]) == (1, 1, 1, 5)

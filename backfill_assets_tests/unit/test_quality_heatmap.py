@@ -108,11 +108,11 @@ def shown(heatmap: Heatmap, width: int = 80) -> list[str]:
 def test_in_a_terminal() -> None:
     assert shown(build_heatmap(FOUR)) == [
         "",
-        "session by session, 2026-06-01 to 2026-06-03 (a character each):",
+        "gaps by session, 2026-06-01 to 2026-06-03 (one character a session):",
         "C.US  /X~",
         "B.US  X·~",
         "E.US  gg·",
-        "2 of 5 symbols lack nothing that is due",
+        "3 of 5 symbols have gaps",
         "X hole   / partial   g given up   ~ pending   · complete",
     ]
     assert shown(build_heatmap(coverage_of("A B", GRID, {("A", WEDNESDAY): SlotState.PENDING}))) == []
@@ -126,7 +126,7 @@ def test_a_terminal_that_is_narrow_shows_the_newest_sessions() -> None:
 def test_long_lists_are_cut() -> None:
     cells = np.zeros((100, 1), np.int8)
     lines = shown(Heatmap(tuple(f"S{n}" for n in range(100)), (date(2026, 6, 1),), cells))
-    assert lines[-2] == "… and 60 more · 0 of 100 symbols lack nothing that is due"
+    assert lines[-2] == "… and 60 more · 100 of 100 symbols have gaps"
 
 
 def test_every_cell_has_a_letter_of_its_own_and_a_meaning() -> None:
