@@ -1,5 +1,5 @@
-# Two commands matter: `make run` shows the whole way once, `make test` runs every test.
-.PHONY: run dev test check docs browser screenshots format bench soak audit clean
+# Two commands matter: `make run` shows the whole way once, `make test` runs the tests (`make test-long` the long ones).
+.PHONY: run dev test test-long check docs browser screenshots format bench soak audit clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -13,6 +13,10 @@ dev: $(VENV)/.installed
 
 test: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --cov --cov-report term $(ARGS)
+
+# Scenarios of many processes or many days. Coverage is that of `make test` alone.
+test-long: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -q -m long --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check .
@@ -37,7 +41,7 @@ docs: $(VENV)/.installed
 SECONDS ?= 900
 soak: $(VENV)/.installed-for-tests
 	$(BIN)/python -W ignore::RuntimeWarning -m bench.soak --seconds $(SECONDS)
-	@[ $(SECONDS) -lt 600 ] || $(BIN)/python -m pytest -q -s --kills 50 --outage 20 --examples 200 $(addprefix \
+	@[ $(SECONDS) -lt 600 ] || $(BIN)/python -m pytest -q -s -m 'long or not long' --kills 50 --outage 20 --examples 200 $(addprefix \
 		backfill_assets_tests/acceptance/test_,killed_runs.py outages.py random_gaps_heal.py)
 
 # Known holes in what we depend on, and in how we use it; the first needs the network.

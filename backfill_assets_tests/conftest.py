@@ -1,12 +1,16 @@
-"""Fixtures every test may use: a real PostgreSQL, a database of its own per test, a sandbox over HTTP."""
+"""Fixtures for every test: a real PostgreSQL, a new database per test, a sandbox over HTTP, recorded data."""
 
+import csv
 import json
+import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -21,42 +25,71 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
+from backfill_assets_tests import processes
 from backfill_assets_tests.moving_clock import Clockwork
 
 Sandboxed = Callable[..., Sandbox]
-RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
+FIXTURES = Path(__file__).parent / "fixtures"
+MEMORY = Path("/dev/shm")  # noqa: S108 - Linux keeps files there in memory
+ROOM_BYTES = 2 * 1024**3  # several times what the server needs there
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)  # Wednesday 10:00 in New York; Monday and Tuesday are overdue
+
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any speed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the tests last that can last: short in the suite, long in ``make soak``."""
-    parser.addoption("--kills", type=int, default=3, help="how often test_killed kills a run")
+    """Lengths of the tests that ``make soak`` runs longer."""
+    parser.addoption("--kills", type=int, default=3, help="how many runs test_killed_runs kills")
     parser.addoption("--outage", type=float, default=2.0, help="for how many seconds test_outages stops PostgreSQL")
-    parser.addoption("--examples", type=int, default=6, help="how many worlds test_healing draws")
+    parser.addoption("--examples", type=int, default=6, help="how many weeks test_random_gaps_heal draws")
+
+
+def pytest_configure() -> None:
+    """Give child processes the default reaction to signals, however the tests were started.
+
+    ``nohup`` and the background of a script leave signals ignored, and a child inherits that. A Python handler
+    that does nothing ignores them here as well, but the system replaces it by the default in each child.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+        elif number == signal.SIGTERM:
+            signal.signal(number, signal.default_int_handler)  # ends the tests as Ctrl-C does, fixtures included
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the person who runs the tests reaches them."""
+    """Remove the settings of the person who runs the tests from the environment."""
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
 
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """Not under pytest's own folders: another pytest session cleans those up while a server runs there."""
-    with tempfile.TemporaryDirectory(prefix="backfill-tests-", ignore_cleanup_errors=True) as folder:
+    """The home folder of the tests' PostgreSQL, in memory where the system has room for it there.
+
+    It is not under pytest's own folders: another pytest session removes those while a server still runs there.
+    """
+    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    options: dict[str, Any] = {"dir": MEMORY} if in_memory else {}
+    with tempfile.TemporaryDirectory(prefix="backfill-tests-", ignore_cleanup_errors=True, **options) as folder:
+        processes.start_watchdog(Path(folder))
         yield Path(folder)
         release_embedded_server(Path(folder))
+        processes.stop_watchdogs()
 
 
 @pytest.fixture(scope="session")
 def template_url(home: Path) -> str:
-    """A migrated database that tests clone; nobody may stay connected to it."""
+    """A migrated database that tests clone; no connection to it may stay open."""
     url = start_embedded_database(home, "template_bars")
-    with psycopg.connect(url, autocommit=True) as connection:  # a thousand databases that nobody needs tomorrow
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+    with psycopg.connect(url, autocommit=True) as connection:  # these databases need not survive a crash
+        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off"):
+            connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+        connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         connection.execute("SELECT pg_reload_conf()")
     database = Database(url)
     migrate(database)
@@ -64,22 +97,63 @@ def template_url(home: Path) -> str:
     return url
 
 
-@pytest.fixture(scope="session")
-def new_database(template_url: str) -> Callable[[str | None], str]:
-    """Make a database, cloned from the migrated template or (None) empty; returns its address."""
-    made = 0
+class Databases:
+    """Databases on the tests' server."""
 
-    def make(template: str | None = "template_bars") -> str:
-        nonlocal made
-        made += 1
-        name = f"test_{made}"
-        maintenance = psycopg.conninfo.make_conninfo(template_url, dbname="postgres")
+    def __init__(self, template_url: str) -> None:
+        self._url = template_url
+        self._made = 0
+        self.names: list[str] = []  # those that were not dropped
+
+    def create(self, template: str | None = "template_bars") -> str:
+        """Make a database, a clone of the migrated template or (None) an empty one; returns its address."""
+        self._made += 1
+        name = f"test_{self._made}"
+        clone = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else "STRATEGY FILE_COPY"
+        self._execute(f"CREATE DATABASE {name} {clone}")
+        self.names.append(name)
+        return psycopg.conninfo.make_conninfo(self._url, dbname=name)
+
+    def drop(self, names: list[str]) -> None:
+        """Drop databases, although something may still be connected to them."""
+        for name in names:
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self.names.remove(name)
+
+    def _execute(self, statement: str) -> None:
+        maintenance = psycopg.conninfo.make_conninfo(self._url, dbname="postgres")
         with psycopg.connect(maintenance, autocommit=True) as connection:
-            clone = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
-            connection.execute(f"CREATE DATABASE {name} {clone}".encode())
-        return psycopg.conninfo.make_conninfo(template_url, dbname=name)
+            connection.execute(statement.encode())
 
-    return make
+
+@pytest.fixture(autouse=True)
+def _end_processes() -> Iterator[None]:
+    """End the child processes that a test left running."""
+    yield
+    processes.end_processes()
+
+
+@pytest.fixture(scope="session")
+def databases(template_url: str) -> Databases:
+    return Databases(template_url)
+
+
+@pytest.fixture(autouse=True)
+def _drop_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Drop the databases of a test when the test is over."""
+    if "databases" not in request.fixturenames:
+        yield
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    before = list(databases.names)
+    yield
+    databases.drop([name for name in databases.names if name not in before])
+
+
+@pytest.fixture(scope="session")
+def new_database(databases: Databases) -> Callable[..., str]:
+    """Make a database, cloned from the migrated template or (None) empty; returns its address."""
+    return databases.create
 
 
 @pytest.fixture
@@ -96,8 +170,14 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(database_url: str, home: Path) -> Settings:
-    """As a user's, on a fixed clock and with a window short enough for tests."""
-    return load_settings(database_url=SecretStr(database_url), home=home, token=SecretStr("test-token-4711"), as_of=NOW)
+    """As a user's, on a fixed clock; no request times out on a slow machine, which would send it twice."""
+    return load_settings(
+        database_url=SecretStr(database_url),
+        home=home,
+        token=SecretStr("test-token-4711"),
+        as_of=NOW,
+        request_timeout_seconds=600,
+    )
 
 
 @pytest.fixture
@@ -148,12 +228,42 @@ def monday_and_tuesday(engine: Engine, **wish: Any) -> BackfillJob:
     return job(engine, start=date(2026, 6, 1), end=date(2026, 6, 2), **wish)
 
 
-def recorded(name: str) -> Any:
-    """A file of the recorded vendor sessions; skips where they are not beside the checkout."""
-    path = RECORDED / name
-    if not path.exists():
-        pytest.skip(f"recorded session {name} is not beside the checkout ({RECORDED})")
-    return json.loads(path.read_text())
+def recorded(name: str) -> list[dict[str, Any]]:
+    """A file of ``fixtures/``, for instance ``AAPL_5m_2026-06-01``, as a list of the vendor's JSON objects."""
+    day = date.fromisoformat(name.rsplit("_", 1)[1])
+    midnight = datetime.combine(day, time(), UTC)
+    rows = []
+    with (FIXTURES / f"{name}.csv").open(newline="") as file:
+        for fields in csv.DictReader(file):
+            hours, minutes = fields.pop("start").split(":")
+            start = midnight + timedelta(hours=int(hours), minutes=int(minutes))
+            stamps = {"timestamp": int(start.timestamp()), "gmtoffset": 0, "datetime": f"{start:%Y-%m-%d %H:%M:%S}"}
+            rows.append({**stamps, **{field: _number(text) for field, text in fields.items()}})
+    return rows
+
+
+def recorded_bars(name: str) -> list[dict[str, Any]]:
+    """A file of 30-minute bars of ``fixtures/``: timestamp (epoch seconds), prices and volume."""
+    stamps = ("gmtoffset", "datetime")
+    return [{field: value for field, value in row.items() if field not in stamps} for row in recorded(name)]
+
+
+def _number(text: str) -> float | None:
+    """Null, a whole number or a fraction, as JSON tells them apart."""
+    if not text:
+        return None
+    return float(text) if "." in text else int(text)
+
+
+@pytest.fixture
+def replay_folder(tmp_path: Path) -> Path:
+    """A folder of both recorded days, in the form that the sandbox replays."""
+    folder = tmp_path / "replay"
+    folder.mkdir()
+    for interval, day in (("5m", "2026-06-01"), ("1m", "2025-01-15")):
+        answer = json.dumps(recorded(f"AAPL_{interval}_{day}"))
+        (folder / f"intraday_AAPL.US_{interval}_{day}.json").write_text(answer)
+    return folder
 
 
 def bars_in(database: Database, symbol: str, interval: str = "30m") -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""The two contract tables as other people have them (DESIGN.md, "Postgres, and only Postgres")."""
+"""The two market tables as another application may have created them (docs/glossary.md, "DGAS form")."""
 
 import psycopg
 

@@ -1,4 +1,4 @@
-"""Days in seconds: an engine and a sandbox whose clocks are moved together, tick by tick."""
+"""Moves the clocks of an engine and a sandbox together, so that a test of several days takes seconds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 
 @dataclass
 class Clockwork:
-    """Runs the engine over everything since ``first``, as a sensor would, at moments of our choosing."""
+    """Runs the engine over all sessions since ``first``, as the sensor does, at times that the test chooses."""
 
     engine: Engine
     sandbox: Sandbox

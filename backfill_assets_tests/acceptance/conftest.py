@@ -1,10 +1,12 @@
 """The command line as people run it: in this process for speed, as a process of its own where that matters."""
 
+import gc
 import json
-import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +17,14 @@ import pytest
 from backfill_assets.cli.main import main
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.conftest import NOW
+from backfill_assets_tests.processes import start_process
 
 TOKEN = "secret-token-0815"  # noqa: S105 - made up
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command printed and how it ended."""
+class CommandResult:
+    """What a command printed, and its exit code."""
 
     code: int
     out: str
@@ -33,7 +36,7 @@ class Said:
 
     @property
     def error(self) -> str:
-        """The one line that a command ends with when it refuses."""
+        """The single error line of a command that was refused."""
         (line,) = self.err.splitlines()
         assert line.startswith("error: "), line
         assert self.out == ""
@@ -42,42 +45,56 @@ class Said:
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a database and a vendor, at a fixed moment."""
+    """The environment of a user: a database and a vendor, at a fixed time."""
 
     environment: dict[str, str]
     monkeypatch: pytest.MonkeyPatch
     capfd: pytest.CaptureFixture[str]
 
-    def types(self, command: str | Sequence[str], **environment: str | None) -> Said:
-        """Run ``backfill-assets COMMAND`` in this process; a sequence where a word holds a space."""
+    def types(self, command: str | Sequence[str], **environment: str | None) -> CommandResult:
+        """Run ``backfill-assets COMMAND`` in this process; give a sequence if a word contains a space."""
         words = command.split() if isinstance(command, str) else command
-        with self.monkeypatch.context() as patch:
+        with self.monkeypatch.context() as patch, _as_before():
             for name, value in {**self.environment, **environment}.items():
                 patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
             patch.setattr(sys, "argv", ["backfill-assets", *words])
+            patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)  # as in the installed command
             self.capfd.readouterr()
             with pytest.raises(SystemExit) as ended:
                 main()
             out, err = self.capfd.readouterr()
-        return Said(int(ended.value.code or 0), out, err)
+        return CommandResult(int(ended.value.code or 0), out, err)
 
     def starts(self, command: str, **environment: str) -> "subprocess.Popen[str]":
         """Start ``backfill-assets COMMAND`` as a process of its own."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        return subprocess.Popen(
-            [sys.executable, "-m", "backfill_assets", *command.split()],
-            env={**kept, **self.environment, **environment},
+        return start_process(
+            ["-m", "backfill_assets", *command.split()],
+            {**self.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
 
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Undo what the command line changes in its process: handlers of signals and the garbage collector's settings."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    thresholds = gc.get_threshold()
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 @pytest.fixture
 def user_of(
     database_url: str, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., User]:
-    """A user of a sandbox (or of nothing that answers)."""
+    """Make a user of a sandbox, or of an address where no vendor answers."""
 
     def make(sandbox: Sandbox | None = None, now: datetime = NOW, **environment: str) -> User:
         chosen = {

@@ -1,10 +1,7 @@
-"""``backfill-assets dev`` as a child process, which runs ``dagster dev``, and its GraphQL as the UI uses it."""
+"""Runs ``backfill-assets dev`` as a child process and talks to its GraphQL as the UI does."""
 
-import os
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +11,11 @@ from typing import Any
 import httpx
 import psutil
 
+from backfill_assets_tests.processes import start_process
+from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
+
 INTERRUPTED = 130
-LONGEST_SECONDS = 150.0  # a deadline, not an expectation: what is waited for comes long before on a quiet machine
+PAUSE_SECONDS = 0.2  # between two looks at the UI
 
 
 def free_port() -> int:
@@ -24,14 +24,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Wait for a state of the world; returns what ``holds`` found."""
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < deadline:
-        if found := holds():
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"waited {LONGEST_SECONDS:.0f} s for: {what}")
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a state of the deployment; returns what ``condition`` found."""
+    return wait_until(condition, what, PAUSE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,9 @@ class DagsterDev:
 
     def ask(self, query: str, **variables: Any) -> Any:
         """One GraphQL request."""
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer = httpx.post(
+            f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=LONGEST_SECONDS
+        )
         data = answer.json()
         assert "errors" not in data, data
         return data["data"]
@@ -98,16 +95,11 @@ class DagsterDev:
 
 @contextmanager
 def dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
-    """Run the command on a free port until the end of the context; it has to end everything that it started."""
+    """Run the command on a free port until the end of the context; it must end every process that it started."""
     port = free_port()
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     with log.open("w") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "backfill_assets", "dev", "--port", str(port)],
-            env={**kept, **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        command = ["-m", "backfill_assets", "dev", "--port", str(port)]
+        child = start_process(command, environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             served = DagsterDev(f"http://127.0.0.1:{port}", log)
             until(lambda: served.answers() or child.poll() is not None, f"the UI to answer, see {log}")

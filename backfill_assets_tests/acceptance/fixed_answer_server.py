@@ -1,4 +1,4 @@
-"""A plain HTTP server that answers every request alike, for a command line that runs in this thread."""
+"""An HTTP server that gives every request the same answer, for commands that run in the test's own thread."""
 
 import ssl
 import threading
@@ -12,7 +12,7 @@ IMPATIENT = {"BACKFILL_ATTEMPTS": "2", "BACKFILL_BACKOFF_SECONDS": "[0, 0]"}
 
 @dataclass
 class Vendor:
-    """Answers every request alike, and keeps what was asked of it."""
+    """The answer to every request, and the targets of the requests so far."""
 
     status: int = 200
     body: bytes = b"[]"
@@ -22,7 +22,7 @@ class Vendor:
 
 @contextmanager
 def answering(vendor: Vendor, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Its address; with ``tls`` it speaks https."""
+    """Serve ``vendor`` and give its address; https with ``tls``."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -36,13 +36,13 @@ def answering(vendor: Vendor, tls: ssl.SSLContext | None = None) -> Iterator[str
             self.wfile.write(vendor.body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print no line for each request."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/api"

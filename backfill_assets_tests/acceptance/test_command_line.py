@@ -1,4 +1,4 @@
-"""The command line in detail: names, options, printed output, error messages and exit codes."""
+"""The command line in detail: names, options, the output of a run, and the message of each outcome."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -61,7 +61,7 @@ def test_options_have_the_documented_choices() -> None:
     assert choices("run", "--strategy") == ["hybrid", "incremental", "targeted"]
 
 
-def test_run_prints_the_outcome_of_each_ticker_to_standard_error(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_run_prints_the_outcome_of_each_ticker(user_of: UserOf, sandboxed: Sandboxed) -> None:
     withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 1)), ("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT NOSUCH")
@@ -76,7 +76,7 @@ def test_run_prints_the_outcome_of_each_ticker_to_standard_error(user_of: UserOf
     assert "26 unchanged" in again.out
 
 
-def test_run_quiet_prints_the_summary_only(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_quiet_run_prints_only_the_summary(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     said = user.types("run --quiet")
@@ -84,7 +84,7 @@ def test_run_quiet_prints_the_summary_only(user_of: UserOf, sandboxed: Sandboxed
     assert said.out.splitlines()[-1] == "26 missing before, 0 after, 100.0% closed"
 
 
-def test_batches_are_numbered_limit_concurrency_and_wait_in_between(
+def test_batches_are_numbered_limit_requests_in_flight_and_pause_in_between(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed(latency_ms=(20, 20))
@@ -106,7 +106,7 @@ def test_batches_are_numbered_limit_concurrency_and_wait_in_between(
 
 
 @pytest.mark.parametrize("command", ["report", "run"])
-def test_deactivated_symbols_are_ignored(user_of: UserOf, sandboxed: Sandboxed, command: str) -> None:
+def test_deactivated_symbols_are_left_out(user_of: UserOf, sandboxed: Sandboxed, command: str) -> None:
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types("symbols add AAPL MSFT")
@@ -117,7 +117,7 @@ def test_deactivated_symbols_are_ignored(user_of: UserOf, sandboxed: Sandboxed, 
     assert "MSFT.US" not in sandbox.stats()["per_ticker"]
 
 
-def test_interval_accepts_both_spellings_and_1m_bars_are_built_from_1m(
+def test_both_spellings_of_intervals_are_accepted_and_1m_bars_come_from_1m_rows(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     user = user_of(sandboxed())
@@ -130,7 +130,7 @@ def test_interval_accepts_both_spellings_and_1m_bars_are_built_from_1m(
 
 
 def test_a_bug_is_one_line_and_a_traceback_only_with_debug(user_of: UserOf, database: Database) -> None:
-    """A dropped internal table is an unforeseen error."""
+    """A dropped table of this project is an error that the code does not expect."""
     user = user_of()
     user.types("symbols add AAPL")
     with database.transaction() as connection:
@@ -150,7 +150,7 @@ def test_an_error_is_one_line_and_a_traceback_only_with_debug(user_of: UserOf) -
     assert "Traceback" in user.types("report --debug").err
 
 
-def test_a_database_without_rights_exits_with_5(user_of: UserOf, database: Database, database_url: str) -> None:
+def test_database_without_rights_ends_with_exit_code_5(user_of: UserOf, database: Database, database_url: str) -> None:
     name = database_url.rpartition("dbname=")[2].split()[0]
     with database.transaction() as connection:
         connection.execute("DROP SCHEMA backfill CASCADE")
@@ -166,7 +166,7 @@ def test_a_subscription_without_intraday_data_exits_with_4(user_of: UserOf, sand
     assert (said.code, "Only EOD data allowed for free users" in said.out) == (4, True)
 
 
-def test_purchased_calls_are_used_only_if_the_setting_allows_it(
+def test_purchased_calls_are_spent_only_if_the_setting_allows_it(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed(daily=10, extra_limit=500)
@@ -180,7 +180,7 @@ def test_purchased_calls_are_used_only_if_the_setting_allows_it(
     assert sum(len(bars_in(database, s)) for s in FIVE.split()) == 5 * 26
 
 
-def test_status_shows_published_sessions_and_the_remaining_quota(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_status_shows_published_sessions_and_calls_left(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL MSFT")
     before = user.types("status --format json").json
@@ -213,7 +213,7 @@ def test_the_default_window_is_right_on_the_day_after_a_clock_change(user_of: Us
     assert stories[0]["slot"] == "2026-03-06T14:30:00Z"
 
 
-def test_demo_with_a_token_uses_the_vendor_and_the_users_universe(
+def test_demo_with_a_token_requests_the_users_symbols_from_the_vendor(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed()
@@ -228,14 +228,14 @@ def test_demo_with_a_token_uses_the_vendor_and_the_users_universe(
     assert sum(len(bars_in(database, s)) for s in FIVE.split()) == 5 * 26
 
 
-def test_demo_does_not_write_simulated_bars_into_a_database_of_the_user(user_of: UserOf, database: Database) -> None:
+def test_demo_refuses_to_store_sandbox_bars_in_the_users_database(user_of: UserOf, database: Database) -> None:
     said = user_of(EODHD_API_TOKEN="").types("demo")
     assert (said.code, "simulated bars are not written into your database" in said.err) == (2, True)
     with database.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM market_symbols").fetchall() == [(0,)]
 
 
-def test_commands_that_only_read_make_no_requests(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_read_only_commands_spend_no_calls(user_of: UserOf, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types("symbols add AAPL MSFT")
@@ -246,7 +246,7 @@ def test_commands_that_only_read_make_no_requests(user_of: UserOf, sandboxed: Sa
     assert (plan["calls"], plan["slots"], plan["estimated_seconds"] > 0) == (10, 52, True)
 
 
-def test_every_command_works_on_existing_tables_of_another_program(
+def test_every_command_works_on_existing_tables(
     user_of: UserOf, sandboxed: Sandboxed, new_database: Callable[..., str]
 ) -> None:
     url = new_database(None)
@@ -270,7 +270,7 @@ def test_every_command_works_on_existing_tables_of_another_program(
     assert sum(row["estimated_missing_bars"] for row in user.types("report --format json").json) == 0
 
 
-def test_report_has_the_same_rows_in_each_format(user_of: UserOf, tmp_path: Path) -> None:
+def test_every_report_format_has_the_same_rows(user_of: UserOf, tmp_path: Path) -> None:
     user = user_of(now=NOW)
     user.types("symbols add AAPL MSFT")
     for form, lines in (("csv", 3), ("markdown", 4)):

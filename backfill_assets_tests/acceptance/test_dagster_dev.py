@@ -1,4 +1,4 @@
-"""A running deployment over a real database and vendor: it heals by itself, and people use it from the UI."""
+"""A running deployment with a real database: it is used from the UI and fills gaps by itself."""
 
 import os
 import subprocess
@@ -55,7 +55,9 @@ def lived(
         yield engine, sandbox, dev
 
 
-def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -> None:
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_deployment_is_backfilled_from_the_ui_and_then_fills_gaps_by_itself(lived: Any) -> None:
     engine, sandbox, dev = lived
     symbols = sorted(universe(SYMBOLS))
 
@@ -74,7 +76,7 @@ def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -
     assert intraday(sandbox) == 20
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
 
-    # the sensor finds the rest and heals it in one run, with one request a ticker
+    # the sensor finds the rest and fills it in one run, with one request a ticker
     dev.set_running("gap_backfill_sensor")
     until(lambda: dev.green("bars_30m") == SYMBOLS * len(DAYS), "everything to be green")
     (run,) = until(lambda: finished(dev, sensor=True), "the sensor's run to end")
@@ -82,20 +84,20 @@ def test_a_deployment_is_used_from_the_ui_and_then_heals_by_itself(lived: Any) -
     assert sandbox.stats()["calls"] == 5 * SYMBOLS
     assert set(dev.checks("bars_30m").values()) == PASSED
 
-    # holes punched into the table are healed in one run without a hand
+    # deleted bars are restored by one run of the sensor
     stamps = [datetime(2026, 6, 1, 15, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC)]
     with engine.database.transaction() as connection:
         ids = {s.ticker.symbol: s.symbol_id for s in list_symbols(connection, "US")}
         for symbol in symbols[::100]:
             assert delete_bars(connection, ids[symbol], INTERVALS["30m"], stamps) == 2
-    until(lambda: engine.measure(job(engine)).missing.sum() == 0, "the holes to be healed")
+    until(lambda: engine.measure(job(engine)).missing.sum() == 0, "the deleted bars to be restored")
     until(lambda: len(finished(dev, sensor=True)) == 2, "the second run to end")
     assert intraday(sandbox) == SYMBOLS + 5
     assert set(dev.checks("bars_30m").values()) == PASSED
     assert "test-token-4711" not in dev.log.read_text()
 
 
-def test_plain_dagster_finds_the_definitions_in_the_checkout(database_url: str) -> None:
+def test_dagster_finds_the_definitions_in_the_checkout(database_url: str) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     said = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate"],

@@ -1,4 +1,4 @@
-"""``dev`` before Dagster is up: which vendor and database its processes are given, and what it refuses."""
+"""``dev`` before Dagster starts: the vendor and database of its processes, and what it refuses."""
 
 import io
 import json
@@ -20,10 +20,10 @@ UserOf = Callable[..., User]
 
 
 @pytest.mark.parametrize("variable", ["EODHD_SOURCE_HOST", "eodhd_source_host"])
-def test_without_a_token_its_processes_keep_made_up_bars_apart(
+def test_dev_without_a_token_uses_the_sandbox_and_its_own_database(
     variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for who has a proxy of the vendor's otherwise and says so in the environment."""
+    """Also if the environment declares a proxy of the vendor."""
     monkeypatch.setenv(variable, "eodhd.com")
     monkeypatch.setenv("BACKFILL_LIVE", "true")  # anything that is set reaches them
     told = io.StringIO()
@@ -42,9 +42,9 @@ def test_without_a_token_its_processes_keep_made_up_bars_apart(
     assert seen["database"].startswith("database 'bars_sandbox' at ")
 
 
-def test_a_port_of_somebody_else_is_refused_before_anything_starts(user_of: UserOf) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as somebody:
-        port = somebody.getsockname()[1]
+def test_dev_refuses_a_port_in_use_before_it_starts_anything(user_of: UserOf) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other_program:
+        port = other_program.getsockname()[1]
         said = user_of().types(f"dev --port {port}")
     assert said.code == 2
     assert said.error == f"port {port} cannot be used: Address already in use; choose another with --port"

@@ -1,4 +1,4 @@
-"""Days on which something happens, each with an answer file: how many slots of which session are in which state."""
+"""Unusual days, each with an answer file: the number of slots of each session in each state."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ COLUMNS = ("present", "pending", "missing", "no_trade", "vendor_gap", "suspect")
 
 
 def states_by_session(coverage: Coverage) -> list[dict[str, str]]:
-    """A row per symbol and session: expected slots, and how many of them are in which state."""
+    """A row per symbol and session: expected slots, and the number of them in each state."""
     grid, slots = coverage.grid, coverage.open_slots
     expected = np.zeros((len(coverage.symbols), len(grid.sessions), len(SlotState)), int)
     np.add.at(expected, (slots.row, grid.session_index[slots.ordinal], coverage.slot_states.state), 1)
@@ -43,7 +43,7 @@ def states_by_session(coverage: Coverage) -> list[dict[str, str]]:
 
 @pytest.fixture
 def matches(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
-    """Run at the moments given, the last one only looked at, and compare with the answer file."""
+    """Run at the given times, only measure at the last one, and compare with the answer file."""
 
     def check(name: str, symbols: tuple[str, ...], first: date, moments: list[str], **config: Any) -> Clockwork:
         sandbox = sandboxed(per_minute=100_000, **config)
@@ -62,18 +62,18 @@ def compare(name: str, coverage: Coverage) -> None:
         assert found == list(csv.DictReader(file))
 
 
-def test_a_listing_begins_in_mid_window(matches: Callable[..., Clockwork]) -> None:
+def test_listing_that_begins_within_the_window(matches: Callable[..., Clockwork]) -> None:
     listed = {"MSFT": date(2026, 6, 3)}
     matches("listing_begins", ("AAPL", "MSFT"), date(2026, 6, 1), ["2026-06-05 13:00"], listed=listed)
 
 
-def test_a_ticker_is_delisted(matches: Callable[..., Clockwork]) -> None:
+def test_delisted_ticker(matches: Callable[..., Clockwork]) -> None:
     mornings = [f"2026-06-{day:02} 13:00" for day in (3, 4, 5, 8)]
     delisted = {"MSFT": date(2026, 6, 2)}
     matches("delisted", ("AAPL", "MSFT"), date(2026, 6, 1), mornings, delisted=delisted)
 
 
-def test_a_ticker_is_renamed(matches: Callable[..., Clockwork]) -> None:
+def test_renamed_ticker(matches: Callable[..., Clockwork]) -> None:
     renamed = {"OLDN": ("NEWN", date(2026, 6, 2))}
     clock = matches("renamed", ("AAPL", "OLDN"), date(2026, 6, 1), ["2026-06-03 13:00"], renamed=renamed)
     with clock.engine.database.transaction() as connection:
@@ -81,7 +81,7 @@ def test_a_ticker_is_renamed(matches: Callable[..., Clockwork]) -> None:
     assert "renamed to NEWN on 2026-06-02" in detail
 
 
-def test_a_symbol_added_today(matches: Callable[..., Clockwork]) -> None:
+def test_symbol_added_today(matches: Callable[..., Clockwork]) -> None:
     clock = matches("added_before", ("AAPL",), date(2026, 6, 1), ["2026-06-03 15:00"])
     with clock.engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(["MSFT"]))
@@ -90,7 +90,7 @@ def test_a_symbol_added_today(matches: Callable[..., Clockwork]) -> None:
     compare("added_and_filled", clock.survey(utc("2026-06-03 15:02")))
 
 
-def test_the_day_after_thanksgiving(matches: Callable[..., Clockwork]) -> None:
+def test_half_day_after_thanksgiving(matches: Callable[..., Clockwork]) -> None:
     matches("thanksgiving_evening", ("AAPL",), date(2026, 11, 25), ["2026-11-27 22:00"])
 
 
@@ -98,11 +98,11 @@ def test_the_monday_after_thanksgiving(matches: Callable[..., Clockwork]) -> Non
     matches("thanksgiving_monday", ("AAPL",), date(2026, 11, 25), ["2026-11-30 13:00"])
 
 
-def test_trading_is_halted_for_half_a_day(
+def test_trading_halt_of_half_a_day(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """A liquid ticker's afternoon comes as null rows: asked for again, then given up, never called no trade."""
-    rows = recorded("intraday_AAPL.US_5m_2026-06-01.json")
+    """The afternoon of a liquid ticker comes as null rows: requested again, then a vendor gap, never no_trade."""
+    rows = recorded("AAPL_5m_2026-06-01")
     halted = range(1780336800, 1780343100)  # 14:00 to 15:45 in New York
     for row in rows:
         if row["timestamp"] in halted:
@@ -119,7 +119,7 @@ def test_trading_is_halted_for_half_a_day(
     compare("halted_given_up", clock.survey(begin + timedelta(days=13), **monday))
 
 
-def test_what_the_calendar_lacks_can_be_told(
+def test_calendar_file_adds_closures_and_early_closes(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     told = {"closures": ["2026-06-02"], "early_closes": {"2026-06-01": "13:00"}}
@@ -133,7 +133,7 @@ def test_what_the_calendar_lacks_can_be_told(
 def test_trading_on_a_day_without_a_session_is_one_finding(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """The calendar is made to lack Tuesday, on which the sandbox's market was open."""
+    """The calendar file closes Tuesday, on which the sandbox's market was open."""
     (tmp_path / "calendar.json").write_text(json.dumps({"closures": ["2026-06-02"]}))
     sandbox = sandboxed(symbols=12)
     engine = engine_on(sandbox, tuple(sandbox.world.symbols), calendar_file=tmp_path / "calendar.json")

@@ -1,4 +1,4 @@
-"""A database that cannot be used, a server that is not the vendor: a message of one line and the right exit code."""
+"""An unusable database or vendor: one error line that says what is wrong and where, and the right exit code."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ NewDatabase = Callable[..., str]
 
 @contextmanager
 def logged_in(url: str, name: str, *rights: str) -> Iterator[str]:
-    """The URL of a database for a new role that has exactly the rights ``rights``."""
+    """The address of a database for a new role with exactly the given rights."""
     where = psycopg.conninfo.conninfo_to_dict(url)
     role = f"{name}_{where['dbname']}"
     with psycopg.connect(url, autocommit=True) as admin:
@@ -32,7 +32,7 @@ def logged_in(url: str, name: str, *rights: str) -> Iterator[str]:
         admin.execute(f"DROP ROLE {role}".encode())
 
 
-def test_a_role_without_rights_in_an_empty_database_exits_with_5(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_database_user_without_rights_in_an_empty_database(user_of: UserOf, new_database: NewDatabase) -> None:
     with logged_in(new_database(None), "stranger") as url:
         for command in ("report", "run", "status", "symbols list", "symbols add AAPL"):
             said = user_of(DATABASE_URL=url).types(command)
@@ -41,13 +41,15 @@ def test_a_role_without_rights_in_an_empty_database_exits_with_5(user_of: UserOf
             assert "give the user of DATABASE_URL that right" in said.error
 
 
-def test_a_role_without_rights_in_a_migrated_database_exits_with_5(user_of: UserOf, database_url: str) -> None:
+def test_database_user_without_rights_in_a_migrated_database(user_of: UserOf, database_url: str) -> None:
     with logged_in(database_url, "guest") as url:
         said = user_of(DATABASE_URL=url).types("report")
     assert (said.code, "permission denied for schema backfill" in said.error) == (5, True)
 
 
-def test_a_read_only_role_can_report_but_not_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
+def test_database_user_with_read_rights_gets_a_report_and_no_run(
+    user_of: UserOf, sandboxed: Sandboxed, database_url: str
+) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     rights = (
@@ -62,7 +64,7 @@ def test_a_read_only_role_can_report_but_not_run(user_of: UserOf, sandboxed: San
         assert "give the user of DATABASE_URL that right" in said.err
 
 
-def test_the_documented_rights_are_enough_to_run(
+def test_documented_rights_are_enough_to_run(
     user_of: UserOf, sandboxed: Sandboxed, database_url: str, database: Database
 ) -> None:
     """SECURITY.md, "Rights"."""
@@ -86,7 +88,7 @@ def test_the_documented_rights_are_enough_to_run(
     assert len(bars_in(database, "MSFT")) == 26
 
 
-def test_existing_tables_without_the_right_to_alter_them_exit_with_5(
+def test_existing_tables_without_the_right_to_alter_them_are_refused(
     user_of: UserOf, new_database: NewDatabase
 ) -> None:
     url = new_database(None)
@@ -96,12 +98,12 @@ def test_existing_tables_without_the_right_to_alter_them_exit_with_5(
         "GRANT CREATE ON SCHEMA public TO {role}",
         "GRANT CREATE ON DATABASE {database} TO {role}",
     )
-    with logged_in(url, "writer", *rights) as theirs:
-        said = user_of(DATABASE_URL=theirs).types("report")
+    with logged_in(url, "writer", *rights) as restricted_url:
+        said = user_of(DATABASE_URL=restricted_url).types("report")
         assert (said.code, "must be owner of table market_data" in said.error) == (5, True)
 
 
-def test_a_read_only_database_exits_with_5(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_read_only_database_is_refused(user_of: UserOf, new_database: NewDatabase) -> None:
     url = new_database(None)
     read_only = psycopg.conninfo.make_conninfo(url, options="-c default_transaction_read_only=on")
     said = user_of(DATABASE_URL=read_only).types("report")
@@ -109,7 +111,7 @@ def test_a_read_only_database_exits_with_5(user_of: UserOf, new_database: NewDat
     assert "is read-only: cannot execute" in said.error
 
 
-def test_a_replica_can_report_but_not_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
+def test_replica_gives_a_report_and_no_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL")
     read_only = psycopg.conninfo.make_conninfo(database_url, options="-c default_transaction_read_only=on")
@@ -169,9 +171,9 @@ ALTERATIONS = {
 }
 
 
-@pytest.mark.parametrize(("alteration", "told"), ALTERATIONS.values(), ids=ALTERATIONS)
-def test_an_incompatible_schema_is_named_by_table_and_column_and_not_changed(
-    user_of: UserOf, new_database: NewDatabase, alteration: str, told: str
+@pytest.mark.parametrize(("alteration", "message"), ALTERATIONS.values(), ids=ALTERATIONS)
+def test_unsuitable_schema_is_reported_by_table_and_column_and_left_unchanged(
+    user_of: UserOf, new_database: NewDatabase, alteration: str, message: str
 ) -> None:
     url = new_database(None)
     external_tables.build(url)
@@ -183,12 +185,12 @@ def test_an_incompatible_schema_is_named_by_table_and_column_and_not_changed(
         before = connection.execute(columns).fetchall()
         for command in ("report", "run", "symbols add AAPL"):
             said = user_of(DATABASE_URL=url).types(command)
-            assert (said.code, told in said.error) == (5, True), said
+            assert (said.code, message in said.error) == (5, True), said
             assert "correct that, or point DATABASE_URL to another database" in said.error
         assert connection.execute(columns).fetchall() == before
 
 
-def test_compatible_existing_tables_are_accepted(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_tables_of_the_documented_schema_are_accepted(user_of: UserOf, new_database: NewDatabase) -> None:
     url = new_database(None)
     external_tables.build(url)
     user = user_of(DATABASE_URL=url)
@@ -202,23 +204,23 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("url", ADDRESSES)
-def test_an_invalid_database_url_exits_with_5(user_of: UserOf, url: str) -> None:
+def test_invalid_database_url_is_refused(user_of: UserOf, url: str) -> None:
     said = user_of(DATABASE_URL=url).types("report")
     assert (said.code, "DATABASE_URL" in said.error) == (5, True), said
 
 
-def test_a_database_that_does_not_exist_exits_with_5(user_of: UserOf, database_url: str) -> None:
+def test_database_that_does_not_exist_is_named(user_of: UserOf, database_url: str) -> None:
     said = user_of(DATABASE_URL=psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")).types("report")
     assert (said.code, 'database "nowhere" does not exist' in said.error) == (5, True)
 
 
 @pytest.mark.parametrize("folder", ["/dev/null/x", "~no-such-user/x"])
-def test_a_home_that_cannot_be_created_exits_with_5(user_of: UserOf, folder: str) -> None:
+def test_invalid_home_folder_is_refused(user_of: UserOf, folder: str) -> None:
     said = user_of(DATABASE_URL="", BACKFILL_HOME=folder).types("report")
     assert (said.code, "BACKFILL_HOME" in said.error) == (5, True)
 
 
-def test_a_base_url_that_returns_a_web_page_exits_with_4(user_of: UserOf) -> None:
+def test_html_page_instead_of_data_ends_the_run(user_of: UserOf) -> None:
     page = Vendor(body=b"<html><title>Welcome to nginx!</title></html>", headers={"content-type": "text/html"})
     with answering(page) as url:
         user = user_of(EODHD_BASE_URL=url, **IMPATIENT)
@@ -228,7 +230,7 @@ def test_a_base_url_that_returns_a_web_page_exits_with_4(user_of: UserOf) -> Non
     assert "Traceback" not in said.err
 
 
-def test_a_server_without_tls_at_an_https_url_exits_with_6(user_of: UserOf) -> None:
+def test_https_address_without_tls_is_unreachable(user_of: UserOf) -> None:
     with answering(Vendor()) as url:
         user = user_of(EODHD_BASE_URL=url.replace("http:", "https:"), **IMPATIENT)
         user.types("symbols add AAPL")
@@ -249,7 +251,7 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("status", TOKENS)
-def test_a_wrong_expired_or_exhausted_token_exits_with_4(user_of: UserOf, status: int) -> None:
+def test_wrong_expired_or_exhausted_token_ends_the_run(user_of: UserOf, status: int) -> None:
     body, advice = TOKENS[status]
     with answering(Vendor(403 if status == 406 else status, body, {"content-type": "text/html"})) as url:
         user = user_of(EODHD_BASE_URL=url, **IMPATIENT)

@@ -1,6 +1,7 @@
-"""Invalid settings, options and arguments: one line that names it and says what is wrong; exit code 2.
+"""Invalid settings, options and arguments: one line that names the setting or option and the fault, exit code 2.
 
-The tables are complete: a test fails for a setting or option that is in none of them.
+The tables are complete: a test fails for a new setting or option that is in none of them. Settings and tickers are
+checked where they are read; a few of each go through the command line as well.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ import click
 import pytest
 
 from backfill_assets.cli.main import cli
-from backfill_assets.config.settings import Settings
+from backfill_assets.config.settings import Settings, load_settings
+from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.tickers import parse_ticker
 from backfill_assets_tests.acceptance.conftest import User
 
 UserOf = Callable[..., User]
@@ -19,7 +22,7 @@ ADDRESS += ["http://h/\n", "http://ünï.de/", "http://-h/", f"http://{'a' * 300
 
 
 def out_of(least: float | None, most: float, *, whole: bool = False, above: bool = False) -> dict[str, str]:
-    """Values outside of a range and values of other types, with a part of the expected message."""
+    """Values below, above and outside a range, and what the error says of each."""
     odd = {"many": "valid", "1,5": "valid", "nan": "", "inf": "", "-inf": "", "9" * 400: ""}
     beyond = {str(most + 1): f"less than or equal to {most}"}
     if least is not None:
@@ -108,32 +111,46 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
     "BACKFILL_LOG_LEVEL": dict.fromkeys(["loud", "debug", "30"], "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
 }
-TESTED_ELSEWHERE = {
+ELSEWHERE = {
     *("DATABASE_URL", "BACKFILL_HOME"),  # exit code 5: test_invalid_environment
     "DAGSTER_POSTGRES_URL",  # Dagster's storage
-    "BACKFILL_SYNC_TYPE",  # any name of the vendor's, as symbols sync --type
+    "BACKFILL_SYNC_TYPE",  # the vendor decides what is valid: symbols sync --type is the same
 }
 
 
-def test_each_setting_is_in_a_table() -> None:
-    assert SETTINGS.keys() | TESTED_ELSEWHERE == {field.alias for field in Settings.model_fields.values()}
+def test_every_setting_is_in_a_table() -> None:
+    assert SETTINGS.keys() | ELSEWHERE == {field.alias for field in Settings.model_fields.values()}
 
 
 @pytest.mark.parametrize("variable", SETTINGS)
-def test_an_invalid_setting_is_named_and_its_secret_is_not_shown(user_of: UserOf, variable: str) -> None:
+def test_an_invalid_setting_is_named_and_its_secret_is_not(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, said in SETTINGS[variable].items():
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(UsageError) as caught:
+            load_settings().load_calendar_overrides()
+        error = str(caught.value)
+        assert error.startswith(f"{variable} "), value
+        assert said in error, value
+        assert len(error.splitlines()) == 1, value
+        assert len(error) < 250, value
+        assert "hush" not in error, value
+
+
+@pytest.mark.parametrize(
+    "variable", ["BACKFILL_ATTEMPTS", "BACKFILL_INTERVALS", "BACKFILL_CALENDAR_FILE", "EODHD_BASE_URL"]
+)
+def test_a_command_refuses_an_invalid_setting(user_of: UserOf, variable: str) -> None:
     user = user_of()
     user.types("symbols add AAPL")
-    without_its_twin = {variable.removesuffix("_FILE"): None} if variable.endswith("_FILE") else {}
     for value, said in SETTINGS[variable].items():
-        answer = user.types("report", **{**without_its_twin, variable: value})
+        answer = user.types("report", **{variable: value})
         assert (answer.code, value) == (2, value), answer
         assert answer.error.startswith(f"{variable} "), answer
         assert said in answer.error, answer
-        assert len(answer.error) < 250, answer
         assert "hush" not in answer.error, answer
 
 
-def test_a_secret_and_its_file_must_not_differ(user_of: UserOf, tmp_path: Path) -> None:
+def test_two_different_values_of_a_secret_are_refused(user_of: UserOf, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file")
     answer = user_of().types("report", EODHD_API_TOKEN_FILE=str(tmp_path / "token"))
     assert answer.code == 2
@@ -144,7 +161,7 @@ CALENDARS = {"not JSON": "no", "a list": "[]", "unknown": '{"closed": []}', "no 
 
 
 @pytest.mark.parametrize("text", CALENDARS.values(), ids=CALENDARS)
-def test_an_invalid_calendar_file_is_refused(user_of: UserOf, tmp_path: Path, text: str) -> None:
+def test_an_invalid_calendar_file_is_named(user_of: UserOf, tmp_path: Path, text: str) -> None:
     (tmp_path / "calendar").write_text(text)
     user = user_of(BACKFILL_CALENDAR_FILE=str(tmp_path / "calendar"))
     user.types("symbols add AAPL")
@@ -204,7 +221,7 @@ EVERYWHERE = [name for name, _ in commands()]
 OPTIONS |= {(name, "--as-of"): TIMES for name in EVERYWHERE}
 
 
-def test_each_option_is_in_a_table() -> None:
+def test_every_option_is_in_a_table() -> None:
     every = {
         (name, option.opts[0])
         for name, command in commands()
@@ -222,7 +239,7 @@ def test_an_invalid_option_is_named(user_of: UserOf, sandboxed: Callable[..., ob
         for value in values:
             answer = user.types([*command.split(), *NEEDED.get(command, ()), f"{option}={value}"])
             assert (answer.code, option, value) == (2, option, value), answer
-            # some messages name what the option selects instead of the option
+            # some options are named by their meaning
             words = (option, "interval", "symbol", "ticker", "exchange", "lists no", "replay")
             assert any(word in answer.error for word in words), answer
             assert len(answer.error) < 300, answer
@@ -277,10 +294,18 @@ TICKERS = {
 
 
 @pytest.mark.parametrize("ticker", TICKERS.values(), ids=TICKERS)
-def test_an_invalid_ticker_is_named(user_of: UserOf, tmp_path: Path, ticker: str) -> None:
+def test_an_invalid_ticker_is_named(ticker: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_ticker(ticker)
+    assert "ticker " in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("kind", ["slash", "blank", "new line", "SQL", "300", "dash first"])
+def test_every_command_names_an_invalid_ticker(user_of: UserOf, kind: str) -> None:
+    ticker = TICKERS[kind]
     user = user_of()
     user.types("symbols add MSFT")
-    (tmp_path / "symbols").write_text(f"MSFT\n{ticker}\n", "utf-8")
     for words in (
         ["symbols", "add", "--", ticker],
         ["symbols", "deactivate", "--", "MSFT", ticker],
@@ -297,13 +322,13 @@ def test_an_invalid_ticker_is_named(user_of: UserOf, tmp_path: Path, ticker: str
     assert user.types("symbols list --all").out == "MSFT.US\n"
 
 
-def test_an_invalid_ticker_in_a_symbols_file_is_named(user_of: UserOf, tmp_path: Path) -> None:
+def test_invalid_ticker_in_a_symbols_file_is_named(user_of: UserOf, tmp_path: Path) -> None:
     (tmp_path / "symbols").write_text("AAPL\n$(reboot)\n")
     answer = user_of().types(f"symbols add --file {tmp_path / 'symbols'}")
     assert (answer.code, "'$(reboot)'" in answer.error) == (2, True)
 
 
-def test_a_symbols_file_from_a_spreadsheet_with_repeats_is_read(user_of: UserOf, tmp_path: Path) -> None:
+def test_symbols_file_from_a_spreadsheet_with_repeats_is_read(user_of: UserOf, tmp_path: Path) -> None:
     (tmp_path / "symbols").write_bytes("\ufeffAAPL\r\nMSFT\r\naapl.us\r\nAAPL\r\n".encode())
     user = user_of()
     assert (
@@ -323,7 +348,7 @@ RANGES = {
 
 @pytest.mark.parametrize("command", WINDOWED)
 @pytest.mark.parametrize(("start", "end", "said"), RANGES.values(), ids=RANGES)
-def test_an_invalid_range_is_refused(user_of: UserOf, command: str, start: str, end: str, said: str) -> None:
+def test_an_invalid_range_is_named(user_of: UserOf, command: str, start: str, end: str, said: str) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     answer = user.types(f"{command} --start {start} --end {end}")

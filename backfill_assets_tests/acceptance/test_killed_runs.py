@@ -1,9 +1,8 @@
-"""SIGKILL at moments drawn by how far a run of 200 tickers is: what is stored is whole, and nothing is held.
+"""SIGKILL at random points of a run of 200 tickers: stored sessions are complete, and no lock or permit stays.
 
-Few kills in the suite; ``make soak`` takes 50 (``--kills 50``).
+Three kills by default; ``make soak`` takes 50 (``--kills 50``).
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -15,10 +14,11 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, truth, universe
+from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 TICKERS = 200
 KILLS_EACH = 6  # of one 200-ticker run, then a fresh one: each kill is drawn from what is left of it
-TIMEOUT, WINDOW = 5.0, 2.0  # seconds: how long a permit may outlive its process
+TIMEOUT, WINDOW = LONGEST_SECONDS, 2.0  # seconds: how long a permit may outlive its process
 PACE = {
     "EODHD_REQUESTS_PER_MINUTE": "100000",
     "BACKFILL_RATE_WINDOW_SECONDS": str(WINDOW),
@@ -27,22 +27,22 @@ PACE = {
     "BACKFILL_IN_FLIGHT_MAX": "8",
 }
 RUN = "run --quiet --format json --start 2026-06-01 --end 2026-06-02"
-PATIENCE = 60.0  # seconds; only a failure takes so long
 
-# Per ticker and session asked, the bars there are and the bars there must be: every slot that came.
-HALF = """
+# Sessions that were requested and whose number of stored bars differs from the slots that the vendor delivered.
+INCOMPLETE_SESSIONS = """
 SELECT e.symbol_id, e.session_day, count(d.timestamp) FROM backfill.session_evidence e LEFT JOIN market_data d
     ON d.symbol_id = e.symbol_id AND (d.timestamp AT TIME ZONE 'America/New_York')::date = e.session_day
-WHERE e.session_day >= '2026-06-01' GROUP BY 1, 2, e.withheld
-HAVING count(d.timestamp) <> 13 - coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(e.withheld) r), 0)
+WHERE e.session_day >= '2026-06-01' GROUP BY 1, 2, e.not_returned
+HAVING count(d.timestamp) <> 13 - coalesce((SELECT sum(upper(r) - lower(r)) FROM unnest(e.not_returned) r), 0)
 """
 WITHOUT_EVIDENCE = """
-SELECT symbol_id FROM market_data d WHERE NOT EXISTS (SELECT FROM backfill.session_evidence e WHERE e.symbol_id = d.symbol_id)
+SELECT symbol_id FROM market_data d
+WHERE NOT EXISTS (SELECT FROM backfill.session_evidence e WHERE e.symbol_id = d.symbol_id)
 """
 HELD_TOO_LONG = (
     "SELECT permit_id FROM backfill.permits WHERE expires_at > clock_timestamp() + make_interval(secs => %s)"
 )
-AT_WORK = """
+ACTIVE_CONNECTIONS = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'
 """
@@ -58,17 +58,9 @@ def rows(database: Database, query: str, *values: object) -> list[tuple[object, 
         return connection.execute(query.encode(), values or None).fetchall()
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Look again and again until it holds; only a failure takes long."""
-    given_up_at = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < given_up_at, what
-        time.sleep(0.002)
-
-
 @dataclass
-class Ordeal:
-    """One database and one vendor, and runs that are killed until everything is there."""
+class KilledRuns:
+    """One database, one vendor, and runs that are killed until every bar is stored."""
 
     user: User
     sandbox: Sandbox
@@ -83,11 +75,11 @@ class Ordeal:
         return {str(symbol) for (symbol,) in rows(self.database, STORED)}
 
     def kill_after(self, requests: int) -> bool:
-        """Start a run and kill it once it made so many requests; False if it ended before."""
+        """Start a run and kill it after so many requests; False if it ended before."""
         before = self.asked()
         run = self.user.starts(RUN, **PACE)
         try:
-            until(lambda: self.asked() >= before + requests or run.poll() is not None, "the run asks nothing")
+            wait_until(lambda: self.asked() >= before + requests or run.poll() is not None, "the run to send requests")
             ended = run.poll() is not None
         finally:
             run.kill()
@@ -97,20 +89,20 @@ class Ordeal:
         return not ended
 
     def check(self) -> None:
-        """After a death: whole sessions, no lock, permits that end by themselves, nothing asked twice."""
-        until(lambda: rows(self.database, AT_WORK) == [], "a dead run's connection works on")
-        until(lambda: self.sandbox.stats()["in_flight"] == 0, "a request is still under way")
-        assert rows(self.database, HALF) == []
+        """After a kill: complete sessions, no lock, permits that expire, no stored ticker requested again."""
+        wait_until(lambda: rows(self.database, ACTIVE_CONNECTIONS) == [], "the connection of a dead run to end")
+        wait_until(lambda: self.sandbox.stats()["in_flight"] == 0, "the last request to end")
+        assert rows(self.database, INCOMPLETE_SESSIONS) == []
         assert rows(self.database, WITHOUT_EVIDENCE) == []
         assert rows(self.database, LOCKS) == []
         assert rows(self.database, HELD_TOO_LONG, TIMEOUT + WINDOW) == []
         asked = self.sandbox.stats()["per_ticker"]
         now = {symbol: asked[f"{symbol}.US"] for symbol in self.stored()}
-        assert {s: now[s] for s in self.settled_at} == self.settled_at  # nothing stored was asked for again
+        assert {s: now[s] for s in self.settled_at} == self.settled_at  # no stored ticker was requested again
         self.settled_at = now
 
     def finish(self) -> None:
-        """A run that nobody kills: everything is there and right, and nobody holds anything."""
+        """A run without a kill: every bar is stored and right, and no lock or permit is left."""
         said = self.user.types(RUN, **PACE)
         assert said.code == 0, said
         self.check()
@@ -123,42 +115,43 @@ class Ordeal:
 
 
 @pytest.fixture
-def ordeal_of(
+def killed_runs_of(
     user_of: Callable[..., User], sandboxed: Callable[..., Sandbox], new_database: Callable[[], str]
-) -> Callable[[], Ordeal]:
-    def make() -> Ordeal:
+) -> Callable[[], KilledRuns]:
+    def make() -> KilledRuns:
         sandbox = sandboxed(symbols=TICKERS, latency_ms=(5, 25), per_minute=1_000_000)
         url = new_database()
         user = user_of(sandbox, DATABASE_URL=url)
         assert user.types(["symbols", "add", *universe(TICKERS)]).code == 0
-        return Ordeal(user, sandbox, Database(url))
+        return KilledRuns(user, sandbox, Database(url))
 
     return make
 
 
-def test_runs_killed_at_any_moment_lose_only_what_was_under_way(
-    ordeal_of: Callable[[], Ordeal], request: pytest.FixtureRequest
+@pytest.mark.long
+def test_killed_runs_lose_only_requests_in_flight(
+    killed_runs_of: Callable[[], KilledRuns], request: pytest.FixtureRequest
 ) -> None:
     wanted, draw = int(request.config.getoption("--kills")), Random(20260601)
     kills = asked = tickers = 0
     while kills < wanted:
-        ordeal = ordeal_of()
-        while ordeal.kills < min(KILLS_EACH, wanted - kills):
-            left = TICKERS - len(ordeal.stored())
-            if not ordeal.kill_after(draw.randint(0, left)):
+        killed = killed_runs_of()
+        while killed.kills < min(KILLS_EACH, wanted - kills):
+            left = TICKERS - len(killed.stored())
+            if not killed.kill_after(draw.randint(0, left)):
                 break
-        ordeal.finish()
-        kills, asked, tickers = kills + ordeal.kills, asked + ordeal.asked(), tickers + TICKERS
-        ordeal.database.close()
+        killed.finish()
+        kills, asked, tickers = kills + killed.kills, asked + killed.asked(), tickers + TICKERS
+        killed.database.close()
     print(f"{kills} kills: {asked} requests for {tickers} tickers, {asked / tickers:.3f} each")  # noqa: T201 - make soak shows it
-    assert asked - tickers <= kills * int(PACE["BACKFILL_IN_FLIGHT_MAX"])  # a death costs what was in flight
+    assert asked - tickers <= kills * int(PACE["BACKFILL_IN_FLIGHT_MAX"])  # a kill costs the requests in flight
 
 
-def test_the_check_sees_a_half_session(ordeal_of: Callable[[], Ordeal]) -> None:
-    ordeal = ordeal_of()
-    assert ordeal.kill_after(TICKERS // 2)
-    until(lambda: ordeal.stored() != set() or not ordeal.kill_after(TICKERS), "nothing is stored")
-    with ordeal.database.transaction() as connection:
+def test_check_of_this_file_detects_an_incomplete_session(killed_runs_of: Callable[[], KilledRuns]) -> None:
+    killed = killed_runs_of()
+    assert killed.kill_after(TICKERS // 2)
+    wait_until(lambda: killed.stored() != set() or not killed.kill_after(TICKERS), "a stored bar")
+    with killed.database.transaction() as connection:
         connection.execute("DELETE FROM market_data WHERE ctid = (SELECT ctid FROM market_data LIMIT 1)")
-    assert rows(ordeal.database, HALF) != []
-    ordeal.database.close()
+    assert rows(killed.database, INCOMPLETE_SESSIONS) != []
+    killed.database.close()

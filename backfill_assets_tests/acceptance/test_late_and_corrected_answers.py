@@ -1,8 +1,9 @@
-"""Late, silent, wrong and corrected answers: what evidence is kept, what it costs, and how it ends."""
+"""Late, empty, wrong and corrected answers: the evidence kept, the calls spent, and the final state."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import DataQuirks, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests.conftest import RECORDED, bars_in, job, recorded
+from backfill_assets_tests.conftest import bars_in, job
 from backfill_assets_tests.integration.test_backfill_engine import silent, truth, universe
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
@@ -33,10 +34,10 @@ def asks(clock: Clockwork, ticker: str = "AAPL") -> int:
     return int(clock.sandbox.stats()["per_ticker"].get(f"{ticker}.US", 0))
 
 
-def test_four_sessions_that_appear_at_last_are_all_there_at_the_ask_that_sees_them(
+def test_four_late_sessions_are_stored_by_the_request_that_finds_them(
     clock_of: Clock, sandboxed: Callable[..., Sandbox]
 ) -> None:
-    """AAPL has nothing from Monday to Thursday; on Friday night the vendor, here another sandbox, has it all."""
+    """The vendor has no data of AAPL from Monday to Thursday, and all of it on Friday night (another sandbox)."""
     clock = clock_of(
         ("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset(("AAPL", d) for d in WEEK[:4]))
     )
@@ -58,8 +59,8 @@ def test_four_sessions_that_appear_at_last_are_all_there_at_the_ask_that_sees_th
     assert in_vain + asks(after) <= 12
 
 
-def test_new_rows_bring_the_next_ask_within_the_hour(clock_of: Clock, sandboxed: Callable[..., Sandbox]) -> None:
-    """After three days of nothing Monday comes; what then appears an hour later need not wait a day."""
+def test_new_rows_bring_the_next_request_within_the_hour(clock_of: Clock, sandboxed: Callable[..., Sandbox]) -> None:
+    """Monday is published after three days; rows that appear an hour later are not requested a day later."""
     late = Publication(never_published=frozenset(("AAPL", d) for d in WEEK[:4]))
     clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=late)
     for now in moments(utc("2026-06-01 20:00"), utc("2026-06-04 20:00"), 120):
@@ -82,8 +83,8 @@ def test_new_rows_bring_the_next_ask_within_the_hour(clock_of: Clock, sandboxed:
     assert reached[1] - reached[0] <= timedelta(hours=1)
 
 
-def test_a_probe_in_a_hole_holds_the_others_up_for_a_round_at_most(clock_of: Clock) -> None:
-    """One ticker is asked a round until somebody is seen; whichever of the four is tried first has nothing."""
+def test_probe_without_data_delays_other_tickers_for_one_round_at_most(clock_of: Clock) -> None:
+    """One ticker a round is probed until one has data; the first of the four to be probed has none."""
     tickers = ("AAPL", "MSFT", "AMZN", "TSLA")
     rounds = []
     for unlucky in tickers:
@@ -99,7 +100,7 @@ def test_a_probe_in_a_hole_holds_the_others_up_for_a_round_at_most(clock_of: Clo
     assert sorted(rounds) == [0, 0, 0, 1]  # the one who is drawn first costs the others half an hour
 
 
-def test_by_sixteen_hours_after_the_close_everybody_was_asked(clock_of: Clock) -> None:
+def test_every_ticker_is_requested_by_sixteen_hours_after_the_close(clock_of: Clock) -> None:
     symbols = tuple(universe(40))
     withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
     clock = clock_of(symbols, first=TUESDAY, symbols=40, publication=withheld)
@@ -111,8 +112,8 @@ def test_by_sixteen_hours_after_the_close_everybody_was_asked(clock_of: Clock) -
     assert len(clock.sandbox.stats()["per_ticker"]) == 40
 
 
-def test_blocks_widen_while_half_of_the_last_one_had_it(clock_of: Clock) -> None:
-    """A third of the tickers is published: the widening stops, and those who have it are not asked again."""
+def test_probe_blocks_double_while_half_of_the_last_block_was_published(clock_of: Clock) -> None:
+    """A third of the tickers is published: probe blocks stop doubling; published tickers are not requested again."""
     symbols = tuple(universe(60))
     lucky = symbols[::3]
     withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols if s not in lucky))
@@ -128,7 +129,7 @@ def test_blocks_widen_while_half_of_the_last_one_had_it(clock_of: Clock) -> None
 
 
 def test_cumulative_volumes_make_suspect_bars_until_the_vendor_repairs_them(clock_of: Clock) -> None:
-    """Every bar is there, the doubtful ones are said to be, asked for daily, and final once they are right."""
+    """Every bar is stored; the doubtful ones are suspect, requested daily, and final once they are right."""
     clock = clock_of(("AAPL",), first=TUESDAY, quirks=DataQuirks(cumulative_volume_months=1.0, repaired_after_days=3.0))
     tuesday = {"end": TUESDAY}
     clock.tick(utc("2026-06-03 14:00"))
@@ -151,27 +152,26 @@ def test_cumulative_volumes_make_suspect_bars_until_the_vendor_repairs_them(cloc
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "day", "close", "auction"),
-    [("5m", "5m", "2026-06-01", 306.309997, None), ("1m", "1m", "2025-01-15", 237.87, 19_211_944)],
+    ("source", "day", "close", "auction"),
+    [("5m", "2026-06-01", 306.309997, None), ("1m", "2025-01-15", 237.87, 19_211_944)],
 )
-def test_the_close_and_the_auction_are_kept_beside_the_bars(
+def test_official_close_and_auction_volume_are_stored(
     engine_on: Callable[..., Engine],
     sandboxed: Callable[..., Sandbox],
     database: Database,
-    name: str,
+    replay_folder: Path,
     source: str,
     day: str,
     close: float,
     auction: int | None,
 ) -> None:
-    recorded(f"intraday_AAPL.US_{name}_{day}.json")
-    engine = engine_on(sandboxed(replay=RECORDED), source_interval=source)
+    engine = engine_on(sandboxed(replay=replay_folder), source_interval=source)
     session = date.fromisoformat(day)
     engine.run(job(engine, start=session, end=session), silent)
     with database.transaction() as connection:
         kept = connection.execute(
-            "SELECT request_count, is_published, official_close, auction_volume, not_returned::text FROM backfill.session_evidence"
-            " WHERE session_day = %s",
+            "SELECT request_count, is_published, official_close, auction_volume, not_returned::text"
+            " FROM backfill.session_evidence WHERE session_day = %s",
             [session],
         ).fetchall()
     ((*seen, kept_close, kept_auction, withheld),) = kept
@@ -179,8 +179,8 @@ def test_the_close_and_the_auction_are_kept_beside_the_bars(
     assert kept_auction is None if auction is None else kept_auction >= auction
 
 
-def test_whoever_the_markets_file_leaves_out_is_looked_up_alone(clock_of: Clock) -> None:
-    """Of 105 tickers without a bar one is not in the market's file either: its life has ended."""
+def test_tickers_absent_from_the_bulk_file_are_looked_up_alone(clock_of: Clock) -> None:
+    """Of 105 tickers without a bar, one is absent from the bulk file as well: it was delisted."""
     symbols = tuple(universe(105))
     withheld = Publication(never_published=frozenset((s, d) for s in symbols for d in WEEK))
     delisted = {symbols[-1]: date(2026, 5, 20)}

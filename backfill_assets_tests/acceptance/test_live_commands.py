@@ -1,4 +1,4 @@
-"""Live collection as people type it, beside a backfill and beside another collector."""
+"""The live commands, beside a backfill and beside another collector."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ MORNING = utc("2026-06-02 14:15")
 
 @pytest.fixture
 def trader(user_of: UserOf, sandboxed: Sandboxed) -> tuple[User, Sandbox]:
-    """Somebody with two symbols on Tuesday morning."""
+    """A user with two symbols on Tuesday morning."""
     sandbox = sandboxed(now=MORNING)
     user = user_of(sandbox, now=MORNING)
     user.types("symbols add AAPL MSFT")
@@ -28,7 +28,7 @@ def trader(user_of: UserOf, sandboxed: Sandboxed) -> tuple[User, Sandbox]:
 
 
 def at(user: User, sandbox: Sandbox, now: datetime, command: str, **environment: str) -> str:
-    """What a command prints at a moment; it must end well."""
+    """The output of a command at a time; it must succeed."""
     sandbox.move_clock(now)
     said = user.types(command, BACKFILL_AS_OF=now.isoformat(), **{**ON, **environment})
     assert said.code in (0, 3), said.err
@@ -47,7 +47,7 @@ def test_live_is_off_until_it_is_switched_on(trader: tuple[User, Sandbox]) -> No
     assert sandbox.stats()["calls"] == 0
 
 
-def test_one_round(trader: tuple[User, Sandbox], database: Database) -> None:
+def test_one_live_round(trader: tuple[User, Sandbox], database: Database) -> None:
     user, _ = trader
     said = user.types("live --format json", **ON)
     assert (said.code, said.json["kind"], said.json["samples_fresh"], said.json["calls"]) == (0, "sampled", 2, 2)
@@ -60,7 +60,7 @@ def test_until_close_needs_a_clock_that_runs(trader: tuple[User, Sandbox]) -> No
     assert (said.code, "--until-close needs a running clock" in said.err) == (2, True)
 
 
-def test_the_setting_must_meet_the_slots(trader: tuple[User, Sandbox]) -> None:
+def test_live_interval_must_divide_the_slots(trader: tuple[User, Sandbox]) -> None:
     said = trader[0].types("live", **ON, BACKFILL_LIVE_SECONDS="420")
     assert (said.code, "BACKFILL_LIVE_SECONDS is '420': must divide 1800" in said.err) == (2, True)
 

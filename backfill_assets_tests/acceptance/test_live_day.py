@@ -1,7 +1,9 @@
-"""A session collected live, minute by minute of market time, and what becomes of it when the final data come."""
+"""A session collected live in market time, and its bars after the final data are published."""
 
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
+
+import pytest
 
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.gaps.slot_states import SlotState
@@ -21,13 +23,13 @@ Clock = Callable[..., Clockwork]
 
 
 def ticks(session: Session = SESSION) -> Iterator[datetime]:
-    """Every five minutes from before the open until after sampling ends, some seconds late as schedules are."""
+    """Every five minutes from before the open until after sampling ends, seven seconds late as a schedule may be."""
     first = session.open - timedelta(minutes=10)
     return (at + timedelta(seconds=7) for at in moments(first, session.close + timedelta(minutes=40), 5))
 
 
 def bars(database: Database, what: str = "true") -> dict[str, list[tuple[datetime, int]]]:
-    """Timestamps and volumes of bars of which ``what`` holds, by symbol."""
+    """Timestamps and volumes of the bars that meet the SQL condition ``what``, by symbol."""
     with database.transaction() as connection:
         rows = connection.execute(
             "SELECT symbol, timestamp, volume FROM market_data JOIN market_symbols USING (symbol_id)"
@@ -46,13 +48,13 @@ def due_slots(now: datetime, session: Session = SESSION) -> list[datetime]:
 
 
 def live_volume(config: SandboxConfig, clock: Clockwork, symbol: str) -> int:
-    """The live series' own volume at the last stamp before the close that a tick could see."""
+    """The volume of the live series at the last timestamp before the close that a sample could read."""
     quotes = QuoteGenerator(config, clock.sandbox.world)
     seen = [q for at in ticks() if (q := quotes.find_quote(symbol, at.timestamp())) and q.session.day == TUESDAY]
     return max(q.volume for q in seen if q.timestamp < SESSION.close.timestamp())
 
 
-def test_a_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock) -> None:
+def test_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock) -> None:
     clock = live_clock(FEW, publication=Publication(hours_after_close=(6, 6)))
     database = clock.engine.database
     for now in ticks():
@@ -86,7 +88,8 @@ def test_a_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock
     assert found.volume_ratio > 1.2  # all venues against one
 
 
-def test_five_hundred_tickers_cost_a_day_less_than_ten_thousand_calls(live_clock: Clock) -> None:
+@pytest.mark.long
+def test_five_hundred_tickers_cost_less_than_ten_thousand_calls_a_day(live_clock: Clock) -> None:
     symbols = tuple(universe(500))
     clock = live_clock(symbols, symbols=500)
     for now in ticks():
@@ -96,8 +99,8 @@ def test_five_hundred_tickers_cost_a_day_less_than_ten_thousand_calls(live_clock
     assert len(bars(clock.engine.database)) == 500
 
 
-def test_a_sampler_down_for_an_hour_leaves_that_hour_open(live_clock: Clock) -> None:
-    """Twelve rounds are missed: those whose samples would be stamped from 16:00 to 17:00 UTC."""
+def test_live_collection_down_for_an_hour_leaves_that_hour_without_bars(live_clock: Clock) -> None:
+    """Twelve rounds are missed: those whose samples would carry timestamps from 16:00 to 17:00 UTC."""
     clock = live_clock(FEW)
     for now in ticks():
         if not utc("2026-06-02 16:20") <= now < utc("2026-06-02 17:20"):
@@ -113,7 +116,7 @@ def test_a_sampler_down_for_an_hour_leaves_that_hour_open(live_clock: Clock) -> 
     assert judged.offenders == tuple(f"{s}.US (2)" for s in sorted(FEW))
 
 
-def test_when_the_exchange_cannot_be_read_the_interval_stretches_and_every_slot_gets_its_bar(live_clock: Clock) -> None:
+def test_without_exchange_quotes_the_interval_grows_and_every_slot_gets_its_bar(live_clock: Clock) -> None:
     symbols = tuple(universe(300))
     clock = live_clock(symbols, symbols=300, live={"attempts": 1, "live_budget": 5_000})
     clock.sandbox.set_faults(exchange_quotes=1.0)
@@ -129,7 +132,7 @@ def test_when_the_exchange_cannot_be_read_the_interval_stretches_and_every_slot_
     assert late.count_slots(SlotState.PROVISIONAL) >= 12 * 300
 
 
-def test_an_exchange_that_comes_back_is_read_again(live_clock: Clock) -> None:
+def test_exchange_quotes_are_used_again_after_an_outage(live_clock: Clock) -> None:
     symbols = tuple(universe(150))
     clock = live_clock(symbols, symbols=150, live={"attempts": 1})
     clock.sandbox.set_faults(exchange_quotes=1.0)
@@ -139,7 +142,7 @@ def test_an_exchange_that_comes_back_is_read_again(live_clock: Clock) -> None:
     assert methods == [None, "tickers", None, "tickers", None, "exchange", "exchange"]
 
 
-def test_thin_tickers_na_and_text_stamps_are_taken_as_they_are(live_clock: Clock) -> None:
+def test_thin_tickers_absent_values_and_text_timestamps_are_handled(live_clock: Clock) -> None:
     traits = DataQuirks(string_timestamps=0.5, missing_live_quotes=0.2, live_unknown_404=True)
     symbols = (*universe(12), "NOPE")
     clock = live_clock(tuple(symbols), symbols=12, thin=frozenset({"AMZN", "TSLA"}), quirks=traits)

@@ -1,4 +1,4 @@
-"""What a person types, from an empty database to a proven one, and what goes wrong on the way."""
+"""The commands from an empty database to a verified one, and the errors on the way."""
 
 import json
 import signal
@@ -14,40 +14,39 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import release_embedded_server
-from backfill_assets_tests.acceptance.conftest import TOKEN, Said, User
-from backfill_assets_tests.conftest import RECORDED, bars_in, recorded
+from backfill_assets_tests.acceptance.conftest import TOKEN, CommandResult, User
+from backfill_assets_tests.conftest import bars_in, recorded_bars
+from backfill_assets_tests.integration.forwarding_proxy import holding_back
+from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 FIVE = "AAPL MSFT AMZN TSLA VTI"
-SECOND = (1000, 1000)  # latency: longer than this process may be kept from noticing something
 
 
 @pytest.mark.parametrize(
-    ("rows", "bars", "day", "source"),
+    ("day", "source"),
     [
-        ("intraday_AAPL.US_5m_2026-06-01.json", "bars_AAPL.US_30m_2026-06-01.json", "2026-06-01", "5m"),
-        ("intraday_AAPL.US_1m_2025-01-15.json", "bars_AAPL.US_30m_2025-01-15_from_1m.json", "2025-01-15", "1m"),
+        ("2026-06-01", "5m"),
+        ("2025-01-15", "1m"),
     ],
 )
-def test_a_recorded_session_becomes_exactly_its_bars(
-    user_of: UserOf, database: Database, rows: str, bars: str, day: str, source: str
+def test_recorded_session_gives_exactly_its_bars(
+    user_of: UserOf, database: Database, replay_folder: Path, day: str, source: str
 ) -> None:
-    recorded(rows)
     user = user_of(BACKFILL_SOURCE_INTERVAL=source)
-    with user.starts(f"sandbox --port 0 --replay {RECORDED}") as sandbox:
+    with user.starts(f"sandbox --port 0 --replay {replay_folder}") as sandbox:
         assert sandbox.stdout is not None
         url = sandbox.stdout.readline().split()[-1]
         user.types("symbols add AAPL")
         said = user.types(f"run --start {day} --end {day}", EODHD_BASE_URL=url)
         sandbox.send_signal(signal.SIGTERM)
-        sandbox.wait(60)
+        sandbox.wait(LONGEST_SECONDS)
     assert said.code == 0, said.err
-    wanted = [tuple(b[k] for k in ("timestamp", "open", "high", "low", "close", "volume")) for b in recorded(bars)]
-    assert bars_in(database, "AAPL") == wanted
+    assert bars_in(database, "AAPL") == [tuple(bar.values()) for bar in recorded_bars(f"AAPL_30m_{day}")]
 
 
-def test_the_usual_way(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_commands_from_an_empty_database_to_a_verified_one(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed())
     assert user.types(f"symbols add {FIVE}").out == "5 added or reactivated, 0 were active already\n"
     assert user.types("symbols list").out.split() == sorted(f"{s}.US" for s in FIVE.split())
@@ -97,7 +96,7 @@ def test_report_fields_are_the_documented_ones(user_of: UserOf, sandboxed: Sandb
     assert "| AAPL | 26 | 39 | 0 |" in user.types("report --format markdown").out
 
 
-def test_report_goes_into_a_file(user_of: UserOf, tmp_path: Path) -> None:
+def test_report_is_written_to_a_file(user_of: UserOf, tmp_path: Path) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     assert user.types(f"report --format json --output {tmp_path / 'r.json'}").out == ""
@@ -105,7 +104,7 @@ def test_report_goes_into_a_file(user_of: UserOf, tmp_path: Path) -> None:
         assert sum(s["estimated_missing_bars"] for s in json.load(f)) == 26
 
 
-def test_a_monday_morning_looks_at_thursday_and_friday(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_default_window_on_monday_is_thursday_and_friday(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(), now=datetime(2026, 6, 8, 12, 0, tzinfo=UTC))
     user.types("symbols add AAPL")
     assert "2026-06-04, 2026-06-05" in user.types("report").out
@@ -125,7 +124,7 @@ def test_no_session_due_is_no_error(user_of: UserOf, command: str, start: str, e
     assert (said.code, "no session due" in said.out) == (0, True)
 
 
-def test_the_day_after_thanksgiving_has_seven_slots(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+def test_half_day_after_thanksgiving_has_seven_slots(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
     now = datetime(2026, 11, 30, 15, 0, tzinfo=UTC)
     user = user_of(sandboxed(now=now), now=now)
     user.types("symbols add AAPL")
@@ -133,14 +132,14 @@ def test_the_day_after_thanksgiving_has_seven_slots(user_of: UserOf, sandboxed: 
     assert len(bars_in(database, "AAPL")) == 7
 
 
-def test_small_batches_with_a_rest(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_small_batches_with_a_pause(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed())
     user.types(f"symbols add {FIVE}")
     said = user.types("run --batch-size 2 --delay 0.01 --format json")
     assert (said.code, said.json["stored"]) == (0, 130)
 
 
-def test_an_unknown_ticker_does_not_stop_the_others(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+def test_unknown_ticker_does_not_stop_the_others(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
     user = user_of(sandboxed())
     user.types("symbols add AAPL NOSUCH")
     said = user.types("run")
@@ -180,7 +179,7 @@ BAD_WORDS = [
 
 
 @pytest.mark.parametrize(("command", "message"), BAD_WORDS, ids=[c for c, _ in BAD_WORDS])
-def test_invalid_options_and_arguments_are_refused(user_of: UserOf, command: str, message: str) -> None:
+def test_invalid_command_line_is_refused(user_of: UserOf, command: str, message: str) -> None:
     user = user_of()
     if command.split()[0] in {"report", "run"} and command not in {"run", "report"}:
         user.types("symbols add AAPL")
@@ -190,7 +189,7 @@ def test_invalid_options_and_arguments_are_refused(user_of: UserOf, command: str
     assert "Traceback" not in said.err
 
 
-def test_settings_that_cannot_be_meant_are_named(user_of: UserOf) -> None:
+def test_invalid_setting_is_named(user_of: UserOf) -> None:
     said = user_of().types("report", EODHD_REQUESTS_PER_MINUTE="many")
     assert (said.code, "EODHD_REQUESTS_PER_MINUTE is 'many'" in said.err) == (2, True)
 
@@ -203,7 +202,7 @@ def test_without_a_token(user_of: UserOf) -> None:
     assert (said.code, "EODHD_API_TOKEN" in said.err) == (4, True)
 
 
-def test_a_bad_token(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_refused_token_ends_the_run(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(tokens=frozenset({"another"})))
     user.types("symbols add AAPL")
     said = user.types("run")
@@ -211,7 +210,7 @@ def test_a_bad_token(user_of: UserOf, sandboxed: Sandboxed) -> None:
     assert "check EODHD_API_TOKEN" in said.out
 
 
-def test_when_the_days_calls_are_gone_the_rest_is_left_for_tomorrow(
+def test_tickers_left_when_the_daily_calls_are_spent_follow_the_next_day(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed(daily=20)
@@ -228,19 +227,19 @@ def test_when_the_days_calls_are_gone_the_rest_is_left_for_tomorrow(
     assert (tomorrow.code, sandbox.stats()["calls"]) == (0, 25)
 
 
-def test_no_database(user_of: UserOf) -> None:
+def test_unreachable_database_is_named_without_its_password(user_of: UserOf) -> None:
     said = user_of(DATABASE_URL="postgresql://nobody:secret@127.0.0.1:9/bars").types("report")
     assert said.code == 5
     assert "database 'bars' at 127.0.0.1:9" in said.err
     assert "secret" not in said.err
 
 
-def test_a_database_url_that_is_none(user_of: UserOf) -> None:
+def test_text_that_is_not_a_database_url_is_refused(user_of: UserOf) -> None:
     said = user_of(DATABASE_URL="not a url").types("report")
     assert (said.code, "DATABASE_URL" in said.err) == (5, True)
 
 
-def test_an_unreachable_vendor(user_of: UserOf) -> None:
+def test_unreachable_vendor_ends_with_exit_code_6(user_of: UserOf) -> None:
     user = user_of(BACKFILL_ATTEMPTS="1")
     user.types("symbols add AAPL")
     said = user.types("run")
@@ -263,40 +262,40 @@ def test_the_token_is_nowhere(user_of: UserOf, sandboxed: Sandboxed, database_ur
             assert not [row for row in rows if TOKEN in row[0]], table
 
 
-SLOWLY = {"BACKFILL_IN_FLIGHT_START": "1", "BACKFILL_IN_FLIGHT_MAX": "1"}  # with SECOND: a ticker a second
+ONE_AT_A_TIME = {"BACKFILL_IN_FLIGHT_START": "1", "BACKFILL_IN_FLIGHT_MAX": "1"}
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_runs_keep_what_they_fetched(
+def test_interrupted_run_keeps_fetched_bars(
     user_of: UserOf, sandboxed: Sandboxed, database: Database, ending: signal.Signals
 ) -> None:
-    sandbox = sandboxed(latency_ms=SECOND)
+    sandbox = sandboxed()
     user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with user.starts("run", **SLOWLY) as run:
+    with holding_back(sandbox.base_url, 2) as (url, _), user.starts("run", EODHD_BASE_URL=url, **ONE_AT_A_TIME) as run:
         _until_a_bar_is_stored(run, database)
         run.send_signal(ending)
-        _, err = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=LONGEST_SECONDS)
     assert run.returncode == 130
     assert "the next run continues from there" in err
     _next_run_asks_only_for_the_rest(user, sandbox, database)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_waits_to_be_stored_is_stored_before_a_signal_ends_the_run(
+def test_signal_ends_the_run_after_waiting_answers_are_stored(
     user_of: UserOf, sandboxed: Sandboxed, database: Database, ending: signal.Signals
 ) -> None:
-    """Somebody else's lock on the bars makes all answers wait; none is lost."""
+    """A lock of another session on market_data keeps all answers from being stored; none is lost."""
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with database.transaction() as theirs:
-        theirs.execute("LOCK TABLE market_data IN SHARE MODE")  # reads go on, writes wait
+    with database.transaction() as other_session:
+        other_session.execute("LOCK TABLE market_data IN SHARE MODE")  # reads go on, writes wait
         run = user.starts("run")
         _until(lambda: _count(database, "backfill.requests WHERE ticker IS NOT NULL") == 5, run)
         _until(lambda: _count(database, "pg_locks WHERE NOT granted") > 0, run)
         run.send_signal(ending)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=LONGEST_SECONDS)
     assert (run.returncode, "the next run continues from there" in err) == (130, True)
     assert [len(bars_in(database, symbol)) for symbol in FIVE.split()] == [26] * 5
     again = user.types("run --format json")
@@ -309,40 +308,36 @@ def _count(database: Database, of: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _until(holds: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
-    while not holds():
-        assert run.poll() is None, run.communicate()
+def _until(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
+    wait_until(lambda: condition() or run.poll() is not None, "a state of the run")
+    assert run.poll() is None, run.communicate()
 
 
-def test_killed_runs_lose_at_most_what_was_in_flight(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
-    sandbox = sandboxed(latency_ms=SECOND)
+def test_killed_run_loses_only_requests_in_flight(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+    sandbox = sandboxed()
     user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with user.starts("run", **SLOWLY) as run:
+    with holding_back(sandbox.base_url, 2) as (url, _), user.starts("run", EODHD_BASE_URL=url, **ONE_AT_A_TIME) as run:
         _until_a_bar_is_stored(run, database)
         run.kill()
     _next_run_asks_only_for_the_rest(user, sandbox, database)
 
 
 def _until_a_bar_is_stored(run: "subprocess.Popen[str]", database: Database) -> None:
-    while run.poll() is None:
-        with database.transaction() as connection:
-            if connection.execute("SELECT 1 FROM market_data LIMIT 1").fetchone():
-                return
-    raise AssertionError(f"the run ended before it stored anything: {run.communicate()}")
+    _until(lambda: _count(database, "market_data") > 0, run)
 
 
 def _next_run_asks_only_for_the_rest(user: User, sandbox: Sandbox, database: Database) -> None:
     done = {s for s in FIVE.split() if len(bars_in(database, s)) == 26}
     assert 0 < len(done) < 5
     asked_before = {t: n for t, n in sandbox.stats()["per_ticker"].items() if t.split(".")[0] in done}
-    said: Said = user.types("run --format json")
+    said: CommandResult = user.types("run --format json")
     assert (said.code, said.json["calls"]) == (0, 5 * (5 - len(done)))
     asked_after = {t: n for t, n in sandbox.stats()["per_ticker"].items() if t.split(".")[0] in done}
     assert asked_after == asked_before
 
 
-def test_a_permanent_hole_is_named_with_its_reason(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_bars_missing_at_the_vendor_are_named_with_the_reason(user_of: UserOf, sandboxed: Sandboxed) -> None:
     withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT")
@@ -353,25 +348,25 @@ def test_a_permanent_hole_is_named_with_its_reason(user_of: UserOf, sandboxed: S
     assert (verified.code, failed["no_missing_bars"]) == (3, ["MSFT.US (13)"])
 
 
-def test_help_and_version_answer(user_of: UserOf) -> None:
+def test_help_and_version(user_of: UserOf) -> None:
     user = user_of()
     for command in ("report", "plan", "run", "verify", "status", "sandbox", "demo", "symbols"):
         assert f"  {command}" in user.types("--help").out
     assert user.types("--version").code == 0
 
 
-def test_the_demo_shows_the_whole_way(user_of: UserOf, tmp_path: Path) -> None:
+def test_demo_shows_gaps_being_filled(user_of: UserOf, tmp_path: Path) -> None:
     nothing = {"DATABASE_URL": "", "EODHD_API_TOKEN": "", "EODHD_BASE_URL": ""}
     user = user_of(**nothing, EODHD_SOURCE_HOST="eodhd.com", BACKFILL_HOME=str(tmp_path / "home"))
     with user.starts("demo") as demo:
-        out, err = demo.communicate(timeout=300)
+        out, err = demo.communicate(timeout=LONGEST_SECONDS)
     assert demo.returncode == 0, err
     assert "using the bundled sandbox. Its bars are simulated" in out
     for kind in ("head", "interior", "tail", "everything", "thin"):
         assert kind in out
     assert "% closed" in out
     there = user.types("status", EODHD_SOURCE_HOST="", EODHD_BASE_URL="http://127.0.0.1:9").out
-    assert "30 active" in there  # in the database of made-up bars, whoever the address is said to be
+    assert "30 active" in there  # the sandbox's database, whichever vendor the settings name
     release_embedded_server(tmp_path / "home")
     assert _servers_under(tmp_path) == []
 
@@ -381,7 +376,7 @@ def _servers_under(folder: Path) -> list[str]:
     return [line for line in found.stdout.splitlines() if str(folder) in line and "postgres" in line]
 
 
-def test_a_secret_in_an_address_is_not_shown(user_of: UserOf) -> None:
+def test_secret_in_an_address_is_not_shown(user_of: UserOf) -> None:
     said = user_of().types("report", EODHD_BASE_URL="https://eodhd.com/api?api_token=hush-hush")
     assert (said.code, "EODHD_BASE_URL" in said.err, "hush" in said.err) == (2, True, False)
     mistyped = ("user:p@ss@hush@127.0.0.1:9/db", "user:hush/db", "user:p/hush@127.0.0.1:9/db", "u:hush@127.0.0.1:x/db")
@@ -390,7 +385,7 @@ def test_a_secret_in_an_address_is_not_shown(user_of: UserOf) -> None:
         assert (said.code, "DATABASE_URL" in said.err, "hush" in said.err) == (5, True, False)
 
 
-def test_bars_of_the_vendor_are_not_overwritten_by_a_stand_in(
+def test_sandbox_bars_do_not_overwrite_bars_of_the_vendor(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     user = user_of(sandboxed())
@@ -404,19 +399,19 @@ def test_bars_of_the_vendor_are_not_overwritten_by_a_stand_in(
     assert bars_in(database, "AAPL") == before
 
 
-def test_a_file_that_cannot_be_written_is_a_usage_error(user_of: UserOf) -> None:
+def test_file_that_cannot_be_written_is_a_usage_error(user_of: UserOf) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     said = user.types("report --output /nonexistent/report.txt")
     assert (said.code, "--output /nonexistent/report.txt cannot be written" in said.err) == (2, True)
 
 
-def test_a_moment_outside_all_calendars_is_a_usage_error(user_of: UserOf) -> None:
+def test_time_outside_all_calendars_is_a_usage_error(user_of: UserOf) -> None:
     said = user_of().types("report --as-of 0001-01-01T00:00:00Z")
     assert (said.code, "must lie between 2004 and 2099" in said.err) == (2, True)
 
 
-def test_why_tells_a_slot_s_state_its_evidence_and_the_next_ask(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(user_of: UserOf, sandboxed: Sandboxed) -> None:
     withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT")
@@ -434,7 +429,9 @@ def test_why_tells_a_slot_s_state_its_evidence_and_the_next_ask(user_of: UserOf,
     assert user.types("why NOSUCH 2026-06-02").code == 2
 
 
-def test_the_universe_from_the_vendor_a_file_and_by_hand(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> None:
+def test_symbols_come_from_the_vendor_a_file_and_the_command_line(
+    user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path
+) -> None:
     user = user_of(sandboxed(symbols=40))
     synced = user.types("symbols sync --exchange us --type etf")
     assert synced.code == 0, synced.err
@@ -454,13 +451,13 @@ BAD_FILES = {"empty": b"", "comments": b"# nothing\n", "binary": b"\xff\xfe\x00"
 
 
 @pytest.mark.parametrize("content", BAD_FILES.values(), ids=BAD_FILES)
-def test_a_symbols_file_that_cannot_be_meant(user_of: UserOf, tmp_path: Path, content: bytes) -> None:
+def test_invalid_symbols_file_is_refused(user_of: UserOf, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "symbols").write_bytes(content)
     said = user_of().types(f"symbols add --file {tmp_path / 'symbols'}")
     assert (said.code, f"--file {tmp_path / 'symbols'}" in said.err) == (2, True)
 
 
-def test_tables_say_the_same_as_json(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_tables_show_the_same_figures_as_json(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(symbols=30))
     user.types("symbols add " + " ".join(sandboxed(symbols=30).world.symbols))
     plan = user.types("plan").out

@@ -1,6 +1,6 @@
-"""PostgreSQL that goes away in the middle of a run, and a pooler between us and it.
+"""PostgreSQL that stops in the middle of a run, and a connection pooler in front of it.
 
-The stop is short in the suite; ``make soak`` takes 20 s (``--outage 20``).
+The stop takes 2 s by default; ``make soak`` takes 20 s (``--outage 20``).
 """
 
 import os
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ from backfill_assets.store.postgres.embedded import release_embedded_server, sta
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.acceptance.test_killed_runs import until
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.integration.forwarding_proxy import holding_back
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth, universe
+from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
@@ -39,9 +41,16 @@ RUN = "run --quiet --format json --start 2026-06-01 --end 2026-06-02"
 PACE = {"EODHD_REQUESTS_PER_MINUTE": "100000", "BACKFILL_IN_FLIGHT_START": "8", "BACKFILL_IN_FLIGHT_MAX": "8"}
 
 
+def stored_symbols(url: str) -> set[str]:
+    """The tickers that have bars in a database."""
+    query = "SELECT s.symbol FROM market_data JOIN market_symbols s USING (symbol_id) GROUP BY 1"
+    with psycopg.connect(url) as connection:
+        return {f"{symbol}.US" for (symbol,) in connection.execute(query)}
+
+
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL of the test's own that it may stop."""
+    """A PostgreSQL server that only this test uses and may stop."""
 
     url: str
     handle: Any
@@ -63,7 +72,7 @@ def server() -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A run of which PostgreSQL was stopped when it had asked for a third of its tickers."""
+    """A run whose PostgreSQL was stopped when a third of its tickers at most had answers."""
 
     user: User
     sandbox: Sandbox
@@ -71,55 +80,57 @@ class Interrupted:
 
 
 @pytest.fixture
-def interrupted(server: Server, user_of: UserOf, sandboxed: Sandboxed) -> Callable[..., Interrupted]:
+def interrupted(server: Server, user_of: UserOf, sandboxed: Sandboxed) -> Iterator[Callable[..., Interrupted]]:
+    proxies = ExitStack()
+
     def start(**environment: str) -> Interrupted:
         sandbox = sandboxed(symbols=TICKERS, latency_ms=(20, 60), per_minute=1_000_000)
         user = user_of(sandbox, DATABASE_URL=server.url)
         assert user.types(["symbols", "add", *universe(TICKERS)]).code == 0
-        run = user.starts(RUN, **PACE, **environment)
-        asked = lambda: sum(sandbox.stats()["per_ticker"].values())  # noqa: E731
-        until(lambda: asked() >= TICKERS // 3 or run.poll() is not None, "the run asks nothing")
+        url, held_back = proxies.enter_context(holding_back(sandbox.base_url, TICKERS // 3))
+        run = user.starts(RUN, **PACE, **environment, EODHD_BASE_URL=url)
+        wait_until(lambda: stored_symbols(server.url) != set() or run.poll() is not None, "a stored bar")
         assert run.poll() is None
         server.stop()
+        held_back.release()
         return Interrupted(user, sandbox, run)
 
-    return start
+    with proxies:
+        yield start
 
 
-def test_a_run_waits_for_a_database_that_comes_back(
+def test_run_waits_for_a_database_that_comes_back(
     interrupted: Callable[..., Interrupted], server: Server, request: pytest.FixtureRequest
 ) -> None:
-    told = interrupted()
+    stopped = interrupted()
     time.sleep(float(request.config.getoption("--outage")))
     server.start()
-    out, err = told.run.communicate(timeout=120)
-    assert told.run.returncode == 0, out + err
-    assert set(told.sandbox.stats()["per_ticker"].values()) == {1}  # nothing that was fetched is lost
+    out, err = stopped.run.communicate(timeout=LONGEST_SECONDS)
+    assert stopped.run.returncode == 0, out + err
+    assert set(stopped.sandbox.stats()["per_ticker"].values()) == {1}  # no fetched bar is lost
     database = Database(server.url)
     for symbol in universe(TICKERS)[::20]:
-        assert bars_in(database, symbol) == truth(told.sandbox, symbol, MONDAY, TUESDAY)
+        assert bars_in(database, symbol) == truth(stopped.sandbox, symbol, MONDAY, TUESDAY)
     with database.transaction() as connection:
         assert connection.execute("SELECT DISTINCT outcome FROM backfill.runs").fetchall() == [("finished",)]
         assert connection.execute("SELECT count(*) FROM market_data").fetchall() == [(TICKERS * 26,)]
     database.close()
 
 
-def test_a_database_that_stays_away_ends_the_run_and_the_next_goes_on(
+def test_database_that_stays_away_ends_the_run_and_the_next_continues(
     interrupted: Callable[..., Interrupted], server: Server
 ) -> None:
-    told = interrupted(BACKFILL_DATABASE_PATIENCE_SECONDS="1")
-    out, err = told.run.communicate(timeout=60)
-    assert told.run.returncode == 5, out + err
-    line = err.splitlines()[-1]  # before it, beats that were missed
+    stopped = interrupted(BACKFILL_DATABASE_PATIENCE_SECONDS="1")
+    out, err = stopped.run.communicate(timeout=LONGEST_SECONDS)
+    assert stopped.run.returncode == 5, out + err
+    line = err.splitlines()[-1]  # the lines before it report missed heartbeats
     assert line.startswith("error: database 'bars'")
     assert "no connection within 1 s" in line
     server.start()
-    with psycopg.connect(server.url) as connection:
-        stored = "SELECT s.symbol FROM market_data JOIN market_symbols s USING (symbol_id) GROUP BY 1"
-        there = {f"{symbol}.US" for (symbol,) in connection.execute(stored)}
+    there = stored_symbols(server.url)
     assert 0 < len(there) < TICKERS
-    assert told.user.types(RUN, **PACE).code == 0
-    asked = told.sandbox.stats()["per_ticker"]
+    assert stopped.user.types(RUN, **PACE).code == 0
+    asked = stopped.sandbox.stats()["per_ticker"]
     assert {asked[ticker] for ticker in there} == {1}
     assert len(asked) == TICKERS
 
@@ -146,7 +157,7 @@ def pooled(new_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
     pooler = subprocess.Popen([program, "-q", *user, str(tmp_path / "pgbouncer.ini")], stderr=subprocess.DEVNULL)
     url = psycopg.conninfo.make_conninfo("", host="127.0.0.1", port=port, user="postgres", dbname=where["dbname"])
     try:
-        until(lambda: _listens(port) or pooler.poll() is not None, "pgbouncer does not start")
+        wait_until(lambda: _listens(port) or pooler.poll() is not None, "pgbouncer to start")
         assert pooler.poll() is None, (tmp_path / "log").read_text()
         yield url
     finally:
@@ -159,7 +170,7 @@ def _listens(port: int) -> bool:
         return knock.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_pooler_in_transaction_mode(pooled: str, sandboxed: Sandboxed, settings: Settings) -> None:
+def test_two_engines_behind_a_pooler_in_transaction_mode(pooled: str, sandboxed: Sandboxed, settings: Settings) -> None:
     """Two engines of six connections each share three of the server's, from the migration on."""
     sandbox = sandboxed(symbols=80, latency_ms=(5, 20), per_minute=1_000_000)
     databases = [Database(pooled), Database(pooled)]

@@ -1,6 +1,6 @@
-"""Any week, any subset of stored bars, any clock: the states add up, and a perfect vendor leaves nothing missing.
+"""Any week, any subset of stored bars, any time: the states add up, and a vendor without faults leaves no bar missing.
 
-Few worlds in the suite; ``make soak`` draws many (``--examples 100``).
+Six weeks by default; ``make soak`` draws more (``--examples 100``).
 """
 
 from collections import Counter
@@ -27,8 +27,8 @@ from backfill_assets_tests.integration.test_backfill_engine import silent, truth
 
 TICKERS = ("AAPL", "MSFT")
 HALF_HOUR = INTERVALS["30m"]
-# what may stand in a slot: nothing (twice as likely), a final bar, one that is not, one of few rows, somebody else's
-KINDS = ("", "", "final", "provisional", "suspect", "theirs")
+# what a slot may hold: no bar (twice as likely), a final, a provisional, a suspect or an external bar
+KINDS = ("", "", "final", "provisional", "suspect", "external")
 INSERT = """
 INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume,
                          source, source_interval, source_rows, is_final, fetched_at)
@@ -40,13 +40,13 @@ PROVENANCE = {
     "final": ("127.0.0.1", 6, True),
     "provisional": ("127.0.0.1", 6, False),
     "suspect": ("127.0.0.1", 2, True),
-    "theirs": (None, None, None),
+    "external": (None, None, None),
 }
 
 
 @dataclass(frozen=True)
 class Week:
-    """A calendar week with what is stored of it, per ticker and slot, and the moment it is looked at."""
+    """A calendar week, the bars stored of it by ticker and slot, and the time of the measurement."""
 
     first: date
     last: date
@@ -60,7 +60,7 @@ def weeks(draw: st.DrawFn) -> Week:
     monday = date(2021, 1, 4) + timedelta(weeks=draw(st.integers(0, 300)))
     friday = monday + timedelta(days=4)
     grid = build_slot_grid(list_sessions("US", monday, friday), HALF_HOUR)
-    # a whole session, the head, the tail and single slots are all likelier than in independent draws
+    # one usual kind with exceptions: whole gaps and single gaps are likelier than in independent draws
     held = {}
     for ticker in TICKERS:
         usual = draw(st.sampled_from(["", "final"]))
@@ -75,10 +75,8 @@ def weeks(draw: st.DrawFn) -> Week:
 
 def store(database: Database, week: Week) -> None:
     with database.transaction() as connection:
-        connection.execute(
-            "TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.daily_prices, backfill.listing_lives"
-        )
-        connection.execute("TRUNCATE backfill.bulk_files, backfill.closures, backfill.rejects")
+        connection.execute("TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.daily_prices")
+        connection.execute("TRUNCATE backfill.listing_lives, backfill.bulk_files, backfill.closures, backfill.rejects")
         rows = [
             (datetime.fromtimestamp(int(start), UTC), *PROVENANCE[kind], ticker)
             for ticker, kinds in week.held.items()
@@ -104,11 +102,11 @@ def add_up(coverage: Coverage, week: Week) -> None:
         assert counts[SlotState.PRESENT] == kinds["final"]
         assert counts[SlotState.PROVISIONAL] == kinds["provisional"]
         assert counts[SlotState.SUSPECT] == kinds["suspect"]
-        assert counts[SlotState.UNVERIFIED] == kinds["theirs"]
+        assert counts[SlotState.UNVERIFIED] == kinds["external"]
         assert counts[[SlotState.PENDING, SlotState.MISSING]].sum() == seen - sum(kinds[k] for k in PROVENANCE)
 
 
-def test_any_week_adds_up_and_is_healed_by_a_perfect_vendor(
+def test_states_of_any_week_add_up_and_every_gap_is_filled(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], request: pytest.FixtureRequest
 ) -> None:
     sandbox = sandboxed(publication=Publication(hours_after_close=(0.0, 0.0)), per_minute=1_000_000)
@@ -134,7 +132,7 @@ def test_any_week_adds_up_and_is_healed_by_a_perfect_vendor(
             kept = {bar[0]: bar for bar in bars_in(engine.database, ticker)}
             for bar in truth(sandbox, ticker, *(s.day for s in given_now)):
                 untouched = (bar[0], 5, 6, 4, 5, 7)
-                if kinds[bar[0]] == "theirs":
+                if kinds[bar[0]] == "external":
                     assert kept[bar[0]] == untouched
                 elif kinds[bar[0]] == "final":  # re-read only where something near it was asked for
                     assert kept[bar[0]] in (untouched, bar)

@@ -1,4 +1,4 @@
-"""What people are told: the report as a page and in a terminal, and alerts, as somebody types the commands."""
+"""The report as an HTML page and in a terminal, and alerts, from the command line."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -69,7 +69,7 @@ class Page(HTMLParser):
         return text in " ".join(self.texts)
 
 
-def test_the_report_as_a_page(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> None:
+def test_html_report(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> None:
     user = user_of(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
     user.types("symbols add AAPL MSFT TSLA")
     user.types("run --quiet")
@@ -92,7 +92,7 @@ def test_the_report_as_a_page(user_of: UserOf, sandboxed: Sandboxed, tmp_path: P
     assert not [link for link in links if not link.startswith(("data:image/png", "#"))]  # it needs nothing else
 
 
-def test_a_page_of_nothing(user_of: UserOf) -> None:
+def test_html_report_without_symbols(user_of: UserOf) -> None:
     user = user_of()
     user.types("symbols add AAPL")
     page = Page(user.types("report --format html --start 2026-05-30 --end 2026-05-31").out)
@@ -100,7 +100,7 @@ def test_a_page_of_nothing(user_of: UserOf) -> None:
     assert page.says("No run has ended yet")
 
 
-def test_what_the_page_says_is_only_text(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+def test_html_report_escapes_text(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed(), ("AAPL",))
     with engine.database.transaction() as connection:
         connection.execute("UPDATE market_symbols SET symbol = '<i>&\"$x$'")
@@ -158,7 +158,7 @@ def page_of(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> Callable[
         (nothing_lacking, 5000, 90, "4,950 other symbols"),
     ],
 )
-def test_a_page_is_under_2_mb_and_says_what_it_leaves_out(
+def test_html_report_is_under_2_mb_and_names_what_it_leaves_out(
     page_of: Callable[[AnyCells], str],
     cells: Callable[[int, int], AnyCells],
     rows: int,
@@ -173,7 +173,7 @@ def test_a_page_is_under_2_mb_and_says_what_it_leaves_out(
     assert html.count("provisional 20") > 200
 
 
-def test_the_report_in_a_terminal_shows_session_by_session(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_terminal_report_lists_sessions(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
     user.types("symbols add AAPL MSFT TSLA")
     user.types("run --quiet")
@@ -185,8 +185,10 @@ def test_the_report_in_a_terminal_shows_session_by_session(user_of: UserOf, sand
     ]
 
 
-def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandboxed, user_of: UserOf) -> None:
-    """A hole is told with its cause, listed, delivered, and given up twelve days later: not a recovery."""
+def test_alert_from_failure_to_recovery(
+    engine_on: Callable[..., Engine], sandboxed: Sandboxed, user_of: UserOf
+) -> None:
+    """A gap is reported with its cause and delivered; twelve days later it is given up, which is no recovery."""
     sandbox = sandboxed(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
     clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
 
@@ -221,7 +223,7 @@ def test_the_way_of_an_alert(engine_on: Callable[..., Engine], sandboxed: Sandbo
         assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[3]["message"]
 
 
-def test_alerts_test_sends_one(user_of: UserOf) -> None:
+def test_alerts_test_sends_one_message(user_of: UserOf) -> None:
     with Receiver() as receiver:
         said = user_of(BACKFILL_ALERT_URLS=receiver.url).types("alerts test --debug")
         assert (said.code, said.out) == (0, "address 1 (json): delivered\n")
@@ -237,12 +239,12 @@ def test_alerts_test_sends_one(user_of: UserOf) -> None:
 
 
 @pytest.mark.parametrize("urls", ["", "hush-4711", "json://x hush-4711"])
-def test_addresses_that_cannot_be_meant(user_of: UserOf, urls: str) -> None:
+def test_invalid_alert_addresses_are_refused(user_of: UserOf, urls: str) -> None:
     said = user_of(BACKFILL_ALERT_URLS=urls).types("alerts test")
     assert (said.code, "BACKFILL_ALERT_URLS" in said.err, "hush" in said.err) == (2, True, False)
 
 
-def test_alerts_list_with_nothing_to_tell(user_of: UserOf, database: Database) -> None:
+def test_alerts_list_without_alerts(user_of: UserOf, database: Database) -> None:
     user = user_of()
     assert user.types("alerts list").out.splitlines() == [
         "all observed checks pass",

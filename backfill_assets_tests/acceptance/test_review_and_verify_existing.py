@@ -1,4 +1,4 @@
-"""What a person types to look after a store: the review, and taking over bars of somebody else."""
+"""The commands that maintain a store: the review, and replacing external bars."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 
 
-def test_bars_of_somebody_else_change_only_with_verify_existing(
+def test_external_bars_change_only_with_verify_existing(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed()
@@ -56,7 +56,7 @@ def test_a_review(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> 
     assert user.types("review --symbols AAPL,NOSUCH").code == 3
 
 
-def test_a_review_that_the_vendor_refuses(user_of: UserOf, sandboxed: Sandboxed) -> None:
+def test_review_refused_by_the_vendor(user_of: UserOf, sandboxed: Sandboxed) -> None:
     user = user_of(sandboxed(tokens=frozenset({"another"})))
     user.types("symbols add AAPL")
     said = user.types("review")

@@ -1,4 +1,4 @@
-"""Where the token goes, whom it trusts, and that made-up bars are never taken for the vendor's."""
+"""Where the token goes, which hosts are trusted, and that sandbox bars never count as bars of the vendor."""
 
 import shutil
 import ssl
@@ -21,7 +21,7 @@ UserOf = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 
 
-def test_secrets_from_files(
+def test_secrets_are_read_from_files(
     user_of: UserOf, sandboxed: Sandboxed, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
@@ -34,7 +34,7 @@ def test_secrets_from_files(
     assert len(bars_in(database, "AAPL")) == 26
 
 
-def test_status_says_that_there_is_a_token_and_not_which(user_of: UserOf, database_url: str) -> None:
+def test_status_shows_that_a_token_is_set_but_not_the_token(user_of: UserOf, database_url: str) -> None:
     secret = psycopg.conninfo.make_conninfo(database_url, password="hush-hush")  # noqa: S106 - made up
     user = user_of(DATABASE_URL=secret)
     for form in ("table", "json"):
@@ -49,7 +49,7 @@ def test_status_says_that_there_is_a_token_and_not_which(user_of: UserOf, databa
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed_and_the_token_does_not_go_there(user_of: UserOf, status: int) -> None:
+def test_redirects_are_not_followed_and_never_get_the_token(user_of: UserOf, status: int) -> None:
     elsewhere = Vendor()
     with answering(elsewhere) as there:
         away = Vendor(status, b"", {"location": there.replace("127.0.0.1", "localhost") + "/intraday/AAPL.US"})
@@ -60,7 +60,7 @@ def test_a_redirect_is_not_followed_and_the_token_does_not_go_there(user_of: Use
     assert said.code == 4
     assert f"the vendor redirects ({status}) to localhost; not followed" in said.out
     assert elsewhere.targets == []
-    assert TOKEN in "".join(away.targets)  # the vendor itself was asked with it
+    assert TOKEN in "".join(away.targets)  # the vendor itself got the token
     assert TOKEN not in said.out + said.err
 
 
@@ -69,7 +69,7 @@ def held_host(database: Database) -> list[tuple[str]]:
         return connection.execute("SELECT host FROM backfill.source_host").fetchall()
 
 
-def test_the_sandbox_and_the_vendor_do_not_mix_in_one_database(
+def test_bars_of_the_sandbox_and_the_vendor_do_not_mix_in_one_database(
     user_of: UserOf, sandboxed: Sandboxed, database: Database
 ) -> None:
     sandbox = sandboxed()
@@ -89,9 +89,11 @@ def test_the_sandbox_and_the_vendor_do_not_mix_in_one_database(
     assert user.types("run --force", EODHD_BASE_URL=another_port.base_url.replace("127.0.0.1", "localhost")).code == 0
 
 
-def test_made_up_bars_do_not_go_among_the_vendors(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+def test_sandbox_bars_are_not_stored_among_bars_of_the_vendor(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database
+) -> None:
     sandbox = sandboxed()
-    # the vendor behind a proxy of ours: what it passes on is the vendor's
+    # a proxy of the vendor: its bars are bars of the vendor
     user = user_of(sandbox, EODHD_SOURCE_HOST="eodhd.com")
     user.types("symbols add AAPL")
     assert user.types("run").code == 0
@@ -105,7 +107,9 @@ def test_made_up_bars_do_not_go_among_the_vendors(user_of: UserOf, sandboxed: Sa
     assert user.types("run --force").code == 0
 
 
-def test_a_mistyped_address_binds_nothing(user_of: UserOf, sandboxed: Sandboxed, database: Database) -> None:
+def test_mistyped_address_does_not_bind_the_database_to_a_host(
+    user_of: UserOf, sandboxed: Sandboxed, database: Database
+) -> None:
     user = user_of(EODHD_BASE_URL="http://localhost.invalid/api", **IMPATIENT)
     user.types("symbols add AAPL")
     assert user.types("run").code == 6
@@ -113,7 +117,7 @@ def test_a_mistyped_address_binds_nothing(user_of: UserOf, sandboxed: Sandboxed,
     assert user.types("run", EODHD_BASE_URL=sandboxed().base_url).code == 0
 
 
-def test_the_vendors_hosts_are_one(user_of: UserOf) -> None:
+def test_host_names_of_the_vendor_count_as_one(user_of: UserOf) -> None:
     for url in ("https://eodhd.com/api", "https://www.EODHD.com./api", "https://eodhd.com:443/api"):
         assert user_of(EODHD_BASE_URL=url).types("status --format json").json["vendor"] == "eodhd.com", url
     for url in ("https://eodhd.com.evil.example/api", "https://noteodhd.com/api", "https://evil/eodhd.com"):
@@ -122,7 +126,7 @@ def test_the_vendors_hosts_are_one(user_of: UserOf) -> None:
 
 @pytest.fixture
 def self_signed(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that nobody vouches for, with its key."""
+    """A self-signed certificate for 127.0.0.1, with its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: it makes the certificate")
     words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
@@ -131,7 +135,7 @@ def self_signed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_vendor_whose_certificate_nobody_vouches_for_is_not_asked(user_of: UserOf, self_signed: Path) -> None:
+def test_vendor_with_an_untrusted_certificate_gets_no_request(user_of: UserOf, self_signed: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(self_signed / "cert.pem", self_signed / "key.pem")
     vendor = Vendor()

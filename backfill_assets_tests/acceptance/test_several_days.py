@@ -1,4 +1,4 @@
-"""Days of market time: when is asked, what a slot is called meanwhile, and what it costs."""
+"""Several days of market time: when requests are sent, the states of slots meanwhile, and the calls spent."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,8 +38,8 @@ def states(clock: Clockwork, at: str, **wish: object) -> dict[str, int]:
     return {state.name.lower(): coverage.count_slots(state) for state in SlotState if coverage.count_slots(state)}
 
 
-def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
-    """DESIGN.md, "How a usual day must feel": New York is four hours behind UTC here."""
+def test_usual_day_hour_by_hour(clock_of: Clock) -> None:
+    """No check fails and few calls are spent (docs/design.md, "A normal day"); New York is four hours behind UTC."""
     clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=Publication(hours_after_close=(6, 6)))
     spent: dict[str, int] = {}
     red: list[str] = []
@@ -52,7 +52,7 @@ def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
             red.append(f"{now:%d %H:%M}")
         if green_at is None and result.after.present == 39:
             green_at = now
-    assert next(at for at, calls in spent.items() if calls) == "02 23:00"  # 19:00: asking begins
+    assert next(at for at, calls in spent.items() if calls) == "02 23:00"  # 19:00: requests begin
     assert all(spent[at] <= 5 for at in spent if at < "03 02:00")  # with one probe a round
     assert green_at is not None
     assert green_at <= utc("2026-06-03 03:00")  # published at 02:00, there within the hour
@@ -60,7 +60,7 @@ def test_a_usual_day_hour_by_hour(clock_of: Clock) -> None:
     assert sum(spent.values()) <= 15 + 6 * 5
 
 
-def test_what_is_still_absent_in_the_morning_is_missing(clock_of: Clock) -> None:
+def test_bars_still_absent_in_the_morning_are_missing(clock_of: Clock) -> None:
     withheld = Publication(never_published=frozenset({("AAPL", TUESDAY)}))
     clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=withheld)
     assert states(clock, "2026-06-02 13:00") == {}
@@ -80,7 +80,8 @@ def test_what_is_still_absent_in_the_morning_is_missing(clock_of: Clock) -> None
     }
 
 
-def test_a_ticker_published_four_sessions_late_heals_within_few_requests(clock_of: Clock) -> None:
+@pytest.mark.long
+def test_session_published_four_sessions_late_is_stored_within_twelve_requests(clock_of: Clock) -> None:
     clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(sessions_late={"AAPL": 4}))
     for now in moments(utc("2026-06-01 20:00"), utc("2026-06-07 12:00"), 30):
         clock.tick(now)
@@ -89,7 +90,7 @@ def test_a_ticker_published_four_sessions_late_heals_within_few_requests(clock_o
     assert bars_in(clock.engine.database, "AAPL") == truth(clock.sandbox, "AAPL", MONDAY)
 
 
-def test_a_thin_ticker_settles_and_costs_nothing_more(clock_of: Clock) -> None:
+def test_thin_ticker_settles_and_costs_no_further_calls(clock_of: Clock) -> None:
     first = date(2026, 5, 18)
     clock = clock_of(("AAPL", "SPHB"), first=first, thin=frozenset({"SPHB"}), symbols=100)
     result = clock.tick(utc("2026-06-03 14:00"))
@@ -101,24 +102,25 @@ def test_a_thin_ticker_settles_and_costs_nothing_more(clock_of: Clock) -> None:
     assert clock.calls == spent
 
 
-def test_a_permanent_hole_becomes_a_vendor_gap_that_costs_one_request_a_week(clock_of: Clock) -> None:
+@pytest.mark.long
+def test_permanent_gap_becomes_a_vendor_gap_that_costs_one_request_a_week(clock_of: Clock) -> None:
     clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset({("AAPL", MONDAY)})))
 
-    def asks(first: str, last: str) -> int:
+    def count_requests(first: str, last: str) -> int:
         before = clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0)
         for now in moments(utc(first), utc(last), 60):
             engine = clock.at(now)
             engine.run(job(engine, start=MONDAY, end=MONDAY), silent)
         return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - before
 
-    assert asks("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
+    assert count_requests("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
     assert states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
-    assert asks("2026-06-16 01:00", "2026-06-30 01:00") == 2
+    assert count_requests("2026-06-16 01:00", "2026-06-30 01:00") == 2
     verdict = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
     assert all(c.passed for c in verdict if c.name == "no_missing_bars")
 
 
-def test_a_day_on_which_nothing_traded_is_no_gap(clock_of: Clock) -> None:
+def test_day_without_trades_has_no_missing_bars(clock_of: Clock) -> None:
     clock = clock_of(("AAPL",), first=TUESDAY, publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     result = clock.tick(utc("2026-06-03 14:00"))
     assert result.after.missing == 13  # the daily data say that it traded
@@ -130,7 +132,7 @@ def test_a_day_on_which_nothing_traded_is_no_gap(clock_of: Clock) -> None:
     assert states(clock, "2026-06-03 14:00") == {"no_trade": 13, "pending": 13}
 
 
-def test_before_a_listing_begins_and_after_it_ends_nothing_is_missing(clock_of: Clock) -> None:
+def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(clock_of: Clock) -> None:
     listed, delisted = {"MSFT": TUESDAY}, {"AMZN": MONDAY}
     clock = clock_of(("AAPL", "MSFT", "AMZN"), listed=listed, delisted=delisted)
     for day in (3, 4, 5, 8):
@@ -141,16 +143,16 @@ def test_before_a_listing_begins_and_after_it_ends_nothing_is_missing(clock_of: 
     assert coverage.missing.sum() == 0
 
 
-def test_a_renamed_ticker_is_named_with_its_new_name(clock_of: Clock) -> None:
+def test_renamed_ticker_is_reported_with_its_new_name(clock_of: Clock) -> None:
     clock = clock_of(("AAPL", "OLDN"), renamed={"OLDN": ("NEWN", TUESDAY)})
     clock.tick(utc("2026-06-04 13:00"))
     with clock.engine.database.transaction() as connection:
-        told = connection.execute("SELECT subject, detail FROM backfill.findings").fetchall()
-    assert [subject for subject, _ in told] == ["OLDN.US"]
-    assert "renamed to NEWN on 2026-06-02" in told[0][1]
+        findings = connection.execute("SELECT subject, detail FROM backfill.findings").fetchall()
+    assert [subject for subject, _ in findings] == ["OLDN.US"]
+    assert "renamed to NEWN on 2026-06-02" in findings[0][1]
 
 
-def test_the_markets_daily_file_explains_many_at_the_price_of_a_hundred(clock_of: Clock) -> None:
+def test_bulk_file_explains_many_absent_tickers_for_one_hundred_calls(clock_of: Clock) -> None:
     symbols = tuple(s for s in universe(230) if s.startswith("S01") or s.startswith("S02"))
     withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
     clock = clock_of(symbols, first=TUESDAY, symbols=230, publication=withheld)
@@ -162,12 +164,12 @@ def test_the_markets_daily_file_explains_many_at_the_price_of_a_hundred(clock_of
     assert "eod" not in calls
 
 
-def test_a_session_that_the_market_did_not_hold_is_one_finding(
+def test_session_without_any_trading_is_one_finding(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
     async def closed_all_day() -> RunResult:
         async with ScriptedVendor(Say(200, b"[]")) as vendor:
-            engine = engine_on(sandboxed(), tuple(universe(130)), base_url=vendor.url)
+            engine = engine_on(sandboxed(), tuple(universe(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0))
             tuesday = job(engine, start=TUESDAY, end=TUESDAY)
             return await asyncio.to_thread(engine.run, tuesday, silent)
 
@@ -176,7 +178,7 @@ def test_a_session_that_the_market_did_not_hold_is_one_finding(
     assert result.calls == 130 * 5 + 100
 
 
-def test_a_slot_that_came_and_is_gone_is_asked_for_at_once(clock_of: Clock) -> None:
+def test_deleted_bar_is_requested_at_once(clock_of: Clock) -> None:
     clock = clock_of(first=TUESDAY)
     clock.tick(utc("2026-06-03 14:00"))
     with clock.engine.database.transaction() as connection:
@@ -184,8 +186,9 @@ def test_a_slot_that_came_and_is_gone_is_asked_for_at_once(clock_of: Clock) -> N
     assert clock.tick(utc("2026-06-03 14:01")).written.inserted == 1
 
 
-def test_ten_days_cost_little_more_than_knowing_the_future(clock_of: Clock) -> None:
-    """The full figures (200 tickers, ten sessions) are the bench's; these are two sessions."""
+@pytest.mark.long
+def test_calls_of_two_sessions_are_close_to_the_minimum(clock_of: Clock) -> None:
+    """Two sessions of 200 tickers; ``make bench`` measures ten."""
     publication = Publication(hours_after_close=(3, 14), ticker_delay_minutes=20)
     clock = clock_of(tuple(universe(200)), symbols=200, publication=publication)
     for now in moments(utc("2026-06-01 22:00"), utc("2026-06-03 14:00"), 30):
@@ -195,7 +198,7 @@ def test_ten_days_cost_little_more_than_knowing_the_future(clock_of: Clock) -> N
     with clock.engine.database.transaction() as connection:
         seen = connection.execute(
             "SELECT s.symbol, session_day, published_at FROM backfill.session_evidence"
-            " JOIN market_symbols s USING (symbol_id) WHERE published AND session_day >= '2026-06-01'"
+            " JOIN market_symbols s USING (symbol_id) WHERE is_published AND session_day >= '2026-06-01'"
         ).fetchall()
     assert len(seen) == 400
     for symbol, day, at in seen:

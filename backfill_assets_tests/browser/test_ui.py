@@ -1,4 +1,4 @@
-"""The Dagster UI in a real browser: what a person sees and clicks.
+"""The Dagster UI in a real browser.
 
 Screenshots go to the folder that ``BROWSER_SCREENSHOTS`` names; ``make screenshots`` renews those of the README.
 """
@@ -18,6 +18,7 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import Sandboxed, bars_in, job
 from backfill_assets_tests.integration.test_backfill_engine import silent, universe
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -28,7 +29,7 @@ QUIET = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-PATIENCE = 60_000  # milliseconds; a deadline
+PATIENCE = 1000 * LONGEST_SECONDS  # milliseconds
 expect.set_options(timeout=PATIENCE)
 SYMBOLS = tuple(universe(6))
 FOUR_DAYS = {"start": date(2026, 5, 28), "end": date(2026, 6, 2)}
@@ -50,7 +51,7 @@ def page() -> Iterator[Page]:
 def deployment(
     engine_on: Callable[..., Engine], sandboxed: Sandboxed, new_database: Callable[..., str], tmp_path: Path
 ) -> Iterator[Deployment]:
-    """Six symbols: three were filled from the command line, of which one lacks what the vendor holds back."""
+    """Six symbols: three are backfilled, one of them without the session that the vendor never publishes."""
     sandbox = sandboxed(symbols=6, publication=Publication(never_published=frozenset({("AMZN", date(2026, 6, 2))})))
     engine = engine_on(
         sandbox,
@@ -70,7 +71,7 @@ def shoot(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-def test_a_person_finds_a_gap_fills_it_by_clicks_and_sees_what_is_left(deployment: Deployment, page: Page) -> None:
+def test_user_fills_a_gap_by_clicks_and_sees_what_is_missing(deployment: Deployment, page: Page) -> None:
     engine, dev = deployment
     page.goto(f"{dev.url}/assets")
     expect(page.get_by_text("bars_30m").first).to_be_visible()
@@ -92,7 +93,7 @@ def test_a_person_finds_a_gap_fills_it_by_clicks_and_sees_what_is_left(deploymen
     expect(page.get_by_text("Materialized (1)")).to_be_visible()
     expect(page.get_by_text("127.0.0.1 5m")).to_be_visible()
 
-    # the sensor heals the rest; what the vendor holds back stays missing
+    # the sensor fills the rest; the session that the vendor never publishes stays missing
     dev.set_running("gap_backfill_sensor")
     until(lambda: dev.green("bars_30m") == 23, "everything but one to be green")
     page.goto(f"{dev.url}/assets/bars_30m?view=partitions")

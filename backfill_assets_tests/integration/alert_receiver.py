@@ -1,4 +1,4 @@
-"""Somebody who receives alerts: an HTTP server of its own on 127.0.0.1 that keeps what it gets and answers as told."""
+"""An HTTP server on 127.0.0.1 that receives alerts, keeps them and answers as the test says."""
 
 import json
 import threading
@@ -6,14 +6,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from backfill_assets_tests.waiting import LONGEST_SECONDS
+
 LONGEST = 2000  # characters of a chat's message
 SECRET = "hush-4711-in-the-path"  # noqa: S105 - made up
 
 
 class Receiver:
-    """Takes Apprise's posts of JSON; ``status`` is what it answers, ``holds`` keeps it from answering.
+    """Takes the JSON posts of Apprise; ``status`` is its answer, and while ``holds`` is not set it does not answer.
 
-    A chat's message (``content``) that is longer than 2,000 characters it answers with 400, as Discord does.
+    It answers a chat message (``content``) of more than 2,000 characters with status 400, as Discord does.
     """
 
     def __init__(self) -> None:
@@ -41,19 +43,23 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Print no line for each request."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
-        return f"json://127.0.0.1:{self._server.server_port}/{SECRET}"
+        return self.build_url(LONGEST_SECONDS)
+
+    def build_url(self, seconds: float) -> str:
+        """Its address, with the time that Apprise gives it to answer."""
+        return f"json://127.0.0.1:{self._server.server_port}/{SECRET}?cto={LONGEST_SECONDS:.0f}&rto={seconds:.0f}"
 
     @property
     def chat_url(self) -> str:
         """The same as a chat whose API is Discord's."""
-        return f"fluxer://127.0.0.1:{self._server.server_port}/123456789012345678/{SECRET}?mode=private"
+        return f"fluxer://127.0.0.1:{self._server.server_port}/123456789012345678/{SECRET}?mode=private&cto={LONGEST_SECONDS:.0f}&rto={LONGEST_SECONDS:.0f}"
 
     @property
     def titles(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""A tiny real HTTP server that answers what a test tells it to, also what no well-behaved server would.
+"""A small HTTP server that sends exactly the answers of a test, also malformed ones.
 
-The sandbox is the faithful stand-in; this is for single answers byte by byte.
+The sandbox imitates the vendor; this server is for single answers byte by byte.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Say:
 
 
 class ScriptedVendor:
-    """Answers in the order given, the last one for ever; keeps what was asked."""
+    """Gives the answers in order, then repeats the last one; keeps the targets of all requests."""
 
     def __init__(self, *answers: Say) -> None:
         self._answers = list(answers)

@@ -13,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
-from backfill_assets.alerts import apprise_worker
 from backfill_assets.alerts.alert_status import read_alert_status
 from backfill_assets.alerts.causes import find_error_cause
 from backfill_assets.alerts.delivery import DeliveryResult, compute_retry_delay, deliver, fingerprint_address, send_test
@@ -26,6 +25,7 @@ from backfill_assets.store.alert_outbox import list_failing, postpone, read_endp
 from backfill_assets.store.bars.source_host import bind_source_host, require_source_host
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.integration.alert_receiver import LONGEST, SECRET, Receiver
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 NOON = datetime(2026, 6, 3, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -63,7 +63,7 @@ class Post:
             return record_observations(connection, observations, now)
 
     def delivers(self, now: datetime, **more: float) -> DeliveryResult:
-        return deliver(self.database, self.settings, now, **more)
+        return deliver(self.database, self.settings, now, **{"timeout_seconds": LONGEST_SECONDS, **more})
 
     def to(self, *urls: str) -> "Post":
         return Post(self.database, self.settings.model_copy(update={"alert_urls": tuple(map(SecretStr, urls))}))
@@ -267,7 +267,7 @@ def test_a_dead_address_holds_up_no_other_and_nobody_gets_it_twice(post: Post, r
 
 def test_an_address_that_never_answers_does_not_hold_up_the_caller(post: Post, receiver: Receiver) -> None:
     receiver.holds.clear()
-    patient = post.to(f"{receiver.url}?rto=600")  # Apprise would wait ten minutes
+    patient = post.to(receiver.build_url(600))  # Apprise would wait ten minutes
     patient.told(NOON, FAILS)
     assert patient.delivers(NOON, timeout_seconds=1) == DeliveryResult(0, {1: "it did not answer in time"})
 
@@ -276,7 +276,7 @@ def test_an_address_that_is_slow_does_not_hold_up_others(post: Post, receiver: R
     with Receiver() as slow:
         slow.holds.clear()
         post.told(NOON, FAILS)
-        delivered = post.to(f"{slow.url}?rto=1", receiver.url).delivers(NOON)
+        delivered = post.to(slow.build_url(1), receiver.url).delivers(NOON)
     assert delivered == DeliveryResult(1, {1: "it cannot be reached, or refuses"})
     assert receiver.titles == ["FAILING: no_missing_bars"]
 
@@ -394,16 +394,6 @@ def test_addresses_are_nowhere(
         for table in ("states", "events", "messages", "endpoints", "given_up"):
             rows = connection.execute(f"SELECT t::text FROM backfill.alert_{table} t".encode()).fetchall()
             assert not [row for (row,) in rows if SECRET in row], table
-
-
-@pytest.mark.filterwarnings("ignore:'imghdr'")  # Apprise 2.3 on Python 3.11
-def test_apprise_would_log_the_address(receiver: Receiver, said: list[str]) -> None:
-    """Which is why it has a process of its own: here it is called within this one."""
-    task = [{"url": receiver.url, "messages": [{"kind": "failing", "title": "t", "body": "b"}] * 2}]
-    out = io.StringIO()
-    apprise_worker.main(io.StringIO(json.dumps(task)), out)
-    assert [json.loads(line)["error"] for line in out.getvalue().splitlines()] == [None, None]
-    assert [line for line in said if SECRET in line]
 
 
 def test_text_goes_as_text(post: Post, receiver: Receiver) -> None:

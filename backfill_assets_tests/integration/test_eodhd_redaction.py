@@ -19,6 +19,7 @@ from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, Say, ScriptedVendor
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 TOKEN = "65f0+c3/d.91 ae=77"  # noqa: S105 - made up; needs escaping in a URL
 FORMS = {TOKEN, quote(TOKEN), quote(TOKEN, safe=""), quote_plus(TOKEN), TOKEN[:6]}
@@ -112,7 +113,7 @@ async def ask_all(url: str, transport: httpx.AsyncBaseTransport | None, stalls: 
         rate_limiter=gate,
         attempts=2,
         backoff_seconds=(0, 0),
-        timeout_seconds=0.05 if stalls else 5,
+        timeout_seconds=0.05 if stalls else LONGEST_SECONDS,
         transport=transport,
     )
     async with us:

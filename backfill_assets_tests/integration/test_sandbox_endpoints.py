@@ -11,6 +11,7 @@ import pytest
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
@@ -33,7 +34,7 @@ class Vendor:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self._http = httpx.Client(timeout=20)
+        self._http = httpx.Client(timeout=LONGEST_SECONDS)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         query = {name.rstrip("_"): value for name, value in params.items()}

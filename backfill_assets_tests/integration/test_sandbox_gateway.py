@@ -11,6 +11,7 @@ import pytest
 
 from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
@@ -29,7 +30,7 @@ def config(**more: Any) -> SandboxConfig:
 
 def get(sandbox: Sandbox, path: str, key: str | None = "x", **params: Any) -> httpx.Response:
     query = {"fmt": "json", **params, **({} if key is None else {"api_token": key})}
-    return httpx.get(sandbox.base_url + path, params=query, timeout=20, verify=TLS)
+    return httpx.get(sandbox.base_url + path, params=query, timeout=LONGEST_SECONDS, verify=TLS)
 
 
 def intraday(sandbox: Sandbox, ticker: str = "AAPL.US", key: str = "x") -> httpx.Response:
@@ -199,12 +200,13 @@ def test_trickle_sends_the_whole_body_slowly(sandbox: Sandbox) -> None:
 
 def test_disconnect_during_a_timeout_is_counted_as_499(sandbox: Sandbox) -> None:
     sandbox.set_faults(timeout=1.0)
+    impatient = httpx.Timeout(LONGEST_SECONDS, read=0.1)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{sandbox.base_url}/user", params={"api_token": "x"}, timeout=0.1, verify=TLS)
+        httpx.get(f"{sandbox.base_url}/user", params={"api_token": "x"}, timeout=impatient, verify=TLS)
     sandbox.set_faults(timeout=0.0)
-    while sandbox.stats()["in_flight"]:
-        get(sandbox, "/user")
+    wait_until(lambda: "499" in sandbox.stats()["by_status"], "the sandbox to notice that the client hung up")
     assert sandbox.stats()["by_status"]["499"] == 1
+    assert sandbox.stats()["in_flight"] == 0
 
 
 def test_timeout_fault_answers_after_its_seconds(sandbox: Sandbox) -> None:
@@ -214,7 +216,7 @@ def test_timeout_fault_answers_after_its_seconds(sandbox: Sandbox) -> None:
 
 def test_sandbox_stops_while_a_request_waits() -> None:
     async def abandoned(base_url: str) -> int:
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with httpx.AsyncClient(timeout=LONGEST_SECONDS) as client:
             return (await client.get(f"{base_url}/user", params={"api_token": "x"})).status_code
 
     async def scenario() -> None:
@@ -224,19 +226,19 @@ def test_sandbox_stops_while_a_request_waits() -> None:
                 await asyncio.sleep(0.001)
         assert await waiting == 500
 
-    asyncio.run(asyncio.wait_for(scenario(), 30))
+    asyncio.run(asyncio.wait_for(scenario(), LONGEST_SECONDS))
 
 
 def test_concurrent_requests_are_counted_in_flight_and_get_their_own_answers() -> None:
     async def scenario(sandbox: Sandbox) -> list[int]:
         limits = httpx.Limits(max_connections=50)
-        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+        async with httpx.AsyncClient(limits=limits, timeout=LONGEST_SECONDS) as client:
             wanted = [f"{sandbox.base_url}/intraday/{s}.US" for s in sandbox.world.symbols]
             params = {"api_token": "x", "fmt": "json", "from": MONDAY}
             answers = await asyncio.gather(*(client.get(url, params=params) for url in wanted))
         return [len(answer.json()) for answer in answers]
 
-    with Sandbox(config(symbols=60, latency_ms=(50.0, 80.0))) as sandbox:
+    with Sandbox(config(symbols=60, latency_ms=(800.0, 1000.0))) as sandbox:
         assert asyncio.run(scenario(sandbox)) == [158] * 60
         counts = sandbox.stats()
     assert 10 <= counts["most_in_flight"] <= 50

@@ -1,4 +1,4 @@
-"""Recorded answers are served as they were recorded; without the recordings the shape is tested alone."""
+"""Recorded answers are served as they were recorded."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ import pytest
 from backfill_assets.errors import UsageError
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.processes import start_process
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
-RECORDED = Path(__file__).parents[3] / "shared" / "data"
 PLAIN = ssl.create_default_context()  # made once: httpx makes one per call otherwise
 LATER = datetime(2026, 7, 10, tzinfo=UTC)
 
@@ -35,12 +36,9 @@ def get(sandbox: Sandbox, path: str, **params: Any) -> httpx.Response:
     return httpx.get(sandbox.base_url + path, params={"api_token": "x", "fmt": "json", **params}, verify=PLAIN)
 
 
-def test_real_recordings_come_back_word_for_word() -> None:
-    if not RECORDED.is_dir():
-        pytest.skip(f"no recorded answers in {RECORDED}")
-    five = json.loads((RECORDED / "intraday_AAPL.US_5m_2026-06-01.json").read_bytes())
-    one = json.loads((RECORDED / "intraday_AAPL.US_1m_2025-01-15.json").read_bytes())
-    with Sandbox(SandboxConfig(replay=RECORDED, now=LATER)) as sandbox:
+def test_recorded_rows_are_served_unchanged(replay_folder: Path) -> None:
+    five, one = recorded("AAPL_5m_2026-06-01"), recorded("AAPL_1m_2025-01-15")
+    with Sandbox(SandboxConfig(replay=replay_folder, now=LATER)) as sandbox:
         answer = get(sandbox, "/intraday/AAPL.US", interval="5m", **{"from": 1780272000})
         assert answer.json() == five
         assert "306.309997" in answer.text
@@ -93,12 +91,12 @@ def test_serve_announces_its_url_and_stops_on_a_signal(end: signal.Signals) -> N
         "serve(config, announce=lambda url: print(url, flush=True))\n"
         "print('stopped')\n"
     )
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = ["-W", "ignore", "-c", program]
+    with start_process(command, os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("http://127.0.0.1:")
         assert httpx.get(f"{url}/user", params={"api_token": "x"}, verify=PLAIN).status_code == 200
         os.kill(process.pid, end)
-        rest, errors = process.communicate(timeout=20)
+        rest, errors = process.communicate(timeout=LONGEST_SECONDS)
     assert (process.returncode, rest, errors) == (0, "stopped\n", "")

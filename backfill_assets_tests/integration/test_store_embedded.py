@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,8 @@ import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
+from backfill_assets_tests.processes import start_process
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 USER = """
 import sys, time
@@ -33,7 +34,7 @@ def own_home() -> Iterator[Path]:
 
 
 def user_of(home: Path) -> "subprocess.Popen[str]":
-    process = subprocess.Popen([sys.executable, "-c", USER, str(home)], stdout=subprocess.PIPE, text=True)
+    process = start_process(["-c", USER, str(home)], os.environ, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.stdout.close()
@@ -90,8 +91,8 @@ def answers(url: str) -> bool:
 
 
 def test_two_processes_that_start_together_share_one_server(own_home: Path) -> None:
-    command = [sys.executable, "-c", USER, str(own_home)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    command = ["-c", USER, str(own_home)]
+    both = [start_process(command, os.environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -128,7 +129,7 @@ def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(own_home
         server = psutil.Process(int(held.splitlines()[0]))
         family = [server, *server.children(recursive=True)]
         server.kill()  # the others end by themselves
-        assert psutil.wait_procs(family, timeout=20)[1] == []
+        assert psutil.wait_procs(family, timeout=LONGEST_SECONDS)[1] == []
         lock.write_text(spoil(held))
         (own_home / "postgres" / ".handle_pids.json").write_text("[12, 1")
         assert answers(start_embedded_database(own_home, "bars")), what

@@ -1,7 +1,7 @@
 """Migrations: a new database, the upgrade from version 0.1.0, and two processes at once."""
 
+import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import load_migrations, migrate
 from backfill_assets_tests import external_tables
+from backfill_assets_tests.processes import start_process
+from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 FIXTURES = Path(__file__).with_name("fixtures")
 SCHEMA = """
@@ -162,10 +164,10 @@ def test_two_processes_that_start_together_both_work(
         "from backfill_assets.store.postgres.migrate import migrate; print(len(migrate(Database(sys.argv[1]))))"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        start_process(["-c", code, url], os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=60) for process in processes]
+    outputs = [process.communicate(timeout=LONGEST_SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert sorted(int(out) for out, _ in outputs) == [0, 1]
     assert schema(url) == schema(template_url)

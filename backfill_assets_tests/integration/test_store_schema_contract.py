@@ -114,7 +114,7 @@ def test_a_touch_that_changes_nothing_leaves_our_bar_ours(
 def test_a_writer_at_the_same_time_is_neither_overwritten_nor_held_up(
     theirs: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    """It writes every Monday slot of AAPL while our run stores them; a lock wait of ten seconds would fail it."""
+    """It writes every Monday slot of AAPL while our run stores them; a lock wait of a minute would fail it."""
     sandbox = sandboxed(latency_ms=(5, 20))
     engine = engine_over(theirs, sandbox, settings)
     stamps = [
@@ -128,7 +128,7 @@ def test_a_writer_at_the_same_time_is_neither_overwritten_nor_held_up(
     def writer() -> None:
         try:
             with psycopg.connect(theirs.url, autocommit=True) as connection:
-                connection.execute("SET lock_timeout = '10s'")
+                connection.execute("SET lock_timeout = '60s'")
                 for stamp in stamps * 5:
                     connection.execute(UPSERT.encode(), [stamp])
         except psycopg.Error as error:

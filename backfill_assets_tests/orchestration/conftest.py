@@ -1,4 +1,4 @@
-"""A deployment without its processes: real instances, the real definitions, a database and a sandbox."""
+"""A deployment without child processes: real instances, the real definitions, a database and a sandbox."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @dataclass
 class Deployment:
-    """What Dagster would run, driven by hand: ticks of sensors and runs of what they ask for."""
+    """Evaluates sensors and executes the runs that they request, as Dagster's daemon does."""
 
     engine: Engine
     sandbox: Sandbox
@@ -49,7 +49,7 @@ class Deployment:
         return repository.get_sensor_def(name).evaluate_tick(context)
 
     def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """Carry out what a sensor asked for."""
+        """Execute a run that a sensor requested."""
         return self.materialise({**request.tags, "dagster/sensor_name": "gap_backfill_sensor"})
 
     def materialise(self, tags: dict[str, str], **config: Any) -> dg.ExecuteInProcessResult:
@@ -82,7 +82,7 @@ class Deployment:
         )
 
     def heal(self) -> list[dg.ExecuteInProcessResult]:
-        """Tick, and run what was asked for."""
+        """Evaluate the sensor once and execute the runs that it requests."""
         return [self.run(request) for request in self.tick().run_requests or []]
 
     @property

@@ -1,7 +1,6 @@
 """Intraday bodies: real ones, every form of absence, and mutations that must never surprise."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,18 +24,10 @@ from backfill_assets.eodhd.reference import (
     parse_symbol_changes,
     parse_symbols,
 )
+from backfill_assets_tests.conftest import recorded
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 GOOD = {"timestamp": 1780343700, "open": 1, "high": 2.5, "low": 0.5, "close": 2, "volume": 10}
-
-
-def recorded(name: str) -> bytes:
-    """A recorded answer beside the checkout, or a skip that says what is missing."""
-    for parent in Path(__file__).resolve().parents:
-        path = parent / "shared" / "data" / name
-        if path.is_file():
-            return path.read_bytes()
-    pytest.skip(f"no recorded answers beside the checkout: shared/data/{name}")
 
 
 def body(*rows: object) -> bytes:
@@ -49,7 +40,7 @@ def columns(rows: IntradayRows) -> list[list[float | None]]:
 
 
 def test_a_recorded_5m_session() -> None:
-    rows = parse_intraday(recorded("intraday_AAPL.US_5m_2026-06-01.json"))
+    rows = parse_intraday(body(*recorded("AAPL_5m_2026-06-01")))
     assert len(rows) == 79
     assert rows.timestamp[0] == 1780320600
     assert rows.open[0] == 309.535003
@@ -60,7 +51,7 @@ def test_a_recorded_5m_session() -> None:
 
 
 def test_a_recorded_1m_day() -> None:
-    raw = recorded("intraday_AAPL.US_1m_2025-01-15.json")
+    raw = body(*recorded("AAPL_1m_2025-01-15"))
     rows = parse_intraday(raw)
     assert len(rows) == len(json.loads(raw)) == 953
     assert (np.diff(rows.timestamp) > 0).all()
@@ -177,7 +168,7 @@ KEYS = st.sampled_from([*COLUMNS, "warning", "error", "errors", "code", "message
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     """A few recorded rows with values replaced, keys dropped, rows exchanged, and bytes damaged."""
-    rows: list[Any] = json.loads(recorded("intraday_AAPL.US_5m_2026-06-01.json"))[-4:]
+    rows: list[Any] = [*recorded("AAPL_5m_2026-06-01")][-4:]
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(rows) - 1))
         if not isinstance(rows[at], dict) or draw(st.booleans()):

@@ -27,7 +27,7 @@ FIELDS = st.sampled_from(["open", "high", "low", "close", "volume"])
 @st.composite
 def answers(draw: st.DrawFn) -> bytes:
     """A recorded session with some values replaced, rows repeated, moved off the grid, cut or exchanged."""
-    rows: list[dict[str, Any]] = [dict(row) for row in recorded("intraday_AAPL.US_5m_2026-06-01.json")]
+    rows: list[dict[str, Any]] = recorded("AAPL_5m_2026-06-01")
     for _ in range(draw(st.integers(1, 12))):
         at = draw(st.integers(0, len(rows) - 1))
         rows[at][draw(FIELDS)] = draw(VALUES)
@@ -74,5 +74,5 @@ def test_a_bar_never_breaks_what_a_bar_is(answer: bytes) -> None:
 
 
 def test_the_session_as_it_was_recorded_is_thirteen_bars() -> None:
-    built = bars_of(json.dumps(recorded("intraday_AAPL.US_5m_2026-06-01.json")).encode())
+    built = bars_of(json.dumps(recorded("AAPL_5m_2026-06-01")).encode())
     assert (len(built.bars), built.bars["is_final"].all(), len(built.rejects)) == (13, True, 0)

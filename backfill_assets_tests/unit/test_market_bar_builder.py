@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.conftest import recorded, recorded_bars
 from backfill_assets_tests.unit.market_builders import Row, flat, grid_of, row, session_table, sessions, stamp, table
 
 FIVE, ONE = INTERVALS["5m"], INTERVALS["1m"]
@@ -30,14 +30,14 @@ def opens_of_final_bars(built: BuiltBars) -> list[int]:
     return built.bars.loc[built.bars["is_final"], "timestamp"].tolist()
 
 
-AAPL_5M = ("intraday_AAPL.US_5m_2026-06-01.json", "bars_AAPL.US_30m_2026-06-01.json", "5m", DAY)
-AAPL_1M = ("intraday_AAPL.US_1m_2025-01-15.json", "bars_AAPL.US_30m_2025-01-15_from_1m.json", "1m", "2025-01-15")
+AAPL_5M = ("AAPL_5m_2026-06-01", "AAPL_30m_2026-06-01", "5m", DAY)
+AAPL_1M = ("AAPL_1m_2025-01-15", "AAPL_30m_2025-01-15", "1m", "2025-01-15")
 
 
 @pytest.mark.parametrize(("rows", "bars", "source", "day"), [AAPL_5M, AAPL_1M], ids=["5m", "1m"])
 def test_a_recorded_session_yields_the_expected_bars(rows: str, bars: str, source: str, day: str) -> None:
     built = build_bars(vendor_rows(rows), grid_of(day), INTERVALS[source])
-    assert values(built) == recorded(bars)
+    assert values(built) == recorded_bars(bars)
     assert len(built.bars) == 13
     assert built.bars["is_final"].all()
     assert built.bars["source_rows"].tolist() == [1800 // INTERVALS[source].seconds] * 13
