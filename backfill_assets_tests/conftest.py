@@ -22,10 +22,11 @@ from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import processes
+from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.moving_clock import Clockwork
 
 Sandboxed = Callable[..., Sandbox]

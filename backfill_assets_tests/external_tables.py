@@ -1,4 +1,4 @@
-"""The two market tables as another application may have created them (docs/glossary.md, "DGAS form")."""
+"""The two contract tables in the form of another program, in which many users have them (docs/decisions/0030)."""
 
 import psycopg
 

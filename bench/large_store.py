@@ -16,8 +16,9 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
+from backfill_assets_tests.embedded_server import release_embedded_server
 from bench.environment import NOW, TimedCommand, build_symbols, run_command, run_sandbox
 
 SYMBOLS, SESSIONS = 5000, 247

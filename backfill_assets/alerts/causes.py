@@ -29,7 +29,7 @@ MIN_PATTERN_SYMBOLS = 10  # symbols, below which a common tail may be chance
 GAP_CHECKS = frozenset({"every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh"})
 # What an error says, whole phrases of it: a setting's name alone occurs in all sorts of errors.
 _CAUSE_BY_ERROR_TEXT = (
-    ("they do not mix", "settings: this database belongs to another vendor"),
+    ("one database holds the bars of one host", "settings: this database belongs to another vendor"),
     (TokenRefused.advice, "the vendor refuses the token, or none is set"),
     (PlanRefused.advice, "the token's plan does not include this"),
     (QuotaExhausted.advice, "quota: the day's calls are used up"),

@@ -121,7 +121,7 @@ def test_replica_gives_a_report_and_no_run(user_of: UserOf, sandboxed: Sandboxed
 
 
 ALTERATIONS = {
-    "no price": ("ALTER TABLE market_data DROP open_price", "market_data lacks open_price (float8 or numeric)"),
+    "no price": ("ALTER TABLE market_data DROP open_price", "market_data has no column open_price (float8 or numeric)"),
     "local time": (
         "ALTER TABLE market_data ALTER timestamp TYPE timestamp",
         "market_data.timestamp is timestamp, not timestamptz",
@@ -154,19 +154,22 @@ ALTERATIONS = {
         "market_data.venue must have a default or allow null",
     ),
     "another source": ("ALTER TABLE market_data ADD source integer", "market_data.source is int4, not varchar or text"),
-    "no exchange": ("ALTER TABLE market_symbols DROP exchange", "market_symbols lacks exchange (varchar or text)"),
+    "no exchange": (
+        "ALTER TABLE market_symbols DROP exchange",
+        "market_symbols has no column exchange (varchar or text)",
+    ),
     "a flag as text": (
         "ALTER TABLE market_symbols ALTER is_active DROP DEFAULT, ALTER is_active TYPE text",
         "market_symbols.is_active is text, not bool",
     ),
     "a view": (
         "ALTER TABLE market_data RENAME TO bars; CREATE VIEW market_data AS SELECT * FROM bars",
-        "market_data is no table",
+        "market_data is not a table",
     ),
     "other tables of that name": (
         "DROP TABLE house_signals, market_data, market_symbols;"
         "CREATE TABLE market_data (id int); CREATE TABLE market_symbols (name text)",
-        "market_symbols lacks symbol_id (int4 or int8)",
+        "market_symbols has no column symbol_id (int4 or int8)",
     ),
 }
 

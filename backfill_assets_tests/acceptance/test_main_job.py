@@ -13,9 +13,9 @@ import pytest
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import release_embedded_server
 from backfill_assets_tests.acceptance.conftest import TOKEN, CommandResult, User
 from backfill_assets_tests.conftest import bars_in, recorded_bars
+from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.integration.forwarding_proxy import holding_back
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 

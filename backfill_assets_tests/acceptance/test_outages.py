@@ -25,11 +25,12 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.integration.forwarding_proxy import holding_back
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth, universe
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until

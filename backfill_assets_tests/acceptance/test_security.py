@@ -81,7 +81,7 @@ def test_bars_of_the_sandbox_and_the_vendor_do_not_mix_in_one_database(
     for command in ("run", "run --force", "symbols sync"):
         said = user.types(command, EODHD_BASE_URL="https://eodhd.com/api")
         assert said.code == 2
-        assert "holds bars of 127.0.0.1, and the vendor asked now is eodhd.com: they do not mix" in said.err
+        assert "holds bars of 127.0.0.1, and the vendor is now eodhd.com: one database holds the bars" in said.err
         assert "use another database (DATABASE_URL" in said.err
     assert user.types("report", EODHD_BASE_URL="https://eodhd.com/api").code == 0
     assert sandbox.stats()["requests"] == before
@@ -102,7 +102,7 @@ def test_sandbox_bars_are_not_stored_among_bars_of_the_vendor(
         assert connection.execute("SELECT DISTINCT source FROM market_data").fetchall() == [("eodhd.com",)]
     requests = sandbox.stats()["requests"]
     said = user.types("run --force", EODHD_SOURCE_HOST="")
-    assert (said.code, "holds bars of eodhd.com, and the vendor asked now is 127.0.0.1" in said.err) == (2, True)
+    assert (said.code, "holds bars of eodhd.com, and the vendor is now 127.0.0.1" in said.err) == (2, True)
     assert sandbox.stats()["requests"] == requests
     assert user.types("run --force").code == 0
 

@@ -391,7 +391,7 @@ def test_addresses_are_nowhere(
     assert SECRET in receiver.paths[0]  # it did go over the wire
     assert not [line for line in [*said, *map(repr, outcomes), *capfd.readouterr()] if SECRET in line]
     with post.database.transaction() as connection:
-        for table in ("states", "events", "messages", "endpoints", "given_up"):
+        for table in ("states", "events", "messages", "endpoints", "vendor_gaps"):
             rows = connection.execute(f"SELECT t::text FROM backfill.alert_{table} t".encode()).fetchall()
             assert not [row for (row,) in rows if SECRET in row], table
 

@@ -129,8 +129,8 @@ def test_who_is_not_in_the_universe_is_not_reviewed(
     with database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AMZN"]))
         connection.execute(
-            "INSERT INTO backfill.listing_lives SELECT symbol_id, '2020-01-02', '2026-01-02', true, now() FROM market_symbols"
-            " WHERE symbol = 'MSFT'"
+            "INSERT INTO backfill.listing_lives SELECT symbol_id, '2020-01-02', '2026-01-02', true, now()"
+            " FROM market_symbols WHERE symbol = 'MSFT'"
         )
     assert [str(o.ticker) for o in reviewed(engine).outcomes] == ["AAPL.US"]
 

@@ -32,7 +32,7 @@ INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT');
 
 @pytest.fixture
 def loose(new_database: Callable[..., str]) -> Iterator[Database]:
-    """Tables of somebody who checks nothing."""
+    """Contract tables without constraints, as another program created them."""
     url = new_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(LOOSE.encode())
@@ -56,7 +56,7 @@ def faults(database: Database) -> tuple[float, tuple[str, ...]]:
 
 GOOD = "1, '30m', '2026-06-01 13:30+00', 10, 11, 9, 10, 5"
 BAD = {
-    "price that is none": [
+    "invalid price": [
         "1, '30m', '2026-06-01 14:00+00', 0, 11, 0, 10, 5",
         "1, '30m', '2026-06-01 14:30+00', 'NaN', 'NaN', 9, 10, 5",
         "1, '30m', '2026-06-01 15:00+00', 10, 'inf', 9, 10, 5",
@@ -66,17 +66,17 @@ BAD = {
         "1, '30min', '2026-06-01 14:00+00', 10, 9.5, 9, 9.2, 5",
         "1, '30m', '2026-06-01 14:30+00', 10, 11, 10.2, 10.5, 5",
     ],
-    "volume that is none": [
+    "invalid volume": [
         "2, '30m', '2026-06-02 13:30+00', 10, 11, 9, 10, -1",
         "2, '30m', '2026-06-02 14:00+00', 10, 11, 9, 10, NULL",
     ],
     "off the grid": ["1, '30m', '2026-06-02 13:45+00', 10, 11, 9, 10, 5"],
-    "orphan": ["77, '30m', '2026-06-02 13:30+00', 10, 11, 9, 10, 5"],
+    "no symbol": ["77, '30m', '2026-06-02 13:30+00', 10, 11, 9, 10, 5"],
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_each_broken_rule_is_found(loose: Database, kind: str) -> None:
+def test_find_bar_faults_finds_each_broken_rule(loose: Database, kind: str) -> None:
     put(loose, GOOD, *BAD[kind])
     figure, offenders = faults(loose)
     found = [f"{said.split(': ')[1].split(', first')[0]}" for said in offenders]
@@ -84,42 +84,42 @@ def test_each_broken_rule_is_found(loose: Database, kind: str) -> None:
     assert f"{len(BAD[kind])} {kind}" in found
 
 
-def test_who_breaks_a_rule_is_named_with_the_first_row(loose: Database) -> None:
-    put(loose, *BAD["orphan"], *BAD["off the grid"])
+def test_offenders_name_the_symbol_and_the_first_row(loose: Database) -> None:
+    put(loose, *BAD["no symbol"], *BAD["off the grid"])
     assert faults(loose) == (
         2,
         (
             "AAPL.US: 1 off the grid, first 2026-06-02 13:45 UTC",
-            "symbol_id 77: 1 orphan, first 2026-06-02 13:30 UTC",
+            "symbol_id 77: 1 no symbol, first 2026-06-02 13:30 UTC",
         ),
     )
 
 
-def test_a_slot_held_under_both_spellings_is_found(loose: Database) -> None:
+def test_a_slot_stored_under_both_spellings_is_a_duplicate(loose: Database) -> None:
     put(loose, GOOD, GOOD.replace("30m", "30min"))
-    assert faults(loose) == (2, ("AAPL.US: 2 twice, first 2026-06-01 13:30 UTC",))
+    assert faults(loose) == (2, ("AAPL.US: 2 duplicate, first 2026-06-01 13:30 UTC",))
 
 
-def test_what_is_not_ours_to_judge_is_left_alone(loose: Database) -> None:
+def test_other_windows_other_intervals_and_extended_hours_of_other_programs_are_not_checked(loose: Database) -> None:
     put(
         loose,
         GOOD,
         "1, '30m', '2026-06-01 08:00+00', 10, 11, 9, 10, 5",  # before the window
-        "1, '30m', '2026-06-02 08:00+00', 10, 11, 9, 10, 5",  # somebody's extended hours
+        "1, '30m', '2026-06-02 08:00+00', 10, 11, 9, 10, 5",  # extended hours of another program
         "1, '1d', '2026-06-02 00:00+00', 0, 0, 0, 0, 5",  # another interval
         "77, '30m', '2026-05-02 13:30+00', 10, 11, 9, 10, 5",  # an orphan before the window
     )
     assert faults(loose) == (0, ())
 
 
-def test_one_of_our_own_bars_outside_the_sessions_is_found(loose: Database) -> None:
+def test_a_bar_of_this_program_outside_the_sessions_is_off_the_grid(loose: Database) -> None:
     put(loose, "1, '30m', '2026-06-02 08:00+00', 10, 11, 9, 10, 5")
     with loose.transaction() as connection:
         connection.execute("UPDATE market_data SET source = 'eodhd.com'")
     assert faults(loose) == (1, ("AAPL.US: 1 off the grid, first 2026-06-02 08:00 UTC",))
 
 
-def test_what_a_run_stores_is_valid_in_every_form_of_the_table(
+def test_bars_that_a_run_stores_are_valid_in_both_forms_of_the_table(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], new_database: Callable[..., str]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
@@ -127,13 +127,13 @@ def test_what_a_run_stores_is_valid_in_every_form_of_the_table(
     criterion = evaluate_bars(engine.database, engine.measure(monday_and_tuesday(engine)))
     assert (criterion.passed, criterion.meaning) == (True, "0 breaches of a rule in 52 bars")
     external_tables.build(url := new_database(None))
-    theirs = Database(url)
-    migrate(theirs)
-    assert faults(theirs) == (0, ())
-    theirs.close()
+    taken_over = Database(url)
+    migrate(taken_over)
+    assert faults(taken_over) == (0, ())
+    taken_over.close()
 
 
-def test_closes_are_compared_where_the_daily_data_are_known(
+def test_closes_are_compared_with_the_daily_data_that_are_stored(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))

@@ -25,14 +25,14 @@ LIMITS = QuotaLimits(
 
 @pytest.fixture
 def budget_of(database: Database) -> Callable[..., Budget]:
-    def make(whose: str = "mine", **changed: Any) -> Budget:
-        return Budget(database, whose, replace(LIMITS, **changed))
+    def make(account: str = "one", **changed: Any) -> Budget:
+        return Budget(database, account, replace(LIMITS, **changed))
 
     return make
 
 
-def later(database: Database, seconds: float) -> None:
-    """Let time pass for the rate window: everything it holds was that much earlier."""
+def move_window_back(database: Database, seconds: float) -> None:
+    """Move everything in the rate window back in time."""
     with database.transaction() as connection:
         connection.execute("UPDATE backfill.permits SET expires_at = expires_at - make_interval(secs => %s)", [seconds])
         connection.execute(
@@ -42,7 +42,7 @@ def later(database: Database, seconds: float) -> None:
         )
 
 
-def test_no_more_than_the_window_holds(budget_of: Callable[..., Budget], database: Database) -> None:
+def test_take_permits_never_exceeds_the_rate_window(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of()
     first = budget.take_permits(7, 5, NOW)
     second = budget.take_permits(7, 5, NOW)
@@ -50,53 +50,55 @@ def test_no_more_than_the_window_holds(budget_of: Callable[..., Budget], databas
     assert budget.take_permits(1, 5, NOW).permits == ()
     budget.settle_permits(PermitSettlement(first.permits), NOW)
     assert budget.take_permits(1, 5, NOW).permits == ()  # an answered request is still in the vendor's window
-    later(database, 59)
+    move_window_back(database, 59)
     assert budget.take_permits(1, 5, NOW).permits == ()
-    later(database, 2)
+    move_window_back(database, 2)
     assert len(budget.take_permits(9, 5, NOW).permits) == 7
 
 
-def test_a_wait_is_as_long_as_the_first_permit_lasts(budget_of: Callable[..., Budget], database: Database) -> None:
+def test_the_wait_lasts_until_the_first_permit_expires(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of()
     budget.settle_permits(PermitSettlement(budget.take_permits(10, 5, NOW).permits), NOW)
-    later(database, 20)
+    move_window_back(database, 20)
     assert 39 < budget.take_permits(1, 5, NOW).wait_seconds <= 40
 
 
-def test_a_dead_process_s_permits_expire(budget_of: Callable[..., Budget], database: Database) -> None:
+def test_permits_of_a_dead_process_expire(budget_of: Callable[..., Budget], database: Database) -> None:
     budget = budget_of()
     budget.take_permits(10, 5, NOW)
-    later(database, 89)
+    move_window_back(database, 89)
     assert budget.take_permits(1, 5, NOW).permits == ()
-    later(database, 2)
+    move_window_back(database, 2)
     assert len(budget.take_permits(10, 5, NOW).permits) == 10
 
 
-def test_our_share_of_the_minute(budget_of: Callable[..., Budget]) -> None:
+def test_the_configured_share_limits_the_window(budget_of: Callable[..., Budget]) -> None:
     assert len(budget_of(share=0.8).take_permits(100, 5, NOW).permits) == 8
 
 
-def test_room_is_left_for_others_that_the_headers_show(budget_of: Callable[..., Budget], database: Database) -> None:
+def test_requests_of_other_programs_in_the_headers_lower_the_ceiling(
+    budget_of: Callable[..., Budget], database: Database
+) -> None:
     budget = budget_of(requests_per_window=1000, share=0.8)
     permits = budget.take_permits(100, 5, NOW).permits
     budget.settle_permits(PermitSettlement(permits, rate_limit=1000, rate_remaining=600), NOW)
     status = budget.read_status(NOW)
-    assert status.external_requests == 300  # 400 gone, 100 of them ours
+    assert status.external_requests == 300  # 400 used, 100 of them by this program
     assert status.requests_ceiling == 950 - 330
-    later(database, 121)
+    move_window_back(database, 121)
     assert budget.read_status(NOW).requests_ceiling == 800
 
 
-def test_a_pause_is_everybodys(budget_of: Callable[..., Budget], database: Database) -> None:
-    ours, theirs = budget_of(), budget_of()
-    ours.settle_permits(PermitSettlement(ours.take_permits(1, 5, NOW).permits, refund=5, pause_seconds=12), NOW)
-    refused = theirs.take_permits(1, 5, NOW)
+def test_a_pause_holds_for_every_budget_of_the_token(budget_of: Callable[..., Budget], database: Database) -> None:
+    budget, other_budget = budget_of(), budget_of()
+    budget.settle_permits(PermitSettlement(budget.take_permits(1, 5, NOW).permits, refund=5, pause_seconds=12), NOW)
+    refused = other_budget.take_permits(1, 5, NOW)
     assert (refused.permits, 11 < refused.wait_seconds <= 12) == ((), True)
-    later(database, 13)
-    assert len(theirs.take_permits(1, 5, NOW).permits) == 1
+    move_window_back(database, 13)
+    assert len(other_budget.take_permits(1, 5, NOW).permits) == 1
 
 
-def test_the_day_s_reserve_is_never_ours(budget_of: Callable[..., Budget]) -> None:
+def test_the_daily_reserve_is_never_spent(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of(daily_calls=50, requests_per_window=100)
     assert len(budget.take_permits(20, 5, NOW).permits) == 9
     gone = budget.take_permits(1, 5, NOW)
@@ -105,7 +107,7 @@ def test_the_day_s_reserve_is_never_ours(budget_of: Callable[..., Budget]) -> No
     assert len(budget.take_permits(20, 5, NOW + timedelta(days=1)).permits) == 9
 
 
-def test_calls_that_cost_nothing_come_back(budget_of: Callable[..., Budget]) -> None:
+def test_calls_of_free_requests_are_refunded(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of(daily_calls=50)
     permits = budget.take_permits(9, 5, NOW).permits
     budget.settle_permits(PermitSettlement(permits[:4], refund=20), NOW)
@@ -114,23 +116,23 @@ def test_calls_that_cost_nothing_come_back(budget_of: Callable[..., Budget]) -> 
     assert budget.read_status(NOW).requests_in_window == 7
 
 
-def test_what_the_vendor_counted_bounds_the_day(budget_of: Callable[..., Budget]) -> None:
+def test_the_vendors_count_limits_the_day(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of(requests_per_window=1000)
     budget.take_permits(4, 5, NOW)
     budget.record_account(NOW.date(), 820, 1000, 500, NOW)
     assert budget.read_status(NOW).calls_left_today == 80
     budget.take_permits(2, 5, NOW)
-    assert budget.read_status(NOW).calls_left_today == 70  # what we spent since comes on top
+    assert budget.read_status(NOW).calls_left_today == 70  # calls spent since then are added
     assert budget_of(spend_extra=True).read_status(NOW).calls_left_today == 570
 
 
-def test_a_counter_that_stands_on_yesterday_means_nothing_is_spent(budget_of: Callable[..., Budget]) -> None:
+def test_an_account_date_of_yesterday_means_nothing_is_spent(budget_of: Callable[..., Budget]) -> None:
     budget = budget_of()
     budget.record_account(NOW.date() - timedelta(days=1), 990, 1000, 0, NOW)
     assert budget.read_status(NOW).calls_left_today == 900
 
 
-def test_tokens_do_not_share_and_are_not_stored(budget_of: Callable[..., Budget], database_url: str) -> None:
+def test_each_token_has_its_own_budget_and_is_not_stored(budget_of: Callable[..., Budget], database_url: str) -> None:
     budget_of("alice-token").take_permits(10, 5, NOW)
     assert len(budget_of("bob-token").take_permits(10, 5, NOW).permits) == 10
     with psycopg.connect(database_url) as connection:

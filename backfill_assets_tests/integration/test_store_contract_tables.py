@@ -18,7 +18,8 @@ CREATE TABLE market_data (
     "timestamp"     timestamptz      NOT NULL,
     open_price      double precision NOT NULL CHECK (open_price > 0),
     high_price      double precision NOT NULL CHECK (high_price >= open_price AND high_price >= close_price),
-    low_price       double precision NOT NULL CHECK (low_price > 0 AND low_price <= open_price AND low_price <= close_price),
+    low_price       double precision NOT NULL
+                    CHECK (low_price > 0 AND low_price <= open_price AND low_price <= close_price),
     close_price     double precision NOT NULL CHECK (close_price > 0),
     volume          bigint           NOT NULL CHECK (volume >= 0),
     source          text,

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
+from backfill_assets.store.postgres.embedded import start_embedded_database
+from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.processes import start_process
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
@@ -33,7 +34,7 @@ def own_home() -> Iterator[Path]:
         yield Path(folder)
 
 
-def user_of(home: Path) -> "subprocess.Popen[str]":
+def start_user_process(home: Path) -> "subprocess.Popen[str]":
     process = start_process(["-c", USER, str(home)], os.environ, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -42,7 +43,7 @@ def user_of(home: Path) -> "subprocess.Popen[str]":
 
 
 def test_the_server_stops_with_its_last_user_although_another_was_killed(own_home: Path) -> None:
-    killed = user_of(own_home)
+    killed = start_user_process(own_home)
     killed.kill()
     killed.wait()
     url = start_embedded_database(own_home, "bars")
@@ -53,7 +54,7 @@ def test_the_server_stops_with_its_last_user_although_another_was_killed(own_hom
 
 
 def test_the_server_stays_while_another_process_uses_it(own_home: Path) -> None:
-    other = user_of(own_home)
+    other = start_user_process(own_home)
     url = start_embedded_database(own_home, "bars")
     release_embedded_server(own_home)
     with psycopg.connect(url) as connection:
@@ -65,9 +66,9 @@ def test_the_server_stays_while_another_process_uses_it(own_home: Path) -> None:
     assert not (own_home / "postgres" / "postmaster.pid").exists()
 
 
-def test_threads_that_join_together_keep_the_list_of_users(own_home: Path) -> None:
-    """As the ticks of a code server do."""
-    other = user_of(own_home)
+def test_threads_that_start_together_keep_the_list_of_processes(own_home: Path) -> None:
+    """As sensor ticks in a code server do."""
+    other = start_user_process(own_home)
     with ThreadPoolExecutor(8) as threads:
         urls = set(threads.map(lambda _: start_embedded_database(own_home, "bars"), range(80)))
     assert len(urls) == 1
@@ -110,19 +111,19 @@ def test_two_processes_that_start_together_share_one_server(own_home: Path) -> N
     release_embedded_server(own_home)
 
 
-LEFT_BY_A_POWER_CUT: dict[str, Callable[[str], str]] = {
-    "whole lock of a dead server": lambda lock: lock,
-    "lock whose process is another one now": lambda lock: "\n".join([str(os.getpid()), *lock.splitlines()[1:]]),
-    "lock cut short": lambda lock: "\n".join(lock.splitlines()[:4]),
-    "empty lock": lambda _: "",
-    "garbage for a lock": lambda _: "\0" * 512,
+LOCK_FILES_AFTER_POWER_CUT: dict[str, Callable[[str], str]] = {
+    "complete lock file of a dead server": lambda lock: lock,
+    "lock file with the pid of another process": lambda lock: "\n".join([str(os.getpid()), *lock.splitlines()[1:]]),
+    "truncated lock file": lambda lock: "\n".join(lock.splitlines()[:4]),
+    "empty lock file": lambda _: "",
+    "lock file of zero bytes": lambda _: "\0" * 512,
 }
 
 
-def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(own_home: Path) -> None:
+def test_files_left_by_a_power_cut_do_not_keep_the_server_from_starting(own_home: Path) -> None:
     lock = own_home / "postgres" / "postmaster.pid"
-    for what, spoil in LEFT_BY_A_POWER_CUT.items():
-        user = user_of(own_home)
+    for what, spoil in LOCK_FILES_AFTER_POWER_CUT.items():
+        user = start_user_process(own_home)
         held = lock.read_text()
         user.kill()
         user.wait()
@@ -137,7 +138,7 @@ def test_what_a_power_cut_leaves_does_not_keep_the_server_from_starting(own_home
         assert not lock.exists(), what
 
 
-def test_a_server_that_died_under_a_process_is_started_again_by_it(own_home: Path) -> None:
+def test_a_server_that_died_is_started_again_by_a_process_that_used_it(own_home: Path) -> None:
     url = start_embedded_database(own_home, "bars")
     server = psutil.Process(server_pid(own_home))
     server.kill()
@@ -148,12 +149,12 @@ def test_a_server_that_died_under_a_process_is_started_again_by_it(own_home: Pat
     release_embedded_server(own_home)
 
 
-def test_nobody_else_may_enter_by_a_socket_that_stands_elsewhere(own_home: Path) -> None:
+def test_a_socket_outside_the_home_folder_is_only_for_its_owner(own_home: Path) -> None:
     deep = own_home / ("long" * 20) / "home"
     url = start_embedded_database(deep, "bars")
-    door = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
-    assert door != deep / "postgres"
-    assert door.stat().st_mode & 0o077 == 0
+    socket_dir = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
+    assert socket_dir != deep / "postgres"
+    assert socket_dir.stat().st_mode & 0o077 == 0
     assert answers(url)
     release_embedded_server(deep)
 
@@ -165,6 +166,6 @@ def test_the_server_listens_on_no_network_address(home: Path, template_url: str)
 
 
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "~no-such-user/x", "/dev/null/x"])
-def test_a_home_that_cannot_be_written_is_told(folder: str) -> None:
+def test_a_home_that_cannot_be_written_is_an_error_that_names_the_setting(folder: str) -> None:
     with pytest.raises(DatabaseUnavailable, match="BACKFILL_HOME"):
         start_embedded_database(Path(folder), "bars")

@@ -44,7 +44,7 @@ def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> 
 
 
 def collect(database: Database, symbol: str, bars: list[tuple[Any, ...]]) -> None:
-    """As somebody's collector would write them: (epoch, open, high, low, close, volume)."""
+    """Write bars as another program would: (epoch, open, high, low, close, volume)."""
     with database.transaction() as connection:
         for epoch, *values in bars:
             connection.execute(
@@ -72,7 +72,7 @@ def revisions(database: Database) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def test_equal_ones_become_ours_and_others_are_replaced(
+def test_equal_bars_are_verified_and_different_ones_replaced(
     tables: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     sandbox = sandboxed()
@@ -101,7 +101,9 @@ def test_equal_ones_become_ours_and_others_are_replaced(
     assert again.requests == 0
 
 
-def test_what_the_vendor_does_not_have_stays_theirs(tables: Database, sandboxed: Sandboxed, settings: Settings) -> None:
+def test_bars_that_the_vendor_does_not_have_stay_external(
+    tables: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
     sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     tuesday = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch in GRID.starts[13:].tolist()]
     collect(tables, "AAPL", tuesday)
@@ -112,7 +114,7 @@ def test_what_the_vendor_does_not_have_stays_theirs(tables: Database, sandboxed:
 
 
 def one_bar(database: Database) -> pd.DataFrame:
-    """The vendor's word on what ``collect`` wrote for AAPL's first slot, with the fingerprint of what stands there."""
+    """The vendor's bar for AAPL's first slot, with the fingerprint of the bar that ``collect`` wrote there."""
     with database.transaction() as connection:
         symbols = list_symbols(connection, "US")
         theirs = read_external_bars(connection, symbols, GRID)
@@ -127,7 +129,7 @@ def verify(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
         return verify_external_bars(connection, bars, interval=INTERVALS["30m"], source="vendor", source_interval="5m")
 
 
-def test_a_bar_that_its_writer_changed_meanwhile_stays(tables: Database) -> None:
+def test_a_bar_that_was_changed_since_it_was_read_stays(tables: Database) -> None:
     bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
     collect(tables, "AAPL", [bar])
     bars = one_bar(tables)
@@ -138,7 +140,7 @@ def test_a_bar_that_its_writer_changed_meanwhile_stays(tables: Database) -> None
     assert list(verify(tables, bars).values()) == [WriteCounts(replaced=1)]
 
 
-def test_their_copy_of_a_bar_that_we_have_is_left_alone(
+def test_an_external_copy_of_a_verified_bar_is_left_alone(
     tables: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     engine = engine_over(tables, sandboxed(), settings)
@@ -150,7 +152,7 @@ def test_their_copy_of_a_bar_that_we_have_is_left_alone(
     assert bars_in(tables, "AAPL", "30min") == [bar]
 
 
-def test_nothing_to_look_at(tables: Database) -> None:
+def test_no_symbols_or_no_slots_gives_no_external_bars(tables: Database) -> None:
     with tables.transaction() as connection:
         assert not len(read_external_bars(connection, [], GRID).slot_key)
         assert not len(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,23 @@ def test_tables_that_users_read_keep_their_old_names_and_columns(new_database: C
     assert fetch(url, query) == before
 
 
+def test_roles_that_may_read_the_old_table_may_read_the_view(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    build_version_0_1_0(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute('CREATE ROLE "evidence-reader"')
+        try:
+            connection.execute('GRANT SELECT ON backfill.evidence TO "evidence-reader"')
+            run_migrations(url)
+            for relation in ("evidence", "session_evidence"):
+                rights = f"SELECT has_table_privilege('evidence-reader', 'backfill.{relation}', 'SELECT')"
+                assert fetch(url, rights) == [(True,)]
+            assert fetch(url, "SELECT has_table_privilege('evidence-reader', 'backfill.runs', 'SELECT')") == [(False,)]
+        finally:
+            connection.execute('DROP OWNED BY "evidence-reader"')
+            connection.execute('DROP ROLE "evidence-reader"')
+
+
 def test_a_bar_that_another_program_changes_loses_its_provenance_after_the_upgrade(database_at_0008: str) -> None:
     run_migrations(database_at_0008)
     with psycopg.connect(database_at_0008, autocommit=True) as connection:
@@ -173,6 +191,22 @@ def test_two_processes_that_start_together_both_work(
     assert schema(url) == schema(template_url)
 
 
+def test_the_upgrade_is_tried_again_after_a_deadlock_with_a_run(new_database: Callable[..., str]) -> None:
+    """The run reads the evidence first and the bars then; the upgrade locks the bars first."""
+    url = new_database(None)
+    build_version_0_1_0(url)
+    is_waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'backfill.evidence'::regclass)"
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(url) as run:
+        run.execute("SET deadlock_timeout = '60s'")  # so that the upgrade is the one that is cancelled
+        run.execute("SELECT count(*) FROM backfill.evidence")
+        upgrade = threads.submit(run_migrations, url)
+        while not run.execute(is_waiting).fetchall()[0][0]:
+            assert not upgrade.done()
+        assert run.execute("SELECT count(*) FROM market_data").fetchall() == [(2,)]
+        run.commit()
+        assert upgrade.result(60) == ["0009_standard_names.sql"]
+
+
 def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("INSERT INTO backfill.migrations VALUES (9999, 'from the future', now(), 9999)")
@@ -186,7 +220,7 @@ def test_a_database_older_than_0_1_0_is_refused_with_the_version_to_run_first(ne
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DELETE FROM backfill.migrations WHERE number > 5")
     before = schema(url)
-    with pytest.raises(DatabaseUnavailable, match="has migration 5, .* from migration 8; run backfill_assets 0.1.0"):
+    with pytest.raises(DatabaseUnavailable, match=r"has migration 5, .* from migration 8; run backfill_assets 0\.1\.0"):
         run_migrations(url)
     assert schema(url) == before
 

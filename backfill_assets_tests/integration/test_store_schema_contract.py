@@ -1,4 +1,4 @@
-"""On tables that other people made and go on writing to: nothing is lost, nobody is overwritten or held up."""
+"""Tables that another program created and still writes to: no row is lost or overwritten, no writer is blocked."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ ON CONFLICT (symbol_id, timestamp, interval_type) DO UPDATE SET open_price = EXC
 
 
 @pytest.fixture
-def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
-    """A database as the collector's authors made it, with some history and a foreign key onto a bar."""
+def taken_over(new_database: Callable[..., str]) -> Iterator[Database]:
+    """A database as another program created it, with some history and a foreign key to a bar."""
     url = new_database(None)
     external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -47,8 +47,8 @@ def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
     database.close()
 
 
-def engine_over(theirs: Database, sandbox: Sandbox, settings: Settings) -> Engine:
-    return Engine(theirs, settings.model_copy(update={"base_url": sandbox.base_url}))
+def engine_over(taken_over: Database, sandbox: Sandbox, settings: Settings) -> Engine:
+    return Engine(taken_over, settings.model_copy(update={"base_url": sandbox.base_url}))
 
 
 def fetch(database: Database, query: str) -> list[tuple[object, ...]]:
@@ -56,26 +56,28 @@ def fetch(database: Database, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def test_nothing_of_theirs_is_lost(theirs: Database, sandboxed: Sandboxed, settings: Settings) -> None:
+def test_a_run_keeps_all_columns_and_rows_of_a_taken_over_table(
+    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
     columns = (
         "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns"
         " WHERE table_name IN ('market_data', 'market_symbols') AND column_name NOT IN"
         " ('source', 'source_interval', 'source_rows', 'is_final', 'fetched_at') ORDER BY 1, 2"
     )
-    before = fetch(theirs, columns)
-    rows = fetch(theirs, "SELECT * FROM market_data ORDER BY data_id")
-    engine = engine_over(theirs, sandboxed(), settings)
+    before = fetch(taken_over, columns)
+    rows = fetch(taken_over, "SELECT * FROM market_data ORDER BY data_id")
+    engine = engine_over(taken_over, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
-    assert fetch(theirs, columns) == before
-    assert fetch(theirs, "SELECT * FROM market_data ORDER BY data_id LIMIT 3") == rows
-    assert fetch(theirs, "SELECT house_rating FROM market_symbols ORDER BY symbol_id") == [("A+",), ("B",)]
-    assert fetch(theirs, "SELECT count(*) FROM house_signals JOIN market_data USING (data_id)") == [(3,)]
+    assert fetch(taken_over, columns) == before
+    assert fetch(taken_over, "SELECT * FROM market_data ORDER BY data_id LIMIT 3") == rows
+    assert fetch(taken_over, "SELECT house_rating FROM market_symbols ORDER BY symbol_id") == [("A+",), ("B",)]
+    assert fetch(taken_over, "SELECT count(*) FROM house_signals JOIN market_data USING (data_id)") == [(3,)]
 
 
-def test_their_bars_count_as_present_and_are_shown_apart(
-    theirs: Database, sandboxed: Sandboxed, settings: Settings
+def test_external_bars_count_as_present_and_are_counted_as_unverified(
+    taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(theirs, sandboxed(), settings)
+    engine = engine_over(taken_over, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
     coverage = engine.measure(monday_and_tuesday(engine))
     assert (
@@ -83,51 +85,52 @@ def test_their_bars_count_as_present_and_are_shown_apart(
         coverage.count_slots(SlotState.PRESENT),
         int(coverage.missing.sum()),
     ) == (1, 51, 0)
-    assert all(c.passed for c in evaluate_window(theirs, coverage))
+    assert all(c.passed for c in evaluate_window(taken_over, coverage))
 
 
-def test_their_write_over_one_of_our_bars_makes_it_theirs(
-    theirs: Database, sandboxed: Sandboxed, settings: Settings
+def test_a_bar_that_another_program_overwrites_loses_its_provenance(
+    taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(theirs, sandboxed(), settings)
+    engine = engine_over(taken_over, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
-    with theirs.transaction() as connection:
+    with taken_over.transaction() as connection:
         connection.execute(UPSERT.encode(), ["2026-06-02 13:30+00"])
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 2
     forced = engine.run(monday_and_tuesday(engine, force=True), silent)
     assert forced.written.protected == 2
     assert fetch(
-        theirs, "SELECT close_price::float8 FROM market_data WHERE timestamp = '2026-06-02 13:30+00' AND symbol_id = 1"
+        taken_over,
+        "SELECT close_price::float8 FROM market_data WHERE timestamp = '2026-06-02 13:30+00' AND symbol_id = 1",
     ) == [(5.5,)]
 
 
-def test_a_touch_that_changes_nothing_leaves_our_bar_ours(
-    theirs: Database, sandboxed: Sandboxed, settings: Settings
+def test_an_update_that_changes_no_value_keeps_the_provenance(
+    taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(theirs, sandboxed(), settings)
+    engine = engine_over(taken_over, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
-    with theirs.transaction() as connection:
+    with taken_over.transaction() as connection:
         connection.execute("UPDATE market_data SET vwap = 1 WHERE source IS NOT NULL")
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 1
 
 
-def test_a_writer_at_the_same_time_is_neither_overwritten_nor_held_up(
-    theirs: Database, sandboxed: Sandboxed, settings: Settings
+def test_a_concurrent_writer_is_neither_overwritten_nor_blocked(
+    taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     """It writes every Monday slot of AAPL while our run stores them; a lock wait of a minute would fail it."""
     sandbox = sandboxed(latency_ms=(5, 20))
-    engine = engine_over(theirs, sandbox, settings)
+    engine = engine_over(taken_over, sandbox, settings)
     stamps = [
         stamp
         for (stamp,) in fetch(
-            theirs, "SELECT generate_series(timestamptz '2026-06-01 13:30+00', '2026-06-01 19:30+00', '30 minutes')"
+            taken_over, "SELECT generate_series(timestamptz '2026-06-01 13:30+00', '2026-06-01 19:30+00', '30 minutes')"
         )
     ]
     failures: list[Exception] = []
 
     def writer() -> None:
         try:
-            with psycopg.connect(theirs.url, autocommit=True) as connection:
+            with psycopg.connect(taken_over.url, autocommit=True) as connection:
                 connection.execute("SET lock_timeout = '60s'")
                 for stamp in stamps * 5:
                     connection.execute(UPSERT.encode(), [stamp])
@@ -139,17 +142,17 @@ def test_a_writer_at_the_same_time_is_neither_overwritten_nor_held_up(
     engine.run(monday_and_tuesday(engine), silent)
     thread.join()
     assert failures == []
-    assert {row[5] for row in bars_in(theirs, "AAPL", "30min")[:13]} == {77}
-    assert bars_in(theirs, "AAPL", "30min")[13:] == truth(sandbox, "AAPL", TUESDAY)
-    assert bars_in(theirs, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
+    assert {row[5] for row in bars_in(taken_over, "AAPL", "30min")[:13]} == {77}
+    assert bars_in(taken_over, "AAPL", "30min")[13:] == truth(sandbox, "AAPL", TUESDAY)
+    assert bars_in(taken_over, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
 
 
-def test_where_both_spellings_hold_a_slot_the_one_with_provenance_counts(
-    theirs: Database, sandboxed: Sandboxed, settings: Settings
+def test_of_two_spellings_of_a_slot_the_bar_with_provenance_counts(
+    taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(theirs, sandboxed(), settings)
+    engine = engine_over(taken_over, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
-    with theirs.transaction() as connection:
+    with taken_over.transaction() as connection:
         connection.execute(UPSERT.replace("'30min'", "'30m'").encode(), ["2026-06-02 13:30+00"])
     coverage = engine.measure(monday_and_tuesday(engine))
     assert (
@@ -160,10 +163,10 @@ def test_where_both_spellings_hold_a_slot_the_one_with_provenance_counts(
     assert engine.run(monday_and_tuesday(engine), silent).requests == 0
 
 
-def test_unchanged_data_are_not_written_again(theirs: Database, sandboxed: Sandboxed, settings: Settings) -> None:
-    engine = engine_over(theirs, sandboxed(), settings)
+def test_unchanged_data_are_not_written_again(taken_over: Database, sandboxed: Sandboxed, settings: Settings) -> None:
+    engine = engine_over(taken_over, sandboxed(), settings)
     engine.run(monday_and_tuesday(engine), silent)
-    versions = fetch(theirs, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1")
+    versions = fetch(taken_over, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1")
     forced = engine.run(monday_and_tuesday(engine, force=True), silent)
     assert (forced.written.unchanged, forced.written.protected) == (51, 1)
-    assert fetch(theirs, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1") == versions
+    assert fetch(taken_over, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1") == versions

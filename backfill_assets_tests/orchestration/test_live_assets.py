@@ -89,8 +89,9 @@ def test_the_report_says_how_good_live_bars_were(at: Callable[..., Deployment]) 
     assert told() == "none was replaced by a final one"
     with deployment.engine.database.transaction() as connection:
         connection.execute(
-            "INSERT INTO backfill.live_reconciliations (symbol_id, interval_type, timestamp, live_open, live_high, live_low,"
-            " live_close, live_volume, final_open, final_high, final_low, final_close, final_volume, source_interval)"
+            "INSERT INTO backfill.live_reconciliations (symbol_id, interval_type, timestamp, live_open, live_high,"
+            " live_low, live_close, live_volume, final_open, final_high, final_low, final_close, final_volume,"
+            " source_interval)"
             " VALUES (1, '30m', '2026-06-02 15:00+00', 10, 10, 10, 10, 30, 10, 10, 10, 10, 20, '5m')"
         )
     assert told().startswith("1 live bars were replaced by final ones: prices off by 0.0 bp")

@@ -107,7 +107,7 @@ def test_planned_partitions_are_indexed_by_their_tags_too(
         assert key == {"dagster/partition/day": MONDAY}
 
 
-def test_the_storage_is_a_database_beside_the_bars(database_url: str) -> None:
+def test_the_storage_is_a_database_on_the_server_of_the_bars(database_url: str) -> None:
     url = make_url(prepare_dagster_database(load_settings(database_url=database_url)))
     assert (url.drivername, url.database) == ("postgresql+psycopg2", "dagster")
     beside = conninfo.make_conninfo(database_url, dbname="dagster")
@@ -122,23 +122,23 @@ def test_the_storage_is_a_database_beside_the_bars(database_url: str) -> None:
         ("host=db.example dbname=records user=me password='a@b/c' sslmode=require", "db.example", None, "a@b/c"),
     ],
 )
-def test_an_address_of_its_own_is_used_as_it_is(given: str, host: str, port: int | None, password: str) -> None:
+def test_dagster_postgres_url_is_used_unchanged(given: str, host: str, port: int | None, password: str) -> None:
     url = make_url(prepare_dagster_database(load_settings(dagster_postgres_url=given)))
     assert (url.drivername, url.host, url.port, url.database) == ("postgresql+psycopg2", host, port, "records")
     assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require"})
 
 
-def test_without_the_right_to_make_it_the_error_names_the_variable(new_database: Callable[..., str]) -> None:
+def test_without_the_right_to_create_the_database_the_error_names_the_setting(new_database: Callable[..., str]) -> None:
     url = new_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
         connection.execute("CREATE ROLE visitor LOGIN")
     visitor = conninfo.make_conninfo(url, user="visitor")
-    with pytest.raises(DatabaseUnavailable, match=r"may not create a database 'dagster'.*DAGSTER_POSTGRES_URL"):
+    with pytest.raises(DatabaseUnavailable, match=r"may not create database 'dagster'.*DAGSTER_POSTGRES_URL"):
         prepare_dagster_database(load_settings(database_url=visitor))
 
 
-def test_an_unreadable_address_is_an_error_without_it() -> None:
+def test_an_unreadable_address_is_an_error_that_does_not_show_it() -> None:
     with pytest.raises(DatabaseUnavailable) as told:
         prepare_dagster_database(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
     assert "secret" not in str(told.value)

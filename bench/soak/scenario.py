@@ -20,9 +20,10 @@ from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import release_embedded_server, start_embedded_database
+from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
+from backfill_assets_tests.embedded_server import release_embedded_server
 from bench.environment import TOKEN, build_symbols
 
 TICKERS, ADDED_TICKERS, IN_FLIGHT = 40, 14, 4  # at the start, added at each step, requests at once

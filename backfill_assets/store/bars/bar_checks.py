@@ -1,6 +1,6 @@
-"""Reading what may be wrong with stored bars: rows that break a rule, and closes beside the daily data.
+"""Finds stored bars that break a rule, and reads official closes beside those of the daily data. Changes nothing.
 
-Judging is in ``quality.bar_validity``. Nothing here mends anything.
+What passes is decided in ``quality.bar_validity``.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
 
-# Every symbol_id that holds bars is found by walking the index, so that orphans are seen and the cost follows
-# the window and the number of tickers, not the history.
+# The recursion walks the index from one symbol_id with bars to the next. So it finds orphans, too, and the cost depends
+# on the window and the number of symbols, not on the length of the history.
 _SELECT_FAULTS = """
 WITH RECURSIVE ids AS (
     SELECT min(symbol_id) AS symbol_id FROM market_data
     UNION ALL
     SELECT (SELECT min(d.symbol_id) FROM market_data d WHERE d.symbol_id > i.symbol_id) FROM ids i
     WHERE i.symbol_id IS NOT NULL
-), held AS MATERIALIZED (
+), stored AS MATERIALIZED (
     SELECT i.symbol_id, m.*, count(*) OVER (PARTITION BY i.symbol_id, m.timestamp) AS spellings
     FROM ids i CROSS JOIN LATERAL (
         SELECT d.timestamp, d.source, d.open_price::float8 AS o, d.high_price::float8 AS h,
@@ -29,7 +29,7 @@ WITH RECURSIVE ids AS (
         WHERE d.symbol_id = i.symbol_id AND d.interval_type = ANY (%(spellings)s)
           AND d.timestamp >= %(first)s AND d.timestamp < %(last)s
     ) m
-), named AS (
+), checked AS (
     SELECT h.timestamp, h.spellings, s.symbol_id IS NULL AS orphan,
            coalesce(s.symbol || '.' || s.exchange, 'symbol_id ' || h.symbol_id) AS subject,
            (least(o, h, l, c) > 0 AND greatest(o, h, l, c) < 'Infinity' AND num_nulls(o, h, l, c) = 0) AS priced,
@@ -38,17 +38,17 @@ WITH RECURSIVE ids AS (
            h.timestamp <> ALL (%(starts)s::timestamptz[]) AND (h.source IS NOT NULL OR EXISTS (
                SELECT FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) AS t (opened, closed)
                WHERE h.timestamp >= opened AND h.timestamp < closed)) AS off_grid
-    FROM held h LEFT JOIN market_symbols s USING (symbol_id)
+    FROM stored h LEFT JOIN market_symbols s USING (symbol_id)
 )
-SELECT fault, subject, count(*), min(timestamp) FROM named CROSS JOIN LATERAL unnest(ARRAY[
-    CASE WHEN priced IS NOT TRUE THEN 'price that is none' END,
+SELECT fault, subject, count(*), min(timestamp) FROM checked CROSS JOIN LATERAL unnest(ARRAY[
+    CASE WHEN priced IS NOT TRUE THEN 'invalid price' END,
     CASE WHEN ordered IS NOT TRUE THEN 'OHLC out of order' END,
-    CASE WHEN counted IS NOT TRUE THEN 'volume that is none' END,
+    CASE WHEN counted IS NOT TRUE THEN 'invalid volume' END,
     CASE WHEN off_grid THEN 'off the grid' END,
-    CASE WHEN orphan THEN 'orphan' END,
-    CASE WHEN spellings > 1 THEN 'twice' END
+    CASE WHEN orphan THEN 'no symbol' END,
+    CASE WHEN spellings > 1 THEN 'duplicate' END
 ]) AS f (fault) WHERE fault IS NOT NULL GROUP BY fault, subject
-UNION ALL SELECT '', '', count(*), NULL FROM held
+UNION ALL SELECT '', '', count(*), NULL FROM stored
 ORDER BY 3 DESC, 2, 1
 """
 _SELECT_CLOSES = """
@@ -64,7 +64,7 @@ ORDER BY u.row, e.session_day
 
 @dataclass(frozen=True, slots=True)
 class BarFault:
-    """Rows of one subject (a ticker, or a symbol_id that no ticker has) that break one rule; ``first`` is UTC."""
+    """Rows of one subject (a ticker, or a symbol_id without a symbol) that break one rule; ``first`` is UTC."""
 
     kind: str
     subject: str
@@ -74,7 +74,7 @@ class BarFault:
 
 @dataclass(frozen=True, slots=True)
 class CloseComparison:
-    """A session's official close as stored, and as the daily data have it (None: they are not known)."""
+    """A session's official close as stored, and the close of the daily data (None without daily data)."""
 
     ticker: str
     day: date
@@ -83,11 +83,11 @@ class CloseComparison:
 
 
 def find_bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[BarFault], int]:
-    """Rows of the grid's window that break a rule, the most first, and how many rows there are.
+    """Rows of the grid's window that break a rule, the most frequent first, and how many rows there are.
 
-    All tickers are looked at, active or not. A bar in a session but on no slot's open is off the grid; outside the
-    sessions only one of ours is, for other writers may keep extended hours. ``twice`` counts both rows of a
-    slot that is held under two spellings of the interval.
+    All symbols are checked, active or not. A bar within a session that does not start with a slot is off the grid.
+    Outside the sessions only bars of this program are, because other programs may store extended hours. ``duplicate``
+    counts both rows of a slot that is stored under two spellings of the interval.
     """
     if not grid.size:
         return [], 0
@@ -109,7 +109,7 @@ def find_bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[BarFau
 def read_official_closes(
     connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, source: Interval
 ) -> list[CloseComparison]:
-    """Every official close of the window that is stored, by ticker and day, beside the daily data."""
+    """Every stored official close of the window, by ticker and day, with the close of the daily data."""
     rows = connection.execute(
         _SELECT_CLOSES,
         {

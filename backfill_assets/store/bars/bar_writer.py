@@ -1,10 +1,15 @@
-"""Writing bars: COPY into a temporary table, then one statement that judges and writes.
+"""Writes bars: COPY into a temporary table, then one statement that compares each bar with the stored one and writes.
 
-The same SQL serves the lean table and one that other people made (DESIGN.md, "Postgres, and only
-Postgres"). What may replace what: a final bar replaces a provisional one; a final bar is revised
-only by a final one of the same source that has at least as many source rows and was asked for after
-the stored one was written; a row without provenance is somebody else's and stays (``theirs`` verifies
-it). What a bar from live samples said is kept beside the final one that replaces it (``reconciled``).
+The same SQL works with the table that this program creates and with one that another program created
+(docs/decisions/0030). What may replace what (docs/decisions/0022):
+
+- a final bar replaces a provisional one;
+- a final bar is revised only by a final one of the same source interval that has at least as many source rows and was
+  requested after the stored one was written; the old values go to ``backfill.revisions``;
+- a bar without provenance belongs to another program and stays; ``external_bars`` verifies it on request.
+
+The values of a provisional bar are stored beside those of the final bar that replaces it
+(``backfill.live_reconciliations``).
 """
 
 from collections.abc import Sequence
@@ -15,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH
 from backfill_assets.store.postgres.connection import Connection
 
 _CREATE_STAGING_TABLE = """
@@ -28,7 +34,6 @@ _COPY_COLUMNS: tuple[tuple[str, str], ...] = (
     ("symbol_id", ">i4"), ("timestamp", ">i8"), ("open", ">f8"), ("high", ">f8"), ("low", ">f8"),
     ("close", ">f8"), ("volume", ">i8"), ("source_rows", ">i2"), ("is_final", ">i1"), ("may_insert", ">i1"),
 )  # fmt: skip
-_POSTGRES_EPOCH = 946_684_800  # 2000-01-01, in seconds since 1970
 
 _MERGE_STAGED_BARS = """
 WITH evaluated AS MATERIALIZED (
@@ -43,7 +48,7 @@ WITH evaluated AS MATERIALIZED (
                WHEN abs(m.open_price::float8 - s.open_price) < 5e-7 AND abs(m.high_price::float8 - s.high_price) < 5e-7
                     AND abs(m.low_price::float8 - s.low_price) < 5e-7
                     AND abs(m.close_price::float8 - s.close_price) < 5e-7 AND m.volume = s.volume THEN 'unchanged'
-               WHEN m.source_interval <> %(source_interval)s OR m.fetched_at > %(asked_at)s THEN 'protected'
+               WHEN m.source_interval <> %(source_interval)s OR m.fetched_at > %(requested_at)s THEN 'protected'
                WHEN m.is_final IS FALSE THEN 'updated'
                WHEN s.is_final AND s.source_rows >= m.source_rows THEN 'revised'
                ELSE 'protected'
@@ -67,11 +72,12 @@ WITH evaluated AS MATERIALIZED (
     RETURNING l.*
 ), reconciliations AS (
     INSERT INTO backfill.live_reconciliations AS c (symbol_id, interval_type, timestamp, live_open, live_high, live_low,
-        live_close, live_volume, sample_count, exact_fields, final_open, final_high, final_low, final_close, final_volume,
-        source_interval)
+        live_close, live_volume, sample_count, exact_fields, final_open, final_high, final_low, final_close,
+        final_volume, source_interval)
     SELECT r.symbol_id, %(interval)s, r.stamp, r.old_open, r.old_high, r.old_low, r.old_close, r.old_volume,
-           g.sample_count, g.exact_fields, r.open_price, r.high_price, r.low_price, r.close_price, r.volume, %(source_interval)s
-    FROM replaced_live_bars r LEFT JOIN removed_live_slots g ON g.symbol_id = r.symbol_id AND g.timestamp = r.stamp
+           l.sample_count, l.exact_fields, r.open_price, r.high_price, r.low_price, r.close_price, r.volume,
+           %(source_interval)s
+    FROM replaced_live_bars r LEFT JOIN removed_live_slots l ON l.symbol_id = r.symbol_id AND l.timestamp = r.stamp
     ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
         live_open = EXCLUDED.live_open, live_high = EXCLUDED.live_high, live_low = EXCLUDED.live_low,
         live_close = EXCLUDED.live_close, live_volume = EXCLUDED.live_volume, sample_count = EXCLUDED.sample_count,
@@ -89,19 +95,39 @@ WITH evaluated AS MATERIALIZED (
         close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
         source_interval = EXCLUDED.source_interval, source_rows = EXCLUDED.source_rows,
         is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at
-    WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(asked_at)s)
+    WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(requested_at)s)
 )
 SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
+"""
+_COPY_STAGED_BARS = "COPY staged_bars FROM STDIN (FORMAT BINARY)"
+_DROP_STAGING_TABLE = "DROP TABLE staged_bars"
+_SELECT_SPELLING = "SELECT interval_type FROM market_data WHERE interval_type = ANY (%(spellings)s) LIMIT 1"
+_SELECT_SERVER_TIME = "SELECT clock_timestamp()"
+_SELECT_BARS = """
+SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at
+FROM market_data
+WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp BETWEEN %(first)s AND %(last)s
+ORDER BY timestamp
+"""
+_DELETE_BARS = """
+DELETE FROM market_data
+WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp = ANY (%(timestamps)s)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCounts:
-    """What became of the bars of a batch; together they are all of them.
+    """What was done with the bars of a batch; each bar is counted once.
 
-    ``protected`` bars met a row that they may not replace; ``outside`` ones were re-read before the
-    window and had no row to compare with; ``verified`` ones met an equal bar of somebody else, which is
-    ours now, and ``replaced`` ones another, whose values are kept.
+    Attributes:
+        inserted: new bars.
+        updated: bars that replaced a provisional one.
+        unchanged: bars equal to the stored one.
+        revised: final bars that replaced a final one, whose values are in ``backfill.revisions``.
+        protected: bars that may not replace the stored one.
+        outside: bars before the window without a stored bar to compare with; not written.
+        verified: bars equal to one of another program, which has the vendor's provenance now.
+        replaced: bars that replaced a different one of another program, whose values are in ``backfill.revisions``.
     """
 
     inserted: int = 0
@@ -115,7 +141,7 @@ class WriteCounts:
 
     @property
     def stored(self) -> int:
-        """Bars that the table did not hold so before."""
+        """Bars that the table did not have before with these values."""
         return self.inserted + self.updated + self.revised + self.replaced
 
     def __add__(self, other: "WriteCounts") -> "WriteCounts":
@@ -123,17 +149,14 @@ class WriteCounts:
 
 
 def find_interval_spelling(connection: Connection, interval: Interval) -> str:
-    """How the table writes ``interval``: as its rows do, else our own name."""
-    row = connection.execute(
-        "SELECT interval_type FROM market_data WHERE interval_type = ANY (%s) LIMIT 1",
-        [list(interval.spellings)],
-    ).fetchone()
+    """How the table's rows spell ``interval``; its own name if there are none."""
+    row = connection.execute(_SELECT_SPELLING, {"spellings": list(interval.spellings)}).fetchone()
     return str(row[0]) if row else interval.name
 
 
 def read_server_time(connection: Connection) -> datetime:
-    """The server's clock, which ``fetched_at`` is written by."""
-    moment: datetime = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
+    """The server's clock, which also sets ``fetched_at``."""
+    moment: datetime = connection.execute(_SELECT_SERVER_TIME).fetchall()[0][0]
     return moment
 
 
@@ -152,19 +175,19 @@ def write_bars(
     Args:
         connection: with a transaction open.
         bars: ``symbol_id``, ``timestamp`` (epoch seconds UTC), ``open high low close``, ``volume``,
-            ``source_rows``, ``is_final``, and ``may_insert``: False for bars before the window, which
-            only revise what is there.
+            ``source_rows``, ``is_final``, and ``may_insert``: False for bars before the window, which only revise
+            stored bars.
         interval: of the bars.
-        spelling: what new rows write into ``interval_type``.
-        source: who says so, for people: the vendor's host.
+        spelling: the ``interval_type`` of new rows.
+        source: the vendor's host.
         source_interval: the interval of the rows that the bars were built from.
-        asked_at: the server's clock before the request: rows that changed since stay as they are.
+        requested_at: the server's clock before the request; bars that changed since are not replaced.
 
     Returns:
-        What became of the bars of each symbol_id.
+        What was done with the bars of each symbol_id.
     """
     connection.execute(_CREATE_STAGING_TABLE)
-    with connection.cursor().copy("COPY staged_bars FROM STDIN (FORMAT BINARY)") as copy:
+    with connection.cursor().copy(_COPY_STAGED_BARS) as copy:
         copy.write(_encode_copy_rows(bars))
     outcomes = connection.execute(
         _MERGE_STAGED_BARS,
@@ -173,12 +196,12 @@ def write_bars(
             "spellings": list(interval.spellings),
             "source": source,
             "source_interval": source_interval,
-            "asked_at": requested_at,
+            "requested_at": requested_at,
             "live": LIVE_SOURCE_INTERVAL,
             "interval": interval.name,
         },
     ).fetchall()
-    connection.execute("DROP TABLE staged_bars")
+    connection.execute(_DROP_STAGING_TABLE)
     counts: dict[int, WriteCounts] = {}
     for symbol_id, outcome, bar_count in outcomes:
         counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{outcome: bar_count})
@@ -187,7 +210,7 @@ def write_bars(
 
 @dataclass(frozen=True, slots=True)
 class StoredBar:
-    """One bar with its provenance; None where somebody else wrote it."""
+    """One bar with its provenance, which is None if another program wrote the bar."""
 
     timestamp: datetime
     close: float
@@ -202,26 +225,19 @@ class StoredBar:
 def read_bars(
     connection: Connection, symbol_id: int, interval: Interval, first: datetime, last: datetime
 ) -> list[StoredBar]:
-    """A ticker's bars from ``first`` to ``last``, both inclusive, oldest first."""
-    rows = connection.execute(
-        "SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at"
-        " FROM market_data WHERE symbol_id = %s AND interval_type = ANY (%s) AND timestamp BETWEEN %s AND %s"
-        " ORDER BY timestamp",
-        [symbol_id, list(interval.spellings), first, last],
-    )
-    return [StoredBar(*row) for row in rows]
+    """A symbol's bars from ``first`` to ``last``, both inclusive, oldest first."""
+    values = {"symbol_id": symbol_id, "spellings": list(interval.spellings), "first": first, "last": last}
+    return [StoredBar(*row) for row in connection.execute(_SELECT_BARS, values)]
 
 
 def delete_bars(connection: Connection, symbol_id: int, interval: Interval, timestamps: Sequence[datetime]) -> int:
-    """Take bars out of the store; returns how many. For demonstrations and tests: nothing else deletes bars."""
-    return connection.execute(
-        "DELETE FROM market_data WHERE symbol_id = %s AND interval_type = ANY (%s) AND timestamp = ANY (%s)",
-        [symbol_id, list(interval.spellings), list(timestamps)],
-    ).rowcount
+    """Delete bars; returns how many. Only for demonstrations and tests: nothing else deletes bars."""
+    values = {"symbol_id": symbol_id, "spellings": list(interval.spellings), "timestamps": list(timestamps)}
+    return connection.execute(_DELETE_BARS, values).rowcount
 
 
 def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
-    """The rows in COPY's binary format: per field its length and its big-endian value."""
+    """The rows in the binary format of COPY: for each field its length and its big-endian value."""
     layout: list[tuple[str, str]] = [("fields", ">i2")]
     for name, code in _COPY_COLUMNS:
         layout += [(f"{name}_size", ">i4"), (name, code)]
@@ -230,5 +246,5 @@ def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
     for name, _ in _COPY_COLUMNS:
         rows[f"{name}_size"] = rows.dtype[name].itemsize
         values = bars[name].to_numpy()
-        rows[name] = (values - _POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values
+        rows[name] = (values - POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values
     return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -1,4 +1,4 @@
-"""What the vendor changed afterwards and what was refused: revisions and rejects, for reports."""
+"""Reads revisions (what the vendor changed afterwards) and rejects (source rows that broke a rule), for reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,26 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
 
+_SELECT_REVISIONS = """
+SELECT count(*) OVER (), r.symbol_id, r.timestamp, r.replaced_at, r.close_price, m.close_price::float8,
+       r.volume, m.volume
+FROM backfill.revisions r
+LEFT JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = r.interval_type
+     AND m.timestamp = r.timestamp
+WHERE r.symbol_id = ANY (%(ids)s) AND r.interval_type = ANY (%(spellings)s)
+  AND r.timestamp >= %(first)s AND r.timestamp < %(last)s
+ORDER BY r.replaced_at DESC, r.symbol_id, r.timestamp LIMIT %(limit)s
+"""
+_COUNT_REJECTS = """
+SELECT reason, count(*), count(DISTINCT symbol_id) FROM backfill.rejects
+WHERE symbol_id = ANY (%(ids)s) AND timestamp >= %(first)s AND timestamp < %(last)s
+GROUP BY reason ORDER BY 2 DESC, 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One change of a final bar by the vendor; None where the bar is gone."""
+    """One change of a final bar by the vendor; the new values are None if the bar was deleted since. Times are UTC."""
 
     ticker: str
     slot_start: datetime
@@ -25,7 +41,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class RejectCount:
-    """How many rows of the vendor broke a rule, and of how many tickers."""
+    """How many source rows broke a rule, and of how many tickers."""
 
     reason: str
     rows: int
@@ -35,35 +51,21 @@ class RejectCount:
 def read_revisions(
     connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, limit: int
 ) -> tuple[int, list[Revision]]:
-    """How many revisions bars of the window had, and the newest of them."""
+    """How many revisions the bars of the window had, and the newest ``limit`` of them."""
     if not grid.size:
         return 0, []
-    rows = connection.execute(
-        "SELECT count(*) OVER (), r.symbol_id, r.timestamp, r.replaced_at, r.close_price, m.close_price::float8,"
-        " r.volume, m.volume FROM backfill.revisions r LEFT JOIN market_data m ON m.symbol_id = r.symbol_id"
-        " AND m.interval_type = r.interval_type AND m.timestamp = r.timestamp"
-        " WHERE r.symbol_id = ANY (%(ids)s) AND r.interval_type = ANY (%(spellings)s)"
-        " AND r.timestamp >= %(first)s AND r.timestamp < %(last)s"
-        " ORDER BY r.replaced_at DESC, r.symbol_id, r.timestamp LIMIT %(most)s",
-        {**_build_parameters(symbols, grid), "most": limit},
-    ).fetchall()
-    names = {s.symbol_id: str(s.ticker) for s in symbols}
+    rows = connection.execute(_SELECT_REVISIONS, {**_build_parameters(symbols, grid), "limit": limit}).fetchall()
+    tickers = {s.symbol_id: str(s.ticker) for s in symbols}
     return rows[0][0] if rows else 0, [
-        Revision(names[key], slot.astimezone(UTC), at.astimezone(UTC), *values) for _, key, slot, at, *values in rows
+        Revision(tickers[key], slot.astimezone(UTC), at.astimezone(UTC), *values) for _, key, slot, at, *values in rows
     ]
 
 
 def count_rejects(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> list[RejectCount]:
-    """What of the vendor's rows of the window was refused, the most first."""
+    """How many source rows of the window were rejected for each reason, the most frequent first."""
     if not grid.size:
         return []
-    rows = connection.execute(
-        "SELECT reason, count(*), count(DISTINCT symbol_id) FROM backfill.rejects"
-        " WHERE symbol_id = ANY (%(ids)s) AND timestamp >= %(first)s AND timestamp < %(last)s"
-        " GROUP BY reason ORDER BY 2 DESC, 1",
-        _build_parameters(symbols, grid),
-    )
-    return [RejectCount(*row) for row in rows]
+    return [RejectCount(*row) for row in connection.execute(_COUNT_REJECTS, _build_parameters(symbols, grid))]
 
 
 def _build_parameters(symbols: Sequence[Symbol], grid: SlotGrid) -> dict[str, Any]:

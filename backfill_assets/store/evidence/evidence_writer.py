@@ -1,4 +1,7 @@
-"""What was asked of the vendor and what came: the grounds on which an absent slot is judged."""
+"""Writes what was requested of the vendor and what it returned: the evidence by which an absent slot is classified.
+
+``evidence_reader`` reads it.
+"""
 
 from datetime import UTC, datetime
 
@@ -11,15 +14,16 @@ _UPSERT_EVIDENCE = """
 INSERT INTO backfill.session_evidence AS e (symbol_id, interval_type, source_interval, session_day, requested_at,
     no_new_data_since, source_rows, data_until, is_published, published_at, not_returned, official_close,
     auction_volume)
-SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(withheld) THEN %(now)s::timestamptz END,
-       source_rows, to_timestamp(reached), published, CASE WHEN published THEN %(now)s::timestamptz END, withheld,
-       official_close, auction_volume
+SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(not_returned) THEN %(now)s::timestamptz END,
+       source_rows, to_timestamp(data_until), is_published, CASE WHEN is_published THEN %(now)s::timestamptz END,
+       not_returned, official_close, auction_volume
 FROM (
-    SELECT id, day, source_rows, reached, published, withheld::int4multirange AS withheld,
+    SELECT id, day, source_rows, data_until, is_published, not_returned::int4multirange AS not_returned,
            official_close, auction_volume
-    FROM unnest(%(ids)s::int[], %(days)s::date[], %(rows)s::int[], %(reached)s::float8[], %(published)s::boolean[],
-                %(withheld)s::text[], %(close)s::float8[], %(auction)s::bigint[])
-      AS t (id, day, source_rows, reached, published, withheld, official_close, auction_volume)
+    FROM unnest(%(ids)s::int[], %(days)s::date[], %(source_rows)s::int[], %(data_until)s::float8[],
+                %(is_published)s::boolean[], %(not_returned)s::text[], %(official_close)s::float8[],
+                %(auction_volume)s::bigint[])
+      AS t (id, day, source_rows, data_until, is_published, not_returned, official_close, auction_volume)
     ORDER BY id, day
 ) t
 ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE SET
@@ -52,17 +56,17 @@ RETURNING xmax = 0
 def record_evidence(
     connection: Connection, sessions: pd.DataFrame, *, interval: Interval, source: Interval, now: datetime
 ) -> None:
-    """Remember what came for each ticker and session that a request covered.
+    """Store what the vendor returned for each symbol and session that a request covered.
 
     Args:
         connection: with a transaction open.
-        asked: one row a ticker and session: ``symbol_id``, ``day`` (date), ``source_rows``,
-            ``data_until`` (epoch seconds, NaN when nothing came), ``published``, ``withheld`` (the text of
-            an int4multirange of slots within the session), ``official_close`` and ``auction_volume``
-            (NaN when unseen).
-        interval: the bar interval asked for.
-        source: the vendor interval of the rows.
-        now: the moment of the ask.
+        sessions: one row per symbol and session: ``symbol_id``, ``day`` (date), ``source_rows``,
+            ``data_until`` (end of the newest source row in epoch seconds UTC, NaN without rows), ``published``,
+            ``withheld`` (slots of the session that were not returned, the text of an int4multirange),
+            ``official_close`` and ``auction_volume`` (NaN if not seen).
+        interval: the bar interval.
+        source: the vendor's interval of the source rows.
+        now: the time of the request.
     """
     connection.execute(
         _UPSERT_EVIDENCE,
@@ -72,18 +76,21 @@ def record_evidence(
             "now": now.astimezone(UTC),
             "ids": sessions["symbol_id"].tolist(),
             "days": sessions["day"].tolist(),
-            "rows": sessions["source_rows"].tolist(),
-            "reached": _to_nullable_list(sessions["data_until"]),
-            "published": sessions["published"].tolist(),
-            "withheld": sessions["withheld"].tolist(),
-            "close": _to_nullable_list(sessions["official_close"]),
-            "auction": [None if v is None else int(v) for v in _to_nullable_list(sessions["auction_volume"])],
+            "source_rows": sessions["source_rows"].tolist(),
+            "data_until": _to_nullable_list(sessions["data_until"]),
+            "is_published": sessions["published"].tolist(),
+            "not_returned": sessions["withheld"].tolist(),
+            "official_close": _to_nullable_list(sessions["official_close"]),
+            "auction_volume": [None if v is None else int(v) for v in _to_nullable_list(sessions["auction_volume"])],
         },
     )
 
 
 def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Interval) -> int:
-    """Keep rows that broke a rule (columns of the row table, ``symbol_id``, ``reason``); returns how many are new."""
+    """Store source rows that broke a rule; returns how many are new.
+
+    ``rejects`` has the columns of ``market.bars.source_rows``, ``symbol_id`` and ``reason``.
+    """
     if rejects.empty:
         return 0
     rows = connection.execute(

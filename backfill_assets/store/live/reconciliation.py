@@ -1,4 +1,7 @@
-"""What provisional bars said and what the final ones say that took their places; written by ``bars``."""
+"""The values of provisional bars beside those of the final bars that replaced them.
+
+``store.bars.bar_writer`` writes them, ``quality.live_accuracy`` evaluates them.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,15 +15,18 @@ from backfill_assets.store.postgres.connection import Connection
 _FIELDS = ("open", "high", "low", "close", "volume")
 COLUMNS = ("symbol_id", *(f"live_{name}" for name in _FIELDS), *(f"final_{name}" for name in _FIELDS))
 
+_SELECT_RECONCILIATIONS = """
+SELECT symbol_id, live_open, live_high, live_low, live_close, live_volume,
+       final_open, final_high, final_low, final_close, final_volume
+FROM backfill.live_reconciliations
+WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND timestamp BETWEEN %(first)s AND %(last)s
+"""
+
 
 def read_reconciliations(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, first: datetime, last: datetime
 ) -> pd.DataFrame:
-    """One row a reconciled bar of the slots from ``first`` to ``last``, both inclusive; columns of ``COLUMNS``."""
-    rows = connection.execute(
-        "SELECT symbol_id, live_open, live_high, live_low, live_close, live_volume,"
-        " final_open, final_high, final_low, final_close, final_volume"
-        " FROM backfill.live_reconciliations WHERE symbol_id = ANY (%s) AND interval_type = %s AND timestamp BETWEEN %s AND %s",
-        [[s.symbol_id for s in symbols], interval.name, first, last],
-    ).fetchall()
+    """One row per reconciled bar of the slots from ``first`` to ``last``, both inclusive; columns of ``COLUMNS``."""
+    values = {"ids": [s.symbol_id for s in symbols], "interval": interval.name, "first": first, "last": last}
+    rows = connection.execute(_SELECT_RECONCILIATIONS, values).fetchall()
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,16 +1,51 @@
-"""Rounds of live sampling: who takes one, and what came of it."""
+"""Rounds of live sampling: which process makes one, and its result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
 
+_INSERT_ROUND = """
+INSERT INTO backfill.live_rounds (exchange, due_at, sampled_at, session_day, tickers)
+VALUES (%(exchange)s, %(due_at)s, %(now)s, %(session_day)s, %(tickers)s)
+ON CONFLICT DO NOTHING
+"""
+_FINISH_ROUND = """
+UPDATE backfill.live_rounds SET
+    method = %(method)s, calls = %(calls)s, fresh = %(fresh)s, repeated = %(repeated)s,
+    other_session = %(other_session)s, absent = %(absent)s, broken = %(broken)s, unanswered = %(unanswered)s,
+    delay_seconds = %(delay_seconds)s, exchange_failed = %(exchange_failed)s, error = %(error)s, finished = true
+WHERE exchange = %(exchange)s AND due_at = %(due_at)s
+"""
+_COUNT_EXCHANGE_FAILURES = """
+SELECT count(*), max(due_at) FROM backfill.live_rounds
+WHERE exchange = %(exchange)s AND session_day = %(session_day)s AND exchange_failed
+  AND due_at > coalesce((
+      SELECT max(due_at) FROM backfill.live_rounds
+      WHERE exchange = %(exchange)s AND session_day = %(session_day)s AND method = 'exchange' AND error IS NULL
+  ), '-infinity')
+"""
+_SELECT_ROUND_TOTALS = """
+SELECT count(*), coalesce(sum(fresh), 0), coalesce(sum(calls), 0), max(sampled_at),
+       (array_agg(delay_seconds ORDER BY due_at DESC) FILTER (WHERE delay_seconds IS NOT NULL))[1],
+       (array_agg(error ORDER BY due_at DESC))[1]
+FROM backfill.live_rounds WHERE exchange = %(exchange)s AND session_day = %(session_day)s
+"""
+_SELECT_ADDED_SYMBOLS = """
+SELECT symbol_id, updated_at::timestamptz FROM market_symbols m
+WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AND %(now)s AND NOT EXISTS (
+    SELECT FROM backfill.live_samples l
+    WHERE l.vendor_timestamp >= %(session_open)s AND l.vendor_timestamp < m.updated_at::timestamptz
+      AND l.symbol_id = m.symbol_id)
+"""
+_SELECT_FIRST_ROUND = "SELECT min(sampled_at) FROM backfill.live_rounds WHERE exchange = %(exchange)s"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingCounts:
-    """How many tickers' readings were what (``market.live.samples.Kind``); ``unanswered`` were not in the answer."""
+    """How many quotes were of each kind (``market.live.samples.SampleKind``); ``unanswered`` were not returned."""
 
     fresh: int = 0
     repeated: int = 0
@@ -22,7 +57,7 @@ class ReadingCounts:
 
 @dataclass(frozen=True, slots=True)
 class SessionRoundTotals:
-    """A session's rounds so far; stamps UTC, ``delay_seconds`` of the newest round that brought something."""
+    """A session's rounds so far; ``last_at`` is UTC, ``delay_seconds`` that of the newest round with fresh quotes."""
 
     rounds: int
     samples: int
@@ -35,13 +70,9 @@ class SessionRoundTotals:
 def claim_round(
     connection: Connection, exchange: str, due_at: datetime, now: datetime, session_day: date, tickers: int
 ) -> bool:
-    """Enter the round that was due at ``due_at``; False if somebody has it already."""
-    inserted = connection.execute(
-        "INSERT INTO backfill.live_rounds (exchange, due_at, sampled_at, session_day, tickers)"
-        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        [exchange, due_at, now, session_day, tickers],
-    )
-    return inserted.rowcount == 1
+    """Claim the round that was due at ``due_at``; False if another process has it already."""
+    values = {"exchange": exchange, "due_at": due_at, "now": now, "session_day": session_day, "tickers": tickers}
+    return connection.execute(_INSERT_ROUND, values).rowcount == 1
 
 
 def finish_round(
@@ -56,68 +87,50 @@ def finish_round(
     exchange_failed: bool,
     error: str | None,
 ) -> None:
-    """Write down what came of a round that was taken."""
+    """Store the result of a claimed round."""
     connection.execute(
-        "UPDATE backfill.live_rounds SET method = %s, calls = %s, fresh = %s, repeated = %s, other_session = %s,"
-        " absent = %s, broken = %s, unanswered = %s, delay_seconds = %s, exchange_failed = %s, error = %s,"
-        " finished = true WHERE exchange = %s AND due_at = %s",
-        [
-            *(method, calls, readings.fresh, readings.repeated, readings.other_session, readings.absent),
-            *(readings.broken, readings.unanswered, delay_seconds, exchange_failed, error, exchange, due_at),
-        ],
+        _FINISH_ROUND,
+        {
+            "exchange": exchange,
+            "due_at": due_at,
+            "method": method,
+            "calls": calls,
+            **asdict(readings),
+            "delay_seconds": delay_seconds,
+            "exchange_failed": exchange_failed,
+            "error": error,
+        },
     )
 
 
 def count_exchange_failures(connection: Connection, exchange: str, session_day: date) -> tuple[int, datetime | None]:
-    """How often in a row reading the whole exchange failed in a session, and the due moment of the last time, UTC."""
-    row = connection.execute(
-        "SELECT count(*), max(due_at) FROM backfill.live_rounds WHERE exchange = %(exchange)s"
-        " AND session_day = %(day)s AND exchange_failed AND due_at > coalesce((SELECT max(due_at)"
-        " FROM backfill.live_rounds WHERE exchange = %(exchange)s AND session_day = %(day)s"
-        " AND method = 'exchange' AND error IS NULL), '-infinity')",
-        {"exchange": exchange, "day": session_day},
-    ).fetchone()
+    """How often in a row requests for the whole exchange failed in a session, and the due time of the last one, UTC."""
+    row = connection.execute(_COUNT_EXCHANGE_FAILURES, {"exchange": exchange, "session_day": session_day}).fetchone()
     failures, last = row or (0, None)
     return failures, last.astimezone(UTC) if last else None
 
 
 def read_round_totals(connection: Connection, exchange: str, session_day: date) -> SessionRoundTotals:
-    """What a session's rounds brought so far."""
-    row = connection.execute(
-        "SELECT count(*), coalesce(sum(fresh), 0), coalesce(sum(calls), 0), max(sampled_at),"
-        " (array_agg(delay_seconds ORDER BY due_at DESC) FILTER (WHERE delay_seconds IS NOT NULL))[1],"
-        " (array_agg(error ORDER BY due_at DESC))[1]"
-        " FROM backfill.live_rounds WHERE exchange = %s AND session_day = %s",
-        [exchange, session_day],
-    ).fetchone()
+    """The results of a session's rounds so far."""
+    row = connection.execute(_SELECT_ROUND_TOTALS, {"exchange": exchange, "session_day": session_day}).fetchone()
     rounds, samples, calls, last, delay, error = row or (0, 0, 0, None, None, None)
     return SessionRoundTotals(rounds, samples, calls, last.astimezone(UTC) if last else None, delay, error)
-
-
-_SELECT_ADDED_SYMBOLS = """
-SELECT symbol_id, updated_at::timestamptz FROM market_symbols m
-WHERE symbol_id = ANY (%(ids)s) AND updated_at::timestamptz BETWEEN %(after)s AND %(now)s AND NOT EXISTS (
-    SELECT FROM backfill.live_samples l
-    WHERE l.vendor_timestamp >= %(opened)s AND l.vendor_timestamp < m.updated_at::timestamptz AND l.symbol_id = m.symbol_id)
-"""
 
 
 def find_symbols_added_since(
     connection: Connection, symbols: Sequence[Symbol], after: datetime, session_open: datetime, now: datetime
 ) -> dict[int, datetime]:
-    """When those of ``symbols`` that were added or taken back after ``after`` were, UTC, by symbol_id.
+    """When those of ``symbols`` that were added or made active again after ``after`` were, UTC, by symbol_id.
 
-    That is when their row was changed last; others write the table, too, so one that was sampled before that in the
-    session that ``opened`` is not among them.
+    That is when their row in ``market_symbols`` last changed. Other programs change rows, too, so symbols with a sample
+    between ``session_open`` and that change are left out.
     """
     ids = [s.symbol_id for s in symbols]
-    rows = connection.execute(_SELECT_ADDED_SYMBOLS, {"ids": ids, "after": after, "opened": session_open, "now": now})
-    return {symbol_id: at.astimezone(UTC) for symbol_id, at in rows}
+    values = {"ids": ids, "after": after, "session_open": session_open, "now": now}
+    return {symbol_id: at.astimezone(UTC) for symbol_id, at in connection.execute(_SELECT_ADDED_SYMBOLS, values)}
 
 
 def read_first_round_time(connection: Connection, exchange: str) -> datetime | None:
-    """When the oldest round that is remembered was made, UTC: before it live collection owed nothing."""
-    row = connection.execute(
-        "SELECT min(sampled_at) FROM backfill.live_rounds WHERE exchange = %s", [exchange]
-    ).fetchone()
+    """When the oldest stored round was made, UTC: no live bars are expected from before it."""
+    row = connection.execute(_SELECT_FIRST_ROUND, {"exchange": exchange}).fetchone()
     return row[0].astimezone(UTC) if row and row[0] else None

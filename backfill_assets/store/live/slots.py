@@ -1,4 +1,4 @@
-"""What live samples say of slots, beside the bars themselves: provenance, quiet slots, other people's slots."""
+"""What live samples show of slots: how provisional bars were built, untraded slots, slots of other programs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,11 +14,12 @@ from backfill_assets.store.postgres.connection import Connection
 _UPSERT_LIVE_SLOTS = """
 INSERT INTO backfill.live_slots AS l (symbol_id, interval_type, timestamp, sample_count, exact_fields, volume_from,
     volume_until, has_traded)
-SELECT id, %(interval)s, to_timestamp(at), samples, string_to_array(exact, ' '), to_timestamp(since),
-       to_timestamp(until), traded
-FROM unnest(%(ids)s::int[], %(at)s::bigint[], %(samples)s::smallint[], %(exact)s::text[], %(since)s::bigint[],
-            %(until)s::bigint[], %(traded)s::boolean[]) AS t (id, at, samples, exact, since, until, traded)
-WHERE NOT traded OR EXISTS (
+SELECT id, %(interval)s, to_timestamp(at), sample_count, string_to_array(exact_fields, ' '),
+       to_timestamp(volume_from), to_timestamp(volume_until), has_traded
+FROM unnest(%(ids)s::int[], %(at)s::bigint[], %(sample_count)s::smallint[], %(exact_fields)s::text[],
+            %(volume_from)s::bigint[], %(volume_until)s::bigint[], %(has_traded)s::boolean[])
+  AS t (id, at, sample_count, exact_fields, volume_from, volume_until, has_traded)
+WHERE NOT has_traded OR EXISTS (
     SELECT FROM market_data m WHERE m.symbol_id = t.id AND m.timestamp = to_timestamp(t.at)
        AND m.interval_type = ANY (%(spellings)s) AND m.is_final IS FALSE AND m.source_interval = %(live)s)
 ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
@@ -35,13 +36,18 @@ SELECT u.symbol_id FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATER
     ORDER BY m.timestamp DESC, m.source IS NULL LIMIT 1
 ) newest WHERE newest.source IS NULL
 """
+_SELECT_UNTRADED_SLOTS = """
+SELECT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.live_slots
+WHERE NOT has_traded AND symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s
+  AND timestamp BETWEEN %(first)s AND %(last)s
+"""
 
 
 def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval) -> None:
-    """Keep where provisional bars come from, in the transaction that wrote them, and which slots were quiet.
+    """Store how provisional bars were built, in the transaction that wrote them, and which slots had no trade.
 
-    ``slots`` are those of ``market.live.provisional_bars``; those whose bar in the table is not a provisional one of
-    ours are left out.
+    ``slots`` are those of ``market.live.provisional_bars``. A slot with trades is left out unless the table has a
+    provisional bar of this program for it.
     """
     flags = slots[[f"{name}_exact" for name in EXACT_FIELDS]].to_numpy(bool)
     connection.execute(
@@ -52,13 +58,13 @@ def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval
             "live": LIVE_SOURCE_INTERVAL,
             "ids": slots["symbol_id"].tolist(),
             "at": slots["timestamp"].tolist(),
-            "samples": slots["samples"].tolist(),
-            "exact": [
+            "sample_count": slots["samples"].tolist(),
+            "exact_fields": [
                 " ".join(name for name, is_exact in zip(EXACT_FIELDS, row, strict=True) if is_exact) for row in flags
             ],
-            "since": slots["since"].tolist(),
-            "until": slots["until"].tolist(),
-            "traded": (slots["volume"] > 0).tolist(),
+            "volume_from": slots["since"].tolist(),
+            "volume_until": slots["until"].tolist(),
+            "has_traded": (slots["volume"] > 0).tolist(),
         },
     )
 
@@ -66,19 +72,16 @@ def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval
 def read_untraded_slots(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, first: datetime, last: datetime
 ) -> set[tuple[int, int]]:
-    """Slots (symbol_id, epoch seconds) in which nothing traded as far as live samples show."""
-    rows = connection.execute(
-        "SELECT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.live_slots WHERE NOT has_traded"
-        " AND symbol_id = ANY (%s) AND interval_type = %s AND timestamp BETWEEN %s AND %s",
-        [[s.symbol_id for s in symbols], interval.name, first, last],
-    )
+    """Slots (symbol_id, epoch seconds UTC) in which nothing traded as far as live samples show."""
+    values = {"ids": [s.symbol_id for s in symbols], "interval": interval.name, "first": first, "last": last}
+    rows = connection.execute(_SELECT_UNTRADED_SLOTS, values)
     return {(symbol_id, at) for symbol_id, at in rows}
 
 
 def find_externally_written(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, since: datetime, now: datetime
 ) -> set[int]:
-    """The symbol_ids whose newest bar, of the slots from ``since`` to ``now``, is somebody else's."""
+    """The symbol_ids whose newest bar of the slots from ``since`` to ``now`` another program wrote."""
     rows = connection.execute(
         _SELECT_EXTERNALLY_WRITTEN,
         {

@@ -1,5 +1,5 @@
 -- The two tables that other programs share with this one. They are created where they are missing. Existing tables
--- are taken over: they get nullable columns, and no row, column, key or constraint of theirs changes.
+-- are taken over: they get nullable columns, and none of their rows, columns, keys or constraints changes.
 --
 -- The same text builds the temporary copies with which store/postgres/contract_tables.py compares existing tables.
 

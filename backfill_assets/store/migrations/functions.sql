@@ -111,8 +111,8 @@ BEGIN
       INTO free_permits, wait_seconds FROM backfill.permits p WHERE p.token = token_budget.token;
     free_permits := least(free_permits, wanted, CASE WHEN calls_each > 0 THEN affordable / calls_each END);
     IF free_permits <= 0 THEN
-        -- If the ceiling shrank, the window holds too many: the first permit that expires frees no place yet. To ask
-        -- again then is cheap.
+        -- If the ceiling shrank, the window holds too many: the first permit that expires frees no place yet. To
+        -- try again then is cheap.
         RETURN;
     END IF;
     wait_seconds := 0;
@@ -218,3 +218,16 @@ SELECT symbol_id, interval_type, source_interval, session_day, requested_at AS a
        published_at AS published_seen, not_returned AS withheld, official_close, auction_volume
 FROM backfill.session_evidence;
 COMMENT ON VIEW backfill.evidence IS 'Old name of backfill.session_evidence; the next version drops it.';
+-- Roles that may read the table may read the view.
+DO $$
+DECLARE
+    reader record;
+BEGIN
+    FOR reader IN
+        SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END AS name
+        FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        WHERE c.oid = 'backfill.session_evidence'::regclass AND acl.privilege_type = 'SELECT'
+    LOOP
+        EXECUTE format('GRANT SELECT ON backfill.evidence TO %s', reader.name);
+    END LOOP;
+END $$;

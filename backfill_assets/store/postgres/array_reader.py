@@ -1,6 +1,6 @@
-"""The answer of a query as numpy arrays: for hundreds of thousands of rows, which are too many for a Python loop.
+"""Reads query results as numpy arrays: for hundreds of thousands of rows, too many for a Python loop.
 
-The server gathers each column into one array and sends that in its binary form; no query of its own lives here.
+The server aggregates each column into one array and sends it in binary form. Queries live in the modules that use this.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,10 @@ from numpy.typing import NDArray
 
 from backfill_assets.store.postgres.connection import Connection
 
-_NEGATIVE_INFINITY = np.iinfo(
-    np.int64
-).min  # '-infinity', which a query has to put in the place of an absent timestamptz
-_ARRAY_HEADER_BYTES = (
-    20  # bytes before the first element of a one-dimensional array: dimensions, nulls, type, length, origin
-)
+_NEGATIVE_INFINITY = np.iinfo(np.int64).min  # of a timestamptz; queries return '-infinity' instead of null
+_ARRAY_HEADER_BYTES = 20  # of a one-dimensional array: dimensions, nulls, type, length, lower bound (4 bytes each)
 _MICROSECONDS = 1_000_000
-_POSTGRES_EPOCH = 946_684_800  # 2000-01-01 UTC, in seconds since 1970
+POSTGRES_EPOCH = 946_684_800  # 2000-01-01 UTC, in seconds since 1970
 _POSTGRES_DAY = date(2000, 1, 1)
 _AGGREGATE_QUERY = "SELECT {columns} FROM ({query}) AS answer"
 _AGGREGATE_BINARY = "array_send(array_agg({0}))"
@@ -33,11 +29,11 @@ def read_columns(
 
     Args:
         connection: with a transaction open.
-        query: gives the columns that ``codes`` names; only texts may be null, and are left out then.
+        query: returns the columns of ``column_types``; only text may be null, null texts are left out.
         values: its parameters.
-        codes: column → its element in the server's binary form, big-endian: ``>i4`` integer or date (see
-            ``days_of``), ``>i8`` bigint or timestamptz (see ``seconds_of``, ``whole_seconds_of``), ``>i1`` boolean;
-            or ``text``.
+        column_types: column → type of its elements in the server's binary form, big-endian: ``>i4`` integer or date
+            (see ``to_postgres_days``), ``>i8`` bigint or timestamptz (see ``to_unix_seconds``,
+            ``to_whole_unix_seconds``), ``>i1`` boolean; or ``text``.
     """
     columns = (
         _AGGREGATE_TEXT.format(name) if code == "text" else _AGGREGATE_BINARY.format(name)
@@ -49,14 +45,14 @@ def read_columns(
 
 
 def to_unix_seconds(timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A timestamptz as epoch seconds (UTC); NaN for ``-infinity``."""
-    seconds: NDArray[np.float64] = timestamps / _MICROSECONDS + _POSTGRES_EPOCH
+    """Timestamptz values as epoch seconds (UTC); NaN for ``-infinity``."""
+    seconds: NDArray[np.float64] = timestamps / _MICROSECONDS + POSTGRES_EPOCH
     return np.where(timestamps == _NEGATIVE_INFINITY, np.nan, seconds)
 
 
 def to_whole_unix_seconds(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A timestamptz, none of them infinite, as whole epoch seconds (UTC)."""
-    seconds: NDArray[np.int64] = timestamps // _MICROSECONDS + _POSTGRES_EPOCH
+    """Timestamptz values, none of them infinite, as whole epoch seconds (UTC)."""
+    seconds: NDArray[np.int64] = timestamps // _MICROSECONDS + POSTGRES_EPOCH
     return seconds
 
 

@@ -1,6 +1,6 @@
-"""How we reach PostgreSQL: connections from a pool, and one form for what can go wrong.
+"""Connections to PostgreSQL from a pool, and one exception for everything that can go wrong with them.
 
-Which server it is, is decided in ``database``; SQL lives in the modules that own the tables.
+``database`` decides which server it is; SQL lives in the modules that own the tables.
 """
 
 import logging
@@ -20,11 +20,11 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_SECONDS = 10
 MAX_WAIT_SECONDS = 60.0
 _UNREADABLE_URL = "an unreadable DATABASE_URL"
-_ATTEMPT_SECONDS = 2.0  # at one connection, before another is tried: a server that restarts is found soon
+_ATTEMPT_SECONDS = 2.0  # per connection attempt; short, so that a server that restarts is found soon
 
 
 def describe_database(url: str) -> str:
-    """Where a connection string leads, without its password."""
+    """The database and host of a connection string, without its password."""
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -37,12 +37,12 @@ def describe_database(url: str) -> str:
 
 
 def _is_parsed_correctly(port: str, name: str) -> bool:
-    """Whether the address came apart where its writer meant: otherwise some part of it holds the password."""
+    """Whether the address was split correctly; otherwise one of its parts may contain the password."""
     return all(part.isdigit() for part in port.split(",") if part) and "@" not in name
 
 
 def _get_safe_message(error: BaseException, url: str) -> str:
-    """The first line of an error, without what a mangled connection string may have spilled into it."""
+    """The first line of an error, without parts of a password that a malformed address may have put into it."""
     if describe_database(url) == _UNREADABLE_URL:
         return "write postgresql://user:password@host:port/name, with % codes for signs like / and @ in the password"
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -60,7 +60,7 @@ def _build_hint(url: str) -> str:
 
 @contextmanager
 def translate_errors(url: str) -> Iterator[None]:
-    """Turn what the server or the network says into ``DatabaseUnavailable`` (exit code 5)."""
+    """Turn errors of the server and the network into ``DatabaseUnavailable`` (exit code 5)."""
     try:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
@@ -85,18 +85,20 @@ def _require_valid_url(url: str) -> None:
 
 
 class Database:
-    """A PostgreSQL database, used by any thread of this process; close it when done.
+    """A PostgreSQL database, for any thread of this process; close it when done.
 
-    Works through a pooler in transaction mode: nothing is prepared, and nothing is kept in a session.
-    A server that goes away after it was reached is waited for, ``patience`` seconds at most.
+    Works through a pooler in transaction mode: no prepared statements, no session state. If the server becomes
+    unreachable after the first connection, waits for it, at most ``max_wait_seconds``.
     """
 
     def __init__(self, url: str, *, max_connections: int = 6, max_wait_seconds: float = MAX_WAIT_SECONDS) -> None:
         _require_valid_url(url)
         self.url = url
         self._max_wait_seconds = max_wait_seconds
-        self._is_unreachable = False  # whoever waited in vain waited for everybody
-        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # a refusal is reported once, by us
+        self._is_unreachable = False  # after one caller waited in vain, the others do not wait again
+        logging.getLogger("psycopg.pool").setLevel(
+            logging.CRITICAL
+        )  # the pool logs every failed attempt; the exception reports it once
         with translate_errors(url):
             psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
             self._pool = ConnectionPool(
@@ -114,7 +116,7 @@ class Database:
         """A connection whose work is committed at the end, or rolled back on an exception.
 
         Raises:
-            DatabaseUnavailable: the server is gone for good, or refuses.
+            DatabaseUnavailable: the server stays unreachable, or refuses.
         """
         with (
             translate_errors(self.url),
@@ -123,12 +125,12 @@ class Database:
             yield connection
 
     def retry_transaction(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` gives in a transaction, tried again where the server went away in the middle of it.
+        """Run ``work`` in a transaction, and again if the server becomes unreachable during it; returns its result.
 
-        It may have been committed unheard, so doing it twice must be the same as doing it once.
+        The first attempt may have been committed, so ``work`` must be idempotent.
 
         Raises:
-            DatabaseUnavailable: the server is gone for good, or refuses.
+            DatabaseUnavailable: the server stays unreachable, or refuses.
         """
         deadline = time.monotonic() + self._max_wait_seconds
         with translate_errors(self.url):
@@ -136,7 +138,7 @@ class Database:
                 try:
                     with self._lease_connection(deadline) as connection:
                         return work(connection)
-                except psycopg.OperationalError:  # also where somebody has closed the pool meanwhile
+                except psycopg.OperationalError:  # also if another thread has closed the pool
                     if self._pool.closed or time.monotonic() >= deadline:
                         raise
                     time.sleep(min(0.5, self._max_wait_seconds))
@@ -163,5 +165,5 @@ class Database:
                 return connection
 
     def close(self) -> None:
-        """Give the connections back; idempotent."""
+        """Close all connections; idempotent."""
         self._pool.close()

@@ -76,18 +76,23 @@ def _find_differences(connection: Connection, table_id: int, copy_id: int) -> It
     ((kind,),) = connection.execute(_SELECT_KIND, {"table_id": table_id}).fetchall()
     if kind is not None:
         yield f"the table {kind}"
-    columns, expected_columns = (
-        dict(connection.execute(_SELECT_COLUMNS, {"table_id": oid}).fetchall()) for oid in (table_id, copy_id)
-    )
+    columns, expected_columns = _read_columns(connection, table_id), _read_columns(connection, copy_id)
     for name in sorted(columns.keys() | expected_columns.keys()):
         found, expected = columns.get(name), expected_columns.get(name)
         if found is None or expected is None:
             yield f"missing column {name}" if found is None else f"additional column {name} ({found})"
         elif found != expected:
             yield f"column {name} is {found} instead of {expected}"
-    constraints, expected_constraints = (
-        Counter(text for (text,) in connection.execute(_SELECT_CONSTRAINTS, {"table_id": oid}))
-        for oid in (table_id, copy_id)
-    )
+    constraints, expected_constraints = _read_constraints(connection, table_id), _read_constraints(connection, copy_id)
     yield from (f"missing constraint {text}" for text in sorted((expected_constraints - constraints).elements()))
     yield from (f"additional constraint {text}" for text in sorted((constraints - expected_constraints).elements()))
+
+
+def _read_columns(connection: Connection, table_id: int) -> dict[str, str]:
+    """Name → type, NOT NULL and default."""
+    return dict(connection.execute(_SELECT_COLUMNS, {"table_id": table_id}).fetchall())
+
+
+def _read_constraints(connection: Connection, table_id: int) -> Counter[str]:
+    """The definitions of keys, checks and unique indexes; their names do not matter."""
+    return Counter(text for (text,) in connection.execute(_SELECT_CONSTRAINTS, {"table_id": table_id}))

@@ -1,4 +1,4 @@
-"""Where Dagster's own storage is: a server of the user's, else a database beside the bars."""
+"""The database of Dagster's own storage: the one of the settings, else one on the server of the bars."""
 
 import psycopg
 from psycopg import conninfo
@@ -13,10 +13,10 @@ DAGSTER_DATABASE = "dagster"
 
 
 def prepare_dagster_database(settings: Settings) -> str:
-    """The address for SQLAlchemy, with the driver that dagster-postgres needs; the database exists.
+    """Create the database if it is missing; returns its address for SQLAlchemy with the driver of dagster-postgres.
 
     Raises:
-        DatabaseUnavailable: no server, or no right to make the database.
+        DatabaseUnavailable: no server, or no right to create the database.
     """
     if settings.dagster_postgres_url is not None:
         return _to_sqlalchemy_url(settings.dagster_postgres_url.get_secret_value())
@@ -29,14 +29,15 @@ def prepare_dagster_database(settings: Settings) -> str:
             create_database(bars_url, DAGSTER_DATABASE)
         except psycopg.errors.InsufficientPrivilege:
             raise DatabaseUnavailable(
-                f"Dagster's storage: {describe_database(bars_url)} may not create a database {DAGSTER_DATABASE!r}; create it and give its"
-                " owner this user, or set DAGSTER_POSTGRES_URL to a database for Dagster"
+                f"Dagster's storage: the user of {describe_database(bars_url)} may not create database "
+                f"{DAGSTER_DATABASE!r}; create it with that user as its owner, or set DAGSTER_POSTGRES_URL to a "
+                "database for Dagster"
             ) from None
     return _to_sqlalchemy_url(url)
 
 
 def _to_sqlalchemy_url(url: str) -> str:
-    """SQLAlchemy 2.1 reads a plain ``postgresql://`` as psycopg 3, with which dagster-postgres fails."""
+    """Name the driver: SQLAlchemy 2.1 takes psycopg 3 by default, and dagster-postgres fails with that."""
     try:
         parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}
     except psycopg.ProgrammingError:

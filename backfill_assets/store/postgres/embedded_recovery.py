@@ -1,7 +1,7 @@
-"""What a power cut leaves behind in the folder of the embedded server, and how it is put right.
+"""Removes what a power cut leaves behind in the folder of the embedded server and would keep it from starting.
 
-PostgreSQL recovers its data by itself; here are the small files beside them: its lock file, which may
-name a process that is somebody else by now, and the wheel's list of users. Both may be cut short.
+PostgreSQL recovers its data by itself. This module handles two small files: PostgreSQL's lock file, whose pid may
+belong to another process by now, and the wheel's list of processes that use the server. Both may be truncated.
 """
 
 import json
@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 RECOVERY_TIMEOUT_SECONDS = 120.0
-_COMPLETE_LINE_COUNT = 8  # of a complete lock file; the last is the server's status
+_COMPLETE_LINE_COUNT = 8  # lines of a complete lock file; the last one is the server's status
 
 
 def remove_stale_files(folder: Path) -> None:
-    """Remove files that would keep the server from starting; nobody may be starting it meanwhile."""
+    """Remove files that would keep the server from starting; under the lock for starting it."""
     lock_file, pid_list = folder / "postmaster.pid", folder / ".handle_pids.json"
     if lock_file.exists() and _is_stale(lock_file, folder):
         lock_file.unlink()
@@ -24,7 +24,7 @@ def remove_stale_files(folder: Path) -> None:
 
 
 def wait_until_ready(folder: Path) -> bool:
-    """Wait for a server that is starting up, as long as its recovery may take; False if none is."""
+    """Wait for a server that is starting, as long as its recovery may take; False if none is starting."""
     deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
     lock_file = folder / "postmaster.pid"
     while time.monotonic() < deadline and lock_file.exists():
@@ -36,14 +36,14 @@ def wait_until_ready(folder: Path) -> bool:
 
 
 def _is_stale(lock_file: Path, folder: Path) -> bool:
-    """Whether the server would refuse to start because of a lock that nobody holds."""
+    """Whether the server would refuse to start because of the lock file of a process that has ended."""
     lines = _read_lines(lock_file)
     pid = lines[0].strip() if lines else ""
     if not pid.isdecimal():
         return True
     if psutil.pid_exists(int(pid)):
         return not _is_postgres_process(int(pid), folder)
-    return len(lines) != _COMPLETE_LINE_COUNT  # a whole one of a dead server PostgreSQL judges better than we do
+    return len(lines) != _COMPLETE_LINE_COUNT  # PostgreSQL itself handles a complete one
 
 
 def _is_postgres_process(pid: int, folder: Path) -> bool:
@@ -54,7 +54,9 @@ def _is_postgres_process(pid: int, folder: Path) -> bool:
         return Path(process.cwd()) == folder
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # another user's server: better to fail than to start a second one
+    except (
+        psutil.AccessDenied
+    ):  # a process of another user: it may be the server, and two servers on one folder would damage it
         return True
 
 

@@ -36,6 +36,7 @@ MIGRATIONS_OF_0_1_0 = (  # a new database has them recorded, too, so that versio
 OLDEST_UPGRADABLE = len(MIGRATIONS_OF_0_1_0)
 _LOCK = 0x6261636B  # "back" in ASCII: one migration at a time in one database; version 0.1.0 uses the same lock
 _READABLE_SINCE = re.compile(r"-- readable since: (\d+)\n")
+_TAKE_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 _HAS_MIGRATIONS = "SELECT to_regclass('backfill.migrations') IS NOT NULL"
 _SELECT_NUMBERS = "SELECT number FROM backfill.migrations"
 _RECORD_MIGRATION = """
@@ -76,19 +77,23 @@ def migrate(database: Database) -> list[str]:
         DatabaseUnavailable: a newer version of this program has migrated the database, or it is older than version
             0.1.0.
     """
-    migrations = load_migrations()
-    known = {*range(1, SCHEMA_NUMBER), *migrations}
-    with database.transaction() as connection:
+    known = {*range(1, SCHEMA_NUMBER), *load_migrations()}
+    with database.transaction() as connection:  # one of its own: a lock held while waiting below would be a deadlock
         if _read_applied(connection) == known:
             return []
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        applied = _read_applied(connection)
-        _require_upgradable(applied, known)
-        names = []
-        if not applied:
-            names.append(_create_schema(connection, migrations[SCHEMA_NUMBER]))
-            applied = set(range(1, SCHEMA_NUMBER + 1))
-        return names + [_apply(connection, m) for m in migrations.values() if m.number not in applied]
+    return database.retry_transaction(_migrate_under_lock)  # also after a deadlock with a run that is under way
+
+
+def _migrate_under_lock(connection: Connection) -> list[str]:
+    migrations = load_migrations()
+    connection.execute(_TAKE_LOCK, {"lock": _LOCK})
+    applied = _read_applied(connection)
+    _require_upgradable(applied, {*range(1, SCHEMA_NUMBER), *migrations})
+    names = []
+    if not applied:
+        names.append(_create_schema(connection, migrations[SCHEMA_NUMBER]))
+        applied = set(range(1, SCHEMA_NUMBER + 1))
+    return names + [_apply(connection, m) for m in migrations.values() if m.number not in applied]
 
 
 def _require_upgradable(applied: set[int], known: set[int]) -> None:

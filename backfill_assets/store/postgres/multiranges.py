@@ -1,4 +1,4 @@
-"""Postgres integer multiranges as arrays: how sets of slots travel to and from the server."""
+"""Sets of slots as Postgres integer multiranges: their text form to and from arrays."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ def parse_multirange(multirange: str | None) -> list[tuple[int, int]]:
 
 
 def expand_multiranges(multiranges: Sequence[str | None]) -> tuple[Int64, Int64]:
-    """Every value of every multirange: (position of its multirange, value)."""
+    """All values of all multiranges, as parallel arrays: position of the multirange, value."""
     owners, bounds = [], []
     for position, text in enumerate(multiranges):
         for pair in parse_multirange(text):

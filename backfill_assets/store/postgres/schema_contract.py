@@ -1,8 +1,7 @@
-"""Whether tables that other people made are the ones this program needs (DESIGN.md, the public contract).
+"""Checks that existing tables ``market_symbols`` and ``market_data`` can be used (docs/design.md, "Contract tables").
 
-Looks before anything is migrated or written, so that a foreign ``market_data`` is told apart by name
-and type of its columns and not by the first statement that fails. Missing tables are no fault: ``migrate``
-makes them.
+The check runs before anything is migrated or written, so that unsuitable tables are reported with all their faults and
+not by the first statement that fails. Missing tables are no fault: ``migrate`` creates them.
 """
 
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ _REQUIRED_COLUMNS = {
         "volume": ("int8", "numeric"),
     },
 }
-_PROVENANCE_COLUMNS = {  # made where they are not there
+_PROVENANCE_COLUMNS = {  # created where they are missing
     **{"source": _TEXT_TYPES, "source_interval": _TEXT_TYPES, "source_rows": ("int2", *_INTEGER_TYPES)},
     **{"is_final": ("bool",), "fetched_at": _TIMESTAMP_TYPES},
 }
@@ -63,16 +62,16 @@ class _Column:
 
 
 def require_contract(database: Database) -> None:
-    """Make sure that ``market_symbols`` and ``market_data``, where they exist, can be worked with.
+    """Make sure that ``market_symbols`` and ``market_data``, where they exist, can be used.
 
     Raises:
-        DatabaseUnavailable: names every table and column that is not so.
+        DatabaseUnavailable: names every fault of the tables and columns.
     """
     with database.transaction() as connection:
         faults = list(_find_faults(connection))
     if faults:
         raise DatabaseUnavailable(
-            f"{describe_database(database.url)} holds tables that cannot be worked with: {'; '.join(faults)}; "
+            f"{describe_database(database.url)} holds tables that cannot be used: {'; '.join(faults)}; "
             "correct that, or point DATABASE_URL to another database"
         )
 
@@ -81,7 +80,7 @@ def _find_faults(connection: Connection) -> Iterator[str]:
     tables: dict[str, dict[str, _Column]] = {}
     for table, is_table, column, type_name, is_required in connection.execute(_SELECT_COLUMNS).fetchall():
         if not is_table and table not in tables:
-            yield f"{table} is no table"
+            yield f"{table} is not a table"
         tables.setdefault(table, {})[column] = _Column(type_name, is_required)
     for table, columns in tables.items():
         yield from _find_table_faults(table, columns)
@@ -98,7 +97,7 @@ def _find_table_faults(table: str, columns: dict[str, _Column]) -> Iterator[str]
     }.items():
         if name not in columns:
             if name in _REQUIRED_COLUMNS[table]:
-                yield f"{table} lacks {name} ({' or '.join(type_names)})"
+                yield f"{table} has no column {name} ({' or '.join(type_names)})"
         elif columns[name].type_name not in type_names:
             yield f"{table}.{name} is {columns[name].type_name}, not {' or '.join(type_names)}"
     for name, column in columns.items():

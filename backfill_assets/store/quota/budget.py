@@ -1,23 +1,61 @@
 """The vendor budget of one token: requests in the rate window, calls in the UTC day, common pauses.
 
-Everything is held in Postgres (``0003_vendor_budget.sql``) and so shared by every process on every
-machine; a dead process's permits expire by themselves. Waiting is the caller's: ``take`` answers at
-once with how long to wait and holds nothing open.
+Postgres holds all of it (tables ``budget``, ``permits`` and ``ledger``, functions in ``migrations/functions.sql``), so
+every process on every machine shares it. The permits of a dead process expire by themselves. Waiting is the caller's
+part: ``take_permits`` returns at once, says how long to wait and keeps no transaction open.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.store.postgres.connection import Database
 
+_TAKE_PERMITS = """
+SELECT permit_ids, wait_seconds, calls_affordable FROM backfill.take_permits(
+    %(token)s, %(wanted)s, %(calls_each)s, %(day)s, %(limit)s, %(share)s, %(window)s, %(timeout)s,
+    %(daily_calls)s, %(reserve)s, %(spend_extra)s)
+"""
+_SETTLE_PERMITS = """
+SELECT backfill.settle_permits(
+    %(token)s, %(permits)s, %(refund)s, %(day)s, %(window)s, %(header_limit)s, %(header_remaining)s, %(pause)s)
+"""
+_RETURN_PERMITS = "SELECT backfill.return_permits(%(token)s, %(permits)s, %(refund)s, %(day)s)"
+_UPSERT_ACCOUNT = """
+INSERT INTO backfill.budget AS b (token, account_day, account_used, account_limit, account_extra,
+                                  account_ledger_calls, account_read_at)
+VALUES (%(token)s, %(day)s, %(used)s, %(limit)s, %(extra)s,
+        coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0), %(now)s)
+ON CONFLICT (token) DO UPDATE SET
+    account_day = EXCLUDED.account_day, account_used = EXCLUDED.account_used, account_limit = EXCLUDED.account_limit,
+    account_extra = EXCLUDED.account_extra, account_ledger_calls = EXCLUDED.account_ledger_calls,
+    account_read_at = EXCLUDED.account_read_at
+"""
+# A token that no request was made with has no row yet: an empty one takes its place.
+_SELECT_STATUS = """
+WITH b AS (
+    SELECT * FROM backfill.budget WHERE token = %(token)s
+    UNION ALL
+    SELECT (jsonb_populate_record(NULL::backfill.budget, jsonb_build_object('token', %(token)s::text))).*
+    LIMIT 1
+)
+SELECT backfill.backfill_calls_left(b::backfill.budget, %(day)s, %(daily_calls)s, %(reserve)s, %(spend_extra)s),
+       coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0),
+       (SELECT count(*) FROM backfill.permits WHERE token = %(token)s AND expires_at > clock_timestamp()),
+       backfill.request_ceiling(b::backfill.budget, %(limit)s, %(share)s, %(window)s),
+       CASE WHEN external_seen_at > clock_timestamp() - make_interval(secs => %(window)s)
+            THEN external_requests ELSE 0 END,
+       CASE WHEN paused_until > clock_timestamp() THEN paused_until END
+FROM b
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """What one token may spend; units in the names, see ``settings`` for the ranges."""
+    """What one token may spend; units are in the names, ``config.settings`` has the ranges."""
 
     requests_per_window: int
     share: float
@@ -43,7 +81,7 @@ def build_limits(settings: Settings) -> QuotaLimits:
 
 @dataclass(frozen=True, slots=True)
 class PermitGrant:
-    """Permits taken; with none, how long to wait, and how many calls the day still affords."""
+    """Permits taken; without any, how long to wait; and how many calls the day still affords."""
 
     permits: tuple[int, ...]
     wait_seconds: float
@@ -52,7 +90,7 @@ class PermitGrant:
 
 @dataclass(frozen=True, slots=True)
 class PermitSettlement:
-    """What became of some permits: calls given back, the vendor's newest rate headers, a pause asked for."""
+    """What became of permits: calls refunded, the newest rate headers of the vendor, and a pause if it required one."""
 
     permits: Sequence[int]
     refund: int = 0
@@ -63,7 +101,7 @@ class PermitSettlement:
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """What is left now."""
+    """What is left of the day and of the rate window; times are UTC."""
 
     calls_left_today: int
     calls_spent_today: int
@@ -75,7 +113,7 @@ class BudgetStatus:
 
 
 def fingerprint_token(token: str) -> str:
-    """A name for a token that does not give it away."""
+    """A name for a token that does not reveal it."""
     return hashlib.blake2b(token.encode(), digest_size=8, person=b"backfill").hexdigest()
 
 
@@ -85,13 +123,13 @@ def compute_quota_reset(now: datetime) -> datetime:
 
 
 class Budget:
-    """The budget of one token. ``now`` decides the quota day; the rate window runs on Postgres' clock.
+    """The budget of one token. ``now`` decides the quota day; the rate window follows the clock of Postgres.
 
-    What live sampling has not spent of its own budget is kept for it (``live_budget``).
+    Calls that live sampling has reserved and not spent yet are not available here (``live_budget``).
     """
 
     purpose: ClassVar = "backfilling"
-    _TAKE_PERMITS: ClassVar = "SELECT * FROM backfill.take_permits(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    _take_query: ClassVar = _TAKE_PERMITS
 
     def __init__(self, database: Database, token: str, limits: QuotaLimits) -> None:
         self._database = database
@@ -100,109 +138,84 @@ class Budget:
 
     @property
     def limits(self) -> QuotaLimits:
-        """The limits this budget keeps."""
+        """The limits of this budget."""
         return self._limits
 
     def take_permits(self, wanted: int, calls_each: int, now: datetime) -> PermitGrant:
-        """Take up to ``wanted`` permits for requests that cost ``calls_each``; never blocks."""
-        limits = self._limits
-        values = [
-            *(self._token, wanted, calls_each, _to_utc_date(now), limits.requests_per_window, limits.share),
-            *(limits.window_seconds, limits.timeout_seconds),
-            *(limits.daily_calls, limits.reserve, limits.spend_extra),
-        ]
-        # permits that were granted unheard expire by themselves
+        """Take up to ``wanted`` permits for requests that cost ``calls_each`` calls; does not wait."""
+        values = {**self._build_parameters(now), "wanted": wanted, "calls_each": calls_each}
+        # If the connection breaks after the commit, the permits of the lost answer expire by themselves.
         row = self._database.retry_transaction(
-            lambda connection: connection.execute(
-                self._TAKE_PERMITS,
-                values,
-            ).fetchone()
+            lambda connection: connection.execute(self._take_query, values).fetchone()
         )
-        permits, wait, left = row or ([], None, 0)
-        return PermitGrant(tuple(permits), float(wait or 0.0), int(left))
+        permits, wait_seconds, calls_left = row or ([], None, 0)
+        return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left))
 
     def settle_permits(self, settlement: PermitSettlement, now: datetime) -> None:
-        """Report what became of permits; a permit that is never settled expires after its time-out."""
-        values = [
-            *(self._token, list(settlement.permits), settlement.refund, _to_utc_date(now), self._limits.window_seconds),
-            *(settlement.rate_limit, settlement.rate_remaining, settlement.pause_seconds),
-        ]
-        self._database.retry_transaction(
-            lambda connection: connection.execute(
-                "SELECT backfill.settle_permits(%s, %s, %s, %s, %s, %s, %s, %s)", values
-            )
-        )
+        """Report the end of requests; a permit that is never settled expires after its time-out."""
+        values = {
+            **self._build_parameters(now),
+            "permits": list(settlement.permits),
+            "refund": settlement.refund,
+            "header_limit": settlement.rate_limit,
+            "header_remaining": settlement.rate_remaining,
+            "pause": settlement.pause_seconds,
+        }
+        self._database.retry_transaction(lambda connection: connection.execute(_SETTLE_PERMITS, values))
 
     def return_permits(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
-        """Return permits that were taken and never used."""
-        values = [self._token, list(permits), calls_each * len(permits), _to_utc_date(now)]
-        self._database.retry_transaction(
-            lambda connection: connection.execute("SELECT backfill.return_permits(%s, %s, %s, %s)", values)
-        )
+        """Return permits that were never used."""
+        refund = calls_each * len(permits)
+        values = {**self._build_parameters(now), "permits": list(permits), "refund": refund}
+        self._database.retry_transaction(lambda connection: connection.execute(_RETURN_PERMITS, values))
 
     def record_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:
-        """Remember what the vendor says of the day.
+        """Store what the vendor's account endpoint says of the day.
 
-        Its counter and date stay on yesterday until the day's first billed call (EODHD.md §5), so a
-        date that is not today's means that nothing is spent yet.
+        Its counter and date stay on the previous day until the first billed call of a day (docs/vendor.md §5.3). A date
+        other than today's therefore means that nothing is spent yet.
         """
         today = _to_utc_date(now)
+        values = {
+            "token": self._token,
+            "day": today,
+            "used": used if day == today else 0,
+            "limit": limit,
+            "extra": extra,
+            "now": now,
+        }
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO backfill.budget AS b (token, account_day, account_used, account_limit, account_extra,"
-                " account_ledger_calls, account_read_at)"
-                " VALUES (%(token)s, %(day)s, %(used)s, %(limit)s, %(extra)s,"
-                " coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0), %(now)s)"
-                " ON CONFLICT (token) DO UPDATE SET account_day = EXCLUDED.account_day,"
-                " account_used = EXCLUDED.account_used, account_limit = EXCLUDED.account_limit,"
-                " account_extra = EXCLUDED.account_extra, account_ledger_calls = EXCLUDED.account_ledger_calls,"
-                " account_read_at = EXCLUDED.account_read_at",
-                {
-                    "token": self._token,
-                    "day": today,
-                    "used": used if day == today else 0,
-                    "limit": limit,
-                    "extra": extra,
-                    "now": now,
-                },
-            )
+            connection.execute(_UPSERT_ACCOUNT, values)
 
     def read_status(self, now: datetime) -> BudgetStatus:
         """What is left of the day and of the rate window; takes no permit."""
-        limits = self._limits
         with self._database.transaction() as connection:
-            row = connection.execute(
-                "WITH b AS (SELECT * FROM backfill.budget WHERE token = %(token)s"
-                " UNION ALL SELECT (jsonb_populate_record(NULL::backfill.budget,"
-                " jsonb_build_object('token', %(token)s::text))).* LIMIT 1)"
-                " SELECT backfill.backfill_calls_left(b::backfill.budget, %(day)s, %(daily)s, %(reserve)s, %(extra)s),"
-                " coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0),"
-                " (SELECT count(*) FROM backfill.permits WHERE token = %(token)s AND expires_at > clock_timestamp()),"
-                " backfill.request_ceiling(b::backfill.budget, %(limit)s, %(share)s, %(window)s),"
-                " CASE WHEN external_seen_at > clock_timestamp() - make_interval(secs => %(window)s)"
-                " THEN external_requests ELSE 0 END,"
-                " CASE WHEN paused_until > clock_timestamp() THEN paused_until END FROM b",
-                {
-                    "token": self._token,
-                    "day": _to_utc_date(now),
-                    "daily": limits.daily_calls,
-                    "reserve": limits.reserve,
-                    "extra": limits.spend_extra,
-                    "limit": limits.requests_per_window,
-                    "share": limits.share,
-                    "window": limits.window_seconds,
-                },
-            ).fetchone()
+            row = connection.execute(_SELECT_STATUS, self._build_parameters(now)).fetchone()
         left, spent, in_window, ceiling, external, paused = row or (0, 0, 0, 0, 0, None)
         return BudgetStatus(
-            max(0, left),
-            spent,
-            compute_quota_reset(now),
-            in_window,
-            ceiling,
-            external or 0,
-            paused.astimezone(UTC) if paused else None,
+            calls_left_today=max(0, left),
+            calls_spent_today=spent,
+            resets_at=compute_quota_reset(now),
+            requests_in_window=in_window,
+            requests_ceiling=ceiling,
+            external_requests=external or 0,
+            paused_until=paused.astimezone(UTC) if paused else None,
         )
+
+    def _build_parameters(self, now: datetime) -> dict[str, Any]:
+        """The token, the day and the limits, as every statement names them."""
+        limits = self._limits
+        return {
+            "token": self._token,
+            "day": _to_utc_date(now),
+            "limit": limits.requests_per_window,
+            "share": limits.share,
+            "window": limits.window_seconds,
+            "timeout": limits.timeout_seconds,
+            "daily_calls": limits.daily_calls,
+            "reserve": limits.reserve,
+            "spend_extra": limits.spend_extra,
+        }
 
 
 def _to_utc_date(now: datetime) -> date:

@@ -1,4 +1,4 @@
-"""The log of every attempt at the vendor."""
+"""The log of every attempt at a request to the vendor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,36 @@ from backfill_assets.store.postgres.connection import Connection
 
 RETENTION_DAYS = 30
 
+_COPY_REQUESTS = """
+COPY backfill.requests (at, run_id, endpoint, ticker, status, error, calls, rows, bytes, seconds) FROM STDIN
+"""
+_DELETE_OLD_REQUESTS = """
+DELETE FROM backfill.requests WHERE at < clock_timestamp() - make_interval(days => %(days)s)
+"""
+_COUNT_RATE_LIMITED = """
+SELECT count(*) FILTER (WHERE status = 429), count(*) FROM backfill.requests
+WHERE at >= %(since)s AND at <= %(until)s
+"""
+_SELECT_FAILING_TICKERS = """
+WITH recent AS (
+    SELECT ticker, run_id, at, error IS NOT NULL AS failed FROM backfill.requests
+    WHERE endpoint = '/intraday' AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'
+), succeeded AS (
+    SELECT ticker, max(at) AS at FROM recent WHERE NOT failed GROUP BY ticker
+)
+SELECT r.ticker FROM recent r LEFT JOIN succeeded s USING (ticker)
+WHERE r.failed AND (s.at IS NULL OR r.at > s.at) GROUP BY r.ticker
+HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int), %(max_backoff)s)
+    > clock_timestamp()
+"""
+_COUNT_BY_ERROR = """
+SELECT coalesce(error, ''), count(*) FROM backfill.requests WHERE at >= %(since)s AND at <= %(until)s GROUP BY 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLogEntry:
-    """One attempt: when it began (real clock, UTC), what it asked and how it ended."""
+    """One attempt: when it began (real clock, UTC), what it requested and how it ended."""
 
     started_at: datetime
     endpoint: str
@@ -27,9 +53,7 @@ class RequestLogEntry:
 
 def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence[RequestLogEntry]) -> None:
     """Append to the log."""
-    with connection.cursor().copy(
-        "COPY backfill.requests (at, run_id, endpoint, ticker, status, error, calls, rows, bytes, seconds) FROM STDIN"
-    ) as copy:
+    with connection.cursor().copy(_COPY_REQUESTS) as copy:
         for r in requests:
             copy.write_row(
                 (
@@ -48,44 +72,26 @@ def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence
 
 
 def delete_old_requests(connection: Connection) -> None:
-    """Drop what is older than a month."""
-    connection.execute(
-        "DELETE FROM backfill.requests WHERE at < clock_timestamp() - make_interval(days => %s)", [RETENTION_DAYS]
-    )
+    """Delete entries that are older than 30 days."""
+    connection.execute(_DELETE_OLD_REQUESTS, {"days": RETENTION_DAYS})
 
 
 def count_rate_limited(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
-    """How many attempts the vendor refused for the rate (429), and how many there were in all."""
-    row = connection.execute(
-        "SELECT count(*) FILTER (WHERE status = 429), count(*) FROM backfill.requests WHERE at >= %s AND at <= %s",
-        [since, until],
-    ).fetchone()
+    """How many attempts the vendor rejected with 429 (too many requests), and how many attempts there were."""
+    row = connection.execute(_COUNT_RATE_LIMITED, {"since": since, "until": until}).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def find_failing_tickers(connection: Connection, max_backoff: timedelta) -> set[str]:
-    """Tickers whose newest requests failed and that are better left alone for now.
+    """Tickers whose newest requests failed and that should not be requested yet.
 
-    For 2, 4, 8 … minutes, ``longest`` at most, by how many runs failed at them since they last
-    answered; failures older than a day are forgotten. On the server's clock.
+    The backoff is 2, 4, 8 … minutes, at most ``max_backoff``, by the number of runs that failed since the last success;
+    failures older than a day do not count. All by the server's clock.
     """
-    rows = connection.execute(
-        "WITH recent AS (SELECT ticker, run_id, at, error IS NOT NULL AS failed FROM backfill.requests"
-        "  WHERE endpoint = '/intraday' AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'),"
-        " answered AS (SELECT ticker, max(at) AS at FROM recent WHERE NOT failed GROUP BY ticker)"
-        " SELECT r.ticker FROM recent r LEFT JOIN answered a USING (ticker)"
-        " WHERE r.failed AND (a.at IS NULL OR r.at > a.at) GROUP BY r.ticker"
-        " HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int), %s)"
-        "  > clock_timestamp()",
-        [max_backoff],
-    )
-    return {row[0] for row in rows}
+    return {row[0] for row in connection.execute(_SELECT_FAILING_TICKERS, {"max_backoff": max_backoff})}
 
 
 def count_requests_by_error(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
-    """How many attempts of that time (real clock, UTC) ended how: the error's class name, empty where all went well."""
-    rows = connection.execute(
-        "SELECT coalesce(error, ''), count(*) FROM backfill.requests WHERE at >= %s AND at <= %s GROUP BY 1",
-        [since, until],
-    )
+    """How many attempts of that time (real clock, UTC) ended with which error class; empty for a success."""
+    rows = connection.execute(_COUNT_BY_ERROR, {"since": since, "until": until})
     return {error: int(attempts) for error, attempts in rows}
