@@ -1,17 +1,17 @@
-"""What fails and how far each address has got, as plain values for ``alerts list``."""
+"""Failing checks and the delivery state of each destination, as plain values for ``alerts list``."""
 
 from datetime import datetime
 from typing import Any
 
 from backfill_assets.alerts.delivery import fingerprint_address, get_scheme, list_addresses
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.timestamps import format_timestamp
+from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.store.alert_outbox import EndpointState, list_failing, read_endpoint_states
 from backfill_assets.store.postgres.connection import Database
 
 
 def read_alert_status(database: Database, settings: Settings, now: datetime) -> dict[str, Any]:
-    """What fails, and the state of each address of the settings; stamps ISO 8601 UTC."""
+    """Failing checks, and the state of each address in BACKFILL_ALERT_URLS; times are ISO 8601 UTC."""
     urls = list_addresses(settings)
     with database.transaction() as connection:
         states = list_failing(connection)
@@ -21,8 +21,8 @@ def read_alert_status(database: Database, settings: Settings, now: datetime) -> 
             {
                 "name": state.name,
                 "severity": state.severity,
-                "since": _format_timestamp(state.failing_since),
-                "told": _format_timestamp(state.notified_at),
+                "since": format_optional_timestamp(state.failing_since),
+                "told": format_optional_timestamp(state.notified_at),
                 "meaning": state.meaning,
             }
             for state in states
@@ -43,12 +43,8 @@ def _describe_endpoint(state: EndpointState | None) -> dict[str, Any]:
         return {"waiting": 0, "delivered": None, "failures": 0, "next_attempt": None, "error": None}
     return {
         "waiting": state.pending_messages,
-        "delivered": _format_timestamp(state.delivered_at),
+        "delivered": format_optional_timestamp(state.delivered_at),
         "failures": state.failures,
-        "next_attempt": _format_timestamp(state.next_attempt_at) if state.failures else None,
+        "next_attempt": format_optional_timestamp(state.next_attempt_at) if state.failures else None,
         "error": state.last_error,
     }
-
-
-def _format_timestamp(moment: datetime | None) -> str | None:
-    return format_timestamp(moment) if moment else None

@@ -1,7 +1,7 @@
-"""A process of its own that sends messages with Apprise; ``delivering`` starts it and kills it when it takes too long.
+"""Separate process that sends messages with Apprise; ``delivery`` starts it and kills it at the timeout.
 
-Why a process: Apprise and the hundred libraries behind it log addresses (which are secrets), and may hang where no
-time-out reaches. What they say goes nowhere; only the lines printed here come back, and those hold no address.
+Why a process: Apprise and the libraries behind it log addresses, which are secrets, and may hang without a timeout.
+Their output is discarded. Only the lines printed here are read, and these contain no address.
 """
 
 import json
@@ -18,11 +18,11 @@ NOTIFY_TYPES = {"failing": "failure", "still failing": "failure", "given up": "w
 
 
 def main(source: IO[str], out: IO[str]) -> None:
-    """Send what ``given`` says and tell how each attempt ended.
+    """Send the messages of ``source`` and write the outcome of each attempt to ``out``.
 
-    ``given`` is JSON: ``[{"url": …, "messages": [{"kind": …, "title": …, "body": …}, …]}, …]``; what is told is a JSON
-    line an attempt: ``{"address": index, "message": index, "error": text or null}``. The addresses are worked on side
-    by side, the messages of one in order, until one fails.
+    ``source`` is JSON: ``[{"url": …, "messages": [{"kind": …, "title": …, "body": …}, …]}, …]``. ``out`` gets one JSON
+    line per attempt: ``{"address": index, "message": index, "error": text or null}``. Addresses are handled in
+    parallel; the messages of one address in order, until one fails.
     """
     work = json.load(source)
     with ThreadPoolExecutor(max_workers=max(1, len(work))) as pool:
@@ -38,7 +38,7 @@ def _send_in_order(address: int, task: Mapping[str, Any], out: IO[str]) -> None:
     is_supported = service.add(task["url"])
     _split_long_messages(service)
     for number, message in enumerate(task["messages"]):
-        error = _send_message(service, message) if is_supported else "not an address that Apprise understands"
+        error = _send_message(service, message) if is_supported else "Apprise does not support this address"
         with _OUTPUT_LOCK:
             out.write(json.dumps({"address": address, "message": number, "error": error}) + "\n")
             out.flush()
@@ -47,16 +47,16 @@ def _send_in_order(address: int, task: Mapping[str, Any], out: IO[str]) -> None:
 
 
 def _split_long_messages(service: Any) -> None:
-    """Let a message that is longer than the service takes go in pieces, unless the address says otherwise."""
+    """Split messages that are longer than the service accepts, unless the address sets another overflow mode."""
     from apprise import OverflowMode
 
     for server in service:
-        if server.overflow_mode == OverflowMode.UPSTREAM:  # the default: send it whole, to be refused
+        if server.overflow_mode == OverflowMode.UPSTREAM:  # the default: send it whole; the service would reject it
             server.overflow_mode = OverflowMode.SPLIT
 
 
 def _send_message(service: Any, message: Mapping[str, str]) -> str | None:
-    """Send one message; what went wrong, in words that hold nothing of the address."""
+    """Send one message; returns None, or an error that contains nothing of the address."""
     from apprise import NotifyFormat
 
     result = service.notify(
@@ -69,7 +69,7 @@ def _send_message(service: Any, message: Mapping[str, str]) -> str | None:
         return None
     log_lines = [str(entry) for service_result in result for entry in service_result.logs()]
     status = next((found[1] for line in log_lines if (found := _STATUS_PATTERN.search(line))), None)
-    return f"HTTP status {status}" if status else "it cannot be reached, or refuses"
+    return f"HTTP status {status}" if status else "unreachable, or rejected the message"
 
 
 if __name__ == "__main__":

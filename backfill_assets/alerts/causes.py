@@ -1,6 +1,6 @@
-"""Why something fails, as likely as can be told, in one phrase: a pure function of what is known.
+"""The likely cause of a failure, in one phrase: a pure function of the diagnostics.
 
-The phrases are for people; nothing is decided by them. Reading the clues is at the end.
+The phrases are for people; no code depends on them. ``read_diagnostics`` reads what they are derived from.
 """
 
 from collections.abc import Mapping
@@ -15,41 +15,41 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.verification import find_check
 from backfill_assets.store.evidence.daily_data import Finding, list_findings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limits
 from backfill_assets.store.quota.request_log import count_requests_by_error
 
 LOOKBACK = timedelta(hours=24)
-INTRADAY_REQUEST_CALLS = 5  # of an intraday request
+INTRADAY_REQUEST_CALLS = 5  # the price of an intraday request (docs/vendor.md §1.4)
 OUTAGE_ERRORS = ("ServerFault", "BrokenAnswer", "Unreachable")
 MAJORITY_SHARE, NEARLY_ALL_SHARE = 0.5, 0.9
 MAX_NAMED_SYMBOLS, MAX_NAMED_SHARE = 3, 0.05
-MIN_PATTERN_SYMBOLS = 10  # symbols, below which a common tail may be chance
-GAP_CHECKS = frozenset({"every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh"})
-# What an error says, whole phrases of it: a setting's name alone occurs in all sorts of errors.
+MIN_PATTERN_SYMBOLS = 10  # with fewer symbols, that they all stop at one slot may be chance
+# Whole phrases of error messages: the name of a setting alone occurs in errors of every kind.
 _CAUSE_BY_ERROR_TEXT = (
     ("one database holds the bars of one host", "settings: this database belongs to another vendor"),
-    (TokenRefused.advice, "the vendor refuses the token, or none is set"),
+    (TokenRefused.advice, "the vendor rejects the token, or no token is set"),
     (PlanRefused.advice, "the token's plan does not include this"),
     (QuotaExhausted.advice, "quota: the day's calls are used up"),
-    (Unreachable.advice, "vendor outage: it cannot be reached"),
-    (ServerFault.advice, "vendor outage: its answers are faulty"),
+    (Unreachable.advice, "vendor outage: the vendor cannot be reached"),
+    (ServerFault.advice, "vendor outage: the vendor returns errors"),
     (DatabaseUnavailable.__name__, "the database cannot be used"),
-    ("check DATABASE_URL", "the database cannot be used"),  # where the class is not told
+    ("check DATABASE_URL", "the database cannot be used"),  # for errors that do not name the class
     ("embedded PostgreSQL", "the database cannot be used"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """What is known when something fails.
+    """What the likely cause of a failure is derived from.
 
     Attributes:
-        coverage: the state of every slot looked at.
-        attempts: how many requests of the past 24 h ended how: class name of the error, empty if well.
-        budget: what is left, None without a token.
-        findings: what a person should look at anyway.
+        coverage: the state of every slot in the window.
+        attempts: requests of the past 24 h by outcome: class name of the error, or empty for success.
+        budget: calls and requests left; None without a token.
+        findings: open findings, such as calendar drift and renamed tickers.
     """
 
     coverage: Coverage
@@ -59,38 +59,41 @@ class Diagnostics:
 
 
 def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
-    """Why the check called ``name`` fails, in one phrase; empty if nothing is likely."""
-    if name == "no_rate_limit_errors":
+    """Why the check ``name`` fails, in one phrase; empty if no cause is likely."""
+    check = find_check(name)
+    if check is None or check.cause_kind is None:
+        return ""
+    if check.cause_kind == "rate limit":
         return _explain_rate_limits(diagnostics)
-    if name not in GAP_CHECKS or not diagnostics.coverage.missing.any():
+    if not diagnostics.coverage.missing.any():
         return ""
     return _explain_requests(diagnostics) or _explain_sessions(diagnostics) or _explain_symbols(diagnostics)
 
 
 def find_error_cause(error: str) -> str:
-    """Why a run failed, from what its error says; empty if nothing is likely."""
+    """Why a run failed, from the text of its error; empty if no cause is likely."""
     return next((phrase for part, phrase in _CAUSE_BY_ERROR_TEXT if part in error), "")
 
 
 def _explain_rate_limits(diagnostics: Diagnostics) -> str:
     foreign_requests = diagnostics.budget.external_requests if diagnostics.budget else 0
     if foreign_requests:
-        return f"quota: somebody else uses the token, {foreign_requests} requests a minute"
+        return f"quota: another client uses the token, {foreign_requests} requests a minute"
     return "quota: the vendor allows fewer requests a minute than EODHD_REQUESTS_PER_MINUTE says"
 
 
 def _explain_requests(diagnostics: Diagnostics) -> str:
-    """What kept us from asking, or the vendor from answering."""
+    """What prevents requests, or successful answers; empty if nothing does."""
     attempts, budget = diagnostics.attempts, diagnostics.budget
     total, succeeded = sum(attempts.values()), attempts.get("", 0)
     if (attempts.get("TokenRefused") or attempts.get("PlanRefused")) and not succeeded:
-        return "the vendor refuses the token; check EODHD_API_TOKEN and its plan"
+        return "the vendor rejects the token; check EODHD_API_TOKEN and its plan"
     if budget is not None and budget.calls_left_today < INTRADAY_REQUEST_CALLS:
         return f"quota: the day's calls are used up until {budget.resets_at:%Y-%m-%d %H:%M} UTC"
     if attempts.get("QuotaExhausted") and not succeeded:
-        return "quota: the vendor says that the day's calls are used up"
+        return "quota: the vendor reports that the day's calls are used up"
     if not total:
-        return "nothing was asked in the past 24 h: is the sensor on?"
+        return "no requests in the past 24 h: is the sensor running?"
     faults = sum(attempts.get(error, 0) for error in OUTAGE_ERRORS)
     return (
         f"vendor outage: {faults:,} of {total:,} requests of the past 24 h failed"
@@ -100,20 +103,20 @@ def _explain_requests(diagnostics: Diagnostics) -> str:
 
 
 def _explain_sessions(diagnostics: Diagnostics) -> str:
-    """What is wrong with a session for nearly everybody: the calendar, or the vendor."""
+    """A session that nearly all symbols lack: a wrong calendar, or a vendor outage; empty if there is none."""
     coverage = diagnostics.coverage
     drift_by_day = {f.subject: f.detail for f in diagnostics.findings if f.kind == "calendar drift"}
     missing, first = _count_missing_by_session(coverage)
     sizes = coverage.grid.session_sizes
     listed = coverage.absence_evidence.is_listed.sum(axis=0)
-    for session in reversed(range(len(sizes))):  # the newest first
+    for session in reversed(range(len(sizes))):  # newest first
         has_gaps = missing[:, session] > 0
         day = coverage.grid.sessions[session].day
         if has_gaps.any() and str(day) in drift_by_day:
             return f"calendar: {day}: {drift_by_day[str(day)]}"
         fully_missing = int((missing[:, session] == sizes[session]).sum())
         if fully_missing >= 2 and fully_missing >= MAJORITY_SHARE * listed[session]:
-            return f"vendor outage: {day} has not come for {fully_missing:,} of {listed[session]:,} symbols"
+            return f"vendor outage: no data of {day} for {fully_missing:,} of {listed[session]:,} symbols"
         tail = _find_common_tail(
             missing[:, session],
             first[:, session],
@@ -122,7 +125,9 @@ def _explain_sessions(diagnostics: Diagnostics) -> str:
         )
         if tail >= 0:
             moment = datetime.fromtimestamp(int(coverage.grid.starts[tail]), UTC)
-            return f"calendar: hardly anybody has a bar from {moment:%Y-%m-%d %H:%M} UTC on; was it an early close?"
+            return (
+                f"calendar: nearly all symbols have no bar from {moment:%Y-%m-%d %H:%M} UTC on; was it an early close?"
+            )
     return ""
 
 
@@ -131,7 +136,7 @@ def _explain_symbols(diagnostics: Diagnostics) -> str:
     worst = np.argsort(-coverage.missing, kind="stable")
     with_gaps = [str(coverage.symbols[row].ticker) for row in worst if coverage.missing[row]]
     if len(with_gaps) > max(MAX_NAMED_SYMBOLS, MAX_NAMED_SHARE * len(coverage.symbols)):
-        return f"no single one: {len(with_gaps):,} of {len(coverage.symbols):,} symbols lack some bars"
+        return f"no single cause: {len(with_gaps):,} of {len(coverage.symbols):,} symbols have missing bars"
     ended = {f.subject: f.detail for f in diagnostics.findings if f.kind == "ended or renamed"}
     labels = [f"{ticker} ({ended[ticker]})" if ticker in ended else ticker for ticker in with_gaps]
     shown = ", ".join(labels[:MAX_NAMED_SYMBOLS]) + (", …" if len(labels) > MAX_NAMED_SYMBOLS else "")
@@ -139,7 +144,7 @@ def _explain_symbols(diagnostics: Diagnostics) -> str:
 
 
 def _count_missing_by_session(coverage: Coverage) -> tuple[Int64, Int64]:
-    """How many slots each symbol misses of each session, and the first of them (a large number where none)."""
+    """Missing slots by symbol and session, and the ordinal of the first (``grid.size`` where none is missing)."""
     is_missing = coverage.has_state(SlotState.MISSING)
     missing = coverage.count_by_session(is_missing)
     first = np.full(missing.shape, coverage.grid.size, np.int64)
@@ -149,7 +154,7 @@ def _count_missing_by_session(coverage: Coverage) -> tuple[Int64, Int64]:
 
 
 def _find_common_tail(missing: Int64, first: Int64, end: int, listed: int) -> int:
-    """The slot from which on nearly everybody misses the rest of a session, −1 if there is none."""
+    """The ordinal from which on nearly all listed symbols miss the rest of the session; −1 if there is none."""
     tails = first[(missing > 0) & (missing == end - first)]
     if not len(tails):
         return -1
@@ -159,7 +164,7 @@ def _find_common_tail(missing: Int64, first: Int64, end: int, listed: int) -> in
 
 
 def read_diagnostics(database: Database, settings: Settings, coverage: Coverage) -> Diagnostics:
-    """What is known now; the request log is read on the real clock."""
+    """Read the diagnostics as of now; the request log by the real clock."""
     until = datetime.now(UTC)
     with database.transaction() as connection:
         attempts = count_requests_by_error(connection, until - LOOKBACK, until)

@@ -1,9 +1,9 @@
-"""Sends what is queued to every address, each at its own pace; a dead one never holds up the caller or the others.
+"""Delivery of queued messages to every address; an address that is down delays neither the caller nor the others.
 
-An address gets the messages in order. When one fails it is tried again after 1, 2, 4 … 60 minutes; a message that is
-three days old is dropped, and one that the address itself refuses for half an hour is skipped, so that it does not
-hold up the others. Two processes never send to one address at once. A message comes twice only after a crash between
-an address's answer and the note of it, after a lost answer, or if it went in pieces and one of them failed.
+Each address receives the messages in order. After a failure it is retried after 1, 2, 4 … 60 minutes. A message older
+than three days is dropped. A message that the address itself rejects for half an hour is skipped, so that it does not
+block later ones. A lease keeps two processes from sending to one address at once. A message is delivered twice only
+after a crash between the response and its record, after a lost response, or if one part of a split message failed.
 """
 
 import hashlib
@@ -18,13 +18,15 @@ from typing import Any
 from backfill_assets.config.settings import Settings
 from backfill_assets.store import alert_outbox
 from backfill_assets.store.alert_outbox import LeasedEndpoint
-from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.connection import Connection, Database
 
-SEND_TIMEOUT_SECONDS = 15.0  # for all addresses together
+SEND_TIMEOUT_SECONDS = 15.0  # of all addresses together
 LEASE_SECONDS = 4 * SEND_TIMEOUT_SECONDS
-MAX_MESSAGES_PER_LEASE = 10  # messages to one address in one go
-MAX_TRIES = 6  # of a message that is refused; the last is half an hour after the first
-REFUSAL_ERRORS = frozenset({"HTTP status 400", "HTTP status 413", "HTTP status 422"})  # of a message; no outage says so
+MAX_MESSAGES_PER_LEASE = 10  # to one address
+MAX_TRIES = 6  # of a rejected message; the last is half an hour after the first
+REFUSAL_ERRORS = frozenset(
+    {"HTTP status 400", "HTTP status 413", "HTTP status 422"}
+)  # about the message, not the service
 FIRST_RETRY_DELAY, MAX_RETRY_DELAY = timedelta(minutes=1), timedelta(hours=1)
 TEST_MESSAGE = {
     "kind": "test",
@@ -35,12 +37,12 @@ TEST_MESSAGE = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """How many messages went out, and what did not.
+    """The outcome of one delivery.
 
     Attributes:
-        sent: messages that an address took.
-        failed: the addresses that did not take one: number in the setting → why.
-        skipped: how many of those will not be asked to take it again.
+        sent: messages that an address accepted.
+        failed: the addresses that did not accept one: number in the setting → error.
+        skipped: how many of those messages will not be sent again.
     """
 
     sent: int
@@ -48,22 +50,30 @@ class DeliveryResult:
     skipped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _SendOutcome:
+    """How many messages an address accepted, and why not the next; None if it accepted all."""
+
+    accepted: int
+    error: str | None
+
+
 def fingerprint_address(url: str) -> str:
-    """A name for an address that does not give it away."""
+    """A hash that identifies an address without revealing it."""
     return hashlib.blake2b(url.encode(), digest_size=8, person=b"alerts").hexdigest()
 
 
 def get_scheme(url: str) -> str:
-    """What may be shown of an address: ``slack``, ``mailto`` …; anything behind it may be a secret."""
+    """The part of an address that may be shown: ``slack``, ``mailto`` …; the rest may hold a secret."""
     return url.partition("://")[0]
 
 
 def deliver(
     database: Database, settings: Settings, now: datetime, *, timeout_seconds: float = SEND_TIMEOUT_SECONDS
 ) -> DeliveryResult:
-    """Send what is queued and due to the addresses of the settings; takes at most about ``patience_seconds``.
+    """Send what is queued and due to the addresses of the settings; takes at most about ``timeout_seconds``.
 
-    Starts no process and costs one query when there is nothing to send.
+    If nothing is due this is one query and no process is started.
     """
     urls = {fingerprint_address(url): (number, url) for number, url in enumerate(list_addresses(settings), 1)}
     if not urls:
@@ -74,46 +84,54 @@ def deliver(
         )
     if not leased:
         return DeliveryResult(0, {})
-    outcomes = _send_in_subprocess([(urls[each.endpoint][1], _to_payload(each)) for each in leased], timeout_seconds)
+    outcomes = _send_in_subprocess([(urls[one.endpoint][1], _to_payload(one)) for one in leased], timeout_seconds)
     failed, skipped = {}, 0
     with database.transaction() as connection:
-        for each, (accepted, error) in zip(leased, outcomes, strict=True):
-            if accepted:
-                alert_outbox.record_delivery(connection, each.endpoint, each.messages[accepted - 1].message_id, now)
-            if error is None:
-                continue
-            number = urls[each.endpoint][0]
-            if not accepted and _is_permanently_refused(each, error):
-                failed[number] = f"{error} again and again: a message was skipped"
-                alert_outbox.skip_message(connection, each.endpoint, each.messages[0].message_id, failed[number], now)
-                skipped += 1
-            else:
-                failed[number] = error
-                alert_outbox.postpone(
-                    connection, each.endpoint, error, now + compute_retry_delay(0 if accepted else each.failures)
-                )
-    return DeliveryResult(sum(taken for taken, _ in outcomes), failed, skipped)
+        for one, outcome in zip(leased, outcomes, strict=True):
+            error, is_skipped = _record_outcome(connection, one, outcome, now)
+            if error is not None:
+                failed[urls[one.endpoint][0]] = error
+            skipped += is_skipped
+    return DeliveryResult(sum(outcome.accepted for outcome in outcomes), failed, skipped)
+
+
+def _record_outcome(
+    connection: Connection, leased: LeasedEndpoint, outcome: _SendOutcome, now: datetime
+) -> tuple[str | None, bool]:
+    """Store what an address accepted, and skip or postpone the rest; returns the error and whether one was skipped."""
+    accepted, error = outcome.accepted, outcome.error
+    if accepted:
+        alert_outbox.record_delivery(connection, leased.endpoint, leased.messages[accepted - 1].message_id, now)
+    if error is None:
+        return None, False
+    if not accepted and _is_permanently_refused(leased, error):
+        error = f"{error} repeatedly: the message was skipped"
+        alert_outbox.skip_message(connection, leased.endpoint, leased.messages[0].message_id, error, now)
+        return error, True
+    delay = compute_retry_delay(0 if accepted else leased.failures)
+    alert_outbox.postpone(connection, leased.endpoint, error, now + delay)
+    return error, False
 
 
 def _is_permanently_refused(leased: LeasedEndpoint, error: str) -> bool:
-    """Whether the first message is at fault: refused now and the last time, after tries enough."""
+    """Whether the first message itself is at fault: rejected now and the last time, ``MAX_TRIES`` times in all."""
     return leased.failures + 1 >= MAX_TRIES and error in REFUSAL_ERRORS and leased.last_error in REFUSAL_ERRORS
 
 
 def compute_retry_delay(failures: int) -> timedelta:
-    """How long an address rests that failed once more after so many failures in a row."""
+    """How long to wait after a failure that follows ``failures`` others in a row."""
     return min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * (1 << min(failures, 10)))
 
 
 def send_test(settings: Settings, *, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> list[tuple[str, str | None]]:
-    """Send one message to each address right now, past the outbox: (scheme, what went wrong or None) of each."""
+    """Send one message to each address now, without the outbox; returns (scheme, error or None) for each."""
     urls = list_addresses(settings)
     outcomes = _send_in_subprocess([(url, [TEST_MESSAGE]) for url in urls], timeout_seconds)
-    return [(get_scheme(url), error) for url, (_, error) in zip(urls, outcomes, strict=True)]
+    return [(get_scheme(url), outcome.error) for url, outcome in zip(urls, outcomes, strict=True)]
 
 
 def list_addresses(settings: Settings) -> list[str]:
-    """The addresses of the settings as they are, secrets; each once."""
+    """The addresses of the settings without duplicates; they are secrets."""
     return list(dict.fromkeys(url.get_secret_value() for url in settings.alert_urls))
 
 
@@ -123,14 +141,14 @@ def _to_payload(leased: LeasedEndpoint) -> list[dict[str, str]]:
 
 def _send_in_subprocess(
     work: Sequence[tuple[str, Sequence[dict[str, str]]]], timeout_seconds: float
-) -> list[tuple[int, str | None]]:
-    """Send in a process of its own; per address, how many messages it took, and why not the next."""
+) -> list[_SendOutcome]:
+    """Send the messages of each (address, messages) in a separate process; one outcome for each address."""
     if not work:
         return []
     payload = json.dumps([{"url": url, "messages": list(messages)} for url, messages in work])
     command = [sys.executable, "-m", "backfill_assets.alerts.apprise_worker"]
     try:
-        process = subprocess.run(  # noqa: S603 - ourselves
+        process = subprocess.run(  # noqa: S603 - our own module
             command,
             input=payload.encode(),
             stdout=subprocess.PIPE,
@@ -140,7 +158,7 @@ def _send_in_subprocess(
         )
         output, fallback_error = process.stdout, f"sending ended with code {process.returncode}"
     except subprocess.TimeoutExpired as late:
-        output, fallback_error = late.output or b"", "it did not answer in time"
+        output, fallback_error = late.output or b"", "no answer in time"
     lines = [json.loads(line) for line in output.splitlines()]
     return [
         _parse_outcome([line for line in lines if line["address"] == n], len(work[n][1]), fallback_error)
@@ -148,7 +166,7 @@ def _send_in_subprocess(
     ]
 
 
-def _parse_outcome(lines: Sequence[dict[str, Any]], messages: int, fallback_error: str) -> tuple[int, str | None]:
+def _parse_outcome(lines: Sequence[dict[str, Any]], messages: int, fallback_error: str) -> _SendOutcome:
     accepted = sum(line["error"] is None for line in lines)
     error = next((str(line["error"]) for line in lines if line["error"] is not None), None)
-    return accepted, error or (None if accepted == messages else fallback_error)
+    return _SendOutcome(accepted, error or (None if accepted == messages else fallback_error))

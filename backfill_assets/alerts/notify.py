@@ -1,37 +1,34 @@
-"""What whoever watches calls: make observations of judged criteria, take note of them, send what is queued."""
+"""Entry point of the alert sensor: build observations from check results, record them, send queued messages."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from backfill_assets.alerts.causes import Diagnostics, find_likely_cause
 from backfill_assets.alerts.delivery import DeliveryResult, deliver
-from backfill_assets.alerts.messages import get_command
-from backfill_assets.alerts.observation import CriterionLike, Observation, Severity, build_observation, find_vendor_gaps
+from backfill_assets.alerts.observation import Observation, build_observation, find_vendor_gaps
 from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.quality.criteria import Criterion
+from backfill_assets.quality.verification import find_check, get_command
 from backfill_assets.store.postgres.connection import Database
-
-RETAINED_SESSIONS_CHECK = "no_missing_bars"
 
 
 def build_observations(
-    criteria: Iterable[CriterionLike],
+    criteria: Iterable[Criterion],
     observed_at: datetime,
     diagnostics: Diagnostics,
     retained_coverage: Coverage | None = None,
-    severities: Mapping[str, Severity] | None = None,
 ) -> list[Observation]:
-    """What was judged at ``at``, with the likely cause of each failure and the command that shows more.
+    """One observation for each check result, with the likely cause of a failure and the command that shows more.
 
     Args:
-        criteria: as judged over a window.
-        at: when, UTC.
-        clues: what is known then (``causes.read_clues``).
-        every_session: the state of all sessions that are kept complete, wider than the window: ``no_missing_bars`` has
-            not recovered while bars are missing there, or if they were given up.
-        severities: of the criteria whose failure is not an error.
+        criteria: the results of checks over a window.
+        observed_at: when they were computed, UTC.
+        diagnostics: what the likely causes are derived from (``causes.read_diagnostics``).
+        retained_coverage: the state of all retained sessions, which reach back further than the window. A check that
+            covers them has not recovered while bars are missing there, and reports new vendor gaps there.
     """
     retained_fields: dict[str, Any] = {}
     if retained_coverage is not None:
@@ -39,29 +36,32 @@ def build_observations(
             "given_up": find_vendor_gaps(retained_coverage),
             "lingering": int(retained_coverage.missing.sum()),
         }
-    interval = diagnostics.coverage.grid.interval.name
-    return [
-        build_observation(
-            criterion,
-            observed_at,
-            severity=(severities or {}).get(criterion.name, "error"),
-            go_to=get_command(criterion.name, interval),
-            cause="" if criterion.passed else find_likely_cause(criterion.name, diagnostics),
-            **(retained_fields if criterion.name == RETAINED_SESSIONS_CHECK else {}),
-        )
-        for criterion in criteria
-    ]
+    return [_build_observation(criterion, observed_at, diagnostics, retained_fields) for criterion in criteria]
+
+
+def _build_observation(
+    criterion: Criterion, observed_at: datetime, diagnostics: Diagnostics, retained_fields: dict[str, Any]
+) -> Observation:
+    check = find_check(criterion.name)
+    return build_observation(
+        criterion,
+        observed_at,
+        severity=check.severity if check else "error",
+        go_to=get_command(criterion.name, diagnostics.coverage.grid.interval.name),
+        cause="" if criterion.passed else find_likely_cause(criterion.name, diagnostics),
+        **(retained_fields if check and check.covers_retained_sessions else {}),
+    )
 
 
 def process_observations(
     database: Database, settings: Settings, observations: Iterable[Observation], now: datetime
 ) -> DeliveryResult:
-    """Queue what is news in one transaction, then send whatever is due; with no observations it only sends.
+    """Queue messages about changes in one transaction, then send what is due; without observations it only sends.
 
-    Takes at most about 15 seconds, however many addresses are down; nearly nothing when there is nothing to send.
+    Takes at most about 15 seconds, however many destinations are down, and milliseconds if nothing is queued.
 
     Raises:
-        DatabaseUnavailable: nothing was noted; the same observations may be given again.
+        DatabaseUnavailable: nothing was recorded; call again with the same observations.
     """
     repeat_after = timedelta(hours=settings.alert_repeat_hours)
     with database.transaction() as connection:

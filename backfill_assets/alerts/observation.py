@@ -1,67 +1,48 @@
-"""What the alerts are told: a judged check or a run that ended, as plain values.
+"""The input of the alerts: the result of a check, or the end of a run, as plain values.
 
-Knows nothing of Dagster. A check puts ``as_metadata`` into its metadata, the sensor reads it back with
-``from_metadata``; whether it is news is decided in ``observing``.
+Independent of Dagster. An asset check stores ``Observation.to_metadata`` in its metadata, and the alert sensor reads it
+back with ``parse_observation``. Whether an observation is reported is decided in ``state_changes``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-
-Severity: TypeAlias = Literal["warning", "error"]
+from backfill_assets.quality.criteria import Criterion, Severity
 
 
 class VendorGap(NamedTuple):
-    """Slots of a ticker's session that the vendor never gave."""
+    """How many slots of a ticker's session the vendor never returned."""
 
     ticker: str
     day: date
     slots: int
 
 
-class CriterionLike(Protocol):
-    """What is used of a criterion (``quality.criteria.Criterion`` is one)."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def passed(self) -> bool: ...  # noqa: D102
-    @property
-    def figure(self) -> float: ...  # noqa: D102
-    @property
-    def threshold(self) -> float: ...  # noqa: D102
-    @property
-    def meaning(self) -> str: ...  # noqa: D102
-    @property
-    def offenders(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a check or the end of one run.
+    """One result of a check, or the end of one run.
 
     Attributes:
-        event_id: names this look; the same one twice changes nothing.
-        name: of the check or job; its state is followed under it.
-        observed_at: when, UTC; a look that is older than the last one known changes nothing.
-        passed: whether it holds.
-        figure: what was measured.
-        threshold: what it is measured against.
+        event_id: identifies the observation; an id that was recorded before is ignored.
+        name: of the check or job; the alert state is kept under this name.
+        observed_at: UTC; an observation older than the last one of its name is ignored.
+        passed: whether the check passed or the run succeeded.
+        figure: the measured value.
+        threshold: the highest value that passes.
         meaning: the figure in words.
-        offenders: who breaks it, the worst first.
-        severity: how bad a failure is.
-        cause: the likely cause in one phrase, empty if none is known.
-        given_up: what the vendor never gave; each is told once.
-        lingering: bars missing in sessions that the check does not look at (any more); while there are
-            some, what failed has not recovered.
-        go_to: the command or page that shows more; empty: what fits the name.
+        offenders: the tickers (or bars, closes) that fail, worst first.
+        severity: of a failure.
+        cause: the likely cause in one phrase; empty if none is known.
+        given_up: slots that the vendor never returned; each is reported once.
+        lingering: bars missing in sessions outside the check's window; above 0 a failure has not recovered.
+        go_to: the command or page that shows more; empty: the command that fits the name.
     """
 
     event_id: str
@@ -88,18 +69,16 @@ _ADAPTER = TypeAdapter(Observation)
 
 
 def parse_observation(values: Mapping[str, Any], *, event_id: str) -> Observation:
-    """An observation as ``as_metadata`` gave it, under the id of the event that carried it.
+    """Read back what ``Observation.to_metadata`` returned; ``event_id`` is that of the event that carried it.
 
     Raises:
-        ValueError: the values are not of that form.
+        ValueError: a field is missing or has the wrong type.
     """
     return replace(_ADAPTER.validate_python({**values, "event_id": event_id}), event_id=event_id)
 
 
-def build_observation(
-    criterion: CriterionLike, observed_at: datetime, *, event_id: str = "", **extra: Any
-) -> Observation:
-    """A criterion as judged at ``at``, with ``more`` fields; without ``event_id``, name and moment make one."""
+def build_observation(criterion: Criterion, observed_at: datetime, *, event_id: str = "", **extra: Any) -> Observation:
+    """The observation of a check result; ``extra`` are further fields. The default event id is name and time."""
     return Observation(
         event_id=event_id or f"{criterion.name} {observed_at.isoformat()}",
         name=criterion.name,
@@ -116,21 +95,21 @@ def build_observation(
 def build_run_observation(
     job: str, run_id: str, observed_at: datetime, *, error: str | None, cause: str = "", go_to: str = ""
 ) -> Observation:
-    """A run of ``job`` (or an asset) that failed with ``error`` or (None) went through; a cancellation is neither."""
+    """The end of a run of ``job`` (or an asset): failed with ``error``, or (None) succeeded."""
     return Observation(
         event_id=f"run {run_id} of {job} {'failed' if error is not None else 'went through'}",
         name=f"run of {job}",
         observed_at=observed_at,
         passed=error is None,
         figure=float(error is not None),
-        meaning="it went through" if error is None else f"run {run_id} failed: {error}",
+        meaning="the run succeeded" if error is None else f"run {run_id} failed: {error}",
         cause=cause,
         go_to=go_to,
     )
 
 
 def find_vendor_gaps(coverage: Coverage) -> tuple[VendorGap, ...]:
-    """What the vendor never gave of a window, per ticker and session."""
+    """The slots of a window that the vendor never returned, per ticker and session."""
     counts = coverage.count_by_session(coverage.has_state(SlotState.VENDOR_GAP))
     return tuple(
         VendorGap(str(coverage.symbols[row].ticker), coverage.grid.sessions[session].day, int(counts[row, session]))

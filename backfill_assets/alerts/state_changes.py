@@ -1,6 +1,6 @@
-"""From observations to messages: one for each change of state, in the same transaction as the state.
+"""From observations to queued messages: one for each change of state, in the same transaction as the state.
 
-What a message says is in ``wording``; sending is ``delivering``'s, later and elsewhere.
+The text of a message is in ``messages``; sending is in ``delivery``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,24 +23,24 @@ def record_observations(
     *,
     repeat_after: timedelta = timedelta(hours=24),
 ) -> int:
-    """Take note of observations and queue what people should know; returns how many messages that is.
+    """Record observations and queue a message for each kind of change; returns the number of messages.
 
-    Told are: a failure that begins or becomes an error, one that goes on ``repeat_after`` after it was
-    last told, slots that were given up, and recovery; a session that only left the window is none. What
-    changes the same way at once is one message. A replayed observation, or one older than the last known
-    of its name, changes nothing. All of it belongs to the caller's transaction.
+    Reported are: a failure that begins, or rises from warning to error; a failure that lasts, every ``repeat_after``;
+    new vendor gaps; and recovery. That the missing session has left the window is no recovery. Changes of the same kind
+    in one call become one message. A repeated observation, or one older than the last of its name, changes nothing.
+    Everything happens in the caller's transaction.
     """
     alert_outbox.lock_alerts(connection)
-    failing_names = {state.name for state in alert_outbox.list_failing(connection)}  # these first
+    failing_names = {state.name for state in alert_outbox.list_failing(connection)}  # reported first
     changes = []
     for observation in sorted(observations, key=lambda o: (o.observed_at, o.name not in failing_names)):
         change = _record_observation(connection, observation, now, repeat_after)
         if change is not None:
             changes.append(change)
     alert_outbox.delete_old_alerts(connection, now)
-    messages = [(kind, list(together)) for kind, together in groupby(changes, key=lambda c: c.kind)]
-    for kind, together in messages:
-        alert_outbox.enqueue(connection, kind, format_title(together), format_body(together), now)
+    messages = [(kind, list(group)) for kind, group in groupby(changes, key=lambda c: c.kind)]
+    for kind, group in messages:
+        alert_outbox.enqueue(connection, kind, format_title(group), format_body(group), now)
     return len(messages)
 
 
@@ -91,7 +91,7 @@ def _classify_failure(
 
 
 def _classify_success(new_gaps: Sequence[VendorGap], *, was_failing: bool, is_new_to_all: bool) -> ChangeKind | None:
-    """``untold`` is whether ``gone`` is news to every check: then it is told although nothing failed."""
+    """``is_new_to_all``: no check has reported these gaps yet, so report them although no check failed."""
     if was_failing:
         return "given up" if new_gaps else "recovered"
     return "given up" if is_new_to_all else None

@@ -7,9 +7,9 @@ from backfill_assets.quality.heatmap import CELL_LETTERS, Cell, Heatmap
 
 MAX_HEATMAP_ROWS = 40  # symbols; the others are only counted
 STYLES = {
-    CELL_LETTERS[Cell.HOLE]: "bold red",
+    CELL_LETTERS[Cell.MISSING]: "bold red",
     CELL_LETTERS[Cell.PARTIAL]: "yellow",
-    CELL_LETTERS[Cell.GIVEN_UP]: "magenta",
+    CELL_LETTERS[Cell.VENDOR_GAP]: "magenta",
     CELL_LETTERS[Cell.PROVISIONAL]: "blue",
 }
 

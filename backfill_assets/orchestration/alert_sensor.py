@@ -1,4 +1,4 @@
-"""The sensor that tells people: it follows check results and the ends of runs, and sends what is news."""
+"""The alert sensor: it reads new check results and ends of runs, and sends messages about changes."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.checks import OBSERVATION_KEY
 from backfill_assets.orchestration.sensors import get_default_sensor_status
 
-MAX_EVENTS_PER_TICK = 100  # events of one kind in one tick; the rest waits for the next
+MAX_EVENTS_PER_TICK = 100  # of one kind in one tick; the rest is read in the next tick
 RUN_END_EVENTS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS], ...] = (
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_SUCCESS,
@@ -24,7 +24,7 @@ RUN_END_EVENTS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN
 
 
 def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Sends one message for each change of state; see ``alerts``."""
+    """The sensor that sends one message for each change of state; which changes: ``alerts.state_changes``."""
 
     @dg.sensor(
         name="alert_sensor",
@@ -32,8 +32,8 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=get_default_sensor_status(settings),
     )
     def alert(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SkipReason:
-        """Take note of what happened since the last tick and send what is due."""
-        if context.cursor is None:  # what was before is history
+        """Record check results and ends of runs since the last tick, and send the messages that are due."""
+        if context.cursor is None:  # earlier events are not reported
             context.update_cursor(
                 json.dumps(
                     {"checks": _get_newest_event_id(context.instance), "runs": _get_newest_event_id(context.instance)}
@@ -48,36 +48,36 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         result = process_observations(engine.database, engine.settings, observations, engine.settings.now())
         context.update_cursor(json.dumps(cursor))
         unreachable = len(result.failed) - result.skipped
-        problems = f", {unreachable} addresses are down and will be tried again" if unreachable else ""
-        problems += f", {result.skipped} messages skipped that their addresses refuse" if result.skipped else ""
-        return dg.SkipReason(f"{len(observations)} results heard, {result.sent} messages sent{problems}")
+        problems = f", {unreachable} addresses failed and will be retried" if unreachable else ""
+        problems += f", {result.skipped} messages skipped because their addresses reject them" if result.skipped else ""
+        return dg.SkipReason(f"{len(observations)} results read, {result.sent} messages sent{problems}")
 
     return alert
 
 
 def _get_newest_event_id(instance: dg.DagsterInstance) -> int:
-    """The number of the newest event of any kind."""
+    """The storage id of the newest event of any kind; 0 if there is none."""
     return instance.event_log_storage.get_maximum_record_id() or 0
 
 
 def _read_check_results(
     instance: dg.DagsterInstance, cursor: dict[str, int], as_of: datetime | None
 ) -> Iterator[Observation]:
-    """Check results since the cursor, which moves."""
+    """Check results after ``cursor["checks"]``, which is advanced."""
     event_filter = dg.EventRecordsFilter(DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=cursor["checks"])
     for record in instance.event_log_storage.get_event_records(event_filter, limit=MAX_EVENTS_PER_TICK, ascending=True):
         cursor["checks"] = record.storage_id
         event = record.event_log_entry.dagster_event
         observation = event.asset_check_evaluation_data.metadata.get(OBSERVATION_KEY) if event else None
         if observation is not None and isinstance(observation.value, dict):
-            observed_at = as_of or datetime.fromtimestamp(record.timestamp, UTC)  # for what was told without a moment
+            observed_at = as_of or datetime.fromtimestamp(record.timestamp, UTC)  # for results without a time
             yield parse_observation(
                 {"observed_at": observed_at, **observation.value}, event_id=f"check {record.storage_id}"
             )
 
 
 def _read_ended_runs(instance: dg.DagsterInstance, cursor: dict[str, int]) -> Iterator[Observation]:
-    """Runs that failed or went through since the cursor, in the order in which they ended; the cursor moves."""
+    """Failed and succeeded runs after ``cursor["runs"]``, which is advanced, in the order in which they ended."""
     after = cursor["runs"]
     ended = [
         record
@@ -92,7 +92,7 @@ def _read_ended_runs(instance: dg.DagsterInstance, cursor: dict[str, int]) -> It
 
 
 def _build_run_observations(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> Iterator[Observation]:
-    """What the end of a run says about each job or asset that it was for."""
+    """One observation for the job of a run, or for each of its assets."""
     ended_at = datetime.fromtimestamp(record.timestamp, UTC)
     failed = record.event_log_entry.dagster_event_type is DagsterEventType.RUN_FAILURE
     reason = _read_error(instance, record) if failed else ""
@@ -103,10 +103,10 @@ def _build_run_observations(instance: dg.DagsterInstance, record: dg.EventLogRec
 
 
 def _read_outcomes(instance: dg.DagsterInstance, run_id: str, *, failed: bool) -> Iterator[tuple[str, bool]]:
-    """What people call what a run was for, its job or each of its assets, and whether that went through.
+    """The name of the run's job, or of each of its assets, and whether it succeeded.
 
-    Followed by asset, a failure ends with the next success, whatever else was chosen with it. What a failed
-    run did not come to, for something before it failed, says nothing.
+    Runs of Dagster's own asset jobs are followed by asset, so the next success of an asset ends its failure, whichever
+    assets were selected with it. Assets that a failed run did not reach are left out.
     """
     run = instance.get_run_by_id(run_id)
     assets = _list_planned_assets(instance, run) if run and run.job_name.startswith("__") else []
@@ -117,7 +117,7 @@ def _read_outcomes(instance: dg.DagsterInstance, run_id: str, *, failed: bool) -
     records = instance.get_records_for_run(run_id, of_type=end_events).records if end_events else []
     steps = {r.event_log_entry.step_key: r.event_log_entry.dagster_event_type for r in records}
     failed_steps = {step for step, end in steps.items() if end is DagsterEventType.STEP_FAILURE}
-    for asset in assets:  # its step has its name
+    for asset in assets:  # the step of an asset has the asset's name
         if not failed or asset in steps:
             yield asset, asset not in failed_steps
         elif not failed_steps:
@@ -125,24 +125,24 @@ def _read_outcomes(instance: dg.DagsterInstance, run_id: str, *, failed: bool) -
 
 
 def _list_planned_assets(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
-    """The assets that a run of one of Dagster's own jobs was to make; none if it was for checks alone."""
+    """The assets that a run of one of Dagster's own jobs was to materialize; none if it only evaluated checks."""
     asset_keys = set(run.asset_selection or ())
-    if not asset_keys:  # a schedule's
+    if not asset_keys:  # a run of a schedule has no asset selection
         planned = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
         asset_keys = {record.asset_key for record in planned.records if record.asset_key}
     return sorted(key.to_user_string() for key in asset_keys)
 
 
 def _read_error(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> str:
-    """The first line of why the first step or the run failed, without the name of Dagster's class."""
+    """The first line of the error of the first failed step, or of the run, without Dagster's class name."""
     failures = instance.get_records_for_run(record.run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records
     step = failures[0].event_log_entry.dagster_event if failures else None
     run = record.event_log_entry.dagster_event
     data = step.step_failure_data if step else run.event_specific_data if run else None
     error = getattr(data, "error", None)
-    if error is None:  # Dagster found it gone, or gave it up
+    if error is None:  # run monitoring ended the run
         message = ((run.message if run else None) or "").split("\n")[0]
-        return f"it left no reason (killed?), see its log: {message}"
+        return f"no error was recorded (process killed?), see the run's log: {message}"
     root_cause = error.cause or error
     first_line = str(root_cause.message).strip().splitlines()[0]
     return first_line.removeprefix("dagster._core.definitions.events.Failure: ")

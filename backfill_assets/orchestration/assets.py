@@ -1,4 +1,7 @@
-"""The assets: the universe, the bars of each interval, and the report. They translate and call; nothing else."""
+"""The assets: the universe, the bars of each interval, and the data-quality report.
+
+They translate between Dagster and the engine; the work is in ``backfill`` and ``quality``.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,6 +16,7 @@ from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.symbol_sync import sync_universe
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
 from backfill_assets.orchestration.materialization import (
@@ -36,12 +40,12 @@ UNIVERSE_KEY = dg.AssetKey("market_symbols")
 SENSOR_TAG = "dagster/sensor_name"
 PARENT_TAG, RETRY_TAG = "dagster/parent_run_id", "dagster/retry_number"
 FRESHNESS_POLICY = dg.FreshnessPolicy.cron(
-    deadline_cron="0 8 * * 2-6", lower_bound_delta=timedelta(hours=13), timezone="America/New_York"
+    deadline_cron="0 8 * * 2-6", lower_bound_delta=timedelta(hours=13), timezone=str(TIME_ZONE)
 )
 
 
 class BarsConfig(dg.Config):
-    """What a person may set in the launchpad for one run."""
+    """The launchpad options of one run."""
 
     strategy: str = "hybrid"
     force: bool = False
@@ -49,13 +53,13 @@ class BarsConfig(dg.Config):
 
 
 def build_bars_key(interval: str) -> dg.AssetKey:
-    """The asset of an interval's bars."""
+    """The key of the asset that holds an interval's bars."""
     return dg.AssetKey(f"bars_{interval}")
 
 
 @dg.asset(key=UNIVERSE_KEY, group_name=GROUP, kinds={"postgres"}, pool=POOL)
 def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
-    """The universe: active rows of market_symbols; new ones of the vendor's list are added if that is set."""
+    """The universe: active rows of market_symbols. With BACKFILL_SYNC_EXCHANGE, adds the vendor's new symbols first."""
     settings = engine.settings
     synced = sync_universe(engine, settings.sync_exchange, settings.sync_type) if settings.sync_exchange else None
     with engine.database.transaction() as connection:
@@ -70,11 +74,18 @@ def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[E
 
 
 def build_bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live: bool) -> dg.AssetsDefinition:
-    """The asset of one interval's bars with its checks; either may be run alone. ``live``: see ``checks.specs``."""
+    """The asset of one interval's bars with its checks; each can be selected alone.
+
+    Args:
+        interval: name of the interval.
+        partitions: symbol × day.
+        live: whether live samples make bars of this interval.
+    """
     key = build_bars_key(interval)
     spec = dg.AssetSpec(
         key,
-        description=f"Bars of {interval} in Postgres; a partition is green once its session is complete or explained.",
+        description=f"{interval} bars in Postgres. A partition is green once each slot of its session has a final bar"
+        " or provably had no trade.",
         deps=[UNIVERSE_KEY],
         skippable=True,
         group_name=GROUP,
@@ -92,7 +103,9 @@ def build_bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def bars(context: dg.AssetExecutionContext, config: BarsConfig, engine: dg.ResourceParam[Engine]) -> Iterator[Any]:
-        checks.build_evaluation_job(engine, interval, config.hours_back)  # a bad window is told before a call is spent
+        checks.build_evaluation_job(
+            engine, interval, config.hours_back
+        )  # rejects an invalid window before any vendor call
         stopped = None
         if context.selected_asset_keys:
             stopped = _materialize(context, config, engine, interval)
@@ -105,7 +118,10 @@ def build_bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *,
 
 
 def is_manual_run(tags: Mapping[str, str]) -> bool:
-    """Whether a person started the run with these tags; "Re-execute" in the UI copies those of the sensor's run."""
+    """Whether a person started the run with these tags.
+
+    "Re-execute" in the UI copies the tags of the sensor's run, so the parent's tag decides; a retry has that one, too.
+    """
     re_executed = PARENT_TAG in tags and RETRY_TAG not in tags
     return re_executed or SENSOR_TAG not in tags
 
@@ -113,12 +129,12 @@ def is_manual_run(tags: Mapping[str, str]) -> bool:
 def _materialize(
     context: dg.AssetExecutionContext, config: BarsConfig, engine: Engine, interval: str
 ) -> Exception | None:
-    """Fill the run's rectangle and record what is complete; returns what ended it early."""
-    is_manual = is_manual_run(context.run.tags)  # who gets one ask, whatever the ladder says
+    """Fill the run's partition range and record its complete partitions; returns the error that stopped it."""
+    is_manual = is_manual_run(context.run.tags)  # then each gap is requested once, whatever the retry schedule says
     job = build_partition_job(engine, interval, context.partition_keys, explicit=is_manual)
     job = replace(job, strategy=Strategy(config.strategy), force=config.force)
     if not job.window.sessions or not job.symbols:
-        context.log.info("no session due: the chosen days have not opened, or no chosen symbol is active")
+        context.log.info("no session due: the selected days have not opened, or no selected symbol is active")
         return None
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
@@ -137,8 +153,8 @@ def _materialize(
 
 @dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key(DEFAULT_INTERVAL)])
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
-    """The data-quality report over the default window: a heat-map of all kept sessions, a table, and numbers."""
-    from backfill_assets.backfill.daily_file import fetch_newest_bulk_file  # brings the vendor's client
+    """The data-quality report over the default window, with a heat map of all retained sessions."""
+    from backfill_assets.backfill.daily_file import fetch_newest_bulk_file  # imports the vendor's client
     from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
     retained_coverage = engine.measure(build_retained_sessions_job(engine, DEFAULT_INTERVAL))
@@ -157,7 +173,7 @@ def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResul
             "estimated_missing_bars": sum(row.estimated_missing_bars for row in rows),
             "criteria_failed": sum(not criterion.passed for criterion in evaluation.criteria),
             "live_bars": str(
-                read_live_accuracy(engine.database, evaluation.coverage) or "none was replaced by a final one"
+                read_live_accuracy(engine.database, evaluation.coverage) or "no live bar was replaced by a final bar"
             ),
             "heat-map": dg.MarkdownMetadataValue(picture),
             "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),

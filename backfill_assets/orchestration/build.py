@@ -1,4 +1,4 @@
-"""Everything that Dagster shows, put together for given settings."""
+"""Builds the Dagster definitions from the settings."""
 
 import dagster as dg
 
@@ -19,10 +19,10 @@ from backfill_assets.orchestration.sensors import build_gap_backfill_sensor, bui
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Assets, checks, sensors, schedules and jobs for the intervals that are switched on.
+    """Assets, checks, sensors, schedules and jobs for the intervals in the settings.
 
     Raises:
-        DatabaseUnavailable: no database: the universe's size decides how many days are partitions.
+        DatabaseUnavailable: no database; the number of symbols decides how many days are partitions.
     """
     partitions = build_bars_partitions(settings, resolve_first_partition_day(settings))
     verify_jobs = [build_verify_job(interval) for interval in settings.intervals]

@@ -1,7 +1,7 @@
-"""The asset checks: the success criteria over the default window, each with its figure and offenders.
+"""The asset checks over the default window, each with its figure and its offenders.
 
-They belong to the asset's own step, so that they run with every materialisation, and without one when
-only they are selected. What they judge is in ``quality``; what is told of it is ``alerting``'s.
+They belong to the step of the asset, so they run with every materialization, and on their own if only checks are
+selected. Which checks there are, and what computes them, is in ``quality.verification``; ``alert_sensor`` reports them.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,37 +11,26 @@ import dagster as dg
 
 from backfill_assets.alerts.causes import read_diagnostics
 from backfill_assets.alerts.notify import build_observations
-from backfill_assets.alerts.observation import Observation, Severity
+from backfill_assets.alerts.observation import Observation
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.criteria import Criterion
-from backfill_assets.quality.verification import evaluate_all
+from backfill_assets.quality.verification import evaluate_all, select_checks
 
-CHECKS = {
-    "every_symbol_has_recent_bars": "Every active symbol has a bar within the past 48 hours (whole sessions).",
-    "no_missing_bars": "estimated_missing_bars is 0, or at most the tolerance that is set, for every symbol.",
-    "newest_bar_is_fresh": "No symbol ends before the newest slot that is overdue, in market time.",
-    "no_rate_limit_errors": "The vendor refused no request of the past 24 hours for the rate.",
-    "bars_are_valid": "No stored bar breaks a rule: OHLC order, prices, the grid, an unknown symbol, twice.",
-    "sessions_agree_with_eod": "Each session's official close is that of the vendor's daily data.",
-}
-LIVE_CHECKS = {"live_keeps_up": "Every slot that ended more than 30 minutes ago has a provisional bar or better."}
-# The vendor's two series may differ for reasons that no backfill mends (EODHD.md §2, §5).
-SEVERITIES: dict[str, Severity] = {"sessions_agree_with_eod": "warning"}
 OBSERVATION_KEY = "observation"
 
 
 @dataclass(frozen=True, eq=False)
 class WindowEvaluation:
-    """Every criterion over a window, what is to be said of each, and the coverage it was judged by.
+    """The results of all checks over a window.
 
     Attributes:
-        coverage: what was judged.
-        criteria: every criterion.
-        observations: one for each criterion.
-        is_news: whether alerts hear of it; a window of a person's choice says nothing about the usual one.
+        coverage: the state of every slot in the window.
+        criteria: one result for each check.
+        observations: one for each of ``criteria``, in the same order.
+        is_alertable: whether alerts use the results; those of a window that a person chose are not reported.
     """
 
     coverage: Coverage
@@ -51,16 +40,17 @@ class WindowEvaluation:
 
 
 def build_check_specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
-    """The checks of a bars asset; ``live``: whether live samples make bars of it."""
-    chosen = {**CHECKS, **(LIVE_CHECKS if live else {})}
-    return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in chosen.items()]
+    """The checks of a bars asset; ``live``: whether live samples make bars of its interval."""
+    return [
+        dg.AssetCheckSpec(check.name, asset=key, description=check.description) for check in select_checks(live=live)
+    ]
 
 
 def build_evaluation_job(engine: Engine, interval: str, hours_back: float | None = None) -> BackfillJob | None:
-    """The window to be judged; None without an active symbol.
+    """The job that describes the window of the checks; None without an active symbol.
 
     Raises:
-        UsageError: ``hours_back`` cannot be meant.
+        UsageError: ``hours_back`` is out of range.
     """
     try:
         return build_job(engine, JobRequest(interval=interval, hours_back=hours_back))[0]
@@ -69,7 +59,11 @@ def build_evaluation_job(engine: Engine, interval: str, hours_back: float | None
 
 
 def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> WindowEvaluation | None:
-    """The window as the store shows it now; None without an active symbol. Errors: see ``job_to_judge``."""
+    """Evaluate all checks on what the store holds now; None without an active symbol.
+
+    Raises:
+        UsageError: ``hours_back`` is out of range.
+    """
     job = build_evaluation_job(engine, interval, hours_back)
     if job is None:
         return None
@@ -77,14 +71,14 @@ def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> 
     criteria = evaluate_all(engine.database, engine.settings, coverage, job.source_interval)
     diagnostics = read_diagnostics(engine.database, engine.settings, coverage)
     retained_coverage = engine.measure(build_retained_sessions_job(engine, interval))
-    observations = build_observations(criteria, coverage.now, diagnostics, retained_coverage, SEVERITIES)
+    observations = build_observations(criteria, coverage.now, diagnostics, retained_coverage)
     return WindowEvaluation(coverage, criteria, observations, is_alertable=hours_back is None)
 
 
 def build_check_results(
     key: dg.AssetKey, evaluation: WindowEvaluation | None, selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the selected checks; without a universe there is nothing that could be missing."""
+    """The results of the selected checks; without an active symbol (``evaluation`` None) all of them pass."""
     names = sorted(check.name for check in selected)
     if evaluation is None:
         yield from (_build_empty_result(key, name) for name in names)
@@ -96,7 +90,7 @@ def build_check_results(
 
 
 def _build_empty_result(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
-    """It holds, and what failed has recovered; when that was, the alerts see from the event."""
+    """A pass, which also ends an earlier failure; the alert sensor takes the time from the event."""
     meaning = "there are no active symbols"
     observation = {"name": f"{key.to_user_string()}: {name}", "passed": True, "meaning": meaning}
     return dg.AssetCheckResult(
@@ -111,7 +105,7 @@ def _build_empty_result(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
 def _build_result(
     key: dg.AssetKey, criterion: Criterion, observation: Observation, window: str, *, is_alertable: bool
 ) -> dg.AssetCheckResult:
-    of_interval = replace(observation, name=f"{key.to_user_string()}: {criterion.name}")
+    named_by_asset = replace(observation, name=f"{key.to_user_string()}: {criterion.name}")
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=criterion.name,
@@ -124,6 +118,6 @@ def _build_result(
             "offenders": ", ".join(criterion.offenders) or "none",
             **({"likely cause": observation.cause} if observation.cause else {}),
             "window": window,
-            **({OBSERVATION_KEY: dg.JsonMetadataValue(of_interval.to_metadata())} if is_alertable else {}),
+            **({OBSERVATION_KEY: dg.JsonMetadataValue(named_by_asset.to_metadata())} if is_alertable else {}),
         },
     )

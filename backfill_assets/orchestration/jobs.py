@@ -1,4 +1,4 @@
-"""Jobs for the launchpad, with typed configuration: a backfill of any window, the review, and the checks alone."""
+"""The jobs and their configuration: a backfill of any window, the review, and the checks alone."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -24,7 +24,7 @@ from backfill_assets.orchestration.progress_log import log_progress
 
 
 class WindowConfig(dg.Config):
-    """A window and how to fill it; without dates the past ``hours_back`` (48 if unset), dates inclusive."""
+    """A window and how to fill it: ``start`` to ``end``, both inclusive, or the past ``hours_back`` (48 if unset)."""
 
     interval: str = DEFAULT_INTERVAL
     hours_back: float | None = None
@@ -38,14 +38,14 @@ class WindowConfig(dg.Config):
 
     @property
     def has_explicit_window(self) -> bool:
-        """Whether a person chose the window; that gets one ask for each gap, as materialising does."""
+        """Whether a person chose the window; then each gap is requested once, as in a manual materialization."""
         return self.hours_back is not None or self.start is not None
 
     def to_job_request(self) -> JobRequest:
-        """The same as the command line's options.
+        """The request that the command line's options of the same names make.
 
         Raises:
-            ValueError: a date or strategy that is none.
+            ValueError: invalid date or strategy.
         """
         return JobRequest(
             interval=self.interval,
@@ -63,11 +63,11 @@ class WindowConfig(dg.Config):
 def fill_window(
     context: dg.OpExecutionContext, config: WindowConfig, engine: dg.ResourceParam[Engine]
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Plan and, unless it is a dry run, fill a window; its complete partitions become green."""
+    """Plan a window and, unless it is a dry run, fill it and record its complete partitions."""
     job, unknown = build_job(engine, config.to_job_request())
     job = replace(job, user_selected=job.user_selected or config.has_explicit_window)
     if unknown:
-        context.log.warning("not active in the universe: %s", ", ".join(map(str, unknown)))
+        context.log.warning("not active symbols: %s", ", ".join(map(str, unknown)))
     plan = engine.plan(job, engine.measure(job))
     seconds = engine.estimate_seconds(plan)
     context.log.info(
@@ -91,7 +91,7 @@ def fill_window(
 def _build_check_evaluations(
     engine: Engine, interval: str, hours_back: float | None = None
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """The results of an interval's checks, from a step that is not the asset's own."""
+    """The results of an interval's checks, for a step outside the asset."""
     key = build_bars_key(interval)
     live = parse_interval(interval) in engine.settings.list_live_intervals()
     selected = [check.key for check in checks.build_check_specs(key, live=live)]
@@ -113,7 +113,7 @@ def backfill_gaps() -> None:
 
 
 class ReviewConfig(dg.Config):
-    """Whose recent sessions are read again; with symbols, theirs however lately they were reviewed."""
+    """What to review: the symbols that are due, or ``symbols`` even if reviewed recently; at most ``calls`` calls."""
 
     interval: str = DEFAULT_INTERVAL
     symbols: list[str] = Field(default_factory=list)
@@ -122,8 +122,8 @@ class ReviewConfig(dg.Config):
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
 def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: dg.ResourceParam[Engine]) -> None:
-    """Read recent sessions again, with calls that nothing open needs today."""
-    from backfill_assets.backfill.review import run_review  # brings the vendor's client, which looking does without
+    """Re-read recent sessions with leftover quota; vendor corrections are stored as revisions."""
+    from backfill_assets.backfill.review import run_review  # imports the vendor's client
 
     job, _ = build_job(engine, JobRequest(interval=config.interval, symbols=config.symbols))
     with log_progress(engine, context.log.info) as listener:
@@ -134,36 +134,34 @@ def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: 
             build_bars_key(config.interval), metadata={k: v for k, v in figures.items() if v is not None}
         )
     )
-    context.log.info(
-        f"{result.reviewed} of {result.due} tickers due were reviewed; {result.written.revised} bars revised"
-    )
+    context.log.info(f"{result.reviewed} of {result.due} due tickers reviewed; {result.written.revised} bars revised")
     if result.stopped is not None:
         raise dg.Failure(f"{result.stopped}; what was read is stored", allow_retries=False)
 
 
-@dg.job(description="Read the last 20 sessions of every ticker again for the vendor's corrections (weekly).")
+@dg.job(description="Re-read the last 20 sessions of every symbol and store the vendor's corrections (weekly).")
 def review_bars() -> None:
     """One step: ``review_recent``."""
     review_recent()
 
 
 class VerifyConfig(dg.Config):
-    """What is judged; the past 48 hours if unset."""
+    """The window of the checks; the past 48 hours if unset."""
 
     hours_back: float | None = None
 
 
 def build_verify_job(interval: str) -> dg.JobDefinition:
-    """The checks of an interval's bars, without a materialisation."""
+    """The job that evaluates the checks of an interval's bars without a materialization."""
     suffix = "" if interval == DEFAULT_INTERVAL else f"_{interval}"
 
-    # not in the pool of the backfills: it asks the vendor nothing, and what they leave out is to be noticed meanwhile
+    # not in the pool: it makes no vendor calls, and must report gaps while a backfill runs
     @dg.op(name=f"judge_window{suffix}", out=dg.Out(dg.Nothing))
     def judge_window(config: VerifyConfig, engine: dg.ResourceParam[Engine]) -> Iterator[dg.AssetCheckEvaluation]:
-        """Judge what the store holds now."""
+        """Evaluate the checks on what the store holds now."""
         yield from _build_check_evaluations(engine, interval, config.hours_back)
 
-    @dg.job(name=f"verify_window{suffix}", description="Judge the success criteria on what the store holds now.")
+    @dg.job(name=f"verify_window{suffix}", description="Evaluate the checks on what the store holds now.")
     def verify() -> None:
         judge_window()
 

@@ -1,26 +1,24 @@
-"""Today's bars in Dagster, where live collection is on: an asset of its rounds and the schedule that makes them."""
+"""Live collection in Dagster, if BACKFILL_LIVE is on: the asset of its rounds and the schedule that starts them."""
 
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings, load_settings
+from backfill_assets.market.calendar.trading_hours import REGULAR_CLOSE, REGULAR_OPEN, TIME_ZONE
 from backfill_assets.market.live.sampling_schedule import CLOSING_ROUND_AFTER_CLOSE, FIRST_ROUND_AFTER_OPEN
 from backfill_assets.orchestration.assets import GROUP, UNIVERSE_KEY
-from backfill_assets.orchestration.partitions import TIME_ZONE
 from backfill_assets.orchestration.schedules import get_default_schedule_status
 
 LIVE_QUOTES = dg.AssetKey("live_quotes")
-_OPEN_TIME, _CLOSE_TIME = timedelta(hours=9, minutes=30), timedelta(hours=16)  # half past and full, early closes, too
 
 
-# not in the pool of the backfills: a round must not wait until a long run is over, the shared budget paces both
+# not in the pool: a round must not wait for a long backfill; both share one rate limiter
 @dg.asset(key=LIVE_QUOTES, group_name=GROUP, kinds={"postgres", "eodhd"}, deps=[UNIVERSE_KEY])
 def live_quotes(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
-    """One round of live quotes of all active symbols, and the provisional bars that they make of today."""
-    from backfill_assets.live.collector import collect_round  # brings the vendor's client
+    """One round of live quotes of all active symbols, and today's provisional bars built from them."""
+    from backfill_assets.live.collector import collect_round  # imports the vendor's client
 
     result = collect_round(engine)
     context.log.info(str(result))
@@ -30,7 +28,7 @@ def live_quotes(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engi
 
 
 def build_live_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """A round every so often while the market is sampled; at other times nothing runs."""
+    """The schedule that starts a round every BACKFILL_LIVE_SECONDS during sampling hours."""
 
     @dg.schedule(
         name="live_schedule",
@@ -40,26 +38,28 @@ def build_live_schedule(settings: Settings) -> dg.ScheduleDefinition:
         default_status=get_default_schedule_status(settings),
     )
     def live() -> dg.RunRequest | dg.SkipReason:
-        """Whether the market is in its sampling hours."""
+        """A run during sampling hours, else a reason to skip."""
         from backfill_assets.live.collector import find_session_to_sample
 
         current = load_settings()
         if find_session_to_sample(current, current.now()) is None:
-            return dg.SkipReason("out of sampling hours (15 min after the open to 30 min after the close)")
+            return dg.SkipReason("outside sampling hours (15 min after the open to 30 min after the close)")
         return dg.RunRequest()
 
     return live
 
 
 def build_rounds_cron(seconds: int) -> str:
-    """When to look: in the minutes in which rounds are due; a look in between finds none due.
+    """The cron line of the minutes in which rounds are due.
 
-    Rounds count from a session's open, not from the full hour, and one is due ten minutes after its close: looking
-    elsewhere would be so late that the samples meet no edge of a slot.
+    Rounds are counted from the session's open, not from the full hour, and the last is due ten minutes after the close.
+    At other minutes the samples would be too late to align with the edges of slots. Early closes are on the full hour,
+    like regular ones.
     """
     minutes_between = seconds // 60 if seconds % 60 == 0 else 1
     first, closing_minute = (
-        at.seconds // 60 % 60 for at in (_OPEN_TIME + FIRST_ROUND_AFTER_OPEN, _CLOSE_TIME + CLOSING_ROUND_AFTER_CLOSE)
+        time.seconds // 60 % 60
+        for time in (REGULAR_OPEN + FIRST_ROUND_AFTER_OPEN, REGULAR_CLOSE + CLOSING_ROUND_AFTER_CLOSE)
     )
     minutes = sorted({*range(first % minutes_between, 60, minutes_between), closing_minute})
     minute_field = (

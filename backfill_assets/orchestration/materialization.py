@@ -1,4 +1,4 @@
-"""A run over a rectangle of partitions: which job it is, and which partitions are complete after it."""
+"""A run over a range of partitions: its backfill job, its complete partitions, and the figures for people."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,13 +27,13 @@ Partition = tuple[str, str, Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class MaterializedRun:
-    """A run that was carried out.
+    """A finished run.
 
     Attributes:
-        result: what it did; it may have filled other open sessions of its tickers too.
-        before: the chosen partitions before it.
-        after: and after it.
-        began: when it began, by the server's clock.
+        result: what the run did; it may also have filled other open sessions of its tickers.
+        before: coverage of the selected partitions before the run.
+        after: coverage of the same partitions after the run.
+        started_at: by the database server's clock, UTC.
     """
 
     result: RunResult
@@ -45,7 +45,14 @@ class MaterializedRun:
 def build_partition_job(
     engine: Engine, interval_name: str, partitions: Sequence[str | dg.MultiPartitionKey], *, explicit: bool
 ) -> BackfillJob:
-    """The job over a rectangle: its active symbols, and its sessions that have opened by now."""
+    """The backfill job over these partitions: their active symbols, and their sessions that have opened.
+
+    Args:
+        engine: the engine.
+        interval_name: of the bars.
+        partitions: keys of symbol × day.
+        explicit: whether a person selected them; then each gap is requested once, whatever the retry schedule says.
+    """
     keys = [key.keys_by_dimension for key in partitions if isinstance(key, dg.MultiPartitionKey)]
     tickers, days = {key[SYMBOL_DIMENSION] for key in keys}, sorted({key[DAY_DIMENSION] for key in keys})
     settings = engine.settings
@@ -71,10 +78,10 @@ def _list_opened_sessions(settings: Settings, first: date, last: date) -> tuple[
 
 
 def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener) -> MaterializedRun:
-    """Carry the job out and measure again.
+    """Run the job and measure the coverage again.
 
-    Where a ticker is asked, its other open sessions come along at the same price: Dagster cuts a
-    backfill from the UI into one run a day, and the first of them then serves all.
+    A request for a ticker also returns its other open sessions at the same price, so the run fills these, too. Dagster
+    splits a backfill started in the UI into one run for each day; the first of them then fills the days of all.
     """
     before = engine.measure(job)
     with engine.database.transaction() as connection:
@@ -88,7 +95,7 @@ def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener
 
 
 def find_complete_partitions(engine: Engine, materialized: MaterializedRun) -> Iterator[tuple[Partition, bool]]:
-    """Every settled partition of a run with its metadata, and whether the run wrote bars of it."""
+    """Every settled partition of a run with its metadata, and whether the run wrote bars in it."""
     coverage = materialized.after
     figures = count_by_session(coverage)
     with engine.database.transaction() as connection:
@@ -112,11 +119,11 @@ def find_complete_partitions(engine: Engine, materialized: MaterializedRun) -> I
 def _describe_source(origin: Provenance, bars: int) -> str:
     if origin.source:
         return f"{origin.source} {origin.source_interval}"
-    return "somebody else" if bars else "none"
+    return "external" if bars else "none"
 
 
 def build_run_metadata(materialized: MaterializedRun, recorded: int) -> dict[str, Any]:
-    """The figures of a run, for people: what it spent, what it wrote and what is left."""
+    """The metadata of a run: requests and calls, bars written, and slots still missing."""
     result = materialized.result
     written = result.written
     worst = [f"{o.ticker}: {o}" for o in result.errors[:20]]
@@ -139,11 +146,12 @@ def build_run_metadata(materialized: MaterializedRun, recorded: int) -> dict[str
 
 
 def summarize_run(materialized: MaterializedRun) -> str:
-    """One line about a run for its log."""
+    """One line about a run, for its log."""
     result, w = materialized.result, materialized.result.written
     left = ", ".join(f"{count} {reason}" for reason, count in result.absent.items()) or "none"
     return (
         f"{result.requests} requests · {result.calls} calls · {result.seconds:.1f} s · {w.inserted} inserted · "
         f"{w.updated} updated · {w.revised} revised · {w.unchanged} unchanged · {result.rejected} rejected · "
-        f"missing {materialized.before.missing.sum()} before, {materialized.after.missing.sum()} after · left: {left}"
+        f"missing {materialized.before.missing.sum()} before, {materialized.after.missing.sum()} after · "
+        f"still absent: {left}"
     )

@@ -1,21 +1,30 @@
-"""Rectangles of partitions: one run takes symbols from A to B and days from C to D.
+"""Ranges of partitions: one run covers the symbols from A to B and the days from C to D.
 
-Pure arithmetic; symbols are ordered as Dagster holds their keys, days by date. A rectangle may hold
-partitions that need nothing: the run asks only for what is missing in it (DESIGN.md, decision 5).
+Symbols are in the order of Dagster's dynamic partition keys, days by date. A range may contain complete partitions: the
+run requests only what is missing in it. Which ranges are due is decided in ``sensors``.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import dagster as dg
+
 START_TAG = "dagster/asset_partition_range_start"
 END_TAG = "dagster/asset_partition_range_end"
 SINGLE_TAG = "dagster/partition"
+UNFINISHED_STATUSES = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PartitionRange:
-    """Symbols and days, both ends inclusive."""
+    """A rectangle of symbols and days; all ends are inclusive, days are ISO dates."""
 
     first_day: str
     last_day: str
@@ -24,7 +33,7 @@ class PartitionRange:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What makes a run one over this rectangle."""
+        """The run tags by which Dagster runs these partitions."""
         return {
             START_TAG: f"{self.first_day}|{self.first_symbol}",
             END_TAG: f"{self.last_day}|{self.last_symbol}",
@@ -34,7 +43,10 @@ class PartitionRange:
         return f"{self.first_symbol}…{self.last_symbol} × {self.first_day}…{self.last_day}"
 
     def overlaps(self, other: "PartitionRange", order: Mapping[str, int]) -> bool:
-        """Whether they share a partition; symbols that ``order`` lacks are shared only if named by both."""
+        """Whether both contain a partition; ``order`` is the position of each symbol.
+
+        If an end is not in ``order`` (its partition was deleted), they overlap only if they share an end.
+        """
         if self.last_day < other.first_day or other.last_day < self.first_day:
             return False
         ends = (self.first_symbol, self.last_symbol, other.first_symbol, other.last_symbol)
@@ -45,7 +57,7 @@ class PartitionRange:
 
 
 def parse_partition_range(tags: Mapping[str, str]) -> PartitionRange | None:
-    """The rectangle that a run with these tags works on; None for a run without partitions."""
+    """The range of a run with these tags; None for a run without partitions."""
     start = tags.get(START_TAG) or tags.get(SINGLE_TAG)
     end = tags.get(END_TAG) or tags.get(SINGLE_TAG)
     if not start or not end:
@@ -57,8 +69,8 @@ def parse_partition_range(tags: Mapping[str, str]) -> PartitionRange | None:
 def clip_to_known_days(
     spans: Iterable[tuple[int, int, int]], is_known_day: Sequence[bool]
 ) -> Iterator[tuple[int, int, int]]:
-    """Spans as ``covering`` takes them, drawn in to the days that are ``known``; one without such a day is left out."""
-    known_days = [at for at, is_known in enumerate(is_known_day) if is_known]
+    """Shrink spans, as in ``cover_spans``, to days that are partitions; spans without such a day are dropped."""
+    known_days = [day for day, is_known in enumerate(is_known_day) if is_known]
     for symbol, first, last in spans:
         clipped = known_days[bisect_left(known_days, first) : bisect_right(known_days, last)]
         if clipped:
@@ -68,10 +80,10 @@ def clip_to_known_days(
 def cover_spans(
     spans: Iterable[tuple[int, int, int]], symbols: Sequence[str], days: Sequence[str], max_partitions: int
 ) -> list[PartitionRange]:
-    """As few rectangles as hold every span, of at most ``most`` partitions each.
+    """The fewest ranges that contain every span, with at most ``max_partitions`` partitions each.
 
-    A span is (position of its symbol, first day, last day), positions in ``symbols`` and ``days``.
-    Rectangles are cut between symbols, never between days: one request covers all days of a ticker.
+    A span is (position of the symbol, first day, last day): positions in ``symbols`` and ``days``. Ranges are split
+    between symbols, never between days, because one request covers all days of a ticker.
     """
     boxes: list[tuple[int, int, int, int]] = []
     for symbol, first, last in sorted(spans):
@@ -85,3 +97,14 @@ def cover_spans(
     return [
         PartitionRange(days[top], days[bottom], symbols[left], symbols[right]) for left, right, top, bottom in boxes
     ]
+
+
+def find_active_ranges(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[PartitionRange]:
+    """The partition ranges of ``key`` in unfinished runs; runs without partitions have none.
+
+    A job that fills gaps without partitions is kept apart by the claims on tickers in the store.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_STATUSES))
+    runs_of_asset = [run for run in runs if run.asset_selection is None or key in run.asset_selection]
+    ranges = (parse_partition_range(run.tags) for run in runs_of_asset)
+    return [partition_range for partition_range in ranges if partition_range is not None]

@@ -1,32 +1,31 @@
-"""What the partitions are: active symbols × sessions. How many of them a run takes is in ``rectangles``."""
+"""The partitions: active symbols × sessions. Which of them one run covers is in ``partition_ranges``."""
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 
 SYMBOL_DIMENSION, DAY_DIMENSION = "symbol", "day"
 SYMBOL_PARTITIONS = dg.DynamicPartitionsDefinition(name=SYMBOL_DIMENSION)
-TIME_ZONE = ZoneInfo("America/New_York")
 WEEKEND_CRONS = ("0 0 * * 6", "0 0 * * 0")
-HOLIDAY_HORIZON = timedelta(days=400)  # a process that runs longer must be reloaded to know of later holidays
+HOLIDAY_HORIZON = timedelta(days=400)  # a code server that runs longer must be reloaded to exclude later holidays
 
 
 def build_bars_partitions(settings: Settings, first: date) -> dg.MultiPartitionsDefinition:
-    """Symbol × day: dynamic keys ``AAPL.US``, sessions from ``first`` on as ISO dates."""
+    """Symbol × day: dynamic keys such as ``AAPL.US``, and the sessions from ``first`` on as ISO dates."""
     return dg.MultiPartitionsDefinition(
         {SYMBOL_DIMENSION: SYMBOL_PARTITIONS, DAY_DIMENSION: build_day_partitions(settings, first)}
     )
 
 
 def compute_first_day(settings: Settings, symbols: int) -> date:
-    """The oldest of the sessions that are kept now for a universe of so many symbols."""
+    """The oldest session that is a partition now, for a universe of ``symbols`` symbols."""
     session_count = limit_partition_sessions(settings.partition_days, symbols)
     return (
         build_session_window(DEFAULT_EXCHANGE, settings.now(), session_count, settings.load_calendar_overrides())
@@ -36,9 +35,9 @@ def compute_first_day(settings: Settings, symbols: int) -> date:
 
 
 def build_day_partitions(settings: Settings, first: date) -> dg.DailyPartitionsDefinition:
-    """The sessions from ``first`` on; weekends and holidays are no partitions, today is one from midnight on.
+    """The sessions from ``first`` on, without weekends and holidays; today is a partition from midnight on.
 
-    With a fixed clock they end with its newest session, else they grow by themselves.
+    With BACKFILL_AS_OF they end with that moment's newest session, else a day is added with each session.
     """
     now, exceptions = settings.now(), settings.load_calendar_overrides()
     last = build_session_window(DEFAULT_EXCHANGE, now, 1, exceptions).sessions[-1].day
@@ -54,7 +53,7 @@ def build_day_partitions(settings: Settings, first: date) -> dg.DailyPartitionsD
 
 
 def list_day_keys(partitions: dg.MultiPartitionsDefinition) -> frozenset[str]:
-    """The days that are partitions now."""
+    """The keys of the days that are partitions now."""
     return frozenset(partitions.get_partitions_def_for_dimension(DAY_DIMENSION).get_partition_keys())
 
 
@@ -67,7 +66,7 @@ def _list_holidays(first: date, last: date, closures: frozenset[date]) -> list[d
 
 
 def sync_symbol_partitions(instance: dg.DagsterInstance, tickers: Iterable[str]) -> tuple[int, int]:
-    """Make the symbol partitions those of ``tickers``; returns how many were added and removed."""
+    """Add and delete symbol partitions so that they match ``tickers``; returns the numbers added and deleted."""
     wanted = list(dict.fromkeys(tickers))
     existing = set(instance.get_dynamic_partitions(SYMBOL_DIMENSION))
     added = [ticker for ticker in wanted if ticker not in existing]

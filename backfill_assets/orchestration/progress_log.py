@@ -1,4 +1,4 @@
-"""Progress lines for a run's log: every few seconds while tickers end, and why if for a while none does."""
+"""Progress lines for a run's log: every few seconds while tickers finish, and the reason when none does."""
 
 import threading
 import time
@@ -16,12 +16,13 @@ STALL_SECONDS = 6.0
 
 
 class ProgressLog:
-    """A listener of a run that says every few seconds how far it is, and at its end.
+    """A progress listener that writes a line every few seconds, and one at the end.
 
     Args:
-        say: where a line goes.
-        clock: seconds.
-        per_window: requests that the budget lets through in each rate window of ``window_seconds``.
+        write_line: writes one line.
+        clock: returns seconds.
+        requests_per_window: requests that the rate limit allows in each window of ``window_seconds``.
+        window_seconds: length of the rate window.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class ProgressLog:
         self._has_logged_end = False
 
     def __call__(self, progress: Progress) -> None:
-        """Hear of one ticker; its error is told at once."""
+        """Handle the result of one ticker; an error is written at once."""
         if progress.outcome.error is not None:
             self._write_line(f"{progress.outcome.ticker}: {progress.outcome}")
         now = self._updated_at = self._clock()
@@ -54,7 +55,7 @@ class ProgressLog:
         )
 
     def _estimate_seconds_left(self, elapsed: float) -> float:
-        """Seconds at the pace so far, but not fewer than the budget's windows take."""
+        """Seconds left at the pace so far, and at least what the rate limit needs."""
         if self._done >= self._tickers:
             return 0.0
         at_this_pace = elapsed / max(1, self._done) * (self._tickers - self._done)
@@ -62,12 +63,12 @@ class ProgressLog:
         return max(at_this_pace, windows * self._window_seconds - elapsed)
 
     def log_stall(self, budget: BudgetStatus, seconds: float = STALL_SECONDS) -> None:
-        """Say what is waited for, if no ticker has ended and nothing was said for ``seconds``."""
+        """Write what the run waits for, if for ``seconds`` no ticker finished and no line was written."""
         now = self._clock()
         if now - max(self._logged_at, self._updated_at) < seconds or self._has_logged_end:
             return
         self._logged_at = now
-        completed = f"{self._done:,}/{self._tickers:,} tickers" if self._tickers else "no ticker yet"
+        completed = f"{self._done:,}/{self._tickers:,} tickers" if self._tickers else "no ticker finished yet"
         self._write_line(
             f"{completed} · {now - self._updated_at:.0f} s without an answer: {self._explain_stall(budget)}"
         )
@@ -75,17 +76,17 @@ class ProgressLog:
     def _explain_stall(self, budget: BudgetStatus) -> str:
         usage = f"{budget.requests_in_window:,} of {budget.requests_ceiling:,} requests"
         if budget.paused_until is not None:
-            return f"the vendor refused for the rate, asking goes on at {budget.paused_until:%H:%M:%S} UTC"
+            return f"rate limited by the vendor, requests resume at {budget.paused_until:%H:%M:%S} UTC"
         if budget.requests_in_window >= budget.requests_ceiling:
-            return f"{usage} of {self._window_seconds:.0f} s are spent, asking goes on as they expire"
-        return f"the budget holds nothing back, {usage} of {self._window_seconds:.0f} s are spent"
+            return f"{usage} in {self._window_seconds:.0f} s used, requests resume as these expire"
+        return f"not rate limited, {usage} in {self._window_seconds:.0f} s used"
 
 
 @contextmanager
 def log_progress(
     engine: Engine, write_line: Callable[[str], None], stall_seconds: float = STALL_SECONDS
 ) -> Iterator[ProgressLog]:
-    """A listener for a run of ``engine`` that says also, from a thread of its own, why nothing happens."""
+    """A progress listener for a run of ``engine``; a second thread writes why no ticker finishes."""
     settings = engine.settings
     requests_per_window = int(settings.requests_per_minute * settings.minute_share)
     listener = ProgressLog(
@@ -93,7 +94,7 @@ def log_progress(
     )
     finished = threading.Event()
     watcher = threading.Thread(target=_watch_for_stalls, args=(engine, listener, finished, stall_seconds), daemon=True)
-    if settings.token is not None:  # without one nothing is asked
+    if settings.token is not None:  # without a token there are no requests
         watcher.start()
     try:
         yield listener
@@ -109,5 +110,5 @@ def _watch_for_stalls(engine: Engine, listener: ProgressLog, finished: threading
         try:
             status = budget.read_status(engine.settings.now())
         except DatabaseUnavailable:
-            continue  # the run itself says so, or outlasts it
+            continue  # the run reports it, or continues after it
         listener.log_stall(status, stall_seconds)

@@ -1,4 +1,4 @@
-"""What assets, checks and sensors work with: the engine, opened for the time of a run or tick."""
+"""The resource of assets, jobs and sensors: the engine, open during a run or tick."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ from backfill_assets.orchestration.dagster_internals.run_launcher import tag_run
 
 
 class EngineResource(dg.ConfigurableResource[Engine]):
-    """The engine over the database and vendor that the environment names; nothing to configure in Dagster."""
+    """The engine for the database and vendor in the environment; no configuration in Dagster."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Engine]:
-        """Open the database, brought to this version's schema; close it at the end. A run signs with its process.
+        """Open the engine, migrating the database if needed, and close it at the end; tags a run with its process.
 
         Raises:
-            UsageError: a setting cannot be meant.
+            UsageError: invalid setting.
             DatabaseUnavailable: no database.
         """
         if context.run and context.instance:  # a tick has no run

@@ -1,4 +1,4 @@
-"""What runs by the clock: the checks, the report of the morning, the weekly review. Times are New York's."""
+"""The schedules: the checks, the morning report, the weekly review. Cron lines are in the exchange's time zone."""
 
 import warnings
 from typing import Any
@@ -7,26 +7,26 @@ import dagster as dg
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.orchestration.partitions import TIME_ZONE
+from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 
 MORNING_CRON = "15 8 * * 2-6"
-SUNDAY_NOON_CRON = "0 12 * * 0"  # when nothing else needs the day's calls
+SUNDAY_NOON_CRON = "0 12 * * 0"  # no session: the day's calls are free
 
 
 def get_default_schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
-    """Whether schedules run by default."""
+    """RUNNING unless BACKFILL_AUTO is off."""
     return dg.DefaultScheduleStatus.RUNNING if settings.auto else dg.DefaultScheduleStatus.STOPPED
 
 
 def build_window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
-    """The checks without a materialisation, so that a gap is noticed although nothing runs.
+    """Evaluates the checks without a materialization, so that gaps are reported even if no run starts.
 
     Raises:
         UsageError: BACKFILL_CHECKS_CRON is not a valid cron expression.
     """
     try:
         with warnings.catch_warnings():
-            # of a step beyond the field's range, such as */70, Dagster only warns
+            # Dagster only warns of a step beyond the field's range, such as */70
             warnings.filterwarnings("error", "Found a cron schedule", UserWarning)
             return dg.ScheduleDefinition(
                 name=job.name.replace("verify_window", "window_checks_schedule"),
@@ -42,7 +42,7 @@ def build_window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDef
 
 
 def build_morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """The report, once absence counts."""
+    """Materializes the report in the morning, when bars of the last session are overdue."""
     return dg.ScheduleDefinition(
         name="morning_report_schedule",
         target=dg.AssetSelection.assets("data_quality_report"),
@@ -53,7 +53,7 @@ def build_morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def build_review_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition:
-    """The weekly review; who is not reached goes first the next time."""
+    """Starts the weekly review; symbols that it does not reach come first the next time."""
     return dg.ScheduleDefinition(
         name="review_schedule",
         job=job,

@@ -1,4 +1,4 @@
-"""What heals and keeps in step by itself: gaps become runs, the universe becomes partitions."""
+"""The sensors that start runs for gaps and that keep the symbol partitions equal to the universe."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -11,25 +11,29 @@ from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.windows import MAX_PARTITIONS
-from backfill_assets.orchestration.active_runs import find_active_ranges
 from backfill_assets.orchestration.assets import UNIVERSE_KEY, build_bars_key
-from backfill_assets.orchestration.partition_ranges import PartitionRange, clip_to_known_days, cover_spans
+from backfill_assets.orchestration.partition_ranges import (
+    PartitionRange,
+    clip_to_known_days,
+    cover_spans,
+    find_active_ranges,
+)
 from backfill_assets.orchestration.partitions import SYMBOL_DIMENSION, list_day_keys, sync_symbol_partitions
 from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.symbols import list_symbols
 
-PARTITION_EXCESS_FACTOR = 1.1  # times the number that is advised: a server gains a day with each session
+PARTITION_EXCESS_FACTOR = 1.1  # of MAX_PARTITIONS: a code server gains a day with each session
 
 
 def get_default_sensor_status(settings: Settings) -> dg.DefaultSensorStatus:
-    """Whether sensors run by default."""
+    """RUNNING unless BACKFILL_AUTO is off."""
     return dg.DefaultSensorStatus.RUNNING if settings.auto else dg.DefaultSensorStatus.STOPPED
 
 
 def build_gap_backfill_sensor(
     settings: Settings, interval: str, partitions: dg.MultiPartitionsDefinition
 ) -> dg.SensorDefinition:
-    """Looks at every open session and asks for as few runs as heal it, over partitions that its server knows."""
+    """The sensor that requests the fewest runs that fill all due gaps, over partitions that its code server knows."""
     key = build_bars_key(interval)
 
     @dg.sensor(
@@ -41,7 +45,7 @@ def build_gap_backfill_sensor(
     def gap_backfill(
         context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """Start runs for gaps that are due, and for complete sessions that Dagster does not show yet."""
+        """Request runs for due gaps, else for complete partitions that Dagster does not show as materialized."""
         try:
             due_work = find_due_work(engine, interval)
         except TokenRefused as error:
@@ -61,8 +65,8 @@ def build_gap_backfill_sensor(
 def find_due_ranges(
     due_work: DueWork, order: Sequence[str], known_days: Collection[str], settings: Settings
 ) -> list[PartitionRange]:
-    """Rectangles over the gaps that are to be asked for; symbols and days without a partition wait for theirs."""
-    position = {ticker: at for at, ticker in enumerate(order)}
+    """Partition ranges over the due gaps; symbols and days that are no partitions yet are left out."""
+    position = {ticker: index for index, ticker in enumerate(order)}
     spans = [
         (position[str(span.symbol.ticker)], span.first_session, span.last_session)
         for span in due_work.ranges
@@ -82,28 +86,34 @@ def find_unrecorded_ranges(
     key: dg.AssetKey,
     settings: Settings,
 ) -> list[PartitionRange]:
-    """Rectangles over settled partitions that are not green: filled by the command line or somebody else."""
-    position = {ticker: at for at, ticker in enumerate(order)}
+    """Ranges over settled partitions that are not green: filled by the command line or by an external writer."""
+    position = {ticker: index for index, ticker in enumerate(order)}
     days = _list_days(due_work)
     is_settled = (count_by_session(due_work.coverage).unsettled == 0) & [day in known_days for day in days]
     recorded = instance.get_materialized_partitions(key)
     spans = []
     for row, symbol in enumerate(due_work.coverage.symbols):
         ticker = str(symbol.ticker)
-        unrecorded = [at for at in is_settled[row].nonzero()[0].tolist() if f"{days[at]}|{ticker}" not in recorded]
+        unrecorded = [day for day in is_settled[row].nonzero()[0].tolist() if f"{days[day]}|{ticker}" not in recorded]
         if unrecorded and ticker in position:
             spans.append((position[ticker], unrecorded[0], unrecorded[-1]))
     return cover_spans(spans, order, days, settings.partitions_per_run)
 
 
 def build_reload_warning(due_work: DueWork, known_days: Collection[str]) -> str:
-    """Why the definitions should be loaded again, if they should: their days are those of when they were."""
+    """Why the definitions should be reloaded; empty if not needed. Their days are fixed when they are loaded."""
     unknown_days = [day for day in _list_days(due_work) if day not in known_days]
     if unknown_days:
-        return f"{len(unknown_days)} sessions ({unknown_days[0]} to {unknown_days[-1]}) are no partitions until the definitions are reloaded"
+        return (
+            f"{len(unknown_days)} sessions ({unknown_days[0]} to {unknown_days[-1]}) are not partitions until the"
+            " definitions are reloaded"
+        )
     partition_count = len(known_days) * len(due_work.coverage.symbols)
     if partition_count > MAX_PARTITIONS * PARTITION_EXCESS_FACTOR:
-        return f"{partition_count:,} partitions, more than {MAX_PARTITIONS:,}: reload the definitions to drop the oldest days"
+        return (
+            f"{partition_count:,} partitions, more than {MAX_PARTITIONS:,}: reload the definitions to drop the oldest"
+            " days"
+        )
     return ""
 
 
@@ -118,23 +128,23 @@ def build_run_requests(
     context: dg.SensorEvaluationContext,
     key: dg.AssetKey,
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """One run a rectangle, but never one that overlaps a run in flight."""
-    position = {ticker: at for at, ticker in enumerate(order)}
+    """One run request for each range that does not overlap an unfinished run."""
+    position = {ticker: index for index, ticker in enumerate(order)}
     active_ranges = find_active_ranges(context.instance, key)
-    startable = [w for w in ranges if not any(w.overlaps(b, position) for b in active_ranges)]
+    startable = [r for r in ranges if not any(r.overlaps(active, position) for active in active_ranges)]
     attempt = int(context.cursor or 0) + 1
     for partition_range in startable:
         yield dg.RunRequest(run_key=f"{partition_range} #{attempt}", asset_selection=[key], tags=partition_range.tags)
     if startable:
         context.update_cursor(str(attempt))
     elif ranges:
-        yield dg.SkipReason(f"a run is at work on {', '.join(map(str, active_ranges[:3]))}")
+        yield dg.SkipReason(f"an unfinished run covers {', '.join(map(str, active_ranges[:3]))}")
     else:
-        yield dg.SkipReason(reason or "the symbols with gaps have no partitions yet")
+        yield dg.SkipReason(reason or "the symbols with gaps are not partitions yet")
 
 
 def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Keeps the symbol partitions those of the active symbols."""
+    """The sensor that keeps the symbol partitions equal to the active symbols."""
 
     @dg.sensor(
         name="symbol_partitions_sensor",
@@ -142,7 +152,7 @@ def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=get_default_sensor_status(settings),
     )
     def symbol_partitions(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SensorResult:
-        """Add and remove partitions; starts no run, but shows the universe as materialised when it changed."""
+        """Add and delete partitions; starts no run, but records a materialization of the universe if it changed."""
         with engine.database.transaction() as connection:
             active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
         added, removed = sync_symbol_partitions(context.instance, active)

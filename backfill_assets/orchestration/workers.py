@@ -1,3 +1,3 @@
-"""The old path of ``orchestration.dagster_internals.run_launcher``: it stands in people's dagster.yaml."""
+"""Former path of ``orchestration.dagster_internals.run_launcher``, kept because users' dagster.yaml names it."""
 
 from backfill_assets.orchestration.dagster_internals.run_launcher import WatchfulRunLauncher as WatchfulRunLauncher

@@ -1,6 +1,6 @@
-"""Whether what is stored is right, as far as can be told without asking: rules for bars, closes beside daily data.
+"""Checks of stored bars without vendor calls: rules that every bar obeys, and closes against daily data.
 
-The success criteria proper are in ``criteria``; the SQL behind these is in ``store.bars.bar_checks``.
+Checks of completeness are in ``criteria``; the SQL behind these two is in ``store.bars.bar_checks``.
 """
 
 from collections import Counter
@@ -14,35 +14,38 @@ from backfill_assets.store.bars.bar_checks import BarFault, CloseComparison, fin
 from backfill_assets.store.postgres.connection import Database
 
 BPS_PER_UNIT = 10_000
-MIN_SPIN_OFF_BPS = 100  # a factor nearer to 1 is no spin-off
+MIN_SPIN_OFF_BPS = 100  # a smaller difference is not taken for the adjustment of a spin-off
 
 
 def evaluate_bars(database: Database, coverage: Coverage) -> Criterion:
-    """``bars_are_valid`` over the window of a coverage, for every ticker of the table."""
+    """Evaluate ``bars_are_valid`` over the window of a coverage, for all tickers in the table."""
     with database.transaction() as connection:
         return check_bars_are_valid(*find_bar_faults(connection, coverage.grid))
 
 
 def evaluate_closes(database: Database, coverage: Coverage, source: Interval, *, tolerance_bps: float) -> Criterion:
-    """``sessions_agree_with_eod`` over the window of a coverage, for its tickers."""
+    """Evaluate ``sessions_agree_with_eod`` over the window of a coverage, for its tickers."""
     with database.transaction() as connection:
         closes = read_official_closes(connection, coverage.symbols, coverage.grid, source)
     return check_sessions_agree_with_eod(closes, tolerance_bps=tolerance_bps)
 
 
 def check_bars_are_valid(faults: Sequence[BarFault], rows: int) -> Criterion:
-    """No stored bar breaks a rule: OHLC order, prices above 0, on the grid, of a known ticker, once."""
+    """Every stored bar is valid: OHLC order, prices above 0, on the grid, known ticker, no duplicate.
+
+    ``rows`` is the number of bars that were checked.
+    """
     kinds: Counter[str] = Counter()
     for fault in faults:
         kinds[fault.kind] += fault.rows
-    breaches = sum(kinds.values())
+    invalid = sum(kinds.values())
     breakdown = ": " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common()) if kinds else ""
     return Criterion(
         name="bars_are_valid",
-        passed=not breaches,
-        figure=breaches,
+        passed=not invalid,
+        figure=invalid,
         threshold=0,
-        meaning=f"{breaches:,} breaches of a rule in {rows:,} bars{breakdown}",
+        meaning=f"{invalid:,} rule violations in {rows:,} bars{breakdown}",
         offenders=tuple(
             f"{f.subject}: {f.rows:,} {f.kind}, first {f.first:%Y-%m-%d %H:%M} UTC" for f in faults[:MAX_OFFENDERS]
         ),
@@ -50,11 +53,11 @@ def check_bars_are_valid(faults: Sequence[BarFault], rows: int) -> Criterion:
 
 
 def check_sessions_agree_with_eod(closes: Sequence[CloseComparison], *, tolerance_bps: float) -> Criterion:
-    """Each session's official close is the daily data's, but for ``tolerance_bps`` basis points.
+    """Each session's official close differs from the daily close by at most ``tolerance_bps`` basis points.
 
-    On a usual day they are equal; the print of an early close is up to 11.8 basis points off (EODHD.md §2).
-    The daily data are adjusted backwards for spin-offs (EODHD.md §5, DD by 2.39): sessions at the beginning
-    that are off by one and the same factor are told apart and do not fail.
+    On a usual day they are equal; on early closes they differ by up to 11.8 basis points (docs/vendor.md §2.10). Daily
+    data before a spin-off are adjusted by a factor (docs/vendor.md §5.4; DD: 2.39). So sessions at the start of the
+    window that all differ by the same factor are counted separately and do not fail.
     """
     compared = [c for c in closes if c.daily]
     adjusted, deviating = 0, []
@@ -64,25 +67,25 @@ def check_sessions_agree_with_eod(closes: Sequence[CloseComparison], *, toleranc
         adjusted += adjusted_count
         deviating += [c for c in sessions[adjusted_count:] if abs(_compute_deviation_bps(c)) > tolerance_bps]
     deviating.sort(key=lambda c: -abs(_compute_deviation_bps(c)))
-    adjusted_note = f"; {adjusted:,} more differ by one factor, as after a spin-off" if adjusted else ""
+    adjusted_note = f"; {adjusted:,} more differ by one common factor, as before a spin-off" if adjusted else ""
     return Criterion(
         name="sessions_agree_with_eod",
         passed=not deviating,
         figure=len(deviating),
         threshold=0,
-        meaning=f"{len(deviating):,} of {len(compared):,} closes that could be compared are more than {tolerance_bps:g} basis"
-        f" points off the daily data ({len(closes):,} are stored){adjusted_note}",
+        meaning=f"{len(deviating):,} of {len(compared):,} compared closes differ from the daily data by more than"
+        f" {tolerance_bps:g} basis points ({len(closes):,} closes are stored){adjusted_note}",
         offenders=tuple(_format_offender(c) for c in deviating[:MAX_OFFENDERS]),
     )
 
 
 def _compute_deviation_bps(closes: CloseComparison) -> float:
-    """How far the official close is off the daily one, basis points."""
+    """By how many basis points the official close differs from the daily close."""
     return (closes.official / closes.daily - 1) * BPS_PER_UNIT if closes.daily else 0.0
 
 
 def _count_adjusted(sessions: Sequence[CloseComparison], tolerance_bps: float) -> int:
-    """How many sessions at the beginning are off by one and the same factor; 0 for a lone one, which proves nothing."""
+    """How many of the first sessions differ by one common factor; 0 for a single one, which proves nothing."""
     adjusted = list(_iter_equally_adjusted(sessions, tolerance_bps))
     return len(adjusted) if len(adjusted) > 1 else 0
 
@@ -101,4 +104,5 @@ def _iter_equally_adjusted(sessions: Sequence[CloseComparison], tolerance_bps: f
 
 
 def _format_offender(closes: CloseComparison) -> str:
-    return f"{closes.ticker} {closes.day}: {closes.official:g} stored, {closes.daily:g} daily ({_compute_deviation_bps(closes):+.1f} bp)"
+    deviation = f"{_compute_deviation_bps(closes):+.1f} bp"
+    return f"{closes.ticker} {closes.day}: {closes.official:g} stored, {closes.daily:g} daily ({deviation})"

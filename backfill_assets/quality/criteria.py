@@ -1,12 +1,13 @@
-"""The success criteria as plain functions of a coverage and the request log.
+"""The success criteria: functions of a coverage, of the request log and of the live samples.
 
-Each gives its figure, its threshold and the worst offenders; nothing here asks the vendor.
+Each returns a figure, its threshold and the worst offenders, without vendor calls. Which checks there are is in
+``verification``; checks of the bars themselves are in ``bar_validity``.
 """
 
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,20 +20,21 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.request_log import count_rate_limited
 
 MAX_OFFENDERS = 20
-LIVE_GRACE_SECONDS = 1800  # from a slot's end until its live bar is late
+Severity: TypeAlias = Literal["warning", "error"]
+LIVE_GRACE_SECONDS = 1800  # after a slot's end its live bar is overdue
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One success criterion, judged.
+    """The result of one check.
 
     Attributes:
-        name: as checks and documents call it.
-        passed: whether it holds.
-        figure: what was measured.
-        threshold: what it is measured against.
+        name: of the check.
+        passed: whether the check passed.
+        figure: the measured value.
+        threshold: the highest value that passes.
         meaning: the figure in words.
-        offenders: who breaks it, the worst first, 20 at most.
+        offenders: the tickers (or bars, closes) that fail, worst first, at most 20.
     """
 
     name: str
@@ -43,36 +45,20 @@ class Criterion:
     offenders: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The criterion as JSON shows it."""
+        """The result as a JSON object."""
         return asdict(self)
 
 
-def evaluate_criteria(coverage: Coverage, rate_limited: int, requests: int, *, tolerance: int = 0) -> list[Criterion]:
-    """All four criteria. ``rate_limited`` of ``requests`` were refused for the rate in the past 24 h."""
-    return [
-        check_every_symbol_has_recent_bars(coverage),
-        check_no_missing_bars(coverage, tolerance=tolerance),
-        check_newest_bar_is_fresh(coverage),
-        check_no_rate_limit_errors(rate_limited, requests),
-    ]
-
-
-def evaluate_window(
-    database: Database, coverage: Coverage, *, tolerance: int = 0, live: bool = False
-) -> list[Criterion]:
-    """All four criteria of a window as the store shows them now; the request log is read on the real clock.
-
-    With ``live`` (``settings.live``) a fifth: whether live collection keeps up.
-    """
+def evaluate_rate_limits(database: Database) -> Criterion:
+    """``no_rate_limit_errors`` on the request log of the past 24 hours, by the real clock."""
     until = datetime.now(UTC)
     with database.transaction() as connection:
         rate_limited, requests = count_rate_limited(connection, until - timedelta(hours=24), until)
-    results = evaluate_criteria(coverage, rate_limited, requests, tolerance=tolerance)
-    return [*results, evaluate_live(database, coverage)] if live else results
+    return check_no_rate_limit_errors(rate_limited, requests)
 
 
 def evaluate_live(database: Database, coverage: Coverage) -> Criterion:
-    """``live_keeps_up`` of a window as the store shows it now."""
+    """Evaluate ``live_keeps_up`` over the window of a coverage."""
     grid = coverage.grid
     if not grid.size:
         return check_live_keeps_up(coverage, frozenset(), None, {})
@@ -85,7 +71,7 @@ def evaluate_live(database: Database, coverage: Coverage) -> Criterion:
 
 
 def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
-    """Criterion 1: every active symbol has a bar in the window, unless none can be there yet."""
+    """Criterion 1: every active symbol has a bar in the window, unless no bar is overdue yet."""
     overdue = coverage.find_newest_overdue() >= 0
     without_bars = np.flatnonzero((coverage.last_bar_at < 0) & (coverage.missing > 0))
     return Criterion(
@@ -95,7 +81,7 @@ def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
         threshold=0,
         meaning=f"{len(without_bars)} of {len(coverage.symbols)} symbols have no bar in the window"
         if overdue
-        else "nothing is overdue yet",
+        else "no bar is overdue yet",
         offenders=_list_tickers(coverage, without_bars),
     )
 
@@ -110,7 +96,7 @@ def check_no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterio
         passed=not len(offenders),
         figure=total,
         threshold=tolerance,
-        meaning=f"{total} bars are missing, of {len(offenders)} symbols",
+        meaning=f"{total} bars are missing in {len(offenders)} symbols",
         offenders=tuple(
             f"{coverage.symbols[row].ticker} ({coverage.missing[row]})" for row in offenders[:MAX_OFFENDERS]
         ),
@@ -118,10 +104,9 @@ def check_no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterio
 
 
 def check_newest_bar_is_fresh(coverage: Coverage) -> Criterion:
-    """Criterion 3: no symbol's newest expected bar is missing, in market time.
+    """Criterion 3: every symbol has its newest overdue bar.
 
-    Recent means up to the newest slot that is overdue, not so many hours by the clock: a Monday
-    morning is fresh with Friday's last bar.
+    Freshness is in market time, not in hours by the clock: on a Monday morning Friday's last bar is fresh.
     """
     newest = coverage.find_newest_missing()
     newest_overdue = coverage.find_newest_overdue()
@@ -132,9 +117,9 @@ def check_newest_bar_is_fresh(coverage: Coverage) -> Criterion:
         passed=not len(stale),
         figure=len(stale),
         threshold=0,
-        meaning=f"{len(stale)} symbols end before the newest slot that is due, {due_until}"
+        meaning=f"{len(stale)} symbols end before the newest overdue slot, {due_until}"
         if due_until
-        else "nothing is overdue yet",
+        else "no bar is overdue yet",
         offenders=_list_tickers(coverage, stale),
     )
 
@@ -142,12 +127,16 @@ def check_newest_bar_is_fresh(coverage: Coverage) -> Criterion:
 def check_live_keeps_up(
     coverage: Coverage, untraded: Set[tuple[int, int]], first_round: datetime | None, joined_at: Mapping[int, datetime]
 ) -> Criterion:
-    """Only with live collection: every slot that ended more than 30 minutes ago has a provisional bar or better.
+    """Only with live collection: every slot that ended more than 30 minutes ago has a provisional or final bar.
 
-    Not meant are slots whose absence counts already (``no_missing_bars`` has them), ``quiet`` ones (symbol_id and
-    epoch seconds) in which samples show no trading, and those that began before the first round ever, ``since``, or
-    before their ticker ``joined`` the universe (by symbol_id). Where no round was ever made, only those of the session
-    are meant that is sampled now: when live collection was switched on is not known.
+    Slots that already count as missing are left to ``no_missing_bars``. If there was no round yet, only slots of the
+    session that is sampled now count, because it is not known when live collection was switched on.
+
+    Args:
+        coverage: the state of every slot in the window.
+        untraded: slots in which the samples show no trade: (symbol_id, start in epoch seconds).
+        first_round: time of the first round ever; earlier slots do not count. None if there was no round.
+        joined_at: symbol_id → when the symbol was added; its earlier slots do not count.
     """
     slots, grid = coverage.open_slots, coverage.grid
     starts, ends = grid.starts[slots.ordinal], grid.ends[slots.ordinal]
@@ -172,7 +161,7 @@ def check_live_keeps_up(
         figure=sum(is_overdue),
         threshold=0,
         meaning=f"{sum(is_overdue)} slots that ended more than {LIVE_GRACE_SECONDS // 60} minutes ago have no bar yet,"
-        f" of {len(offenders)} symbols",
+        f" in {len(offenders)} symbols",
         offenders=tuple(
             f"{coverage.symbols[row].ticker} ({overdue_by_symbol[row]})" for row in offenders[:MAX_OFFENDERS]
         ),
@@ -184,13 +173,13 @@ def _to_epoch_at_least(moment: datetime | None, lower_bound: float) -> float:
 
 
 def check_no_rate_limit_errors(rate_limited: int, requests: int) -> Criterion:
-    """Criterion 4: the vendor refused no request for the rate."""
+    """Criterion 4: the vendor rejected none of the ``requests`` of the past 24 hours for its rate limit."""
     return Criterion(
         name="no_rate_limit_errors",
         passed=rate_limited == 0,
         figure=rate_limited,
         threshold=0,
-        meaning=f"{rate_limited} of {requests} requests of the past 24 h were refused for the rate",
+        meaning=f"{rate_limited} of {requests} requests of the past 24 h were rate limited",
     )
 
 

@@ -1,6 +1,6 @@
-"""Symbols × sessions, one cell each: how complete a session of a symbol is, and the same as text.
+"""The heat map: symbols × sessions with one cell each, which says how complete the session is; also as text.
 
-Pure. Pictures of it are in ``pictures``.
+Pure. Images of it are drawn in ``heatmap_image``.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ Cells = Int8
 
 
 class Cell(IntEnum):
-    """What a symbol's session is, the worst first."""
+    """The state of a symbol's session, worst first."""
 
-    HOLE = 0
+    MISSING = 0
     PARTIAL = 1
-    GIVEN_UP = 2
+    VENDOR_GAP = 2
     PROVISIONAL = 3
     PENDING = 4
     NO_TRADE = 5
@@ -33,14 +33,14 @@ class Cell(IntEnum):
 
     @property
     def label(self) -> str:
-        """As people read it."""
+        """The name in reports: lower case, with spaces."""
         return self.name.lower().replace("_", " ")
 
 
 CELL_LETTERS = {
-    Cell.HOLE: "X",
+    Cell.MISSING: "X",
     Cell.PARTIAL: "/",
-    Cell.GIVEN_UP: "g",
+    Cell.VENDOR_GAP: "g",
     Cell.PROVISIONAL: "p",
     Cell.PENDING: "~",
     Cell.NO_TRADE: "-",
@@ -48,14 +48,14 @@ CELL_LETTERS = {
     Cell.NOT_LISTED: " ",
 }
 CELL_MEANINGS = {
-    Cell.HOLE: "every slot is missing",
+    Cell.MISSING: "every slot is missing",
     Cell.PARTIAL: "some slots are missing, or overdue with a bar that is not final",
-    Cell.GIVEN_UP: "the vendor never gave some slots",
+    Cell.VENDOR_GAP: "the vendor never returned some slots",
     Cell.PROVISIONAL: "some bars are not final",
     Cell.PENDING: "some slots are not due yet",
-    Cell.NO_TRADE: "nothing traded",
+    Cell.NO_TRADE: "no slot traded",
     Cell.COMPLETE: "every slot has a bar, or did not trade",
-    Cell.NOT_LISTED: "outside the listing life",
+    Cell.NOT_LISTED: "before the listing or after the delisting",
 }
 UNREMARKABLE_CELLS = (Cell.COMPLETE, Cell.NO_TRADE, Cell.NOT_LISTED)
 
@@ -65,9 +65,9 @@ class Heatmap:
     """One ``Cell`` for each symbol and session.
 
     Attributes:
-        symbols: the tickers, shape (symbols,).
-        days: the sessions, oldest first, shape (sessions,).
-        cells: a ``Cell`` each, shape (symbols, sessions).
+        symbols: the tickers.
+        days: the sessions, oldest first.
+        cells: values of ``Cell``, shape (symbols, sessions).
     """
 
     symbols: tuple[str, ...]
@@ -75,48 +75,50 @@ class Heatmap:
     cells: Cells
 
     def has_gaps(self) -> Bools:
-        """Which symbols lack something that is due, shape (symbols,); pending and provisional sessions are as usual."""
-        result: Bools = (self.cells <= Cell.GIVEN_UP).sum(axis=1) > 0
+        """Which symbols have a missing, partial or vendor-gap session, shape (symbols,)."""
+        result: Bools = (self.cells <= Cell.VENDOR_GAP).sum(axis=1) > 0
         return result
 
     def list_used_cells(self) -> list[Cell]:
-        """The kinds of cell that occur, the worst first."""
+        """The kinds of cell that occur, worst first."""
         return [Cell(value) for value in np.unique(self.cells).tolist()]
 
     def count_cells(self) -> dict[Cell, int]:
-        """How many cells there are of each kind that occurs."""
+        """The number of cells of each kind that occurs."""
         return {cell: int((self.cells == cell).sum()) for cell in self.list_used_cells()}
 
     def sort_worst_first(self, max_rows: int | None = None) -> "Heatmap":
-        """The rows with most holes first, then partial ones and so on; alphabetical where alike."""
+        """Rows with most missing sessions first, then most partial ones and so on; ties keep their order."""
         counts = [(self.cells == cell).sum(axis=1) for cell in Cell if cell not in UNREMARKABLE_CELLS]
         order = np.lexsort([np.arange(len(self.symbols)), *(-count for count in reversed(counts))])[:max_rows]
         return Heatmap(tuple(self.symbols[row] for row in order), self.days, self.cells[order])
 
     def filter_by_gaps(self, *, invert: bool = False) -> "Heatmap":
-        """The rows that lack something that is due, or (``no``) those that don't."""
+        """The rows with gaps (see ``has_gaps``), or with ``invert`` those without."""
         rows = np.flatnonzero(self.has_gaps() != invert)
         return Heatmap(tuple(self.symbols[row] for row in rows), self.days, self.cells[rows])
 
     def select_newest(self, sessions: int) -> "Heatmap":
-        """The last so many sessions."""
+        """The newest ``sessions`` sessions."""
         return Heatmap(self.symbols, self.days[-sessions:], self.cells[:, -sessions:])
 
     def render_lines(self) -> list[str]:
-        """A character a session for each row (``LETTERS``)."""
+        """One line for each row, with one letter for each session (``CELL_LETTERS``)."""
         letters = np.array([CELL_LETTERS[cell] for cell in Cell])
         return ["".join(letters[row]) for row in self.cells]
 
     def iter_ranges(self, row: int) -> Iterator[tuple[Cell, date, date, int]]:
-        """Sessions of a row that follow each other and are alike (but for complete): what, first, last, how many."""
-        for cell, alike in groupby(enumerate(self.cells[row].tolist()), key=lambda at: at[1]):
-            at = [position for position, _ in alike]
+        """Runs of equal, incomplete cells in a row: (cell, first day, last day, number of sessions)."""
+        for cell, group in groupby(
+            enumerate(self.cells[row].tolist()), key=lambda position_and_cell: position_and_cell[1]
+        ):
+            positions = [position for position, _ in group]
             if Cell(cell) not in (Cell.COMPLETE, Cell.NOT_LISTED):
-                yield Cell(cell), self.days[at[0]], self.days[at[-1]], len(at)
+                yield Cell(cell), self.days[positions[0]], self.days[positions[-1]], len(positions)
 
 
 def build_heatmap(coverage: Coverage) -> Heatmap:
-    """Sum up each symbol's sessions."""
+    """The heat map of a coverage."""
     return Heatmap(
         symbols=tuple(str(s.ticker) for s in coverage.symbols),
         days=tuple(s.day for s in coverage.grid.sessions),
@@ -127,13 +129,13 @@ def build_heatmap(coverage: Coverage) -> Heatmap:
 def _classify_cells(coverage: Coverage) -> Cells:
     expected = count_by_session(coverage).expected
     missing, vendor_gap = _count_state(coverage, SlotState.MISSING), _count_state(coverage, SlotState.VENDOR_GAP)
-    cells = np.full(expected.shape, Cell.COMPLETE, np.int8)  # later lines win
+    cells = np.full(expected.shape, Cell.COMPLETE, np.int8)  # later lines overwrite earlier ones
     cells[_count_state(coverage, SlotState.NO_TRADE) == expected] = Cell.NO_TRADE
     cells[_count_state(coverage, SlotState.PENDING) > 0] = Cell.PENDING
     cells[_count_state(coverage, SlotState.PROVISIONAL) > 0] = Cell.PROVISIONAL
-    cells[vendor_gap > 0] = Cell.GIVEN_UP
+    cells[vendor_gap > 0] = Cell.VENDOR_GAP
     cells[(missing > 0) | _find_overdue_provisional(coverage)] = Cell.PARTIAL
-    cells[(missing > 0) & (missing + vendor_gap == expected)] = Cell.HOLE
+    cells[(missing > 0) & (missing + vendor_gap == expected)] = Cell.MISSING
     cells[expected == 0] = Cell.NOT_LISTED
     return cells
 
@@ -143,5 +145,5 @@ def _count_state(coverage: Coverage, state: SlotState) -> Int64:
 
 
 def _find_overdue_provisional(coverage: Coverage) -> Bools:
-    """Where a bar is not final although the final one is overdue: it counts as missing."""
+    """Sessions with a bar that is not final although the final one is overdue; such a bar counts as missing."""
     return coverage.count_by_session(coverage.has_state(SlotState.PROVISIONAL) & coverage.slot_states.overdue) > 0

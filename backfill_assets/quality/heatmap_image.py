@@ -1,8 +1,8 @@
-"""The heat-map as a picture: SVG for a page, PNG for metadata.
+"""The heat map as an image: SVG for the HTML report, PNG for Dagster's metadata.
 
-Drawn with matplotlib's objects, without pyplot, so that nothing of the process is shared. A cell has a colour that
-colour-blind people tell apart and a pattern, so that it can be told without colour. Symbols come in blocks of 50 rows
-under their dates; few sessions leave room for several blocks side by side.
+Drawn with matplotlib's objects, without pyplot, which keeps state in the process. Each kind of cell has a colour that
+colour-blind readers can distinguish and a pattern that is readable without colour. Symbols are in blocks of 50 rows
+under their dates; with few sessions several blocks fit side by side.
 """
 
 import base64
@@ -22,29 +22,29 @@ from backfill_assets.market.arrays import Int8
 from backfill_assets.quality.heatmap import Cell, Heatmap
 
 Pixels = NDArray[np.uint8]
-CELL_WIDTH, CELL_HEIGHT = 14, 13  # pixels of a cell, the gap around it included
-BLOCK_ROWS, MIN_BLOCK_ROWS = 50, 30  # of a block
+CELL_WIDTH, CELL_HEIGHT = 14, 13  # pixels, including the gap to the next cell
+BLOCK_ROWS, MIN_BLOCK_ROWS = 50, 30
 LABEL_WIDTH, DATES_HEIGHT, BLOCK_GAP, LEGEND_HEIGHT = 74, 64, 20, 22
-MIN_WIDTH, PAGE_WIDTH = 760, 1120  # pixels; beyond the latter no second block stands beside the first
+MIN_WIDTH, PAGE_WIDTH = 760, 1120  # pixels; blocks are placed side by side up to the latter
 MAX_ROWS = 600
 MAX_METADATA_ROWS, MAX_METADATA_SESSIONS = 150, 60
 DPI = 72  # a point is a pixel
 TEXT_COLOR = "#0b0c0d"  # becomes the page's text colour in an SVG
-_CELL_COLORS = {  # of the cell, and of its pattern
-    Cell.HOLE: ("#c8371b", "#ffffff"),
+_CELL_COLORS = {  # fill and pattern
+    Cell.MISSING: ("#c8371b", "#ffffff"),
     Cell.PARTIAL: ("#f2b632", "#8a5a00"),
-    Cell.GIVEN_UP: ("#6e5494", "#d9ccf0"),
+    Cell.VENDOR_GAP: ("#6e5494", "#d9ccf0"),
     Cell.PROVISIONAL: ("#8fc4ee", "#14507f"),
     Cell.PENDING: ("#8c959f", "#8c959f"),
     Cell.NO_TRADE: ("#c9ced6", "#57606a"),
     Cell.COMPLETE: ("#6fbfa8", "#6fbfa8"),
 }
-_RENDER_LOCK = Lock()  # the SVG backend takes its options from the process
+_RENDER_LOCK = Lock()  # matplotlib's options are global to the process
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Rows ``first`` to ``last`` of a heat-map, at ``x``, ``y`` (pixels from the top left) of the picture."""
+    """Rows ``first`` to ``last`` (exclusive) of a heat map, drawn at ``x``, ``y`` (pixels from the top left)."""
 
     first: int
     last: int
@@ -53,7 +53,7 @@ class _Block:
 
 
 def render_heatmap_svg(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> str:
-    """An ``<svg>`` element whose text takes the page's colour; the worst ``most_rows`` rows first."""
+    """An ``<svg>`` element of the worst ``max_rows`` rows; its text has the colour of the page."""
     buffer = io.StringIO()
     options: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "backfill", "svg.image_inline": True}
     with _RENDER_LOCK, mpl.rc_context(options):
@@ -68,7 +68,7 @@ def render_heatmap_svg(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> str:
 
 
 def render_heatmap_png(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> bytes:
-    """A PNG on white; the worst ``most_rows`` rows first."""
+    """A PNG of the worst ``max_rows`` rows on white."""
     figure = _build_figure(heatmap, max_rows)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
@@ -76,17 +76,17 @@ def render_heatmap_png(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> bytes:
 
 
 def render_heatmap_markdown(heatmap: Heatmap, *, max_rows: int = MAX_METADATA_ROWS) -> str:
-    """The PNG as a Markdown picture that needs no other file, under 500 kB: the newest 60 sessions, and their text."""
+    """The PNG of the newest 60 sessions as an inline Markdown image with alternative text, under 500 kB."""
     shown = heatmap.select_newest(MAX_METADATA_SESSIONS)
     data = base64.b64encode(render_heatmap_png(shown, max_rows=max_rows)).decode()
     return f"![{summarize_heatmap(shown)}](data:image/png;base64,{data})"
 
 
 def summarize_heatmap(heatmap: Heatmap) -> str:
-    """What a heat-map shows, in one sentence."""
+    """One sentence: symbols, sessions and the number of cells of each kind."""
     counts = ", ".join(f"{count:,} {cell.label}" for cell, count in heatmap.count_cells().items())
     days = f", {heatmap.days[0]} to {heatmap.days[-1]}" if heatmap.days else ""
-    return f"{len(heatmap.symbols):,} symbols × {len(heatmap.days):,} sessions{days}: {counts or 'nothing'}"
+    return f"{len(heatmap.symbols):,} symbols × {len(heatmap.days):,} sessions{days}: {counts or 'no cells'}"
 
 
 def _build_figure(heatmap: Heatmap, max_rows: int) -> Figure:
@@ -96,7 +96,7 @@ def _build_figure(heatmap: Heatmap, max_rows: int) -> Figure:
     width = max([b.x + LABEL_WIDTH + sessions * CELL_WIDTH + BLOCK_GAP for b in blocks] + [MIN_WIDTH])
     height = max([b.y + DATES_HEIGHT + (b.last - b.first) * CELL_HEIGHT for b in blocks] + [LEGEND_HEIGHT]) + 4
     figure = Figure((width / DPI, height / DPI), dpi=DPI, facecolor="none")
-    note = f"the worst {rows:,} of {len(heatmap.symbols):,} symbols" if rows < len(heatmap.symbols) else ""
+    note = f"worst {rows:,} of {len(heatmap.symbols):,} symbols" if rows < len(heatmap.symbols) else ""
     _draw_legend(figure, heatmap, note)
     for block in blocks:
         _draw_block(figure, shown, block)
@@ -122,7 +122,7 @@ def _layout_blocks(rows: int, sessions: int) -> Iterator[_Block]:
 
 
 def _add_image(figure: Figure, image: Pixels, x: int, y: int) -> Axes:
-    """Axes in pixels that hold an image, its top left at ``x``, ``y`` from the top left of the picture."""
+    """Axes in pixels with an image, its top left corner at ``x``, ``y`` from the figure's top left corner."""
     width, height = (side * DPI for side in figure.get_size_inches())
     high, wide, _ = image.shape
     axes = figure.add_axes((x / width, 1 - (y + high) / height, wide / width, high / height))
@@ -138,15 +138,15 @@ def _draw_block(figure: Figure, heatmap: Heatmap, block: _Block) -> None:
     style: dict[str, Any] = {"fontsize": 9, "color": TEXT_COLOR, "parse_math": False}
     for row, symbol in enumerate(heatmap.symbols[block.first : block.last]):
         axes.text(-5, (row + 0.5) * CELL_HEIGHT - 0.5, symbol.removesuffix(".US"), ha="right", va="center", **style)
-    for at, label in enumerate(_format_date_labels(heatmap)):
-        axes.text((at + 0.5) * CELL_WIDTH, -4, label, ha="center", va="bottom", rotation=90, **style)
+    for session, label in enumerate(_format_date_labels(heatmap)):
+        axes.text((session + 0.5) * CELL_WIDTH, -4, label, ha="center", va="bottom", rotation=90, **style)
 
 
 def _format_date_labels(heatmap: Heatmap) -> list[str]:
-    """Month and day, with the year where it begins."""
+    """Month and day; the first session of each year also has the year."""
     years = [day.year for day in heatmap.days]
-    is_year_start = [at == 0 or year != years[at - 1] for at, year in enumerate(years)]
-    return [f"{day}" if begin else f"{day:%m-%d}" for day, begin in zip(heatmap.days, is_year_start, strict=True)]
+    is_year_start = [index == 0 or year != years[index - 1] for index, year in enumerate(years)]
+    return [f"{day}" if is_start else f"{day:%m-%d}" for day, is_start in zip(heatmap.days, is_year_start, strict=True)]
 
 
 def _draw_legend(figure: Figure, heatmap: Heatmap, note: str) -> None:
@@ -173,20 +173,20 @@ def _render_cells(cells: Int8) -> Pixels:
 
 
 def _render_tile(cell: Cell) -> Pixels:
-    """The pixels of one cell: its colour with its pattern in it, and a transparent gap to the right and below."""
+    """The pixels of one cell: fill and pattern, with a transparent gap to the right and below."""
     tile = np.zeros((CELL_HEIGHT, CELL_WIDTH, 4), np.uint8)
     if cell not in _CELL_COLORS:
         return tile
-    fill, mark = (_parse_color(colour) for colour in _CELL_COLORS[cell])
+    fill, mark = (_parse_color(color) for color in _CELL_COLORS[cell])
     y, x = np.mgrid[: CELL_HEIGHT - 1, : CELL_WIDTH - 1]
     inner = tile[: CELL_HEIGHT - 1, : CELL_WIDTH - 1]
     inner[:] = fill
     is_edge = (x == 0) | (y == 0) | (x == CELL_WIDTH - 2) | (y == CELL_HEIGHT - 2)
     is_inside = (x > 1) & (x < CELL_WIDTH - 3) & (y > 1) & (y < CELL_HEIGHT - 3)
     patterns = {
-        Cell.HOLE: ((abs(x - y) <= 1) | (abs(x + y - CELL_WIDTH + 2) <= 1)) & is_inside,
+        Cell.MISSING: ((abs(x - y) <= 1) | (abs(x + y - CELL_WIDTH + 2) <= 1)) & is_inside,
         Cell.PARTIAL: (x + y) % 6 < 2,
-        Cell.GIVEN_UP: ((x + y) % 6 == 0) | ((x - y) % 6 == 0),
+        Cell.VENDOR_GAP: ((x + y) % 6 == 0) | ((x - y) % 6 == 0),
         Cell.PROVISIONAL: (x % 4 == 2) & (y % 4 == 2),
         Cell.PENDING: is_edge,
         Cell.NO_TRADE: (abs(y - CELL_HEIGHT // 2 + 1) <= 0.5) & (x > 2) & (x < CELL_WIDTH - 4),
@@ -197,8 +197,8 @@ def _render_tile(cell: Cell) -> Pixels:
     return tile
 
 
-def _parse_color(colour: str) -> tuple[int, int, int, int]:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+def _parse_color(color: str) -> tuple[int, int, int, int]:
+    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
     return red, green, blue, 255
 
 

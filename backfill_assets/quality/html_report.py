@@ -1,7 +1,7 @@
-"""The report as one HTML file that needs nothing else; what it tells is ``summary``'s, how it looks is the template's.
+"""The report as one self-contained HTML file, without scripts.
 
-Every text is escaped by the template engine; the picture is our own SVG. No script, nothing is loaded. However many
-symbols, sessions and findings there are, a page stays under 2 MB; it says what it leaves out.
+The data come from ``report_data``, the layout is in ``report.html.jinja``. The template engine escapes every text; the
+image is our own SVG. A page stays under 2 MB for any number of symbols, sessions and findings, and says what it omits.
 """
 
 from collections import Counter
@@ -18,15 +18,16 @@ from backfill_assets.quality.report_data import ReportData
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 
 TEMPLATE = "report.html.jinja"
-MAX_SESSIONS, MAX_PAGE_ROWS, MAX_GROUPS = 60, 500, 50  # of the heat-map; groups of symbols that are alike, as text
+MAX_SESSIONS, MAX_PAGE_ROWS = 60, 500  # of the heat map
+MAX_GROUPS = 50  # of symbols with equal sessions, in the text form of the heat map
 MAX_FINDINGS = 300
-TILES = (  # title, field of the report, whether it is shown when it is 0
+TILES = (  # title, field of SymbolReport, whether it is shown if it is 0
     ("expected", "expected_bars", True),
     ("with a bar", "bar_count", True),
     ("missing", "estimated_missing_bars", True),
     ("pending", "pending_bars", True),
     ("no trade", "no_trade_bars", False),
-    ("given up", "vendor_gap_bars", False),
+    ("vendor gap", "vendor_gap_bars", False),
     ("provisional", "provisional_bars", False),
     ("unverified", "unverified_bars", False),
     ("suspect", "suspect_bars", False),
@@ -34,7 +35,7 @@ TILES = (  # title, field of the report, whether it is shown when it is 0
 
 
 def to_html(summary: ReportData) -> str:
-    """The page."""
+    """Render the HTML page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["moment"] = _format_timestamp
     environment.filters["thousands"] = "{:,}".format
@@ -42,7 +43,7 @@ def to_html(summary: ReportData) -> str:
     worst, heatmap = summary.select_worst(), summary.heatmap.select_newest(MAX_SESSIONS)
     return template.render(
         s=summary,
-        # of our own making; matplotlib escapes its texts
+        # our own SVG; matplotlib escapes its texts
         svg=Markup(render_heatmap_svg(heatmap, max_rows=MAX_PAGE_ROWS)),  # noqa: S704 # nosec B704
         shown=summarize_heatmap(heatmap),
         sessions_shown=len(heatmap.days),
@@ -64,19 +65,19 @@ def _build_tiles(summary: ReportData) -> Iterator[tuple[str, int, bool]]:
 
 
 def _describe_rows(heatmap: Heatmap) -> Iterator[tuple[str, str]]:
-    """What the sessions are that are not complete, for each symbol that lacks something; the others in groups."""
+    """The heat map as text: a row for each symbol with gaps, and one for each group of equal symbols without gaps."""
     with_gaps = heatmap.filter_by_gaps()
     rows = with_gaps.sort_worst_first(MAX_PAGE_ROWS)
     for row, symbol in enumerate(rows.symbols):
         yield symbol, _describe_row(rows, row)
     if more := len(with_gaps.symbols) - len(rows.symbols):
-        yield _format_symbol_count(more, "more"), "something is lacking too"
+        yield _format_symbol_count(more, "more"), "have gaps, too"
     without_gaps = heatmap.filter_by_gaps(invert=True)
     groups = Counter(_describe_row(without_gaps, row) for row in range(len(without_gaps.symbols))).most_common()
     for description, symbols in groups[:MAX_GROUPS]:
         yield _format_symbol_count(symbols, "other"), description
     if more := sum(symbols for _, symbols in groups[MAX_GROUPS:]):
-        yield _format_symbol_count(more, "other"), "nothing is lacking; each of them in its own way"
+        yield _format_symbol_count(more, "other"), "no gaps; their sessions differ"
 
 
 def _format_symbol_count(number: int, qualifier: str) -> str:

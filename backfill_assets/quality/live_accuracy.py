@@ -1,7 +1,7 @@
-"""How good live bars are: how far provisional bars differed from the final ones that replaced them.
+"""The accuracy of live bars: how far provisional bars differed from the final bars that replaced them.
 
-Prices are compared, volumes only set in proportion: live is the consolidated tape a quarter of an hour late,
-the final bars are another series (EODHD.md §2, §3).
+Prices are compared; of volumes only the ratio is given, because live quotes come from the consolidated tape with a
+delay of 15 minutes and final bars from another series (docs/vendor.md §2.6).
 """
 
 from dataclasses import asdict, dataclass
@@ -15,19 +15,19 @@ from backfill_assets.store.live.reconciliation import COLUMNS, read_reconciliati
 from backfill_assets.store.postgres.connection import Database
 
 _PRICE_COLUMNS = ("open", "high", "low", "close")
-_EQUAL_WITHIN = 5e-7  # the table holds six decimals
+_EQUAL_WITHIN = 5e-7  # the table stores six decimals
 
 
 @dataclass(frozen=True, slots=True)
 class LiveAccuracy:
-    """Provisional bars against the final ones.
+    """Provisional bars compared with the final bars that replaced them.
 
     Attributes:
-        bars: how many were compared.
-        median_bp: per bar the largest difference of its four prices, basis points; of these the median.
-        largest_bp: the largest of them.
-        exact_share: part of all prices that were equal.
-        volume_ratio: live volume over final volume, median; None where no final bar has volume.
+        bars: number of bars compared.
+        median_bp: median over all bars of the largest difference among the four prices, in basis points.
+        largest_bp: maximum of the same.
+        exact_share: share of all prices that were equal, 0 to 1.
+        volume_ratio: median of live volume / final volume; None if no final bar has volume.
     """
 
     bars: int
@@ -37,24 +37,24 @@ class LiveAccuracy:
     volume_ratio: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures as JSON shows them."""
+        """The figures as a JSON object."""
         return asdict(self)
 
     def __str__(self) -> str:
-        volume = "" if self.volume_ratio is None else f" · live volume {self.volume_ratio:.2f} × the final one"
+        volume = "" if self.volume_ratio is None else f" · live volume {self.volume_ratio:.2f} × final volume"
         return (
-            f"{self.bars:,} live bars were replaced by final ones: prices off by {self.median_bp:.1f} bp in the median,"
-            f" {self.largest_bp:.1f} at most, {self.exact_share:.0%} exact{volume}"
+            f"{self.bars:,} live bars were replaced by final bars: price difference {self.median_bp:.1f} bp median,"
+            f" {self.largest_bp:.1f} bp maximum, {self.exact_share:.0%} of prices equal{volume}"
         )
 
 
 def compute_accuracy(reconciled: pd.DataFrame) -> LiveAccuracy | None:
-    """Sum up a table of ``store.live.reconciliation``; None if it is empty."""
+    """The accuracy over a table of ``store.live.reconciliation``; None if it is empty."""
     return compute_accuracy_by_symbol(reconciled.assign(symbol_id=0)).get(0)
 
 
 def compute_accuracy_by_symbol(reconciled: pd.DataFrame) -> dict[int, LiveAccuracy]:
-    """Sum up a table of ``store.live.reconciliation`` for each symbol_id in it."""
+    """The accuracy for each symbol_id in a table of ``store.live.reconciliation``."""
     live = reconciled[[f"live_{name}" for name in _PRICE_COLUMNS]].to_numpy(float)
     final = reconciled[[f"final_{name}" for name in _PRICE_COLUMNS]].to_numpy(float)
     volume = reconciled["final_volume"].where(reconciled["final_volume"] > 0).astype(float)
@@ -62,17 +62,17 @@ def compute_accuracy_by_symbol(reconciled: pd.DataFrame) -> dict[int, LiveAccura
     bars = pd.DataFrame(
         {
             "symbol_id": reconciled["symbol_id"],
-            "furthest": (difference / final).max(axis=1) * 10_000,
-            "exact": (difference < _EQUAL_WITHIN).mean(axis=1),
-            "ratio": reconciled["live_volume"].astype(float) / volume,
+            "largest_difference_bp": (difference / final).max(axis=1) * 10_000,
+            "equal_share": (difference < _EQUAL_WITHIN).mean(axis=1),
+            "volume_ratio": reconciled["live_volume"].astype(float) / volume,
         }
     )
     by_symbol = bars.groupby("symbol_id").agg(
-        bars=("furthest", "size"),
-        median_bp=("furthest", "median"),
-        largest_bp=("furthest", "max"),
-        exact_share=("exact", "mean"),
-        volume_ratio=("ratio", "median"),
+        bars=("largest_difference_bp", "size"),
+        median_bp=("largest_difference_bp", "median"),
+        largest_bp=("largest_difference_bp", "max"),
+        exact_share=("equal_share", "mean"),
+        volume_ratio=("volume_ratio", "median"),
     )
     return {int(key): _build_accuracy(*figures) for key, *figures in by_symbol.itertuples()}
 
@@ -90,12 +90,12 @@ def _build_accuracy(
 
 
 def read_live_accuracy(database: Database, coverage: Coverage) -> LiveAccuracy | None:
-    """How good the live bars of a window were; None where none was replaced yet."""
+    """The accuracy of the live bars in a window; None if none was replaced yet."""
     return compute_accuracy(_read_window(database, coverage))
 
 
 def read_live_accuracy_by_symbol(database: Database, coverage: Coverage) -> dict[int, LiveAccuracy]:
-    """The same for each symbol_id that had a live bar replaced."""
+    """The same for each symbol_id with a replaced live bar."""
     return compute_accuracy_by_symbol(_read_window(database, coverage))
 
 

@@ -1,6 +1,6 @@
-"""The data-quality report: one row a symbol over a window, as plain values.
+"""The data-quality report: one row for each symbol over a window, as plain values.
 
-What a row means is DESIGN.md, "Report fields". Turning rows into text is in ``formats``.
+``report_formats`` turns rows into text.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,7 +13,25 @@ from backfill_assets.market.gaps.slot_states import STORED_STATES, SlotState
 
 @dataclass(frozen=True, slots=True)
 class SymbolReport:
-    """How complete one symbol is over the window; counts are slots, stamps UTC and within it."""
+    """How complete one symbol is over the window.
+
+    Attributes:
+        symbol: ticker without the exchange.
+        exchange: of the ticker.
+        interval: of the bars.
+        bar_count: slots with a bar of any kind.
+        first_timestamp: start of the first bar in the window, ISO 8601 UTC; None without a bar.
+        last_timestamp: start of the last bar in the window.
+        estimated_missing_bars: overdue slots without a final bar that are neither no_trade nor vendor_gap.
+        expected_bars: slots of the window's sessions while the symbol was listed.
+        pending_bars: slots without a bar that are not overdue.
+        no_trade_bars: slots in which nothing traded.
+        vendor_gap_bars: slots that the vendor never returned.
+        provisional_bars: bars that are not final.
+        unverified_bars: bars from external writers.
+        suspect_bars: bars built from fewer vendor rows than usual.
+        completeness: (bars + no_trade) / (expected − pending), 0 to 1; 1 if nothing is due.
+    """
 
     symbol: str
     exchange: str
@@ -32,12 +50,12 @@ class SymbolReport:
     completeness: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as JSON shows it."""
+        """The row as a JSON object."""
         return asdict(self)
 
 
 def build_symbol_reports(coverage: Coverage) -> list[SymbolReport]:
-    """One row per symbol of the coverage, by symbol."""
+    """One row for each symbol of the coverage, in its order."""
     return [_build_row(coverage, position) for position in range(len(coverage.symbols))]
 
 

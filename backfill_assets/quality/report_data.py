@@ -1,6 +1,6 @@
-"""Everything a report tells, gathered at one moment: what ``page`` shows as HTML.
+"""The data of the HTML report, read at one moment; ``html_report`` renders them.
 
-Reads the store only; nothing here asks the vendor.
+Reads the database only, without vendor calls.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,24 +28,24 @@ MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS = 5, 20, 20
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """A report's content.
+    """The content of a report.
 
     Attributes:
-        now: as of when, UTC.
-        window: the sessions, for people.
+        now: the time of the report, UTC.
+        window: description of the window.
         interval: of the bars.
-        database: where they are, without a password.
-        vendor: who is asked.
-        rows: the report, one row a symbol.
-        criteria: the four success criteria, then the others.
+        database: address without the password.
+        vendor: host of the vendor's API.
+        rows: the report, one row for each symbol.
+        criteria: the results of all checks.
         heatmap: symbols × sessions.
-        runs: those that ended last, the newest first.
-        budget: what the token may still spend, None without one.
-        attempts: how requests of the past 24 h ended: class name of the error, empty if well.
-        revisions: how many bars of the window the vendor changed, and the newest.
-        rejects: rows of the vendor that broke a rule.
-        findings: what a person should look at.
-        live: how good the window's live bars were, None where none was replaced yet.
+        runs: the runs that finished last, newest first.
+        budget: calls and requests left for the token; None without a token.
+        attempts: requests of the past 24 h by outcome: class name of the error, or empty for success.
+        revisions: number of final bars of the window that the vendor changed, and the newest of them.
+        rejects: vendor rows that failed validation.
+        findings: open findings, such as calendar drift.
+        live: accuracy of the window's live bars; None if none was replaced yet.
     """
 
     now: datetime
@@ -65,22 +65,22 @@ class ReportData:
     live: LiveAccuracy | None
 
     def sum_field(self, field: str) -> int:
-        """A count of ``SymbolReport`` over all symbols."""
+        """The sum of a field of ``SymbolReport`` over all symbols."""
         return sum(getattr(row, field) for row in self.rows)
 
     @property
     def symbols_with_gaps(self) -> int:
-        """How many symbols lack bars."""
+        """Number of symbols with missing bars."""
         return sum(row.estimated_missing_bars > 0 for row in self.rows)
 
     @property
     def completeness(self) -> float:
-        """Bars and explained slots, as a part of what is due; 1.0 where nothing is."""
+        """(Bars + slots without trade) / due slots over all symbols, 0 to 1; 1.0 if nothing is due."""
         due = self.sum_field("expected_bars") - self.sum_field("pending_bars")
         return (self.sum_field("bar_count") + self.sum_field("no_trade_bars")) / due if due else 1.0
 
     def select_worst(self) -> list[SymbolReport]:
-        """The symbols that lack most, 20 at most."""
+        """The symbols with most missing bars, at most 20."""
         with_gaps = [row for row in self.rows if row.estimated_missing_bars or row.vendor_gap_bars]
         return sorted(with_gaps, key=lambda r: (-r.estimated_missing_bars, -r.vendor_gap_bars, r.symbol))[
             :MAX_WORST_SYMBOLS
@@ -90,7 +90,15 @@ class ReportData:
 def collect_report_data(
     database: Database, settings: Settings, coverage: Coverage, window: str, source: Interval
 ) -> ReportData:
-    """What a report of ``coverage`` tells; ``window`` describes it, ``source`` is what its bars are built from."""
+    """Read the data of a report.
+
+    Args:
+        database: the store.
+        settings: of this process.
+        coverage: the state of every slot in the window.
+        window: description of the window.
+        source: the vendor's interval that the bars are built from.
+    """
     until = datetime.now(UTC)  # the request log is on the real clock
     budget = read_budget(database, settings, coverage.now)
     criteria = evaluate_all(database, settings, coverage, source)

@@ -1,4 +1,4 @@
-"""The data-quality report as text: JSON, CSV and Markdown; the terminal's table is the terminal's."""
+"""The data-quality report as JSON, CSV and Markdown; the table in the terminal is in ``cli.rendering``."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ REPORT_COLUMNS = (
 
 
 def format_cell(row: SymbolReport, field: str) -> str:
-    """One value of a report as people read it."""
+    """One value of a report as text: percent, time without seconds, or – for None."""
     value = getattr(row, field)
     if value is None:
         return "–"
@@ -36,16 +36,16 @@ def format_cell(row: SymbolReport, field: str) -> str:
 
 
 def to_json(rows: Sequence[SymbolReport], live_accuracy: Mapping[str, LiveAccuracy]) -> str:
-    """A JSON array, one object a symbol; its ``live`` says how good its live bars were, null where none was replaced.
+    """A JSON array with one object for each symbol.
 
-    ``live`` is by symbol.
+    ``live_accuracy`` is by symbol; it becomes the field ``live``, null if none of the symbol's live bars was replaced.
     """
-    live_by_symbol = {symbol: reconciliation.as_dict() for symbol, reconciliation in live_accuracy.items()}
+    live_by_symbol = {symbol: accuracy.as_dict() for symbol, accuracy in live_accuracy.items()}
     return json.dumps([{**row.as_dict(), "live": live_by_symbol.get(row.symbol)} for row in rows], indent=1)
 
 
 def to_csv(rows: Sequence[SymbolReport]) -> str:
-    """Comma-separated, with a header; an absent stamp is an empty field."""
+    """Comma-separated values with a header; a missing timestamp is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(SymbolReport.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""What each ticker's session comes to: the figures of one partition, and whether it is settled."""
+"""Slot counts by symbol and session: the figures of each partition, and whether it is settled."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from backfill_assets.market.gaps.slot_states import ABSENT_STATES, UNSETTLED_STA
 
 @dataclass(frozen=True, eq=False)
 class SessionCounts:
-    """Slots per ticker and session of a coverage; every array has the shape (symbols, sessions).
+    """Slots by symbol and session of a coverage; every array has the shape (symbols, sessions).
 
     Attributes:
-        expected: within the ticker's listing life.
-        bars: that hold a bar of any kind.
-        no_trade: that need none.
-        unsettled: that lack a final bar without an explanation; 0 makes the session settled.
+        expected: slots while the symbol was listed.
+        bars: slots with a bar of any kind.
+        no_trade: slots in which nothing traded.
+        unsettled: slots that are pending, missing, provisional or a vendor gap; a session with 0 of them is settled.
     """
 
     expected: Int64
@@ -27,7 +27,7 @@ class SessionCounts:
 
 
 def count_by_session(coverage: Coverage) -> SessionCounts:
-    """Add up a coverage by ticker and session."""
+    """Count the slots of a coverage by symbol and session."""
     expected = np.where(coverage.absence_evidence.is_listed, coverage.grid.session_sizes, 0)
     return SessionCounts(
         expected=expected,

@@ -1,4 +1,4 @@
-"""Why a slot is what it is: its state, the evidence for it, and when it is asked about again."""
+"""The explanation of a slot: its state, the evidence for it, and when it is requested again."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,14 @@ from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBa
 
 @dataclass(frozen=True, slots=True)
 class SlotExplanation:
-    """One slot of one ticker; stamps ISO 8601 UTC. ``ask_again`` is None where no request helps."""
+    """One slot of one ticker; times are ISO 8601 UTC.
+
+    Attributes:
+        slot: start of the slot.
+        state: name of its ``SlotState``, or ``not expected``.
+        evidence: what the state is based on.
+        ask_again: when the slot is requested again, or ``now``; None if it is not requested any more.
+    """
 
     slot: str
     state: str
@@ -22,14 +29,14 @@ class SlotExplanation:
     ask_again: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The story as JSON shows it."""
+        """The explanation as a JSON object."""
         return asdict(self)
 
 
 def explain_slots(coverage: Coverage, bars: Sequence[StoredBar]) -> list[SlotExplanation]:
-    """Every slot of a coverage of one symbol and one session, oldest first; ``bars`` are those stored."""
+    """Explain every slot of a coverage of one symbol and one session, oldest first; ``bars`` are the stored ones."""
     stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
-    position_by_ordinal = {int(ordinal): at for at, ordinal in enumerate(coverage.open_slots.ordinal.tolist())}
+    position_by_ordinal = {int(ordinal): index for index, ordinal in enumerate(coverage.open_slots.ordinal.tolist())}
     return [
         _explain_slot(coverage, ordinal, position_by_ordinal.get(ordinal), stored_bars.get(start))
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
@@ -37,37 +44,35 @@ def explain_slots(coverage: Coverage, bars: Sequence[StoredBar]) -> list[SlotExp
 
 
 def describe_session(coverage: Coverage) -> list[str]:
-    """What is known of the ticker's session as a whole, a sentence each."""
+    """What is known about the session as a whole, as sentences."""
     requests, facts = coverage.request_history, coverage.absence_evidence
     sentences = []
     if len(requests.row):
-        data_end = (
-            f"its rows reached {_format_epoch(int(requests.data_until[0]))}"
-            if requests.data_until[0]
-            else "nothing came"
-        )
-        published = "published to its end" if requests.published[0] else "not seen published to its end"
+        data_end = f"rows until {_format_epoch(int(requests.data_until[0]))}" if requests.data_until[0] else "no rows"
+        published = "published completely" if requests.published[0] else "not known to be published completely"
         sentences.append(
-            f"asked {requests.request_count[0]} times, last {_format_epoch(int(requests.requested_at[0]))}: {data_end}; {published}"
+            f"requested {requests.request_count[0]} times, last {_format_epoch(int(requests.requested_at[0]))}:"
+            f" {data_end}; {published}"
         )
         if not np.isnan(requests.no_new_data_since[0]):
             sentences.append(
-                f"asking has brought nothing new since {_format_epoch(int(requests.no_new_data_since[0]))}"
+                f"requests have returned no new data since {_format_epoch(int(requests.no_new_data_since[0]))}"
             )
     else:
-        sentences.append("never asked")
-    if len(coverage.open_slots.row):  # otherwise there is no absence that this could explain
+        sentences.append("never requested")
+    if len(coverage.open_slots.row):  # otherwise no slot is absent
         sentences.append(
-            f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions lacked a slot"
+            f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions had gaps"
         )
-        traded = {1: "it traded that day", 0: "nothing traded that day", -1: "not read"}[int(facts.traded[0, 0])]
+        traded = {1: "traded on that day", 0: "not traded on that day", -1: "not read"}[int(facts.traded[0, 0])]
         sentences.append(f"daily data: {traded}")
     if facts.closed[0]:
-        sentences.append("the market did not hold this session, although the calendar has it")
+        sentences.append("the market was closed, although the calendar has this session")
     if not coverage.expected[0]:
-        sentences.append("outside the ticker's listing life: nothing is expected")
+        sentences.append("the ticker was not listed: no bars are expected")
     sentences.append(
-        f"askable from {format_timestamp(coverage.askable_at[0])}, overdue from {format_timestamp(coverage.overdue_at[0])} at the latest"
+        f"requested from {format_timestamp(coverage.askable_at[0])} on,"
+        f" overdue from {format_timestamp(coverage.overdue_at[0])} at the latest"
     )
     return sentences
 
@@ -98,7 +103,7 @@ def _describe_bar(bar: StoredBar | None) -> str:
     if bar is None:
         return ""
     if bar.source is None:
-        return f"close {bar.close:g}, volume {bar.volume:,}; written by somebody else"
+        return f"close {bar.close:g}, volume {bar.volume:,}; written by an external writer"
     fetched = format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
     rows = "live samples" if bar.source_interval == LIVE_SOURCE_INTERVAL else f"rows of {bar.source_interval}"
     return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} {rows}, {fetched}"
@@ -107,11 +112,11 @@ def _describe_bar(bar: StoredBar | None) -> str:
 def _describe_absence(coverage: Coverage, ordinal: int) -> str:
     requests = coverage.request_history
     if not len(requests.row):
-        return "never asked"
+        return "never requested"
     if ordinal not in requests.not_returned_ordinal:
-        return "came once, is gone from the table"
+        return "returned before, but no longer in the table"
     has_later_rows = requests.published[0] or requests.data_until[0] > coverage.grid.ends[ordinal]
-    return "the vendor's rows go on beyond it" if has_later_rows else "the vendor's rows do not reach it"
+    return "the vendor has later rows" if has_later_rows else "the vendor's rows end before it"
 
 
 def _format_epoch(epoch: int) -> str:

@@ -1,4 +1,4 @@
-"""Where things stand: one glance at the universe, the bars, the runs and the budget."""
+"""The status of everything: universe, bars, runs, live collection and budget, as plain values."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.timestamps import format_timestamp
+from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.market.calendar.windows import (
     DEFAULT_HOURS,
     MAX_PARTITIONS,
@@ -28,7 +28,7 @@ from backfill_assets.store.symbols import list_symbols
 
 
 def read_status(database: Database, settings: Settings) -> dict[str, Any]:
-    """The state of everything as plain values; stamps ISO 8601 UTC. Works with no symbols and no token."""
+    """Read the status; times are ISO 8601 UTC. Works without symbols and without a token."""
     interval = parse_interval(DEFAULT_INTERVAL)
     source = choose_source_interval(interval, settings.source_interval)
     now, rules = settings.now(), settings.build_gap_rules(source)
@@ -45,12 +45,12 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         open_findings = list_findings(connection)
         rounds = read_round_totals(connection, DEFAULT_EXCHANGE, window.sessions[-1].day) if window.sessions else None
     return {
-        "as_of": _format_timestamp(now),
+        "as_of": format_optional_timestamp(now),
         "database": describe_database(database.url),
         "vendor": settings.vendor_host,
         "token": "***" if settings.token else None,
         "symbols": {"active": len(active), "inactive": len(all_symbols) - len(active)},
-        "newest_bar": _format_timestamp(newest),
+        "newest_bar": format_optional_timestamp(newest),
         "partitions": _describe_partitions(settings, len(active)),
         "window": [s.day.isoformat() for s in window.sessions],
         "missing": int(coverage.missing.sum()),
@@ -63,7 +63,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         "running": [
             {
                 "run_id": str(r.run_id),
-                "started_at": _format_timestamp(r.started_at),
+                "started_at": format_optional_timestamp(r.started_at),
                 "window": r.description,
                 "tickers": r.tickers,
             }
@@ -71,11 +71,20 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         ],
         "budget": read_budget(database, settings, now),
         "published": {
-            day.isoformat(): {"tickers": count, "first": _format_timestamp(first), "last": _format_timestamp(last)}
+            day.isoformat(): {
+                "tickers": count,
+                "first": format_optional_timestamp(first),
+                "last": format_optional_timestamp(last),
+            }
             for day, (count, first, last) in published.items()
         },
         "findings": [
-            {"kind": f.kind, "subject": f.subject, "detail": f.detail, "found_at": _format_timestamp(f.found_at)}
+            {
+                "kind": f.kind,
+                "subject": f.subject,
+                "detail": f.detail,
+                "found_at": format_optional_timestamp(f.found_at),
+            }
             for f in open_findings
         ],
     }
@@ -94,7 +103,7 @@ def _describe_partitions(settings: Settings, symbols: int) -> dict[str, int]:
 def _describe_live(
     database: Database, settings: Settings, coverage: Coverage, rounds: SessionRoundTotals | None, now: datetime
 ) -> dict[str, Any]:
-    """Live collection: the newest session's rounds, what is provisional in the window, and what was spent."""
+    """Live collection: rounds of the newest session, provisional bars in the window, and calls spent today."""
     spent = 0
     if settings.token is not None:
         token = settings.token.get_secret_value()
@@ -104,7 +113,7 @@ def _describe_live(
         "session": coverage.grid.sessions[-1].day.isoformat() if coverage.grid.sessions else None,
         "rounds": rounds.rounds if rounds else 0,
         "samples": rounds.samples if rounds else 0,
-        "last_round": _format_timestamp(rounds.last_at) if rounds else None,
+        "last_round": format_optional_timestamp(rounds.last_at) if rounds else None,
         "delay_seconds": rounds.delay_seconds if rounds else None,
         "error": rounds.error if rounds else None,
         "calls_spent_today": spent,
@@ -115,20 +124,16 @@ def _describe_live(
 
 
 def read_budget(database: Database, settings: Settings, now: datetime) -> dict[str, Any] | None:
-    """What the token may still spend; None without one."""
+    """Calls and requests left for the token; None without a token."""
     if settings.token is None:
         return None
     status = Budget(database, settings.token.get_secret_value(), build_limits(settings)).read_status(now)
     return {
         "calls_left_today": status.calls_left_today,
         "calls_spent_by_us_today": status.calls_spent_today,
-        "resets_at": _format_timestamp(status.resets_at),
+        "resets_at": format_optional_timestamp(status.resets_at),
         "requests_left_this_minute": max(0, status.requests_ceiling - status.requests_in_window),
         "requests_ceiling": status.requests_ceiling,
         "foreign_requests": status.external_requests,
-        "paused_until": _format_timestamp(status.paused_until),
+        "paused_until": format_optional_timestamp(status.paused_until),
     }
-
-
-def _format_timestamp(moment: datetime | None) -> str | None:
-    return format_timestamp(moment) if moment else None

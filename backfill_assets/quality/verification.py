@@ -1,21 +1,190 @@
-"""Every criterion there is, in one list: the success criteria, and whether what is stored is right."""
+"""The table of checks: what each is called, how bad a failure is, what computes it and where to look next.
+
+Everything that handles checks reads this table: the asset checks in Dagster, ``verify`` on the command line, the HTML
+report and the alerts. To add a check, write a function that returns a ``Criterion`` (in ``criteria`` or
+``bar_validity``) and add one entry to ``CHECKS``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
-from backfill_assets.quality.criteria import Criterion, evaluate_window
+from backfill_assets.quality.criteria import (
+    Criterion,
+    Severity,
+    check_every_symbol_has_recent_bars,
+    check_newest_bar_is_fresh,
+    check_no_missing_bars,
+    evaluate_live,
+    evaluate_rate_limits,
+)
 from backfill_assets.store.postgres.connection import Database
+
+DEFAULT_EOD_TOLERANCE_BPS = 15.0
+REPORT_COMMAND, STATUS_COMMAND = "backfill-assets report", "backfill-assets status"
+HTML_REPORT_COMMAND = f"{REPORT_COMMAND} --format html --output report.html"
+
+CauseKind: TypeAlias = Literal["gaps", "rate limit"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckInput:
+    """What the checks read.
+
+    Attributes:
+        database: the store.
+        coverage: the state of every slot in the window.
+        source_interval: the vendor's interval that the window's bars are built from.
+        missing_tolerance: missing bars that each symbol may have.
+        eod_tolerance_bps: by how many basis points an official close may differ from the daily close.
+    """
+
+    database: Database
+    coverage: Coverage
+    source_interval: Interval
+    missing_tolerance: int = 0
+    eod_tolerance_bps: float = DEFAULT_EOD_TOLERANCE_BPS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckDefinition:
+    """One check.
+
+    Attributes:
+        name: the check's name in Dagster, in ``verify``, in reports and in alerts.
+        description: what must hold, for Dagster's UI.
+        evaluate: computes the result.
+        severity: of a failure.
+        command: shows more about a failure.
+        cause_kind: which likely causes an alert looks for: those of gaps, those of rate limits, or (None) none.
+        is_criterion: whether it is one of the success criteria, which ``verify`` on the command line evaluates.
+        needs_live: whether it applies only where live samples make bars of the window's interval.
+        covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
+            in the window.
+    """
+
+    name: str
+    description: str
+    evaluate: Callable[[CheckInput], Criterion]
+    severity: Severity = "error"
+    command: str = HTML_REPORT_COMMAND
+    cause_kind: CauseKind | None = None
+    is_criterion: bool = False
+    needs_live: bool = False
+    covers_retained_sessions: bool = False
+
+
+CHECKS = (
+    CheckDefinition(
+        name="every_symbol_has_recent_bars",
+        description="Every active symbol has a bar within the past 48 hours (whole sessions).",
+        evaluate=lambda given: check_every_symbol_has_recent_bars(given.coverage),
+        command=REPORT_COMMAND,
+        cause_kind="gaps",
+        is_criterion=True,
+    ),
+    CheckDefinition(
+        name="no_missing_bars",
+        description="estimated_missing_bars of every symbol is at most BACKFILL_MISSING_TOLERANCE (default 0).",
+        evaluate=lambda given: check_no_missing_bars(given.coverage, tolerance=given.missing_tolerance),
+        command=REPORT_COMMAND,
+        cause_kind="gaps",
+        is_criterion=True,
+        covers_retained_sessions=True,
+    ),
+    CheckDefinition(
+        name="newest_bar_is_fresh",
+        description="Every symbol has bars up to its newest overdue slot (market time, not clock time).",
+        evaluate=lambda given: check_newest_bar_is_fresh(given.coverage),
+        command=REPORT_COMMAND,
+        cause_kind="gaps",
+        is_criterion=True,
+    ),
+    CheckDefinition(
+        name="no_rate_limit_errors",
+        description="The vendor rejected no request of the past 24 hours for its rate limit.",
+        evaluate=lambda given: evaluate_rate_limits(given.database),
+        command=STATUS_COMMAND,
+        cause_kind="rate limit",
+        is_criterion=True,
+    ),
+    CheckDefinition(
+        name="live_keeps_up",
+        description="Every slot that ended more than 30 minutes ago has a provisional or final bar.",
+        evaluate=lambda given: evaluate_live(given.database, given.coverage),
+        is_criterion=True,
+        needs_live=True,
+    ),
+    CheckDefinition(
+        name="bars_are_valid",
+        description="Every stored bar is valid: OHLC order, prices above 0, on the grid, known symbol, no duplicate.",
+        evaluate=lambda given: evaluate_bars(given.database, given.coverage),
+    ),
+    CheckDefinition(
+        name="sessions_agree_with_eod",
+        description="Each session's official close agrees with the vendor's daily data.",
+        evaluate=lambda given: evaluate_closes(
+            given.database, given.coverage, given.source_interval, tolerance_bps=given.eod_tolerance_bps
+        ),
+        severity="warning",  # the vendor's two series differ for reasons of its own (docs/vendor.md §2.6, §5.4)
+    ),
+)
+_CHECK_BY_NAME = {check.name: check for check in CHECKS}
+
+
+def find_check(name: str) -> CheckDefinition | None:
+    """The check of this name; None for any other name, such as that of a job."""
+    return _CHECK_BY_NAME.get(name)
+
+
+def select_checks(*, live: bool, criteria_only: bool = False) -> list[CheckDefinition]:
+    """The checks that apply.
+
+    Args:
+        live: whether live samples make bars of the interval.
+        criteria_only: only the success criteria.
+    """
+    return [check for check in CHECKS if (live or not check.needs_live) and (check.is_criterion or not criteria_only)]
+
+
+def get_command(name: str, interval: str = DEFAULT_INTERVAL) -> str:
+    """The command that shows more about the check ``name`` of an interval's bars."""
+    check = find_check(name)
+    command = check.command if check else HTML_REPORT_COMMAND
+    return command if interval == DEFAULT_INTERVAL or command == STATUS_COMMAND else f"{command} --interval {interval}"
+
+
+def evaluate_checks(checks: Iterable[CheckDefinition], given: CheckInput) -> list[Criterion]:
+    """The result of each check, in the order of ``checks``."""
+    return [check.evaluate(given) for check in checks]
 
 
 def evaluate_all(database: Database, settings: Settings, coverage: Coverage, source: Interval) -> list[Criterion]:
-    """All criteria of a window as the store shows them now; ``source`` is what its bars are built from.
+    """All checks of a window on what the store holds now; ``source`` is what its bars are built from."""
+    given = CheckInput(
+        database,
+        coverage,
+        source,
+        missing_tolerance=settings.missing_tolerance,
+        eod_tolerance_bps=settings.eod_tolerance_bps,
+    )
+    return evaluate_checks(select_checks(live=coverage.grid.interval in settings.list_live_intervals()), given)
 
-    ``live_keeps_up`` is among them where live samples make bars of the window's interval.
+
+def evaluate_window(
+    database: Database, coverage: Coverage, *, tolerance: int = 0, live: bool = False
+) -> list[Criterion]:
+    """The success criteria of a window on what the store holds now: what ``verify`` on the command line evaluates.
+
+    Args:
+        database: the store.
+        coverage: the state of every slot in the window.
+        tolerance: missing bars that each symbol may have.
+        live: whether live samples make bars of the window's interval; adds ``live_keeps_up``.
     """
-    live = coverage.grid.interval in settings.list_live_intervals()
-    return [
-        *evaluate_window(database, coverage, tolerance=settings.missing_tolerance, live=live),
-        evaluate_bars(database, coverage),
-        evaluate_closes(database, coverage, source, tolerance_bps=settings.eod_tolerance_bps),
-    ]
+    given = CheckInput(database, coverage, coverage.grid.interval, missing_tolerance=tolerance)
+    return evaluate_checks(select_checks(live=live, criteria_only=True), given)

@@ -135,9 +135,9 @@ def test_verify_and_report_after_the_day(trader: tuple[User, Sandbox]) -> None:
     assert "live bars were replaced" not in at(user, sandbox, utc("2026-06-02 15:31"), f"report {day}")
     at(user, sandbox, utc("2026-06-03 12:00"), f"run {day} --quiet")
     report = at(user, sandbox, utc("2026-06-03 12:00"), f"report {day}")
-    assert "4 live bars were replaced by final ones: prices off by" in report
+    assert "4 live bars were replaced by final bars: price difference" in report
     assert "× the final one" in report
-    said = "4 live bars were replaced by final ones: prices off by"
+    said = "4 live bars were replaced by final bars: price difference"
     assert said in at(user, sandbox, utc("2026-06-03 12:00"), f"report --format html {day}")
     rows = json.loads(at(user, sandbox, utc("2026-06-03 12:00"), f"report --format json {day}"))
     assert [row["live"]["bars"] for row in rows] == [2, 2]

@@ -415,13 +415,13 @@ def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(user_of
     withheld = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT")
-    assert "never asked" in user.types("why MSFT 2026-06-02").out
+    assert "never requested" in user.types("why MSFT 2026-06-02").out
     user.types("run --quiet")
     told = user.types("why MSFT.US 2026-06-02 --format json").json
     assert {s["state"] for s in told["slots"]} == {"missing"}
     assert {s["ask_again"] for s in told["slots"]} == {"2026-06-03T15:00:00Z"}
-    assert any("asked 1 times" in sentence and "nothing came" in sentence for sentence in told["evidence"])
-    assert "daily data: it traded that day" in told["evidence"]
+    assert any("requested 1 times" in sentence and "no rows" in sentence for sentence in told["evidence"])
+    assert "daily data: traded on that day" in told["evidence"]
     asked = user.types("why AAPL 2026-06-02 --ask")
     assert "the vendor returns now: 13 of 13 bars" in asked.out
     assert asked.out.count("present") == 13
@@ -470,4 +470,4 @@ def test_tables_show_the_same_figures_as_json(user_of: UserOf, sandboxed: Sandbo
     assert "30 active · 0 inactive" in status
     assert "728 bars of 28 symbols" in status
     verify = user.types("verify")
-    assert "FAIL  no_missing_bars: 728 bars are missing, of 28 symbols" in verify.out
+    assert "FAIL  no_missing_bars: 728 bars are missing in 28 symbols" in verify.out

@@ -17,10 +17,10 @@ from backfill_assets.alerts.delivery import DeliveryResult
 from backfill_assets.alerts.notify import build_observations, process_observations
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality.criteria import evaluate_window
 from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.html_report import to_html
 from backfill_assets.quality.report_data import collect_report_data
+from backfill_assets.quality.verification import evaluate_window
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.daily_data import Finding
@@ -79,12 +79,12 @@ def test_html_report(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> N
     page = Page(html)
     assert page.says("13 bars are missing in 1 of 3 symbols")
     assert page.says("78 13 65")  # before, after, bars added
-    assert page.says("✗ FAIL no_missing_bars 13 bars are missing, of 1 symbols (at most 0) MSFT.US (13)")
+    assert page.says("✗ FAIL no_missing_bars 13 bars are missing in 1 symbols (at most 0) MSFT.US (13)")
     assert page.says("✓ pass no_rate_limit_errors")
-    assert page.says("bars_are_valid 0 breaches of a rule in 65 bars")
-    assert page.says("MSFT.US hole 2026-06-02, pending 2026-06-03")
+    assert page.says("bars_are_valid 0 rule violations in 65 bars")
+    assert page.says("MSFT.US missing 2026-06-02, pending 2026-06-03")
     assert page.says("2 other symbols pending 2026-06-03")
-    assert page.says("calls spent by us today")
+    assert page.says("calls spent here today")
     assert "prefers-color-scheme: dark" in html
     assert "<script" not in html
     links = {value for name, value in page.attributes if name in ("src", "href", "xlink:href")}
@@ -97,7 +97,7 @@ def test_html_report_without_symbols(user_of: UserOf) -> None:
     user.types("symbols add AAPL")
     page = Page(user.types("report --format html --start 2026-05-30 --end 2026-05-31").out)
     assert page.says("No session is due")
-    assert page.says("No run has ended yet")
+    assert page.says("No run has finished yet")
 
 
 def test_html_report_escapes_text(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
@@ -168,8 +168,8 @@ def test_html_report_is_under_2_mb_and_names_what_it_leaves_out(
     html = page_of(cells(rows, sessions))
     assert len(html.encode()) < 2_000_000
     assert Page(html).says(left_out)
-    assert ("These are the newest" in html) is (sessions > 60)
-    assert Page(html).says(f"and {rows - 300:,} older ones: backfill-assets status lists them all")
+    assert ("Only the newest" in html) is (sessions > 60)
+    assert Page(html).says(f"and {rows - 300:,} older findings: backfill-assets status lists all")
     assert html.count("provisional 20") > 200
 
 
@@ -181,7 +181,7 @@ def test_terminal_report_lists_sessions(user_of: UserOf, sandboxed: Sandboxed) -
     assert lines[-3:] == [
         "MSFT.US  ·X~",
         "1 of 3 symbols have gaps",
-        "X hole   ~ pending   · complete",
+        "X missing   ~ pending   · complete",
     ]
 
 
@@ -207,7 +207,7 @@ def test_alert_from_failure_to_recovery(
         clock.tick(begin)
         assert [look(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
         listed = user.types("alerts list --as-of 2026-06-03T14:00:00Z").out
-        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing, of 1 symbols" in listed
+        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbols" in listed
         assert "address 1 (json)" in listed
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
         assert "likely cause: one symbol: MSFT.US" in receiver.got[0]["message"]
@@ -220,7 +220,7 @@ def test_alert_from_failure_to_recovery(
         assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).count_slots(SlotState.VENDOR_GAP) == 13
         look(receiver, "2026-06-15 12:00")
         assert receiver.titles[3:] == ["GIVEN UP: no_missing_bars"]
-        assert "which: MSFT.US 2026-06-02 (13)" in receiver.got[3]["message"]
+        assert "sessions: MSFT.US 2026-06-02 (13)" in receiver.got[3]["message"]
 
 
 def test_alerts_test_sends_one_message(user_of: UserOf) -> None:
@@ -233,7 +233,7 @@ def test_alerts_test_sends_one_message(user_of: UserOf) -> None:
         refused = user_of(BACKFILL_ALERT_URLS=urls).types("alerts test --debug")
     assert (refused.code, refused.out.splitlines()) == (
         3,
-        ["address 1 (json): HTTP status 404", "address 2 (json): it cannot be reached, or refuses"],
+        ["address 1 (json): HTTP status 404", "address 2 (json): unreachable, or rejected the message"],
     )
     assert SECRET not in said.err + refused.err
 

@@ -104,7 +104,7 @@ def test_user_fills_a_gap_by_clicks_and_sees_what_is_missing(deployment: Deploym
     # and the failed check names it
     page.goto(f"{dev.url}/assets/bars_30m?view=checks&checkDetail=no_missing_bars")
     expect(page.get_by_text("AMZN.US (13)").first).to_be_visible()
-    expect(page.get_by_text("13 bars are missing, of 1 symbols").first).to_be_visible()
+    expect(page.get_by_text("13 bars are missing in 1 symbols").first).to_be_visible()
     shoot(page, "failed-check")
 
     # the report shows where something is missing, as a picture

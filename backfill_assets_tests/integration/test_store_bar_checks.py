@@ -125,7 +125,7 @@ def test_bars_that_a_run_stores_are_valid_in_both_forms_of_the_table(
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
     engine.run(monday_and_tuesday(engine), silent)
     criterion = evaluate_bars(engine.database, engine.measure(monday_and_tuesday(engine)))
-    assert (criterion.passed, criterion.meaning) == (True, "0 breaches of a rule in 52 bars")
+    assert (criterion.passed, criterion.meaning) == (True, "0 rule violations in 52 bars")
     external_tables.build(url := new_database(None))
     taken_over = Database(url)
     migrate(taken_over)
@@ -142,8 +142,8 @@ def test_closes_are_compared_with_the_daily_data_that_are_stored(
 
     def judged() -> tuple[float, str]:
         criterion = evaluate_closes(engine.database, coverage, INTERVALS["5m"], tolerance_bps=15)
-        assert "(4 are stored)" in criterion.meaning
-        return criterion.figure, criterion.meaning.split(" closes")[0]
+        assert "(4 closes are stored)" in criterion.meaning
+        return criterion.figure, criterion.meaning.split(" compared")[0]
 
     assert judged() == (0, "0 of 0")
     with engine.database.transaction() as connection:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @dataclass
 class Deployment:
-    """Evaluates sensors and executes the runs that they request, as Dagster's daemon does."""
+    """What Dagster would run, driven by the test: ticks of sensors and the runs that they request."""
 
     engine: Engine
     sandbox: Sandbox
@@ -49,11 +49,11 @@ class Deployment:
         return repository.get_sensor_def(name).evaluate_tick(context)
 
     def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """Execute a run that a sensor requested."""
+        """Execute a run request of the gap sensor."""
         return self.materialise({**request.tags, "dagster/sensor_name": "gap_backfill_sensor"})
 
     def materialise(self, tags: dict[str, str], **config: Any) -> dg.ExecuteInProcessResult:
-        """One run over the partitions that the tags name."""
+        """One run over the partitions in the tags."""
         (bars,) = (a for a in self.definitions.assets or [] if isinstance(a, dg.AssetsDefinition) and BARS in a.keys)
         return dg.materialize(
             [bars],
@@ -65,7 +65,7 @@ class Deployment:
         )
 
     def verify(self, **config: Any) -> dg.ExecuteInProcessResult:
-        """The checks alone, as the schedule or a person launches them."""
+        """The checks alone, as launched by the schedule or by a person."""
         return self.definitions.resolve_job_def("verify_window").execute_in_process(
             instance=self.instance,
             resources={"engine": self.engine},
@@ -82,12 +82,12 @@ class Deployment:
         )
 
     def heal(self) -> list[dg.ExecuteInProcessResult]:
-        """Evaluate the sensor once and execute the runs that it requests."""
+        """Tick the gap sensor and execute its run requests."""
         return [self.run(request) for request in self.tick().run_requests or []]
 
     @property
     def green(self) -> set[str]:
-        """The partitions that Dagster shows as materialised."""
+        """The partitions that Dagster shows as materialized."""
         return set(self.instance.get_materialized_partitions(BARS))
 
 
@@ -106,7 +106,7 @@ def deployed(
     monkeypatch: pytest.MonkeyPatch,
     engine_on: Callable[..., Engine],
 ) -> Callable[..., Deployment]:
-    """A deployment over a sandbox, its environment set, its symbols partitions already."""
+    """A deployment on a sandbox, with its environment set and its symbol partitions added."""
 
     def make(sandbox: Sandbox, symbols: tuple[str, ...], **overrides: Any) -> Deployment:
         engine = engine_on(sandbox, symbols, **{"partition_days": 3, **overrides})
@@ -120,7 +120,7 @@ def deployed(
 
 
 def partitions(symbols: tuple[str, ...], days: tuple[str, ...]) -> set[str]:
-    """Partition keys of a rectangle."""
+    """The partition keys of symbols × days."""
     return {f"{day}|{symbol}.US" for symbol in symbols for day in days}
 
 

@@ -1,4 +1,4 @@
-"""From a failed check or run in Dagster to a message at a real receiver, once."""
+"""From a failed check or run in Dagster to one message at a real receiver."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -28,13 +28,13 @@ def receiver() -> Iterator[Receiver]:
         yield listening
 
 
-def looks(message: str) -> list[str]:
-    """Where a message sends its reader."""
-    return [line.removeprefix("look: ") for line in message.splitlines() if line.startswith("look: ")]
+def next_steps(message: str) -> list[str]:
+    """The commands or pages that a message names."""
+    return [line.removeprefix("next step: ") for line in message.splitlines() if line.startswith("next step: ")]
 
 
-class Watched:
-    """A deployment whose alert sensor is ticked by hand, with its cursor."""
+class WatchedDeployment:
+    """A deployment whose alert sensor is ticked by the test, with its cursor."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
@@ -51,8 +51,8 @@ class Watched:
     def with_settings(self, **changed: Any) -> None:
         self.deployment = self.deployment.with_settings(**changed)
 
-    def makes(self, *assets: str, tags: Mapping[str, str]) -> bool:
-        """One run over these assets, of the partitions that the tags name; whether it went through."""
+    def materialize(self, *assets: str, tags: Mapping[str, str]) -> bool:
+        """One run over these assets and the partitions in the tags; returns whether it succeeded."""
         made = dg.materialize(
             [asset for asset in self.deployment.definitions.assets or [] if isinstance(asset, dg.AssetsDefinition)],
             instance=self.deployment.instance,
@@ -67,40 +67,40 @@ class Watched:
         with self.deployment.engine.database.transaction() as connection:
             return sorted(state.name for state in list_failing(connection) if state.name.startswith("run of "))
 
-    def judges(self) -> None:
+    def evaluate_checks(self) -> None:
         job = self.deployment.definitions.resolve_job_def("verify_window")
         resources = {"engine": self.deployment.engine}
         assert job.execute_in_process(instance=self.deployment.instance, resources=resources).success
 
 
 @pytest.fixture
-def watched(deployed: Deployed, sandboxed: Sandboxed, receiver: Receiver) -> Callable[..., Watched]:
-    def make(*urls: str, **sandbox: Any) -> Watched:
+def watched(deployed: Deployed, sandboxed: Sandboxed, receiver: Receiver) -> Callable[..., WatchedDeployment]:
+    def make(*urls: str, **sandbox: Any) -> WatchedDeployment:
         addresses = tuple(map(SecretStr, urls or (receiver.url,)))
-        return Watched(deployed(sandboxed(**sandbox), FOUR, alert_urls=addresses))
+        return WatchedDeployment(deployed(sandboxed(**sandbox), FOUR, alert_urls=addresses))
 
     return make
 
 
-def test_what_was_before_is_history_and_what_fails_at_once_is_one_message(
-    watched: Callable[..., Watched], receiver: Receiver
+def test_earlier_events_are_not_reported_and_simultaneous_failures_are_one_message(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver
 ) -> None:
     user = watched(publication=HELD_BACK)
     assert user.said == "following check results and runs from now on"
     user.deployment.heal()
-    assert user.tick() == "7 results heard, 1 messages sent"
+    assert user.tick() == "7 results read, 1 messages sent"
     assert receiver.titles == ["FAILING: bars_30m: newest_bar_is_fresh and 1 more"]
     message = receiver.got[0]["message"]
-    assert "13 bars are missing, of 1 symbols" in message
+    assert "13 bars are missing in 1 symbols" in message
     assert "AAPL.US (13)" in message
-    assert looks(message) == ["backfill-assets report"] * 2
-    user.judges()
-    assert user.tick() == "7 results heard, 0 messages sent"
+    assert next_steps(message) == ["backfill-assets report"] * 2
+    user.evaluate_checks()
+    assert user.tick() == "7 results read, 0 messages sent"
 
 
-def test_recovery_is_told_too(watched: Callable[..., Watched], receiver: Receiver) -> None:
+def test_recovery_is_reported(watched: Callable[..., WatchedDeployment], receiver: Receiver) -> None:
     user = watched()
-    user.judges()
+    user.evaluate_checks()
     user.tick()
     assert receiver.titles == ["FAILING: bars_30m: every_symbol_has_recent_bars and 2 more"]
     user.with_settings(as_of=NOW + timedelta(minutes=10))
@@ -110,56 +110,60 @@ def test_recovery_is_told_too(watched: Callable[..., Watched], receiver: Receive
     assert receiver.titles[1].lower().startswith("recovered: bars_30m: every_symbol_has_recent_bars and 2 more")
 
 
-def test_a_window_of_a_persons_choice_is_no_news(watched: Callable[..., Watched], receiver: Receiver) -> None:
+def test_checks_of_a_manually_chosen_window_are_not_reported(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver
+) -> None:
     user = watched()
-    user.judges()
+    user.evaluate_checks()
     user.tick()
     user.with_settings(as_of=NOW + timedelta(minutes=10))
     nothing_due = user.deployment.verify(hours_back=0.1)
     assert all(check.passed for check in nothing_due.get_asset_check_evaluations())
-    assert user.tick() == "1 results heard, 0 messages sent"  # that the run succeeded
+    assert user.tick() == "1 results read, 0 messages sent"  # the end of the run
     assert len(receiver.titles) == 1
 
 
-def test_a_replay_sends_nothing_twice(watched: Callable[..., Watched], receiver: Receiver) -> None:
+def test_a_repeated_tick_sends_nothing_twice(watched: Callable[..., WatchedDeployment], receiver: Receiver) -> None:
     user = watched(publication=HELD_BACK)
     before = user.cursor
     user.deployment.heal()
     user.tick()
     assert len(receiver.titles) == 1
-    user.cursor = before  # the process died before its cursor was kept
-    assert user.tick() == "7 results heard, 0 messages sent"
+    user.cursor = before  # the process died before its cursor was stored
+    assert user.tick() == "7 results read, 0 messages sent"
     assert len(receiver.titles) == 1
 
 
-def test_a_failed_run_is_told_with_its_reason(watched: Callable[..., Watched], receiver: Receiver) -> None:
+def test_a_failed_run_is_reported_with_its_error(watched: Callable[..., WatchedDeployment], receiver: Receiver) -> None:
     user = watched(tokens=frozenset({"another"}))
     assert not user.deployment.heal()[0].success
     user.tick()
     (message,) = [said["message"] for said in receiver.got]
     assert "\nrun of " in message
     (run_id,) = [run.run_id for run in user.deployment.instance.get_runs()]
-    assert looks(message)[-1] == f"the run {run_id} in Dagster's UI"
-    assert "the vendor refuses the token" in message
+    assert next_steps(message)[-1] == f"the run {run_id} in Dagster's UI"
+    assert "the vendor rejects the token" in message
     assert "test-token-4711" not in message
 
 
-def test_a_failure_is_over_with_the_next_success_of_that_asset_whatever_was_chosen_with_it(
-    watched: Callable[..., Watched], receiver: Receiver
+def test_a_failure_ends_with_the_next_success_of_the_same_asset(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver
 ) -> None:
     user = watched(tokens=frozenset({"another"}))
     (request,) = user.deployment.tick().run_requests
-    assert not user.makes("market_symbols", "bars_30m", "data_quality_report", tags=request.tags)
+    assert not user.materialize("market_symbols", "bars_30m", "data_quality_report", tags=request.tags)
     user.tick()
-    assert user.failing_runs() == ["run of bars_30m"]  # the universe was made, and the report's turn never came
+    assert user.failing_runs() == ["run of bars_30m"]  # the universe succeeded, the report did not start
     user.with_settings(token=SecretStr("another"))
-    assert user.makes("bars_30m", tags=request.tags)
+    assert user.materialize("bars_30m", tags=request.tags)
     user.tick()
     assert user.failing_runs() == []
-    assert "run of bars_30m holds again" in receiver.got[-1]["message"]
+    assert "run of bars_30m passes again" in receiver.got[-1]["message"]
 
 
-def test_a_run_that_was_killed_left_no_reason(watched: Callable[..., Watched], receiver: Receiver) -> None:
+def test_a_killed_run_is_reported_without_an_error(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver
+) -> None:
     user = watched()
     everything = user.deployment.definitions.resolve_implicit_global_asset_job_def()
     chosen = frozenset([dg.AssetKey("market_symbols"), dg.AssetKey("data_quality_report")])
@@ -168,11 +172,14 @@ def test_a_run_that_was_killed_left_no_reason(watched: Callable[..., Watched], r
     user.deployment.instance.report_run_failed(run, gone)  # as Dagster's monitoring does
     user.tick()
     assert user.failing_runs() == ["run of data_quality_report", "run of market_symbols"]
-    assert f"run {run.run_id} failed: it left no reason (killed?), see its log: {gone}" in receiver.got[0]["message"]
+    assert (
+        f"run {run.run_id} failed: no error was recorded (process killed?), see the run's log: {gone}"
+        in receiver.got[0]["message"]
+    )
 
 
-def test_a_run_that_its_settings_end_is_told_with_that(
-    watched: Callable[..., Watched], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+def test_a_run_ended_by_an_invalid_setting_is_reported_with_it(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = watched()
     monkeypatch.setenv("EODHD_BASE_URL", "eodhd.com/api")
@@ -185,11 +192,11 @@ def test_a_run_that_its_settings_end_is_told_with_that(
     user.tick()
     (message,) = [said["message"] for said in receiver.got]
     assert message.startswith(f"run of market_symbols: run {run.run_id} failed: ")
-    assert "EODHD_BASE_URL must be an http or https address" in message
+    assert "EODHD_BASE_URL must be an http or https URL" in message
     assert "outage" not in message
 
 
-def test_a_schedules_run_is_told_by_its_asset(watched: Callable[..., Watched]) -> None:
+def test_a_run_of_a_schedule_is_reported_under_its_asset(watched: Callable[..., WatchedDeployment]) -> None:
     user = watched()
     job = user.deployment.definitions.resolve_job_def("__anonymous_asset_job_morning_report_schedule")
     resources = {"engine": user.deployment.engine}
@@ -199,45 +206,47 @@ def test_a_schedules_run_is_told_by_its_asset(watched: Callable[..., Watched]) -
         assert load_state(connection, "run of data_quality_report") is not None
 
 
-def test_nobody_lacks_anything_once_nobody_is_active(watched: Callable[..., Watched], receiver: Receiver) -> None:
+def test_failures_recover_when_no_symbol_is_active(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver
+) -> None:
     user = watched()
-    user.judges()
+    user.evaluate_checks()
     user.tick()
     with user.deployment.engine.database.transaction() as connection:
         assert len(list_failing(connection)) == 3
         deactivate_symbols(connection, parse_tickers(FOUR))
     user.with_settings(as_of=NOW + timedelta(minutes=10))
-    user.judges()
+    user.evaluate_checks()
     user.tick()
     with user.deployment.engine.database.transaction() as connection:
         assert list_failing(connection) == []
-    assert "no_missing_bars holds again after 10 min: there are no active symbols" in receiver.got[-1]["message"]
+    assert "no_missing_bars passes again after 10 min: there are no active symbols" in receiver.got[-1]["message"]
 
 
-def test_an_address_that_is_down_blocks_nobody_and_gets_it_later(
-    watched: Callable[..., Watched], receiver: Receiver
+def test_an_address_that_is_down_receives_the_message_later(
+    watched: Callable[..., WatchedDeployment], receiver: Receiver
 ) -> None:
     user = watched(publication=HELD_BACK)
     receiver.status = 503
     user.deployment.heal()
-    assert user.tick() == "7 results heard, 0 messages sent, 1 addresses are down and will be tried again"
+    assert user.tick() == "7 results read, 0 messages sent, 1 addresses failed and will be retried"
     receiver.status = 200
     user.with_settings(as_of=NOW + timedelta(hours=2))
-    assert user.tick() == "0 results heard, 1 messages sent"
+    assert user.tick() == "0 results read, 1 messages sent"
 
 
-def test_without_addresses_it_only_listens(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    user = Watched(deployed(sandboxed(), FOUR))
-    user.judges()
+def test_without_addresses_results_are_recorded_and_nothing_is_sent(deployed: Deployed, sandboxed: Sandboxed) -> None:
+    user = WatchedDeployment(deployed(sandboxed(), FOUR))
+    user.evaluate_checks()
     assert user.tick().endswith("0 messages sent")
 
 
-def test_checks_of_another_interval_are_told_apart(
+def test_checks_of_another_interval_have_names_of_their_own(
     deployed: Deployed, sandboxed: Sandboxed, receiver: Receiver
 ) -> None:
     addresses = (SecretStr(receiver.url),)
     deployment = deployed(sandboxed(), FOUR, intervals=("30m", "1h"), alert_urls=addresses)
-    user = Watched(deployment)
+    user = WatchedDeployment(deployment)
     with deployment.engine.database.transaction() as connection:
         refused = RequestLogEntry(datetime.now(UTC), "/intraday", "AAPL.US", 429, "RateLimited", 0, None, 0, 0.1)
         log_requests(connection, None, [refused])
@@ -245,7 +254,9 @@ def test_checks_of_another_interval_are_told_apart(
     assert job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine}).success
     user.tick()
     (message,) = [said["message"] for said in receiver.got]
-    told = {paragraph.partition(":")[2].split(":")[0].strip(): looks(paragraph) for paragraph in message.split("\n\n")}
+    told = {
+        paragraph.partition(":")[2].split(":")[0].strip(): next_steps(paragraph) for paragraph in message.split("\n\n")
+    }
     assert message.count("bars_1h: ") == 4
     assert told == {
         "every_symbol_has_recent_bars": ["backfill-assets report --interval 1h"],

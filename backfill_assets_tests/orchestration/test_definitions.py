@@ -22,7 +22,7 @@ def definitions(settings: Settings) -> dg.Definitions:
     return build_definitions(settings)
 
 
-def test_they_are_loadable_and_complete(definitions: dg.Definitions) -> None:
+def test_definitions_are_loadable_and_complete(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
     keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
@@ -40,7 +40,7 @@ def test_sensors_and_schedules_run_by_default_and_can_be_left_stopped(settings: 
         assert {one.default_status.value for one in both} == {word}
 
 
-def test_other_intervals_come_from_the_same_factory(settings: Settings) -> None:
+def test_further_intervals_get_assets_sensors_and_jobs(settings: Settings) -> None:
     chosen = settings.model_copy(update={"intervals": ("30m", "1h", "1m")})
     repository = build_definitions(chosen).get_repository_def()
     keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
@@ -49,14 +49,14 @@ def test_other_intervals_come_from_the_same_factory(settings: Settings) -> None:
     assert repository.has_job("verify_window_1m")
 
 
-def test_both_files_load_the_same_module() -> None:
+def test_pyproject_and_workspace_load_the_same_module() -> None:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]
     (read,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
     assert read["python_module"] == {"module_name": told["module_name"], "location_name": told["code_location_name"]}
     assert told["module_name"] == "backfill_assets.definitions"
 
 
-def test_the_checkouts_instance_is_the_packages() -> None:
+def test_dagster_yaml_of_the_checkout_equals_the_packaged_one() -> None:
     packaged = PACKAGE / "orchestration" / "dagster.yaml"
     assert (ROOT / "dagster.yaml").read_text() == packaged.read_text()
 

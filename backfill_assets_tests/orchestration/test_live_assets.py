@@ -9,9 +9,9 @@ import pytest
 
 from backfill_assets.live.collector import collect_round
 from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 from backfill_assets.market.live.sampling_schedule import find_sampled_session, list_rounds
 from backfill_assets.orchestration.live_assets import LIVE_QUOTES, build_rounds_cron
-from backfill_assets.orchestration.partitions import TIME_ZONE
 from backfill_assets_tests.conftest import Sandboxed, bars_in
 from backfill_assets_tests.moving_clock import Clockwork
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment
@@ -33,7 +33,7 @@ def at(deployed: Deployed, sandboxed: Sandboxed) -> Callable[..., Deployment]:
 
 
 def looks_of(session: Session, seconds: int) -> list[datetime]:
-    """When the schedule looks on the day of a session, within its sampling hours."""
+    """The times at which the schedule fires on the day of a session, within sampling hours."""
     minutes, hours, *_ = build_rounds_cron(seconds).split()
     listed = range(0, 60, int(minutes[2:])) if minutes.startswith("*/") else map(int, minutes.split(","))
     assert hours == "9-16"
@@ -49,7 +49,7 @@ def schedule_says(deployment: Deployment) -> Any:
     )
 
 
-def test_it_is_off_by_default(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_live_assets_are_absent_by_default(deployed: Deployed, sandboxed: Sandboxed) -> None:
     repository = deployed(sandboxed(), FOUR).definitions.get_repository_def()
     assert not repository.has_schedule_def("live_schedule")
     assert LIVE_QUOTES not in repository.asset_graph.get_all_asset_keys()
@@ -59,7 +59,7 @@ def test_it_is_off_by_default(deployed: Deployed, sandboxed: Sandboxed) -> None:
     }
 
 
-def test_a_round_in_market_hours_says_what_it_read(at: Callable[..., Deployment]) -> None:
+def test_a_round_in_market_hours_reports_what_it_read(at: Callable[..., Deployment]) -> None:
     deployment = at(MIDDAY)
     assert len(schedule_says(deployment).run_requests) == 1
     (asset,) = (
@@ -73,7 +73,7 @@ def test_a_round_in_market_hours_says_what_it_read(at: Callable[..., Deployment]
     assert deployment.green == set()  # today stays missing until the final data come
 
 
-def test_the_report_says_how_good_live_bars_were(at: Callable[..., Deployment]) -> None:
+def test_the_report_contains_the_accuracy_of_live_bars(at: Callable[..., Deployment]) -> None:
     deployment = at(MIDDAY)
     (asset,) = (
         a
@@ -86,22 +86,22 @@ def test_the_report_says_how_good_live_bars_were(at: Callable[..., Deployment]) 
         (event,) = run.get_asset_materialization_events()
         return event.materialization.metadata["live_bars"].value
 
-    assert told() == "none was replaced by a final one"
+    assert told() == "no live bar was replaced by a final bar"
     with deployment.engine.database.transaction() as connection:
         connection.execute(
             "INSERT INTO backfill.live_reconciliations (symbol_id, interval_type, timestamp, live_open, live_high,"
-            " live_low, live_close, live_volume, final_open, final_high, final_low, final_close, final_volume,"
-            " source_interval)"
+            " live_low, live_close, live_volume, final_open, final_high, final_low, final_close,"
+            " final_volume, source_interval)"
             " VALUES (1, '30m', '2026-06-02 15:00+00', 10, 10, 10, 10, 30, 10, 10, 10, 10, 20, '5m')"
         )
-    assert told().startswith("1 live bars were replaced by final ones: prices off by 0.0 bp")
+    assert told().startswith("1 live bars were replaced by final bars: price difference 0.0 bp")
 
 
-def test_at_other_times_nothing_runs(at: Callable[..., Deployment]) -> None:
-    assert "out of sampling hours" in schedule_says(at(SUNDAY)).skip_message
+def test_the_schedule_skips_outside_sampling_hours(at: Callable[..., Deployment]) -> None:
+    assert "outside sampling hours" in schedule_says(at(SUNDAY)).skip_message
 
 
-def test_its_check_is_one_of_the_assets(at: Callable[..., Deployment]) -> None:
+def test_live_keeps_up_is_a_check_of_the_bars_asset(at: Callable[..., Deployment]) -> None:
     deployment = at(MIDDAY)
     job = deployment.definitions.resolve_job_def("verify_window")
     run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
@@ -120,13 +120,13 @@ def test_its_check_is_one_of_the_assets(at: Callable[..., Deployment]) -> None:
         (1800, "10,15,45"),
     ],
 )
-def test_it_looks_when_rounds_are_due(seconds: int, minutes: str) -> None:
+def test_the_cron_line_has_the_minutes_of_the_rounds(seconds: int, minutes: str) -> None:
     assert build_rounds_cron(seconds) == f"{minutes} 9-16 * * 1-5"
 
 
 @pytest.mark.parametrize("seconds", [s for s in range(60, 1801) if 1800 % s == 0])
 @pytest.mark.parametrize("day", [date(2026, 6, 2), date(2026, 11, 27)], ids=["regular", "early close"])
-def test_every_round_is_looked_for_in_its_minute(seconds: int, day: date) -> None:
+def test_every_round_falls_in_a_minute_of_the_cron_line(seconds: int, day: date) -> None:
     (session,) = list_sessions("US", day, day)
     looks = looks_of(session, seconds)
     for due in list_rounds(session, seconds):
@@ -135,7 +135,7 @@ def test_every_round_is_looked_for_in_its_minute(seconds: int, day: date) -> Non
 
 @pytest.mark.parametrize("seconds", [600, 900, 1800])
 @pytest.mark.parametrize("behind", [0, 1])
-def test_looking_by_the_schedule_makes_every_bar_whatever_the_delay(
+def test_rounds_on_schedule_build_every_bar_at_any_delay(
     live_clock: Callable[..., Clockwork], seconds: int, behind: int
 ) -> None:
     """The vendor is 15 minutes late for MSFT and 16 for AAPL, and a minute more where its clock is behind."""
@@ -151,7 +151,7 @@ def test_looking_by_the_schedule_makes_every_bar_whatever_the_delay(
         assert len(bars_in(engine.database, symbol)) == 13
 
 
-def test_the_review_reads_again_what_the_vendor_may_have_corrected(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_the_review_stores_vendor_corrections(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(now=SUNDAY), FOUR, as_of=SUNDAY, review_sessions=2)
     deployment.heal()
     asked = deployment.sandbox.stats()["by_endpoint"]["intraday"]

@@ -1,4 +1,4 @@
-"""One run over a rectangle: what it asks for, what becomes green, and how it ends."""
+"""One run over a partition range: what it requests, which partitions become green, and how it ends."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -34,7 +34,7 @@ def observed(deployment: Deployment) -> dict[str, Any]:
     return {name: value.value for name, value in record.asset_observation.metadata.items()}
 
 
-def test_a_rectangle_is_filled_by_one_request_a_ticker_and_becomes_green(
+def test_a_partition_range_is_filled_by_one_request_per_ticker_and_becomes_green(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
     deployment = deployed(sandboxed(), FOUR)
@@ -49,7 +49,7 @@ def test_a_rectangle_is_filled_by_one_request_a_ticker_and_becomes_green(
 
 
 def recorded(deployment: Deployment, partition: str) -> dict[str, Any]:
-    """What the newest materialisation of a partition says."""
+    """The metadata of the newest materialization of a partition."""
     wanted = dg.AssetRecordsFilter(BARS, asset_partitions=[partition])
     event = deployment.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
     assert event is not None
@@ -57,7 +57,7 @@ def recorded(deployment: Deployment, partition: str) -> dict[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def test_a_partition_says_what_it_holds_and_where_it_comes_from(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_a_partition_has_its_bar_counts_and_source_as_metadata(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     deployment.materialise(over(MONDAY, "MSFT", MONDAY, "MSFT"))
     metadata = recorded(deployment, f"{MONDAY}|MSFT.US")
@@ -65,17 +65,17 @@ def test_a_partition_says_what_it_holds_and_where_it_comes_from(deployed: Deploy
     assert metadata == {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
 
 
-def test_a_partition_without_a_bar_comes_from_nowhere(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_a_partition_without_bars_has_source_none(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(listed={"MSFT": date(2026, 6, 2)}), FOUR)
     deployment.materialise(over(MONDAY, "MSFT", TUESDAY, "MSFT"))
     assert recorded(deployment, f"{MONDAY}|MSFT.US") == {"bars": 0, "expected": 0, "no_trade": 0, "source": "none"}
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE market_data SET source = NULL, source_interval = NULL, fetched_at = NULL")
     deployment.materialise(over(TUESDAY, "MSFT", TUESDAY, "MSFT"))
-    assert recorded(deployment, f"{TUESDAY}|MSFT.US")["source"] == "somebody else"
+    assert recorded(deployment, f"{TUESDAY}|MSFT.US")["source"] == "external"
 
 
-def test_only_what_is_missing_is_asked_for(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_only_missing_slots_are_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     for ticker in ("MSFT", "TSLA"):
         deployment.materialise({"dagster/partition": f"{MONDAY}|{ticker}.US"})
@@ -85,7 +85,7 @@ def test_only_what_is_missing_is_asked_for(deployed: Deployed, sandboxed: Sandbo
     assert deployment.green == partitions(FOUR, (MONDAY,))
 
 
-def test_leftovers_leave_the_run_green_and_their_partition_missing_and_the_check_red(
+def test_unfilled_gaps_leave_the_run_green_the_partition_missing_and_the_check_failed(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
     held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
@@ -103,7 +103,7 @@ def test_leftovers_leave_the_run_green_and_their_partition_missing_and_the_check
     assert results["no_rate_limit_errors"].passed
 
 
-def test_a_person_gets_one_ask_whatever_the_ladder_says_and_the_sensor_does_not(
+def test_a_manual_run_ignores_the_retry_schedule_once_and_the_sensor_follows_it(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
     held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
@@ -116,7 +116,7 @@ def test_a_person_gets_one_ask_whatever_the_ladder_says_and_the_sensor_does_not(
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
-def test_re_executing_a_run_of_the_sensor_is_a_persons_ask(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_re_executing_a_sensor_run_counts_as_a_manual_run(deployed: Deployed, sandboxed: Sandboxed) -> None:
     held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     sensors = {**over(MONDAY, "AAPL", TUESDAY, "TSLA"), "dagster/sensor_name": "gap_backfill_sensor"}
@@ -128,9 +128,7 @@ def test_re_executing_a_run_of_the_sensor_is_a_persons_ask(deployed: Deployed, s
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
-def test_a_window_that_a_person_chose_in_the_launchpad_is_asked_for_once_more(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
+def test_a_window_chosen_in_the_launchpad_is_requested_once_more(deployed: Deployed, sandboxed: Sandboxed) -> None:
     held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
     deployment = deployed(sandboxed(publication=held_back), FOUR)
     deployment.heal()
@@ -140,7 +138,7 @@ def test_a_window_that_a_person_chose_in_the_launchpad_is_asked_for_once_more(
     assert deployment.sandbox.stats()["per_ticker"]["MSFT.US"] == 1
 
 
-def test_a_session_that_goes_on_is_not_touched(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_an_open_session_is_not_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     run = deployment.materialise(over(TODAY, "AAPL", TODAY, "TSLA"))
     assert run.success
@@ -148,7 +146,7 @@ def test_a_session_that_goes_on_is_not_touched(deployed: Deployed, sandboxed: Sa
     assert deployment.green == set()
 
 
-def test_a_symbol_that_left_the_universe_is_left_alone(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_an_inactive_symbol_is_not_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["MSFT", "AMZN"]))
@@ -157,7 +155,9 @@ def test_a_symbol_that_left_the_universe_is_left_alone(deployed: Deployed, sandb
     assert deployment.green == partitions(("AAPL", "TSLA"), (MONDAY,))
 
 
-def test_a_bad_token_fails_the_run_and_what_was_complete_is_green(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_an_invalid_token_fails_the_run_and_complete_partitions_are_green(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
     sandbox = sandboxed(tokens=frozenset({"another"}))
     deployment = deployed(sandbox, FOUR)
     run = deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
@@ -168,14 +168,14 @@ def test_a_bad_token_fails_the_run_and_what_was_complete_is_green(deployed: Depl
     assert [check.passed for check in run.get_asset_check_evaluations()].count(False) >= 2
 
 
-def test_quota_gone_halfway_fails_the_run_and_keeps_what_was_fetched(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_an_exhausted_quota_fails_the_run_and_keeps_fetched_bars(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(daily=12), FOUR, in_flight_start=1, in_flight_max=1, collector_reserve=0.0)
     run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert not run.success
     assert deployment.green == partitions(("AAPL", "AMZN"), (MONDAY, TUESDAY))
 
 
-def test_force_asks_again_although_all_is_there(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_force_requests_complete_sessions_again(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     both = over(MONDAY, "AAPL", TUESDAY, "AMZN")
     deployment.materialise(both)
@@ -186,7 +186,7 @@ def test_force_asks_again_although_all_is_there(deployed: Deployed, sandboxed: S
     assert observed(deployment)["unchanged"] == 52
 
 
-def test_the_checks_run_without_a_materialisation(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_checks_can_run_without_a_materialization(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     run = deployment.verify()
     assert run.success
@@ -197,7 +197,7 @@ def test_the_checks_run_without_a_materialisation(deployed: Deployed, sandboxed:
     assert deployment.green == set()
 
 
-def test_the_checks_alone_do_not_wait_for_a_backfill(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_checks_alone_do_not_wait_for_a_backfill(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
 
     def pools(job: dg.JobDefinition) -> set[str]:
@@ -209,7 +209,7 @@ def test_the_checks_alone_do_not_wait_for_a_backfill(deployed: Deployed, sandbox
 
 
 @pytest.mark.parametrize("only_checks", [True, False])
-def test_a_window_that_cannot_be_meant_fails_the_run_and_judges_nothing(
+def test_an_invalid_window_fails_the_run_before_any_check(
     deployed: Deployed, sandboxed: Sandboxed, only_checks: bool
 ) -> None:
     deployment = deployed(sandboxed(), FOUR)
@@ -224,7 +224,7 @@ def test_a_window_that_cannot_be_meant_fails_the_run_and_judges_nothing(
     assert deployment.sandbox.stats()["requests"] == 0
 
 
-def test_without_a_symbol_nothing_can_be_missing(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_without_active_symbols_all_checks_pass(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), ("AAPL",))
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
@@ -232,7 +232,7 @@ def test_without_a_symbol_nothing_can_be_missing(deployed: Deployed, sandboxed: 
     assert {(r.passed, r.description) for r in results} == {(True, "there are no active symbols")}
 
 
-def test_the_launchpads_job_fills_a_window_or_only_plans_it(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_backfill_gaps_fills_a_window_or_only_plans_it(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     assert deployment.launch(start=MONDAY, end=MONDAY, dry_run=True).success
     assert deployment.sandbox.stats()["requests"] == 0
@@ -244,7 +244,7 @@ def test_the_launchpads_job_fills_a_window_or_only_plans_it(deployed: Deployed, 
     assert [execution.status.value for execution in latest.values()] == ["FAILED"]
 
 
-def test_the_universe_becomes_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_active_symbols_become_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
@@ -258,7 +258,7 @@ def test_the_universe_becomes_partitions(deployed: Deployed, sandboxed: Sandboxe
     assert list(deployment.instance.get_dynamic_partitions("symbol")) == ["AMZN.US", "MSFT.US", "TSLA.US"]
 
 
-def test_the_report_has_its_numbers_and_a_table(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_the_report_has_figures_and_a_table_as_metadata(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "AMZN"))
     (report,) = (
@@ -275,7 +275,7 @@ def test_the_report_has_its_numbers_and_a_table(deployed: Deployed, sandboxed: S
     assert report_text.splitlines()[2].startswith("| MSFT | 0 | 39 | 26 |")
 
 
-def test_events_are_recorded_with_the_tags_that_the_ui_filters_by(
+def test_materialization_events_have_the_tags_that_the_ui_filters_by(
     deployed: Deployed, sandboxed: Sandboxed, instance: dg.DagsterInstance
 ) -> None:
     @dg.op
@@ -296,7 +296,7 @@ def test_events_are_recorded_with_the_tags_that_the_ui_filters_by(
     }
 
 
-def test_a_deleted_bar_is_healed_by_the_next_run(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_a_deleted_bar_is_restored_by_the_next_run(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     deployment.heal()
     stamp = datetime(2026, 6, 1, 15, 30, tzinfo=UTC)
@@ -309,7 +309,7 @@ def test_a_deleted_bar_is_healed_by_the_next_run(deployed: Deployed, sandboxed: 
     assert observed(deployment)["inserted"] == 1
 
 
-def test_the_morning_reads_the_markets_daily_file_once_and_compares_closes(
+def test_the_morning_report_reads_the_bulk_file_once_and_compares_closes(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
     deployment = deployed(sandboxed(), FOUR, daily_file_symbols=4)
@@ -328,4 +328,4 @@ def test_the_morning_reads_the_markets_daily_file_once_and_compares_closes(
     ]
     assert closes.passed
     assert closes.description is not None
-    assert closes.description.startswith("0 of 4 closes that could be compared")
+    assert closes.description.startswith("0 of 4 compared closes")

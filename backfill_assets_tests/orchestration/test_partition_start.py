@@ -1,4 +1,4 @@
-"""A server and the workers of its runs agree on the first day, however much later a worker loads the definitions."""
+"""A code server and its run workers have the same first day, even if a worker loads the definitions later."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def requested(instance: dg.DagsterInstance, server: ReconstructableRepository, t
 
 
 @pytest.mark.parametrize("whole_range", [True, False])
-def test_the_oldest_day_of_the_server_can_be_run_when_it_is_no_longer_among_those_kept(
+def test_a_run_over_the_code_servers_oldest_day_works_after_a_new_session_has_opened(
     deployed: Deployed, sandboxed: Sandboxed, monkeypatch: pytest.MonkeyPatch, whole_range: bool
 ) -> None:
     deployment = deployed(sandboxed(), ("AAPL", "MSFT"))
@@ -77,7 +77,7 @@ def test_the_oldest_day_of_the_server_can_be_run_when_it_is_no_longer_among_thos
     assert deployment.green >= expected
 
 
-def test_a_server_that_loads_again_begins_later(
+def test_a_reloaded_code_server_starts_at_a_later_day(
     deployed: Deployed, sandboxed: Sandboxed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed(sandboxed(), ("AAPL",))

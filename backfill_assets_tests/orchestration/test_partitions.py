@@ -27,14 +27,14 @@ def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list
     ],
     ids=["in a session", "a Sunday after Thanksgiving", "five years ago", "before the open", "in the future"],
 )
-def test_they_are_exactly_the_newest_sessions_that_have_opened(moment: datetime) -> None:
+def test_partitions_are_the_newest_opened_sessions(moment: datetime) -> None:
     keys = keys_at(moment, partition_days=200)
     known = list_sessions("US", date(moment.year - 2, 1, 1), moment.date())
     opened = [s.day.isoformat() for s in known if s.open <= moment]
     assert keys == opened[-200:]
 
 
-def test_with_a_running_clock_today_is_one_and_they_begin_so_many_sessions_ago() -> None:
+def test_with_a_running_clock_today_is_a_partition() -> None:
     keys = keys_at(None, partition_days=30)
     today = datetime.now(UTC).date()
     known = [s.day.isoformat() for s in list_sessions("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
@@ -44,23 +44,23 @@ def test_with_a_running_clock_today_is_one_and_they_begin_so_many_sessions_ago()
 
 
 @pytest.mark.parametrize(("symbols", "days"), [(1, 90), (1111, 90), (1112, 89), (5000, 20), (200_000, 1)])
-def test_symbols_times_days_stay_under_100_000(symbols: int, days: int) -> None:
+def test_partition_count_stays_below_100_000(symbols: int, days: int) -> None:
     assert len(keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), symbols)) == days
 
 
-def test_a_closure_of_the_users_is_no_partition(tmp_path: Any) -> None:
+def test_a_closure_from_the_settings_is_not_a_partition(tmp_path: Any) -> None:
     file = tmp_path / "calendar.json"
     file.write_text('{"closures": ["2026-06-02"]}')
     keys = keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), partition_days=3, calendar_file=file)
     assert keys == ["2026-05-29", "2026-06-01", "2026-06-03"]
 
 
-def test_symbols_are_added_in_order_and_removed(instance: dg.DagsterInstance) -> None:
+def test_symbol_partitions_are_added_in_order_and_deleted(instance: dg.DagsterInstance) -> None:
     assert sync_symbol_partitions(instance, ["B.US", "A.US", "B.US"]) == (2, 0)
     assert sync_symbol_partitions(instance, ["A.US", "C.US"]) == (1, 1)
     assert list(instance.get_dynamic_partitions("symbol")) == ["A.US", "C.US"]
     assert sync_symbol_partitions(instance, ["A.US", "C.US"]) == (0, 0)
 
 
-def test_the_default_number_of_sessions_is_ninety() -> None:
+def test_default_number_of_partition_days_is_ninety() -> None:
     assert Settings.model_fields["partition_days"].default == 90

@@ -1,4 +1,4 @@
-"""Runs whose process is gone are failed, by Dagster's own monitoring; runs at work are left alone."""
+"""Run monitoring fails runs whose process has ended, and leaves active runs alone."""
 
 import logging
 import os
@@ -49,49 +49,51 @@ def instance(
 
 
 @pytest.fixture
-def gone() -> dict[str, str]:
-    """The signature of a process that was killed."""
+def ended_process() -> dict[str, str]:
+    """The run tags of a process that was killed."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
-        signature = signature_of(psutil.Process(process.pid))
+        tags = tags_of_process(psutil.Process(process.pid))
         process.kill()
-    return signature
+    return tags
 
 
-def signature_of(process: psutil.Process) -> dict[str, str]:
+def tags_of_process(process: psutil.Process) -> dict[str, str]:
     return {HOST_TAG: get_host_id(), PROCESS_TAG: str(process.pid), STARTED_TAG: f"{process.create_time():.2f}"}
 
 
-def monitored(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
-    """What becomes of a started run when run monitoring looks at it."""
+def status_after_monitoring(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
+    """The status of a started run after run monitoring has checked it."""
     run = instance.create_run_for_job(looking, tags=tags, status=STARTED)
     (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
-    workspace: Any = None  # is for runs that are resumed
+    workspace: Any = None  # used for resumed runs only
     monitor_started_run(instance, workspace, record, logging.getLogger("monitoring"))
     after = instance.get_run_by_id(run.run_id)
     assert after is not None
     return after.status
 
 
-def test_a_run_whose_process_is_gone_is_failed_and_says_so(instance: dg.DagsterInstance, gone: dict[str, str]) -> None:
-    assert monitored(instance, gone) is FAILED
+def test_a_run_whose_process_has_ended_is_failed_with_a_message(
+    instance: dg.DagsterInstance, ended_process: dict[str, str]
+) -> None:
+    assert status_after_monitoring(instance, ended_process) is FAILED
     (run,) = instance.get_runs()
     said = [entry.user_message or entry.message for entry in instance.all_logs(run.run_id)]
-    assert any(f"process {gone[PROCESS_TAG]} is gone" in words for words in said)
+    assert any(f"process {ended_process[PROCESS_TAG]} of the run has ended" in words for words in said)
 
 
-def test_a_number_that_another_process_got_is_no_sign_of_life(instance: dg.DagsterInstance) -> None:
-    mine = signature_of(psutil.Process())
-    assert monitored(instance, mine | {STARTED_TAG: f"{float(mine[STARTED_TAG]) - 60:.2f}"}) is FAILED
+def test_a_reused_process_id_does_not_count_as_alive(instance: dg.DagsterInstance) -> None:
+    mine = tags_of_process(psutil.Process())
+    assert status_after_monitoring(instance, mine | {STARTED_TAG: f"{float(mine[STARTED_TAG]) - 60:.2f}"}) is FAILED
 
 
 @pytest.mark.parametrize("changed", [{}, {HOST_TAG: "another", PROCESS_TAG: "1"}, None])
-def test_a_run_that_may_be_at_work_is_left_alone(instance: dg.DagsterInstance, changed: dict[str, str] | None) -> None:
-    """This process is there; another host's cannot be seen; who did not sign is not known."""
-    tags = {} if changed is None else signature_of(psutil.Process()) | changed
-    assert monitored(instance, tags) is STARTED
+def test_a_run_that_may_be_active_is_not_failed(instance: dg.DagsterInstance, changed: dict[str, str] | None) -> None:
+    """This process is alive; one of another host cannot be checked; an untagged run is unknown."""
+    tags = {} if changed is None else tags_of_process(psutil.Process()) | changed
+    assert status_after_monitoring(instance, tags) is STARTED
 
 
-def test_a_run_signs_with_its_process(
+def test_a_run_is_tagged_with_its_process(
     instance: dg.DagsterInstance, database_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
@@ -99,9 +101,9 @@ def test_a_run_signs_with_its_process(
     result = looking.execute_in_process(instance=instance, resources={"engine": EngineResource()})
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
-    assert signature_of(psutil.Process()).items() <= run.tags.items()
+    assert tags_of_process(psutil.Process()).items() <= run.tags.items()
     assert run.tags[PROCESS_TAG] == str(os.getpid())
-    tag_run_process(instance, run.run_id)  # signing again changes nothing
+    tag_run_process(instance, run.run_id)  # tagging again changes nothing
     again = instance.get_run_by_id(run.run_id)
     assert again is not None
     assert again.tags == run.tags

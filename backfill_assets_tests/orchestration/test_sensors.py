@@ -1,4 +1,4 @@
-"""The sensor heals with as few runs as possible, and says why when it starts none."""
+"""The gap sensor requests as few runs as possible, and gives a reason if it requests none."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +29,7 @@ def punch(deployment: Deployment, symbol: str, *stamps: datetime) -> None:
         assert delete_bars(connection, found.symbol_id, INTERVALS["30m"], stamps) == len(stamps)
 
 
-def test_gaps_become_one_run_that_fills_them_and_then_there_is_nothing_to_do(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
+def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     (run,) = deployment.heal()
     assert run.success
@@ -43,7 +41,7 @@ def test_gaps_become_one_run_that_fills_them_and_then_there_is_nothing_to_do(
     assert tick.skip_message == "no gap in 4 symbols × 3 sessions"
 
 
-def test_holes_in_several_places_are_one_run_and_one_request_a_ticker(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_scattered_gaps_are_one_run_and_one_request_per_ticker(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     deployment.heal()
     punch(deployment, "AAPL", datetime(2026, 6, 1, 14, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC))
@@ -54,7 +52,7 @@ def test_holes_in_several_places_are_one_run_and_one_request_a_ticker(deployed: 
     assert len(bars_in(deployment.engine.database, "AAPL")) == 26
 
 
-def test_runs_hold_at_most_so_many_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_a_run_has_at_most_the_configured_number_of_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
     symbols = tuple(universe(30))
     deployment = deployed(sandboxed(symbols=30), symbols, partitions_per_run=20)
     requests = deployment.tick().run_requests
@@ -65,7 +63,7 @@ def test_runs_hold_at_most_so_many_partitions(deployed: Deployed, sandboxed: San
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def test_what_is_not_to_be_asked_again_yet_starts_nothing_and_the_reason_says_when(
+def test_gaps_whose_retry_is_not_due_start_no_run_and_the_reason_says_when(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
     held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
@@ -79,7 +77,7 @@ def test_what_is_not_to_be_asked_again_yet_starts_nothing_and_the_reason_says_wh
     assert len(deployment.with_settings(as_of=NOW + timedelta(minutes=61)).tick().run_requests) == 1
 
 
-def test_an_evening_before_publication_probes_once_and_then_waits(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_before_publication_one_probe_is_made_and_then_none(deployed: Deployed, sandboxed: Sandboxed) -> None:
     late = Publication(hours_after_close=(9.0, 9.1))
     deployment = deployed(sandboxed(publication=late), FOUR)
     deployment.heal()
@@ -94,7 +92,7 @@ def test_an_evening_before_publication_probes_once_and_then_waits(deployed: Depl
 
 
 @pytest.mark.parametrize("tags", ["its own", "from the UI"])
-def test_never_a_run_that_overlaps_one_in_flight(deployed: Deployed, sandboxed: Sandboxed, tags: str) -> None:
+def test_no_run_overlaps_an_unfinished_one(deployed: Deployed, sandboxed: Sandboxed, tags: str) -> None:
     deployment = deployed(sandboxed(), FOUR)
     (request,) = deployment.tick().run_requests
     busy = request.tags if tags == "its own" else {"dagster/partition": f"{MONDAY}|AMZN.US"}
@@ -106,12 +104,12 @@ def test_never_a_run_that_overlaps_one_in_flight(deployed: Deployed, sandboxed: 
     )
     tick = deployment.tick()
     assert not tick.run_requests
-    assert tick.skip_message.startswith("a run is at work on ")
+    assert tick.skip_message.startswith("an unfinished run covers ")
     deployment.instance.report_run_canceled(run)
     assert len(deployment.tick().run_requests) == 1
 
 
-def test_a_run_elsewhere_does_not_hold_the_others_off(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_an_unfinished_run_does_not_block_other_ranges(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR, partitions_per_run=4)
     assert len(deployment.tick().run_requests) == 2
     deployment.instance.create_run_for_job(
@@ -124,7 +122,7 @@ def test_a_run_elsewhere_does_not_hold_the_others_off(deployed: Deployed, sandbo
     assert "AAPL.US" not in str(request.tags)
 
 
-def test_run_keys_differ_from_tick_to_tick(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_run_keys_differ_between_ticks(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     first = deployment.tick()
     second = deployment.tick(cursor=first.cursor)
@@ -132,7 +130,7 @@ def test_run_keys_differ_from_tick_to_tick(deployed: Deployed, sandboxed: Sandbo
     assert first.run_requests[0].run_key != second.run_requests[0].run_key
 
 
-def test_without_budget_nothing_is_started(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_no_run_starts_without_quota(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(daily=12), FOUR, collector_reserve=0.0, in_flight_max=1)
     assert not deployment.heal()[0].success
     tick = deployment.tick()
@@ -145,7 +143,7 @@ def test_without_budget_nothing_is_started(deployed: Deployed, sandboxed: Sandbo
     assert next_day.tags
 
 
-def test_a_vendor_that_is_down_is_left_alone_longer_and_longer(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_retries_back_off_while_the_vendor_is_down(deployed: Deployed, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(symbols=30, faults=Faults(down=True))
     deployment = deployed(sandbox, tuple(universe(30)), attempts=1, backoff_seconds=(0.0, 0.0))
     assert not deployment.heal()[0].success
@@ -163,9 +161,7 @@ def test_a_vendor_that_is_down_is_left_alone_longer_and_longer(deployed: Deploye
     assert deployment.tick().skip_message.startswith("no gap in ")
 
 
-def test_a_ticker_whose_requests_fail_is_left_alone_and_the_others_are_not(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
+def test_retries_back_off_for_a_failing_ticker_only(deployed: Deployed, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(faults=Faults(html_200=1.0))
     deployment = deployed(sandbox, FOUR, attempts=1, backoff_seconds=(0.0, 0.0))
     assert deployment.heal()[0].success
@@ -177,14 +173,16 @@ def test_a_ticker_whose_requests_fail_is_left_alone_and_the_others_are_not(
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|NVDA.US"
 
 
-def test_without_a_token_the_sensor_says_so(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_without_a_token_the_sensor_skips_with_the_reason(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     settings = deployment.engine.settings.model_copy(update={"token": None})
     speechless = replace(deployment, engine=replace(deployment.engine, settings=settings))
     assert "no API token is set" in speechless.tick().skip_message
 
 
-def test_what_the_command_line_filled_becomes_green_without_a_request(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_sessions_filled_by_the_command_line_become_green_without_a_request(
+    deployed: Deployed, sandboxed: Sandboxed
+) -> None:
     deployment = deployed(sandboxed(), FOUR)
     deployment.engine.run(monday_and_tuesday(deployment.engine), silent)
     asked = deployment.sandbox.stats()["requests"]
@@ -195,7 +193,7 @@ def test_what_the_command_line_filled_becomes_green_without_a_request(deployed: 
     assert not deployment.tick().run_requests
 
 
-def test_an_unpublished_monday_is_not_forgotten_on_thursday(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_a_session_published_late_is_still_filled_days_later(deployed: Deployed, sandboxed: Sandboxed) -> None:
     held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 1))}))
     sandbox = sandboxed(publication=held_back)
     deployment = deployed(sandbox, FOUR, partition_days=8)
@@ -206,9 +204,7 @@ def test_an_unpublished_monday_is_not_forgotten_on_thursday(deployed: Deployed, 
     assert request.tags["dagster/asset_partition_range_start"].startswith(MONDAY)
 
 
-def test_two_deployments_on_one_database_never_fetch_the_same_gap_twice(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
+def test_two_deployments_on_one_database_fetch_each_gap_once(deployed: Deployed, sandboxed: Sandboxed) -> None:
     symbols = tuple(universe(60))
     deployment = deployed(sandboxed(symbols=60, latency_ms=(5, 20)), symbols)
     with dg.DagsterInstance.ephemeral() as another:
@@ -225,14 +221,14 @@ def test_two_deployments_on_one_database_never_fetch_the_same_gap_twice(
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def test_only_partitions_of_its_server_are_asked_for_and_the_reason_names_the_others(
+def test_only_partitions_of_the_code_server_are_requested_and_the_reason_names_the_others(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
-    # more sessions are kept now than when the server was loaded: its universe shrank
+    # more sessions are retained now than when the code server was loaded, because the universe shrank
     deployment = deployed(sandboxed(), FOUR).with_settings(partition_days=5)
     (request,) = deployment.tick().run_requests
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|AAPL.US"
-    deployment.instance.create_run_for_job(  # it refuses a range that its server does not have
+    deployment.instance.create_run_for_job(  # Dagster rejects a range that the code server does not have
         deployment.definitions.get_repository_def()
         .get_implicit_job_def_for_assets([BARS])
         .get_subset(asset_selection={BARS}),
@@ -246,15 +242,15 @@ def test_only_partitions_of_its_server_are_asked_for_and_the_reason_names_the_ot
     assert not tick.run_requests
     assert tick.skip_message == (
         "no gap in 4 symbols × 5 sessions; "
-        "2 sessions (2026-05-28 to 2026-05-29) are no partitions until the definitions are reloaded"
+        "2 sessions (2026-05-28 to 2026-05-29) are not partitions until the definitions are reloaded"
     )
     punch(deployment, "TSLA", datetime(2026, 5, 28, 14, tzinfo=UTC))
     assert deployment.tick().skip_message == (
-        "2 sessions (2026-05-28 to 2026-05-29) are no partitions until the definitions are reloaded"
+        "2 sessions (2026-05-28 to 2026-05-29) are not partitions until the definitions are reloaded"
     )
 
 
-def test_a_server_with_far_too_many_partitions_is_to_be_reloaded(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_too_many_partitions_ask_for_a_reload(deployed: Deployed, sandboxed: Sandboxed) -> None:
     deployment = deployed(sandboxed(), FOUR)
     outlook = find_due_work(deployment.engine, "30m")
     days = [session.day.isoformat() for session in outlook.coverage.grid.sessions]

@@ -1,4 +1,4 @@
-"""Dagster's records in Postgres: where they are kept, and that batching changes nothing but the pace."""
+"""Dagster's storage in Postgres: its address, and that batching changes nothing but the speed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ def statements_of(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("batched", [True, False])
-def test_a_run_over_many_partitions_leaves_the_same_events(
+def test_batching_stores_the_same_events(
     deployed: Callable[..., Deployment],
     sandboxed: Sandboxed,
     new_database: Callable[..., str],
@@ -85,7 +85,7 @@ def test_a_run_over_many_partitions_leaves_the_same_events(
     assert sorted(sizes, reverse=True) == sorted([*materialised, *([50, 30] if batched else [])], reverse=True)
 
 
-def test_planned_partitions_are_indexed_by_their_tags_too(
+def test_planned_partitions_are_indexed_by_their_tags(
     deployed: Callable[..., Deployment],
     sandboxed: Sandboxed,
     new_database: Callable[..., str],
@@ -107,7 +107,7 @@ def test_planned_partitions_are_indexed_by_their_tags_too(
         assert key == {"dagster/partition/day": MONDAY}
 
 
-def test_the_storage_is_a_database_on_the_server_of_the_bars(database_url: str) -> None:
+def test_storage_is_a_database_next_to_the_bars(database_url: str) -> None:
     url = make_url(prepare_dagster_database(load_settings(database_url=database_url)))
     assert (url.drivername, url.database) == ("postgresql+psycopg2", "dagster")
     beside = conninfo.make_conninfo(database_url, dbname="dagster")
@@ -122,13 +122,15 @@ def test_the_storage_is_a_database_on_the_server_of_the_bars(database_url: str) 
         ("host=db.example dbname=records user=me password='a@b/c' sslmode=require", "db.example", None, "a@b/c"),
     ],
 )
-def test_dagster_postgres_url_is_used_unchanged(given: str, host: str, port: int | None, password: str) -> None:
+def test_a_configured_address_is_used_unchanged(given: str, host: str, port: int | None, password: str) -> None:
     url = make_url(prepare_dagster_database(load_settings(dagster_postgres_url=given)))
     assert (url.drivername, url.host, url.port, url.database) == ("postgresql+psycopg2", host, port, "records")
     assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require"})
 
 
-def test_without_the_right_to_create_the_database_the_error_names_the_setting(new_database: Callable[..., str]) -> None:
+def test_without_the_right_to_create_the_database_the_error_names_the_variable(
+    new_database: Callable[..., str],
+) -> None:
     url = new_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
@@ -138,7 +140,7 @@ def test_without_the_right_to_create_the_database_the_error_names_the_setting(ne
         prepare_dagster_database(load_settings(database_url=visitor))
 
 
-def test_an_unreadable_address_is_an_error_that_does_not_show_it() -> None:
+def test_the_error_about_an_invalid_address_does_not_contain_it() -> None:
     with pytest.raises(DatabaseUnavailable) as told:
         prepare_dagster_database(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
     assert "secret" not in str(told.value)

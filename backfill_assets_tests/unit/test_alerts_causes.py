@@ -1,4 +1,4 @@
-"""The likely cause of a failure: one phrase, from what is known."""
+"""The likely cause of a failure in one phrase, derived from diagnostics."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -64,23 +64,23 @@ STORIES = {
     "a few symbols": (clues(lacking("C F", range(5, 9))), "2 symbols: C.US, F.US"),
     "many here and there": (
         clues(lacking("A B C D E", range(5, 9))),
-        "no single one: 5 of 12 symbols lack some bars",
+        "no single cause: 5 of 12 symbols have missing bars",
     ),
     "a session for most": (
         clues(lacking("A B C D E F G", TUESDAY)),
-        "vendor outage: 2026-06-02 has not come for 7 of 12 symbols",
+        "vendor outage: no data of 2026-06-02 for 7 of 12 symbols",
     ),
     "the newest session for all": (
         clues(lacking(TWELVE, ALL)),
-        "vendor outage: 2026-06-02 has not come for 12 of 12 symbols",
+        "vendor outage: no data of 2026-06-02 for 12 of 12 symbols",
     ),
     "an early close": (
         clues(lacking(TWELVE, range(7, 13))),
-        "calendar: hardly anybody has a bar from 2026-06-01 17:00 UTC on; was it an early close?",
+        "calendar: nearly all symbols have no bar from 2026-06-01 17:00 UTC on; was it an early close?",
     ),
     "an early close and one hole": (
         clues(coverage_of(TWELVE, GRID, {**{(n, range(7, 13)): SlotState.MISSING for n in TWELVE.split()[1:]}})),
-        "calendar: hardly anybody has a bar from 2026-06-01 17:00 UTC on; was it an early close?",
+        "calendar: nearly all symbols have no bar from 2026-06-01 17:00 UTC on; was it an early close?",
     ),
     "a tail for few symbols is no calendar": (clues(lacking("A B", range(7, 13), "A B")), "2 symbols: A.US, B.US"),
     "calendar drift": (
@@ -88,7 +88,7 @@ STORIES = {
         "calendar: 2026-06-02: the vendor has trading outside the calendar's session",
     ),
     "drift of another day": (clues(lacking("C", range(5, 9)), found=(drift("2026-06-02"),)), "one symbol: C.US"),
-    "nothing asked": (clues(lacking(TWELVE, ALL), {}), "nothing was asked in the past 24 h: is the sensor on?"),
+    "nothing asked": (clues(lacking(TWELVE, ALL), {}), "no requests in the past 24 h: is the sensor running?"),
     "faults": (
         clues(lacking(TWELVE, ALL), {"": 10, "ServerFault": 30, "Unreachable": 20}),
         "vendor outage: 50 of 60 requests of the past 24 h failed",
@@ -96,7 +96,7 @@ STORIES = {
     "few faults are none": (clues(lacking("C", range(5, 9)), {"": 500, "ServerFault": 30}), "one symbol: C.US"),
     "the token": (
         clues(lacking(TWELVE, ALL), {"TokenRefused": 3}),
-        "the vendor refuses the token; check EODHD_API_TOKEN and its plan",
+        "the vendor rejects the token; check EODHD_API_TOKEN and its plan",
     ),
     "our quota": (
         clues(lacking(TWELVE, ALL), left=budget(left=4)),
@@ -104,7 +104,7 @@ STORIES = {
     ),
     "the vendor's quota": (
         clues(lacking(TWELVE, ALL), {"QuotaExhausted": 2}),
-        "quota: the vendor says that the day's calls are used up",
+        "quota: the vendor reports that the day's calls are used up",
     ),
     "nothing is missing": (clues(coverage_of("A B", GRID, {})), ""),
 }
@@ -112,14 +112,14 @@ STORIES = {
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("name", GAPS)
-def test_why_bars_are_missing(name: str, story: str) -> None:
+def test_cause_of_missing_bars(name: str, story: str) -> None:
     known, phrase = STORIES[story]
     assert find_likely_cause(name, known) == phrase
 
 
-def test_why_the_vendor_refuses_for_the_rate() -> None:
+def test_cause_of_rate_limit_errors() -> None:
     full = coverage_of("A", GRID, {})
-    assert "somebody else uses the token, 300 requests" in find_likely_cause(
+    assert "another client uses the token, 300 requests" in find_likely_cause(
         "no_rate_limit_errors", clues(full, left=budget(foreign=300))
     )
     assert "EODHD_REQUESTS_PER_MINUTE" in find_likely_cause("no_rate_limit_errors", clues(full))
@@ -128,18 +128,18 @@ def test_why_the_vendor_refuses_for_the_rate() -> None:
 @pytest.mark.parametrize(
     ("error", "phrase"),
     [
-        (TokenRefused("no API token is set"), "the vendor refuses the token, or none is set"),
+        (TokenRefused("no API token is set"), "the vendor rejects the token, or no token is set"),
         (PlanRefused("Only EOD data"), "the token's plan does not include this"),
         (QuotaExhausted("gone"), "quota: the day's calls are used up"),
-        (Unreachable("no answer"), "vendor outage: it cannot be reached"),
-        (ServerFault("502"), "vendor outage: its answers are faulty"),
-        (BrokenAnswer("half of it"), "vendor outage: its answers are faulty"),
+        (Unreachable("no answer"), "vendor outage: the vendor cannot be reached"),
+        (ServerFault("502"), "vendor outage: the vendor returns errors"),
+        (BrokenAnswer("half of it"), "vendor outage: the vendor returns errors"),
         (DatabaseUnavailable("database 'bars' at db cannot be used: gone; check DATABASE_URL"), NO_DATABASE),
         (DatabaseUnavailable("database 'bars' at db is read-only: no"), NO_DATABASE),
         (ValueError("bug"), ""),
     ],
 )
-def test_why_a_run_failed(error: Exception, phrase: str) -> None:
+def test_cause_of_a_failed_run(error: Exception, phrase: str) -> None:
     assert find_error_cause(f"{type(error).__module__}.{type(error).__qualname__}: {error}") == phrase
 
 
@@ -151,14 +151,14 @@ def test_why_a_run_failed(error: Exception, phrase: str) -> None:
         {"token": "a\x00b"},
     ],
 )
-def test_a_setting_that_cannot_be_meant_is_no_outage(wrong: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_not_reported_as_an_outage(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as refused:
         load_settings(**wrong)
     assert find_error_cause(str(refused.value)) == ""
 
 
 @pytest.mark.parametrize("variable", ["EODHD_API_TOKEN", "DATABASE_URL"])
-def test_a_secret_whose_file_is_gone_is_no_refused_one(
+def test_a_missing_token_file_is_not_reported_as_a_rejected_token(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "gone"))

@@ -1,4 +1,4 @@
-"""Rectangles of partitions: as few as hold every gap, and never too large."""
+"""Partition ranges: as few as contain every gap, and never too large."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,19 +14,19 @@ def box(first_symbol: int, last_symbol: int, first_day: int, last_day: int) -> P
     return PartitionRange(DAYS[first_day], DAYS[last_day], SYMBOLS[first_symbol], SYMBOLS[last_symbol])
 
 
-def test_one_rectangle_covers_scattered_gaps_if_it_is_small_enough() -> None:
+def test_one_range_covers_scattered_gaps_if_small_enough() -> None:
     assert cover_spans([(7, 3, 3), (2, 1, 1), (4, 0, 5)], SYMBOLS, DAYS, 36) == [box(2, 7, 0, 5)]
 
 
-def test_it_is_cut_between_symbols_when_it_grows_too_large() -> None:
+def test_large_ranges_are_split_between_symbols() -> None:
     assert cover_spans([(2, 1, 1), (4, 0, 5), (7, 3, 3)], SYMBOLS, DAYS, 35) == [box(2, 4, 0, 5), box(7, 7, 3, 3)]
 
 
-def test_one_tickers_days_are_never_cut_although_they_exceed_the_bound() -> None:
+def test_days_of_one_ticker_are_never_split() -> None:
     assert cover_spans([(5, 0, 19)], SYMBOLS, DAYS, 10) == [box(5, 5, 0, 19)]
 
 
-def test_nothing_to_cover() -> None:
+def test_no_spans_give_no_ranges() -> None:
     assert cover_spans([], SYMBOLS, DAYS, 10) == []
 
 
@@ -39,7 +39,7 @@ spans = st.lists(
 
 @given(spans, st.integers(1, 600))
 @settings(max_examples=200, derandomize=True, deadline=None)
-def test_every_gap_is_covered_once_and_rectangles_do_not_overlap(spans: list[tuple[int, int, int]], most: int) -> None:
+def test_every_gap_is_covered_once_and_ranges_do_not_overlap(spans: list[tuple[int, int, int]], most: int) -> None:
     rectangles = cover_spans(spans, SYMBOLS, DAYS, most)
     for at, first, last in spans:
         single = box(at, at, first, last)
@@ -51,7 +51,7 @@ def test_every_gap_is_covered_once_and_rectangles_do_not_overlap(spans: list[tup
         assert height == 1 or height * width <= most
 
 
-def test_overlap_is_about_shared_partitions() -> None:
+def test_ranges_overlap_if_they_share_a_partition() -> None:
     one = box(2, 5, 3, 6)
     assert one.overlaps(box(5, 9, 6, 9), ORDER)
     assert not one.overlaps(box(6, 9, 3, 6), ORDER)
@@ -61,7 +61,7 @@ def test_overlap_is_about_shared_partitions() -> None:
     assert gone.overlaps(PartitionRange(DAYS[0], DAYS[9], "GONE.US", SYMBOLS[1]), ORDER)
 
 
-def test_the_tags_of_runs_are_read_as_they_are_written() -> None:
+def test_run_tags_are_parsed_as_written() -> None:
     one = box(2, 5, 3, 6)
     assert parse_partition_range(one.tags) == one
     assert parse_partition_range({"dagster/partition": f"{DAYS[1]}|{SYMBOLS[4]}"}) == box(4, 4, 1, 1)

@@ -1,4 +1,4 @@
-"""Official closes beside the daily data: what is off, what is a spin-off, what cannot be compared."""
+"""Official closes compared with daily data: deviations, spin-offs, and closes without daily data."""
 
 from datetime import date
 
@@ -27,17 +27,17 @@ def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[Cl
         pytest.param(closes((100, None), (50, None)), 0, id="nothing to compare with"),
     ],
 )
-def test_what_is_off(stored: list[CloseComparison], off: int) -> None:
+def test_closes_beyond_the_tolerance_are_offenders(stored: list[CloseComparison], off: int) -> None:
     criterion = check_sessions_agree_with_eod(stored, tolerance_bps=15)
     assert (criterion.figure, criterion.passed, len(criterion.offenders)) == (off, off == 0, off)
 
 
-def test_it_says_how_much_was_compared_and_names_the_worst_first() -> None:
+def test_meaning_has_the_number_compared_and_offenders_are_worst_first() -> None:
     stored = closes((100.2, 100), (90, 100), (1, None)) + closes((239, 100), (241.39, 101), ticker="SPUN.US")
     criterion = check_sessions_agree_with_eod(stored, tolerance_bps=15)
     assert criterion.meaning == (
-        "2 of 4 closes that could be compared are more than 15 basis points off the daily data (5 are stored);"
-        " 2 more differ by one factor, as after a spin-off"
+        "2 of 4 compared closes differ from the daily data by more than 15 basis points (5 closes are stored);"
+        " 2 more differ by one common factor, as before a spin-off"
     )
     assert criterion.offenders == (
         "DD.US 2026-06-02: 90 stored, 100 daily (-1000.0 bp)",

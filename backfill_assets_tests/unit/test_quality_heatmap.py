@@ -1,4 +1,4 @@
-"""Symbols × sessions: what a session of a symbol is called, in which order, and how it reads as text."""
+"""The heat map: the cell of each session, the order of rows, and the text form."""
 
 from datetime import date
 from io import StringIO
@@ -23,7 +23,7 @@ MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
     ("states", "cell"),
     [
         pytest.param({}, Cell.COMPLETE, id="nothing is open"),
-        pytest.param({range(13): SlotState.MISSING}, Cell.HOLE, id="all missing"),
+        pytest.param({range(13): SlotState.MISSING}, Cell.MISSING, id="all missing"),
         pytest.param({range(12): SlotState.MISSING}, Cell.PARTIAL, id="all but one missing"),
         pytest.param(
             {range(6): SlotState.MISSING, range(6, 13): SlotState.PENDING},
@@ -31,11 +31,13 @@ MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
             id="some missing, some pending",
         ),
         pytest.param(
-            {range(6): SlotState.MISSING, range(6, 13): SlotState.VENDOR_GAP}, Cell.HOLE, id="missing and given up"
+            {range(6): SlotState.MISSING, range(6, 13): SlotState.VENDOR_GAP}, Cell.MISSING, id="missing and vendor gap"
         ),
-        pytest.param({range(13): SlotState.VENDOR_GAP}, Cell.GIVEN_UP, id="given up"),
+        pytest.param({range(13): SlotState.VENDOR_GAP}, Cell.VENDOR_GAP, id="vendor gap"),
         pytest.param(
-            {range(1): SlotState.VENDOR_GAP, range(1, 13): SlotState.PENDING}, Cell.GIVEN_UP, id="given up and pending"
+            {range(1): SlotState.VENDOR_GAP, range(1, 13): SlotState.PENDING},
+            Cell.VENDOR_GAP,
+            id="vendor gap and pending",
         ),
         pytest.param(
             {range(5): SlotState.PROVISIONAL, range(5, 13): SlotState.PENDING}, Cell.PROVISIONAL, id="during the day"
@@ -46,22 +48,22 @@ MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
         pytest.param({range(13): SlotState.SUSPECT}, Cell.COMPLETE, id="suspect bars are bars"),
     ],
 )
-def test_what_a_session_is(states: dict[range, SlotState], cell: Cell) -> None:
+def test_states_of_slots_decide_the_cell(states: dict[range, SlotState], cell: Cell) -> None:
     coverage = coverage_of("A", GRID, {("A", slots): state for slots, state in states.items()})
     assert build_heatmap(coverage).cells.tolist() == [[cell, Cell.COMPLETE, Cell.COMPLETE]]
 
 
-def test_a_bar_that_is_not_final_counts_as_missing_once_it_is_overdue() -> None:
+def test_an_overdue_provisional_bar_counts_as_missing() -> None:
     coverage = coverage_of("A", GRID, {("A", MONDAY): SlotState.PROVISIONAL})
     coverage.slot_states.overdue[:] = True
     assert build_heatmap(coverage).cells.tolist() == [[Cell.PARTIAL, Cell.COMPLETE, Cell.COMPLETE]]
 
 
-def test_outside_its_life_a_symbol_is_not_listed() -> None:
+def test_sessions_outside_the_listing_are_not_listed() -> None:
     facts = build_evidence(2, GRID, first_session=[1, 0], last_session=[3, 0])
     cells = build_heatmap(coverage_of("A B", GRID, {("A", TUESDAY): SlotState.MISSING}, facts)).cells.tolist()
     assert cells == [
-        [Cell.NOT_LISTED, Cell.HOLE, Cell.COMPLETE],
+        [Cell.NOT_LISTED, Cell.MISSING, Cell.COMPLETE],
         [Cell.COMPLETE, Cell.NOT_LISTED, Cell.NOT_LISTED],
     ]
 
@@ -80,7 +82,7 @@ FOUR = coverage_of(
 )
 
 
-def test_the_worst_come_first_and_what_waits_lacks_nothing() -> None:
+def test_rows_are_sorted_worst_first_and_pending_sessions_are_no_gaps() -> None:
     heatmap = build_heatmap(FOUR)
     assert heatmap.sort_worst_first().symbols == ("C.US", "B.US", "E.US", "A.US", "D.US")
     assert heatmap.sort_worst_first(2).symbols == ("C.US", "B.US")
@@ -88,12 +90,12 @@ def test_the_worst_come_first_and_what_waits_lacks_nothing() -> None:
     assert heatmap.filter_by_gaps(invert=True).symbols == ("A.US", "D.US")
 
 
-def test_stretches_of_a_row() -> None:
+def test_iter_ranges_joins_equal_sessions() -> None:
     heatmap = build_heatmap(FOUR)
     monday, tuesday, wednesday = (date.fromisoformat(day) for day in DAYS)
-    assert list(heatmap.iter_ranges(4)) == [(Cell.GIVEN_UP, monday, tuesday, 2)]
+    assert list(heatmap.iter_ranges(4)) == [(Cell.VENDOR_GAP, monday, tuesday, 2)]
     assert list(heatmap.iter_ranges(1)) == [
-        (Cell.HOLE, monday, monday, 1),
+        (Cell.MISSING, monday, monday, 1),
         (Cell.PENDING, wednesday, wednesday, 1),
     ]
     assert list(heatmap.iter_ranges(3)) == []
@@ -105,7 +107,7 @@ def shown(heatmap: Heatmap, width: int = 80) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def test_in_a_terminal() -> None:
+def test_rendering_in_a_terminal() -> None:
     assert shown(build_heatmap(FOUR)) == [
         "",
         "gaps by session, 2026-06-01 to 2026-06-03 (one character a session):",
@@ -113,12 +115,12 @@ def test_in_a_terminal() -> None:
         "B.US  X·~",
         "E.US  gg·",
         "3 of 5 symbols have gaps",
-        "X hole   / partial   g given up   ~ pending   · complete",
+        "X missing   / partial   g vendor gap   ~ pending   · complete",
     ]
     assert shown(build_heatmap(coverage_of("A B", GRID, {("A", WEDNESDAY): SlotState.PENDING}))) == []
 
 
-def test_a_terminal_that_is_narrow_shows_the_newest_sessions() -> None:
+def test_a_narrow_terminal_shows_the_newest_sessions() -> None:
     lines = shown(build_heatmap(FOUR), width=8)
     assert "C.US  X~" in lines
 
@@ -129,5 +131,5 @@ def test_long_lists_are_cut() -> None:
     assert lines[-2] == "… and 60 more · 100 of 100 symbols have gaps"
 
 
-def test_every_cell_has_a_letter_of_its_own_and_a_meaning() -> None:
+def test_every_cell_has_a_unique_letter_and_a_meaning() -> None:
     assert len(set(CELL_LETTERS.values())) == len(Cell) == len(CELL_MEANINGS)

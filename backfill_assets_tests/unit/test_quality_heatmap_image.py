@@ -1,4 +1,4 @@
-"""The heat-map as a picture: every cell where it belongs, told without colour, small enough."""
+"""The heat map as an image: cells at their positions, readable without colour, small."""
 
 import base64
 import io
@@ -57,20 +57,20 @@ def test_each_kind_of_cell_has_its_own_colour_and_pattern() -> None:
         len({*kinds}) == len(Cell) - 1
     )  # what is pending is an empty box, what is not listed is nothing: alike inside
     patterned = [kind for kind in kinds if len({kind[at : at + 3] for at in range(0, len(kind), 3)}) > 1]
-    assert len(patterned) == 5  # hole, partial, given up, provisional, no trade
+    assert len(patterned) == 5  # missing, partial, vendor gap, provisional, no trade
 
 
-def test_the_cells_stand_where_they_belong() -> None:
+def test_cells_are_drawn_at_their_positions() -> None:
     cells = np.full((3, 5), Cell.COMPLETE, np.int8)
-    cells[0, 3] = cells[0, 4] = cells[1, 0] = Cell.HOLE
+    cells[0, 3] = cells[0, 4] = cells[1, 0] = Cell.MISSING
     picture = pixels(render_heatmap_png(heatmap(3, 5, cells)))
-    hole, complete = tile(picture, 0, 3), tile(picture, 2, 0)
-    found = [[tile(picture, row, session) == hole for session in range(5)] for row in range(3)]
-    assert found == (cells == Cell.HOLE).tolist()
-    assert hole != complete
+    missing, complete = tile(picture, 0, 3), tile(picture, 2, 0)
+    found = [[tile(picture, row, session) == missing for session in range(5)] for row in range(3)]
+    assert found == (cells == Cell.MISSING).tolist()
+    assert missing != complete
 
 
-def test_the_picture_of_metadata_is_a_small_png_with_a_text() -> None:
+def test_markdown_image_is_a_small_png_with_alternative_text() -> None:
     markdown = render_heatmap_markdown(noise(5000, 250))
     assert len(markdown) < 500_000
     alt, data = re.fullmatch(r"!\[(.*)\]\(data:image/png;base64,(.*)\)", markdown).groups()  # type: ignore[union-attr]
@@ -78,26 +78,26 @@ def test_the_picture_of_metadata_is_a_small_png_with_a_text() -> None:
     assert pixels(base64.b64decode(data)).shape[0] > 1000
 
 
-def test_the_picture_of_a_page_is_well_formed_small_and_takes_the_pages_colour() -> None:
+def test_svg_is_well_formed_small_and_uses_the_color_of_the_page() -> None:
     svg = render_heatmap_svg(noise(*FULL))
     assert len(svg) < 1_200_000
     root = ET.fromstring(svg)  # noqa: S314 - our own
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"S0000", "S0499", "2026-03-02", "04-30", "hole"} <= set(texts)
+    assert {"S0000", "S0499", "2026-03-02", "04-30", "missing"} <= set(texts)
     assert "currentColor" in svg
     assert "#0b0c0d" not in svg
     assert render_heatmap_svg(noise(*FULL)) == svg
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_omitted_rows_are_mentioned() -> None:
     svg = render_heatmap_svg(heatmap(700, 3))
-    assert "the worst 600 of 700 symbols" in svg
+    assert "worst 600 of 700 symbols" in svg
     assert "the worst" not in render_heatmap_svg(heatmap(600, 3))
 
 
 @pytest.mark.parametrize("name", ["<b>&", "$x$", "A$B_{1", "'\"><script>"])
-def test_names_are_only_text(name: str) -> None:
-    cells = np.array([[Cell.HOLE]], np.int8)
+def test_names_are_escaped(name: str) -> None:
+    cells = np.array([[Cell.MISSING]], np.int8)
     root = ET.fromstring(render_heatmap_svg(Heatmap((name,), (date(2026, 6, 1),), cells)))  # noqa: S314 - our own
     assert name in [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
@@ -109,8 +109,8 @@ def test_any_shape_can_be_drawn(shape: tuple[int, int]) -> None:
     ET.fromstring(render_heatmap_svg(heatmap(*shape)))  # noqa: S314 - our own
 
 
-def test_what_it_shows_in_a_sentence() -> None:
-    cells = np.array([[Cell.HOLE, Cell.COMPLETE]], np.int8)
+def test_summary_sentence() -> None:
+    cells = np.array([[Cell.MISSING, Cell.COMPLETE]], np.int8)
     shown = summarize_heatmap(heatmap(1, 2, cells))
-    assert shown == "1 symbols × 2 sessions, 2026-03-02 to 2026-03-03: 1 hole, 1 complete"
-    assert summarize_heatmap(heatmap(0, 0)) == "0 symbols × 0 sessions: nothing"
+    assert shown == "1 symbols × 2 sessions, 2026-03-02 to 2026-03-03: 1 missing, 1 complete"
+    assert summarize_heatmap(heatmap(0, 0)) == "0 symbols × 0 sessions: no cells"

@@ -1,4 +1,4 @@
-"""Whether live bars keep up, and how good they were: pure functions of what was measured."""
+"""The check live_keeps_up and the accuracy of live bars, as pure functions."""
 
 import pandas as pd
 import pytest
@@ -17,23 +17,23 @@ LONG_AGO = new_york("2026-05-05 12:00")
     ("now", "late"),
     [("09:59", 0), ("10:29", 0), ("10:30", 1), ("12:00", 4), ("16:29", 12), ("16:30", 13), ("23:00", 13)],
 )
-def test_a_slot_is_late_half_an_hour_after_its_end(now: str, late: int) -> None:
+def test_a_slot_is_overdue_half_an_hour_after_its_end(now: str, late: int) -> None:
     coverage = covered([TODAY, []], now=new_york(f"2026-06-05 {now}"))
     judged = check_live_keeps_up(coverage, frozenset(), LONG_AGO, {})
     assert (judged.figure, judged.passed) == (late, late == 0)
     assert judged.offenders == ((f"AAPL.US ({late})",) if late else ())
 
 
-def test_slots_with_a_bar_of_whatever_kind_are_not_owed() -> None:
+def test_slots_with_any_bar_are_not_overdue() -> None:
     assert check_live_keeps_up(covered([TODAY[2:]]), frozenset(), LONG_AGO, {}).figure == 2
     assert check_live_keeps_up(covered([[]]), frozenset(), LONG_AGO, {}).passed
 
 
-def test_what_is_overdue_is_another_criterions() -> None:
+def test_missing_slots_are_left_to_no_missing_bars() -> None:
     assert check_live_keeps_up(covered([range(13)]), frozenset(), LONG_AGO, {}).passed
 
 
-def test_quiet_slots_and_those_before_the_first_round_are_not_owed() -> None:
+def test_untraded_slots_and_slots_before_the_first_round_are_not_overdue() -> None:
     coverage = covered([TODAY])
     quiet = {(100, stamp("2026-06-05 10:30")), (999, stamp("2026-06-05 11:00"))}
     assert check_live_keeps_up(coverage, quiet, LONG_AGO, {}).figure == 3
@@ -41,7 +41,7 @@ def test_quiet_slots_and_those_before_the_first_round_are_not_owed() -> None:
     assert check_live_keeps_up(coverage, quiet, NOON, {}).passed
 
 
-def test_a_ticker_owes_nothing_from_before_it_joined() -> None:
+def test_slots_before_the_symbol_was_added_are_not_overdue() -> None:
     coverage = covered([TODAY, TODAY])
     added = {101: new_york("2026-06-05 10:50")}
     assert check_live_keeps_up(coverage, frozenset(), LONG_AGO, added).offenders == ("AAPL.US (4)", "MSFT.US (1)")
@@ -50,7 +50,7 @@ def test_a_ticker_owes_nothing_from_before_it_joined() -> None:
 
 
 @pytest.mark.parametrize(("now", "late"), [("12:00", 4), ("16:30", 13), ("19:00", 0), ("23:00", 0)])
-def test_before_any_round_only_the_session_that_is_sampled_now_is_owed(now: str, late: int) -> None:
+def test_before_the_first_round_only_the_current_session_counts(now: str, late: int) -> None:
     coverage = covered([TODAY], now=new_york(f"2026-06-05 {now}"))
     assert check_live_keeps_up(coverage, frozenset(), None, {}).figure == late
 
@@ -64,7 +64,7 @@ def reconciled(*rows: tuple[float, ...]) -> pd.DataFrame:
     return pd.DataFrame([(1, *row) for row in rows], columns=list(COLUMNS))
 
 
-def test_prices_are_compared_by_their_furthest_and_volumes_by_their_ratio() -> None:
+def test_prices_are_compared_by_largest_difference_and_volumes_by_ratio() -> None:
     found = compute_accuracy(
         reconciled(
             (100, 101, 99, 100.5, 300, 100, 101, 99, 100.5, 100),
@@ -81,12 +81,12 @@ def test_prices_are_compared_by_their_furthest_and_volumes_by_their_ratio() -> N
         "volume_ratio": 2.75,
     }
     assert str(found) == (
-        "3 live bars were replaced by final ones: prices off by 2.0 bp in the median, 99.0 at most, 83% exact"
-        " · live volume 2.75 × the final one"
+        "3 live bars were replaced by final bars: price difference 2.0 bp median, 99.0 bp maximum, 83% of prices equal"
+        " · live volume 2.75 × final volume"
     )
 
 
-def test_nothing_reconciled_nothing_to_say() -> None:
+def test_accuracy_is_none_without_replaced_bars() -> None:
     assert compute_accuracy(reconciled()) is None
     without_volume = compute_accuracy(reconciled((1, 1, 1, 1, 0, 1, 1, 1, 1, 0)))
     assert without_volume is not None
@@ -94,7 +94,7 @@ def test_nothing_reconciled_nothing_to_say() -> None:
     assert "volume" not in str(without_volume)
 
 
-def test_each_symbol_has_figures_of_its_own() -> None:
+def test_accuracy_is_computed_for_each_symbol() -> None:
     table = reconciled(
         (1, 1, 1, 1, 0, 1, 1, 1, 1, 0),
         (100, 101, 99, 100.5, 300, 100, 101, 99, 100.5, 100),

@@ -8,6 +8,11 @@ def format_timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def format_optional_timestamp(moment: datetime | None) -> str | None:
+    """The same; None for None."""
+    return format_timestamp(moment) if moment else None
+
+
 def to_datetime(epoch_seconds: int) -> datetime:
     """Epoch seconds as an aware datetime in UTC."""
     return datetime.fromtimestamp(epoch_seconds, UTC)

@@ -1,8 +1,12 @@
-"""The first day that is a partition: the same in a server and in every process that runs for it.
+"""The first day that is a partition: the same in the code server and in every run worker that it starts.
 
-A server works it out when it loads the definitions and Dagster keeps it with each run's plan ("reconstruction
-metadata"); the worker of a run loads the definitions again and takes it from there. Worked out anew, it would
-be a later one as soon as a session has opened since, and the run of an older day would fail.
+The code server computes the day when it loads the definitions, and Dagster stores it with each run's plan
+("reconstruction metadata"). The worker of a run loads the definitions again and reads the stored day. If it computed
+the day anew, it would get a later one once another session has opened, and a run over the oldest day would fail.
+
+Relies on ``DefinitionsLoadContext`` and ``DefinitionsLoadType``: https://github.com/dagster-io/dagster/pull/24490
+(2024), repaired by https://github.com/dagster-io/dagster/pull/28416 (2025). Upstream: no issue found; it would say
+"make reconstruction metadata a public API, so that definitions can depend on a value computed once in the code server".
 """
 
 from datetime import date
@@ -19,10 +23,10 @@ METADATA_KEY = "backfill_assets/first_day"
 
 
 def resolve_first_partition_day(settings: Settings) -> date:
-    """The server's first day in a process that runs for it; in the server, what settings and universe give now.
+    """The first day: in a run worker that of its code server, in the code server from settings and universe.
 
     Raises:
-        DatabaseUnavailable: no database: the universe's size decides how many days are partitions.
+        DatabaseUnavailable: no database; the number of symbols decides how many days are partitions.
     """
     context = DefinitionsLoadContext.get()
     is_reconstruction = context.load_type is DefinitionsLoadType.RECONSTRUCTION

@@ -1,9 +1,13 @@
-"""Runs whose process is gone: noticed by Dagster's run monitoring, which fails them.
+"""A run launcher that lets Dagster's run monitoring fail the runs whose process has ended.
 
-A power cut or an out-of-memory kill of a whole deployment leaves its runs "started", and one of them holds the queue's
-only place: no healing, no checks, no alerts. Dagster's own launcher cannot tell such a run from one at work. Here each
-run signs with its process, and the launcher of ``dagster.yaml`` looks for it. Only this host's processes can be looked
-for; of others, and of a run that did not sign, the longest run time in ``dagster.yaml`` is the net.
+A power cut or an out-of-memory kill of a whole deployment leaves its runs in status "started". Such a run keeps the
+only slot of the pool, so no backfill starts any more. Dagster's default launcher cannot tell it from an active run.
+Here each run is tagged with its host and process, and the launcher named in ``dagster.yaml`` checks that process. It
+can check processes of its own host only; for other hosts and untagged runs ``max_runtime_seconds`` applies.
+
+Relies on ``DefaultRunLauncher``, ``CheckRunHealthResult`` and ``WorkerStatus``, which exist since
+https://github.com/dagster-io/dagster/pull/5197 (2021). Upstream: https://github.com/dagster-io/dagster/issues/4319
+(open): the default launcher does not check whether a run's process is alive.
 """
 
 import dagster as dg
@@ -16,28 +20,28 @@ HOST_TAG, PROCESS_TAG, STARTED_TAG = (f"backfill_assets/{name}" for name in ("ho
 
 
 def tag_run_process(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Say that this process is at work on a run."""
+    """Tag a run with this host and process."""
     process = get_current_process()
     tags = {HOST_TAG: process.host, PROCESS_TAG: str(process.pid), STARTED_TAG: f"{process.started_at:.2f}"}
     instance.add_run_tags(run_id, tags)
 
 
 class WatchfulRunLauncher(DefaultRunLauncher):
-    """Dagster's own launcher, which also knows whether a run's process is still there."""
+    """Dagster's default launcher that also checks whether a run's process is alive."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Run monitoring may ask."""
+        """True: run monitoring calls ``check_run_worker_health``."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Running, unless the process that signed the run on this host has ended."""
+        """Running, unless the run is tagged with a process of this host that has ended."""
         if run.tags.get(HOST_TAG) != get_host_id() or _is_process_alive(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        message = f"its process {run.tags[PROCESS_TAG]} is gone; what it stored stays, the next run goes on from there"
+        message = f"process {run.tags[PROCESS_TAG]} of the run has ended; stored bars are kept, the next run continues"
         return CheckRunHealthResult(WorkerStatus.FAILED, message)
 
 
 def _is_process_alive(run: dg.DagsterRun) -> bool:
-    """Whether the process is there and is not a later one of the same number."""
+    """Whether the tagged process is alive, and is not a later process with the same id."""
     return is_process_alive(int(run.tags[PROCESS_TAG]), float(run.tags[STARTED_TAG]))
