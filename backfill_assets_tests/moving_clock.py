@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.results import RunResult
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.live.collector import collect_round
 from backfill_assets.live.result import LiveRound
 from backfill_assets.market.gaps.coverage import Coverage
@@ -31,7 +32,7 @@ class Clockwork:
         """One run over all sessions since the first."""
         engine = self.at(now)
         job, _ = build_job(engine, JobRequest(start=self.first, end=now.date()))
-        result = engine.run(job, lambda _: None)
+        result = run_backfill(engine, job, lambda _: None)
         self.results.append((now, result))
         return result
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
@@ -75,7 +76,7 @@ def run_days(engine: Engine, sandbox: Sandbox, days: float) -> datetime:
         sandbox.move_clock(now)
         engine_now = replace(engine, settings=engine.settings.model_copy(update={"as_of": now}))
         job, _ = build_job(engine_now, JobRequest(start=FIRST, end=now.date()))
-        engine_now.run(job, lambda _: None)
+        run_backfill(engine_now, job, lambda _: None)
         now += timedelta(minutes=MINUTES)
     return now
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
+from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
@@ -22,7 +23,6 @@ from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limit
 from backfill_assets.store.quota.request_log import count_requests_by_error
 
 LOOKBACK = timedelta(hours=24)
-INTRADAY_REQUEST_CALLS = 5  # the price of an intraday request (docs/vendor.md §1.4)
 OUTAGE_ERRORS = ("ServerFault", "BrokenAnswer", "Unreachable")
 MAJORITY_SHARE, NEARLY_ALL_SHARE = 0.5, 0.9
 MAX_NAMED_SYMBOLS, MAX_NAMED_SHARE = 3, 0.05
@@ -88,7 +88,7 @@ def _explain_requests(diagnostics: Diagnostics) -> str:
     total, succeeded = sum(attempts.values()), attempts.get("", 0)
     if (attempts.get("TokenRefused") or attempts.get("PlanRefused")) and not succeeded:
         return "the vendor rejects the token; check EODHD_API_TOKEN and its plan"
-    if budget is not None and budget.calls_left_today < INTRADAY_REQUEST_CALLS:
+    if budget is not None and budget.calls_left_today < CALL_PRICES.intraday:
         return f"quota: the day's calls are used up until {budget.resets_at:%Y-%m-%d %H:%M} UTC"
     if attempts.get("QuotaExhausted") and not succeeded:
         return "quota: the vendor reports that the day's calls are used up"

@@ -1,22 +1,29 @@
-"""Asking the daily data why whole sessions are absent: not traded, not listed (any more), not published, or no session.
+"""Looks up in the daily data why whole sessions are absent: no trades, not listed, not published, or no session.
 
-One ticker's whole history costs 1 call, the market's file of one day 100: whichever is cheaper is asked,
-and nobody twice within a day. What is learned goes to the store; ``market.gaps.slot_states`` judges by it.
+One ticker's daily history and the market's daily file of one session (the bulk file) have different prices; the cheaper
+one is read, and none twice within 20 hours. What is learned goes to the store; ``market.gaps.slot_states`` uses it.
 """
 
+import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable
+from datetime import date, timedelta
 
 import numpy as np
 
-from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.eod import EodRows
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.findings import (
+    CALENDAR_DRIFT,
+    ENDED_OR_RENAMED,
+    NEARLY_ALL_SHARE,
+    record_vendor_warnings,
+)
 from backfill_assets.eodhd.errors import QuotaExhausted, TokenRefused, UnknownTicker, VendorError
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.vendor import DailyRows, VendorClient
 from backfill_assets.store.evidence.daily_data import (
     Finding,
     ListingLife,
@@ -32,25 +39,31 @@ from backfill_assets.store.evidence.daily_data import (
 )
 from backfill_assets.store.postgres.connection import Database
 
-BULK_FILE_CALLS = 100
 MIN_LOOKUP_INTERVAL = timedelta(hours=20)
 DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
-NEARLY_ALL_SHARE = 0.9
 MIN_TICKERS_FOR_CLOSURE = 20
-MIN_TICKERS_FOR_DRIFT = 10
+MAX_NOT_IN_FILE = 100  # if more symbols are missing from a bulk file, the file is considered incomplete
 _log = logging.getLogger(__name__)
 
 
-async def explain_absence(client: EodhdClient, database: Database, coverage: Coverage, *, bulk: bool) -> None:
-    """Look up why whole overdue sessions are absent, where that is not known.
+async def explain_absence(client: VendorClient, database: Database, coverage: Coverage, *, bulk: bool) -> None:
+    """Look up why whole overdue sessions are absent, where that is not known yet.
+
+    Args:
+        client: the vendor's client.
+        database: the store.
+        coverage: the state of the slots, measured after the run's requests.
+        bulk: whether the token's plan includes the bulk file.
 
     Raises:
-        TokenRefused, QuotaExhausted: as any request; other refusals are logged and leave absence unexplained.
+        TokenRefused, QuotaExhausted: as for any request. Other errors are logged, and the absence stays unexplained.
     """
     unexplained = _find_absent_sessions(coverage)
     if bulk:
-        for session in np.flatnonzero(unexplained.sum(axis=0) > BULK_FILE_CALLS).tolist():
-            await fetch_bulk_file(client, database, coverage, session)
+        # reading the histories one by one would cost more than the bulk file
+        is_bulk_cheaper = client.prices.daily * unexplained.sum(axis=0) > client.prices.bulk_daily
+        for session in np.flatnonzero(is_bulk_cheaper).tolist():
+            await _fetch_bulk_file(client, database, coverage, session)
             unexplained[:, session] &= _find_not_in_bulk_file(database, coverage, session)
     rows = np.flatnonzero(unexplained.any(axis=1)).tolist()
     with database.transaction() as connection:
@@ -61,25 +74,34 @@ async def explain_absence(client: EodhdClient, database: Database, coverage: Cov
             await _fetch_listing_history(client, database, coverage, coverage.symbols[row])
 
 
-def record_calendar_drift(
-    database: Database, off_calendar_days: Mapping[date, int], ticker_count: int, now: datetime
-) -> None:
-    """Tell of days on which nearly all ``tickers`` traded while the calendar has no session."""
-    drift_days = [
-        day
-        for day, count in off_calendar_days.items()
-        if ticker_count >= MIN_TICKERS_FOR_DRIFT and count >= NEARLY_ALL_SHARE * ticker_count
-    ]
-    if not drift_days:
-        return
-    detail = "the vendor has trading outside the calendar's session; see BACKFILL_CALENDAR_FILE"
-    with database.transaction() as connection:
-        for day in drift_days:
-            record_finding(connection, Finding("calendar drift", str(day), detail, now))
+def fetch_newest_bulk_file(engine: Engine, coverage: Coverage) -> bool:
+    """Read the bulk file of the newest overdue session, so that closes can be compared with it.
+
+    A session's file is read once. Errors are logged: comparing closes can wait a day.
+
+    Returns:
+        Whether the universe is large enough for the price of the file.
+    """
+    settings = engine.settings
+    overdue_sessions = _list_overdue_sessions(coverage)
+    is_worthwhile = (
+        settings.bulk_daily and len(coverage.symbols) >= settings.daily_file_symbols and bool(overdue_sessions)
+    )
+    if is_worthwhile:
+        try:
+            asyncio.run(_fetch_session_file(engine, coverage, overdue_sessions[-1]))
+        except VendorError as error:
+            _log.warning("the market's daily file cannot be read: %s", error)
+    return is_worthwhile
+
+
+def _list_overdue_sessions(coverage: Coverage) -> list[int]:
+    """The sessions of the coverage's grid whose absence counts as missing."""
+    return [int(session) for session in np.flatnonzero(coverage.is_session_overdue)]
 
 
 def _find_absent_sessions(coverage: Coverage) -> Bools:
-    """Tickers × sessions that are missing as a whole, were asked for, and are unexplained."""
+    """Symbols × sessions that are missing as a whole, were requested, and are unexplained."""
     shape = (len(coverage.symbols), len(coverage.grid.sessions))
     missing_counts = coverage.count_by_session(coverage.has_state(SlotState.MISSING))
     without_data = np.zeros(shape, bool)
@@ -89,7 +111,8 @@ def _find_absent_sessions(coverage: Coverage) -> Bools:
     return fully_missing & without_data & (coverage.absence_evidence.traded < 0)
 
 
-async def _fetch_listing_history(client: EodhdClient, database: Database, coverage: Coverage, symbol: Symbol) -> None:
+async def _fetch_listing_history(client: VendorClient, database: Database, coverage: Coverage, symbol: Symbol) -> None:
+    """Read one symbol's daily history and record what it says about listing and trading."""
     try:
         rows = await client.fetch_daily(str(symbol.ticker))
     except (TokenRefused, QuotaExhausted):
@@ -97,8 +120,10 @@ async def _fetch_listing_history(client: EodhdClient, database: Database, covera
     except UnknownTicker:
         rows = None
     except VendorError as error:
-        _log.warning("absence stays unexplained: %s", error)
+        _log.warning("cannot look up why data is absent: %s", error)
         return
+    if rows is not None:
+        _report_dropped(database, symbol, rows, coverage)
     listing_life = _build_listing_life(symbol, rows, coverage)
     finding = (
         await _find_rename(client, symbol, listing_life, coverage) if rows is None or listing_life.has_ended else None
@@ -110,15 +135,20 @@ async def _fetch_listing_history(client: EodhdClient, database: Database, covera
             record_finding(connection, finding)
 
 
-def _build_listing_life(symbol: Symbol, rows: EodRows | None, coverage: Coverage) -> ListingLife:
+def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
+    """Make known what a daily history lacks: unparsable rows, and data that the plan does not include."""
+    if rows.unparsable_rows:
+        _log.warning("%s: %d daily rows without a usable date were dropped", symbol.ticker, rows.unparsable_rows)
+    if rows.warning:
+        _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
+        record_vendor_warnings(database, {rows.warning: frozenset([symbol.ticker])}, coverage.now)
+
+
+def _build_listing_life(symbol: Symbol, rows: DailyRows | None, coverage: Coverage) -> ListingLife:
     if rows is None or not len(rows):
         return ListingLife(symbol.symbol_id, None, None, has_ended=False)
     first, last = rows.date.min().astype(object), rows.date.max().astype(object)
-    overdue_days = [
-        s.day
-        for s, overdue_at in zip(coverage.grid.sessions, coverage.overdue_at, strict=True)
-        if overdue_at <= coverage.now
-    ]
+    overdue_days = [coverage.grid.sessions[session].day for session in _list_overdue_sessions(coverage)]
     days_after_last = sum(day > last for day in overdue_days)
     is_last_old = coverage.now.date() - last > timedelta(days=2 * DELISTED_AFTER_SESSIONS)
     return ListingLife(
@@ -130,55 +160,63 @@ def _build_listing_life(symbol: Symbol, rows: EodRows | None, coverage: Coverage
 
 
 def _build_daily_rows(
-    symbol: Symbol, rows: EodRows | None, coverage: Coverage
+    symbol: Symbol, rows: DailyRows | None, coverage: Coverage
 ) -> Iterable[tuple[int, date, float | None, int]]:
-    """The window's sessions as the history shows them; a session that it leaves out did not trade."""
+    """Yield the window's sessions as the history shows them; a session without a row had no trades."""
     if rows is None or not len(rows):
         return
     rows_by_day = dict(zip(rows.date.astype(object).tolist(), zip(rows.close, rows.volume, strict=True), strict=True))
     first, last = min(rows_by_day), max(rows_by_day)
     for session in coverage.grid.sessions:
         if first <= session.day <= last:
-            close, volume = rows_by_day.get(session.day, (np.nan, 0.0))
-            traded_volume = 0 if np.isnan(volume) else int(volume)
-            yield symbol.symbol_id, session.day, None if np.isnan(close) else float(close), traded_volume
+            yield _build_daily_row(symbol, session.day, *rows_by_day.get(session.day, (np.nan, 0.0)))
+
+
+def _build_daily_row(symbol: Symbol, day: date, close: float, volume: float) -> tuple[int, date, float | None, int]:
+    traded_volume = 0 if np.isnan(volume) else int(volume)
+    return symbol.symbol_id, day, None if np.isnan(close) else float(close), traded_volume
 
 
 async def _find_rename(
-    client: EodhdClient, symbol: Symbol, listing_life: ListingLife, coverage: Coverage
+    client: VendorClient, symbol: Symbol, listing_life: ListingLife, coverage: Coverage
 ) -> Finding | None:
-    """Whether the vendor knows a new name of a ticker that ended or is unknown (5 calls)."""
+    """Look up the new name of a ticker that has ended or is unknown to the vendor."""
     since = listing_life.last_day or coverage.grid.sessions[0].day - timedelta(days=30)
-    detail = f"no daily data after {listing_life.last_day}" if listing_life.last_day else "the vendor does not know it"
+    detail = f"no daily data after {listing_life.last_day}" if listing_life.last_day else "unknown to the vendor"
     try:
         changes = await client.fetch_symbol_changes(since - timedelta(days=7), coverage.now.date())
     except (TokenRefused, QuotaExhausted):
         raise
     except VendorError as error:
-        _log.warning("a new name could not be looked up: %s", error)
+        _log.warning("symbol change lookup failed: %s", error)
         changes = []
-    renames = [c for c in changes if c.old_symbol == symbol.ticker.symbol]
+    renames = [change for change in changes if change.old_symbol == symbol.ticker.symbol]
     if renames:
         detail += f"; renamed to {renames[-1].new_symbol} on {renames[-1].effective_date}"
-    return Finding("ended or renamed", str(symbol.ticker), detail, coverage.now)
+    return Finding(ENDED_OR_RENAMED, str(symbol.ticker), detail, coverage.now)
 
 
 def _find_not_in_bulk_file(database: Database, coverage: Coverage, session: int) -> Bools:
-    """Tickers that a market's file with tickers does not have; nobody if that would be many."""
+    """Symbols missing from a non-empty bulk file; none if more than ``MAX_NOT_IN_FILE`` are missing."""
     day = coverage.grid.sessions[session].day
     with database.transaction() as connection:
         if not read_bulk_file_size(connection, day):
             return np.zeros(len(coverage.symbols), bool)
         listed_ids = find_symbols_with_day(connection, [s.symbol_id for s in coverage.symbols], day)
     not_in_file: Bools = np.array([s.symbol_id not in listed_ids for s in coverage.symbols], bool)
-    return not_in_file if not_in_file.sum() <= BULK_FILE_CALLS else np.zeros_like(not_in_file)
+    return not_in_file if not_in_file.sum() <= MAX_NOT_IN_FILE else np.zeros_like(not_in_file)
 
 
-async def fetch_bulk_file(client: EodhdClient, database: Database, coverage: Coverage, session: int) -> None:
-    """Read the market's daily file of one session of the coverage (100 calls), unless that was done lately.
+async def _fetch_session_file(engine: Engine, coverage: Coverage, session: int) -> None:
+    async with engine.open_vendor_client() as (_, client):
+        await _fetch_bulk_file(client, engine.database, coverage, session)
+
+
+async def _fetch_bulk_file(client: VendorClient, database: Database, coverage: Coverage, session: int) -> None:
+    """Read the market's daily file of one session of the coverage, unless it was read recently.
 
     Raises:
-        TokenRefused: the token; other refusals are logged.
+        TokenRefused: other errors are logged.
     """
     day = coverage.grid.sessions[session].day
     with database.transaction() as connection:
@@ -188,18 +226,20 @@ async def fetch_bulk_file(client: EodhdClient, database: Database, coverage: Cov
         bulk_rows = await client.fetch_bulk_daily(coverage.grid.sessions[session].exchange, day)
     except TokenRefused:
         raise
-    except VendorError as error:  # a plan without the file says 402, like an empty quota
+    except VendorError as error:  # a plan without the file gets 402, as does an exhausted quota (docs/vendor.md §5.5)
         _log.warning("the market's daily file of %s cannot be read: %s", day, error)
         return
+    if bulk_rows.unparsable_rows:
+        _log.warning("%d rows of the daily file of %s were dropped: no code or date", bulk_rows.unparsable_rows, day)
     rows_by_code = dict(zip(bulk_rows.code.tolist(), zip(bulk_rows.close, bulk_rows.volume, strict=True), strict=True))
     with database.transaction() as connection:
         record_bulk_file(connection, day, len(rows_by_code), coverage.now)
         if rows_by_code:
             record_daily_rows(connection, list(_build_bulk_rows(coverage, day, rows_by_code)))
         elif _is_nearly_all_absent(coverage, session):
-            reason = "nearly all tickers are empty and the vendor has no daily file"
+            reason = "nearly all symbols have no rows and the vendor has no daily file"
             record_closure(connection, day, reason, coverage.now)
-            record_finding(connection, Finding("calendar drift", str(day), reason, coverage.now))
+            record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
 
 
 def _build_bulk_rows(
@@ -207,9 +247,7 @@ def _build_bulk_rows(
 ) -> Iterable[tuple[int, date, float | None, int]]:
     for symbol in coverage.symbols:
         if (bulk_row := rows_by_code.get(symbol.ticker.symbol)) is not None:
-            close, volume = bulk_row
-            traded_volume = 0 if np.isnan(volume) else int(volume)
-            yield symbol.symbol_id, day, None if np.isnan(close) else float(close), traded_volume
+            yield _build_daily_row(symbol, day, *bulk_row)
 
 
 def _is_nearly_all_absent(coverage: Coverage, session: int) -> bool:

@@ -1,6 +1,6 @@
-"""What there is to heal now: over every open session, not only a window's, and only where asking is sensible.
+"""Finds the work that is due now, over all retained sessions; the sensor starts runs for it.
 
-The sensor starts runs by it. A run itself decides again, with what is true by then.
+A run plans again when it starts, since the state may have changed by then.
 """
 
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.backfill import probing
 from backfill_assets.backfill.engine import BackfillJob, Engine
-from backfill_assets.backfill.planner import CALLS_PER_REQUEST, PlannedRequest
+from backfill_assets.backfill.planner import PlannedRequest
+from backfill_assets.backfill.probing import is_probe_due, split_requests
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
@@ -19,12 +19,12 @@ from backfill_assets.store.quota.request_log import find_failing_tickers
 from backfill_assets.store.runs import count_failed_runs
 from backfill_assets.store.symbols import list_symbols
 
-MAX_BACKOFF = timedelta(hours=1)  # after runs or requests that failed again and again
+MAX_BACKOFF = timedelta(hours=1)  # after runs or requests that failed repeatedly
 
 
 @dataclass(frozen=True, slots=True)
 class DueRange:
-    """A ticker that is to be asked, and the sessions (positions in the window) between which its gaps lie."""
+    """A symbol to request, and the first and last session (positions in the window) with a gap of it."""
 
     symbol: Symbol
     first_session: int
@@ -33,13 +33,13 @@ class DueRange:
 
 @dataclass(frozen=True, eq=False)
 class DueWork:
-    """What a run would ask for.
+    """What a run would request.
 
     Attributes:
-        job: over every session that is kept; ``first`` and ``last`` of a span index its sessions.
-        coverage: the state of everything.
-        spans: who is to be asked.
-        reason: if nobody is, why.
+        job: over all retained sessions; ``first_session`` and ``last_session`` of a range index its window.
+        coverage: the state of every slot of the job.
+        ranges: the symbols to request.
+        reason: why there are none; empty if there are some.
     """
 
     job: BackfillJob
@@ -49,7 +49,7 @@ class DueWork:
 
 
 def build_retained_sessions_job(engine: Engine, interval_name: str) -> BackfillJob:
-    """The job over every active symbol and every session that is a partition."""
+    """The job over all active symbols and all sessions that are partitions."""
     settings = engine.settings
     interval = parse_interval(interval_name)
     with engine.database.transaction() as connection:
@@ -65,7 +65,7 @@ def build_retained_sessions_job(engine: Engine, interval_name: str) -> BackfillJ
 
 
 def find_due_work(engine: Engine, interval_name: str) -> DueWork:
-    """Measure everything and say whom a run would ask; spends nothing.
+    """Measure the store and plan what a run would request; no vendor calls.
 
     Raises:
         TokenRefused: no token is set.
@@ -82,18 +82,18 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
     if reason := _explain_backoff(engine):
         return [], reason
     budget_status = engine.create_budget().read_status(engine.settings.now())
-    if budget_status.calls_left_today < CALLS_PER_REQUEST:
-        return [], f"the day's calls are spent; asking goes on at {_format_time(budget_status.resets_at)}"
-    certain, tentative = probing.split_requests(engine.plan(job, coverage).requests, coverage)
-    requests = [*certain, *(tentative if probing.is_probe_due(coverage) else [])]
+    if budget_status.calls_left_today < engine.prices.intraday:
+        return [], f"daily call quota is used up; requests resume at {_format_time(budget_status.resets_at)}"
+    certain, tentative = split_requests(engine.plan(job, coverage).requests, coverage)
+    requests = [*certain, *(tentative if is_probe_due(coverage) else [])]
     if not requests:
-        return [], f"{len(tentative)} tickers wait for the next probe: nothing was seen published yet"
+        return [], f"{len(tentative)} symbols wait for the next probe; no publication seen yet"
     with engine.database.transaction() as connection:
         failing_names = find_failing_tickers(connection, MAX_BACKOFF)
     selected = [request for request in requests if str(request.symbol.ticker) not in failing_names]
     return (
         selected,
-        "" if selected else f"requests for {len(failing_names)} tickers failed lately and are left alone a while",
+        "" if selected else f"requests for {len(failing_names)} symbols failed recently; backing off",
     )
 
 
@@ -103,22 +103,25 @@ def _explain_nothing_due(coverage: Coverage) -> str:
     if not gaps.any():
         return f"no gap in {scope}"
     next_request_at = coverage.slot_states.next_request_at[gaps]
-    when = f"the next at {_format_time(datetime.fromtimestamp(float(next_request_at.min()), UTC))}"
-    return f"{int(gaps.sum())} slots in {scope} are not to be asked for again yet, {when}"
+    when = f"the first is due at {_format_time(datetime.fromtimestamp(float(next_request_at.min()), UTC))}"
+    return f"{int(gaps.sum())} slots in {scope} wait for their next request; {when}"
 
 
 def _explain_backoff(engine: Engine) -> str:
-    """After runs that ended early, wait longer and longer before the next."""
+    """Wait twice as long after each run in a row that ended early."""
     with engine.database.transaction() as connection:
         failed_count, elapsed = count_failed_runs(connection)
     backoff = min(timedelta(minutes=2 ** min(failed_count, 10)), MAX_BACKOFF)
     if failed_count and elapsed < backoff:
-        return f"{failed_count} runs in a row ended early; the next may start in {int((backoff - elapsed).total_seconds())} s"
+        return (
+            f"{failed_count} runs in a row ended early;"
+            f" the next may start in {int((backoff - elapsed).total_seconds())} s"
+        )
     return ""
 
 
 def _build_due_ranges(coverage: Coverage, requests: list[PlannedRequest]) -> list[DueRange]:
-    """The sessions between which the gaps of each ticker lie: one request covers them all."""
+    """For each requested symbol, the first and last session with a gap; one request covers them all."""
     gaps = np.flatnonzero(coverage.slot_states.gap)
     rows, sessions = coverage.open_slots.row[gaps], coverage.grid.session_index[coverage.open_slots.ordinal[gaps]]
     first = np.full(len(coverage.symbols), len(coverage.grid.sessions))

@@ -1,25 +1,28 @@
-"""The parts that a backfill works with, and the questions that can be put to them.
+"""The parts that a backfill works with: database, settings, planner, budgets and the vendor's client.
 
-Knows nothing of Dagster or of a terminal: the command line and the asset make an ``Engine`` and call it.
-How a run goes is in ``run``. The vendor's client is imported where something is asked: whoever only looks
-at the store does without it.
+Knows neither Dagster nor the terminal; the command line and the assets create an ``Engine``. What a run does with it is
+in ``backfill.runner``. This is the only module that creates the vendor's client. It imports the client when it is
+needed, because httpx and tenacity take time to load and most commands only read the store.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
+from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.planner import Plan, Strategy, make_plan
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.errors import TokenRefused
+from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.vendor import CallPrices, VendorClient
 from backfill_assets.store.bars.external_bars import read_external_bars
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage
@@ -27,30 +30,24 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, build_limits
 from backfill_assets.store.quota.live_budget import LiveBudget
 
-if TYPE_CHECKING:
-    from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
-    from backfill_assets.backfill.results import ProgressListener, RunResult
-    from backfill_assets.eodhd.client import EodhdClient
-
-MAX_REQUEST_SPAN = {"1m": timedelta(days=120), "5m": timedelta(days=600)}  # of one request (EODHD.md §2)
-
 
 @dataclass(frozen=True, slots=True)
 class BackfillJob:
-    """What a run is to do.
+    """What a run has to do.
 
     Attributes:
         window: the sessions.
-        symbols: the universe, or the part of it that was chosen.
+        symbols: the universe, or a selection of it.
         interval: of the bars.
-        source: the vendor interval they are built from.
-        strategy: which gaps are asked for.
-        force: ask for everything in the window, complete or not.
-        explicit: a person chose the symbols: one ask for each gap, whatever the ladder says.
-        only: sessions whose gaps make a ticker due; the others of the window only come along. None: all.
-        verify_existing: compare bars that somebody else wrote with the vendor's, and take them over.
-        batch_size: tickers at a time, if given.
-        delay: seconds of rest between batches.
+        source_interval: the vendor interval that the bars are built from.
+        strategy: which gaps are requested.
+        force: request everything in the window, complete or not.
+        user_selected: a user chose the symbols: request every gap once, whatever the retry schedule says.
+        trigger_sessions: sessions whose gaps make a ticker due; other gaps of the window are then requested with them.
+            None means all sessions.
+        verify_existing: compare external bars with the vendor's, and take them over.
+        batch_size: tickers per batch, if the run goes in batches.
+        batch_delay_seconds: pause between batches.
     """
 
     window: Window
@@ -68,10 +65,15 @@ class BackfillJob:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The parts that a run works with, made once by whoever starts it."""
+    """The parts that a run works with, created once per process."""
 
     database: Database
     settings: Settings
+
+    @property
+    def prices(self) -> CallPrices:
+        """What the vendor charges for each request."""
+        return CALL_PRICES
 
     def measure(self, job: BackfillJob) -> Coverage:
         """The state of every slot of the job's window, read from the store now."""
@@ -90,11 +92,13 @@ class Engine:
             return coverage
 
     def plan(self, job: BackfillJob, coverage: Coverage) -> Plan:
-        """What the job would ask for, given a survey; spends nothing."""
+        """The requests that the job would send for a measured coverage; no vendor calls."""
+        longest_span = REQUEST_LIMITS.get_max_span(job.source_interval.name)
         return make_plan(
             coverage,
+            calls_per_request=self.prices.intraday,
             overlap_sessions=self.settings.overlap_sessions,
-            max_span=min(timedelta(days=self.settings.max_span_days), MAX_REQUEST_SPAN[job.source_interval.name]),
+            max_span=min(timedelta(days=self.settings.max_span_days), longest_span),
             strategy=job.strategy,
             force=job.force,
             user_selected=job.user_selected,
@@ -111,7 +115,7 @@ class Engine:
         return Budget(self.database, self.require_token(), build_limits(self.settings))
 
     def create_live_budget(self) -> LiveBudget:
-        """The budget of live sampling.
+        """The budget of live collection.
 
         Raises:
             TokenRefused: no token is set.
@@ -119,7 +123,7 @@ class Engine:
         return LiveBudget(self.database, self.require_token(), build_limits(self.settings), self.settings.live_budget)
 
     def estimate_seconds(self, plan: Plan) -> float:
-        """How long carrying a plan out takes if the vendor answers as usual."""
+        """Estimated duration of a plan in seconds, with the vendor's usual response time."""
         settings = self.settings
         return plan.estimate_seconds(
             int(settings.requests_per_minute * settings.minute_share),
@@ -127,44 +131,36 @@ class Engine:
             settings.in_flight_max,
         )
 
-    def run(self, job: BackfillJob, on_progress: "ProgressListener") -> "RunResult":
-        """Do the job and prove it.
-
-        Ends early, with what was fetched stored, when the vendor refuses the token or the day's calls
-        are gone (``RunResult.stopped``).
-
-        Raises:
-            TokenRefused: no token is set.
-            UsageError: the database holds bars of another host.
-            DatabaseUnavailable: the database is gone; what was stored stays.
-        """
-        from backfill_assets.backfill.runner import BackfillRun
-
-        return BackfillRun(self, job, on_progress).execute()
-
     def require_matching_host(self) -> None:
-        """Make sure that what the vendor asked now gives may be stored beside what is there.
+        """Make sure that the store contains no bars of another vendor host.
 
         Raises:
-            UsageError: the database holds bars of another host.
+            UsageError: the database contains bars of another host.
         """
         with self.database.transaction() as connection:
             require_source_host(connection, self.settings.vendor_host)
 
     @asynccontextmanager
     async def open_vendor_client(
-        self, run_id: UUID | None = None, usage: "Usage | None" = None, budget: Budget | None = None
-    ) -> "AsyncIterator[tuple[SharedRateLimiter, EodhdClient]]":
-        """The vendor's client behind the shared budget (or the one given), for the time of the context."""
-        from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
-        from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
+        self, run_id: UUID | None = None, usage: Usage | None = None, budget: Budget | None = None
+    ) -> AsyncIterator[tuple[SharedRateLimiter, VendorClient]]:
+        """Open the vendor's client behind the rate limiter of the shared budget.
+
+        Args:
+            run_id: the run that the requests belong to, for the request log.
+            usage: counts what is spent.
+            budget: the budget to spend from; by default the token's.
+
+        Raises:
+            TokenRefused: no token is set.
+        """
         from backfill_assets.eodhd.client import EodhdClient
 
         settings = self.settings
         concurrency = AdaptiveConcurrencyLimit(settings.in_flight_start, settings.in_flight_max)
         async with (
             SharedRateLimiter(
-                budget or self.create_budget(), self.database, concurrency, settings.now, run_id, usage or Usage()
+                budget or self.create_budget(), self.database, concurrency, settings.now, run_id, usage
             ) as rate_limiter,
             EodhdClient(
                 base_url=settings.base_url,

@@ -1,6 +1,6 @@
-"""From what a person asks for to a job: the database, the universe and the window it means.
+"""Builds a job from a user's options: opens the database, selects the symbols and the window.
 
-Shared by every entry point.
+Shared by the command line, Dagster and tests.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +20,13 @@ from backfill_assets.store.postgres.database import open_database
 from backfill_assets.store.symbols import list_symbols
 
 
-class NoActiveSymbols(UsageError):  # noqa: N818 - a state of the universe, not a mistake
-    """The universe is empty: there is nothing to work on, and nothing that could be missing."""
+class NoActiveSymbols(UsageError):  # noqa: N818 - names a state of the universe
+    """The universe has no active symbols, so there is nothing to work on."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """What a person asks to look at or to run; None is the default."""
+    """The options of a command or a Dagster config; None means the default."""
 
     interval: str = DEFAULT_INTERVAL
     hours_back: float | None = None
@@ -42,7 +42,7 @@ class JobRequest:
 
 @contextmanager
 def open_engine(settings: Settings) -> Iterator[Engine]:
-    """An engine over the settings' database, closed at the end."""
+    """Open an engine over the settings' database; the database is closed at the end."""
     database = open_database(settings)
     try:
         yield Engine(database, settings)
@@ -51,11 +51,11 @@ def open_engine(settings: Settings) -> Iterator[Engine]:
 
 
 def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[Ticker, ...]]:
-    """The job a wish describes, and the tickers in it that the universe does not know.
+    """The job for a request, and the requested tickers that are not in the universe.
 
     Raises:
         NoActiveSymbols: the universe is empty.
-        UsageError: an option that cannot be meant, or no chosen symbol is active.
+        UsageError: an invalid option, or none of the requested symbols is active.
     """
     interval = parse_interval(request.interval)
     source = choose_source_interval(interval, engine.settings.source_interval)

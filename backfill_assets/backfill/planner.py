@@ -1,6 +1,6 @@
-"""What to ask of the vendor: one request per ticker with gaps, as short as it may be.
+"""Plans the vendor requests: one request per ticker with gaps, as short as possible.
 
-Spends nothing and touches nothing; ``engine`` carries it out.
+Pure functions of a measured coverage. ``backfill.runner`` sends the requests.
 """
 
 from collections.abc import Collection, Iterator
@@ -20,15 +20,14 @@ from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage, ExternalBars
 from backfill_assets.market.gaps.slot_states import SlotState
 
-CALLS_PER_REQUEST = 5
-TYPICAL_RESPONSE_SECONDS = 0.25  # of one answer; only for estimates
+TYPICAL_RESPONSE_SECONDS = 0.25  # of one response; only for estimates
 
 
 class Strategy(StrEnum):
-    """Which gaps of the window are asked for, and whether failures get a second pass (DESIGN.md).
+    """Which gaps of the window are requested, and whether failures get a second pass (docs/design.md, "Strategies").
 
-    ``INCREMENTAL`` asks for what follows each ticker's newest bar, provisional bars not counted: they are asked for
-    too. Today's bars come from live samples (``live``), whatever the strategy.
+    ``INCREMENTAL`` requests what follows each ticker's newest final bar; provisional bars are requested, too. Today's
+    bars come from live collection (the package ``live``), whatever the strategy.
     """
 
     HYBRID = "hybrid"
@@ -38,12 +37,18 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One request: a ticker and a stretch of time, both ends inclusive (epoch seconds UTC).
+    """One request for a ticker.
 
-    ``row`` is the ticker's position in the coverage.
-    ``first_session`` and ``last_session`` index the plan's grid and include the overlap that is
-    re-read for revisions; ``gaps`` is how many slots the request is for; ``oldest_due`` and
-    ``newest_due`` are the sessions of the window (indices there) that made it due.
+    Attributes:
+        symbol: the ticker.
+        row: position of the symbol in the coverage.
+        start: first second, epoch seconds UTC, inclusive.
+        end: last second, epoch seconds UTC, inclusive.
+        first_session: index in the plan's grid, including the overlap that is re-read for revisions.
+        last_session: index in the plan's grid.
+        slot_count: number of slots that the request is for.
+        oldest_due_session: the oldest session that makes the request due; index in the window.
+        newest_due_session: the newest session that makes it due; index in the window.
     """
 
     symbol: Symbol
@@ -62,12 +67,13 @@ class Plan:
     """Every request of a run.
 
     Attributes:
-        asks: the requests.
-        grid: the window's slots with the overlap sessions before them.
-        window_from: ordinal in ``grid`` of the window's first slot; bars before it are only revised.
-        waiting: tickers that have gaps but were asked too recently (the ladder).
-        slots: what the requests are for: row × slots of the window + ordinal in the window.
-        theirs: bars of somebody else that are to be verified.
+        requests: the requests.
+        grid: the window's slots, after the slots of the overlap sessions.
+        window_first_ordinal: ordinal in ``grid`` of the window's first slot; earlier bars are revised, never inserted.
+        deferred: number of tickers that have gaps but were requested too recently (retry schedule).
+        slot_keys: the requested slots: row × slots of the window + ordinal in the window.
+        calls_per_request: price of a request, in vendor calls.
+        external_bars: external bars to verify.
     """
 
     requests: tuple[PlannedRequest, ...]
@@ -75,17 +81,18 @@ class Plan:
     window_first_ordinal: int
     deferred: int
     slot_keys: Int64
+    calls_per_request: int
     external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
 
     @property
     def calls(self) -> int:
-        """What the plan costs."""
-        return CALLS_PER_REQUEST * len(self.requests)
+        """Price of the plan in vendor calls."""
+        return self.calls_per_request * len(self.requests)
 
     @property
     def lower_bound(self) -> int:
-        """Calls that no plan can undercut: one request per ticker that is asked."""
-        return CALLS_PER_REQUEST * len({request.symbol.symbol_id for request in self.requests})
+        """Price of the cheapest possible plan: one request per ticker."""
+        return self.calls_per_request * len({request.symbol.symbol_id for request in self.requests})
 
     def get_window_slot_keys(self, row: Int64, ordinal: Int64) -> Int64:
         """The slot keys in the window's own grid of slots of the window; ``ordinal`` counts in ``grid``."""
@@ -93,12 +100,12 @@ class Plan:
         return keys
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON shows it; stamps ISO 8601 UTC."""
+        """The plan as JSON; times are ISO 8601, UTC."""
         return {
             "requests": len(self.requests),
             "calls": self.calls,
             "lower_bound_calls": self.lower_bound,
-            "slots": sum(ask.slot_count for ask in self.requests),
+            "slots": sum(request.slot_count for request in self.requests),
             "tickers_waiting": self.deferred,
             "asks": [
                 {
@@ -112,7 +119,7 @@ class Plan:
         }
 
     def estimate_seconds(self, per_window: int, window_seconds: float, in_flight: int) -> float:
-        """How long carrying it out takes if the vendor answers as usual."""
+        """Estimated duration in seconds, with the vendor's usual response time."""
         if not self.requests:
             return 0.0
         full_windows = (len(self.requests) - 1) // max(1, per_window)
@@ -123,6 +130,7 @@ class Plan:
 def make_plan(
     coverage: Coverage,
     *,
+    calls_per_request: int,
     overlap_sessions: int,
     max_span: timedelta,
     strategy: Strategy = Strategy.HYBRID,
@@ -131,12 +139,21 @@ def make_plan(
     trigger_sessions: Collection[date] | None = None,
     overrides: CalendarOverrides = NO_OVERRIDES,
 ) -> Plan:
-    """Merge each ticker's gaps into as few requests as spans of ``max_span`` allow.
+    """Merge each ticker's gaps into as few requests as ``max_span`` allows.
 
-    A ticker is asked if any of its gaps is due; then all gaps that one request covers are, at the
-    same price. With ``force`` every ticker is asked for every askable slot, complete or not; with
-    ``explicit`` (a person chose these tickers) for its gaps, whatever the ladder says. ``only``
-    leaves it to the gaps of these sessions to make a ticker due.
+    A ticker is requested if any of its gaps is due. Its other gaps are then requested with it, since one request costs
+    the same whatever it covers.
+
+    Args:
+        coverage: the state of every slot of the window.
+        calls_per_request: price of a request, in vendor calls.
+        overlap_sessions: sessions before the gaps that are read again for revisions.
+        max_span: longest span of one request.
+        strategy: which gaps are requested.
+        force: request every askable slot of every ticker, complete or not.
+        user_selected: request every gap, whatever the retry schedule says.
+        trigger_sessions: only gaps of these sessions make a ticker due; None means all.
+        overrides: corrections of the exchange's calendar.
     """
     window = coverage.grid
     earlier_sessions = (
@@ -156,6 +173,7 @@ def make_plan(
         int(grid.session_offsets[len(earlier_sessions)]),
         deferred,
         slot_keys,
+        calls_per_request,
         coverage.external_bars,
     )
 
@@ -163,9 +181,9 @@ def make_plan(
 def _select_slots(
     coverage: Coverage, strategy: Strategy, is_trigger: Bools, *, force: bool, user_selected: bool
 ) -> tuple[pd.DataFrame, int]:
-    """The slots to ask for (``row``, ``ordinal``, ``due``), by ticker, and how many tickers wait.
+    """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and the number of deferred tickers.
 
-    ``wanted`` are the sessions whose gaps count.
+    ``is_trigger`` marks the sessions whose gaps make a ticker due.
     """
     in_trigger_session = is_trigger[coverage.grid.session_index]
     if force:
@@ -185,7 +203,7 @@ def _select_slots(
 
 
 def _find_newest_final_bars(coverage: Coverage) -> Int64:
-    """Epoch seconds of each ticker's newest bar that is not provisional, −1 without one."""
+    """Start of each ticker's newest final bar in epoch seconds UTC, −1 if it has none."""
     slots, newest = coverage.open_slots, coverage.last_bar_at.copy()
     last_ordinals = coverage.grid.find_ordinals(newest)
     not_final = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal}).loc[slots.stored_state != SlotState.SUSPECT]
@@ -197,7 +215,7 @@ def _find_newest_final_bars(coverage: Coverage) -> Int64:
 
 
 def _select_external_slots(coverage: Coverage) -> pd.DataFrame:
-    """Bars of somebody else, where they are to be verified: due, since a person wants it."""
+    """External bars to verify; all of them are due, because the user requested it."""
     row, ordinal = coverage.grid.split_slot_keys(coverage.external_bars.slot_key)
     askable = np.isin(ordinal, _find_askable_ordinals(coverage))
     return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True})
@@ -211,7 +229,7 @@ def _find_askable_ordinals(coverage: Coverage) -> Int64:
 def _build_requests(
     coverage: Coverage, selected: pd.DataFrame, grid: SlotGrid, session_offset: int, overlap: int, max_span: timedelta
 ) -> Iterator[tuple[PlannedRequest, slice]]:
-    """Every request, and which of the chosen slots it is for."""
+    """Yield every request, and the selected slots that it is for."""
     row = selected["row"].to_numpy(np.int64)
     session = coverage.grid.session_index[selected["ordinal"].to_numpy(np.int64)]
     due = selected["due"].to_numpy(bool)
@@ -220,7 +238,7 @@ def _build_requests(
         sessions = session[start:end]
         for first, last, part in _split_spans(sessions + session_offset, grid, overlap, max_span):
             due_sessions = sessions[part][due[start:end][part]]
-            if not len(due_sessions):  # a request of its own for what is not due would be another price
+            if not len(due_sessions):  # gaps that are not due are not worth a request of their own
                 continue
             first_session = max(0, first - overlap)
             request = PlannedRequest(
@@ -245,9 +263,9 @@ def _split_runs(values: Int64) -> Iterator[tuple[int, int]]:
 def _split_spans(
     sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta
 ) -> Iterator[tuple[int, int, slice]]:
-    """Cut one ticker's gap sessions (ascending, one entry a slot) into (first, last, which entries).
+    """Split one ticker's gap sessions (ascending, one entry per slot) into (first, last, slice of the entries).
 
-    What a request spans includes the overlap before it and the closing minutes after it.
+    The span of a request includes the overlap before it and the closing minutes after it.
     """
     longest_span = max_span - timedelta(seconds=CLOSING_SECONDS)
     gap_sessions, entry_indices = np.unique(sessions, return_index=True)

@@ -1,9 +1,9 @@
-"""Probe before spending: whom to ask first while a fresh session may not be published at all.
+"""Probes: which requests to send first while a fresh session may not be published yet.
 
-A request that waits for nothing but such a session is *tentative*. Tentative ones go out in blocks:
-a few probes, then twice as many as long as at least half of the last block had it; the next round comes
-half an hour later at the earliest. From 16 hours after the close nothing is tentative, so everybody is
-asked by then, and each round draws its probes anew, so that one in a hole blocks nobody for long.
+A request is *tentative* if its gaps are in such sessions only. Tentative requests are sent in blocks: a few probes,
+then twice as many as long as at least half of the last block was published. The next round starts half an hour later
+at the earliest. From 16 hours after the close no request is tentative, so by then every gap is requested. Each round
+draws new probes, so that a ticker without data does not block the others for long.
 """
 
 from collections.abc import Sequence
@@ -22,26 +22,28 @@ SECONDS_BETWEEN_ROUNDS = 1800
 def split_requests(
     requests: Sequence[PlannedRequest], coverage: Coverage
 ) -> tuple[list[PlannedRequest], list[PlannedRequest]]:
-    """The asks that are certainly worth their price, and the tentative ones in the order to try them."""
+    """The certain requests, and the tentative ones in the order to send them."""
     fresh = _find_fresh_sessions(coverage)
     certain = [
         request
         for request in requests
         if request.newest_due_session not in fresh or request.oldest_due_session not in fresh
     ]
-    tentative = [ask for ask in requests if ask.newest_due_session in fresh and ask.oldest_due_session in fresh]
+    tentative = [
+        request for request in requests if request.newest_due_session in fresh and request.oldest_due_session in fresh
+    ]
     return certain, _order_probes(tentative, coverage)
 
 
 def is_probe_due(coverage: Coverage) -> bool:
-    """Whether the last ask about a fresh session is long enough ago for another round."""
+    """Whether the last request for a fresh session is long enough ago for another round."""
     is_fresh = np.isin(coverage.request_history.session, list(_find_fresh_sessions(coverage)))
     newest_request_at = coverage.request_history.requested_at[is_fresh].max(initial=0)
     return bool(coverage.now.timestamp() - newest_request_at >= SECONDS_BETWEEN_ROUNDS)
 
 
 def compute_first_block_size(coverage: Coverage) -> int:
-    """How many to try first: some probes, or as many as were already seen to have the newest session."""
+    """Size of the first block: a few probes, or as many requests as there are symbols already seen published."""
     probes = min(MAX_PROBES, max(1, len(coverage.symbols) // TICKERS_PER_PROBE))
     return max(
         probes, max((_count_published(coverage, session) for session in _find_fresh_sessions(coverage)), default=0)
@@ -49,7 +51,7 @@ def compute_first_block_size(coverage: Coverage) -> int:
 
 
 def _find_fresh_sessions(coverage: Coverage) -> set[int]:
-    """Sessions not yet overdue that less than half of the universe was seen to have."""
+    """Sessions that are not overdue and were seen published for less than half of the universe."""
     return {
         session
         for session, overdue_at in enumerate(coverage.overdue_at)
@@ -62,15 +64,15 @@ def _count_published(coverage: Coverage, session: int) -> int:
 
 
 def _order_probes(requests: list[PlannedRequest], coverage: Coverage) -> list[PlannedRequest]:
-    """At random, but who was asked longest ago first, and liquid ones before those that often skip slots."""
-    rng = Random(coverage.now.isoformat())  # noqa: S311 - a draw that can be repeated
-    position_of = {s.symbol_id: row for row, s in enumerate(coverage.symbols)}
+    """Least recently requested first, then liquid before thin symbols; ties in random order."""
+    rng = Random(coverage.now.isoformat())  # noqa: S311 - not for security; seeded to be reproducible
+    row_by_symbol_id = {s.symbol_id: row for row, s in enumerate(coverage.symbols)}
     requested_at = np.zeros(len(coverage.symbols), np.int64)
     is_newest = coverage.request_history.session == len(coverage.grid.sessions) - 1
     requested_at[coverage.request_history.row[is_newest]] = coverage.request_history.requested_at[is_newest]
 
     def sort_key(request: PlannedRequest) -> tuple[int, int]:
-        row = position_of[request.symbol.symbol_id]
+        row = row_by_symbol_id[request.symbol.symbol_id]
         return int(requested_at[row]), int(coverage.absence_evidence.incomplete_sessions[row])
 
     return sorted(rng.sample(requests, len(requests)), key=sort_key)

@@ -1,6 +1,6 @@
-"""What a run tells of itself: per ticker while it goes on, and as a whole at its end."""
+"""What a run reports: progress per ticker while it runs, and its result at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +15,7 @@ OutcomeKind: TypeAlias = Literal["stored", "nothing new", "not published", "erro
 
 @dataclass(frozen=True, slots=True)
 class TickerOutcome:
-    """How asking for one ticker ended; ``bars`` were inserted, updated, revised or replaced."""
+    """How the requests for one ticker ended; ``bars`` were inserted, updated, revised or replaced."""
 
     ticker: Ticker
     kind: OutcomeKind
@@ -23,7 +23,7 @@ class TickerOutcome:
     error: VendorError | None = None
 
     def merge_with(self, earlier: "TickerOutcome | None") -> "TickerOutcome":
-        """The outcome of all requests for the ticker, this one being the newest: an error stays one, bars add up."""
+        """Combine with the outcome of earlier requests for the ticker: an error stays an error, bars add up."""
         if earlier is None or self.error is not None:
             return self
         if earlier.error is not None:
@@ -40,7 +40,7 @@ class TickerOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is; ``batch`` of ``batches`` when it goes in batches."""
+    """How far a run is: ``done`` of ``tickers``, in batch number ``batch`` of ``batches``."""
 
     done: int
     tickers: int
@@ -80,28 +80,30 @@ class SlotCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The proof of a run: what the store holds now, and what became of everything asked for.
+    """The result of a run: what the store contains now, and what became of every requested slot.
 
     Attributes:
-        described: the window, for people.
-        sessions: how many sessions it has; 0 means that nothing was due.
+        described: description of the window, for display.
+        sessions: number of sessions; 0 means that nothing was due.
         before: the window before the run.
         after: the window re-read from the store after it.
         planned: slots that the requests were for.
-        stored: of those, how many hold a final bar now.
-        absent: of those, how many don't, by reason.
-        outcomes: per ticker asked, the last of its outcomes.
-        requests: attempts at the vendor.
-        calls: what they cost.
-        rate_limited: how many the vendor refused for the rate.
-        seconds: how long the run took.
+        stored: planned slots that have a final bar now.
+        absent: planned slots that have none, by reason.
+        outcomes: one per requested ticker.
+        requests: HTTP attempts.
+        calls: their price in vendor calls.
+        rate_limited: attempts that the vendor refused because of its request limit.
+        seconds: duration of the run.
         written: what became of the bars received.
         rejected: rows that broke a rule.
-        elsewhere: tickers left to another run that was asking for them.
-        waiting: tickers with gaps that were asked too recently.
-        stopped: what ended the run early.
-        unasked: tickers that were planned and not asked because of it.
-        unprobed: tickers not asked because probes show that the vendor has not published yet.
+        unparsable_rows: rows without a usable timestamp; they are dropped.
+        vendor_warnings: the vendor's remarks that the plan limits the data, each with the number of tickers.
+        claimed_elsewhere: tickers left to another run that had claimed them.
+        deferred: tickers with gaps that were requested too recently.
+        stopped: the error that ended the run early.
+        not_requested: planned tickers that were not requested because of it.
+        awaiting_publication: tickers not requested, because probes found that the vendor has not published yet.
     """
 
     described: str
@@ -118,6 +120,8 @@ class RunResult:
     seconds: float = 0.0
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
+    unparsable_rows: int = 0
+    vendor_warnings: Mapping[str, int] = field(default_factory=dict)
     claimed_elsewhere: int = 0
     deferred: int = 0
     stopped: VendorError | None = None
@@ -126,7 +130,7 @@ class RunResult:
 
     @property
     def closed_share(self) -> float:
-        """Part of the missing bars that is there now; 1.0 when none was missing."""
+        """Share of the missing bars that are stored now; 1.0 if none were missing."""
         if not self.before.missing:
             return 1.0
         return (self.before.missing - self.after.missing) / self.before.missing
@@ -138,7 +142,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """What the process should end with (DESIGN.md, "Exit codes")."""
+        """Exit code of the process (docs/design.md, "Exit codes")."""
         if self.stopped is not None:
             return self.stopped.exit_code
         all_failed = self.outcomes and len(self.errors) == len(self.outcomes)
@@ -147,8 +151,12 @@ class RunResult:
         is_incomplete = self.after.missing or any(o.error and o.error.scope == "ticker" for o in self.errors)
         return 3 if is_incomplete else 0
 
+    def describe_warnings(self) -> list[str]:
+        """What users should know about the data received, one line each; usually empty."""
+        return describe_data_warnings(self.vendor_warnings, self.unparsable_rows)
+
     def as_dict(self) -> dict[str, Any]:
-        """The result as JSON shows it."""
+        """The result as JSON; ``unparsable_rows`` and ``vendor_warnings`` only if there are any."""
         plain = {name: getattr(self, attribute) for name, attribute in _JSON_FIELDS.items()}
         return {
             **plain,
@@ -159,7 +167,20 @@ class RunResult:
             "written": asdict(self.written),
             "outcomes": {str(o.ticker): str(o) for o in self.outcomes},
             "stopped": str(self.stopped) if self.stopped else None,
+            **({"unparsable_rows": self.unparsable_rows} if self.unparsable_rows else {}),
+            **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
         }
+
+
+def describe_data_warnings(vendor_warnings: Mapping[str, int], unparsable_rows: int) -> list[str]:
+    """Lines about limited and dropped data; the parameters are those of ``RunResult``."""
+    lines = [
+        f"limited data for {count:,} tickers; the vendor says: {message}"
+        for message, count in sorted(vendor_warnings.items())
+    ]
+    if unparsable_rows:
+        lines.append(f"{unparsable_rows:,} rows without a usable timestamp were dropped")
+    return lines
 
 
 _SAME_NAME = ("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited", "rejected")

@@ -1,112 +1,45 @@
-"""The weekly review: recent sessions of every ticker are read again for corrections (DESIGN.md, decision 2).
+"""The weekly review: reads recent sessions of every symbol again for corrections (docs/decisions/0017).
 
-It has the lowest priority: it spends only calls of the day that nothing open may need. Who was reviewed longest
-ago goes first, one request each. What differs from the store is a revision, as in any run.
+It has the lowest priority and spends only calls that no open gap may need today. The least recently reviewed symbol
+comes first, with one request each. Differences from the store become revisions, as in any run.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
-from backfill_assets.backfill.planner import CALLS_PER_REQUEST, Strategy
-from backfill_assets.backfill.results import Progress, ProgressListener, RunResult, TickerOutcome
-from backfill_assets.eodhd.errors import VendorError
+from backfill_assets.backfill.planner import Strategy
+from backfill_assets.backfill.results import Progress, ProgressListener, RunResult
+from backfill_assets.backfill.review_result import ReviewResult
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import IMPROVABLE_STATES
-from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.evidence.review_log import read_last_reviews, record_reviews
 
-TICKERS_PER_RUN = 250  # of one run; between two the ledger is written
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewResult:
-    """What a review did.
-
-    Attributes:
-        sessions: how many sessions were read again for each ticker.
-        due: tickers that were due.
-        affordable: how many of them the calls left over paid for.
-        outcomes: per ticker asked, how that ended.
-        requests: attempts at the vendor.
-        calls: what they cost.
-        seconds: how long it took.
-        written: what became of the bars received; ``revised`` are the vendor's corrections.
-        rejected: rows that broke a rule.
-        stopped: what ended it early.
-    """
-
-    sessions: int
-    due: int
-    affordable: int
-    outcomes: tuple[TickerOutcome, ...] = ()
-    requests: int = 0
-    calls: int = 0
-    seconds: float = 0.0
-    written: WriteCounts = field(default_factory=WriteCounts)
-    rejected: int = 0
-    stopped: VendorError | None = None
-
-    @property
-    def reviewed(self) -> int:
-        """How many tickers were read again."""
-        return sum(o.error is None for o in self.outcomes)
-
-    @property
-    def exit_code(self) -> int:
-        """What the process should end with: what is left for another day is no failure, nobody's answer is one."""
-        if self.stopped is not None:
-            return self.stopped.exit_code
-        errors = [o.error.exit_code for o in self.outcomes if o.error]
-        return max(errors) if errors and not self.reviewed else 0
-
-    def add_run(self, run_result: RunResult) -> "ReviewResult":
-        """With what one more run did."""
-        return replace(
-            self,
-            outcomes=(*self.outcomes, *run_result.outcomes),
-            requests=self.requests + run_result.requests,
-            calls=self.calls + run_result.calls,
-            seconds=self.seconds + run_result.seconds,
-            written=self.written + run_result.written,
-            rejected=self.rejected + run_result.rejected,
-            stopped=run_result.stopped,
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The review as JSON shows it."""
-        plain = ("sessions", "due", "affordable", "reviewed", "requests", "calls", "rejected")
-        return {
-            **{name: getattr(self, name) for name in plain},
-            "seconds": round(self.seconds, 3),
-            "written": asdict(self.written),
-            "errors": {str(o.ticker): str(o.error) for o in self.outcomes if o.error},
-            "stopped": str(self.stopped) if self.stopped else None,
-        }
+TICKERS_PER_RUN = 250  # per run; the review log is written after each run
 
 
 def run_review(
     engine: Engine, job: BackfillJob, on_progress: ProgressListener, *, calls: int | None = None
 ) -> ReviewResult:
-    """Read the recent sessions of the job's tickers again, as far as the calls left over go.
+    """Read the recent sessions of the job's symbols again, as far as the spare calls suffice.
 
     Args:
         engine: the parts to work with.
-        job: whose symbols and interval; the window is the review's own. With ``explicit`` every symbol is due.
-        listen: is told of each ticker.
-        calls: spend at most so many, whatever is left over.
+        job: gives the symbols and the interval; its window is ignored. With ``user_selected`` every symbol is due.
+        on_progress: receives a report for each ticker.
+        calls: spend at most this many calls.
 
     Raises:
-        VendorError: no token is set, or the vendor refuses it before anything is asked.
+        VendorError: no token is set, or the vendor refuses it before the first request.
     """
     recent, newer = _split_sessions(engine, job)
     if not recent:
@@ -121,7 +54,7 @@ def run_review(
     review_result = ReviewResult(sessions=len(recent), due=len(due), affordable=affordable)
     for start in range(0, affordable, TICKERS_PER_RUN):
         batch_job = replace(job, symbols=due[start : min(start + TICKERS_PER_RUN, affordable)])
-        run_result = engine.run(batch_job, _accumulate_progress(on_progress, review_result, affordable))
+        run_result = run_backfill(engine, batch_job, _accumulate_progress(on_progress, review_result, affordable))
         _record_reviews(engine, batch_job, run_result)
         review_result = review_result.add_run(run_result)
         if review_result.stopped:
@@ -130,7 +63,7 @@ def run_review(
 
 
 def _split_sessions(engine: Engine, job: BackfillJob) -> tuple[tuple[Session, ...], tuple[Session, ...]]:
-    """The last sessions whose absence counts, and the newer ones, which are the usual runs' business."""
+    """The last overdue sessions, and the newer ones, which ordinary runs handle."""
     settings = engine.settings
     now, rules = settings.now(), settings.build_gap_rules(job.source_interval)
     opened = build_session_window(
@@ -141,7 +74,7 @@ def _split_sessions(engine: Engine, job: BackfillJob) -> tuple[tuple[Session, ..
 
 
 def _select_due_symbols(engine: Engine, job: BackfillJob, coverage: Coverage) -> tuple[Symbol, ...]:
-    """Listed tickers that were not reviewed lately, the longest ago first."""
+    """Listed symbols that are due for a review, the least recently reviewed first."""
     listed = [s for s, expected in zip(coverage.symbols, coverage.expected, strict=True) if expected]
     with engine.database.transaction() as connection:
         last_reviewed = read_last_reviews(connection, [s.symbol_id for s in listed], job.interval, job.source_interval)
@@ -152,11 +85,12 @@ def _select_due_symbols(engine: Engine, job: BackfillJob, coverage: Coverage) ->
 
 
 def _count_spare_calls(engine: Engine, coverage: Coverage) -> int:
-    """The day's calls, less one request for each ticker that lacks something by now."""
+    """The day's remaining calls, less one request for each symbol with an unsettled slot."""
     now = engine.settings.now()
     asyncio.run(_sync_quota(engine))
     unsettled_rows = np.unique(coverage.open_slots.row[np.isin(coverage.slot_states.state, IMPROVABLE_STATES)])
-    return max(0, engine.create_budget().read_status(now).calls_left_today - CALLS_PER_REQUEST * len(unsettled_rows))
+    reserved = engine.prices.intraday * len(unsettled_rows)
+    return max(0, engine.create_budget().read_status(now).calls_left_today - reserved)
 
 
 async def _sync_quota(engine: Engine) -> None:
@@ -165,13 +99,13 @@ async def _sync_quota(engine: Engine) -> None:
 
 
 def _count_calls_per_ticker(engine: Engine, job: BackfillJob, due: Sequence[Symbol]) -> int:
-    """What one ticker costs: one request, unless the longest span is set shorter than the review."""
+    """Price per symbol: one request, unless ``max_span_days`` is shorter than the review's window."""
     single_job = replace(job, symbols=tuple(due[:1]))
     return engine.plan(single_job, engine.measure(single_job)).calls
 
 
 def _accumulate_progress(on_progress: ProgressListener, earlier: ReviewResult, ticker_count: int) -> ProgressListener:
-    """A listener for one of several runs that tells of all of them."""
+    """A listener for one of several runs that reports their total."""
 
     def report(step: Progress) -> None:
         bars, calls = step.bars + earlier.written.stored, step.calls + earlier.calls

@@ -1,4 +1,4 @@
-"""Taking the universe from the vendor's symbol list."""
+"""Adds the symbols of the vendor's list of an exchange to the universe."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from backfill_assets.store.symbols import add_symbols
 
 @dataclass(frozen=True, slots=True)
 class SymbolSyncResult:
-    """How many the vendor lists, how many of those are new, and how many our tables cannot name."""
+    """Number of symbols that the vendor lists, that were added, and whose names the tables cannot store."""
 
     listed: int
     added: int
@@ -20,19 +20,19 @@ class SymbolSyncResult:
 
 
 def sync_universe(engine: Engine, exchange: str, kind: str | None) -> SymbolSyncResult:
-    """Add every symbol of the vendor's list of ``exchange`` (1 call); deactivates nobody.
+    """Add every symbol of the vendor's list of ``exchange``; deactivates none.
 
     Raises:
-        UsageError: an exchange without a calendar, a type that nothing listed has, or a database with
-            bars of another host.
-        VendorError: the vendor did not give its list.
+        UsageError: an exchange without a calendar, a type that no listed symbol has, or a database with bars of another
+            host.
+        VendorError: the list cannot be read.
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
     engine.require_matching_host()
     codes = asyncio.run(_fetch_listed_codes(engine, exchange, kind))
     if not codes:
-        of_type = f" of type {kind!r}; leave --type out to see all" if kind else ""
+        of_type = f" of type {kind!r}; omit --type to see all" if kind else ""
         raise UsageError(f"the vendor lists no symbol on {exchange}{of_type}")
     usable, unusable = [], 0
     for code in codes:
@@ -51,7 +51,7 @@ async def _fetch_listed_codes(engine: Engine, exchange: str, kind: str | None) -
 
 
 def _parse_listed_code(code: str, exchange: str) -> Ticker | None:
-    """Codes with a slash, a dot or too long for the table's varchar(10) cannot be asked for or kept."""
+    """A ticker, or None for a code with a slash, a dot, or more than the 10 characters of the table's column."""
     try:
         return parse_ticker(f"{code}.{exchange}")
     except UsageError:

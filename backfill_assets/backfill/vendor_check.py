@@ -1,25 +1,32 @@
-"""What the vendor answers right now about one session of one ticker; stores nothing."""
+"""Fetches what the vendor returns right now for one session of one symbol; stores nothing."""
 
 import asyncio
+import logging
 
 import numpy as np
 import pandas as pd
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
-from backfill_assets.eodhd.parsing import IntradayRows
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.vendor import IntradayRows
+
+_log = logging.getLogger(__name__)
 
 
 def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
-    """Ask for the job's one symbol and one session (5 calls) and build its bars.
+    """Fetch the job's single symbol and session with one request, and build its bars.
 
     Raises:
-        VendorError: the vendor did not answer.
+        VendorError: the request failed.
     """
     grid = build_slot_grid(job.window.sessions, job.interval)
     rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), int(grid.ends[-1]) + CLOSING_SECONDS - 60))
+    if rows.warning:
+        _log.warning("the vendor's data are limited: %s", rows.warning)
+    if rows.unparsable_rows:
+        _log.warning("%d rows without a usable timestamp were dropped", rows.unparsable_rows)
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
     return build_bars(table.assign(symbol_id=np.int64(0)), grid, job.source_interval)
 

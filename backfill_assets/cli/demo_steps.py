@@ -12,6 +12,7 @@ from rich.console import Console
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.cli.progress import show_run_progress
 from backfill_assets.cli.rendering import show_criteria, show_plan, show_report, show_run, show_window
 from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
@@ -73,7 +74,7 @@ def _create_history_with_gaps(engine: Engine, tickers: tuple[str, ...], console:
         add_symbols(connection, parse_tickers(tickers))
     today = engine.settings.now().date()
     job, _ = build_job(engine, JobRequest(start=today - timedelta(days=HISTORY_DAYS), end=today))
-    result = engine.run(job, lambda _: None)
+    result = run_backfill(engine, job, lambda _: None)
     console.print(
         f"History loaded: {result.after.present:,} bars of {len(tickers)} symbols in {result.sessions} sessions."
     )
@@ -110,7 +111,7 @@ def _run_steps(engine: Engine, console: Console) -> None:
     show_plan(console, plan, engine.estimate_seconds(plan))
     _print_title(console, "Backfill and proof")
     with show_run_progress(console, show_tickers=True) as listen:
-        result = engine.run(job, listen)
+        result = run_backfill(engine, job, listen)
     show_run(console, result)
     _print_title(console, "Report after the backfill")
     after = engine.measure(job)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult
-from backfill_assets.backfill.review import ReviewResult
+from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
@@ -126,6 +126,8 @@ def show_run(console: Console, result: RunResult) -> None:
     )
     for outcome in result.errors[:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+    for warning in result.describe_warnings():
+        console.print(warning, style="yellow", highlight=False, markup=False)
     if result.deferred:
         console.print(
             f"{result.deferred} tickers skipped: requested in the last hour, or retry not due (--force requests them)"
@@ -159,6 +161,8 @@ def show_review(console: Console, result: ReviewResult) -> None:
     )
     for outcome in [o for o in result.outcomes if o.error][:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+    for warning in result.describe_warnings():
+        console.print(warning, style="yellow", highlight=False, markup=False)
     if result.due > result.affordable:
         console.print(f"{result.due - result.affordable:,} tickers deferred: not enough unused calls")
     if result.stopped is not None:

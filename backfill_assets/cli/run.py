@@ -75,6 +75,7 @@ def run(
     """Find missing bars, fetch and store them, and prove the result."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.backfill.planner import Strategy
+    from backfill_assets.backfill.runner import run_backfill
     from backfill_assets.cli.progress import show_run_progress
     from backfill_assets.cli.rendering import show_run, show_window
     from backfill_assets.live.collector import collect_today
@@ -90,7 +91,7 @@ def run(
             show_window(console, job.window, settings.now())
         live_round = collect_today(engine, job.window) if live else None
         with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
-            result = engine.run(job, listen)
+            result = run_backfill(engine, job, listen)
     if output_format == "json":
         click.echo(json.dumps({**result.as_dict(), "live": live_round.as_dict() if live_round else None}, indent=1))
     else:

@@ -1,13 +1,15 @@
-"""The vendor's endpoints as typed calls.
+"""EODHD's endpoints as typed calls.
 
-What lives here: paths, parameters, prices, time limits, and splitting what is too long for one
-request. Attempts and their records are in ``attempts``, reading bodies in ``payloads`` and its
-neighbours. Every call may raise any ``VendorError``.
+What lives here: paths, parameters, timeouts, and splitting requests that are too long for the vendor. Attempts and
+their records are in ``eodhd.retries``, parsing is in ``eodhd.parsing``, ``quotes``, ``eod`` and ``reference``,
+prices and limits are in ``eodhd.pricing``. The interface is ``market.vendor.VendorClient``; every call may raise any
+``VendorError``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,7 +17,8 @@ import httpx
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.connection_pool import LifoConnectionPool
-from backfill_assets.eodhd.eod import BulkEodRows, EodRows, parse_bulk_eod, parse_eod
+from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
+from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.errors import (
     BrokenAnswer,
     PermanentError,
@@ -24,30 +27,32 @@ from backfill_assets.eodhd.errors import (
     TokenRefused,
     UnknownTicker,
 )
-from backfill_assets.eodhd.parsing import IntradayRows, concatenate_intraday, parse_intraday
-from backfill_assets.eodhd.quotes import Quote, parse_quotes, split_batches
+from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
+from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
+from backfill_assets.eodhd.quotes import parse_quotes, split_batches
 from backfill_assets.eodhd.rate_limiter import RateLimiter
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
-from backfill_assets.eodhd.reference import (
-    AccountUsage,
-    ExchangeDetails,
-    ListedSymbol,
-    SymbolChange,
-    parse_account,
-    parse_exchange_details,
-    parse_symbol_changes,
-    parse_symbols,
-)
+from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
 from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T
+from backfill_assets.market.vendor import (
+    AccountUsage,
+    BulkDailyRows,
+    CallPrices,
+    DailyRows,
+    IntradayRows,
+    ListedSymbol,
+    Quote,
+    RequestLimits,
+    SymbolChange,
+)
 
 Params = dict[str, str | int]
-_SECONDS_PER_DAY = 86_400
-_MAX_SPAN_DAYS = {"1m": 120, "5m": 600, "1h": 7200}  # EODHD.md §2; others [U]: the shortest
-_SLOW_TIMEOUT_FACTOR = 10  # how much longer than others the answers for a whole exchange may take
+RowsT = TypeVar("RowsT", IntradayRows, DailyRows)
+_SLOW_TIMEOUT_FACTOR = 10  # responses for a whole exchange may take this many times longer
 
 
 class EodhdClient:
-    """The vendor, as an async context manager; safe for many tasks of one event loop."""
+    """A ``VendorClient`` for EODHD; an async context manager, safe for many tasks of one event loop."""
 
     def __init__(
         self,
@@ -61,15 +66,15 @@ class EodhdClient:
         backoff_seconds: tuple[float, float] = (0.5, 20.0),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Nothing is opened yet.
+        """Create the client without opening a connection.
 
         Args:
-            base_url: ``https://eodhd.com/api`` or a stand-in's.
-            token: the vendor's API token; goes to the host of ``base_url`` and nowhere else.
-            gate: admits each attempt and takes its record.
+            base_url: ``https://eodhd.com/api``, or another server with the same API.
+            token: the vendor's API token; sent to the host of ``base_url`` only.
+            rate_limiter: grants a permit for each attempt and receives its record.
             timeout_seconds: for one attempt, from connecting to the body's last byte.
             attempts: how often one request is tried while its errors are transient.
-            max_connections: open connections, also those kept alive.
+            max_connections: open connections, idle ones included.
             backoff_seconds: first and longest pause between attempts.
             transport: for tests; the default verifies TLS and uses the machine's proxy, if it has one.
 
@@ -108,105 +113,119 @@ class EodhdClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections, after the permits of cancelled requests are settled."""
+        """Release the permits of cancelled requests, then close all connections."""
         await self._sender.drain()
         await self._http.aclose()
         self._redactor.__exit__(None, None, None)
 
+    @property
+    def prices(self) -> CallPrices:
+        """What each request costs."""
+        return CALL_PRICES
+
+    @property
+    def limits(self) -> RequestLimits:
+        """How much one request may cover."""
+        return REQUEST_LIMITS
+
     async def fetch_intraday(self, ticker: str, interval: str, start: int, end: int) -> IntradayRows:
         """Rows of ``ticker`` from ``start`` to ``end`` (epoch seconds UTC, both inclusive).
 
-        5 calls for each 600 days (5m), 120 (1m) or 7,200 (1h) or part of them; asked one after the
-        other, and nothing is returned if one of them fails (EODHD.md §2).
+        A span longer than ``limits`` allows becomes several requests, one after another, each at full price. If one of
+        them fails, nothing is returned (docs/vendor.md §1.4, §2.3).
         """
         if end < start:
             raise ValueError(f"intraday of {ticker}: the end {end} is before the start {start}")
         parts = []
-        for first, to, excluded_timestamp in _split_span(
-            start, end, _MAX_SPAN_DAYS.get(interval, 120) * _SECONDS_PER_DAY
-        ):
-            params: Params = {"interval": interval, "from": first, "to": to}
-            rows = await self._request("intraday", parse_intraday, 5, params, ticker=ticker)
+        max_seconds = int(self.limits.get_max_span(interval).total_seconds())
+        for first, last, excluded_timestamp in _split_span(start, end, max_seconds):
+            params: Params = {"interval": interval, "from": first, "to": last}
+            rows = await self._request("intraday", parse_intraday, self.prices.intraday, params, ticker=ticker)
             is_excluded = rows.timestamp == excluded_timestamp
             parts.append(rows.filter_rows(~is_excluded) if is_excluded.any() else rows)
-        return parts[0] if len(parts) == 1 else concatenate_intraday(parts)
-
-    async def fetch_quote(self, ticker: str) -> Quote:
-        """The day so far of one ticker; 1 call (EODHD.md §3).
-
-        An unknown ticker is a quote without values, or UnknownTicker: which is [U].
-        """
-        quotes = await self._request("real-time", parse_quotes, 1, ticker=ticker)
-        return quotes[0] if quotes else Quote(ticker)
+        return self._sanitize_warning(parts[0] if len(parts) == 1 else concatenate_intraday(parts))
 
     async def fetch_quotes(self, tickers: Sequence[str]) -> list[Quote]:
-        """The day so far of many tickers, in the vendor's order, 1 call each.
+        """The day so far of each ticker, in the vendor's order (docs/vendor.md §3.1).
 
-        Unknown ones come without values. Should one of them get its whole batch refused ([U], but
-        the demo token does it), the batch is asked in halves, down to the one.
+        Unknown tickers come without values. If the vendor refuses a whole batch because of one ticker (unknown, but the
+        demo token does it; docs/vendor.md §6.5), the batch is requested again in halves, down to a single ticker.
         """
         quotes = []
-        for batch in split_batches(tickers):
+        for batch in self.split_quote_batches(tickers):
             quotes += await self._fetch_quote_batch(batch)
         return quotes
 
+    def split_quote_batches(self, tickers: Sequence[str]) -> Iterator[list[str]]:
+        """Batches of tickers that fit one request each."""
+        return split_batches(tickers)
+
     async def fetch_exchange_quotes(self, exchange: str = "US") -> list[Quote]:
-        """Every ticker of an exchange, frozen ghosts included; 100 calls flat. Only US is documented."""
-        placeholder_ticker = "AAPL.US"  # the path wants a ticker, whichever
+        """The day so far of every ticker of an exchange, stale delisted ones included (docs/vendor.md §3.5)."""
+        placeholder_ticker = "AAPL.US"  # the path needs a ticker, but the response does not depend on it
+        calls = self.prices.exchange_quotes
         return await self._request(
-            "real-time", parse_quotes, 100, {"ex": exchange}, path_segment=placeholder_ticker, slow=True
+            "real-time", parse_quotes, calls, {"ex": exchange}, path_segment=placeholder_ticker, slow=True
         )
 
     async def fetch_symbols(
         self, exchange: str, *, delisted: bool = False, symbol_type: str | None = None
     ) -> list[ListedSymbol]:
-        """An exchange's tickers, or those it once had; 1 call.
+        """The listed symbols of an exchange, or the delisted ones (docs/vendor.md §5.1).
 
-        ``kind`` is the vendor's ``type``, ``common_stock`` for instance.
+        ``symbol_type`` is the vendor's ``type``, for example ``common_stock``.
         """
         params: Params = {"delisted": 1} if delisted else {}
         if symbol_type:
             params["type"] = symbol_type
-        return await self._request("exchange-symbol-list", parse_symbols, 1, params, path_segment=exchange)
-
-    async def fetch_exchange_details(self, exchange: str) -> ExchangeDetails:
-        """An exchange's hours and holidays, about six months either way; 5 calls."""
-        return await self._request("exchange-details", parse_exchange_details, 5, path_segment=exchange)
+        return await self._request(
+            "exchange-symbol-list", parse_symbols, self.prices.symbol_list, params, path_segment=exchange
+        )
 
     async def fetch_account(self) -> AccountUsage:
-        """The token's account: calls used and allowed. Free, by measurement; documented as 1 call [U].
+        """Calls used and allowed of the token's account; measured as free (docs/vendor.md §5.3, §6.12).
 
-        ``apiRequests`` and its date stay on yesterday until the day's first billed call (EODHD.md §5).
+        ``api_requests`` and its date stay on the previous day until the first billed call of a day.
         """
         try:
-            return await self._request("user", parse_account, 0)
+            return await self._request("user", parse_account, self.prices.account)
         except (TokenRefused, QuotaExhausted):
             raise
-        except (PermanentError, BrokenAnswer):  # the documents know both names; what the second says is raised
-            return await self._request("internal-user", parse_account, 0)
+        except (PermanentError, BrokenAnswer):  # the vendor documents both paths; an error of the second is raised
+            return await self._request("internal-user", parse_account, self.prices.account)
 
-    async def fetch_daily(self, ticker: str, first: date | None = None, last: date | None = None) -> EodRows:
-        """Daily rows from ``first`` to ``last``, inclusive; the whole history by default; 1 call."""
-        return await self._request("eod", parse_eod, 1, _build_date_params(first, last), ticker=ticker)
+    async def fetch_daily(self, ticker: str, first: date | None = None, last: date | None = None) -> DailyRows:
+        """Daily rows from ``first`` to ``last``, both inclusive; without bounds the whole history."""
+        params = _build_date_params(first, last)
+        return self._sanitize_warning(await self._request("eod", parse_eod, self.prices.daily, params, ticker=ticker))
 
-    async def fetch_bulk_daily(self, exchange: str, day: date | None = None) -> BulkEodRows:
-        """One day of a whole exchange, by default its last trading day; 100 calls. Slow and large."""
+    async def fetch_bulk_daily(self, exchange: str, day: date | None = None) -> BulkDailyRows:
+        """One day of a whole exchange, by default its last trading day; a slow and large response."""
         params: Params = {"date": day.isoformat()} if day else {}
-        return await self._request("eod-bulk-last-day", parse_bulk_eod, 100, params, path_segment=exchange, slow=True)
+        calls = self.prices.bulk_daily
+        return await self._request("eod-bulk-last-day", parse_bulk_eod, calls, params, path_segment=exchange, slow=True)
 
     async def fetch_symbol_changes(self, first: date, last: date) -> list[SymbolChange]:
-        """Renames in the US from ``first`` to ``last``, inclusive; since 2022-07-22; 5 calls."""
-        return await self._request("symbol-change-history", parse_symbol_changes, 5, _build_date_params(first, last))
+        """US symbols renamed from ``first`` to ``last``, inclusive; known since 2022-07-22 (docs/vendor.md §5.8)."""
+        params = _build_date_params(first, last)
+        return await self._request("symbol-change-history", parse_symbol_changes, self.prices.symbol_changes, params)
 
     async def _fetch_quote_batch(self, tickers: list[str]) -> list[Quote]:
         params: Params = {"s": ",".join(tickers[1:])} if len(tickers) > 1 else {}
+        calls = self.prices.quote * len(tickers)
         try:
-            return await self._request("real-time", parse_quotes, len(tickers), params, ticker=tickers[0])
+            return await self._request("real-time", parse_quotes, calls, params, ticker=tickers[0])
         except (UnknownTicker, TickerRefused):
             if len(tickers) == 1:
                 return [Quote(tickers[0])]
         middle = len(tickers) // 2
         return await self._fetch_quote_batch(tickers[:middle]) + await self._fetch_quote_batch(tickers[middle:])
+
+    def _sanitize_warning(self, rows: RowsT) -> RowsT:
+        """The rows with a warning that may be stored and shown: it is the vendor's text and may echo the request."""
+        if rows.warning is None:
+            return rows
+        return replace(rows, warning=self._sender.sanitize(to_single_line(rows.warning)))
 
     async def _request(
         self,
@@ -219,7 +238,7 @@ class EodhdClient:
         path_segment: str | None = None,
         slow: bool = False,
     ) -> T:
-        """Ask ``/endpoint/ticker`` or ``/endpoint/below``; ``slow`` answers get more time."""
+        """Request ``/endpoint/ticker`` or ``/endpoint/path_segment``; ``slow`` responses get a longer timeout."""
         segment = ticker or path_segment
         path = f"/{endpoint}/{quote(segment, safe='')}" if segment else f"/{endpoint}"
         timeout = self._timeout * _SLOW_TIMEOUT_FACTOR if slow else None
@@ -227,10 +246,10 @@ class EodhdClient:
 
 
 def _split_span(start: int, end: int, max_seconds: int) -> Iterator[tuple[int, int, int]]:
-    """``from``, ``to`` and the stamp that is not this request's, of consecutive requests.
+    """Yield ``from``, ``to`` and the timestamp to drop, for consecutive requests.
 
-    Whether ``to`` is inclusive is [U]: so the last request asks a second beyond ``end``, the others
-    to where the next begins (``from`` is inclusive), and a row stamped there is dropped.
+    Whether ``to`` is inclusive is unknown (docs/vendor.md §6.7). Therefore the last request reaches one second beyond
+    ``end``, and every other one to the start of the next (``from`` is inclusive); a row with that timestamp is dropped.
     """
     while end - start > max_seconds:
         yield start, start + max_seconds, start + max_seconds
@@ -246,12 +265,12 @@ def _build_date_params(first: date | None, last: date | None) -> Params:
 def _require_token(token: SecretStr | str) -> SecretStr:
     value = (token.get_secret_value() if isinstance(token, SecretStr) else token).strip()
     if not value:
-        raise TokenRefused("there is no API token")
+        raise TokenRefused("the API token is missing")
     return SecretStr(value)
 
 
 def _build_transport(base_url: httpx.URL, max_connections: int) -> LifoConnectionPool:
-    """TLS verified, connections kept; through the machine's proxy, which httpx leaves to a given transport."""
+    """TLS verified, connections kept alive, through the machine's proxy; httpx ignores it for an explicit transport."""
     proxies = {} if proxy_bypass(base_url.host) else getproxies()
     proxy = proxies.get(base_url.scheme) or proxies.get("all")
     tls = httpx.create_ssl_context() if base_url.scheme == "https" else False

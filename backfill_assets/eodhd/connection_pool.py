@@ -1,8 +1,8 @@
-"""Many kept-alive connections without a pool that walks them.
+"""A transport over many keep-alive connections, with constant cost per request.
 
-httpcore's pool looks at every connection it holds at each request and each answer: with 48 of them
-that costs more than everything else a request does. Here each connection is a pool of its own, and an
-idle one is found without looking (docs/decisions, "Lanes").
+httpcore's pool iterates over all of its connections at each request and each response. With 48 connections that costs
+more than the rest of a request. Here each connection is a transport of its own, and idle ones are on a stack
+(docs/decisions/0001).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import httpx
 
 
 class LifoConnectionPool(httpx.AsyncBaseTransport):
-    """A transport over at most ``most`` single-connection transports; the one used last goes first."""
+    """A transport over at most ``max_connections`` single-connection transports; the last one used is reused first."""
 
     def __init__(self, create_connection: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
         self._create_connection = create_connection
@@ -30,7 +30,7 @@ class LifoConnectionPool(httpx.AsyncBaseTransport):
             self._release(connection)
             raise
         if not isinstance(response.stream, httpx.AsyncByteStream):
-            raise TypeError("the transport underneath gave a stream that is not asynchronous")
+            raise TypeError("the inner transport returned a synchronous stream")
         response.stream = _ReleasingStream(response.stream, lambda: self._release(connection))
         return response
 
@@ -50,7 +50,7 @@ class LifoConnectionPool(httpx.AsyncBaseTransport):
 
 
 class _ReleasingStream(httpx.AsyncByteStream):
-    """A body that frees its lane once it is closed."""
+    """A body that releases its connection when it is closed."""
 
     def __init__(self, body: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
         self._body = body

@@ -1,7 +1,7 @@
-"""Which status and body mean which error (EODHD.md §1).
+"""Mapping of HTTP statuses and bodies to errors (docs/vendor.md §1.5).
 
-Bodies are judged by what they say, not by their content type: refusals come as plain text,
-whatever ``fmt`` asks for, and several content types are [U].
+Bodies are classified by their words, not by their content type: refusals come as plain text even with ``fmt=json``, and
+several content types are unknown (docs/vendor.md §6.2).
 """
 
 import re
@@ -25,7 +25,7 @@ from backfill_assets.eodhd.errors import (
     VendorError,
 )
 
-_MAX_MESSAGE_CHARS = 10_000  # characters; what is shown is cut further, after the token is taken out
+_MAX_MESSAGE_CHARS = 10_000  # messages are shortened further after the token is removed
 _PLAN_PATTERN = re.compile(r"allowed for|free user|subscri|upgrade|\bplans?\b|package", re.IGNORECASE)
 _TITLE_PATTERN = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
@@ -38,16 +38,16 @@ def map_status_to_error(
     is_demo_token: bool = False,
     retry_after: float | None = None,
 ) -> VendorError:
-    """The error that a status and the vendor's words mean.
+    """Map a status and the vendor's message to an error.
 
     Args:
         status: HTTP status, or the ``code`` of an error envelope.
-        said: the vendor's text, as ``vendor_text`` gives it.
-        of_ticker: whether the request was about a ticker.
-        demo: whether the token is the vendor's ``demo``.
-        retry_after: seconds, where the answer said so.
+        vendor_message: the vendor's text, from ``extract_vendor_message``.
+        is_ticker_request: whether the request was for a ticker.
+        is_demo_token: whether the token is the vendor's ``demo``.
+        retry_after: seconds to wait, if the response named them.
     """
-    message = f"the vendor answered {status}" + (f" ({vendor_message})" if vendor_message else "")
+    message = f"HTTP status {status}" + (f" ({vendor_message})" if vendor_message else "")
     if status == 429:
         return RateLimited(message, retry_after=retry_after)
     if status >= 500 or status in {408, 425}:
@@ -64,7 +64,7 @@ def map_status_to_error(
 
 
 def _map_payment_required(message: str, vendor_message: str, is_ticker_request: bool) -> VendorError:
-    # a free key gets 402 on the bulk endpoint too (EODHD.md §5), with a text that is [U]
+    # a free key gets 402 on the bulk endpoint, too (docs/vendor.md §5.5); its text is unknown (§6.2)
     if not is_ticker_request and _PLAN_PATTERN.search(vendor_message) and "limit" not in vendor_message.lower():
         return PlanRefused(message)
     return QuotaExhausted(message)
@@ -73,7 +73,7 @@ def _map_payment_required(message: str, vendor_message: str, is_ticker_request: 
 def _map_forbidden(message: str, vendor_message: str, is_ticker_request: bool, is_demo_token: bool) -> VendorError:
     word = vendor_message.strip().rstrip(".").lower()
     if word == "unauthenticated":
-        # demo with another symbol: `Forbidden` observed, `Unauthenticated` documented; both taken
+        # demo token, other ticker: `Forbidden` was observed, `Unauthenticated` is documented (docs/vendor.md §1.5)
         return TickerRefused(message) if is_demo_token and is_ticker_request else TokenRefused(message)
     if _PLAN_PATTERN.search(vendor_message):
         return PlanRefused(message)
@@ -83,9 +83,9 @@ def _map_forbidden(message: str, vendor_message: str, is_ticker_request: bool, i
 
 
 def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:
-    """The error inside a JSON object, if it is one: ``errors`` (422) or ``error`` with ``code``.
+    """The error in a JSON object: ``errors`` (422), or ``error`` with ``code``; None if there is none.
 
-    The latter is documented and was never recorded [U]; a quote's ``code`` is a ticker, not a number.
+    The second form is documented and was never recorded (docs/vendor.md §6.4). A quote's ``code`` is not a number.
     """
     code = str(payload.get("code"))[:4]
     status = int(code) if code.isdecimal() else None
@@ -101,25 +101,25 @@ def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:
 
 
 def extract_vendor_message(body: bytes) -> str:
-    """The vendor's words in one line; of a page only its title."""
+    """The vendor's message in one line; for an HTML page its title."""
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("<"):
         title = _TITLE_PATTERN.search(text)
-        return _to_single_line("an HTML page" + (f": {title.group(1)}" if title else ""))
+        return to_single_line("an HTML page" + (f": {title.group(1)}" if title else ""))
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return _to_single_line(text)
-    return _extract_message(payload) if isinstance(payload, dict) else _to_single_line(text)
+        return to_single_line(text)
+    return _extract_message(payload) if isinstance(payload, dict) else to_single_line(text)
 
 
 def _extract_message(payload: dict[str, Any]) -> str:
     errors = payload.get("errors")
     if isinstance(errors, dict) and errors:
-        return _to_single_line("; ".join(f"{name}: {_join_details(detail)}" for name, detail in errors.items()))
+        return to_single_line("; ".join(f"{name}: {_join_details(detail)}" for name, detail in errors.items()))
     for name in ("error", "errors", "message"):
         if payload.get(name):
-            return _to_single_line(_join_details(payload[name]))
+            return to_single_line(_join_details(payload[name]))
     return ""
 
 
@@ -127,15 +127,16 @@ def _join_details(details: object) -> str:
     return ", ".join(map(str, details)) if isinstance(details, list) else str(details)
 
 
-def _to_single_line(text: str) -> str:
+def to_single_line(text: str) -> str:
+    """A vendor's text without line breaks and control characters."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_MESSAGE_CHARS])
     return " ".join(line.split())
 
 
 def parse_retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds to wait from a ``Retry-After``: a number or an HTTP date; None where unreadable.
+    """Seconds to wait from a ``Retry-After`` header, a number or an HTTP date; None if it is neither.
 
-    No instance was ever recorded [U], so both forms of the standard are taken.
+    None was ever recorded (docs/vendor.md §6.3), so both forms of the standard are accepted.
     """
     if not header:
         return None

@@ -1,27 +1,27 @@
-# ruff: noqa: N818 - each class names a state of the world, not a mistake of ours
-"""What can go wrong between us and the vendor, as one tree.
+# ruff: noqa: N818 - each class names what the vendor did, and "Error" would repeat the base class
+"""The errors of a vendor request, as one tree.
 
     BackfillError
     └── VendorError                exit 4
-        ├── PermanentError         asking again does not help
+        ├── PermanentError         a repeated request fails, too
         │   ├── TokenRefused       401, 403 `Unauthenticated`    stops the run
         │   ├── PlanRefused        403 with the plan's text      stops the run
         │   ├── QuotaExhausted     402, until midnight UTC       stops the run
         │   ├── TickerRefused      403 `Forbidden` (demo token)  this ticker only
         │   ├── UnknownTicker      404                           this ticker only
         │   └── RequestRefused     422, other 4xx, redirects     this request only
-        └── TransientError         asking again may help
+        └── TransientError         a repeated request may succeed
             ├── RateLimited        429
             ├── ServerFault        5xx
-            ├── BrokenAnswer       200 with a cut, non-JSON, HTML or wrong-shaped body
-            └── Unreachable        no connection, time-out, cut connection; exit 6
+            ├── BrokenAnswer       200 with a truncated, non-JSON, HTML or unexpected body
+            └── Unreachable        no connection, timeout, lost connection; exit 6
 
-Which status and body becomes which class is decided in ``verdicts``. No message here ever holds
-the token or a URL's query; whoever raises takes care of that (``secrecy``).
+``eodhd.error_mapping`` decides which status and body become which class. No message may contain the token or a URL's
+query; the code that raises passes its text through ``eodhd.redaction``.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from backfill_assets.errors import BackfillError
 
@@ -29,14 +29,15 @@ Scope = Literal["run", "ticker", "request"]
 
 
 class VendorError(BackfillError):
-    """The vendor did not give what was asked.
+    """A vendor request failed.
 
     Attributes:
-        what: what happened, without place or advice.
-        endpoint: ``/intraday`` and the like, if known.
-        ticker: whom it was about, if it was about one.
-        scope: what is lost: the whole run, this ticker, or this request.
-        stops_run: whether going on with other tickers is pointless.
+        message: what happened, without endpoint and advice.
+        endpoint: for example ``/intraday``, if known.
+        ticker: the requested ticker, if there is one.
+        scope: what fails: the whole run, this ticker, or this request.
+        stops_run: whether requests for other tickers would fail, too.
+        advice: what the user can do.
     """
 
     exit_code = 4
@@ -50,17 +51,15 @@ class VendorError(BackfillError):
         self.endpoint = endpoint
         self.ticker = ticker
 
-    def add_context(self, endpoint: str, ticker: str | None) -> Self:
-        """The same error with its place filled in where it was not known."""
+    def add_context(self, endpoint: str, ticker: str | None) -> None:
+        """Fill in endpoint and ticker where they are unknown; changes this error."""
         self.endpoint = self.endpoint or endpoint
         self.ticker = self.ticker or ticker
-        return self
 
-    def rewrite_message(self, sanitize: Callable[[str], str]) -> Self:
-        """The same error with its text passed through ``clean``: vendors echo what they were sent."""
+    def rewrite_message(self, sanitize: Callable[[str], str]) -> None:
+        """Pass the message through ``sanitize``, since vendors echo what they were sent; changes this error."""
         self.message = sanitize(self.message)
         self.args = (self.message,)
-        return self
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.ticker, self.endpoint) if part)
@@ -69,7 +68,7 @@ class VendorError(BackfillError):
 
 
 class PermanentError(VendorError):
-    """Asking the same again gives the same answer."""
+    """The same request fails again."""
 
 
 class TokenRefused(PermanentError):
@@ -93,32 +92,32 @@ class QuotaExhausted(PermanentError):
 
     scope = "run"
     stops_run = True
-    advice = "the vendor counts anew from midnight UTC"
+    advice = "the vendor's counter resets at midnight UTC"
 
 
 class TickerRefused(PermanentError):
-    """The demo token may not see this ticker (403 ``Forbidden``)."""
+    """The demo token does not include this ticker (403 ``Forbidden``)."""
 
     scope = "ticker"
-    advice = "the demo token knows only a few tickers; use a token of your own"
+    advice = "the demo token includes a few tickers only; use your own token"
 
 
 class UnknownTicker(PermanentError):
     """The vendor has no such ticker (404)."""
 
     scope = "ticker"
-    advice = "check its spelling in the vendor's symbol list, or whether it was renamed"
+    advice = "check the spelling in the vendor's symbol list; it may have been renamed"
 
 
 class RequestRefused(PermanentError):
-    """The vendor found fault with this request (422, another 4xx, a redirect)."""
+    """The vendor rejected this request (422, another 4xx, a redirect)."""
 
 
 class TransientError(VendorError):
-    """Asking again later may work; the client already did, as often as it is set to.
+    """A later request may succeed; the client has already retried as often as configured.
 
     Attributes:
-        retry_after: seconds the vendor asked us to wait, if it said so.
+        retry_after: seconds to wait, if the vendor named them.
     """
 
     def __init__(
@@ -136,23 +135,23 @@ class TransientError(VendorError):
 class RateLimited(TransientError):
     """Too many requests in a minute (429)."""
 
-    advice = "the request was put off; lower EODHD_REQUESTS_PER_MINUTE if this goes on"
+    advice = "the request is postponed; lower EODHD_REQUESTS_PER_MINUTE if this continues"
 
 
 class ServerFault(TransientError):
-    """The vendor's side failed (5xx)."""
+    """The vendor's server failed (5xx)."""
 
-    advice = "ask again later"
+    advice = "try again later"
 
 
 class BrokenAnswer(TransientError):
-    """Status 200, but the body is not an answer."""
+    """Status 200, but the body is not a valid response."""
 
-    advice = "ask again later"
+    advice = "try again later"
 
 
 class Unreachable(TransientError):
-    """No answer at all."""
+    """No response."""
 
     exit_code = 6
     advice = "check the network and EODHD_BASE_URL"

@@ -1,55 +1,24 @@
-"""From a body to intraday columns, and the rules by which any body is read.
+"""Parsing of intraday rows, and the rules for parsing any response body.
 
-Absent values come as JSON null, ``"NA"``, a missing key or an empty string, and numbers may come as
-strings (EODHD.md §2, §3); here each ends as NaN or None. Quotes, reference data and daily rows have
-modules of their own that use these rules. Whether a price makes sense is decided in ``market``.
+Absent values come as JSON null, ``"NA"``, a missing key or an empty string, and numbers may come as strings
+(docs/vendor.md §2.1, §3.3); here each becomes NaN or None. ``eodhd.quotes``, ``reference`` and ``eod`` use the same
+rules. Whether a price makes sense is decided in ``market``.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite, isnan, nan
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from backfill_assets.eodhd.error_mapping import find_error_in_body
 from backfill_assets.eodhd.errors import BrokenAnswer
+from backfill_assets.market.vendor import INTRADAY_COLUMNS, IntradayRows
 
-Floats = NDArray[np.float64]
 JsonObject = dict[str, Any]
 MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; also keeps milliseconds out
-
-
-@dataclass(frozen=True, eq=False)
-class IntradayRows:
-    """An intraday answer as columns of one length, in the vendor's order; absent is NaN.
-
-    Attributes:
-        timestamp: open of each row, epoch seconds UTC.
-        unreadable: how many rows had no usable timestamp.
-        warning: what the vendor remarked (a plan's limit, for instance).
-    """
-
-    timestamp: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    unparsable_rows: int = 0
-    warning: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.timestamp)
-
-    def filter_rows(self, mask: NDArray[np.bool_]) -> "IntradayRows":
-        """Only the rows chosen."""
-        return replace(self, **{name: getattr(self, name)[mask] for name in _COLUMNS})
-
-
-_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 
 
 class _IntradayRecord(msgspec.Struct, gc=False):
@@ -66,11 +35,11 @@ _INTRADAY_DECODER = msgspec.json.Decoder(list[_IntradayRecord])
 
 
 def parse_intraday(body: bytes) -> IntradayRows:
-    """Read the answer of ``/intraday`` (EODHD.md §2).
+    """Parse a response of ``/intraday`` (docs/vendor.md §2.1).
 
     Raises:
-        BrokenAnswer: not JSON, or not of this shape.
-        VendorError: an error envelope, as what its code means.
+        BrokenAnswer: not JSON, or of another shape.
+        VendorError: an error envelope, mapped by its code.
     """
     try:
         records = _INTRADAY_DECODER.decode(body)
@@ -95,15 +64,17 @@ def _parse_intraday_leniently(body: bytes) -> IntradayRows:
     rows = [row for row, stamp in zip(parsed.rows, timestamps, strict=True) if stamp is not None]
     return IntradayRows(
         np.array([stamp for stamp in timestamps if stamp is not None], np.int64),
-        **build_float_columns(rows, _COLUMNS[1:]),
+        **build_float_columns(rows, INTRADAY_COLUMNS[1:]),
         unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
         warning=parsed.warning,
     )
 
 
 def concatenate_intraday(parts: Sequence[IntradayRows]) -> IntradayRows:
-    """Consecutive answers as one."""
-    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    """Join consecutive responses."""
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in INTRADAY_COLUMNS
+    }
     return IntradayRows(
         **columns,
         unparsable_rows=sum(part.unparsable_rows for part in parts),
@@ -113,7 +84,7 @@ def concatenate_intraday(parts: Sequence[IntradayRows]) -> IntradayRows:
 
 @dataclass(frozen=True)
 class RowsBody:
-    """The rows of any list-like body; ``strangers`` counts elements that are no objects."""
+    """The rows of a list-like body; ``non_object_rows`` counts the elements that are not objects."""
 
     rows: list[JsonObject]
     non_object_rows: int = 0
@@ -124,8 +95,8 @@ def decode_json(body: bytes) -> Any:
     """The JSON of a body.
 
     Raises:
-        BrokenAnswer: it is cut, a page, or otherwise no JSON.
-        VendorError: it is an error envelope.
+        BrokenAnswer: truncated, an HTML page, or otherwise not JSON.
+        VendorError: an error envelope.
     """
     try:
         payload = msgspec.json.decode(body)
@@ -137,17 +108,17 @@ def decode_json(body: bytes) -> Any:
 
 
 def parse_rows(body: bytes) -> RowsBody:
-    """Rows from a list, or from a map keyed "0", "1" as PHP writes them (EODHD.md §5).
+    """Rows from a list, or from a map keyed "0", "1" as PHP writes them (docs/vendor.md §5.2).
 
-    Rows that hold nothing but a ``warning`` are not rows (EODHD.md §1, free plan).
+    Rows with only a ``warning`` do not count as rows (docs/vendor.md §1.7).
 
     Raises:
-        BrokenAnswer: neither of these.
+        BrokenAnswer: neither of the two.
     """
     elements = _extract_elements(decode_json(body))
     rows = [element for element in elements if isinstance(element, dict)]
     if elements and not rows:
-        raise BrokenAnswer("the body holds no rows")
+        raise BrokenAnswer("the body contains no rows")
     warning = next((warning_text for row in reversed(rows) if (warning_text := to_text(row.get("warning")))), None)
     data_rows = [row for row in rows if set(row) - {"warning"} or not row]
     return RowsBody(data_rows, len(elements) - len(rows), warning)
@@ -165,7 +136,7 @@ def _extract_elements(payload: object) -> list[Any]:
 
 
 def to_float_or_nan(value: object) -> float:
-    """A finite number, also one written as a string; everything else is NaN."""
+    """A finite number, also from a string; NaN for everything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return nan
     try:
@@ -188,18 +159,18 @@ def to_int(value: object) -> int | None:
 
 
 def to_epoch(value: object) -> int | None:
-    """Epoch seconds, also written as a string (seen in live quotes, EODHD.md §3), or None."""
+    """Epoch seconds, also from a string (seen in live quotes, docs/vendor.md §3.3), or None."""
     seconds = to_int(value)
     return seconds if seconds is not None and 1 <= seconds <= MAX_TIMESTAMP else None
 
 
 def to_text(value: object) -> str | None:
-    """A string that says something, or None."""
+    """A string with content, or None."""
     return value.strip() or None if isinstance(value, str) and value != "NA" else None
 
 
 def build_float_columns(rows: Sequence[JsonObject], names: Iterable[str]) -> dict[str, Any]:
-    """Columns of numbers by name; absent is NaN."""
+    """Numeric columns by name; NaN where a value is absent."""
     return {name: np.array([to_float_or_nan(row.get(name)) for row in rows], np.float64) for name in names}
 
 
@@ -207,4 +178,4 @@ def _describe_invalid_body(body: bytes) -> str:
     if not body.strip():
         return "an empty body with status 200"
     is_html = body.lstrip().startswith(b"<")
-    return f"status 200 with {'a page' if is_html else 'something cut or not JSON'} ({len(body)} bytes)"
+    return f"status 200 with {'an HTML page' if is_html else 'a truncated or non-JSON body'} ({len(body)} bytes)"

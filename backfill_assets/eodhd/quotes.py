@@ -1,50 +1,23 @@
-"""Live quotes of ``/real-time`` as typed values (EODHD.md §3).
+"""Parsing of live quotes, ``/real-time`` (docs/vendor.md §3).
 
-A quote is the day so far, delayed by about 16 minutes: it is no bar, and before the market opens it
-is the previous session's. Turning quotes into provisional bars happens elsewhere.
+A quote describes the day so far, about 16 minutes delayed. It is not a bar, and before the market opens it shows the
+previous session. Turning quotes into provisional bars is done in ``live`` and ``market.live``.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from backfill_assets.eodhd.parsing import JsonObject, decode_json, parse_rows, to_epoch, to_float, to_text
+from backfill_assets.market.vendor import Quote
 
 _MAX_BATCH_SIZE = 100
 _MAX_BATCH_CHARS = 1_800  # characters of the joined names; keeps the URL below the usual 2,000
 
 
-@dataclass(frozen=True)
-class Quote:
-    """The day so far; absent, also ``"NA"``, is None.
-
-    Attributes:
-        code: the ticker as the vendor writes it, ``AMD.US``.
-        timestamp: of the last trade, epoch seconds UTC.
-        open: of the day; ``high``, ``low`` and ``volume`` likewise cover the day so far.
-        close: the last price.
-        previous_close: of the session before.
-    """
-
-    code: str
-    timestamp: int | None = None
-    open: float | None = None
-    high: float | None = None
-    low: float | None = None
-    close: float | None = None
-    volume: float | None = None
-    previous_close: float | None = None
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether the vendor has nothing for this ticker (unknown and dead ones look so)."""
-        return self.timestamp is None or self.close is None
-
-
 def parse_quotes(body: bytes) -> list[Quote]:
-    """Read one quote (an object) or many (an array); rows without a code are left out.
+    """Parse one quote (an object) or many (an array); rows without a code are left out.
 
     Raises:
-        BrokenAnswer: neither.
+        BrokenAnswer: neither of the two.
     """
     payload = decode_json(body)
     is_single = isinstance(payload, dict) and "code" in payload
@@ -53,7 +26,7 @@ def parse_quotes(body: bytes) -> list[Quote]:
 
 
 def split_batches(tickers: Sequence[str]) -> Iterator[list[str]]:
-    """Batches that fit one request: at most 100 names, bounded by the length of the URL."""
+    """Yield batches that fit one request: at most 100 tickers, and a URL of limited length."""
     batch: list[str] = []
     length = 0
     for ticker in tickers:
@@ -75,5 +48,4 @@ def _build_quote(code: str, row: JsonObject) -> Quote:
         low=to_float(row.get("low")),
         close=to_float(row.get("close")),
         volume=to_float(row.get("volume")),
-        previous_close=to_float(row.get("previousClose")),
     )

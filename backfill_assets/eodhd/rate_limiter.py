@@ -1,30 +1,30 @@
-"""What the client needs of the budget that all processes share, and the record of one attempt.
+"""The rate limiter as the client sees it, and the record of one attempt.
 
-The real gate lives in ``store/``; ``OpenGate`` here admits everybody.
+The implementation over the budget that all processes share is ``backfill.fetch.shared_rate_limiter``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One attempt at the vendor, for the request log; never holds the token or a URL.
+    """One HTTP attempt, for the request log; never contains the token or a URL.
 
     Attributes:
-        endpoint: ``/intraday`` and the like.
-        ticker: whom it was about; the first of a batch.
+        endpoint: for example ``/intraday``.
+        ticker: the requested ticker; of a batch the first one.
         started_at: when the attempt began, UTC, real clock.
-        seconds: how long it took.
-        status: the HTTP status, None if none came.
-        calls: what it cost, in vendor calls (assumed where the vendor did not say).
-        rows: how many rows came, None where the answer has none or is unusable.
-        size: bytes of the body as they came over the wire.
-        error: class name of what went wrong.
-        rate_limit: ``X-RateLimit-Limit``: requests a minute the token may make.
-        rate_remaining: ``X-RateLimit-Remaining``: how many of them are left.
-        retry_after: seconds the vendor asked us to wait.
+        seconds: duration of the attempt.
+        status: the HTTP status, None without a response.
+        calls: price in vendor calls; an estimate where the vendor's count is unknown.
+        rows: number of rows received; None if the response has no rows or cannot be parsed.
+        body_bytes: size of the body on the wire.
+        error: class name of the error.
+        rate_limit: ``X-RateLimit-Limit``, requests a minute that the token may make.
+        rate_remaining: ``X-RateLimit-Remaining``, how many of them are left.
+        retry_after: seconds to wait, if the vendor named them.
     """
 
     endpoint: str
@@ -42,7 +42,7 @@ class RequestRecord:
 
 
 class RateLimiter(Protocol):
-    """Admits attempts to the vendor and learns how they went."""
+    """Grants permits for attempts and receives their records."""
 
     async def acquire(self, calls: int) -> object:
         """Wait for a permit to spend ``calls`` (0 for free endpoints) in one request.
@@ -53,22 +53,5 @@ class RateLimiter(Protocol):
         ...
 
     async def release(self, permit: object, record: RequestRecord) -> None:
-        """Take the permit back; called exactly once for each ``admit`` that returned."""
+        """Take the permit back; called exactly once for each successful ``acquire``."""
         ...
-
-
-@dataclass
-class UnlimitedRateLimiter:
-    """Always admits; ``exchanges`` keeps what was settled, in order."""
-
-    records: list[RequestRecord] = field(default_factory=list)
-    acquired: int = 0
-
-    async def acquire(self, calls: int) -> object:  # noqa: ARG002 - the protocol's
-        """Admit at once."""
-        self.acquired += 1
-        return self.acquired
-
-    async def release(self, permit: object, record: RequestRecord) -> None:  # noqa: ARG002 - the protocol's
-        """Keep the record."""
-        self.records.append(record)

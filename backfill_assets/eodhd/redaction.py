@@ -1,9 +1,8 @@
-"""Keeps the token out of everything but the wire.
+"""Keeps the token out of logs, errors and stored rows.
 
-The vendor takes its token only as a query parameter, and httpx puts URLs into log lines and
-exceptions. So the token is added below httpx's client, on a copy of the request: no URL that the
-client, its log or its exceptions ever see holds it. What the vendor echoes (a redirect's address,
-an error text) is redacted besides.
+The vendor accepts its token only as a query parameter, and httpx puts URLs into log lines and exceptions. So the token
+is added below httpx's client, on a copy of the request. No URL in the client, its log or its exceptions contains it.
+Text that the vendor echoes (a redirect's address, an error message) is redacted as well (docs/decisions/0026).
 """
 
 import logging
@@ -16,7 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 _TOKEN_PARAMETER = re.compile(r"(api_token=)[^&\s\"'<>]*")
-# a filter works only on the very logger that a record is made on, not on its children
+# a logging filter applies to its own logger only, not to child loggers
 _HTTP_LOGGERS = (
     "httpx",
     "httpcore.connection",
@@ -28,7 +27,7 @@ _HTTP_LOGGERS = (
 
 
 class TokenRedactor(logging.Filter):
-    """Replaces the token, in any spelling a URL or JSON may give it; a context manager for the loggers."""
+    """Replaces the token, in any encoding of URLs or JSON; as a context manager it filters the HTTP loggers."""
 
     def __init__(self, token: SecretStr) -> None:
         super().__init__()
@@ -62,7 +61,7 @@ class TokenRedactor(logging.Filter):
 
 
 class TokenTransport(httpx.AsyncBaseTransport):
-    """Signs requests to one host and passes them on; requests to any other host stay unsigned."""
+    """Adds the token to requests for one host; requests for other hosts are passed on without it."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, token: SecretStr, api_url: httpx.URL) -> None:
         self._inner = inner
@@ -70,7 +69,7 @@ class TokenTransport(httpx.AsyncBaseTransport):
         self._api_origin = _get_origin(api_url)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a signed copy; the caller's request keeps its URL."""
+        """Send a copy with the token; the caller's request keeps its URL."""
         if _get_origin(request.url) != self._api_origin:
             return await self._inner.handle_async_request(request)
         return await self._inner.handle_async_request(
@@ -84,7 +83,7 @@ class TokenTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close what is underneath."""
+        """Close the inner transport."""
         await self._inner.aclose()
 
 

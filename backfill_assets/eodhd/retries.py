@@ -1,9 +1,9 @@
-"""One request as several attempts: permit, wire, verdict, record, and when to try again.
+"""One request as several attempts: permit, HTTP exchange, error mapping, record, and backoff.
 
-What to ask and how to read it is in ``client``; which status means what is in ``verdicts``.
+Endpoints and parsers are in ``eodhd.client``; which status means which error is in ``eodhd.error_mapping``.
 
-Tenacity rather than stamina drives the retries: stamina is built on it, but logs a WARNING for every
-retry through a process-wide hook and cannot lengthen a jittered wait by a ``Retry-After``.
+Retries use tenacity rather than stamina. Stamina is built on it, but logs a WARNING for every retry through a
+process-wide hook, and cannot extend a jittered wait by a ``Retry-After``.
 """
 
 import asyncio
@@ -29,24 +29,24 @@ from backfill_assets.eodhd.errors import (
 from backfill_assets.eodhd.rate_limiter import RateLimiter, RequestRecord
 from backfill_assets.eodhd.redaction import TokenRedactor
 
-MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is the caller's to wait for
-_MAX_ERROR_CHARS = 300  # characters of an error's text
+MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is raised, and the caller decides
+_MAX_ERROR_CHARS = 300
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ApiRequest(Generic[T]):
-    """A request and how to read its answer.
+    """A request and the parser of its response.
 
     Attributes:
-        endpoint: its name in errors and in the log.
+        endpoint: name in errors and in the request log.
         path: below the base URL, percent-encoded.
-        calls: what a status 200 costs.
-        read: from the body to the result; raises VendorError.
+        calls: price of a response with status 200.
+        parse: from the body to the result; raises VendorError.
         params: the query, without ``fmt`` and token.
-        ticker: whom it is about.
-        timeout_seconds: for the whole attempt; None: the client's.
+        ticker: the requested ticker, if there is one.
+        timeout_seconds: for the whole attempt; None means the client's.
     """
 
     endpoint: str
@@ -60,7 +60,7 @@ class ApiRequest(Generic[T]):
 
 @dataclass
 class _AttemptState:
-    """What has been seen of an attempt so far."""
+    """The state of an attempt in progress."""
 
     request: ApiRequest[Any]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -86,9 +86,9 @@ class _AttemptState:
         return int(value) if value.isdecimal() and len(value) < 10 else None
 
     def count_calls(self, error: BaseException | None) -> int:
-        """What the attempt cost: failures are free, an unknown symbol is 1 (EODHD.md §1).
+        """Price of the attempt: failures are free, an unknown symbol costs 1 (docs/vendor.md §1.4).
 
-        Where the request went out and we stopped listening, the vendor may have counted it.
+        A request that was sent and then timed out or cancelled may have been billed, so it counts.
         """
         if self.status == 404:
             return min(1, self.request.calls)
@@ -115,7 +115,7 @@ class _AttemptState:
 
 
 class RetryingSender:
-    """Asks until there is an answer, a permanent error, or no attempt left."""
+    """Sends a request until it succeeds, fails permanently, or has no attempt left."""
 
     def __init__(
         self,
@@ -138,11 +138,11 @@ class RetryingSender:
         self._pending_releases: set[asyncio.Task[None]] = set()
 
     async def send(self, request: ApiRequest[T]) -> T:
-        """The answer to ``ask``.
+        """Send ``request`` and return the parsed response.
 
         Raises:
-            VendorError: with its place filled in; a TransientError only after the last attempt, or
-                when the vendor asks for more patience than ``PATIENCE_SECONDS``.
+            VendorError: with endpoint and ticker; a TransientError only after the last attempt, or when the vendor
+                names a wait longer than ``MAX_RETRY_AFTER_SECONDS``.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception(_is_retryable),
@@ -154,11 +154,11 @@ class RetryingSender:
         return await retrying(self._send_once, request)
 
     async def drain(self) -> None:
-        """Wait for the permits of cancelled requests to be settled."""
+        """Wait until the permits of cancelled requests are released."""
         await asyncio.gather(*self._pending_releases, return_exceptions=True)
 
     def _compute_wait(self, state: RetryCallState) -> float:
-        """Exponential with the upper half jittered; on top of ``Retry-After`` where there is one."""
+        """Exponential backoff with a jittered upper half; added to ``Retry-After`` if there is one."""
         first, most = self._backoff_seconds
         ceiling = min(most, first * 2.0 ** (state.attempt_number - 1))
         jittered = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - no secret
@@ -173,8 +173,10 @@ class RetryingSender:
         try:
             result = request.parse(await self._receive_body(request, attempt))
             attempt.rows = len(result) if isinstance(result, Sized) else None
-        except VendorError as refused:
-            error = refused.add_context(request.endpoint, request.ticker).rewrite_message(self._sanitize)
+        except VendorError as vendor_error:
+            vendor_error.add_context(request.endpoint, request.ticker)
+            vendor_error.rewrite_message(self.sanitize)
+            error = vendor_error
             raise
         except BaseException as other:
             error = other
@@ -184,19 +186,20 @@ class RetryingSender:
         finally:
             await self._release_permit(permit, attempt.build_record(error))
 
-    def _sanitize(self, text: str) -> str:
-        cleaned = self._redactor.redact(text)  # before it is cut: half a token is a token too
+    def sanitize(self, text: str) -> str:
+        """A vendor's text without the token, limited in length."""
+        cleaned = self._redactor.redact(text)  # before it is shortened, since part of a token is secret, too
         return cleaned if len(cleaned) <= _MAX_ERROR_CHARS else cleaned[: _MAX_ERROR_CHARS - 1] + "…"
 
     async def _release_permit(self, permit: object, record: RequestRecord) -> None:
-        """Settle even if we are cancelled meanwhile: a lost permit blocks everybody's window."""
+        """Release even if this task is cancelled meanwhile: a lost permit blocks the rate window of all processes."""
         task = asyncio.ensure_future(self._rate_limiter.release(permit, record))
         self._pending_releases.add(task)
         task.add_done_callback(self._pending_releases.discard)
         await asyncio.shield(task)
 
     async def _receive_body(self, request: ApiRequest[T], attempt: _AttemptState) -> bytes:
-        """The body of a usable answer; errors are raised free of any httpx exception behind them."""
+        """The body of a successful response; errors are raised without an httpx exception as their cause."""
         timeout = request.timeout_seconds or self._timeout
         body, failure = b"", None
         try:
@@ -211,7 +214,7 @@ class RetryingSender:
         return body
 
     async def _stream_response(self, request: ApiRequest[T], attempt: _AttemptState, timeout: float) -> bytes:
-        # connecting has a shorter limit of its own, so that what never went out costs nothing
+        # connecting has its own, shorter limit: a request that was never sent costs nothing
         limits = httpx.Timeout(timeout, connect=timeout / 3, pool=timeout / 3)
         params = {**request.params, "fmt": "json"}
         async with self._http.stream("GET", request.path, params=params, timeout=limits) as response:
@@ -227,9 +230,9 @@ class RetryingSender:
         status = attempt.status or 0
         if 200 <= status < 300:
             is_html = "html" in (attempt.get_header("content-type") or "").lower()
-            return BrokenAnswer(f"status {status} with a page instead of data") if is_html else None
+            return BrokenAnswer(f"status {status} with an HTML page instead of data") if is_html else None
         if 300 <= status < 400:
-            return RequestRefused(f"the vendor redirects ({status}) to {_get_redirect_host(attempt)}; not followed")
+            return RequestRefused(f"redirect ({status}) to {_get_redirect_host(attempt)}; not followed")
         return map_status_to_error(
             status,
             extract_vendor_message(body),
@@ -240,24 +243,24 @@ class RetryingSender:
 
 
 def _map_transport_error(error: Exception, attempt: _AttemptState, timeout: float) -> VendorError | None:
-    """What a time-out or a broken connection means; None where the status already says it."""
+    """Map a timeout or a lost connection to an error; None if the status already decides."""
     if attempt.status is not None and attempt.status != 200:
         return None
     detail = str(error) or type(error).__name__
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         attempt.timed_out = True
         attempt.is_sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
-        return Unreachable(f"no full answer within {timeout:g} s")
+        return Unreachable(f"no complete response within {timeout:g} s")
     if attempt.status == 200:
-        return BrokenAnswer(f"the body was cut or cannot be decoded ({detail})")
-    return Unreachable(f"no answer ({detail})")
+        return BrokenAnswer(f"the body is truncated or cannot be decoded ({detail})")
+    return Unreachable(f"no response ({detail})")
 
 
 def _get_redirect_host(attempt: _AttemptState) -> str:
     try:
-        return httpx.URL(attempt.get_header("location") or "").host or "itself"
+        return httpx.URL(attempt.get_header("location") or "").host or "the same host"
     except httpx.InvalidURL:
-        return "an unreadable address"
+        return "an invalid address"
 
 
 def _is_retryable(error: BaseException) -> bool:

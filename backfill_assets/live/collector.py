@@ -1,8 +1,8 @@
-"""Live collection: one call is one round of samples at ``now``, and the provisional bars that they make.
+"""Live collection: one call takes one round of samples and builds provisional bars from them.
 
-A round is always for the whole universe, but for tickers that another collector writes. Reading quotes is in
-``reading_live``, storing them in ``keeping_live``; the historical data come in ``run`` and replace what is
-provisional.
+A round covers the whole universe, except for symbols whose bars another collector writes. Reading quotes is in
+``live.quote_reader``, storing them in ``live.sample_writer``. Bars from historical data, fetched by
+``backfill.runner``, replace provisional ones later.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -13,7 +13,6 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.config.settings import Settings
 from backfill_assets.live.quote_reader import (
-    EXCHANGE_CALLS,
     QuoteMethod,
     build_sample_table,
     count_calls,
@@ -38,8 +37,8 @@ from backfill_assets.store.live.rounds import claim_round, count_exchange_failur
 from backfill_assets.store.live.slots import find_externally_written
 from backfill_assets.store.symbols import list_symbols
 
-EXTERNAL_BAR_GRACE = timedelta(minutes=30)  # of a slot's end another collector has written it, or we take over
-EXCHANGE_BACKOFF = timedelta(minutes=30)  # after reading the whole exchange failed; twice as long each time in a row
+EXTERNAL_BAR_GRACE = timedelta(minutes=30)  # after a slot's end; without an external bar by then, the symbol is sampled
+EXCHANGE_BACKOFF = timedelta(minutes=30)  # after reading the whole exchange failed; doubled for each failure in a row
 MAX_WAIT = timedelta(hours=12)
 _SESSION_SEARCH_SPAN = timedelta(days=7)
 
@@ -47,7 +46,7 @@ _SESSION_SEARCH_SPAN = timedelta(days=7)
 def find_session_to_sample(settings: Settings, now: datetime) -> Session | None:
     """The session that a round at ``now`` would sample: from 15 min after its open to 30 min after its close.
 
-    Asks nobody, not even the database.
+    Reads the calendar only, neither the vendor nor the database.
     """
     sessions = list_overlapping_sessions(
         DEFAULT_EXCHANGE, now - _SESSION_SEARCH_SPAN, now, settings.load_calendar_overrides()
@@ -56,14 +55,14 @@ def find_session_to_sample(settings: Settings, now: datetime) -> Session | None:
 
 
 def collect_round(engine: Engine) -> LiveRound:
-    """Make a round of live sampling at the engine's now, if one is due; safe to call as often as one likes.
+    """Collect a round at the engine's time if one is due; safe to call at any time.
 
-    It makes bars of every interval of the settings that rounds can make (``Settings.live_intervals``). What the vendor
-    refuses is in the result, not raised.
+    Builds bars of every interval that live collection supports (``Settings.list_live_intervals``). Errors of the vendor
+    are in the result, not raised.
 
     Raises:
         TokenRefused: no token is set.
-        UsageError: the bars stored are of another host.
+        UsageError: the database contains bars of another host.
         DatabaseUnavailable: the database is gone.
     """
     settings, now = engine.settings, engine.settings.now()
@@ -79,7 +78,7 @@ def collect_round(engine: Engine) -> LiveRound:
 
 
 def collect_today(engine: Engine, window: Window) -> LiveRound | None:
-    """A round before a run whose window reaches today; None where live collection has nothing to do with it."""
+    """Collect a round before a run whose window includes today; None if live collection is off or not concerned."""
     session = find_session_to_sample(engine.settings, engine.settings.now())
     is_needed = (
         engine.settings.live and session is not None and window.sessions and window.sessions[-1].day == session.day
@@ -93,9 +92,18 @@ def collect_until_close(
     sleep: Callable[[float], None],
     on_round: Callable[[LiveRound], None],
 ) -> LiveRound:
-    """Make round after round until the session is over; started before it, wait for it (12 hours at most).
+    """Collect round after round until the session ends; before its start, wait for it (12 hours at most).
 
-    Returns the last round that was one; ends early where another cannot go better (a refused token).
+    Ends early if further rounds would fail, too (a refused token).
+
+    Args:
+        collect: collects one round.
+        now: the clock.
+        sleep: waits for a number of seconds.
+        on_round: receives each result.
+
+    Returns:
+        The last round within sampling hours.
     """
     last_round: LiveRound | None = None
     while True:
@@ -111,7 +119,7 @@ def collect_until_close(
 
 @dataclass(frozen=True, slots=True)
 class _RoundPlan:
-    """How a round goes: what is read, how far rounds are apart then, and the moment that this one was due."""
+    """How to read a round: the method, its price, the seconds between rounds, and when this one was due."""
 
     method: QuoteMethod
     calls: int
@@ -121,7 +129,7 @@ class _RoundPlan:
 
 @dataclass(frozen=True, slots=True)
 class _RoundRunner:
-    """One round of one session; ``go`` once."""
+    """One round of one session; call ``run`` once."""
 
     engine: Engine
     session: Session
@@ -129,13 +137,13 @@ class _RoundRunner:
     now: datetime
 
     def run(self) -> LiveRound:
-        """Decide, take the round, read, keep."""
+        """Decide whether a round is due, claim it, read quotes and write them."""
         self.engine.require_matching_host()
         active, external_ids = self._split_universe()
         symbols = [s for s in active if not all(s.symbol_id in ids for ids in external_ids.values())]
         external_count = len(active) - len(symbols)
         if not symbols:
-            return self._build_skipped("nobody", external_count=external_count)
+            return self._build_skipped("no symbols", external_count=external_count)
         calls_left = self.engine.create_live_budget().register_daily_budget(self.now)
         plan = self._choose_plan(len(symbols), calls_left)
         skipped = self._build_skipped(
@@ -194,7 +202,7 @@ class _RoundRunner:
         )
 
     def _split_universe(self) -> tuple[list[Symbol], dict[Interval, Set[int]]]:
-        """The active symbols, and per interval the symbol_ids that another collector writes."""
+        """The active symbols, and by interval the symbol_ids whose bars another collector writes."""
         with self.engine.database.transaction() as connection:
             active = list_symbols(connection, self.session.exchange)
             external_ids: dict[Interval, Set[int]] = {
@@ -206,26 +214,28 @@ class _RoundRunner:
         return active, external_ids
 
     def _find_newest_expected_slot(self, interval: Interval) -> datetime:
-        """The newest slot, of this session or the one before, that another collector would have written by now."""
+        """The newest slot of this session or the previous one that another collector would have written by now."""
         overrides = self.engine.settings.load_calendar_overrides()
         grid = build_slot_grid((*list_previous_sessions(self.session, 1, overrides), self.session), interval)
         ended = grid.starts[grid.ends <= (self.now - EXTERNAL_BAR_GRACE).timestamp()]
         return datetime.fromtimestamp(int(ended[-1]), UTC) if len(ended) else self.session.open
 
     def _choose_plan(self, ticker_count: int, calls_left: int) -> _RoundPlan:
-        """The cheaper way; while the whole exchange rests, ticker by ticker if that can be afforded."""
-        if ticker_count <= EXCHANGE_CALLS or (ticker_count <= calls_left and self._is_exchange_backing_off()):
-            return self._plan_method("tickers", ticker_count, calls_left)
-        return self._plan_method("exchange", ticker_count, calls_left)
+        """The cheaper method; after failures of the whole exchange, ticker by ticker if the calls suffice."""
+        by_ticker = self._plan_method("tickers", ticker_count, calls_left)
+        by_exchange = self._plan_method("exchange", ticker_count, calls_left)
+        if by_ticker.calls <= by_exchange.calls:
+            return by_ticker
+        return by_ticker if by_ticker.calls <= calls_left and self._is_exchange_backing_off() else by_exchange
 
     def _is_exchange_backing_off(self) -> bool:
-        """Whether reading it failed lately: each failure may cost 100 calls, and so it is tried less and less."""
+        """Whether reading the whole exchange failed recently; a failure may cost the full price, hence the backoff."""
         with self.engine.database.transaction() as connection:
             failures, last_failure_at = count_exchange_failures(connection, self.session.exchange, self.session.day)
         return last_failure_at is not None and self.now < last_failure_at + EXCHANGE_BACKOFF * 2 ** (failures - 1)
 
     def _plan_method(self, method: QuoteMethod, ticker_count: int, calls_left: int) -> _RoundPlan:
-        calls = count_calls(method, ticker_count)
+        calls = count_calls(self.engine.prices, method, ticker_count)
         seconds = choose_round_seconds(
             self.session,
             self.now,

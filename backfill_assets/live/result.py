@@ -1,4 +1,4 @@
-"""What a round of live sampling tells of itself."""
+"""The result of one round of live collection."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -9,31 +9,32 @@ from backfill_assets.live.quote_reader import QuoteMethod
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.live.rounds import ReadingCounts
 
-RoundKind: TypeAlias = Literal["sampled", "off", "closed", "nobody", "not due", "out of calls", "failed"]
+RoundKind: TypeAlias = Literal["sampled", "off", "closed", "no symbols", "not due", "out of calls", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRound:
-    """What one call of the sampler did; stamps UTC.
+    """What one call of the collector did; times are UTC.
 
     Attributes:
-        kind: ``sampled``; or why not: live collection is ``off``, the market ``closed`` (out of sampling
-            hours), ``nobody`` to sample, the round ``not due`` or another sampler's, ``out of calls``, ``failed``.
-        at: the moment of the call.
-        session: the session sampled.
-        next_at: from when another call may do something; None if nothing is known.
-        seconds_between: how far rounds are apart: the setting, or more where the calls do not suffice.
-        method: ``tickers`` (1 call each) or ``exchange`` (100 calls).
-        tickers: how many are sampled.
-        elsewhere: how many are not, because another collector writes their bars.
-        calls: what the round cost.
-        calls_left: what the live budget had left today before it.
+        kind: ``sampled``, or why not: live collection is ``off``, the market is ``closed`` (outside sampling hours),
+            there are ``no symbols`` to sample, the round is ``not due`` or another process collects it, the live budget
+            is ``out of calls``, or reading ``failed``.
+        called_at: time of the call.
+        session: the sampled session.
+        next_at: when another call may do something; None if unknown.
+        seconds_between: time between rounds: the setting, or more if the calls do not suffice.
+        method: ``tickers`` or ``exchange``.
+        tickers: number of sampled tickers.
+        external_tickers: number of tickers left out, because another collector writes their bars.
+        calls: price of the round in vendor calls.
+        calls_left: calls left in the live budget before the round.
         readings: what was read.
-        delay_seconds: from the vendor's stamp to the round, median of the fresh samples; None without any.
-        longest_delay_seconds: the longest of them.
-        written: what became of the provisional bars that the session's samples make.
-        quiet: slots in which nothing traded as far as samples show.
-        error: what went wrong last, also where some tickers were read.
+        delay_seconds: from the vendor's timestamp to the round, median of the fresh samples; None without any.
+        longest_delay_seconds: the longest of these delays.
+        written: what became of the provisional bars built from the session's samples.
+        no_trade_slots: slots without trades, as far as the samples show.
+        error: the last error; some tickers may have been read nevertheless.
     """
 
     kind: RoundKind
@@ -55,11 +56,11 @@ class LiveRound:
 
     @property
     def exit_code(self) -> int:
-        """What a process that did only this should end with (README, exit codes)."""
+        """Exit code of a process that does only this (docs/design.md, "Exit codes")."""
         return self.error.exit_code if self.kind == "failed" and self.error else 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The round as JSON and metadata show it; absent values are left out."""
+        """The round as JSON and as metadata; absent values are left out."""
         written = {f"bars_{name}": count for name, count in asdict(self.written).items() if count}
         plain = {
             "kind": self.kind,
@@ -83,8 +84,8 @@ class LiveRound:
             )
         reasons = {
             "off": "live collection is off (BACKFILL_LIVE)",
-            "closed": "out of sampling hours (15 min after the open to 30 min after the close)",
-            "nobody": f"nobody to sample: another collector writes {self.external_tickers} tickers",
+            "closed": "outside sampling hours (15 min after the open to 30 min after the close)",
+            "no symbols": f"no symbols to sample: another collector writes {self.external_tickers} tickers",
             "not due": "no round is due",
             "out of calls": f"a round costs more than the {self.calls_left} calls left of the live budget",
             "failed": f"failed: {self.error}",

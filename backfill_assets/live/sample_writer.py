@@ -1,4 +1,4 @@
-"""From what was read to rows in the store: samples, the provisional bars they make, and the round's record."""
+"""Writes a round to the store: its samples, the provisional bars built from them, and the round's record."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from backfill_assets.store.postgres.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class SampleWriteResult:
-    """What became of a round's readings; see ``live_outcome.LiveRound``."""
+    """What became of a round's quotes; the attributes are those of ``live.result.LiveRound``."""
 
     readings: ReadingCounts
     delay_seconds: float | None
@@ -36,7 +36,15 @@ class SampleWriteResult:
 
 @dataclass(frozen=True, slots=True)
 class SampleWriter:
-    """Where and how a round is kept; ``theirs`` are, per interval of bars, those that another collector writes."""
+    """Writes one round.
+
+    Attributes:
+        session: the sampled session.
+        external_symbol_ids: by interval of bars, the symbols whose bars another collector writes.
+        vendor_host: the source of the bars.
+        now: the time of the round.
+        due_at: when the round was due; it identifies the round.
+    """
 
     session: Session
     external_symbol_ids: Mapping[Interval, Set[int]]
@@ -47,9 +55,9 @@ class SampleWriter:
     def write(
         self, connection: Connection, symbols: Sequence[Symbol], samples: pd.DataFrame, requested_at: datetime
     ) -> SampleWriteResult:
-        """Store a sample table within the caller's transaction; ``asked_at`` is the server's clock before asking.
+        """Write a sample table within the caller's transaction; ``requested_at`` is the database's time before reading.
 
-        Slots are built from all of the session's samples; those that the fresh ones changed are written.
+        Slots are built from all samples of the session. Only the slots that fresh samples change are written.
         """
         stored_samples = read_samples(connection, [s.symbol_id for s in symbols], self.session)
         kinds = classify_samples(samples, stored_samples, self.session, self.now)
@@ -77,7 +85,7 @@ class SampleWriter:
         )
 
     def close_round(self, connection: Connection, reading: QuoteReading, result: SampleWriteResult, calls: int) -> None:
-        """Write the round's record; a session's first round also drops what is old."""
+        """Write the round's record; the first round of a session also deletes old live data."""
         finish_round(
             connection,
             self.session.exchange,

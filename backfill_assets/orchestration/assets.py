@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from backfill_assets.backfill.absence_lookup import fetch_newest_bulk_file
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.planner import Strategy
@@ -154,7 +155,6 @@ def _materialize(
 @dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key(DEFAULT_INTERVAL)])
 def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window, with a heat map of all retained sessions."""
-    from backfill_assets.backfill.daily_file import fetch_newest_bulk_file  # imports the vendor's client
     from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
     retained_coverage = engine.measure(build_retained_sessions_job(engine, DEFAULT_INTERVAL))

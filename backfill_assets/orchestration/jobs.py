@@ -135,6 +135,8 @@ def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: 
         )
     )
     context.log.info(f"{result.reviewed} of {result.due} due tickers reviewed; {result.written.revised} bars revised")
+    for warning in result.describe_warnings():
+        context.log.warning(warning)
     if result.stopped is not None:
         raise dg.Failure(f"{result.stopped}; what was read is stored", allow_retries=False)
 

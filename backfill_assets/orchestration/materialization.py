@@ -10,6 +10,7 @@ import dagster as dg
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.results import ProgressListener, RunResult
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session, list_sessions
@@ -90,7 +91,7 @@ def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener
     retained_sessions = build_retained_sessions_job(engine, job.interval.name).window.sessions
     first = min(min(days), retained_sessions[0].day)
     window = Window(_list_opened_sessions(engine.settings, first, retained_sessions[-1].day), job.window.description)
-    result = engine.run(replace(job, window=window, trigger_sessions=days), listener)
+    result = run_backfill(engine, replace(job, window=window, trigger_sessions=days), listener)
     return MaterializedRun(result, before, engine.measure(job), started_at)
 
 
@@ -153,5 +154,5 @@ def summarize_run(materialized: MaterializedRun) -> str:
         f"{result.requests} requests · {result.calls} calls · {result.seconds:.1f} s · {w.inserted} inserted · "
         f"{w.updated} updated · {w.revised} revised · {w.unchanged} unchanged · {result.rejected} rejected · "
         f"missing {materialized.before.missing.sum()} before, {materialized.after.missing.sum()} after · "
-        f"still absent: {left}"
+        f"still absent: {left}" + "".join(f" · {warning}" for warning in result.describe_warnings())
     )

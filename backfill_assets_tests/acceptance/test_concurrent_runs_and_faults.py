@@ -9,12 +9,13 @@ import httpx
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.sandbox.config import Faults
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth, universe
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
@@ -134,7 +135,7 @@ def test_run_completes_in_spite_of_many_vendor_faults(engine_on: Callable[..., E
     symbols = universe(600)
     patient = {"request_timeout_seconds": 20.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
     engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **patient)
-    result = engine.run(monday_and_tuesday(engine), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert result.after.missing == 0
     assert not result.errors
     # One request in 0.68 succeeds, so 1.47 a ticker is the floor; this seed draws 1.471, and none is wasted.
@@ -148,7 +149,7 @@ def test_run_completes_in_spite_of_many_vendor_faults(engine_on: Callable[..., E
 def test_run_stops_soon_when_the_vendor_is_down(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(symbols=100, faults=Faults(down=True))
     engine = engine_on(sandbox, tuple(universe(100)), backoff_seconds=(0.0, 0.0), attempts=2)
-    result = engine.run(monday_and_tuesday(engine), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert result.exit_code == 4
     assert result.stored == 0
     assert sandbox.stats()["by_endpoint"]["intraday"] < 150

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import build_child_environment
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -18,7 +19,7 @@ from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import job
-from backfill_assets_tests.integration.test_backfill_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
 
 SYMBOLS = 500
 DAYS = ("2026-05-29", "2026-06-01", "2026-06-02")
@@ -64,7 +65,7 @@ def test_deployment_is_backfilled_from_the_ui_and_then_fills_gaps_by_itself(live
     # every second of twenty symbols is complete; a backfill from the UI costs requests only for the others
     twenty = symbols[:20]
     complete = job(engine, start=date(2026, 5, 29), end=date(2026, 6, 2), symbols=twenty[::2])
-    engine.run(complete, silent)
+    run_backfill(engine, complete, ignore_progress)
     assert intraday(sandbox) == 10
     dev.set_running("symbol_partitions_sensor")
     partitions = [f"{day}|{symbol}.US" for symbol in twenty for day in DAYS]

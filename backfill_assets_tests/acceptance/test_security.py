@@ -58,7 +58,7 @@ def test_redirects_are_not_followed_and_never_get_the_token(user_of: UserOf, sta
             user.types("symbols add AAPL")
             said = user.types("run --debug")
     assert said.code == 4
-    assert f"the vendor redirects ({status}) to localhost; not followed" in said.out
+    assert f"redirect ({status}) to localhost; not followed" in said.out
     assert elsewhere.targets == []
     assert TOKEN in "".join(away.targets)  # the vendor itself got the token
     assert TOKEN not in said.out + said.err

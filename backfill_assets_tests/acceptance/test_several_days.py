@@ -8,6 +8,7 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.verification import evaluate_window
@@ -17,7 +18,7 @@ from backfill_assets.sandbox.world.publication import PublicationSchedule
 from backfill_assets.sandbox.world.session_index import SessionIndex
 from backfill_assets_tests.conftest import bars_in, job
 from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor
-from backfill_assets_tests.integration.test_backfill_engine import silent, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth, universe
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
@@ -110,7 +111,7 @@ def test_permanent_gap_becomes_a_vendor_gap_that_costs_one_request_a_week(clock_
         before = clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0)
         for now in moments(utc(first), utc(last), 60):
             engine = clock.at(now)
-            engine.run(job(engine, start=MONDAY, end=MONDAY), silent)
+            run_backfill(engine, job(engine, start=MONDAY, end=MONDAY), ignore_progress)
         return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - before
 
     assert count_requests("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
@@ -171,7 +172,7 @@ def test_session_without_any_trading_is_one_finding(
         async with ScriptedVendor(Say(200, b"[]")) as vendor:
             engine = engine_on(sandboxed(), tuple(universe(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0))
             tuesday = job(engine, start=TUESDAY, end=TUESDAY)
-            return await asyncio.to_thread(engine.run, tuesday, silent)
+            return await asyncio.to_thread(run_backfill, engine, tuesday, ignore_progress)
 
     result = asyncio.run(closed_all_day())
     assert (result.before.missing, result.after.missing) == (130 * 13, 0)

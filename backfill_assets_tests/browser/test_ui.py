@@ -13,11 +13,12 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import build_child_environment
 from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import Sandboxed, bars_in, job
-from backfill_assets_tests.integration.test_backfill_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -58,7 +59,7 @@ def deployment(
         SYMBOLS,
         **{"partition_days": 5, "sensor_seconds": 2, "auto": False, "dagster_postgres_url": new_database(None)},
     )
-    engine.run(job(engine, **FOUR_DAYS, symbols=["AAPL", "AMZN", "MSFT"]), silent)
+    run_backfill(engine, job(engine, **FOUR_DAYS, symbols=["AAPL", "AMZN", "MSFT"]), ignore_progress)
     with dagster_dev(tmp_path / "log", build_child_environment(engine.settings)) as dev:
         dev.set_running("symbol_partitions_sensor")
         until(lambda: dev.symbols("bars_30m") == len(SYMBOLS), "the symbols to be partitions")

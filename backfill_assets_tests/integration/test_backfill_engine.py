@@ -1,4 +1,4 @@
-"""The engine from window to proof, on real PostgreSQL, asking a sandbox over real HTTP."""
+"""A run from the window to its result, on real PostgreSQL and a sandbox over real HTTP."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.planner import Strategy
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import INTERVALS
@@ -52,14 +53,14 @@ def universe(count: int) -> list[str]:
     return list(World(SandboxConfig(symbols=count)).symbols)
 
 
-def silent(_: object) -> None:
-    """Nobody listens."""
+def ignore_progress(_: object) -> None:
+    """A listener that does nothing."""
 
 
 def test_two_missing_sessions_are_filled_bar_for_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox, ("AAPL", "MSFT", "BRK-B"))
-    result = engine.run(monday_and_tuesday(engine), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     for symbol in ("AAPL", "MSFT", "BRK-B"):
         assert bars_in(engine.database, symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
     assert (result.before.missing, result.after.missing) == (78, 0)
@@ -70,24 +71,22 @@ def test_two_missing_sessions_are_filled_bar_for_bar(engine_on: EngineOn, sandbo
     assert result.exit_code == 0
 
 
-def test_a_second_run_asks_nothing(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_second_run_sends_no_request(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     before = sandbox.stats()["requests"]
-    again = engine.run(monday_and_tuesday(engine), silent)
+    again = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (again.requests, again.calls, sandbox.stats()["requests"]) == (0, 0, before)
 
 
-def test_an_interior_hole_of_one_slot_is_filled_and_nothing_else_is_written(
-    engine_on: EngineOn, sandboxed: Sandboxed
-) -> None:
+def test_single_missing_slot_is_filled_and_nothing_else_is_written(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     complete = bars_in(engine.database, "AAPL")
     punch(engine.database, "AAPL", 5)
-    result = engine.run(monday_and_tuesday(engine), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (result.before.missing, result.after.missing, result.calls) == (1, 0, 5)
     assert result.written.inserted == 1
     assert result.written.updated == result.written.revised == 0
@@ -104,28 +103,26 @@ def punch(database: Database, symbol: str, *positions: int) -> None:
             assert delete_bars(connection, key, INTERVALS["30m"], [stamp]) == 1
 
 
-def test_what_was_not_given_is_not_asked_again_within_the_hour(
+def test_slot_not_returned_is_not_requested_again_within_an_hour(
     engine_on: EngineOn, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    first = engine.run(monday_and_tuesday(engine), silent)
-    assert first.absent == {"missing at the vendor": 13}
+    first = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    assert first.absent == {"not available from the vendor (missing)": 13}
     assert first.exit_code == 3
-    second = engine.run(monday_and_tuesday(engine), silent)
+    second = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (second.requests, second.deferred) == (0, 1)
     later = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(minutes=61)}))
-    assert later.run(monday_and_tuesday(later), silent).calls == 5
+    assert run_backfill(later, monday_and_tuesday(later), ignore_progress).calls == 5
 
 
-def test_what_was_asked_in_the_future_by_mistake_is_asked_again_and_climbs_from_there(
-    engine_on: EngineOn, sandboxed: Sandboxed
-) -> None:
+def test_request_times_in_the_future_do_not_block_retries(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox)
     mistaken = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(days=365)}))
-    mistaken.run(monday_and_tuesday(mistaken), silent)
-    assert engine.run(monday_and_tuesday(engine), silent).calls == 5
+    run_backfill(mistaken, monday_and_tuesday(mistaken), ignore_progress)
+    assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).calls == 5
     with engine.database.transaction() as connection:
         since = connection.execute(
             "SELECT no_new_data_since FROM backfill.session_evidence WHERE session_day = %s", [TUESDAY]
@@ -133,11 +130,11 @@ def test_what_was_asked_in_the_future_by_mistake_is_asked_again_and_climbs_from_
     assert since == [(NOW,)]
 
 
-def test_force_asks_for_everything_whatever_is_stored_or_was_asked(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_force_requests_everything(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    engine.run(monday_and_tuesday(engine), silent)
-    forced = engine.run(monday_and_tuesday(engine, force=True), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    forced = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
     assert sandbox.stats()["by_endpoint"]["intraday"] == 2 + 2
     assert (forced.written.unchanged, forced.written.inserted) == (13 + 26, 0)
 
@@ -146,36 +143,34 @@ def test_pending_slots_do_not_count_as_missing(engine_on: EngineOn, sandboxed: S
     engine = engine_on(sandboxed())
     coverage = engine.measure(job(engine))
     assert [s.day for s in coverage.grid.sessions] == [MONDAY, TUESDAY, date(2026, 6, 3)]
-    result = engine.run(job(engine), silent)
+    result = run_backfill(engine, job(engine), ignore_progress)
     assert (result.after.missing, result.after.pending, result.exit_code) == (0, 13, 0)
 
 
-def test_incremental_asks_only_behind_the_newest_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_incremental_requests_only_after_the_newest_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     punch(engine.database, "AAPL", 3)
-    assert engine.run(monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), silent).calls == 0
+    assert run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress).calls == 0
     punch(engine.database, "AAPL", -1)
-    result = engine.run(monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
     assert (result.calls, len(bars_in(engine.database, "AAPL"))) == (5, 26)
 
 
-def test_bars_before_the_window_are_re_read_but_never_added(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_bars_before_the_window_are_re_read_but_never_inserted(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
-    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY), silent)
+    result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
     assert len(bars_in(engine.database, "AAPL")) == 13
     assert (result.written.inserted, result.written.outside) == (13, 26)
 
 
-def test_a_revision_in_the_overlap_is_stored_and_the_old_values_are_kept(
-    engine_on: EngineOn, sandboxed: Sandboxed
-) -> None:
+def test_revision_in_the_overlap_is_stored_with_the_old_values(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox)
-    engine.run(job(engine, start=MONDAY, end=MONDAY), silent)
+    run_backfill(engine, job(engine, start=MONDAY, end=MONDAY), ignore_progress)
     with engine.database.transaction() as connection:
         connection.execute("UPDATE market_data SET volume = volume + 7, fetched_at = fetched_at - interval '1 day'")
-    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY), silent)
+    result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
     assert result.written.revised == 13
     assert bars_in(engine.database, "AAPL") == truth(sandbox, "AAPL", MONDAY, TUESDAY)
     with engine.database.transaction() as connection:
@@ -189,7 +184,7 @@ def test_other_intervals_are_built_from_their_source(
 ) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox)
-    result = engine.run(job(engine, interval=interval, start=MONDAY, end=MONDAY), silent)
+    result = run_backfill(engine, job(engine, interval=interval, start=MONDAY, end=MONDAY), ignore_progress)
     wanted = truth(sandbox, "AAPL", MONDAY, interval=interval, source=source)
     assert bars_in(engine.database, "AAPL", interval) == wanted
     assert result.after.missing == 0
@@ -203,24 +198,24 @@ def test_other_intervals_are_built_from_their_source(
 def test_early_closes_and_clock_changes(engine_on: EngineOn, sandboxed: Sandboxed, day: date, bars: int) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox)
-    result = engine.run(job(engine, start=day, end=day), silent)
+    result = run_backfill(engine, job(engine, start=day, end=day), ignore_progress)
     assert len(bars_in(engine.database, "AAPL")) == bars == result.stored
     assert bars_in(engine.database, "AAPL") == truth(sandbox, "AAPL", day)
 
 
-def test_somebody_elses_bars_stay(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_external_bars_are_not_changed(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
     with engine.database.transaction() as connection:
         connection.execute(
             "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
             " close_price, volume) SELECT symbol_id, '30m', '2026-06-01 13:30+00', 1, 2, 1, 2, 3 FROM market_symbols"
         )
-    result = engine.run(monday_and_tuesday(engine), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert bars_in(engine.database, "AAPL")[0] == (1780320600, 1, 2, 1, 2, 3)
     assert (result.written.inserted, result.written.protected) == (25, 1)
 
 
-def test_the_same_run_on_a_database_of_other_people(
+def test_run_on_externally_created_tables(
     new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
 ) -> None:
     url = new_database(None)
@@ -235,46 +230,46 @@ def test_the_same_run_on_a_database_of_other_people(
     migrate(database)
     sandbox = sandboxed()
     engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url}))
-    result = engine.run(monday_and_tuesday(engine), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (result.before.missing, result.after.missing) == (51, 0)
     assert bars_in(database, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
     assert bars_in(database, "AAPL", "30min")[2:] == truth(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
     assert bars_in(database, "AAPL", "30m") == []
-    assert engine.run(monday_and_tuesday(engine), silent).requests == 0
+    assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).requests == 0
     database.close()
 
 
-def test_two_runs_at_once_never_ask_for_the_same_ticker(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_concurrent_runs_never_request_the_same_ticker(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(latency_ms=(30, 60))
     engine = engine_on(sandbox, ("AAPL", "MSFT", "AMZN", "TSLA", "VTI", "NVDA"))
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(engine.run, monday_and_tuesday(engine), silent) for _ in range(2)]
+        runs = [pool.submit(run_backfill, engine, monday_and_tuesday(engine), ignore_progress) for _ in range(2)]
         results = [run.result() for run in runs]
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
     assert sum(len(r.outcomes) for r in results) == 6
     assert engine.measure(monday_and_tuesday(engine)).missing.sum() == 0
 
 
-def test_the_proof_is_about_what_was_asked_for(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_result_counts_requested_slots_only(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     punch(engine.database, "AAPL", 3, -1)
-    result = engine.run(monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), silent)
+    result = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
     assert (result.planned, result.stored, result.absent) == (1, 1, {})
 
 
-def test_a_long_window_is_one_request_per_120_days(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_long_window_needs_one_request_per_120_days(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox)
     half_a_year = job(engine, start=date(2025, 12, 1), end=TUESDAY)
     plan = engine.plan(half_a_year, engine.measure(half_a_year))
-    result = engine.run(half_a_year, silent)
+    result = run_backfill(engine, half_a_year, ignore_progress)
     assert len(plan.requests) == 2
     assert result.calls == plan.calls == sandbox.stats()["calls"]
     assert result.after.missing == 0
 
 
-def test_a_database_that_dies_ends_the_run_with_its_own_error(
+def test_lost_database_ends_the_run_with_database_unavailable(
     new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
 ) -> None:
     sandbox = sandboxed(latency_ms=(50, 100), symbols=60)
@@ -293,5 +288,5 @@ def test_a_database_that_dies_ends_the_run_with_its_own_error(
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
     with pytest.raises(DatabaseUnavailable):
-        engine.run(monday_and_tuesday(engine), drop)
+        run_backfill(engine, monday_and_tuesday(engine), drop)
     database.close()

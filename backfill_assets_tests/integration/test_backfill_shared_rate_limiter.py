@@ -1,4 +1,4 @@
-"""Waiting for a permit: asks the budget once and comes back when it said, holding nothing open meanwhile."""
+"""Waiting for a permit: one query of the budget, then a sleep without an open transaction."""
 
 import asyncio
 from datetime import datetime
@@ -31,8 +31,8 @@ ANSWERED = RequestRecord(
 )
 
 
-class Counting(Budget):
-    """Remembers what was taken and how long it was told to wait."""
+class RecordingBudget(Budget):
+    """Records its grants."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, "token", LIMITS)
@@ -45,7 +45,7 @@ class Counting(Budget):
 
 
 def open_transactions(url: str) -> int:
-    """Connections of others to this database that sit in a transaction without working."""
+    """Number of other connections to this database that are idle in a transaction."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
@@ -53,40 +53,40 @@ def open_transactions(url: str) -> int:
         return len(rows.fetchall())
 
 
-def test_whoever_waits_asks_once_and_holds_nothing_open(database: Database, database_url: str) -> None:
-    budget = Counting(database)
+def test_waiting_requests_query_once_and_hold_no_transaction_open(database: Database, database_url: str) -> None:
+    budget = RecordingBudget(database)
 
-    async def story() -> int:
-        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as pacer:
+    async def scenario() -> int:
+        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
             for _ in range(2):
-                await pacer.release(await pacer.acquire(5), ANSWERED)
-            waiting = [asyncio.create_task(pacer.acquire(5)) for _ in range(2)]
+                await rate_limiter.release(await rate_limiter.acquire(5), ANSWERED)
+            waiting = [asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2)]
             while budget.grants[-1].permits:
                 await asyncio.sleep(0.001)
             idle = 1
-            while idle and not any(task.done() for task in waiting):  # what was settled may still be written down
+            while idle and not any(task.done() for task in waiting):  # finished requests may still be recorded
                 idle = await asyncio.to_thread(open_transactions, database_url)
             for task in waiting:
-                await pacer.release(await task, ANSWERED)
+                await rate_limiter.release(await task, ANSWERED)
             return idle
 
-    assert asyncio.run(story()) == 0
+    assert asyncio.run(scenario()) == 0
     refused = [grant for grant in budget.grants if not grant.permits]
     assert 1 <= len(refused) <= 3  # not every millisecond: one wait for both, and a short one for the second
     assert refused[0].wait_seconds > 0
 
 
-def test_permits_that_nobody_used_are_given_back(database: Database) -> None:
-    """Two wait, both permits come, and one of the two has given up by then."""
-    budget = Counting(database)
+def test_unused_permits_are_returned(database: Database) -> None:
+    """Two requests wait; both permits arrive after one request was cancelled."""
+    budget = RecordingBudget(database)
 
-    async def story() -> None:
-        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as pacer:
-            used, given_up = (asyncio.create_task(pacer.acquire(5)) for _ in range(2))
+    async def scenario() -> None:
+        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
+            used, given_up = (asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2))
             await asyncio.sleep(0)
             given_up.cancel()
-            await pacer.release(await used, ANSWERED)
+            await rate_limiter.release(await used, ANSWERED)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
     status = budget.read_status(NOW)
     assert (status.calls_spent_today, status.requests_in_window) == (5, 1)

@@ -1,4 +1,4 @@
-"""What each endpoint asks for, over real HTTP: paths, parameters, prices, and what is split or batched."""
+"""Each endpoint over real HTTP: paths, parameters, prices, splitting and batching."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,9 +10,9 @@ import pytest
 
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say
 from backfill_assets_tests.integration.test_eodhd_client_errors import BAR, GOOD, TEXT, client, talk
+from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 
 DAY = 86_400
 
@@ -23,10 +23,10 @@ DAY = 86_400
 )
 def test_long_spans_are_split(interval: str, days: int, requests: int) -> None:
     start, end = 1_600_000_000, 1_600_000_000 + days * DAY
-    _, exchanges, vendor = talk(GOOD, ask=lambda us: us.fetch_intraday("A.US", interval, start, end))
+    _, records, vendor = talk(GOOD, ask=lambda us: us.fetch_intraday("A.US", interval, start, end))
     spans = [(int(vendor.query(n)["from"]), int(vendor.query(n)["to"])) for n in range(requests)]
     assert len(vendor.targets) == requests
-    assert [e.calls for e in exchanges] == [5] * requests
+    assert [record.calls for record in records] == [5] * requests
     longest = {"5m": 600, "1h": 7200}.get(interval, 120) * DAY
     assert all(to - first <= longest for first, to in spans)
     assert spans[0][0] == start
@@ -35,7 +35,7 @@ def test_long_spans_are_split(interval: str, days: int, requests: int) -> None:
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
-def test_split_spans_give_every_row_once_whether_to_is_inclusive_or_not(inclusive: bool) -> None:
+def test_split_spans_return_every_row_once_whether_to_is_inclusive_or_not(inclusive: bool) -> None:
     start, end = 1_600_000_000, 1_600_000_000 + 1000 * DAY
     stamps = [start + day * DAY for day in range(1001)]
 
@@ -52,7 +52,7 @@ def test_split_spans_give_every_row_once_whether_to_is_inclusive_or_not(inclusiv
     assert asyncio.run(ask()) == stamps
 
 
-def test_a_reversed_span_is_a_mistake_of_ours() -> None:
+def test_reversed_span_raises_value_error() -> None:
     async def ask() -> None:
         async with client("http://127.0.0.1:1/api", UnlimitedRateLimiter()) as us:
             await us.fetch_intraday("A.US", "5m", 2, 1)
@@ -65,20 +65,20 @@ ACCOUNT = Say(body=b'{"apiRequests":3,"apiRequestsDate":"2026-11-24","dailyRateL
 
 
 @pytest.mark.parametrize("first", [Say(404, b"", HTML), Say(403, b"Forbidden", TEXT), Say(422, b"{}"), Say(body=b"[]")])
-def test_the_account_has_two_names(first: Say) -> None:
-    account, exchanges, vendor = talk(first, ACCOUNT, ask=lambda us: us.fetch_account(), attempts=1)
+def test_account_falls_back_to_the_second_path(first: Say) -> None:
+    account, records, vendor = talk(first, ACCOUNT, ask=lambda us: us.fetch_account(), attempts=1)
     assert (account.api_requests, account.api_requests_date) == (3, date(2026, 11, 24))
     assert vendor.paths() == ["/api/user", "/api/internal-user"]
-    assert [e.calls for e in exchanges] == [0, 0]
+    assert [record.calls for record in records] == [0, 0]
 
 
-def test_a_refused_token_needs_no_second_name() -> None:
+def test_refused_token_does_not_try_the_second_path() -> None:
     error, _, vendor = talk(Say(401, b"Unauthenticated", TEXT), ask=lambda us: us.fetch_account())
     assert type(error) is errors.TokenRefused
     assert len(vendor.targets) == 1
 
 
-def test_a_refused_batch_is_asked_in_halves() -> None:
+def test_refused_batch_is_requested_in_halves() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         names = [request.url.path.rsplit("/", 1)[1], *filter(None, request.url.params.get("s", "").split(","))]
         if "BAD.US" in names:
@@ -86,26 +86,26 @@ def test_a_refused_batch_is_asked_in_halves() -> None:
         rows = [{"code": name, "timestamp": 1, "close": 1} for name in names]
         return httpx.Response(200, json=rows if len(rows) > 1 else rows[0])
 
-    gate = UnlimitedRateLimiter()
+    rate_limiter = UnlimitedRateLimiter()
 
     async def ask() -> Any:
-        async with client("http://x/api", gate, transport=httpx.MockTransport(answer)) as us:
+        async with client("http://x/api", rate_limiter, transport=httpx.MockTransport(answer)) as us:
             return await us.fetch_quotes(["A.US", "B.US", "BAD.US", "C.US"])
 
     found = asyncio.run(ask())
-    assert [(quote.code, quote.is_absent) for quote in found] == [
-        ("A.US", False),
-        ("B.US", False),
-        ("BAD.US", True),
-        ("C.US", False),
+    assert [(quote.code, quote.close) for quote in found] == [
+        ("A.US", 1),
+        ("B.US", 1),
+        ("BAD.US", None),
+        ("C.US", 1),
     ]
-    assert sum(e.calls for e in gate.records) == 3
+    assert sum(e.calls for e in rate_limiter.records) == 3
 
 
 def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
     day = date(2026, 7, 9)
     asked: list[tuple[Callable[[EodhdClient], Awaitable[Any]], str, dict[str, str], int]] = [
-        (lambda us: us.fetch_quote("A/B.US"), "/api/real-time/A%2FB.US", {}, 1),
+        (lambda us: us.fetch_quotes(["A/B.US"]), "/api/real-time/A%2FB.US", {}, 1),
         (lambda us: us.fetch_quotes(["A.US", "B.US"]), "/api/real-time/A.US", {"s": "B.US"}, 2),
         (lambda us: us.fetch_exchange_quotes(), "/api/real-time/AAPL.US", {"ex": "US"}, 100),
         (lambda us: us.fetch_symbols("US"), "/api/exchange-symbol-list/US", {}, 1),
@@ -127,12 +127,7 @@ def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
         ),
     ]
     for ask, path, query, calls in asked:
-        _, exchanges, vendor = talk(Say(), ask=ask)
+        _, records, vendor = talk(Say(), ask=ask)
         assert vendor.paths() == [path]
         assert vendor.query(0) == {**query, "fmt": "json", "api_token": "s3cret"}
-        assert [e.calls for e in exchanges] == [calls]
-
-
-def test_a_missing_quote_is_an_absent_one() -> None:
-    quote, _, _ = talk(Say(), ask=lambda us: us.fetch_quote("A.US"))
-    assert (quote.code, quote.is_absent) == ("A.US", True)
+        assert [record.calls for record in records] == [calls]

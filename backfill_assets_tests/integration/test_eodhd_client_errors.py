@@ -1,4 +1,4 @@
-"""Every status and body of EODHD.md §1 over real HTTP: which error, how many attempts, what it cost."""
+"""Every status and body of docs/vendor.md §1.5 over real HTTP: which error, how many attempts, what it cost."""
 
 import asyncio
 import json
@@ -10,8 +10,9 @@ import pytest
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.rate_limiter import RequestRecord, UnlimitedRateLimiter
+from backfill_assets.eodhd.rate_limiter import RequestRecord
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
+from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 BAR = {"timestamp": 1780343700, "open": 1, "high": 2, "low": 1, "close": 2, "volume": 5}
@@ -22,9 +23,13 @@ QUOTA = b"You exceeded your daily API requests limit.  Please contact support@eo
 TOO_LONG = b'{"errors":{"to":["Max period length is 600 days"],"from":["Max period length is 600 days"]}}'
 
 
-def client(url: str, gate: UnlimitedRateLimiter, **options: Any) -> EodhdClient:
-    given: dict[str, Any] = {"token": "s3cret", "backoff_seconds": (0.0, 0.0), "timeout_seconds": LONGEST_SECONDS}
-    return EodhdClient(base_url=url, rate_limiter=gate, **(given | options))
+def client(url: str, rate_limiter: UnlimitedRateLimiter, **options: Any) -> EodhdClient:
+    given: dict[str, Any] = {
+        "token": "s3cret",
+        "backoff_seconds": (0.0, 0.0),
+        "timeout_seconds": LONGEST_SECONDS,
+    } | options
+    return EodhdClient(base_url=url, rate_limiter=rate_limiter, **given)
 
 
 def intraday(vendor: EodhdClient) -> Awaitable[Any]:
@@ -37,14 +42,14 @@ def talk(
     """The result or VendorError of ``ask`` against a vendor that gives ``answers``."""
 
     async def conversation() -> tuple[Any, list[RequestRecord], ScriptedVendor]:
-        gate = UnlimitedRateLimiter()
-        async with ScriptedVendor(*answers) as vendor, client(vendor.url, gate, **options) as us:
+        rate_limiter = UnlimitedRateLimiter()
+        async with ScriptedVendor(*answers) as vendor, client(vendor.url, rate_limiter, **options) as us:
             try:
                 result = await ask(us)
             except VendorError as error:
                 result = error
-        assert gate.acquired == len(gate.records)
-        return result, gate.records, vendor
+        assert rate_limiter.acquired == len(rate_limiter.records)
+        return result, rate_limiter.records, vendor
 
     return asyncio.run(conversation())
 
@@ -64,16 +69,16 @@ def talk(
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
-def test_permanent_refusals_are_asked_once(say: Say, kind: type[VendorError], calls: int) -> None:
-    error, exchanges, _ = talk(say)
+def test_permanent_errors_are_not_retried(say: Say, kind: type[VendorError], calls: int) -> None:
+    error, records, _ = talk(say)
     assert type(error) is kind
     assert str(error).startswith("AAPL.US /intraday: ")
-    assert [(e.calls, e.error, e.rows, e.endpoint, e.ticker) for e in exchanges] == [
+    assert [(record.calls, record.error, record.rows, record.endpoint, record.ticker) for record in records] == [
         (calls, kind.__name__, None, "/intraday", "AAPL.US")
     ]
 
 
-def test_a_refusal_carries_the_vendors_words() -> None:
+def test_error_contains_the_vendors_text() -> None:
     error, _, _ = talk(Say(422, TOO_LONG))
     assert "to: Max period length is 600 days" in str(error)
 
@@ -95,24 +100,24 @@ def test_a_refusal_carries_the_vendors_words() -> None:
         (Say(silent=True), errors.Unreachable, 0),
     ],
 )
-def test_transient_failures_are_asked_again_and_then_raised(say: Say, kind: type[VendorError], calls: int) -> None:
-    error, exchanges, vendor = talk(say, attempts=3)
+def test_transient_errors_are_retried_and_then_raised(say: Say, kind: type[VendorError], calls: int) -> None:
+    error, records, vendor = talk(say, attempts=3)
     assert type(error) is kind
     assert (error.endpoint, error.ticker) == ("/intraday", "AAPL.US")
-    assert [(e.calls, e.error) for e in exchanges] == [(calls, kind.__name__)] * 3
+    assert [(record.calls, record.error) for record in records] == [(calls, kind.__name__)] * 3
     assert len(vendor.targets) == 3
 
 
-def test_a_failure_that_passes_is_forgotten() -> None:
-    rows, exchanges, _ = talk(Say(502, b"", HTML), Say(cut=True), Say(429, b"", HTML), GOOD)
+def test_success_after_failures_is_returned() -> None:
+    rows, records, _ = talk(Say(502, b"", HTML), Say(cut=True), Say(429, b"", HTML), GOOD)
     assert rows.timestamp.tolist() == [1780343700]
-    assert [(e.status, e.calls, e.rows) for e in exchanges] == [
+    assert [(record.status, record.calls, record.rows) for record in records] == [
         (502, 0, None),
         (200, 5, None),
         (429, 0, None),
         (200, 5, 1),
     ]
-    last = exchanges[-1]
+    last = records[-1]
     assert (last.body_bytes, last.rate_limit, last.rate_remaining) == (len(GOOD.body), 1200, 1197)
     assert last.error is None
     assert last.seconds > 0
@@ -120,51 +125,51 @@ def test_a_failure_that_passes_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("say", [Say(silent=True, stall=True), Say(body=b"[", stall=True)])
-def test_a_stalled_answer_is_given_up_and_may_have_cost_all(say: Say) -> None:
-    error, exchanges, _ = talk(say, attempts=1, timeout_seconds=1)
+def test_stalled_response_times_out_and_counts_as_billed(say: Say) -> None:
+    error, records, _ = talk(say, attempts=1, timeout_seconds=1)
     assert type(error) is errors.Unreachable
     assert "within 1 s" in str(error)
-    assert [e.calls for e in exchanges] == [5]
+    assert [record.calls for record in records] == [5]
 
 
-def test_nobody_there_costs_nothing_and_exits_6() -> None:
+def test_unreachable_vendor_costs_nothing_and_exits_6() -> None:
     async def ask() -> tuple[VendorError, list[RequestRecord]]:
-        gate = UnlimitedRateLimiter()
+        rate_limiter = UnlimitedRateLimiter()
         async with ScriptedVendor(GOOD) as vendor:
             url = vendor.url
-        async with client(url, gate, attempts=2) as us:
+        async with client(url, rate_limiter, attempts=2) as us:
             with pytest.raises(errors.Unreachable) as caught:
                 await intraday(us)
-        return caught.value, gate.records
+        return caught.value, rate_limiter.records
 
-    error, exchanges = asyncio.run(ask())
+    error, records = asyncio.run(ask())
     assert error.exit_code == 6
-    assert [(e.status, e.calls) for e in exchanges] == [(None, 0)] * 2
+    assert [(record.status, record.calls) for record in records] == [(None, 0)] * 2
 
 
 @pytest.mark.parametrize(
     ("headers", "expected"), [({"retry-after": "0.2"}, 0.2), ({"retry-after": "x"}, None), ({}, None)]
 )
-def test_retry_after_is_recorded_and_kept(headers: dict[str, str], expected: float | None) -> None:
-    error, exchanges, _ = talk(Say(429, b"", HTML, headers=headers), attempts=1)
+def test_retry_after_is_recorded(headers: dict[str, str], expected: float | None) -> None:
+    error, records, _ = talk(Say(429, b"", HTML, headers=headers), attempts=1)
     assert error.retry_after == expected
-    assert [e.retry_after for e in exchanges] == [expected]
+    assert [record.retry_after for record in records] == [expected]
 
 
-def test_retry_after_is_waited_for() -> None:
-    rows, exchanges, _ = talk(Say(503, b"", HTML, headers={"retry-after": "0.2"}), GOOD)
+def test_retry_waits_for_retry_after() -> None:
+    rows, records, _ = talk(Say(503, b"", HTML, headers={"retry-after": "0.2"}), GOOD)
     assert len(rows) == 1
-    first, second = exchanges
+    first, second = records
     assert (second.started_at - first.started_at).total_seconds() >= 0.2
 
 
-def test_more_patience_than_we_have_is_left_to_the_caller() -> None:
-    error, exchanges, _ = talk(Say(429, b"", HTML, headers={"retry-after": "3600"}))
+def test_too_long_retry_after_is_raised() -> None:
+    error, records, _ = talk(Say(429, b"", HTML, headers={"retry-after": "3600"}))
     assert error.retry_after == 3600
-    assert len(exchanges) == 1
+    assert len(records) == 1
 
 
-def test_a_redirect_to_another_host_is_not_followed() -> None:
+def test_redirect_to_another_host_is_not_followed() -> None:
     async def ask() -> tuple[VendorError, list[str]]:
         async with ScriptedVendor(GOOD) as elsewhere:
             away = {"location": elsewhere.url.replace("127.0.0.1", "localhost") + "/x"}
@@ -177,22 +182,22 @@ def test_a_redirect_to_another_host_is_not_followed() -> None:
             return caught.value, elsewhere.targets
 
     error, elsewhere = asyncio.run(ask())
-    assert "redirects (302) to localhost" in str(error)
+    assert "redirect (302) to localhost" in str(error)
     assert elsewhere == []
 
 
 @pytest.mark.parametrize(
     ("status", "location", "host"),
-    [(301, "/login", "itself"), (301, "", "itself"), (300, "http://x:port", "an unreadable address")],
+    [(301, "/login", "the same host"), (301, "", "the same host"), (300, "http://x:port", "an invalid address")],
 )
 def test_no_redirect_is_followed(status: int, location: str, host: str) -> None:
-    error, exchanges, _ = talk(Say(status, b"", HTML, headers={"location": location}))
+    error, records, _ = talk(Say(status, b"", HTML, headers={"location": location}))
     assert type(error) is errors.RequestRefused
     assert host in str(error)
-    assert [e.calls for e in exchanges] == [0]
+    assert [record.calls for record in records] == [0]
 
 
-def test_the_token_is_sent_with_every_request_and_to_this_host_only() -> None:
+def test_token_is_sent_with_every_request_to_this_host_only() -> None:
     _, _, vendor = talk(Say(502), GOOD)
     assert [vendor.query(n)["api_token"] for n in (0, 1)] == ["s3cret"] * 2
     assert vendor.query(0)["fmt"] == "json"
@@ -207,7 +212,7 @@ def test_the_token_is_sent_with_every_request_and_to_this_host_only() -> None:
     assert asyncio.run(strayed()) == "/api/x"
 
 
-def test_a_connection_is_kept_and_no_more_are_opened_than_needed() -> None:
+def test_connections_are_reused_and_limited() -> None:
     async def connections() -> list[int]:
         seen: list[int] = []
         async with ScriptedVendor(GOOD) as vendor, client(vendor.url, UnlimitedRateLimiter(), max_connections=4) as us:
@@ -223,6 +228,12 @@ def test_a_connection_is_kept_and_no_more_are_opened_than_needed() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "  \n"])
-def test_an_empty_token_is_refused_at_once(token: str) -> None:
+def test_empty_token_is_refused_at_once(token: str) -> None:
     with pytest.raises(errors.TokenRefused, match="EODHD_API_TOKEN"):
         client("http://127.0.0.1:1/api", UnlimitedRateLimiter(), token=token)
+
+
+@pytest.mark.parametrize("warning", ["limited for s3cret", "limited\nfor api_token=s3cret"])
+def test_warning_is_one_line_without_the_token(warning: str) -> None:
+    rows, _, _ = talk(Say(body=json.dumps([{**BAR, "warning": warning}]).encode()))
+    assert rows.warning in {"limited for ***", "limited for api_token=***"}

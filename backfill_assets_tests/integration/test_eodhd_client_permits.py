@@ -1,4 +1,4 @@
-"""Each permit is given back exactly once, whatever happens to the request or to us."""
+"""Each permit is released exactly once, whatever happens to the request or the task."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,8 @@ from backfill_assets_tests.integration.scripted_vendor import HTML, Say, Scripte
 TOKEN = "t0ken"  # noqa: S105 - made up
 
 
-class StrictGate:
-    """Counts permits; optionally slow to settle, or closed."""
+class StrictRateLimiter:
+    """Counts permits; optionally slow to release, or exhausted."""
 
     def __init__(self, *, slow: float = 0.0, closed_after: int | None = None) -> None:
         self.slow, self.closed_after = slow, closed_after
@@ -24,7 +24,7 @@ class StrictGate:
 
     async def acquire(self, calls: int) -> object:
         if self.closed_after is not None and len(self.given) >= self.closed_after:
-            raise QuotaExhausted("the day's calls are spent")
+            raise QuotaExhausted("daily call quota is used up")
         self.given.append(calls)
         return len(self.given)
 
@@ -38,73 +38,73 @@ class StrictGate:
 
 def run(
     answer: Say,
-    story: Callable[[EodhdClient, ScriptedVendor, StrictGate], Awaitable[None]],
-    gate: Callable[[], StrictGate] = StrictGate,
-) -> StrictGate:
-    async def play() -> StrictGate:
-        strict = gate()
+    scenario: Callable[[EodhdClient, ScriptedVendor, StrictRateLimiter], Awaitable[None]],
+    rate_limiter: Callable[[], StrictRateLimiter] = StrictRateLimiter,
+) -> StrictRateLimiter:
+    async def play() -> StrictRateLimiter:
+        strict = rate_limiter()
         async with ScriptedVendor(answer) as vendor:
             us = EodhdClient(base_url=vendor.url, token=TOKEN, rate_limiter=strict, attempts=3, backoff_seconds=(0, 0))
             async with us:
-                await story(us, vendor, strict)
+                await scenario(us, vendor, strict)
         assert sorted(strict.settled) == list(range(1, len(strict.given) + 1))
         return strict
 
     return asyncio.run(play())
 
 
-def test_every_attempt_has_a_permit_of_its_own() -> None:
-    async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
+def test_every_attempt_has_its_own_permit() -> None:
+    async def scenario(us: EodhdClient, vendor: ScriptedVendor, rate_limiter: StrictRateLimiter) -> None:
         with pytest.raises(ServerFault):
             await us.fetch_daily("A.US")
 
-    gate = run(Say(502, b"", HTML), story)
-    assert gate.given == [1, 1, 1]
+    rate_limiter = run(Say(502, b"", HTML), scenario)
+    assert rate_limiter.given == [1, 1, 1]
 
 
-def test_cancelled_while_the_vendor_thinks() -> None:
-    async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
+def test_permit_is_released_if_cancelled_before_the_response() -> None:
+    async def scenario(us: EodhdClient, vendor: ScriptedVendor, rate_limiter: StrictRateLimiter) -> None:
         task = asyncio.ensure_future(us.fetch_intraday("A.US", "5m", 1, 2))
         await vendor.asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert len(gate.settled) == 1
+        assert len(rate_limiter.settled) == 1
 
-    gate = run(Say(silent=True, stall=True), story)
-    record = gate.settled[1]
+    rate_limiter = run(Say(silent=True, stall=True), scenario)
+    record = rate_limiter.settled[1]
     assert (record.status, record.error, record.calls) == (None, "CancelledError", 5)
 
 
-def test_cancelled_again_while_settling() -> None:
-    async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
+def test_permit_is_released_if_cancelled_during_release() -> None:
+    async def scenario(us: EodhdClient, vendor: ScriptedVendor, rate_limiter: StrictRateLimiter) -> None:
         task = asyncio.ensure_future(us.fetch_intraday("A.US", "5m", 1, 2))
-        await gate.settling.wait()
+        await rate_limiter.settling.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert gate.settled == {}  # goes on in the background; leaving the client waits for it
+        assert rate_limiter.settled == {}  # continues in the background; closing the client waits for it
 
-    gate = run(Say(), story, lambda: StrictGate(slow=0.05))
-    assert gate.settled[1].status == 200
+    rate_limiter = run(Say(), scenario, lambda: StrictRateLimiter(slow=0.05))
+    assert rate_limiter.settled[1].status == 200
 
 
-def test_a_closed_gate_ends_the_retries() -> None:
-    async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
+def test_exhausted_quota_ends_the_retries() -> None:
+    async def scenario(us: EodhdClient, vendor: ScriptedVendor, rate_limiter: StrictRateLimiter) -> None:
         with pytest.raises(QuotaExhausted):
             await us.fetch_daily("A.US")
         assert len(vendor.targets) == 1
 
-    run(Say(502, b"", HTML), story, lambda: StrictGate(closed_after=1))
+    run(Say(502, b"", HTML), scenario, lambda: StrictRateLimiter(closed_after=1))
 
 
-def test_a_surprise_while_reading_is_settled_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(us: EodhdClient, vendor: ScriptedVendor, gate: StrictGate) -> None:
-        def surprise(_: bytes) -> list[int]:
+def test_permit_is_released_after_an_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(us: EodhdClient, vendor: ScriptedVendor, rate_limiter: StrictRateLimiter) -> None:
+        def raise_unexpected_error(_: bytes) -> list[int]:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await us._request("eod", surprise, 1, ticker="A.US")
+            await us._request("eod", raise_unexpected_error, 1, ticker="A.US")
 
-    gate = run(Say(), story)
-    assert gate.settled[1].error == "ZeroDivisionError"
+    rate_limiter = run(Say(), scenario)
+    assert rate_limiter.settled[1].error == "ZeroDivisionError"

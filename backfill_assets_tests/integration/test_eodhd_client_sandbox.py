@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,10 +10,10 @@ import pytest
 
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.parsing import IntradayRows
-from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
+from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 
 NOW = datetime(2026, 6, 3, 12, tzinfo=UTC)
 MONDAY = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())
@@ -27,25 +27,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarr
 def talk(
     sandbox: Sandbox, ask: Callable[[EodhdClient], Awaitable[T]], **options: Any
 ) -> tuple[T, UnlimitedRateLimiter]:
-    gate = UnlimitedRateLimiter()
+    rate_limiter = UnlimitedRateLimiter()
     given: dict[str, Any] = {"token": "t0ken", "backoff_seconds": (0.0, 0.0)} | options
 
     async def play() -> T:
-        async with EodhdClient(base_url=sandbox.base_url, rate_limiter=gate, **given) as us:
+        async with EodhdClient(base_url=sandbox.base_url, rate_limiter=rate_limiter, **given) as us:
             return await ask(us)
 
-    return asyncio.run(play()), gate
+    return asyncio.run(play()), rate_limiter
 
 
 async def every_endpoint(us: EodhdClient) -> dict[str, Any]:
     return {
         "intraday": await us.fetch_intraday("AAPL.US", "5m", MONDAY, MONDAY + DAY),
-        "quote": await us.fetch_quote("AAPL.US"),
+        "quote": await us.fetch_quotes(["AAPL.US"]),
         "quotes": await us.fetch_quotes(["AAPL.US", "MSFT.US", "NOPE.US"]),
         "exchange": await us.fetch_exchange_quotes(),
         "symbols": await us.fetch_symbols("US"),
         "delisted": await us.fetch_symbols("US", delisted=True),
-        "details": await us.fetch_exchange_details("US"),
         "eod": await us.fetch_daily("AAPL.US", date(2026, 5, 26), date(2026, 6, 1)),
         "bulk": await us.fetch_bulk_daily("US", date(2026, 6, 1)),
         "changes": await us.fetch_symbol_changes(date(2026, 1, 1), date(2026, 6, 1)),
@@ -60,25 +59,22 @@ def test_every_endpoint_is_parsed_and_its_price_counted(odd: bool) -> None:
     )
     config = SandboxConfig(now=NOW, clock_rate=0, quirks=quirks, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
     with Sandbox(config) as sandbox:
-        got, gate = talk(sandbox, every_endpoint)
+        got, rate_limiter = talk(sandbox, every_endpoint)
         stats = sandbox.stats()
     assert len(got["intraday"]) == 79
     assert np.isnan(got["intraday"].volume).sum() == 1
-    assert got["quote"].code == "AAPL.US"
-    assert got["quote"].timestamp is not None
-    assert [quote.is_absent for quote in got["quotes"]] == [False, False, True]
+    assert [quote.code for quote in got["quote"]] == ["AAPL.US"]
+    assert got["quote"][0].timestamp is not None
+    assert [quote.close is None for quote in got["quotes"]] == [False, False, True]
     assert len(got["exchange"]) >= 30
     assert "AAPL" in {listed.code for listed in got["symbols"]}
-    assert got["details"].timezone == "America/New_York"
-    assert (got["details"].open_time, got["details"].close_time) == (time(9, 30), time(16))
-    assert got["details"].holidays
     assert got["eod"].date.tolist()[-1] == date(2026, 6, 1)
     assert len(got["eod"]) == 5 - (date(2026, 5, 26).weekday() == 0)
     assert "AAPL" in got["bulk"].code.tolist()
     assert [(c.old_symbol, c.new_symbol) for c in got["changes"]] == [("OLD", "MSFT")]
-    assert got["user"].api_requests == sum(e.calls for e in gate.records)
-    assert stats["requests"] == len(gate.records)
-    assert all(e.error is None and e.rate_limit == 1200 and e.body_bytes > 0 for e in gate.records)
+    assert got["user"].api_requests == sum(e.calls for e in rate_limiter.records)
+    assert stats["requests"] == len(rate_limiter.records)
+    assert all(e.error is None and e.rate_limit == 1200 and e.body_bytes > 0 for e in rate_limiter.records)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +116,9 @@ def test_too_long_a_range_is_split_into_several_requests() -> None:
         ]
 
     with Sandbox(SandboxConfig(now=NOW, clock_rate=0)) as sandbox:
-        parts, gate = talk(sandbox, ask)
+        parts, rate_limiter = talk(sandbox, ask)
         assert sandbox.stats()["requests"] == 4
-    assert [e.status for e in gate.records] == [200] * 4
+    assert [e.status for e in rate_limiter.records] == [200] * 4
     for rows in parts:
         assert (np.diff(rows.timestamp) > 0).all()
 
@@ -145,11 +141,11 @@ def test_all_rows_arrive_despite_faults() -> None:
         clean, _ = talk(sandbox, ask)
         sandbox.reset_stats()
         sandbox.set_faults(**{k: v for k, v in vars(faults).items() if v and not k.endswith("seconds")})
-        rough, gate = talk(sandbox, ask, attempts=12, timeout_seconds=4)
-        assert sandbox.stats()["requests"] == len(gate.records)
+        rough, rate_limiter = talk(sandbox, ask, attempts=12, timeout_seconds=4)
+        assert sandbox.stats()["requests"] == len(rate_limiter.records)
     assert len(rough) == len(clean) >= 100
     for one, other in zip(clean, rough, strict=True):
         for name in ("timestamp", "open", "high", "low", "close", "volume"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    failed = {e.error for e in gate.records}
+    failed = {e.error for e in rate_limiter.records}
     assert {"ServerFault", "BrokenAnswer"} <= failed

@@ -1,4 +1,4 @@
-"""The token appears nowhere: not in logs at DEBUG, exceptions and what hangs on them, or records."""
+"""The token appears nowhere: not in DEBUG logs, exceptions and their causes, or records."""
 
 import asyncio
 import copy
@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.rate_limiter import UnlimitedRateLimiter
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, Say, ScriptedVendor
+from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 TOKEN = "65f0+c3/d.91 ae=77"  # noqa: S105 - made up; needs escaping in a URL
@@ -55,7 +55,6 @@ ASKS: list[Callable[[EodhdClient], Awaitable[object]]] = [
     lambda us: us.fetch_quotes(["A.US", "B.US"]),
     lambda us: us.fetch_account(),
     lambda us: us.fetch_symbols("US"),
-    lambda us: us.fetch_exchange_details("US"),
     lambda us: us.fetch_daily("A.US"),
     lambda us: us.fetch_bulk_daily("US"),
     lambda us: us.fetch_symbol_changes(date(2026, 1, 1), date(2026, 1, 2)),
@@ -64,7 +63,7 @@ ASKS: list[Callable[[EodhdClient], Awaitable[object]]] = [
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """Everything any logger says at DEBUG, formatted, with its arguments."""
+    """Every log record at DEBUG, formatted, with its arguments."""
     lines: list[str] = []
 
     class Ear(logging.Handler):
@@ -81,7 +80,7 @@ def said() -> Iterator[list[str]]:
 
 
 def everything(error: BaseException) -> Iterator[str]:
-    """All that can be read off an exception and those behind it."""
+    """All texts of an exception, its causes and its context."""
     yield from traceback.format_exception(error)
     seen: list[BaseException] = []
     todo: list[BaseException | None] = [error]
@@ -104,13 +103,13 @@ def leaks(texts: list[str]) -> list[str]:
 
 
 async def ask_all(url: str, transport: httpx.AsyncBaseTransport | None, stalls: bool) -> tuple[list[str], int]:
-    gate = UnlimitedRateLimiter()
+    rate_limiter = UnlimitedRateLimiter()
     texts: list[str] = []
     failures = 0
     us = EodhdClient(
         base_url=url,
         token=SecretStr(TOKEN),
-        rate_limiter=gate,
+        rate_limiter=rate_limiter,
         attempts=2,
         backoff_seconds=(0, 0),
         timeout_seconds=0.05 if stalls else LONGEST_SECONDS,
@@ -124,7 +123,7 @@ async def ask_all(url: str, transport: httpx.AsyncBaseTransport | None, stalls: 
             except VendorError as error:
                 failures += 1
                 texts += everything(error)
-    return texts + [repr(exchange) for exchange in gate.records], failures
+    return texts + [repr(record) for record in rate_limiter.records], failures
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -155,7 +154,7 @@ def test_no_transport_error_shows_the_token(kind: type[httpx.TransportError], sa
     assert leaks(said) == []
 
 
-def test_the_redaction_is_what_keeps_echoes_out_of_httpcores_log(said: list[str]) -> None:
+def test_redaction_keeps_echoes_out_of_the_httpcore_log(said: list[str]) -> None:
     record = logging.LogRecord("httpx", logging.INFO, "", 0, "GET %s", (f"/x?api_token={TOKEN}&a=1",), None)
     redaction = TokenRedactor(SecretStr("other"))
     assert redaction.filter(record)
@@ -163,7 +162,7 @@ def test_the_redaction_is_what_keeps_echoes_out_of_httpcores_log(said: list[str]
     assert TokenRedactor(SecretStr(TOKEN)).redact(f"<{quote_plus(TOKEN)}>") == "<***>"
 
 
-def test_leaving_the_client_leaves_no_filter_behind() -> None:
+def test_closed_client_removes_its_log_filters() -> None:
     before = [list(logging.getLogger(name).filters) for name in ("httpx", "httpcore.http11")]
     asyncio.run(ask_all("http://x/api", httpx.MockTransport(lambda _: httpx.Response(404)), False))
     assert [list(logging.getLogger(name).filters) for name in ("httpx", "httpcore.http11")] == before

@@ -1,4 +1,4 @@
-"""A round of live sampling: when it is made, whom it samples, what it costs, what goes wrong."""
+"""A round of live collection: when it is due, which symbols it samples, its price, its failures."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def samples_in(database: Database) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def theirs(database: Database, symbol: str, *starts: str) -> None:
+def write_external_bars(database: Database, symbol: str, *starts: str) -> None:
     """Bars that another collector writes, without provenance."""
     with database.transaction() as connection:
         for start in starts:
@@ -45,7 +45,7 @@ def theirs(database: Database, symbol: str, *starts: str) -> None:
             )
 
 
-def test_it_is_off_by_default(live_clock: Clock) -> None:
+def test_live_collection_is_off_by_default(live_clock: Clock) -> None:
     clock = live_clock(live={"live": False})
     assert clock.sample(utc(MORNING)).kind == "off"
     assert clock.sandbox.stats()["requests"] == 0
@@ -61,14 +61,14 @@ def test_it_is_off_by_default(live_clock: Clock) -> None:
     ],
     ids=["before it is worth it", "after the close", "Saturday", "holiday"],
 )
-def test_out_of_hours_nobody_is_asked(live_clock: Clock, now: str, next_at: str) -> None:
+def test_no_request_outside_sampling_hours(live_clock: Clock, now: str, next_at: str) -> None:
     clock = live_clock()
     made = clock.sample(utc(now))
     assert (made.kind, made.next_at) == ("closed", utc(next_at))
     assert clock.sandbox.stats()["requests"] == 0
 
 
-def test_a_round_keeps_samples_with_the_vendors_own_stamps(live_clock: Clock) -> None:
+def test_round_stores_samples_with_the_vendors_timestamps(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     made = clock.sample(utc(MORNING))
     assert (made.kind, made.method, made.calls, made.readings.fresh) == ("sampled", "tickers", 2, 2)
@@ -84,7 +84,7 @@ def test_a_round_keeps_samples_with_the_vendors_own_stamps(live_clock: Clock) ->
     assert 900 <= made.delay_seconds <= (made.longest_delay_seconds or 0) <= 1020
 
 
-def test_a_round_is_made_once_whoever_comes(live_clock: Clock) -> None:
+def test_round_is_collected_once_by_any_process(live_clock: Clock) -> None:
     clock = live_clock()
     engine = clock.at(utc(MORNING))
     with ThreadPoolExecutor(4) as pool:
@@ -95,7 +95,7 @@ def test_a_round_is_made_once_whoever_comes(live_clock: Clock) -> None:
     assert clock.calls == 2
 
 
-def test_yesterdays_quotes_and_repeats_are_recognised_and_make_nothing(live_clock: Clock) -> None:
+def test_quotes_of_yesterday_and_repeats_make_no_bars(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     early = clock.sample(utc("2026-06-02 13:45"))
     assert (early.readings.fresh + early.readings.other_session, early.written.inserted) == (2, 0)
@@ -109,12 +109,12 @@ def test_yesterdays_quotes_and_repeats_are_recognised_and_make_nothing(live_cloc
     assert samples_in(clock.engine.database) == before
 
 
-def test_whom_another_collector_writes_is_not_sampled(live_clock: Clock) -> None:
+def test_externally_written_symbol_is_not_sampled(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     database = clock.engine.database
-    theirs(database, "AAPL", "2026-06-01 19:30")
+    write_external_bars(database, "AAPL", "2026-06-01 19:30")
     assert clock.sample(utc("2026-06-02 13:55")).external_tickers == 1  # they wrote to the end of the last session
-    theirs(database, "AAPL", "2026-06-02 13:30")
+    write_external_bars(database, "AAPL", "2026-06-02 13:30")
     made = clock.sample(utc("2026-06-02 14:30"))
     assert (made.tickers, made.external_tickers, made.calls) == (1, 1, 1)
     for now in moments(utc("2026-06-02 14:35"), utc("2026-06-02 15:40"), 5):
@@ -125,17 +125,17 @@ def test_whom_another_collector_writes_is_not_sampled(live_clock: Clock) -> None
     assert coverage.count_slots(SlotState.UNVERIFIED) == 1
 
 
-def test_who_is_no_longer_written_by_another_is_taken_over(live_clock: Clock) -> None:
+def test_symbol_no_longer_written_externally_is_sampled(live_clock: Clock) -> None:
     clock = live_clock()
-    theirs(clock.engine.database, "AAPL", "2026-06-02 13:30")
-    assert clock.sample(utc("2026-06-02 14:55")).kind == "nobody"
+    write_external_bars(clock.engine.database, "AAPL", "2026-06-02 13:30")
+    assert clock.sample(utc("2026-06-02 14:55")).kind == "no symbols"
     for now in moments(utc("2026-06-02 15:00"), utc("2026-06-02 16:00"), 5):  # 10:30's bar would be there by now
         clock.sample(now)
     stored = [datetime.fromtimestamp(row[0], utc(MORNING).tzinfo) for row in bars_in(clock.engine.database, "AAPL")]
     assert stored == [utc("2026-06-02 13:30"), utc("2026-06-02 15:00")]
 
 
-def test_the_live_budget_is_never_exceeded(live_clock: Clock) -> None:
+def test_live_budget_is_never_exceeded(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT", "AMZN"), live={"live_budget": 100})
     made = [clock.sample(now) for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 5)]
     assert clock.calls <= 100
@@ -143,14 +143,14 @@ def test_the_live_budget_is_never_exceeded(live_clock: Clock) -> None:
     assert len(bars_in(clock.engine.database, "MSFT")) == 13
 
 
-def test_without_calls_there_is_no_round(live_clock: Clock) -> None:
+def test_no_round_without_calls(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"), live={"live_budget": 1})
     made = clock.sample(utc("2026-06-02 14:15"))
     assert (made.kind, made.calls_left, clock.calls) == ("out of calls", 1, 0)
     assert "more than the 1 calls left" in str(made)
 
 
-def test_what_is_spent_live_is_kept_from_nobody_else(live_clock: Clock) -> None:
+def test_calls_spent_live_do_not_reduce_the_backfill_budget(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     engine = clock.at(utc(MORNING))
     before = engine.create_budget().read_status(utc(MORNING)).calls_left_today
@@ -160,7 +160,7 @@ def test_what_is_spent_live_is_kept_from_nobody_else(live_clock: Clock) -> None:
     assert after.calls_spent_today == engine.create_live_budget().read_spent_calls(utc(MORNING)) == 2
 
 
-def test_a_refused_token_is_said_and_kept(live_clock: Clock) -> None:
+def test_refused_token_is_reported_and_recorded(live_clock: Clock) -> None:
     clock = live_clock(tokens=frozenset({"another"}))
     made = clock.sample(utc(MORNING))
     assert made.kind == "failed"
@@ -172,15 +172,15 @@ def test_a_refused_token_is_said_and_kept(live_clock: Clock) -> None:
         ]
 
 
-def test_a_small_account_is_not_emptied(live_clock: Clock) -> None:
+def test_small_account_is_not_exhausted(live_clock: Clock) -> None:
     clock = live_clock(daily=100)
     clock.tick(utc("2026-06-02 13:50"))  # the account is read: 100 calls a day
     spent = [clock.sample(now) for now in moments(utc("2026-06-02 14:00"), utc("2026-06-02 20:30"), 5)]
-    assert clock.sandbox.stats()["calls_by_endpoint"]["real-time"] <= 45  # half of what is ours
+    assert clock.sandbox.stats()["calls_by_endpoint"]["real-time"] <= 45  # half of the share of this program
     assert all(made.error is None for made in spent)
 
 
-def test_a_vendor_that_is_down_costs_that_round_only(live_clock: Clock) -> None:
+def test_unreachable_vendor_loses_one_round_only(live_clock: Clock) -> None:
     clock = live_clock(live={"attempts": 1, "backoff_seconds": (0.0, 0.0)})
     for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 15:45"), 5):
         clock.sandbox.set_faults(down=now in (utc("2026-06-02 14:25"), utc("2026-06-02 15:15")))
@@ -191,7 +191,7 @@ def test_a_vendor_that_is_down_costs_that_round_only(live_clock: Clock) -> None:
     assert clock.calls == 23
 
 
-def test_a_chunk_that_fails_loses_its_own_tickers_only(live_clock: Clock) -> None:
+def test_failed_batch_loses_its_own_tickers_only(live_clock: Clock) -> None:
     symbols = tuple(universe(130))
     clock = live_clock(symbols, symbols=130, live={"attempts": 1, "live_budget": 40_000})
     clock.sandbox.set_faults(exchange_quotes=1.0)
@@ -209,7 +209,7 @@ def through(clock: Clockwork, url: str) -> Clockwork:
     return replace(clock, engine=replace(clock.engine, settings=settings))
 
 
-def test_rubbish_for_the_whole_exchange_is_paid_once_and_asked_for_less_and_less(live_clock: Clock) -> None:
+def test_unusable_exchange_response_is_paid_once_and_backs_off(live_clock: Clock) -> None:
     """An answer costs 100 calls, of use or not: 500 tickers must get every bar of the day within the budget."""
     symbols, tried = tuple(universe(500)), []
     clock = live_clock(symbols, symbols=500, live={"backoff_seconds": (0.0, 0.0)})
@@ -239,7 +239,7 @@ def test_rubbish_for_the_whole_exchange_is_paid_once_and_asked_for_less_and_less
     assert counted == [(13, 500)]
 
 
-def test_a_failure_of_the_whole_exchange_that_was_free_is_tried_again_at_once(live_clock: Clock) -> None:
+def test_free_failure_of_the_exchange_request_is_retried_at_once(live_clock: Clock) -> None:
     symbols, tried = tuple(universe(130)), []
     clock = live_clock(symbols, symbols=130, live={"backoff_seconds": (0.0, 0.0)})
 
@@ -252,7 +252,7 @@ def test_a_failure_of_the_whole_exchange_that_was_free_is_tried_again_at_once(li
     assert (made.method, made.calls, made.readings.fresh, sum(tried)) == ("exchange", 100, 130, 3)
 
 
-def test_who_cannot_afford_the_tickers_goes_on_trying_the_exchange(live_clock: Clock) -> None:
+def test_exchange_is_retried_if_single_tickers_are_not_affordable(live_clock: Clock) -> None:
     symbols = tuple(universe(130))
     clock = live_clock(symbols, symbols=130, live={"attempts": 1, "live_budget": 120})
     clock.sandbox.set_faults(exchange_quotes=1.0)
@@ -262,14 +262,14 @@ def test_who_cannot_afford_the_tickers_goes_on_trying_the_exchange(live_clock: C
     assert clock.sample(utc("2026-06-02 15:15")).method == "exchange"
 
 
-def test_an_account_that_cannot_be_read_costs_no_round(live_clock: Clock) -> None:
+def test_unreadable_account_does_not_prevent_a_round(live_clock: Clock) -> None:
     clock = live_clock(live={"attempts": 1})
     with passing_on(clock.sandbox.base_url, lambda path: HANG_UP if "user" in path else None) as url:
         made = through(clock, url).sample(utc(MORNING))
     assert (made.kind, made.readings.fresh, made.error) == ("sampled", 1, None)
 
 
-def test_samples_of_last_month_are_forgotten(live_clock: Clock) -> None:
+def test_samples_of_last_month_are_deleted(live_clock: Clock) -> None:
     clock = live_clock()
     clock.sample(utc("2026-04-01 14:00"))
     clock.sample(utc("2026-06-01 14:00"))
@@ -278,42 +278,42 @@ def test_samples_of_last_month_are_forgotten(live_clock: Clock) -> None:
     assert samples_in(clock.engine.database)[0][1] > utc("2026-06-01 00:00")
 
 
-def test_until_the_close(live_clock: Clock) -> None:
+def test_rounds_continue_until_the_close(live_clock: Clock) -> None:
     """Started in the morning before the open; the clock moves only while it sleeps."""
     clock = live_clock(live={"live_seconds": 1800})
     now = [utc("2026-06-02 11:00")]
-    told: list[LiveRound] = []
+    rounds: list[LiveRound] = []
 
     def sleep(seconds: float) -> None:
         now[0] += timedelta(seconds=seconds)
 
-    last = collect_until_close(lambda: clock.sample(now[0]), lambda: now[0], sleep, told.append)
-    assert [made.kind for made in told] == ["closed", *["sampled"] * 15, "closed"]
+    last = collect_until_close(lambda: clock.sample(now[0]), lambda: now[0], sleep, rounds.append)
+    assert [made.kind for made in rounds] == ["closed", *["sampled"] * 15, "closed"]
     assert last.called_at == utc("2026-06-02 20:15")
     assert len(bars_in(clock.engine.database, "AAPL")) == 13
 
 
-def test_until_the_close_does_not_wait_for_tomorrow(live_clock: Clock) -> None:
+def test_collect_until_close_does_not_wait_for_the_next_day(live_clock: Clock) -> None:
     clock = live_clock()
     evening = utc("2026-06-02 21:00")
     made = collect_until_close(lambda: clock.sample(evening), lambda: evening, pytest.fail, lambda _: None)
     assert made.kind == "closed"
 
 
-def test_until_the_close_ends_with_a_refused_token(live_clock: Clock) -> None:
+def test_collect_until_close_ends_with_a_refused_token(live_clock: Clock) -> None:
     clock = live_clock(tokens=frozenset({"another"}))
     morning = utc(MORNING)
     made = collect_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
     assert made.exit_code == 4
 
 
-def test_without_a_token_there_is_no_round(live_clock: Clock) -> None:
+def test_no_round_without_a_token(live_clock: Clock) -> None:
     clock = live_clock(live={"token": None})
     with pytest.raises(TokenRefused):
         clock.sample(utc(MORNING))
 
 
-def test_the_token_is_in_nothing_that_a_round_leaves(live_clock: Clock) -> None:
+def test_token_is_in_nothing_that_a_round_stores(live_clock: Clock) -> None:
     clock = live_clock(live={"token": SecretStr("very-secret-token")}, tokens=frozenset({"another"}))
     made = clock.sample(utc(MORNING))
     with clock.engine.database.transaction() as connection:
@@ -322,7 +322,9 @@ def test_the_token_is_in_nothing_that_a_round_leaves(live_clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("account", "live_left", "backfill_left"), [(1_000, 450, 450), (100_000, 10_000, 80_000)])
-def test_a_small_plan_is_halved(database: Database, account: int, live_left: int, backfill_left: int) -> None:
+def test_small_plan_is_split_between_live_and_backfill(
+    database: Database, account: int, live_left: int, backfill_left: int
+) -> None:
     limits = QuotaLimits(
         requests_per_window=10, share=1, window_seconds=60, timeout_seconds=30, daily_calls=account, reserve=0.1
     )

@@ -1,4 +1,4 @@
-"""Provisional bars in the table: what they may replace, what replaces them, and what is kept of both."""
+"""Provisional bars in the table: what they may replace, what replaces them, and what is kept of each."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.planner import Strategy
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import parse_tickers
@@ -26,7 +27,7 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, job
-from backfill_assets_tests.integration.test_backfill_engine import silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 Clock = Callable[..., Clockwork]
@@ -72,7 +73,7 @@ def stored(database: Database) -> list[tuple[Any, ...]]:
     return fetch(database, "SELECT close_price::float8, source_interval, is_final FROM market_data")
 
 
-def test_a_provisional_bar_is_marked_and_its_making_kept(live_clock: Clock) -> None:
+def test_provisional_bar_is_marked_and_its_samples_are_kept(live_clock: Clock) -> None:
     database = sampled(live_clock(), "2026-06-02 15:00").engine.database
     rows = fetch(
         database,
@@ -87,7 +88,7 @@ def test_a_provisional_bar_is_marked_and_its_making_kept(live_clock: Clock) -> N
     assert rows[0][6] == rows[1][5]  # one sample stands for the edge between them
 
 
-def test_provisional_over_provisional_final_over_provisional_and_never_back(database: Database) -> None:
+def test_final_replaces_provisional_and_never_the_reverse(database: Database) -> None:
     with database.transaction() as connection:
         assert write(connection).inserted == 1
     with database.transaction() as connection:
@@ -100,7 +101,7 @@ def test_provisional_over_provisional_final_over_provisional_and_never_back(data
 
 
 @pytest.mark.parametrize("source", [None, "another.example"])
-def test_nobody_elses_bar_is_replaced(database: Database, source: str | None) -> None:
+def test_external_bar_is_not_replaced(database: Database, source: str | None) -> None:
     with database.transaction() as connection:
         connection.execute(
             "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
@@ -112,7 +113,7 @@ def test_nobody_elses_bar_is_replaced(database: Database, source: str | None) ->
     assert [row[0] for row in stored(database)] == [5.5]
 
 
-def test_a_final_bar_that_is_being_written_meanwhile_wins(database: Database) -> None:
+def test_concurrently_written_final_bar_wins(database: Database) -> None:
     """The run's transaction is open while the round judges: the round must find the final bar when it writes."""
     outcome: list[WriteCounts] = []
 
@@ -137,7 +138,7 @@ def wait_for_a_lock(database: Database) -> None:
             pass
 
 
-def test_what_the_provisional_bar_said_is_kept_beside_the_final_one(database: Database) -> None:
+def test_provisional_values_are_kept_beside_the_final_ones(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, close=10.6)
     with database.transaction() as connection:
@@ -150,7 +151,7 @@ def test_what_the_provisional_bar_said_is_kept_beside_the_final_one(database: Da
     assert fetch(database, kept) == [(10.6, 100, 10.7, 100, "5m")]  # the revision after it is none
 
 
-def test_a_bar_from_part_of_the_history_is_no_live_bar(database: Database) -> None:
+def test_non_final_historical_bar_is_not_a_live_bar(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, interval="5m")
     with database.transaction() as connection:
@@ -162,7 +163,7 @@ def test_a_bar_from_part_of_the_history_is_no_live_bar(database: Database) -> No
     assert fetch(database, "SELECT count(*) FROM backfill.live_reconciliations") == [(0,)]
 
 
-def test_a_rolled_back_final_bar_leaves_everything_as_it_was(database: Database) -> None:
+def test_rolled_back_final_bar_changes_nothing(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, close=10.6)
     with database.transaction() as connection:
@@ -172,7 +173,7 @@ def test_a_rolled_back_final_bar_leaves_everything_as_it_was(database: Database)
     assert fetch(database, "SELECT count(*) FROM backfill.live_reconciliations") == [(0,)]
 
 
-def test_where_the_vendor_never_publishes_provisional_bars_are_fresh_but_missing(live_clock: Clock) -> None:
+def test_unpublished_provisional_bars_are_fresh_but_missing(live_clock: Clock) -> None:
     clock = sampled(
         live_clock(("AAPL", "MSFT"), publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     )
@@ -192,7 +193,7 @@ def test_where_the_vendor_never_publishes_provisional_bars_are_fresh_but_missing
 
 
 @pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
-def test_who_joined_during_the_day_owes_nothing_from_before(live_clock: Clock, kind: str) -> None:
+def test_symbol_added_during_the_day_has_no_earlier_live_gaps(live_clock: Clock, kind: str) -> None:
     """Added or taken back into the universe, whatever kind of stamp the table has; a change by others is no reason."""
     clock = live_clock(("AAPL", "MSFT"))
     clock.sample(utc("2026-06-02 13:50"))
@@ -211,7 +212,7 @@ def test_who_joined_during_the_day_owes_nothing_from_before(live_clock: Clock, k
     assert judged.offenders == ("AAPL.US (4)", "MSFT.US (4)", "TSLA.US (4)", "AMZN.US (1)")
 
 
-def test_live_collection_switched_on_in_the_evening_owes_nothing_yet(live_clock: Clock) -> None:
+def test_live_collection_started_in_the_evening_has_no_gaps_yet(live_clock: Clock) -> None:
     clock = live_clock()
     assert evaluate_live(clock.engine.database, clock.survey(utc("2026-06-02 23:00"))).passed
     clock.sample(utc("2026-06-03 13:50"))
@@ -220,18 +221,18 @@ def test_live_collection_switched_on_in_the_evening_owes_nothing_yet(live_clock:
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_every_strategy_asks_for_final_bars_in_place_of_provisional_ones(live_clock: Clock, strategy: Strategy) -> None:
+def test_every_strategy_requests_final_bars_for_provisional_ones(live_clock: Clock, strategy: Strategy) -> None:
     clock = live_clock()
     for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:25"), 10):
         if not utc("2026-06-02 16:20") <= now < utc("2026-06-02 17:10"):  # an hour of it is not there at all
             clock.sample(now)
     engine = clock.at(utc("2026-06-03 02:00"))
-    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY, strategy=strategy), silent)
+    result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY, strategy=strategy), ignore_progress)
     assert (result.planned, result.stored, result.written.updated, result.written.inserted) == (13, 13, 11, 2)
     assert bars_in(engine.database, "AAPL") == truth(clock.sandbox, "AAPL", TUESDAY)
 
 
-def test_one_round_makes_bars_of_every_interval_that_it_can(live_clock: Clock) -> None:
+def test_one_round_builds_bars_of_every_supported_interval(live_clock: Clock) -> None:
     clock = sampled(live_clock(live={"intervals": ("5m", "1h", "30m")}))
     half_hours, hours = (bars_in(clock.engine.database, "AAPL", name) for name in ("30m", "1h"))
     assert (len(half_hours), len(hours), bars_in(clock.engine.database, "AAPL", "5m")) == (13, 7, [])
@@ -242,7 +243,7 @@ def test_one_round_makes_bars_of_every_interval_that_it_can(live_clock: Clock) -
         assert (close, volume) == (second[4], first[5] + second[5])
 
 
-def test_bars_that_another_collector_writes_at_one_interval_are_left_to_it(live_clock: Clock) -> None:
+def test_externally_written_interval_is_not_written(live_clock: Clock) -> None:
     clock = live_clock(live={"intervals": ("1h", "30m")})
     with clock.engine.database.transaction() as connection:
         connection.execute(
@@ -255,7 +256,7 @@ def test_bars_that_another_collector_writes_at_one_interval_are_left_to_it(live_
 
 
 @pytest.fixture
-def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
+def external_database(new_database: Callable[..., str]) -> Iterator[Database]:
     url = new_database(None)
     external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -270,22 +271,26 @@ def theirs(new_database: Callable[..., str]) -> Iterator[Database]:
     database.close()
 
 
-def test_on_other_peoples_tables(theirs: Database, sandboxed: Callable[..., Sandbox], settings: Settings) -> None:
+def test_live_bars_on_externally_created_tables(
+    external_database: Database, sandboxed: Callable[..., Sandbox], settings: Settings
+) -> None:
     sandbox = sandboxed(per_minute=100_000)
     chosen = {"base_url": sandbox.base_url, "live": True, "requests_per_minute": 100_000}
-    clock = Clockwork(Engine(theirs, settings.model_copy(update=chosen)), sandbox, TUESDAY)
+    clock = Clockwork(Engine(external_database, settings.model_copy(update=chosen)), sandbox, TUESDAY)
     sampled(clock)
-    live = fetch(theirs, "SELECT symbol_id, count(*) FROM market_data WHERE is_final IS FALSE GROUP BY 1 ORDER BY 1")
+    live = fetch(
+        external_database, "SELECT symbol_id, count(*) FROM market_data WHERE is_final IS FALSE GROUP BY 1 ORDER BY 1"
+    )
     assert live[0] == (1, 13)
-    assert {row[0] for row in fetch(theirs, "SELECT interval_type FROM market_data")} == {"30min"}
+    assert {row[0] for row in fetch(external_database, "SELECT interval_type FROM market_data")} == {"30min"}
     clock.tick(utc("2026-06-03 02:00"))
-    assert bars_in(theirs, "AAPL", "30min") == truth(sandbox, "AAPL", TUESDAY)
-    found = read_live_accuracy(theirs, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
+    assert bars_in(external_database, "AAPL", "30min") == truth(sandbox, "AAPL", TUESDAY)
+    found = read_live_accuracy(external_database, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
     assert found is not None
     assert found.bars == 13 + (live[1][1] if len(live) > 1 else 0)
 
 
-def test_a_write_by_somebody_else_over_a_provisional_bar_makes_it_theirs(live_clock: Clock) -> None:
+def test_external_write_over_a_provisional_bar_makes_it_external(live_clock: Clock) -> None:
     clock = sampled(live_clock(), "2026-06-02 15:00")
     database = clock.engine.database
     with database.transaction() as connection:

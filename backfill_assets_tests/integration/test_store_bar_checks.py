@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -14,7 +15,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress
 from backfill_assets_tests.unit.coverage_builders import coverage_of
 from backfill_assets_tests.unit.market_builders import grid_of
 
@@ -123,7 +124,7 @@ def test_bars_that_a_run_stores_are_valid_in_both_forms_of_the_table(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], new_database: Callable[..., str]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     criterion = evaluate_bars(engine.database, engine.measure(monday_and_tuesday(engine)))
     assert (criterion.passed, criterion.meaning) == (True, "0 rule violations in 52 bars")
     external_tables.build(url := new_database(None))
@@ -137,7 +138,7 @@ def test_closes_are_compared_with_the_daily_data_that_are_stored(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     coverage = engine.measure(monday_and_tuesday(engine))
 
     def judged() -> tuple[float, str]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
@@ -23,7 +24,7 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, job, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth
 
 Sandboxed = Callable[..., Sandbox]
 FRIDAY = date(2026, 5, 29)  # before the window: re-read, never verified
@@ -81,14 +82,14 @@ def test_equal_bars_are_verified_and_different_ones_replaced(
     collect(tables, "AAPL", [monday[0], *wrong])
     engine = engine_over(tables, sandbox, settings)
 
-    plain = engine.run(monday_and_tuesday(engine), silent)
+    plain = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (plain.written.protected, engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED)) == (
         4,
         3,
     )
     asked = sandbox.stats()["by_endpoint"]["intraday"]
 
-    verified = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
+    verified = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
     assert sandbox.stats()["by_endpoint"]["intraday"] == asked + 1  # MSFT has nothing to verify
     assert (verified.written.verified, verified.written.replaced) == (1, 2)
     assert (verified.written.protected, verified.written.inserted, verified.written.revised) == (1, 0, 0)
@@ -97,7 +98,7 @@ def test_equal_bars_are_verified_and_different_ones_replaced(
     assert bars_in(tables, "AAPL", "30min") == [wrong[2], *truth(sandbox, "AAPL", MONDAY, TUESDAY)]
     assert revisions(tables) == [(*wrong[0], None), (*wrong[1], None)]
 
-    again = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
+    again = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
     assert again.requests == 0
 
 
@@ -108,8 +109,10 @@ def test_bars_that_the_vendor_does_not_have_stay_external(
     tuesday = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch in GRID.starts[13:].tolist()]
     collect(tables, "AAPL", tuesday)
     engine = engine_over(tables, sandbox, settings)
-    result = engine.run(job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"], verify_existing=True), silent)
-    assert result.absent == {"still as somebody else wrote it": 13}
+    result = run_backfill(
+        engine, job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"], verify_existing=True), ignore_progress
+    )
+    assert result.absent == {"external bar, not verified": 13}
     assert (result.exit_code, bars_in(tables, "AAPL", "30min"), revisions(tables)) == (0, tuesday, [])
 
 
@@ -144,10 +147,10 @@ def test_an_external_copy_of_a_verified_bar_is_left_alone(
     tables: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     engine = engine_over(tables, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
     collect(tables, "AAPL", [bar])
-    verified = engine.run(monday_and_tuesday(engine, verify_existing=True), silent)
+    verified = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
     assert verified.requests == 0
     assert bars_in(tables, "AAPL", "30min") == [bar]
 

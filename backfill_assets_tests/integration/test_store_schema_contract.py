@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.verification import evaluate_window
@@ -15,7 +16,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, silent, truth
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth
 
 Sandboxed = Callable[..., Sandbox]
 UPSERT = """
@@ -67,7 +68,7 @@ def test_a_run_keeps_all_columns_and_rows_of_a_taken_over_table(
     before = fetch(taken_over, columns)
     rows = fetch(taken_over, "SELECT * FROM market_data ORDER BY data_id")
     engine = engine_over(taken_over, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert fetch(taken_over, columns) == before
     assert fetch(taken_over, "SELECT * FROM market_data ORDER BY data_id LIMIT 3") == rows
     assert fetch(taken_over, "SELECT house_rating FROM market_symbols ORDER BY symbol_id") == [("A+",), ("B",)]
@@ -78,7 +79,7 @@ def test_external_bars_count_as_present_and_are_counted_as_unverified(
     taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     engine = engine_over(taken_over, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     coverage = engine.measure(monday_and_tuesday(engine))
     assert (
         coverage.count_slots(SlotState.UNVERIFIED),
@@ -92,11 +93,11 @@ def test_a_bar_that_another_program_overwrites_loses_its_provenance(
     taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     engine = engine_over(taken_over, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     with taken_over.transaction() as connection:
         connection.execute(UPSERT.encode(), ["2026-06-02 13:30+00"])
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 2
-    forced = engine.run(monday_and_tuesday(engine, force=True), silent)
+    forced = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
     assert forced.written.protected == 2
     assert fetch(
         taken_over,
@@ -108,7 +109,7 @@ def test_an_update_that_changes_no_value_keeps_the_provenance(
     taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     engine = engine_over(taken_over, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     with taken_over.transaction() as connection:
         connection.execute("UPDATE market_data SET vwap = 1 WHERE source IS NOT NULL")
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 1
@@ -139,7 +140,7 @@ def test_a_concurrent_writer_is_neither_overwritten_nor_blocked(
 
     thread = threading.Thread(target=writer)
     thread.start()
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     thread.join()
     assert failures == []
     assert {row[5] for row in bars_in(taken_over, "AAPL", "30min")[:13]} == {77}
@@ -151,7 +152,7 @@ def test_of_two_spellings_of_a_slot_the_bar_with_provenance_counts(
     taken_over: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     engine = engine_over(taken_over, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     with taken_over.transaction() as connection:
         connection.execute(UPSERT.replace("'30min'", "'30m'").encode(), ["2026-06-02 13:30+00"])
     coverage = engine.measure(monday_and_tuesday(engine))
@@ -160,13 +161,13 @@ def test_of_two_spellings_of_a_slot_the_bar_with_provenance_counts(
         coverage.count_slots(SlotState.UNVERIFIED),
         coverage.count_slots(SlotState.PRESENT),
     ) == (1, 1, 51)
-    assert engine.run(monday_and_tuesday(engine), silent).requests == 0
+    assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).requests == 0
 
 
 def test_unchanged_data_are_not_written_again(taken_over: Database, sandboxed: Sandboxed, settings: Settings) -> None:
     engine = engine_over(taken_over, sandboxed(), settings)
-    engine.run(monday_and_tuesday(engine), silent)
+    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     versions = fetch(taken_over, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1")
-    forced = engine.run(monday_and_tuesday(engine, force=True), silent)
+    forced = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
     assert (forced.written.unchanged, forced.written.protected) == (51, 1)
     assert fetch(taken_over, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1") == versions

@@ -93,7 +93,7 @@ def test_unfilled_gaps_leave_the_run_green_the_partition_missing_and_the_check_f
     run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert run.success
     assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY)) - {f"{TUESDAY}|AAPL.US"}
-    assert observed(deployment)["leftovers"] == {"missing at the vendor": 13}
+    assert observed(deployment)["leftovers"] == {"not available from the vendor (missing)": 13}
     results = {check.check_name: check for check in run.get_asset_check_evaluations()}
     assert not results["no_missing_bars"].passed
     assert results["no_missing_bars"].metadata["offenders"].value == "AAPL.US (13)"

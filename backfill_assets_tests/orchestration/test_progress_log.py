@@ -8,6 +8,7 @@ import pytest
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import Progress, TickerOutcome
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.progress_log import ProgressLog, log_progress
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -77,6 +78,6 @@ def test_a_run_paused_by_the_rate_limit_logs_it(
     engine.create_budget().settle_permits(PermitSettlement(permits, pause_seconds=1.5), NOW)
     lines: list[str] = []
     with log_progress(engine, lines.append, stall_seconds=0.1) as listen:
-        assert engine.run(monday_and_tuesday(engine), listen).after.missing == 0
+        assert run_backfill(engine, monday_and_tuesday(engine), listen).after.missing == 0
     assert any("s without an answer: rate limited by the vendor, requests resume at " in line for line in lines)
     assert lines[-1].startswith("2/2 tickers · 52 bars · 10 calls")

@@ -9,13 +9,14 @@ import dagster as dg
 import pytest
 
 from backfill_assets.backfill.due_work import find_due_work
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.orchestration.sensors import build_reload_warning
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import silent, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions
 
 Deployed = Callable[..., Deployment]
@@ -72,7 +73,7 @@ def test_gaps_whose_retry_is_not_due_start_no_run_and_the_reason_says_when(
     tick = deployment.tick()
     assert not tick.run_requests
     assert tick.skip_message == (
-        "13 slots in 4 symbols × 3 sessions are not to be asked for again yet, the next at 2026-06-03 15:00 UTC"
+        "13 slots in 4 symbols × 3 sessions wait for their next request; the first is due at 2026-06-03 15:00 UTC"
     )
     assert len(deployment.with_settings(as_of=NOW + timedelta(minutes=61)).tick().run_requests) == 1
 
@@ -88,7 +89,7 @@ def test_before_publication_one_probe_is_made_and_then_none(deployed: Deployed, 
     assert asked == 4 + 1
     tick = deployment.with_settings(as_of=evening + timedelta(minutes=5)).tick()
     assert not tick.run_requests
-    assert "wait for the next probe: nothing was seen published yet" in tick.skip_message
+    assert "wait for the next probe; no publication seen yet" in tick.skip_message
 
 
 @pytest.mark.parametrize("tags", ["its own", "from the UI"])
@@ -138,7 +139,7 @@ def test_no_run_starts_without_quota(deployed: Deployed, sandboxed: Sandboxed) -
     assert tick.skip_message.startswith("1 runs in a row ended early; the next may start in ")
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '1 hour'")
-    assert deployment.tick().skip_message == "the day's calls are spent; asking goes on at 2026-06-04 00:00 UTC"
+    assert deployment.tick().skip_message == "daily call quota is used up; requests resume at 2026-06-04 00:00 UTC"
     (next_day,) = deployment.with_settings(as_of=NOW + timedelta(hours=12)).tick().run_requests
     assert next_day.tags
 
@@ -165,7 +166,7 @@ def test_retries_back_off_for_a_failing_ticker_only(deployed: Deployed, sandboxe
     sandbox = sandboxed(faults=Faults(html_200=1.0))
     deployment = deployed(sandbox, FOUR, attempts=1, backoff_seconds=(0.0, 0.0))
     assert deployment.heal()[0].success
-    assert deployment.tick().skip_message == "requests for 4 tickers failed lately and are left alone a while"
+    assert deployment.tick().skip_message == "requests for 4 symbols failed recently; backing off"
     with deployment.engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(["NVDA"]))
     deployment.tick("symbol_partitions_sensor")
@@ -184,7 +185,7 @@ def test_sessions_filled_by_the_command_line_become_green_without_a_request(
     deployed: Deployed, sandboxed: Sandboxed
 ) -> None:
     deployment = deployed(sandboxed(), FOUR)
-    deployment.engine.run(monday_and_tuesday(deployment.engine), silent)
+    run_backfill(deployment.engine, monday_and_tuesday(deployment.engine), ignore_progress)
     asked = deployment.sandbox.stats()["requests"]
     (run,) = deployment.heal()
     assert run.success

@@ -1,4 +1,4 @@
-"""The adaptive bound on requests under way, on a clock that the test moves."""
+"""The adaptive limit of requests in flight, on a clock that the test moves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -50,25 +50,23 @@ async def settle() -> None:
 
 
 @pytest.mark.parametrize(("start", "most", "limit"), [(16, 48, 16), (64, 48, 48), (1, 1, 1), (0, 48, 1)])
-def test_it_starts_within_its_bounds(start: int, most: int, limit: int) -> None:
+def test_limit_starts_within_bounds(start: int, most: int, limit: int) -> None:
     assert AdaptiveConcurrencyLimit(start, most).limit == limit
 
 
 @pytest.mark.parametrize(("good", "limit"), [(0, 16), (1, 17), (10, 26), (32, 48), (100, 48)])
-def test_it_grows_by_one_a_good_answer_up_to_the_most(good: int, limit: int) -> None:
+def test_limit_grows_by_one_per_success_up_to_the_maximum(good: int, limit: int) -> None:
     assert fly(lambda flight: answered(flight, good)).limit == limit
 
 
 @pytest.mark.parametrize(
     ("start", "bursts", "limit"), [(16, 1, 8), (16, 2, 4), (16, 4, 1), (16, 9, 1), (5, 1, 2), (1, 1, 1)]
 )
-def test_it_halves_with_each_refusal_that_follows_another_and_never_below_one(
-    start: int, bursts: int, limit: int
-) -> None:
+def test_limit_halves_with_each_later_refusal_but_stays_at_least_one(start: int, bursts: int, limit: int) -> None:
     assert fly(lambda flight: refused(flight, bursts), start=start).limit == limit
 
 
-def test_one_burst_of_refusals_halves_once() -> None:
+def test_burst_of_refusals_halves_the_limit_once() -> None:
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         begun = [await flight.acquire() for _ in range(10)]
         for began in begun:
@@ -80,7 +78,7 @@ def test_one_burst_of_refusals_halves_once() -> None:
     fly(scene)
 
 
-def test_good_answers_of_a_burst_still_count() -> None:
+def test_successes_within_a_burst_still_count() -> None:
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         begun = [await flight.acquire() for _ in range(6)]
         for number, began in enumerate(begun):
@@ -89,7 +87,7 @@ def test_good_answers_of_a_burst_still_count() -> None:
     assert fly(scene).limit == 8 + 3
 
 
-def test_it_grows_again_after_a_halving() -> None:
+def test_limit_grows_again_after_halving() -> None:
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         await refused(flight, 1)
         await answered(flight, 100)
@@ -98,7 +96,7 @@ def test_it_grows_again_after_a_halving() -> None:
 
 
 @pytest.mark.parametrize(("start", "most", "under_way"), [(3, 48, 3), (3, 2, 2), (0, 5, 1)])
-def test_no_more_than_the_limit_are_under_way(start: int, most: int, under_way: int) -> None:
+def test_requests_in_flight_never_exceed_the_limit(start: int, most: int, under_way: int) -> None:
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         entered: list[float] = []
 
@@ -124,7 +122,7 @@ async def give_up(tasks: list["asyncio.Task[None]"]) -> None:
 
 
 @pytest.mark.parametrize("refuse", [False, True])
-def test_all_who_wait_proceed_in_the_end(refuse: bool) -> None:
+def test_all_waiting_requests_proceed_eventually(refuse: bool) -> None:
     done: list[int] = []
 
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
@@ -141,7 +139,7 @@ def test_all_who_wait_proceed_in_the_end(refuse: bool) -> None:
 
 
 @pytest.mark.parametrize(("refuse", "entered"), [(False, (2, 4)), (True, (0, 1))])
-def test_an_answer_lets_in_as_many_as_there_is_room_for(refuse: bool, entered: tuple[int, int]) -> None:
+def test_response_admits_as_many_requests_as_fit(refuse: bool, entered: tuple[int, int]) -> None:
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         inside: list[float] = []
 
@@ -163,7 +161,7 @@ def test_an_answer_lets_in_as_many_as_there_is_room_for(refuse: bool, entered: t
     fly(scene, start=4)
 
 
-def test_who_gives_up_waiting_takes_no_room() -> None:
+def test_cancelled_waiter_takes_no_place() -> None:
     async def scene(flight: AdaptiveConcurrencyLimit) -> None:
         began = await flight.acquire()
         waiting = asyncio.create_task(flight.acquire())

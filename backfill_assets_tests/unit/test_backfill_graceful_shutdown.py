@@ -1,4 +1,4 @@
-"""Signals end work in order, whatever their handlers raise."""
+"""Signals cancel the work and let it clean up first, whatever their handlers raise."""
 
 import asyncio
 import signal
@@ -42,14 +42,14 @@ def signalled(number: signal.Signals, put_away: list[str], *, hard: bool = False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_dagster_raises_to_terminate_comes_after_the_work_is_put_away(number: signal.Signals) -> None:
+def test_dagster_termination_is_raised_after_cleanup(number: signal.Signals) -> None:
     put_away: list[str] = []
     with pytest.raises(DagsterExecutionInterruptedError), raise_interrupts_as(DagsterExecutionInterruptedError):
         signalled(number, put_away)
     assert put_away == ["stored"]
 
 
-def test_ctrl_c_is_a_keyboard_interrupt_afterwards() -> None:
+def test_ctrl_c_raises_keyboard_interrupt_after_cleanup() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     put_away: list[str] = []
     with pytest.raises(KeyboardInterrupt):
@@ -58,7 +58,7 @@ def test_ctrl_c_is_a_keyboard_interrupt_afterwards() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_handler_that_raises_nothing_still_ends_the_work() -> None:
+def test_work_ends_even_if_the_handler_raises_nothing() -> None:
     heard: list[int] = []
     signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
     with pytest.raises(KeyboardInterrupt):
@@ -66,7 +66,7 @@ def test_a_handler_that_raises_nothing_still_ends_the_work() -> None:
     assert heard == [signal.SIGHUP]
 
 
-def test_a_second_signal_does_not_wait() -> None:
+def test_second_signal_ends_the_work_at_once() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     put_away: list[str] = []
     with pytest.raises(KeyboardInterrupt):
@@ -74,7 +74,7 @@ def test_a_second_signal_does_not_wait() -> None:
     assert put_away == []
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def work() -> str:
@@ -85,7 +85,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
     assert run_with_graceful_shutdown(work()) == "done"
 
 
-def test_who_is_cancelled_while_a_task_ends_waits_for_it() -> None:
+def test_cancelled_caller_waits_for_the_shielded_task() -> None:
     async def work() -> tuple[bool, str]:
         go = asyncio.Event()
 
@@ -106,7 +106,7 @@ def test_who_is_cancelled_while_a_task_ends_waits_for_it() -> None:
     assert asyncio.run(work()) == (True, "stored")
 
 
-def test_cancellation_that_no_signal_asked_for_is_passed_on() -> None:
+def test_cancellation_without_a_signal_is_raised() -> None:
     async def work() -> None:
         raise asyncio.CancelledError
 

@@ -1,4 +1,4 @@
-"""What is asked of the vendor for a given coverage: no database, no vendor, no clock."""
+"""Requests planned for a given coverage: no database, no vendor, no clock."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +21,7 @@ from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, classi
 from backfill_assets_tests.unit.market_builders import new_york, stamp
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
-NOW = new_york("2026-06-05 12:00")  # a Friday; Monday to Thursday can be asked for
+NOW = new_york("2026-06-05 12:00")  # a Friday; Monday to Thursday are askable
 WEEK = (date(2026, 6, 1), date(2026, 6, 5))
 TODAY = range(52, 65)
 NAMES = ("AAPL", "MSFT", "SPY", "BRK-B")
@@ -37,7 +37,7 @@ def covered(
     newest: Sequence[int] | None = None,
     now: datetime = NOW,
 ) -> Coverage:
-    """What would be measured: for each ticker the ordinals without a bar; ``withheld`` (row, ordinal) were asked."""
+    """A measured coverage: for each ticker the ordinals without a bar; ``withheld`` (row, ordinal) were requested."""
     grid = build_slot_grid(list_sessions("US", *days), INTERVALS["30m"])
     pairs = np.array([(row, at) for row, mine in enumerate(absent) for at in mine], np.int64).reshape(-1, 2)
     slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), SlotState.MISSING, np.int8))
@@ -80,10 +80,12 @@ def covered(
 
 
 def planned(coverage: Coverage, **wish: Any) -> Plan:
-    return make_plan(coverage, **{"overlap_sessions": 2, "max_span": timedelta(days=120)} | wish)
+    return make_plan(
+        coverage, **{"calls_per_request": 5, "overlap_sessions": 2, "max_span": timedelta(days=120)} | wish
+    )
 
 
-def asked(plan: Plan) -> list[tuple[str, int]]:
+def list_requested_gaps(plan: Plan) -> list[tuple[str, int]]:
     return [(ask.symbol.ticker.symbol, ask.slot_count) for ask in plan.requests]
 
 
@@ -91,9 +93,9 @@ def days_of(plan: Plan, ask: PlannedRequest) -> tuple[str, str]:
     return str(plan.grid.sessions[ask.first_session].day), str(plan.grid.sessions[ask.last_session].day)
 
 
-def test_one_request_for_each_ticker_with_gaps_and_none_for_the_others() -> None:
+def test_one_request_per_ticker_with_gaps() -> None:
     plan = planned(covered([[3], [], [0, 25, 51], []]))
-    assert asked(plan) == [("AAPL", 1), ("SPY", 3)]
+    assert list_requested_gaps(plan) == [("AAPL", 1), ("SPY", 3)]
     assert (plan.calls, plan.lower_bound, plan.deferred) == (10, 10, 0)
 
 
@@ -102,21 +104,21 @@ def test_gaps_in_any_order_make_one_span() -> None:
     assert [days_of(plan, ask) for ask in plan.requests] == [("2026-05-29", "2026-06-04")]
 
 
-def test_a_complete_window_costs_nothing() -> None:
+def test_complete_window_needs_no_request() -> None:
     plan = planned(covered([[], []]))
     assert (plan.requests, plan.calls, plan.lower_bound) == ((), 0, 0)
 
 
-def test_a_window_without_sessions_costs_nothing() -> None:
+def test_window_without_sessions_needs_no_request() -> None:
     plan = planned(covered([[], []], days=(date(2026, 5, 30), date(2026, 5, 31))))
     assert (plan.requests, plan.window_first_ordinal, plan.grid.size) == ((), 0, 0)
     assert planned(covered([[]], days=(date(2026, 5, 30), date(2026, 5, 31))), force=True).requests == ()
 
 
-def test_slots_that_cannot_be_asked_for_yet_are_left_out() -> None:
+def test_slots_that_are_not_askable_are_left_out() -> None:
     assert planned(covered([TODAY])).requests == ()
     plan = planned(covered([[51, *TODAY]]))
-    assert asked(plan) == [("AAPL", 1)]
+    assert list_requested_gaps(plan) == [("AAPL", 1)]
     assert days_of(plan, plan.requests[0])[1] == "2026-06-04"
 
 
@@ -131,7 +133,7 @@ def test_slots_that_cannot_be_asked_for_yet_are_left_out() -> None:
         (39, 1, "2026-06-03", "2026-06-04"),
     ],
 )
-def test_a_request_reads_the_sessions_before_its_span_again(gap: int, overlap: int, first: str, last: str) -> None:
+def test_request_includes_the_overlap_sessions(gap: int, overlap: int, first: str, last: str) -> None:
     plan = planned(covered([[gap]]), overlap_sessions=overlap)
     (ask,) = plan.requests
     assert days_of(plan, ask) == (first, last)
@@ -155,7 +157,7 @@ def test_the_window_begins_after_the_overlap(overlap: int) -> None:
     ],
     ids=["regular", "early close", "clocks forward", "clocks back"],
 )
-def test_a_request_runs_from_an_open_to_the_last_auction_row(day: date, start: str, end: str) -> None:
+def test_request_spans_from_an_open_to_the_last_auction_row(day: date, start: str, end: str) -> None:
     (ask,) = planned(covered([[2]], days=(day, day), now=new_york("2026-12-31 12:00"))).requests
     assert (ask.start, ask.end) == (stamp(start), stamp(end))
 
@@ -163,11 +165,11 @@ def test_a_request_runs_from_an_open_to_the_last_auction_row(day: date, start: s
 HALF_YEAR = (date(2025, 11, 3), date(2026, 5, 29))
 
 
-def test_a_span_longer_than_the_longest_is_split_and_every_gap_kept() -> None:
+def test_too_long_span_is_split_and_covers_every_gap() -> None:
     size = covered([[]], days=HALF_YEAR).grid.size
     plan = planned(covered([range(size), [0]], days=HALF_YEAR), overlap_sessions=0)
-    assert [name for name, _ in asked(plan)] == ["AAPL", "AAPL", "MSFT"]
-    assert sum(gaps for name, gaps in asked(plan) if name == "AAPL") == size
+    assert [name for name, _ in list_requested_gaps(plan)] == ["AAPL", "AAPL", "MSFT"]
+    assert sum(gaps for name, gaps in list_requested_gaps(plan) if name == "AAPL") == size
     first, second, _ = plan.requests
     assert (first.first_session, second.first_session) == (0, first.last_session + 1)
     assert all(ask.end - ask.start <= 120 * 86_400 + 300 for ask in plan.requests)
@@ -175,60 +177,60 @@ def test_a_span_longer_than_the_longest_is_split_and_every_gap_kept() -> None:
 
 
 @pytest.mark.parametrize(("last_gap", "requests"), [(date(2026, 3, 2), 1), (date(2026, 3, 3), 2)])
-def test_spans_are_split_only_where_they_must(last_gap: date, requests: int) -> None:
+def test_spans_are_split_only_if_too_long(last_gap: date, requests: int) -> None:
     window = covered([[]], days=HALF_YEAR)
     at = next(i for i, s in enumerate(window.grid.session_index) if window.grid.sessions[s].day == last_gap)
     plan = planned(covered([[0, at]], days=HALF_YEAR), overlap_sessions=0)
     assert len(plan.requests) == requests
 
 
-def test_the_second_part_of_a_split_reads_the_overlap_too() -> None:
+def test_second_part_of_a_split_includes_the_overlap() -> None:
     plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
     assert [ask.slot_count for ask in plan.requests] == [1, 1]
     assert [ask.last_session - ask.first_session for ask in plan.requests] == [2, 2]
 
 
-def test_no_request_is_longer_than_the_longest_span_overlap_included() -> None:
+def test_no_request_exceeds_the_longest_span_including_overlap() -> None:
     size = covered([[]], days=HALF_YEAR).grid.size
     plan = planned(covered([range(size)], days=HALF_YEAR))
     assert max(ask.end - ask.start for ask in plan.requests) <= 120 * 86_400
 
 
-def test_a_ticker_waiting_on_the_ladder_is_not_asked() -> None:
+def test_ticker_waiting_for_its_retry_is_deferred() -> None:
     just_now = NOW - timedelta(minutes=59)
     plan = planned(covered([[3], [3]], withheld=[(0, 3)], asked_at=just_now))
-    assert (asked(plan), plan.deferred) == ([("MSFT", 1)], 1)
+    assert (list_requested_gaps(plan), plan.deferred) == ([("MSFT", 1)], 1)
     plan = planned(covered([[3], [3]], withheld=[(0, 3)], asked_at=NOW - timedelta(hours=1)))
-    assert (asked(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
+    assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
 
 
-def test_all_gaps_of_a_ticker_are_asked_for_once_one_is_due() -> None:
+def test_all_gaps_of_a_ticker_are_requested_if_one_is_due() -> None:
     plan = planned(covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], reached=1))
-    assert (asked(plan), plan.deferred) == ([("AAPL", 3)], 0)
+    assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 3)], 0)
     assert days_of(plan, plan.requests[0]) == ("2026-05-28", "2026-06-03")
 
 
-def test_a_silent_ticker_is_not_asked_for_its_newer_sessions_yet() -> None:
+def test_ticker_without_new_data_is_not_requested_for_newer_sessions() -> None:
     coverage = covered([[3, 4, 30], [30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(minutes=59))
-    assert (asked(planned(coverage)), planned(coverage).deferred) == ([("MSFT", 1)], 1)
+    assert (list_requested_gaps(planned(coverage)), planned(coverage).deferred) == ([("MSFT", 1)], 1)
     later = covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(hours=1))
     assert [(ask.slot_count, ask.oldest_due_session, ask.newest_due_session) for ask in planned(later).requests] == [
         (3, 0, 2)
     ]
 
 
-def test_a_gap_that_came_once_and_is_gone_is_asked_for_while_others_wait() -> None:
+def test_deleted_bar_is_requested_while_other_gaps_wait() -> None:
     plan = planned(covered([[3, 4], [3]], withheld=[(0, 3), (1, 3)]))
-    assert (asked(plan), plan.deferred) == ([("AAPL", 2)], 1)
+    assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 2)], 1)
 
 
-def test_force_asks_everybody_for_every_askable_slot() -> None:
+def test_force_requests_every_askable_slot_of_every_ticker() -> None:
     plan = planned(covered([[3], []], withheld=[(0, 3)]), force=True)
-    assert asked(plan) == [("AAPL", 52), ("MSFT", 52)]
+    assert list_requested_gaps(plan) == [("AAPL", 52), ("MSFT", 52)]
     assert plan.deferred == 0
 
 
-def test_force_asks_for_nothing_that_cannot_be_had() -> None:
+def test_force_requests_no_slot_that_is_not_askable() -> None:
     today = (date(2026, 6, 5), date(2026, 6, 5))
     assert planned(covered([range(13)], days=today), force=True).requests == ()
 
@@ -238,35 +240,35 @@ def test_force_asks_for_nothing_that_cannot_be_had() -> None:
     [(20, [("AAPL", 2)]), (-1, [("AAPL", 4)]), (51, []), (4, [("AAPL", 3)]), (30, [("AAPL", 1)])],
     ids=["gaps on both sides", "no bar at all", "complete at the end", "right after", "newest is provisional"],
 )
-def test_incremental_asks_only_for_what_follows_the_newest_bar(newest: int, expected: list[tuple[str, int]]) -> None:
+def test_incremental_requests_only_slots_after_the_newest_bar(newest: int, expected: list[tuple[str, int]]) -> None:
     coverage = covered([[2, 5, 30, 31]], newest=[newest])
-    assert asked(planned(coverage, strategy=Strategy.INCREMENTAL)) == expected
-    assert asked(planned(coverage, strategy=Strategy.TARGETED)) == [("AAPL", 4)]
+    assert list_requested_gaps(planned(coverage, strategy=Strategy.INCREMENTAL)) == expected
+    assert list_requested_gaps(planned(coverage, strategy=Strategy.TARGETED)) == [("AAPL", 4)]
 
 
-def test_incremental_is_not_woken_by_a_gap_before_the_newest_bar() -> None:
+def test_incremental_ignores_gaps_before_the_newest_bar() -> None:
     coverage = covered([[2, 30]], newest=[20], withheld=[(0, 30)])
     plan = planned(coverage, strategy=Strategy.INCREMENTAL)
     assert (plan.requests, plan.deferred) == ((), 1)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
-def test_chosen_tickers_are_asked_for_their_gaps_whatever_the_ladder_says(strategy: Strategy) -> None:
+def test_user_selected_tickers_ignore_the_retry_schedule(strategy: Strategy) -> None:
     coverage = covered([[30], [3, *TODAY], [], TODAY], withheld=[(0, 30), (1, 3)])
-    assert (asked(planned(coverage, strategy=strategy)), planned(coverage).deferred) == ([], 2)
+    assert (list_requested_gaps(planned(coverage, strategy=strategy)), planned(coverage).deferred) == ([], 2)
     plan = planned(coverage, strategy=strategy, user_selected=True)
-    assert (asked(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
+    assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
     assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(2, 2), (0, 0)]
 
 
-def test_a_request_names_the_sessions_that_made_it_due() -> None:
+def test_request_has_the_sessions_that_made_it_due() -> None:
     plan = planned(covered([[3, 16, 30, 42], [3], [40]], withheld=[(0, 3), (0, 42)], reached=1))
-    assert asked(plan) == [("AAPL", 4), ("MSFT", 1), ("SPY", 1)]
+    assert list_requested_gaps(plan) == [("AAPL", 4), ("MSFT", 1), ("SPY", 1)]
     assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(1, 2), (0, 0), (3, 3)]
     assert days_of(plan, plan.requests[0]) == ("2026-05-28", "2026-06-04")
 
 
-def test_every_part_of_a_split_names_what_is_due_in_it_and_one_without_is_not_asked() -> None:
+def test_split_parts_have_their_due_sessions_and_parts_without_are_dropped() -> None:
     plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
     assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(0, 0), (77, 77)]
     plan = planned(covered([[0, 1000]], days=HALF_YEAR, withheld=[(0, 0)], reached=1), max_span=timedelta(days=30))
@@ -274,7 +276,7 @@ def test_every_part_of_a_split_names_what_is_due_in_it_and_one_without_is_not_as
     assert plan.slot_keys.tolist() == [1000]
 
 
-def test_only_the_gaps_of_the_sessions_that_count_make_a_ticker_due() -> None:
+def test_only_gaps_of_trigger_sessions_make_a_ticker_due() -> None:
     coverage = covered([[3, 14, 30], [3], [16]])
     monday, tuesday = coverage.grid.sessions[0].day, coverage.grid.sessions[1].day
     plan = planned(coverage, trigger_sessions={tuesday})
@@ -286,7 +288,7 @@ def test_only_the_gaps_of_the_sessions_that_count_make_a_ticker_due() -> None:
     assert planned(coverage, trigger_sessions=set()).requests == ()
 
 
-def test_a_plan_knows_the_slots_that_it_is_for() -> None:
+def test_plan_has_the_keys_of_its_slots() -> None:
     coverage = covered([[30, 3, *TODAY], [3], [51]], withheld=[(1, 3)])
     assert planned(coverage).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
     assert planned(coverage, strategy=Strategy.INCREMENTAL).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
@@ -294,12 +296,12 @@ def test_a_plan_knows_the_slots_that_it_is_for() -> None:
     assert planned(covered([[]])).slot_keys.tolist() == []
 
 
-def test_the_first_days_of_all_can_be_planned() -> None:
+def test_first_sessions_of_the_calendar_can_be_planned() -> None:
     plan = planned(covered([[0]], days=(date(2004, 1, 2), date(2004, 1, 5))))
     assert plan.requests[0].start == stamp("2004-01-02 09:30")
 
 
-def test_a_plan_shows_itself_as_json() -> None:
+def test_plan_as_json() -> None:
     shown = planned(covered([[3], [4]], withheld=[(1, 4)])).as_dict()
     assert shown == {
         "requests": 1,
@@ -317,7 +319,7 @@ def test_a_plan_shows_itself_as_json() -> None:
     ("tickers", "per_window", "least", "most"),
     [(0, 800, 0.0, 0.0), (4, 800, 0.1, 2.0), (4, 2, 60.0, 62.0), (4, 0, 180.0, 182.0)],
 )
-def test_the_estimate_follows_the_rate(tickers: int, per_window: int, least: float, most: float) -> None:
+def test_estimate_follows_the_rate_limit(tickers: int, per_window: int, least: float, most: float) -> None:
     plan = planned(covered([[3]] * tickers or [[]]))
     assert least <= plan.estimate_seconds(per_window, 60.0, 48) <= most
 
@@ -328,7 +330,7 @@ def test_the_estimate_follows_the_rate(tickers: int, per_window: int, least: flo
     st.integers(1, 8),
 )
 @settings(max_examples=40, derandomize=True, deadline=None)
-def test_every_askable_gap_lies_in_exactly_one_request_of_its_ticker(
+def test_every_askable_gap_is_in_exactly_one_request_of_its_ticker(
     absent: list[set[int]], overlap: int, longest: int
 ) -> None:
     coverage = covered([sorted(mine) for mine in absent])
@@ -344,7 +346,7 @@ def test_every_askable_gap_lies_in_exactly_one_request_of_its_ticker(
             assert any(ask.start <= coverage.grid.starts[at] < ask.end for ask in asks)
 
 
-def test_stamps_of_a_request_are_utc_whole_seconds() -> None:
+def test_request_times_are_whole_seconds_utc() -> None:
     (ask,) = planned(covered([[3]])).requests
     assert datetime.fromtimestamp(ask.start, UTC).isoformat() == "2026-05-28T13:30:00+00:00"
     assert isinstance(ask.start, int)

@@ -1,4 +1,4 @@
-"""Each status and body of EODHD.md §1, and what it means; Retry-After in both forms."""
+"""The error for each status and body of docs/vendor.md §1.5; Retry-After in both forms."""
 
 from datetime import UTC, datetime
 
@@ -43,20 +43,20 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
         (199, "", errors.BrokenAnswer),
     ],
 )
-def test_status_and_body_decide(status: int, body: str, kind: type[errors.VendorError]) -> None:
+def test_status_and_body_determine_the_error(status: int, body: str, kind: type[errors.VendorError]) -> None:
     error = map_status_to_error(status, extract_vendor_message(body.encode()))
     assert type(error) is kind
     assert str(status) in str(error)
 
 
-def test_without_a_ticker_nothing_is_blamed_on_one() -> None:
+def test_request_without_ticker_never_gives_a_ticker_error() -> None:
     assert type(map_status_to_error(404, "", is_ticker_request=False)) is errors.RequestRefused
     assert type(map_status_to_error(403, "Forbidden", is_ticker_request=False)) is errors.RequestRefused
     assert type(map_status_to_error(402, "Available in paid plans", is_ticker_request=False)) is errors.PlanRefused
     assert type(map_status_to_error(402, QUOTA, is_ticker_request=False)) is errors.QuotaExhausted
 
 
-def test_the_demo_token_is_never_unknown() -> None:
+def test_demo_token_refusal_is_a_ticker_error() -> None:
     assert type(map_status_to_error(403, "Unauthenticated", is_demo_token=True)) is errors.TickerRefused
     assert (
         type(map_status_to_error(403, "Unauthenticated", is_demo_token=True, is_ticker_request=False))
@@ -64,7 +64,7 @@ def test_the_demo_token_is_never_unknown() -> None:
     )
 
 
-def test_the_vendors_words_are_carried() -> None:
+def test_message_contains_the_vendors_text() -> None:
     body = b'{"errors":{"to":["Max period length is 600 days"],"from":["Max period length is 600 days"]}}'
     said = "to: Max period length is 600 days; from: Max period length is 600 days"
     assert extract_vendor_message(body) == said
@@ -85,7 +85,7 @@ def test_the_vendors_words_are_carried() -> None:
         (b"\xff\xfe\x00", "\ufffd\ufffd"),
     ],
 )
-def test_vendor_text_is_one_line(body: bytes, said: str) -> None:
+def test_vendor_message_is_one_line(body: bytes, said: str) -> None:
     assert extract_vendor_message(body) == said
 
 
@@ -102,14 +102,14 @@ def test_vendor_text_is_one_line(body: bytes, said: str) -> None:
         ({"error": "mystery", "code": 7}, errors.BrokenAnswer),
     ],
 )
-def test_an_envelope_means_what_its_code_means(payload: dict[str, object], kind: type[errors.VendorError]) -> None:
+def test_error_envelope_is_mapped_by_its_code(payload: dict[str, object], kind: type[errors.VendorError]) -> None:
     assert type(find_error_in_body(payload)) is kind
 
 
 @pytest.mark.parametrize(
     "payload", [{"code": "AAPL.US", "close": 1}, {"code": 404}, {}, {"error": None, "apiRequests": 1}]
 )
-def test_what_is_no_envelope(payload: dict[str, object]) -> None:
+def test_other_objects_are_not_error_envelopes(payload: dict[str, object]) -> None:
     assert find_error_in_body(payload) is None
 
 

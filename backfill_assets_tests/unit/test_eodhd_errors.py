@@ -1,4 +1,4 @@
-"""The tree of vendor errors: what each stops, how it reads, and that it survives a process boundary."""
+"""The tree of vendor errors: scope, exit code, text and pickling."""
 
 import pickle
 
@@ -21,7 +21,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-def test_each_error_says_how_far_it_reaches(kind: type[VendorError]) -> None:
+def test_each_error_has_scope_and_exit_code(kind: type[VendorError]) -> None:
     assert kind.stops_run == (kind in STOPS_RUN)
     expected = "run" if kind in STOPS_RUN else "ticker" if kind in TICKER_ONLY else "request"
     assert kind.scope == expected
@@ -29,20 +29,23 @@ def test_each_error_says_how_far_it_reaches(kind: type[VendorError]) -> None:
     assert issubclass(kind, PermanentError) != issubclass(kind, TransientError)
 
 
-def test_the_text_names_ticker_and_endpoint_and_says_what_to_do() -> None:
-    error = errors.UnknownTicker("the vendor answered 404").add_context("/intraday", "NOPE.US")
-    assert str(error).startswith("NOPE.US /intraday: the vendor answered 404; check its spelling")
+def test_text_has_ticker_endpoint_and_advice() -> None:
+    error = errors.UnknownTicker("HTTP status 404")
+    error.add_context("/intraday", "NOPE.US")
+    assert str(error).startswith("NOPE.US /intraday: HTTP status 404; check the spelling")
     assert str(VendorError("no place")) == "no place"
 
 
-def test_a_known_place_is_kept() -> None:
-    error = errors.ServerFault("x", endpoint="/eod", ticker="A.US").add_context("/user", None)
+def test_known_endpoint_and_ticker_are_kept() -> None:
+    error = errors.ServerFault("x", endpoint="/eod", ticker="A.US")
+    error.add_context("/user", None)
     assert (error.endpoint, error.ticker) == ("/eod", "A.US")
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_errors_survive_pickling(kind: type[VendorError]) -> None:
-    error = kind("what").add_context("/intraday", "A.US")
+    error = kind("what")
+    error.add_context("/intraday", "A.US")
     if isinstance(error, TransientError):
         error.retry_after = 2.5
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes

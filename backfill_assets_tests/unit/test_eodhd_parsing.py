@@ -1,4 +1,4 @@
-"""Intraday bodies: real ones, every form of absence, and mutations that must never surprise."""
+"""Intraday bodies: recorded ones, every form of an absent value, and random mutations."""
 
 import json
 from typing import Any
@@ -12,7 +12,6 @@ from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.errors import BrokenAnswer, RequestRefused, VendorError
 from backfill_assets.eodhd.parsing import (
     MAX_TIMESTAMP,
-    IntradayRows,
     _parse_intraday_leniently,
     concatenate_intraday,
     parse_intraday,
@@ -20,10 +19,10 @@ from backfill_assets.eodhd.parsing import (
 from backfill_assets.eodhd.quotes import parse_quotes
 from backfill_assets.eodhd.reference import (
     parse_account,
-    parse_exchange_details,
     parse_symbol_changes,
     parse_symbols,
 )
+from backfill_assets.market.vendor import IntradayRows
 from backfill_assets_tests.conftest import recorded
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -58,7 +57,7 @@ def test_a_recorded_1m_day() -> None:
 
 
 @pytest.mark.parametrize("absent", [None, "NA", "", "n/a", "nan", "inf", True, [], {}])
-def test_absent_values_end_as_nan(absent: object) -> None:
+def test_absent_values_become_nan(absent: object) -> None:
     rows = parse_intraday(body({**GOOD, "volume": absent, "open": absent}))
     assert np.isnan(rows.volume[0])
     assert np.isnan(rows.open[0])
@@ -82,7 +81,7 @@ def test_rows_without_a_usable_stamp_are_counted(stamp: object) -> None:
     assert rows.unparsable_rows == 1
 
 
-def test_elements_that_are_no_objects_are_counted() -> None:
+def test_non_object_elements_are_counted() -> None:
     rows = parse_intraday(body(GOOD, None, 5))
     assert (len(rows), rows.unparsable_rows) == (1, 2)
 
@@ -95,19 +94,19 @@ def test_a_warning_on_the_last_row_is_kept(stamp: object) -> None:
 
 
 @pytest.mark.parametrize("form", [b'[{"warning":"limited"}]', b'{"warning":"limited"}'])
-def test_a_warning_alone_is_no_row(form: bytes) -> None:
+def test_warning_only_element_is_not_a_row(form: bytes) -> None:
     rows = parse_intraday(form)
     assert (len(rows), rows.unparsable_rows, rows.warning) == (0, 0, "limited")
 
 
-def test_nothing_is_an_answer() -> None:
+def test_empty_list_is_a_valid_response() -> None:
     rows = parse_intraday(b"[]")
     assert len(rows) == 0
     assert rows.timestamp.dtype == np.int64
     assert rows.open.dtype == np.float64
 
 
-def test_a_map_keyed_by_number_is_a_list() -> None:
+def test_map_with_number_keys_is_a_list() -> None:
     assert len(parse_intraday(json.dumps({"0": GOOD, "1": GOOD}).encode())) == 2
 
 
@@ -132,17 +131,17 @@ def test_a_map_keyed_by_number_is_a_list() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_answer_is_broken(broken: bytes) -> None:
+def test_invalid_body_is_a_broken_answer(broken: bytes) -> None:
     with pytest.raises(BrokenAnswer):
         parse_intraday(broken)
 
 
-def test_an_error_inside_status_200_is_that_error() -> None:
+def test_error_envelope_with_status_200_is_raised() -> None:
     with pytest.raises(RequestRefused, match="interval: unknown"):
         parse_intraday(b'{"errors":{"interval":["unknown"]}}')
 
 
-def test_joined_keeps_order_counts_and_the_first_warning() -> None:
+def test_concatenation_keeps_order_counts_and_first_warning() -> None:
     first = parse_intraday(body(GOOD, None))
     second = parse_intraday(body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
     both = concatenate_intraday([first, second])
@@ -187,7 +186,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 @given(raw=mutated())
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
-def test_mutations_of_real_answers_never_surprise(raw: bytes) -> None:
+def test_mutated_responses_parse_or_raise_vendor_errors(raw: bytes) -> None:
     try:
         rows = parse_intraday(raw)
     except VendorError:
@@ -203,7 +202,6 @@ READERS = [
     parse_quotes,
     parse_account,
     parse_symbols,
-    parse_exchange_details,
     parse_symbol_changes,
 ]
 NAMES = st.sampled_from(
@@ -221,12 +219,6 @@ NAMES = st.sampled_from(
         "old_symbol",
         "new_symbol",
         "effective",
-        "TradingHours",
-        "ExchangeHolidays",
-        "ExchangeEarlyCloseDays",
-        "Timezone",
-        "isOpen",
-        "WorkingDays",
         "0",
         "1",
     ]
@@ -238,7 +230,7 @@ VALUES = (
 
 @given(payload=st.lists(st.dictionaries(NAMES, VALUES, max_size=6), max_size=3), alone=st.booleans())
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
-def test_other_readers_raise_nothing_but_ours(payload: list[dict[str, Any]], alone: bool) -> None:
+def test_other_parsers_raise_only_vendor_errors(payload: list[dict[str, Any]], alone: bool) -> None:
     raw = json.dumps(payload[0] if alone and payload else payload).encode()
     for read in READERS:
         try:

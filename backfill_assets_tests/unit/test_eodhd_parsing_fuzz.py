@@ -1,4 +1,4 @@
-"""Whatever an answer looks like, what is built from it is a bar that the table takes, or nothing."""
+"""Any response gives bars that satisfy the table's constraints, or none."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ def bars_of(answer: bytes) -> BuiltBars:
 
 @given(answer=answers())
 @settings(max_examples=150, derandomize=True, deadline=None, database=None)
-def test_a_bar_never_breaks_what_a_bar_is(answer: bytes) -> None:
+def test_bars_of_any_response_satisfy_the_table_constraints(answer: bytes) -> None:
     try:
         built = bars_of(answer)
     except VendorError:
@@ -73,6 +73,6 @@ def test_a_bar_never_breaks_what_a_bar_is(answer: bytes) -> None:
     assert (bars["source_rows"] >= 0).all()
 
 
-def test_the_session_as_it_was_recorded_is_thirteen_bars() -> None:
+def test_recorded_session_gives_thirteen_bars() -> None:
     built = bars_of(json.dumps(recorded("AAPL_5m_2026-06-01")).encode())
     assert (len(built.bars), built.bars["is_final"].all(), len(built.rejects)) == (13, True, 0)

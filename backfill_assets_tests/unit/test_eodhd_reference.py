@@ -1,24 +1,20 @@
-"""Quotes, daily rows, accounts, symbol lists and exchange details as EODHD.md §3 and §5 show them."""
+"""Quotes, daily rows, accounts and symbol lists in the forms of docs/vendor.md §3 and §5."""
 
 import json
-from datetime import date, time
+from datetime import date
 
 import numpy as np
 import pytest
 
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.errors import BrokenAnswer
-from backfill_assets.eodhd.quotes import Quote, parse_quotes, split_batches
+from backfill_assets.eodhd.quotes import parse_quotes, split_batches
 from backfill_assets.eodhd.reference import (
-    AccountUsage,
-    Holiday,
-    ListedSymbol,
-    SymbolChange,
     parse_account,
-    parse_exchange_details,
     parse_symbol_changes,
     parse_symbols,
 )
+from backfill_assets.market.vendor import AccountUsage, ListedSymbol, Quote, SymbolChange
 
 LIVE = (
     b'[{"code":"AMD.US","timestamp":1787603340,"gmtoffset":0,"open":468.54,"high":468.54,"low":451,'
@@ -40,22 +36,21 @@ BULK = {"code": "AAPL", "exchange_short_name": "US", **EOD}
 
 def test_quotes_of_a_batch() -> None:
     traded, absent = parse_quotes(LIVE)
-    assert traded == Quote("AMD.US", 1787603340, 468.54, 468.54, 451, 456.745, 15968263, 473.25)
-    assert absent == Quote("RICHTER.BUD", previous_close=12880)
-    assert (traded.is_absent, absent.is_absent) == (False, True)
+    assert traded == Quote("AMD.US", 1787603340, 468.54, 468.54, 451, 456.745, 15968263)
+    assert absent == Quote("RICHTER.BUD")
 
 
-def test_a_single_quote_is_an_object_and_its_stamp_may_be_a_string() -> None:
+def test_single_quote_is_an_object_with_possibly_a_string_timestamp() -> None:
     (quote,) = parse_quotes(b'{"code":"A.US","timestamp":"1787603340","close":"1.5","previousClose":"NA"}')
     assert quote == Quote("A.US", 1787603340, close=1.5)
 
 
 @pytest.mark.parametrize("raw", [b"[]", b'[{"close":1}]', b'[{"code":"NA"}]'])
-def test_quotes_without_a_code_are_none(raw: bytes) -> None:
+def test_quotes_without_a_code_are_dropped(raw: bytes) -> None:
     assert parse_quotes(raw) == []
 
 
-def test_batches_hold_at_most_100_and_stay_within_a_url() -> None:
+def test_batches_have_at_most_100_tickers_and_fit_a_url() -> None:
     short = [f"T{n}.US" for n in range(250)]
     assert [len(batch) for batch in split_batches(short)] == [100, 100, 50]
     long = [f"SYMBOL{n:04}.EXCHANGE" for n in range(250)]
@@ -79,7 +74,7 @@ def test_daily_rows_of_a_free_plan_carry_a_warning() -> None:
     assert len(parse_eod(b"[]")) == 0
 
 
-def test_bulk_rows_in_either_case_are_the_same() -> None:
+def test_bulk_rows_parse_alike_in_either_case() -> None:
     upper = {name.capitalize(): value for name, value in BULK.items()}
     for row in (BULK, upper, {**BULK, "close": "316.22"}):
         rows = parse_bulk_eod(json.dumps([row, row]).encode())
@@ -96,7 +91,7 @@ def test_bulk_rows_without_code_or_date_are_counted() -> None:
     assert len(parse_bulk_eod(b"[]")) == 0
 
 
-def test_the_account() -> None:
+def test_account() -> None:
     raw = (
         b'{"subscriptionType":"monthly","apiRequests":5301,"apiRequestsDate":"2026-01-25","dailyRateLimit":100000,'
         b'"extraLimit":"500","inviteToken":null,"availableMarketplaceDataFeeds":[]}'
@@ -105,12 +100,12 @@ def test_the_account() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"[]", b"{}", b'{"name":"x"}'])
-def test_an_account_without_numbers_is_broken(raw: bytes) -> None:
+def test_account_without_numbers_is_a_broken_answer(raw: bytes) -> None:
     with pytest.raises(BrokenAnswer):
         parse_account(raw)
 
 
-def test_the_symbol_list() -> None:
+def test_symbol_list() -> None:
     raw = (
         b'[{"Code":"AB","Name":"Atok Big Wedge Co Inc","Country":"Philippines","Exchange":"PSE","Currency":"PHP",'
         b'"Type":"Common Stock","Isin":"PHY044931210"},{"Code":"NA1","Name":null,"Isin":null},{"Name":"nameless"}]'
@@ -119,41 +114,6 @@ def test_the_symbol_list() -> None:
         ListedSymbol("AB", "Atok Big Wedge Co Inc", "Philippines", "PSE", "PHP", "Common Stock", "PHY044931210"),
         ListedSymbol("NA1", None, None, None, None, None, None),
     ]
-
-
-HOLIDAY = {"Holiday": "Good Friday", "Date": "2026-04-03", "Type": "official"}
-EARLY = {"Holiday": "Post-Thanksgiving", "Date": "2026-11-27", "Type": "official", "EarlyClose": "13:00"}
-
-
-@pytest.mark.parametrize("form", ["map", "list"])
-def test_exchange_details(form: str) -> None:
-    def listed(row: object) -> object:
-        return {"1": row} if form == "map" else [row]
-
-    details = parse_exchange_details(
-        json.dumps(
-            {
-                "Timezone": "America/New_York",
-                "ExchangeHolidays": listed(HOLIDAY),
-                "ExchangeEarlyCloseDays": listed(EARLY),
-                "isOpen": False,
-                "TradingHours": {"Open": "09:30:00", "Close": "16:00:00", "WorkingDays": "Mon,Tue,Wed"},
-            }
-        ).encode()
-    )
-    assert (details.timezone, details.open_time, details.close_time) == ("America/New_York", time(9, 30), time(16))
-    assert (details.working_days, details.is_open) == (("Mon", "Tue", "Wed"), False)
-    assert details.holidays == (Holiday(date(2026, 4, 3), "Good Friday", "official"),)
-    assert details.early_closes == (Holiday(date(2026, 11, 27), "Post-Thanksgiving", "official", time(13)),)
-
-
-def test_exchange_details_may_be_almost_empty() -> None:
-    details = parse_exchange_details(
-        b'{"ExchangeHolidays":[],"ExchangeEarlyCloseDays":{"0":{"Date":"?"}},"TradingHours":{"Open":"late"}}'
-    )
-    assert (details.holidays, details.early_closes, details.open_time, details.is_open) == ((), (), None, None)
-    with pytest.raises(BrokenAnswer):
-        parse_exchange_details(b"[]")
 
 
 def test_symbol_changes() -> None:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.results import RunResult
+from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
@@ -76,7 +77,7 @@ class Scenario:
         """Run a backfill of all sessions since ``first`` in this process."""
         engine = replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": self.now}))
         job, _ = build_job(engine, JobRequest(start=self.first, end=self.now.date(), **request))
-        return engine.run(job, lambda _: None)
+        return run_backfill(engine, job, lambda _: None)
 
     def start_process(self, **environment: str) -> "subprocess.Popen[str]":
         """Start the same backfill in its own process."""

@@ -1,6 +1,6 @@
-"""From a batch of answers to rows in the store: bars, evidence and rejects in one transaction."""
+"""Writes a batch of responses to the store: bars, evidence and rejects in one transaction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.backfill.planner import Plan, PlannedRequest
-from backfill_assets.eodhd.parsing import IntradayRows
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
 from backfill_assets.store.bars.source_host import bind_source_host
@@ -26,7 +26,7 @@ NO_ROWS = IntradayRows(np.zeros(0, np.int64), _EMPTY, _EMPTY, _EMPTY, _EMPTY, _E
 
 @dataclass(frozen=True, slots=True)
 class FetchedRows:
-    """What the vendor gave for one ask; no rows is an answer too."""
+    """A response to one request; it may have no rows."""
 
     request: PlannedRequest
     rows: IntradayRows
@@ -37,27 +37,23 @@ class BatchResult:
     """What became of a batch.
 
     Attributes:
-        counts: per symbol_id, what became of its bars.
-        nothing: symbol_ids for which no row came in the sessions that had gaps.
-        published: (symbol_id, session of the plan's grid) seen published to the end.
-        outside: days with trading outside the calendar's sessions, and how many tickers show it.
+        counts: by symbol_id, what became of its bars.
+        empty_symbol_ids: symbols without a row in the sessions that had gaps.
+        published_sessions: (symbol_id, session of the plan's grid) seen published completely.
+        off_calendar_days: days with trading outside the calendar's sessions, and how many tickers show it.
         rejected: rows that broke a rule and were not known yet.
-        source_rows: rows received.
-        extras: rows that are expected but no bars, by kind.
     """
 
-    counts: dict[int, WriteCounts]
-    empty_symbol_ids: frozenset[int]
-    published_sessions: frozenset[tuple[int, int]]
-    off_calendar_days: dict[date, int]
-    rejected: int
-    source_rows: int
-    extras: dict[str, int] = field(default_factory=dict)
+    counts: Mapping[int, WriteCounts] = field(default_factory=dict)
+    empty_symbol_ids: frozenset[int] = frozenset()
+    published_sessions: frozenset[tuple[int, int]] = frozenset()
+    off_calendar_days: Mapping[date, int] = field(default_factory=dict)
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class WriteContext:
-    """Where and how a run's bars are kept: the same for all its batches."""
+    """What all batches of a run have in common."""
 
     plan: Plan
     source_interval: Interval
@@ -69,7 +65,7 @@ class WriteContext:
 def write_batch(
     connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], requested_at: datetime
 ) -> BatchResult:
-    """Store a batch within the caller's transaction; ``asked_at`` is the server's clock before asking.
+    """Write a batch within the caller's transaction; ``requested_at`` is the database's time before the requests.
 
     Raises:
         UsageError: the database holds bars of another host.
@@ -98,19 +94,11 @@ def write_batch(
     published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     off_calendar_days = find_days_traded_outside(rows, grid, context.source_interval)
-    return BatchResult(
-        counts,
-        _find_empty_symbols(evidence),
-        published_sessions,
-        off_calendar_days,
-        rejected,
-        len(rows),
-        built.ignored_rows,
-    )
+    return BatchResult(counts, _find_empty_symbols(evidence), published_sessions, off_calendar_days, rejected)
 
 
 def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd.DataFrame) -> dict[int, WriteCounts]:
-    """Verify bars of somebody else, where that was planned."""
+    """Verify external bars, where that is planned."""
     plan, external = context.plan, context.plan.external_bars
     if not len(external.slot_key):
         return {}
@@ -128,7 +116,7 @@ def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd
 
 
 def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
-    """The rows of all answers as one table (see ``market.bars.source_rows``)."""
+    """The rows of all responses as one table (see ``market.bars.source_rows``)."""
     sizes = [len(a.rows.timestamp) for a in fetched]
     columns = {name: np.concatenate([getattr(a.rows, name) for a in fetched]) for name in ROW_COLUMNS[1:]}
     symbol_ids = np.repeat(np.array([a.request.symbol.symbol_id for a in fetched], np.int64), sizes)
@@ -136,7 +124,7 @@ def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
 
 
 def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars) -> pd.DataFrame:
-    """One row a ticker and session that was asked for, with what came (see ``store.evidence.evidence_writer``)."""
+    """One row per requested symbol and session, with what was returned (see ``store.evidence.evidence_writer``)."""
     evidence = pd.DataFrame(
         [
             (request.symbol.symbol_id, session)
@@ -159,7 +147,7 @@ def _get_session_range(request: PlannedRequest) -> range:
 
 
 def _find_not_returned(plan: Plan, evidence: pd.DataFrame, bars: pd.DataFrame) -> Iterator[str]:
-    """Per ticker and session asked, the slots for which no final bar came."""
+    """For each requested symbol and session, the slots without a final bar in the response."""
     final = bars.loc[bars["is_final"]]
     returned = dict(iter(final.groupby(["symbol_id", plan.grid.session_index[final["ordinal"]]])["ordinal"]))
     first_of = plan.grid.session_offsets

@@ -1,4 +1,4 @@
-"""How many requests may be under way at once: grows while nothing is refused, halves when something is."""
+"""An adaptive limit of concurrent requests: it grows with each success and halves with each refusal."""
 
 import asyncio
 import time
@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 
 class AdaptiveConcurrencyLimit:
-    """A bound on concurrency that adapts (decision 11): +1 per good answer, half per refusal.
+    """A limit of requests in flight: +1 for each good response, half after a refusal (docs/decisions/0024).
 
-    A refusal of a request that began before the last halving changes nothing: one burst of
-    refusals counts once.
+    A refusal of a request that began before the last halving changes nothing, so that a burst of refusals counts once.
     """
 
     def __init__(self, start: int, maximum: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,18 +21,18 @@ class AdaptiveConcurrencyLimit:
 
     @property
     def limit(self) -> int:
-        """How many may be under way now."""
+        """The number of requests that may be in flight now."""
         return max(1, int(self._limit))
 
     async def acquire(self) -> float:
-        """Wait for room; returns when the request began, for ``leave``."""
+        """Wait for a free place; returns the start time of the request, for ``release``."""
         async with self._condition:
             await self._condition.wait_for(lambda: self._in_flight < self.limit)
             self._in_flight += 1
         return self._clock()
 
     async def release(self, started_at: float, *, refused: bool) -> None:
-        """Make room again and learn from how it went."""
+        """Free the place and adapt the limit."""
         async with self._condition:
             self._in_flight -= 1
             if not refused:

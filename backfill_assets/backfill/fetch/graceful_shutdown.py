@@ -1,7 +1,7 @@
-"""Work that a signal ends in order: it is cancelled, puts its things away, and only then the signal takes its way.
+"""Graceful shutdown: on a signal, cancel the work, let it clean up, then deliver the signal.
 
-A handler that raises, as the command line's and Dagster's do, raises wherever the event loop happens to be; the loop
-then cancels every task at once, also the one that stores what was fetched and paid for.
+A signal handler that raises, such as the command line's and Dagster's, raises wherever the event loop happens to be.
+The loop then cancels every task at once, including the one that stores responses that are already paid for.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ TERMINATION_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_with_graceful_shutdown(work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` gives; a signal that would end the process cancels it first, a second one does not wait.
+    """Run ``work`` and return its result; the first termination signal cancels it, a second one ends it at once.
 
-    Only handlers are kept waiting: signals that are ignored, or kill, do so as before.
+    Only signals with a Python handler are delayed. Ignored signals and default actions work as before.
 
     Raises:
-        BaseException: whatever the handler of the signal raises; ``KeyboardInterrupt`` where it raises nothing.
+        BaseException: what the signal's handler raises; ``KeyboardInterrupt`` if it raises nothing.
     """
     received: list[int] = []
     try:
@@ -35,7 +35,7 @@ def run_with_graceful_shutdown(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def await_shielded(task: "asyncio.Task[T]") -> T:
-    """What ``task`` gives; whoever waits for it and is cancelled meanwhile waits on, and is cancelled then."""
+    """Return the result of ``task``; a cancellation of the caller is delayed until the task has ended."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -58,7 +58,7 @@ def _cancel_on_signal(
     loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any] | None", received: list[int]
 ) -> Iterator[None]:
     if task is None or threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread has to do with signals
+        yield  # only the main thread receives signals
         return
     previous_handlers = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     handlers = {number: handler for number, handler in previous_handlers.items() if callable(handler)}

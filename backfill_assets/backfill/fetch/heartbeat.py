@@ -1,4 +1,4 @@
-"""While a run goes on: say that it is alive, and hear now and then what the day has left."""
+"""Background tasks of a running backfill: its heartbeat, and the vendor's count of the day's calls."""
 
 import asyncio
 import logging
@@ -8,9 +8,9 @@ from uuid import UUID
 
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
-from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.market.vendor import VendorClient
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.runs import HEARTBEAT_SECONDS, record_heartbeat
 
@@ -23,12 +23,12 @@ async def maintain_heartbeat(
     database: Database,
     run_id: UUID,
     rate_limiter: SharedRateLimiter,
-    client: EodhdClient,
+    client: VendorClient,
     *,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
     quota_sync_seconds: float = QUOTA_SYNC_SECONDS,
 ) -> AsyncIterator[None]:
-    """Beat for the time of the context, rests and waits included."""
+    """Record heartbeats and sync the quota while the context is open, pauses between batches included."""
     tasks = [
         asyncio.create_task(_send_heartbeats(database, run_id, heartbeat_seconds)),
         asyncio.create_task(_refresh_quota(rate_limiter, client, quota_sync_seconds)),
@@ -47,7 +47,7 @@ async def _send_heartbeats(database: Database, run_id: UUID, seconds: float) -> 
         try:
             await asyncio.to_thread(_send_heartbeat, database, run_id)
         except DatabaseUnavailable as error:
-            _log.warning("a beat was missed: %s", error)
+            _log.warning("heartbeat not written: %s", error)
 
 
 def _send_heartbeat(database: Database, run_id: UUID) -> None:
@@ -55,10 +55,10 @@ def _send_heartbeat(database: Database, run_id: UUID) -> None:
         record_heartbeat(connection, run_id)
 
 
-async def _refresh_quota(rate_limiter: SharedRateLimiter, client: EodhdClient, seconds: float) -> None:
+async def _refresh_quota(rate_limiter: SharedRateLimiter, client: VendorClient, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:
             await sync_quota(client, rate_limiter.budget, rate_limiter.now())
         except VendorError as error:
-            _log.warning("the account could not be read, our own ledger goes on: %s", error)
+            _log.warning("quota sync failed; using the local call ledger only: %s", error)

@@ -1,14 +1,14 @@
-"""The gate between the client and the vendor: the shared budget, seen from one asyncio loop.
+"""The client's rate limiter over the budget in Postgres, seen from one asyncio loop.
 
-Coalesces what many concurrent requests need into few statements: one task at a time takes permits
-for everybody who waits, and answers are settled in batches while the previous batch is written.
+It turns the needs of many concurrent requests into few statements. One task at a time takes permits for all waiting
+requests, and finished requests are recorded in batches, the next one while the previous one is being written.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TypeVar
+from typing import Self, TypeVar
 from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
@@ -20,12 +20,12 @@ from backfill_assets.store.quota.request_log import RequestLogEntry, log_request
 
 _OVERLOAD_STATUSES = {429, 500, 502, 503, 504}
 T = TypeVar("T")
-DEFAULT_PAUSE_SHARE = 1 / 6  # of the rate window, after a 429 that names no time of its own
+DEFAULT_PAUSE_SHARE = 1 / 6  # of the rate window, after a 429 without a Retry-After (docs/vendor.md §6.3)
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave for one attempt; ``began`` is the loop's own time."""
+    """Permission for one attempt; ``started_at`` is the event loop's time, ``day`` the UTC day it was granted on."""
 
     permit_id: int
     calls: int
@@ -35,41 +35,57 @@ class Permit:
 
 @dataclass(slots=True)
 class Usage:
-    """What a run spent so far."""
+    """What a run has spent so far; the rate limiter adds to it."""
 
     requests: int = 0
     calls: int = 0
     rate_limited: int = 0
-    seconds_waited: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
 class SharedRateLimiter:
-    """A ``Gate`` over the budget in Postgres; use as an async context manager."""
+    """A ``RateLimiter`` over the budget that all processes share; use as an async context manager.
 
-    budget: Budget
-    database: Database
-    concurrency: AdaptiveConcurrencyLimit
-    now: Callable[[], datetime]
-    run_id: UUID | None = None
-    usage: Usage = field(default_factory=Usage)
-    _free_permits: dict[int, list[int]] = field(default_factory=dict)
-    _waiter_counts: dict[int, int] = field(default_factory=dict)
-    _refill_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _finished: list[tuple[Permit, RequestRecord]] = field(default_factory=list)
-    _write_errors: list[BaseException] = field(default_factory=list)
-    _close_errors: list[QuotaExhausted] = field(default_factory=list)
-    _write_tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    Args:
+        budget: the budget to take permits from.
+        database: where the request log is.
+        concurrency: limits the requests in flight in this process.
+        now: the clock of the settings.
+        run_id: the run that the requests belong to, for the request log.
+        usage: counts what is spent.
+    """
 
-    async def __aenter__(self) -> "SharedRateLimiter":
+    def __init__(
+        self,
+        budget: Budget,
+        database: Database,
+        concurrency: AdaptiveConcurrencyLimit,
+        now: Callable[[], datetime],
+        run_id: UUID | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        self.budget = budget
+        self.now = now
+        self.usage = usage or Usage()
+        self._database = database
+        self._concurrency = concurrency
+        self._run_id = run_id
+        self._free_permits: dict[int, list[int]] = {}  # by price in calls
+        self._waiter_counts: dict[int, int] = {}  # by price in calls
+        self._refill_lock = asyncio.Lock()
+        self._finished: list[tuple[Permit, RequestRecord]] = []  # not yet written
+        self._write_task: asyncio.Task[None] | None = None
+        self._write_error: BaseException | None = None
+        self._quota_error: QuotaExhausted | None = None
+
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Write down what is settled and return permits that nobody used."""
-        while self._write_tasks:
-            await asyncio.gather(*self._write_tasks, return_exceptions=True)
-        if self._write_errors:
-            raise self._write_errors[0]
+        """Record finished requests and return unused permits."""
+        while self._write_task is not None:
+            await asyncio.gather(self._write_task, return_exceptions=True)
+        if self._write_error is not None:
+            raise self._write_error
         if self._finished:
             await self._write_batch()
         for calls, permits in self._free_permits.items():
@@ -81,11 +97,11 @@ class SharedRateLimiter:
         """Wait until a request of ``calls`` calls may be sent.
 
         Raises:
-            QuotaExhausted: the day's calls, less the collector's reserve, do not afford it.
+            QuotaExhausted: the day's calls, less the reserve for other programs, do not suffice.
         """
-        if self._write_errors:
-            raise self._write_errors[0]
-        started_at = await self.concurrency.acquire()
+        if self._write_error is not None:
+            raise self._write_error
+        started_at = await self._concurrency.acquire()
         try:
             self._waiter_counts[calls] = self._waiter_counts.get(calls, 0) + 1
             try:
@@ -93,35 +109,34 @@ class SharedRateLimiter:
             finally:
                 self._waiter_counts[calls] -= 1
         except BaseException:
-            await self.concurrency.release(started_at, refused=False)
+            await self._concurrency.release(started_at, refused=False)
             raise
         return Permit(permit_id, calls, started_at, self.now().astimezone(UTC).date())
 
     def close(self, error: QuotaExhausted) -> None:
-        """Admit nobody any more, not even those who wait: the vendor says that the day's calls are gone."""
-        self._close_errors.append(error)
+        """Raise ``error`` for every further permit and for all waiting requests: the vendor's quota is used up."""
+        self._quota_error = self._quota_error or error
 
     async def release(self, permit: object, record: RequestRecord) -> None:
-        """Take note of how it went; the permit leaves the rate window one window from now."""
+        """Record how a request ended; its permit leaves the rate window one window from now."""
         if not isinstance(permit, Permit):
-            raise TypeError(f"not a permit of this gate: {permit!r}")
+            raise TypeError(f"not a permit of this rate limiter: {permit!r}")
         self.usage.requests += 1
         self.usage.calls += record.calls
         self.usage.rate_limited += record.status == 429
         self._finished.append((permit, record))
-        if not self._write_tasks:
-            task = asyncio.create_task(self._write_all())
-            self._write_tasks.add(task)
-            task.add_done_callback(self._handle_write_done)
+        if self._write_task is None:
+            self._write_task = asyncio.create_task(self._write_all())
+            self._write_task.add_done_callback(self._handle_write_done)
         refused = record.status in _OVERLOAD_STATUSES or record.error == "Unreachable"
-        await self.concurrency.release(permit.started_at, refused=refused)
+        await self._concurrency.release(permit.started_at, refused=refused)
 
     async def _take_permit(self, calls: int) -> int:
         free_permits = self._free_permits.setdefault(calls, [])
         window = self.budget.limits.window_seconds
         async with self._refill_lock:
-            if self._close_errors:
-                raise self._close_errors[0]
+            if self._quota_error is not None:
+                raise self._quota_error
             while not free_permits:
                 wanted_count = self._waiter_counts[calls]
                 take_task = asyncio.create_task(
@@ -133,21 +148,19 @@ class SharedRateLimiter:
                     break
                 if calls and grant.calls_left < calls:
                     self._raise_exhausted(grant.calls_left)
-                wait_seconds = min(max(grant.wait_seconds, 0.001), window)
-                self.usage.seconds_waited += wait_seconds
-                await asyncio.sleep(wait_seconds)
+                await asyncio.sleep(min(max(grant.wait_seconds, 0.001), window))
             return free_permits.pop()
 
     def _raise_exhausted(self, calls_left: int) -> None:
         raise QuotaExhausted(
-            f"the day's calls are spent but for the collector's reserve: {max(0, calls_left)} are left for "
+            f"daily call quota is used up except for BACKFILL_COLLECTOR_RESERVE: {max(0, calls_left)} calls left for "
             f"{self.budget.purpose} until {compute_quota_reset(self.now()):%Y-%m-%d %H:%M} UTC"
         )
 
     def _handle_write_done(self, task: "asyncio.Task[None]") -> None:
-        self._write_tasks.discard(task)
+        self._write_task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._write_errors.append(error)  # told to whoever wants a permit next
+            self._write_error = self._write_error or error  # raised at the next request for a permit
 
     async def _write_all(self) -> None:
         while self._finished:
@@ -160,18 +173,18 @@ class SharedRateLimiter:
 
     def _record_batch(self, batch: list[tuple[Permit, RequestRecord]]) -> None:
         window, today = self.budget.limits.window_seconds, self.now().astimezone(UTC).date()
-        records = [exchange for _, exchange in batch]
+        records = [record for _, record in batch]
         newest = max(
-            (e for e in records if e.rate_remaining is not None and e.rate_limit is not None),
-            key=lambda e: e.started_at.timestamp() + e.seconds,
+            (record for record in records if record.rate_remaining is not None and record.rate_limit is not None),
+            key=lambda record: record.started_at.timestamp() + record.seconds,
             default=None,
         )
-        pauses = [e.retry_after or window * DEFAULT_PAUSE_SHARE for e in records if e.status == 429]
+        pauses = [record.retry_after or window * DEFAULT_PAUSE_SHARE for record in records if record.status == 429]
         self.budget.settle_permits(
             PermitSettlement(
                 permits=[permit.permit_id for permit, _ in batch],
-                # what was granted before midnight belongs to a ledger that is closed
-                refund=sum(permit.calls - exchange.calls for permit, exchange in batch if permit.day == today),
+                # a permit granted before midnight belongs to a day that is over
+                refund=sum(permit.calls - record.calls for permit, record in batch if permit.day == today),
                 rate_limit=newest.rate_limit if newest else None,
                 rate_remaining=newest.rate_remaining if newest else None,
                 pause_seconds=max(pauses, default=0.0),
@@ -179,11 +192,11 @@ class SharedRateLimiter:
             self.now(),
         )
         log_rows = [_build_log_row(record) for record in records]
-        self.database.retry_transaction(lambda connection: log_requests(connection, self.run_id, log_rows))
+        self._database.retry_transaction(lambda connection: log_requests(connection, self._run_id, log_rows))
 
 
 async def _await_despite_cancel(task: "asyncio.Task[T]", on_result: Callable[[T], None]) -> T:
-    """Await ``task``; if the waiter is cancelled meanwhile, let it end and ``keep`` its result."""
+    """Await ``task``; if cancelled meanwhile, let the task end and pass its result to ``on_result``."""
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

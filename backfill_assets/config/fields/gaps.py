@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from backfill_assets.config.fields.group import SettingsGroup
 from backfill_assets.config.validators import validate_ladder_hours
+from backfill_assets.eodhd.pricing import REQUEST_LIMITS
 
 
 class GapFields(SettingsGroup):
@@ -69,5 +70,9 @@ class GapFields(SettingsGroup):
         description="Earlier sessions that each request reads again, to notice corrections.",
     )
     max_span_days: int = Field(
-        120, alias="BACKFILL_MAX_SPAN_DAYS", ge=1, le=600, description="Longest time span of one request, days."
+        120,
+        alias="BACKFILL_MAX_SPAN_DAYS",
+        ge=1,
+        le=REQUEST_LIMITS.get_max_span("5m").days,
+        description="Longest time span of one request, days.",
     )

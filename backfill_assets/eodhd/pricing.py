@@ -1,0 +1,23 @@
+"""What EODHD charges for a request and how much one request may cover (docs/vendor.md §1.4, §2.3).
+
+The only place with these numbers. It imports no HTTP library, so that planning does not load one.
+"""
+
+from datetime import timedelta
+
+from backfill_assets.market.vendor import CallPrices, RequestLimits
+
+CALL_PRICES = CallPrices(
+    intraday=5,
+    quote=1,
+    exchange_quotes=100,
+    daily=1,
+    bulk_daily=100,
+    symbol_list=1,
+    symbol_changes=5,
+    account=0,  # measured; documented as 1 (docs/vendor.md §6.12)
+)
+REQUEST_LIMITS = RequestLimits(
+    max_intraday_spans={"1m": timedelta(days=120), "5m": timedelta(days=600), "1h": timedelta(days=7200)},
+    default_max_span=timedelta(days=120),  # not documented for other intervals, therefore the shortest (§6.8)
+)

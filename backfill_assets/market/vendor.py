@@ -1,0 +1,243 @@
+"""What the pipeline needs of a market-data vendor: one protocol and the values it returns.
+
+The values are plain columns and records, as the vendor sent them: absent numbers are NaN or None, and nothing is
+checked for plausibility. How to talk to a vendor (HTTP, retries, parsing) belongs to that vendor's package. A client
+raises the errors of ``eodhd.errors``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backfill_assets.market.arrays import Bools, Floats, Int64
+
+DateArray: TypeAlias = NDArray[np.datetime64]
+INTRADAY_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+
+
+@dataclass(frozen=True, slots=True)
+class CallPrices:
+    """What requests cost, in the vendor's calls.
+
+    Attributes:
+        intraday: one ``fetch_intraday`` request, whatever its span.
+        quote: each ticker of ``fetch_quotes``.
+        exchange_quotes: one ``fetch_exchange_quotes``.
+        daily: one ``fetch_daily``, whatever its span.
+        bulk_daily: one ``fetch_bulk_daily``.
+        symbol_list: one ``fetch_symbols``.
+        symbol_changes: one ``fetch_symbol_changes``.
+        account: one ``fetch_account``.
+    """
+
+    intraday: int
+    quote: int
+    exchange_quotes: int
+    daily: int
+    bulk_daily: int
+    symbol_list: int
+    symbol_changes: int
+    account: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How much one request may cover.
+
+    Attributes:
+        max_intraday_spans: longest span of one intraday request, by name of the source interval.
+        default_max_span: the same for intervals that are not listed.
+    """
+
+    max_intraday_spans: Mapping[str, timedelta]
+    default_max_span: timedelta
+
+    def get_max_span(self, interval_name: str) -> timedelta:
+        """The longest span of one intraday request of a source interval."""
+        return self.max_intraday_spans.get(interval_name, self.default_max_span)
+
+
+@dataclass(frozen=True, eq=False)
+class IntradayRows:
+    """An intraday response as columns of one length, in the vendor's order; absent numbers are NaN.
+
+    Attributes:
+        timestamp: open of each row, epoch seconds UTC.
+        unparsable_rows: number of rows without a usable timestamp; they are not in the columns.
+        warning: the vendor's remark, for example that the plan limits the data.
+    """
+
+    timestamp: Int64
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    unparsable_rows: int = 0
+    warning: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+    def filter_rows(self, mask: Bools) -> "IntradayRows":
+        """The rows where ``mask`` is true."""
+        return replace(self, **{name: getattr(self, name)[mask] for name in INTRADAY_COLUMNS})
+
+
+@dataclass(frozen=True, eq=False)
+class DailyRows:
+    """One ticker's daily rows in the vendor's order; absent numbers are NaN.
+
+    Attributes:
+        date: session dates (``datetime64[D]``).
+        unparsable_rows: number of rows without a usable date; they are not in the columns.
+        warning: the vendor's remark, for example that the plan limits the data.
+    """
+
+    date: DateArray
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    adjusted_close: Floats
+    volume: Floats
+    unparsable_rows: int = 0
+    warning: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.date)
+
+
+@dataclass(frozen=True, eq=False)
+class BulkDailyRows:
+    """One day of a whole exchange; ``code`` is the symbol without its exchange suffix."""
+
+    code: NDArray[np.object_]
+    date: DateArray
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    adjusted_close: Floats
+    volume: Floats
+    unparsable_rows: int = 0
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The day so far of one ticker; absent values are None.
+
+    Attributes:
+        code: the ticker as the vendor writes it, for example ``AMD.US``.
+        timestamp: of the last trade, epoch seconds UTC.
+        open: of the day; ``high``, ``low`` and ``volume`` cover the day so far, too.
+        close: the last price.
+    """
+
+    code: str
+    timestamp: int | None = None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
+
+
+@dataclass(frozen=True)
+class AccountUsage:
+    """The account that a token belongs to.
+
+    Attributes:
+        api_requests: calls used on ``api_requests_date`` (UTC day, vendor's clock). Both stay on the previous day until
+            the first billed call of a day.
+        daily_rate_limit: calls a day.
+        extra_limit: purchased calls left; the vendor spends them without notice when the day's calls are used up.
+    """
+
+    api_requests: int | None
+    api_requests_date: date | None
+    daily_rate_limit: int | None
+    extra_limit: int | None
+
+
+@dataclass(frozen=True)
+class ListedSymbol:
+    """A line of an exchange's symbol list; ``code`` is the symbol without its exchange suffix."""
+
+    code: str
+    name: str | None
+    country: str | None
+    exchange: str | None
+    currency: str | None
+    symbol_type: str | None
+    isin: str | None
+
+
+@dataclass(frozen=True)
+class SymbolChange:
+    """A renamed symbol; both symbols without exchange suffix."""
+
+    exchange: str | None
+    old_symbol: str
+    new_symbol: str
+    company_name: str | None
+    effective_date: date | None
+
+
+class VendorClient(Protocol):
+    """A vendor's endpoints. Every ``fetch_`` method may raise a ``VendorError``; tickers look like ``AAPL.US``."""
+
+    @property
+    def prices(self) -> CallPrices:
+        """What each request costs."""
+        ...
+
+    @property
+    def limits(self) -> RequestLimits:
+        """How much one request may cover."""
+        ...
+
+    async def fetch_intraday(self, ticker: str, interval: str, start: int, end: int) -> IntradayRows:
+        """Rows from ``start`` to ``end`` (epoch seconds UTC, both inclusive)."""
+        ...
+
+    async def fetch_daily(self, ticker: str, first: date | None = None, last: date | None = None) -> DailyRows:
+        """Daily rows from ``first`` to ``last``, both inclusive; without bounds the whole history."""
+        ...
+
+    async def fetch_bulk_daily(self, exchange: str, day: date | None = None) -> BulkDailyRows:
+        """The daily rows of a whole exchange for one day; without ``day`` the newest one."""
+        ...
+
+    async def fetch_quotes(self, tickers: Sequence[str]) -> list[Quote]:
+        """The day so far of each ticker; a ticker that the vendor does not know comes without values."""
+        ...
+
+    async def fetch_exchange_quotes(self, exchange: str) -> list[Quote]:
+        """The day so far of every ticker of an exchange."""
+        ...
+
+    def split_quote_batches(self, tickers: Sequence[str]) -> Iterable[list[str]]:
+        """Batches of tickers that fit one ``fetch_quotes`` request each."""
+        ...
+
+    async def fetch_symbols(
+        self, exchange: str, *, delisted: bool = False, symbol_type: str | None = None
+    ) -> list[ListedSymbol]:
+        """The listed symbols of an exchange, or the delisted ones."""
+        ...
+
+    async def fetch_symbol_changes(self, first: date, last: date) -> list[SymbolChange]:
+        """Symbols renamed from ``first`` to ``last``, both inclusive."""
+        ...
+
+    async def fetch_account(self) -> AccountUsage:
+        """Calls used and allowed."""
+        ...

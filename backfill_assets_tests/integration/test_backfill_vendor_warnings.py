@@ -1,0 +1,55 @@
+"""What the vendor drops or limits reaches the user: result, printed summary, JSON, findings, and the run's log line."""
+
+import io
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from rich.console import Console
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.cli.rendering import show_run
+from backfill_assets.quality.status import read_status
+from backfill_assets.sandbox.config import DataQuirks
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.conftest import job
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress
+
+EngineOn = Callable[..., Engine]
+Sandboxed = Callable[..., Sandbox]
+PLAN_LIMIT = "Data is limited by one year as you have free subscription."
+A_YEAR_AGO = {"start": date(2025, 6, 2), "end": date(2025, 6, 5)}  # the free plan's year begins on the second day
+
+
+def print_run(result: Any) -> str:
+    output = io.StringIO()
+    show_run(Console(file=output, width=200), result)
+    return output.getvalue()
+
+
+def run_free_plan(engine_on: EngineOn, sandboxed: Sandboxed) -> tuple[Engine, Any]:
+    sandbox = sandboxed(free_tokens=frozenset({"test-token-4711"}), quirks=DataQuirks(free_intraday=True))
+    engine = engine_on(sandbox)
+    return engine, run_backfill(engine, job(engine, **A_YEAR_AGO), ignore_progress)
+
+
+def test_plan_limit_is_in_the_result_the_summary_and_the_json(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    _, result = run_free_plan(engine_on, sandboxed)
+    assert result.vendor_warnings == {PLAN_LIMIT: 1}
+    assert f"limited data for 1 tickers; the vendor says: {PLAN_LIMIT}" in print_run(result)
+    assert result.as_dict()["vendor_warnings"] == {PLAN_LIMIT: 1}
+
+
+def test_plan_limit_becomes_a_finding_of_the_exchange(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine, _ = run_free_plan(engine_on, sandboxed)
+    findings = read_status(engine.database, engine.settings)["findings"]
+    assert [(f["kind"], f["subject"], f["detail"]) for f in findings] == [("plan limited", "US", PLAN_LIMIT)]
+
+
+def test_a_run_without_limits_prints_and_records_nothing_more(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    engine = engine_on(sandboxed())
+    result = run_backfill(engine, job(engine, **A_YEAR_AGO), ignore_progress)
+    assert "vendor says" not in print_run(result)
+    assert {"vendor_warnings", "unparsable_rows"} & result.as_dict().keys() == set()
+    assert read_status(engine.database, engine.settings)["findings"] == []

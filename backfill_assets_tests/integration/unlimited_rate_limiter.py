@@ -1,0 +1,20 @@
+"""A rate limiter for tests that grants every permit at once and keeps the records."""
+
+from dataclasses import dataclass, field
+
+from backfill_assets.eodhd.rate_limiter import RequestRecord
+
+
+@dataclass
+class UnlimitedRateLimiter:
+    """Grants every permit; ``records`` keeps the released ones in order."""
+
+    records: list[RequestRecord] = field(default_factory=list)
+    acquired: int = 0
+
+    async def acquire(self, calls: int) -> object:  # noqa: ARG002
+        self.acquired += 1
+        return self.acquired
+
+    async def release(self, permit: object, record: RequestRecord) -> None:  # noqa: ARG002
+        self.records.append(record)
