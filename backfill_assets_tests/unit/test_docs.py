@@ -22,6 +22,12 @@ COMMANDS = sorted({found.strip() for page in PAGES for found in TYPED.findall(pa
 PASSAGES = read_passages(list_files())
 
 
+def test_readme_is_short() -> None:
+    """Fewer than 1,200 words outside code blocks and tables."""
+    readme = Passage(ROOT / "README.md", 1, (ROOT / "README.md").read_text("utf-8")).prose
+    assert len(re.sub(r"^\|.*$", "", readme, flags=re.MULTILINE).split()) < 1200
+
+
 def test_documents_contain_commands() -> None:
     assert len(COMMANDS) > 15
 
