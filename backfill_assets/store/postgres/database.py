@@ -2,7 +2,6 @@
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.postgres.schema_contract import require_contract
 
@@ -23,6 +22,8 @@ def open_database(settings: Settings) -> Database:
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     else:
+        from backfill_assets.store.postgres.embedded import start_embedded_database  # loads psutil; not needed above
+
         url = start_embedded_database(settings.home, VENDOR_DATABASE if settings.is_vendor else SANDBOX_DATABASE)
     database = Database(url, max_wait_seconds=settings.database_patience_seconds)
     try:
