@@ -136,7 +136,7 @@ def test_verify_and_report_after_the_day(trader: tuple[User, Sandbox]) -> None:
     at(user, sandbox, utc("2026-06-03 12:00"), f"run {day} --quiet")
     report = at(user, sandbox, utc("2026-06-03 12:00"), f"report {day}")
     assert "4 live bars were replaced by final bars: price difference" in report
-    assert "× the final one" in report
+    assert "× final volume" in report
     said = "4 live bars were replaced by final bars: price difference"
     assert said in at(user, sandbox, utc("2026-06-03 12:00"), f"report --format html {day}")
     rows = json.loads(at(user, sandbox, utc("2026-06-03 12:00"), f"report --format json {day}"))
