@@ -23,6 +23,7 @@ from backfill_assets.cli.status import status
 from backfill_assets.cli.symbols import symbols
 from backfill_assets.cli.verify import verify
 from backfill_assets.cli.why import why
+from backfill_assets.config.garbage_collection import collect_less_often, exclude_loaded_objects
 from backfill_assets.errors import BackfillError
 
 PROGRAM_NAME = "backfill-assets"  # in messages, also when started by ``python -m backfill_assets``
@@ -41,9 +42,12 @@ for _command in (symbols, report, plan, run, verify, why, review, live, status, 
 
 def main() -> None:
     """Run the command line and exit with the code of the outcome (README.md, "Exit codes")."""
+    collect_less_often()
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _raise_interrupt)
-    sys.exit(_run_cli(debug="--debug" in sys.argv[1:]))
+    code = _run_cli(debug="--debug" in sys.argv[1:])
+    exclude_loaded_objects()
+    sys.exit(code)
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
