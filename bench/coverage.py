@@ -32,8 +32,8 @@ INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_p
                          source, source_interval, source_rows, is_final, fetched_at)
 SELECT symbol_id, '30m', at, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, at + interval '1 day'
 FROM market_symbols, unnest(%(starts)s::timestamptz[]) WITH ORDINALITY AS t (at, n)
-WHERE NOT (symbol_id %% 100 = 7 AND n %% 97 = 0)             -- 1 % of the tickers have gaps,
-  AND NOT (symbol_id %% 50 = 3 AND hashint8(n * 7919 + symbol_id) %% 4 = 0)  -- 2 % are thin
+WHERE NOT (symbol_id %% 100 = 7 AND n %% 97 = 0)             -- one percent of the tickers have gaps,
+  AND NOT (symbol_id %% 50 = 3 AND hashint8(n * 7919 + symbol_id) %% 4 = 0)  -- two percent are thin
 ORDER BY at::date, symbol_id, at  -- in the order of arrival
 """
 _EVIDENCE = """

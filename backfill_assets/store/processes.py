@@ -1,14 +1,13 @@
 """Whether a process still runs: one answer for the table of runs, Dagster's run monitoring and the embedded server.
 
-What follows from the answer is decided by the callers.
+What follows from the answer is decided by the callers. psutil is loaded within the functions, because commands that
+only read import this module and do not need it.
 """
 
 import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 # On Linux psutil adds the boot time, which is known in whole seconds and changes by one when the clock is corrected.
 START_TIME_TOLERANCE_SECONDS = 2.0
@@ -31,6 +30,8 @@ def get_host_id() -> str:
 
 def get_current_process() -> ProcessIdentity:
     """The identity of this process."""
+    import psutil
+
     return ProcessIdentity(get_host_id(), os.getpid(), psutil.Process().create_time())
 
 
@@ -44,6 +45,8 @@ def is_process_alive(pid: int, started_at: float | None = None) -> bool:
         pid: a process of this host's process namespace.
         started_at: when it started, epoch seconds; None if unknown, then any process with this pid counts.
     """
+    import psutil
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

@@ -137,7 +137,7 @@ def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: B
     evidence["source_rows"] = evidence["source_rows"].fillna(0).astype(int)
     evidence["published"] = evidence["published"].eq(True)
     evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
-    evidence["withheld"] = list(_find_not_returned(plan, evidence, built.bars))
+    evidence["not_returned"] = list(_find_not_returned(plan, evidence, built.bars))
     evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal
     return evidence
 

@@ -62,7 +62,7 @@ def record_evidence(
         connection: with a transaction open.
         sessions: one row per symbol and session: ``symbol_id``, ``day`` (date), ``source_rows``,
             ``data_until`` (end of the newest source row in epoch seconds UTC, NaN without rows), ``published``,
-            ``withheld`` (slots of the session that were not returned, the text of an int4multirange),
+            ``not_returned`` (slots of the session that were not returned, the text of an int4multirange),
             ``official_close`` and ``auction_volume`` (NaN if not seen).
         interval: the bar interval.
         source: the vendor's interval of the source rows.
@@ -79,7 +79,7 @@ def record_evidence(
             "source_rows": sessions["source_rows"].tolist(),
             "data_until": _to_nullable_list(sessions["data_until"]),
             "is_published": sessions["published"].tolist(),
-            "not_returned": sessions["withheld"].tolist(),
+            "not_returned": sessions["not_returned"].tolist(),
             "official_close": _to_nullable_list(sessions["official_close"]),
             "auction_volume": [None if v is None else int(v) for v in _to_nullable_list(sessions["auction_volume"])],
         },

@@ -22,7 +22,8 @@ def open_database(settings: Settings) -> Database:
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     else:
-        from backfill_assets.store.postgres.embedded import start_embedded_database  # loads psutil; not needed above
+        # Its libraries are slow to load, and only the embedded server needs them.
+        from backfill_assets.store.postgres.embedded import start_embedded_database
 
         url = start_embedded_database(settings.home, VENDOR_DATABASE if settings.is_vendor else SANDBOX_DATABASE)
     database = Database(url, max_wait_seconds=settings.database_patience_seconds)
