@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from backfill_assets.backfill.fetch.fetcher import WRITE_BATCH_SIZE
+from backfill_assets.backfill.fetch.batch_writer import WRITE_BATCH_SIZE
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid

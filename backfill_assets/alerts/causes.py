@@ -16,7 +16,7 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality.verification import find_check
+from backfill_assets.quality.checks import find_check
 from backfill_assets.store.evidence.daily_data import Finding, list_findings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limits

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from backfill_assets.alerts.observation import Observation, VendorGap
-from backfill_assets.quality.verification import get_command
+from backfill_assets.quality.checks import get_command
 
 ChangeKind: TypeAlias = Literal["failing", "still failing", "given up", "recovered"]
 MAX_LISTED = 5

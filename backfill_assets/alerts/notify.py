@@ -10,8 +10,8 @@ from backfill_assets.alerts.observation import Observation, build_observation, f
 from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.quality.checks import find_check, get_command
 from backfill_assets.quality.criteria import Criterion
-from backfill_assets.quality.verification import find_check, get_command
 from backfill_assets.store.postgres.connection import Database
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.probing import is_probe_due, split_requests
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.quota.request_log import find_failing_tickers

@@ -12,9 +12,10 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol, Ticker, parse_tickers
+from backfill_assets.market.calendar.tickers import Symbol, Ticker, parse_tickers
 from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, build_date_window, build_hours_window
 from backfill_assets.store.postgres.database import open_database
 from backfill_assets.store.symbols import list_symbols

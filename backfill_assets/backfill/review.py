@@ -17,8 +17,9 @@ from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.results import Progress, ProgressListener, RunResult
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import IMPROVABLE_STATES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.sessions import CALENDARS
+from backfill_assets.market.calendar.exchanges import CALENDARS
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
 from backfill_assets.store.symbols import add_symbols
 

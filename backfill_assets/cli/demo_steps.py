@@ -17,9 +17,10 @@ from backfill_assets.cli.progress import show_run_progress
 from backfill_assets.cli.rendering import show_criteria, show_plan, show_report, show_run, show_window
 from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, parse_ticker, parse_tickers
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.tickers import parse_ticker, parse_tickers
+from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.report import build_symbol_reports
-from backfill_assets.quality.verification import evaluate_window
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.simulation import World

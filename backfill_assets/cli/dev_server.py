@@ -16,7 +16,8 @@ from backfill_assets.backfill.job_request import open_engine
 from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
 from backfill_assets.config.settings import Settings, build_child_environment
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, parse_tickers
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import describe_database

@@ -68,7 +68,7 @@ def _format_report(engine: "Engine", job: "BackfillJob", coverage: "Coverage", o
 
 def _format_html(engine: "Engine", job: "BackfillJob", coverage: "Coverage") -> str:
     from backfill_assets.quality.html_report import to_html
-    from backfill_assets.quality.report_data import collect_report_data
+    from backfill_assets.quality.html_report_data import collect_report_data
 
     return to_html(
         collect_report_data(engine.database, engine.settings, coverage, job.window.description, job.source_interval)

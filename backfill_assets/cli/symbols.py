@@ -68,7 +68,7 @@ def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | N
 def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) -> None:
     """Print the symbols of the universe, one a line."""
     from backfill_assets.backfill.job_request import open_engine
-    from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
     from backfill_assets.store.symbols import list_symbols
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:

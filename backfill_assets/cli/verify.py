@@ -24,7 +24,7 @@ def verify(output_format: str, as_of: datetime | None, debug: bool, **window: An
     """Evaluate the success criteria on the stored bars; with BACKFILL_LIVE also the delay of live bars."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.cli.rendering import show_criteria, show_window
-    from backfill_assets.quality.verification import evaluate_window
+    from backfill_assets.quality.checks import evaluate_window
 
     settings = load_command_settings(as_of, debug=debug)
     with open_engine(settings) as engine:

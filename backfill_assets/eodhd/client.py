@@ -30,7 +30,7 @@ from backfill_assets.eodhd.errors import (
 from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.eodhd.quotes import parse_quotes, split_batches
-from backfill_assets.eodhd.rate_limiter import RateLimiter
+from backfill_assets.eodhd.rate_limiter_protocol import RateLimiter
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
 from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T

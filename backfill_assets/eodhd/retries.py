@@ -26,7 +26,7 @@ from backfill_assets.eodhd.errors import (
     Unreachable,
     VendorError,
 )
-from backfill_assets.eodhd.rate_limiter import RateLimiter, RequestRecord
+from backfill_assets.eodhd.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.eodhd.redaction import TokenRedactor
 
 MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is raised, and the caller decides

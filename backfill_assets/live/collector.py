@@ -20,10 +20,11 @@ from backfill_assets.live.quote_reader import (
 )
 from backfill_assets.live.result import LiveRound, RoundKind
 from backfill_assets.live.sample_writer import SampleWriter
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions, list_previous_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE, Symbol
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.live.sampling_schedule import (
     choose_round_seconds,

@@ -15,9 +15,8 @@ from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.symbol_sync import sync_universe
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
 from backfill_assets.orchestration.materialization import (

@@ -1,7 +1,7 @@
 """The asset checks over the default window, each with its figure and its offenders.
 
 They belong to the step of the asset, so they run with every materialization, and on their own if only checks are
-selected. Which checks there are, and what computes them, is in ``quality.verification``; ``alert_sensor`` reports them.
+selected. Which checks there are, and what computes them, is in ``quality.checks``; ``alert_sensor`` reports them.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,8 +16,8 @@ from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.quality.checks import evaluate_all, select_checks
 from backfill_assets.quality.criteria import Criterion
-from backfill_assets.quality.verification import evaluate_all, select_checks
 
 OBSERVATION_KEY = "observation"
 

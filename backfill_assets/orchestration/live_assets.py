@@ -6,7 +6,7 @@ import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings, load_settings
-from backfill_assets.market.calendar.trading_hours import REGULAR_CLOSE, REGULAR_OPEN, TIME_ZONE
+from backfill_assets.market.calendar.exchanges import REGULAR_CLOSE, REGULAR_OPEN, TIME_ZONE
 from backfill_assets.market.live.sampling_schedule import CLOSING_ROUND_AFTER_CLOSE, FIRST_ROUND_AFTER_OPEN
 from backfill_assets.orchestration.assets import GROUP, UNIVERSE_KEY
 from backfill_assets.orchestration.schedules import get_default_schedule_status

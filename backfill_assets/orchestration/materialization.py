@@ -12,9 +12,9 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.results import ProgressListener, RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session, list_sessions
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION

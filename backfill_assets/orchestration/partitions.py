@@ -6,9 +6,8 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.sessions import list_sessions
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 
 SYMBOL_DIMENSION, DAY_DIMENSION = "symbol", "day"

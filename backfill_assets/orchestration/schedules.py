@@ -7,7 +7,7 @@ import dagster as dg
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.trading_hours import TIME_ZONE
+from backfill_assets.market.calendar.exchanges import TIME_ZONE
 
 MORNING_CRON = "15 8 * * 2-6"
 SUNDAY_NOON_CRON = "0 12 * * 0"  # no session: the day's calls are free

@@ -1,7 +1,7 @@
 """The success criteria: functions of a coverage, of the request log and of the live samples.
 
 Each returns a figure, its threshold and the worst offenders, without vendor calls. Which checks there are is in
-``verification``; checks of the bars themselves are in ``bar_validity``.
+``checks``; checks of the bars themselves are in ``bar_validity``.
 """
 
 from collections.abc import Mapping, Set

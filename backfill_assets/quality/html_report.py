@@ -1,7 +1,7 @@
 """The report as one self-contained HTML file, without scripts.
 
-The data come from ``report_data``, the layout is in ``report.html.jinja``. The template engine escapes every text; the
-image is our own SVG. A page stays under 2 MB for any number of symbols, sessions and findings, and says what it omits.
+The data come from ``html_report_data``, the layout is in ``report.html.jinja``. The template engine escapes every
+text; the image is our own SVG. A page stays under 2 MB for any number of symbols, sessions and findings, and says what it omits.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from backfill_assets.quality.heatmap import CELL_MEANINGS, Heatmap
 from backfill_assets.quality.heatmap_image import render_heatmap_svg, summarize_heatmap
-from backfill_assets.quality.report_data import ReportData
+from backfill_assets.quality.html_report_data import ReportData
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 
 TEMPLATE = "report.html.jinja"

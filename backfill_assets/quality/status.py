@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.slots import build_slot_grid
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.market.calendar.windows import (
     DEFAULT_HOURS,

@@ -1,6 +1,6 @@
 """Measure a window's coverage: which slots have a bar, and the state of those without a trusted one.
 
-``store.bars.stored_slots`` reads bars, ``store.evidence.evidence_reader`` reads what explains absence, and
+``store.bars.gap_queries`` reads bars, ``store.evidence.evidence_reader`` reads what explains absence, and
 ``market.gaps.slot_states`` decides the states. The result, ``Coverage``, is in ``market.gaps.coverage``.
 """
 
@@ -17,7 +17,7 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots, count_states
-from backfill_assets.store.bars.stored_slots import StoredSlots, read_stored_slots
+from backfill_assets.store.bars.gap_queries import StoredSlots, read_stored_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.evidence_reader import read_evidence
 from backfill_assets.store.postgres.connection import Connection

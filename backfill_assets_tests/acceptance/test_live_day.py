@@ -7,9 +7,9 @@ import pytest
 
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.criteria import evaluate_live
 from backfill_assets.quality.live_accuracy import read_live_accuracy
-from backfill_assets.quality.verification import evaluate_window
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.endpoints.live_quotes import QuoteGenerator
 from backfill_assets.store.postgres.connection import Database

@@ -17,10 +17,10 @@ from backfill_assets.alerts.delivery import DeliveryResult
 from backfill_assets.alerts.notify import build_observations, process_observations
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.html_report import to_html
-from backfill_assets.quality.report_data import collect_report_data
-from backfill_assets.quality.verification import evaluate_window
+from backfill_assets.quality.html_report_data import collect_report_data
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.daily_data import Finding

@@ -11,7 +11,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality.verification import evaluate_window
+from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.publication import PublicationSchedule

@@ -10,7 +10,7 @@ import pytest
 from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.rate_limiter import RequestRecord
+from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.waiting import LONGEST_SECONDS

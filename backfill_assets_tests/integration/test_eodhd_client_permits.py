@@ -7,7 +7,7 @@ import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.errors import QuotaExhausted, ServerFault
-from backfill_assets.eodhd.rate_limiter import RequestRecord
+from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 
 TOKEN = "t0ken"  # noqa: S105 - made up

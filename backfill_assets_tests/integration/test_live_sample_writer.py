@@ -16,9 +16,9 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.criteria import evaluate_live
 from backfill_assets.quality.live_accuracy import read_live_accuracy
-from backfill_assets.quality.verification import evaluate_window
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, WriteCounts, write_bars

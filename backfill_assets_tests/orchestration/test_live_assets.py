@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from backfill_assets.live.collector import collect_round
+from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session, list_sessions
-from backfill_assets.market.calendar.trading_hours import TIME_ZONE
 from backfill_assets.market.live.sampling_schedule import find_sampled_session, list_rounds
 from backfill_assets.orchestration.live_assets import LIVE_QUOTES, build_rounds_cron
 from backfill_assets_tests.conftest import Sandboxed, bars_in

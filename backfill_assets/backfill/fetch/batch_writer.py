@@ -23,6 +23,9 @@ from backfill_assets.store.postgres.multiranges import format_multirange
 _EMPTY = np.zeros(0, np.float64)
 NO_ROWS = IntradayRows(np.zeros(0, np.int64), _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY)
 
+WRITE_BATCH_SIZE = 48  # responses in one transaction, at most: as many as are in flight by default
+WRITE_BATCH_ROWS = 500_000  # vendor rows in one transaction, about
+
 
 @dataclass(frozen=True, slots=True)
 class FetchedRows:

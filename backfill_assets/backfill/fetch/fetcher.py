@@ -13,7 +13,15 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from backfill_assets.backfill.fetch.batch_writer import NO_ROWS, BatchResult, FetchedRows, WriteContext, write_batch
+from backfill_assets.backfill.fetch.batch_writer import (
+    NO_ROWS,
+    WRITE_BATCH_ROWS,
+    WRITE_BATCH_SIZE,
+    BatchResult,
+    FetchedRows,
+    WriteContext,
+    write_batch,
+)
 from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_outcomes, merge_results, merge_warnings
 from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
@@ -26,8 +34,6 @@ from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.runs import record_heartbeat
 
-WRITE_BATCH_SIZE = 48  # responses in one transaction, at most: as many as are in flight by default
-WRITE_BATCH_ROWS = 500_000  # vendor rows in one transaction, about
 MAX_CONSECUTIVE_FAILURES = 20  # requests in a row that fail after all their attempts; then the run stops
 _log = logging.getLogger(__name__)
 

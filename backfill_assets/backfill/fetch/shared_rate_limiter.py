@@ -13,7 +13,7 @@ from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.eodhd.errors import QuotaExhausted
-from backfill_assets.eodhd.rate_limiter import RequestRecord
+from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, PermitSettlement, compute_quota_reset
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.exchanges import CALENDARS
 
-CALENDARS = {"US": "XNYS"}
 FIRST_YEAR, LAST_YEAR = 2004, 2099  # the vendor's 1m data begin in 2004 (docs/vendor.md §2.5)
 EARLIEST_DATE = date(FIRST_YEAR, 1, 1)
 LATEST_DATE = date(LAST_YEAR + 1, 1, 1)

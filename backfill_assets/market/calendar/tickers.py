@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 
-DEFAULT_EXCHANGE = "US"
 _SYMBOL_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,9}")
 _MAX_SYMBOL_LENGTH = 10
 

@@ -14,7 +14,7 @@ from datetime import date
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.tickers import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.orchestration.partitions import compute_first_day
 from backfill_assets.store.postgres.database import open_database
 from backfill_assets.store.symbols import list_symbols

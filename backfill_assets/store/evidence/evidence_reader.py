@@ -14,7 +14,7 @@ from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
-from backfill_assets.store.bars.stored_slots import NEWEST_SESSIONS
+from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection

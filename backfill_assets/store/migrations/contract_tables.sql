@@ -1,7 +1,7 @@
 -- The two tables that other programs share with this one. They are created where they are missing. Existing tables
 -- are taken over: they get nullable columns, and none of their rows, columns, keys or constraints changes.
 --
--- The same text builds the temporary copies with which store/postgres/contract_tables.py compares existing tables.
+-- The same text builds the temporary copies with which store/postgres/takeover_record.py compares existing tables.
 
 CREATE TABLE IF NOT EXISTS market_symbols (
     symbol_id    serial PRIMARY KEY,

@@ -3,7 +3,7 @@
 from backfill_assets.config.settings import Settings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets.store.postgres.schema_contract import require_contract
+from backfill_assets.store.postgres.takeover_check import require_contract
 
 VENDOR_DATABASE = "bars"
 SANDBOX_DATABASE = "bars_sandbox"

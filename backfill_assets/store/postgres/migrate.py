@@ -9,7 +9,7 @@ that knows migration N can go on reading and writing the database after this mig
 N of the one before it; one that renames, removes or changes the meaning of something has its own number. Nothing reads
 that column yet.
 
-Whether existing tables can be used at all is decided in ``schema_contract``.
+Whether existing tables can be used at all is decided in ``takeover_check``.
 """
 
 import re
@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Connection, Database
-from backfill_assets.store.postgres.contract_tables import record_contract_tables
+from backfill_assets.store.postgres.takeover_record import record_contract_tables
 
 SCHEMA_NUMBER = 9  # the migration that schema.sql and functions.sql are equal to
 MIGRATIONS_OF_0_1_0 = (  # a new database has them recorded, too, so that version 0.1.0 refuses it by number

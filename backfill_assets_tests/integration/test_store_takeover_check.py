@@ -10,7 +10,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality.verification import evaluate_window
+from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate

@@ -2,7 +2,7 @@
 
 Other programs share the two tables, and may have created them. A *managed* table has this program's columns, types,
 keys and constraints, no more and no less; only such a table may get another column type or partitions in a later
-migration. Whether a table can be used at all is decided in ``schema_contract``.
+migration. Whether a table can be used at all is decided in ``takeover_check``.
 """
 
 from collections import Counter

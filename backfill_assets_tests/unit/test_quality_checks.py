@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from backfill_assets.quality import bar_validity, criteria
-from backfill_assets.quality.verification import CHECKS, find_check, get_command, select_checks
+from backfill_assets.quality.checks import CHECKS, find_check, get_command, select_checks
 
 CRITERIA = ["every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "no_rate_limit_errors"]
 

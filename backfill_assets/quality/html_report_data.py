@@ -11,12 +11,12 @@ from typing import Any
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.quality.checks import evaluate_all
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.heatmap import Heatmap, build_heatmap
 from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accuracy
 from backfill_assets.quality.report import SymbolReport, build_symbol_reports
 from backfill_assets.quality.status import read_budget
-from backfill_assets.quality.verification import evaluate_all
 from backfill_assets.store.bars.revisions import RejectCount, Revision, count_rejects, read_revisions
 from backfill_assets.store.evidence.daily_data import Finding, list_findings
 from backfill_assets.store.postgres.connection import Database, describe_database
