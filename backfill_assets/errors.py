@@ -1,6 +1,6 @@
 """The base classes of errors that are shown to users, each with the exit code of the process.
 
-Errors of the vendor's API are in ``eodhd.errors``. The command line prints them, in ``cli.main``.
+Errors of the vendor's API are in ``market.vendor_errors``. The command line prints them, in ``cli.main``.
 """
 
 from typing import ClassVar

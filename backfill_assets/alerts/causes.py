@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.eodhd.errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.vendor_errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
 from backfill_assets.quality.checks import find_check
 from backfill_assets.store.evidence.daily_data import Finding, list_findings
 from backfill_assets.store.postgres.connection import Database

@@ -18,12 +18,12 @@ from backfill_assets.backfill.findings import (
     NEARLY_ALL_SHARE,
     record_vendor_warnings,
 )
-from backfill_assets.eodhd.errors import QuotaExhausted, TokenRefused, UnknownTicker, VendorError
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor import DailyRows, VendorClient
+from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, UnknownTicker, VendorError
 from backfill_assets.store.evidence.daily_data import (
     Finding,
     ListingLife,

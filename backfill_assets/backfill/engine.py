@@ -15,7 +15,6 @@ from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.planner import Plan, Strategy, make_plan
 from backfill_assets.config.settings import Settings
-from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import build_slot_grid
@@ -23,6 +22,7 @@ from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import CallPrices, VendorClient
+from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.store.bars.external_bars import read_external_bars
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import ABSENT_STATES, SlotState
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
 OutcomeKind: TypeAlias = Literal["stored", "nothing new", "not published", "error"]

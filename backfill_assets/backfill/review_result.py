@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from backfill_assets.backfill.results import RunResult, TickerOutcome, describe_data_warnings
-from backfill_assets.eodhd.errors import VendorError
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
 

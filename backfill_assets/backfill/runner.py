@@ -26,10 +26,10 @@ from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
 from backfill_assets.backfill.result_builder import PassResult, build_run_result
 from backfill_assets.backfill.results import ProgressListener, RunResult
-from backfill_assets.eodhd.errors import TransientError, VendorError
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_errors import TransientError, VendorError
 from backfill_assets.store.bars.bar_writer import find_interval_spelling, read_server_time
 from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run

@@ -19,21 +19,13 @@ from pydantic import SecretStr
 from backfill_assets.eodhd.connection_pool import LifoConnectionPool
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.error_mapping import to_single_line
-from backfill_assets.eodhd.errors import (
-    BrokenAnswer,
-    PermanentError,
-    QuotaExhausted,
-    TickerRefused,
-    TokenRefused,
-    UnknownTicker,
-)
 from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.eodhd.quotes import parse_quotes, split_batches
-from backfill_assets.eodhd.rate_limiter_protocol import RateLimiter
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
 from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T
+from backfill_assets.market.rate_limiter_protocol import RateLimiter
 from backfill_assets.market.vendor import (
     AccountUsage,
     BulkDailyRows,
@@ -44,6 +36,14 @@ from backfill_assets.market.vendor import (
     Quote,
     RequestLimits,
     SymbolChange,
+)
+from backfill_assets.market.vendor_errors import (
+    BrokenAnswer,
+    PermanentError,
+    QuotaExhausted,
+    TickerRefused,
+    TokenRefused,
+    UnknownTicker,
 )
 
 Params = dict[str, str | int]

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from backfill_assets.eodhd.errors import (
+from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     PlanRefused,
     QuotaExhausted,
@@ -83,7 +83,7 @@ def _map_forbidden(message: str, vendor_message: str, is_ticker_request: bool, i
 
 
 def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:
-    """The error in a JSON object: ``errors`` (422), or ``error`` with ``code``; None if there is none.
+    """The error in a JSON object: ``vendor_errors`` (422), or ``error`` with ``code``; None if there is none.
 
     The second form is documented and was never recorded (docs/vendor.md §6.4). A quote's ``code`` is not a number.
     """

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from backfill_assets.eodhd.error_mapping import find_error_in_body
-from backfill_assets.eodhd.errors import BrokenAnswer
 from backfill_assets.market.vendor import INTRADAY_COLUMNS, IntradayRows
+from backfill_assets.market.vendor_errors import BrokenAnswer
 
 JsonObject = dict[str, Any]
 MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; also keeps milliseconds out

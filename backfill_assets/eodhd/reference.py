@@ -5,9 +5,9 @@ Absent values become None. Fields that are not named here are ignored.
 
 from datetime import date
 
-from backfill_assets.eodhd.errors import BrokenAnswer
 from backfill_assets.eodhd.parsing import JsonObject, decode_json, parse_rows, to_int, to_text
 from backfill_assets.market.vendor import AccountUsage, ListedSymbol, SymbolChange
+from backfill_assets.market.vendor_errors import BrokenAnswer
 
 
 def parse_account(body: bytes) -> AccountUsage:

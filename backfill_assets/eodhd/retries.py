@@ -19,15 +19,15 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from backfill_assets.eodhd.error_mapping import extract_vendor_message, map_status_to_error, parse_retry_after
-from backfill_assets.eodhd.errors import (
+from backfill_assets.eodhd.redaction import TokenRedactor
+from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
+from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     RequestRefused,
     TransientError,
     Unreachable,
     VendorError,
 )
-from backfill_assets.eodhd.rate_limiter_protocol import RateLimiter, RequestRecord
-from backfill_assets.eodhd.redaction import TokenRedactor
 
 MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is raised, and the caller decides
 _MAX_ERROR_CHARS = 300

@@ -16,7 +16,10 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
-from backfill_assets.eodhd.errors import (
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.live.samples import SAMPLE_COLUMNS
+from backfill_assets.market.vendor import CallPrices, Quote, VendorClient
+from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     QuotaExhausted,
     TokenRefused,
@@ -24,9 +27,6 @@ from backfill_assets.eodhd.errors import (
     Unreachable,
     VendorError,
 )
-from backfill_assets.market.calendar.tickers import Symbol
-from backfill_assets.market.live.samples import SAMPLE_COLUMNS
-from backfill_assets.market.vendor import CallPrices, Quote, VendorClient
 
 READ_TIMEOUT_SHARE = 0.45  # of the time between two rounds, for each method; both may be tried in one round
 QUOTA_TIMEOUT_SHARE = 0.1  # of the time between two rounds, for reading the account

@@ -2,7 +2,7 @@
 
 The values are plain columns and records, as the vendor sent them: absent numbers are NaN or None, and nothing is
 checked for plausibility. How to talk to a vendor (HTTP, retries, parsing) belongs to that vendor's package. A client
-raises the errors of ``eodhd.errors``.
+raises the errors of ``market.vendor_errors``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

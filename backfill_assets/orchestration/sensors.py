@@ -7,10 +7,10 @@ import dagster as dg
 from backfill_assets.backfill.due_work import DueWork, find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
-from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.windows import MAX_PARTITIONS
+from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.orchestration.assets import UNIVERSE_KEY, build_bars_key
 from backfill_assets.orchestration.partition_ranges import (
     PartitionRange,

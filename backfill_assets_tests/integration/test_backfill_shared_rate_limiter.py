@@ -7,7 +7,7 @@ import psycopg
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
-from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, PermitGrant, QuotaLimits
 from backfill_assets_tests.conftest import NOW

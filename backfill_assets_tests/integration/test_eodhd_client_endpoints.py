@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
+from backfill_assets.market import vendor_errors
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say
 from backfill_assets_tests.integration.test_eodhd_client_errors import BAR, GOOD, TEXT, client, talk
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
@@ -74,7 +74,7 @@ def test_account_falls_back_to_the_second_path(first: Say) -> None:
 
 def test_refused_token_does_not_try_the_second_path() -> None:
     error, _, vendor = talk(Say(401, b"Unauthenticated", TEXT), ask=lambda us: us.fetch_account())
-    assert type(error) is errors.TokenRefused
+    assert type(error) is vendor_errors.TokenRefused
     assert len(vendor.targets) == 1
 
 

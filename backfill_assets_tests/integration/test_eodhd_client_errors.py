@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import VendorError
-from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
+from backfill_assets.market import vendor_errors
+from backfill_assets.market.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.waiting import LONGEST_SECONDS
@@ -57,15 +57,15 @@ def talk(
 @pytest.mark.parametrize(
     ("say", "kind", "calls"),
     [
-        (Say(401, b"Unauthenticated", TEXT), errors.TokenRefused, 0),
-        (Say(403, b"Unauthenticated", TEXT), errors.TokenRefused, 0),
-        (Say(402, QUOTA, HTML), errors.QuotaExhausted, 0),
-        (Say(403, PLAN, HTML), errors.PlanRefused, 0),
-        (Say(403, b"Forbidden", TEXT), errors.TickerRefused, 0),
-        (Say(404, b"Ticker Not Found.", HTML), errors.UnknownTicker, 1),
-        (Say(404, b'{"error":"x"}'), errors.UnknownTicker, 1),
-        (Say(422, TOO_LONG), errors.RequestRefused, 0),
-        (Say(body=b'{"error":"Unauthenticated","code":401}'), errors.TokenRefused, 5),
+        (Say(401, b"Unauthenticated", TEXT), vendor_errors.TokenRefused, 0),
+        (Say(403, b"Unauthenticated", TEXT), vendor_errors.TokenRefused, 0),
+        (Say(402, QUOTA, HTML), vendor_errors.QuotaExhausted, 0),
+        (Say(403, PLAN, HTML), vendor_errors.PlanRefused, 0),
+        (Say(403, b"Forbidden", TEXT), vendor_errors.TickerRefused, 0),
+        (Say(404, b"Ticker Not Found.", HTML), vendor_errors.UnknownTicker, 1),
+        (Say(404, b'{"error":"x"}'), vendor_errors.UnknownTicker, 1),
+        (Say(422, TOO_LONG), vendor_errors.RequestRefused, 0),
+        (Say(body=b'{"error":"Unauthenticated","code":401}'), vendor_errors.TokenRefused, 5),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
@@ -86,18 +86,18 @@ def test_error_contains_the_vendors_text() -> None:
 @pytest.mark.parametrize(
     ("say", "kind", "calls"),
     [
-        (Say(429, b"Too Many Attempts.", HTML), errors.RateLimited, 0),
-        (Say(500, b"", HTML), errors.ServerFault, 0),
-        (Say(502, b"<html><title>502 Bad Gateway</title></html>", HTML), errors.ServerFault, 0),
-        (Say(502, b"<html>", HTML, cut=True), errors.ServerFault, 0),
-        (Say(200, b"<html>We'll be back</html>", HTML), errors.BrokenAnswer, 5),
-        (Say(200, b"[]", HTML), errors.BrokenAnswer, 5),
-        (Say(200, b"<html>", TEXT), errors.BrokenAnswer, 5),
-        (Say(200, b"", "application/json"), errors.BrokenAnswer, 5),
-        (Say(200, b'[{"timestamp":1', cut=True), errors.BrokenAnswer, 5),
-        (Say(200, b"not gzip", headers={"content-encoding": "gzip"}), errors.BrokenAnswer, 5),
-        (Say(200, b'{"foo":1}'), errors.BrokenAnswer, 5),
-        (Say(silent=True), errors.Unreachable, 0),
+        (Say(429, b"Too Many Attempts.", HTML), vendor_errors.RateLimited, 0),
+        (Say(500, b"", HTML), vendor_errors.ServerFault, 0),
+        (Say(502, b"<html><title>502 Bad Gateway</title></html>", HTML), vendor_errors.ServerFault, 0),
+        (Say(502, b"<html>", HTML, cut=True), vendor_errors.ServerFault, 0),
+        (Say(200, b"<html>We'll be back</html>", HTML), vendor_errors.BrokenAnswer, 5),
+        (Say(200, b"[]", HTML), vendor_errors.BrokenAnswer, 5),
+        (Say(200, b"<html>", TEXT), vendor_errors.BrokenAnswer, 5),
+        (Say(200, b"", "application/json"), vendor_errors.BrokenAnswer, 5),
+        (Say(200, b'[{"timestamp":1', cut=True), vendor_errors.BrokenAnswer, 5),
+        (Say(200, b"not gzip", headers={"content-encoding": "gzip"}), vendor_errors.BrokenAnswer, 5),
+        (Say(200, b'{"foo":1}'), vendor_errors.BrokenAnswer, 5),
+        (Say(silent=True), vendor_errors.Unreachable, 0),
     ],
 )
 def test_transient_errors_are_retried_and_then_raised(say: Say, kind: type[VendorError], calls: int) -> None:
@@ -127,7 +127,7 @@ def test_success_after_failures_is_returned() -> None:
 @pytest.mark.parametrize("say", [Say(silent=True, stall=True), Say(body=b"[", stall=True)])
 def test_stalled_response_times_out_and_counts_as_billed(say: Say) -> None:
     error, records, _ = talk(say, attempts=1, timeout_seconds=1)
-    assert type(error) is errors.Unreachable
+    assert type(error) is vendor_errors.Unreachable
     assert "within 1 s" in str(error)
     assert [record.calls for record in records] == [5]
 
@@ -138,7 +138,7 @@ def test_unreachable_vendor_costs_nothing_and_exits_6() -> None:
         async with ScriptedVendor(GOOD) as vendor:
             url = vendor.url
         async with client(url, rate_limiter, attempts=2) as us:
-            with pytest.raises(errors.Unreachable) as caught:
+            with pytest.raises(vendor_errors.Unreachable) as caught:
                 await intraday(us)
         return caught.value, rate_limiter.records
 
@@ -177,7 +177,7 @@ def test_redirect_to_another_host_is_not_followed() -> None:
                 ScriptedVendor(Say(302, b"", HTML, headers=away)) as vendor,
                 client(vendor.url, UnlimitedRateLimiter()) as us,
             ):
-                with pytest.raises(errors.RequestRefused) as caught:
+                with pytest.raises(vendor_errors.RequestRefused) as caught:
                     await intraday(us)
             return caught.value, elsewhere.targets
 
@@ -192,7 +192,7 @@ def test_redirect_to_another_host_is_not_followed() -> None:
 )
 def test_no_redirect_is_followed(status: int, location: str, host: str) -> None:
     error, records, _ = talk(Say(status, b"", HTML, headers={"location": location}))
-    assert type(error) is errors.RequestRefused
+    assert type(error) is vendor_errors.RequestRefused
     assert host in str(error)
     assert [record.calls for record in records] == [0]
 
@@ -229,7 +229,7 @@ def test_connections_are_reused_and_limited() -> None:
 
 @pytest.mark.parametrize("token", ["", "  \n"])
 def test_empty_token_is_refused_at_once(token: str) -> None:
-    with pytest.raises(errors.TokenRefused, match="EODHD_API_TOKEN"):
+    with pytest.raises(vendor_errors.TokenRefused, match="EODHD_API_TOKEN"):
         client("http://127.0.0.1:1/api", UnlimitedRateLimiter(), token=token)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import QuotaExhausted, ServerFault
-from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.vendor_errors import QuotaExhausted, ServerFault
 from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
 
 TOKEN = "t0ken"  # noqa: S105 - made up

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.client import EodhdClient
+from backfill_assets.market import vendor_errors
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -80,15 +80,15 @@ def test_every_endpoint_is_parsed_and_its_price_counted(odd: bool) -> None:
 @pytest.mark.parametrize(
     ("config", "token", "ticker", "kind"),
     [
-        (SandboxConfig(now=NOW, tokens=frozenset({"good"})), "bad", "AAPL.US", errors.TokenRefused),
-        (SandboxConfig(now=NOW), "demo", "SPY.US", errors.TickerRefused),
-        (SandboxConfig(now=NOW, free_tokens=frozenset({"free"})), "free", "AAPL.US", errors.PlanRefused),
-        (SandboxConfig(now=NOW, daily=3), "good", "AAPL.US", errors.QuotaExhausted),
-        (SandboxConfig(now=NOW), "good", "NOPE.US", errors.UnknownTicker),
+        (SandboxConfig(now=NOW, tokens=frozenset({"good"})), "bad", "AAPL.US", vendor_errors.TokenRefused),
+        (SandboxConfig(now=NOW), "demo", "SPY.US", vendor_errors.TickerRefused),
+        (SandboxConfig(now=NOW, free_tokens=frozenset({"free"})), "free", "AAPL.US", vendor_errors.PlanRefused),
+        (SandboxConfig(now=NOW, daily=3), "good", "AAPL.US", vendor_errors.QuotaExhausted),
+        (SandboxConfig(now=NOW), "good", "NOPE.US", vendor_errors.UnknownTicker),
     ],
 )
 def test_refusal_raises_its_error_after_one_request(
-    config: SandboxConfig, token: str, ticker: str, kind: type[errors.VendorError]
+    config: SandboxConfig, token: str, ticker: str, kind: type[vendor_errors.VendorError]
 ) -> None:
     async def ask(us: EodhdClient) -> IntradayRows:
         return await us.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
@@ -103,7 +103,7 @@ def test_unknown_interval_error_has_the_vendors_text() -> None:
     async def ask(us: EodhdClient) -> IntradayRows:
         return await us.fetch_intraday("AAPL.US", "d", MONDAY, MONDAY + DAY)
 
-    with Sandbox(SandboxConfig(now=NOW)) as sandbox, pytest.raises(errors.RequestRefused, match="interval"):
+    with Sandbox(SandboxConfig(now=NOW)) as sandbox, pytest.raises(vendor_errors.RequestRefused, match="interval"):
         talk(sandbox, ask)
 
 

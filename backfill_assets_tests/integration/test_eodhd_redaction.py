@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.eodhd.redaction import TokenRedactor
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, Say, ScriptedVendor
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 from backfill_assets_tests.waiting import LONGEST_SECONDS

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from backfill_assets.eodhd.errors import TokenRefused
 from backfill_assets.live.collector import collect_round, collect_until_close
 from backfill_assets.live.result import LiveRound
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, QuotaLimits
 from backfill_assets.store.quota.live_budget import LiveBudget

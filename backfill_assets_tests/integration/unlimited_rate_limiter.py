@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.rate_limiter_protocol import RequestRecord
 
 
 @dataclass

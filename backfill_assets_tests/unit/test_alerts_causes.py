@@ -9,7 +9,10 @@ import pytest
 
 from backfill_assets.alerts.causes import Diagnostics, find_error_cause, find_likely_cause
 from backfill_assets.config.settings import load_settings
-from backfill_assets.eodhd.errors import (
+from backfill_assets.errors import DatabaseUnavailable, UsageError
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     PlanRefused,
     QuotaExhausted,
@@ -17,9 +20,6 @@ from backfill_assets.eodhd.errors import (
     TokenRefused,
     Unreachable,
 )
-from backfill_assets.errors import DatabaseUnavailable, UsageError
-from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.evidence.daily_data import Finding
 from backfill_assets.store.quota.budget import BudgetStatus
 from backfill_assets_tests.unit.coverage_builders import NOW, coverage_of

@@ -4,8 +4,8 @@ from datetime import date
 
 from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_results
 from backfill_assets.backfill.results import TickerOutcome
-from backfill_assets.eodhd.errors import QuotaExhausted, ServerFault
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.vendor_errors import QuotaExhausted, ServerFault
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
 AAPL, MSFT = Ticker("AAPL"), Ticker("MSFT")

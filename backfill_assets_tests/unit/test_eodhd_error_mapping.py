@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backfill_assets.eodhd import errors
 from backfill_assets.eodhd.error_mapping import (
     extract_vendor_message,
     find_error_in_body,
     map_status_to_error,
     parse_retry_after,
 )
+from backfill_assets.market import vendor_errors
 
 QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
 PLAN = "Only EOD data allowed for free users. Please, contact our support team: support@eodhistoricaldata.com"
@@ -20,47 +20,49 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (401, "Unauthenticated", errors.TokenRefused),
-        (401, "", errors.TokenRefused),
-        (403, "Unauthenticated", errors.TokenRefused),
-        (402, QUOTA, errors.QuotaExhausted),
-        (402, "", errors.QuotaExhausted),
-        (403, PLAN, errors.PlanRefused),
-        (403, "Forbidden", errors.TickerRefused),
-        (403, '{"message":"Forbidden"}', errors.TickerRefused),
-        (403, "<html><title>403 Forbidden</title></html>", errors.RequestRefused),
-        (403, "something else", errors.RequestRefused),
-        (404, "Ticker Not Found.", errors.UnknownTicker),
-        (404, "<html><title>404</title></html>", errors.UnknownTicker),
-        (422, '{"errors":{"to":["Max period length is 600 days"]}}', errors.RequestRefused),
-        (400, "bad", errors.RequestRefused),
-        (408, "", errors.ServerFault),
-        (429, "Too Many Requests", errors.RateLimited),
-        (429, "<html></html>", errors.RateLimited),
-        (500, "", errors.ServerFault),
-        (502, "<html><title>502 Bad Gateway</title></html>", errors.ServerFault),
-        (503, "", errors.ServerFault),
-        (199, "", errors.BrokenAnswer),
+        (401, "Unauthenticated", vendor_errors.TokenRefused),
+        (401, "", vendor_errors.TokenRefused),
+        (403, "Unauthenticated", vendor_errors.TokenRefused),
+        (402, QUOTA, vendor_errors.QuotaExhausted),
+        (402, "", vendor_errors.QuotaExhausted),
+        (403, PLAN, vendor_errors.PlanRefused),
+        (403, "Forbidden", vendor_errors.TickerRefused),
+        (403, '{"message":"Forbidden"}', vendor_errors.TickerRefused),
+        (403, "<html><title>403 Forbidden</title></html>", vendor_errors.RequestRefused),
+        (403, "something else", vendor_errors.RequestRefused),
+        (404, "Ticker Not Found.", vendor_errors.UnknownTicker),
+        (404, "<html><title>404</title></html>", vendor_errors.UnknownTicker),
+        (422, '{"errors":{"to":["Max period length is 600 days"]}}', vendor_errors.RequestRefused),
+        (400, "bad", vendor_errors.RequestRefused),
+        (408, "", vendor_errors.ServerFault),
+        (429, "Too Many Requests", vendor_errors.RateLimited),
+        (429, "<html></html>", vendor_errors.RateLimited),
+        (500, "", vendor_errors.ServerFault),
+        (502, "<html><title>502 Bad Gateway</title></html>", vendor_errors.ServerFault),
+        (503, "", vendor_errors.ServerFault),
+        (199, "", vendor_errors.BrokenAnswer),
     ],
 )
-def test_status_and_body_determine_the_error(status: int, body: str, kind: type[errors.VendorError]) -> None:
+def test_status_and_body_determine_the_error(status: int, body: str, kind: type[vendor_errors.VendorError]) -> None:
     error = map_status_to_error(status, extract_vendor_message(body.encode()))
     assert type(error) is kind
     assert str(status) in str(error)
 
 
 def test_request_without_ticker_never_gives_a_ticker_error() -> None:
-    assert type(map_status_to_error(404, "", is_ticker_request=False)) is errors.RequestRefused
-    assert type(map_status_to_error(403, "Forbidden", is_ticker_request=False)) is errors.RequestRefused
-    assert type(map_status_to_error(402, "Available in paid plans", is_ticker_request=False)) is errors.PlanRefused
-    assert type(map_status_to_error(402, QUOTA, is_ticker_request=False)) is errors.QuotaExhausted
+    assert type(map_status_to_error(404, "", is_ticker_request=False)) is vendor_errors.RequestRefused
+    assert type(map_status_to_error(403, "Forbidden", is_ticker_request=False)) is vendor_errors.RequestRefused
+    assert (
+        type(map_status_to_error(402, "Available in paid plans", is_ticker_request=False)) is vendor_errors.PlanRefused
+    )
+    assert type(map_status_to_error(402, QUOTA, is_ticker_request=False)) is vendor_errors.QuotaExhausted
 
 
 def test_demo_token_refusal_is_a_ticker_error() -> None:
-    assert type(map_status_to_error(403, "Unauthenticated", is_demo_token=True)) is errors.TickerRefused
+    assert type(map_status_to_error(403, "Unauthenticated", is_demo_token=True)) is vendor_errors.TickerRefused
     assert (
         type(map_status_to_error(403, "Unauthenticated", is_demo_token=True, is_ticker_request=False))
-        is errors.TokenRefused
+        is vendor_errors.TokenRefused
     )
 
 
@@ -92,17 +94,19 @@ def test_vendor_message_is_one_line(body: bytes, said: str) -> None:
 @pytest.mark.parametrize(
     ("payload", "kind"),
     [
-        ({"error": "Unauthenticated", "code": 401}, errors.TokenRefused),
-        ({"error": QUOTA, "code": "402"}, errors.QuotaExhausted),
-        ({"error": "Ticker Not Found", "code": 404}, errors.UnknownTicker),
-        ({"error": "slow down", "code": 429}, errors.RateLimited),
-        ({"message": "oops", "code": 500}, errors.ServerFault),
-        ({"errors": {"to": ["bad"]}}, errors.RequestRefused),
-        ({"error": "mystery"}, errors.BrokenAnswer),
-        ({"error": "mystery", "code": 7}, errors.BrokenAnswer),
+        ({"error": "Unauthenticated", "code": 401}, vendor_errors.TokenRefused),
+        ({"error": QUOTA, "code": "402"}, vendor_errors.QuotaExhausted),
+        ({"error": "Ticker Not Found", "code": 404}, vendor_errors.UnknownTicker),
+        ({"error": "slow down", "code": 429}, vendor_errors.RateLimited),
+        ({"message": "oops", "code": 500}, vendor_errors.ServerFault),
+        ({"errors": {"to": ["bad"]}}, vendor_errors.RequestRefused),
+        ({"error": "mystery"}, vendor_errors.BrokenAnswer),
+        ({"error": "mystery", "code": 7}, vendor_errors.BrokenAnswer),
     ],
 )
-def test_error_envelope_is_mapped_by_its_code(payload: dict[str, object], kind: type[errors.VendorError]) -> None:
+def test_error_envelope_is_mapped_by_its_code(
+    payload: dict[str, object], kind: type[vendor_errors.VendorError]
+) -> None:
     assert type(find_error_in_body(payload)) is kind
 
 

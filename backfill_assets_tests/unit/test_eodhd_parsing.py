@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
-from backfill_assets.eodhd.errors import BrokenAnswer, RequestRefused, VendorError
 from backfill_assets.eodhd.parsing import (
     MAX_TIMESTAMP,
     _parse_intraday_leniently,
@@ -23,6 +22,7 @@ from backfill_assets.eodhd.reference import (
     parse_symbols,
 )
 from backfill_assets.market.vendor import IntradayRows
+from backfill_assets.market.vendor_errors import BrokenAnswer, RequestRefused, VendorError
 from backfill_assets_tests.conftest import recorded
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")

@@ -8,11 +8,11 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.eodhd.parsing import parse_intraday
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import PRICE_LIMIT, ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.unit.market_builders import grid_of
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
-from backfill_assets.eodhd.errors import BrokenAnswer
 from backfill_assets.eodhd.quotes import parse_quotes, split_batches
 from backfill_assets.eodhd.reference import (
     parse_account,
@@ -15,6 +14,7 @@ from backfill_assets.eodhd.reference import (
     parse_symbols,
 )
 from backfill_assets.market.vendor import AccountUsage, ListedSymbol, Quote, SymbolChange
+from backfill_assets.market.vendor_errors import BrokenAnswer
 
 LIVE = (
     b'[{"code":"AMD.US","timestamp":1787603340,"gmtoffset":0,"open":468.54,"high":468.54,"low":451,'

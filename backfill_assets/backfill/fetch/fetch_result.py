@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from backfill_assets.backfill.results import TickerOutcome
-from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
 

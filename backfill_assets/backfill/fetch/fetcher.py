@@ -28,8 +28,14 @@ from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.results import TickerOutcome
-from backfill_assets.eodhd.errors import QuotaExhausted, TickerRefused, TransientError, UnknownTicker, VendorError
 from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_errors import (
+    QuotaExhausted,
+    TickerRefused,
+    TransientError,
+    UnknownTicker,
+    VendorError,
+)
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.runs import record_heartbeat

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
-from backfill_assets.eodhd.errors import VendorError
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.runs import HEARTBEAT_SECONDS, record_heartbeat
 

@@ -3,8 +3,8 @@
 import logging
 from datetime import datetime
 
-from backfill_assets.eodhd.errors import Unreachable, VendorError
 from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_errors import Unreachable, VendorError
 from backfill_assets.store.quota.budget import Budget
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Self, TypeVar
 from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
-from backfill_assets.eodhd.errors import QuotaExhausted
-from backfill_assets.eodhd.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.rate_limiter_protocol import RequestRecord
+from backfill_assets.market.vendor_errors import QuotaExhausted
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, PermitSettlement, compute_quota_reset
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests

@@ -4,19 +4,19 @@ import pickle
 
 import pytest
 
-from backfill_assets.eodhd import errors
-from backfill_assets.eodhd.errors import PermanentError, TransientError, VendorError
+from backfill_assets.market import vendor_errors
+from backfill_assets.market.vendor_errors import PermanentError, TransientError, VendorError
 
-STOPS_RUN = (errors.TokenRefused, errors.PlanRefused, errors.QuotaExhausted)
-TICKER_ONLY = (errors.TickerRefused, errors.UnknownTicker)
+STOPS_RUN = (vendor_errors.TokenRefused, vendor_errors.PlanRefused, vendor_errors.QuotaExhausted)
+TICKER_ONLY = (vendor_errors.TickerRefused, vendor_errors.UnknownTicker)
 ALL = [
     *STOPS_RUN,
     *TICKER_ONLY,
-    errors.RequestRefused,
-    errors.RateLimited,
-    errors.ServerFault,
-    errors.BrokenAnswer,
-    errors.Unreachable,
+    vendor_errors.RequestRefused,
+    vendor_errors.RateLimited,
+    vendor_errors.ServerFault,
+    vendor_errors.BrokenAnswer,
+    vendor_errors.Unreachable,
 ]
 
 
@@ -25,19 +25,19 @@ def test_each_error_has_scope_and_exit_code(kind: type[VendorError]) -> None:
     assert kind.stops_run == (kind in STOPS_RUN)
     expected = "run" if kind in STOPS_RUN else "ticker" if kind in TICKER_ONLY else "request"
     assert kind.scope == expected
-    assert kind.exit_code == (6 if kind is errors.Unreachable else 4)
+    assert kind.exit_code == (6 if kind is vendor_errors.Unreachable else 4)
     assert issubclass(kind, PermanentError) != issubclass(kind, TransientError)
 
 
 def test_text_has_ticker_endpoint_and_advice() -> None:
-    error = errors.UnknownTicker("HTTP status 404")
+    error = vendor_errors.UnknownTicker("HTTP status 404")
     error.add_context("/intraday", "NOPE.US")
     assert str(error).startswith("NOPE.US /intraday: HTTP status 404; check the spelling")
     assert str(VendorError("no place")) == "no place"
 
 
 def test_known_endpoint_and_ticker_are_kept() -> None:
-    error = errors.ServerFault("x", endpoint="/eod", ticker="A.US")
+    error = vendor_errors.ServerFault("x", endpoint="/eod", ticker="A.US")
     error.add_context("/user", None)
     assert (error.endpoint, error.ticker) == ("/eod", "A.US")
 
