@@ -38,6 +38,9 @@ _CAUSE_BY_ERROR_TEXT = (
     (DatabaseUnavailable.__name__, "the database cannot be used"),
     ("check DATABASE_URL", "the database cannot be used"),  # for errors that do not name the class
     ("embedded PostgreSQL", "the database cannot be used"),
+    # Phrases of version 0.1.0, for runs that failed just before the upgrade.
+    ("they do not mix", "settings: this database belongs to another vendor"),
+    ("the vendor counts anew from midnight UTC", "quota: the day's calls are used up"),
 )
 
 

@@ -42,11 +42,15 @@ def record_vendor_warnings(database: Database, warnings: Mapping[str, frozenset[
         warnings: the vendor's messages, with the tickers concerned.
         now: the time of the finding.
     """
-    message_by_exchange = {ticker.exchange: message for message, tickers in warnings.items() for ticker in tickers}
-    _record_findings(
-        database,
-        [Finding(PLAN_LIMITED, exchange, message, now) for exchange, message in sorted(message_by_exchange.items())],
-    )
+    messages_by_exchange: dict[str, set[str]] = {}
+    for message, tickers in warnings.items():
+        for exchange in {ticker.exchange for ticker in tickers}:
+            messages_by_exchange.setdefault(exchange, set()).add(message)
+    findings = [
+        Finding(PLAN_LIMITED, exchange, "; ".join(sorted(messages)), now)
+        for exchange, messages in sorted(messages_by_exchange.items())
+    ]
+    _record_findings(database, findings)
 
 
 def _record_findings(database: Database, findings: list[Finding]) -> None:

@@ -141,13 +141,13 @@ class RateLimited(TransientError):
 class ServerFault(TransientError):
     """The vendor's server failed (5xx)."""
 
-    advice = "try again later"
+    advice = "the fault is at the vendor; run again later"
 
 
 class BrokenAnswer(TransientError):
     """Status 200, but the body is not a valid response."""
 
-    advice = "try again later"
+    advice = "the fault is at the vendor; run again later"
 
 
 class Unreachable(TransientError):

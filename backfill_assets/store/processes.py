@@ -52,7 +52,20 @@ def is_process_alive(pid: int, started_at: float | None = None) -> bool:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         return started_at is None or abs(process.create_time() - started_at) < START_TIME_TOLERANCE_SECONDS
-    except psutil.NoSuchProcess:
+    except psutil.ZombieProcess:
         return False
+    except psutil.NoSuchProcess:
+        return _is_hidden(pid)
     except psutil.AccessDenied:  # a process of another user
         return True
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether ``pid`` is a process of another user that ``/proc`` does not show (mount option ``hidepid``)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return False  # ours, so it would have been visible: it has just started

@@ -4,6 +4,7 @@ A run is dead when its heartbeat is older than half a minute, or when its proces
 (``store.processes``). Its claims end with it. Sending heartbeats is the job of ``backfill.fetch.heartbeat``.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,8 @@ INSERT INTO backfill.runs (run_id, host, pid, process_started_at, description, t
 VALUES (%(run_id)s, %(host)s, %(pid)s, to_timestamp(%(process_started_at)s), %(description)s, %(tickers)s)
 """
 _SELECT_UNFINISHED_OF_HOST = """
-SELECT run_id, pid, extract(epoch FROM process_started_at)::float8
+SELECT run_id, pid, extract(epoch FROM process_started_at)::float8,
+    heartbeat_at > clock_timestamp() - make_interval(secs => %(fresh_for)s)
 FROM backfill.runs WHERE finished_at IS NULL AND host = %(host)s
 """
 _CLOSE_DEAD_RUN = """
@@ -112,9 +114,13 @@ def start_run(connection: Connection, run_id: UUID, description: str, tickers: i
 
 
 def _close_dead_runs(connection: Connection) -> None:
-    rows = connection.execute(_SELECT_UNFINISHED_OF_HOST, {"host": get_host_id()}).fetchall()
-    for run_id, pid, process_started_at in rows:
-        if not is_process_alive(pid, process_started_at):  # its claims end with it
+    values = {"host": get_host_id(), "fresh_for": 2 * HEARTBEAT_SECONDS}
+    rows = connection.execute(_SELECT_UNFINISHED_OF_HOST, values).fetchall()
+    for run_id, pid, process_started_at, has_fresh_heartbeat in rows:
+        # A step of the system clock shifts the start time of every process. So another start time proves that the pid
+        # was recycled only without a fresh heartbeat, or where the pid is this process's own.
+        is_start_ignored = has_fresh_heartbeat and pid != os.getpid()
+        if not is_process_alive(pid, None if is_start_ignored else process_started_at):  # its claims end with it
             connection.execute(_CLOSE_DEAD_RUN, {"run_id": run_id})
 
 

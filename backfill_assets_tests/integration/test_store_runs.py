@@ -76,6 +76,14 @@ def test_the_run_of_a_recycled_pid_is_closed_and_its_claim_is_free(database: Dat
     assert start_another_run(database) == ("killed", {1})
 
 
+def test_a_clock_step_does_not_close_the_run_of_a_living_process(database: Database) -> None:
+    """Start times shift with the system clock; the fresh heartbeat of another process counts more."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        insert_run(database, child.pid, psutil.Process(child.pid).create_time() - 3600)
+        assert start_another_run(database) == (None, set())
+        child.communicate(b"\n")
+
+
 def test_the_run_of_a_living_process_stays_and_keeps_its_claim(database: Database) -> None:
     insert_run(database, os.getpid(), get_current_process().started_at)
     assert start_another_run(database) == (None, set())

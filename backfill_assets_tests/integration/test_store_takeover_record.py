@@ -101,6 +101,11 @@ def test_an_existing_table_of_the_same_definition_is_managed(new_database: Calla
             ["column source is character varying(20) instead of text"],
         ),
         (
+            "    source_interval text,",
+            '    source_interval text COLLATE "C",',
+            ['column source_interval is text COLLATE "C" instead of text'],
+        ),
+        (
             'PRIMARY KEY (symbol_id, interval_type, "timestamp")\n)',
             'PRIMARY KEY (symbol_id, interval_type, "timestamp")\n) PARTITION BY LIST (symbol_id)',
             ["the table is partitioned"],
@@ -131,6 +136,18 @@ def test_a_unique_index_without_a_constraint_is_a_difference(new_database: Calla
     run_migrations(url)
     expected = 'additional constraint UNIQUE INDEX USING btree (symbol_id, "timestamp", interval_type)'
     assert read_record(url, "market_data") == (False, [expected])
+
+
+def test_a_trigger_of_another_program_is_a_difference(new_database: Callable[..., str]) -> None:
+    url = new_database(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MARKET_DATA.encode())
+        connection.execute(
+            "CREATE TRIGGER house_log BEFORE UPDATE ON market_data"
+            " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+        )
+    run_migrations(url)
+    assert read_record(url, "market_data") == (False, ["the table has triggers of another program"])
 
 
 def test_the_reasons_name_everything_that_differs_in_a_taken_over_table(new_database: Callable[..., str]) -> None:

@@ -16,6 +16,7 @@ from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     PlanRefused,
     QuotaExhausted,
+    RateLimited,
     ServerFault,
     TokenRefused,
     Unreachable,
@@ -136,6 +137,7 @@ def test_cause_of_rate_limit_errors() -> None:
         (BrokenAnswer("half of it"), "vendor outage: the vendor returns errors"),
         (DatabaseUnavailable("database 'bars' at db cannot be used: gone; check DATABASE_URL"), NO_DATABASE),
         (DatabaseUnavailable("database 'bars' at db is read-only: no"), NO_DATABASE),
+        (RateLimited("Too many requests, please try again later."), ""),
         (ValueError("bug"), ""),
     ],
 )

@@ -4,8 +4,10 @@
 -- two additions (process_started_at, contract_tables). Every row is kept: a rename changes the catalogue only.
 -- functions.sql follows in the same transaction and creates the functions and the trigger again.
 
-DROP TRIGGER IF EXISTS backfill_disown ON market_data;
-DROP FUNCTION backfill.disown();
+-- Behind a long reader of market_data the upgrade would block every other reader and writer; it is tried again instead.
+SET LOCAL lock_timeout = '5s';
+
+DROP FUNCTION backfill.disown() CASCADE; -- with its trigger; DROP TRIGGER would need the owner of market_data
 DROP FUNCTION backfill.ceiling_of(backfill.budget, integer, double precision, double precision);
 DROP FUNCTION backfill.calls_left(backfill.budget, date, integer, double precision, boolean);
 DROP FUNCTION backfill.calls_ours(backfill.budget, integer, double precision, boolean);

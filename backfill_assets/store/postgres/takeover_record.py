@@ -18,6 +18,11 @@ _DROP_COPIES = "DROP TABLE pg_temp.market_data, pg_temp.market_symbols"
 _SELECT_KIND = """
 SELECT CASE
     WHEN c.relkind <> 'r' THEN 'is partitioned'
+    WHEN c.relpersistence <> 'p' THEN 'is not logged'
+    WHEN c.relrowsecurity THEN 'has row security'
+    WHEN c.relhasrules THEN 'has rules'
+    WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal
+                 AND g.tgname <> 'backfill_clear_provenance') THEN 'has triggers of another program'
     WHEN EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits or is inherited'
 END
 FROM pg_class c WHERE c.oid = %(table_id)s
@@ -25,10 +30,13 @@ FROM pg_class c WHERE c.oid = %(table_id)s
 _SELECT_COLUMNS = r"""
 SELECT a.attname::text, concat_ws(' ',
     format_type(a.atttypid, a.atttypmod),
+    CASE WHEN a.attcollation <> t.typcollation THEN 'COLLATE ' || a.attcollation::regcollation END,
     CASE WHEN a.attnotnull THEN 'NOT NULL' END,
     CASE WHEN a.attidentity <> '' THEN 'IDENTITY' WHEN a.attgenerated <> '' THEN 'GENERATED' END,
     'DEFAULT ' || regexp_replace(pg_get_expr(d.adbin, d.adrelid), '^nextval\(.*\)$', 'nextval(its sequence)'))
-FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = %(table_id)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
@@ -50,6 +58,8 @@ ON CONFLICT (table_name) DO UPDATE SET is_managed = EXCLUDED.is_managed, differe
 
 def record_contract_tables(connection: Connection, definition: str) -> None:
     """Compare both tables with ``definition`` and store the result in ``backfill.contract_tables``.
+
+    The record is of this moment: a later migration that relies on it calls this again, in its transaction.
 
     Args:
         connection: with a transaction open.
