@@ -18,6 +18,7 @@ from backfill_assets.config.settings import Settings, build_child_environment
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.orchestration.schedules import require_valid_checks_cron
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import describe_database
@@ -33,9 +34,10 @@ def run_dev_server(settings: Settings, port: int, console: Console) -> int:
     """Run Dagster until it exits or is interrupted; returns its exit code.
 
     Raises:
-        UsageError: DATABASE_URL is set without a token, or the port is in use.
+        UsageError: DATABASE_URL is set without a token, the port is in use, or BACKFILL_CHECKS_CRON is not valid.
     """
     _require_free_port(port)
+    require_valid_checks_cron(settings)
     with provide_vendor(_resolve_paths(settings), console) as vendor_settings, open_engine(vendor_settings) as engine:
         console.print(f"bars: {describe_database(engine.database.url)}", highlight=False)
         console.print(f"UI:   http://127.0.0.1:{port}  (ready in about 15 s; Ctrl-C stops everything)")

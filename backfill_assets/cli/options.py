@@ -10,7 +10,6 @@ import click
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
-from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +37,8 @@ class InstantType(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time; example: 2026-06-03T12:00:00Z", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone; for UTC: {moment.isoformat()}Z", param, ctx)
+        from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR  # not loaded for --help
+
         if not FIRST_YEAR <= moment.year <= LAST_YEAR:
             self.fail(f"{value!r} must lie between {FIRST_YEAR} and {LAST_YEAR}", param, ctx)
         return moment.astimezone(UTC)

@@ -24,18 +24,28 @@ def build_window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDef
     Raises:
         UsageError: BACKFILL_CHECKS_CRON is not a valid cron expression.
     """
+    require_valid_checks_cron(settings)
+    return dg.ScheduleDefinition(
+        name=job.name.replace("verify_window", "window_checks_schedule"),
+        job=job,
+        cron_schedule=settings.checks_cron,
+        execution_timezone=str(TIME_ZONE),
+        default_status=get_default_schedule_status(settings),
+    )
+
+
+def require_valid_checks_cron(settings: Settings) -> None:
+    """Check BACKFILL_CHECKS_CRON as Dagster does; the settings check the number of its fields only.
+
+    Raises:
+        UsageError: it is not a valid cron expression.
+    """
     try:
         with warnings.catch_warnings():
             # Dagster only warns of a step beyond the field's range, such as */70
             warnings.filterwarnings("error", "Found a cron schedule", UserWarning)
-            return dg.ScheduleDefinition(
-                name=job.name.replace("verify_window", "window_checks_schedule"),
-                job=job,
-                cron_schedule=settings.checks_cron,
-                execution_timezone=str(TIME_ZONE),
-                default_status=get_default_schedule_status(settings),
-            )
-    except (dg.DagsterInvalidDefinitionError, UserWarning):  # the settings check the number of fields only
+            dg.ScheduleDefinition(name="checks", job_name="checks", cron_schedule=settings.checks_cron)
+    except (dg.DagsterInvalidDefinitionError, UserWarning):
         raise UsageError(
             f"BACKFILL_CHECKS_CRON is {settings.checks_cron!r}: not a valid cron expression; example: */15 * * * *"
         ) from None

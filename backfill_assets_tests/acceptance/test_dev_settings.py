@@ -48,3 +48,11 @@ def test_dev_refuses_a_port_in_use_before_it_starts_anything(user_of: UserOf) ->
         said = user_of().types(f"dev --port {port}")
     assert said.code == 2
     assert said.error == f"port {port} cannot be used: Address already in use; choose another with --port"
+
+
+def test_dev_refuses_an_invalid_cron_line_before_it_starts_anything(user_of: UserOf) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free_later:
+        port = free_later.getsockname()[1]
+    result = user_of().types(f"dev --port {port}", BACKFILL_CHECKS_CRON="99 * * * *")
+    assert result.code == 2
+    assert result.error == ("BACKFILL_CHECKS_CRON is '99 * * * *': not a valid cron expression; example: */15 * * * *")
