@@ -21,8 +21,9 @@ from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.vendor import CallPrices, VendorClient
+from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import TokenRefused
+from backfill_assets.market.vendor_prices import CallPrices
 from backfill_assets.store.bars.external_bars import read_external_bars
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage

@@ -14,9 +14,10 @@ from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
 from backfill_assets.cli.live import live
+from backfill_assets.cli.plan import plan
 from backfill_assets.cli.report import report
 from backfill_assets.cli.review import review
-from backfill_assets.cli.run import plan, run
+from backfill_assets.cli.run import run
 from backfill_assets.cli.sandbox import sandbox
 from backfill_assets.cli.settings import settings
 from backfill_assets.cli.status import status
@@ -41,7 +42,7 @@ for _command in (symbols, report, plan, run, verify, why, review, live, status, 
 
 
 def main() -> None:
-    """Run the command line and exit with the code of the outcome (README.md, "Exit codes")."""
+    """Run the command line and exit with the code of the outcome (docs/usage.md, "Exit codes")."""
     collect_less_often()
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _raise_interrupt)

@@ -1,4 +1,4 @@
-"""``run`` and ``plan``: fetch what is missing in a window, or show what that would cost."""
+"""``run``: fetch what is missing in a window, store it and measure again."""
 
 import json
 import sys
@@ -16,29 +16,6 @@ from backfill_assets.cli.options import (
     warn_unknown_symbols,
 )
 from backfill_assets.errors import UsageError
-
-
-@click.command()
-@add_window_options
-@add_format_option("table", "json")
-def plan(output_format: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Show the requests a run would make, their cost and duration. No vendor calls."""
-    from backfill_assets.backfill.job_request import build_job, open_engine
-    from backfill_assets.cli.rendering import show_plan, show_window
-
-    settings = load_command_settings(as_of, debug=debug)
-    with open_engine(settings) as engine:
-        job, unknown = build_job(engine, build_job_request(**window))
-        coverage = engine.measure(job)
-        planned = engine.plan(job, coverage)
-    warn_unknown_symbols(unknown)
-    seconds = engine.estimate_seconds(planned)
-    if output_format == "json":
-        click.echo(json.dumps({**planned.as_dict(), "estimated_seconds": round(seconds, 1)}, indent=1))
-        return
-    console = make_console()
-    show_window(console, job.window, coverage.now)
-    show_plan(console, planned, seconds)
 
 
 @click.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill_assets.cli.options import add_common_options, load_command_settings
+from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 from backfill_assets.errors import UsageError
 
 MAX_FILE_BYTES = 1_000_000
@@ -90,12 +91,15 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
     click.echo(f"{len(deactivated)} deactivated, {len(chosen) - len(deactivated)} were not active")
 
 
-@symbols.command("sync")
+@symbols.command(
+    "sync",
+    help=f"Add all symbols of the vendor's list ({format_calls(CALL_PRICES.symbol_list)}); deactivates none.",
+)
 @click.option("--exchange", default="US", show_default=True, help="Exchange code of the vendor's list.")
 @click.option("--type", "symbol_type", help="Only symbols of this vendor type, for example 'Common Stock' or ETF.")
 @add_common_options
 def symbols_sync(exchange: str, symbol_type: str | None, as_of: datetime | None, debug: bool) -> None:
-    """Add all symbols of the vendor's list (1 call); deactivates none."""
+    """Add all symbols of the vendor's list; deactivates none."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.backfill.symbol_sync import sync_universe
 

@@ -13,12 +13,17 @@ from backfill_assets.cli.options import (
     load_command_settings,
     make_console,
 )
+from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 
 
 @click.command()
 @click.argument("ticker")
 @click.argument("day", type=DateType())
-@click.option("--ask", is_flag=True, help="Also request the session from the vendor now (5 calls); stores nothing.")
+@click.option(
+    "--ask",
+    is_flag=True,
+    help=f"Also request the session from the vendor now ({format_calls(CALL_PRICES.intraday)}); stores nothing.",
+)
 @add_interval_option
 @add_format_option("table", "json")
 @add_common_options

@@ -2,6 +2,9 @@
 
 Nothing else reads the environment, and nothing reads it at import: call ``load_settings``. The settings
 themselves are in ``config.fields``, one module a subject.
+
+Settings are flat because each is one environment variable; the groups are base classes that only sort them by subject
+in the code and in the documentation.
 """
 
 import os
@@ -20,6 +23,7 @@ from backfill_assets.config.fields.live import LiveFields
 from backfill_assets.config.fields.market import MarketFields
 from backfill_assets.config.fields.process import ProcessFields
 from backfill_assets.config.fields.quota import QuotaFields
+from backfill_assets.config.fields.requests import RequestFields
 from backfill_assets.config.fields.review import ReviewFields
 from backfill_assets.config.fields.storage import StorageFields
 from backfill_assets.config.fields.vendor import VendorFields
@@ -44,6 +48,7 @@ class Settings(
     QuotaFields,
     MarketFields,
     GapFields,
+    RequestFields,
     LiveFields,
     ReviewFields,
     CheckFields,

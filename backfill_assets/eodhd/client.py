@@ -29,12 +29,10 @@ from backfill_assets.market.rate_limiter_protocol import RateLimiter
 from backfill_assets.market.vendor import (
     AccountUsage,
     BulkDailyRows,
-    CallPrices,
     DailyRows,
     IntradayRows,
     ListedSymbol,
     Quote,
-    RequestLimits,
     SymbolChange,
 )
 from backfill_assets.market.vendor_errors import (
@@ -45,6 +43,7 @@ from backfill_assets.market.vendor_errors import (
     TokenRefused,
     UnknownTicker,
 )
+from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 Params = dict[str, str | int]
 RowsT = TypeVar("RowsT", IntradayRows, DailyRows)
@@ -238,7 +237,7 @@ class EodhdClient:
         path_segment: str | None = None,
         slow: bool = False,
     ) -> T:
-        """Request ``/endpoint/ticker`` or ``/endpoint/path_segment``; ``slow`` responses get a longer timeout."""
+        """Request the endpoint of a ticker or of another ``path_segment``; ``slow`` responses get a longer timeout."""
         segment = ticker or path_segment
         path = f"/{endpoint}/{quote(segment, safe='')}" if segment else f"/{endpoint}"
         timeout = self._timeout * _SLOW_TIMEOUT_FACTOR if slow else None

@@ -1,11 +1,11 @@
 """What EODHD charges for a request and how much one request may cover (docs/vendor.md §1.4, §2.3).
 
-The only place with these numbers. It imports no HTTP library, so that planning does not load one.
+The only place with these numbers. It imports no library, because help texts and plans show prices.
 """
 
 from datetime import timedelta
 
-from backfill_assets.market.vendor import CallPrices, RequestLimits
+from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 CALL_PRICES = CallPrices(
     intraday=5,
@@ -21,3 +21,8 @@ REQUEST_LIMITS = RequestLimits(
     max_intraday_spans={"1m": timedelta(days=120), "5m": timedelta(days=600), "1h": timedelta(days=7200)},
     default_max_span=timedelta(days=120),  # not documented for other intervals, therefore the shortest (§6.8)
 )
+
+
+def format_calls(count: int) -> str:
+    """``1 call``, ``5 calls``."""
+    return f"{count:,} call" + ("" if count == 1 else "s")

@@ -18,7 +18,7 @@ from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.samples import SAMPLE_COLUMNS
-from backfill_assets.market.vendor import CallPrices, Quote, VendorClient
+from backfill_assets.market.vendor import Quote, VendorClient
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     QuotaExhausted,
@@ -27,6 +27,7 @@ from backfill_assets.market.vendor_errors import (
     Unreachable,
     VendorError,
 )
+from backfill_assets.market.vendor_prices import CallPrices
 
 READ_TIMEOUT_SHARE = 0.45  # of the time between two rounds, for each method; both may be tried in one round
 QUOTA_TIMEOUT_SHARE = 0.1  # of the time between two rounds, for reading the account

@@ -1,64 +1,23 @@
 """What the pipeline needs of a market-data vendor: one protocol and the values it returns.
 
 The values are plain columns and records, as the vendor sent them: absent numbers are NaN or None, and nothing is
-checked for plausibility. How to talk to a vendor (HTTP, retries, parsing) belongs to that vendor's package. A client
-raises the errors of ``market.vendor_errors``.
+checked for plausibility. How to talk to a vendor (HTTP, retries, parsing) belongs to that vendor's package. What
+requests cost is in ``market.vendor_prices``, the errors that a client raises are in ``market.vendor_errors``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 DateArray: TypeAlias = NDArray[np.datetime64]
 INTRADAY_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
-
-
-@dataclass(frozen=True, slots=True)
-class CallPrices:
-    """What requests cost, in the vendor's calls.
-
-    Attributes:
-        intraday: one ``fetch_intraday`` request, whatever its span.
-        quote: each ticker of ``fetch_quotes``.
-        exchange_quotes: one ``fetch_exchange_quotes``.
-        daily: one ``fetch_daily``, whatever its span.
-        bulk_daily: one ``fetch_bulk_daily``.
-        symbol_list: one ``fetch_symbols``.
-        symbol_changes: one ``fetch_symbol_changes``.
-        account: one ``fetch_account``.
-    """
-
-    intraday: int
-    quote: int
-    exchange_quotes: int
-    daily: int
-    bulk_daily: int
-    symbol_list: int
-    symbol_changes: int
-    account: int
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """How much one request may cover.
-
-    Attributes:
-        max_intraday_spans: longest span of one intraday request, by name of the source interval.
-        default_max_span: the same for intervals that are not listed.
-    """
-
-    max_intraday_spans: Mapping[str, timedelta]
-    default_max_span: timedelta
-
-    def get_max_span(self, interval_name: str) -> timedelta:
-        """The longest span of one intraday request of a source interval."""
-        return self.max_intraday_spans.get(interval_name, self.default_max_span)
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ def test_database_user_with_read_rights_gets_a_report_and_no_run(
 def test_documented_rights_are_enough_to_run(
     user_of: UserOf, sandboxed: Sandboxed, database_url: str, database: Database
 ) -> None:
-    """SECURITY.md, "Rights"."""
+    """Of the database user (SECURITY.md)."""
     user = user_of(sandboxed())
     user.types("symbols add AAPL NOSUCH")
     rights = (

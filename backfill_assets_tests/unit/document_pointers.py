@@ -13,7 +13,7 @@ from pathlib import Path
 from backfill_assets_tests.unit.document_passages import FOLDERS, ROOT, Passage, list_files
 
 PACKAGES = ("backfill_assets", "backfill_assets_tests", "bench")
-FOREIGN = {"work_mem", "nohup", "pg_ctl", "find_suitable_socket_dir", "adjustedClose"}  # of other programs
+FOREIGN = {"work_mem", "nohup", "hidepid", "pg_ctl", "find_suitable_socket_dir", "adjustedClose"}  # of other programs
 SUFFIXES = ("py", "md", "sql", "toml", "yaml", "jinja", "txt", "csv", "gz")
 CODE = r"``([^`\n]+)``|(?<!`)`([^`\n]+)`(?!`)"
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?:\(\))?")
@@ -25,10 +25,10 @@ SECTION = re.compile(r"§\s*(\d+(?:\.\d+)?)")
 QUOTED_HEADING = re.compile(r"([\w/]+\.md)\)?,?\s+\"([^\"]+)\"")
 CODE_DECISION = re.compile(r"\b[Dd]ecisions?\s+\d+\b")
 RECORD = re.compile(r"docs/decisions/(\d+)|(?<![\w.])[Dd]ecision\s+(\d+)\b")
-OUTSIDE = re.compile(
-    r"\b(?:DESIGN|EODHD|HOUSE|STYLE|MARKETS|CASES|DAGSTER|PLAUSIBILITY|DEPLOY)\.md\b|\bshared/|\[U\]"
-    r"|(?<![\w.~/-])/(?:work|tmp|home|root|mnt|srv|opt|Users)/\w"
-)
+DOCUMENT = re.compile(r"(?<![\w./-])(?:[\w.-]+/)*[\w-]+\.md\b")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.~<>:*/…{}\])-])/(\w[\w.-]*)/\w[\w./-]*")
+SYSTEM_FOLDERS = {"dev", "etc", "proc", "usr"}  # the same on every machine
+EVIDENCE_MARK = re.compile(r"(?<![\w`\]])\[[A-Z]{1,2}\d*\](?![(\[:])")
 
 
 def find_missing_modules(passage: Passage) -> list[str]:
@@ -56,10 +56,10 @@ def find_missing_sections(passage: Passage) -> list[str]:
         if found.group(1) not in _number_vendor_sections()
     ]
     for found in QUOTED_HEADING.finditer(passage.prose):
-        page = ROOT / "docs" / Path(found.group(1)).name
+        pages = [ROOT / folder / Path(found.group(1)).name for folder in ("docs", ".")]
         heading = " ".join(found.group(2).split()).lower()
-        if page.is_file() and heading not in _read_headings(page):
-            faults.append(passage.locate(found.start(), f"docs/{page.name} has no heading {heading!r}"))
+        if not any(heading in _read_headings(page) for page in pages if page.is_file()):
+            faults.append(passage.locate(found.start(), f"{found.group(1)} has no heading {heading!r}"))
     for found in RECORD.finditer(passage.prose):
         number = int(found.group(1) or found.group(2))
         if not list((ROOT / "docs" / "decisions").glob(f"{number:04}-*.md")):
@@ -80,8 +80,18 @@ def find_broken_links(passage: Passage) -> list[str]:
 
 
 def find_outside_pointers(passage: Passage) -> list[str]:
-    """Documents and folders outside the repository; decisions cited by a bare number in code."""
-    found = [(match.start(), match.group()) for match in OUTSIDE.finditer(passage.text)]
+    """Documents, folders and marks of evidence outside the repository; decisions cited by a bare number in code.
+
+    An absolute path is accepted if it is a system folder's or an endpoint's that docs/vendor.md describes. A mark in
+    brackets is accepted if docs/vendor.md or docs/glossary.md begins a line or table row with it.
+    """
+    kinds = ((DOCUMENT, _is_document), (ABSOLUTE_PATH, _is_system_path), (EVIDENCE_MARK, _is_explained))
+    found = [
+        (match.start(), match.group())
+        for pattern, is_known in kinds
+        for match in pattern.finditer(passage.text)
+        if not is_known(match.group())
+    ]
     if not passage.is_document:
         found += [(match.start(), match.group()) for match in CODE_DECISION.finditer(passage.text)]
     return [passage.locate(offset, f"leads outside the repository: {' '.join(text.split())}") for offset, text in found]
@@ -136,6 +146,26 @@ def _is_file(passage: Passage, text: str) -> bool:
     first = text.split("/")[0]
     is_ours = first in FOLDERS or any((ROOT / package / first).exists() for package in PACKAGES)
     return not is_ours and first.isidentifier() and find_spec(first) is not None  # a file of a library
+
+
+def _is_document(name: str) -> bool:
+    return any(path.as_posix().endswith(f"/{name.lstrip('./')}") for path in list_files())
+
+
+def _is_system_path(path: str) -> bool:
+    """Whether an absolute path is a system folder's or an endpoint's."""
+    folder = path.split("/")[1]
+    return folder in SYSTEM_FOLDERS or f"/{folder}/" in _read_page("vendor.md")
+
+
+def _is_explained(mark: str) -> bool:
+    explanation = re.compile(rf"^(?:[-*|] )?`?{re.escape(mark)}", re.MULTILINE)
+    return any(explanation.search(_read_page(page)) for page in ("vendor.md", "glossary.md"))
+
+
+@cache
+def _read_page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
 
 
 def _leads_somewhere(page: Path, target: str) -> bool:

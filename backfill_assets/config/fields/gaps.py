@@ -1,4 +1,7 @@
-"""Settings of gaps: what bars are built from, when an absent bar is requested and when it counts as missing."""
+"""Settings of gaps: what bars are built from, when an absent bar is requested and when it counts as missing.
+
+What one request covers is in ``requests``.
+"""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -6,7 +9,6 @@ from pydantic import AfterValidator, Field
 
 from backfill_assets.config.fields.group import SettingsGroup
 from backfill_assets.config.validators import validate_ladder_hours
-from backfill_assets.eodhd.pricing import REQUEST_LIMITS
 
 
 class GapFields(SettingsGroup):
@@ -50,29 +52,4 @@ class GapFields(SettingsGroup):
         alias="BACKFILL_LADDER_HOURS",
         description="Delays between requests for a bar that the vendor does not return, hours, as a JSON list;"
         " after the last one daily for ten days, then weekly.",
-    )
-    bulk_daily: bool = Field(
-        True,
-        alias="BACKFILL_BULK_DAILY",
-        description="Whether the exchange's daily file (100 calls) may be read if more than 100 symbols have gaps.",
-    )
-    daily_file_symbols: int = Field(
-        500,
-        alias="BACKFILL_DAILY_FILE_SYMBOLS",
-        ge=1,
-        description="Number of active symbols from which the daily file is read every morning.",
-    )
-    overlap_sessions: int = Field(
-        2,
-        alias="BACKFILL_OVERLAP_SESSIONS",
-        ge=0,
-        le=60,
-        description="Earlier sessions that each request reads again, to notice corrections.",
-    )
-    max_span_days: int = Field(
-        120,
-        alias="BACKFILL_MAX_SPAN_DAYS",
-        ge=1,
-        le=REQUEST_LIMITS.get_max_span("5m").days,
-        description="Longest time span of one request, days.",
     )

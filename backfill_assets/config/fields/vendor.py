@@ -1,4 +1,7 @@
-"""Settings of the vendor's API: its address, the token and how requests are made. Their number is in ``quota``."""
+"""Settings of the vendor's API: its address, the token and how requests are sent.
+
+How many are sent is in ``quota``, what one covers in ``requests``.
+"""
 
 from pathlib import Path
 from typing import Annotated, ClassVar

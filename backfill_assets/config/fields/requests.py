@@ -1,0 +1,44 @@
+"""Settings of the requests that fill gaps: how much one covers, and when the daily file is read.
+
+When a gap is requested is in ``gaps``, how a request is sent in ``vendor``.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from backfill_assets.config.fields.group import SettingsGroup
+from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS, format_calls
+
+
+class RequestFields(SettingsGroup):
+    """What requests cover."""
+
+    heading: ClassVar[str] = "Requests"
+
+    bulk_daily: bool = Field(
+        True,
+        alias="BACKFILL_BULK_DAILY",
+        description=f"Whether the exchange's daily file ({format_calls(CALL_PRICES.bulk_daily)}) may be read if more"
+        f" than {CALL_PRICES.bulk_daily // CALL_PRICES.daily} symbols have gaps.",
+    )
+    daily_file_symbols: int = Field(
+        500,
+        alias="BACKFILL_DAILY_FILE_SYMBOLS",
+        ge=1,
+        description="Number of active symbols from which the daily file is read every morning.",
+    )
+    overlap_sessions: int = Field(
+        2,
+        alias="BACKFILL_OVERLAP_SESSIONS",
+        ge=0,
+        le=60,
+        description="Earlier sessions that each request reads again, to notice corrections.",
+    )
+    max_span_days: int = Field(
+        120,
+        alias="BACKFILL_MAX_SPAN_DAYS",
+        ge=1,
+        le=REQUEST_LIMITS.get_max_span("5m").days,
+        description="Longest time span of one request, days.",
+    )

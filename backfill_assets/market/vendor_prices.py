@@ -1,0 +1,50 @@
+"""What requests to a vendor cost and how much one may cover; the figures belong to the vendor's package.
+
+It imports no array library, so that ``--help`` can show prices at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class CallPrices:
+    """What requests cost, in the vendor's calls.
+
+    Attributes:
+        intraday: one ``fetch_intraday`` request, whatever its span.
+        quote: each ticker of ``fetch_quotes``.
+        exchange_quotes: one ``fetch_exchange_quotes``.
+        daily: one ``fetch_daily``, whatever its span.
+        bulk_daily: one ``fetch_bulk_daily``.
+        symbol_list: one ``fetch_symbols``.
+        symbol_changes: one ``fetch_symbol_changes``.
+        account: one ``fetch_account``.
+    """
+
+    intraday: int
+    quote: int
+    exchange_quotes: int
+    daily: int
+    bulk_daily: int
+    symbol_list: int
+    symbol_changes: int
+    account: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How much one request may cover.
+
+    Attributes:
+        max_intraday_spans: longest span of one intraday request, by name of the source interval.
+        default_max_span: the same for intervals that are not listed.
+    """
+
+    max_intraday_spans: Mapping[str, timedelta]
+    default_max_span: timedelta
+
+    def get_max_span(self, interval_name: str) -> timedelta:
+        """The longest span of one intraday request of a source interval."""
+        return self.max_intraday_spans.get(interval_name, self.default_max_span)
