@@ -15,7 +15,13 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import (
+    MONDAY,
+    TUESDAY,
+    build_expected_bars,
+    ignore_progress,
+    list_sandbox_symbols,
+)
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
@@ -52,7 +58,7 @@ def four_at_once(user: User, symbols: list[str]) -> list["subprocess.Popen[str]"
 def crowd(user_of: UserOf, sandboxed: Sandboxed) -> tuple[User, Sandbox, list[str]]:
     sandbox = sandboxed(symbols=1000, per_minute=LIMIT, window_seconds=WINDOW, latency_ms=(20, 60))
     user = user_of(sandbox)
-    symbols = universe(1000)
+    symbols = list_sandbox_symbols(1000)
     user.types(f"symbols add {' '.join(symbols)}")
     return user, sandbox, symbols
 
@@ -97,7 +103,7 @@ def test_run_leaves_room_for_another_program_on_the_same_token(user_of: UserOf, 
     sandbox = sandboxed(symbols=160, per_minute=limit, window_seconds=window, latency_ms=(10, 30))
     scaled = {"EODHD_REQUESTS_PER_MINUTE": str(limit), "BACKFILL_MINUTE_SHARE": "0.8", "BACKFILL_IN_FLIGHT_MAX": "6"}
     user = user_of(sandbox, **{**PACE, **scaled})
-    user.types(f"symbols add {' '.join(universe(160))}")
+    user.types(f"symbols add {' '.join(list_sandbox_symbols(160))}")
     stop, at_work, statuses = threading.Event(), threading.Event(), []
 
     def stranger() -> None:
@@ -132,7 +138,7 @@ def test_run_leaves_room_for_another_program_on_the_same_token(user_of: UserOf, 
 def test_run_completes_in_spite_of_many_vendor_faults(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     faults = Faults(status_502=0.20, cut_body=0.05, html_200=0.05, timeout=0.02)
     sandbox = sandboxed(symbols=600, faults=faults, per_minute=10_000, seed=3)
-    symbols = universe(600)
+    symbols = list_sandbox_symbols(600)
     patient = {"request_timeout_seconds": 20.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
     engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **patient)
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
@@ -143,12 +149,12 @@ def test_run_completes_in_spite_of_many_vendor_faults(engine_on: Callable[..., E
     assert asked <= 600 + struck
     assert asked <= 1.5 * 600
     for symbol in symbols[::20]:
-        assert bars_in(engine.database, symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
+        assert bars_in(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
 
 
 def test_run_stops_soon_when_the_vendor_is_down(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(symbols=100, faults=Faults(down=True))
-    engine = engine_on(sandbox, tuple(universe(100)), backoff_seconds=(0.0, 0.0), attempts=2)
+    engine = engine_on(sandbox, tuple(list_sandbox_symbols(100)), backoff_seconds=(0.0, 0.0), attempts=2)
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert result.exit_code == 4
     assert result.stored == 0

@@ -19,7 +19,7 @@ from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import job
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 
 SYMBOLS = 500
 DAYS = ("2026-05-29", "2026-06-01", "2026-06-02")
@@ -46,7 +46,7 @@ def lived(
     sandbox = sandboxed(symbols=SYMBOLS, latency_ms=(20, 60))
     engine = engine_on(
         sandbox,
-        tuple(universe(SYMBOLS)),
+        tuple(list_sandbox_symbols(SYMBOLS)),
         partition_days=4,
         sensor_seconds=2,
         auto=False,
@@ -60,7 +60,7 @@ def lived(
 @pytest.mark.timeout(1800)
 def test_deployment_is_backfilled_from_the_ui_and_then_fills_gaps_by_itself(lived: Any) -> None:
     engine, sandbox, dev = lived
-    symbols = sorted(universe(SYMBOLS))
+    symbols = sorted(list_sandbox_symbols(SYMBOLS))
 
     # every second of twenty symbols is complete; a backfill from the UI costs requests only for the others
     twenty = symbols[:20]

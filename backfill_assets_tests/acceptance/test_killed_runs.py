@@ -13,7 +13,12 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import (
+    MONDAY,
+    TUESDAY,
+    build_expected_bars,
+    list_sandbox_symbols,
+)
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 TICKERS = 200
@@ -107,8 +112,8 @@ class KilledRuns:
         assert said.code == 0, said
         self.check()
         assert len(self.stored()) == TICKERS
-        for symbol in universe(TICKERS)[::25]:
-            assert bars_in(self.database, symbol) == truth(self.sandbox, symbol, MONDAY, TUESDAY)
+        for symbol in list_sandbox_symbols(TICKERS)[::25]:
+            assert bars_in(self.database, symbol) == build_expected_bars(self.sandbox, symbol, MONDAY, TUESDAY)
         assert rows(self.database, "SELECT run_id FROM backfill.runs WHERE finished_at IS NULL") == []
         again = self.user.types(RUN, **PACE).json
         assert (again["requests"], again["before"]["missing"]) == (0, 0)
@@ -122,7 +127,7 @@ def killed_runs_of(
         sandbox = sandboxed(symbols=TICKERS, latency_ms=(5, 25), per_minute=1_000_000)
         url = new_database()
         user = user_of(sandbox, DATABASE_URL=url)
-        assert user.types(["symbols", "add", *universe(TICKERS)]).code == 0
+        assert user.types(["symbols", "add", *list_sandbox_symbols(TICKERS)]).code == 0
         return KilledRuns(user, sandbox, Database(url))
 
     return make

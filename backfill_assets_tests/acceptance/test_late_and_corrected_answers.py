@@ -14,7 +14,11 @@ from backfill_assets.sandbox.config import DataQuirks, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in, job
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import (
+    build_expected_bars,
+    ignore_progress,
+    list_sandbox_symbols,
+)
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY, FRIDAY = date(2026, 6, 1), date(2026, 6, 2), date(2026, 6, 5)
@@ -54,7 +58,7 @@ def test_four_late_sessions_are_stored_by_the_request_that_finds_them(
         for now in moments(utc("2026-06-05 23:00"), utc("2026-06-08 13:00"), 30)
         if after.tick(now).written.inserted and bars_in(clock.engine.database, "AAPL")
     )
-    assert bars_in(clock.engine.database, "AAPL") == truth(vendor, "AAPL", *WEEK)
+    assert bars_in(clock.engine.database, "AAPL") == build_expected_bars(vendor, "AAPL", *WEEK)
     for now in moments(seen + timedelta(minutes=30), seen + timedelta(days=1), 60):
         after.tick(now)
     assert in_vain + asks(after) <= 12
@@ -102,7 +106,7 @@ def test_probe_without_data_delays_other_tickers_for_one_round_at_most(clock_of:
 
 
 def test_every_ticker_is_requested_by_sixteen_hours_after_the_close(clock_of: Clock) -> None:
-    symbols = tuple(universe(40))
+    symbols = tuple(list_sandbox_symbols(40))
     withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
     clock = clock_of(symbols, first=TUESDAY, symbols=40, publication=withheld)
     for now in moments(utc("2026-06-02 20:00"), utc("2026-06-03 11:00"), 60):
@@ -115,7 +119,7 @@ def test_every_ticker_is_requested_by_sixteen_hours_after_the_close(clock_of: Cl
 
 def test_probe_blocks_double_while_half_of_the_last_block_was_published(clock_of: Clock) -> None:
     """A third of the tickers is published: probe blocks stop doubling; published tickers are not requested again."""
-    symbols = tuple(universe(60))
+    symbols = tuple(list_sandbox_symbols(60))
     lucky = symbols[::3]
     withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols if s not in lucky))
     clock = clock_of(symbols, first=TUESDAY, symbols=60, publication=withheld)
@@ -149,7 +153,7 @@ def test_cumulative_volumes_make_suspect_bars_until_the_vendor_repairs_them(cloc
         run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
     assert asks(clock) - spent <= 4  # daily
     assert clock.survey(utc("2026-06-07 15:00"), **tuesday).count_slots(SlotState.PRESENT) == 13
-    assert bars_in(clock.engine.database, "AAPL") == truth(clock.sandbox, "AAPL", TUESDAY)
+    assert bars_in(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", TUESDAY)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +186,7 @@ def test_official_close_and_auction_volume_are_stored(
 
 def test_tickers_absent_from_the_bulk_file_are_looked_up_alone(clock_of: Clock) -> None:
     """Of 105 tickers without a bar, one is absent from the bulk file as well: it was delisted."""
-    symbols = tuple(universe(105))
+    symbols = tuple(list_sandbox_symbols(105))
     withheld = Publication(never_published=frozenset((s, d) for s in symbols for d in WEEK))
     delisted = {symbols[-1]: date(2026, 5, 20)}
     clock = clock_of(symbols, symbols=105, publication=withheld, delisted=delisted)

@@ -14,7 +14,7 @@ from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfi
 from backfill_assets.sandbox.endpoints.live_quotes import QuoteGenerator
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_backfill_engine import truth, universe
+from backfill_assets_tests.integration.test_backfill_engine import build_expected_bars, list_sandbox_symbols
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 TUESDAY = date(2026, 6, 2)
@@ -78,7 +78,7 @@ def test_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock) 
         clock.tick(now)
     assert bars(database, "is_final IS NOT TRUE") == {}
     for symbol in FEW:
-        assert bars_in(database, symbol) == truth(clock.sandbox, symbol, TUESDAY)
+        assert bars_in(database, symbol) == build_expected_bars(clock.sandbox, symbol, TUESDAY)
     coverage = clock.survey(utc("2026-06-03 14:00"), end=TUESDAY)
     assert all(c.passed for c in evaluate_window(database, coverage, live=True))
     found = read_live_accuracy(database, coverage)
@@ -91,7 +91,7 @@ def test_session_from_the_first_sample_to_the_last_final_bar(live_clock: Clock) 
 
 @pytest.mark.long
 def test_five_hundred_tickers_cost_less_than_ten_thousand_calls_a_day(live_clock: Clock) -> None:
-    symbols = tuple(universe(500))
+    symbols = tuple(list_sandbox_symbols(500))
     clock = live_clock(symbols, symbols=500)
     for now in ticks():
         clock.sample(now)
@@ -118,7 +118,7 @@ def test_live_collection_down_for_an_hour_leaves_that_hour_without_bars(live_clo
 
 
 def test_without_exchange_quotes_the_interval_grows_and_every_slot_gets_its_bar(live_clock: Clock) -> None:
-    symbols = tuple(universe(300))
+    symbols = tuple(list_sandbox_symbols(300))
     clock = live_clock(symbols, symbols=300, live={"attempts": 1, "live_budget": 5_000})
     clock.sandbox.set_faults(exchange_quotes=1.0)
     made = [clock.sample(now) for now in ticks()]
@@ -134,7 +134,7 @@ def test_without_exchange_quotes_the_interval_grows_and_every_slot_gets_its_bar(
 
 
 def test_exchange_quotes_are_used_again_after_an_outage(live_clock: Clock) -> None:
-    symbols = tuple(universe(150))
+    symbols = tuple(list_sandbox_symbols(150))
     clock = live_clock(symbols, symbols=150, live={"attempts": 1})
     clock.sandbox.set_faults(exchange_quotes=1.0)
     assert clock.sample(utc("2026-06-02 14:05")).method == "tickers"  # every 10 minutes: what 150 tickers afford
@@ -145,7 +145,7 @@ def test_exchange_quotes_are_used_again_after_an_outage(live_clock: Clock) -> No
 
 def test_thin_tickers_absent_values_and_text_timestamps_are_handled(live_clock: Clock) -> None:
     traits = DataQuirks(string_timestamps=0.5, missing_live_quotes=0.2, live_unknown_404=True)
-    symbols = (*universe(12), "NOPE")
+    symbols = (*list_sandbox_symbols(12), "NOPE")
     clock = live_clock(tuple(symbols), symbols=12, thin=frozenset({"AMZN", "TSLA"}), quirks=traits)
     readings = [clock.sample(now).readings for now in ticks()]
     assert max(r.absent for r in readings) > 1  # NOPE and those in a live gap

@@ -16,7 +16,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, CommandResult, User
 from backfill_assets_tests.conftest import bars_in, recorded_bars
 from backfill_assets_tests.embedded_server import release_embedded_server
-from backfill_assets_tests.integration.forwarding_proxy import holding_back
+from backfill_assets_tests.integration.forwarding_proxy import run_blocking_proxy
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
@@ -272,7 +272,10 @@ def test_interrupted_run_keeps_fetched_bars(
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with holding_back(sandbox.base_url, 2) as (url, _), user.starts("run", EODHD_BASE_URL=url, **ONE_AT_A_TIME) as run:
+    with (
+        run_blocking_proxy(sandbox.base_url, 2) as (url, _),
+        user.starts("run", EODHD_BASE_URL=url, **ONE_AT_A_TIME) as run,
+    ):
         _until_a_bar_is_stored(run, database)
         run.send_signal(ending)
         _, err = run.communicate(timeout=LONGEST_SECONDS)
@@ -317,7 +320,10 @@ def test_killed_run_loses_only_requests_in_flight(user_of: UserOf, sandboxed: Sa
     sandbox = sandboxed()
     user = user_of(sandbox)
     user.types(f"symbols add {FIVE}")
-    with holding_back(sandbox.base_url, 2) as (url, _), user.starts("run", EODHD_BASE_URL=url, **ONE_AT_A_TIME) as run:
+    with (
+        run_blocking_proxy(sandbox.base_url, 2) as (url, _),
+        user.starts("run", EODHD_BASE_URL=url, **ONE_AT_A_TIME) as run,
+    ):
         _until_a_bar_is_stored(run, database)
         run.kill()
     _next_run_asks_only_for_the_rest(user, sandbox, database)

@@ -32,8 +32,14 @@ from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
 from backfill_assets_tests.embedded_server import release_embedded_server
-from backfill_assets_tests.integration.forwarding_proxy import holding_back
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth, universe
+from backfill_assets_tests.integration.forwarding_proxy import run_blocking_proxy
+from backfill_assets_tests.integration.test_backfill_engine import (
+    MONDAY,
+    TUESDAY,
+    build_expected_bars,
+    ignore_progress,
+    list_sandbox_symbols,
+)
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 UserOf = Callable[..., User]
@@ -88,8 +94,8 @@ def interrupted(server: Server, user_of: UserOf, sandboxed: Sandboxed) -> Iterat
     def start(**environment: str) -> Interrupted:
         sandbox = sandboxed(symbols=TICKERS, latency_ms=(20, 60), per_minute=1_000_000)
         user = user_of(sandbox, DATABASE_URL=server.url)
-        assert user.types(["symbols", "add", *universe(TICKERS)]).code == 0
-        url, held_back = proxies.enter_context(holding_back(sandbox.base_url, TICKERS // 3))
+        assert user.types(["symbols", "add", *list_sandbox_symbols(TICKERS)]).code == 0
+        url, held_back = proxies.enter_context(run_blocking_proxy(sandbox.base_url, TICKERS // 3))
         run = user.starts(RUN, **PACE, **environment, EODHD_BASE_URL=url)
         wait_until(lambda: stored_symbols(server.url) != set() or run.poll() is not None, "a stored bar")
         assert run.poll() is None
@@ -111,8 +117,8 @@ def test_run_waits_for_a_database_that_comes_back(
     assert stopped.run.returncode == 0, out + err
     assert set(stopped.sandbox.stats()["per_ticker"].values()) == {1}  # no fetched bar is lost
     database = Database(server.url)
-    for symbol in universe(TICKERS)[::20]:
-        assert bars_in(database, symbol) == truth(stopped.sandbox, symbol, MONDAY, TUESDAY)
+    for symbol in list_sandbox_symbols(TICKERS)[::20]:
+        assert bars_in(database, symbol) == build_expected_bars(stopped.sandbox, symbol, MONDAY, TUESDAY)
     with database.transaction() as connection:
         assert connection.execute("SELECT DISTINCT outcome FROM backfill.runs").fetchall() == [("finished",)]
         assert connection.execute("SELECT count(*) FROM market_data").fetchall() == [(TICKERS * 26,)]
@@ -180,7 +186,7 @@ def test_two_engines_behind_a_pooler_in_transaction_mode(pooled: str, sandboxed:
         applied = list(pool.map(migrate, databases))
     assert sorted(map(bool, applied)) == [False, True]
     with databases[0].transaction() as connection:
-        add_symbols(connection, parse_tickers(universe(80)))
+        add_symbols(connection, parse_tickers(list_sandbox_symbols(80)))
     chosen = settings.model_copy(update={"base_url": sandbox.base_url, "requests_per_minute": 100_000})
     engines = [Engine(database, chosen) for database in databases]
     with ThreadPoolExecutor(2) as pool:
@@ -189,7 +195,7 @@ def test_two_engines_behind_a_pooler_in_transaction_mode(pooled: str, sandboxed:
         )
     assert sum(len(r.outcomes) for r in results) == 80
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
-    for symbol in universe(80)[::10]:
-        assert bars_in(databases[0], symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
+    for symbol in list_sandbox_symbols(80)[::10]:
+        assert bars_in(databases[0], symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
     for database in databases:
         database.close()

@@ -24,7 +24,7 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth
+from backfill_assets_tests.integration.test_backfill_engine import build_expected_bars, ignore_progress
 
 TICKERS = ("AAPL", "MSFT")
 HALF_HOUR = INTERVALS["30m"]
@@ -131,7 +131,7 @@ def test_states_of_any_week_add_up_and_every_gap_is_filled(
         for ticker in TICKERS:
             kinds = {int(s): kind for s, kind in zip(week.grid.starts, week.held[ticker], strict=True)}
             kept = {bar[0]: bar for bar in bars_in(engine.database, ticker)}
-            for bar in truth(sandbox, ticker, *(s.day for s in given_now)):
+            for bar in build_expected_bars(sandbox, ticker, *(s.day for s in given_now)):
                 untouched = (bar[0], 5, 6, 4, 5, 7)
                 if kinds[bar[0]] == "external":
                     assert kept[bar[0]] == untouched

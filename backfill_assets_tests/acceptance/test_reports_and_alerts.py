@@ -210,7 +210,7 @@ def test_alert_from_failure_to_recovery(
         assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbols" in listed
         assert "address 1 (json)" in listed
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
-        assert "likely cause: one symbol: MSFT.US" in receiver.got[0]["message"]
+        assert "likely cause: one symbol: MSFT.US" in receiver.messages[0]["message"]
         for hours in (1, 4, 10, 22, 46):
             clock.tick(begin + timedelta(hours=hours))
         assert look(receiver, "2026-06-05 13:00").sent == 2  # Tuesday left the window, and nothing came
@@ -220,7 +220,7 @@ def test_alert_from_failure_to_recovery(
         assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).count_slots(SlotState.VENDOR_GAP) == 13
         look(receiver, "2026-06-15 12:00")
         assert receiver.titles[3:] == ["GIVEN UP: no_missing_bars"]
-        assert "sessions: MSFT.US 2026-06-02 (13)" in receiver.got[3]["message"]
+        assert "sessions: MSFT.US 2026-06-02 (13)" in receiver.messages[3]["message"]
 
 
 def test_alerts_test_sends_one_message(user_of: UserOf) -> None:

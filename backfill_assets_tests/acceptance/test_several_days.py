@@ -17,8 +17,12 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.publication import PublicationSchedule
 from backfill_assets.sandbox.world.session_index import SessionIndex
 from backfill_assets_tests.conftest import bars_in, job
-from backfill_assets_tests.integration.scripted_vendor import Say, ScriptedVendor
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth, universe
+from backfill_assets_tests.integration.scripted_vendor import ScriptedResponse, ScriptedVendor
+from backfill_assets_tests.integration.test_backfill_engine import (
+    build_expected_bars,
+    ignore_progress,
+    list_sandbox_symbols,
+)
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
@@ -88,7 +92,7 @@ def test_session_published_four_sessions_late_is_stored_within_twelve_requests(c
         clock.tick(now)
     assert len(bars_in(clock.engine.database, "AAPL")) == 13  # Monday's, published on Friday evening
     assert clock.sandbox.stats()["per_ticker"]["AAPL.US"] <= 12
-    assert bars_in(clock.engine.database, "AAPL") == truth(clock.sandbox, "AAPL", MONDAY)
+    assert bars_in(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", MONDAY)
 
 
 def test_thin_ticker_settles_and_costs_no_further_calls(clock_of: Clock) -> None:
@@ -154,7 +158,7 @@ def test_renamed_ticker_is_reported_with_its_new_name(clock_of: Clock) -> None:
 
 
 def test_bulk_file_explains_many_absent_tickers_for_one_hundred_calls(clock_of: Clock) -> None:
-    symbols = tuple(s for s in universe(230) if s.startswith("S01") or s.startswith("S02"))
+    symbols = tuple(s for s in list_sandbox_symbols(230) if s.startswith("S01") or s.startswith("S02"))
     withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
     clock = clock_of(symbols, first=TUESDAY, symbols=230, publication=withheld)
     assert len(symbols) > 100
@@ -169,8 +173,10 @@ def test_session_without_any_trading_is_one_finding(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
     async def closed_all_day() -> RunResult:
-        async with ScriptedVendor(Say(200, b"[]")) as vendor:
-            engine = engine_on(sandboxed(), tuple(universe(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0))
+        async with ScriptedVendor(ScriptedResponse(200, b"[]")) as vendor:
+            engine = engine_on(
+                sandboxed(), tuple(list_sandbox_symbols(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0)
+            )
             tuesday = job(engine, start=TUESDAY, end=TUESDAY)
             return await asyncio.to_thread(run_backfill, engine, tuesday, ignore_progress)
 
@@ -191,7 +197,7 @@ def test_deleted_bar_is_requested_at_once(clock_of: Clock) -> None:
 def test_calls_of_two_sessions_are_close_to_the_minimum(clock_of: Clock) -> None:
     """Two sessions of 200 tickers; ``make bench`` measures ten."""
     publication = Publication(hours_after_close=(3, 14), ticker_delay_minutes=20)
-    clock = clock_of(tuple(universe(200)), symbols=200, publication=publication)
+    clock = clock_of(tuple(list_sandbox_symbols(200)), symbols=200, publication=publication)
     for now in moments(utc("2026-06-01 22:00"), utc("2026-06-03 14:00"), 30):
         clock.tick(now)
     assert clock.calls <= 1.2 * 200 * 2 * 5

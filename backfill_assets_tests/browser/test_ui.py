@@ -18,7 +18,7 @@ from backfill_assets.config.settings import build_child_environment
 from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, dagster_dev, until
 from backfill_assets_tests.conftest import Sandboxed, bars_in, job
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -32,7 +32,7 @@ QUIET = [
 ]
 PATIENCE = 1000 * LONGEST_SECONDS  # milliseconds
 expect.set_options(timeout=PATIENCE)
-SYMBOLS = tuple(universe(6))
+SYMBOLS = tuple(list_sandbox_symbols(6))
 FOUR_DAYS = {"start": date(2026, 5, 28), "end": date(2026, 6, 2)}
 Deployment = tuple[Engine, DagsterDev]
 

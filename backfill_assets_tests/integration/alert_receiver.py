@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 that receives alerts, keeps them and answers as the test says."""
+"""An HTTP server on 127.0.0.1 that receives alerts, stores them and responds as the test configures it."""
 
 import json
 import threading
@@ -8,37 +8,40 @@ from typing import Any, Self
 
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
-LONGEST = 2000  # characters of a chat's message
+MAX_CHAT_LENGTH = 2000  # characters of a chat message
 SECRET = "hush-4711-in-the-path"  # noqa: S105 - made up
 
 
 class Receiver:
-    """Takes the JSON posts of Apprise; ``status`` is its answer, and while ``holds`` is not set it does not answer.
+    """Receives the JSON posts of Apprise.
 
-    It answers a chat message (``content``) of more than 2,000 characters with status 400, as Discord does.
+    ``status`` is the status of its responses; it responds only while ``may_respond`` is set. A chat message
+    (``content``) of more than 2,000 characters gets status 400, as from Discord.
     """
 
     def __init__(self) -> None:
         self.status = 200
-        self.refuses = ""  # messages that hold this get a 400
-        self.got: list[dict[str, Any]] = []
+        self.rejected_text = ""  # messages that contain this text get status 400
+        self.messages: list[dict[str, Any]] = []
         self.paths: list[str] = []
-        self.arrived = threading.Event()
-        self.holds = threading.Event()
-        self.holds.set()
+        self.request_received = threading.Event()
+        self.may_respond = threading.Event()
+        self.may_respond.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                said = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                message = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 receiver.paths.append(self.path)
-                receiver.arrived.set()
-                receiver.holds.wait()
-                text = str(said.get("content") or said.get("message"))
-                refused = len(said.get("content", "")) > LONGEST or (receiver.refuses and receiver.refuses in text)
-                status = 400 if refused else receiver.status
+                receiver.request_received.set()
+                receiver.may_respond.wait()
+                text = str(message.get("content") or message.get("message"))
+                is_rejected = len(message.get("content", "")) > MAX_CHAT_LENGTH or (
+                    receiver.rejected_text and receiver.rejected_text in text
+                )
+                status = 400 if is_rejected else receiver.status
                 if status < 300:
-                    receiver.got.append(said)
+                    receiver.messages.append(message)
                 self.send_response(status)
                 self.end_headers()
 
@@ -53,17 +56,17 @@ class Receiver:
         return self.build_url(LONGEST_SECONDS)
 
     def build_url(self, seconds: float) -> str:
-        """Its address, with the time that Apprise gives it to answer."""
+        """Build the address, with the seconds that Apprise waits for a response."""
         return f"json://127.0.0.1:{self._server.server_port}/{SECRET}?cto={LONGEST_SECONDS:.0f}&rto={seconds:.0f}"
 
     @property
     def chat_url(self) -> str:
-        """The same as a chat whose API is Discord's."""
+        """The address of this server as a chat with Discord's API."""
         return f"fluxer://127.0.0.1:{self._server.server_port}/123456789012345678/{SECRET}?mode=private&cto={LONGEST_SECONDS:.0f}&rto={LONGEST_SECONDS:.0f}"
 
     @property
     def titles(self) -> list[str]:
-        return [said["title"].removeprefix("backfill_assets: ") for said in self.got]
+        return [message["title"].removeprefix("backfill_assets: ") for message in self.messages]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,7 +75,7 @@ class Receiver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.holds.set()
+        self.may_respond.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

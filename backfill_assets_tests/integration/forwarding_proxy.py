@@ -1,4 +1,4 @@
-"""An HTTP proxy to the sandbox that forwards requests, except those that the test answers itself."""
+"""An HTTP proxy that forwards requests to the sandbox, except those that the test answers itself."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,35 +9,39 @@ import httpx
 
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
-ALL = 1_000_000  # requests
-PAGE = b"<html><body>Maintenance</body></html>"
-HANG_UP = b""
+EVERY_REQUEST = 1_000_000
+MAINTENANCE_PAGE = b"<html><body>Maintenance</body></html>"
+CLOSE_CONNECTION = b""
 
 
 @contextmanager
-def passing_on(base_url: str, instead: Callable[[str], bytes | None]) -> Iterator[str]:
-    """Give its address. ``instead`` decides by path and query: None forwards, HANG_UP closes, bytes are a page."""
-    behind = httpx.Client(base_url=base_url.removesuffix("/api"), timeout=LONGEST_SECONDS)
+def run_proxy(base_url: str, respond: Callable[[str], bytes | None]) -> Iterator[str]:
+    """Run a proxy and return its address.
+
+    ``respond`` receives path and query. None forwards the request, CLOSE_CONNECTION closes the connection, and
+    other bytes are the HTML page to send.
+    """
+    upstream = httpx.Client(base_url=base_url.removesuffix("/api"), timeout=LONGEST_SECONDS)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = instead(self.path)
-            if body == HANG_UP:
+            body = respond(self.path)
+            if body == CLOSE_CONNECTION:
                 self.close_connection = True
                 return
-            answer = httpx.Response(200, html=body.decode()) if body else behind.get(self.path)
-            self.send_response(answer.status_code)
-            self.send_header("content-type", answer.headers["content-type"])
-            self.send_header("content-length", str(len(answer.content)))
+            response = httpx.Response(200, html=body.decode()) if body else upstream.get(self.path)
+            self.send_response(response.status_code)
+            self.send_header("content-type", response.headers["content-type"])
+            self.send_header("content-length", str(len(response.content)))
             self.end_headers()
-            self.wfile.write(answer.content)
+            self.wfile.write(response.content)
 
         def log_message(self, *_: object) -> None:
             """Print no line for each request."""
 
-    with behind, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with upstream, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -48,28 +52,28 @@ def passing_on(base_url: str, instead: Callable[[str], bytes | None]) -> Iterato
             thread.join()
 
 
-class HeldBack:
-    """Requests for bars after the first ``answered`` wait until they are released."""
+class BarRequestGate:
+    """Forwards a number of requests for bars; later ones wait for ``release``."""
 
-    def __init__(self, answered: int) -> None:
-        self._left = threading.Semaphore(answered)
+    def __init__(self, forwarded: int) -> None:
+        self._permits = threading.Semaphore(forwarded)
 
     def __call__(self, target: str) -> None:
-        """Forward a request, when it is its turn."""
+        """Wait for a permit if the request is for bars."""
         if "/intraday/" in target:
-            self._left.acquire()
+            self._permits.acquire()
 
     def release(self) -> None:
-        """Let every request pass."""
-        self._left.release(ALL)
+        """Forward every request from now on."""
+        self._permits.release(EVERY_REQUEST)
 
 
 @contextmanager
-def holding_back(base_url: str, answered: int) -> Iterator[tuple[str, HeldBack]]:
-    """The address of a proxy that holds back requests for bars after the first ``answered``, and what releases them."""
-    held_back = HeldBack(answered)
-    with passing_on(base_url, held_back) as url:
+def run_blocking_proxy(base_url: str, forwarded: int) -> Iterator[tuple[str, BarRequestGate]]:
+    """Run a proxy that blocks requests for bars after the first ``forwarded``; return its address and the gate."""
+    gate = BarRequestGate(forwarded)
+    with run_proxy(base_url, gate) as url:
         try:
-            yield url, held_back
+            yield url, gate
         finally:
-            held_back.release()
+            gate.release()

@@ -1,6 +1,6 @@
-"""A small HTTP server that sends exactly the answers of a test, also malformed ones.
+"""A small HTTP server that sends exactly the responses that a test defines, also malformed ones.
 
-The sandbox imitates the vendor; this server is for single answers byte by byte.
+The sandbox imitates the vendor. This server is for tests of single responses, byte by byte.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ HTML = "text/html; charset=UTF-8"
 
 
 @dataclass(frozen=True)
-class Say:
-    """An answer.
+class ScriptedResponse:
+    """One HTTP response.
 
-    ``cut`` promises more bytes than it sends and closes; ``stall`` never ends; ``silent`` closes, or
-    with ``stall`` waits, before the status line.
+    ``cut`` sends fewer bytes than the content length and closes the connection. ``stall`` never ends.
+    ``no_status_line`` closes the connection before the status line; with ``stall`` it waits instead.
     """
 
     status: int = 200
@@ -26,9 +26,9 @@ class Say:
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     stall: bool = False
-    silent: bool = False
+    no_status_line: bool = False
 
-    def head(self) -> bytes:
+    def build_head(self) -> bytes:
         lines = {
             "content-type": self.content_type,
             "content-length": str(len(self.body) + (100 if self.cut or self.stall else 0)),
@@ -40,20 +40,20 @@ class Say:
 
 
 class ScriptedVendor:
-    """Gives the answers in order, then repeats the last one; keeps the targets of all requests."""
+    """Sends the responses in order, then repeats the last one; records the targets of all requests."""
 
-    def __init__(self, *answers: Say) -> None:
-        self._answers = list(answers)
+    def __init__(self, *responses: ScriptedResponse) -> None:
+        self._responses = list(responses)
         self.targets: list[str] = []
         self.connections = 0
-        self.asked = asyncio.Event()
+        self.request_received = asyncio.Event()
         self.url = ""
 
-    def paths(self) -> list[str]:
+    def list_paths(self) -> list[str]:
         return [urlsplit(target).path for target in self.targets]
 
-    def query(self, nth: int) -> dict[str, str]:
-        return {name: values[0] for name, values in parse_qs(urlsplit(self.targets[nth]).query).items()}
+    def parse_query(self, position: int) -> dict[str, str]:
+        return {name: values[0] for name, values in parse_qs(urlsplit(self.targets[position]).query).items()}
 
     async def __aenter__(self) -> Self:
         self._writers: set[asyncio.StreamWriter] = set()
@@ -71,7 +71,7 @@ class ScriptedVendor:
         self._writers.add(writer)
         self.connections += 1
         try:
-            while await self._answer(reader, writer):
+            while await self._respond(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -79,14 +79,14 @@ class ScriptedVendor:
             self._writers.discard(writer)
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         self.targets.append(head.split(b" ")[1].decode())
-        say = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        self.asked.set()
-        if not say.silent:
-            writer.write(say.head() + say.body)
+        response = self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
+        self.request_received.set()
+        if not response.no_status_line:
+            writer.write(response.build_head() + response.body)
             await writer.drain()
-        if say.stall:
+        if response.stall:
             await reader.read()
-        return not (say.cut or say.stall or say.silent)
+        return not (response.cut or response.stall or response.no_status_line)

@@ -1,4 +1,4 @@
-"""A run from the window to its result, on real PostgreSQL and a sandbox over real HTTP."""
+"""Backfill runs from window to result, on real PostgreSQL and a sandbox over real HTTP."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,38 +31,40 @@ EngineOn = Callable[..., Engine]
 Sandboxed = Callable[..., Sandbox]
 
 
-def truth(sandbox: Sandbox, symbol: str, *days: date, interval: str = "30m", source: str = "5m") -> list[Any]:
-    """What the sandbox's world says must be stored."""
+def build_expected_bars(
+    sandbox: Sandbox, symbol: str, *days: date, interval: str = "30m", source: str = "5m"
+) -> list[Any]:
+    """Build the bars that must be stored according to the simulated world of the sandbox."""
     rows = []
     for day in days:
         (session,) = list_sessions("US", day, day)
         bars = sandbox.world.true_bars(symbol, session, INTERVALS[interval], source)
         rows += [
             (
-                int(b["timestamp"]),
-                *(pytest.approx(float(b[p]), abs=2e-6) for p in ("open", "high", "low", "close")),
-                int(b["volume"]),
+                int(bar["timestamp"]),
+                *(pytest.approx(float(bar[price]), abs=2e-6) for price in ("open", "high", "low", "close")),
+                int(bar["volume"]),
             )
-            for b in bars.to_dict("records")
+            for bar in bars.to_dict("records")
         ]
     return rows
 
 
-def universe(count: int) -> list[str]:
-    """The sandbox's symbols."""
+def list_sandbox_symbols(count: int) -> list[str]:
+    """List the symbols of a sandbox with ``count`` symbols."""
     return list(World(SandboxConfig(symbols=count)).symbols)
 
 
 def ignore_progress(_: object) -> None:
-    """A listener that does nothing."""
+    """Progress listener that does nothing."""
 
 
-def test_two_missing_sessions_are_filled_bar_for_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_two_missing_sessions_are_filled_with_the_expected_bars(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox, ("AAPL", "MSFT", "BRK-B"))
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     for symbol in ("AAPL", "MSFT", "BRK-B"):
-        assert bars_in(engine.database, symbol) == truth(sandbox, symbol, MONDAY, TUESDAY)
+        assert bars_in(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
     assert (result.before.missing, result.after.missing) == (78, 0)
     assert (result.planned, result.stored, result.absent) == (78, 78, {})
     assert result.written.inserted == 78
@@ -85,7 +87,7 @@ def test_single_missing_slot_is_filled_and_nothing_else_is_written(engine_on: En
     engine = engine_on(sandbox, ("AAPL", "MSFT"))
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     complete = bars_in(engine.database, "AAPL")
-    punch(engine.database, "AAPL", 5)
+    delete_bars_at(engine.database, "AAPL", 5)
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (result.before.missing, result.after.missing, result.calls) == (1, 0, 5)
     assert result.written.inserted == 1
@@ -93,8 +95,8 @@ def test_single_missing_slot_is_filled_and_nothing_else_is_written(engine_on: En
     assert bars_in(engine.database, "AAPL") == complete
 
 
-def punch(database: Database, symbol: str, *positions: int) -> None:
-    """Delete some bars, by their position in the stored history."""
+def delete_bars_at(database: Database, symbol: str, *positions: int) -> None:
+    """Delete bars by their position in the stored history."""
     stored = bars_in(database, symbol)
     with database.transaction() as connection:
         (key,) = (s.symbol_id for s in list_symbols(connection, "US") if s.ticker.symbol == symbol)
@@ -120,8 +122,8 @@ def test_slot_not_returned_is_not_requested_again_within_an_hour(
 def test_request_times_in_the_future_do_not_block_retries(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     engine = engine_on(sandbox)
-    mistaken = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(days=365)}))
-    run_backfill(mistaken, monday_and_tuesday(mistaken), ignore_progress)
+    future_engine = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(days=365)}))
+    run_backfill(future_engine, monday_and_tuesday(future_engine), ignore_progress)
     assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).calls == 5
     with engine.database.transaction() as connection:
         since = connection.execute(
@@ -150,9 +152,9 @@ def test_pending_slots_do_not_count_as_missing(engine_on: EngineOn, sandboxed: S
 def test_incremental_requests_only_after_the_newest_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    punch(engine.database, "AAPL", 3)
+    delete_bars_at(engine.database, "AAPL", 3)
     assert run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress).calls == 0
-    punch(engine.database, "AAPL", -1)
+    delete_bars_at(engine.database, "AAPL", -1)
     result = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
     assert (result.calls, len(bars_in(engine.database, "AAPL"))) == (5, 26)
 
@@ -172,10 +174,10 @@ def test_revision_in_the_overlap_is_stored_with_the_old_values(engine_on: Engine
         connection.execute("UPDATE market_data SET volume = volume + 7, fetched_at = fetched_at - interval '1 day'")
     result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
     assert result.written.revised == 13
-    assert bars_in(engine.database, "AAPL") == truth(sandbox, "AAPL", MONDAY, TUESDAY)
+    assert bars_in(engine.database, "AAPL") == build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY)
     with engine.database.transaction() as connection:
-        kept = connection.execute("SELECT count(*), min(interval_type) FROM backfill.revisions").fetchone()
-    assert kept == (13, "30m")
+        stored = connection.execute("SELECT count(*), min(interval_type) FROM backfill.revisions").fetchone()
+    assert stored == (13, "30m")
 
 
 @pytest.mark.parametrize(("interval", "source"), [("1m", "1m"), ("5m", "5m"), ("15m", "5m"), ("1h", "5m")])
@@ -185,8 +187,8 @@ def test_other_intervals_are_built_from_their_source(
     sandbox = sandboxed()
     engine = engine_on(sandbox)
     result = run_backfill(engine, job(engine, interval=interval, start=MONDAY, end=MONDAY), ignore_progress)
-    wanted = truth(sandbox, "AAPL", MONDAY, interval=interval, source=source)
-    assert bars_in(engine.database, "AAPL", interval) == wanted
+    expected = build_expected_bars(sandbox, "AAPL", MONDAY, interval=interval, source=source)
+    assert bars_in(engine.database, "AAPL", interval) == expected
     assert result.after.missing == 0
 
 
@@ -195,12 +197,14 @@ def test_other_intervals_are_built_from_their_source(
     [(date(2025, 11, 28), 7), (date(2026, 3, 6), 13), (date(2026, 3, 9), 13), (date(2025, 11, 3), 13)],
     ids=["early close", "before summer time", "after summer time", "after winter time"],
 )
-def test_early_closes_and_clock_changes(engine_on: EngineOn, sandboxed: Sandboxed, day: date, bars: int) -> None:
+def test_early_closes_and_clock_changes_have_all_bars(
+    engine_on: EngineOn, sandboxed: Sandboxed, day: date, bars: int
+) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox)
     result = run_backfill(engine, job(engine, start=day, end=day), ignore_progress)
     assert len(bars_in(engine.database, "AAPL")) == bars == result.stored
-    assert bars_in(engine.database, "AAPL") == truth(sandbox, "AAPL", day)
+    assert bars_in(engine.database, "AAPL") == build_expected_bars(sandbox, "AAPL", day)
 
 
 def test_external_bars_are_not_changed(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
@@ -215,7 +219,7 @@ def test_external_bars_are_not_changed(engine_on: EngineOn, sandboxed: Sandboxed
     assert (result.written.inserted, result.written.protected) == (25, 1)
 
 
-def test_run_on_externally_created_tables(
+def test_run_fills_externally_created_tables(
     new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
 ) -> None:
     url = new_database(None)
@@ -232,8 +236,8 @@ def test_run_on_externally_created_tables(
     engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url}))
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert (result.before.missing, result.after.missing) == (51, 0)
-    assert bars_in(database, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
-    assert bars_in(database, "AAPL", "30min")[2:] == truth(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
+    assert bars_in(database, "MSFT", "30min") == build_expected_bars(sandbox, "MSFT", MONDAY, TUESDAY)
+    assert bars_in(database, "AAPL", "30min")[2:] == build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
     assert bars_in(database, "AAPL", "30m") == []
     assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).requests == 0
     database.close()
@@ -253,7 +257,7 @@ def test_concurrent_runs_never_request_the_same_ticker(engine_on: EngineOn, sand
 def test_result_counts_requested_slots_only(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    punch(engine.database, "AAPL", 3, -1)
+    delete_bars_at(engine.database, "AAPL", 3, -1)
     result = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
     assert (result.planned, result.stored, result.absent) == (1, 1, {})
 
@@ -261,9 +265,9 @@ def test_result_counts_requested_slots_only(engine_on: EngineOn, sandboxed: Sand
 def test_long_window_needs_one_request_per_120_days(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed()
     engine = engine_on(sandbox)
-    half_a_year = job(engine, start=date(2025, 12, 1), end=TUESDAY)
-    plan = engine.plan(half_a_year, engine.measure(half_a_year))
-    result = run_backfill(engine, half_a_year, ignore_progress)
+    half_year = job(engine, start=date(2025, 12, 1), end=TUESDAY)
+    plan = engine.plan(half_year, engine.measure(half_year))
+    result = run_backfill(engine, half_year, ignore_progress)
     assert len(plan.requests) == 2
     assert result.calls == plan.calls == sandbox.stats()["calls"]
     assert result.after.missing == 0
@@ -276,10 +280,10 @@ def test_lost_database_ends_the_run_with_database_unavailable(
     url = new_database()
     database = Database(url, max_wait_seconds=1)
     with database.transaction() as connection:
-        add_symbols(connection, parse_tickers(universe(60)))
+        add_symbols(connection, parse_tickers(list_sandbox_symbols(60)))
     engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url, "in_flight_max": 4}))
 
-    def drop(_: object) -> None:
+    def drop_connections(_: object) -> None:
         with psycopg.connect(
             str(settings.database_url and settings.database_url.get_secret_value()), autocommit=True
         ) as admin:
@@ -288,5 +292,5 @@ def test_lost_database_ends_the_run_with_database_unavailable(
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
     with pytest.raises(DatabaseUnavailable):
-        run_backfill(engine, monday_and_tuesday(engine), drop)
+        run_backfill(engine, monday_and_tuesday(engine), drop_connections)
     database.close()

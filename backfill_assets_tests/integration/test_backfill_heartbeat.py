@@ -1,4 +1,4 @@
-"""A run in progress: heartbeat, quota sync, the second pass, and errors that stop it."""
+"""A run in progress: heartbeat, quota sync, second pass, and errors that stop it."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,23 +18,25 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.runs import start_run
 from backfill_assets_tests.conftest import monday_and_tuesday
-from backfill_assets_tests.integration.scripted_vendor import HTML, Say, ScriptedVendor
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
+from backfill_assets_tests.integration.scripted_vendor import HTML, ScriptedResponse, ScriptedVendor
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 
-ACCOUNT = Say(body=b'{"apiRequests":0,"apiRequestsDate":"2026-06-03","dailyRateLimit":100000,"extraLimit":0}')
+ACCOUNT = ScriptedResponse(
+    body=b'{"apiRequests":0,"apiRequestsDate":"2026-06-03","dailyRateLimit":100000,"extraLimit":0}'
+)
 EngineOn = Callable[..., Engine]
 Sandboxed = Callable[..., Sandbox]
 
 
 def test_status_shows_a_run_only_while_it_is_running(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
-    seen: list[list[dict[str, Any]]] = []
+    snapshots: list[list[dict[str, Any]]] = []
 
-    def look(_: object) -> None:
-        seen.append(read_status(engine.database, engine.settings)["running"])
+    def record_status(_: object) -> None:
+        snapshots.append(read_status(engine.database, engine.settings)["running"])
 
-    run_backfill(engine, monday_and_tuesday(engine), look)
-    assert [[run["tickers"] for run in runs] for runs in seen] == [[2], [2]]
+    run_backfill(engine, monday_and_tuesday(engine), record_status)
+    assert [[run["tickers"] for run in runs] for runs in snapshots] == [[2], [2]]
     assert read_status(engine.database, engine.settings)["running"] == []
 
 
@@ -46,30 +48,28 @@ def test_running_backfill_records_heartbeats_and_syncs_the_quota(
     with database.transaction() as connection:
         start_run(connection, run_id, "a test", 1)
 
-    def beat() -> datetime:
+    def read_heartbeat() -> datetime:
         with database.transaction() as connection:
-            (at,) = connection.execute("SELECT heartbeat_at FROM backfill.runs").fetchone() or (None,)
-        assert isinstance(at, datetime)
-        return at
+            (heartbeat_at,) = connection.execute("SELECT heartbeat_at FROM backfill.runs").fetchone() or (None,)
+        assert isinstance(heartbeat_at, datetime)
+        return heartbeat_at
 
-    first = beat()
+    first = read_heartbeat()
 
     async def scenario() -> None:
         async with (
             engine.open_vendor_client(run_id) as (rate_limiter, client),
             maintain_heartbeat(database, run_id, rate_limiter, client, heartbeat_seconds=0.01, quota_sync_seconds=0.01),
         ):
-            while sandbox.stats()["by_endpoint"].get("user", 0) < 3 or beat() == first:
+            while sandbox.stats()["by_endpoint"].get("user", 0) < 3 or read_heartbeat() == first:
                 await asyncio.sleep(0.01)
 
     asyncio.run(scenario())
     assert engine.create_budget().read_status(engine.settings.now()).calls_left_today == 4500
 
 
-def test_hybrid_run_repeats_failed_requests_once_and_targeted_run_does_not(
-    engine_on: EngineOn, sandboxed: Sandboxed
-) -> None:
-    symbols = tuple(universe(30))
+def test_only_hybrid_run_repeats_failed_requests_once(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+    symbols = tuple(list_sandbox_symbols(30))
     sandbox = sandboxed(symbols=30, faults=Faults(status_502=0.4))
     engine = engine_on(sandbox, symbols, attempts=1)
     targeted = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.TARGETED), ignore_progress)
@@ -80,29 +80,33 @@ def test_hybrid_run_repeats_failed_requests_once_and_targeted_run_does_not(
     hybrid = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
     request_counts = sandbox.stats()["per_ticker"]
     assert set(request_counts.values()) == {1, 2}
-    assert {str(o.ticker) for o in hybrid.errors} < {ticker for ticker, times in request_counts.items() if times == 2}
+    assert {str(o.ticker) for o in hybrid.errors} < {ticker for ticker, count in request_counts.items() if count == 2}
     assert len(hybrid.outcomes) == 30
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "advice"),
+    ("response", "code", "message"),
     [
-        (Say(401, b"Unauthenticated", HTML), 4, "check EODHD_API_TOKEN"),
-        (Say(402, b"You exceeded your daily API requests limit.", HTML), 4, "midnight UTC"),
-        (Say(403, b"Only EOD data allowed for free users.", HTML), 4, "Only EOD data allowed for free users"),
+        (ScriptedResponse(401, b"Unauthenticated", HTML), 4, "check EODHD_API_TOKEN"),
+        (ScriptedResponse(402, b"You exceeded your daily API requests limit.", HTML), 4, "midnight UTC"),
+        (
+            ScriptedResponse(403, b"Only EOD data allowed for free users.", HTML),
+            4,
+            "Only EOD data allowed for free users",
+        ),
     ],
     ids=["token", "quota", "plan"],
 )
-def test_refused_token_stops_the_run_at_once(
-    engine_on: EngineOn, sandboxed: Sandboxed, answer: Say, code: int, advice: str
+def test_permanent_refusal_stops_the_run_at_once(
+    engine_on: EngineOn, sandboxed: Sandboxed, response: ScriptedResponse, code: int, message: str
 ) -> None:
     async def scenario() -> tuple[Any, int]:
-        async with ScriptedVendor(ACCOUNT, answer) as vendor:
-            engine = engine_on(sandboxed(), tuple(universe(30)), base_url=vendor.url)
+        async with ScriptedVendor(ACCOUNT, response) as vendor:
+            engine = engine_on(sandboxed(), tuple(list_sandbox_symbols(30)), base_url=vendor.url)
             result = await asyncio.to_thread(run_backfill, engine, monday_and_tuesday(engine), ignore_progress)
-            return result, sum("intraday" in path for path in vendor.paths())
+            return result, sum("intraday" in path for path in vendor.list_paths())
 
     result, request_count = asyncio.run(scenario())
     assert (result.exit_code, result.stored, result.not_requested) == (code, 0, 30)
     assert 1 <= request_count <= 20  # what was in flight, and requests admitted before the first refusal was read
-    assert advice in str(result.stopped)
+    assert message in str(result.stopped)

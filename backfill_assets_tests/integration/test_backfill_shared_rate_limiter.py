@@ -15,7 +15,7 @@ from backfill_assets_tests.conftest import NOW
 LIMITS = QuotaLimits(
     requests_per_window=2, share=1.0, window_seconds=3.0, timeout_seconds=30, daily_calls=1000, reserve=0.0
 )
-ANSWERED = RequestRecord(
+SUCCESSFUL_REQUEST = RequestRecord(
     endpoint="intraday",
     ticker="AAPL.US",
     started_at=NOW,
@@ -32,7 +32,7 @@ ANSWERED = RequestRecord(
 
 
 class RecordingBudget(Budget):
-    """Records its grants."""
+    """Records every grant."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, "token", LIMITS)
@@ -44,8 +44,8 @@ class RecordingBudget(Budget):
         return grant
 
 
-def open_transactions(url: str) -> int:
-    """Number of other connections to this database that are idle in a transaction."""
+def count_open_transactions(url: str) -> int:
+    """Count other connections to this database that are idle in a transaction."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
@@ -59,21 +59,21 @@ def test_waiting_requests_query_once_and_hold_no_transaction_open(database: Data
     async def scenario() -> int:
         async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
             for _ in range(2):
-                await rate_limiter.release(await rate_limiter.acquire(5), ANSWERED)
+                await rate_limiter.release(await rate_limiter.acquire(5), SUCCESSFUL_REQUEST)
             waiting = [asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2)]
             while budget.grants[-1].permits:
                 await asyncio.sleep(0.001)
-            idle = 1
-            while idle and not any(task.done() for task in waiting):  # finished requests may still be recorded
-                idle = await asyncio.to_thread(open_transactions, database_url)
+            open_count = 1
+            while open_count and not any(task.done() for task in waiting):  # finished requests may still be recorded
+                open_count = await asyncio.to_thread(count_open_transactions, database_url)
             for task in waiting:
-                await rate_limiter.release(await task, ANSWERED)
-            return idle
+                await rate_limiter.release(await task, SUCCESSFUL_REQUEST)
+            return open_count
 
     assert asyncio.run(scenario()) == 0
-    refused = [grant for grant in budget.grants if not grant.permits]
-    assert 1 <= len(refused) <= 3  # not every millisecond: one wait for both, and a short one for the second
-    assert refused[0].wait_seconds > 0
+    denied = [grant for grant in budget.grants if not grant.permits]
+    assert 1 <= len(denied) <= 3  # not every millisecond: one wait for both, and a short one for the second
+    assert denied[0].wait_seconds > 0
 
 
 def test_unused_permits_are_returned(database: Database) -> None:
@@ -82,10 +82,10 @@ def test_unused_permits_are_returned(database: Database) -> None:
 
     async def scenario() -> None:
         async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
-            used, given_up = (asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2))
+            used, cancelled = (asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2))
             await asyncio.sleep(0)
-            given_up.cancel()
-            await rate_limiter.release(await used, ANSWERED)
+            cancelled.cancel()
+            await rate_limiter.release(await used, SUCCESSFUL_REQUEST)
 
     asyncio.run(scenario())
     status = budget.read_status(NOW)

@@ -1,4 +1,4 @@
-"""What the vendor drops or limits reaches the user: result, printed summary, JSON, findings, and the run's log line."""
+"""Warnings of the vendor are in the result, the printed summary, the JSON and the findings."""
 
 import io
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from backfill_assets_tests.integration.test_backfill_engine import ignore_progre
 EngineOn = Callable[..., Engine]
 Sandboxed = Callable[..., Sandbox]
 PLAN_LIMIT = "Data is limited by one year as you have free subscription."
-A_YEAR_AGO = {"start": date(2025, 6, 2), "end": date(2025, 6, 5)}  # the free plan's year begins on the second day
+# the year of the free plan begins on the second day
+ONE_YEAR_AGO = {"start": date(2025, 6, 2), "end": date(2025, 6, 5)}
 
 
 def print_run(result: Any) -> str:
@@ -31,7 +32,7 @@ def print_run(result: Any) -> str:
 def run_free_plan(engine_on: EngineOn, sandboxed: Sandboxed) -> tuple[Engine, Any]:
     sandbox = sandboxed(free_tokens=frozenset({"test-token-4711"}), quirks=DataQuirks(free_intraday=True))
     engine = engine_on(sandbox)
-    return engine, run_backfill(engine, job(engine, **A_YEAR_AGO), ignore_progress)
+    return engine, run_backfill(engine, job(engine, **ONE_YEAR_AGO), ignore_progress)
 
 
 def test_plan_limit_is_in_the_result_the_summary_and_the_json(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
@@ -41,15 +42,15 @@ def test_plan_limit_is_in_the_result_the_summary_and_the_json(engine_on: EngineO
     assert result.as_dict()["vendor_warnings"] == {PLAN_LIMIT: 1}
 
 
-def test_plan_limit_becomes_a_finding_of_the_exchange(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_plan_limit_is_recorded_as_a_finding_of_the_exchange(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine, _ = run_free_plan(engine_on, sandboxed)
     findings = read_status(engine.database, engine.settings)["findings"]
     assert [(f["kind"], f["subject"], f["detail"]) for f in findings] == [("plan limited", "US", PLAN_LIMIT)]
 
 
-def test_a_run_without_limits_prints_and_records_nothing_more(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_run_without_limits_prints_and_records_no_warning(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
     engine = engine_on(sandboxed())
-    result = run_backfill(engine, job(engine, **A_YEAR_AGO), ignore_progress)
+    result = run_backfill(engine, job(engine, **ONE_YEAR_AGO), ignore_progress)
     assert "vendor says" not in print_run(result)
     assert {"vendor_warnings", "unparsable_rows"} & result.as_dict().keys() == set()
     assert read_status(engine.database, engine.settings)["findings"] == []

@@ -1,4 +1,4 @@
-"""The client against the sandbox over HTTP: every endpoint, and equal counts of calls on both sides."""
+"""The client against the sandbox over HTTP: every endpoint, and both sides count the same calls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,55 +24,58 @@ T = TypeVar("T")
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray that drops timezone")
 
 
-def talk(
-    sandbox: Sandbox, ask: Callable[[EodhdClient], Awaitable[T]], **options: Any
+def run_request(
+    sandbox: Sandbox, request: Callable[[EodhdClient], Awaitable[T]], **options: Any
 ) -> tuple[T, UnlimitedRateLimiter]:
     rate_limiter = UnlimitedRateLimiter()
-    given: dict[str, Any] = {"token": "t0ken", "backoff_seconds": (0.0, 0.0)} | options
+    arguments: dict[str, Any] = {"token": "t0ken", "backoff_seconds": (0.0, 0.0)} | options
 
-    async def play() -> T:
-        async with EodhdClient(base_url=sandbox.base_url, rate_limiter=rate_limiter, **given) as us:
-            return await ask(us)
+    async def run() -> T:
+        async with EodhdClient(base_url=sandbox.base_url, rate_limiter=rate_limiter, **arguments) as client:
+            return await request(client)
 
-    return asyncio.run(play()), rate_limiter
+    return asyncio.run(run()), rate_limiter
 
 
-async def every_endpoint(us: EodhdClient) -> dict[str, Any]:
+async def request_every_endpoint(client: EodhdClient) -> dict[str, Any]:
     return {
-        "intraday": await us.fetch_intraday("AAPL.US", "5m", MONDAY, MONDAY + DAY),
-        "quote": await us.fetch_quotes(["AAPL.US"]),
-        "quotes": await us.fetch_quotes(["AAPL.US", "MSFT.US", "NOPE.US"]),
-        "exchange": await us.fetch_exchange_quotes(),
-        "symbols": await us.fetch_symbols("US"),
-        "delisted": await us.fetch_symbols("US", delisted=True),
-        "eod": await us.fetch_daily("AAPL.US", date(2026, 5, 26), date(2026, 6, 1)),
-        "bulk": await us.fetch_bulk_daily("US", date(2026, 6, 1)),
-        "changes": await us.fetch_symbol_changes(date(2026, 1, 1), date(2026, 6, 1)),
-        "user": await us.fetch_account(),
+        "intraday": await client.fetch_intraday("AAPL.US", "5m", MONDAY, MONDAY + DAY),
+        "quote": await client.fetch_quotes(["AAPL.US"]),
+        "quotes": await client.fetch_quotes(["AAPL.US", "MSFT.US", "NOPE.US"]),
+        "exchange": await client.fetch_exchange_quotes(),
+        "symbols": await client.fetch_symbols("US"),
+        "delisted": await client.fetch_symbols("US", delisted=True),
+        "eod": await client.fetch_daily("AAPL.US", date(2026, 5, 26), date(2026, 6, 1)),
+        "bulk": await client.fetch_bulk_daily("US", date(2026, 6, 1)),
+        "changes": await client.fetch_symbol_changes(date(2026, 1, 1), date(2026, 6, 1)),
+        "user": await client.fetch_account(),
     }
 
 
-@pytest.mark.parametrize("odd", [False, True])
-def test_every_endpoint_is_parsed_and_its_price_counted(odd: bool) -> None:
+@pytest.mark.parametrize("quirks_on", [False, True])
+def test_every_endpoint_is_parsed_and_its_calls_are_counted(quirks_on: bool) -> None:
     quirks = DataQuirks(
-        upper_case_codes=odd, details_as_lists=odd, string_timestamps=float(odd), whole_prices_as_int=odd
+        upper_case_codes=quirks_on,
+        details_as_lists=quirks_on,
+        string_timestamps=float(quirks_on),
+        whole_prices_as_int=quirks_on,
     )
     config = SandboxConfig(now=NOW, clock_rate=0, quirks=quirks, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
     with Sandbox(config) as sandbox:
-        got, rate_limiter = talk(sandbox, every_endpoint)
+        results, rate_limiter = run_request(sandbox, request_every_endpoint)
         stats = sandbox.stats()
-    assert len(got["intraday"]) == 79
-    assert np.isnan(got["intraday"].volume).sum() == 1
-    assert [quote.code for quote in got["quote"]] == ["AAPL.US"]
-    assert got["quote"][0].timestamp is not None
-    assert [quote.close is None for quote in got["quotes"]] == [False, False, True]
-    assert len(got["exchange"]) >= 30
-    assert "AAPL" in {listed.code for listed in got["symbols"]}
-    assert got["eod"].date.tolist()[-1] == date(2026, 6, 1)
-    assert len(got["eod"]) == 5 - (date(2026, 5, 26).weekday() == 0)
-    assert "AAPL" in got["bulk"].code.tolist()
-    assert [(c.old_symbol, c.new_symbol) for c in got["changes"]] == [("OLD", "MSFT")]
-    assert got["user"].api_requests == sum(e.calls for e in rate_limiter.records)
+    assert len(results["intraday"]) == 79
+    assert np.isnan(results["intraday"].volume).sum() == 1
+    assert [quote.code for quote in results["quote"]] == ["AAPL.US"]
+    assert results["quote"][0].timestamp is not None
+    assert [quote.close is None for quote in results["quotes"]] == [False, False, True]
+    assert len(results["exchange"]) >= 30
+    assert "AAPL" in {listed.code for listed in results["symbols"]}
+    assert results["eod"].date.tolist()[-1] == date(2026, 6, 1)
+    assert len(results["eod"]) == 5 - (date(2026, 5, 26).weekday() == 0)
+    assert "AAPL" in results["bulk"].code.tolist()
+    assert [(c.old_symbol, c.new_symbol) for c in results["changes"]] == [("OLD", "MSFT")]
+    assert results["user"].api_requests == sum(e.calls for e in rate_limiter.records)
     assert stats["requests"] == len(rate_limiter.records)
     assert all(e.error is None and e.rate_limit == 1200 and e.body_bytes > 0 for e in rate_limiter.records)
 
@@ -87,36 +90,36 @@ def test_every_endpoint_is_parsed_and_its_price_counted(odd: bool) -> None:
         (SandboxConfig(now=NOW), "good", "NOPE.US", vendor_errors.UnknownTicker),
     ],
 )
-def test_refusal_raises_its_error_after_one_request(
+def test_permanent_error_is_raised_after_one_request(
     config: SandboxConfig, token: str, ticker: str, kind: type[vendor_errors.VendorError]
 ) -> None:
-    async def ask(us: EodhdClient) -> IntradayRows:
-        return await us.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
+    async def send_request(client: EodhdClient) -> IntradayRows:
+        return await client.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
 
     with Sandbox(config) as sandbox:
         with pytest.raises(kind, match=ticker):
-            talk(sandbox, ask, token=token)
+            run_request(sandbox, send_request, token=token)
         assert sandbox.stats()["requests"] == 1
 
 
-def test_unknown_interval_error_has_the_vendors_text() -> None:
-    async def ask(us: EodhdClient) -> IntradayRows:
-        return await us.fetch_intraday("AAPL.US", "d", MONDAY, MONDAY + DAY)
+def test_unknown_interval_error_contains_the_text_of_the_vendor() -> None:
+    async def send_request(client: EodhdClient) -> IntradayRows:
+        return await client.fetch_intraday("AAPL.US", "d", MONDAY, MONDAY + DAY)
 
     with Sandbox(SandboxConfig(now=NOW)) as sandbox, pytest.raises(vendor_errors.RequestRefused, match="interval"):
-        talk(sandbox, ask)
+        run_request(sandbox, send_request)
 
 
-def test_too_long_a_range_is_split_into_several_requests() -> None:
-    async def ask(us: EodhdClient) -> list[IntradayRows]:
+def test_long_range_is_split_into_several_requests() -> None:
+    async def send_request(client: EodhdClient) -> list[IntradayRows]:
         longest = [("5m", 600), ("1m", 120)]
         return [
-            await us.fetch_intraday("AAPL.US", interval, MONDAY - days * DAY - 5 * DAY, MONDAY + DAY)
+            await client.fetch_intraday("AAPL.US", interval, MONDAY - days * DAY - 5 * DAY, MONDAY + DAY)
             for interval, days in longest
         ]
 
     with Sandbox(SandboxConfig(now=NOW, clock_rate=0)) as sandbox:
-        parts, rate_limiter = talk(sandbox, ask)
+        parts, rate_limiter = run_request(sandbox, send_request)
         assert sandbox.stats()["requests"] == 4
     assert [e.status for e in rate_limiter.records] == [200] * 4
     for rows in parts:
@@ -126,26 +129,26 @@ def test_too_long_a_range_is_split_into_several_requests() -> None:
 def test_all_rows_arrive_despite_faults() -> None:
     faults = Faults(status_502=0.2, cut_body=0.05, html_200=0.05, timeout=0.02, status_429=0.03)
 
-    async def ask(us: EodhdClient) -> list[IntradayRows]:
-        # This process is the server too: with more requests at once some would time out without a fault.
-        few = asyncio.Semaphore(10)
+    async def send_request(client: EodhdClient) -> list[IntradayRows]:
+        # This process is also the server. More concurrent requests would time out without a fault.
+        limit = asyncio.Semaphore(10)
 
-        async def one(ticker: str) -> IntradayRows:
-            async with few:
-                return await us.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
+        async def fetch_ticker(ticker: str) -> IntradayRows:
+            async with limit:
+                return await client.fetch_intraday(ticker, "5m", MONDAY, MONDAY + DAY)
 
-        tickers = [f"{listed.code}.US" for listed in await us.fetch_symbols("US")]
-        return list(await asyncio.gather(*(one(ticker) for ticker in tickers)))
+        tickers = [f"{listed.code}.US" for listed in await client.fetch_symbols("US")]
+        return list(await asyncio.gather(*(fetch_ticker(ticker) for ticker in tickers)))
 
     with Sandbox(SandboxConfig(now=NOW, clock_rate=0, symbols=100)) as sandbox:
-        clean, _ = talk(sandbox, ask)
+        without_faults, _ = run_request(sandbox, send_request)
         sandbox.reset_stats()
         sandbox.set_faults(**{k: v for k, v in vars(faults).items() if v and not k.endswith("seconds")})
-        rough, rate_limiter = talk(sandbox, ask, attempts=12, timeout_seconds=4)
+        with_faults, rate_limiter = run_request(sandbox, send_request, attempts=12, timeout_seconds=4)
         assert sandbox.stats()["requests"] == len(rate_limiter.records)
-    assert len(rough) == len(clean) >= 100
-    for one, other in zip(clean, rough, strict=True):
+    assert len(with_faults) == len(without_faults) >= 100
+    for expected, rows in zip(without_faults, with_faults, strict=True):
         for name in ("timestamp", "open", "high", "low", "close", "volume"):
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+            np.testing.assert_array_equal(getattr(expected, name), getattr(rows, name))
     failed = {e.error for e in rate_limiter.records}
     assert {"ServerFault", "BrokenAnswer"} <= failed

@@ -1,4 +1,4 @@
-"""A round of live collection: when it is due, which symbols it samples, its price, its failures."""
+"""A round of live collection: when it is due, which symbols it samples, its calls, its failures."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +17,15 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, QuotaLimits
 from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.integration.forwarding_proxy import HANG_UP, PAGE, passing_on
-from backfill_assets_tests.integration.test_backfill_engine import universe
+from backfill_assets_tests.integration.forwarding_proxy import CLOSE_CONNECTION, MAINTENANCE_PAGE, run_proxy
+from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 Clock = Callable[..., Clockwork]
 MORNING = "2026-06-02 14:00"  # 10:00 in New York
 
 
-def samples_in(database: Database) -> list[tuple[Any, ...]]:
+def read_samples(database: Database) -> list[tuple[Any, ...]]:
     with database.transaction() as connection:
         return connection.execute(
             "SELECT symbol, vendor_timestamp, sampled_at, volume FROM backfill.live_samples"
@@ -34,7 +34,7 @@ def samples_in(database: Database) -> list[tuple[Any, ...]]:
 
 
 def write_external_bars(database: Database, symbol: str, *starts: str) -> None:
-    """Bars that another collector writes, without provenance."""
+    """Write bars like another collector, without provenance."""
     with database.transaction() as connection:
         for start in starts:
             connection.execute(
@@ -59,68 +59,69 @@ def test_live_collection_is_off_by_default(live_clock: Clock) -> None:
         ("2026-06-06 15:00", "2026-06-08 13:45"),
         ("2026-06-19 15:00", "2026-06-22 13:45"),
     ],
-    ids=["before it is worth it", "after the close", "Saturday", "holiday"],
+    ids=["before the first round", "after the close", "Saturday", "holiday"],
 )
 def test_no_request_outside_sampling_hours(live_clock: Clock, now: str, next_at: str) -> None:
     clock = live_clock()
-    made = clock.sample(utc(now))
-    assert (made.kind, made.next_at) == ("closed", utc(next_at))
+    result = clock.sample(utc(now))
+    assert (result.kind, result.next_at) == ("closed", utc(next_at))
     assert clock.sandbox.stats()["requests"] == 0
 
 
 def test_round_stores_samples_with_the_vendors_timestamps(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
-    made = clock.sample(utc(MORNING))
-    assert (made.kind, made.method, made.calls, made.readings.fresh) == ("sampled", "tickers", 2, 2)
-    assert made.calls_left == 10_000
-    assert made.next_at == utc("2026-06-02 14:05")
-    stored = samples_in(clock.engine.database)
+    result = clock.sample(utc(MORNING))
+    assert (result.kind, result.method, result.calls, result.readings.fresh) == ("sampled", "tickers", 2, 2)
+    assert result.calls_left == 10_000
+    assert result.next_at == utc("2026-06-02 14:05")
+    stored = read_samples(clock.engine.database)
     assert [row[0] for row in stored] == ["AAPL", "MSFT"]
-    for _, stamp, sampled_at, volume in stored:
+    for _, vendor_timestamp, sampled_at, volume in stored:
         assert sampled_at == utc(MORNING)
-        assert timedelta(minutes=15) <= sampled_at - stamp <= timedelta(minutes=17)
+        assert timedelta(minutes=15) <= sampled_at - vendor_timestamp <= timedelta(minutes=17)
         assert volume > 0
-    assert made.delay_seconds is not None
-    assert 900 <= made.delay_seconds <= (made.longest_delay_seconds or 0) <= 1020
+    assert result.delay_seconds is not None
+    assert 900 <= result.delay_seconds <= (result.longest_delay_seconds or 0) <= 1020
 
 
-def test_round_is_collected_once_by_any_process(live_clock: Clock) -> None:
+def test_round_is_collected_by_one_of_several_processes(live_clock: Clock) -> None:
     clock = live_clock()
     engine = clock.at(utc(MORNING))
     with ThreadPoolExecutor(4) as pool:
-        kinds = [made.kind for made in pool.map(lambda _: collect_round(engine), range(4))]
+        kinds = [result.kind for result in pool.map(lambda _: collect_round(engine), range(4))]
     assert sorted(kinds) == ["not due", "not due", "not due", "sampled"]
     assert clock.sample(utc("2026-06-02 14:04")).kind == "not due"
     assert clock.sample(utc("2026-06-02 14:05")).kind == "sampled"
     assert clock.calls == 2
 
 
-def test_quotes_of_yesterday_and_repeats_make_no_bars(live_clock: Clock) -> None:
+def test_quotes_of_yesterday_and_repeated_quotes_make_no_bars(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     early = clock.sample(utc("2026-06-02 13:45"))
     assert (early.readings.fresh + early.readings.other_session, early.written.inserted) == (2, 0)
     clock.sample(utc("2026-06-02 20:20"))
     clock.sample(utc("2026-06-02 20:25"))
-    before = samples_in(clock.engine.database)
-    clock.sandbox.move_clock(utc("2026-06-02 20:25"))  # the vendor stands still
+    before = read_samples(clock.engine.database)
+    clock.sandbox.move_clock(utc("2026-06-02 20:25"))  # the clock of the vendor stands still
     engine = clock.engine.settings.model_copy(update={"as_of": utc("2026-06-02 20:30")})
-    again = collect_round(type(clock.engine)(clock.engine.database, engine))
-    assert (again.readings.repeated, again.readings.fresh) == (2, 0)
-    assert samples_in(clock.engine.database) == before
+    repeated = collect_round(type(clock.engine)(clock.engine.database, engine))
+    assert (repeated.readings.repeated, repeated.readings.fresh) == (2, 0)
+    assert read_samples(clock.engine.database) == before
 
 
 def test_externally_written_symbol_is_not_sampled(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"))
     database = clock.engine.database
     write_external_bars(database, "AAPL", "2026-06-01 19:30")
-    assert clock.sample(utc("2026-06-02 13:55")).external_tickers == 1  # they wrote to the end of the last session
+    # the other collector wrote until the end of the last session
+    assert clock.sample(utc("2026-06-02 13:55")).external_tickers == 1
     write_external_bars(database, "AAPL", "2026-06-02 13:30")
-    made = clock.sample(utc("2026-06-02 14:30"))
-    assert (made.tickers, made.external_tickers, made.calls) == (1, 1, 1)
+    result = clock.sample(utc("2026-06-02 14:30"))
+    assert (result.tickers, result.external_tickers, result.calls) == (1, 1, 1)
     for now in moments(utc("2026-06-02 14:35"), utc("2026-06-02 15:40"), 5):
         clock.sample(now)
     assert bars_in(database, "AAPL")[-1][1:] == (5, 6, 4, 5.5, 77)
-    assert {row[0] for row in samples_in(database) if row[1] < utc("2026-06-02 14:44")} == {"MSFT"}
+    assert {row[0] for row in read_samples(database) if row[1] < utc("2026-06-02 14:44")} == {"MSFT"}
     coverage = clock.survey(utc("2026-06-02 15:40"))
     assert coverage.count_slots(SlotState.UNVERIFIED) == 1
 
@@ -129,7 +130,8 @@ def test_symbol_no_longer_written_externally_is_sampled(live_clock: Clock) -> No
     clock = live_clock()
     write_external_bars(clock.engine.database, "AAPL", "2026-06-02 13:30")
     assert clock.sample(utc("2026-06-02 14:55")).kind == "no symbols"
-    for now in moments(utc("2026-06-02 15:00"), utc("2026-06-02 16:00"), 5):  # 10:30's bar would be there by now
+    # the external 10:30 bar would be written by now
+    for now in moments(utc("2026-06-02 15:00"), utc("2026-06-02 16:00"), 5):
         clock.sample(now)
     stored = [datetime.fromtimestamp(row[0], utc(MORNING).tzinfo) for row in bars_in(clock.engine.database, "AAPL")]
     assert stored == [utc("2026-06-02 13:30"), utc("2026-06-02 15:00")]
@@ -137,17 +139,17 @@ def test_symbol_no_longer_written_externally_is_sampled(live_clock: Clock) -> No
 
 def test_live_budget_is_never_exceeded(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT", "AMZN"), live={"live_budget": 100})
-    made = [clock.sample(now) for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 5)]
+    results = [clock.sample(now) for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 5)]
     assert clock.calls <= 100
-    assert made[0].seconds_between == 900  # 29 rounds of 3 calls; every 10 minutes would be 42
+    assert results[0].seconds_between == 900  # 29 rounds of 3 calls; every 10 minutes would be 42
     assert len(bars_in(clock.engine.database, "MSFT")) == 13
 
 
 def test_no_round_without_calls(live_clock: Clock) -> None:
     clock = live_clock(("AAPL", "MSFT"), live={"live_budget": 1})
-    made = clock.sample(utc("2026-06-02 14:15"))
-    assert (made.kind, made.calls_left, clock.calls) == ("out of calls", 1, 0)
-    assert "more than the 1 calls left" in str(made)
+    result = clock.sample(utc("2026-06-02 14:15"))
+    assert (result.kind, result.calls_left, clock.calls) == ("out of calls", 1, 0)
+    assert "more than the 1 calls left" in str(result)
 
 
 def test_calls_spent_live_do_not_reduce_the_backfill_budget(live_clock: Clock) -> None:
@@ -156,104 +158,108 @@ def test_calls_spent_live_do_not_reduce_the_backfill_budget(live_clock: Clock) -
     before = engine.create_budget().read_status(utc(MORNING)).calls_left_today
     clock.sample(utc(MORNING))
     after = engine.create_budget().read_status(utc(MORNING))
-    assert before - after.calls_left_today == 10_000  # kept for live sampling, spent or not
+    assert before - after.calls_left_today == 10_000  # reserved for live sampling, spent or not
     assert after.calls_spent_today == engine.create_live_budget().read_spent_calls(utc(MORNING)) == 2
 
 
 def test_refused_token_is_reported_and_recorded(live_clock: Clock) -> None:
     clock = live_clock(tokens=frozenset({"another"}))
-    made = clock.sample(utc(MORNING))
-    assert made.kind == "failed"
-    assert isinstance(made.error, TokenRefused)
-    assert made.exit_code == 4
+    result = clock.sample(utc(MORNING))
+    assert result.kind == "failed"
+    assert isinstance(result.error, TokenRefused)
+    assert result.exit_code == 4
     with clock.engine.database.transaction() as connection:
         assert connection.execute("SELECT error, finished FROM backfill.live_rounds").fetchall() == [
-            (str(made.error), True)
+            (str(result.error), True)
         ]
 
 
 def test_small_account_is_not_exhausted(live_clock: Clock) -> None:
     clock = live_clock(daily=100)
     clock.tick(utc("2026-06-02 13:50"))  # the account is read: 100 calls a day
-    spent = [clock.sample(now) for now in moments(utc("2026-06-02 14:00"), utc("2026-06-02 20:30"), 5)]
+    results = [clock.sample(now) for now in moments(utc("2026-06-02 14:00"), utc("2026-06-02 20:30"), 5)]
     assert clock.sandbox.stats()["calls_by_endpoint"]["real-time"] <= 45  # half of the share of this program
-    assert all(made.error is None for made in spent)
+    assert all(result.error is None for result in results)
 
 
 def test_unreachable_vendor_loses_one_round_only(live_clock: Clock) -> None:
     clock = live_clock(live={"attempts": 1, "backoff_seconds": (0.0, 0.0)})
     for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 15:45"), 5):
         clock.sandbox.set_faults(down=now in (utc("2026-06-02 14:25"), utc("2026-06-02 15:15")))
-        made = clock.sample(now)
-        assert made.kind == ("failed" if made.error else "sampled")
-    # one was for a sample inside a slot, the other for an edge, for which a neighbour within 5 minutes stands in
+        result = clock.sample(now)
+        assert result.kind == ("failed" if result.error else "sampled")
+    # one lost sample is inside a slot; the other is at an edge and replaced by a sample within 5 minutes
     assert len(bars_in(clock.engine.database, "AAPL")) == 4
     assert clock.calls == 23
 
 
 def test_failed_batch_loses_its_own_tickers_only(live_clock: Clock) -> None:
-    symbols = tuple(universe(130))
+    symbols = tuple(list_sandbox_symbols(130))
     clock = live_clock(symbols, symbols=130, live={"attempts": 1, "live_budget": 40_000})
     clock.sandbox.set_faults(exchange_quotes=1.0)
     clock.sample(utc("2026-06-02 13:45"))
     clock.sandbox.set_faults(status_500=0.5)
-    made = [clock.sample(now) for now in moments(utc("2026-06-02 13:50"), utc("2026-06-02 14:10"), 5)]
-    partly = [m for m in made if m.kind == "sampled" and m.error]
-    assert partly
-    assert {(m.readings.unanswered, m.calls) for m in partly} <= {(100, 30), (30, 100)}
+    results = [clock.sample(now) for now in moments(utc("2026-06-02 13:50"), utc("2026-06-02 14:10"), 5)]
+    partial_rounds = [result for result in results if result.kind == "sampled" and result.error]
+    assert partial_rounds
+    assert {(result.readings.unanswered, result.calls) for result in partial_rounds} <= {
+        (100, 30),
+        (30, 100),
+    }
 
 
-def through(clock: Clockwork, url: str) -> Clockwork:
-    """The same with the vendor at another address."""
+def connect_through(clock: Clockwork, url: str) -> Clockwork:
+    """Connect the engine to the vendor at another address."""
     settings = clock.engine.settings.model_copy(update={"base_url": url})
     return replace(clock, engine=replace(clock.engine, settings=settings))
 
 
-def test_unusable_exchange_response_is_paid_once_and_backs_off(live_clock: Clock) -> None:
-    """An answer costs 100 calls, of use or not: 500 tickers must get every bar of the day within the budget."""
-    symbols, tried = tuple(universe(500)), []
+def test_unusable_exchange_response_is_paid_once_and_retried_with_backoff(live_clock: Clock) -> None:
+    """An unusable response also costs 100 calls: 500 tickers get every bar of the day within the budget."""
+    symbols, requests = tuple(list_sandbox_symbols(500)), []
     clock = live_clock(symbols, symbols=500, live={"backoff_seconds": (0.0, 0.0)})
 
-    def rubbish(path: str) -> bytes | None:
+    def respond_with_page(path: str) -> bytes | None:
         if "ex=" not in path:
             return None
-        tried.append(path)
-        return PAGE
+        requests.append(path)
+        return MAINTENANCE_PAGE
 
-    with passing_on(clock.sandbox.base_url, rubbish) as url:
-        asking = through(clock, url)
-        calls, tries = 0, []
+    with run_proxy(clock.sandbox.base_url, respond_with_page) as url:
+        proxied = connect_through(clock, url)
+        calls, attempt_times = 0, []
         for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 5):
-            made = asking.sample(now)
-            calls += made.calls
-            if len(tried) > len(tries):
-                tries.append(f"{now:%H:%M}")
-    assert len(tried) == len(tries)  # once each
-    assert tries == ["13:45", "14:15", "15:15", "17:15", "20:30"]  # at last the tickers cannot be afforded any more
+            result = proxied.sample(now)
+            calls += result.calls
+            if len(requests) > len(attempt_times):
+                attempt_times.append(f"{now:%H:%M}")
+    assert len(requests) == len(attempt_times)  # one request per attempt
+    # at 20:30 single tickers would exceed the budget
+    assert attempt_times == ["13:45", "14:15", "15:15", "17:15", "20:30"]
     assert calls <= 10_000
     database = clock.engine.database
     with database.transaction() as connection:
-        counted = connection.execute(
-            "SELECT n, count(*) FROM (SELECT count(*) n FROM market_data GROUP BY symbol_id) held GROUP BY n"
+        bar_counts = connection.execute(
+            "SELECT n, count(*) FROM (SELECT count(*) n FROM market_data GROUP BY symbol_id) counts GROUP BY n"
         ).fetchall()
-    assert counted == [(13, 500)]
+    assert bar_counts == [(13, 500)]
 
 
 def test_free_failure_of_the_exchange_request_is_retried_at_once(live_clock: Clock) -> None:
-    symbols, tried = tuple(universe(130)), []
+    symbols, requests = tuple(list_sandbox_symbols(130)), []
     clock = live_clock(symbols, symbols=130, live={"backoff_seconds": (0.0, 0.0)})
 
-    def stumbling(path: str) -> bytes | None:
-        tried.append("ex=" in path)
-        return HANG_UP if sum(tried) < 3 and tried[-1] else None
+    def close_first_connections(path: str) -> bytes | None:
+        requests.append("ex=" in path)
+        return CLOSE_CONNECTION if sum(requests) < 3 and requests[-1] else None
 
-    with passing_on(clock.sandbox.base_url, stumbling) as url:
-        made = through(clock, url).sample(utc(MORNING))
-    assert (made.method, made.calls, made.readings.fresh, sum(tried)) == ("exchange", 100, 130, 3)
+    with run_proxy(clock.sandbox.base_url, close_first_connections) as url:
+        result = connect_through(clock, url).sample(utc(MORNING))
+    assert (result.method, result.calls, result.readings.fresh, sum(requests)) == ("exchange", 100, 130, 3)
 
 
-def test_exchange_is_retried_if_single_tickers_are_not_affordable(live_clock: Clock) -> None:
-    symbols = tuple(universe(130))
+def test_exchange_request_is_retried_if_single_tickers_are_not_affordable(live_clock: Clock) -> None:
+    symbols = tuple(list_sandbox_symbols(130))
     clock = live_clock(symbols, symbols=130, live={"attempts": 1, "live_budget": 120})
     clock.sandbox.set_faults(exchange_quotes=1.0)
     for now in ("14:15", "14:45"):
@@ -264,22 +270,22 @@ def test_exchange_is_retried_if_single_tickers_are_not_affordable(live_clock: Cl
 
 def test_unreadable_account_does_not_prevent_a_round(live_clock: Clock) -> None:
     clock = live_clock(live={"attempts": 1})
-    with passing_on(clock.sandbox.base_url, lambda path: HANG_UP if "user" in path else None) as url:
-        made = through(clock, url).sample(utc(MORNING))
-    assert (made.kind, made.readings.fresh, made.error) == ("sampled", 1, None)
+    with run_proxy(clock.sandbox.base_url, lambda path: CLOSE_CONNECTION if "user" in path else None) as url:
+        result = connect_through(clock, url).sample(utc(MORNING))
+    assert (result.kind, result.readings.fresh, result.error) == ("sampled", 1, None)
 
 
 def test_samples_of_last_month_are_deleted(live_clock: Clock) -> None:
     clock = live_clock()
     clock.sample(utc("2026-04-01 14:00"))
     clock.sample(utc("2026-06-01 14:00"))
-    assert len(samples_in(clock.engine.database)) == 2
+    assert len(read_samples(clock.engine.database)) == 2
     clock.sample(utc("2026-06-02 13:45"))
-    assert samples_in(clock.engine.database)[0][1] > utc("2026-06-01 00:00")
+    assert read_samples(clock.engine.database)[0][1] > utc("2026-06-01 00:00")
 
 
 def test_rounds_continue_until_the_close(live_clock: Clock) -> None:
-    """Started in the morning before the open; the clock moves only while it sleeps."""
+    """The collector starts before the open; the clock moves only while it sleeps."""
     clock = live_clock(live={"live_seconds": 1800})
     now = [utc("2026-06-02 11:00")]
     rounds: list[LiveRound] = []
@@ -288,7 +294,7 @@ def test_rounds_continue_until_the_close(live_clock: Clock) -> None:
         now[0] += timedelta(seconds=seconds)
 
     last = collect_until_close(lambda: clock.sample(now[0]), lambda: now[0], sleep, rounds.append)
-    assert [made.kind for made in rounds] == ["closed", *["sampled"] * 15, "closed"]
+    assert [result.kind for result in rounds] == ["closed", *["sampled"] * 15, "closed"]
     assert last.called_at == utc("2026-06-02 20:15")
     assert len(bars_in(clock.engine.database, "AAPL")) == 13
 
@@ -296,15 +302,15 @@ def test_rounds_continue_until_the_close(live_clock: Clock) -> None:
 def test_collect_until_close_does_not_wait_for_the_next_day(live_clock: Clock) -> None:
     clock = live_clock()
     evening = utc("2026-06-02 21:00")
-    made = collect_until_close(lambda: clock.sample(evening), lambda: evening, pytest.fail, lambda _: None)
-    assert made.kind == "closed"
+    result = collect_until_close(lambda: clock.sample(evening), lambda: evening, pytest.fail, lambda _: None)
+    assert result.kind == "closed"
 
 
 def test_collect_until_close_ends_with_a_refused_token(live_clock: Clock) -> None:
     clock = live_clock(tokens=frozenset({"another"}))
     morning = utc(MORNING)
-    made = collect_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
-    assert made.exit_code == 4
+    result = collect_until_close(lambda: clock.sample(morning), lambda: morning, pytest.fail, lambda _: None)
+    assert result.exit_code == 4
 
 
 def test_no_round_without_a_token(live_clock: Clock) -> None:
@@ -313,12 +319,12 @@ def test_no_round_without_a_token(live_clock: Clock) -> None:
         clock.sample(utc(MORNING))
 
 
-def test_token_is_in_nothing_that_a_round_stores(live_clock: Clock) -> None:
+def test_token_is_not_in_stored_or_printed_rounds(live_clock: Clock) -> None:
     clock = live_clock(live={"token": SecretStr("very-secret-token")}, tokens=frozenset({"another"}))
-    made = clock.sample(utc(MORNING))
+    result = clock.sample(utc(MORNING))
     with clock.engine.database.transaction() as connection:
         rows = connection.execute("SELECT * FROM backfill.live_rounds").fetchall()
-    assert "very-secret" not in f"{made!r} {made} {made.as_dict()} {rows}"
+    assert "very-secret" not in f"{result!r} {result} {result.as_dict()} {rows}"
 
 
 @pytest.mark.parametrize(("account", "live_left", "backfill_left"), [(1_000, 450, 450), (100_000, 10_000, 80_000)])

@@ -1,4 +1,4 @@
-"""Provisional bars in the table: what they may replace, what replaces them, and what is kept of each."""
+"""Provisional bars in the store: which bars they replace, which bars replace them, and the recorded differences."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, job
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, truth
+from backfill_assets_tests.integration.test_backfill_engine import build_expected_bars, ignore_progress
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 Clock = Callable[..., Clockwork]
 TUESDAY = date(2026, 6, 2)
 SLOT = utc("2026-06-02 14:00")
-HALF = INTERVALS["30m"]
+INTERVAL = INTERVALS["30m"]
 HOST = "127.0.0.1"
 
 
@@ -42,8 +42,8 @@ def fetch(database: Database, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def sampled(clock: Clockwork, until: str = "2026-06-02 20:30") -> Clockwork:
-    """The session's rounds, every quarter of an hour, and the one ten minutes after the close."""
+def sample_session(clock: Clockwork, until: str = "2026-06-02 20:30") -> Clockwork:
+    """Collect the rounds of the session: every 15 minutes, and ten minutes after the close."""
     quarters = moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:30"), 15)
     for now in sorted([*quarters, utc("2026-06-02 20:10")]):
         if now <= utc(until):
@@ -51,7 +51,7 @@ def sampled(clock: Clockwork, until: str = "2026-06-02 20:30") -> Clockwork:
     return clock
 
 
-def write(
+def write_bar(
     connection: Connection,
     *,
     close: float = 10.5,
@@ -59,22 +59,28 @@ def write(
     source: str = HOST,
     interval: str = LIVE_SOURCE_INTERVAL,
 ) -> WriteCounts:
-    """One bar of the slot, as a round (or a run, if ``final``) writes it."""
+    """Write one bar of the slot like a live round, or like a run if ``final``."""
     bar = {"symbol_id": 1, "timestamp": int(SLOT.timestamp()), "open": 10, "high": 11, "low": 9, "close": close}
     bars = pd.DataFrame([bar | {"volume": 100, "source_rows": 6, "is_final": final, "may_insert": True}])
-    asked_at = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
+    requested_at = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
     counts = write_bars(
-        connection, bars, interval=HALF, spelling="30m", source=source, source_interval=interval, requested_at=asked_at
+        connection,
+        bars,
+        interval=INTERVAL,
+        spelling="30m",
+        source=source,
+        source_interval=interval,
+        requested_at=requested_at,
     )
     return counts[1]
 
 
-def stored(database: Database) -> list[tuple[Any, ...]]:
+def read_bars(database: Database) -> list[tuple[Any, ...]]:
     return fetch(database, "SELECT close_price::float8, source_interval, is_final FROM market_data")
 
 
-def test_provisional_bar_is_marked_and_its_samples_are_kept(live_clock: Clock) -> None:
-    database = sampled(live_clock(), "2026-06-02 15:00").engine.database
+def test_provisional_bar_is_marked_and_its_samples_are_stored(live_clock: Clock) -> None:
+    database = sample_session(live_clock(), "2026-06-02 15:00").engine.database
     rows = fetch(
         database,
         "SELECT m.source, m.source_interval, m.is_final, m.source_rows = l.sample_count, l.exact_fields, l.volume_from,"
@@ -85,19 +91,19 @@ def test_provisional_bar_is_marked_and_its_samples_are_kept(live_clock: Clock) -
     assert "open" in rows[0][4]
     assert "open" not in rows[1][4]
     assert rows[0][5] == utc("2026-06-02 13:30")
-    assert rows[0][6] == rows[1][5]  # one sample stands for the edge between them
+    assert rows[0][6] == rows[1][5]  # both slots use one sample at the edge between them
 
 
-def test_final_replaces_provisional_and_never_the_reverse(database: Database) -> None:
+def test_final_bar_replaces_provisional_bar_and_never_the_reverse(database: Database) -> None:
     with database.transaction() as connection:
-        assert write(connection).inserted == 1
+        assert write_bar(connection).inserted == 1
     with database.transaction() as connection:
-        assert write(connection, close=10.6).updated == 1
+        assert write_bar(connection, close=10.6).updated == 1
     with database.transaction() as connection:
-        assert write(connection, close=10.7, final=True, interval="5m").updated == 1
+        assert write_bar(connection, close=10.7, final=True, interval="5m").updated == 1
     with database.transaction() as connection:
-        assert write(connection, close=10.8).protected == 1
-    assert stored(database) == [(10.7, "5m", True)]
+        assert write_bar(connection, close=10.8).protected == 1
+    assert read_bars(database) == [(10.7, "5m", True)]
 
 
 @pytest.mark.parametrize("source", [None, "another.example"])
@@ -109,72 +115,72 @@ def test_external_bar_is_not_replaced(database: Database, source: str | None) ->
             [SLOT, source, False if source else None],
         )
     with database.transaction() as connection:
-        assert write(connection).protected == 1
-    assert [row[0] for row in stored(database)] == [5.5]
+        assert write_bar(connection).protected == 1
+    assert [row[0] for row in read_bars(database)] == [5.5]
 
 
 def test_concurrently_written_final_bar_wins(database: Database) -> None:
-    """The run's transaction is open while the round judges: the round must find the final bar when it writes."""
-    outcome: list[WriteCounts] = []
+    """The transaction of the run is open while the round compares: the round must find the final bar when it writes."""
+    counts: list[WriteCounts] = []
 
-    def sampler() -> None:
+    def write_provisional_bar() -> None:
         with database.transaction() as connection:
-            outcome.append(write(connection))
+            counts.append(write_bar(connection))
 
     with database.transaction() as connection:
-        write(connection, close=10.7, final=True, interval="5m")
-        thread = threading.Thread(target=sampler)
+        write_bar(connection, close=10.7, final=True, interval="5m")
+        thread = threading.Thread(target=write_provisional_bar)
         thread.start()
-        wait_for_a_lock(database)
+        wait_until_blocked(database)
     thread.join()
-    assert outcome[0].inserted == 1  # judged so before the other was there
-    assert stored(database) == [(10.7, "5m", True)]
+    assert counts[0].inserted == 1  # counted before the final bar was committed
+    assert read_bars(database) == [(10.7, "5m", True)]
 
 
-def wait_for_a_lock(database: Database) -> None:
+def wait_until_blocked(database: Database) -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with psycopg.connect(database.url, autocommit=True) as connection:
         while connection.execute(waiting.encode()).fetchone() == (0,):
             pass
 
 
-def test_provisional_values_are_kept_beside_the_final_ones(database: Database) -> None:
+def test_provisional_values_are_recorded_with_the_final_values(database: Database) -> None:
     with database.transaction() as connection:
-        write(connection, close=10.6)
+        write_bar(connection, close=10.6)
     with database.transaction() as connection:
-        write(connection, close=10.7, final=True, interval="5m")
+        write_bar(connection, close=10.7, final=True, interval="5m")
     with database.transaction() as connection:
-        write(connection, close=10.9, final=True, interval="5m")
-    kept = (
+        write_bar(connection, close=10.9, final=True, interval="5m")
+    reconciliations = (
         "SELECT live_close, live_volume, final_close, final_volume, source_interval FROM backfill.live_reconciliations"
     )
-    assert fetch(database, kept) == [(10.6, 100, 10.7, 100, "5m")]  # the revision after it is none
+    assert fetch(database, reconciliations) == [(10.6, 100, 10.7, 100, "5m")]  # the later revision is not recorded here
 
 
 def test_non_final_historical_bar_is_not_a_live_bar(database: Database) -> None:
     with database.transaction() as connection:
-        write(connection, interval="5m")
+        write_bar(connection, interval="5m")
     with database.transaction() as connection:
-        assert write(connection).unchanged == 1
+        assert write_bar(connection).unchanged == 1
     with database.transaction() as connection:
-        assert write(connection, close=10.6).protected == 1
+        assert write_bar(connection, close=10.6).protected == 1
     with database.transaction() as connection:
-        assert write(connection, close=10.7, final=True, interval="5m").updated == 1
+        assert write_bar(connection, close=10.7, final=True, interval="5m").updated == 1
     assert fetch(database, "SELECT count(*) FROM backfill.live_reconciliations") == [(0,)]
 
 
 def test_rolled_back_final_bar_changes_nothing(database: Database) -> None:
     with database.transaction() as connection:
-        write(connection, close=10.6)
+        write_bar(connection, close=10.6)
     with database.transaction() as connection:
-        write(connection, close=10.7, final=True, interval="5m")
+        write_bar(connection, close=10.7, final=True, interval="5m")
         connection.rollback()
-    assert stored(database) == [(10.6, "live", False)]
+    assert read_bars(database) == [(10.6, "live", False)]
     assert fetch(database, "SELECT count(*) FROM backfill.live_reconciliations") == [(0,)]
 
 
 def test_unpublished_provisional_bars_are_fresh_but_missing(live_clock: Clock) -> None:
-    clock = sampled(
+    clock = sample_session(
         live_clock(("AAPL", "MSFT"), publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     )
     coverage = clock.survey(utc("2026-06-03 11:00"), end=TUESDAY)
@@ -194,7 +200,7 @@ def test_unpublished_provisional_bars_are_fresh_but_missing(live_clock: Clock) -
 
 @pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
 def test_symbol_added_during_the_day_has_no_earlier_live_gaps(live_clock: Clock, kind: str) -> None:
-    """Added or taken back into the universe, whatever kind of stamp the table has; a change by others is no reason."""
+    """Added or reactivated, with any type of timestamp column; other changes of the row have no effect."""
     clock = live_clock(("AAPL", "MSFT"))
     clock.sample(utc("2026-06-02 13:50"))
     database = clock.engine.database
@@ -208,32 +214,32 @@ def test_symbol_added_during_the_day_has_no_earlier_live_gaps(live_clock: Clock,
             ("TSLA", utc("2026-05-04 12:00")),
         ):
             connection.execute("UPDATE market_symbols SET updated_at = %s WHERE symbol = %s", [updated_at, symbol])
-    judged = evaluate_live(database, clock.survey(utc("2026-06-02 16:35")))
-    assert judged.offenders == ("AAPL.US (4)", "MSFT.US (4)", "TSLA.US (4)", "AMZN.US (1)")
+    criterion = evaluate_live(database, clock.survey(utc("2026-06-02 16:35")))
+    assert criterion.offenders == ("AAPL.US (4)", "MSFT.US (4)", "TSLA.US (4)", "AMZN.US (1)")
 
 
 def test_live_collection_started_in_the_evening_has_no_gaps_yet(live_clock: Clock) -> None:
     clock = live_clock()
     assert evaluate_live(clock.engine.database, clock.survey(utc("2026-06-02 23:00"))).passed
     clock.sample(utc("2026-06-03 13:50"))
-    judged = evaluate_live(clock.engine.database, clock.survey(utc("2026-06-03 15:05")))
-    assert judged.offenders == ("AAPL.US (1)",)
+    criterion = evaluate_live(clock.engine.database, clock.survey(utc("2026-06-03 15:05")))
+    assert criterion.offenders == ("AAPL.US (1)",)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_every_strategy_requests_final_bars_for_provisional_ones(live_clock: Clock, strategy: Strategy) -> None:
     clock = live_clock()
     for now in moments(utc("2026-06-02 13:45"), utc("2026-06-02 20:25"), 10):
-        if not utc("2026-06-02 16:20") <= now < utc("2026-06-02 17:10"):  # an hour of it is not there at all
+        if not utc("2026-06-02 16:20") <= now < utc("2026-06-02 17:10"):  # without one hour of samples
             clock.sample(now)
     engine = clock.at(utc("2026-06-03 02:00"))
     result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY, strategy=strategy), ignore_progress)
     assert (result.planned, result.stored, result.written.updated, result.written.inserted) == (13, 13, 11, 2)
-    assert bars_in(engine.database, "AAPL") == truth(clock.sandbox, "AAPL", TUESDAY)
+    assert bars_in(engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", TUESDAY)
 
 
 def test_one_round_builds_bars_of_every_supported_interval(live_clock: Clock) -> None:
-    clock = sampled(live_clock(live={"intervals": ("5m", "1h", "30m")}))
+    clock = sample_session(live_clock(live={"intervals": ("5m", "1h", "30m")}))
     half_hours, hours = (bars_in(clock.engine.database, "AAPL", name) for name in ("30m", "1h"))
     assert (len(half_hours), len(hours), bars_in(clock.engine.database, "AAPL", "5m")) == (13, 7, [])
     assert sum(row[5] for row in half_hours) == sum(row[5] for row in hours)
@@ -250,8 +256,8 @@ def test_externally_written_interval_is_not_written(live_clock: Clock) -> None:
             "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
             " close_price, volume) VALUES (1, '30m', '2026-06-01 19:30+00', 5, 6, 4, 5.5, 77)"
         )
-    sampled(clock, "2026-06-02 14:15")
-    assert len(bars_in(clock.engine.database, "AAPL")) == 1  # half past nine's bar may be on its way still
+    sample_session(clock, "2026-06-02 14:15")
+    assert len(bars_in(clock.engine.database, "AAPL")) == 1  # an external 9:30 bar may still arrive
     assert fetch(clock.engine.database, "SELECT count(*) > 0 FROM backfill.live_samples") == [(True,)]
 
 
@@ -271,35 +277,35 @@ def external_database(new_database: Callable[..., str]) -> Iterator[Database]:
     database.close()
 
 
-def test_live_bars_on_externally_created_tables(
+def test_live_bars_are_written_to_externally_created_tables(
     external_database: Database, sandboxed: Callable[..., Sandbox], settings: Settings
 ) -> None:
     sandbox = sandboxed(per_minute=100_000)
-    chosen = {"base_url": sandbox.base_url, "live": True, "requests_per_minute": 100_000}
-    clock = Clockwork(Engine(external_database, settings.model_copy(update=chosen)), sandbox, TUESDAY)
-    sampled(clock)
+    overrides = {"base_url": sandbox.base_url, "live": True, "requests_per_minute": 100_000}
+    clock = Clockwork(Engine(external_database, settings.model_copy(update=overrides)), sandbox, TUESDAY)
+    sample_session(clock)
     live = fetch(
         external_database, "SELECT symbol_id, count(*) FROM market_data WHERE is_final IS FALSE GROUP BY 1 ORDER BY 1"
     )
     assert live[0] == (1, 13)
     assert {row[0] for row in fetch(external_database, "SELECT interval_type FROM market_data")} == {"30min"}
     clock.tick(utc("2026-06-03 02:00"))
-    assert bars_in(external_database, "AAPL", "30min") == truth(sandbox, "AAPL", TUESDAY)
-    found = read_live_accuracy(external_database, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
-    assert found is not None
-    assert found.bars == 13 + (live[1][1] if len(live) > 1 else 0)
+    assert bars_in(external_database, "AAPL", "30min") == build_expected_bars(sandbox, "AAPL", TUESDAY)
+    accuracy = read_live_accuracy(external_database, clock.survey(utc("2026-06-03 02:00"), end=TUESDAY))
+    assert accuracy is not None
+    assert accuracy.bars == 13 + (live[1][1] if len(live) > 1 else 0)
 
 
 def test_external_write_over_a_provisional_bar_makes_it_external(live_clock: Clock) -> None:
-    clock = sampled(live_clock(), "2026-06-02 15:00")
+    clock = sample_session(live_clock(), "2026-06-02 15:00")
     database = clock.engine.database
     with database.transaction() as connection:
         connection.execute("UPDATE market_data SET close_price = low_price WHERE timestamp = '2026-06-02 13:30+00'")
-    assert stamps_of(database, "source IS NULL") == [utc("2026-06-02 13:30")]
-    sampled(clock, "2026-06-02 15:30")
+    assert read_timestamps(database, "source IS NULL") == [utc("2026-06-02 13:30")]
+    sample_session(clock, "2026-06-02 15:30")
     clock.tick(utc("2026-06-03 02:00"))
-    assert stamps_of(database, "source IS NULL") == [utc("2026-06-02 13:30")]
+    assert read_timestamps(database, "source IS NULL") == [utc("2026-06-02 13:30")]
 
 
-def stamps_of(database: Database, what: str) -> list[datetime]:
-    return [at for (at,) in fetch(database, f"SELECT timestamp FROM market_data WHERE {what} ORDER BY 1")]
+def read_timestamps(database: Database, condition: str) -> list[datetime]:
+    return [at for (at,) in fetch(database, f"SELECT timestamp FROM market_data WHERE {condition} ORDER BY 1")]

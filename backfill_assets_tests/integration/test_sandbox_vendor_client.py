@@ -1,4 +1,4 @@
-"""The vendor's Python client, used against the sandbox, gets the documented answers."""
+"""The Python client of the vendor gets the documented responses from the sandbox."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -12,10 +12,10 @@ from rich.console import Console
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 
-# The client and exchange_calendars use what pandas 4 will remove.
+# The client and exchange_calendars use features that pandas 4 removes.
 pytestmark = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
 
-KEY = "0123456789abcdef"  # the client insists on 16 to 32 characters
+KEY = "0123456789abcdef"  # the client requires 16 to 32 characters
 NOON = datetime(2026, 6, 3, 16, tzinfo=UTC)
 MONDAY = 1780272000
 
@@ -29,22 +29,22 @@ def sandbox() -> Iterator[Sandbox]:
         delisted={"DEAD": date(2026, 5, 20)},
         renamed={"FB": ("FBM", date(2026, 5, 4))},
     )
-    with Sandbox(config) as running:
-        yield running
+    with Sandbox(config) as shared_sandbox:
+        yield shared_sandbox
 
 
 @pytest.fixture
 def client(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> APIClient:
-    """The client sets its URL in the constructor of a base class for every call, so that one is replaced."""
+    """A client whose base class has the URL of the sandbox; the original sets the URL for every call."""
 
     def set_base_url(self: BaseAPI) -> None:
         self._api_url = sandbox.base_url
         self.console = Console()
 
     monkeypatch.setattr(BaseAPI, "__init__", set_base_url)
-    made = APIClient(KEY)
-    made._api_url = sandbox.base_url
-    return made
+    client = APIClient(KEY)
+    client._api_url = sandbox.base_url
+    return client
 
 
 def test_client_reads_intraday(client: APIClient) -> None:

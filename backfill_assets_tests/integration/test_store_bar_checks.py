@@ -1,4 +1,4 @@
-"""Rows that break a rule are found in the table as it is, ours or other people's; closes are compared."""
+"""The checks find invalid bars in managed and external tables, and compare closes with daily data."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,8 +20,8 @@ from backfill_assets_tests.unit.coverage_builders import coverage_of
 from backfill_assets_tests.unit.market_builders import grid_of
 
 COLUMNS = "(symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume)"
-BOTH = grid_of("2026-06-01", "2026-06-02")
-LOOSE = """
+GRID = grid_of("2026-06-01", "2026-06-02")
+TABLES_WITHOUT_CONSTRAINTS = """
 CREATE TABLE market_symbols (symbol_id serial PRIMARY KEY, symbol varchar(10) UNIQUE, exchange varchar(20) DEFAULT 'US',
     is_active boolean DEFAULT true, updated_at timestamptz);
 CREATE TABLE market_data (symbol_id integer, timestamp timestamptz, interval_type varchar(20), open_price float8,
@@ -32,31 +32,31 @@ INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT');
 
 
 @pytest.fixture
-def loose(new_database: Callable[..., str]) -> Iterator[Database]:
-    """Contract tables without constraints, as another program created them."""
+def unconstrained(new_database: Callable[..., str]) -> Iterator[Database]:
+    """A database with external contract tables without constraints."""
     url = new_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(LOOSE.encode())
+        connection.execute(TABLES_WITHOUT_CONSTRAINTS.encode())
     database = Database(url)
     migrate(database)
     yield database
     database.close()
 
 
-def put(database: Database, *rows: str) -> None:
+def insert_bars(database: Database, *rows: str) -> None:
     with database.transaction() as connection:
         for row in rows:
             connection.execute(f"INSERT INTO market_data {COLUMNS} VALUES ({row})".encode())
 
 
-def faults(database: Database) -> tuple[float, tuple[str, ...]]:
-    criterion = evaluate_bars(database, coverage_of("AAPL", BOTH, {}))
+def find_violations(database: Database) -> tuple[float, tuple[str, ...]]:
+    criterion = evaluate_bars(database, coverage_of("AAPL", GRID, {}))
     assert criterion.passed == (criterion.figure == 0)
     return criterion.figure, criterion.offenders
 
 
-GOOD = "1, '30m', '2026-06-01 13:30+00', 10, 11, 9, 10, 5"
-BAD = {
+VALID_BAR = "1, '30m', '2026-06-01 13:30+00', 10, 11, 9, 10, 5"
+INVALID_BARS = {
     "invalid price": [
         "1, '30m', '2026-06-01 14:00+00', 0, 11, 0, 10, 5",
         "1, '30m', '2026-06-01 14:30+00', 'NaN', 'NaN', 9, 10, 5",
@@ -76,18 +76,18 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_find_bar_faults_finds_each_broken_rule(loose: Database, kind: str) -> None:
-    put(loose, GOOD, *BAD[kind])
-    figure, offenders = faults(loose)
-    found = [f"{said.split(': ')[1].split(', first')[0]}" for said in offenders]
-    assert figure >= len(BAD[kind])
-    assert f"{len(BAD[kind])} {kind}" in found
+@pytest.mark.parametrize("rule", INVALID_BARS)
+def test_bar_check_finds_each_violated_rule(unconstrained: Database, rule: str) -> None:
+    insert_bars(unconstrained, VALID_BAR, *INVALID_BARS[rule])
+    figure, offenders = find_violations(unconstrained)
+    found = [offender.split(": ")[1].split(", first")[0] for offender in offenders]
+    assert figure >= len(INVALID_BARS[rule])
+    assert f"{len(INVALID_BARS[rule])} {rule}" in found
 
 
-def test_offenders_name_the_symbol_and_the_first_row(loose: Database) -> None:
-    put(loose, *BAD["no symbol"], *BAD["off the grid"])
-    assert faults(loose) == (
+def test_offenders_name_the_symbol_and_the_first_row(unconstrained: Database) -> None:
+    insert_bars(unconstrained, *INVALID_BARS["no symbol"], *INVALID_BARS["off the grid"])
+    assert find_violations(unconstrained) == (
         2,
         (
             "AAPL.US: 1 off the grid, first 2026-06-02 13:45 UTC",
@@ -96,31 +96,31 @@ def test_offenders_name_the_symbol_and_the_first_row(loose: Database) -> None:
     )
 
 
-def test_a_slot_stored_under_both_spellings_is_a_duplicate(loose: Database) -> None:
-    put(loose, GOOD, GOOD.replace("30m", "30min"))
-    assert faults(loose) == (2, ("AAPL.US: 2 duplicate, first 2026-06-01 13:30 UTC",))
+def test_a_slot_stored_under_both_interval_spellings_is_a_duplicate(unconstrained: Database) -> None:
+    insert_bars(unconstrained, VALID_BAR, VALID_BAR.replace("30m", "30min"))
+    assert find_violations(unconstrained) == (2, ("AAPL.US: 2 duplicate, first 2026-06-01 13:30 UTC",))
 
 
-def test_other_windows_other_intervals_and_extended_hours_of_other_programs_are_not_checked(loose: Database) -> None:
-    put(
-        loose,
-        GOOD,
+def test_other_windows_intervals_and_external_extended_hours_are_not_checked(unconstrained: Database) -> None:
+    insert_bars(
+        unconstrained,
+        VALID_BAR,
         "1, '30m', '2026-06-01 08:00+00', 10, 11, 9, 10, 5",  # before the window
         "1, '30m', '2026-06-02 08:00+00', 10, 11, 9, 10, 5",  # extended hours of another program
         "1, '1d', '2026-06-02 00:00+00', 0, 0, 0, 0, 5",  # another interval
         "77, '30m', '2026-05-02 13:30+00', 10, 11, 9, 10, 5",  # an orphan before the window
     )
-    assert faults(loose) == (0, ())
+    assert find_violations(unconstrained) == (0, ())
 
 
-def test_a_bar_of_this_program_outside_the_sessions_is_off_the_grid(loose: Database) -> None:
-    put(loose, "1, '30m', '2026-06-02 08:00+00', 10, 11, 9, 10, 5")
-    with loose.transaction() as connection:
+def test_a_managed_bar_outside_the_sessions_is_off_the_grid(unconstrained: Database) -> None:
+    insert_bars(unconstrained, "1, '30m', '2026-06-02 08:00+00', 10, 11, 9, 10, 5")
+    with unconstrained.transaction() as connection:
         connection.execute("UPDATE market_data SET source = 'eodhd.com'")
-    assert faults(loose) == (1, ("AAPL.US: 1 off the grid, first 2026-06-02 08:00 UTC",))
+    assert find_violations(unconstrained) == (1, ("AAPL.US: 1 off the grid, first 2026-06-02 08:00 UTC",))
 
 
-def test_bars_that_a_run_stores_are_valid_in_both_forms_of_the_table(
+def test_stored_bars_are_valid_in_managed_and_external_tables(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], new_database: Callable[..., str]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
@@ -128,35 +128,35 @@ def test_bars_that_a_run_stores_are_valid_in_both_forms_of_the_table(
     criterion = evaluate_bars(engine.database, engine.measure(monday_and_tuesday(engine)))
     assert (criterion.passed, criterion.meaning) == (True, "0 rule violations in 52 bars")
     external_tables.build(url := new_database(None))
-    taken_over = Database(url)
-    migrate(taken_over)
-    assert faults(taken_over) == (0, ())
-    taken_over.close()
+    external_database = Database(url)
+    migrate(external_database)
+    assert find_violations(external_database) == (0, ())
+    external_database.close()
 
 
-def test_closes_are_compared_with_the_daily_data_that_are_stored(
+def test_closes_are_compared_with_the_stored_daily_data(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
     engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     coverage = engine.measure(monday_and_tuesday(engine))
 
-    def judged() -> tuple[float, str]:
+    def compare_closes() -> tuple[float, str]:
         criterion = evaluate_closes(engine.database, coverage, INTERVALS["5m"], tolerance_bps=15)
         assert "(4 closes are stored)" in criterion.meaning
         return criterion.figure, criterion.meaning.split(" compared")[0]
 
-    assert judged() == (0, "0 of 0")
+    assert compare_closes() == (0, "0 of 0")
     with engine.database.transaction() as connection:
         rows = connection.execute(
             "SELECT symbol_id, session_day, official_close, 1 FROM backfill.session_evidence WHERE session_day >= %s",
             [MONDAY],
         ).fetchall()
         record_daily_rows(connection, rows)
-    assert judged() == (0, "0 of 4")
+    assert compare_closes() == (0, "0 of 4")
     with engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.daily_prices SET close_price = close_price * 1.005 WHERE symbol_id = 1")
         connection.execute(
             "UPDATE backfill.daily_prices SET close_price = NULL WHERE symbol_id = 2 AND day = %s", [TUESDAY]
         )
-    assert judged() == (2, "2 of 3")
+    assert compare_closes() == (2, "2 of 3")

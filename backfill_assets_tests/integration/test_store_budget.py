@@ -1,4 +1,4 @@
-"""One budget for one token: in a rate window, in a day, beside others, in several processes."""
+"""The budget of a token: rate window, daily calls, other programs and several processes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,15 +24,15 @@ LIMITS = QuotaLimits(
 
 
 @pytest.fixture
-def budget_of(database: Database) -> Callable[..., Budget]:
-    def make(account: str = "one", **changed: Any) -> Budget:
+def create_budget(database: Database) -> Callable[..., Budget]:
+    def create(account: str = "one", **changed: Any) -> Budget:
         return Budget(database, account, replace(LIMITS, **changed))
 
-    return make
+    return create
 
 
 def move_window_back(database: Database, seconds: float) -> None:
-    """Move everything in the rate window back in time."""
+    """Move all entries of the rate window back in time."""
     with database.transaction() as connection:
         connection.execute("UPDATE backfill.permits SET expires_at = expires_at - make_interval(secs => %s)", [seconds])
         connection.execute(
@@ -42,29 +42,29 @@ def move_window_back(database: Database, seconds: float) -> None:
         )
 
 
-def test_take_permits_never_exceeds_the_rate_window(budget_of: Callable[..., Budget], database: Database) -> None:
-    budget = budget_of()
+def test_take_permits_never_exceeds_the_rate_window(create_budget: Callable[..., Budget], database: Database) -> None:
+    budget = create_budget()
     first = budget.take_permits(7, 5, NOW)
     second = budget.take_permits(7, 5, NOW)
     assert (len(first.permits), len(second.permits)) == (7, 3)
     assert budget.take_permits(1, 5, NOW).permits == ()
     budget.settle_permits(PermitSettlement(first.permits), NOW)
-    assert budget.take_permits(1, 5, NOW).permits == ()  # an answered request is still in the vendor's window
+    assert budget.take_permits(1, 5, NOW).permits == ()  # a completed request still counts in the window of the vendor
     move_window_back(database, 59)
     assert budget.take_permits(1, 5, NOW).permits == ()
     move_window_back(database, 2)
     assert len(budget.take_permits(9, 5, NOW).permits) == 7
 
 
-def test_the_wait_lasts_until_the_first_permit_expires(budget_of: Callable[..., Budget], database: Database) -> None:
-    budget = budget_of()
+def test_the_wait_ends_when_the_first_permit_expires(create_budget: Callable[..., Budget], database: Database) -> None:
+    budget = create_budget()
     budget.settle_permits(PermitSettlement(budget.take_permits(10, 5, NOW).permits), NOW)
     move_window_back(database, 20)
     assert 39 < budget.take_permits(1, 5, NOW).wait_seconds <= 40
 
 
-def test_permits_of_a_dead_process_expire(budget_of: Callable[..., Budget], database: Database) -> None:
-    budget = budget_of()
+def test_permits_of_a_dead_process_expire(create_budget: Callable[..., Budget], database: Database) -> None:
+    budget = create_budget()
     budget.take_permits(10, 5, NOW)
     move_window_back(database, 89)
     assert budget.take_permits(1, 5, NOW).permits == ()
@@ -72,14 +72,14 @@ def test_permits_of_a_dead_process_expire(budget_of: Callable[..., Budget], data
     assert len(budget.take_permits(10, 5, NOW).permits) == 10
 
 
-def test_the_configured_share_limits_the_window(budget_of: Callable[..., Budget]) -> None:
-    assert len(budget_of(share=0.8).take_permits(100, 5, NOW).permits) == 8
+def test_the_configured_share_limits_the_window(create_budget: Callable[..., Budget]) -> None:
+    assert len(create_budget(share=0.8).take_permits(100, 5, NOW).permits) == 8
 
 
-def test_requests_of_other_programs_in_the_headers_lower_the_ceiling(
-    budget_of: Callable[..., Budget], database: Database
+def test_external_requests_in_the_headers_lower_the_ceiling(
+    create_budget: Callable[..., Budget], database: Database
 ) -> None:
-    budget = budget_of(requests_per_window=1000, share=0.8)
+    budget = create_budget(requests_per_window=1000, share=0.8)
     permits = budget.take_permits(100, 5, NOW).permits
     budget.settle_permits(PermitSettlement(permits, rate_limit=1000, rate_remaining=600), NOW)
     status = budget.read_status(NOW)
@@ -89,26 +89,26 @@ def test_requests_of_other_programs_in_the_headers_lower_the_ceiling(
     assert budget.read_status(NOW).requests_ceiling == 800
 
 
-def test_a_pause_holds_for_every_budget_of_the_token(budget_of: Callable[..., Budget], database: Database) -> None:
-    budget, other_budget = budget_of(), budget_of()
+def test_a_pause_applies_to_every_budget_of_the_token(create_budget: Callable[..., Budget], database: Database) -> None:
+    budget, other_budget = create_budget(), create_budget()
     budget.settle_permits(PermitSettlement(budget.take_permits(1, 5, NOW).permits, refund=5, pause_seconds=12), NOW)
-    refused = other_budget.take_permits(1, 5, NOW)
-    assert (refused.permits, 11 < refused.wait_seconds <= 12) == ((), True)
+    denied = other_budget.take_permits(1, 5, NOW)
+    assert (denied.permits, 11 < denied.wait_seconds <= 12) == ((), True)
     move_window_back(database, 13)
     assert len(other_budget.take_permits(1, 5, NOW).permits) == 1
 
 
-def test_the_daily_reserve_is_never_spent(budget_of: Callable[..., Budget]) -> None:
-    budget = budget_of(daily_calls=50, requests_per_window=100)
+def test_the_daily_reserve_is_never_spent(create_budget: Callable[..., Budget]) -> None:
+    budget = create_budget(daily_calls=50, requests_per_window=100)
     assert len(budget.take_permits(20, 5, NOW).permits) == 9
-    gone = budget.take_permits(1, 5, NOW)
-    assert (gone.permits, gone.calls_left) == ((), 0)
-    assert len(budget.take_permits(1, 0, NOW).permits) == 1  # free endpoints go on
+    exhausted = budget.take_permits(1, 5, NOW)
+    assert (exhausted.permits, exhausted.calls_left) == ((), 0)
+    assert len(budget.take_permits(1, 0, NOW).permits) == 1  # free endpoints still work
     assert len(budget.take_permits(20, 5, NOW + timedelta(days=1)).permits) == 9
 
 
-def test_calls_of_free_requests_are_refunded(budget_of: Callable[..., Budget]) -> None:
-    budget = budget_of(daily_calls=50)
+def test_calls_of_free_requests_are_refunded(create_budget: Callable[..., Budget]) -> None:
+    budget = create_budget(daily_calls=50)
     permits = budget.take_permits(9, 5, NOW).permits
     budget.settle_permits(PermitSettlement(permits[:4], refund=20), NOW)
     budget.return_permits(permits[4:6], 5, NOW)
@@ -116,25 +116,27 @@ def test_calls_of_free_requests_are_refunded(budget_of: Callable[..., Budget]) -
     assert budget.read_status(NOW).requests_in_window == 7
 
 
-def test_the_vendors_count_limits_the_day(budget_of: Callable[..., Budget]) -> None:
-    budget = budget_of(requests_per_window=1000)
+def test_the_call_count_of_the_vendor_limits_the_day(create_budget: Callable[..., Budget]) -> None:
+    budget = create_budget(requests_per_window=1000)
     budget.take_permits(4, 5, NOW)
     budget.record_account(NOW.date(), 820, 1000, 500, NOW)
     assert budget.read_status(NOW).calls_left_today == 80
     budget.take_permits(2, 5, NOW)
-    assert budget.read_status(NOW).calls_left_today == 70  # calls spent since then are added
-    assert budget_of(spend_extra=True).read_status(NOW).calls_left_today == 570
+    assert budget.read_status(NOW).calls_left_today == 70  # calls spent since then are subtracted
+    assert create_budget(spend_extra=True).read_status(NOW).calls_left_today == 570
 
 
-def test_an_account_date_of_yesterday_means_nothing_is_spent(budget_of: Callable[..., Budget]) -> None:
-    budget = budget_of()
+def test_an_account_date_of_yesterday_counts_no_spent_calls(create_budget: Callable[..., Budget]) -> None:
+    budget = create_budget()
     budget.record_account(NOW.date() - timedelta(days=1), 990, 1000, 0, NOW)
     assert budget.read_status(NOW).calls_left_today == 900
 
 
-def test_each_token_has_its_own_budget_and_is_not_stored(budget_of: Callable[..., Budget], database_url: str) -> None:
-    budget_of("alice-token").take_permits(10, 5, NOW)
-    assert len(budget_of("bob-token").take_permits(10, 5, NOW).permits) == 10
+def test_each_token_has_its_own_budget_and_only_its_fingerprint_is_stored(
+    create_budget: Callable[..., Budget], database_url: str
+) -> None:
+    create_budget("alice-token").take_permits(10, 5, NOW)
+    assert len(create_budget("bob-token").take_permits(10, 5, NOW).permits) == 10
     with psycopg.connect(database_url) as connection:
         names = {row[0] for row in connection.execute("SELECT token FROM backfill.budget")}
     assert names == {fingerprint_token("alice-token"), fingerprint_token("bob-token")}

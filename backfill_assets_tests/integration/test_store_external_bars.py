@@ -1,4 +1,4 @@
-"""``--verify-existing``: bars of somebody else against the vendor's, on both forms of the tables."""
+"""``--verify-existing`` compares external bars with bars of the vendor, on managed and external tables."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -24,17 +24,17 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, job, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, build_expected_bars, ignore_progress
 
 Sandboxed = Callable[..., Sandbox]
-FRIDAY = date(2026, 5, 29)  # before the window: re-read, never verified
+FRIDAY = date(2026, 5, 29)  # before the window: read again, never verified
 GRID = build_slot_grid(list_sessions("US", MONDAY, TUESDAY), INTERVALS["30m"])
 
 
-@pytest.fixture(params=["lean", "theirs"])
-def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
+@pytest.fixture(params=["managed", "external"])
+def database_with_symbols(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
     url = new_database(None)
-    if request.param == "theirs":
+    if request.param == "external":
         external_tables.build(url)
     database = Database(url)
     migrate(database)
@@ -44,8 +44,8 @@ def tables(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> 
     database.close()
 
 
-def collect(database: Database, symbol: str, bars: list[tuple[Any, ...]]) -> None:
-    """Write bars as another program would: (epoch, open, high, low, close, volume)."""
+def write_external_bars(database: Database, symbol: str, bars: list[tuple[Any, ...]]) -> None:
+    """Write bars like another program: (epoch, open, high, low, close, volume)."""
     with database.transaction() as connection:
         for epoch, *values in bars:
             connection.execute(
@@ -57,15 +57,17 @@ def collect(database: Database, symbol: str, bars: list[tuple[Any, ...]]) -> Non
             )
 
 
-def true_bars(sandbox: Sandbox, *days: date) -> list[tuple[Any, ...]]:
-    return [tuple(getattr(v, "expected", v) for v in bar) for bar in truth(sandbox, "AAPL", *days)]
+def build_bars(sandbox: Sandbox, *days: date) -> list[tuple[Any, ...]]:
+    return [
+        tuple(getattr(value, "expected", value) for value in bar) for bar in build_expected_bars(sandbox, "AAPL", *days)
+    ]
 
 
-def engine_over(database: Database, sandbox: Sandbox, settings: Settings) -> Engine:
+def create_engine(database: Database, sandbox: Sandbox, settings: Settings) -> Engine:
     return Engine(database, settings.model_copy(update={"base_url": sandbox.base_url}))
 
 
-def revisions(database: Database) -> list[tuple[Any, ...]]:
+def read_revisions(database: Database) -> list[tuple[Any, ...]]:
     with database.transaction() as connection:
         return connection.execute(
             "SELECT extract(epoch FROM timestamp)::bigint, open_price, high_price, low_price, close_price, volume,"
@@ -73,90 +75,103 @@ def revisions(database: Database) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def test_equal_bars_are_verified_and_different_ones_replaced(
-    tables: Database, sandboxed: Sandboxed, settings: Settings
+def test_equal_bars_are_verified_and_different_bars_are_replaced(
+    database_with_symbols: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     sandbox = sandboxed()
-    monday, tuesday, friday = (true_bars(sandbox, day) for day in (MONDAY, TUESDAY, FRIDAY))
-    wrong = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch, *_ in (monday[1], tuesday[2], friday[3])]
-    collect(tables, "AAPL", [monday[0], *wrong])
-    engine = engine_over(tables, sandbox, settings)
+    monday, tuesday, friday = (build_bars(sandbox, day) for day in (MONDAY, TUESDAY, FRIDAY))
+    different = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch, *_ in (monday[1], tuesday[2], friday[3])]
+    write_external_bars(database_with_symbols, "AAPL", [monday[0], *different])
+    engine = create_engine(database_with_symbols, sandbox, settings)
 
-    plain = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    assert (plain.written.protected, engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED)) == (
+    unverified = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    assert (
+        unverified.written.protected,
+        engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED),
+    ) == (
         4,
         3,
     )
-    asked = sandbox.stats()["by_endpoint"]["intraday"]
+    request_count = sandbox.stats()["by_endpoint"]["intraday"]
 
     verified = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
-    assert sandbox.stats()["by_endpoint"]["intraday"] == asked + 1  # MSFT has nothing to verify
+    assert sandbox.stats()["by_endpoint"]["intraday"] == request_count + 1  # MSFT has no bar to verify
     assert (verified.written.verified, verified.written.replaced) == (1, 2)
     assert (verified.written.protected, verified.written.inserted, verified.written.revised) == (1, 0, 0)
     assert (verified.planned, verified.stored, verified.absent) == (3, 3, {})
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.PRESENT) == 52
-    assert bars_in(tables, "AAPL", "30min") == [wrong[2], *truth(sandbox, "AAPL", MONDAY, TUESDAY)]
-    assert revisions(tables) == [(*wrong[0], None), (*wrong[1], None)]
+    assert bars_in(database_with_symbols, "AAPL", "30min") == [
+        different[2],
+        *build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY),
+    ]
+    assert read_revisions(database_with_symbols) == [(*different[0], None), (*different[1], None)]
 
-    again = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
-    assert again.requests == 0
+    second = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
+    assert second.requests == 0
 
 
-def test_bars_that_the_vendor_does_not_have_stay_external(
-    tables: Database, sandboxed: Sandboxed, settings: Settings
+def test_bars_missing_at_the_vendor_stay_external(
+    database_with_symbols: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     tuesday = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch in GRID.starts[13:].tolist()]
-    collect(tables, "AAPL", tuesday)
-    engine = engine_over(tables, sandbox, settings)
+    write_external_bars(database_with_symbols, "AAPL", tuesday)
+    engine = create_engine(database_with_symbols, sandbox, settings)
     result = run_backfill(
         engine, job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"], verify_existing=True), ignore_progress
     )
     assert result.absent == {"external bar, not verified": 13}
-    assert (result.exit_code, bars_in(tables, "AAPL", "30min"), revisions(tables)) == (0, tuesday, [])
+    assert (
+        result.exit_code,
+        bars_in(database_with_symbols, "AAPL", "30min"),
+        read_revisions(database_with_symbols),
+    ) == (0, tuesday, [])
 
 
-def one_bar(database: Database) -> pd.DataFrame:
-    """The vendor's bar for AAPL's first slot, with the fingerprint of the bar that ``collect`` wrote there."""
+def build_vendor_bar(database: Database) -> pd.DataFrame:
+    """Build the bar of the vendor for the first slot of AAPL, with the fingerprint of the stored external bar."""
     with database.transaction() as connection:
         symbols = list_symbols(connection, "US")
-        theirs = read_external_bars(connection, symbols, GRID)
-    assert theirs.slot_key.tolist() == [0]
+        external_bars = read_external_bars(connection, symbols, GRID)
+    assert external_bars.slot_key.tolist() == [0]
     values = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 9, "source_rows": 6}
     key = {"symbol_id": symbols[0].symbol_id, "timestamp": int(GRID.starts[0])}
-    return pd.DataFrame([{**key, **values}]).assign(fingerprint=theirs.fingerprint)
+    return pd.DataFrame([{**key, **values}]).assign(fingerprint=external_bars.fingerprint)
 
 
-def verify(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
+def verify_bars(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
     with database.transaction() as connection:
         return verify_external_bars(connection, bars, interval=INTERVALS["30m"], source="vendor", source_interval="5m")
 
 
-def test_a_bar_that_was_changed_since_it_was_read_stays(tables: Database) -> None:
+def test_a_bar_changed_since_it_was_read_is_not_replaced(database_with_symbols: Database) -> None:
     bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
-    collect(tables, "AAPL", [bar])
-    bars = one_bar(tables)
-    collect(tables, "AAPL", [(*bar[:5], 78)])
-    assert verify(tables, bars) == {}
-    assert (bars_in(tables, "AAPL", "30min"), revisions(tables)) == ([(*bar[:5], 78)], [])
-    collect(tables, "AAPL", [bar])  # as it was
-    assert list(verify(tables, bars).values()) == [WriteCounts(replaced=1)]
+    write_external_bars(database_with_symbols, "AAPL", [bar])
+    bars = build_vendor_bar(database_with_symbols)
+    write_external_bars(database_with_symbols, "AAPL", [(*bar[:5], 78)])
+    assert verify_bars(database_with_symbols, bars) == {}
+    assert (bars_in(database_with_symbols, "AAPL", "30min"), read_revisions(database_with_symbols)) == (
+        [(*bar[:5], 78)],
+        [],
+    )
+    write_external_bars(database_with_symbols, "AAPL", [bar])  # the original bar
+    assert list(verify_bars(database_with_symbols, bars).values()) == [WriteCounts(replaced=1)]
 
 
-def test_an_external_copy_of_a_verified_bar_is_left_alone(
-    tables: Database, sandboxed: Sandboxed, settings: Settings
+def test_an_external_copy_of_a_verified_bar_is_not_changed(
+    database_with_symbols: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(tables, sandboxed(), settings)
+    engine = create_engine(database_with_symbols, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
-    collect(tables, "AAPL", [bar])
+    write_external_bars(database_with_symbols, "AAPL", [bar])
     verified = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
     assert verified.requests == 0
-    assert bars_in(tables, "AAPL", "30min") == [bar]
+    assert bars_in(database_with_symbols, "AAPL", "30min") == [bar]
 
 
-def test_no_symbols_or_no_slots_gives_no_external_bars(tables: Database) -> None:
-    with tables.transaction() as connection:
+def test_no_symbols_or_no_slots_gives_no_external_bars(database_with_symbols: Database) -> None:
+    with database_with_symbols.transaction() as connection:
         assert not len(read_external_bars(connection, [], GRID).slot_key)
         assert not len(
             read_external_bars(

@@ -53,7 +53,7 @@ NEW_NAMES = {
 ADDED_COLUMNS = {"runs": ("None",)}  # process_started_at
 
 
-def schema(url: str) -> list[tuple[str, ...]]:
+def read_schema(url: str) -> list[tuple[str, ...]]:
     with psycopg.connect(url) as connection:
         return connection.execute(SCHEMA.encode()).fetchall()
 
@@ -72,14 +72,14 @@ def run_migrations(url: str) -> list[str]:
 
 
 def build_version_0_1_0(url: str) -> None:
-    """Bring a database to migration 8, with rows in every table."""
+    """Create the schema of migration 8, with rows in every table."""
     with psycopg.connect(url, autocommit=True) as connection:
         for name in ("schema_0008.sql", "rows_0008.sql"):
             connection.execute((FIXTURES / name).read_text().encode())
 
 
-def rows_by_table(url: str) -> dict[str, list[tuple[str, ...]]]:
-    """The rows of every table of schema backfill, but of those about migrations, as text and sorted."""
+def read_rows_by_table(url: str) -> dict[str, list[tuple[str, ...]]]:
+    """Read the rows of every table of schema backfill, sorted and as text, without the tables about migrations."""
     tables = fetch(
         url,
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'backfill'"
@@ -91,11 +91,11 @@ def rows_by_table(url: str) -> dict[str, list[tuple[str, ...]]]:
     }
 
 
-@pytest.fixture(params=["created", "taken over"])
+@pytest.fixture(params=["created", "existing"])
 def database_at_0008(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> str:
-    """A database of version 0.1.0, whose contract tables it created or took over."""
+    """A database of version 0.1.0, with contract tables that it created or that existed before."""
     url = new_database(None)
-    if request.param == "taken over":
+    if request.param == "existing":
         external_tables.build(url)
     build_version_0_1_0(url)
     return url
@@ -109,7 +109,7 @@ def test_an_upgraded_database_has_the_same_schema_as_a_new_one(
         external_tables.build(new)
     assert run_migrations(new) == ["schema.sql"]
     assert run_migrations(database_at_0008) == ["0009_standard_names.sql"]
-    assert schema(database_at_0008) == schema(new)
+    assert read_schema(database_at_0008) == read_schema(new)
     for query in (
         "SELECT number, name, readable_since FROM backfill.migrations ORDER BY 1",
         "SELECT table_name, is_managed, differences FROM backfill.contract_tables ORDER BY 1",
@@ -117,13 +117,13 @@ def test_an_upgraded_database_has_the_same_schema_as_a_new_one(
         assert fetch(database_at_0008, query) == fetch(new, query)
 
 
-def test_the_upgrade_keeps_every_row(database_at_0008: str) -> None:
-    before = rows_by_table(database_at_0008)
+def test_the_upgrade_preserves_every_row(database_at_0008: str) -> None:
+    before = read_rows_by_table(database_at_0008)
     contract_rows = "SELECT d.*, s.* FROM market_data d JOIN market_symbols s USING (symbol_id) ORDER BY 1, 2, 3, 4"
     bars = fetch(database_at_0008, contract_rows)
     assert all(before.values()), "the fixture has a row in every table"
     run_migrations(database_at_0008)
-    assert rows_by_table(database_at_0008) == {
+    assert read_rows_by_table(database_at_0008) == {
         NEW_NAMES.get(table, table): [(*row, *ADDED_COLUMNS.get(table, ())) for row in rows]
         for table, rows in before.items()
     }
@@ -131,7 +131,7 @@ def test_the_upgrade_keeps_every_row(database_at_0008: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["revisions", "rejects", "findings", "evidence", "requests"])
-def test_tables_that_users_read_keep_their_old_names_and_columns(new_database: Callable[..., str], table: str) -> None:
+def test_tables_that_users_read_have_their_old_names_and_columns(new_database: Callable[..., str], table: str) -> None:
     url = new_database(None)
     build_version_0_1_0(url)
     query = f"SELECT row_to_json(t)::text FROM backfill.{table} t ORDER BY 1"
@@ -140,7 +140,7 @@ def test_tables_that_users_read_keep_their_old_names_and_columns(new_database: C
     assert fetch(url, query) == before
 
 
-def test_roles_that_may_read_the_old_table_may_read_the_view(new_database: Callable[..., str]) -> None:
+def test_roles_with_read_access_to_the_old_table_can_read_the_view(new_database: Callable[..., str]) -> None:
     url = new_database(None)
     build_version_0_1_0(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -149,15 +149,15 @@ def test_roles_that_may_read_the_old_table_may_read_the_view(new_database: Calla
             connection.execute('GRANT SELECT ON backfill.evidence TO "evidence-reader"')
             run_migrations(url)
             for relation in ("evidence", "session_evidence"):
-                rights = f"SELECT has_table_privilege('evidence-reader', 'backfill.{relation}', 'SELECT')"
-                assert fetch(url, rights) == [(True,)]
+                has_privilege = f"SELECT has_table_privilege('evidence-reader', 'backfill.{relation}', 'SELECT')"
+                assert fetch(url, has_privilege) == [(True,)]
             assert fetch(url, "SELECT has_table_privilege('evidence-reader', 'backfill.runs', 'SELECT')") == [(False,)]
         finally:
             connection.execute('DROP OWNED BY "evidence-reader"')
             connection.execute('DROP ROLE "evidence-reader"')
 
 
-def test_a_bar_that_another_program_changes_loses_its_provenance_after_the_upgrade(database_at_0008: str) -> None:
+def test_an_externally_changed_bar_loses_its_provenance_after_the_upgrade(database_at_0008: str) -> None:
     run_migrations(database_at_0008)
     with psycopg.connect(database_at_0008, autocommit=True) as connection:
         connection.execute("UPDATE market_data SET close_price = 10.75 WHERE source IS NOT NULL")
@@ -166,12 +166,12 @@ def test_a_bar_that_another_program_changes_loses_its_provenance_after_the_upgra
     ]
 
 
-def test_a_migrated_database_has_nothing_to_do(database_url: str) -> None:
+def test_a_migrated_database_needs_no_migration(database_url: str) -> None:
     assert run_migrations(database_url) == []
 
 
 @pytest.mark.parametrize("version", ["new", "0.1.0"])
-def test_two_processes_that_start_together_both_work(
+def test_two_processes_that_migrate_at_once_both_succeed(
     new_database: Callable[..., str], template_url: str, version: str
 ) -> None:
     url = new_database(None)
@@ -188,11 +188,11 @@ def test_two_processes_that_start_together_both_work(
     outputs = [process.communicate(timeout=LONGEST_SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert sorted(int(out) for out, _ in outputs) == [0, 1]
-    assert schema(url) == schema(template_url)
+    assert read_schema(url) == read_schema(template_url)
 
 
-def test_the_upgrade_is_tried_again_after_a_deadlock_with_a_run(new_database: Callable[..., str]) -> None:
-    """The run reads the evidence first and the bars then; the upgrade locks the bars first."""
+def test_the_upgrade_is_retried_after_a_deadlock_with_a_run(new_database: Callable[..., str]) -> None:
+    """The run reads evidence, then bars; the upgrade locks bars first."""
     url = new_database(None)
     build_version_0_1_0(url)
     is_waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'backfill.evidence'::regclass)"
@@ -214,20 +214,20 @@ def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
         run_migrations(database_url)
 
 
-def test_a_database_older_than_0_1_0_is_refused_with_the_version_to_run_first(new_database: Callable[..., str]) -> None:
+def test_a_database_older_than_0_1_0_is_refused_naming_the_version_to_run(new_database: Callable[..., str]) -> None:
     url = new_database(None)
     build_version_0_1_0(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DELETE FROM backfill.migrations WHERE number > 5")
-    before = schema(url)
+    before = read_schema(url)
     with pytest.raises(DatabaseUnavailable, match=r"has migration 5, .* from migration 8; run backfill_assets 0\.1\.0"):
         run_migrations(url)
-    assert schema(url) == before
+    assert read_schema(url) == before
 
 
 @pytest.mark.parametrize("version", ["new", "0.1.0"])
 def test_version_0_1_0_refuses_the_database(new_database: Callable[..., str], version: str) -> None:
-    """It knows the migrations 1 to 8, and refuses by number what it does not know."""
+    """Version 0.1.0 knows the migrations 1 to 8 and refuses other numbers."""
     url = new_database(None)
     if version == "0.1.0":
         build_version_0_1_0(url)
@@ -237,6 +237,6 @@ def test_version_0_1_0_refuses_the_database(new_database: Callable[..., str], ve
     assert numbers >= set(range(1, 9))
 
 
-def test_every_migration_records_since_when_its_result_can_be_read(database_url: str) -> None:
+def test_every_migration_records_the_oldest_version_that_can_read_it(database_url: str) -> None:
     recorded = dict(fetch(database_url, "SELECT number, readable_since FROM backfill.migrations"))
     assert recorded == {n: n for n in range(1, 9)} | {m.number: m.readable_since for m in load_migrations().values()}

@@ -1,4 +1,4 @@
-"""Runs in the table: which are closed because their process has ended, and who gets their claims."""
+"""Runs whose process has ended are closed, and their claims are free for other runs."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ VALUES (%s, %s, %s, to_timestamp(%s), 'another run', 1)
 
 @pytest.fixture
 def zombie() -> Iterator[psutil.Process]:
-    """A child that has ended and that its parent, this process, has not waited for."""
+    """An ended child process that its parent, this process, has not waited for."""
     child = subprocess.Popen([sys.executable, "-c", "print('started', flush=True)"], stdout=subprocess.PIPE)
     process = psutil.Process(child.pid)
     assert child.stdout is not None
@@ -43,7 +43,7 @@ def insert_run(database: Database, pid: int, started_at: float | None, host: str
 
 
 def start_another_run(database: Database) -> tuple[str | None, set[int]]:
-    """The outcome that the first run has once a second one starts, and what the second can claim."""
+    """Start a second run; return the outcome of the first run and the symbols that the second claimed."""
     with database.transaction() as connection:
         first = connection.execute("SELECT run_id FROM backfill.runs").fetchall()[0][0]
         run_id = uuid4()
@@ -59,44 +59,46 @@ def test_a_zombie_is_not_alive(zombie: psutil.Process) -> None:
     assert not is_process_alive(zombie.pid)
 
 
-def test_a_process_with_a_recycled_pid_is_not_the_one_that_started_earlier() -> None:
+def test_a_process_with_a_recycled_pid_is_not_alive() -> None:
     process = get_current_process()
     assert is_process_alive(process.pid, process.started_at)
     assert is_process_alive(process.pid)
     assert not is_process_alive(process.pid, process.started_at - 3600)
 
 
-def test_the_run_of_a_zombie_is_closed_and_its_claim_is_free(database: Database, zombie: psutil.Process) -> None:
+def test_the_run_of_a_zombie_is_closed_and_its_claim_is_released(database: Database, zombie: psutil.Process) -> None:
     insert_run(database, zombie.pid, zombie.create_time())
     assert start_another_run(database) == ("killed", {1})
 
 
-def test_the_run_of_a_recycled_pid_is_closed_and_its_claim_is_free(database: Database) -> None:
+def test_the_run_of_a_recycled_pid_is_closed_and_its_claim_is_released(database: Database) -> None:
     insert_run(database, os.getpid(), get_current_process().started_at - 3600)
     assert start_another_run(database) == ("killed", {1})
 
 
-def test_a_clock_step_does_not_close_the_run_of_a_living_process(database: Database) -> None:
-    """Start times shift with the system clock; the fresh heartbeat of another process counts more."""
+def test_a_clock_step_does_not_close_the_run_of_a_live_process(database: Database) -> None:
+    """Start times shift with the system clock; the recent heartbeat of another process has priority."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         insert_run(database, child.pid, psutil.Process(child.pid).create_time() - 3600)
         assert start_another_run(database) == (None, set())
         child.communicate(b"\n")
 
 
-def test_the_run_of_a_living_process_stays_and_keeps_its_claim(database: Database) -> None:
+def test_the_run_of_a_live_process_and_its_claim_stay_active(database: Database) -> None:
     insert_run(database, os.getpid(), get_current_process().started_at)
     assert start_another_run(database) == (None, set())
 
 
-def test_a_run_of_version_0_1_0_has_no_process_start_and_is_judged_by_its_pid(
+def test_a_run_of_version_0_1_0_without_a_process_start_is_checked_by_its_pid(
     database: Database, zombie: psutil.Process
 ) -> None:
     insert_run(database, os.getpid(), None)
     assert start_another_run(database) == (None, set())
 
 
-def test_a_run_of_another_host_stays_until_its_heartbeat_is_old(database: Database, zombie: psutil.Process) -> None:
+def test_a_run_of_another_host_stays_active_until_its_heartbeat_is_old(
+    database: Database, zombie: psutil.Process
+) -> None:
     insert_run(database, zombie.pid, zombie.create_time(), host="another host")
     assert start_another_run(database) == (None, set())
 

@@ -1,4 +1,4 @@
-"""Tables that another program created and still writes to: no row is lost or overwritten, no writer is blocked."""
+"""Runs on external tables with an active external writer: no row is lost or overwritten, no writer is blocked."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress, truth
+from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, build_expected_bars, ignore_progress
 
 Sandboxed = Callable[..., Sandbox]
 UPSERT = """
@@ -29,8 +29,8 @@ ON CONFLICT (symbol_id, timestamp, interval_type) DO UPDATE SET open_price = EXC
 
 
 @pytest.fixture
-def taken_over(new_database: Callable[..., str]) -> Iterator[Database]:
-    """A database as another program created it, with some history and a foreign key to a bar."""
+def external_database(new_database: Callable[..., str]) -> Iterator[Database]:
+    """A database of another program with some history and a foreign key to bars."""
     url = new_database(None)
     external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -48,8 +48,8 @@ def taken_over(new_database: Callable[..., str]) -> Iterator[Database]:
     database.close()
 
 
-def engine_over(taken_over: Database, sandbox: Sandbox, settings: Settings) -> Engine:
-    return Engine(taken_over, settings.model_copy(update={"base_url": sandbox.base_url}))
+def create_engine(external_database: Database, sandbox: Sandbox, settings: Settings) -> Engine:
+    return Engine(external_database, settings.model_copy(update={"base_url": sandbox.base_url}))
 
 
 def fetch(database: Database, query: str) -> list[tuple[object, ...]]:
@@ -57,28 +57,28 @@ def fetch(database: Database, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def test_a_run_keeps_all_columns_and_rows_of_a_taken_over_table(
-    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+def test_a_run_preserves_all_columns_and_rows_of_an_external_table(
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
     columns = (
         "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns"
         " WHERE table_name IN ('market_data', 'market_symbols') AND column_name NOT IN"
         " ('source', 'source_interval', 'source_rows', 'is_final', 'fetched_at') ORDER BY 1, 2"
     )
-    before = fetch(taken_over, columns)
-    rows = fetch(taken_over, "SELECT * FROM market_data ORDER BY data_id")
-    engine = engine_over(taken_over, sandboxed(), settings)
+    before = fetch(external_database, columns)
+    rows = fetch(external_database, "SELECT * FROM market_data ORDER BY data_id")
+    engine = create_engine(external_database, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    assert fetch(taken_over, columns) == before
-    assert fetch(taken_over, "SELECT * FROM market_data ORDER BY data_id LIMIT 3") == rows
-    assert fetch(taken_over, "SELECT house_rating FROM market_symbols ORDER BY symbol_id") == [("A+",), ("B",)]
-    assert fetch(taken_over, "SELECT count(*) FROM house_signals JOIN market_data USING (data_id)") == [(3,)]
+    assert fetch(external_database, columns) == before
+    assert fetch(external_database, "SELECT * FROM market_data ORDER BY data_id LIMIT 3") == rows
+    assert fetch(external_database, "SELECT house_rating FROM market_symbols ORDER BY symbol_id") == [("A+",), ("B",)]
+    assert fetch(external_database, "SELECT count(*) FROM house_signals JOIN market_data USING (data_id)") == [(3,)]
 
 
-def test_external_bars_count_as_present_and_are_counted_as_unverified(
-    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+def test_external_bars_are_unverified_and_not_missing(
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(taken_over, sandboxed(), settings)
+    engine = create_engine(external_database, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     coverage = engine.measure(monday_and_tuesday(engine))
     assert (
@@ -86,74 +86,75 @@ def test_external_bars_count_as_present_and_are_counted_as_unverified(
         coverage.count_slots(SlotState.PRESENT),
         int(coverage.missing.sum()),
     ) == (1, 51, 0)
-    assert all(c.passed for c in evaluate_window(taken_over, coverage))
+    assert all(c.passed for c in evaluate_window(external_database, coverage))
 
 
-def test_a_bar_that_another_program_overwrites_loses_its_provenance(
-    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+def test_an_externally_overwritten_bar_loses_its_provenance(
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(taken_over, sandboxed(), settings)
+    engine = create_engine(external_database, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    with taken_over.transaction() as connection:
+    with external_database.transaction() as connection:
         connection.execute(UPSERT.encode(), ["2026-06-02 13:30+00"])
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 2
     forced = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
     assert forced.written.protected == 2
     assert fetch(
-        taken_over,
+        external_database,
         "SELECT close_price::float8 FROM market_data WHERE timestamp = '2026-06-02 13:30+00' AND symbol_id = 1",
     ) == [(5.5,)]
 
 
-def test_an_update_that_changes_no_value_keeps_the_provenance(
-    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+def test_an_update_that_changes_no_value_preserves_the_provenance(
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(taken_over, sandboxed(), settings)
+    engine = create_engine(external_database, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    with taken_over.transaction() as connection:
+    with external_database.transaction() as connection:
         connection.execute("UPDATE market_data SET vwap = 1 WHERE source IS NOT NULL")
     assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED) == 1
 
 
 def test_a_concurrent_writer_is_neither_overwritten_nor_blocked(
-    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    """It writes every Monday slot of AAPL while our run stores them; a lock wait of a minute would fail it."""
+    """It writes every Monday slot of AAPL during the run; a lock wait of a minute makes it fail."""
     sandbox = sandboxed(latency_ms=(5, 20))
-    engine = engine_over(taken_over, sandbox, settings)
+    engine = create_engine(external_database, sandbox, settings)
     stamps = [
         stamp
         for (stamp,) in fetch(
-            taken_over, "SELECT generate_series(timestamptz '2026-06-01 13:30+00', '2026-06-01 19:30+00', '30 minutes')"
+            external_database,
+            "SELECT generate_series(timestamptz '2026-06-01 13:30+00', '2026-06-01 19:30+00', '30 minutes')",
         )
     ]
     failures: list[Exception] = []
 
-    def writer() -> None:
+    def write_bars() -> None:
         try:
-            with psycopg.connect(taken_over.url, autocommit=True) as connection:
+            with psycopg.connect(external_database.url, autocommit=True) as connection:
                 connection.execute("SET lock_timeout = '60s'")
                 for stamp in stamps * 5:
                     connection.execute(UPSERT.encode(), [stamp])
         except psycopg.Error as error:
             failures.append(error)
 
-    thread = threading.Thread(target=writer)
+    thread = threading.Thread(target=write_bars)
     thread.start()
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     thread.join()
     assert failures == []
-    assert {row[5] for row in bars_in(taken_over, "AAPL", "30min")[:13]} == {77}
-    assert bars_in(taken_over, "AAPL", "30min")[13:] == truth(sandbox, "AAPL", TUESDAY)
-    assert bars_in(taken_over, "MSFT", "30min") == truth(sandbox, "MSFT", MONDAY, TUESDAY)
+    assert {row[5] for row in bars_in(external_database, "AAPL", "30min")[:13]} == {77}
+    assert bars_in(external_database, "AAPL", "30min")[13:] == build_expected_bars(sandbox, "AAPL", TUESDAY)
+    assert bars_in(external_database, "MSFT", "30min") == build_expected_bars(sandbox, "MSFT", MONDAY, TUESDAY)
 
 
-def test_of_two_spellings_of_a_slot_the_bar_with_provenance_counts(
-    taken_over: Database, sandboxed: Sandboxed, settings: Settings
+def test_a_slot_under_two_spellings_counts_the_bar_with_provenance(
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
 ) -> None:
-    engine = engine_over(taken_over, sandboxed(), settings)
+    engine = create_engine(external_database, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    with taken_over.transaction() as connection:
+    with external_database.transaction() as connection:
         connection.execute(UPSERT.replace("'30min'", "'30m'").encode(), ["2026-06-02 13:30+00"])
     coverage = engine.measure(monday_and_tuesday(engine))
     assert (
@@ -164,10 +165,12 @@ def test_of_two_spellings_of_a_slot_the_bar_with_provenance_counts(
     assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).requests == 0
 
 
-def test_unchanged_data_are_not_written_again(taken_over: Database, sandboxed: Sandboxed, settings: Settings) -> None:
-    engine = engine_over(taken_over, sandboxed(), settings)
+def test_unchanged_bars_are_not_written_again(
+    external_database: Database, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    engine = create_engine(external_database, sandboxed(), settings)
     run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    versions = fetch(taken_over, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1")
+    versions = fetch(external_database, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1")
     forced = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
     assert (forced.written.unchanged, forced.written.protected) == (51, 1)
-    assert fetch(taken_over, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1") == versions
+    assert fetch(external_database, "SELECT data_id, xmin, xmax, ctid FROM market_data ORDER BY 1") == versions

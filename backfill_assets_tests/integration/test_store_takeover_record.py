@@ -1,4 +1,4 @@
-"""Which contract tables are recorded as managed, and why others are not."""
+"""The record of managed contract tables, and of the differences of external tables."""
 
 from collections.abc import Callable
 
@@ -36,11 +36,11 @@ def read_record(url: str, table: str) -> tuple[bool, list[str]]:
     return {name: (is_managed, differences) for name, is_managed, differences in fetch(url, RECORDS)}[table]
 
 
-def test_tables_that_this_program_creates_are_managed(database_url: str) -> None:
+def test_created_tables_are_managed(database_url: str) -> None:
     assert fetch(database_url, RECORDS) == [("market_data", True, []), ("market_symbols", True, [])]
 
 
-def test_tables_that_version_0_1_0_created_are_managed(new_database: Callable[..., str]) -> None:
+def test_tables_created_by_version_0_1_0_are_managed(new_database: Callable[..., str]) -> None:
     url = new_database(None)
     build_version_0_1_0(url)
     run_migrations(url)
@@ -57,7 +57,7 @@ def test_an_existing_table_of_the_same_definition_is_managed(new_database: Calla
 
 @pytest.mark.parametrize("version", ["new", "0.1.0"])
 @pytest.mark.parametrize(
-    ("ours", "almost", "differences"),
+    ("original", "changed", "differences"),
     [
         ("    fetched_at ", "    vwap numeric(12,6), fetched_at ", ["additional column vwap (numeric(12,6))"]),
         (
@@ -112,14 +112,14 @@ def test_an_existing_table_of_the_same_definition_is_managed(new_database: Calla
         ),
     ],
 )
-def test_a_table_that_is_almost_the_same_is_not_managed(
-    new_database: Callable[..., str], version: str, ours: str, almost: str, differences: list[str]
+def test_an_existing_table_with_a_difference_is_not_managed(
+    new_database: Callable[..., str], version: str, original: str, changed: str, differences: list[str]
 ) -> None:
     url = new_database(None)
-    assert MARKET_DATA.count(ours) == 1
+    assert MARKET_DATA.count(original) == 1
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(MARKET_DATA.replace(ours, almost).encode())
-        if almost.endswith("(symbol_id)"):
+        connection.execute(MARKET_DATA.replace(original, changed).encode())
+        if changed.endswith("(symbol_id)"):
             connection.execute("CREATE TABLE market_data_rest PARTITION OF market_data DEFAULT")
     if version == "0.1.0":
         build_version_0_1_0(url)
@@ -150,7 +150,7 @@ def test_a_trigger_of_another_program_is_a_difference(new_database: Callable[...
     assert read_record(url, "market_data") == (False, ["the table has triggers of another program"])
 
 
-def test_the_reasons_name_everything_that_differs_in_a_taken_over_table(new_database: Callable[..., str]) -> None:
+def test_the_record_lists_all_differences_of_an_external_table(new_database: Callable[..., str]) -> None:
     url = new_database(None)
     external_tables.build(url)
     run_migrations(url)
@@ -161,10 +161,10 @@ def test_the_reasons_name_everything_that_differs_in_a_taken_over_table(new_data
     is_managed, differences = read_record(url, "market_data")
     assert not is_managed
     assert 'missing constraint PRIMARY KEY (symbol_id, interval_type, "timestamp")' in differences
-    assert any("FOREIGN KEY (symbol_id)" in line for line in differences)
+    assert any("FOREIGN KEY (symbol_id)" in difference for difference in differences)
 
 
-def test_nothing_of_the_comparison_stays_behind(new_database: Callable[..., str]) -> None:
+def test_the_comparison_leaves_no_temporary_table_or_setting(new_database: Callable[..., str]) -> None:
     url = new_database(None)
     database = Database(url, max_connections=1)
     try:

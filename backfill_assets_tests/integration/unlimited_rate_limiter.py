@@ -1,4 +1,4 @@
-"""A rate limiter for tests that grants every permit at once and keeps the records."""
+"""A rate limiter for tests that grants every permit at once and stores the records."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from backfill_assets.market.rate_limiter_protocol import RequestRecord
 
 @dataclass
 class UnlimitedRateLimiter:
-    """Grants every permit; ``records`` keeps the released ones in order."""
+    """Grants every permit; ``records`` has the records of released permits in order."""
 
     records: list[RequestRecord] = field(default_factory=list)
     acquired: int = 0

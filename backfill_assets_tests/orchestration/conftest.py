@@ -1,7 +1,7 @@
-"""A deployment without child processes: real instances, the real definitions, a database and a sandbox."""
+"""A Dagster deployment without child processes: instance, definitions, database and sandbox are real."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -23,21 +23,20 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @dataclass
 class Deployment:
-    """What Dagster would run, driven by the test: ticks of sensors and the runs that they request."""
+    """Executes what Dagster would execute: ticks of sensors and the runs that they request."""
 
     engine: Engine
     sandbox: Sandbox
     instance: dg.DagsterInstance
     definitions: dg.Definitions
-    said: list[str] = field(default_factory=list)
 
     def with_settings(self, **changed: Any) -> "Deployment":
-        """The same deployment under other settings, or at another moment (``as_of``)."""
+        """Copy the deployment with other settings, for instance another time (``as_of``)."""
         settings = self.engine.settings.model_copy(update=changed)
         return replace(self, engine=replace(self.engine, settings=settings))
 
     def tick(self, name: str = "gap_backfill_sensor", cursor: str | None = None) -> Any:
-        """One evaluation of a sensor; its requests and its reason to skip."""
+        """Evaluate a sensor once; the result has its run requests and its skip reason."""
         repository = self.definitions.get_repository_def()
         context = dg.build_sensor_context(
             instance=self.instance,
@@ -50,10 +49,10 @@ class Deployment:
 
     def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         """Execute a run request of the gap sensor."""
-        return self.materialise({**request.tags, "dagster/sensor_name": "gap_backfill_sensor"})
+        return self.materialize({**request.tags, "dagster/sensor_name": "gap_backfill_sensor"})
 
-    def materialise(self, tags: dict[str, str], **config: Any) -> dg.ExecuteInProcessResult:
-        """One run over the partitions in the tags."""
+    def materialize(self, tags: dict[str, str], **config: Any) -> dg.ExecuteInProcessResult:
+        """Execute one run over the partitions in the tags."""
         (bars,) = (a for a in self.definitions.assets or [] if isinstance(a, dg.AssetsDefinition) and BARS in a.keys)
         return dg.materialize(
             [bars],
@@ -65,7 +64,7 @@ class Deployment:
         )
 
     def verify(self, **config: Any) -> dg.ExecuteInProcessResult:
-        """The checks alone, as launched by the schedule or by a person."""
+        """Execute the checks without a backfill, like the schedule or the launchpad."""
         return self.definitions.resolve_job_def("verify_window").execute_in_process(
             instance=self.instance,
             resources={"engine": self.engine},
@@ -74,31 +73,31 @@ class Deployment:
         )
 
     def launch(self, **config: Any) -> dg.ExecuteInProcessResult:
-        """The job of the launchpad."""
+        """Execute the job ``backfill_gaps``, like the launchpad."""
         return self.definitions.resolve_job_def("backfill_gaps").execute_in_process(
             instance=self.instance,
             resources={"engine": self.engine},
             run_config={"ops": {"fill_window": {"config": config}}},
         )
 
-    def heal(self) -> list[dg.ExecuteInProcessResult]:
+    def run_gap_sensor(self) -> list[dg.ExecuteInProcessResult]:
         """Tick the gap sensor and execute its run requests."""
         return [self.run(request) for request in self.tick().run_requests or []]
 
     @property
-    def green(self) -> set[str]:
+    def materialized(self) -> set[str]:
         """The partitions that Dagster shows as materialized."""
         return set(self.instance.get_materialized_partitions(BARS))
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+    with dg.DagsterInstance.ephemeral() as ephemeral_instance:
+        yield ephemeral_instance
 
 
 @pytest.fixture
-def deployed(
+def deploy(
     database: Database,
     database_url: str,
     home: Any,
@@ -106,9 +105,9 @@ def deployed(
     monkeypatch: pytest.MonkeyPatch,
     engine_on: Callable[..., Engine],
 ) -> Callable[..., Deployment]:
-    """A deployment on a sandbox, with its environment set and its symbol partitions added."""
+    """Create deployments on a sandbox, with environment variables and symbol partitions."""
 
-    def make(sandbox: Sandbox, symbols: tuple[str, ...], **overrides: Any) -> Deployment:
+    def create(sandbox: Sandbox, symbols: tuple[str, ...], **overrides: Any) -> Deployment:
         engine = engine_on(sandbox, symbols, **{"partition_days": 3, **overrides})
         for name, value in build_child_environment(engine.settings).items():
             monkeypatch.setenv(name, value)
@@ -116,12 +115,12 @@ def deployed(
         deployment.tick("symbol_partitions_sensor")
         return deployment
 
-    return make
+    return create
 
 
-def partitions(symbols: tuple[str, ...], days: tuple[str, ...]) -> set[str]:
-    """The partition keys of symbols × days."""
+def build_partition_keys(symbols: tuple[str, ...], days: tuple[str, ...]) -> set[str]:
+    """Build the partition keys of symbols × days."""
     return {f"{day}|{symbol}.US" for symbol in symbols for day in days}
 
 
-__all__ = ["BARS", "NOW", "SYMBOL_DIMENSION", "Deployment", "add_symbols", "parse_tickers", "partitions"]
+__all__ = ["BARS", "NOW", "SYMBOL_DIMENSION", "Deployment", "add_symbols", "build_partition_keys", "parse_tickers"]

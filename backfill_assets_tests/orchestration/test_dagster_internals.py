@@ -1,4 +1,4 @@
-"""Dagster's internals are used in one folder only, and each use says where it comes from."""
+"""Internals of Dagster are imported in one folder only, and each module documents their source."""
 
 import ast
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ INTERNALS = PACKAGE / "orchestration" / "dagster_internals"
 MODULES = sorted(path for path in INTERNALS.glob("*.py") if path.name != "__init__.py")
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+def list_imported_modules(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             yield node.module or ""
@@ -28,16 +28,16 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 
 def uses_internals(path: Path) -> bool:
-    return any(name.startswith("dagster._") for name in imported_modules(path))
+    return any(name.startswith("dagster._") for name in list_imported_modules(path))
 
 
 def test_no_other_module_imports_internals_of_dagster() -> None:
-    users = {path for path in PACKAGE.rglob("*.py") if uses_internals(path)}
-    assert users == set(MODULES)
+    importing_modules = {path for path in PACKAGE.rglob("*.py") if uses_internals(path)}
+    assert importing_modules == set(MODULES)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_each_module_says_what_it_relies_on_and_names_an_upstream_issue(path: Path) -> None:
+def test_each_module_documents_its_internals_and_an_upstream_issue(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert "Relies on" in docstring
     assert "Upstream:" in docstring

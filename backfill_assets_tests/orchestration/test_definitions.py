@@ -1,4 +1,4 @@
-"""What Dagster loads: complete, loadable from either file, lazily, and with short bodies."""
+"""The definitions are complete, loaded lazily, equal in both configuration files, and have short functions."""
 
 import ast
 import tomllib
@@ -14,7 +14,7 @@ from backfill_assets.orchestration.build import build_definitions
 
 PACKAGE = Path(backfill_assets.__file__).parent
 ROOT = PACKAGE.parent
-BODY_LINES = 30
+MAX_BODY_LINES = 30
 
 
 @pytest.fixture
@@ -34,15 +34,15 @@ def test_definitions_are_loadable_and_complete(definitions: dg.Definitions) -> N
 
 
 def test_sensors_and_schedules_run_by_default_and_can_be_left_stopped(settings: Settings) -> None:
-    for auto, word in ((True, "RUNNING"), (False, "STOPPED")):
+    for auto, status in ((True, "RUNNING"), (False, "STOPPED")):
         repository = build_definitions(settings.model_copy(update={"auto": auto})).get_repository_def()
-        both = [*repository.sensor_defs, *repository.schedule_defs]
-        assert {one.default_status.value for one in both} == {word}
+        all_definitions = [*repository.sensor_defs, *repository.schedule_defs]
+        assert {definition.default_status.value for definition in all_definitions} == {status}
 
 
 def test_further_intervals_get_assets_sensors_and_jobs(settings: Settings) -> None:
-    chosen = settings.model_copy(update={"intervals": ("30m", "1h", "1m")})
-    repository = build_definitions(chosen).get_repository_def()
+    changed = settings.model_copy(update={"intervals": ("30m", "1h", "1m")})
+    repository = build_definitions(changed).get_repository_def()
     keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
     assert keys >= {"bars_30m", "bars_1h", "bars_1m"}
     assert repository.has_sensor_def("gap_backfill_sensor_1h")
@@ -50,10 +50,13 @@ def test_further_intervals_get_assets_sensors_and_jobs(settings: Settings) -> No
 
 
 def test_pyproject_and_workspace_load_the_same_module() -> None:
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]
-    (read,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
-    assert read["python_module"] == {"module_name": told["module_name"], "location_name": told["code_location_name"]}
-    assert told["module_name"] == "backfill_assets.definitions"
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]
+    (workspace,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    assert workspace["python_module"] == {
+        "module_name": pyproject["module_name"],
+        "location_name": pyproject["code_location_name"],
+    }
+    assert pyproject["module_name"] == "backfill_assets.definitions"
 
 
 def test_dagster_yaml_of_the_checkout_equals_the_packaged_one() -> None:
@@ -61,7 +64,7 @@ def test_dagster_yaml_of_the_checkout_equals_the_packaged_one() -> None:
     assert (ROOT / "dagster.yaml").read_text() == packaged.read_text()
 
 
-def test_settings_are_read_when_dagster_calls_and_not_at_import(
+def test_settings_are_read_when_dagster_loads_definitions_and_not_at_import(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     from backfill_assets import definitions
@@ -72,21 +75,23 @@ def test_settings_are_read_when_dagster_calls_and_not_at_import(
     assert repository.get_sensor_def("gap_backfill_sensor").minimum_interval_seconds == 17
 
 
-def lines_of(body: ast.FunctionDef) -> int:
-    """Lines of a function's body, functions inside it left out: they are counted by themselves."""
-    own = (body.end_lineno or 0) - body.body[0].lineno + 1
-    return own - sum((n.end_lineno or 0) - n.lineno + 1 for n in body.body if isinstance(n, ast.FunctionDef))
+def count_body_lines(body: ast.FunctionDef) -> int:
+    """Count the lines of a function body without inner functions, which are counted separately."""
+    lines = (body.end_lineno or 0) - body.body[0].lineno + 1
+    return lines - sum(
+        (inner.end_lineno or 0) - inner.lineno + 1 for inner in body.body if isinstance(inner, ast.FunctionDef)
+    )
 
 
-def bodies() -> list[tuple[str, int]]:
+def list_bodies() -> list[tuple[str, int]]:
     return [
-        (f"{file.name}:{node.name}", lines_of(node))
+        (f"{file.name}:{node.name}", count_body_lines(node))
         for file in sorted((PACKAGE / "orchestration").rglob("*.py"))
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef)
     ]
 
 
-@pytest.mark.parametrize(("name", "lines"), bodies())
+@pytest.mark.parametrize(("name", "lines"), list_bodies())
 def test_no_body_is_longer_than_thirty_lines(name: str, lines: int) -> None:
-    assert lines <= BODY_LINES, name
+    assert lines <= MAX_BODY_LINES, name

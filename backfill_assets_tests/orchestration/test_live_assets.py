@@ -16,41 +16,41 @@ from backfill_assets_tests.conftest import Sandboxed, bars_in
 from backfill_assets_tests.moving_clock import Clockwork
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment
 
-Deployed = Callable[..., Deployment]
-FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
+Deploy = Callable[..., Deployment]
+SYMBOLS = ("AAPL", "MSFT", "AMZN", "TSLA")
 MIDDAY = datetime(2026, 6, 3, 16, 5, tzinfo=UTC)
 SUNDAY = datetime(2026, 6, 7, 16, tzinfo=UTC)
 
 
 @pytest.fixture
-def at(deployed: Deployed, sandboxed: Sandboxed) -> Callable[..., Deployment]:
-    """A deployment with live collection on, at a moment."""
+def deploy_at(deploy: Deploy, sandboxed: Sandboxed) -> Callable[..., Deployment]:
+    """Create deployments with live collection at a given time."""
 
-    def make(now: datetime, **settings: Any) -> Deployment:
-        return deployed(sandboxed(now=now), FOUR, **{"as_of": now, "live": True, **settings})
+    def create(now: datetime, **settings: Any) -> Deployment:
+        return deploy(sandboxed(now=now), SYMBOLS, **{"as_of": now, "live": True, **settings})
 
-    return make
+    return create
 
 
-def looks_of(session: Session, seconds: int) -> list[datetime]:
-    """The times at which the schedule fires on the day of a session, within sampling hours."""
+def list_schedule_ticks(session: Session, seconds: int) -> list[datetime]:
+    """List the ticks of the schedule within the sampling hours of a session."""
     minutes, hours, *_ = build_rounds_cron(seconds).split()
-    listed = range(0, 60, int(minutes[2:])) if minutes.startswith("*/") else map(int, minutes.split(","))
+    minute_values = range(0, 60, int(minutes[2:])) if minutes.startswith("*/") else map(int, minutes.split(","))
     assert hours == "9-16"
     midnight = datetime.combine(session.day, time(), TIME_ZONE)
-    looks = [midnight + timedelta(hours=hour, minutes=minute) for minute in listed for hour in range(9, 17)]
-    return sorted(look.astimezone(UTC) for look in looks if find_sampled_session([session], look))
+    ticks = [midnight + timedelta(hours=hour, minutes=minute) for minute in minute_values for hour in range(9, 17)]
+    return sorted(tick.astimezone(UTC) for tick in ticks if find_sampled_session([session], tick))
 
 
-def schedule_says(deployment: Deployment) -> Any:
+def evaluate_live_schedule(deployment: Deployment) -> Any:
     repository = deployment.definitions.get_repository_def()
     return repository.get_schedule_def("live_schedule").evaluate_tick(
         dg.build_schedule_context(instance=deployment.instance, repository_def=repository)
     )
 
 
-def test_live_assets_are_absent_by_default(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    repository = deployed(sandboxed(), FOUR).definitions.get_repository_def()
+def test_live_assets_are_absent_by_default(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    repository = deploy(sandboxed(), SYMBOLS).definitions.get_repository_def()
     assert not repository.has_schedule_def("live_schedule")
     assert LIVE_QUOTES not in repository.asset_graph.get_all_asset_keys()
     assert {key.name for key in repository.asset_graph.asset_check_keys if key.asset_key == BARS} == {
@@ -59,9 +59,9 @@ def test_live_assets_are_absent_by_default(deployed: Deployed, sandboxed: Sandbo
     }
 
 
-def test_a_round_in_market_hours_reports_what_it_read(at: Callable[..., Deployment]) -> None:
-    deployment = at(MIDDAY)
-    assert len(schedule_says(deployment).run_requests) == 1
+def test_a_round_in_market_hours_reports_its_samples_as_metadata(deploy_at: Callable[..., Deployment]) -> None:
+    deployment = deploy_at(MIDDAY)
+    assert len(evaluate_live_schedule(deployment).run_requests) == 1
     (asset,) = (
         a for a in deployment.definitions.assets or [] if isinstance(a, dg.AssetsDefinition) and LIVE_QUOTES in a.keys
     )
@@ -70,23 +70,23 @@ def test_a_round_in_market_hours_reports_what_it_read(at: Callable[..., Deployme
     figures = {name: value.value for name, value in event.materialization.metadata.items()}
     assert (figures["kind"], figures["tickers"], figures["samples_fresh"], figures["calls"]) == ("sampled", 4, 4, 4)
     assert figures["delay_seconds"] > 0
-    assert deployment.green == set()  # today stays missing until the final data come
+    assert deployment.materialized == set()  # today stays missing until the final bars
 
 
-def test_the_report_contains_the_accuracy_of_live_bars(at: Callable[..., Deployment]) -> None:
-    deployment = at(MIDDAY)
+def test_the_report_contains_the_accuracy_of_live_bars(deploy_at: Callable[..., Deployment]) -> None:
+    deployment = deploy_at(MIDDAY)
     (asset,) = (
         a
         for a in deployment.definitions.assets or []
         if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
     )
 
-    def told() -> Any:
+    def read_live_summary() -> Any:
         run = dg.materialize([asset], instance=deployment.instance, resources={"engine": deployment.engine})
         (event,) = run.get_asset_materialization_events()
         return event.materialization.metadata["live_bars"].value
 
-    assert told() == "no live bar was replaced by a final bar"
+    assert read_live_summary() == "no live bar was replaced by a final bar"
     with deployment.engine.database.transaction() as connection:
         connection.execute(
             "INSERT INTO backfill.live_reconciliations (symbol_id, interval_type, timestamp, live_open, live_high,"
@@ -94,15 +94,15 @@ def test_the_report_contains_the_accuracy_of_live_bars(at: Callable[..., Deploym
             " final_volume, source_interval)"
             " VALUES (1, '30m', '2026-06-02 15:00+00', 10, 10, 10, 10, 30, 10, 10, 10, 10, 20, '5m')"
         )
-    assert told().startswith("1 live bars were replaced by final bars: price difference 0.0 bp")
+    assert read_live_summary().startswith("1 live bars were replaced by final bars: price difference 0.0 bp")
 
 
-def test_the_schedule_skips_outside_sampling_hours(at: Callable[..., Deployment]) -> None:
-    assert "outside sampling hours" in schedule_says(at(SUNDAY)).skip_message
+def test_the_schedule_skips_outside_sampling_hours(deploy_at: Callable[..., Deployment]) -> None:
+    assert "outside sampling hours" in evaluate_live_schedule(deploy_at(SUNDAY)).skip_message
 
 
-def test_live_keeps_up_is_a_check_of_the_bars_asset(at: Callable[..., Deployment]) -> None:
-    deployment = at(MIDDAY)
+def test_live_keeps_up_is_a_check_of_the_bars_asset(deploy_at: Callable[..., Deployment]) -> None:
+    deployment = deploy_at(MIDDAY)
     job = deployment.definitions.resolve_job_def("verify_window")
     run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
     assert "live_keeps_up" in {check.check_name for check in run.get_asset_check_evaluations()}
@@ -120,46 +120,46 @@ def test_live_keeps_up_is_a_check_of_the_bars_asset(at: Callable[..., Deployment
         (1800, "10,15,45"),
     ],
 )
-def test_the_cron_line_has_the_minutes_of_the_rounds(seconds: int, minutes: str) -> None:
+def test_the_cron_expression_has_the_minutes_of_the_rounds(seconds: int, minutes: str) -> None:
     assert build_rounds_cron(seconds) == f"{minutes} 9-16 * * 1-5"
 
 
 @pytest.mark.parametrize("seconds", [s for s in range(60, 1801) if 1800 % s == 0])
 @pytest.mark.parametrize("day", [date(2026, 6, 2), date(2026, 11, 27)], ids=["regular", "early close"])
-def test_every_round_falls_in_a_minute_of_the_cron_line(seconds: int, day: date) -> None:
+def test_every_round_has_a_tick_of_the_schedule(seconds: int, day: date) -> None:
     (session,) = list_sessions("US", day, day)
-    looks = looks_of(session, seconds)
+    ticks = list_schedule_ticks(session, seconds)
     for due in list_rounds(session, seconds):
-        assert any(due <= look < due + timedelta(minutes=1) for look in looks), due
+        assert any(due <= tick < due + timedelta(minutes=1) for tick in ticks), due
 
 
 @pytest.mark.parametrize("seconds", [600, 900, 1800])
-@pytest.mark.parametrize("behind", [0, 1])
-def test_rounds_on_schedule_build_every_bar_at_any_delay(
-    live_clock: Callable[..., Clockwork], seconds: int, behind: int
+@pytest.mark.parametrize("minutes_late", [0, 1])
+def test_scheduled_rounds_build_every_bar_at_any_delay(
+    live_clock: Callable[..., Clockwork], seconds: int, minutes_late: int
 ) -> None:
-    """The vendor is 15 minutes late for MSFT and 16 for AAPL, and a minute more where its clock is behind."""
+    """Quotes are 15 minutes late for MSFT and 16 for AAPL, plus ``minutes_late``."""
     clock = live_clock(("AAPL", "MSFT"), live={"live_seconds": seconds})
     (session,) = list_sessions("US", clock.first, clock.first)
     delays = set()
-    for look in looks_of(session, seconds):
-        engine = clock.at(look)
-        clock.sandbox.move_clock(look - timedelta(minutes=behind))
+    for tick in list_schedule_ticks(session, seconds):
+        engine = clock.at(tick)
+        clock.sandbox.move_clock(tick - timedelta(minutes=minutes_late))
         delays.add(collect_round(engine).longest_delay_seconds)
-    assert (16 + behind) * 60 in delays
+    assert (16 + minutes_late) * 60 in delays
     for symbol in ("AAPL", "MSFT"):
         assert len(bars_in(engine.database, symbol)) == 13
 
 
-def test_the_review_stores_vendor_corrections(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(now=SUNDAY), FOUR, as_of=SUNDAY, review_sessions=2)
-    deployment.heal()
-    asked = deployment.sandbox.stats()["by_endpoint"]["intraday"]
+def test_the_review_stores_vendor_corrections(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(now=SUNDAY), SYMBOLS, as_of=SUNDAY, review_sessions=2)
+    deployment.run_gap_sensor()
+    request_count = deployment.sandbox.stats()["by_endpoint"]["intraday"]
     job = deployment.definitions.resolve_job_def("review_bars")
-    for again in (4, 0):  # the second finds nobody due
+    for reviewed in (4, 0):  # no symbol is due in the second run
         run = job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine})
         assert run.success
-        assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == asked + 4
+        assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == request_count + 4
         record = deployment.instance.fetch_observations(BARS, limit=1).records[0].asset_observation
-        assert record.metadata["reviewed"].value == again
-    assert date(2026, 6, 5).isoformat() + "|AAPL.US" in deployment.green
+        assert record.metadata["reviewed"].value == reviewed
+    assert date(2026, 6, 5).isoformat() + "|AAPL.US" in deployment.materialized

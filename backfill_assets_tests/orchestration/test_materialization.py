@@ -1,4 +1,4 @@
-"""One run over a partition range: what it requests, which partitions become green, and how it ends."""
+"""One run over a partition range: its requests, the materialized partitions and its result."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -13,87 +13,88 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import deactivate_symbols, list_symbols
 from backfill_assets_tests.conftest import Sandboxed, bars_in
-from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions
+from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys, parse_tickers
 
-Deployed = Callable[..., Deployment]
-FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
+Deploy = Callable[..., Deployment]
+SYMBOLS = ("AAPL", "MSFT", "AMZN", "TSLA")
 MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
 TODAY = "2026-06-03"
 
 
-def over(first_day: str, first: str, last_day: str, last: str) -> dict[str, str]:
+def build_range_tags(first_day: str, first: str, last_day: str, last: str) -> dict[str, str]:
     return {
         "dagster/asset_partition_range_start": f"{first_day}|{first}.US",
         "dagster/asset_partition_range_end": f"{last_day}|{last}.US",
     }
 
 
-def observed(deployment: Deployment) -> dict[str, Any]:
-    """The run's own figures, as the UI shows them."""
+def read_run_metadata(deployment: Deployment) -> dict[str, Any]:
+    """Read the metadata of the newest run observation, as shown in the UI."""
     record = deployment.instance.fetch_observations(BARS, limit=1).records[0]
     return {name: value.value for name, value in record.asset_observation.metadata.items()}
 
 
-def test_a_partition_range_is_filled_by_one_request_per_ticker_and_becomes_green(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
+def test_a_partition_range_is_filled_by_one_request_per_ticker(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert run.success
     assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 4
-    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY))
     assert len(bars_in(deployment.engine.database, "AAPL")) == 26
-    figures = observed(deployment)
+    figures = read_run_metadata(deployment)
     assert (figures["calls"], figures["inserted"], figures["partitions recorded"]) == (20, 104, 8)
     assert (figures["missing before"], figures["missing after"], figures["leftovers"]) == (104, 0, {})
 
 
-def recorded(deployment: Deployment, partition: str) -> dict[str, Any]:
-    """The metadata of the newest materialization of a partition."""
-    wanted = dg.AssetRecordsFilter(BARS, asset_partitions=[partition])
-    event = deployment.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+def read_partition_metadata(deployment: Deployment, partition: str) -> dict[str, Any]:
+    """Read the metadata of the newest materialization of a partition."""
+    records_filter = dg.AssetRecordsFilter(BARS, asset_partitions=[partition])
+    event = deployment.instance.fetch_materializations(records_filter, limit=1).records[0].asset_materialization
     assert event is not None
     assert event.partition == partition
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def test_a_partition_has_its_bar_counts_and_source_as_metadata(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    deployment.materialise(over(MONDAY, "MSFT", MONDAY, "MSFT"))
-    metadata = recorded(deployment, f"{MONDAY}|MSFT.US")
+def test_a_partition_has_its_bar_counts_and_source_as_metadata(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    deployment.materialize(build_range_tags(MONDAY, "MSFT", MONDAY, "MSFT"))
+    metadata = read_partition_metadata(deployment, f"{MONDAY}|MSFT.US")
     assert metadata.pop("fetched_at") > 0
     assert metadata == {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
 
 
-def test_a_partition_without_bars_has_source_none(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(listed={"MSFT": date(2026, 6, 2)}), FOUR)
-    deployment.materialise(over(MONDAY, "MSFT", TUESDAY, "MSFT"))
-    assert recorded(deployment, f"{MONDAY}|MSFT.US") == {"bars": 0, "expected": 0, "no_trade": 0, "source": "none"}
+def test_a_partition_without_bars_has_source_none(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(listed={"MSFT": date(2026, 6, 2)}), SYMBOLS)
+    deployment.materialize(build_range_tags(MONDAY, "MSFT", TUESDAY, "MSFT"))
+    assert read_partition_metadata(deployment, f"{MONDAY}|MSFT.US") == {
+        "bars": 0,
+        "expected": 0,
+        "no_trade": 0,
+        "source": "none",
+    }
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE market_data SET source = NULL, source_interval = NULL, fetched_at = NULL")
-    deployment.materialise(over(TUESDAY, "MSFT", TUESDAY, "MSFT"))
-    assert recorded(deployment, f"{TUESDAY}|MSFT.US")["source"] == "external"
+    deployment.materialize(build_range_tags(TUESDAY, "MSFT", TUESDAY, "MSFT"))
+    assert read_partition_metadata(deployment, f"{TUESDAY}|MSFT.US")["source"] == "external"
 
 
-def test_only_missing_slots_are_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_only_missing_slots_are_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     for ticker in ("MSFT", "TSLA"):
-        deployment.materialise({"dagster/partition": f"{MONDAY}|{ticker}.US"})
+        deployment.materialize({"dagster/partition": f"{MONDAY}|{ticker}.US"})
     assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 2
-    deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
-    assert deployment.sandbox.stats()["per_ticker"] == {f"{ticker}.US": 1 for ticker in FOUR}
-    assert deployment.green == partitions(FOUR, (MONDAY,))
+    deployment.materialize(build_range_tags(MONDAY, "AAPL", MONDAY, "TSLA"))
+    assert deployment.sandbox.stats()["per_ticker"] == {f"{ticker}.US": 1 for ticker in SYMBOLS}
+    assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY,))
 
 
-def test_unfilled_gaps_leave_the_run_green_the_partition_missing_and_the_check_failed(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
-    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deployed(sandboxed(publication=held_back), FOUR)
-    run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
+def test_unfilled_gaps_leave_the_partition_missing_and_fail_the_check(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert run.success
-    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY)) - {f"{TUESDAY}|AAPL.US"}
-    assert observed(deployment)["leftovers"] == {"not available from the vendor (missing)": 13}
+    assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY)) - {f"{TUESDAY}|AAPL.US"}
+    assert read_run_metadata(deployment)["leftovers"] == {"not available from the vendor (missing)": 13}
     results = {check.check_name: check for check in run.get_asset_check_evaluations()}
     assert not results["no_missing_bars"].passed
     assert results["no_missing_bars"].metadata["offenders"].value == "AAPL.US (13)"
@@ -103,64 +104,60 @@ def test_unfilled_gaps_leave_the_run_green_the_partition_missing_and_the_check_f
     assert results["no_rate_limit_errors"].passed
 
 
-def test_a_manual_run_ignores_the_retry_schedule_once_and_the_sensor_follows_it(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
-    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deployed(sandboxed(publication=held_back), FOUR)
-    all_of_it = over(MONDAY, "AAPL", TUESDAY, "TSLA")
-    deployment.materialise(all_of_it)
-    deployment.materialise({**all_of_it, "dagster/sensor_name": "gap_backfill_sensor"})
+def test_a_manual_run_ignores_the_retry_schedule_of_the_sensor(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    tags = build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA")
+    deployment.materialize(tags)
+    deployment.materialize({**tags, "dagster/sensor_name": "gap_backfill_sensor"})
     assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == 1
-    deployment.materialise(all_of_it)
+    deployment.materialize(tags)
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
-def test_re_executing_a_sensor_run_counts_as_a_manual_run(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deployed(sandboxed(publication=held_back), FOUR)
-    sensors = {**over(MONDAY, "AAPL", TUESDAY, "TSLA"), "dagster/sensor_name": "gap_backfill_sensor"}
-    first = deployment.materialise(sensors)
-    re_executed = {**sensors, "dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
-    deployment.materialise({**re_executed, "dagster/retry_number": "1"})  # Dagster itself, where retries are on
+def test_re_executing_a_sensor_run_counts_as_a_manual_run(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    sensor_tags = {**build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"), "dagster/sensor_name": "gap_backfill_sensor"}
+    first = deployment.materialize(sensor_tags)
+    reexecution_tags = {**sensor_tags, "dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
+    deployment.materialize({**reexecution_tags, "dagster/retry_number": "1"})  # an automatic retry of Dagster
     assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == 1
-    deployment.materialise(re_executed)
+    deployment.materialize(reexecution_tags)
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
-def test_a_window_chosen_in_the_launchpad_is_requested_once_more(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deployed(sandboxed(publication=held_back), FOUR)
-    deployment.heal()
-    for chosen, asked in (({}, 1), ({"start": MONDAY, "end": TUESDAY}, 2), ({"hours_back": 48.0}, 3)):
-        assert deployment.launch(**chosen).success
-        assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == asked
+def test_a_window_chosen_in_the_launchpad_is_requested_once_more(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment.run_gap_sensor()
+    for window, request_count in (({}, 1), ({"start": MONDAY, "end": TUESDAY}, 2), ({"hours_back": 48.0}, 3)):
+        assert deployment.launch(**window).success
+        assert deployment.sandbox.stats()["per_ticker"]["AAPL.US"] == request_count
     assert deployment.sandbox.stats()["per_ticker"]["MSFT.US"] == 1
 
 
-def test_an_open_session_is_not_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    run = deployment.materialise(over(TODAY, "AAPL", TODAY, "TSLA"))
+def test_an_open_session_is_not_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    run = deployment.materialize(build_range_tags(TODAY, "AAPL", TODAY, "TSLA"))
     assert run.success
     assert deployment.sandbox.stats()["requests"] == 0
-    assert deployment.green == set()
+    assert deployment.materialized == set()
 
 
-def test_an_inactive_symbol_is_not_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_an_inactive_symbol_is_not_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["MSFT", "AMZN"]))
-    deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
+    deployment.materialize(build_range_tags(MONDAY, "AAPL", MONDAY, "TSLA"))
     assert set(deployment.sandbox.stats()["per_ticker"]) == {"AAPL.US", "TSLA.US"}
-    assert deployment.green == partitions(("AAPL", "TSLA"), (MONDAY,))
+    assert deployment.materialized == build_partition_keys(("AAPL", "TSLA"), (MONDAY,))
 
 
-def test_an_invalid_token_fails_the_run_and_complete_partitions_are_green(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
+def test_an_invalid_token_fails_the_run_without_exposing_the_token(deploy: Deploy, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(tokens=frozenset({"another"}))
-    deployment = deployed(sandbox, FOUR)
-    run = deployment.materialise(over(MONDAY, "AAPL", MONDAY, "TSLA"))
+    deployment = deploy(sandbox, SYMBOLS)
+    run = deployment.materialize(build_range_tags(MONDAY, "AAPL", MONDAY, "TSLA"))
     assert not run.success
     (failure,) = [event for event in run.all_events if event.is_step_failure]
     assert "401" in str(failure.step_failure_data.error) or "token" in str(failure.step_failure_data.error)
@@ -168,37 +165,37 @@ def test_an_invalid_token_fails_the_run_and_complete_partitions_are_green(
     assert [check.passed for check in run.get_asset_check_evaluations()].count(False) >= 2
 
 
-def test_an_exhausted_quota_fails_the_run_and_keeps_fetched_bars(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(daily=12), FOUR, in_flight_start=1, in_flight_max=1, collector_reserve=0.0)
-    run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"))
+def test_an_exhausted_quota_fails_the_run_and_stores_fetched_bars(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(daily=12), SYMBOLS, in_flight_start=1, in_flight_max=1, collector_reserve=0.0)
+    run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert not run.success
-    assert deployment.green == partitions(("AAPL", "AMZN"), (MONDAY, TUESDAY))
+    assert deployment.materialized == build_partition_keys(("AAPL", "AMZN"), (MONDAY, TUESDAY))
 
 
-def test_force_requests_complete_sessions_again(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    both = over(MONDAY, "AAPL", TUESDAY, "AMZN")
-    deployment.materialise(both)
-    deployment.materialise(both)
+def test_force_requests_complete_sessions_again(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    tags = build_range_tags(MONDAY, "AAPL", TUESDAY, "AMZN")
+    deployment.materialize(tags)
+    deployment.materialize(tags)
     assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 2
-    deployment.materialise(both, force=True)
+    deployment.materialize(tags, force=True)
     assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 4
-    assert observed(deployment)["unchanged"] == 52
+    assert read_run_metadata(deployment)["unchanged"] == 52
 
 
-def test_checks_can_run_without_a_materialization(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_checks_can_run_without_a_materialization(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     run = deployment.verify()
     assert run.success
     results = {check.check_name: check.passed for check in run.get_asset_check_evaluations()}
     assert results["every_symbol_has_recent_bars"] is False
     assert results["no_rate_limit_errors"] is True
     assert deployment.sandbox.stats()["requests"] == 0
-    assert deployment.green == set()
+    assert deployment.materialized == set()
 
 
-def test_checks_alone_do_not_wait_for_a_backfill(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_checks_do_not_wait_for_a_backfill(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
 
     def pools(job: dg.JobDefinition) -> set[str]:
         limits = deployment.instance.create_run_for_job(job).run_op_concurrency
@@ -210,13 +207,13 @@ def test_checks_alone_do_not_wait_for_a_backfill(deployed: Deployed, sandboxed: 
 
 @pytest.mark.parametrize("only_checks", [True, False])
 def test_an_invalid_window_fails_the_run_before_any_check(
-    deployed: Deployed, sandboxed: Sandboxed, only_checks: bool
+    deploy: Deploy, sandboxed: Sandboxed, only_checks: bool
 ) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+    deployment = deploy(sandboxed(), SYMBOLS)
     if only_checks:
         run = deployment.verify(hours_back=-1.0)
     else:
-        run = deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "TSLA"), hours_back=-1.0)
+        run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"), hours_back=-1.0)
     assert not run.success
     (failure,) = [event for event in run.all_events if event.is_step_failure]
     assert "--hours-back must lie between 0 and 87840, not -1" in str(failure.step_failure_data.error)
@@ -224,43 +221,43 @@ def test_an_invalid_window_fails_the_run_before_any_check(
     assert deployment.sandbox.stats()["requests"] == 0
 
 
-def test_without_active_symbols_all_checks_pass(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), ("AAPL",))
+def test_without_active_symbols_all_checks_pass(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), ("AAPL",))
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
     results = deployment.verify().get_asset_check_evaluations()
     assert {(r.passed, r.description) for r in results} == {(True, "there are no active symbols")}
 
 
-def test_backfill_gaps_fills_a_window_or_only_plans_it(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_backfill_gaps_fills_a_window_and_a_dry_run_requests_nothing(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     assert deployment.launch(start=MONDAY, end=MONDAY, dry_run=True).success
     assert deployment.sandbox.stats()["requests"] == 0
     assert deployment.launch(start=MONDAY, end=MONDAY, symbols=["AAPL", "MSFT"]).success
-    assert deployment.green == partitions(("AAPL", "MSFT"), (MONDAY,))
+    assert deployment.materialized == build_partition_keys(("AAPL", "MSFT"), (MONDAY,))
     latest = deployment.instance.event_log_storage.get_latest_asset_check_execution_by_key(
         [dg.AssetCheckKey(BARS, "no_missing_bars")]
     )
     assert [execution.status.value for execution in latest.values()] == ["FAILED"]
 
 
-def test_active_symbols_become_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_active_symbols_become_partitions(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
-    (universe,) = (
+    (symbols_asset,) = (
         a
         for a in deployment.definitions.assets or []
         if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("market_symbols") in a.keys
     )
-    run = dg.materialize([universe], instance=deployment.instance, resources={"engine": deployment.engine})
+    run = dg.materialize([symbols_asset], instance=deployment.instance, resources={"engine": deployment.engine})
     assert run.success
     assert list(deployment.instance.get_dynamic_partitions("symbol")) == ["AMZN.US", "MSFT.US", "TSLA.US"]
 
 
-def test_the_report_has_figures_and_a_table_as_metadata(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    deployment.materialise(over(MONDAY, "AAPL", TUESDAY, "AMZN"))
+def test_the_report_has_figures_and_a_table_as_metadata(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "AMZN"))
     (report,) = (
         a
         for a in deployment.definitions.assets or []
@@ -275,8 +272,8 @@ def test_the_report_has_figures_and_a_table_as_metadata(deployed: Deployed, sand
     assert report_text.splitlines()[2].startswith("| MSFT | 0 | 39 | 26 |")
 
 
-def test_materialization_events_have_the_tags_that_the_ui_filters_by(
-    deployed: Deployed, sandboxed: Sandboxed, instance: dg.DagsterInstance
+def test_materialization_events_have_the_tags_for_filters_of_the_ui(
+    deploy: Deploy, sandboxed: Sandboxed, instance: dg.DagsterInstance
 ) -> None:
     @dg.op
     def step(context: dg.OpExecutionContext) -> None:
@@ -296,24 +293,22 @@ def test_materialization_events_have_the_tags_that_the_ui_filters_by(
     }
 
 
-def test_a_deleted_bar_is_restored_by_the_next_run(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    deployment.heal()
+def test_a_deleted_bar_is_restored_by_the_next_run(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    deployment.run_gap_sensor()
     stamp = datetime(2026, 6, 1, 15, 30, tzinfo=UTC)
     with deployment.engine.database.transaction() as connection:
         (symbol,) = [s for s in list_symbols(connection, "US") if s.ticker.symbol == "AMZN"]
         assert delete_bars(connection, symbol.symbol_id, INTERVALS["30m"], [stamp]) == 1
-    (run,) = deployment.heal()
+    (run,) = deployment.run_gap_sensor()
     assert run.success
     assert deployment.sandbox.stats()["per_ticker"]["AMZN.US"] == 2
-    assert observed(deployment)["inserted"] == 1
+    assert read_run_metadata(deployment)["inserted"] == 1
 
 
-def test_the_morning_report_reads_the_bulk_file_once_and_compares_closes(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
-    deployment = deployed(sandboxed(), FOUR, daily_file_symbols=4)
-    deployment.heal()
+def test_the_morning_report_reads_the_bulk_file_once_and_compares_closes(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS, daily_file_symbols=4)
+    deployment.run_gap_sensor()
     (report,) = (
         a
         for a in deployment.definitions.assets or []

@@ -1,4 +1,4 @@
-"""The day partitions are the calendar's sessions, whatever the clock."""
+"""The day partitions are the sessions of the calendar, at any time."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,9 +11,11 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.orchestration.partitions import build_day_partitions, compute_first_day, sync_symbol_partitions
 
 
-def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:
-    chosen = load_settings(as_of=moment, **settings)
-    return list(build_day_partitions(chosen, compute_first_day(chosen, symbols)).get_partition_keys())
+def list_day_keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:
+    changed_settings = load_settings(as_of=moment, **settings)
+    return list(
+        build_day_partitions(changed_settings, compute_first_day(changed_settings, symbols)).get_partition_keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,30 +30,30 @@ def keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list
     ids=["in a session", "a Sunday after Thanksgiving", "five years ago", "before the open", "in the future"],
 )
 def test_partitions_are_the_newest_opened_sessions(moment: datetime) -> None:
-    keys = keys_at(moment, partition_days=200)
-    known = list_sessions("US", date(moment.year - 2, 1, 1), moment.date())
-    opened = [s.day.isoformat() for s in known if s.open <= moment]
-    assert keys == opened[-200:]
+    keys = list_day_keys_at(moment, partition_days=200)
+    sessions = list_sessions("US", date(moment.year - 2, 1, 1), moment.date())
+    opened_days = [s.day.isoformat() for s in sessions if s.open <= moment]
+    assert keys == opened_days[-200:]
 
 
-def test_with_a_running_clock_today_is_a_partition() -> None:
-    keys = keys_at(None, partition_days=30)
+def test_newest_sessions_are_partitions_without_a_fixed_clock() -> None:
+    keys = list_day_keys_at(None, partition_days=30)
     today = datetime.now(UTC).date()
-    known = [s.day.isoformat() for s in list_sessions("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
-    begin = known.index(keys[0])
-    assert keys == known[begin : begin + len(keys)]
-    assert len(keys) in {30, 31}  # 31: a session that has not opened is a partition too
+    sessions = [s.day.isoformat() for s in list_sessions("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
+    first = sessions.index(keys[0])
+    assert keys == sessions[first : first + len(keys)]
+    assert len(keys) in {30, 31}  # 31: a session that has not opened is also a partition
 
 
 @pytest.mark.parametrize(("symbols", "days"), [(1, 90), (1111, 90), (1112, 89), (5000, 20), (200_000, 1)])
 def test_partition_count_stays_below_100_000(symbols: int, days: int) -> None:
-    assert len(keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), symbols)) == days
+    assert len(list_day_keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), symbols)) == days
 
 
 def test_a_closure_from_the_settings_is_not_a_partition(tmp_path: Any) -> None:
     file = tmp_path / "calendar.json"
     file.write_text('{"closures": ["2026-06-02"]}')
-    keys = keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), partition_days=3, calendar_file=file)
+    keys = list_day_keys_at(datetime(2026, 6, 3, 14, tzinfo=UTC), partition_days=3, calendar_file=file)
     assert keys == ["2026-05-29", "2026-06-01", "2026-06-03"]
 
 

@@ -1,4 +1,4 @@
-"""Run monitoring fails runs whose process has ended, and leaves active runs alone."""
+"""Run monitoring fails runs whose process has ended, and does not change active runs."""
 
 import logging
 import os
@@ -21,22 +21,22 @@ from backfill_assets.orchestration.dagster_internals.run_launcher import (
 )
 from backfill_assets.orchestration.resources import EngineResource
 from backfill_assets.store.processes import get_host_id
-from backfill_assets_tests.orchestration.test_storage import instance_at
+from backfill_assets_tests.orchestration.test_storage import open_instance
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @dg.op
-def look(engine: dg.ResourceParam[Any]) -> None:
-    """Works with the engine."""
+def use_engine(engine: dg.ResourceParam[Any]) -> None:
+    """Use the engine."""
     assert engine.database
 
 
 @dg.job
-def looking() -> None:
-    """Nothing else."""
-    look()
+def engine_job() -> None:
+    """Run one op that uses the engine."""
+    use_engine()
 
 
 @pytest.fixture
@@ -44,26 +44,26 @@ def instance(
     new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", new_database(None))
-    with instance_at(tmp_path) as made:
-        yield made
+    with open_instance(tmp_path) as opened_instance:
+        yield opened_instance
 
 
 @pytest.fixture
 def ended_process() -> dict[str, str]:
     """The run tags of a process that was killed."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
-        tags = tags_of_process(psutil.Process(process.pid))
+        tags = build_process_tags(psutil.Process(process.pid))
         process.kill()
     return tags
 
 
-def tags_of_process(process: psutil.Process) -> dict[str, str]:
+def build_process_tags(process: psutil.Process) -> dict[str, str]:
     return {HOST_TAG: get_host_id(), PROCESS_TAG: str(process.pid), STARTED_TAG: f"{process.create_time():.2f}"}
 
 
-def status_after_monitoring(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
-    """The status of a started run after run monitoring has checked it."""
-    run = instance.create_run_for_job(looking, tags=tags, status=STARTED)
+def monitor_run(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRunStatus:
+    """Create a started run with tags, monitor it and return its status."""
+    run = instance.create_run_for_job(engine_job, tags=tags, status=STARTED)
     (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
     workspace: Any = None  # used for resumed runs only
     monitor_started_run(instance, workspace, record, logging.getLogger("monitoring"))
@@ -75,22 +75,22 @@ def status_after_monitoring(instance: dg.DagsterInstance, tags: dict[str, str]) 
 def test_a_run_whose_process_has_ended_is_failed_with_a_message(
     instance: dg.DagsterInstance, ended_process: dict[str, str]
 ) -> None:
-    assert status_after_monitoring(instance, ended_process) is FAILED
+    assert monitor_run(instance, ended_process) is FAILED
     (run,) = instance.get_runs()
-    said = [entry.user_message or entry.message for entry in instance.all_logs(run.run_id)]
-    assert any(f"process {ended_process[PROCESS_TAG]} of the run has ended" in words for words in said)
+    messages = [entry.user_message or entry.message for entry in instance.all_logs(run.run_id)]
+    assert any(f"process {ended_process[PROCESS_TAG]} of the run has ended" in message for message in messages)
 
 
 def test_a_reused_process_id_does_not_count_as_alive(instance: dg.DagsterInstance) -> None:
-    mine = tags_of_process(psutil.Process())
-    assert status_after_monitoring(instance, mine | {STARTED_TAG: f"{float(mine[STARTED_TAG]) - 60:.2f}"}) is FAILED
+    tags = build_process_tags(psutil.Process())
+    assert monitor_run(instance, tags | {STARTED_TAG: f"{float(tags[STARTED_TAG]) - 60:.2f}"}) is FAILED
 
 
 @pytest.mark.parametrize("changed", [{}, {HOST_TAG: "another", PROCESS_TAG: "1"}, None])
 def test_a_run_that_may_be_active_is_not_failed(instance: dg.DagsterInstance, changed: dict[str, str] | None) -> None:
-    """This process is alive; one of another host cannot be checked; an untagged run is unknown."""
-    tags = {} if changed is None else tags_of_process(psutil.Process()) | changed
-    assert status_after_monitoring(instance, tags) is STARTED
+    """This process is alive; processes of other hosts and runs without tags cannot be checked."""
+    tags = {} if changed is None else build_process_tags(psutil.Process()) | changed
+    assert monitor_run(instance, tags) is STARTED
 
 
 def test_a_run_is_tagged_with_its_process(
@@ -98,12 +98,12 @@ def test_a_run_is_tagged_with_its_process(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("BACKFILL_HOME", str(home))
-    result = looking.execute_in_process(instance=instance, resources={"engine": EngineResource()})
+    result = engine_job.execute_in_process(instance=instance, resources={"engine": EngineResource()})
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
-    assert tags_of_process(psutil.Process()).items() <= run.tags.items()
+    assert build_process_tags(psutil.Process()).items() <= run.tags.items()
     assert run.tags[PROCESS_TAG] == str(os.getpid())
     tag_run_process(instance, run.run_id)  # tagging again changes nothing
-    again = instance.get_run_by_id(run.run_id)
-    assert again is not None
-    assert again.tags == run.tags
+    run_after = instance.get_run_by_id(run.run_id)
+    assert run_after is not None
+    assert run_after.tags == run.tags

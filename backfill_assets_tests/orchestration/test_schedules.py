@@ -1,4 +1,4 @@
-"""The schedule of the checks: a usual cron expression is loaded, an invalid one is refused with the setting's name."""
+"""The schedule of the checks: valid cron expressions are loaded, and errors name the setting."""
 
 import dagster as dg
 import pytest
@@ -10,7 +10,7 @@ from backfill_assets.orchestration.schedules import build_window_checks_schedule
 
 VERIFY_JOB = build_verify_job("30m")
 # fmt: off
-PARTS = [
+CRON_FIELDS = [
     "*", "0", "1", "2", "5", "7", "8", "12", "13", "23", "24", "29", "30", "31", "32", "59", "60", "99", "00", "07",
     "007", "jan", "DEC", "feb", "mon", "SUN", "sat", "xyz", "1-5", "5-1", "0-7", "6-7", "7-1", "22-4", "31-1",
     "nov-feb", "fri-mon", "mon-3", "1-", "-1", "1--5", "*-5", "*/1", "*/2", "*/15", "*/70", "*/0", "*/00", "1/2",
@@ -18,13 +18,13 @@ PARTS = [
     "@", "½", "١", "1/-2", "2/", "/2",
 ]
 # fmt: on
-LINES = [" ".join(["*"] * at + [part] + ["*"] * (4 - at)) for at in range(5) for part in PARTS]
-DAYS = [
+EXPRESSIONS = [" ".join(["*"] * at + [field] + ["*"] * (4 - at)) for at in range(5) for field in CRON_FIELDS]
+DAY_EXPRESSIONS = [
     f"0 0 {days} {months} *"
     for days in ("29", "30", "31", "30,31", "31-1", "30/1")
     for months in ("2", "feb", "4", "2,3")
 ]
-GOOD = [
+VALID = [
     "*/15 * * * *",
     "0 8 * * 2-6",
     "0 8 * * mon-fri",
@@ -37,7 +37,7 @@ GOOD = [
     "0 12 * * 7",
     "0 0 31 1-3 *",
 ]
-BAD = [
+INVALID = [
     "99 * * * *",
     "a b c d e",
     "*/0 * * * *",
@@ -50,38 +50,38 @@ BAD = [
 ]
 
 
-def is_loaded(line: str) -> bool:
-    """Whether setting and schedule accept ``line``; where they do not, the message must name the setting."""
+def is_loaded(expression: str) -> bool:
+    """Return whether setting and schedule accept the expression; an error message must name the setting."""
     try:
-        build_window_checks_schedule(load_settings(checks_cron=line), VERIFY_JOB)
+        build_window_checks_schedule(load_settings(checks_cron=expression), VERIFY_JOB)
     except UsageError as error:
         message = str(error)
     else:
         message = ""
-    assert not message or message.startswith(f"BACKFILL_CHECKS_CRON is {line!r}: ")
+    assert not message or message.startswith(f"BACKFILL_CHECKS_CRON is {expression!r}: ")
     assert not message or message.endswith("; example: */15 * * * *")
     return not message
 
 
-def is_accepted_by_dagster(line: str) -> bool:
+def is_accepted_by_dagster(expression: str) -> bool:
     try:
-        dg.ScheduleDefinition(name="checks", job_name="verify_window", cron_schedule=line)
+        dg.ScheduleDefinition(name="checks", job_name="verify_window", cron_schedule=expression)
     except dg.DagsterInvalidDefinitionError:
         return False
     return True
 
 
-def test_an_accepted_expression_is_one_that_dagster_accepts_and_others_are_refused_by_name() -> None:
-    loaded = [line for line in (*LINES, *DAYS, *GOOD) if is_loaded(line)]
-    assert [line for line in loaded if not is_accepted_by_dagster(line)] == []
+def test_accepted_expressions_are_accepted_by_dagster() -> None:
+    loaded = [expression for expression in (*EXPRESSIONS, *DAY_EXPRESSIONS, *VALID) if is_loaded(expression)]
+    assert [expression for expression in loaded if not is_accepted_by_dagster(expression)] == []
     assert len(loaded) > 100
 
 
-@pytest.mark.parametrize("line", GOOD)
-def test_a_usual_expression_is_loaded(line: str) -> None:
-    assert is_loaded(line)
+@pytest.mark.parametrize("expression", VALID)
+def test_a_valid_expression_is_loaded(expression: str) -> None:
+    assert is_loaded(expression)
 
 
-@pytest.mark.parametrize("line", BAD)
-def test_an_invalid_expression_is_refused(line: str) -> None:
-    assert not is_loaded(line)
+@pytest.mark.parametrize("expression", INVALID)
+def test_an_invalid_expression_is_refused(expression: str) -> None:
+    assert not is_loaded(expression)

@@ -1,4 +1,4 @@
-"""The gap sensor requests as few runs as possible, and gives a reason if it requests none."""
+"""The gap sensor requests as few runs as possible, and gives a skip reason if it requests none."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,25 +16,25 @@ from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
-from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, universe
-from backfill_assets_tests.orchestration.conftest import BARS, Deployment, parse_tickers, partitions
+from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
+from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys, parse_tickers
 
-Deployed = Callable[..., Deployment]
-FOUR = ("AAPL", "MSFT", "AMZN", "TSLA")
+Deploy = Callable[..., Deployment]
+SYMBOLS = ("AAPL", "MSFT", "AMZN", "TSLA")
 MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
 
 
-def punch(deployment: Deployment, symbol: str, *stamps: datetime) -> None:
+def delete_bars_at(deployment: Deployment, symbol: str, *stamps: datetime) -> None:
     with deployment.engine.database.transaction() as connection:
         (found,) = [s for s in list_symbols(connection, "US") if s.ticker.symbol == symbol]
         assert delete_bars(connection, found.symbol_id, INTERVALS["30m"], stamps) == len(stamps)
 
 
-def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    (run,) = deployment.heal()
+def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    (run,) = deployment.run_gap_sensor()
     assert run.success
-    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY))
     assert deployment.sandbox.stats()["calls"] == 20
     assert all(check.passed for check in run.get_asset_check_evaluations())
     tick = deployment.tick()
@@ -42,34 +42,32 @@ def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deployed: Deplo
     assert tick.skip_message == "no gap in 4 symbols × 3 sessions"
 
 
-def test_scattered_gaps_are_one_run_and_one_request_per_ticker(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    deployment.heal()
-    punch(deployment, "AAPL", datetime(2026, 6, 1, 14, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC))
-    punch(deployment, "TSLA", datetime(2026, 6, 2, 13, 30, tzinfo=UTC))
+def test_scattered_gaps_are_one_run_and_one_request_per_ticker(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    deployment.run_gap_sensor()
+    delete_bars_at(deployment, "AAPL", datetime(2026, 6, 1, 14, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC))
+    delete_bars_at(deployment, "TSLA", datetime(2026, 6, 2, 13, 30, tzinfo=UTC))
     (request,) = deployment.tick().run_requests
     deployment.run(request)
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 2}
     assert len(bars_in(deployment.engine.database, "AAPL")) == 26
 
 
-def test_a_run_has_at_most_the_configured_number_of_partitions(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    symbols = tuple(universe(30))
-    deployment = deployed(sandboxed(symbols=30), symbols, partitions_per_run=20)
+def test_a_run_has_at_most_the_configured_number_of_partitions(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    symbols = tuple(list_sandbox_symbols(30))
+    deployment = deploy(sandboxed(symbols=30), symbols, partitions_per_run=20)
     requests = deployment.tick().run_requests
     assert len(requests) == 3  # 10 symbols × 2 sessions each
     for request in requests:
         assert deployment.run(request).success
-    assert deployment.green == partitions(symbols, (MONDAY, TUESDAY))
+    assert deployment.materialized == build_partition_keys(symbols, (MONDAY, TUESDAY))
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def test_gaps_whose_retry_is_not_due_start_no_run_and_the_reason_says_when(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
-    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deployed(sandboxed(publication=held_back), FOUR)
-    deployment.heal()
+def test_gaps_with_a_later_retry_start_no_run_and_the_reason_has_its_time(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
+    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment.run_gap_sensor()
     tick = deployment.tick()
     assert not tick.run_requests
     assert tick.skip_message == (
@@ -78,29 +76,29 @@ def test_gaps_whose_retry_is_not_due_start_no_run_and_the_reason_says_when(
     assert len(deployment.with_settings(as_of=NOW + timedelta(minutes=61)).tick().run_requests) == 1
 
 
-def test_before_publication_one_probe_is_made_and_then_none(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_before_publication_only_one_probe_is_sent(deploy: Deploy, sandboxed: Sandboxed) -> None:
     late = Publication(hours_after_close=(9.0, 9.1))
-    deployment = deployed(sandboxed(publication=late), FOUR)
-    deployment.heal()
+    deployment = deploy(sandboxed(publication=late), SYMBOLS)
+    deployment.run_gap_sensor()
     evening = datetime(2026, 6, 3, 23, 30, tzinfo=UTC)
     deployment.sandbox.move_clock(evening)
-    assert len(deployment.with_settings(as_of=evening).heal()) == 1
-    asked = deployment.sandbox.stats()["by_endpoint"]["intraday"]
-    assert asked == 4 + 1
+    assert len(deployment.with_settings(as_of=evening).run_gap_sensor()) == 1
+    request_count = deployment.sandbox.stats()["by_endpoint"]["intraday"]
+    assert request_count == 4 + 1
     tick = deployment.with_settings(as_of=evening + timedelta(minutes=5)).tick()
     assert not tick.run_requests
     assert "wait for the next probe; no publication seen yet" in tick.skip_message
 
 
-@pytest.mark.parametrize("tags", ["its own", "from the UI"])
-def test_no_run_overlaps_an_unfinished_one(deployed: Deployed, sandboxed: Sandboxed, tags: str) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+@pytest.mark.parametrize("source", ["sensor run", "UI run"])
+def test_no_run_overlaps_an_unfinished_run(deploy: Deploy, sandboxed: Sandboxed, source: str) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     (request,) = deployment.tick().run_requests
-    busy = request.tags if tags == "its own" else {"dagster/partition": f"{MONDAY}|AMZN.US"}
+    tags = request.tags if source == "sensor run" else {"dagster/partition": f"{MONDAY}|AMZN.US"}
     run = deployment.instance.create_run_for_job(
         deployment.definitions.resolve_implicit_global_asset_job_def(),
         status=dg.DagsterRunStatus.STARTED,
-        tags=busy,
+        tags=tags,
         asset_selection=frozenset({BARS}),
     )
     tick = deployment.tick()
@@ -110,8 +108,8 @@ def test_no_run_overlaps_an_unfinished_one(deployed: Deployed, sandboxed: Sandbo
     assert len(deployment.tick().run_requests) == 1
 
 
-def test_an_unfinished_run_does_not_block_other_ranges(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR, partitions_per_run=4)
+def test_an_unfinished_run_does_not_block_other_ranges(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS, partitions_per_run=4)
     assert len(deployment.tick().run_requests) == 2
     deployment.instance.create_run_for_job(
         deployment.definitions.resolve_implicit_global_asset_job_def(),
@@ -123,17 +121,17 @@ def test_an_unfinished_run_does_not_block_other_ranges(deployed: Deployed, sandb
     assert "AAPL.US" not in str(request.tags)
 
 
-def test_run_keys_differ_between_ticks(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_run_keys_differ_between_ticks(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     first = deployment.tick()
     second = deployment.tick(cursor=first.cursor)
     assert first.run_requests[0].tags == second.run_requests[0].tags
     assert first.run_requests[0].run_key != second.run_requests[0].run_key
 
 
-def test_no_run_starts_without_quota(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(daily=12), FOUR, collector_reserve=0.0, in_flight_max=1)
-    assert not deployment.heal()[0].success
+def test_no_run_starts_without_quota(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(daily=12), SYMBOLS, collector_reserve=0.0, in_flight_max=1)
+    assert not deployment.run_gap_sensor()[0].success
     tick = deployment.tick()
     assert not tick.run_requests
     assert tick.skip_message.startswith("1 runs in a row ended early; the next may start in ")
@@ -144,28 +142,28 @@ def test_no_run_starts_without_quota(deployed: Deployed, sandboxed: Sandboxed) -
     assert next_day.tags
 
 
-def test_retries_back_off_while_the_vendor_is_down(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_retries_back_off_while_the_vendor_is_down(deploy: Deploy, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(symbols=30, faults=Faults(down=True))
-    deployment = deployed(sandbox, tuple(universe(30)), attempts=1, backoff_seconds=(0.0, 0.0))
-    assert not deployment.heal()[0].success
+    deployment = deploy(sandbox, tuple(list_sandbox_symbols(30)), attempts=1, backoff_seconds=(0.0, 0.0))
+    assert not deployment.run_gap_sensor()[0].success
     assert not deployment.tick().run_requests
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '3 minutes'")
         connection.execute("UPDATE backfill.requests SET at = at - interval '3 minutes'")
-    assert not deployment.heal()[0].success
+    assert not deployment.run_gap_sensor()[0].success
     assert "2 runs in a row ended early" in deployment.tick().skip_message
     sandbox.set_faults(down=False)
     with deployment.engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '10 minutes'")
         connection.execute("UPDATE backfill.requests SET at = at - interval '10 minutes'")
-    assert deployment.heal()[0].success
+    assert deployment.run_gap_sensor()[0].success
     assert deployment.tick().skip_message.startswith("no gap in ")
 
 
-def test_retries_back_off_for_a_failing_ticker_only(deployed: Deployed, sandboxed: Sandboxed) -> None:
+def test_retries_back_off_for_a_failing_ticker_only(deploy: Deploy, sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(faults=Faults(html_200=1.0))
-    deployment = deployed(sandbox, FOUR, attempts=1, backoff_seconds=(0.0, 0.0))
-    assert deployment.heal()[0].success
+    deployment = deploy(sandbox, SYMBOLS, attempts=1, backoff_seconds=(0.0, 0.0))
+    assert deployment.run_gap_sensor()[0].success
     assert deployment.tick().skip_message == "requests for 4 symbols failed recently; backing off"
     with deployment.engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(["NVDA"]))
@@ -174,59 +172,59 @@ def test_retries_back_off_for_a_failing_ticker_only(deployed: Deployed, sandboxe
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|NVDA.US"
 
 
-def test_without_a_token_the_sensor_skips_with_the_reason(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+def test_without_a_token_the_sensor_skips_with_the_reason(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
     settings = deployment.engine.settings.model_copy(update={"token": None})
-    speechless = replace(deployment, engine=replace(deployment.engine, settings=settings))
-    assert "no API token is set" in speechless.tick().skip_message
+    without_token = replace(deployment, engine=replace(deployment.engine, settings=settings))
+    assert "no API token is set" in without_token.tick().skip_message
 
 
-def test_sessions_filled_by_the_command_line_become_green_without_a_request(
-    deployed: Deployed, sandboxed: Sandboxed
+def test_sessions_filled_by_the_command_line_are_materialized_without_a_request(
+    deploy: Deploy, sandboxed: Sandboxed
 ) -> None:
-    deployment = deployed(sandboxed(), FOUR)
+    deployment = deploy(sandboxed(), SYMBOLS)
     run_backfill(deployment.engine, monday_and_tuesday(deployment.engine), ignore_progress)
-    asked = deployment.sandbox.stats()["requests"]
-    (run,) = deployment.heal()
+    request_count = deployment.sandbox.stats()["requests"]
+    (run,) = deployment.run_gap_sensor()
     assert run.success
-    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
-    assert deployment.sandbox.stats()["requests"] == asked
+    assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY))
+    assert deployment.sandbox.stats()["requests"] == request_count
     assert not deployment.tick().run_requests
 
 
-def test_a_session_published_late_is_still_filled_days_later(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    held_back = Publication(never_published=frozenset({("AAPL", date(2026, 6, 1))}))
-    sandbox = sandboxed(publication=held_back)
-    deployment = deployed(sandbox, FOUR, partition_days=8)
-    deployment.heal()
+def test_a_late_published_session_is_requested_days_later(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 1))}))
+    sandbox = sandboxed(publication=unpublished)
+    deployment = deploy(sandbox, SYMBOLS, partition_days=8)
+    deployment.run_gap_sensor()
     thursday = datetime(2026, 6, 4, 20, tzinfo=UTC)
     sandbox.move_clock(thursday)
     (request,) = deployment.with_settings(as_of=thursday).tick().run_requests
     assert request.tags["dagster/asset_partition_range_start"].startswith(MONDAY)
 
 
-def test_two_deployments_on_one_database_fetch_each_gap_once(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    symbols = tuple(universe(60))
-    deployment = deployed(sandboxed(symbols=60, latency_ms=(5, 20)), symbols)
+def test_two_deployments_on_one_database_fetch_each_gap_once(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    symbols = tuple(list_sandbox_symbols(60))
+    deployment = deploy(sandboxed(symbols=60, latency_ms=(5, 20)), symbols)
     with dg.DagsterInstance.ephemeral() as another:
-        twin = replace(deployment, instance=another)
-        twin.tick("symbol_partitions_sensor")
-        requests = [deployment.tick().run_requests[0], twin.tick().run_requests[0]]
+        other_deployment = replace(deployment, instance=another)
+        other_deployment.tick("symbol_partitions_sensor")
+        requests = [deployment.tick().run_requests[0], other_deployment.tick().run_requests[0]]
         with ThreadPoolExecutor(2) as pool:
-            runs = list(pool.map(lambda pair: pair[0].run(pair[1]), zip((deployment, twin), requests, strict=True)))
+            runs = list(
+                pool.map(lambda pair: pair[0].run(pair[1]), zip((deployment, other_deployment), requests, strict=True))
+            )
         assert all(run.success for run in runs)
         assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
-        for one in (deployment, twin):
-            one.heal()
-            assert one.green == partitions(symbols, (MONDAY, TUESDAY))
+        for each in (deployment, other_deployment):
+            each.run_gap_sensor()
+            assert each.materialized == build_partition_keys(symbols, (MONDAY, TUESDAY))
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def test_only_partitions_of_the_code_server_are_requested_and_the_reason_names_the_others(
-    deployed: Deployed, sandboxed: Sandboxed
-) -> None:
-    # more sessions are retained now than when the code server was loaded, because the universe shrank
-    deployment = deployed(sandboxed(), FOUR).with_settings(partition_days=5)
+def test_only_partitions_of_the_code_server_are_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    # because the universe shrank, more sessions are retained now than when the code server was loaded
+    deployment = deploy(sandboxed(), SYMBOLS).with_settings(partition_days=5)
     (request,) = deployment.tick().run_requests
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|AAPL.US"
     deployment.instance.create_run_for_job(  # Dagster rejects a range that the code server does not have
@@ -238,26 +236,25 @@ def test_only_partitions_of_the_code_server_are_requested_and_the_reason_names_t
         status=dg.DagsterRunStatus.CANCELED,
     )
     assert deployment.run(request).success
-    assert deployment.green == partitions(FOUR, (MONDAY, TUESDAY))
+    assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY))
     tick = deployment.tick()
     assert not tick.run_requests
     assert tick.skip_message == (
         "no gap in 4 symbols × 5 sessions; "
         "2 sessions (2026-05-28 to 2026-05-29) are not partitions until the definitions are reloaded"
     )
-    punch(deployment, "TSLA", datetime(2026, 5, 28, 14, tzinfo=UTC))
+    delete_bars_at(deployment, "TSLA", datetime(2026, 5, 28, 14, tzinfo=UTC))
     assert deployment.tick().skip_message == (
         "2 sessions (2026-05-28 to 2026-05-29) are not partitions until the definitions are reloaded"
     )
 
 
-def test_too_many_partitions_ask_for_a_reload(deployed: Deployed, sandboxed: Sandboxed) -> None:
-    deployment = deployed(sandboxed(), FOUR)
-    outlook = find_due_work(deployment.engine, "30m")
-    days = [session.day.isoformat() for session in outlook.coverage.grid.sessions]
-    assert (
-        build_reload_warning(outlook, {*days, *map(str, range(27_000))}) == ""
-    )  # a few days more than when it was loaded
-    assert build_reload_warning(outlook, {*days, *map(str, range(30_000))}) == (
+def test_too_many_partitions_cause_a_reload_warning(deploy: Deploy, sandboxed: Sandboxed) -> None:
+    deployment = deploy(sandboxed(), SYMBOLS)
+    due_work = find_due_work(deployment.engine, "30m")
+    days = [session.day.isoformat() for session in due_work.coverage.grid.sessions]
+    # a few days more than when the definitions were loaded
+    assert build_reload_warning(due_work, {*days, *map(str, range(27_000))}) == ""
+    assert build_reload_warning(due_work, {*days, *map(str, range(30_000))}) == (
         "120,012 partitions, more than 100,000: reload the definitions to drop the oldest days"
     )

