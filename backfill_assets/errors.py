@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class BackfillError(Exception):
-    """An error that a user can act on; its message says what happened, where, and what to do."""
+    """An error that a user can act on; its message states what happened, where, and what to do."""
 
     exit_code: ClassVar[int] = 1
 

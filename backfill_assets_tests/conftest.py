@@ -1,4 +1,4 @@
-"""Fixtures for every test: a real PostgreSQL, a new database per test, a sandbox over HTTP, recorded data."""
+"""Fixtures for all tests: a PostgreSQL server, a new database per test, sandboxes over HTTP, recorded data."""
 
 import csv
 import json
@@ -31,8 +31,8 @@ from backfill_assets_tests.moving_clock import Clockwork
 
 Sandboxed = Callable[..., Sandbox]
 FIXTURES = Path(__file__).parent / "fixtures"
-MEMORY = Path("/dev/shm")  # noqa: S108 - Linux keeps files there in memory
-ROOM_BYTES = 2 * 1024**3  # several times what the server needs there
+MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - a file system in memory on Linux
+MIN_FREE_BYTES = 2 * 1024**3  # several times what the server needs
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)  # Wednesday 10:00 in New York; Monday and Tuesday are overdue
 
 hypothesis.settings.register_profile(
@@ -42,7 +42,7 @@ hypothesis.settings.load_profile("any speed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Lengths of the tests that ``make soak`` runs longer."""
+    """Options for the size of the tests that ``make soak`` runs longer."""
     parser.addoption("--kills", type=int, default=3, help="how many runs test_killed_runs kills")
     parser.addoption("--outage", type=float, default=2.0, help="for how many seconds test_outages stops PostgreSQL")
     parser.addoption("--examples", type=int, default=6, help="how many weeks test_random_gaps_heal draws")
@@ -63,19 +63,19 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the settings of the person who runs the tests from the environment."""
+    """Remove all settings of the package from the environment."""
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
 
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """The home folder of the tests' PostgreSQL, in memory where the system has room for it there.
+    """The home folder of the tests' PostgreSQL, in memory if enough is free there.
 
-    It is not under pytest's own folders: another pytest session removes those while a server still runs there.
+    It is not under pytest's own folders, because another pytest session may remove those while the server runs.
     """
-    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
-    options: dict[str, Any] = {"dir": MEMORY} if in_memory else {}
+    in_memory = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free > MIN_FREE_BYTES
+    options: dict[str, Any] = {"dir": MEMORY_FOLDER} if in_memory else {}
     with tempfile.TemporaryDirectory(prefix="backfill-tests-", ignore_cleanup_errors=True, **options) as folder:
         processes.start_watchdog(Path(folder))
         yield Path(folder)
@@ -85,7 +85,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def template_url(home: Path) -> str:
-    """A migrated database that tests clone; no connection to it may stay open."""
+    """The address of a migrated database that tests clone; no connection to it may stay open."""
     url = start_embedded_database(home, "template_bars")
     with psycopg.connect(url, autocommit=True) as connection:  # these databases need not survive a crash
         for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off"):
@@ -103,20 +103,20 @@ class Databases:
 
     def __init__(self, template_url: str) -> None:
         self._url = template_url
-        self._made = 0
-        self.names: list[str] = []  # those that were not dropped
+        self._count = 0
+        self.names: list[str] = []  # existing databases
 
     def create(self, template: str | None = "template_bars") -> str:
-        """Make a database, a clone of the migrated template or (None) an empty one; returns its address."""
-        self._made += 1
-        name = f"test_{self._made}"
+        """Create a database, a clone of the migrated template or (None) an empty one; returns its address."""
+        self._count += 1
+        name = f"test_{self._count}"
         clone = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else "STRATEGY FILE_COPY"
         self._execute(f"CREATE DATABASE {name} {clone}")
         self.names.append(name)
         return psycopg.conninfo.make_conninfo(self._url, dbname=name)
 
     def drop(self, names: list[str]) -> None:
-        """Drop databases, although something may still be connected to them."""
+        """Drop databases, also if clients are still connected."""
         for name in names:
             self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             self.names.remove(name)
@@ -153,7 +153,7 @@ def _drop_databases(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def new_database(databases: Databases) -> Callable[..., str]:
-    """Make a database, cloned from the migrated template or (None) empty; returns its address."""
+    """Create a database, cloned from the migrated template or (None) empty; returns its address."""
     return databases.create
 
 
@@ -171,7 +171,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(database_url: str, home: Path) -> Settings:
-    """As a user's, on a fixed clock; no request times out on a slow machine, which would send it twice."""
+    """Settings with a fixed clock; the timeout is so long that no request is repeated on a slow machine."""
     return load_settings(
         database_url=SecretStr(database_url),
         home=home,
@@ -183,7 +183,7 @@ def settings(database_url: str, home: Path) -> Settings:
 
 @pytest.fixture
 def sandboxed() -> Iterator[Callable[..., Sandbox]]:
-    """Start sandboxes that end with the test; their clock stands at NOW unless told otherwise."""
+    """Start a sandbox that ends with the test; its clock stands at NOW unless ``config`` has another time."""
     running: list[Sandbox] = []
 
     def start(**config: Any) -> Sandbox:
@@ -199,7 +199,7 @@ def sandboxed() -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture
 def engine_on(database: Database, settings: Settings) -> Callable[..., Engine]:
-    """An engine that asks a sandbox, over a universe of the given symbols."""
+    """Make an engine that sends its requests to a sandbox, with the given symbols in the store."""
 
     def make(sandbox: Sandbox, symbols: tuple[str, ...] = ("AAPL",), **overrides: Any) -> Engine:
         with database.transaction() as connection:
@@ -211,7 +211,7 @@ def engine_on(database: Database, settings: Settings) -> Callable[..., Engine]:
 
 @pytest.fixture
 def live_clock(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
-    """An engine with live collection on, and a sandbox of ``config``, on the clock of Tuesday's session."""
+    """Make an engine with live collection and a sandbox with ``config``, whose clocks the test moves together."""
 
     def make(tickers: tuple[str, ...] = ("AAPL",), live: dict[str, Any] | None = None, **config: Any) -> Clockwork:
         sandbox = sandboxed(per_minute=100_000, **config)
@@ -239,7 +239,7 @@ def recorded(name: str) -> list[dict[str, Any]]:
             hours, minutes = fields.pop("start").split(":")
             start = midnight + timedelta(hours=int(hours), minutes=int(minutes))
             stamps = {"timestamp": int(start.timestamp()), "gmtoffset": 0, "datetime": f"{start:%Y-%m-%d %H:%M:%S}"}
-            rows.append({**stamps, **{field: _number(text) for field, text in fields.items()}})
+            rows.append({**stamps, **{field: _parse_number(text) for field, text in fields.items()}})
     return rows
 
 
@@ -249,8 +249,8 @@ def recorded_bars(name: str) -> list[dict[str, Any]]:
     return [{field: value for field, value in row.items() if field not in stamps} for row in recorded(name)]
 
 
-def _number(text: str) -> float | None:
-    """Null, a whole number or a fraction, as JSON tells them apart."""
+def _parse_number(text: str) -> float | None:
+    """Convert to None, int or float, as JSON has them."""
     if not text:
         return None
     return float(text) if "." in text else int(text)
@@ -258,12 +258,12 @@ def _number(text: str) -> float | None:
 
 @pytest.fixture
 def replay_folder(tmp_path: Path) -> Path:
-    """A folder of both recorded days, in the form that the sandbox replays."""
+    """A folder with both recorded days, in the form that the sandbox replays."""
     folder = tmp_path / "replay"
     folder.mkdir()
     for interval, day in (("5m", "2026-06-01"), ("1m", "2025-01-15")):
-        answer = json.dumps(recorded(f"AAPL_{interval}_{day}"))
-        (folder / f"intraday_AAPL.US_{interval}_{day}.json").write_text(answer)
+        body = json.dumps(recorded(f"AAPL_{interval}_{day}"))
+        (folder / f"intraday_AAPL.US_{interval}_{day}.json").write_text(body)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Stopping an embedded server before the process that uses it ends, which only tests and benchmarks do."""
+"""Stops an embedded server before the process that uses it ends; only tests and benchmarks do this."""
 
 from pathlib import Path
 

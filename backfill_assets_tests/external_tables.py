@@ -1,4 +1,4 @@
-"""The two contract tables in the form of another program, in which many users have them (docs/decisions/0030)."""
+"""The two contract tables in the form of another program, which many users have (docs/decisions/0030)."""
 
 import psycopg
 
@@ -30,6 +30,6 @@ CREATE TABLE house_signals (
 
 
 def build(url: str) -> None:
-    """Make the tables in an empty database."""
+    """Create the tables in an empty database."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLES.encode())

@@ -1,4 +1,4 @@
-"""Moves the clocks of an engine and a sandbox together, so that a test of several days takes seconds."""
+"""Moves the clocks of an engine and a sandbox together, so that a test over several days takes seconds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 
 @dataclass
 class Clockwork:
-    """Runs the engine over all sessions since ``first``, as the sensor does, at times that the test chooses."""
+    """Runs an engine over all sessions since ``first``, as the sensor does, at times that the test chooses."""
 
     engine: Engine
     sandbox: Sandbox
@@ -24,12 +24,12 @@ class Clockwork:
     results: list[tuple[datetime, RunResult]] = field(default_factory=list)
 
     def at(self, now: datetime) -> Engine:
-        """The engine with both clocks moved to ``now``."""
+        """Move both clocks to ``now``; returns the engine with this time."""
         self.sandbox.move_clock(now)
         return replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": now}))
 
     def tick(self, now: datetime) -> RunResult:
-        """One run over all sessions since the first."""
+        """Run a backfill of all sessions since the first."""
         engine = self.at(now)
         job, _ = build_job(engine, JobRequest(start=self.first, end=now.date()))
         result = run_backfill(engine, job, lambda _: None)
@@ -37,23 +37,23 @@ class Clockwork:
         return result
 
     def sample(self, now: datetime) -> LiveRound:
-        """One call of the live sampler."""
+        """Run one round of live collection."""
         return collect_round(self.at(now))
 
     def survey(self, now: datetime, **wish: object) -> Coverage:
-        """The state of everything since the first session."""
+        """Measure the coverage of all sessions since the first."""
         engine = self.at(now)
         job, _ = build_job(engine, JobRequest(**{"start": self.first, "end": now.date(), **wish}))  # type: ignore[arg-type]
         return engine.measure(job)
 
     @property
     def calls(self) -> int:
-        """What the sandbox billed so far."""
+        """The calls that the sandbox has billed so far."""
         return int(self.sandbox.stats()["calls"])
 
 
 def moments(first: datetime, last: datetime, minutes: int) -> Iterator[datetime]:
-    """From ``first`` to ``last``, both included, every so many minutes."""
+    """Iterate over times from ``first`` to ``last``, both included, in steps of ``minutes``."""
     now = first
     while now <= last:
         yield now
@@ -61,5 +61,5 @@ def moments(first: datetime, last: datetime, minutes: int) -> Iterator[datetime]
 
 
 def utc(text: str) -> datetime:
-    """``2026-06-01 13:30`` UTC."""
+    """Parse a UTC time like ``2026-06-01 13:30``."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

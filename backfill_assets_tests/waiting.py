@@ -1,18 +1,18 @@
-"""Waiting for a state of the world: looks again and again, and only a failure takes long."""
+"""Waits for a condition by polling; only a failure takes long."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-LONGEST_SECONDS = 300.0  # a deadline that no slow machine reaches, not an expectation
+LONGEST_SECONDS = 300.0  # long enough for any slow machine; not an expectation
 T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T], what: str, pause_seconds: float = 0.01) -> T:
-    """Wait until ``condition`` gives something true; returns it.
+    """Wait until ``condition`` returns something true, and return that.
 
     Raises:
-        AssertionError: it did not come within ``LONGEST_SECONDS``; the message names ``what`` was waited for.
+        AssertionError: the condition was not true within ``LONGEST_SECONDS``; the message contains ``what``.
     """
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:

@@ -26,9 +26,9 @@ class Deployment:
 
     def query(self, query: str, **variables: Any) -> Any:
         """Send one GraphQL query."""
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=120).json()
-        assert "errors" not in answer, answer
-        return answer["data"]
+        response = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=120).json()
+        assert "errors" not in response, response
+        return response["data"]
 
     def is_up(self) -> bool:
         """Whether the definitions are loaded."""
@@ -102,7 +102,7 @@ def run_deployment(
         )
         try:
             served = Deployment(f"http://127.0.0.1:{port}", location)
-            wait_until(lambda: served.is_up() or child.poll() is not None, "the UI to answer")
+            wait_until(lambda: served.is_up() or child.poll() is not None, "the UI to respond")
             assert child.poll() is None, log.read_text()[-3000:]
             yield served
         finally:

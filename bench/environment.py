@@ -44,8 +44,8 @@ def run_sandbox(*options: str) -> Iterator[str]:
 
 def fetch_stats(base_url: str) -> dict[str, Any]:
     """Fetch the sandbox's counts of requests."""
-    answer: dict[str, Any] = httpx.get(base_url.removesuffix("/api") + "/__stats", timeout=60).json()
-    return answer
+    stats: dict[str, Any] = httpx.get(base_url.removesuffix("/api") + "/__stats", timeout=60).json()
+    return stats
 
 
 def run_command(

@@ -1,7 +1,7 @@
 """Seconds and memory of each command with 5,000 tickers and 16 million bars (``python -m bench.large_store``).
 
-Every ticker lacks two whole sessions, so the run makes 5,000 requests. There is no request limit, because waiting for
-it would hide the program's own time.
+Two whole sessions are missing for every ticker, so the run makes 5,000 requests. There is no request limit, because
+waiting for it would hide the program's own time.
 """
 
 import json

@@ -31,7 +31,7 @@ NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 
 
 def measure(*, quick: bool) -> Section:
-    """Parse a batch of answers over 120 days several times, in processor seconds."""
+    """Parse a batch of responses over 120 days several times, in processor seconds."""
     tickers = 8 if quick else 64
     grid = build_slot_grid(list_sessions("US", *SPAN), INTERVALS["30m"])
     bodies = _fetch_bodies(build_symbols(tickers), grid)
@@ -41,7 +41,7 @@ def measure(*, quick: bool) -> Section:
     client = _measure_rates(lambda: [vendor_client.build_bars(json.loads(body)) for body in bodies], rows, rounds)
     loop = _measure_rates(lambda: [sequential_script.build_bars(json.loads(body)) for body in bodies], rows, rounds)
     return Section(
-        f"6. From JSON to bars, {tickers} answers of {rows // tickers:,} rows",
+        f"6. From JSON to bars, {tickers} responses of {rows // tickers:,} rows",
         [
             Figure("source rows", "M/s", own_rates, at_least=None if quick else 0.5),
             Figure("json and pandas' resample", "M/s", client),
@@ -63,7 +63,7 @@ def measure(*, quick: bool) -> Section:
 
 
 def _fetch_bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
-    """Fetch answers from a sandbox."""
+    """Fetch responses from a sandbox."""
     span = {"interval": "5m", "from": int(grid.starts[0]), "to": int(grid.ends[-1])}
     with Sandbox(SandboxConfig(symbols=len(symbols), now=NOW, clock_rate=0.0)) as sandbox:
         params: dict[str, Any] = {"api_token": TOKEN, "fmt": "json", **span}
@@ -74,8 +74,8 @@ def _fetch_bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
 
 
 def _parse_and_build(bodies: list[bytes], grid: SlotGrid) -> None:
-    answers = [FetchedRows(_make_request(number, grid), parse_intraday(body)) for number, body in enumerate(bodies)]
-    build_bars(build_row_table(answers), grid, INTERVALS["5m"])
+    fetched = [FetchedRows(_make_request(number, grid), parse_intraday(body)) for number, body in enumerate(bodies)]
+    build_bars(build_row_table(fetched), grid, INTERVALS["5m"])
 
 
 def _make_request(number: int, grid: SlotGrid) -> PlannedRequest:

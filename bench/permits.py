@@ -1,4 +1,4 @@
-"""Two methods to keep one rate limit in Postgres, each with four processes for a few seconds.
+"""Two methods to enforce one rate limit in Postgres, each with four processes for a few seconds.
 
 The package's method is a locked row and a row per permit, in one function call. The other is a single row with an array
 of timestamps and one ``UPDATE … RETURNING``. pyrate-limiter is not installed; docs/decisions/0006 has its figures.

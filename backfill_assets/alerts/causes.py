@@ -82,7 +82,7 @@ def _explain_rate_limits(diagnostics: Diagnostics) -> str:
     foreign_requests = diagnostics.budget.external_requests if diagnostics.budget else 0
     if foreign_requests:
         return f"quota: another client uses the token, {foreign_requests} requests a minute"
-    return "quota: the vendor allows fewer requests a minute than EODHD_REQUESTS_PER_MINUTE says"
+    return "quota: the vendor allows fewer requests a minute than EODHD_REQUESTS_PER_MINUTE sets"
 
 
 def _explain_requests(diagnostics: Diagnostics) -> str:

@@ -112,7 +112,7 @@ def _find_absent_sessions(coverage: Coverage) -> Bools:
 
 
 async def _fetch_listing_history(client: VendorClient, database: Database, coverage: Coverage, symbol: Symbol) -> None:
-    """Read one symbol's daily history and record what it says about listing and trading."""
+    """Read one symbol's daily history and record its evidence of listing and trading."""
     try:
         rows = await client.fetch_daily(str(symbol.ticker))
     except (TokenRefused, QuotaExhausted):
@@ -136,7 +136,7 @@ async def _fetch_listing_history(client: VendorClient, database: Database, cover
 
 
 def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
-    """Make known what a daily history lacks: unparsable rows, and data that the plan does not include."""
+    """Report what is missing from a daily history: unparsable rows, and data that the plan does not include."""
     if rows.unparsable_rows:
         _log.warning("%s: %d daily rows without a usable date were dropped", symbol.ticker, rows.unparsable_rows)
     if rows.warning:

@@ -151,7 +151,7 @@ def make_plan(
         max_span: longest span of one request.
         strategy: which gaps are requested.
         force: request every askable slot of every ticker, complete or not.
-        user_selected: request every gap, whatever the retry schedule says.
+        user_selected: request every gap, regardless of the retry schedule.
         trigger_sessions: only gaps of these sessions make a ticker due; None means all.
         overrides: corrections of the exchange's calendar.
     """

@@ -20,7 +20,7 @@ def format_value(value: Any, *, show_secrets: bool = False) -> str:
 
 
 def find_example(field: FieldInfo) -> str | None:
-    """A valid value for ``field``, as text; None where the error message of the type says what is valid."""
+    """A valid value for ``field``, as text; None where the error message of the type already describes it."""
     if field.examples:
         return str(field.examples[0])
     if field.annotation is bool:

@@ -130,7 +130,7 @@ def _materialize(
     context: dg.AssetExecutionContext, config: BarsConfig, engine: Engine, interval: str
 ) -> Exception | None:
     """Fill the run's partition range and record its complete partitions; returns the error that stopped it."""
-    is_manual = is_manual_run(context.run.tags)  # then each gap is requested once, whatever the retry schedule says
+    is_manual = is_manual_run(context.run.tags)  # then each gap is requested once, regardless of the retry schedule
     job = build_partition_job(engine, interval, context.partition_keys, explicit=is_manual)
     job = replace(job, strategy=Strategy(config.strategy), force=config.force)
     if not job.window.sessions or not job.symbols:

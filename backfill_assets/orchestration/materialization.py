@@ -52,7 +52,7 @@ def build_partition_job(
         engine: the engine.
         interval_name: of the bars.
         partitions: keys of symbol × day.
-        explicit: whether a person selected them; then each gap is requested once, whatever the retry schedule says.
+        explicit: whether a person selected them; then each gap is requested once, regardless of the retry schedule.
     """
     keys = [key.keys_by_dimension for key in partitions if isinstance(key, dg.MultiPartitionKey)]
     tickers, days = {key[SYMBOL_DIMENSION] for key in keys}, sorted({key[DAY_DIMENSION] for key in keys})

@@ -1,4 +1,4 @@
-"""The heat map: symbols × sessions with one cell each, which says how complete the session is; also as text.
+"""The heat map: symbols × sessions with one cell each, which shows how complete the session is; also as text.
 
 Pure. Images of it are drawn in ``heatmap_image``.
 """

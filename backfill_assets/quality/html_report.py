@@ -1,8 +1,8 @@
 """The report as one self-contained HTML file, without scripts.
 
 The data come from ``html_report_data``, the layout is in ``report.html.jinja``. The template engine escapes every
-text; the image is our own SVG. A page stays under 2 MB for any number of symbols, sessions and findings, and says what
-it omits.
+text; the image is an SVG of this package. A page stays under 2 MB for any number of symbols, sessions and findings,
+and states what it omits.
 """
 
 from collections import Counter

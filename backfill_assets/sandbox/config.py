@@ -39,7 +39,7 @@ class Publication:
 class DataQuirks:
     """Irregularities in the vendor's data (docs/vendor.md §2 to §5, §7).
 
-    A float is a probability; the text says per what it is drawn. 0 and False switch a quirk off.
+    A float is a probability; the description names per what it is drawn. 0 and False switch a quirk off.
     "True bars" are the bars that ``World.true_bars`` returns.
 
     Attributes:
@@ -76,7 +76,7 @@ class DataQuirks:
         string_timestamps: per ticker: live quotes give the time stamp as a string.
         missing_live_quotes: per ticker: live quotes are all "NA" although the ticker trades.
         live_unknown_404: a single unknown live ticker is a 404 instead of an all-"NA" object (docs/vendor.md §6.5).
-        upper_case_codes: the bulk file says ``Code`` instead of ``code``.
+        upper_case_codes: the bulk file has ``Code`` instead of ``code``.
         details_as_lists: ``/exchange-details`` gives lists instead of maps keyed "0", "1".
         to_inclusive: ``to`` is inclusive (unknown, docs/vendor.md §6.7).
         free_intraday: a free token gets a year of ``/intraday`` with a warning instead of a 403.

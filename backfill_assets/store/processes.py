@@ -15,7 +15,7 @@ START_TIME_TOLERANCE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process of one host; ``started_at`` (epoch seconds) tells it from a later one with the same ``pid``."""
+    """A process of one host; ``started_at`` (epoch seconds) distinguishes it from a later one with the same ``pid``."""
 
     host: str
     pid: int
@@ -68,4 +68,4 @@ def _is_hidden(pid: int) -> bool:
         return True
     except ProcessLookupError:
         return False
-    return False  # ours, so it would have been visible: it has just started
+    return False  # a process of this user, which would have been visible: it has just started

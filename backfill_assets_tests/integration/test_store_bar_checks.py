@@ -16,11 +16,11 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import monday_and_tuesday
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress
-from backfill_assets_tests.unit.coverage_builders import coverage_of
-from backfill_assets_tests.unit.market_builders import grid_of
+from backfill_assets_tests.unit.coverage_builders import build_coverage
+from backfill_assets_tests.unit.market_builders import build_grid
 
 COLUMNS = "(symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume)"
-GRID = grid_of("2026-06-01", "2026-06-02")
+GRID = build_grid("2026-06-01", "2026-06-02")
 TABLES_WITHOUT_CONSTRAINTS = """
 CREATE TABLE market_symbols (symbol_id serial PRIMARY KEY, symbol varchar(10) UNIQUE, exchange varchar(20) DEFAULT 'US',
     is_active boolean DEFAULT true, updated_at timestamptz);
@@ -50,7 +50,7 @@ def insert_bars(database: Database, *rows: str) -> None:
 
 
 def find_violations(database: Database) -> tuple[float, tuple[str, ...]]:
-    criterion = evaluate_bars(database, coverage_of("AAPL", GRID, {}))
+    criterion = evaluate_bars(database, build_coverage("AAPL", GRID, {}))
     assert criterion.passed == (criterion.figure == 0)
     return criterion.figure, criterion.offenders
 

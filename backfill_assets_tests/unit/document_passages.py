@@ -1,6 +1,6 @@
-"""What people read in this repository: documents, docstrings and comments, each with its place.
+"""Reads the documents, docstrings and comments of the repository, each with file and line.
 
-Which pointers they hold, and whether those lead somewhere, is in ``document_pointers``.
+References in them are checked in ``document_pointers``.
 """
 
 import ast
@@ -39,7 +39,7 @@ class Passage:
 
     @property
     def prose(self) -> str:
-        """The text, code blocks of a document blanked so that lines keep their numbers."""
+        """The text; code blocks of a document are blanked, which leaves line numbers unchanged."""
         if not self.is_document:
             return self.text
         return FENCED.sub(lambda block: re.sub(r"[^\n]", " ", block.group()), self.text)
@@ -87,7 +87,7 @@ def _read_python_comments(path: Path, source: str) -> Iterator[Passage]:
 
 
 def _join_comments(path: Path, comments: Iterable[tuple[int, str]]) -> Iterator[Passage]:
-    """Comments on consecutive lines are one passage, because sentences run on."""
+    """Comments on consecutive lines are one passage, because a sentence may continue on the next line."""
     for _, block in groupby(enumerate(comments), key=lambda item: item[1][0] - item[0]):
         lines = [comment for _, comment in block]
         text = "\n".join(re.sub(r"^\s*(#|--)", "", line) for _, line in lines)

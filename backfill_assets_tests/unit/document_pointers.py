@@ -1,6 +1,6 @@
-"""Pointers in a passage of text that lead nowhere: to modules, files, sections, names and places outside.
+"""Finds references in a text to modules, files, sections and names that do not exist or are outside the repository.
 
-Each function returns faults as ``path:line: message``. A name that is not ours (``numpy.ndarray``) is no fault.
+Each function returns faults as ``path:line: message``. A name of a library (``numpy.ndarray``) is not a fault.
 """
 
 import ast
@@ -32,7 +32,7 @@ EVIDENCE_MARK = re.compile(r"(?<![\w`\]])\[[A-Z]{1,2}\d*\](?![(\[:])")
 
 
 def find_missing_modules(passage: Passage) -> list[str]:
-    """Dotted names in backticks that begin with a package or module of ours and cannot be followed."""
+    """Dotted names in backticks that begin with a package or module of the repository and do not exist."""
     return [
         passage.locate(offset, f"no module or name {text}")
         for offset, text in _find_code(passage)
@@ -144,8 +144,8 @@ def _is_file(passage: Passage, text: str) -> bool:
     if "/" not in text:
         return any(path.name == text for path in list_files())
     first = text.split("/")[0]
-    is_ours = first in FOLDERS or any((ROOT / package / first).exists() for package in PACKAGES)
-    return not is_ours and first.isidentifier() and find_spec(first) is not None  # a file of a library
+    is_internal = first in FOLDERS or any((ROOT / package / first).exists() for package in PACKAGES)
+    return not is_internal and first.isidentifier() and find_spec(first) is not None  # a file of a library
 
 
 def _is_document(name: str) -> bool:

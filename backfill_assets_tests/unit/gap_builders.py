@@ -1,4 +1,4 @@
-"""Evidence about absent slots as tests write it down: one entry per symbol and session requested."""
+"""Builds request history and evidence of absence for tests: one entry per requested symbol and session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotSt
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
 HOUR = 3600
-Slot = tuple[int, int, SlotState]  # row, ordinal, what is stored there
+Slot = tuple[int, int, SlotState]  # row, ordinal, stored state
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def build_history(entries: Sequence[Entry]) -> RequestHistory:
 
 
 def build_evidence(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidence:
-    """Nothing is known but ``known``: lists, shaped like the attributes of ``AbsenceEvidence``."""
-    nothing = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
-    return replace(nothing, **{name: np.array(value, getattr(nothing, name).dtype) for name, value in known.items()})
+    """Empty evidence except ``known``: lists, shaped like the attributes of ``AbsenceEvidence``."""
+    empty = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
+    return replace(empty, **{name: np.array(value, getattr(empty, name).dtype) for name, value in known.items()})
 
 
 def classify(

@@ -1,4 +1,4 @@
-"""Small worlds for tests: grids of named days and vendor rows at New York times."""
+"""Builds grids of given days, and vendor rows at New York times, for tests."""
 
 import csv
 from collections.abc import Iterable
@@ -15,51 +15,51 @@ from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 
 NEW_YORK = ZoneInfo("America/New_York")
-ANSWERS = Path(__file__).parent / "answers"
+EXPECTED_FOLDER = Path(__file__).parent / "expected"
 Row = tuple[float | None, ...]  # symbol_id, timestamp, open, high, low, close, volume
 
 
-def answers(name: str) -> list[dict[str, str]]:
-    with (ANSWERS / name).open(newline="") as file:
+def read_expected_rows(name: str) -> list[dict[str, str]]:
+    with (EXPECTED_FOLDER / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def new_york(text: str) -> datetime:
-    """``2026-06-01 09:30`` of New York's clocks, in UTC."""
+def parse_new_york(text: str) -> datetime:
+    """Parse a New York time like ``2026-06-01 09:30``; returns it in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=NEW_YORK).astimezone(UTC)
 
 
-def stamp(text: str) -> int:
-    return int(new_york(text).timestamp())
+def parse_epoch(text: str) -> int:
+    return int(parse_new_york(text).timestamp())
 
 
-def sessions(*days: str) -> tuple[Session, ...]:
+def find_sessions(*days: str) -> tuple[Session, ...]:
     return tuple(s for day in days for s in list_sessions("US", date.fromisoformat(day), date.fromisoformat(day)))
 
 
-def grid_of(*days: str, interval: str = "30m") -> SlotGrid:
-    return build_slot_grid(sessions(*days), INTERVALS[interval])
+def build_grid(*days: str, interval: str = "30m") -> SlotGrid:
+    return build_slot_grid(find_sessions(*days), INTERVALS[interval])
 
 
-def row(at: str, volume: float | None = 100, symbol_id: int = 0, **changed: float | None) -> Row:
-    """A proper row at a New York time (open 10, high 11, low 9, close 10.5), apart from ``changed``."""
+def make_row(at: str, volume: float | None = 100, symbol_id: int = 0, **changed: float | None) -> Row:
+    """A valid row at a New York time (open 10, high 11, low 9, close 10.5), except for ``changed``."""
     prices = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5} | changed
-    return (symbol_id, stamp(at), *prices.values(), volume)
+    return (symbol_id, parse_epoch(at), *prices.values(), volume)
 
 
-def flat(at: str, price: float | None, volume: float | None = None, symbol_id: int = 0) -> Row:
-    return (symbol_id, stamp(at), price, price, price, price, volume)
+def make_flat_row(at: str, price: float | None, volume: float | None = None, symbol_id: int = 0) -> Row:
+    return (symbol_id, parse_epoch(at), price, price, price, price, volume)
 
 
-def table(rows: Iterable[Row]) -> pd.DataFrame:
+def make_row_table(rows: Iterable[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(ROW_COLUMNS))
     whole = dict.fromkeys(("symbol_id", "timestamp"), np.int64)
     return frame.astype(whole | dict.fromkeys(ROW_COLUMNS[2:], np.float64))
 
 
-def session_table(day: str, volumes: Iterable[float], source: str = "5m", symbol_id: int = 0) -> pd.DataFrame:
-    """Rows from the open of ``day`` on, one for each volume, with prices that climb by a cent a row."""
-    (session,) = sessions(day)
+def make_session_rows(day: str, volumes: Iterable[float], source: str = "5m", symbol_id: int = 0) -> pd.DataFrame:
+    """Rows from the open of ``day`` on, one for each volume, with prices that rise by a cent per row."""
+    (session,) = find_sessions(day)
     volume = np.array(list(volumes), float)
     price = 10 + np.arange(len(volume)) / 100
     start = int(session.open.timestamp())

@@ -23,107 +23,123 @@ from backfill_assets.market.vendor_errors import (
 )
 from backfill_assets.store.evidence.daily_data import Finding
 from backfill_assets.store.quota.budget import BudgetStatus
-from backfill_assets_tests.unit.coverage_builders import NOW, coverage_of
-from backfill_assets_tests.unit.market_builders import grid_of
+from backfill_assets_tests.unit.coverage_builders import NOW, build_coverage
+from backfill_assets_tests.unit.market_builders import build_grid
 
-GRID = grid_of("2026-06-01", "2026-06-02")
+GRID = build_grid("2026-06-01", "2026-06-02")
 MONDAY, TUESDAY, ALL = range(0, 13), range(13, 26), range(26)
 TWELVE = "A B C D E F G H I J K L"
-WELL = {"": 500}
+ONLY_SUCCESSES = {"": 500}
 NO_DATABASE = "the database cannot be used"
 GAPS = ("every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh")
 
 
-def budget(left: int = 90_000, foreign: int = 0) -> BudgetStatus:
+def make_budget(left: int = 90_000, foreign: int = 0) -> BudgetStatus:
     return BudgetStatus(left, 10_000, datetime(2026, 6, 4, tzinfo=UTC), 0, 800, foreign, None)
 
 
-def clues(
+def make_diagnostics(
     coverage: Coverage,
-    attempts: Mapping[str, int] = WELL,
-    left: BudgetStatus | None = None,
+    attempts: Mapping[str, int] = ONLY_SUCCESSES,
+    budget: BudgetStatus | None = None,
     found: tuple[Finding, ...] = (),
 ) -> Diagnostics:
-    return Diagnostics(coverage, attempts, left or budget(), found)
+    return Diagnostics(coverage, attempts, budget or make_budget(), found)
 
 
-def lacking(names: str, slots: range, of: str = TWELVE) -> Coverage:
-    return coverage_of(of, GRID, {(name, slots): SlotState.MISSING for name in names.split()})
+def build_coverage_with_missing(names: str, slots: range, symbols: str = TWELVE) -> Coverage:
+    return build_coverage(symbols, GRID, {(name, slots): SlotState.MISSING for name in names.split()})
 
 
-def drift(day: str) -> Finding:
+def make_drift_finding(day: str) -> Finding:
     return Finding("calendar drift", day, "the vendor has trading outside the calendar's session", NOW)
 
 
 RENAMED = Finding("ended or renamed", "C.US", "no daily data after 2026-05-29; renamed to CC on 2026-06-01", NOW)
-STORIES = {
-    "one symbol": (clues(lacking("C", range(5, 9))), "one symbol: C.US"),
+CASES = {
+    "one symbol": (make_diagnostics(build_coverage_with_missing("C", range(5, 9))), "one symbol: C.US"),
     "one that was renamed": (
-        clues(lacking("C", ALL), found=(RENAMED,)),
+        make_diagnostics(build_coverage_with_missing("C", ALL), found=(RENAMED,)),
         "one symbol: C.US (no daily data after 2026-05-29; renamed to CC on 2026-06-01)",
     ),
-    "a few symbols": (clues(lacking("C F", range(5, 9))), "2 symbols: C.US, F.US"),
-    "many here and there": (
-        clues(lacking("A B C D E", range(5, 9))),
+    "a few symbols": (make_diagnostics(build_coverage_with_missing("C F", range(5, 9))), "2 symbols: C.US, F.US"),
+    "many scattered symbols": (
+        make_diagnostics(build_coverage_with_missing("A B C D E", range(5, 9))),
         "no single cause: 5 of 12 symbols have missing bars",
     ),
     "a session for most": (
-        clues(lacking("A B C D E F G", TUESDAY)),
+        make_diagnostics(build_coverage_with_missing("A B C D E F G", TUESDAY)),
         "vendor outage: no data of 2026-06-02 for 7 of 12 symbols",
     ),
     "the newest session for all": (
-        clues(lacking(TWELVE, ALL)),
+        make_diagnostics(build_coverage_with_missing(TWELVE, ALL)),
         "vendor outage: no data of 2026-06-02 for 12 of 12 symbols",
     ),
     "an early close": (
-        clues(lacking(TWELVE, range(7, 13))),
+        make_diagnostics(build_coverage_with_missing(TWELVE, range(7, 13))),
         "calendar: nearly all symbols have no bar from 2026-06-01 17:00 UTC on; was it an early close?",
     ),
-    "an early close and one hole": (
-        clues(coverage_of(TWELVE, GRID, {**{(n, range(7, 13)): SlotState.MISSING for n in TWELVE.split()[1:]}})),
+    "an early close and one complete symbol": (
+        make_diagnostics(
+            build_coverage(TWELVE, GRID, {**{(n, range(7, 13)): SlotState.MISSING for n in TWELVE.split()[1:]}})
+        ),
         "calendar: nearly all symbols have no bar from 2026-06-01 17:00 UTC on; was it an early close?",
     ),
-    "a tail for few symbols is no calendar": (clues(lacking("A B", range(7, 13), "A B")), "2 symbols: A.US, B.US"),
+    "last slots missing for few symbols": (
+        make_diagnostics(build_coverage_with_missing("A B", range(7, 13), "A B")),
+        "2 symbols: A.US, B.US",
+    ),
     "calendar drift": (
-        clues(lacking("A B C D E F G", TUESDAY), found=(drift("2026-06-02"),)),
+        make_diagnostics(
+            build_coverage_with_missing("A B C D E F G", TUESDAY), found=(make_drift_finding("2026-06-02"),)
+        ),
         "calendar: 2026-06-02: the vendor has trading outside the calendar's session",
     ),
-    "drift of another day": (clues(lacking("C", range(5, 9)), found=(drift("2026-06-02"),)), "one symbol: C.US"),
-    "nothing asked": (clues(lacking(TWELVE, ALL), {}), "no requests in the past 24 h: is the sensor running?"),
+    "drift of another day": (
+        make_diagnostics(build_coverage_with_missing("C", range(5, 9)), found=(make_drift_finding("2026-06-02"),)),
+        "one symbol: C.US",
+    ),
+    "no requests": (
+        make_diagnostics(build_coverage_with_missing(TWELVE, ALL), {}),
+        "no requests in the past 24 h: is the sensor running?",
+    ),
     "faults": (
-        clues(lacking(TWELVE, ALL), {"": 10, "ServerFault": 30, "Unreachable": 20}),
+        make_diagnostics(build_coverage_with_missing(TWELVE, ALL), {"": 10, "ServerFault": 30, "Unreachable": 20}),
         "vendor outage: 50 of 60 requests of the past 24 h failed",
     ),
-    "few faults are none": (clues(lacking("C", range(5, 9)), {"": 500, "ServerFault": 30}), "one symbol: C.US"),
+    "few faults are ignored": (
+        make_diagnostics(build_coverage_with_missing("C", range(5, 9)), {"": 500, "ServerFault": 30}),
+        "one symbol: C.US",
+    ),
     "the token": (
-        clues(lacking(TWELVE, ALL), {"TokenRefused": 3}),
+        make_diagnostics(build_coverage_with_missing(TWELVE, ALL), {"TokenRefused": 3}),
         "the vendor rejects the token; check EODHD_API_TOKEN and its plan",
     ),
-    "our quota": (
-        clues(lacking(TWELVE, ALL), left=budget(left=4)),
+    "own quota": (
+        make_diagnostics(build_coverage_with_missing(TWELVE, ALL), budget=make_budget(left=4)),
         "quota: the day's calls are used up until 2026-06-04 00:00 UTC",
     ),
     "the vendor's quota": (
-        clues(lacking(TWELVE, ALL), {"QuotaExhausted": 2}),
+        make_diagnostics(build_coverage_with_missing(TWELVE, ALL), {"QuotaExhausted": 2}),
         "quota: the vendor reports that the day's calls are used up",
     ),
-    "nothing is missing": (clues(coverage_of("A B", GRID, {})), ""),
+    "nothing is missing": (make_diagnostics(build_coverage("A B", GRID, {})), ""),
 }
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", GAPS)
-def test_cause_of_missing_bars(name: str, story: str) -> None:
-    known, phrase = STORIES[story]
-    assert find_likely_cause(name, known) == phrase
+def test_cause_of_missing_bars(name: str, case: str) -> None:
+    diagnostics, phrase = CASES[case]
+    assert find_likely_cause(name, diagnostics) == phrase
 
 
 def test_cause_of_rate_limit_errors() -> None:
-    full = coverage_of("A", GRID, {})
+    full = build_coverage("A", GRID, {})
     assert "another client uses the token, 300 requests" in find_likely_cause(
-        "no_rate_limit_errors", clues(full, left=budget(foreign=300))
+        "no_rate_limit_errors", make_diagnostics(full, budget=make_budget(foreign=300))
     )
-    assert "EODHD_REQUESTS_PER_MINUTE" in find_likely_cause("no_rate_limit_errors", clues(full))
+    assert "EODHD_REQUESTS_PER_MINUTE" in find_likely_cause("no_rate_limit_errors", make_diagnostics(full))
 
 
 @pytest.mark.parametrize(
@@ -131,8 +147,8 @@ def test_cause_of_rate_limit_errors() -> None:
     [
         (TokenRefused("no API token is set"), "the vendor rejects the token, or no token is set"),
         (PlanRefused("Only EOD data"), "the token's plan does not include this"),
-        (QuotaExhausted("gone"), "quota: the day's calls are used up"),
-        (Unreachable("no answer"), "vendor outage: the vendor cannot be reached"),
+        (QuotaExhausted("no calls left"), "quota: the day's calls are used up"),
+        (Unreachable("no response"), "vendor outage: the vendor cannot be reached"),
         (ServerFault("502"), "vendor outage: the vendor returns errors"),
         (BrokenAnswer("half of it"), "vendor outage: the vendor returns errors"),
         (DatabaseUnavailable("database 'bars' at db cannot be used: gone; check DATABASE_URL"), NO_DATABASE),

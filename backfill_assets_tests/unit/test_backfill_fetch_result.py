@@ -1,4 +1,4 @@
-"""Results of requests add up: outcomes per symbol, counts, warnings, and what stopped them."""
+"""Merging results of requests: outcomes per symbol, counts, warnings, and the error that stopped them."""
 
 from datetime import date
 
@@ -47,7 +47,7 @@ def test_warnings_are_grouped_by_message() -> None:
     }
 
 
-def test_error_of_one_request_stays_the_outcome_within_a_pass() -> None:
+def test_error_of_a_request_is_the_outcome_of_its_ticker_in_a_pass() -> None:
     stored = FetchResult(outcomes={1: TickerOutcome(AAPL, "stored", 13)})
     failed = FetchResult(outcomes={1: FAILED})
     assert merge_results([failed, stored]).outcomes == {1: FAILED}
@@ -62,7 +62,7 @@ def test_outcome_of_a_later_pass_replaces_the_error_of_the_first() -> None:
     assert both.rejected == 2
 
 
-def test_first_error_that_stopped_requests_is_kept() -> None:
+def test_merged_result_has_the_first_error_that_stopped_requests() -> None:
     first, second = QuotaExhausted("first"), QuotaExhausted("second")
     results = [FetchResult(), FetchResult(stopped=first), FetchResult(stopped=second)]
     assert merge_results(results).stopped is first

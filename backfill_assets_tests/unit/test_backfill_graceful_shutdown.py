@@ -1,4 +1,4 @@
-"""Signals cancel the work and let it clean up first, whatever their handlers raise."""
+"""Signals cancel the work, which cleans up first, regardless of what their handlers raise."""
 
 import asyncio
 import signal
@@ -14,64 +14,67 @@ from backfill_assets.backfill.fetch.graceful_shutdown import (
     run_with_graceful_shutdown,
 )
 
-ENDLESS = 3600
+LONG_SECONDS = 3600
 
 
 @pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
+def _restore_handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def signalled(number: signal.Signals, put_away: list[str], *, hard: bool = False) -> None:
-    """Work that is signalled, and needs another turn of the loop to put its things away."""
+def run_signalled_work(number: signal.Signals, cleaned_up: list[str], *, repeat_signal: bool = False) -> None:
+    """Run work that receives a signal and needs another iteration of the event loop to clean up.
+
+    With ``repeat_signal`` a second signal arrives during the cleanup.
+    """
 
     async def work() -> None:
         asyncio.get_running_loop().call_soon(signal.raise_signal, number)
         try:
-            await asyncio.sleep(ENDLESS)
+            await asyncio.sleep(LONG_SECONDS)
         finally:
-            if hard:
+            if repeat_signal:
                 signal.raise_signal(number)
             await asyncio.sleep(0)
-            put_away.append("stored")
+            cleaned_up.append("stored")
 
     run_with_graceful_shutdown(work())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dagster_termination_is_raised_after_cleanup(number: signal.Signals) -> None:
-    put_away: list[str] = []
+    cleaned_up: list[str] = []
     with pytest.raises(DagsterExecutionInterruptedError), raise_interrupts_as(DagsterExecutionInterruptedError):
-        signalled(number, put_away)
-    assert put_away == ["stored"]
+        run_signalled_work(number, cleaned_up)
+    assert cleaned_up == ["stored"]
 
 
 def test_ctrl_c_raises_keyboard_interrupt_after_cleanup() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    put_away: list[str] = []
+    cleaned_up: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        signalled(signal.SIGINT, put_away)
-    assert put_away == ["stored"]
+        run_signalled_work(signal.SIGINT, cleaned_up)
+    assert cleaned_up == ["stored"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_work_ends_even_if_the_handler_raises_nothing() -> None:
-    heard: list[int] = []
-    signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+def test_work_ends_even_if_the_handler_does_not_raise() -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: received.append(number))
     with pytest.raises(KeyboardInterrupt):
-        signalled(signal.SIGHUP, [])
-    assert heard == [signal.SIGHUP]
+        run_signalled_work(signal.SIGHUP, [])
+    assert received == [signal.SIGHUP]
 
 
 def test_second_signal_ends_the_work_at_once() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    put_away: list[str] = []
+    cleaned_up: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        signalled(signal.SIGINT, put_away, hard=True)
-    assert put_away == []
+        run_signalled_work(signal.SIGINT, cleaned_up, repeat_signal=True)
+    assert cleaned_up == []
 
 
 def test_ignored_signal_stays_ignored() -> None:

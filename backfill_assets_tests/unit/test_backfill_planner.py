@@ -1,4 +1,4 @@
-"""Requests planned for a given coverage: no database, no vendor, no clock."""
+"""Requests planned for a given coverage, without database, vendor and clock."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -18,45 +18,49 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, classify_slots
-from backfill_assets_tests.unit.market_builders import new_york, stamp
+from backfill_assets_tests.unit.market_builders import parse_epoch, parse_new_york
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
-NOW = new_york("2026-06-05 12:00")  # a Friday; Monday to Thursday are askable
+NOW = parse_new_york("2026-06-05 12:00")  # a Friday; Monday to Thursday are askable
 WEEK = (date(2026, 6, 1), date(2026, 6, 5))
 TODAY = range(52, 65)
 NAMES = ("AAPL", "MSFT", "SPY", "BRK-B")
 
 
-def covered(
+def build_coverage_with_gaps(
     absent: Sequence[Sequence[int]],
     *,
     days: tuple[date, date] = WEEK,
-    withheld: Sequence[tuple[int, int]] = (),
-    asked_at: datetime = NOW,
-    reached: int = 0,
+    not_returned: Sequence[tuple[int, int]] = (),
+    requested_at: datetime = NOW,
+    data_until: int = 0,
     newest: Sequence[int] | None = None,
     now: datetime = NOW,
 ) -> Coverage:
-    """A measured coverage: for each ticker the ordinals without a bar; ``withheld`` (row, ordinal) were requested."""
+    """A measured coverage.
+
+    ``absent`` holds the ordinals without a bar for each ticker, ``not_returned`` the slots (row, ordinal) that
+    a request at ``requested_at`` did not return.
+    """
     grid = build_slot_grid(list_sessions("US", *days), INTERVALS["30m"])
-    pairs = np.array([(row, at) for row, mine in enumerate(absent) for at in mine], np.int64).reshape(-1, 2)
+    pairs = np.array([(row, at) for row, ordinals in enumerate(absent) for at in ordinals], np.int64).reshape(-1, 2)
     slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), SlotState.MISSING, np.int8))
-    entries = sorted({(row, int(grid.session_index[at])) for row, at in withheld})
-    evidence = RequestHistory(
+    entries = sorted({(row, int(grid.session_index[at])) for row, at in not_returned})
+    history = RequestHistory(
         row=np.array([row for row, _ in entries], np.int64),
         session=np.array([session for _, session in entries], np.int64),
-        requested_at=np.full(len(entries), int(asked_at.timestamp()), np.int64),
+        requested_at=np.full(len(entries), int(requested_at.timestamp()), np.int64),
         request_count=np.ones(len(entries), np.int64),
-        no_new_data_since=np.full(len(entries), asked_at.timestamp()),
+        no_new_data_since=np.full(len(entries), requested_at.timestamp()),
         published=np.zeros(len(entries), bool),
-        data_until=np.full(len(entries), reached, np.int64),
+        data_until=np.full(len(entries), data_until, np.int64),
         published_at=np.full(len(entries), np.nan),
         not_returned_entry=np.array(
-            [entries.index((row, int(grid.session_index[at]))) for row, at in withheld], np.int64
+            [entries.index((row, int(grid.session_index[at]))) for row, at in not_returned], np.int64
         ),
-        not_returned_ordinal=np.array([at for _, at in withheld], np.int64),
+        not_returned_ordinal=np.array([at for _, at in not_returned], np.int64),
     )
-    facts = AbsenceEvidence.create_empty(len(absent), len(grid.sessions))
+    evidence = AbsenceEvidence.create_empty(len(absent), len(grid.sessions))
     none = np.full(len(absent), -1, np.int64)
     return Coverage(
         symbols=tuple(Symbol(100 + row, Ticker(NAMES[row]), is_active=True) for row in range(len(absent))),
@@ -70,56 +74,59 @@ def covered(
         if newest is None
         else np.array([-1 if at < 0 else grid.starts[at] for at in newest], np.int64),
         open_slots=slots,
-        slot_states=classify_slots(slots, evidence, facts, grid, RULES, now),
-        request_history=evidence,
-        absence_evidence=facts,
+        slot_states=classify_slots(slots, history, evidence, grid, RULES, now),
+        request_history=history,
+        absence_evidence=evidence,
         duplicates=0,
         askable_at=tuple(s.regular_close + RULES.askable_after for s in grid.sessions),
         overdue_at=tuple(s.regular_close + RULES.overdue_after for s in grid.sessions),
     )
 
 
-def planned(coverage: Coverage, **wish: Any) -> Plan:
+def make_test_plan(coverage: Coverage, **options: Any) -> Plan:
     return make_plan(
-        coverage, **{"calls_per_request": 5, "overlap_sessions": 2, "max_span": timedelta(days=120)} | wish
+        coverage, **{"calls_per_request": 5, "overlap_sessions": 2, "max_span": timedelta(days=120)} | options
     )
 
 
 def list_requested_gaps(plan: Plan) -> list[tuple[str, int]]:
-    return [(ask.symbol.ticker.symbol, ask.slot_count) for ask in plan.requests]
+    return [(request.symbol.ticker.symbol, request.slot_count) for request in plan.requests]
 
 
-def days_of(plan: Plan, ask: PlannedRequest) -> tuple[str, str]:
-    return str(plan.grid.sessions[ask.first_session].day), str(plan.grid.sessions[ask.last_session].day)
+def get_days(plan: Plan, request: PlannedRequest) -> tuple[str, str]:
+    return str(plan.grid.sessions[request.first_session].day), str(plan.grid.sessions[request.last_session].day)
 
 
 def test_one_request_per_ticker_with_gaps() -> None:
-    plan = planned(covered([[3], [], [0, 25, 51], []]))
+    plan = make_test_plan(build_coverage_with_gaps([[3], [], [0, 25, 51], []]))
     assert list_requested_gaps(plan) == [("AAPL", 1), ("SPY", 3)]
     assert (plan.calls, plan.lower_bound, plan.deferred) == (10, 10, 0)
 
 
 def test_gaps_in_any_order_make_one_span() -> None:
-    plan = planned(covered([[51, 13, 30, 14]]))
-    assert [days_of(plan, ask) for ask in plan.requests] == [("2026-05-29", "2026-06-04")]
+    plan = make_test_plan(build_coverage_with_gaps([[51, 13, 30, 14]]))
+    assert [get_days(plan, request) for request in plan.requests] == [("2026-05-29", "2026-06-04")]
 
 
 def test_complete_window_needs_no_request() -> None:
-    plan = planned(covered([[], []]))
+    plan = make_test_plan(build_coverage_with_gaps([[], []]))
     assert (plan.requests, plan.calls, plan.lower_bound) == ((), 0, 0)
 
 
 def test_window_without_sessions_needs_no_request() -> None:
-    plan = planned(covered([[], []], days=(date(2026, 5, 30), date(2026, 5, 31))))
+    plan = make_test_plan(build_coverage_with_gaps([[], []], days=(date(2026, 5, 30), date(2026, 5, 31))))
     assert (plan.requests, plan.window_first_ordinal, plan.grid.size) == ((), 0, 0)
-    assert planned(covered([[]], days=(date(2026, 5, 30), date(2026, 5, 31))), force=True).requests == ()
+    assert (
+        make_test_plan(build_coverage_with_gaps([[]], days=(date(2026, 5, 30), date(2026, 5, 31))), force=True).requests
+        == ()
+    )
 
 
 def test_slots_that_are_not_askable_are_left_out() -> None:
-    assert planned(covered([TODAY])).requests == ()
-    plan = planned(covered([[51, *TODAY]]))
+    assert make_test_plan(build_coverage_with_gaps([TODAY])).requests == ()
+    plan = make_test_plan(build_coverage_with_gaps([[51, *TODAY]]))
     assert list_requested_gaps(plan) == [("AAPL", 1)]
-    assert days_of(plan, plan.requests[0])[1] == "2026-06-04"
+    assert get_days(plan, plan.requests[0])[1] == "2026-06-04"
 
 
 @pytest.mark.parametrize(
@@ -134,17 +141,17 @@ def test_slots_that_are_not_askable_are_left_out() -> None:
     ],
 )
 def test_request_includes_the_overlap_sessions(gap: int, overlap: int, first: str, last: str) -> None:
-    plan = planned(covered([[gap]]), overlap_sessions=overlap)
-    (ask,) = plan.requests
-    assert days_of(plan, ask) == (first, last)
-    assert ask.start == stamp(f"{first} 09:30")
+    plan = make_test_plan(build_coverage_with_gaps([[gap]]), overlap_sessions=overlap)
+    (request,) = plan.requests
+    assert get_days(plan, request) == (first, last)
+    assert request.start == parse_epoch(f"{first} 09:30")
 
 
 @pytest.mark.parametrize("overlap", [0, 2, 5])
 def test_the_window_begins_after_the_overlap(overlap: int) -> None:
-    plan = planned(covered([[0]]), overlap_sessions=overlap)
+    plan = make_test_plan(build_coverage_with_gaps([[0]]), overlap_sessions=overlap)
     assert plan.window_first_ordinal == 13 * overlap
-    assert plan.grid.starts[plan.window_first_ordinal] == stamp("2026-06-01 09:30")
+    assert plan.grid.starts[plan.window_first_ordinal] == parse_epoch("2026-06-01 09:30")
 
 
 @pytest.mark.parametrize(
@@ -158,81 +165,88 @@ def test_the_window_begins_after_the_overlap(overlap: int) -> None:
     ids=["regular", "early close", "clocks forward", "clocks back"],
 )
 def test_request_spans_from_an_open_to_the_last_auction_row(day: date, start: str, end: str) -> None:
-    (ask,) = planned(covered([[2]], days=(day, day), now=new_york("2026-12-31 12:00"))).requests
-    assert (ask.start, ask.end) == (stamp(start), stamp(end))
+    (request,) = make_test_plan(
+        build_coverage_with_gaps([[2]], days=(day, day), now=parse_new_york("2026-12-31 12:00"))
+    ).requests
+    assert (request.start, request.end) == (parse_epoch(start), parse_epoch(end))
 
 
 HALF_YEAR = (date(2025, 11, 3), date(2026, 5, 29))
 
 
 def test_too_long_span_is_split_and_covers_every_gap() -> None:
-    size = covered([[]], days=HALF_YEAR).grid.size
-    plan = planned(covered([range(size), [0]], days=HALF_YEAR), overlap_sessions=0)
+    size = build_coverage_with_gaps([[]], days=HALF_YEAR).grid.size
+    plan = make_test_plan(build_coverage_with_gaps([range(size), [0]], days=HALF_YEAR), overlap_sessions=0)
     assert [name for name, _ in list_requested_gaps(plan)] == ["AAPL", "AAPL", "MSFT"]
     assert sum(gaps for name, gaps in list_requested_gaps(plan) if name == "AAPL") == size
     first, second, _ = plan.requests
     assert (first.first_session, second.first_session) == (0, first.last_session + 1)
-    assert all(ask.end - ask.start <= 120 * 86_400 + 300 for ask in plan.requests)
+    assert all(request.end - request.start <= 120 * 86_400 + 300 for request in plan.requests)
     assert (plan.calls, plan.lower_bound) == (15, 10)
 
 
 @pytest.mark.parametrize(("last_gap", "requests"), [(date(2026, 3, 2), 1), (date(2026, 3, 3), 2)])
 def test_spans_are_split_only_if_too_long(last_gap: date, requests: int) -> None:
-    window = covered([[]], days=HALF_YEAR)
+    window = build_coverage_with_gaps([[]], days=HALF_YEAR)
     at = next(i for i, s in enumerate(window.grid.session_index) if window.grid.sessions[s].day == last_gap)
-    plan = planned(covered([[0, at]], days=HALF_YEAR), overlap_sessions=0)
+    plan = make_test_plan(build_coverage_with_gaps([[0, at]], days=HALF_YEAR), overlap_sessions=0)
     assert len(plan.requests) == requests
 
 
 def test_second_part_of_a_split_includes_the_overlap() -> None:
-    plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
-    assert [ask.slot_count for ask in plan.requests] == [1, 1]
-    assert [ask.last_session - ask.first_session for ask in plan.requests] == [2, 2]
+    plan = make_test_plan(build_coverage_with_gaps([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
+    assert [request.slot_count for request in plan.requests] == [1, 1]
+    assert [request.last_session - request.first_session for request in plan.requests] == [2, 2]
 
 
 def test_no_request_exceeds_the_longest_span_including_overlap() -> None:
-    size = covered([[]], days=HALF_YEAR).grid.size
-    plan = planned(covered([range(size)], days=HALF_YEAR))
-    assert max(ask.end - ask.start for ask in plan.requests) <= 120 * 86_400
+    size = build_coverage_with_gaps([[]], days=HALF_YEAR).grid.size
+    plan = make_test_plan(build_coverage_with_gaps([range(size)], days=HALF_YEAR))
+    assert max(request.end - request.start for request in plan.requests) <= 120 * 86_400
 
 
 def test_ticker_waiting_for_its_retry_is_deferred() -> None:
-    just_now = NOW - timedelta(minutes=59)
-    plan = planned(covered([[3], [3]], withheld=[(0, 3)], asked_at=just_now))
+    requested_at = NOW - timedelta(minutes=59)
+    plan = make_test_plan(build_coverage_with_gaps([[3], [3]], not_returned=[(0, 3)], requested_at=requested_at))
     assert (list_requested_gaps(plan), plan.deferred) == ([("MSFT", 1)], 1)
-    plan = planned(covered([[3], [3]], withheld=[(0, 3)], asked_at=NOW - timedelta(hours=1)))
+    plan = make_test_plan(
+        build_coverage_with_gaps([[3], [3]], not_returned=[(0, 3)], requested_at=NOW - timedelta(hours=1))
+    )
     assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
 
 
 def test_all_gaps_of_a_ticker_are_requested_if_one_is_due() -> None:
-    plan = planned(covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], reached=1))
+    plan = make_test_plan(build_coverage_with_gaps([[3, 4, 30]], not_returned=[(0, 3), (0, 4)], data_until=1))
     assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 3)], 0)
-    assert days_of(plan, plan.requests[0]) == ("2026-05-28", "2026-06-03")
+    assert get_days(plan, plan.requests[0]) == ("2026-05-28", "2026-06-03")
 
 
 def test_ticker_without_new_data_is_not_requested_for_newer_sessions() -> None:
-    coverage = covered([[3, 4, 30], [30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(minutes=59))
-    assert (list_requested_gaps(planned(coverage)), planned(coverage).deferred) == ([("MSFT", 1)], 1)
-    later = covered([[3, 4, 30]], withheld=[(0, 3), (0, 4)], asked_at=NOW - timedelta(hours=1))
-    assert [(ask.slot_count, ask.oldest_due_session, ask.newest_due_session) for ask in planned(later).requests] == [
-        (3, 0, 2)
-    ]
+    coverage = build_coverage_with_gaps(
+        [[3, 4, 30], [30]], not_returned=[(0, 3), (0, 4)], requested_at=NOW - timedelta(minutes=59)
+    )
+    assert (list_requested_gaps(make_test_plan(coverage)), make_test_plan(coverage).deferred) == ([("MSFT", 1)], 1)
+    later = build_coverage_with_gaps([[3, 4, 30]], not_returned=[(0, 3), (0, 4)], requested_at=NOW - timedelta(hours=1))
+    assert [
+        (request.slot_count, request.oldest_due_session, request.newest_due_session)
+        for request in make_test_plan(later).requests
+    ] == [(3, 0, 2)]
 
 
 def test_deleted_bar_is_requested_while_other_gaps_wait() -> None:
-    plan = planned(covered([[3, 4], [3]], withheld=[(0, 3), (1, 3)]))
+    plan = make_test_plan(build_coverage_with_gaps([[3, 4], [3]], not_returned=[(0, 3), (1, 3)]))
     assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 2)], 1)
 
 
 def test_force_requests_every_askable_slot_of_every_ticker() -> None:
-    plan = planned(covered([[3], []], withheld=[(0, 3)]), force=True)
+    plan = make_test_plan(build_coverage_with_gaps([[3], []], not_returned=[(0, 3)]), force=True)
     assert list_requested_gaps(plan) == [("AAPL", 52), ("MSFT", 52)]
     assert plan.deferred == 0
 
 
 def test_force_requests_no_slot_that_is_not_askable() -> None:
     today = (date(2026, 6, 5), date(2026, 6, 5))
-    assert planned(covered([range(13)], days=today), force=True).requests == ()
+    assert make_test_plan(build_coverage_with_gaps([range(13)], days=today), force=True).requests == ()
 
 
 @pytest.mark.parametrize(
@@ -241,68 +255,82 @@ def test_force_requests_no_slot_that_is_not_askable() -> None:
     ids=["gaps on both sides", "no bar at all", "complete at the end", "right after", "newest is provisional"],
 )
 def test_incremental_requests_only_slots_after_the_newest_bar(newest: int, expected: list[tuple[str, int]]) -> None:
-    coverage = covered([[2, 5, 30, 31]], newest=[newest])
-    assert list_requested_gaps(planned(coverage, strategy=Strategy.INCREMENTAL)) == expected
-    assert list_requested_gaps(planned(coverage, strategy=Strategy.TARGETED)) == [("AAPL", 4)]
+    coverage = build_coverage_with_gaps([[2, 5, 30, 31]], newest=[newest])
+    assert list_requested_gaps(make_test_plan(coverage, strategy=Strategy.INCREMENTAL)) == expected
+    assert list_requested_gaps(make_test_plan(coverage, strategy=Strategy.TARGETED)) == [("AAPL", 4)]
 
 
 def test_incremental_ignores_gaps_before_the_newest_bar() -> None:
-    coverage = covered([[2, 30]], newest=[20], withheld=[(0, 30)])
-    plan = planned(coverage, strategy=Strategy.INCREMENTAL)
+    coverage = build_coverage_with_gaps([[2, 30]], newest=[20], not_returned=[(0, 30)])
+    plan = make_test_plan(coverage, strategy=Strategy.INCREMENTAL)
     assert (plan.requests, plan.deferred) == ((), 1)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_user_selected_tickers_ignore_the_retry_schedule(strategy: Strategy) -> None:
-    coverage = covered([[30], [3, *TODAY], [], TODAY], withheld=[(0, 30), (1, 3)])
-    assert (list_requested_gaps(planned(coverage, strategy=strategy)), planned(coverage).deferred) == ([], 2)
-    plan = planned(coverage, strategy=strategy, user_selected=True)
+    coverage = build_coverage_with_gaps([[30], [3, *TODAY], [], TODAY], not_returned=[(0, 30), (1, 3)])
+    assert (list_requested_gaps(make_test_plan(coverage, strategy=strategy)), make_test_plan(coverage).deferred) == (
+        [],
+        2,
+    )
+    plan = make_test_plan(coverage, strategy=strategy, user_selected=True)
     assert (list_requested_gaps(plan), plan.deferred) == ([("AAPL", 1), ("MSFT", 1)], 0)
-    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(2, 2), (0, 0)]
+    assert [(request.oldest_due_session, request.newest_due_session) for request in plan.requests] == [(2, 2), (0, 0)]
 
 
 def test_request_has_the_sessions_that_made_it_due() -> None:
-    plan = planned(covered([[3, 16, 30, 42], [3], [40]], withheld=[(0, 3), (0, 42)], reached=1))
+    plan = make_test_plan(
+        build_coverage_with_gaps([[3, 16, 30, 42], [3], [40]], not_returned=[(0, 3), (0, 42)], data_until=1)
+    )
     assert list_requested_gaps(plan) == [("AAPL", 4), ("MSFT", 1), ("SPY", 1)]
-    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(1, 2), (0, 0), (3, 3)]
-    assert days_of(plan, plan.requests[0]) == ("2026-05-28", "2026-06-04")
+    assert [(request.oldest_due_session, request.newest_due_session) for request in plan.requests] == [
+        (1, 2),
+        (0, 0),
+        (3, 3),
+    ]
+    assert get_days(plan, plan.requests[0]) == ("2026-05-28", "2026-06-04")
 
 
 def test_split_parts_have_their_due_sessions_and_parts_without_are_dropped() -> None:
-    plan = planned(covered([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
-    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(0, 0), (77, 77)]
-    plan = planned(covered([[0, 1000]], days=HALF_YEAR, withheld=[(0, 0)], reached=1), max_span=timedelta(days=30))
-    assert [(ask.oldest_due_session, ask.newest_due_session) for ask in plan.requests] == [(77, 77)]
+    plan = make_test_plan(build_coverage_with_gaps([[0, 1000]], days=HALF_YEAR), max_span=timedelta(days=30))
+    assert [(request.oldest_due_session, request.newest_due_session) for request in plan.requests] == [(0, 0), (77, 77)]
+    plan = make_test_plan(
+        build_coverage_with_gaps([[0, 1000]], days=HALF_YEAR, not_returned=[(0, 0)], data_until=1),
+        max_span=timedelta(days=30),
+    )
+    assert [(request.oldest_due_session, request.newest_due_session) for request in plan.requests] == [(77, 77)]
     assert plan.slot_keys.tolist() == [1000]
 
 
 def test_only_gaps_of_trigger_sessions_make_a_ticker_due() -> None:
-    coverage = covered([[3, 14, 30], [3], [16]])
+    coverage = build_coverage_with_gaps([[3, 14, 30], [3], [16]])
     monday, tuesday = coverage.grid.sessions[0].day, coverage.grid.sessions[1].day
-    plan = planned(coverage, trigger_sessions={tuesday})
+    plan = make_test_plan(coverage, trigger_sessions={tuesday})
     assert plan.slot_keys.tolist() == [3, 14, 30, 2 * 65 + 16]
     assert plan.deferred == 0
-    assert planned(coverage, trigger_sessions={monday}, force=True).slot_keys.tolist() == [
+    assert make_test_plan(coverage, trigger_sessions={monday}, force=True).slot_keys.tolist() == [
         row * 65 + at for row in range(3) for at in range(13)
     ]
-    assert planned(coverage, trigger_sessions=set()).requests == ()
+    assert make_test_plan(coverage, trigger_sessions=set()).requests == ()
 
 
 def test_plan_has_the_keys_of_its_slots() -> None:
-    coverage = covered([[30, 3, *TODAY], [3], [51]], withheld=[(1, 3)])
-    assert planned(coverage).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
-    assert planned(coverage, strategy=Strategy.INCREMENTAL).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
-    assert planned(coverage, force=True).slot_keys.tolist() == [row * 65 + at for row in range(3) for at in range(52)]
-    assert planned(covered([[]])).slot_keys.tolist() == []
+    coverage = build_coverage_with_gaps([[30, 3, *TODAY], [3], [51]], not_returned=[(1, 3)])
+    assert make_test_plan(coverage).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
+    assert make_test_plan(coverage, strategy=Strategy.INCREMENTAL).slot_keys.tolist() == [3, 30, 2 * 65 + 51]
+    assert make_test_plan(coverage, force=True).slot_keys.tolist() == [
+        row * 65 + at for row in range(3) for at in range(52)
+    ]
+    assert make_test_plan(build_coverage_with_gaps([[]])).slot_keys.tolist() == []
 
 
 def test_first_sessions_of_the_calendar_can_be_planned() -> None:
-    plan = planned(covered([[0]], days=(date(2004, 1, 2), date(2004, 1, 5))))
-    assert plan.requests[0].start == stamp("2004-01-02 09:30")
+    plan = make_test_plan(build_coverage_with_gaps([[0]], days=(date(2004, 1, 2), date(2004, 1, 5))))
+    assert plan.requests[0].start == parse_epoch("2004-01-02 09:30")
 
 
 def test_plan_as_json() -> None:
-    shown = planned(covered([[3], [4]], withheld=[(1, 4)])).as_dict()
+    shown = make_test_plan(build_coverage_with_gaps([[3], [4]], not_returned=[(1, 4)])).as_dict()
     assert shown == {
         "requests": 1,
         "calls": 5,
@@ -320,7 +348,7 @@ def test_plan_as_json() -> None:
     [(0, 800, 0.0, 0.0), (4, 800, 0.1, 2.0), (4, 2, 60.0, 62.0), (4, 0, 180.0, 182.0)],
 )
 def test_estimate_follows_the_rate_limit(tickers: int, per_window: int, least: float, most: float) -> None:
-    plan = planned(covered([[3]] * tickers or [[]]))
+    plan = make_test_plan(build_coverage_with_gaps([[3]] * tickers or [[]]))
     assert least <= plan.estimate_seconds(per_window, 60.0, 48) <= most
 
 
@@ -333,21 +361,21 @@ def test_estimate_follows_the_rate_limit(tickers: int, per_window: int, least: f
 def test_every_askable_gap_is_in_exactly_one_request_of_its_ticker(
     absent: list[set[int]], overlap: int, longest: int
 ) -> None:
-    coverage = covered([sorted(mine) for mine in absent])
-    plan = planned(coverage, overlap_sessions=overlap, max_span=timedelta(days=longest))
+    coverage = build_coverage_with_gaps([sorted(ordinals) for ordinals in absent])
+    plan = make_test_plan(coverage, overlap_sessions=overlap, max_span=timedelta(days=longest))
     before = len(list_previous_sessions(coverage.grid.sessions[0], overlap))
-    for row, mine in enumerate(absent):
-        asks = [ask for ask in plan.requests if ask.symbol == coverage.symbols[row]]
-        wanted = [at for at in mine if at not in TODAY]
-        assert sum(ask.slot_count for ask in asks) == len(wanted)
+    for row, ordinals in enumerate(absent):
+        requests = [request for request in plan.requests if request.symbol == coverage.symbols[row]]
+        wanted = [at for at in ordinals if at not in TODAY]
+        assert sum(request.slot_count for request in requests) == len(wanted)
         for at in wanted:
             session = int(coverage.grid.session_index[at]) + before
-            assert any(ask.first_session <= session <= ask.last_session for ask in asks)
-            assert any(ask.start <= coverage.grid.starts[at] < ask.end for ask in asks)
+            assert any(request.first_session <= session <= request.last_session for request in requests)
+            assert any(request.start <= coverage.grid.starts[at] < request.end for request in requests)
 
 
 def test_request_times_are_whole_seconds_utc() -> None:
-    (ask,) = planned(covered([[3]])).requests
-    assert datetime.fromtimestamp(ask.start, UTC).isoformat() == "2026-05-28T13:30:00+00:00"
-    assert isinstance(ask.start, int)
-    assert isinstance(ask.end, int)
+    (request,) = make_test_plan(build_coverage_with_gaps([[3]])).requests
+    assert datetime.fromtimestamp(request.start, UTC).isoformat() == "2026-05-28T13:30:00+00:00"
+    assert isinstance(request.start, int)
+    assert isinstance(request.end, int)

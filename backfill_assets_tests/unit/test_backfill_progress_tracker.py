@@ -1,4 +1,4 @@
-"""Progress of a pass: a ticker is done when none of its requests is outstanding."""
+"""Progress of a pass: a ticker is done when it has no outstanding request."""
 
 from dataclasses import replace
 
@@ -14,36 +14,36 @@ AAPL, MSFT = (
 )
 
 
-def track(total_tickers: int = 2, usage: Usage | None = None) -> tuple[ProgressTracker, list[Progress]]:
+def make_tracker(total_tickers: int = 2, usage: Usage | None = None) -> tuple[ProgressTracker, list[Progress]]:
     reports: list[Progress] = []
     return ProgressTracker(reports.append, total_tickers, usage or Usage()), reports
 
 
-def nothing_new(request: PlannedRequest) -> TickerOutcome:
+def make_outcome(request: PlannedRequest) -> TickerOutcome:
     return TickerOutcome(request.symbol.ticker, "nothing new")
 
 
 def test_ticker_is_done_after_its_last_request() -> None:
-    tracker, reports = track()
+    tracker, reports = make_tracker()
     tracker.start_batch([AAPL, replace(AAPL, start=2), MSFT], 1, 1)
     for request in (AAPL, MSFT, AAPL):
-        tracker.report(request.symbol.symbol_id, nothing_new(request))
+        tracker.report(request.symbol.symbol_id, make_outcome(request))
     assert [report.done for report in reports] == [0, 1, 2]
 
 
 def test_ticker_with_requests_in_a_later_batch_is_not_done_until_they_end() -> None:
-    tracker, reports = track()
+    tracker, reports = make_tracker()
     tracker.start_batch([AAPL], 1, 2)
-    tracker.report(1, nothing_new(AAPL))
+    tracker.report(1, make_outcome(AAPL))
     tracker.start_batch([replace(AAPL, start=2), MSFT], 2, 2)
-    tracker.report(2, nothing_new(MSFT))
-    tracker.report(1, nothing_new(AAPL))
+    tracker.report(2, make_outcome(MSFT))
+    tracker.report(1, make_outcome(AAPL))
     assert [(report.done, report.batch, report.batches) for report in reports] == [(1, 1, 2), (1, 2, 2), (2, 2, 2)]
 
 
 def test_reports_have_bars_calls_and_merged_outcomes() -> None:
     usage = Usage(calls=5)
-    tracker, reports = track(usage=usage)
+    tracker, reports = make_tracker(usage=usage)
     tracker.start_batch([AAPL, replace(AAPL, start=2)], 1, 1)
     tracker.add_bars(13)
     tracker.report(1, TickerOutcome(AAPL.symbol.ticker, "stored", 13))

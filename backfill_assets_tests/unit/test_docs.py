@@ -1,4 +1,4 @@
-"""Commands in the documents work; modules, files and sections that people are pointed to exist in the repository."""
+"""Documented commands are accepted; modules, files and sections that documents and comments refer to exist."""
 
 import re
 import shlex
@@ -64,7 +64,7 @@ def test_documented_benchmarks_exist() -> None:
         pointers.find_unknown_names,
     ],
 )
-def test_every_pointer_leads_somewhere(find: Callable[[Passage], list[str]]) -> None:
+def test_all_references_exist(find: Callable[[Passage], list[str]]) -> None:
     faults = [fault for passage in PASSAGES for fault in find(passage)]
     assert not faults, "\n".join(["", *faults])
 
@@ -79,14 +79,14 @@ def test_design_lists_every_decision() -> None:
     assert [path.name for path in (ROOT / "docs" / "decisions").glob("*.md") if path.name not in design] == []
 
 
-GOOD = [
+VALID = [
     "Reading is in ``store.coverage``, see ``market.calendar.slots.SlotGrid``.",
-    "The vendor says so (docs/vendor.md §2.3, §6.7 and §7.1).",
+    "This is documented (docs/vendor.md §2.3, §6.7 and §7.1).",
     'See docs/glossary.md, "state of a\nslot", and docs/decisions/0008.',
-    "``backfill.evidence`` is a table and ``numpy.ndarray`` not ours.",
+    "``backfill.evidence`` is a table and ``numpy.ndarray`` is of a library.",
     "Written in docs/vendor.md and README.md, read from /proc/PID/environ and /eod/AAPL.US.",
 ]
-BAD = [
+INVALID = [
     (pointers.find_missing_modules, "x\nReading is in ``store.nowhere``.", "2: no module or name store.nowhere"),
     (pointers.find_missing_modules, "``backfill_assets.errors.Nothing``", "1: no module or name"),
     (pointers.find_missing_files, "see docs/nothing.md", "1: no file docs/nothing.md"),
@@ -103,16 +103,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("text", GOOD)
-def test_pointers_that_lead_somewhere_are_accepted(text: str) -> None:
+@pytest.mark.parametrize("text", VALID)
+def test_existing_references_are_accepted(text: str) -> None:
     passage = Passage(ROOT / "backfill_assets" / "errors.py", 1, text)
     for find in (pointers.find_missing_modules, pointers.find_missing_files, pointers.find_missing_sections):
         assert find(passage) == []
     assert pointers.find_outside_pointers(passage) == []
 
 
-@pytest.mark.parametrize(("find", "text", "fault"), BAD)
-def test_pointers_that_lead_nowhere_are_found(find: Callable[[Passage], list[str]], text: str, fault: str) -> None:
+@pytest.mark.parametrize(("find", "text", "fault"), INVALID)
+def test_broken_references_are_found(find: Callable[[Passage], list[str]], text: str, fault: str) -> None:
     (found,) = find(Passage(ROOT / "backfill_assets" / "errors.py", 1, text))
     assert found.startswith(f"backfill_assets/errors.py:{fault}")
 
@@ -123,7 +123,7 @@ def test_broken_links_are_found(target: str) -> None:
     assert pointers.find_broken_links(page) == [f"docs/live.md:1: broken link {target}"]
 
 
-def test_code_blocks_of_documents_are_no_prose() -> None:
+def test_prose_excludes_code_blocks() -> None:
     page = Passage(Path("x.md"), 1, "`a`\n```text\n`b`\n```\n    `c`\n`d`\n")
     assert re.findall(r"`(.)`", page.prose) == ["a", "d"]
     assert page.prose.count("\n") == page.text.count("\n")

@@ -66,15 +66,15 @@ def test_demo_token_refusal_is_a_ticker_error() -> None:
     )
 
 
-def test_message_contains_the_vendors_text() -> None:
+def test_error_contains_the_vendors_message() -> None:
     body = b'{"errors":{"to":["Max period length is 600 days"],"from":["Max period length is 600 days"]}}'
-    said = "to: Max period length is 600 days; from: Max period length is 600 days"
-    assert extract_vendor_message(body) == said
-    assert said in str(map_status_to_error(422, extract_vendor_message(body)))
+    message = "to: Max period length is 600 days; from: Max period length is 600 days"
+    assert extract_vendor_message(body) == message
+    assert message in str(map_status_to_error(422, extract_vendor_message(body)))
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", ""),
         (b"  Two\r\n  lines ", "Two lines"),
@@ -87,8 +87,8 @@ def test_message_contains_the_vendors_text() -> None:
         (b"\xff\xfe\x00", "\ufffd\ufffd"),
     ],
 )
-def test_vendor_message_is_one_line(body: bytes, said: str) -> None:
-    assert extract_vendor_message(body) == said
+def test_vendor_message_is_one_line(body: bytes, message: str) -> None:
+    assert extract_vendor_message(body) == message
 
 
 @pytest.mark.parametrize(

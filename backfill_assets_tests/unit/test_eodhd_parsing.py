@@ -29,17 +29,17 @@ COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 GOOD = {"timestamp": 1780343700, "open": 1, "high": 2.5, "low": 0.5, "close": 2, "volume": 10}
 
 
-def body(*rows: object) -> bytes:
+def make_body(*rows: object) -> bytes:
     return json.dumps(rows).encode()
 
 
-def columns(rows: IntradayRows) -> list[list[float | None]]:
-    """Every column with None for NaN, so that equality is plain."""
+def list_columns(rows: IntradayRows) -> list[list[float | None]]:
+    """Every column, with None for NaN so that lists can be compared."""
     return [[None if np.isnan(value) else float(value) for value in getattr(rows, name)] for name in COLUMNS]
 
 
 def test_a_recorded_5m_session() -> None:
-    rows = parse_intraday(body(*recorded("AAPL_5m_2026-06-01")))
+    rows = parse_intraday(make_body(*recorded("AAPL_5m_2026-06-01")))
     assert len(rows) == 79
     assert rows.timestamp[0] == 1780320600
     assert rows.open[0] == 309.535003
@@ -50,7 +50,7 @@ def test_a_recorded_5m_session() -> None:
 
 
 def test_a_recorded_1m_day() -> None:
-    raw = body(*recorded("AAPL_1m_2025-01-15"))
+    raw = make_body(*recorded("AAPL_1m_2025-01-15"))
     rows = parse_intraday(raw)
     assert len(rows) == len(json.loads(raw)) == 953
     assert (np.diff(rows.timestamp) > 0).all()
@@ -58,43 +58,43 @@ def test_a_recorded_1m_day() -> None:
 
 @pytest.mark.parametrize("absent", [None, "NA", "", "n/a", "nan", "inf", True, [], {}])
 def test_absent_values_become_nan(absent: object) -> None:
-    rows = parse_intraday(body({**GOOD, "volume": absent, "open": absent}))
+    rows = parse_intraday(make_body({**GOOD, "volume": absent, "open": absent}))
     assert np.isnan(rows.volume[0])
     assert np.isnan(rows.open[0])
     assert rows.close[0] == 2
 
 
 def test_a_missing_key_is_absent() -> None:
-    rows = parse_intraday(body({"timestamp": 1780343700}))
+    rows = parse_intraday(make_body({"timestamp": 1780343700}))
     assert [np.isnan(getattr(rows, name)[0]) for name in COLUMNS[1:]] == [True] * 5
 
 
 def test_numbers_may_be_strings() -> None:
     written = {name: str(value) for name, value in GOOD.items()}
-    assert columns(parse_intraday(body(written))) == columns(parse_intraday(body(GOOD)))
+    assert list_columns(parse_intraday(make_body(written))) == list_columns(parse_intraday(make_body(GOOD)))
 
 
 @pytest.mark.parametrize("stamp", [None, "NA", "soon", -1, 0, 1.5, True, 1780343700123, 10**30, [], "9" * 400])
 def test_rows_without_a_usable_stamp_are_counted(stamp: object) -> None:
-    rows = parse_intraday(body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
+    rows = parse_intraday(make_body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
     assert len(rows) == 2
     assert rows.unparsable_rows == 1
 
 
 def test_non_object_elements_are_counted() -> None:
-    rows = parse_intraday(body(GOOD, None, 5))
+    rows = parse_intraday(make_body(GOOD, None, 5))
     assert (len(rows), rows.unparsable_rows) == (1, 2)
 
 
 @pytest.mark.parametrize("stamp", [1780343700, "1780343700"])
-def test_a_warning_on_the_last_row_is_kept(stamp: object) -> None:
-    said = "Data is limited by one year as you have free subscription."
-    rows = parse_intraday(body(GOOD, {**GOOD, "timestamp": stamp, "warning": said}))
-    assert (len(rows), rows.warning) == (2, said)
+def test_warning_on_the_last_row_is_returned(stamp: object) -> None:
+    warning = "Data is limited by one year as you have free subscription."
+    rows = parse_intraday(make_body(GOOD, {**GOOD, "timestamp": stamp, "warning": warning}))
+    assert (len(rows), rows.warning) == (2, warning)
 
 
 @pytest.mark.parametrize("form", [b'[{"warning":"limited"}]', b'{"warning":"limited"}'])
-def test_warning_only_element_is_not_a_row(form: bytes) -> None:
+def test_element_with_only_a_warning_is_not_a_row(form: bytes) -> None:
     rows = parse_intraday(form)
     assert (len(rows), rows.unparsable_rows, rows.warning) == (0, 0, "limited")
 
@@ -141,15 +141,15 @@ def test_error_envelope_with_status_200_is_raised() -> None:
         parse_intraday(b'{"errors":{"interval":["unknown"]}}')
 
 
-def test_concatenation_keeps_order_counts_and_first_warning() -> None:
-    first = parse_intraday(body(GOOD, None))
-    second = parse_intraday(body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
+def test_concatenation_has_order_counts_and_first_warning_of_its_parts() -> None:
+    first = parse_intraday(make_body(GOOD, None))
+    second = parse_intraday(make_body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
     both = concatenate_intraday([first, second])
     assert both.timestamp.tolist() == [1780343700, 1780344000]
     assert (both.unparsable_rows, both.warning) == (2, "w")
 
 
-def sound(rows: IntradayRows) -> bool:
+def are_valid(rows: IntradayRows) -> bool:
     lengths = {len(getattr(rows, name)) for name in COLUMNS}
     stamps = rows.timestamp
     inside = bool(((stamps >= 1) & (stamps <= MAX_TIMESTAMP)).all())
@@ -165,7 +165,7 @@ KEYS = st.sampled_from([*COLUMNS, "warning", "error", "errors", "code", "message
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> bytes:
+def draw_mutated_body(draw: st.DrawFn) -> bytes:
     """A few recorded rows with values replaced, keys dropped, rows exchanged, and bytes damaged."""
     rows: list[Any] = [*recorded("AAPL_5m_2026-06-01")][-4:]
     for _ in range(draw(st.integers(0, 4))):
@@ -184,19 +184,19 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(raw[: draw(st.integers(0, len(raw)))] if draw(st.integers(0, 4)) == 0 else raw)
 
 
-@given(raw=mutated())
+@given(raw=draw_mutated_body())
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
 def test_mutated_responses_parse_or_raise_vendor_errors(raw: bytes) -> None:
     try:
         rows = parse_intraday(raw)
     except VendorError:
         return
-    assert sound(rows)
-    if raw.isascii():  # the fast path does not look into texts that it skips
-        assert columns(rows) == columns(_parse_intraday_leniently(raw))
+    assert are_valid(rows)
+    if raw.isascii():  # the fast path does not validate texts that it skips
+        assert list_columns(rows) == list_columns(_parse_intraday_leniently(raw))
 
 
-READERS = [
+PARSERS = [
     parse_eod,
     parse_bulk_eod,
     parse_quotes,
@@ -232,7 +232,7 @@ VALUES = (
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
 def test_other_parsers_raise_only_vendor_errors(payload: list[dict[str, Any]], alone: bool) -> None:
     raw = json.dumps(payload[0] if alone and payload else payload).encode()
-    for read in READERS:
+    for read in PARSERS:
         try:
             read(raw)
         except VendorError:

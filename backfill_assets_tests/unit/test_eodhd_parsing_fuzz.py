@@ -1,4 +1,4 @@
-"""Any response gives bars that satisfy the table's constraints, or none."""
+"""Bars of any response satisfy the constraints of the table."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from backfill_assets.market.bars.source_rows import PRICE_LIMIT, ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.conftest import recorded
-from backfill_assets_tests.unit.market_builders import grid_of
+from backfill_assets_tests.unit.market_builders import build_grid
 
 DAY = "2026-06-01"
 NUMBERS = st.sampled_from(
@@ -25,7 +25,7 @@ FIELDS = st.sampled_from(["open", "high", "low", "close", "volume"])
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> bytes:
+def draw_response(draw: st.DrawFn) -> bytes:
     """A recorded session with some values replaced, rows repeated, moved off the grid, cut or exchanged."""
     rows: list[dict[str, Any]] = recorded("AAPL_5m_2026-06-01")
     for _ in range(draw(st.integers(1, 12))):
@@ -47,17 +47,17 @@ def answers(draw: st.DrawFn) -> bytes:
     return json.dumps(rows).encode()
 
 
-def bars_of(answer: bytes) -> BuiltBars:
-    rows = parse_intraday(answer)
+def build_bars_from(response: bytes) -> BuiltBars:
+    rows = parse_intraday(response)
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
-    return build_bars(table.assign(symbol_id=np.int64(7)), grid_of(DAY), INTERVALS["5m"])
+    return build_bars(table.assign(symbol_id=np.int64(7)), build_grid(DAY), INTERVALS["5m"])
 
 
-@given(answer=answers())
+@given(response=draw_response())
 @settings(max_examples=150, derandomize=True, deadline=None, database=None)
-def test_bars_of_any_response_satisfy_the_table_constraints(answer: bytes) -> None:
+def test_bars_of_any_response_satisfy_the_table_constraints(response: bytes) -> None:
     try:
-        built = bars_of(answer)
+        built = build_bars_from(response)
     except VendorError:
         return
     bars = built.bars
@@ -68,11 +68,11 @@ def test_bars_of_any_response_satisfy_the_table_constraints(answer: bytes) -> No
     assert (bars["low"] <= bars[["open", "close"]].min(axis=1)).all()
     assert (bars["high"] >= bars[["open", "close"]].max(axis=1)).all()
     assert (bars["volume"] >= 0).all()
-    assert bars["timestamp"].isin(grid_of(DAY).starts).all()
+    assert bars["timestamp"].isin(build_grid(DAY).starts).all()
     assert bars["ordinal"].is_unique
     assert (bars["source_rows"] >= 0).all()
 
 
 def test_recorded_session_gives_thirteen_bars() -> None:
-    built = bars_of(json.dumps(recorded("AAPL_5m_2026-06-01")).encode())
+    built = build_bars_from(json.dumps(recorded("AAPL_5m_2026-06-01")).encode())
     assert (len(built.bars), built.bars["is_final"].all(), len(built.rejects)) == (13, True, 0)

@@ -20,7 +20,7 @@ def test_calendars_with_orthodox_easter_or_special_week_masks_can_be_built(name:
     ("name", "weekend_sessions"),
     [("XBOM", {"2024-01-20", "2025-02-01"}), ("XMOS", {"2024-04-27", "2024-11-02", "2024-12-28"})],
 )
-def test_weekend_sessions_are_kept(name: str, weekend_sessions: set[str]) -> None:
+def test_weekend_sessions_are_included(name: str, weekend_sessions: set[str]) -> None:
     calendar = exchange_calendars.get_calendar(name, **SPAN)
 
     assert weekend_sessions <= {day.date().isoformat() for day in calendar.sessions if day.weekday() >= 5}

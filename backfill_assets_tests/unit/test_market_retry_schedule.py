@@ -11,17 +11,19 @@ import pytest
 from backfill_assets.market.gaps.retry_schedule import RetrySchedule
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, classify
-from backfill_assets_tests.unit.market_builders import grid_of, stamp
+from backfill_assets_tests.unit.market_builders import build_grid, parse_epoch
 
 DAYS = ("2026-06-01", "2026-06-02", "2026-06-03")
-GRID = grid_of(*DAYS)
+GRID = build_grid(*DAYS)
 ALL = [range(0, 13), range(13, 26), range(26, 39)]
-REQUESTED = stamp("2026-06-20 12:00")  # long after the close: nothing is fresh
-REACHED = stamp("2026-06-01 11:35")
+REQUESTED = parse_epoch("2026-06-20 12:00")  # long after the close: no session is fresh
+REACHED = parse_epoch("2026-06-01 11:35")
 WEEK = 7 * 24
 
 
-def wait(entries: Sequence[Entry], ordinal: int = 5, clock: int | None = None, row: int = 0, **known: Any) -> float:
+def compute_wait_hours(
+    entries: Sequence[Entry], ordinal: int = 5, clock: int | None = None, row: int = 0, **known: Any
+) -> float:
     """Hours from the newest request until the next one; −inf if the slot does not wait."""
     requested_at = max(e.requested_at for e in entries)
     now = datetime.fromtimestamp(requested_at if clock is None else clock, UTC)
@@ -31,18 +33,18 @@ def wait(entries: Sequence[Entry], ordinal: int = 5, clock: int | None = None, r
     return (again - requested_at) / HOUR if again > askable else -np.inf
 
 
-def returned_all_but_one(
-    hours_without_data: float, session: int = 0, requested_at: int = REQUESTED, **other: Any
+def make_entry_without_one(
+    hours_without_data: float, session: int = 0, requested_at: int = REQUESTED, **options: Any
 ) -> Entry:
-    """All slots but one were returned."""
+    """The entry of a session of which all slots but one were returned."""
     since = requested_at - int(hours_without_data * HOUR)
-    given = {"not_returned": [5 + 13 * session], "data_until": REACHED, "session": session} | other
+    given = {"not_returned": [5 + 13 * session], "data_until": REACHED, "session": session} | options
     return Entry(requested_at=requested_at, no_new_data_since=since, **given)
 
 
-def returned_nothing(hours_without_data: float, session: int = 0, requested_at: int = REQUESTED) -> Entry:
-    """No row was returned."""
-    return returned_all_but_one(hours_without_data, session, requested_at, not_returned=ALL[session], data_until=0)
+def make_empty_entry(hours_without_data: float, session: int = 0, requested_at: int = REQUESTED) -> Entry:
+    """The entry of a session of which no row was returned."""
+    return make_entry_without_one(hours_without_data, session, requested_at, not_returned=ALL[session], data_until=0)
 
 
 SCHEDULE = [
@@ -55,7 +57,7 @@ SCHEDULE = [
 def test_delays_are_1_3_6_12_24_hours_then_daily_for_ten_days_then_weekly(
     hours_without_data: float, delay: int
 ) -> None:
-    assert wait([returned_all_but_one(hours_without_data)]) == delay
+    assert compute_wait_hours([make_entry_without_one(hours_without_data)]) == delay
     assert RetrySchedule().compute_delays(np.array([hours_without_data * HOUR])).tolist() == [delay * HOUR]
 
 
@@ -63,7 +65,7 @@ def follow_schedule(first_request: int, request_count: int) -> list[float]:
     """Hours from the first request to those that follow, each made as soon as it is due."""
     at, hours = first_request, []
     for _ in range(request_count):
-        at += round(HOUR * wait([returned_all_but_one((at - first_request) / HOUR, requested_at=at)]))
+        at += round(HOUR * compute_wait_hours([make_entry_without_one((at - first_request) / HOUR, requested_at=at)]))
         hours.append((at - first_request) / HOUR)
     return hours
 
@@ -80,105 +82,115 @@ def test_after_ten_days_the_slot_is_a_vendor_gap_requested_weekly(
 ) -> None:
     delay = WEEK if state is SlotState.VENDOR_GAP else 24
     now = datetime.fromtimestamp(REQUESTED + delay * HOUR - early, UTC)
-    found = classify([(0, 5, SlotState.MISSING)], [returned_all_but_one(hours_without_data)], now, GRID)
+    found = classify([(0, 5, SlotState.MISSING)], [make_entry_without_one(hours_without_data)], now, GRID)
     assert (found.state[0], found.gap[0], found.due[0]) == (state, True, due)
 
 
 @pytest.mark.parametrize("request_count", [1, 2, 6, 100])
 def test_the_number_of_requests_does_not_advance_the_schedule(request_count: int) -> None:
-    assert wait([returned_all_but_one(2, request_count=request_count)]) == 3
+    assert compute_wait_hours([make_entry_without_one(2, request_count=request_count)]) == 3
 
 
 def test_an_extra_request_shifts_the_next_one_but_skips_no_step() -> None:
-    free = [
-        wait([returned_all_but_one(minutes / 60, requested_at=REQUESTED + minutes * 60)]) for minutes in (10, 20, 50)
+    waits = [
+        compute_wait_hours([make_entry_without_one(minutes / 60, requested_at=REQUESTED + minutes * 60)])
+        for minutes in (10, 20, 50)
     ]
-    assert free == [1, 1, 1]
+    assert waits == [1, 1, 1]
 
 
 def test_new_rows_restart_the_schedule() -> None:
-    assert wait([returned_all_but_one(40)]) == 24
-    assert wait([returned_all_but_one(0)]) == 1
+    assert compute_wait_hours([make_entry_without_one(40)]) == 24
+    assert compute_wait_hours([make_entry_without_one(0)]) == 1
 
 
-CLOSE = stamp("2026-06-03 16:00")
+CLOSE = parse_epoch("2026-06-03 16:00")
 UNPUBLISHED = {"first_published_at": [np.nan] * 3}
 
 
-def first_published(at: int) -> dict[str, list[float]]:
+def make_first_published(at: int) -> dict[str, list[float]]:
     return {"first_published_at": [np.nan, np.nan, at]}
 
 
 @pytest.mark.parametrize("hours_without_data", [0, 1, 5, 8])
 def test_a_fresh_session_not_published_for_any_symbol_is_requested_hourly(hours_without_data: float) -> None:
-    assert wait([returned_nothing(hours_without_data, 2, CLOSE + 12 * HOUR)], 30, **UNPUBLISHED) == 1
+    assert compute_wait_hours([make_empty_entry(hours_without_data, 2, CLOSE + 12 * HOUR)], 30, **UNPUBLISHED) == 1
 
 
 @pytest.mark.parametrize(("age", "delay"), [(-1, 1), (0, 12)])
 def test_a_session_is_fresh_for_sixteen_hours(age: int, delay: int) -> None:
-    entry = returned_nothing(11, 2, CLOSE + 15 * HOUR)
-    assert wait([entry], 30, clock=CLOSE + 16 * HOUR + age, **UNPUBLISHED) == delay
+    entry = make_empty_entry(11, 2, CLOSE + 15 * HOUR)
+    assert compute_wait_hours([entry], 30, clock=CLOSE + 16 * HOUR + age, **UNPUBLISHED) == delay
 
 
 @pytest.mark.parametrize(("since_seen", "delay"), [(-0.5, 1), (0, 1), (0.5, 1), (1, 3), (4, 6), (9, 6), (11, 6)])
 def test_time_without_data_of_a_fresh_session_counts_from_its_first_publication(since_seen: float, delay: int) -> None:
     requested_at = CLOSE + 12 * HOUR
     assert (
-        wait([returned_nothing(9, 2, requested_at)], 30, **first_published(requested_at - int(since_seen * HOUR)))
+        compute_wait_hours(
+            [make_empty_entry(9, 2, requested_at)], 30, **make_first_published(requested_at - int(since_seen * HOUR))
+        )
         == delay
     )
-    partly = returned_all_but_one(9, 2, requested_at, data_until=stamp("2026-06-03 11:35"), not_returned=[30])
-    assert wait([partly], 30, **first_published(requested_at - int(since_seen * HOUR))) == delay
+    partial = make_entry_without_one(9, 2, requested_at, data_until=parse_epoch("2026-06-03 11:35"), not_returned=[30])
+    assert compute_wait_hours([partial], 30, **make_first_published(requested_at - int(since_seen * HOUR))) == delay
 
 
 def test_early_probes_do_not_delay_a_symbol_once_the_session_is_published() -> None:
-    probed = returned_nothing(6, 2, CLOSE + 9 * HOUR)
-    assert wait([probed], 30, clock=CLOSE + 9 * HOUR + 60, **UNPUBLISHED) == 1
-    assert wait([probed], 30, clock=CLOSE + 9 * HOUR + 60, **first_published(CLOSE + 9 * HOUR + 30)) == 1
+    probed = make_empty_entry(6, 2, CLOSE + 9 * HOUR)
+    assert compute_wait_hours([probed], 30, clock=CLOSE + 9 * HOUR + 60, **UNPUBLISHED) == 1
+    assert (
+        compute_wait_hours([probed], 30, clock=CLOSE + 9 * HOUR + 60, **make_first_published(CLOSE + 9 * HOUR + 30))
+        == 1
+    )
 
 
 def test_sessions_never_requested_wait_with_older_ones_without_data() -> None:
-    assert [wait([returned_nothing(25), returned_nothing(2, 1)], at) for at in (5, 18, 30)] == [24, 24, 24]
-    assert wait([returned_nothing(25)], 30, row=1) == -np.inf
+    assert [compute_wait_hours([make_empty_entry(25), make_empty_entry(2, 1)], at) for at in (5, 18, 30)] == [
+        24,
+        24,
+        24,
+    ]
+    assert compute_wait_hours([make_empty_entry(25)], 30, row=1) == -np.inf
 
 
 def test_the_newest_request_of_a_symbol_without_data_counts_for_all_its_sessions() -> None:
     entries = [
-        returned_nothing(20),
-        returned_nothing(0, 1, REQUESTED + 3 * HOUR),
+        make_empty_entry(20),
+        make_empty_entry(0, 1, REQUESTED + 3 * HOUR),
     ]  # 23 h without data in all
-    assert [wait(entries, at) for at in (5, 18, 30)] == [24, 24, 24]
+    assert [compute_wait_hours(entries, at) for at in (5, 18, 30)] == [24, 24, 24]
 
 
 def test_newer_sessions_of_a_symbol_with_recent_data_do_not_wait() -> None:
-    assert wait([returned_all_but_one(25)], 30) == -np.inf
-    assert wait([returned_nothing(25), returned_all_but_one(25, 1)], 30) == -np.inf
-    assert wait([returned_nothing(25), returned_all_but_one(25, 2)], 18) == -np.inf
+    assert compute_wait_hours([make_entry_without_one(25)], 30) == -np.inf
+    assert compute_wait_hours([make_empty_entry(25), make_entry_without_one(25, 1)], 30) == -np.inf
+    assert compute_wait_hours([make_empty_entry(25), make_entry_without_one(25, 2)], 18) == -np.inf
 
 
 def test_sessions_older_than_the_newest_with_data_wait_on_their_own() -> None:
-    entries = [returned_nothing(0), returned_all_but_one(2, 1), returned_nothing(30, 2)]
-    assert [wait(entries, at) for at in (5, 18, 30)] == [1, 3, 24]
+    entries = [make_empty_entry(0), make_entry_without_one(2, 1), make_empty_entry(30, 2)]
+    assert [compute_wait_hours(entries, at) for at in (5, 18, 30)] == [1, 3, 24]
 
 
 def test_a_fresh_unpublished_session_does_not_delay_a_symbol() -> None:
     requested_at = CLOSE + 6 * HOUR
-    entries = [returned_all_but_one(0, 1, requested_at), returned_nothing(3, 2, requested_at)]
-    assert wait(entries, 30, **UNPUBLISHED) == 1
+    entries = [make_entry_without_one(0, 1, requested_at), make_empty_entry(3, 2, requested_at)]
+    assert compute_wait_hours(entries, 30, **UNPUBLISHED) == 1
 
 
 def test_a_symbol_without_data_delays_a_fresh_session_never_requested() -> None:
     requested_at = CLOSE + 2 * HOUR
-    entries = [returned_nothing(30, 1, requested_at)]
-    assert wait(entries, 30, clock=CLOSE + 4 * HOUR, **UNPUBLISHED) == 24
-    assert wait(entries, 30, clock=CLOSE + 4 * HOUR, **first_published(CLOSE + 3 * HOUR)) == 24
+    entries = [make_empty_entry(30, 1, requested_at)]
+    assert compute_wait_hours(entries, 30, clock=CLOSE + 4 * HOUR, **UNPUBLISHED) == 24
+    assert compute_wait_hours(entries, 30, clock=CLOSE + 4 * HOUR, **make_first_published(CLOSE + 3 * HOUR)) == 24
 
 
 def test_a_deleted_bar_does_not_wait_with_sessions_without_data() -> None:
-    lost = Entry(
+    deleted = Entry(
         session=1, requested_at=REQUESTED, no_new_data_since=0, not_returned=[18]
     )  # the other slots of this session were returned once
-    assert [wait([returned_nothing(30), lost], at) for at in (5, 18, 19)] == [WEEK, WEEK, -np.inf]
+    assert [compute_wait_hours([make_empty_entry(30), deleted], at) for at in (5, 18, 19)] == [WEEK, WEEK, -np.inf]
 
 
 def test_a_schedule_with_other_steps() -> None:
@@ -189,24 +201,29 @@ def test_a_schedule_with_other_steps() -> None:
     assert (schedule.compute_delays(np.array([0, 1.99, 2, 11.99, 12]) * HOUR) / HOUR).tolist() == [2, 2, 5, 5, 9]
 
 
-def test_a_request_in_the_future_delays_no_other_session() -> None:
-    assert wait([returned_nothing(0, requested_at=REQUESTED + 10_000 * HOUR)], 30, clock=REQUESTED) == -np.inf
+def test_a_request_in_the_future_does_not_delay_other_sessions() -> None:
+    assert (
+        compute_wait_hours([make_empty_entry(0, requested_at=REQUESTED + 10_000 * HOUR)], 30, clock=REQUESTED)
+        == -np.inf
+    )
 
 
 def test_time_that_does_not_count_makes_no_vendor_gap() -> None:
     now = datetime.fromtimestamp(REQUESTED, UTC)
     known = {"first_published_at": [REQUESTED - HOUR / 2, np.nan, np.nan]}  # the vendor was down for two weeks
-    found = classify([(0, 5, SlotState.MISSING)], [returned_nothing(300)], now, GRID, **known)
+    found = classify([(0, 5, SlotState.MISSING)], [make_empty_entry(300)], now, GRID, **known)
     assert found.next_request_at[0] == REQUESTED + HOUR
     assert found.state[0] == SlotState.MISSING
 
 
-def test_an_older_session_that_appears_late_restarts_newer_ones_without_data() -> None:
-    """No data of the second session for thirty hours; then the newest request shows the first one as published."""
+def test_a_late_older_session_restarts_the_schedule_of_newer_ones() -> None:
+    """The second session has no data for 30 h, then the newest request returns the first one as published."""
     late = Entry(session=0, requested_at=REQUESTED, published=True, data_until=REQUESTED, published_at=REQUESTED)
-    assert wait([returned_all_but_one(30, 0), returned_nothing(30, 1)], 18) == 24
-    assert wait([late, returned_nothing(30, 1)], 18) == 1
-    assert wait([replace(late, published_at=REQUESTED - 5 * HOUR), returned_nothing(30, 1)], 18) == 6
-    assert wait([replace(late, session=2), returned_nothing(30, 1)], 18) == 24  # a newer session does not restart it
-    assert wait([replace(late, row=1), returned_nothing(30, 1)], 18) == 24  # nor does another symbol's
-    assert wait([late, returned_all_but_one(30, 1)], 18) == 24  # a session with data is not restarted
+    assert compute_wait_hours([make_entry_without_one(30, 0), make_empty_entry(30, 1)], 18) == 24
+    assert compute_wait_hours([late, make_empty_entry(30, 1)], 18) == 1
+    assert compute_wait_hours([replace(late, published_at=REQUESTED - 5 * HOUR), make_empty_entry(30, 1)], 18) == 6
+    assert (
+        compute_wait_hours([replace(late, session=2), make_empty_entry(30, 1)], 18) == 24
+    )  # a newer session does not restart it
+    assert compute_wait_hours([replace(late, row=1), make_empty_entry(30, 1)], 18) == 24  # nor does another symbol's
+    assert compute_wait_hours([late, make_entry_without_one(30, 1)], 18) == 24  # a session with data is not restarted

@@ -1,4 +1,4 @@
-"""When live quotes are read: market time, rounds that meet the slots' edges, and a budget that is never stretched."""
+"""When live quotes are read: sampling hours, rounds at the edges of slots, and the limit of calls."""
 
 from datetime import datetime, timedelta
 
@@ -15,14 +15,14 @@ from backfill_assets.market.live.sampling_schedule import (
     find_sampled_session,
     select_collectable_intervals,
 )
-from backfill_assets_tests.unit.market_builders import new_york, sessions
+from backfill_assets_tests.unit.market_builders import find_sessions, parse_new_york
 
-WEEK = sessions("2026-06-05", "2026-06-08")  # a Friday and a Monday
+WEEK = find_sessions("2026-06-05", "2026-06-08")  # a Friday and a Monday
 FRIDAY = WEEK[0]
 
 
-def at(text: str, day: str = "2026-06-05") -> datetime:
-    return new_york(f"{day} {text}")
+def parse_time(text: str, day: str = "2026-06-05") -> datetime:
+    return parse_new_york(f"{day} {text}")
 
 
 @pytest.mark.parametrize(
@@ -38,20 +38,20 @@ def at(text: str, day: str = "2026-06-05") -> datetime:
     ],
 )
 def test_sampling_hours_are_from_15_minutes_after_the_open_to_30_after_the_close(now: str, sampled: bool) -> None:
-    assert (find_sampled_session(WEEK, at(now)) == FRIDAY) == sampled
+    assert (find_sampled_session(WEEK, parse_time(now)) == FRIDAY) == sampled
 
 
-def test_without_a_session_there_is_no_sampling() -> None:
-    assert find_sampled_session(WEEK, at("12:00", "2026-06-06")) is None
-    assert find_next_sampling_start(WEEK, at("17:00")) == at("09:45", "2026-06-08")
-    assert find_next_sampling_start(WEEK, at("09:45", "2026-06-08")) is None
+def test_no_sampling_outside_sessions() -> None:
+    assert find_sampled_session(WEEK, parse_time("12:00", "2026-06-06")) is None
+    assert find_next_sampling_start(WEEK, parse_time("17:00")) == parse_time("09:45", "2026-06-08")
+    assert find_next_sampling_start(WEEK, parse_time("09:45", "2026-06-08")) is None
 
 
 def test_sampling_hours_follow_early_closes_and_winter_time() -> None:
-    early = sessions("2026-11-27")
-    assert find_sampled_session(early, at("13:30", "2026-11-27")) is not None
-    assert find_sampled_session(early, at("13:32", "2026-11-27")) is None
-    assert early[0].open == at("09:30", "2026-11-27")
+    early = find_sessions("2026-11-27")
+    assert find_sampled_session(early, parse_time("13:30", "2026-11-27")) is not None
+    assert find_sampled_session(early, parse_time("13:32", "2026-11-27")) is None
+    assert early[0].open == parse_time("09:30", "2026-11-27")
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_sampling_hours_follow_early_closes_and_winter_time() -> None:
     ],
 )
 def test_rounds_start_15_minutes_after_the_open(now: str, seconds: int, due: str) -> None:
-    assert find_due_round(FRIDAY, at(now), seconds) == at(due)
+    assert find_due_round(FRIDAY, parse_time(now), seconds) == parse_time(due)
 
 
 def test_a_whole_day_has_82_rounds_of_five_minutes() -> None:
-    assert count_rounds_left(FRIDAY, at("09:45"), 300) == 82
-    assert count_rounds_left(FRIDAY, at("16:30"), 300) == 1
-    assert count_rounds_left(FRIDAY, at("09:45"), 1800) == 15  # one a slot and one for the close
-    assert 82 * 100 < 10_000  # the whole exchange for any number of tickers
+    assert count_rounds_left(FRIDAY, parse_time("09:45"), 300) == 82
+    assert count_rounds_left(FRIDAY, parse_time("16:30"), 300) == 1
+    assert count_rounds_left(FRIDAY, parse_time("09:45"), 1800) == 15  # one per slot and one for the close
+    assert 82 * 100 < 10_000  # a round costs at most 100 calls, the price of the whole exchange
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,24 @@ def test_a_whole_day_has_82_rounds_of_five_minutes() -> None:
         (100, 8_199, 600),
         (5_000, 10_000, 1800),
     ],
-    ids=["as wished", "twenty rounds at most", "forty-two", "twenty-nine", "one short", "as long as they last"],
+    ids=["preferred", "20 rounds at most", "42 rounds", "29 rounds", "one call too few", "too few for a day"],
 )
-def test_rounds_become_rarer_when_calls_run_short(calls_each: int, calls_left: int, seconds: int) -> None:
+def test_rounds_are_less_frequent_when_calls_are_scarce(calls_each: int, calls_left: int, seconds: int) -> None:
     cost = {"calls_per_round": calls_each, "calls_left": calls_left}
-    assert choose_round_seconds(FRIDAY, at("09:45"), preferred_seconds=300, slot_lengths=[1800], **cost) == seconds
+    assert (
+        choose_round_seconds(FRIDAY, parse_time("09:45"), preferred_seconds=300, slot_lengths=[1800], **cost) == seconds
+    )
 
 
-def test_with_several_intervals_rounds_fall_on_every_edge_as_long_as_possible() -> None:
+def test_rounds_fall_on_the_edges_of_several_intervals_while_calls_suffice() -> None:
     found = [
         choose_round_seconds(
-            FRIDAY, at("09:45"), preferred_seconds=60, slot_lengths=[900, 1800], calls_per_round=100, calls_left=left
+            FRIDAY,
+            parse_time("09:45"),
+            preferred_seconds=60,
+            slot_lengths=[900, 1800],
+            calls_per_round=100,
+            calls_left=left,
         )
         for left in (41_000, 13_700, 8_200, 3_000, 1_000)
     ]
@@ -118,9 +125,9 @@ def test_intervals_that_rounds_can_build(seconds: int, names: list[str]) -> None
 def test_a_day_never_costs_more_than_the_calls_left_and_rounds_fall_on_edges(
     minute: int, calls_each: int, calls_left: int
 ) -> None:
-    """Asked anew at every tick, as the schedule does; a round that costs more than is left is not made."""
-    now, left, made_at = at("09:45") + timedelta(minutes=minute), calls_left, None
-    while now <= at("16:30"):
+    """The interval is chosen at every tick; a round that costs more than the calls left is skipped."""
+    now, left, made_at = parse_time("09:45") + timedelta(minutes=minute), calls_left, None
+    while now <= parse_time("16:30"):
         seconds = choose_round_seconds(
             FRIDAY, now, preferred_seconds=300, slot_lengths=[1800], calls_per_round=calls_each, calls_left=left
         )
@@ -130,6 +137,6 @@ def test_a_day_never_costs_more_than_the_calls_left_and_rounds_fall_on_edges(
             left, made_at = left - calls_each, due
         now += timedelta(minutes=5)
     assert left >= 0
-    if count_rounds_left(FRIDAY, at("09:45") + timedelta(minutes=minute), 1800) * calls_each <= calls_left:
+    if count_rounds_left(FRIDAY, parse_time("09:45") + timedelta(minutes=minute), 1800) * calls_each <= calls_left:
         assert made_at is not None
-        assert made_at >= at("16:15")  # affordable: sampling does not end before the session does
+        assert made_at >= parse_time("16:15")  # affordable: sampling does not end before the session does

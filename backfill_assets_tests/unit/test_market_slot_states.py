@@ -1,7 +1,4 @@
-"""The state of every slot, in single cases.
-
-The slow model is in ``test_market_slot_states_model``.
-"""
+"""The state of a slot in single cases; random cases are in ``test_market_slot_states_model``."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,35 +17,35 @@ from backfill_assets_tests.unit.gap_builders import (
     build_open_slots,
     classify,
 )
-from backfill_assets_tests.unit.market_builders import grid_of, new_york, stamp
+from backfill_assets_tests.unit.market_builders import build_grid, parse_epoch, parse_new_york
 
 DAY = "2026-06-01"
-EVENING = new_york("2026-06-01 20:00")
-NOON_AFTER = new_york("2026-06-02 12:00")
+EVENING = parse_new_york("2026-06-01 20:00")
+NEXT_NOON = parse_new_york("2026-06-02 12:00")
 NOON_BAR = 5  # the ordinal of 12:00
-LATER = stamp(f"{DAY} 12:35")  # data_until beyond the slot of 12:00
-OFTEN = {
+LATER = parse_epoch(f"{DAY} 12:35")  # data_until beyond the slot of 12:00
+THIN = {
     "incomplete_sessions": [3, 0],
     "published_sessions": [6, 0],
-}  # with the session at hand: 2 of the 5 others lacked a slot
+}  # 2 of the 5 sessions other than the tested one are incomplete
 
 
 def classify_noon(
     entries: Sequence[Entry] = (), now: datetime = EVENING, stored: SlotState = SlotState.MISSING, **known: Any
 ) -> tuple[SlotState, bool, bool]:
     """State, gap and due of the slot 12:00, which has no trusted final bar."""
-    found = classify([(0, NOON_BAR, stored)], entries, now, grid_of(DAY), **known)
+    found = classify([(0, NOON_BAR, stored)], entries, now, build_grid(DAY), **known)
     return SlotState(int(found.state[0])), bool(found.gap[0]), bool(found.due[0])
 
 
-def state_of_noon(entries: Sequence[Entry] = (), now: datetime = EVENING, **known: Any) -> SlotState:
+def get_noon_state(entries: Sequence[Entry] = (), now: datetime = EVENING, **known: Any) -> SlotState:
     return classify_noon(entries, now, **known)[0]
 
 
 def is_overdue(
     entries: Sequence[Entry] = (), now: datetime = EVENING, stored: SlotState = SlotState.MISSING, **known: Any
 ) -> bool:
-    return bool(classify([(0, NOON_BAR, stored)], entries, now, grid_of(DAY), **known).overdue[0])
+    return bool(classify([(0, NOON_BAR, stored)], entries, now, build_grid(DAY), **known).overdue[0])
 
 
 @pytest.mark.parametrize(
@@ -64,47 +61,47 @@ def is_overdue(
     ],
 )
 def test_a_slot_never_requested_is_pending_then_askable_then_missing(now: str, expected: SlotState, gap: bool) -> None:
-    assert classify_noon(now=new_york(now)) == (expected, gap, gap)
+    assert classify_noon(now=parse_new_york(now)) == (expected, gap, gap)
 
 
 @pytest.mark.parametrize(("at", "gap"), [("16:00", False), ("18:59", False), ("19:00", True)])
 def test_an_early_close_does_not_make_the_session_askable_earlier(at: str, gap: bool) -> None:
-    found = classify([(0, 6, SlotState.MISSING)], [], new_york(f"2026-11-27 {at}"), grid_of("2026-11-27"))
+    found = classify([(0, 6, SlotState.MISSING)], [], parse_new_york(f"2026-11-27 {at}"), build_grid("2026-11-27"))
     assert found.gap.tolist() == [gap]
 
 
 def test_askable_and_overdue_count_in_hours_across_a_clock_change() -> None:
-    friday = grid_of("2026-03-06")
+    friday = build_grid("2026-03-06")
     rules = GapRules(askable_after=timedelta(hours=48), overdue_after=timedelta(hours=48))
-    slots, nothing = build_open_slots([(0, 0, SlotState.MISSING)]), build_history([])
+    slots, history = build_open_slots([(0, 0, SlotState.MISSING)]), build_history([])
     for at, gap in (("2026-03-08 16:59", False), ("2026-03-08 17:00", True)):
-        assert classify_slots(slots, nothing, build_evidence(1, friday), friday, rules, new_york(at)).gap.tolist() == [
-            gap
-        ]
+        assert classify_slots(
+            slots, history, build_evidence(1, friday), friday, rules, parse_new_york(at)
+        ).gap.tolist() == [gap]
 
 
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        (Entry(data_until=stamp(f"{DAY} 12:00"), not_returned=[5]), SlotState.PENDING),
-        (Entry(data_until=stamp(f"{DAY} 12:30"), not_returned=[5]), SlotState.PENDING),
+        (Entry(data_until=parse_epoch(f"{DAY} 12:00"), not_returned=[5]), SlotState.PENDING),
+        (Entry(data_until=parse_epoch(f"{DAY} 12:30"), not_returned=[5]), SlotState.PENDING),
         (Entry(data_until=LATER, not_returned=[5]), SlotState.MISSING),
-        (Entry(data_until=stamp(f"{DAY} 16:00"), published=True, not_returned=[5]), SlotState.MISSING),
+        (Entry(data_until=parse_epoch(f"{DAY} 16:00"), published=True, not_returned=[5]), SlotState.MISSING),
         (Entry(data_until=0, not_returned=range(13)), SlotState.PENDING),
         (Entry(row=1, published=True, not_returned=[5]), SlotState.PENDING),
     ],
-    ids=["short", "to its end", "beyond", "published", "nothing came", "another ticker"],
+    ids=["before the slot", "up to its end", "beyond its end", "published", "no data", "another ticker"],
 )
 def test_a_slot_is_missing_at_once_if_its_session_is_published_beyond_it(entry: Entry, expected: SlotState) -> None:
-    assert state_of_noon([entry]) is expected
+    assert get_noon_state([entry]) is expected
     assert is_overdue([entry]) is (expected is SlotState.MISSING)
 
 
 def test_publication_of_one_session_does_not_affect_another() -> None:
-    grid, slots = grid_of(DAY, "2026-06-02"), [(0, 5, SlotState.MISSING), (0, 18, SlotState.MISSING)]
-    requested_at = stamp("2026-06-02 19:30")
+    grid, slots = build_grid(DAY, "2026-06-02"), [(0, 5, SlotState.MISSING), (0, 18, SlotState.MISSING)]
+    requested_at = parse_epoch("2026-06-02 19:30")
     published = Entry(published=True, data_until=LATER, requested_at=requested_at, not_returned=[5])
-    found = classify(slots, [published], new_york("2026-06-02 19:45"), grid)
+    found = classify(slots, [published], parse_new_york("2026-06-02 19:45"), grid)
     assert found.state.tolist() == [SlotState.MISSING, SlotState.PENDING]
     assert (found.gap.tolist(), found.due.tolist()) == ([True, True], [False, True])
 
@@ -121,10 +118,10 @@ def test_publication_of_one_session_does_not_affect_another() -> None:
 def test_absence_counts_six_hours_after_half_of_the_universe_is_published(
     half: str, at: str, expected: SlotState
 ) -> None:
-    assert state_of_noon(now=new_york(at), half_published_at=[stamp(half)]) is expected
+    assert get_noon_state(now=parse_new_york(at), half_published_at=[parse_epoch(half)]) is expected
 
 
-@pytest.mark.parametrize("now", [EVENING, NOON_AFTER])
+@pytest.mark.parametrize("now", [EVENING, NEXT_NOON])
 def test_a_provisional_bar_stays_provisional_and_is_requested(now: datetime) -> None:
     assert classify_noon(now=now, stored=SlotState.PROVISIONAL) == (SlotState.PROVISIONAL, True, True)
     waiting = Entry(requested_at=int(now.timestamp()), not_returned=[5])
@@ -138,8 +135,8 @@ def test_a_provisional_bar_stays_provisional_and_is_requested(now: datetime) -> 
 
 def test_a_provisional_bar_counts_as_missing_once_overdue() -> None:
     assert not is_overdue(stored=SlotState.PROVISIONAL)
-    assert is_overdue(now=NOON_AFTER, stored=SlotState.PROVISIONAL)
-    assert is_overdue(stored=SlotState.PROVISIONAL, half_published_at=[stamp(f"{DAY} 14:00")])
+    assert is_overdue(now=NEXT_NOON, stored=SlotState.PROVISIONAL)
+    assert is_overdue(stored=SlotState.PROVISIONAL, half_published_at=[parse_epoch(f"{DAY} 14:00")])
 
 
 def test_a_provisional_bar_is_overdue_at_once_if_its_session_is_published_beyond_it() -> None:
@@ -155,7 +152,7 @@ def test_only_slots_that_a_thin_symbol_skips_are_no_trade_at_once(
     incomplete: int, known: int, expected: SlotState
 ) -> None:
     entry = Entry(requested_at=int(EVENING.timestamp()), published=True, data_until=LATER, not_returned=[5])
-    assert state_of_noon([entry], incomplete_sessions=[incomplete, 0], published_sessions=[known, 0]) is expected
+    assert get_noon_state([entry], incomplete_sessions=[incomplete, 0], published_sessions=[known, 0]) is expected
 
 
 @pytest.mark.parametrize(
@@ -163,25 +160,25 @@ def test_only_slots_that_a_thin_symbol_skips_are_no_trade_at_once(
     [
         (Entry(data_until=LATER, not_returned=[5]), 2, SlotState.NO_TRADE),
         (Entry(data_until=LATER, not_returned=[5]), 1, SlotState.MISSING),
-        (Entry(data_until=stamp(f"{DAY} 12:30"), not_returned=[5]), 5, SlotState.PENDING),
+        (Entry(data_until=parse_epoch(f"{DAY} 12:30"), not_returned=[5]), 5, SlotState.PENDING),
         (Entry(not_returned=range(13)), 5, SlotState.PENDING),
         (Entry(published=True, data_until=LATER, not_returned=[4, 6]), 6, SlotState.MISSING),
         (Entry(row=1, published=True, data_until=LATER, not_returned=[5]), 5, SlotState.PENDING),
     ],
-    ids=["own session counts not", "too few", "short answer", "nothing came", "came and gone", "another ticker"],
+    ids=["own session not counted", "too few", "data end too early", "no data", "deleted", "another ticker"],
 )
 def test_a_slot_of_a_thin_symbol_is_no_trade_only_if_published_beyond_it(
     entry: Entry, incomplete: int, expected: SlotState
 ) -> None:
     assert (
-        state_of_noon([entry], incomplete_sessions=[incomplete, 0], published_sessions=[5 + entry.published, 0])
+        get_noon_state([entry], incomplete_sessions=[incomplete, 0], published_sessions=[5 + entry.published, 0])
         is expected
     )
 
 
-def test_no_trade_is_never_requested() -> None:
+def test_a_no_trade_slot_is_never_requested() -> None:
     entry = Entry(requested_at=0, published=True, data_until=LATER, not_returned=[5])
-    found = classify([(0, 5, SlotState.MISSING)], [entry], NOON_AFTER, grid_of(DAY), **OFTEN)
+    found = classify([(0, 5, SlotState.MISSING)], [entry], NEXT_NOON, build_grid(DAY), **THIN)
     assert (found.state[0], found.gap[0], found.due[0], found.next_request_at[0]) == (
         SlotState.NO_TRADE,
         False,
@@ -191,19 +188,19 @@ def test_no_trade_is_never_requested() -> None:
 
 
 @pytest.mark.parametrize("known", [{"traded": [[0], [-1]]}, {"closed": [True]}], ids=["volume 0", "closed"])
-@pytest.mark.parametrize("now", [EVENING, NOON_AFTER])
+@pytest.mark.parametrize("now", [EVENING, NEXT_NOON])
 def test_a_day_without_trading_explains_every_absence(known: dict[str, Any], now: datetime) -> None:
     assert classify_noon(now=now, **known) == (SlotState.NO_TRADE, False, False)
-    given_up = Entry(requested_at=int(now.timestamp()), no_new_data_since=0, not_returned=range(13))
-    assert classify_noon([given_up], now, **known) == (SlotState.NO_TRADE, False, False)
+    entry = Entry(requested_at=int(now.timestamp()), no_new_data_since=0, not_returned=range(13))
+    assert classify_noon([entry], now, **known) == (SlotState.NO_TRADE, False, False)
 
 
 def test_daily_data_explain_one_symbol_and_session_only() -> None:
-    grid = grid_of(DAY, "2026-06-02")
+    grid = build_grid(DAY, "2026-06-02")
     slots = [(row, ordinal, SlotState.MISSING) for row in (0, 1) for ordinal in (5, 18)]
-    found = classify(slots, [], new_york("2026-06-03 12:00"), grid, traded=[[1, 0], [-1, 1]])
+    found = classify(slots, [], parse_new_york("2026-06-03 12:00"), grid, traded=[[1, 0], [-1, 1]])
     assert found.state.tolist() == [SlotState.MISSING, SlotState.NO_TRADE, SlotState.MISSING, SlotState.MISSING]
-    found = classify(slots, [], new_york("2026-06-03 12:00"), grid, closed=[True, False])
+    found = classify(slots, [], parse_new_york("2026-06-03 12:00"), grid, closed=[True, False])
     assert found.state.tolist() == [SlotState.NO_TRADE, SlotState.MISSING, SlotState.NO_TRADE, SlotState.MISSING]
 
 
@@ -215,25 +212,29 @@ def test_a_suspect_bar_is_requested_daily_then_weekly_and_is_not_a_gap_in_betwee
     request_count: int, hours: float, gap: bool
 ) -> None:
     entry = Entry(
-        requested_at=stamp("2026-06-02 12:00"),
+        requested_at=parse_epoch("2026-06-02 12:00"),
         request_count=request_count,
         published=True,
         data_until=LATER,
         not_returned=[7],
     )
-    now = NOON_AFTER + timedelta(hours=hours)
+    now = NEXT_NOON + timedelta(hours=hours)
     assert classify_noon([entry], now, SlotState.SUSPECT) == (SlotState.SUSPECT, gap, gap)
 
 
 def test_a_suspect_bar_that_was_never_requested_is_due() -> None:
-    assert classify_noon(now=NOON_AFTER, stored=SlotState.SUSPECT) == (SlotState.SUSPECT, True, True)
-    assert classify_noon(stored=SlotState.SUSPECT, now=new_york(f"{DAY} 18:59")) == (SlotState.SUSPECT, False, False)
+    assert classify_noon(now=NEXT_NOON, stored=SlotState.SUSPECT) == (SlotState.SUSPECT, True, True)
+    assert classify_noon(stored=SlotState.SUSPECT, now=parse_new_york(f"{DAY} 18:59")) == (
+        SlotState.SUSPECT,
+        False,
+        False,
+    )
 
 
 def test_few_source_rows_are_not_suspect_for_a_thin_symbol() -> None:
     entry = Entry(published=True, data_until=LATER, not_returned=[7])
-    assert classify_noon([entry], NOON_AFTER, SlotState.SUSPECT, **OFTEN) == (SlotState.PRESENT, False, False)
-    assert classify_noon([], NOON_AFTER, SlotState.SUSPECT, incomplete_sessions=[2, 0], published_sessions=[5, 0]) == (
+    assert classify_noon([entry], NEXT_NOON, SlotState.SUSPECT, **THIN) == (SlotState.PRESENT, False, False)
+    assert classify_noon([], NEXT_NOON, SlotState.SUSPECT, incomplete_sessions=[2, 0], published_sessions=[5, 0]) == (
         SlotState.PRESENT,
         False,
         False,
@@ -243,7 +244,7 @@ def test_few_source_rows_are_not_suspect_for_a_thin_symbol() -> None:
 def test_a_complete_session_does_not_make_its_symbol_less_thin() -> None:
     complete = Entry(published=True, data_until=LATER)
     assert (
-        classify_noon([complete], NOON_AFTER, SlotState.SUSPECT, incomplete_sessions=[2, 0], published_sessions=[6, 0])[
+        classify_noon([complete], NEXT_NOON, SlotState.SUSPECT, incomplete_sessions=[2, 0], published_sessions=[6, 0])[
             0
         ]
         is SlotState.PRESENT
@@ -255,7 +256,7 @@ def test_a_slot_returned_once_and_deleted_is_requested_at_once(stored: SlotState
     entry = Entry(
         requested_at=int(EVENING.timestamp()),
         no_new_data_since=0,
-        data_until=stamp(f"{DAY} 11:35"),
+        data_until=parse_epoch(f"{DAY} 11:35"),
         not_returned=[4, 6],
     )
     assert classify_noon([entry], stored=stored) == (
@@ -266,28 +267,30 @@ def test_a_slot_returned_once_and_deleted_is_requested_at_once(stored: SlotState
 
 
 @pytest.mark.parametrize("stored", [SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT])
-def test_a_request_in_the_future_delays_nothing(stored: SlotState) -> None:
+def test_a_request_in_the_future_does_not_delay_a_slot(stored: SlotState) -> None:
     for not_returned, ahead, due in (([5], 1, True), ([5], 0, False), (range(13), 10_000_000, True)):
-        entry = Entry(requested_at=int(NOON_AFTER.timestamp()) + ahead, not_returned=not_returned)
-        assert classify_noon([entry], NOON_AFTER, stored)[2] is due
+        entry = Entry(requested_at=int(NEXT_NOON.timestamp()) + ahead, not_returned=not_returned)
+        assert classify_noon([entry], NEXT_NOON, stored)[2] is due
 
 
 def test_a_request_in_the_future_does_not_make_a_vendor_gap() -> None:
     entry = Entry(
-        requested_at=stamp("2027-06-01 12:00"), no_new_data_since=stamp(f"{DAY} 19:00"), not_returned=range(13)
+        requested_at=parse_epoch("2027-06-01 12:00"),
+        no_new_data_since=parse_epoch(f"{DAY} 19:00"),
+        not_returned=range(13),
     )
-    assert state_of_noon([entry], NOON_AFTER) is SlotState.MISSING
+    assert get_noon_state([entry], NEXT_NOON) is SlotState.MISSING
 
 
 def test_a_complete_window_has_no_open_slots() -> None:
-    found = classify([], [Entry(published=True)], EVENING, grid_of(DAY))
+    found = classify([], [Entry(published=True)], EVENING, build_grid(DAY))
     assert [len(column) for column in (found.state, found.overdue, found.gap, found.next_request_at, found.due)] == [
         0
     ] * 5
 
 
 def test_an_empty_window_has_no_open_slots() -> None:
-    assert len(classify([], [], EVENING, grid_of()).state) == 0
+    assert len(classify([], [], EVENING, build_grid()).state) == 0
 
 
 def test_default_rules_are_the_documented_ones() -> None:
@@ -295,15 +298,15 @@ def test_default_rules_are_the_documented_ones() -> None:
 
 
 def test_the_worked_example_of_classify_slots_holds() -> None:
-    at = {text: stamp(f"2026-06-0{text}") for text in ("1 19:00", "1 20:00", "1 23:00", "2 05:00")}
-    assert classify_noon(now=new_york("2026-06-01 18:59")) == (SlotState.PENDING, False, False)
-    assert classify_noon(now=new_york("2026-06-01 19:00")) == (SlotState.PENDING, True, True)
+    at = {text: parse_epoch(f"2026-06-0{text}") for text in ("1 19:00", "1 20:00", "1 23:00", "2 05:00")}
+    assert classify_noon(now=parse_new_york("2026-06-01 18:59")) == (SlotState.PENDING, False, False)
+    assert classify_noon(now=parse_new_york("2026-06-01 19:00")) == (SlotState.PENDING, True, True)
     for requested, due in pairwise(at.values()):
         entry = Entry(
             requested_at=requested,
             no_new_data_since=at["1 19:00"],
             published=True,
-            data_until=stamp(f"{DAY} 16:00"),
+            data_until=parse_epoch(f"{DAY} 16:00"),
             published_at=at["1 19:00"],
             not_returned=[NOON_BAR],
         )

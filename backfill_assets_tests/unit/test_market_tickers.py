@@ -1,4 +1,4 @@
-"""Names a person types: intervals and tickers."""
+"""Parsing intervals and tickers that users type."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_a_ticker_is_read_in_any_usual_form(text: str, symbol: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "not a symbol"),
         (".US", "not a symbol"),
@@ -71,10 +71,10 @@ def test_a_ticker_is_read_in_any_usual_form(text: str, symbol: str) -> None:
         ("X" * 500, "…"),
     ],
 )
-def test_an_invalid_us_ticker_is_explained(text: str, says: str) -> None:
+def test_an_invalid_us_ticker_is_explained(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_ticker(text)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value)) < 200
 
 

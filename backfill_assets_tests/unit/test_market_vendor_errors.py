@@ -1,4 +1,4 @@
-"""The tree of vendor errors: scope, exit code, text and pickling."""
+"""The classes of vendor errors: scope, exit code, text and pickling."""
 
 import pickle
 
@@ -29,14 +29,14 @@ def test_each_error_has_scope_and_exit_code(kind: type[VendorError]) -> None:
     assert issubclass(kind, PermanentError) != issubclass(kind, TransientError)
 
 
-def test_text_has_ticker_endpoint_and_advice() -> None:
+def test_text_has_ticker_endpoint_and_hint() -> None:
     error = vendor_errors.UnknownTicker("HTTP status 404")
     error.add_context("/intraday", "NOPE.US")
     assert str(error).startswith("NOPE.US /intraday: HTTP status 404; check the spelling")
     assert str(VendorError("no place")) == "no place"
 
 
-def test_known_endpoint_and_ticker_are_kept() -> None:
+def test_add_context_does_not_replace_endpoint_and_ticker() -> None:
     error = vendor_errors.ServerFault("x", endpoint="/eod", ticker="A.US")
     error.add_context("/user", None)
     assert (error.endpoint, error.ticker) == ("/eod", "A.US")
@@ -48,6 +48,6 @@ def test_errors_survive_pickling(kind: type[VendorError]) -> None:
     error.add_context("/intraday", "A.US")
     if isinstance(error, TransientError):
         error.retry_after = 2.5
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes of this test
     assert type(again) is kind
     assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))

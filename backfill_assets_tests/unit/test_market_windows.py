@@ -1,4 +1,4 @@
-"""Which sessions a report or a run looks at, against an answer file."""
+"""Which sessions are in the window of a report or a run."""
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -9,31 +9,36 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.windows import Window, build_date_window, build_hours_window
 from backfill_assets.market.gaps.gap_rules import GapRules
-from backfill_assets_tests.unit.market_builders import answers, new_york
+from backfill_assets_tests.unit.market_builders import parse_new_york, read_expected_rows
 
-WEDNESDAY = new_york("2026-06-03 10:00")
+WEDNESDAY = parse_new_york("2026-06-03 10:00")
 
 
-def askable_hours_after_close(hours: float) -> Callable[[Session], datetime]:
+def make_askable_rule(hours: float) -> Callable[[Session], datetime]:
     after = timedelta(hours=hours)
     return GapRules(askable_after=after, overdue_after=after).compute_askable_at
 
 
-def days(window: Window) -> list[str]:
+def list_days(window: Window) -> list[str]:
     return [str(s.day) for s in window.sessions]
 
 
-@pytest.mark.parametrize("line", answers("windows.csv"), ids=lambda line: f"{line['new_york']}-{line['hours']}h")
+@pytest.mark.parametrize(
+    "line", read_expected_rows("windows.csv"), ids=lambda line: f"{line['new_york']}-{line['hours']}h"
+)
 def test_the_past_hours_hold_the_expected_sessions(line: dict[str, str]) -> None:
-    window = build_hours_window("US", new_york(line["new_york"]), float(line["hours"]), askable_hours_after_close(3))
-    assert days(window) == line["sessions"].split()
+    window = build_hours_window("US", parse_new_york(line["new_york"]), float(line["hours"]), make_askable_rule(3))
+    assert list_days(window) == line["sessions"].split()
     assert window.description == f"the past {line['hours']} h"
 
 
-def test_a_source_that_is_askable_later_extends_the_default_further_back() -> None:
-    evening = new_york("2026-06-08 20:00")
-    assert days(build_hours_window("US", evening, 48, askable_hours_after_close(3))) == ["2026-06-05", "2026-06-08"]
-    assert days(build_hours_window("US", evening, 48, askable_hours_after_close(5))) == [
+def test_a_later_askable_time_extends_the_default_window_further_back() -> None:
+    now = parse_new_york("2026-06-08 20:00")
+    assert list_days(build_hours_window("US", now, 48, make_askable_rule(3))) == [
+        "2026-06-05",
+        "2026-06-08",
+    ]
+    assert list_days(build_hours_window("US", now, 48, make_askable_rule(5))) == [
         "2026-06-04",
         "2026-06-05",
         "2026-06-08",
@@ -43,7 +48,7 @@ def test_a_source_that_is_askable_later_extends_the_default_further_back() -> No
 @pytest.mark.parametrize("hours", [0, -1, 24 * 3660 + 1, float("nan"), float("inf")])
 def test_invalid_hours_are_refused(hours: float) -> None:
     with pytest.raises(UsageError, match="--hours-back"):
-        build_hours_window("US", WEDNESDAY, hours, askable_hours_after_close(3))
+        build_hours_window("US", WEDNESDAY, hours, make_askable_rule(3))
 
 
 @pytest.mark.parametrize(
@@ -61,20 +66,20 @@ def test_invalid_hours_are_refused(hours: float) -> None:
 )
 def test_a_range_of_days_holds_its_opened_sessions(first: str, last: str, found: list[str]) -> None:
     window = build_date_window("US", date.fromisoformat(first), date.fromisoformat(last), WEDNESDAY)
-    assert days(window) == found
+    assert list_days(window) == found
     assert window.description == f"{first} to {last}"
 
 
 @pytest.mark.parametrize(("at", "opened"), [("09:29", 0), ("09:30", 1)])
 def test_today_is_in_a_range_from_its_open(at: str, opened: int) -> None:
     day = date(2026, 6, 3)
-    assert len(build_date_window("US", day, day, new_york(f"2026-06-03 {at}")).sessions) == opened
+    assert len(build_date_window("US", day, day, parse_new_york(f"2026-06-03 {at}")).sessions) == opened
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "says"),
+    ("first", "last", "message"),
     [(date(2026, 6, 2), date(2026, 6, 1), "is after"), (date(2003, 12, 31), date(2026, 6, 1), "first data")],
 )
-def test_an_invalid_range_is_refused(first: date, last: date, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_an_invalid_range_is_refused(first: date, last: date, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         build_date_window("US", first, last, WEDNESDAY)

@@ -8,23 +8,23 @@ from backfill_assets.quality.bar_validity import check_sessions_agree_with_eod
 from backfill_assets.store.bars.bar_checks import CloseComparison
 
 
-def closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[CloseComparison]:
+def make_closes(*pairs: tuple[float, float | None], ticker: str = "DD.US") -> list[CloseComparison]:
     return [CloseComparison(ticker, date(2026, 6, day), *pair) for day, pair in enumerate(pairs, 1)]
 
 
 @pytest.mark.parametrize(
     ("stored", "off"),
     [
-        pytest.param(closes((306.309997, 306.31), (316.22, 316.22)), 0, id="float noise"),
-        pytest.param(closes((100.118, 100)), 0, id="the print of a half-day"),
-        pytest.param(closes((100.16, 100)), 1, id="more than that"),
-        pytest.param(closes((99.84, 100)), 1, id="less than that"),
-        pytest.param(closes((239, 100), (241.39, 101), (102, 102)), 0, id="before a spin-off"),
-        pytest.param(closes((239, 100), (102, 102)), 1, id="a lone session proves no spin-off"),
-        pytest.param(closes((239, 100), (300, 101), (102, 102)), 2, id="two factors are no spin-off"),
-        pytest.param(closes((102, 102), (239, 100), (241.39, 101)), 2, id="a spin-off is at the beginning"),
-        pytest.param(closes((100.2, 100), (100.2, 100)), 2, id="a factor next to 1 is no spin-off"),
-        pytest.param(closes((100, None), (50, None)), 0, id="nothing to compare with"),
+        pytest.param(make_closes((306.309997, 306.31), (316.22, 316.22)), 0, id="float noise"),
+        pytest.param(make_closes((100.118, 100)), 0, id="close print of an early close"),
+        pytest.param(make_closes((100.16, 100)), 1, id="above the tolerance"),
+        pytest.param(make_closes((99.84, 100)), 1, id="below the tolerance"),
+        pytest.param(make_closes((239, 100), (241.39, 101), (102, 102)), 0, id="before a spin-off"),
+        pytest.param(make_closes((239, 100), (102, 102)), 1, id="one session is not enough for a spin-off"),
+        pytest.param(make_closes((239, 100), (300, 101), (102, 102)), 2, id="two factors are not a spin-off"),
+        pytest.param(make_closes((102, 102), (239, 100), (241.39, 101)), 2, id="not at the beginning"),
+        pytest.param(make_closes((100.2, 100), (100.2, 100)), 2, id="a factor close to 1 is not a spin-off"),
+        pytest.param(make_closes((100, None), (50, None)), 0, id="no daily data"),
     ],
 )
 def test_closes_beyond_the_tolerance_are_offenders(stored: list[CloseComparison], off: int) -> None:
@@ -33,7 +33,7 @@ def test_closes_beyond_the_tolerance_are_offenders(stored: list[CloseComparison]
 
 
 def test_meaning_has_the_number_compared_and_offenders_are_worst_first() -> None:
-    stored = closes((100.2, 100), (90, 100), (1, None)) + closes((239, 100), (241.39, 101), ticker="SPUN.US")
+    stored = make_closes((100.2, 100), (90, 100), (1, None)) + make_closes((239, 100), (241.39, 101), ticker="SPUN.US")
     criterion = check_sessions_agree_with_eod(stored, tolerance_bps=15)
     assert criterion.meaning == (
         "2 of 4 compared closes differ from the daily data by more than 15 basis points (5 closes are stored);"

@@ -1,4 +1,4 @@
-"""The table of checks is complete, and names and severities that users rely on stay."""
+"""The table of checks is complete; names and severities, which users rely on, are unchanged."""
 
 import inspect
 

@@ -10,19 +10,19 @@ from rich.console import Console
 from backfill_assets.cli.heatmap import show_heatmap
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.heatmap import CELL_LETTERS, CELL_MEANINGS, Cell, Heatmap, build_heatmap
-from backfill_assets_tests.unit.coverage_builders import coverage_of
+from backfill_assets_tests.unit.coverage_builders import build_coverage
 from backfill_assets_tests.unit.gap_builders import build_evidence
-from backfill_assets_tests.unit.market_builders import grid_of
+from backfill_assets_tests.unit.market_builders import build_grid
 
 DAYS = ("2026-06-01", "2026-06-02", "2026-06-03")
-GRID = grid_of(*DAYS)
+GRID = build_grid(*DAYS)
 MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
 
 
 @pytest.mark.parametrize(
     ("states", "cell"),
     [
-        pytest.param({}, Cell.COMPLETE, id="nothing is open"),
+        pytest.param({}, Cell.COMPLETE, id="no open slots"),
         pytest.param({range(13): SlotState.MISSING}, Cell.MISSING, id="all missing"),
         pytest.param({range(12): SlotState.MISSING}, Cell.PARTIAL, id="all but one missing"),
         pytest.param(
@@ -48,27 +48,27 @@ MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
         pytest.param({range(13): SlotState.SUSPECT}, Cell.COMPLETE, id="suspect bars are bars"),
     ],
 )
-def test_states_of_slots_decide_the_cell(states: dict[range, SlotState], cell: Cell) -> None:
-    coverage = coverage_of("A", GRID, {("A", slots): state for slots, state in states.items()})
+def test_states_of_slots_determine_the_cell(states: dict[range, SlotState], cell: Cell) -> None:
+    coverage = build_coverage("A", GRID, {("A", slots): state for slots, state in states.items()})
     assert build_heatmap(coverage).cells.tolist() == [[cell, Cell.COMPLETE, Cell.COMPLETE]]
 
 
 def test_an_overdue_provisional_bar_counts_as_missing() -> None:
-    coverage = coverage_of("A", GRID, {("A", MONDAY): SlotState.PROVISIONAL})
+    coverage = build_coverage("A", GRID, {("A", MONDAY): SlotState.PROVISIONAL})
     coverage.slot_states.overdue[:] = True
     assert build_heatmap(coverage).cells.tolist() == [[Cell.PARTIAL, Cell.COMPLETE, Cell.COMPLETE]]
 
 
-def test_sessions_outside_the_listing_are_not_listed() -> None:
-    facts = build_evidence(2, GRID, first_session=[1, 0], last_session=[3, 0])
-    cells = build_heatmap(coverage_of("A B", GRID, {("A", TUESDAY): SlotState.MISSING}, facts)).cells.tolist()
+def test_sessions_outside_the_listing_have_the_cell_not_listed() -> None:
+    evidence = build_evidence(2, GRID, first_session=[1, 0], last_session=[3, 0])
+    cells = build_heatmap(build_coverage("A B", GRID, {("A", TUESDAY): SlotState.MISSING}, evidence)).cells.tolist()
     assert cells == [
         [Cell.NOT_LISTED, Cell.MISSING, Cell.COMPLETE],
         [Cell.COMPLETE, Cell.NOT_LISTED, Cell.NOT_LISTED],
     ]
 
 
-FOUR = coverage_of(
+COVERAGE = build_coverage(
     "A B C D E",
     GRID,
     {
@@ -82,8 +82,8 @@ FOUR = coverage_of(
 )
 
 
-def test_rows_are_sorted_worst_first_and_pending_sessions_are_no_gaps() -> None:
-    heatmap = build_heatmap(FOUR)
+def test_rows_are_sorted_worst_first_and_pending_sessions_are_not_gaps() -> None:
+    heatmap = build_heatmap(COVERAGE)
     assert heatmap.sort_worst_first().symbols == ("C.US", "B.US", "E.US", "A.US", "D.US")
     assert heatmap.sort_worst_first(2).symbols == ("C.US", "B.US")
     assert heatmap.filter_by_gaps().symbols == ("B.US", "C.US", "E.US")
@@ -91,7 +91,7 @@ def test_rows_are_sorted_worst_first_and_pending_sessions_are_no_gaps() -> None:
 
 
 def test_iter_ranges_joins_equal_sessions() -> None:
-    heatmap = build_heatmap(FOUR)
+    heatmap = build_heatmap(COVERAGE)
     monday, tuesday, wednesday = (date.fromisoformat(day) for day in DAYS)
     assert list(heatmap.iter_ranges(4)) == [(Cell.VENDOR_GAP, monday, tuesday, 2)]
     assert list(heatmap.iter_ranges(1)) == [
@@ -101,14 +101,14 @@ def test_iter_ranges_joins_equal_sessions() -> None:
     assert list(heatmap.iter_ranges(3)) == []
 
 
-def shown(heatmap: Heatmap, width: int = 80) -> list[str]:
+def render(heatmap: Heatmap, width: int = 80) -> list[str]:
     text = StringIO()
     show_heatmap(Console(file=text, width=width), heatmap)
     return text.getvalue().splitlines()
 
 
 def test_rendering_in_a_terminal() -> None:
-    assert shown(build_heatmap(FOUR)) == [
+    assert render(build_heatmap(COVERAGE)) == [
         "",
         "gaps by session, 2026-06-01 to 2026-06-03 (one character a session):",
         "C.US  /X~",
@@ -117,17 +117,17 @@ def test_rendering_in_a_terminal() -> None:
         "3 of 5 symbols have gaps",
         "X missing   / partial   g vendor gap   ~ pending   · complete",
     ]
-    assert shown(build_heatmap(coverage_of("A B", GRID, {("A", WEDNESDAY): SlotState.PENDING}))) == []
+    assert render(build_heatmap(build_coverage("A B", GRID, {("A", WEDNESDAY): SlotState.PENDING}))) == []
 
 
 def test_a_narrow_terminal_shows_the_newest_sessions() -> None:
-    lines = shown(build_heatmap(FOUR), width=8)
+    lines = render(build_heatmap(COVERAGE), width=8)
     assert "C.US  X~" in lines
 
 
 def test_long_lists_are_cut() -> None:
     cells = np.zeros((100, 1), np.int8)
-    lines = shown(Heatmap(tuple(f"S{n}" for n in range(100)), (date(2026, 6, 1),), cells))
+    lines = render(Heatmap(tuple(f"S{n}" for n in range(100)), (date(2026, 6, 1),), cells))
     assert lines[-2] == "… and 60 more · 100 of 100 symbols have gaps"
 
 

@@ -60,14 +60,14 @@ def test_week_without_close_print_affects_all_tickers() -> None:
     assert len(get_rows(DataQuirks(close_print_missing_weeks=1e-9), day=recorded_outage)) == 78
 
 
-def test_close_print_of_an_early_close_can_be_off_by_a_tenth_of_a_percent() -> None:
+def test_close_print_of_an_early_close_can_deviate_by_a_tenth_of_a_percent() -> None:
     early = date(2025, 11, 28)
-    off, right = (
+    wrong, right = (
         get_rows(DataQuirks(close_print_off_at_early_close=1.0), day=early),
         get_rows(DataQuirks.build_clean(), day=early),
     )
-    assert 0.00107 < off.prices[3, -1] / right.prices[3, -1] - 1 < 0.00118
-    assert datetime.fromtimestamp(off.timestamps[-1], UTC).astimezone(ZoneInfo("America/New_York")).hour == 13
+    assert 0.00107 < wrong.prices[3, -1] / right.prices[3, -1] - 1 < 0.00118
+    assert datetime.fromtimestamp(wrong.timestamps[-1], UTC).astimezone(ZoneInfo("America/New_York")).hour == 13
 
 
 def test_post_close_print_is_a_second_flat_row() -> None:
@@ -77,13 +77,13 @@ def test_post_close_print_is_a_second_flat_row() -> None:
     assert found.timestamps[-1] > found.timestamps[-2]
 
 
-def test_null_and_flat_rows_keep_the_grid_full() -> None:
+def test_null_and_flat_rows_leave_no_gaps_in_the_grid() -> None:
     nulls, flats = get_rows(DataQuirks(null_rows=0.3)), get_rows(DataQuirks(flat_rows=0.3))
     for found in (nulls, flats):
         assert np.array_equal(found.timestamps, get_clean_rows().timestamps)
-    quiet = nulls.volumes[:-1] == -1
-    assert 5 < quiet.sum() < 50
-    assert np.isnan(nulls.prices[:, :-1][:, quiet]).all()
+    is_null = nulls.volumes[:-1] == -1
+    assert 5 < is_null.sum() < 50
+    assert np.isnan(nulls.prices[:, :-1][:, is_null]).all()
     flat = np.flatnonzero((flats.volumes[:-1] == -1) & ~np.isnan(flats.prices[0, :-1]))
     assert len(flat) > 5
     assert all(len(set(flats.prices[:, at])) == 1 for at in flat)
@@ -91,9 +91,9 @@ def test_null_and_flat_rows_keep_the_grid_full() -> None:
 
 def test_halt_prints_are_off_the_grid_and_have_null_volume() -> None:
     found = get_rows(DataQuirks(halt_prints=1.0))
-    off = found.timestamps % 300 != 0
-    assert 1 <= off.sum() <= 2
-    assert (found.volumes[off] == -1).all()
+    is_off_grid = found.timestamps % 300 != 0
+    assert 1 <= is_off_grid.sum() <= 2
+    assert (found.volumes[is_off_grid] == -1).all()
     assert (np.diff(found.timestamps) > 0).all()
 
 

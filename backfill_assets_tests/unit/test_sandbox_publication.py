@@ -1,4 +1,4 @@
-"""Publication times of a session: after the regular close, per ticker, late, in part, or never."""
+"""Publication times of a session: after the regular close, per ticker, late, partial, or never."""
 
 from datetime import UTC, date, datetime, timedelta
 from math import inf
@@ -28,7 +28,7 @@ def make_schedule(quirks: DataQuirks | None = None, **publication: object) -> Pu
     return PublicationSchedule(config, get_session_index(date(2018, 1, 2)))
 
 
-def hours_after_close(times: PublicationTimes, day: date = MONDAY) -> float:
+def compute_hours_after_close(times: PublicationTimes, day: date = MONDAY) -> float:
     return (times.first_at - find_session(day).regular_close.timestamp()) / 3600
 
 
@@ -39,36 +39,38 @@ def get_times(
 
 
 def test_session_appears_for_all_tickers_at_once_by_default() -> None:
-    drawn = {hours_after_close(get_times(make_schedule(), symbol)) for symbol in SYMBOLS}
+    drawn = {compute_hours_after_close(get_times(make_schedule(), symbol)) for symbol in SYMBOLS}
     assert len(drawn) == 1
     assert 2.5 <= drawn.pop() <= 3.0
     schedule, days = make_schedule(), [MONDAY + timedelta(n) for n in range(4)]
-    assert len({round(hours_after_close(get_times(schedule, day=day), MONDAY) % 24, 3) for day in days}) == 4
+    assert len({round(compute_hours_after_close(get_times(schedule, day=day), MONDAY) % 24, 3) for day in days}) == 4
 
 
 def test_early_close_does_not_make_publication_earlier() -> None:
     found = get_times(make_schedule(), day=EARLY)
-    assert 2.5 <= hours_after_close(found, EARLY) <= 3.0
+    assert 2.5 <= compute_hours_after_close(found, EARLY) <= 3.0
     assert found.first_at - find_session(EARLY).close.timestamp() > 5.4 * 3600
 
 
 def test_1m_appears_two_hours_after_5m() -> None:
-    assert hours_after_close(get_times(make_schedule(), interval="1m")) == pytest.approx(
-        hours_after_close(get_times(make_schedule())) + 2
+    assert compute_hours_after_close(get_times(make_schedule(), interval="1m")) == pytest.approx(
+        compute_hours_after_close(get_times(make_schedule())) + 2
     )
-    assert hours_after_close(get_times(make_schedule(one_minute_delay_hours=0.0), interval="1m")) == hours_after_close(
-        get_times(make_schedule())
-    )
+    assert compute_hours_after_close(
+        get_times(make_schedule(one_minute_delay_hours=0.0), interval="1m")
+    ) == compute_hours_after_close(get_times(make_schedule()))
 
 
 def test_delay_can_differ_by_minutes_or_be_drawn_per_ticker() -> None:
-    minutes = [hours_after_close(get_times(make_schedule(ticker_delay_minutes=60.0), symbol)) for symbol in SYMBOLS]
+    minutes = [
+        compute_hours_after_close(get_times(make_schedule(ticker_delay_minutes=60.0), symbol)) for symbol in SYMBOLS
+    ]
     assert 0.8 < max(minutes) - min(minutes) < 1.0
-    alone = [
-        hours_after_close(get_times(make_schedule(draw_per_ticker=True, hours_after_close=(2.0, 10.0)), symbol))
+    drawn = [
+        compute_hours_after_close(get_times(make_schedule(draw_per_ticker=True, hours_after_close=(2.0, 10.0)), symbol))
         for symbol in SYMBOLS
     ]
-    assert 7 < max(alone) - min(alone) <= 8
+    assert 7 < max(drawn) - min(drawn) <= 8
 
 
 def test_ticker_can_be_published_sessions_late() -> None:
@@ -110,9 +112,9 @@ def test_vendor_gaps_last_weeks_and_are_rare() -> None:
     days = [date(2024, 1, 1) + timedelta(n) for n in range(366 * 2)]
     lengths = []
     for symbol in SYMBOLS[:60]:
-        gone = [schedule.is_never_published(symbol, symbol, day, "5m") for day in days]
-        starts = [n for n in range(1, len(days)) if gone[n] and not gone[n - 1]]
-        lengths += [next((m for m in range(n, len(days)) if not gone[m]), n) - n for n in starts]
+        absent = [schedule.is_never_published(symbol, symbol, day, "5m") for day in days]
+        starts = [n for n in range(1, len(days)) if absent[n] and not absent[n - 1]]
+        lengths += [next((m for m in range(n, len(days)) if not absent[m]), n) - n for n in starts]
     assert 15 < len(lengths) < 90
     assert 14 <= sorted(lengths)[len(lengths) // 2] <= 45
 

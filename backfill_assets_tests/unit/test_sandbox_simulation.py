@@ -1,4 +1,4 @@
-"""The simulated market: deterministic, correct on every kind of session, and equal to its own true bars."""
+"""The simulated market: deterministic, correct for every kind of session, and consistent with its true bars."""
 
 from datetime import UTC, date, datetime
 from functools import cache
@@ -61,11 +61,11 @@ def make_irregular_world() -> World:
     return make_world(MANY_QUIRKS, symbols=110, thin=frozenset({"THIN"}))
 
 
-def clock_times(rows: IntradayColumns) -> list[str]:
+def format_clock_times(rows: IntradayColumns) -> list[str]:
     return [datetime.fromtimestamp(s, UTC).astimezone(NEW_YORK).strftime("%H:%M") for s in rows.timestamps.tolist()]
 
 
-def are_equal(one: IntradayColumns, other: IntradayColumns) -> bool:
+def is_equal(one: IntradayColumns, other: IntradayColumns) -> bool:
     return (
         np.array_equal(one.timestamps, other.timestamps)
         and np.array_equal(one.prices, other.prices, equal_nan=True)
@@ -74,18 +74,18 @@ def are_equal(one: IntradayColumns, other: IntradayColumns) -> bool:
 
 
 def build_bars_by_hand(rows: IntradayColumns, session: Session, source: str) -> pd.DataFrame:
-    """Builds 30m bars from published rows, independently of the package."""
-    opened, high, low, close = rows.prices
+    """Build 30m bars from published rows, independently of the package."""
+    open_, high, low, close = rows.prices
     written = pd.DataFrame(
-        {"timestamp": rows.timestamps, "open": opened, "high": high, "low": low, "close": close, "volume": rows.volumes}
+        {"timestamp": rows.timestamps, "open": open_, "high": high, "low": low, "close": close, "volume": rows.volumes}
     )
     step = {"5m": 300, "1m": 60}[source]
     first, end = session.open.timestamp(), session.close.timestamp()
-    kept = written[(written.volume >= 0) & (written.timestamp >= first) & (written.timestamp < end)]
-    kept = kept[(kept.timestamp - first) % step == 0].sort_values("timestamp", kind="stable")
-    kept = kept.sort_values(["timestamp", "volume"]).drop_duplicates("timestamp", keep="last")
-    slot = ((kept.timestamp - first) // 1800 * 1800 + first).astype("int64")
-    bars = kept.groupby(slot).agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
+    selected = written[(written.volume >= 0) & (written.timestamp >= first) & (written.timestamp < end)]
+    selected = selected[(selected.timestamp - first) % step == 0].sort_values("timestamp", kind="stable")
+    selected = selected.sort_values(["timestamp", "volume"]).drop_duplicates("timestamp", keep="last")
+    slot = ((selected.timestamp - first) // 1800 * 1800 + first).astype("int64")
+    bars = selected.groupby(slot).agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
     return bars.rename_axis("timestamp").reset_index()
 
 
@@ -93,9 +93,9 @@ def test_equal_seeds_give_equal_rows_and_other_seeds_other_rows() -> None:
     session = find_session(SUMMER)
     for interval in ("1m", "5m", "1h"):
         rows = make_world(MANY_QUIRKS).get_published_rows("MSFT", session, interval)
-        assert are_equal(rows, make_world(MANY_QUIRKS, symbols=500).get_published_rows("MSFT", session, interval))
-        assert not are_equal(rows, make_world(MANY_QUIRKS, seed=1).get_published_rows("MSFT", session, interval))
-        assert not are_equal(rows, make_world(MANY_QUIRKS).get_published_rows("AAPL", session, interval))
+        assert is_equal(rows, make_world(MANY_QUIRKS, symbols=500).get_published_rows("MSFT", session, interval))
+        assert not is_equal(rows, make_world(MANY_QUIRKS, seed=1).get_published_rows("MSFT", session, interval))
+        assert not is_equal(rows, make_world(MANY_QUIRKS).get_published_rows("AAPL", session, interval))
 
 
 def test_rows_do_not_depend_on_the_order_of_requests() -> None:
@@ -103,7 +103,7 @@ def test_rows_do_not_depend_on_the_order_of_requests() -> None:
     requests = [(s, find_session(d)) for s in ("AAPL", "MSFT", "V") for d in (WINTER, SUMMER, EARLY)]
     first = [forwards.get_published_rows(s, d, "5m") for s, d in requests]
     second = [backwards.get_published_rows(s, d, "5m") for s, d in reversed(requests)][::-1]
-    assert all(map(are_equal, first, second))
+    assert all(map(is_equal, first, second))
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_close_print_is_the_official_close_as_a_32_bit_float() -> None:
 
 def test_1m_extended_hours_reach_the_next_utc_day_in_winter() -> None:
     rows = make_world().get_published_rows("AAPL", find_session(WINTER), "1m")
-    times = clock_times(rows)
+    times = format_clock_times(rows)
     assert (times[0], times[-1], len(rows)) == ("04:00", "19:59", 960)
     assert datetime.fromtimestamp(rows.timestamps[-1], UTC).date() == date(2026, 1, 16)
-    assert clock_times(make_world().get_published_rows("AAPL", find_session(EARLY), "1m"))[-1] == "16:59"
+    assert format_clock_times(make_world().get_published_rows("AAPL", find_session(EARLY), "1m"))[-1] == "16:59"
 
 
 def test_closing_auction_is_in_the_1600_row_of_1m_or_in_a_later_one() -> None:
@@ -150,7 +150,7 @@ def test_closing_auction_is_in_the_1600_row_of_1m_or_in_a_later_one() -> None:
             rows = market.get_published_rows(symbol, find_session(SUMMER), "1m")
             after = rows.select(rows.timestamps >= find_session(SUMMER).close.timestamp())
             biggest = int(np.argmax(after.volumes))
-            assert clock_times(after)[biggest] in minutes
+            assert format_clock_times(after)[biggest] in minutes
             assert after.volumes[biggest] > 0.05 * rows.volumes.sum()
             assert after.prices[3, biggest] == market.get_minute_path(symbol, find_session(SUMMER))[0].close
 
@@ -168,10 +168,10 @@ def test_open_and_close_of_published_rows_are_within_high_and_low(
     rows = make_irregular_world().get_published_rows(
         symbol, get_session_index(date(2018, 1, 2)).sessions[index], interval, stage
     )
-    opened, high, low, close = rows.select(~np.isnan(rows.prices[0])).prices
+    open_, high, low, close = rows.select(~np.isnan(rows.prices[0])).prices
     assert (low > 0).all()
-    assert (low <= np.minimum(opened, close)).all()
-    assert (high >= np.maximum(opened, close)).all()
+    assert (low <= np.minimum(open_, close)).all()
+    assert (high >= np.maximum(open_, close)).all()
     digits = 6 if interval == "5m" else 4
     assert np.array_equal(np.round(rows.prices, digits), rows.prices, equal_nan=True)
     assert (rows.volumes >= -1).all()
@@ -266,7 +266,7 @@ def test_intraday_prices_are_not_adjusted_for_a_split() -> None:
 def test_renamed_ticker_continues_under_its_new_name() -> None:
     market = make_world(renamed={"AAPL": ("FRUIT", date(2026, 6, 2))})
     assert "FRUIT" in market.symbols
-    assert are_equal(
+    assert is_equal(
         market.get_published_rows("FRUIT", find_session(SUMMER), "5m"),
         make_world().get_published_rows("AAPL", find_session(SUMMER), "5m"),
     )

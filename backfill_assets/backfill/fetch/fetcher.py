@@ -223,7 +223,7 @@ class _ResponseQueue:
         self._queue.put_nowait(None)
 
     async def get_batch(self) -> tuple[list[Response], bool]:
-        """Wait for responses, take up to a batch of them, and say whether more may follow."""
+        """Wait for responses, take up to a batch of them, and return whether more may follow."""
         items = [await self._queue.get()]
         while len(items) < WRITE_BATCH_SIZE and _count_rows(items) < WRITE_BATCH_ROWS and not self._queue.empty():
             items.append(self._queue.get_nowait())

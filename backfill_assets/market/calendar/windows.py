@@ -41,7 +41,7 @@ def build_hours_window(
     """Every session that overlaps the past ``hours``.
 
     The default of 48 h is extended back until it holds two askable sessions, so that on a Monday morning the window
-    holds Thursday and Friday instead of an empty weekend. ``askable_at`` says from when a session is askable.
+    holds Thursday and Friday instead of an empty weekend. ``askable_at`` returns from when a session is askable.
 
     Raises:
         UsageError: ``hours`` is not positive, or longer than ten years.

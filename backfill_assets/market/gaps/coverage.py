@@ -56,7 +56,7 @@ class Coverage:
         duplicates: slots that have a bar under both spellings of the interval.
         askable_at: from when a request may return each session's bars.
         overdue_at: from when absent bars of each session count as missing, at the latest.
-        external_bars: bars that another program wrote, if the caller asked for them.
+        external_bars: bars that another program wrote, if the caller requested them.
     """
 
     symbols: tuple[Symbol, ...]

@@ -3,7 +3,7 @@
 After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. The delay starts at the previous request. The
 step depends on how long requests have returned no new data; requests made for another session do not advance it.
 
-Three rules say from when that time counts:
+Three rules determine from when that time counts:
 
 - New rows for the session restart it.
 - A session that was never seen published for any symbol: once it is overdue, time counts from its first request;
@@ -88,7 +88,7 @@ def select_past_requests(
 
 @dataclass(frozen=True, eq=False)
 class SlotRetries:
-    """What the schedule says of each open slot, shape (slots,).
+    """The retry schedule of each open slot, shape (slots,).
 
     Attributes:
         seconds_without_data: for how long requests had returned no new data at the newest request; −∞ for a slot

@@ -21,7 +21,7 @@ from backfill_assets.market.gaps.retry_schedule import compute_retries, select_p
 class SlotState(IntEnum):
     """The state of a slot, exactly one of these (docs/glossary.md, "state of a slot").
 
-    ``PRESENT`` and ``UNVERIFIED`` slots have a trusted final bar: one of ours, or one that another program wrote. All
+    ``PRESENT`` and ``UNVERIFIED`` slots have a trusted final bar, which this package or another program wrote. All
     others are *open*: without a bar, or with one that is provisional or suspect.
     """
 
@@ -96,7 +96,7 @@ def classify_slots(
     """Derive the state of every open slot as of ``now``, and when to request it again.
 
     Example, with the usual rules (askable 3 h and overdue 16 h after the regular close) and times of New York: AAPL
-    lacks the slot of 12:00 of Monday, 2026-06-01, a session that closes at 16:00. AAPL is not thin.
+    has no bar for 12:00 on Monday, 2026-06-01, a session that closes at 16:00. AAPL is not thin.
 
     - Until the first request the slot is pending. At 19:00 the session becomes askable: the slot is a gap, and due.
     - First request, Monday 19:00: every bar comes but this one. Because the vendor's rows reach beyond the slot, it is
@@ -180,7 +180,7 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     state[known.not_returned & known.published_beyond & known.thin] = SlotState.NO_TRADE
     # The vendor's daily data prove that nothing traded.
     state[known.untraded] = SlotState.NO_TRADE
-    # A stored bar says more than any evidence of absence.
+    # A stored bar takes precedence over evidence of absence.
     has_bar = stored_state != SlotState.MISSING
     state[has_bar] = stored_state[has_bar]
     # Few source rows are usual for a thin symbol: its bar is not suspect.
@@ -214,7 +214,7 @@ def _is_not_returned(slots: OpenSlots, history: RequestHistory, grid: SlotGrid) 
 
 
 def _is_thin(row: Int64, entry: Int64, history: RequestHistory, evidence: AbsenceEvidence, rules: GapRules) -> Bools:
-    """Whether the symbol often skips slots, judged by its other published sessions (docs/decisions/0007)."""
+    """Whether the symbol often skips slots, according to its other published sessions (docs/decisions/0007)."""
     is_incomplete = np.zeros(len(history.row), bool)
     is_incomplete[history.not_returned_entry] = True
     # The session at hand must not explain itself: leave it out of the last 20.

@@ -5,7 +5,7 @@ The code server computes the day when it loads the definitions, and Dagster stor
 the day anew, it would get a later one once another session has opened, and a run over the oldest day would fail.
 
 Relies on ``DefinitionsLoadContext`` and ``DefinitionsLoadType``: https://github.com/dagster-io/dagster/pull/24490
-(2024), repaired by https://github.com/dagster-io/dagster/pull/28416 (2025). Upstream: no issue found; it would say
+(2024), repaired by https://github.com/dagster-io/dagster/pull/28416 (2025). Upstream: no issue found; it would be
 "make reconstruction metadata a public API, so that definitions can depend on a value computed once in the code server".
 """
 

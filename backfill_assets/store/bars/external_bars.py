@@ -69,7 +69,7 @@ _VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(fingerprint=_FINGERPRINT, only_r
 
 
 def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> ExternalBars:
-    """The slots of ``grid`` with an external bar and none of ours; rows are positions in ``symbols``."""
+    """The slots of ``grid`` with an external bar and no bar of this package; rows are positions in ``symbols``."""
     if not grid.size or not symbols:
         return ExternalBars.create_empty()
     values = {

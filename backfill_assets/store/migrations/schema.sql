@@ -21,7 +21,7 @@ CREATE TABLE backfill.contract_tables (
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- What the vendor was asked for and what it returned, per symbol, bar interval, source interval and session.
+-- What was requested from the vendor and what it returned, per symbol, bar interval, source interval and session.
 CREATE TABLE backfill.session_evidence (
     symbol_id         integer        NOT NULL,
     interval_type     text           NOT NULL,
@@ -92,7 +92,7 @@ CREATE TABLE backfill.runs (
     missing_after      integer,
     inserted           integer,
     calls              integer,
-    process_started_at timestamptz            -- tells the process from a later one with the same pid
+    process_started_at timestamptz            -- distinguishes it from a later process with the same pid
 );
 CREATE INDEX ON backfill.runs (started_at) WHERE finished_at IS NULL;
 

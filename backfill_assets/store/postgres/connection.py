@@ -95,7 +95,7 @@ class Database:
         _require_valid_url(url)
         self.url = url
         self._max_wait_seconds = max_wait_seconds
-        self._is_unreachable = False  # after one caller waited in vain, the others do not wait again
+        self._is_unreachable = False  # after one caller has waited until the timeout, the others do not wait again
         logging.getLogger("psycopg.pool").setLevel(
             logging.CRITICAL
         )  # the pool logs every failed attempt; the exception reports it once

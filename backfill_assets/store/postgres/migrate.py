@@ -4,7 +4,7 @@
 and migrations 1 to 9 are recorded as applied. A database of migration 8 gets ``0009_standard_names.sql`` and
 ``functions.sql``; the result is the same schema. Migrations go forward only.
 
-The first line of a numbered file says ``-- readable since: N``, which is stored in ``backfill.migrations``: a program
+The first line of a numbered file is ``-- readable since: N``, which is stored in ``backfill.migrations``: a program
 that knows migration N can go on reading and writing the database after this migration. An additive migration keeps the
 N of the one before it; one that renames, removes or changes the meaning of something has its own number. Nothing reads
 that column yet.

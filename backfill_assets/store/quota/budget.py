@@ -2,7 +2,7 @@
 
 Postgres holds all of it (tables ``budget``, ``permits`` and ``ledger``, functions in ``migrations/functions.sql``), so
 every process on every machine shares it. The permits of a dead process expire by themselves. Waiting is the caller's
-part: ``take_permits`` returns at once, says how long to wait and keeps no transaction open.
+part: ``take_permits`` returns at once with the time to wait, and keeps no transaction open.
 """
 
 import hashlib
@@ -170,7 +170,7 @@ class Budget:
         self._database.retry_transaction(lambda connection: connection.execute(_RETURN_PERMITS, values))
 
     def record_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:
-        """Store what the vendor's account endpoint says of the day.
+        """Store the day's usage as reported by the vendor's account endpoint.
 
         Its counter and date stay on the previous day until the first billed call of a day (docs/vendor.md §5.3). A date
         other than today's therefore means that nothing is spent yet.
