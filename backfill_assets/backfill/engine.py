@@ -13,7 +13,7 @@ from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
-from backfill_assets.backfill.planner import Plan, Strategy, make_plan
+from backfill_assets.backfill.planner import Plan, PlanOptions, Strategy, make_plan
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.market.calendar.intervals import Interval
@@ -95,8 +95,7 @@ class Engine:
     def plan(self, job: BackfillJob, coverage: Coverage) -> Plan:
         """The requests that the job would send for a measured coverage; no vendor calls."""
         longest_span = REQUEST_LIMITS.get_max_span(job.source_interval.name)
-        return make_plan(
-            coverage,
+        options = PlanOptions(
             calls_per_request=self.prices.intraday,
             overlap_sessions=self.settings.overlap_sessions,
             max_span=min(timedelta(days=self.settings.max_span_days), longest_span),
@@ -106,6 +105,7 @@ class Engine:
             trigger_sessions=job.trigger_sessions,
             overrides=self.settings.load_calendar_overrides(),
         )
+        return make_plan(coverage, options)
 
     def create_budget(self) -> Budget:
         """The budget of the token.

@@ -36,6 +36,31 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """Which gaps are requested, and how they are merged into requests.
+
+    Attributes:
+        calls_per_request: price of a request, in vendor calls.
+        overlap_sessions: sessions before the gaps that are read again for revisions.
+        max_span: longest span of one request.
+        strategy: which gaps are requested.
+        force: request every askable slot of every ticker, complete or not.
+        user_selected: request every gap, regardless of the retry schedule.
+        trigger_sessions: only gaps of these sessions make a ticker due; None means all.
+        overrides: corrections of the exchange's calendar.
+    """
+
+    calls_per_request: int
+    overlap_sessions: int
+    max_span: timedelta
+    strategy: Strategy = Strategy.HYBRID
+    force: bool = False
+    user_selected: bool = False
+    trigger_sessions: Collection[date] | None = None
+    overrides: CalendarOverrides = NO_OVERRIDES
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedRequest:
     """One request for a ticker.
 
@@ -127,44 +152,17 @@ class Plan:
         return full_windows * window_seconds + max(1.0, rest / in_flight) * TYPICAL_RESPONSE_SECONDS
 
 
-def make_plan(
-    coverage: Coverage,
-    *,
-    calls_per_request: int,
-    overlap_sessions: int,
-    max_span: timedelta,
-    strategy: Strategy = Strategy.HYBRID,
-    force: bool = False,
-    user_selected: bool = False,
-    trigger_sessions: Collection[date] | None = None,
-    overrides: CalendarOverrides = NO_OVERRIDES,
-) -> Plan:
-    """Merge each ticker's gaps into as few requests as ``max_span`` allows.
+def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
+    """Merge each ticker's gaps into as few requests as the longest span allows.
 
     A ticker is requested if any of its gaps is due. Its other gaps are then requested with it, since one request costs
-    the same whatever it covers.
-
-    Args:
-        coverage: the state of every slot of the window.
-        calls_per_request: price of a request, in vendor calls.
-        overlap_sessions: sessions before the gaps that are read again for revisions.
-        max_span: longest span of one request.
-        strategy: which gaps are requested.
-        force: request every askable slot of every ticker, complete or not.
-        user_selected: request every gap, regardless of the retry schedule.
-        trigger_sessions: only gaps of these sessions make a ticker due; None means all.
-        overrides: corrections of the exchange's calendar.
+    the same whatever it covers. ``coverage`` holds the state of every slot of the window.
     """
-    window = coverage.grid
-    earlier_sessions = (
-        list_previous_sessions(window.sessions[0], overlap_sessions, overrides) if window.sessions else ()
-    )
+    window, overlap = coverage.grid, options.overlap_sessions
+    earlier_sessions = list_previous_sessions(window.sessions[0], overlap, options.overrides) if window.sessions else ()
     grid = build_slot_grid((*earlier_sessions, *window.sessions), window.interval)
-    is_trigger = np.array(
-        [trigger_sessions is None or session.day in trigger_sessions for session in window.sessions], bool
-    )
-    selected, deferred = _select_slots(coverage, strategy, is_trigger, force=force, user_selected=user_selected)
-    parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), overlap_sessions, max_span))
+    selected, deferred = _select_slots(coverage, options)
+    parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), overlap, options.max_span))
     slot_keys = window.get_slot_keys(selected["row"].to_numpy(np.int64), selected["ordinal"].to_numpy(np.int64))
     slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
     return Plan(
@@ -173,33 +171,35 @@ def make_plan(
         int(grid.session_offsets[len(earlier_sessions)]),
         deferred,
         slot_keys,
-        calls_per_request,
+        options.calls_per_request,
         coverage.external_bars,
     )
 
 
-def _select_slots(
-    coverage: Coverage, strategy: Strategy, is_trigger: Bools, *, force: bool, user_selected: bool
-) -> tuple[pd.DataFrame, int]:
-    """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and the number of deferred tickers.
-
-    ``is_trigger`` marks the sessions whose gaps make a ticker due.
-    """
-    in_trigger_session = is_trigger[coverage.grid.session_index]
-    if force:
+def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFrame, int]:
+    """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and the number of deferred tickers."""
+    in_trigger_session = _find_trigger_slots(coverage.grid, options.trigger_sessions)
+    if options.force:
         askable, ticker_count = _find_askable_ordinals(coverage), len(coverage.symbols)
         askable = askable[in_trigger_session[askable]]
         all_slots = {"row": np.repeat(np.arange(ticker_count), len(askable)), "ordinal": np.tile(askable, ticker_count)}
         return pd.DataFrame(all_slots).assign(due=True), 0
     slots, classified = coverage.open_slots, coverage.slot_states
-    table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | user_selected})
+    table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | options.user_selected})
     table = pd.concat([table.loc[classified.gap], _select_external_slots(coverage)], ignore_index=True)
     table["due"] &= in_trigger_session[table["ordinal"]]
-    if strategy is Strategy.INCREMENTAL:
+    if options.strategy is Strategy.INCREMENTAL:
         table = table.loc[coverage.grid.starts[table["ordinal"]] > _find_newest_final_bars(coverage)[table["row"]]]
     is_requested = table.groupby("row")["due"].transform("any").astype(bool)
     deferred = table.loc[~is_requested & in_trigger_session[table["ordinal"]], "row"].nunique()
     return table.loc[is_requested].sort_values(["row", "ordinal"]), deferred
+
+
+def _find_trigger_slots(window: SlotGrid, trigger_sessions: Collection[date] | None) -> Bools:
+    """Whether a gap in the slot makes its ticker due, shape (slots of the window,)."""
+    is_trigger = np.array([trigger_sessions is None or s.day in trigger_sessions for s in window.sessions], bool)
+    in_trigger_session: Bools = is_trigger[window.session_index]
+    return in_trigger_session
 
 
 def _find_newest_final_bars(coverage: Coverage) -> Int64:

@@ -17,7 +17,7 @@ from backfill_assets.market.live.samples import SampleKind, classify_samples, me
 from backfill_assets.market.live.sampling_schedule import FIRST_ROUND_AFTER_OPEN
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, WriteCounts, find_interval_spelling, write_bars
 from backfill_assets.store.bars.source_host import bind_source_host
-from backfill_assets.store.live.rounds import ReadingCounts, finish_round
+from backfill_assets.store.live.rounds import ReadingCounts, RoundRecord, finish_round
 from backfill_assets.store.live.samples import delete_old_live_data, read_samples, record_samples
 from backfill_assets.store.live.slots import record_slots
 from backfill_assets.store.postgres.connection import Connection
@@ -86,10 +86,7 @@ class SampleWriter:
 
     def close_round(self, connection: Connection, reading: QuoteReading, result: SampleWriteResult, calls: int) -> None:
         """Write the round's record; the first round of a session also deletes old live data."""
-        finish_round(
-            connection,
-            self.session.exchange,
-            self.due_at,
+        record = RoundRecord(
             method=reading.method,
             calls=calls,
             readings=result.readings,
@@ -97,6 +94,7 @@ class SampleWriter:
             exchange_failed=reading.exchange_failed,
             error=str(reading.error) if reading.error else None,
         )
+        finish_round(connection, self.session.exchange, self.due_at, record)
         if self.due_at <= self.session.open + FIRST_ROUND_AFTER_OPEN:
             delete_old_live_data(connection, self.now)
 
@@ -104,6 +102,7 @@ class SampleWriter:
         self, connection: Connection, slots: pd.DataFrame, interval: Interval, requested_at: datetime
     ) -> WriteCounts:
         bind_source_host(connection, self.vendor_host)
+        # The column source_rows of a bar counts what the bar was built from; for provisional bars, that is samples.
         bars = slots.loc[slots["volume"] > 0].rename(columns={"samples": "source_rows"})
         counts = write_bars(
             connection,

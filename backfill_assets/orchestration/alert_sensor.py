@@ -14,6 +14,7 @@ from backfill_assets.alerts.observation import Observation, build_run_observatio
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.checks import OBSERVATION_KEY
+from backfill_assets.orchestration.dagster_internals.failure_messages import strip_failure_class
 from backfill_assets.orchestration.sensors import get_default_sensor_status
 
 MAX_EVENTS_PER_TICK = 100  # of one kind in one tick; the rest is read in the next tick
@@ -145,4 +146,4 @@ def _read_error(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> str:
         return f"no error was recorded (process killed?), see the run's log: {message}"
     root_cause = error.cause or error
     first_line = str(root_cause.message).strip().splitlines()[0]
-    return first_line.removeprefix("dagster._core.definitions.events.Failure: ")
+    return strip_failure_class(first_line)

@@ -1,12 +1,15 @@
 """The status of everything: universe, bars, runs, live collection and budget, as plain values."""
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.market.calendar.windows import (
     DEFAULT_HOURS,
@@ -18,57 +21,51 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
 from backfill_assets.store.coverage import measure_coverage
-from backfill_assets.store.evidence.daily_data import list_findings
+from backfill_assets.store.evidence.daily_data import Finding, list_findings
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.postgres.connection import Database, describe_database
 from backfill_assets.store.quota.budget import Budget, build_limits
 from backfill_assets.store.quota.live_budget import LiveBudget
-from backfill_assets.store.runs import list_active_runs
+from backfill_assets.store.runs import ActiveRun, list_active_runs
 from backfill_assets.store.symbols import list_symbols
+
+
+@dataclass(frozen=True, eq=False)
+class _StoredFacts:
+    """What the status shows of the tables, read in one transaction."""
+
+    symbols: Sequence[Symbol]
+    active: Sequence[Symbol]
+    newest_bar: datetime | None
+    coverage: Coverage
+    runs: Sequence[ActiveRun]
+    publications: Mapping[date, tuple[int, datetime, datetime]]
+    findings: Sequence[Finding]
+    rounds: SessionRoundTotals | None
 
 
 def read_status(database: Database, settings: Settings) -> dict[str, Any]:
     """Read the status; times are ISO 8601 UTC. Works without symbols and without a token."""
-    interval = parse_interval(DEFAULT_INTERVAL)
-    source = choose_source_interval(interval, settings.source_interval)
-    now, rules = settings.now(), settings.build_gap_rules(source)
-    window = build_hours_window(
-        DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, settings.load_calendar_overrides()
-    )
-    with database.transaction() as connection:
-        all_symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
-        active = [s for s in all_symbols if s.is_active]
-        newest = read_newest_bar(connection, active, interval)
-        coverage = measure_coverage(connection, active, build_slot_grid(window.sessions, interval), source, rules, now)
-        runs = list_active_runs(connection)
-        published = read_publications(connection, interval, source, [s.day for s in window.sessions])
-        open_findings = list_findings(connection)
-        rounds = read_round_totals(connection, DEFAULT_EXCHANGE, window.sessions[-1].day) if window.sessions else None
+    now = settings.now()
+    facts = _read_facts(database, settings, now)
+    coverage, active = facts.coverage, len(facts.active)
     return {
         "as_of": format_optional_timestamp(now),
         "database": describe_database(database.url),
         "vendor": settings.vendor_host,
         "token": "***" if settings.token else None,
-        "symbols": {"active": len(active), "inactive": len(all_symbols) - len(active)},
-        "newest_bar": format_optional_timestamp(newest),
-        "partitions": _describe_partitions(settings, len(active)),
-        "window": [s.day.isoformat() for s in window.sessions],
+        "symbols": {"active": active, "inactive": len(facts.symbols) - active},
+        "newest_bar": format_optional_timestamp(facts.newest_bar),
+        "partitions": _describe_partitions(settings, active),
+        "window": [s.day.isoformat() for s in coverage.grid.sessions],
         "missing": int(coverage.missing.sum()),
         "symbols_with_missing": int((coverage.missing > 0).sum()),
-        "live": _describe_live(database, settings, coverage, rounds, now),
+        "live": _describe_live(database, settings, coverage, facts.rounds, now),
         "unverified": {
             "bars": coverage.count_slots(SlotState.UNVERIFIED),
             "symbols": int((coverage.counts[:, SlotState.UNVERIFIED] > 0).sum()),
         },
-        "running": [
-            {
-                "run_id": str(r.run_id),
-                "started_at": format_optional_timestamp(r.started_at),
-                "window": r.description,
-                "tickers": r.tickers,
-            }
-            for r in runs
-        ],
+        "running": [_describe_run(run) for run in facts.runs],
         "budget": read_budget(database, settings, now),
         "published": {
             day.isoformat(): {
@@ -76,26 +73,56 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
                 "first": format_optional_timestamp(first),
                 "last": format_optional_timestamp(last),
             }
-            for day, (count, first, last) in published.items()
+            for day, (count, first, last) in facts.publications.items()
         },
-        "findings": [
-            {
-                "kind": f.kind,
-                "subject": f.subject,
-                "detail": f.detail,
-                "found_at": format_optional_timestamp(f.found_at),
-            }
-            for f in open_findings
-        ],
+        "findings": [_describe_finding(finding) for finding in facts.findings],
+    }
+
+
+def _read_facts(database: Database, settings: Settings, now: datetime) -> _StoredFacts:
+    interval = parse_interval(DEFAULT_INTERVAL)
+    source = choose_source_interval(interval, settings.source_interval)
+    rules, overrides = settings.build_gap_rules(source), settings.load_calendar_overrides()
+    sessions = build_hours_window(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, overrides).sessions
+    with database.transaction() as connection:
+        symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+        active = [s for s in symbols if s.is_active]
+        return _StoredFacts(
+            symbols=symbols,
+            active=active,
+            newest_bar=read_newest_bar(connection, active, interval),
+            coverage=measure_coverage(connection, active, build_slot_grid(sessions, interval), source, rules, now),
+            runs=list_active_runs(connection),
+            publications=read_publications(connection, interval, source, [s.day for s in sessions]),
+            findings=list_findings(connection),
+            rounds=read_round_totals(connection, DEFAULT_EXCHANGE, sessions[-1].day) if sessions else None,
+        )
+
+
+def _describe_run(run: ActiveRun) -> dict[str, Any]:
+    return {
+        "run_id": str(run.run_id),
+        "started_at": format_optional_timestamp(run.started_at),
+        "window": run.description,
+        "tickers": run.tickers,
+    }
+
+
+def _describe_finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "subject": finding.subject,
+        "detail": finding.detail,
+        "found_at": format_optional_timestamp(finding.found_at),
     }
 
 
 def _describe_partitions(settings: Settings, symbols: int) -> dict[str, int]:
-    kept = limit_partition_sessions(settings.partition_days, symbols)
+    retained = limit_partition_sessions(settings.partition_days, symbols)
     return {
-        "sessions": kept,
+        "sessions": retained,
         "sessions_wanted": settings.partition_days,
-        "of_an_asset": kept * symbols,
+        "of_an_asset": retained * symbols,
         "at_most": MAX_PARTITIONS,
     }
 

@@ -20,9 +20,6 @@ MONDAY = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())
 DAY = 86_400
 T = TypeVar("T")
 
-# exchange_calendars 4.13 under pandas 3.1, whenever a calendar is built
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray that drops timezone")
-
 
 def run_request(
     sandbox: Sandbox, request: Callable[[EodhdClient], Awaitable[T]], **options: Any

@@ -13,8 +13,6 @@ from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfi
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
-
 NOON = datetime(2026, 6, 3, 16, tzinfo=UTC)  # a Wednesday, 12:00 in New York
 MONDAY, DAY = 1780272000, 86400  # 2026-06-01T00:00Z
 SETTINGS = SandboxConfig(

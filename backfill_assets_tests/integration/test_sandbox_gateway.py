@@ -13,8 +13,6 @@ from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
-
 TLS = ssl.create_default_context()  # made once: otherwise httpx makes one for each call
 NOON = datetime(2026, 6, 3, 16, tzinfo=UTC)
 MONDAY = 1780272000

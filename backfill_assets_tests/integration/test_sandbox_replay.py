@@ -20,8 +20,6 @@ from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.processes import start_process
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
-
 TLS = ssl.create_default_context()  # made once: httpx makes one per call otherwise
 LATER = datetime(2026, 7, 10, tzinfo=UTC)
 

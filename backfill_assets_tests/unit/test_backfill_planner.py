@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy, make_plan
+from backfill_assets.backfill.planner import Plan, PlannedRequest, PlanOptions, Strategy, make_plan
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
@@ -84,9 +84,8 @@ def build_coverage_with_gaps(
 
 
 def make_test_plan(coverage: Coverage, **options: Any) -> Plan:
-    return make_plan(
-        coverage, **{"calls_per_request": 5, "overlap_sessions": 2, "max_span": timedelta(days=120)} | options
-    )
+    values = {"calls_per_request": 5, "overlap_sessions": 2, "max_span": timedelta(days=120)} | options
+    return make_plan(coverage, PlanOptions(**values))
 
 
 def list_requested_gaps(plan: Plan) -> list[tuple[str, int]]:

@@ -6,7 +6,6 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pytest
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
@@ -16,8 +15,6 @@ from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.publication import FINAL_STAGE
 from backfill_assets.sandbox.world.session_index import get_session_index
 from backfill_assets.sandbox.world.simulation import World
-
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
 
 DAY = date(2026, 6, 1)
 

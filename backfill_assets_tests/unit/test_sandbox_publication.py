@@ -10,8 +10,6 @@ from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfi
 from backfill_assets.sandbox.world.publication import FINAL_STAGE, PublicationSchedule, PublicationTimes
 from backfill_assets.sandbox.world.session_index import get_session_index
 
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
-
 MONDAY, EARLY = date(2026, 6, 1), date(2025, 11, 28)
 SYMBOLS = [f"S{n:04d}" for n in range(200)]
 

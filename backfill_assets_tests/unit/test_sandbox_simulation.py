@@ -20,8 +20,6 @@ from backfill_assets.sandbox.world.session_index import get_session_index
 from backfill_assets.sandbox.world.simulation import World
 from backfill_assets.sandbox.world.universe import FAMILIAR_SYMBOLS, build_universe, describe_symbol
 
-pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning an ndarray")
-
 HALF_HOURS = INTERVALS["30m"]
 SUMMER, WINTER, EARLY = date(2026, 6, 1), date(2026, 1, 15), date(2025, 11, 28)
 NEW_YORK = ZoneInfo("America/New_York")

@@ -29,7 +29,11 @@ WRITE_BATCH_ROWS = 500_000  # vendor rows in one transaction, about
 
 @dataclass(frozen=True, slots=True)
 class FetchedRows:
-    """A response to one request; it may have no rows."""
+    """The vendor's rows together with the request that they answer.
+
+    The request is needed beside the rows: which sessions they cover is evidence even for a response without rows, and
+    vendor rows do not name their symbol.
+    """
 
     request: PlannedRequest
     rows: IntradayRows
@@ -88,8 +92,7 @@ def write_batch(
         source_interval=context.source_interval.name,
         requested_at=requested_at,
     )
-    bars["row"] = bars["symbol_id"].map({a.request.symbol.symbol_id: a.request.row for a in fetched})
-    for symbol_id, verified_counts in _verify_planned_bars(connection, context, bars).items():
+    for symbol_id, verified_counts in _verify_planned_bars(connection, context, fetched, bars).items():
         counts[symbol_id] += replace(verified_counts, protected=-verified_counts.verified - verified_counts.replaced)
     evidence = _build_session_evidence(context.plan, fetched, built)
     record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
@@ -100,13 +103,17 @@ def write_batch(
     return BatchResult(counts, _find_empty_symbols(evidence), published_sessions, off_calendar_days, rejected)
 
 
-def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd.DataFrame) -> dict[int, WriteCounts]:
+def _verify_planned_bars(
+    connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], bars: pd.DataFrame
+) -> dict[int, WriteCounts]:
     """Verify external bars, where that is planned."""
     plan, external = context.plan, context.plan.external_bars
     if not len(external.slot_key):
         return {}
     final = bars.loc[bars["may_insert"] & bars["is_final"]]
-    slot = plan.get_window_slot_keys(final["row"].to_numpy(np.int64), final["ordinal"].to_numpy(np.int64))
+    row_by_symbol_id = {item.request.symbol.symbol_id: item.request.row for item in fetched}
+    row = np.array(final["symbol_id"].map(row_by_symbol_id), np.int64)
+    slot = plan.get_window_slot_keys(row, final["ordinal"].to_numpy(np.int64))
     positions = np.minimum(np.searchsorted(external.slot_key, slot), len(external.slot_key) - 1)
     is_external = external.slot_key[positions] == slot
     return verify_external_bars(
@@ -120,9 +127,9 @@ def _verify_planned_bars(connection: Connection, context: WriteContext, bars: pd
 
 def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
     """The rows of all responses as one table (see ``market.bars.source_rows``)."""
-    sizes = [len(a.rows.timestamp) for a in fetched]
-    columns = {name: np.concatenate([getattr(a.rows, name) for a in fetched]) for name in ROW_COLUMNS[1:]}
-    symbol_ids = np.repeat(np.array([a.request.symbol.symbol_id for a in fetched], np.int64), sizes)
+    sizes = [len(item.rows.timestamp) for item in fetched]
+    columns = {name: np.concatenate([getattr(item.rows, name) for item in fetched]) for name in ROW_COLUMNS[1:]}
+    symbol_ids = np.repeat(np.array([item.request.symbol.symbol_id for item in fetched], np.int64), sizes)
     return pd.DataFrame({"symbol_id": symbol_ids, **columns})
 
 
@@ -131,7 +138,7 @@ def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: B
     evidence = pd.DataFrame(
         [
             (request.symbol.symbol_id, session)
-            for request in (a.request for a in fetched)
+            for request in (item.request for item in fetched)
             for session in _get_session_range(request)
         ],
         columns=["symbol_id", "session"],

@@ -1,4 +1,8 @@
-"""Moments as text and as epoch seconds: the one form in which JSON, reports and messages show them."""
+"""Moments as text and as epoch seconds.
+
+Messages, reports and most JSON show a moment as ``2026-06-01T13:30:00Z``. The JSON of a plan (``backfill.planner``) and
+of a live round (``live.result``) keeps ``2026-06-01T13:30:00+00:00``, because users' programs read those fields.
+"""
 
 from datetime import UTC, datetime
 

@@ -112,16 +112,22 @@ def classify_slots(
     entry_index = history.build_entry_index(len(evidence.published_sessions), len(grid.sessions))
     known = _collect_evidence(slots, history, entry_index, evidence, grid, rules)
     overdue_at = _bring_forward_overdue(latest_overdue_at, evidence, rules)
+    # A final bar should be there: the symbol has later rows, or the time allowed for publication has passed.
     overdue = known.published_beyond | (overdue_at[known.session] <= now_epoch)
+    # A stored bar was built from too few source rows; for a thin symbol few rows are usual.
     suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.thin
     counting_starts_at = _compute_counting_start(latest_overdue_at, evidence, now_epoch)
     past = select_past_requests(history, entry_index, counting_starts_at, now_epoch)
     retries = compute_retries(slots.row, known.session, known.not_returned, suspect, past, rules.retry_schedule)
+    # Requests have returned no new data for so long that the vendor is taken not to have the bar.
     is_vendor_gap = retries.seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
     state = _decide_states(slots.stored_state, known, overdue, is_vendor_gap)
     askable_at = _to_epochs(rules.compute_askable_at(s) for s in grid.sessions)[known.session]
+    # A request could change the state, now or later: every state but present, unverified and no trade.
     is_improvable = np.isin(state, IMPROVABLE_STATES)
+    # Not before the session is askable, nor before the retry schedule allows it.
     next_request_at = np.where(is_improvable, np.maximum(askable_at, retries.next_request_at), np.inf)
+    # The time of the next request has come; never for slots that no request improves.
     due = next_request_at <= now_epoch
     # An absent or provisional slot is a gap while its next request is pending; a suspect bar only when that is due.
     gap = due | (is_improvable & ~suspect & (askable_at <= now_epoch))
@@ -172,7 +178,7 @@ def _collect_evidence(
 
 
 def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_vendor_gap: Bools) -> Int8:
-    # Later lines win.
+    # Later lines win. Without any other evidence, an overdue slot is missing and the rest is pending.
     state = np.where(overdue, SlotState.MISSING, SlotState.PENDING).astype(np.int8)
     # Requests have returned no new data for long enough.
     state[is_vendor_gap] = SlotState.VENDOR_GAP

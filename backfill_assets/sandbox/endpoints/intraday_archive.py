@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
-from backfill_assets.sandbox.endpoints.intraday_rows import IntradayRow, build_intraday_rows, format_timestamp
+from backfill_assets.sandbox.endpoints.intraday_rows import IntradayRow, build_intraday_rows, format_vendor_datetime
 from backfill_assets.sandbox.wire.encoding import encode_json_fragment
 from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.publication import PublicationStage
@@ -101,7 +101,7 @@ class IntradayArchive:
     def _build_rows(self, symbol: str, session: Session, columns: IntradayColumns) -> list[IntradayRow]:
         rows = build_intraday_rows(columns, self._quirks.whole_prices_as_int)
         if rows and self._has_unreadable_timestamp(symbol, session):
-            rows.append(replace(rows[-1], timestamp=0, datetime=format_timestamp(0)))
+            rows.append(replace(rows[-1], timestamp=0, datetime=format_vendor_datetime(0)))
         return rows
 
     def _has_unreadable_timestamp(self, symbol: str, session: Session) -> bool:

@@ -46,7 +46,7 @@ def build_intraday_rows(rows: IntradayColumns, whole_prices_as_int: bool) -> lis
     for index in np.flatnonzero(rows.volumes < 0).tolist():
         volumes[index] = None
     return list(
-        map(IntradayRow, timestamps, [0] * len(timestamps), map(format_timestamp, timestamps), *prices, volumes)
+        map(IntradayRow, timestamps, [0] * len(timestamps), map(format_vendor_datetime, timestamps), *prices, volumes)
     )
 
 
@@ -70,6 +70,6 @@ def to_json_numbers(column: Floats, whole_prices_as_int: bool) -> list[JsonNumbe
 
 
 @lru_cache(maxsize=65536)
-def format_timestamp(timestamp: int) -> str:
+def format_vendor_datetime(timestamp: int) -> str:
     """Format epoch seconds like ``2026-06-01 19:55:00``, UTC."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")

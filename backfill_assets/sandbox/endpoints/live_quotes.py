@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.minute_paths import MINUTE
 from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit
-from backfill_assets.sandbox.world.session_index import to_epoch_seconds
 from backfill_assets.sandbox.world.simulation import World
 
 _DELAY_MINUTES = (15, 17)  # minutes

@@ -1,7 +1,7 @@
 """The sessions of the sandbox's market, searchable by time and by day."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import lru_cache
 
 import numpy as np
@@ -65,8 +65,3 @@ class SessionIndex:
 def get_session_index(first: date) -> SessionIndex:
     """Get the index from ``first``, cached: building one takes 0.2 s."""
     return SessionIndex(first)
-
-
-def to_epoch_seconds(moment: datetime) -> int:
-    """Convert to whole epoch seconds."""
-    return int(moment.timestamp())

@@ -15,6 +15,7 @@ import pandas as pd
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
 from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars
@@ -34,7 +35,7 @@ from backfill_assets.sandbox.world.publication import (
     PublicationTimes,
 )
 from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit, hash_parts, make_generator
-from backfill_assets.sandbox.world.session_index import get_session_index, to_epoch_seconds
+from backfill_assets.sandbox.world.session_index import get_session_index
 from backfill_assets.sandbox.world.universe import FAMILIAR_SYMBOLS, build_universe
 
 HISTORY_STARTS = {"1m": date(2004, 1, 1), "5m": date(2020, 10, 12), "1h": date(2020, 10, 12)}

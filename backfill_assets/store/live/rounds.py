@@ -56,6 +56,27 @@ class ReadingCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """What is stored of a finished round.
+
+    Attributes:
+        method: how quotes were requested, a ``live.quote_reader.QuoteMethod``.
+        calls: price of the round in vendor calls.
+        readings: what was read.
+        delay_seconds: from the vendor's timestamp to the round, median of the fresh samples; None without any.
+        exchange_failed: whether a request for the whole exchange failed.
+        error: the last error.
+    """
+
+    method: str
+    calls: int
+    readings: ReadingCounts
+    delay_seconds: float | None
+    exchange_failed: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRoundTotals:
     """A session's rounds so far; ``last_at`` is UTC, ``delay_seconds`` that of the newest round with fresh quotes."""
 
@@ -75,32 +96,11 @@ def claim_round(
     return connection.execute(_INSERT_ROUND, values).rowcount == 1
 
 
-def finish_round(
-    connection: Connection,
-    exchange: str,
-    due_at: datetime,
-    *,
-    method: str,
-    calls: int,
-    readings: ReadingCounts,
-    delay_seconds: float | None,
-    exchange_failed: bool,
-    error: str | None,
-) -> None:
+def finish_round(connection: Connection, exchange: str, due_at: datetime, record: RoundRecord) -> None:
     """Store the result of a claimed round."""
-    connection.execute(
-        _FINISH_ROUND,
-        {
-            "exchange": exchange,
-            "due_at": due_at,
-            "method": method,
-            "calls": calls,
-            **asdict(readings),
-            "delay_seconds": delay_seconds,
-            "exchange_failed": exchange_failed,
-            "error": error,
-        },
-    )
+    columns = asdict(record)
+    reading_counts = columns.pop("readings")
+    connection.execute(_FINISH_ROUND, {"exchange": exchange, "due_at": due_at, **columns, **reading_counts})
 
 
 def count_exchange_failures(connection: Connection, exchange: str, session_day: date) -> tuple[int, datetime | None]:

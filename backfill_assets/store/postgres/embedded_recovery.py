@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from backfill_assets.store.processes import is_process_alive
+
 RECOVERY_TIMEOUT_SECONDS = 120.0
 _COMPLETE_LINE_COUNT = 8  # lines of a complete lock file; the last one is the server's status
 
@@ -41,22 +43,21 @@ def _is_stale(lock_file: Path, folder: Path) -> bool:
     pid = lines[0].strip() if lines else ""
     if not pid.isdecimal():
         return True
-    if psutil.pid_exists(int(pid)):
-        return not _is_postgres_process(int(pid), folder)
-    return len(lines) != _COMPLETE_LINE_COUNT  # PostgreSQL itself handles a complete one
+    if is_process_alive(int(pid)):
+        return not _is_server_process(int(pid), folder)
+    # PostgreSQL itself handles a complete file of an ended process, but takes a zombie for a running server.
+    return len(lines) != _COMPLETE_LINE_COUNT or psutil.pid_exists(int(pid))
 
 
-def _is_postgres_process(pid: int, folder: Path) -> bool:
+def _is_server_process(pid: int, folder: Path) -> bool:
+    """Whether a running process is the server of ``folder``, by its name and its working directory."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name():
-            return False
-        return Path(process.cwd()) == folder
-    except psutil.NoSuchProcess:
-        return False
-    except (
-        psutil.AccessDenied
-    ):  # a process of another user: it may be the server, and two servers on one folder would damage it
+        return "postgres" in process.name() and Path(process.cwd()) == folder
+    # A process of another user may be the server, and two servers on one folder would damage it.
+    except psutil.NoSuchProcess:  # it has just ended, or ``/proc`` does not show it
+        return is_process_alive(pid)
+    except psutil.AccessDenied:
         return True
 
 

@@ -1,0 +1,164 @@
+"""Responses written to the store as one batch: bars, evidence, rejects, and external bars verified."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.fetch.batch_writer import (
+    NO_ROWS,
+    BatchResult,
+    FetchedRows,
+    WriteContext,
+    build_row_table,
+    write_batch,
+)
+from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.backfill.planner import Plan
+from backfill_assets.config.settings import Settings
+from backfill_assets.errors import UsageError
+from backfill_assets.market.bars.source_rows import ROW_COLUMNS
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.vendor import IntradayRows
+from backfill_assets.store.bars.bar_writer import WriteCounts
+from backfill_assets.store.bars.source_host import bind_source_host
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.symbols import add_symbols
+
+MONDAY = date(2026, 6, 1)
+OPEN = int(datetime(2026, 6, 1, 13, 30, tzinfo=UTC).timestamp())
+ROW_COUNT = 79  # 78 rows of 5 minutes, and the print at the close
+REQUESTED_AT = datetime.now(UTC) + timedelta(days=1)  # after anything that is stored
+
+
+def build_rows(price: float = 10.0) -> IntradayRows:
+    """The rows of Monday's session, ended by the print at the close: flat, without volume."""
+    prices = np.full(ROW_COUNT, price)
+    volume = np.r_[np.full(ROW_COUNT - 1, 100.0), np.nan]
+    return IntradayRows(OPEN + 300 * np.arange(ROW_COUNT), prices, prices, prices, prices, volume)
+
+
+@pytest.fixture
+def engine(database: Database, settings: Settings) -> Engine:
+    """An engine over a store with two symbols and no bars."""
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["AAPL", "MSFT"]))
+    return Engine(database, settings)
+
+
+def make_plan(engine: Engine, **options: Any) -> Plan:
+    job, _ = build_job(engine, JobRequest(start=MONDAY, end=MONDAY, **options))
+    return engine.plan(job, engine.measure(job))
+
+
+def write(engine: Engine, plan: Plan, *rows: IntradayRows) -> BatchResult:
+    """Write one response for each of the plan's requests."""
+    job, _ = build_job(engine, JobRequest(start=MONDAY, end=MONDAY))
+    context = WriteContext(plan, job.source_interval, "30m", engine.settings.vendor_host, engine.settings.now())
+    fetched = [FetchedRows(request, part) for request, part in zip(plan.requests, rows, strict=True)]
+    with engine.database.transaction() as connection:
+        return write_batch(connection, context, fetched, REQUESTED_AT)
+
+
+def query(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
+    with engine.database.transaction() as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+def test_row_table_has_the_rows_of_all_responses_with_their_symbol(engine: Engine) -> None:
+    plan = make_plan(engine)
+    first, second = (request.symbol.symbol_id for request in plan.requests)
+    fetched = [FetchedRows(plan.requests[0], build_rows(10.0)), FetchedRows(plan.requests[1], build_rows(20.0))]
+    table = build_row_table(fetched)
+    assert tuple(table.columns) == ROW_COLUMNS
+    assert table.groupby("symbol_id")["open"].agg(["size", "min", "max"]).to_dict("index") == {
+        first: {"size": ROW_COUNT, "min": 10.0, "max": 10.0},
+        second: {"size": ROW_COUNT, "min": 20.0, "max": 20.0},
+    }
+
+
+def test_complete_session_is_inserted_and_seen_published(engine: Engine) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    (request,) = plan.requests
+    result = write(engine, plan, build_rows())
+    assert result.counts == {request.symbol.symbol_id: WriteCounts(inserted=13)}
+    assert result.published_sessions == {(request.symbol.symbol_id, request.last_session)}
+    assert (result.empty_symbol_ids, result.rejected, result.off_calendar_days) == (frozenset(), 0, {})
+    assert query(engine, "SELECT count(*), sum(volume), bool_and(is_final) FROM market_data") == [(13, 7800, True)]
+
+
+def test_response_without_rows_is_evidence_for_its_symbol(engine: Engine) -> None:
+    plan = make_plan(engine)
+    result = write(engine, plan, build_rows(), NO_ROWS)
+    assert result.empty_symbol_ids == {plan.requests[1].symbol.symbol_id}
+    assert query(
+        engine,
+        "SELECT symbol, source_rows, is_published, not_returned::text FROM backfill.session_evidence"
+        " JOIN market_symbols USING (symbol_id) WHERE session_day = '2026-06-01' ORDER BY symbol",
+    ) == [("AAPL", ROW_COUNT, True, "{}"), ("MSFT", 0, False, "{[0,13)}")]
+
+
+def test_evidence_covers_the_sessions_before_the_window_without_inserting_bars(engine: Engine) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    friday = replace(build_rows(), timestamp=build_rows().timestamp - 3 * 86_400)
+    result = write(engine, plan, friday)
+    assert result.counts == {plan.requests[0].symbol.symbol_id: WriteCounts(outside=13)}
+    assert result.empty_symbol_ids == {plan.requests[0].symbol.symbol_id}  # the window's session has no row
+    assert query(engine, "SELECT session_day::text, is_published FROM backfill.session_evidence ORDER BY 1") == [
+        ("2026-05-28", False),
+        ("2026-05-29", True),
+        ("2026-06-01", False),
+    ]
+    assert query(engine, "SELECT count(*) FROM market_data") == [(0,)]
+
+
+def test_invalid_row_is_rejected_and_counted_once(engine: Engine) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    rows = build_rows()
+    low = rows.low.copy()
+    low[0] = -1.0
+    invalid = replace(rows, low=low)
+    assert write(engine, plan, invalid).rejected == 1
+    assert write(engine, plan, invalid).rejected == 0
+    assert query(engine, "SELECT count(*), min(low_price) FROM backfill.rejects") == [(1, -1.0)]
+
+
+@pytest.mark.parametrize(("close", "verified", "replaced"), [(10, 1, 0), (11, 0, 1)])
+def test_external_bar_is_verified_if_that_is_planned(engine: Engine, close: int, verified: int, replaced: int) -> None:
+    with engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+            " close_price, volume) SELECT symbol_id, '30m', to_timestamp(%s), 10, %s, 10, %s, 600"
+            " FROM market_symbols WHERE symbol = 'MSFT'",
+            [OPEN, close, close],
+        )
+    plan = make_plan(engine, verify_existing=True)
+    result = write(engine, plan, build_rows(), build_rows())
+    counts = result.counts[plan.requests[1].symbol.symbol_id]
+    assert (counts.inserted, counts.verified, counts.replaced, counts.protected) == (12, verified, replaced, 0)
+
+
+def test_external_bar_is_protected_if_its_verification_is_not_planned(engine: Engine) -> None:
+    with engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
+            " close_price, volume) SELECT symbol_id, '30m', to_timestamp(%s), 1, 1, 1, 1, 1"
+            " FROM market_symbols WHERE symbol = 'AAPL'",
+            [OPEN],
+        )
+    plan = make_plan(engine, symbols=["AAPL"])
+    (counts,) = write(engine, plan, build_rows()).counts.values()
+    assert (counts.inserted, counts.verified, counts.replaced, counts.protected) == (12, 0, 0, 1)
+
+
+def test_bars_of_another_host_are_an_error_and_nothing_is_written(engine: Engine) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    with engine.database.transaction() as connection:
+        bind_source_host(connection, "other.example")
+    with pytest.raises(UsageError, match=r"other\.example"):
+        write(engine, plan, build_rows())
+    assert query(engine, "SELECT count(*) FROM market_data") == [(0,)]
+    assert query(engine, "SELECT count(*) FROM backfill.session_evidence") == [(0,)]

@@ -1,0 +1,136 @@
+"""Which slots have a bar in the table, and of what kind; in the newest sessions and in older ones."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, StoredSlots, read_stored_slots
+from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.symbols import add_symbols, list_symbols
+
+GRID = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 5)), INTERVALS["30m"])
+EMPTY_GRID = build_slot_grid([], INTERVALS["30m"])
+OLD, NEW = 1, GRID.size - 1  # ordinals in the oldest and in the newest session
+FETCHED_AT = datetime(2026, 6, 6, tzinfo=UTC)
+FINAL_BAR = {"spelling": "30m", "source": "vendor", "source_rows": 6, "is_final": True, "fetched_at": FETCHED_AT}
+OTHER_SPELLING = next(spelling for spelling in GRID.interval.spellings if spelling != GRID.interval.name)
+EXTERNAL_BAR = {"spelling": "30m", "source": None, "source_rows": None, "is_final": None, "fetched_at": None}
+INSERT_BAR = """
+INSERT INTO market_data (symbol_id, interval_type, timestamp, source, source_interval, source_rows, is_final,
+                         fetched_at, open_price, high_price, low_price, close_price, volume)
+SELECT symbol_id, %(spelling)s, %(timestamp)s, %(source)s, '5m', %(source_rows)s, %(is_final)s, %(fetched_at)s,
+       1, 2, 1, 2, 3
+FROM market_symbols WHERE symbol = %(symbol)s
+"""
+
+
+@pytest.fixture
+def store(database: Database) -> Database:
+    """A store with two symbols: AAPL has a final bar in every slot but ``OLD`` and ``NEW``, MSFT in every slot."""
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["AAPL", "MSFT"]))
+    for ordinal in range(GRID.size):
+        insert_bar(database, "MSFT", ordinal)
+        if ordinal not in (OLD, NEW):
+            insert_bar(database, "AAPL", ordinal)
+    return database
+
+
+def insert_bar(database: Database, symbol: str, ordinal: int, **changed: Any) -> None:
+    values = {**FINAL_BAR, "symbol": symbol, "timestamp": to_datetime(int(GRID.starts[ordinal])), **changed}
+    with database.transaction() as connection:
+        connection.execute(INSERT_BAR, values)
+
+
+def read(database: Database, grid: Any = GRID) -> StoredSlots:
+    with database.transaction() as connection:
+        symbols = list_symbols(connection, "US")
+        return read_stored_slots(connection, SymbolIndex.from_symbols(symbols), grid)
+
+
+def test_old_and_new_slots_are_read_by_different_queries() -> None:
+    assert GRID.session_index[OLD] < len(GRID.sessions) - NEWEST_SESSIONS <= GRID.session_index[NEW]
+
+
+def test_slots_without_a_bar_are_absent(store: Database) -> None:
+    slots = read(store)
+    assert slots.absent.tolist() == [OLD, NEW]
+    assert (slots.provisional.size, slots.suspect.size, slots.external.tolist(), slots.duplicates) == (0, 0, [0, 0], 0)
+
+
+def test_every_slot_is_absent_in_an_empty_table(database: Database) -> None:
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["AAPL", "MSFT"]))
+    assert read(database).absent.tolist() == list(range(2 * GRID.size))
+
+
+def test_bars_outside_the_grid_are_ignored(store: Database) -> None:
+    for timestamp in (
+        to_datetime(int(GRID.starts[OLD])) + timedelta(minutes=7),
+        to_datetime(int(GRID.starts[0])) - timedelta(days=1),
+        to_datetime(int(GRID.starts[-1])) + timedelta(hours=1),
+    ):
+        insert_bar(store, "AAPL", OLD, timestamp=timestamp)
+    assert read(store).absent.tolist() == [OLD, NEW]
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+def test_bar_that_is_not_final_is_provisional(store: Database, ordinal: int) -> None:
+    insert_bar(store, "AAPL", ordinal, is_final=False)
+    slots = read(store)
+    assert slots.provisional.tolist() == [ordinal]
+    assert ordinal not in slots.absent
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+@pytest.mark.parametrize(("source_rows", "is_suspect"), [(3, True), (4, False)])
+def test_final_bar_from_half_of_its_rows_is_suspect(
+    store: Database, ordinal: int, source_rows: int, is_suspect: bool
+) -> None:
+    insert_bar(store, "AAPL", ordinal, source_rows=source_rows)
+    assert read(store).suspect.tolist() == [ordinal] * is_suspect
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+def test_external_bars_are_counted_for_their_symbol(store: Database, ordinal: int) -> None:
+    insert_bar(store, "AAPL", ordinal, **EXTERNAL_BAR)
+    slots = read(store)
+    assert slots.external.tolist() == [1, 0]
+    assert ordinal not in slots.absent
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+def test_of_two_spellings_the_bar_with_a_source_counts(store: Database, ordinal: int) -> None:
+    insert_bar(store, "AAPL", ordinal, is_final=False)
+    insert_bar(store, "AAPL", ordinal, **EXTERNAL_BAR | {"spelling": OTHER_SPELLING})
+    slots = read(store)
+    assert (slots.duplicates, slots.provisional.tolist(), slots.external.tolist()) == (1, [ordinal], [0, 0])
+
+
+@pytest.mark.parametrize(("fetched_after", "is_suspect"), [(timedelta(0), True), (timedelta(hours=1), False)])
+def test_final_bar_is_suspect_until_it_is_fetched_after_a_cumulative_volume(
+    store: Database, fetched_after: timedelta, is_suspect: bool
+) -> None:
+    insert_bar(store, "AAPL", OLD, fetched_at=FETCHED_AT + fetched_after)
+    with store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason, last_seen)"
+            " SELECT symbol_id, '5m', %s, 'volume_cumulative', %s FROM market_symbols WHERE symbol = 'AAPL'",
+            [to_datetime(int(GRID.starts[OLD]) + 300), FETCHED_AT],
+        )
+    assert read(store).suspect.tolist() == [OLD] * is_suspect
+
+
+def test_no_symbols_and_no_sessions_have_no_slots(database: Database, store: Database) -> None:
+    with database.transaction() as connection:
+        no_symbols = read_stored_slots(connection, SymbolIndex(np.zeros(0, np.int64)), GRID)
+    for slots in (no_symbols, read(store, EMPTY_GRID)):
+        assert (slots.absent.size, slots.provisional.size, slots.suspect.size, slots.duplicates) == (0, 0, 0, 0)
