@@ -1,4 +1,4 @@
-"""The command line as people run it: in this process for speed, as a process of its own where that matters."""
+"""Run the command line: in the test's process for speed, or as a child process where that matters."""
 
 import gc
 import json
@@ -36,7 +36,7 @@ class CommandResult:
 
     @property
     def error(self) -> str:
-        """The single error line of a command that was refused."""
+        """The single error line of a command that failed."""
         (line,) = self.err.splitlines()
         assert line.startswith("error: "), line
         assert self.out == ""
@@ -51,22 +51,22 @@ class User:
     monkeypatch: pytest.MonkeyPatch
     capfd: pytest.CaptureFixture[str]
 
-    def types(self, command: str | Sequence[str], **environment: str | None) -> CommandResult:
-        """Run ``backfill-assets COMMAND`` in this process; give a sequence if a word contains a space."""
-        words = command.split() if isinstance(command, str) else command
-        with self.monkeypatch.context() as patch, _as_before():
+    def run_cli(self, command: str | Sequence[str], **environment: str | None) -> CommandResult:
+        """Run ``backfill-assets COMMAND`` in this process; pass a list if an argument contains a space."""
+        arguments = command.split() if isinstance(command, str) else command
+        with self.monkeypatch.context() as patch, _restore_process_state():
             for name, value in {**self.environment, **environment}.items():
                 patch.delenv(name, raising=False) if value is None else patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["backfill-assets", *words])
-            patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)  # as in the installed command
+            patch.setattr(sys, "argv", ["backfill-assets", *arguments])
+            patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)  # as when installed
             self.capfd.readouterr()
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as exit_info:
                 main()
             out, err = self.capfd.readouterr()
-        return CommandResult(int(ended.value.code or 0), out, err)
+        return CommandResult(int(exit_info.value.code or 0), out, err)
 
-    def starts(self, command: str, **environment: str) -> "subprocess.Popen[str]":
-        """Start ``backfill-assets COMMAND`` as a process of its own."""
+    def start_cli(self, command: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start ``backfill-assets COMMAND`` as a child process."""
         return start_process(
             ["-m", "backfill_assets", *command.split()],
             {**self.environment, **environment},
@@ -77,8 +77,8 @@ class User:
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
-    """Undo what the command line changes in its process: handlers of signals and the garbage collector's settings."""
+def _restore_process_state() -> Iterator[None]:
+    """Restore the signal handlers and garbage collector settings that the command line changes."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     thresholds = gc.get_threshold()
     try:
@@ -91,19 +91,19 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def user_of(
+def make_user(
     database_url: str, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., User]:
-    """Make a user of a sandbox, or of an address where no vendor answers."""
+    """Make a user whose vendor is a sandbox, or an address that refuses connections."""
 
     def make(sandbox: Sandbox | None = None, now: datetime = NOW, **environment: str) -> User:
-        chosen = {
+        defaults = {
             "DATABASE_URL": database_url,
             "BACKFILL_HOME": str(home),
             "EODHD_API_TOKEN": TOKEN,
             "EODHD_BASE_URL": sandbox.base_url if sandbox else "http://127.0.0.1:9/api",
             "BACKFILL_AS_OF": now.isoformat(),
         }
-        return User({**chosen, **environment}, monkeypatch, capfd)
+        return User({**defaults, **environment}, monkeypatch, capfd)
 
     return make

@@ -1,4 +1,4 @@
-"""Runs ``backfill-assets dev`` as a child process and talks to its GraphQL as the UI does."""
+"""Run ``backfill-assets dev`` as a child process and send GraphQL requests to it as the UI does."""
 
 import socket
 import subprocess
@@ -14,18 +14,18 @@ import psutil
 from backfill_assets_tests.processes import start_process
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
-INTERRUPTED = 130
-PAUSE_SECONDS = 0.2  # between two looks at the UI
+EXIT_CODE_INTERRUPTED = 130
+PAUSE_SECONDS = 0.2  # between two checks of a condition
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for a state of the deployment; returns what ``condition`` found."""
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until ``condition`` returns a true value, and return it."""
     return wait_until(condition, what, PAUSE_SECONDS)
 
 
@@ -36,98 +36,104 @@ class DagsterDev:
     url: str
     log: Path
 
-    def ask(self, query: str, **variables: Any) -> Any:
-        """One GraphQL request."""
-        answer = httpx.post(
+    def send_query(self, query: str, **variables: Any) -> Any:
+        """Send a GraphQL request; returns its data."""
+        response = httpx.post(
             f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=LONGEST_SECONDS
         )
-        data = answer.json()
+        data = response.json()
         assert "errors" not in data, data
         return data["data"]
 
-    def answers(self) -> bool:
-        """Whether the UI is up and has loaded the definitions."""
+    def is_ready(self) -> bool:
+        """Whether the UI responds and has loaded the definitions."""
         try:
-            return bool(self.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"][0]["locationOrLoadError"]["name"])
+            return bool(
+                self.send_query(_LOCATIONS)["workspaceOrError"]["locationEntries"][0]["locationOrLoadError"]["name"]
+            )
         except (httpx.HTTPError, KeyError, IndexError, TypeError):
             return False
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run so far, newest first, with its status and tags."""
-        found: list[dict[str, Any]] = self.ask(_RUNS)["runsOrError"]["results"]
-        return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
+    def list_runs(self) -> list[dict[str, Any]]:
+        """All runs, newest first, with status and tags."""
+        runs: list[dict[str, Any]] = self.send_query(_RUNS)["runsOrError"]["results"]
+        return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
 
-    def set_running(self, sensor: str) -> None:
-        """Switch a sensor on, as the UI's toggle does."""
-        done = self.ask(_START, selector={**_REPOSITORY, "sensorName": sensor})
-        assert done["startSensor"]["__typename"] == "Sensor", done
+    def start_sensor(self, sensor: str) -> None:
+        """Start a sensor, as the UI's toggle does."""
+        result = self.send_query(_START_SENSOR, selector={**_REPOSITORY, "sensorName": sensor})
+        assert result["startSensor"]["__typename"] == "Sensor", result
 
-    def backfill(self, asset: str, partitions: list[str]) -> str:
+    def start_backfill(self, asset: str, partitions: list[str]) -> str:
         """Start a backfill of partitions, as the UI's dialog does; returns its id."""
-        wanted = {"assetSelection": [{"path": [asset]}], "partitionNames": partitions, "fromFailure": False}
-        done = self.ask(_BACKFILL, wanted=wanted)["launchPartitionBackfill"]
-        assert done["__typename"] == "LaunchBackfillSuccess", done
-        return str(done["backfillId"])
+        params = {"assetSelection": [{"path": [asset]}], "partitionNames": partitions, "fromFailure": False}
+        result = self.send_query(_BACKFILL, params=params)["launchPartitionBackfill"]
+        assert result["__typename"] == "LaunchBackfillSuccess", result
+        return str(result["backfillId"])
 
-    def backfill_status(self, backfill: str) -> str:
-        return str(self.ask(_BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"])
+    def get_backfill_status(self, backfill_id: str) -> str:
+        return str(self.send_query(_BACKFILL_STATUS, id=backfill_id)["partitionBackfillOrError"]["status"])
 
-    def checks(self, asset: str) -> dict[str, str]:
+    def get_check_statuses(self, asset: str) -> dict[str, str]:
         """The newest status of each check of an asset."""
-        found = self.ask(_CHECKS, key={"path": [asset]})["assetNodeOrError"]["assetChecksOrError"]["checks"]
-        return {check["name"]: (check["executionForLatestMaterialization"] or {}).get("status", "–") for check in found}
+        checks = self.send_query(_CHECKS, key={"path": [asset]})["assetNodeOrError"]["assetChecksOrError"]["checks"]
+        return {
+            check["name"]: (check["executionForLatestMaterialization"] or {}).get("status", "–") for check in checks
+        }
 
-    def green(self, asset: str) -> int:
-        """How many partitions are materialised."""
-        stats = self.ask(_STATS, key={"path": [asset]})["assetNodeOrError"]["partitionStats"]
+    def count_materialized(self, asset: str) -> int:
+        """The number of materialised partitions."""
+        stats = self.send_query(_PARTITION_STATS, key={"path": [asset]})["assetNodeOrError"]["partitionStats"]
         return int(stats["numMaterialized"])
 
-    def materialised(self, asset: str) -> bool:
+    def is_materialized(self, asset: str) -> bool:
         """Whether an asset without partitions was ever materialised."""
-        found = self.ask(_NEWEST, key={"path": [asset]})["assetNodeOrError"]["assetMaterializations"]
-        return bool(found)
+        materializations = self.send_query(_NEWEST_MATERIALIZATION, key={"path": [asset]})["assetNodeOrError"][
+            "assetMaterializations"
+        ]
+        return bool(materializations)
 
-    def symbols(self, asset: str) -> int:
-        """How many symbols are partitions."""
-        found = self.ask(_DIMENSIONS, key={"path": [asset]})["assetNodeOrError"]["partitionKeysByDimension"]
-        return next(len(dimension["partitionKeys"]) for dimension in found if dimension["name"] == "symbol")
+    def count_symbols(self, asset: str) -> int:
+        """The number of symbols that are partitions."""
+        dimensions = self.send_query(_DIMENSIONS, key={"path": [asset]})["assetNodeOrError"]["partitionKeysByDimension"]
+        return next(len(dimension["partitionKeys"]) for dimension in dimensions if dimension["name"] == "symbol")
 
 
 @contextmanager
-def dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
-    """Run the command on a free port until the end of the context; it must end every process that it started."""
-    port = free_port()
+def run_dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
+    """Run the command on a free port; when the context ends, all its processes must end."""
+    port = find_free_port()
     with log.open("w") as output:
         command = ["-m", "backfill_assets", "dev", "--port", str(port)]
         child = start_process(command, environment, stdout=output, stderr=subprocess.STDOUT)
         try:
-            served = DagsterDev(f"http://127.0.0.1:{port}", log)
-            until(lambda: served.answers() or child.poll() is not None, f"the UI to answer, see {log}")
+            dev = DagsterDev(f"http://127.0.0.1:{port}", log)
+            wait_for(lambda: dev.is_ready() or child.poll() is not None, f"the UI to respond, see {log}")
             assert child.poll() is None, log.read_text()[-3000:]
-            family = psutil.Process(child.pid).children(recursive=True)
-            yield served
+            descendants = psutil.Process(child.pid).children(recursive=True)
+            yield dev
         finally:
             child.terminate()
             child.wait(LONGEST_SECONDS)
-    assert child.returncode == INTERRUPTED
-    assert [process for process in family if process.is_running()] == []
+    assert child.returncode == EXIT_CODE_INTERRUPTED
+    assert [process for process in descendants if process.is_running()] == []
 
 
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "backfill_assets.definitions"}
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
     ... on RepositoryLocation { name } } } } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
-_START = """mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
+_START_SENSOR = """mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
     __typename ... on PythonError { message } } }"""
-_BACKFILL = """mutation ($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {
+_BACKFILL = """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _BACKFILL_STATUS = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
     ... on PartitionBackfill { status } } }"""
 _CHECKS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError {
     ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } } }"""
-_STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+_PARTITION_STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionStats { numMaterialized numPartitions } } } }"""
 _DIMENSIONS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionKeysByDimension { name partitionKeys } } } }"""
-_NEWEST = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+_NEWEST_MATERIALIZATION = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     assetMaterializations(limit: 1) { runId } } } }"""

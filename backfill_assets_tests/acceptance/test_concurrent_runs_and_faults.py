@@ -1,4 +1,4 @@
-"""Several processes on one token, another program on the same token, and a vendor with many faults."""
+"""Several processes or programs with one token, and a vendor with many faults."""
 
 import subprocess
 import threading
@@ -24,135 +24,142 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 )
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
-UserOf = Callable[..., User]
+MakeUser = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 WINDOW = 3.0
 LIMIT = 300
-PACE = {
+RATE_SETTINGS = {
     "EODHD_REQUESTS_PER_MINUTE": str(LIMIT),
     "BACKFILL_MINUTE_SHARE": "1",
     "BACKFILL_RATE_WINDOW_SECONDS": str(WINDOW),
-    "BACKFILL_REQUEST_TIMEOUT_SECONDS": "600",  # the longest there is: a request that times out is sent twice
+    "BACKFILL_REQUEST_TIMEOUT_SECONDS": "600",  # the maximum: a request that times out is sent twice
 }
 
 
-def stored(database: Database) -> int:
+def count_stored_bars(database: Database) -> int:
     with database.transaction() as connection:
         return int(connection.execute("SELECT count(*) FROM market_data").fetchall()[0][0])
 
 
-def failed_attempts(database: Database) -> list[tuple[object, ...]]:
-    """What every run's log of requests says about attempts that failed."""
+def fetch_failed_attempts(database: Database) -> list[tuple[object, ...]]:
+    """Failed attempts in the request log of all runs."""
     query = "SELECT ticker, status, error, seconds FROM backfill.requests WHERE error IS NOT NULL"
     with database.transaction() as connection:
         return connection.execute(query).fetchall()
 
 
-def four_at_once(user: User, symbols: list[str]) -> list["subprocess.Popen[str]"]:
+def start_four_runs(user: User, symbols: list[str]) -> list["subprocess.Popen[str]"]:
     quarter = len(symbols) // 4
     parts = [symbols[at : at + quarter] for at in range(0, len(symbols), quarter)]
-    return [user.starts(f"run --quiet --format json --symbols {','.join(part)}", **PACE) for part in parts]
+    return [user.start_cli(f"run --quiet --format json --symbols {','.join(part)}", **RATE_SETTINGS) for part in parts]
 
 
 @pytest.fixture
-def crowd(user_of: UserOf, sandboxed: Sandboxed) -> tuple[User, Sandbox, list[str]]:
+def thousand_symbols(make_user: MakeUser, sandboxed: Sandboxed) -> tuple[User, Sandbox, list[str]]:
     sandbox = sandboxed(symbols=1000, per_minute=LIMIT, window_seconds=WINDOW, latency_ms=(20, 60))
-    user = user_of(sandbox)
+    user = make_user(sandbox)
     symbols = list_sandbox_symbols(1000)
-    user.types(f"symbols add {' '.join(symbols)}")
+    user.run_cli(f"symbols add {' '.join(symbols)}")
     return user, sandbox, symbols
 
 
-def test_four_processes_keep_one_rate_limit(crowd: tuple[User, Sandbox, list[str]], database: Database) -> None:
-    user, sandbox, symbols = crowd
-    runs = four_at_once(user, symbols)
+def test_four_processes_share_one_rate_limit(
+    thousand_symbols: tuple[User, Sandbox, list[str]], database: Database
+) -> None:
+    user, sandbox, symbols = thousand_symbols
+    runs = start_four_runs(user, symbols)
     errors = [run.communicate(timeout=LONGEST_SECONDS)[1] for run in runs]
     assert [run.returncode for run in runs] == [0] * 4, errors
-    seen = sandbox.stats()
-    assert seen["most_in_window"] <= LIMIT
-    assert failed_attempts(database) == []  # none is repeated, so each ticker costs one request
-    assert "429" not in seen["by_status"]
-    assert set(seen["per_ticker"].values()) == {1}
-    assert stored(database) == 1000 * 26
+    stats = sandbox.stats()
+    assert stats["most_in_window"] <= LIMIT
+    assert fetch_failed_attempts(database) == []  # without retries each ticker costs one request
+    assert "429" not in stats["by_status"]
+    assert set(stats["per_ticker"].values()) == {1}
+    assert count_stored_bars(database) == 1000 * 26
 
 
 @pytest.mark.long
-def test_permits_of_a_killed_process_expire(crowd: tuple[User, Sandbox, list[str]], database: Database) -> None:
-    user, sandbox, symbols = crowd
-    runs = four_at_once(user, symbols)
-    wait_until(lambda: stored(database) >= 300 * 26 or runs[0].poll() is not None, "300 tickers to be stored")
+def test_permits_of_a_killed_process_expire(
+    thousand_symbols: tuple[User, Sandbox, list[str]], database: Database
+) -> None:
+    user, sandbox, symbols = thousand_symbols
+    runs = start_four_runs(user, symbols)
+    wait_until(
+        lambda: count_stored_bars(database) >= 300 * 26 or runs[0].poll() is not None, "300 tickers to be stored"
+    )
     runs[0].kill()
     for run in runs:
         run.communicate(timeout=LONGEST_SECONDS)
     assert [run.returncode for run in runs[1:]] == [0] * 3
-    seen = sandbox.stats()
-    assert (seen["most_in_window"] <= LIMIT, "429" in seen["by_status"]) == (True, False)
-    assert failed_attempts(database) == []
-    assert set(seen["per_ticker"].values()) == {1}
-    rest = user.types("run --quiet --format json", **PACE)
-    assert rest.code == 0
-    assert stored(database) == 1000 * 26
-    again = sandbox.stats()["per_ticker"]
-    assert sum(again.values()) - len(again) <= 48  # only what the dead one had in flight is asked twice
+    stats = sandbox.stats()
+    assert (stats["most_in_window"] <= LIMIT, "429" in stats["by_status"]) == (True, False)
+    assert fetch_failed_attempts(database) == []
+    assert set(stats["per_ticker"].values()) == {1}
+    second_run = user.run_cli("run --quiet --format json", **RATE_SETTINGS)
+    assert second_run.code == 0
+    assert count_stored_bars(database) == 1000 * 26
+    request_counts = sandbox.stats()["per_ticker"]
+    # only requests in flight of the killed process are repeated
+    assert sum(request_counts.values()) - len(request_counts) <= 48
 
 
 @pytest.mark.long
-def test_run_leaves_room_for_another_program_on_the_same_token(user_of: UserOf, sandboxed: Sandboxed) -> None:
-    """A minute with 1,000 requests allowed, 300 of them another program's and 48 in flight, scaled to 3 seconds."""
-    limit, window, theirs = 120, 3.0, 36
+def test_run_leaves_room_for_another_program_on_the_same_token(make_user: MakeUser, sandboxed: Sandboxed) -> None:
+    """A limit of 1,000 requests a minute, 300 of another program and 48 in flight, scaled to 3 seconds."""
+    limit, window, other_requests = 120, 3.0, 36
     sandbox = sandboxed(symbols=160, per_minute=limit, window_seconds=window, latency_ms=(10, 30))
-    scaled = {"EODHD_REQUESTS_PER_MINUTE": str(limit), "BACKFILL_MINUTE_SHARE": "0.8", "BACKFILL_IN_FLIGHT_MAX": "6"}
-    user = user_of(sandbox, **{**PACE, **scaled})
-    user.types(f"symbols add {' '.join(list_sandbox_symbols(160))}")
-    stop, at_work, statuses = threading.Event(), threading.Event(), []
+    limits = {"EODHD_REQUESTS_PER_MINUTE": str(limit), "BACKFILL_MINUTE_SHARE": "0.8", "BACKFILL_IN_FLIGHT_MAX": "6"}
+    user = make_user(sandbox, **{**RATE_SETTINGS, **limits})
+    user.run_cli(f"symbols add {' '.join(list_sandbox_symbols(160))}")
+    stop, at_full_rate, statuses = threading.Event(), threading.Event(), []
 
-    def stranger() -> None:
+    def send_other_requests() -> None:
         url = f"{sandbox.base_url}/eod/AAPL.US?api_token=secret-token-0815&fmt=json&from=2026-06-01"
-        answered_at: list[float] = []
+        response_times: list[float] = []
         pause = 0.0
         with httpx.Client(timeout=LONGEST_SECONDS) as client:
             while not stop.wait(pause):
                 statuses.append(client.get(url).status_code)
-                answered_at.append(time.monotonic())
-                pause = window / theirs
-                if len(statuses) >= theirs:  # never more than its part arrives in a window, however slow the machine
-                    pause = max(pause, answered_at[-theirs] + window - time.monotonic())
-                    at_work.set()
+                response_times.append(time.monotonic())
+                pause = window / other_requests
+                if len(statuses) >= other_requests:  # at most this many arrive in a window, even on a slow machine
+                    pause = max(pause, response_times[-other_requests] + window - time.monotonic())
+                    at_full_rate.set()
 
-    thread = threading.Thread(target=stranger)
+    thread = threading.Thread(target=send_other_requests)
     thread.start()
     try:
-        assert at_work.wait(LONGEST_SECONDS)
-        said = user.types("run --quiet --format json")
+        assert at_full_rate.wait(LONGEST_SECONDS)
+        result = user.run_cli("run --quiet --format json")
     finally:
         stop.set()
         thread.join()
-    assert said.code == 0
-    assert said.json["rate_limited"] == 0
+    assert result.code == 0
+    assert result.json["rate_limited"] == 0
     assert set(statuses) == {200}
-    assert len(statuses) >= theirs
-    assert sandbox.stats()["most_in_window"] <= limit  # both together
+    assert len(statuses) >= other_requests
+    assert sandbox.stats()["most_in_window"] <= limit  # of both programs
 
 
 @pytest.mark.long
-def test_run_completes_in_spite_of_many_vendor_faults(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+def test_run_completes_despite_many_vendor_faults(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     faults = Faults(status_502=0.20, cut_body=0.05, html_200=0.05, timeout=0.02)
     sandbox = sandboxed(symbols=600, faults=faults, per_minute=10_000, seed=3)
     symbols = list_sandbox_symbols(600)
-    patient = {"request_timeout_seconds": 20.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
-    engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **patient)
+    retry_settings = {"request_timeout_seconds": 20.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
+    engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **retry_settings)
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
     assert result.after.missing == 0
     assert not result.errors
-    # One request in 0.68 succeeds, so 1.47 a ticker is the floor; this seed draws 1.471, and none is wasted.
-    asked, struck = sandbox.stats()["by_endpoint"]["intraday"], sum(sandbox.stats()["by_fault"].values())
-    assert asked <= 600 + struck
-    assert asked <= 1.5 * 600
+    # 68 % of requests succeed, so a ticker needs at least 1.47 on average; with this seed it is 1.471.
+    requests, faulty = sandbox.stats()["by_endpoint"]["intraday"], sum(sandbox.stats()["by_fault"].values())
+    assert requests <= 600 + faulty
+    assert requests <= 1.5 * 600
     for symbol in symbols[::20]:
         assert bars_in(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
 
 
-def test_run_stops_soon_when_the_vendor_is_down(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+def test_run_stops_early_when_the_vendor_is_down(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
     sandbox = sandboxed(symbols=100, faults=Faults(down=True))
     engine = engine_on(sandbox, tuple(list_sandbox_symbols(100)), backoff_seconds=(0.0, 0.0), attempts=2)
     result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)

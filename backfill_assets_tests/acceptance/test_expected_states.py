@@ -1,4 +1,4 @@
-"""Unusual days, each with an answer file: the number of slots of each session in each state."""
+"""Unusual days: the number of slots per session and state, compared with a file of ``expected_states/``."""
 
 import csv
 import json
@@ -19,93 +19,99 @@ from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.conftest import recorded
 from backfill_assets_tests.moving_clock import Clockwork, utc
 
-ANSWERS = Path(__file__).parent / "answers"
+EXPECTED_STATES = Path(__file__).parent / "expected_states"
 COLUMNS = ("present", "pending", "missing", "no_trade", "vendor_gap", "suspect")
 
 
-def states_by_session(coverage: Coverage) -> list[dict[str, str]]:
+def build_state_rows(coverage: Coverage) -> list[dict[str, str]]:
     """A row per symbol and session: expected slots, and the number of them in each state."""
     grid, slots = coverage.grid, coverage.open_slots
-    expected = np.zeros((len(coverage.symbols), len(grid.sessions), len(SlotState)), int)
-    np.add.at(expected, (slots.row, grid.session_index[slots.ordinal], coverage.slot_states.state), 1)
+    open_counts = np.zeros((len(coverage.symbols), len(grid.sessions), len(SlotState)), int)
+    np.add.at(open_counts, (slots.row, grid.session_index[slots.ordinal], coverage.slot_states.state), 1)
     sizes = np.diff(grid.session_offsets)
     rows = []
     for row, symbol in enumerate(coverage.symbols):
-        for at, session in enumerate(grid.sessions):
-            listed = coverage.absence_evidence.first_session[row] <= at <= coverage.absence_evidence.last_session[row]
-            counts = {state.name.lower(): int(expected[row, at, state]) for state in SlotState}
-            counts["present"] += int(sizes[at]) * listed - int(expected[row, at].sum())
-            shown = {name: str(counts[name]) for name in COLUMNS}
-            total = str(int(sizes[at]) * listed)
-            rows.append({"symbol": symbol.ticker.symbol, "session": str(session.day), "expected": total, **shown})
+        for index, session in enumerate(grid.sessions):
+            listed = (
+                coverage.absence_evidence.first_session[row] <= index <= coverage.absence_evidence.last_session[row]
+            )
+            counts = {state.name.lower(): int(open_counts[row, index, state]) for state in SlotState}
+            counts["present"] += int(sizes[index]) * listed - int(open_counts[row, index].sum())
+            shown_counts = {name: str(counts[name]) for name in COLUMNS}
+            total = str(int(sizes[index]) * listed)
+            rows.append(
+                {"symbol": symbol.ticker.symbol, "session": str(session.day), "expected": total, **shown_counts}
+            )
     return rows
 
 
 @pytest.fixture
-def matches(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
-    """Run at the given times, only measure at the last one, and compare with the answer file."""
+def run_and_compare(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
+    """Run at the given times, measure at the last one, and compare with the file ``name``."""
 
-    def check(name: str, symbols: tuple[str, ...], first: date, moments: list[str], **config: Any) -> Clockwork:
+    def run(name: str, symbols: tuple[str, ...], first: date, moments: list[str], **config: Any) -> Clockwork:
         sandbox = sandboxed(per_minute=100_000, **config)
         clock = Clockwork(engine_on(sandbox, symbols, requests_per_minute=100_000), sandbox, first)
         for moment in moments:
             clock.tick(utc(moment))
-        compare(name, clock.survey(utc(moments[-1])))
+        compare_with_file(name, clock.survey(utc(moments[-1])))
         return clock
 
-    return check
+    return run
 
 
-def compare(name: str, coverage: Coverage) -> None:
-    found = states_by_session(coverage)
-    with (ANSWERS / f"{name}.csv").open(newline="") as file:
-        assert found == list(csv.DictReader(file))
+def compare_with_file(name: str, coverage: Coverage) -> None:
+    rows = build_state_rows(coverage)
+    with (EXPECTED_STATES / f"{name}.csv").open(newline="") as file:
+        assert rows == list(csv.DictReader(file))
 
 
-def test_listing_that_begins_within_the_window(matches: Callable[..., Clockwork]) -> None:
+def test_new_listing_has_no_expected_slots_before_its_first_session(run_and_compare: Callable[..., Clockwork]) -> None:
     listed = {"MSFT": date(2026, 6, 3)}
-    matches("listing_begins", ("AAPL", "MSFT"), date(2026, 6, 1), ["2026-06-05 13:00"], listed=listed)
+    run_and_compare("listing_begins", ("AAPL", "MSFT"), date(2026, 6, 1), ["2026-06-05 13:00"], listed=listed)
 
 
-def test_delisted_ticker(matches: Callable[..., Clockwork]) -> None:
+def test_delisted_ticker_has_no_expected_slots_after_its_last_session(
+    run_and_compare: Callable[..., Clockwork],
+) -> None:
     mornings = [f"2026-06-{day:02} 13:00" for day in (3, 4, 5, 8)]
     delisted = {"MSFT": date(2026, 6, 2)}
-    matches("delisted", ("AAPL", "MSFT"), date(2026, 6, 1), mornings, delisted=delisted)
+    run_and_compare("delisted", ("AAPL", "MSFT"), date(2026, 6, 1), mornings, delisted=delisted)
 
 
-def test_renamed_ticker(matches: Callable[..., Clockwork]) -> None:
+def test_renamed_ticker_is_missing_and_reported_with_its_new_name(run_and_compare: Callable[..., Clockwork]) -> None:
     renamed = {"OLDN": ("NEWN", date(2026, 6, 2))}
-    clock = matches("renamed", ("AAPL", "OLDN"), date(2026, 6, 1), ["2026-06-03 13:00"], renamed=renamed)
+    clock = run_and_compare("renamed", ("AAPL", "OLDN"), date(2026, 6, 1), ["2026-06-03 13:00"], renamed=renamed)
     with clock.engine.database.transaction() as connection:
         ((detail,),) = connection.execute("SELECT detail FROM backfill.findings").fetchall()
     assert "renamed to NEWN on 2026-06-02" in detail
 
 
-def test_symbol_added_today(matches: Callable[..., Clockwork]) -> None:
-    clock = matches("added_before", ("AAPL",), date(2026, 6, 1), ["2026-06-03 15:00"])
+def test_added_symbol_is_missing_until_the_next_run(run_and_compare: Callable[..., Clockwork]) -> None:
+    clock = run_and_compare("before_symbol_added", ("AAPL",), date(2026, 6, 1), ["2026-06-03 15:00"])
     with clock.engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(["MSFT"]))
-    compare("added_at_first", clock.survey(utc("2026-06-03 15:01")))
+    compare_with_file("symbol_added", clock.survey(utc("2026-06-03 15:01")))
     clock.tick(utc("2026-06-03 15:01"))
-    compare("added_and_filled", clock.survey(utc("2026-06-03 15:02")))
+    compare_with_file("symbol_added_and_filled", clock.survey(utc("2026-06-03 15:02")))
 
 
-def test_half_day_after_thanksgiving(matches: Callable[..., Clockwork]) -> None:
-    matches("thanksgiving_evening", ("AAPL",), date(2026, 11, 25), ["2026-11-27 22:00"])
+def test_half_day_after_thanksgiving_is_pending_in_the_evening(run_and_compare: Callable[..., Clockwork]) -> None:
+    run_and_compare("thanksgiving_evening", ("AAPL",), date(2026, 11, 25), ["2026-11-27 22:00"])
 
 
-def test_the_monday_after_thanksgiving(matches: Callable[..., Clockwork]) -> None:
-    matches("thanksgiving_monday", ("AAPL",), date(2026, 11, 25), ["2026-11-30 13:00"])
+def test_half_day_after_thanksgiving_is_complete_on_monday(run_and_compare: Callable[..., Clockwork]) -> None:
+    run_and_compare("thanksgiving_monday", ("AAPL",), date(2026, 11, 25), ["2026-11-30 13:00"])
 
 
-def test_trading_halt_of_half_a_day(
+def test_trading_halt_becomes_a_vendor_gap(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """The afternoon of a liquid ticker comes as null rows: requested again, then a vendor gap, never no_trade."""
+    """The rows of the halt are null: the slots are requested again and become a vendor gap, not no_trade."""
     rows = recorded("AAPL_5m_2026-06-01")
-    halted = range(1780336800, 1780343100)  # 14:00 to 15:45 in New York
+    halt_timestamps = range(1780336800, 1780343100)  # 14:00 to 15:45 in New York
     for row in rows:
-        if row["timestamp"] in halted:
+        if row["timestamp"] in halt_timestamps:
             row.update(open=None, high=None, low=None, close=None, volume=None)
     (tmp_path / "intraday_AAPL.US_5m_2026-06-01.json").write_text(json.dumps(rows))
     sandbox = sandboxed(replay=tmp_path)
@@ -113,31 +119,31 @@ def test_trading_halt_of_half_a_day(
     monday = {"end": date(2026, 6, 1)}
     begin = utc("2026-06-02 13:00")
     clock.tick(begin)
-    compare("halted", clock.survey(begin, **monday))
+    compare_with_file("halted", clock.survey(begin, **monday))
     for hours in (1, 4, 10, 22, 46, *range(70, 310, 24)):
         clock.tick(begin + timedelta(hours=hours))
-    compare("halted_given_up", clock.survey(begin + timedelta(days=13), **monday))
+    compare_with_file("halted_vendor_gap", clock.survey(begin + timedelta(days=13), **monday))
 
 
-def test_calendar_file_adds_closures_and_early_closes(
+def test_calendar_file_adds_a_closure_and_an_early_close(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    told = {"closures": ["2026-06-02"], "early_closes": {"2026-06-01": "13:00"}}
-    (tmp_path / "calendar.json").write_text(json.dumps(told))
+    calendar = {"closures": ["2026-06-02"], "early_closes": {"2026-06-01": "13:00"}}
+    (tmp_path / "calendar.json").write_text(json.dumps(calendar))
     sandbox = sandboxed()
     clock = Clockwork(engine_on(sandbox, calendar_file=tmp_path / "calendar.json"), sandbox, date(2026, 6, 1))
     clock.tick(utc("2026-06-03 14:00"))
-    compare("told_calendar", clock.survey(utc("2026-06-03 14:00")))
+    compare_with_file("calendar_file", clock.survey(utc("2026-06-03 14:00")))
 
 
 def test_trading_on_a_day_without_a_session_is_one_finding(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """The calendar file closes Tuesday, on which the sandbox's market was open."""
+    """The calendar file closes Tuesday, when the sandbox's market was open."""
     (tmp_path / "calendar.json").write_text(json.dumps({"closures": ["2026-06-02"]}))
     sandbox = sandboxed(symbols=12)
     engine = engine_on(sandbox, tuple(sandbox.world.symbols), calendar_file=tmp_path / "calendar.json")
     Clockwork(engine, sandbox, date(2026, 6, 1)).tick(utc("2026-06-04 14:00"))
     with engine.database.transaction() as connection:
-        found = connection.execute("SELECT kind, subject FROM backfill.findings").fetchall()
-    assert found == [("calendar drift", "2026-06-02")]
+        findings = connection.execute("SELECT kind, subject FROM backfill.findings").fetchall()
+    assert findings == [("calendar drift", "2026-06-02")]

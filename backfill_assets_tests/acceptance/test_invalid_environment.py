@@ -1,4 +1,4 @@
-"""An unusable database or vendor: one error line that says what is wrong and where, and the right exit code."""
+"""Invalid databases and vendors: one error line that names the cause, and the exit code."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,86 +10,86 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.acceptance.fixed_answer_server import IMPATIENT, Vendor, answering
+from backfill_assets_tests.acceptance.stub_vendor import FAST_RETRIES, StubVendor, serve_stub
 from backfill_assets_tests.conftest import bars_in
 
-UserOf = Callable[..., User]
+MakeUser = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 NewDatabase = Callable[..., str]
 
 
 @contextmanager
-def logged_in(url: str, name: str, *rights: str) -> Iterator[str]:
-    """The address of a database for a new role with exactly the given rights."""
-    where = psycopg.conninfo.conninfo_to_dict(url)
-    role = f"{name}_{where['dbname']}"
+def create_role(url: str, name: str, *rights: str) -> Iterator[str]:
+    """Create a role with exactly the given rights; yields the database address for that role."""
+    parameters = psycopg.conninfo.conninfo_to_dict(url)
+    role = f"{name}_{parameters['dbname']}"
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN".encode())
         for right in rights:
-            admin.execute(right.format(role=role, database=where["dbname"]).encode())
+            admin.execute(right.format(role=role, database=parameters["dbname"]).encode())
         yield psycopg.conninfo.make_conninfo(url, user=role)
         admin.execute(f"DROP OWNED BY {role}".encode())
         admin.execute(f"DROP ROLE {role}".encode())
 
 
-def test_database_user_without_rights_in_an_empty_database(user_of: UserOf, new_database: NewDatabase) -> None:
-    with logged_in(new_database(None), "stranger") as url:
+def test_user_without_rights_in_an_empty_database_is_refused(make_user: MakeUser, new_database: NewDatabase) -> None:
+    with create_role(new_database(None), "no_rights") as url:
         for command in ("report", "run", "status", "symbols list", "symbols add AAPL"):
-            said = user_of(DATABASE_URL=url).types(command)
-            assert said.code == 5, said
-            assert "permission denied for" in said.error
-            assert "give the user of DATABASE_URL that right" in said.error
+            result = make_user(DATABASE_URL=url).run_cli(command)
+            assert result.code == 5, result
+            assert "permission denied for" in result.error
+            assert "give the user of DATABASE_URL that right" in result.error
 
 
-def test_database_user_without_rights_in_a_migrated_database(user_of: UserOf, database_url: str) -> None:
-    with logged_in(database_url, "guest") as url:
-        said = user_of(DATABASE_URL=url).types("report")
-    assert (said.code, "permission denied for schema backfill" in said.error) == (5, True)
+def test_user_without_rights_in_a_migrated_database_is_refused(make_user: MakeUser, database_url: str) -> None:
+    with create_role(database_url, "no_rights") as url:
+        result = make_user(DATABASE_URL=url).run_cli("report")
+    assert (result.code, "permission denied for schema backfill" in result.error) == (5, True)
 
 
-def test_database_user_with_read_rights_gets_a_report_and_no_run(
-    user_of: UserOf, sandboxed: Sandboxed, database_url: str
+def test_user_with_read_rights_may_report_but_not_run(
+    make_user: MakeUser, sandboxed: Sandboxed, database_url: str
 ) -> None:
-    user = user_of(sandboxed())
-    user.types("symbols add AAPL")
+    user = make_user(sandboxed())
+    user.run_cli("symbols add AAPL")
     rights = (
         "GRANT USAGE ON SCHEMA backfill TO {role}",
         "GRANT SELECT ON ALL TABLES IN SCHEMA backfill, public TO {role}",
     )
-    with logged_in(database_url, "reader", *rights) as url:
-        assert user.types("report --format json", DATABASE_URL=url).json[0]["estimated_missing_bars"] == 26
-        said = user.types("run", DATABASE_URL=url)
-        assert said.code == 5
-        assert "permission denied for table" in said.err
-        assert "give the user of DATABASE_URL that right" in said.err
+    with create_role(database_url, "reader", *rights) as url:
+        assert user.run_cli("report --format json", DATABASE_URL=url).json[0]["estimated_missing_bars"] == 26
+        result = user.run_cli("run", DATABASE_URL=url)
+        assert result.code == 5
+        assert "permission denied for table" in result.err
+        assert "give the user of DATABASE_URL that right" in result.err
 
 
 def test_documented_rights_are_enough_to_run(
-    user_of: UserOf, sandboxed: Sandboxed, database_url: str, database: Database
+    make_user: MakeUser, sandboxed: Sandboxed, database_url: str, database: Database
 ) -> None:
-    """Of the database user (SECURITY.md)."""
-    user = user_of(sandboxed())
-    user.types("symbols add AAPL NOSUCH")
+    """The rights of the database user that SECURITY.md lists."""
+    user = make_user(sandboxed())
+    user.run_cli("symbols add AAPL NOSUCH")
     rights = (
         "GRANT USAGE ON SCHEMA backfill TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA backfill TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON market_data, market_symbols TO {role}",
         "GRANT USAGE ON SEQUENCE market_symbols_symbol_id_seq TO {role}",
     )
-    with logged_in(database_url, "worker", *rights) as url:
-        assert [user.types(c, DATABASE_URL=url).code for c in ("symbols add MSFT", "run", "verify", "status")] == [
+    with create_role(database_url, "worker", *rights) as url:
+        assert [user.run_cli(c, DATABASE_URL=url).code for c in ("symbols add MSFT", "run", "verify", "status")] == [
             0,
             3,
             3,
             0,
         ]
-        said = user.types("run --force --symbols AAPL", DATABASE_URL=url)
-    assert said.code == 0, said
+        result = user.run_cli("run --force --symbols AAPL", DATABASE_URL=url)
+    assert result.code == 0, result
     assert len(bars_in(database, "MSFT")) == 26
 
 
 def test_existing_tables_without_the_right_to_alter_them_are_refused(
-    user_of: UserOf, new_database: NewDatabase
+    make_user: MakeUser, new_database: NewDatabase
 ) -> None:
     url = new_database(None)
     external_tables.build(url)
@@ -98,30 +98,33 @@ def test_existing_tables_without_the_right_to_alter_them_are_refused(
         "GRANT CREATE ON SCHEMA public TO {role}",
         "GRANT CREATE ON DATABASE {database} TO {role}",
     )
-    with logged_in(url, "writer", *rights) as restricted_url:
-        said = user_of(DATABASE_URL=restricted_url).types("report")
-        assert (said.code, "must be owner of table market_data" in said.error) == (5, True)
+    with create_role(url, "writer", *rights) as restricted_url:
+        result = make_user(DATABASE_URL=restricted_url).run_cli("report")
+        assert (result.code, "must be owner of table market_data" in result.error) == (5, True)
 
 
-def test_read_only_database_is_refused(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_read_only_database_is_refused(make_user: MakeUser, new_database: NewDatabase) -> None:
     url = new_database(None)
     read_only = psycopg.conninfo.make_conninfo(url, options="-c default_transaction_read_only=on")
-    said = user_of(DATABASE_URL=read_only).types("report")
-    assert said.code == 5
-    assert "is read-only: cannot execute" in said.error
+    result = make_user(DATABASE_URL=read_only).run_cli("report")
+    assert result.code == 5
+    assert "is read-only: cannot execute" in result.error
 
 
-def test_replica_gives_a_report_and_no_run(user_of: UserOf, sandboxed: Sandboxed, database_url: str) -> None:
-    user = user_of(sandboxed())
-    user.types("symbols add AAPL")
+def test_read_replica_allows_a_report_but_no_run(make_user: MakeUser, sandboxed: Sandboxed, database_url: str) -> None:
+    user = make_user(sandboxed())
+    user.run_cli("symbols add AAPL")
     read_only = psycopg.conninfo.make_conninfo(database_url, options="-c default_transaction_read_only=on")
-    assert user.types("report", DATABASE_URL=read_only).code == 0
-    said = user.types("run", DATABASE_URL=read_only)
-    assert (said.code, "is read-only" in said.err) == (5, True)
+    assert user.run_cli("report", DATABASE_URL=read_only).code == 0
+    result = user.run_cli("run", DATABASE_URL=read_only)
+    assert (result.code, "is read-only" in result.err) == (5, True)
 
 
 ALTERATIONS = {
-    "no price": ("ALTER TABLE market_data DROP open_price", "market_data has no column open_price (float8 or numeric)"),
+    "no price column": (
+        "ALTER TABLE market_data DROP open_price",
+        "market_data has no column open_price (float8 or numeric)",
+    ),
     "local time": (
         "ALTER TABLE market_data ALTER timestamp TYPE timestamp",
         "market_data.timestamp is timestamp, not timestamptz",
@@ -144,16 +147,19 @@ ALTERATIONS = {
         "CREATE UNIQUE INDEX ON market_data (symbol_id, timestamp, interval_type) WHERE interval_type = '1d'",
         "market_data has no unique key",
     ),
-    "a key of more": (
+    "a key with another column": (
         "ALTER TABLE market_data DROP CONSTRAINT market_data_symbol_id_timestamp_interval_type_key;"
         "CREATE UNIQUE INDEX ON market_data (symbol_id, timestamp, interval_type, volume)",
         "market_data has no unique key",
     ),
-    "a column that must be given": (
+    "a column without a default": (
         "ALTER TABLE market_data ADD venue text NOT NULL",
         "market_data.venue must have a default or allow null",
     ),
-    "another source": ("ALTER TABLE market_data ADD source integer", "market_data.source is int4, not varchar or text"),
+    "source as a number": (
+        "ALTER TABLE market_data ADD source integer",
+        "market_data.source is int4, not varchar or text",
+    ),
     "no exchange": (
         "ALTER TABLE market_symbols DROP exchange",
         "market_symbols has no column exchange (varchar or text)",
@@ -166,7 +172,7 @@ ALTERATIONS = {
         "ALTER TABLE market_data RENAME TO bars; CREATE VIEW market_data AS SELECT * FROM bars",
         "market_data is not a table",
     ),
-    "other tables of that name": (
+    "other tables of the same names": (
         "DROP TABLE house_signals, market_data, market_symbols;"
         "CREATE TABLE market_data (id int); CREATE TABLE market_symbols (name text)",
         "market_symbols has no column symbol_id (int4 or int8)",
@@ -175,77 +181,79 @@ ALTERATIONS = {
 
 
 @pytest.mark.parametrize(("alteration", "message"), ALTERATIONS.values(), ids=ALTERATIONS)
-def test_unsuitable_schema_is_reported_by_table_and_column_and_left_unchanged(
-    user_of: UserOf, new_database: NewDatabase, alteration: str, message: str
+def test_unsupported_schema_is_reported_and_left_unchanged(
+    make_user: MakeUser, new_database: NewDatabase, alteration: str, message: str
 ) -> None:
     url = new_database(None)
     external_tables.build(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(alteration.encode())
-        columns = (
+        columns_query = (
             "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns ORDER BY 1, 2, 3"
         )
-        before = connection.execute(columns).fetchall()
+        columns_before = connection.execute(columns_query).fetchall()
         for command in ("report", "run", "symbols add AAPL"):
-            said = user_of(DATABASE_URL=url).types(command)
-            assert (said.code, message in said.error) == (5, True), said
-            assert "correct that, or point DATABASE_URL to another database" in said.error
-        assert connection.execute(columns).fetchall() == before
+            result = make_user(DATABASE_URL=url).run_cli(command)
+            assert (result.code, message in result.error) == (5, True), result
+            assert "correct that, or point DATABASE_URL to another database" in result.error
+        assert connection.execute(columns_query).fetchall() == columns_before
 
 
-def test_tables_of_the_documented_schema_are_accepted(user_of: UserOf, new_database: NewDatabase) -> None:
+def test_tables_of_the_documented_schema_are_accepted(make_user: MakeUser, new_database: NewDatabase) -> None:
     url = new_database(None)
     external_tables.build(url)
-    user = user_of(DATABASE_URL=url)
-    assert [user.types(command).code for command in ("symbols add AAPL", "report", "report")] == [0, 0, 0]
+    user = make_user(DATABASE_URL=url)
+    assert [user.run_cli(command).code for command in ("symbols add AAPL", "report", "report")] == [0, 0, 0]
 
 
-ADDRESSES = [
+INVALID_DATABASE_URLS = [
     *("not a url", "http://x/db", "postgresql://h:99999999/db", "postgresql://h/db?nonsense=1", "postgres"),
     *("sqlite:///bars.db", "host=/nonexistent dbname=x", "postgresql://[::1", "postgresql://127.0.0.1:1/x"),
 ]
 
 
-@pytest.mark.parametrize("url", ADDRESSES)
-def test_invalid_database_url_is_refused(user_of: UserOf, url: str) -> None:
-    said = user_of(DATABASE_URL=url).types("report")
-    assert (said.code, "DATABASE_URL" in said.error) == (5, True), said
+@pytest.mark.parametrize("url", INVALID_DATABASE_URLS)
+def test_invalid_database_url_is_refused(make_user: MakeUser, url: str) -> None:
+    result = make_user(DATABASE_URL=url).run_cli("report")
+    assert (result.code, "DATABASE_URL" in result.error) == (5, True), result
 
 
-def test_database_that_does_not_exist_is_named(user_of: UserOf, database_url: str) -> None:
-    said = user_of(DATABASE_URL=psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")).types("report")
-    assert (said.code, 'database "nowhere" does not exist' in said.error) == (5, True)
+def test_database_that_does_not_exist_is_named(make_user: MakeUser, database_url: str) -> None:
+    result = make_user(DATABASE_URL=psycopg.conninfo.make_conninfo(database_url, dbname="no_such_database")).run_cli(
+        "report"
+    )
+    assert (result.code, 'database "no_such_database" does not exist' in result.error) == (5, True)
 
 
 @pytest.mark.parametrize("folder", ["/dev/null/x", "~no-such-user/x"])
-def test_invalid_home_folder_is_refused(user_of: UserOf, folder: str) -> None:
-    said = user_of(DATABASE_URL="", BACKFILL_HOME=folder).types("report")
-    assert (said.code, "BACKFILL_HOME" in said.error) == (5, True)
+def test_invalid_home_folder_is_refused(make_user: MakeUser, folder: str) -> None:
+    result = make_user(DATABASE_URL="", BACKFILL_HOME=folder).run_cli("report")
+    assert (result.code, "BACKFILL_HOME" in result.error) == (5, True)
 
 
-def test_html_page_instead_of_data_ends_the_run(user_of: UserOf) -> None:
-    page = Vendor(body=b"<html><title>Welcome to nginx!</title></html>", headers={"content-type": "text/html"})
-    with answering(page) as url:
-        user = user_of(EODHD_BASE_URL=url, **IMPATIENT)
-        user.types("symbols add AAPL")
-        said = user.types("run")
-    assert (said.code, "with an HTML page instead of data" in said.out) == (4, True)
-    assert "Traceback" not in said.err
+def test_html_page_instead_of_data_ends_the_run_with_exit_code_4(make_user: MakeUser) -> None:
+    vendor = StubVendor(body=b"<html><title>Welcome to nginx!</title></html>", headers={"content-type": "text/html"})
+    with serve_stub(vendor) as url:
+        user = make_user(EODHD_BASE_URL=url, **FAST_RETRIES)
+        user.run_cli("symbols add AAPL")
+        result = user.run_cli("run")
+    assert (result.code, "with an HTML page instead of data" in result.out) == (4, True)
+    assert "Traceback" not in result.err
 
 
-def test_https_address_without_tls_is_unreachable(user_of: UserOf) -> None:
-    with answering(Vendor()) as url:
-        user = user_of(EODHD_BASE_URL=url.replace("http:", "https:"), **IMPATIENT)
-        user.types("symbols add AAPL")
-        said = user.types("run")
-    assert (said.code, "check the network and EODHD_BASE_URL" in said.out) == (6, True)
+def test_https_address_without_tls_ends_the_run_with_exit_code_6(make_user: MakeUser) -> None:
+    with serve_stub(StubVendor()) as url:
+        user = make_user(EODHD_BASE_URL=url.replace("http:", "https:"), **FAST_RETRIES)
+        user.run_cli("symbols add AAPL")
+        result = user.run_cli("run")
+    assert (result.code, "check the network and EODHD_BASE_URL" in result.out) == (6, True)
 
 
-TOKENS = {
+TOKEN_ERRORS = {
     401: (b"Unauthenticated", "check EODHD_API_TOKEN"),
     403: (b"Unauthenticated", "check EODHD_API_TOKEN"),
     402: (b"You exceeded your daily API requests limit.  Please contact support", "counter resets at midnight UTC"),
-    # an expired subscription is a free plan again
+    # an expired subscription counts as a free plan
     406: (
         b"Only EOD data allowed for free users. Please, contact our support team",
         "the token's plan does not include",
@@ -253,13 +261,13 @@ TOKENS = {
 }
 
 
-@pytest.mark.parametrize("status", TOKENS)
-def test_wrong_expired_or_exhausted_token_ends_the_run(user_of: UserOf, status: int) -> None:
-    body, advice = TOKENS[status]
-    with answering(Vendor(403 if status == 406 else status, body, {"content-type": "text/html"})) as url:
-        user = user_of(EODHD_BASE_URL=url, **IMPATIENT)
-        user.types("symbols add AAPL MSFT")
-        said = user.types("run")
-    assert said.code == 4
-    assert advice in said.out
-    assert "Traceback" not in said.err
+@pytest.mark.parametrize("status", TOKEN_ERRORS)
+def test_wrong_expired_or_exhausted_token_ends_the_run(make_user: MakeUser, status: int) -> None:
+    body, advice = TOKEN_ERRORS[status]
+    with serve_stub(StubVendor(403 if status == 406 else status, body, {"content-type": "text/html"})) as url:
+        user = make_user(EODHD_BASE_URL=url, **FAST_RETRIES)
+        user.run_cli("symbols add AAPL MSFT")
+        result = user.run_cli("run")
+    assert result.code == 4
+    assert advice in result.out
+    assert "Traceback" not in result.err

@@ -1,7 +1,7 @@
-"""Invalid settings, options and arguments: one line that names the setting or option and the fault, exit code 2.
+"""Invalid settings, options and arguments: exit code 2 and one line that names the setting or option and the error.
 
-The tables are complete: a test fails for a new setting or option that is in none of them. Settings and tickers are
-checked where they are read; a few of each go through the command line as well.
+The tables are complete: a test fails for a new setting or option that is in none of them. Most settings and tickers
+are tested with the function that reads them, and a few of each with the command line.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,92 +16,111 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.tickers import parse_ticker
 from backfill_assets_tests.acceptance.conftest import User
 
-UserOf = Callable[..., User]
-ADDRESS = ["ftp://x/api", "eodhd.com/api", "http://", "http://[bad", "http://a b/", "http://h:99999/", "http://h:0/"]
-ADDRESS += ["http://h/\n", "http://ünï.de/", "http://-h/", f"http://{'a' * 300}/", "//h/api", "javascript:alert(1)"]
+MakeUser = Callable[..., User]
+INVALID_URLS = [
+    "ftp://x/api",
+    "eodhd.com/api",
+    "http://",
+    "http://[bad",
+    "http://a b/",
+    "http://h:99999/",
+    "http://h:0/",
+]
+INVALID_URLS += [
+    "http://h/\n",
+    "http://ünï.de/",
+    "http://-h/",
+    f"http://{'a' * 300}/",
+    "//h/api",
+    "javascript:alert(1)",
+]
 
 
-def out_of(least: float | None, most: float, *, whole: bool = False, above: bool = False) -> dict[str, str]:
-    """Values below, above and outside a range, and what the error says of each."""
-    odd = {"many": "valid", "1,5": "valid", "nan": "", "inf": "", "-inf": "", "9" * 400: ""}
-    beyond = {str(most + 1): f"less than or equal to {most}"}
-    if least is not None:
-        beyond |= {str(least if above else least - 1): f"greater than {'' if above else 'or equal to '}{least}"}
-    return {**odd, **beyond, **({"1.5": "valid integer"} if whole else {})}
+def build_range_errors(
+    minimum: float | None, maximum: float, *, whole: bool = False, exclusive: bool = False
+) -> dict[str, str]:
+    """Invalid values of a setting with a range, each with the expected part of the error."""
+    not_numbers = {"many": "valid", "1,5": "valid", "nan": "", "inf": "", "-inf": "", "9" * 400: ""}
+    outside = {str(maximum + 1): f"less than or equal to {maximum}"}
+    if minimum is not None:
+        outside |= {
+            str(minimum if exclusive else minimum - 1): f"greater than {'' if exclusive else 'or equal to '}{minimum}"
+        }
+    return {**not_numbers, **outside, **({"1.5": "valid integer"} if whole else {})}
 
 
-NO_FILE = {"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "only line"}
-NO_JSON = dict.fromkeys(["[nan]", "1,2", "{"], "is not valid JSON; example: [")
-SETTINGS: dict[str, dict[str, str]] = {
-    "DATABASE_URL_FILE": NO_FILE,
-    "BACKFILL_DATABASE_PATIENCE_SECONDS": out_of(0, 3600),
+FILE_ERRORS = {"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "only line"}
+JSON_ERRORS = dict.fromkeys(["[nan]", "1,2", "{"], "is not valid JSON; example: [")
+INVALID_SETTINGS: dict[str, dict[str, str]] = {
+    "DATABASE_URL_FILE": FILE_ERRORS,
+    "BACKFILL_DATABASE_PATIENCE_SECONDS": build_range_errors(0, 3600),
     "EODHD_API_TOKEN": {" ": "is blank", "a\nb": "cannot be printed", "tok\x1ben": "cannot be printed"},
-    "EODHD_API_TOKEN_FILE": NO_FILE,
+    "EODHD_API_TOKEN_FILE": FILE_ERRORS,
     "EODHD_BASE_URL": {
-        **dict.fromkeys(ADDRESS, ""),
+        **dict.fromkeys(INVALID_URLS, ""),
         "https://user:hush@h/": "without credentials",
         "https://h/?api_token=hush": "without credentials, query",
         "https://h/#hush": "without credentials, query or fragment",
     },
     "EODHD_SOURCE_HOST": dict.fromkeys(["a b", "https://eodhd.com", "-", "eodhd.com/api", "ü"], "must be a host name"),
-    "EODHD_REQUESTS_PER_MINUTE": out_of(1, 100_000, whole=True),
-    "BACKFILL_MINUTE_SHARE": out_of(0, 1, above=True),
-    "EODHD_DAILY_CALLS": out_of(1, 1_000_000_000, whole=True),
-    "BACKFILL_COLLECTOR_RESERVE": {**out_of(0, 1), "2": "less than 1", "1": "less than 1"},
+    "EODHD_REQUESTS_PER_MINUTE": build_range_errors(1, 100_000, whole=True),
+    "BACKFILL_MINUTE_SHARE": build_range_errors(0, 1, exclusive=True),
+    "EODHD_DAILY_CALLS": build_range_errors(1, 1_000_000_000, whole=True),
+    "BACKFILL_COLLECTOR_RESERVE": {**build_range_errors(0, 1), "2": "less than 1", "1": "less than 1"},
     "BACKFILL_SPEND_EXTRA_LIMIT": dict.fromkeys(["maybe", "2"], "valid boolean"),
-    "BACKFILL_RATE_WINDOW_SECONDS": out_of(0, 3600, above=True),
-    "BACKFILL_REQUEST_TIMEOUT_SECONDS": out_of(0, 600, above=True),
-    "BACKFILL_ATTEMPTS": out_of(1, 20, whole=True),
+    "BACKFILL_RATE_WINDOW_SECONDS": build_range_errors(0, 3600, exclusive=True),
+    "BACKFILL_REQUEST_TIMEOUT_SECONDS": build_range_errors(0, 600, exclusive=True),
+    "BACKFILL_ATTEMPTS": build_range_errors(1, 20, whole=True),
     "BACKFILL_BACKOFF_SECONDS": {
-        **NO_JSON,
+        **JSON_ERRORS,
         **dict.fromkeys(["[2, 1]", "[-1, 1]", "[0, 601]", "[0, NaN]"], "two numbers of seconds, the smaller first"),
         **dict.fromkeys(["[1]", "[1, 2, 3]", "[1, []]", '["a", 1]', "7", '{"a": 1}'], ""),
     },
-    "BACKFILL_IN_FLIGHT_START": out_of(1, 1000, whole=True),
-    "BACKFILL_IN_FLIGHT_MAX": out_of(1, 1000, whole=True),
+    "BACKFILL_IN_FLIGHT_START": build_range_errors(1, 1000, whole=True),
+    "BACKFILL_IN_FLIGHT_MAX": build_range_errors(1, 1000, whole=True),
     "BACKFILL_SOURCE_INTERVAL": dict.fromkeys(["15m", "5", "5M"], "'1m' or '5m'"),
-    "BACKFILL_ASKABLE_HOURS_5M": out_of(0, 72),
-    "BACKFILL_ASKABLE_HOURS_1M": out_of(0, 72),
-    "BACKFILL_OVERDUE_HOURS": out_of(0, 240),
-    "BACKFILL_OVERDUE_AFTER_HALF_HOURS": out_of(0, 240),
+    "BACKFILL_ASKABLE_HOURS_5M": build_range_errors(0, 72),
+    "BACKFILL_ASKABLE_HOURS_1M": build_range_errors(0, 72),
+    "BACKFILL_OVERDUE_HOURS": build_range_errors(0, 240),
+    "BACKFILL_OVERDUE_AFTER_HALF_HOURS": build_range_errors(0, 240),
     "BACKFILL_LADDER_HOURS": {
-        **NO_JSON,
+        **JSON_ERRORS,
         **dict.fromkeys(["[]", "[0]", "[169]", "[1, -1]", "[NaN]", "[Infinity]"], "one or more numbers of hours"),
         **dict.fromkeys(['["a"]', "3", '{"a": 1}'], ""),
     },
     "BACKFILL_DAILY_FILE_SYMBOLS": {"0": "greater than or equal to 1", "many": "valid integer"},
     "BACKFILL_BULK_DAILY": dict.fromkeys(["maybe", "2"], "valid boolean"),
-    "BACKFILL_OVERLAP_SESSIONS": out_of(0, 60, whole=True),
-    "BACKFILL_MAX_SPAN_DAYS": out_of(1, 600, whole=True),
+    "BACKFILL_OVERLAP_SESSIONS": build_range_errors(0, 60, whole=True),
+    "BACKFILL_MAX_SPAN_DAYS": build_range_errors(1, 600, whole=True),
     "BACKFILL_LIVE": dict.fromkeys(["maybe", "2"], "valid boolean"),
-    "BACKFILL_LIVE_BUDGET": out_of(0, 1_000_000, whole=True),
-    "BACKFILL_LIVE_SECONDS": {**out_of(60, 1800, whole=True), "77": ""},
-    "BACKFILL_REVIEW_SESSIONS": out_of(1, 250, whole=True),
-    "BACKFILL_REVIEW_DAYS": out_of(0, 365),
+    "BACKFILL_LIVE_BUDGET": build_range_errors(0, 1_000_000, whole=True),
+    "BACKFILL_LIVE_SECONDS": {**build_range_errors(60, 1800, whole=True), "77": ""},
+    "BACKFILL_REVIEW_SESSIONS": build_range_errors(1, 250, whole=True),
+    "BACKFILL_REVIEW_DAYS": build_range_errors(0, 365),
     "BACKFILL_INTERVALS": {
-        **NO_JSON,
+        **JSON_ERRORS,
         **dict.fromkeys(["[]", '["2h"]', '["30m", "30m"]', '["30min"]'], "one or more of 1m, 5m, 15m, 30m, 1h"),
         **dict.fromkeys(["[30]", '"30m"', "3"], ""),
     },
-    "BACKFILL_PARTITION_DAYS": out_of(2, 2500, whole=True),
-    "BACKFILL_PARTITIONS_PER_RUN": out_of(1, 100_000, whole=True),
+    "BACKFILL_PARTITION_DAYS": build_range_errors(2, 2500, whole=True),
+    "BACKFILL_PARTITIONS_PER_RUN": build_range_errors(1, 100_000, whole=True),
     "BACKFILL_AUTO": dict.fromkeys(["maybe", "2"], "valid boolean"),
-    "BACKFILL_SENSOR_SECONDS": out_of(1, 86_400, whole=True),
+    "BACKFILL_SENSOR_SECONDS": build_range_errors(1, 86_400, whole=True),
     "BACKFILL_CHECKS_CRON": {
-        # five fields with invalid values are refused when Dagster loads the schedule: orchestration/test_schedules
+        # orchestration/test_schedules tests values of the fields, which Dagster checks
         **dict.fromkeys(["hourly", "* * * *", "* * * * * *", "@daily", "; * * * *"], "cron expression of five fields"),
     },
-    "BACKFILL_MISSING_TOLERANCE": out_of(0, 10_000, whole=True),
+    "BACKFILL_MISSING_TOLERANCE": build_range_errors(0, 10_000, whole=True),
     "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "'US'"),
-    "DAGSTER_POSTGRES_URL_FILE": NO_FILE,
+    "DAGSTER_POSTGRES_URL_FILE": FILE_ERRORS,
     "BACKFILL_BATCH_PLANNED_EVENTS": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_CALENDAR_FILE": {"/nonexistent/calendar": "cannot be used", "/": "cannot be used"},
-    "BACKFILL_EOD_TOLERANCE_BPS": out_of(0, 1000),
+    "BACKFILL_EOD_TOLERANCE_BPS": build_range_errors(0, 1000),
     "BACKFILL_ALERT_URLS": {
         **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "must be one or more Apprise URLs"),
         **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]'], ""),
     },
-    "BACKFILL_ALERT_REPEAT_HOURS": out_of(1, 720),
+    "BACKFILL_ALERT_REPEAT_HOURS": build_range_errors(1, 720),
     "BACKFILL_AS_OF": {
         "yesterday": "valid datetime",
         "2026-06-03T12:00:00": "needs a time zone",
@@ -111,26 +130,26 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
     "BACKFILL_LOG_LEVEL": dict.fromkeys(["loud", "debug", "30"], "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
 }
-ELSEWHERE = {
+TESTED_ELSEWHERE = {
     *("DATABASE_URL", "BACKFILL_HOME"),  # exit code 5: test_invalid_environment
     "DAGSTER_POSTGRES_URL",  # Dagster's storage
     "BACKFILL_SYNC_TYPE",  # the vendor decides what is valid: symbols sync --type is the same
 }
 
 
-def test_every_setting_is_in_a_table() -> None:
-    assert SETTINGS.keys() | ELSEWHERE == {field.alias for field in Settings.model_fields.values()}
+def test_every_setting_has_invalid_examples() -> None:
+    assert INVALID_SETTINGS.keys() | TESTED_ELSEWHERE == {field.alias for field in Settings.model_fields.values()}
 
 
-@pytest.mark.parametrize("variable", SETTINGS)
-def test_an_invalid_setting_is_named_and_its_secret_is_not(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for value, said in SETTINGS[variable].items():
+@pytest.mark.parametrize("variable", INVALID_SETTINGS)
+def test_invalid_setting_is_named_without_its_secret(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, message in INVALID_SETTINGS[variable].items():
         monkeypatch.setenv(variable, value)
         with pytest.raises(UsageError) as caught:
             load_settings().load_calendar_overrides()
         error = str(caught.value)
         assert error.startswith(f"{variable} "), value
-        assert said in error, value
+        assert message in error, value
         assert len(error.splitlines()) == 1, value
         assert len(error) < 250, value
         assert "hush" not in error, value
@@ -139,126 +158,129 @@ def test_an_invalid_setting_is_named_and_its_secret_is_not(variable: str, monkey
 @pytest.mark.parametrize(
     "variable", ["BACKFILL_ATTEMPTS", "BACKFILL_INTERVALS", "BACKFILL_CALENDAR_FILE", "EODHD_BASE_URL"]
 )
-def test_a_command_refuses_an_invalid_setting(user_of: UserOf, variable: str) -> None:
-    user = user_of()
-    user.types("symbols add AAPL")
-    for value, said in SETTINGS[variable].items():
-        answer = user.types("report", **{variable: value})
-        assert (answer.code, value) == (2, value), answer
-        assert answer.error.startswith(f"{variable} "), answer
-        assert said in answer.error, answer
-        assert "hush" not in answer.error, answer
+def test_command_with_an_invalid_setting_exits_with_2(make_user: MakeUser, variable: str) -> None:
+    user = make_user()
+    user.run_cli("symbols add AAPL")
+    for value, message in INVALID_SETTINGS[variable].items():
+        result = user.run_cli("report", **{variable: value})
+        assert (result.code, value) == (2, value), result
+        assert result.error.startswith(f"{variable} "), result
+        assert message in result.error, result
+        assert "hush" not in result.error, result
 
 
-def test_two_different_values_of_a_secret_are_refused(user_of: UserOf, tmp_path: Path) -> None:
+def test_two_different_values_of_a_secret_are_refused(make_user: MakeUser, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file")
-    answer = user_of().types("report", EODHD_API_TOKEN_FILE=str(tmp_path / "token"))
-    assert answer.code == 2
-    assert answer.error == "EODHD_API_TOKEN and EODHD_API_TOKEN_FILE are both set and differ; set one of them"
+    result = make_user().run_cli("report", EODHD_API_TOKEN_FILE=str(tmp_path / "token"))
+    assert result.code == 2
+    assert result.error == "EODHD_API_TOKEN and EODHD_API_TOKEN_FILE are both set and differ; set one of them"
 
 
-CALENDARS = {"not JSON": "no", "a list": "[]", "unknown": '{"closed": []}', "no date": '{"closures": ["soon"]}'}
+INVALID_CALENDARS = {"not JSON": "no", "a list": "[]", "unknown": '{"closed": []}', "no date": '{"closures": ["soon"]}'}
 
 
-@pytest.mark.parametrize("text", CALENDARS.values(), ids=CALENDARS)
-def test_an_invalid_calendar_file_is_named(user_of: UserOf, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", INVALID_CALENDARS.values(), ids=INVALID_CALENDARS)
+def test_invalid_calendar_file_is_named(make_user: MakeUser, tmp_path: Path, text: str) -> None:
     (tmp_path / "calendar").write_text(text)
-    user = user_of(BACKFILL_CALENDAR_FILE=str(tmp_path / "calendar"))
-    user.types("symbols add AAPL")
-    answer = user.types("report")
-    assert (answer.code, f"BACKFILL_CALENDAR_FILE {tmp_path}/calendar cannot be used" in answer.error) == (2, True)
+    user = make_user(BACKFILL_CALENDAR_FILE=str(tmp_path / "calendar"))
+    user.run_cli("symbols add AAPL")
+    result = user.run_cli("report")
+    assert (result.code, f"BACKFILL_CALENDAR_FILE {tmp_path}/calendar cannot be used" in result.error) == (2, True)
 
 
-WINDOWED = ("report", "plan", "run", "verify")
-DATES = ["yesterday", "2026-02-30", "2026-6-1", "06/01/2026", "99999-01-01", "२०२६-०६-०१"]
-TIMES = ["noon", "2026-06-02T10:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-06-02T25:00:00Z"]
-NOT_A_NUMBER = ["many", "1,5", "", "--"]
-OPTIONS: dict[tuple[str, str], list[str]] = {
-    **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOWED, "why", "review")},
-    **{(c, "--hours-back"): [*NOT_A_NUMBER, "0", "-4", "nan", "inf", "1e9"] for c in WINDOWED},
-    **{(c, "--start"): DATES for c in WINDOWED},
-    **{(c, "--end"): DATES for c in WINDOWED},
-    **{(c, "--symbols"): ["", ",", " , ", "AA/PL", "AAPL,BRK.B", "A" * 300, "NOSUCH"] for c in (*WINDOWED, "review")},
+WINDOW_COMMANDS = ("report", "plan", "run", "verify")
+INVALID_DATES = ["yesterday", "2026-02-30", "2026-6-1", "06/01/2026", "99999-01-01", "२०२६-०६-०१"]
+INVALID_TIMES = ["noon", "2026-06-02T10:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-06-02T25:00:00Z"]
+INVALID_NUMBERS = ["many", "1,5", "", "--"]
+INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
+    **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOW_COMMANDS, "why", "review")},
+    **{(c, "--hours-back"): [*INVALID_NUMBERS, "0", "-4", "nan", "inf", "1e9"] for c in WINDOW_COMMANDS},
+    **{(c, "--start"): INVALID_DATES for c in WINDOW_COMMANDS},
+    **{(c, "--end"): INVALID_DATES for c in WINDOW_COMMANDS},
+    **{
+        (c, "--symbols"): ["", ",", " , ", "AA/PL", "AAPL,BRK.B", "A" * 300, "NOSUCH"]
+        for c in (*WINDOW_COMMANDS, "review")
+    },
     **{
         (c, "--format"): ["xml", "", "JSON"]
-        for c in (*WINDOWED, "why", "status", "settings", "alerts list", "review", "live")
+        for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live")
     },
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
-    ("review", "--calls"): [*NOT_A_NUMBER, "-1", "1.5"],
+    ("review", "--calls"): [*INVALID_NUMBERS, "-1", "1.5"],
     ("run", "--strategy"): ["best", ""],
-    ("run", "--batch-size"): [*NOT_A_NUMBER, "0", "-1", "1.5"],
-    ("run", "--delay"): [*NOT_A_NUMBER, "-1", "3601", "5"],
+    ("run", "--batch-size"): [*INVALID_NUMBERS, "0", "-1", "1.5"],
+    ("run", "--delay"): [*INVALID_NUMBERS, "-1", "3601", "5"],
     ("symbols add", "--file"): ["/nonexistent/symbols", "/", "/dev/null", "/dev/zero"],
     ("symbols sync", "--exchange"): ["LSE", "", "U/S", "'; DROP TABLE market_data; --"],
     ("symbols sync", "--type"): ["no such type"],
-    ("sandbox", "--port"): [*NOT_A_NUMBER, "-1", "65536"],
-    ("sandbox", "--symbols"): [*NOT_A_NUMBER, "0", "10001"],
-    ("sandbox", "--now"): TIMES,
+    ("sandbox", "--port"): [*INVALID_NUMBERS, "-1", "65536"],
+    ("sandbox", "--symbols"): [*INVALID_NUMBERS, "0", "10001"],
+    ("sandbox", "--now"): INVALID_TIMES,
     ("sandbox", "--latency-ms"): ["9-1", "-1", "a-b", "1-2-3", "nan", "0-9999999"],
-    ("sandbox", "--per-minute"): [*NOT_A_NUMBER, "0"],
-    ("sandbox", "--daily"): [*NOT_A_NUMBER, "0"],
-    ("dev", "--port"): [*NOT_A_NUMBER, "0", "65536"],
+    ("sandbox", "--per-minute"): [*INVALID_NUMBERS, "0"],
+    ("sandbox", "--daily"): [*INVALID_NUMBERS, "0"],
+    ("dev", "--port"): [*INVALID_NUMBERS, "0", "65536"],
     ("sandbox", "--replay"): ["/nonexistent", "/dev/null"],
 }
-NEEDED = {"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)}
+REQUIRED_ARGUMENTS = {"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)}
 
 
-def commands(group: click.Group = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
+def iterate_commands(group: click.Group = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
-            yield from commands(command, f"{path}{name} ")
+            yield from iterate_commands(command, f"{path}{name} ")
         else:
             yield f"{path}{name}", command
 
 
-FLAGGED = [
+FLAGS = [
     (name, option.opts[0])
-    for name, command in commands()
+    for name, command in iterate_commands()
     for option in command.params
     if isinstance(option, click.Option) and option.is_flag
 ]
-EVERYWHERE = [name for name, _ in commands()]
-OPTIONS |= {(name, "--as-of"): TIMES for name in EVERYWHERE}
+COMMAND_NAMES = [name for name, _ in iterate_commands()]
+INVALID_OPTIONS |= {(name, "--as-of"): INVALID_TIMES for name in COMMAND_NAMES}
 
 
-def test_every_option_is_in_a_table() -> None:
-    every = {
+def test_every_option_has_invalid_examples() -> None:
+    options = {
         (name, option.opts[0])
-        for name, command in commands()
+        for name, command in iterate_commands()
         for option in command.params
         if isinstance(option, click.Option) and not option.is_flag
     }
-    assert OPTIONS.keys() == every
+    assert INVALID_OPTIONS.keys() == options
 
 
-@pytest.mark.parametrize("command", EVERYWHERE)
-def test_an_invalid_option_is_named(user_of: UserOf, sandboxed: Callable[..., object], command: str) -> None:
-    user = user_of(sandboxed())
-    user.types("symbols add AAPL")
-    for option, values in ((o, v) for (c, o), v in OPTIONS.items() if c == command):
+@pytest.mark.parametrize("command", COMMAND_NAMES)
+def test_invalid_option_is_named(make_user: MakeUser, sandboxed: Callable[..., object], command: str) -> None:
+    user = make_user(sandboxed())
+    user.run_cli("symbols add AAPL")
+    for option, values in ((o, v) for (c, o), v in INVALID_OPTIONS.items() if c == command):
         for value in values:
-            answer = user.types([*command.split(), *NEEDED.get(command, ()), f"{option}={value}"])
-            assert (answer.code, option, value) == (2, option, value), answer
-            # some options are named by their meaning
+            result = user.run_cli([*command.split(), *REQUIRED_ARGUMENTS.get(command, ()), f"{option}={value}"])
+            assert (result.code, option, value) == (2, option, value), result
+            # some errors name the kind of value, not the option
             words = (option, "interval", "symbol", "ticker", "exchange", "lists no", "replay")
-            assert any(word in answer.error for word in words), answer
-            assert len(answer.error) < 300, answer
+            assert any(word in result.error for word in words), result
+            assert len(result.error) < 300, result
 
 
-def test_an_option_without_value_a_flag_with_a_value_and_an_unknown_option_are_refused(user_of: UserOf) -> None:
-    user = user_of()
-    for command, option in OPTIONS:
-        answer = user.types([*command.split(), *NEEDED.get(command, ()), option])
-        assert (answer.code, option in answer.error) == (2, True), answer
-    for command, flag in FLAGGED:
-        answer = user.types([*command.split(), *NEEDED.get(command, ()), f"{flag}=yes"])
-        assert (answer.code, flag in answer.error) == (2, True), answer
-    for command in EVERYWHERE:
-        answer = user.types([*command.split(), *NEEDED.get(command, ()), "--no-such-option"])
-        assert (answer.code, f"see backfill-assets {command} --help" in answer.error) == (2, True), answer
+def test_missing_value_flag_with_a_value_and_unknown_option_are_refused(make_user: MakeUser) -> None:
+    user = make_user()
+    for command, option in INVALID_OPTIONS:
+        result = user.run_cli([*command.split(), *REQUIRED_ARGUMENTS.get(command, ()), option])
+        assert (result.code, option in result.error) == (2, True), result
+    for command, flag in FLAGS:
+        result = user.run_cli([*command.split(), *REQUIRED_ARGUMENTS.get(command, ()), f"{flag}=yes"])
+        assert (result.code, flag in result.error) == (2, True), result
+    for command in COMMAND_NAMES:
+        result = user.run_cli([*command.split(), *REQUIRED_ARGUMENTS.get(command, ()), "--no-such-option"])
+        assert (result.code, f"see backfill-assets {command} --help" in result.error) == (2, True), result
 
 
-TICKERS = {
+INVALID_TICKERS = {
     "slash": "AA/PL",
     "path": "../../etc/passwd",
     "dot": "BRK.B",
@@ -267,10 +289,10 @@ TICKERS = {
     "space": "AA PL",
     "empty": "",
     "blank": "  ",
-    "no symbol": ".US",
+    "only an exchange": ".US",
     "Greek": "ΑΑΠΛ",
-    "grows when upper": "ßIG",
-    "becomes another when upper": "ıbm",
+    "longer in upper case": "ßIG",
+    "another letter in upper case": "ıbm",
     "full width": "ＡＡＰＬ",
     "right to left": "\u202eLPAA",
     "zero width": "AA\u200bPL",
@@ -287,14 +309,14 @@ TICKERS = {
     "percent": "AA%2FPL",
     "eleven": "A" * 11,
     "300": "A" * 300,
-    "300 of exchange": "A." + "S" * 300,
+    "300 in the exchange": "A." + "S" * 300,
     "exchange": "AAPL.LSE",
     "dash first": "-AAPL",
 }
 
 
-@pytest.mark.parametrize("ticker", TICKERS.values(), ids=TICKERS)
-def test_an_invalid_ticker_is_named(ticker: str) -> None:
+@pytest.mark.parametrize("ticker", INVALID_TICKERS.values(), ids=INVALID_TICKERS)
+def test_invalid_ticker_is_named(ticker: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_ticker(ticker)
     assert "ticker " in str(caught.value)
@@ -302,43 +324,43 @@ def test_an_invalid_ticker_is_named(ticker: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["slash", "blank", "new line", "SQL", "300", "dash first"])
-def test_every_command_names_an_invalid_ticker(user_of: UserOf, kind: str) -> None:
-    ticker = TICKERS[kind]
-    user = user_of()
-    user.types("symbols add MSFT")
-    for words in (
+def test_every_command_names_an_invalid_ticker(make_user: MakeUser, kind: str) -> None:
+    ticker = INVALID_TICKERS[kind]
+    user = make_user()
+    user.run_cli("symbols add MSFT")
+    for arguments in (
         ["symbols", "add", "--", ticker],
         ["symbols", "deactivate", "--", "MSFT", ticker],
         ["report", f"--symbols=MSFT,{ticker}"],
         ["why", "--", ticker, "2026-06-02"],
     ):
-        answer = user.types(words)
-        if words[0] == "report" and not ticker.strip():
-            assert answer.code == 0  # MSFT and nothing
+        result = user.run_cli(arguments)
+        if arguments[0] == "report" and not ticker.strip():
+            assert result.code == 0  # a blank ticker is ignored
             continue
-        assert answer.code == 2, answer
-        assert "ticker " in answer.error, answer
-        assert len(answer.error) < 200, answer
-    assert user.types("symbols list --all").out == "MSFT.US\n"
+        assert result.code == 2, result
+        assert "ticker " in result.error, result
+        assert len(result.error) < 200, result
+    assert user.run_cli("symbols list --all").out == "MSFT.US\n"
 
 
-def test_invalid_ticker_in_a_symbols_file_is_named(user_of: UserOf, tmp_path: Path) -> None:
+def test_invalid_ticker_in_a_symbols_file_is_named(make_user: MakeUser, tmp_path: Path) -> None:
     (tmp_path / "symbols").write_text("AAPL\n$(reboot)\n")
-    answer = user_of().types(f"symbols add --file {tmp_path / 'symbols'}")
-    assert (answer.code, "'$(reboot)'" in answer.error) == (2, True)
+    result = make_user().run_cli(f"symbols add --file {tmp_path / 'symbols'}")
+    assert (result.code, "'$(reboot)'" in result.error) == (2, True)
 
 
-def test_symbols_file_from_a_spreadsheet_with_repeats_is_read(user_of: UserOf, tmp_path: Path) -> None:
+def test_symbols_file_with_byte_order_mark_and_duplicates_is_read(make_user: MakeUser, tmp_path: Path) -> None:
     (tmp_path / "symbols").write_bytes("\ufeffAAPL\r\nMSFT\r\naapl.us\r\nAAPL\r\n".encode())
-    user = user_of()
+    user = make_user()
     assert (
-        user.types(f"symbols add --file {tmp_path / 'symbols'}").out
+        user.run_cli(f"symbols add --file {tmp_path / 'symbols'}").out
         == "2 added or reactivated, 0 were active already\n"
     )
-    assert user.types("symbols list").out.split() == ["AAPL.US", "MSFT.US"]
+    assert user.run_cli("symbols list").out.split() == ["AAPL.US", "MSFT.US"]
 
 
-RANGES = {
+INVALID_RANGES = {
     "reversed": ("2026-06-02", "2026-06-01", "is after --end"),
     "before the first": ("2003-12-31", "2026-06-01", "before the vendor's first data"),
     "long before": ("0001-01-01", "2026-06-01", "before the vendor's first data"),
@@ -346,19 +368,19 @@ RANGES = {
 }
 
 
-@pytest.mark.parametrize("command", WINDOWED)
-@pytest.mark.parametrize(("start", "end", "said"), RANGES.values(), ids=RANGES)
-def test_an_invalid_range_is_named(user_of: UserOf, command: str, start: str, end: str, said: str) -> None:
-    user = user_of()
-    user.types("symbols add AAPL")
-    answer = user.types(f"{command} --start {start} --end {end}")
-    assert (answer.code, said in answer.error) == (2, True), answer
+@pytest.mark.parametrize("command", WINDOW_COMMANDS)
+@pytest.mark.parametrize(("start", "end", "message"), INVALID_RANGES.values(), ids=INVALID_RANGES)
+def test_invalid_date_range_is_named(make_user: MakeUser, command: str, start: str, end: str, message: str) -> None:
+    user = make_user()
+    user.run_cli("symbols add AAPL")
+    result = user.run_cli(f"{command} --start {start} --end {end}")
+    assert (result.code, message in result.error) == (2, True), result
 
 
-@pytest.mark.parametrize("command", WINDOWED)
-def test_a_range_in_the_future_has_no_session_due(user_of: UserOf, command: str) -> None:
-    user = user_of()
-    user.types("symbols add AAPL")
-    answer = user.types(f"{command} --start 9999-01-01 --end 9999-12-31")
-    assert (answer.code, "no session due" in answer.out) == (0, True), answer
-    assert user.types("why AAPL 9999-12-31").code == 0
+@pytest.mark.parametrize("command", WINDOW_COMMANDS)
+def test_future_date_range_has_no_session_due(make_user: MakeUser, command: str) -> None:
+    user = make_user()
+    user.run_cli("symbols add AAPL")
+    result = user.run_cli(f"{command} --start 9999-01-01 --end 9999-12-31")
+    assert (result.code, "no session due" in result.out) == (0, True), result
+    assert user.run_cli("why AAPL 9999-12-31").code == 0

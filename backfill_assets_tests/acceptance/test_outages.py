@@ -1,6 +1,6 @@
-"""PostgreSQL that stops in the middle of a run, and a connection pooler in front of it.
+"""Runs during an outage of PostgreSQL, and through a connection pooler.
 
-The stop takes 2 s by default; ``make soak`` takes 20 s (``--outage 20``).
+The outage lasts 2 s by default, and 20 s in ``make soak`` (``--outage 20``).
 """
 
 import os
@@ -42,15 +42,15 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 )
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
-UserOf = Callable[..., User]
+MakeUser = Callable[..., User]
 Sandboxed = Callable[..., Sandbox]
 TICKERS = 120
 RUN = "run --quiet --format json --start 2026-06-01 --end 2026-06-02"
-PACE = {"EODHD_REQUESTS_PER_MINUTE": "100000", "BACKFILL_IN_FLIGHT_START": "8", "BACKFILL_IN_FLIGHT_MAX": "8"}
+RATE_SETTINGS = {"EODHD_REQUESTS_PER_MINUTE": "100000", "BACKFILL_IN_FLIGHT_START": "8", "BACKFILL_IN_FLIGHT_MAX": "8"}
 
 
-def stored_symbols(url: str) -> set[str]:
-    """The tickers that have bars in a database."""
+def fetch_stored_tickers(url: str) -> set[str]:
+    """Tickers with stored bars."""
     query = "SELECT s.symbol FROM market_data JOIN market_symbols s USING (symbol_id) GROUP BY 1"
     with psycopg.connect(url) as connection:
         return {f"{symbol}.US" for (symbol,) in connection.execute(query)}
@@ -58,7 +58,7 @@ def stored_symbols(url: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL server that only this test uses and may stop."""
+    """A PostgreSQL server for one test, which may stop it."""
 
     url: str
     handle: Any
@@ -79,8 +79,8 @@ def server() -> Iterator[Server]:
 
 
 @dataclass(frozen=True)
-class Interrupted:
-    """A run whose PostgreSQL was stopped when a third of its tickers at most had answers."""
+class InterruptedRun:
+    """A run whose PostgreSQL was stopped when at most a third of its tickers had responses."""
 
     user: User
     sandbox: Sandbox
@@ -88,84 +88,84 @@ class Interrupted:
 
 
 @pytest.fixture
-def interrupted(server: Server, user_of: UserOf, sandboxed: Sandboxed) -> Iterator[Callable[..., Interrupted]]:
+def interrupt_run(server: Server, make_user: MakeUser, sandboxed: Sandboxed) -> Iterator[Callable[..., InterruptedRun]]:
     proxies = ExitStack()
 
-    def start(**environment: str) -> Interrupted:
+    def start(**environment: str) -> InterruptedRun:
         sandbox = sandboxed(symbols=TICKERS, latency_ms=(20, 60), per_minute=1_000_000)
-        user = user_of(sandbox, DATABASE_URL=server.url)
-        assert user.types(["symbols", "add", *list_sandbox_symbols(TICKERS)]).code == 0
+        user = make_user(sandbox, DATABASE_URL=server.url)
+        assert user.run_cli(["symbols", "add", *list_sandbox_symbols(TICKERS)]).code == 0
         url, held_back = proxies.enter_context(run_blocking_proxy(sandbox.base_url, TICKERS // 3))
-        run = user.starts(RUN, **PACE, **environment, EODHD_BASE_URL=url)
-        wait_until(lambda: stored_symbols(server.url) != set() or run.poll() is not None, "a stored bar")
+        run = user.start_cli(RUN, **RATE_SETTINGS, **environment, EODHD_BASE_URL=url)
+        wait_until(lambda: fetch_stored_tickers(server.url) != set() or run.poll() is not None, "a stored bar")
         assert run.poll() is None
         server.stop()
         held_back.release()
-        return Interrupted(user, sandbox, run)
+        return InterruptedRun(user, sandbox, run)
 
     with proxies:
         yield start
 
 
-def test_run_waits_for_a_database_that_comes_back(
-    interrupted: Callable[..., Interrupted], server: Server, request: pytest.FixtureRequest
+def test_run_waits_until_the_database_is_back(
+    interrupt_run: Callable[..., InterruptedRun], server: Server, request: pytest.FixtureRequest
 ) -> None:
-    stopped = interrupted()
+    interrupted = interrupt_run()
     time.sleep(float(request.config.getoption("--outage")))
     server.start()
-    out, err = stopped.run.communicate(timeout=LONGEST_SECONDS)
-    assert stopped.run.returncode == 0, out + err
-    assert set(stopped.sandbox.stats()["per_ticker"].values()) == {1}  # no fetched bar is lost
+    out, err = interrupted.run.communicate(timeout=LONGEST_SECONDS)
+    assert interrupted.run.returncode == 0, out + err
+    assert set(interrupted.sandbox.stats()["per_ticker"].values()) == {1}  # fetched bars are not requested again
     database = Database(server.url)
     for symbol in list_sandbox_symbols(TICKERS)[::20]:
-        assert bars_in(database, symbol) == build_expected_bars(stopped.sandbox, symbol, MONDAY, TUESDAY)
+        assert bars_in(database, symbol) == build_expected_bars(interrupted.sandbox, symbol, MONDAY, TUESDAY)
     with database.transaction() as connection:
         assert connection.execute("SELECT DISTINCT outcome FROM backfill.runs").fetchall() == [("finished",)]
         assert connection.execute("SELECT count(*) FROM market_data").fetchall() == [(TICKERS * 26,)]
     database.close()
 
 
-def test_database_that_stays_away_ends_the_run_and_the_next_continues(
-    interrupted: Callable[..., Interrupted], server: Server
+def test_long_database_outage_ends_the_run_and_the_next_run_continues(
+    interrupt_run: Callable[..., InterruptedRun], server: Server
 ) -> None:
-    stopped = interrupted(BACKFILL_DATABASE_PATIENCE_SECONDS="1")
-    out, err = stopped.run.communicate(timeout=LONGEST_SECONDS)
-    assert stopped.run.returncode == 5, out + err
-    line = err.splitlines()[-1]  # the lines before it report missed heartbeats
+    interrupted = interrupt_run(BACKFILL_DATABASE_PATIENCE_SECONDS="1")
+    out, err = interrupted.run.communicate(timeout=LONGEST_SECONDS)
+    assert interrupted.run.returncode == 5, out + err
+    line = err.splitlines()[-1]  # earlier lines report missed heartbeats
     assert line.startswith("error: database 'bars'")
     assert "no connection within 1 s" in line
     server.start()
-    there = stored_symbols(server.url)
-    assert 0 < len(there) < TICKERS
-    assert stopped.user.types(RUN, **PACE).code == 0
-    asked = stopped.sandbox.stats()["per_ticker"]
-    assert {asked[ticker] for ticker in there} == {1}
-    assert len(asked) == TICKERS
+    stored_tickers = fetch_stored_tickers(server.url)
+    assert 0 < len(stored_tickers) < TICKERS
+    assert interrupted.user.run_cli(RUN, **RATE_SETTINGS).code == 0
+    requests = interrupted.sandbox.stats()["per_ticker"]
+    assert {requests[ticker] for ticker in stored_tickers} == {1}
+    assert len(requests) == TICKERS
 
 
 @pytest.fixture
-def pooled(new_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database behind pgbouncer, which gives a server connection per transaction only."""
+def pooler_url(new_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database behind pgbouncer in transaction mode."""
     if (program := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")) is None:
         pytest.skip("pgbouncer is not installed (apt-get install pgbouncer)")
-    where = psycopg.conninfo.conninfo_to_dict(new_database(None))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    parameters = psycopg.conninfo.conninfo_to_dict(new_database(None))
+    with socket.socket() as server_socket:
+        server_socket.bind(("127.0.0.1", 0))
+        port = server_socket.getsockname()[1]
     lines = [
-        *("[databases]", f"* = host={where['host']} port={where.get('port', 5432)} user=postgres"),
+        *("[databases]", f"* = host={parameters['host']} port={parameters.get('port', 5432)} user=postgres"),
         *("[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir =", "auth_type = any"),
         *("pool_mode = transaction", "default_pool_size = 3", f"logfile = {tmp_path}/log"),
     ]
     (tmp_path / "pgbouncer.ini").write_text("\n".join(lines))
-    shutil.chown(tmp_path, Path(str(where["host"])).owner())  # it must be the server's user to reach its socket
+    shutil.chown(tmp_path, Path(str(parameters["host"])).owner())  # only the server's user may open its socket
     for folder in [tmp_path, *tmp_path.parents[:3]]:
         folder.chmod(folder.stat().st_mode | 0o055)
-    user = ["-u", Path(str(where["host"])).owner()] if os.geteuid() == 0 else []
+    user = ["-u", Path(str(parameters["host"])).owner()] if os.geteuid() == 0 else []
     pooler = subprocess.Popen([program, "-q", *user, str(tmp_path / "pgbouncer.ini")], stderr=subprocess.DEVNULL)
-    url = psycopg.conninfo.make_conninfo("", host="127.0.0.1", port=port, user="postgres", dbname=where["dbname"])
+    url = psycopg.conninfo.make_conninfo("", host="127.0.0.1", port=port, user="postgres", dbname=parameters["dbname"])
     try:
-        wait_until(lambda: _listens(port) or pooler.poll() is not None, "pgbouncer to start")
+        wait_until(lambda: _is_listening(port) or pooler.poll() is not None, "pgbouncer to start")
         assert pooler.poll() is None, (tmp_path / "log").read_text()
         yield url
     finally:
@@ -173,22 +173,24 @@ def pooled(new_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
         pooler.wait()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as knock:
-        return knock.connect_ex(("127.0.0.1", port)) == 0
+def _is_listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_two_engines_behind_a_pooler_in_transaction_mode(pooled: str, sandboxed: Sandboxed, settings: Settings) -> None:
-    """Two engines of six connections each share three of the server's, from the migration on."""
+def test_two_engines_share_a_pooler_in_transaction_mode(
+    pooler_url: str, sandboxed: Sandboxed, settings: Settings
+) -> None:
+    """Two engines with six connections each share three server connections, migrations included."""
     sandbox = sandboxed(symbols=80, latency_ms=(5, 20), per_minute=1_000_000)
-    databases = [Database(pooled), Database(pooled)]
+    databases = [Database(pooler_url), Database(pooler_url)]
     with ThreadPoolExecutor(2) as pool:
         applied = list(pool.map(migrate, databases))
     assert sorted(map(bool, applied)) == [False, True]
     with databases[0].transaction() as connection:
         add_symbols(connection, parse_tickers(list_sandbox_symbols(80)))
-    chosen = settings.model_copy(update={"base_url": sandbox.base_url, "requests_per_minute": 100_000})
-    engines = [Engine(database, chosen) for database in databases]
+    engine_settings = settings.model_copy(update={"base_url": sandbox.base_url, "requests_per_minute": 100_000})
+    engines = [Engine(database, engine_settings) for database in databases]
     with ThreadPoolExecutor(2) as pool:
         results = list(
             pool.map(lambda engine: run_backfill(engine, monday_and_tuesday(engine), ignore_progress), engines)

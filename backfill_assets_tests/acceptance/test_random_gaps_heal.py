@@ -1,6 +1,6 @@
-"""Any week, any subset of stored bars, any time: the states add up, and a vendor without faults leaves no bar missing.
+"""Random weeks, stored bars and times: counts of states are consistent, and every gap is filled.
 
-Six weeks by default; ``make soak`` draws more (``--examples 100``).
+Six weeks by default; ``make soak`` tests more (``--examples 100``).
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from backfill_assets_tests.integration.test_backfill_engine import build_expecte
 
 TICKERS = ("AAPL", "MSFT")
 HALF_HOUR = INTERVALS["30m"]
-# what a slot may hold: no bar (twice as likely), a final, a provisional, a suspect or an external bar
+# kinds of stored bars; an empty string is a slot without a bar and twice as likely
 KINDS = ("", "", "final", "provisional", "suspect", "external")
 INSERT = """
 INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume,
@@ -47,56 +47,56 @@ PROVENANCE = {
 
 @dataclass(frozen=True)
 class Week:
-    """A calendar week, the bars stored of it by ticker and slot, and the time of the measurement."""
+    """A calendar week, the kinds of its stored bars by ticker and slot, and the time of the measurement."""
 
     first: date
     last: date
     grid: SlotGrid
-    held: dict[str, list[str]]
+    kinds_by_ticker: dict[str, list[str]]
     now: datetime
 
 
 @st.composite
-def weeks(draw: st.DrawFn) -> Week:
+def draw_weeks(draw: st.DrawFn) -> Week:
     monday = date(2021, 1, 4) + timedelta(weeks=draw(st.integers(0, 300)))
     friday = monday + timedelta(days=4)
     grid = build_slot_grid(list_sessions("US", monday, friday), HALF_HOUR)
-    # one usual kind with exceptions: whole gaps and single gaps are likelier than in independent draws
-    held = {}
+    # one kind with exceptions makes long and single gaps likelier than independent draws
+    kinds_by_ticker = {}
     for ticker in TICKERS:
-        usual = draw(st.sampled_from(["", "final"]))
-        kinds = [usual] * grid.size
+        main_kind = draw(st.sampled_from(["", "final"]))
+        kinds = [main_kind] * grid.size
         for ordinal in draw(st.sets(st.integers(0, grid.size - 1), max_size=12)):
             kinds[ordinal] = draw(st.sampled_from(KINDS))
-        held[ticker] = kinds
+        kinds_by_ticker[ticker] = kinds
     end = grid.sessions[-1].close + timedelta(hours=draw(st.integers(-100, 60)), minutes=draw(st.integers(0, 59)))
     now = max(end, grid.sessions[0].open + timedelta(minutes=1))
-    return Week(monday, friday, grid, held, now)
+    return Week(monday, friday, grid, kinds_by_ticker, now)
 
 
-def store(database: Database, week: Week) -> None:
+def store_bars(database: Database, week: Week) -> None:
     with database.transaction() as connection:
         connection.execute("TRUNCATE market_data, backfill.session_evidence, backfill.claims, backfill.daily_prices")
         connection.execute("TRUNCATE backfill.listing_lives, backfill.bulk_files, backfill.closures, backfill.rejects")
         rows = [
             (datetime.fromtimestamp(int(start), UTC), *PROVENANCE[kind], ticker)
-            for ticker, kinds in week.held.items()
+            for ticker, kinds in week.kinds_by_ticker.items()
             for start, kind in zip(week.grid.starts, kinds, strict=True)
             if kind and start < week.now.timestamp()
         ]
         connection.cursor().executemany(INSERT, rows)
 
 
-def add_up(coverage: Coverage, week: Week) -> None:
-    """Every expected slot is in exactly one state, and the counts are those of the bars that were stored."""
-    seen = coverage.grid.size
-    assert coverage.expected.tolist() == [seen] * len(TICKERS)
+def check_counts(coverage: Coverage, week: Week) -> None:
+    """Check that every expected slot has exactly one state and that the counts match the stored bars."""
+    slot_count = coverage.grid.size
+    assert coverage.expected.tolist() == [slot_count] * len(TICKERS)
     assert (coverage.counts >= 0).all()
     assert coverage.counts.sum(axis=1).tolist() == coverage.expected.tolist()
     for row, symbol in enumerate(coverage.symbols):
         kinds = Counter(
             kind
-            for start, kind in zip(week.grid.starts, week.held[symbol.ticker.symbol], strict=True)
+            for start, kind in zip(week.grid.starts, week.kinds_by_ticker[symbol.ticker.symbol], strict=True)
             if start in coverage.grid.starts and start < week.now.timestamp()
         )
         counts = coverage.counts[row]
@@ -104,42 +104,44 @@ def add_up(coverage: Coverage, week: Week) -> None:
         assert counts[SlotState.PROVISIONAL] == kinds["provisional"]
         assert counts[SlotState.SUSPECT] == kinds["suspect"]
         assert counts[SlotState.UNVERIFIED] == kinds["external"]
-        assert counts[[SlotState.PENDING, SlotState.MISSING]].sum() == seen - sum(kinds[k] for k in PROVENANCE)
+        assert counts[[SlotState.PENDING, SlotState.MISSING]].sum() == slot_count - sum(kinds[k] for k in PROVENANCE)
 
 
-def test_states_of_any_week_add_up_and_every_gap_is_filled(
+def test_random_gaps_are_filled_and_state_counts_are_consistent(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], request: pytest.FixtureRequest
 ) -> None:
     sandbox = sandboxed(publication=Publication(hours_after_close=(0.0, 0.0)), per_minute=1_000_000)
     engine = engine_on(sandbox, TICKERS, requests_per_minute=100_000)
-    met: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
 
-    @given(weeks())
+    @given(draw_weeks())
     @settings(max_examples=int(request.config.getoption("--examples")), derandomize=True, deadline=None)
     def check(week: Week) -> None:
-        store(engine.database, week)
+        store_bars(engine.database, week)
         sandbox.move_clock(week.now)
-        then = replace(engine, settings=engine.settings.model_copy(update={"as_of": week.now}))
-        job, _ = build_job(then, JobRequest(start=week.first, end=week.last))
-        add_up(then.measure(job), week)
-        result = run_backfill(then, job, ignore_progress)
-        after = then.measure(job)
+        week_engine = replace(engine, settings=engine.settings.model_copy(update={"as_of": week.now}))
+        job, _ = build_job(week_engine, JobRequest(start=week.first, end=week.last))
+        check_counts(week_engine.measure(job), week)
+        result = run_backfill(week_engine, job, ignore_progress)
+        after = week_engine.measure(job)
         assert (after.counts.sum(axis=1) == after.expected).all()
         assert (result.after.missing, int(after.missing.sum()), result.after.gaps) == (0, 0, 0)
-        given_now = [s for s, at in zip(job.window.sessions, after.askable_at, strict=True) if at <= week.now]
-        met.update(healed=result.before.missing, pending=result.after.pending, sessions=len(given_now))
+        due_sessions = [
+            s for s, askable_at in zip(job.window.sessions, after.askable_at, strict=True) if askable_at <= week.now
+        ]
+        totals.update(filled=result.before.missing, pending=result.after.pending, sessions=len(due_sessions))
         for ticker in TICKERS:
-            kinds = {int(s): kind for s, kind in zip(week.grid.starts, week.held[ticker], strict=True)}
-            kept = {bar[0]: bar for bar in bars_in(engine.database, ticker)}
-            for bar in build_expected_bars(sandbox, ticker, *(s.day for s in given_now)):
-                untouched = (bar[0], 5, 6, 4, 5, 7)
+            kinds = {int(s): kind for s, kind in zip(week.grid.starts, week.kinds_by_ticker[ticker], strict=True)}
+            stored = {bar[0]: bar for bar in bars_in(engine.database, ticker)}
+            for bar in build_expected_bars(sandbox, ticker, *(s.day for s in due_sessions)):
+                unchanged = (bar[0], 5, 6, 4, 5, 7)
                 if kinds[bar[0]] == "external":
-                    assert kept[bar[0]] == untouched
-                elif kinds[bar[0]] == "final":  # re-read only where something near it was asked for
-                    assert kept[bar[0]] in (untouched, bar)
+                    assert stored[bar[0]] == unchanged
+                elif kinds[bar[0]] == "final":  # replaced only if a slot near it was requested
+                    assert stored[bar[0]] in (unchanged, bar)
                 else:
-                    assert kept[bar[0]] == bar
+                    assert stored[bar[0]] == bar
 
     check()
-    assert all(met[what] > 0 for what in ("healed", "pending", "sessions"))
-    print(f"{dict(met)}")  # noqa: T201 - make soak shows it
+    assert all(totals[name] > 0 for name in ("filled", "pending", "sessions"))
+    print(f"{dict(totals)}")  # noqa: T201 - make soak shows it

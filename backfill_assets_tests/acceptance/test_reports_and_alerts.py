@@ -1,4 +1,4 @@
-"""The report as an HTML page and in a terminal, and alerts, from the command line."""
+"""HTML reports, terminal reports, alerts and settings from the command line."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,14 +30,14 @@ from backfill_assets_tests.conftest import job, monday_and_tuesday
 from backfill_assets_tests.integration.alert_receiver import SECRET, Receiver
 from backfill_assets_tests.moving_clock import Clockwork, utc
 
-UserOf = Callable[..., User]
-AnyCells: TypeAlias = NDArray[np.int64]
+MakeUser = Callable[..., User]
+Cells: TypeAlias = NDArray[np.int64]
 Sandboxed = Callable[..., Sandbox]
 MSFT_WITHOUT_TUESDAY = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
 
 
 class Page(HTMLParser):
-    """Every text and every attribute of a page; a tag that is not closed, or closed twice, fails."""
+    """The texts and attributes of an HTML page; fails if tags are not balanced."""
 
     VOID = frozenset({"meta", "br", "path", "use", "rect", "image"})
 
@@ -45,59 +45,60 @@ class Page(HTMLParser):
         super().__init__()
         self.texts: list[str] = []
         self.attributes: list[tuple[str, str]] = []
-        self.open: list[str] = []
+        self.open_tags: list[str] = []
         self.feed(html)
         self.close()
-        assert self.open == []
+        assert self.open_tags == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes += [(name, value or "") for name, value in attrs]
         if tag not in self.VOID:
-            self.open.append(tag)
+            self.open_tags.append(tag)
 
     def handle_startendtag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes += [(name, value or "") for name, value in attrs]
 
     def handle_endtag(self, tag: str) -> None:
         if tag not in self.VOID:
-            assert self.open.pop() == tag
+            assert self.open_tags.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.texts.append(" ".join(data.split()))
 
-    def says(self, text: str) -> bool:
+    def contains(self, text: str) -> bool:
         return text in " ".join(self.texts)
 
 
-def test_html_report(user_of: UserOf, sandboxed: Sandboxed, tmp_path: Path) -> None:
-    user = user_of(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
-    user.types("symbols add AAPL MSFT TSLA")
-    user.types("run --quiet")
-    said = user.types(f"report --format html --output {tmp_path / 'report.html'}")
-    assert (said.code, said.out) == (0, "")
+def test_html_report_shows_totals_checks_and_gaps(make_user: MakeUser, sandboxed: Sandboxed, tmp_path: Path) -> None:
+    user = make_user(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
+    user.run_cli("symbols add AAPL MSFT TSLA")
+    user.run_cli("run --quiet")
+    result = user.run_cli(f"report --format html --output {tmp_path / 'report.html'}")
+    assert (result.code, result.out) == (0, "")
     html = (tmp_path / "report.html").read_text("utf-8")
     page = Page(html)
-    assert page.says("13 bars are missing in 1 of 3 symbols")
-    assert page.says("78 13 65")  # before, after, bars added
-    assert page.says("✗ FAIL no_missing_bars 13 bars are missing in 1 symbols (at most 0) MSFT.US (13)")
-    assert page.says("✓ pass no_rate_limit_errors")
-    assert page.says("bars_are_valid 0 rule violations in 65 bars")
-    assert page.says("MSFT.US missing 2026-06-02, pending 2026-06-03")
-    assert page.says("2 other symbols pending 2026-06-03")
-    assert page.says("calls spent here today")
+    assert page.contains("13 bars are missing in 1 of 3 symbols")
+    assert page.contains("78 13 65")  # before, after, bars added
+    assert page.contains("✗ FAIL no_missing_bars 13 bars are missing in 1 symbols (at most 0) MSFT.US (13)")
+    assert page.contains("✓ pass no_rate_limit_errors")
+    assert page.contains("bars_are_valid 0 rule violations in 65 bars")
+    assert page.contains("MSFT.US missing 2026-06-02, pending 2026-06-03")
+    assert page.contains("2 other symbols pending 2026-06-03")
+    assert page.contains("calls spent here today")
     assert "prefers-color-scheme: dark" in html
     assert "<script" not in html
     links = {value for name, value in page.attributes if name in ("src", "href", "xlink:href")}
     assert links
-    assert not [link for link in links if not link.startswith(("data:image/png", "#"))]  # it needs nothing else
+    # the page loads nothing from other files or hosts
+    assert not [link for link in links if not link.startswith(("data:image/png", "#"))]
 
 
-def test_html_report_without_symbols(user_of: UserOf) -> None:
-    user = user_of()
-    user.types("symbols add AAPL")
-    page = Page(user.types("report --format html --start 2026-05-30 --end 2026-05-31").out)
-    assert page.says("No session is due")
-    assert page.says("No run has finished yet")
+def test_html_report_without_sessions_shows_no_session_is_due(make_user: MakeUser) -> None:
+    user = make_user()
+    user.run_cli("symbols add AAPL")
+    page = Page(user.run_cli("report --format html --start 2026-05-30 --end 2026-05-31").out)
+    assert page.contains("No session is due")
+    assert page.contains("No run has finished yet")
 
 
 def test_html_report_escapes_text(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
@@ -111,73 +112,75 @@ def test_html_report_escapes_text(engine_on: Callable[..., Engine], sandboxed: S
     )
     page = Page(html)
     for text in ('<i>&"$x$', "<u>kind", "<s>: {{ 7 * 6 }}<b>", "<q>: 2 sessions"):
-        assert page.says(text), text
+        assert page.contains(text), text
     assert not {"<i>", "<u>", "<s>", "<b>{", "<q>"} & {html[at : at + 3] for at in range(len(html))}
 
 
-QUIET = np.array([Cell.PROVISIONAL, Cell.PENDING, Cell.NO_TRADE, Cell.COMPLETE])
+CELLS_WITHOUT_GAPS = np.array([Cell.PROVISIONAL, Cell.PENDING, Cell.NO_TRADE, Cell.COMPLETE])
 
 
-def at_random(rows: int, sessions: int) -> AnyCells:
+def draw_random_cells(rows: int, sessions: int) -> Cells:
     return np.random.default_rng(1).integers(0, 8, (rows, sessions))
 
 
-def no_two_alike_in_a_row(rows: int, sessions: int) -> AnyCells:
+def draw_alternating_cells(rows: int, sessions: int) -> Cells:
     return np.random.default_rng(1).integers(1, 6, (rows, sessions)).cumsum(axis=1) % 6
 
 
-def nothing_lacking(rows: int, sessions: int) -> AnyCells:
-    return QUIET[np.random.default_rng(1).integers(0, 4, (rows, sessions))]
+def draw_cells_without_gaps(rows: int, sessions: int) -> Cells:
+    return CELLS_WITHOUT_GAPS[np.random.default_rng(1).integers(0, 4, (rows, sessions))]
 
 
 @pytest.fixture
-def page_of(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> Callable[[AnyCells], str]:
+def render_page(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> Callable[[Cells], str]:
     engine = engine_on(sandboxed(), tuple(f"S{n:04}" for n in range(50)))
     window = job(engine, start=date(2026, 3, 9), end=date(2026, 6, 2))
     summary = collect_report_data(
         engine.database, engine.settings, engine.measure(window), "long", window.source_interval
     )
 
-    def make(cells: AnyCells) -> str:
+    def render(cells: Cells) -> str:
         rows, sessions = cells.shape
         days = tuple(date(2024, 9, 2) + timedelta(days=n) for n in range(sessions))
         heatmap = Heatmap(tuple(f"SYMB{n:04}.US" for n in range(rows)), days, cells.astype(np.int8))
-        renamed = "no daily data after 2026-05-29; renamed to SYMBOL on 2026-06-01, says the vendor's list of changes"
-        findings = [Finding("ended or renamed", symbol, renamed, summary.now) for symbol in heatmap.symbols]
+        detail = (
+            "no daily data after 2026-05-29; renamed to SYMBOL on 2026-06-01, see the vendor's list of symbol changes"
+        )
+        findings = [Finding("ended or renamed", symbol, detail, summary.now) for symbol in heatmap.symbols]
         return to_html(replace(summary, heatmap=heatmap, findings=findings))
 
-    return make
+    return render
 
 
 @pytest.mark.parametrize(
-    ("cells", "rows", "sessions", "left_out"),
+    ("draw_cells", "rows", "sessions", "omitted"),
     [
-        (at_random, 500, 60, "500 symbols × 60 sessions"),
-        (no_two_alike_in_a_row, 500, 500, "the newest 60 of 500 sessions"),
-        (no_two_alike_in_a_row, 5000, 90, "4,500 more symbols"),
-        (nothing_lacking, 5000, 90, "4,950 other symbols"),
+        (draw_random_cells, 500, 60, "500 symbols × 60 sessions"),
+        (draw_alternating_cells, 500, 500, "the newest 60 of 500 sessions"),
+        (draw_alternating_cells, 5000, 90, "4,500 more symbols"),
+        (draw_cells_without_gaps, 5000, 90, "4,950 other symbols"),
     ],
 )
-def test_html_report_is_under_2_mb_and_names_what_it_leaves_out(
-    page_of: Callable[[AnyCells], str],
-    cells: Callable[[int, int], AnyCells],
+def test_large_html_report_is_under_2_mb_and_names_omitted_rows(
+    render_page: Callable[[Cells], str],
+    draw_cells: Callable[[int, int], Cells],
     rows: int,
     sessions: int,
-    left_out: str,
+    omitted: str,
 ) -> None:
-    html = page_of(cells(rows, sessions))
+    html = render_page(draw_cells(rows, sessions))
     assert len(html.encode()) < 2_000_000
-    assert Page(html).says(left_out)
+    assert Page(html).contains(omitted)
     assert ("Only the newest" in html) is (sessions > 60)
-    assert Page(html).says(f"and {rows - 300:,} older findings: backfill-assets status lists all")
+    assert Page(html).contains(f"and {rows - 300:,} older findings: backfill-assets status lists all")
     assert html.count("provisional 20") > 200
 
 
-def test_terminal_report_lists_sessions(user_of: UserOf, sandboxed: Sandboxed) -> None:
-    user = user_of(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
-    user.types("symbols add AAPL MSFT TSLA")
-    user.types("run --quiet")
-    lines = user.types("report").out.splitlines()
+def test_terminal_report_shows_a_heatmap_of_symbols_with_gaps(make_user: MakeUser, sandboxed: Sandboxed) -> None:
+    user = make_user(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
+    user.run_cli("symbols add AAPL MSFT TSLA")
+    user.run_cli("run --quiet")
+    lines = user.run_cli("report").out.splitlines()
     assert lines[-3:] == [
         "MSFT.US  ·X~",
         "1 of 3 symbols have gaps",
@@ -185,82 +188,82 @@ def test_terminal_report_lists_sessions(user_of: UserOf, sandboxed: Sandboxed) -
     ]
 
 
-def test_alert_from_failure_to_recovery(
-    engine_on: Callable[..., Engine], sandboxed: Sandboxed, user_of: UserOf
+def test_alerts_report_failure_recovery_and_given_up_gaps(
+    engine_on: Callable[..., Engine], sandboxed: Sandboxed, make_user: MakeUser
 ) -> None:
-    """A gap is reported with its cause and delivered; twelve days later it is given up, which is no recovery."""
+    """A gap is reported with its cause; twelve days later it is given up, which is not reported as a recovery."""
     sandbox = sandboxed(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
     clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
 
-    def look(receiver: Receiver, now: str) -> DeliveryResult:
+    def process_checks(receiver: Receiver, now: str) -> DeliveryResult:
         engine = clock.at(utc(now))
         window = engine.measure(job(engine))
-        clues = read_diagnostics(engine.database, engine.settings, window)
-        every = clock.survey(utc(now), end=date(2026, 6, 2))
-        seen = build_observations(evaluate_window(engine.database, window), utc(now), clues, every)
+        diagnostics = read_diagnostics(engine.database, engine.settings, window)
+        coverage = clock.survey(utc(now), end=date(2026, 6, 2))
+        observations = build_observations(evaluate_window(engine.database, window), utc(now), diagnostics, coverage)
         settings = engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)})
-        return process_observations(engine.database, settings, seen, utc(now))
+        return process_observations(engine.database, settings, observations, utc(now))
 
     with Receiver() as receiver:
-        user = user_of(sandbox, BACKFILL_ALERT_URLS=receiver.url)
-        begin = utc("2026-06-03 13:00")
-        clock.tick(begin)
-        assert [look(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
-        listed = user.types("alerts list --as-of 2026-06-03T14:00:00Z").out
-        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbols" in listed
-        assert "address 1 (json)" in listed
+        user = make_user(sandbox, BACKFILL_ALERT_URLS=receiver.url)
+        start = utc("2026-06-03 13:00")
+        clock.tick(start)
+        assert [process_checks(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
+        alerts = user.run_cli("alerts list --as-of 2026-06-03T14:00:00Z").out
+        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbols" in alerts
+        assert "address 1 (json)" in alerts
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
         assert "likely cause: one symbol: MSFT.US" in receiver.messages[0]["message"]
         for hours in (1, 4, 10, 22, 46):
-            clock.tick(begin + timedelta(hours=hours))
-        assert look(receiver, "2026-06-05 13:00").sent == 2  # Tuesday left the window, and nothing came
+            clock.tick(start + timedelta(hours=hours))
+        assert process_checks(receiver, "2026-06-05 13:00").sent == 2  # Tuesday left the window without new data
         assert receiver.titles[1:] == ["STILL FAILING: no_missing_bars", "RECOVERED: newest_bar_is_fresh"]
         for hours in range(70, 310, 24):
-            clock.tick(begin + timedelta(hours=hours))
+            clock.tick(start + timedelta(hours=hours))
         assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).count_slots(SlotState.VENDOR_GAP) == 13
-        look(receiver, "2026-06-15 12:00")
+        process_checks(receiver, "2026-06-15 12:00")
         assert receiver.titles[3:] == ["GIVEN UP: no_missing_bars"]
         assert "sessions: MSFT.US 2026-06-02 (13)" in receiver.messages[3]["message"]
 
 
-def test_alerts_test_sends_one_message(user_of: UserOf) -> None:
+def test_alerts_test_sends_one_message(make_user: MakeUser) -> None:
     with Receiver() as receiver:
-        said = user_of(BACKFILL_ALERT_URLS=receiver.url).types("alerts test --debug")
-        assert (said.code, said.out) == (0, "address 1 (json): delivered\n")
+        result = make_user(BACKFILL_ALERT_URLS=receiver.url).run_cli("alerts test --debug")
+        assert (result.code, result.out) == (0, "address 1 (json): delivered\n")
         assert receiver.titles == ["TEST"]
         receiver.status = 404
         urls = f'["{receiver.url}", "json://127.0.0.1:9/{SECRET}"]'
-        refused = user_of(BACKFILL_ALERT_URLS=urls).types("alerts test --debug")
-    assert (refused.code, refused.out.splitlines()) == (
+        failed = make_user(BACKFILL_ALERT_URLS=urls).run_cli("alerts test --debug")
+    assert (failed.code, failed.out.splitlines()) == (
         3,
         ["address 1 (json): HTTP status 404", "address 2 (json): unreachable, or rejected the message"],
     )
-    assert SECRET not in said.err + refused.err
+    assert SECRET not in result.err + failed.err
 
 
 @pytest.mark.parametrize("urls", ["", "hush-4711", "json://x hush-4711"])
-def test_invalid_alert_addresses_are_refused(user_of: UserOf, urls: str) -> None:
-    said = user_of(BACKFILL_ALERT_URLS=urls).types("alerts test")
-    assert (said.code, "BACKFILL_ALERT_URLS" in said.err, "hush" in said.err) == (2, True, False)
+def test_invalid_alert_addresses_are_refused(make_user: MakeUser, urls: str) -> None:
+    result = make_user(BACKFILL_ALERT_URLS=urls).run_cli("alerts test")
+    assert (result.code, "BACKFILL_ALERT_URLS" in result.err, "hush" in result.err) == (2, True, False)
 
 
-def test_alerts_list_without_alerts(user_of: UserOf, database: Database) -> None:
-    user = user_of()
-    assert user.types("alerts list").out.splitlines() == [
+def test_alerts_list_without_alerts_shows_that_checks_pass(make_user: MakeUser, database: Database) -> None:
+    user = make_user()
+    assert user.run_cli("alerts list").out.splitlines() == [
         "all observed checks pass",
         "no alert destinations: BACKFILL_ALERT_URLS is not set",
     ]
-    assert user.types("alerts list --format json").json == {"failing": [], "addresses": []}
-    reached = user_of(BACKFILL_ALERT_URLS=f"json://127.0.0.1:9/{SECRET}").types("alerts list").out
-    assert reached.splitlines()[1:] == ["address 1 (json): 0 waiting · nothing sent yet"]
+    assert user.run_cli("alerts list --format json").json == {"failing": [], "addresses": []}
+    output = make_user(BACKFILL_ALERT_URLS=f"json://127.0.0.1:9/{SECRET}").run_cli("alerts list").out
+    assert output.splitlines()[1:] == ["address 1 (json): 0 waiting · nothing sent yet"]
 
 
-def test_settings_in_force(user_of: UserOf) -> None:
-    user = user_of(BACKFILL_ALERT_URLS="json://x/hush json://y/hush", BACKFILL_MINUTE_SHARE="0.5")
-    said = user.types("settings --format json")
-    assert user.types("settings --format markdown").out.startswith("# Settings")
-    values = {row["variable"]: (row["value"], row["default"]) for row in said.json}
+def test_settings_shows_values_and_masks_secrets(make_user: MakeUser) -> None:
+    user = make_user(BACKFILL_ALERT_URLS="json://x/hush json://y/hush", BACKFILL_MINUTE_SHARE="0.5")
+    result = user.run_cli("settings --format json")
+    assert user.run_cli("settings --format markdown").out.startswith("# Settings")
+    values = {row["variable"]: (row["value"], row["default"]) for row in result.json}
     assert values["BACKFILL_MINUTE_SHARE"] == ("0.5", "0.8")
     assert values["BACKFILL_ALERT_URLS"] == ('["***", "***"]', "unset")
     assert values["EODHD_API_TOKEN"][0] == values["DATABASE_URL"][0] == "***"
-    assert not [secret for secret in ("hush", TOKEN) if secret in said.out + user.types("settings").out]
+    assert not [secret for secret in ("hush", TOKEN) if secret in result.out + user.run_cli("settings").out]

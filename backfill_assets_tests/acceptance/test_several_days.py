@@ -1,4 +1,4 @@
-"""Several days of market time: when requests are sent, the states of slots meanwhile, and the calls spent."""
+"""Several days of market time: times of requests, states of slots, and calls spent."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,11 +26,11 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 from backfill_assets_tests.moving_clock import Clockwork, moments, utc
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
-Clock = Callable[..., Clockwork]
+MakeClock = Callable[..., Clockwork]
 
 
 @pytest.fixture
-def clock_of(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Clock:
+def make_clock(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> MakeClock:
     def make(tickers: tuple[str, ...] = ("AAPL",), first: date = MONDAY, **config: object) -> Clockwork:
         sandbox = sandboxed(per_minute=100_000, **config)
         return Clockwork(engine_on(sandbox, tickers, requests_per_minute=100_000), sandbox, first)
@@ -38,47 +38,48 @@ def clock_of(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
     return make
 
 
-def states(clock: Clockwork, at: str, **wish: object) -> dict[str, int]:
-    coverage = clock.survey(utc(at), **wish)
+def count_states(clock: Clockwork, now: str, **selection: object) -> dict[str, int]:
+    coverage = clock.survey(utc(now), **selection)
     return {state.name.lower(): coverage.count_slots(state) for state in SlotState if coverage.count_slots(state)}
 
 
-def test_usual_day_hour_by_hour(clock_of: Clock) -> None:
-    """No check fails and few calls are spent (docs/design.md, "A normal day"); New York is four hours behind UTC."""
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=Publication(hours_after_close=(6, 6)))
-    spent: dict[str, int] = {}
-    red: list[str] = []
-    green_at = None
+def test_normal_day_passes_all_checks_and_spends_few_calls(make_clock: MakeClock) -> None:
+    """See docs/design.md, "A normal day". New York is four hours behind UTC."""
+    clock = make_clock(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=Publication(hours_after_close=(6, 6)))
+    calls_by_time: dict[str, int] = {}
+    failed_at: list[str] = []
+    complete_at = None
     for now in moments(utc("2026-06-02 13:00"), utc("2026-06-03 14:00"), 30):
         result = clock.tick(now)
-        spent[f"{now:%d %H:%M}"] = result.calls
+        calls_by_time[f"{now:%d %H:%M}"] = result.calls
         coverage = clock.survey(now)
         if not all(c.passed for c in evaluate_window(clock.engine.database, coverage)):
-            red.append(f"{now:%d %H:%M}")
-        if green_at is None and result.after.present == 39:
-            green_at = now
-    assert next(at for at, calls in spent.items() if calls) == "02 23:00"  # 19:00: requests begin
-    assert all(spent[at] <= 5 for at in spent if at < "03 02:00")  # with one probe a round
-    assert green_at is not None
-    assert green_at <= utc("2026-06-03 03:00")  # published at 02:00, there within the hour
-    assert red == []
-    assert sum(spent.values()) <= 15 + 6 * 5
+            failed_at.append(f"{now:%d %H:%M}")
+        if complete_at is None and result.after.present == 39:
+            complete_at = now
+    # requests begin at 19:00 New York time
+    assert next(time for time, calls in calls_by_time.items() if calls) == "02 23:00"
+    assert all(calls_by_time[time] <= 5 for time in calls_by_time if time < "03 02:00")  # one probe per round
+    assert complete_at is not None
+    assert complete_at <= utc("2026-06-03 03:00")  # published at 02:00, stored within an hour
+    assert failed_at == []
+    assert sum(calls_by_time.values()) <= 15 + 6 * 5
 
 
-def test_bars_still_absent_in_the_morning_are_missing(clock_of: Clock) -> None:
-    withheld = Publication(never_published=frozenset({("AAPL", TUESDAY)}))
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=withheld)
-    assert states(clock, "2026-06-02 13:00") == {}
-    assert states(clock, "2026-06-02 14:00") == {"pending": 39}
+def test_bars_still_absent_in_the_morning_are_missing(make_clock: MakeClock) -> None:
+    publication = Publication(never_published=frozenset({("AAPL", TUESDAY)}))
+    clock = make_clock(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=publication)
+    assert count_states(clock, "2026-06-02 13:00") == {}
+    assert count_states(clock, "2026-06-02 14:00") == {"pending": 39}
     clock.tick(utc("2026-06-02 23:00"))
     clock.tick(utc("2026-06-03 00:00"))
     clock.tick(utc("2026-06-03 01:00"))
-    assert states(clock, "2026-06-03 01:00") == {"present": 26, "pending": 13}
-    # two of three were seen published by 00:00, so six hours later the third is overdue
-    assert states(clock, "2026-06-03 05:00") == {"present": 26, "pending": 13}
-    assert states(clock, "2026-06-03 07:30") == {"present": 26, "missing": 13}
-    verdict = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-03 12:00")))
-    assert {c.name for c in verdict if not c.passed} == {
+    assert count_states(clock, "2026-06-03 01:00") == {"present": 26, "pending": 13}
+    # two of three tickers were published by 00:00, so the third is overdue six hours later
+    assert count_states(clock, "2026-06-03 05:00") == {"present": 26, "pending": 13}
+    assert count_states(clock, "2026-06-03 07:30") == {"present": 26, "missing": 13}
+    check_results = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-03 12:00")))
+    assert {c.name for c in check_results if not c.passed} == {
         "every_symbol_has_recent_bars",
         "no_missing_bars",
         "newest_bar_is_fresh",
@@ -86,8 +87,8 @@ def test_bars_still_absent_in_the_morning_are_missing(clock_of: Clock) -> None:
 
 
 @pytest.mark.long
-def test_session_published_four_sessions_late_is_stored_within_twelve_requests(clock_of: Clock) -> None:
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(sessions_late={"AAPL": 4}))
+def test_session_published_four_sessions_late_is_stored_within_twelve_requests(make_clock: MakeClock) -> None:
+    clock = make_clock(("AAPL", "MSFT", "AMZN"), publication=Publication(sessions_late={"AAPL": 4}))
     for now in moments(utc("2026-06-01 20:00"), utc("2026-06-07 12:00"), 30):
         clock.tick(now)
     assert len(bars_in(clock.engine.database, "AAPL")) == 13  # Monday's, published on Friday evening
@@ -95,51 +96,53 @@ def test_session_published_four_sessions_late_is_stored_within_twelve_requests(c
     assert bars_in(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", MONDAY)
 
 
-def test_thin_ticker_settles_and_costs_no_further_calls(clock_of: Clock) -> None:
+def test_thin_ticker_has_no_missing_bars_and_costs_no_further_calls(make_clock: MakeClock) -> None:
     first = date(2026, 5, 18)
-    clock = clock_of(("AAPL", "SPHB"), first=first, thin=frozenset({"SPHB"}), symbols=100)
+    clock = make_clock(("AAPL", "SPHB"), first=first, thin=frozenset({"SPHB"}), symbols=100)
     result = clock.tick(utc("2026-06-03 14:00"))
     assert result.after.missing == 0
-    assert states(clock, "2026-06-03 14:00")["no_trade"] > 0
-    spent = clock.calls
+    assert count_states(clock, "2026-06-03 14:00")["no_trade"] > 0
+    calls_before = clock.calls
     for now in moments(utc("2026-06-03 14:30"), utc("2026-06-03 22:00"), 90):
         clock.tick(now)
-    assert clock.calls == spent
+    assert clock.calls == calls_before
 
 
 @pytest.mark.long
-def test_permanent_gap_becomes_a_vendor_gap_that_costs_one_request_a_week(clock_of: Clock) -> None:
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset({("AAPL", MONDAY)})))
+def test_permanent_gap_becomes_a_vendor_gap_with_one_request_a_week(make_clock: MakeClock) -> None:
+    clock = make_clock(("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset({("AAPL", MONDAY)})))
 
     def count_requests(first: str, last: str) -> int:
-        before = clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0)
+        requests_before = int(clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0))
         for now in moments(utc(first), utc(last), 60):
             engine = clock.at(now)
             run_backfill(engine, job(engine, start=MONDAY, end=MONDAY), ignore_progress)
-        return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - before
+        return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - requests_before
 
     assert count_requests("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
-    assert states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
+    assert count_states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
     assert count_requests("2026-06-16 01:00", "2026-06-30 01:00") == 2
-    verdict = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
-    assert all(c.passed for c in verdict if c.name == "no_missing_bars")
+    check_results = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
+    assert all(c.passed for c in check_results if c.name == "no_missing_bars")
 
 
-def test_day_without_trades_has_no_missing_bars(clock_of: Clock) -> None:
-    clock = clock_of(("AAPL",), first=TUESDAY, publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
+def test_day_without_trades_has_no_missing_bars(make_clock: MakeClock) -> None:
+    clock = make_clock(
+        ("AAPL",), first=TUESDAY, publication=Publication(never_published=frozenset({("AAPL", TUESDAY)}))
+    )
     result = clock.tick(utc("2026-06-03 14:00"))
-    assert result.after.missing == 13  # the daily data say that it traded
+    assert result.after.missing == 13  # the daily data show trades
     with clock.engine.database.transaction() as connection:
         assert connection.execute(
             "SELECT volume > 0 FROM backfill.daily_prices WHERE day = '2026-06-02'"
         ).fetchall() == [(True,)]
         connection.execute("UPDATE backfill.daily_prices SET volume = 0")
-    assert states(clock, "2026-06-03 14:00") == {"no_trade": 13, "pending": 13}
+    assert count_states(clock, "2026-06-03 14:00") == {"no_trade": 13, "pending": 13}
 
 
-def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(clock_of: Clock) -> None:
+def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(make_clock: MakeClock) -> None:
     listed, delisted = {"MSFT": TUESDAY}, {"AMZN": MONDAY}
-    clock = clock_of(("AAPL", "MSFT", "AMZN"), listed=listed, delisted=delisted)
+    clock = make_clock(("AAPL", "MSFT", "AMZN"), listed=listed, delisted=delisted)
     for day in (3, 4, 5, 8):
         clock.tick(utc(f"2026-06-{day:02} 13:00"))
     coverage = clock.survey(utc("2026-06-08 13:00"), end=date(2026, 6, 5))
@@ -148,8 +151,8 @@ def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(clock_of:
     assert coverage.missing.sum() == 0
 
 
-def test_renamed_ticker_is_reported_with_its_new_name(clock_of: Clock) -> None:
-    clock = clock_of(("AAPL", "OLDN"), renamed={"OLDN": ("NEWN", TUESDAY)})
+def test_renamed_ticker_is_reported_with_its_new_name(make_clock: MakeClock) -> None:
+    clock = make_clock(("AAPL", "OLDN"), renamed={"OLDN": ("NEWN", TUESDAY)})
     clock.tick(utc("2026-06-04 13:00"))
     with clock.engine.database.transaction() as connection:
         findings = connection.execute("SELECT subject, detail FROM backfill.findings").fetchall()
@@ -157,10 +160,10 @@ def test_renamed_ticker_is_reported_with_its_new_name(clock_of: Clock) -> None:
     assert "renamed to NEWN on 2026-06-02" in findings[0][1]
 
 
-def test_bulk_file_explains_many_absent_tickers_for_one_hundred_calls(clock_of: Clock) -> None:
+def test_bulk_file_replaces_daily_requests_of_many_tickers(make_clock: MakeClock) -> None:
     symbols = tuple(s for s in list_sandbox_symbols(230) if s.startswith("S01") or s.startswith("S02"))
-    withheld = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
-    clock = clock_of(symbols, first=TUESDAY, symbols=230, publication=withheld)
+    publication = Publication(never_published=frozenset((s, TUESDAY) for s in symbols))
+    clock = make_clock(symbols, first=TUESDAY, symbols=230, publication=publication)
     assert len(symbols) > 100
     for hour in (14, 15):
         assert clock.tick(utc(f"2026-06-03 {hour}:30")).after.missing == 13 * len(symbols)
@@ -169,10 +172,10 @@ def test_bulk_file_explains_many_absent_tickers_for_one_hundred_calls(clock_of: 
     assert "eod" not in calls
 
 
-def test_session_without_any_trading_is_one_finding(
+def test_session_without_trading_has_no_missing_bars(
     engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
 ) -> None:
-    async def closed_all_day() -> RunResult:
+    async def run_without_trading() -> RunResult:
         async with ScriptedVendor(ScriptedResponse(200, b"[]")) as vendor:
             engine = engine_on(
                 sandboxed(), tuple(list_sandbox_symbols(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0)
@@ -180,13 +183,13 @@ def test_session_without_any_trading_is_one_finding(
             tuesday = job(engine, start=TUESDAY, end=TUESDAY)
             return await asyncio.to_thread(run_backfill, engine, tuesday, ignore_progress)
 
-    result = asyncio.run(closed_all_day())
+    result = asyncio.run(run_without_trading())
     assert (result.before.missing, result.after.missing) == (130 * 13, 0)
     assert result.calls == 130 * 5 + 100
 
 
-def test_deleted_bar_is_requested_at_once(clock_of: Clock) -> None:
-    clock = clock_of(first=TUESDAY)
+def test_deleted_bar_is_requested_at_once(make_clock: MakeClock) -> None:
+    clock = make_clock(first=TUESDAY)
     clock.tick(utc("2026-06-03 14:00"))
     with clock.engine.database.transaction() as connection:
         connection.execute("DELETE FROM market_data WHERE timestamp = '2026-06-02 15:00+00'")
@@ -194,21 +197,21 @@ def test_deleted_bar_is_requested_at_once(clock_of: Clock) -> None:
 
 
 @pytest.mark.long
-def test_calls_of_two_sessions_are_close_to_the_minimum(clock_of: Clock) -> None:
-    """Two sessions of 200 tickers; ``make bench`` measures ten."""
+def test_calls_of_two_sessions_are_close_to_the_minimum(make_clock: MakeClock) -> None:
+    """Two sessions of 200 tickers; ``make bench`` measures ten sessions."""
     publication = Publication(hours_after_close=(3, 14), ticker_delay_minutes=20)
-    clock = clock_of(tuple(list_sandbox_symbols(200)), symbols=200, publication=publication)
+    clock = make_clock(tuple(list_sandbox_symbols(200)), symbols=200, publication=publication)
     for now in moments(utc("2026-06-01 22:00"), utc("2026-06-03 14:00"), 30):
         clock.tick(now)
     assert clock.calls <= 1.2 * 200 * 2 * 5
-    press = PublicationSchedule(SandboxConfig(symbols=200, publication=publication), SessionIndex(date(2026, 5, 1)))
+    schedule = PublicationSchedule(SandboxConfig(symbols=200, publication=publication), SessionIndex(date(2026, 5, 1)))
     with clock.engine.database.transaction() as connection:
-        seen = connection.execute(
+        rows = connection.execute(
             "SELECT s.symbol, session_day, published_at FROM backfill.session_evidence"
             " JOIN market_symbols s USING (symbol_id) WHERE is_published AND session_day >= '2026-06-01'"
         ).fetchall()
-    assert len(seen) == 400
-    for symbol, day, at in seen:
+    assert len(rows) == 400
+    for symbol, day, published_at in rows:
         (session,) = list_sessions("US", day, day)
-        late = at.timestamp() - press.get_times(symbol, symbol, session, "5m").first_at
-        assert late <= timedelta(minutes=90).total_seconds()
+        delay = published_at.timestamp() - schedule.get_times(symbol, symbol, session, "5m").first_at
+        assert delay <= timedelta(minutes=90).total_seconds()

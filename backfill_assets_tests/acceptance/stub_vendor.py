@@ -1,4 +1,4 @@
-"""An HTTP server that gives every request the same answer, for commands that run in the test's own thread."""
+"""An HTTP server with one fixed response to every request, for commands that run in the test's thread."""
 
 import ssl
 import threading
@@ -7,28 +7,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-IMPATIENT = {"BACKFILL_ATTEMPTS": "2", "BACKFILL_BACKOFF_SECONDS": "[0, 0]"}
+FAST_RETRIES = {"BACKFILL_ATTEMPTS": "2", "BACKFILL_BACKOFF_SECONDS": "[0, 0]"}
 
 
 @dataclass
-class Vendor:
-    """The answer to every request, and the targets of the requests so far."""
+class StubVendor:
+    """The response to every request, and the paths of the requests received."""
 
     status: int = 200
     body: bytes = b"[]"
     headers: dict[str, str] = field(default_factory=dict)
-    targets: list[str] = field(default_factory=list)
+    request_paths: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def answering(vendor: Vendor, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve ``vendor`` and give its address; https with ``tls``."""
+def serve_stub(vendor: StubVendor, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve ``vendor``; yields its address, with https if ``tls`` is given."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            vendor.targets.append(self.path)
+            vendor.request_paths.append(self.path)
             self.send_response(vendor.status)
             for name, value in {"content-length": str(len(vendor.body)), **vendor.headers}.items():
                 self.send_header(name, value)
