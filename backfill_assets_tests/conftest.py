@@ -27,9 +27,9 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import processes
 from backfill_assets_tests.embedded_server import release_embedded_server
-from backfill_assets_tests.moving_clock import Clockwork
+from backfill_assets_tests.moving_clock import MovingClock
 
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 FIXTURES = Path(__file__).parent / "fixtures"
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - a file system in memory on Linux
 MIN_FREE_BYTES = 2 * 1024**3  # several times what the server needs
@@ -152,14 +152,14 @@ def _drop_databases(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def new_database(databases: Databases) -> Callable[..., str]:
+def create_database(databases: Databases) -> Callable[..., str]:
     """Create a database, cloned from the migrated template or (None) empty; returns its address."""
     return databases.create
 
 
 @pytest.fixture
-def database_url(new_database: Callable[[], str]) -> str:
-    return new_database()
+def database_url(create_database: Callable[[], str]) -> str:
+    return create_database()
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def settings(database_url: str, home: Path) -> Settings:
 
 
 @pytest.fixture
-def sandboxed() -> Iterator[Callable[..., Sandbox]]:
+def start_sandbox() -> Iterator[Callable[..., Sandbox]]:
     """Start a sandbox that ends with the test; its clock stands at NOW unless ``config`` has another time."""
     running: list[Sandbox] = []
 
@@ -198,7 +198,7 @@ def sandboxed() -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture
-def engine_on(database: Database, settings: Settings) -> Callable[..., Engine]:
+def make_engine(database: Database, settings: Settings) -> Callable[..., Engine]:
     """Make an engine that sends its requests to a sandbox, with the given symbols in the store."""
 
     def make(sandbox: Sandbox, symbols: tuple[str, ...] = ("AAPL",), **overrides: Any) -> Engine:
@@ -210,26 +210,28 @@ def engine_on(database: Database, settings: Settings) -> Callable[..., Engine]:
 
 
 @pytest.fixture
-def live_clock(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> Callable[..., Clockwork]:
+def make_live_clock(
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]
+) -> Callable[..., MovingClock]:
     """Make an engine with live collection and a sandbox with ``config``, whose clocks the test moves together."""
 
-    def make(tickers: tuple[str, ...] = ("AAPL",), live: dict[str, Any] | None = None, **config: Any) -> Clockwork:
-        sandbox = sandboxed(per_minute=100_000, **config)
+    def make(tickers: tuple[str, ...] = ("AAPL",), live: dict[str, Any] | None = None, **config: Any) -> MovingClock:
+        sandbox = start_sandbox(per_minute=100_000, **config)
         chosen = {"requests_per_minute": 100_000, "live": True, **(live or {})}
-        return Clockwork(engine_on(sandbox, tickers, **chosen), sandbox, date(2026, 6, 2))
+        return MovingClock(make_engine(sandbox, tickers, **chosen), sandbox, date(2026, 6, 2))
 
     return make
 
 
-def job(engine: Engine, **wish: Any) -> BackfillJob:
-    return build_job(engine, JobRequest(**wish))[0]
+def make_job(engine: Engine, **options: Any) -> BackfillJob:
+    return build_job(engine, JobRequest(**options))[0]
 
 
-def monday_and_tuesday(engine: Engine, **wish: Any) -> BackfillJob:
-    return job(engine, start=date(2026, 6, 1), end=date(2026, 6, 2), **wish)
+def make_monday_tuesday_job(engine: Engine, **options: Any) -> BackfillJob:
+    return make_job(engine, start=date(2026, 6, 1), end=date(2026, 6, 2), **options)
 
 
-def recorded(name: str) -> list[dict[str, Any]]:
+def read_recorded_rows(name: str) -> list[dict[str, Any]]:
     """A file of ``fixtures/``, for instance ``AAPL_5m_2026-06-01``, as a list of the vendor's JSON objects."""
     day = date.fromisoformat(name.rsplit("_", 1)[1])
     midnight = datetime.combine(day, time(), UTC)
@@ -243,10 +245,10 @@ def recorded(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def recorded_bars(name: str) -> list[dict[str, Any]]:
+def read_recorded_bars(name: str) -> list[dict[str, Any]]:
     """A file of 30-minute bars of ``fixtures/``: timestamp (epoch seconds), prices and volume."""
     stamps = ("gmtoffset", "datetime")
-    return [{field: value for field, value in row.items() if field not in stamps} for row in recorded(name)]
+    return [{field: value for field, value in row.items() if field not in stamps} for row in read_recorded_rows(name)]
 
 
 def _parse_number(text: str) -> float | None:
@@ -262,12 +264,12 @@ def replay_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "replay"
     folder.mkdir()
     for interval, day in (("5m", "2026-06-01"), ("1m", "2025-01-15")):
-        body = json.dumps(recorded(f"AAPL_{interval}_{day}"))
+        body = json.dumps(read_recorded_rows(f"AAPL_{interval}_{day}"))
         (folder / f"intraday_AAPL.US_{interval}_{day}.json").write_text(body)
     return folder
 
 
-def bars_in(database: Database, symbol: str, interval: str = "30m") -> list[tuple[Any, ...]]:
+def read_stored_bars(database: Database, symbol: str, interval: str = "30m") -> list[tuple[Any, ...]]:
     """The bars of a symbol as (epoch, open, high, low, close, volume), oldest first."""
     with database.transaction() as connection:
         return connection.execute(

@@ -29,7 +29,7 @@ CREATE TABLE house_signals (
 """
 
 
-def build(url: str) -> None:
+def create_external_tables(url: str) -> None:
     """Create the tables in an empty database."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLES.encode())

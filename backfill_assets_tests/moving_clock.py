@@ -15,7 +15,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 
 
 @dataclass
-class Clockwork:
+class MovingClock:
     """Runs an engine over all sessions since ``first``, as the sensor does, at times that the test chooses."""
 
     engine: Engine
@@ -23,27 +23,27 @@ class Clockwork:
     first: date
     results: list[tuple[datetime, RunResult]] = field(default_factory=list)
 
-    def at(self, now: datetime) -> Engine:
+    def move_to(self, now: datetime) -> Engine:
         """Move both clocks to ``now``; returns the engine with this time."""
         self.sandbox.move_clock(now)
         return replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": now}))
 
-    def tick(self, now: datetime) -> RunResult:
+    def run(self, now: datetime) -> RunResult:
         """Run a backfill of all sessions since the first."""
-        engine = self.at(now)
+        engine = self.move_to(now)
         job, _ = build_job(engine, JobRequest(start=self.first, end=now.date()))
         result = run_backfill(engine, job, lambda _: None)
         self.results.append((now, result))
         return result
 
-    def sample(self, now: datetime) -> LiveRound:
+    def collect(self, now: datetime) -> LiveRound:
         """Run one round of live collection."""
-        return collect_round(self.at(now))
+        return collect_round(self.move_to(now))
 
-    def survey(self, now: datetime, **wish: object) -> Coverage:
+    def measure(self, now: datetime, **options: object) -> Coverage:
         """Measure the coverage of all sessions since the first."""
-        engine = self.at(now)
-        job, _ = build_job(engine, JobRequest(**{"start": self.first, "end": now.date(), **wish}))  # type: ignore[arg-type]
+        engine = self.move_to(now)
+        job, _ = build_job(engine, JobRequest(**{"start": self.first, "end": now.date(), **options}))  # type: ignore[arg-type]
         return engine.measure(job)
 
     @property
@@ -52,7 +52,7 @@ class Clockwork:
         return int(self.sandbox.stats()["calls"])
 
 
-def moments(first: datetime, last: datetime, minutes: int) -> Iterator[datetime]:
+def iter_times(first: datetime, last: datetime, minutes: int) -> Iterator[datetime]:
     """Iterate over times from ``first`` to ``last``, both included, in steps of ``minutes``."""
     now = first
     while now <= last:
@@ -60,6 +60,6 @@ def moments(first: datetime, last: datetime, minutes: int) -> Iterator[datetime]
         now += timedelta(minutes=minutes)
 
 
-def utc(text: str) -> datetime:
+def parse_utc(text: str) -> datetime:
     """Parse a UTC time like ``2026-06-01 13:30``."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

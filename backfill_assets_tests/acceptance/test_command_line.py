@@ -13,10 +13,10 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
-from backfill_assets_tests.conftest import NOW, bars_in
+from backfill_assets_tests.conftest import NOW, read_stored_bars
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
 WINDOW_OPTIONS = {"--interval", "--hours-back", "--start", "--end", "--symbols"}
 OPTIONS_BY_COMMAND = {
@@ -61,9 +61,9 @@ def test_options_have_the_documented_choices() -> None:
     assert list_choices("run", "--strategy") == ["hybrid", "incremental", "targeted"]
 
 
-def test_run_prints_the_outcome_of_each_ticker(make_user: MakeUser, sandboxed: Sandboxed) -> None:
+def test_run_prints_the_outcome_of_each_ticker(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
     publication = Publication(never_published=frozenset({("MSFT", date(2026, 6, 1)), ("MSFT", date(2026, 6, 2))}))
-    user = make_user(sandboxed(publication=publication))
+    user = make_user(start_sandbox(publication=publication))
     user.run_cli("symbols add AAPL MSFT NOSUCH")
     first_run = user.run_cli("run")
     outcomes = {
@@ -78,8 +78,8 @@ def test_run_prints_the_outcome_of_each_ticker(make_user: MakeUser, sandboxed: S
     assert "26 unchanged" in forced.out
 
 
-def test_quiet_run_prints_only_the_summary(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed())
+def test_quiet_run_prints_only_the_summary(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     result = user.run_cli("run --quiet")
     assert result.err == ""
@@ -87,9 +87,9 @@ def test_quiet_run_prints_only_the_summary(make_user: MakeUser, sandboxed: Sandb
 
 
 def test_batches_are_numbered_limited_in_size_and_separated_by_a_delay(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed(latency_ms=(20, 20))
+    sandbox = start_sandbox(latency_ms=(20, 20))
     user = make_user(sandbox)
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     result = user.run_cli("run --batch-size 2 --delay 0.4")
@@ -109,9 +109,9 @@ def test_batches_are_numbered_limited_in_size_and_separated_by_a_delay(
 
 @pytest.mark.parametrize("command", ["report", "run"])
 def test_deactivated_symbols_are_not_reported_or_requested(
-    make_user: MakeUser, sandboxed: Sandboxed, command: str
+    make_user: MakeUser, start_sandbox: StartSandbox, command: str
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli("symbols add AAPL MSFT")
     user.run_cli("symbols deactivate MSFT")
@@ -122,13 +122,13 @@ def test_deactivated_symbols_are_not_reported_or_requested(
 
 
 def test_interval_30min_is_accepted_and_1m_bars_come_from_1m_rows(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    user = make_user(sandboxed())
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     assert user.run_cli("report --interval 30min --format json").json[0]["interval"] == "30m"
     assert user.run_cli("run --interval 1m --start 2026-06-01 --end 2026-06-01").code == 0
-    assert len(bars_in(database, "AAPL", "1m")) == 390
+    assert len(read_stored_bars(database, "AAPL", "1m")) == 390
     with database.transaction() as connection:
         assert connection.execute("SELECT DISTINCT source_interval FROM market_data").fetchall() == [("1m",)]
 
@@ -165,17 +165,19 @@ def test_database_without_rights_ends_with_exit_code_5(
     assert (result.code, "permission denied" in result.err) == (5, True)
 
 
-def test_subscription_without_intraday_data_ends_with_exit_code_4(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed(free_tokens=frozenset({TOKEN})))
+def test_subscription_without_intraday_data_ends_with_exit_code_4(
+    make_user: MakeUser, start_sandbox: StartSandbox
+) -> None:
+    user = make_user(start_sandbox(free_tokens=frozenset({TOKEN})))
     user.run_cli("symbols add AAPL")
     result = user.run_cli("run")
     assert (result.code, "Only EOD data allowed for free users" in result.out) == (4, True)
 
 
 def test_purchased_calls_are_spent_only_if_the_setting_allows_it(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed(daily=10, extra_limit=500)
+    sandbox = start_sandbox(daily=10, extra_limit=500)
     user = make_user(sandbox, BACKFILL_COLLECTOR_RESERVE="0")
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     result = user.run_cli("run")
@@ -183,11 +185,11 @@ def test_purchased_calls_are_spent_only_if_the_setting_allows_it(
     assert "3 tickers not requested" in result.out
     second_run = user.run_cli("run", BACKFILL_SPEND_EXTRA_LIMIT="true")
     assert (second_run.code, sandbox.stats()["calls"]) == (0, 25)
-    assert sum(len(bars_in(database, s)) for s in FIVE_SYMBOLS.split()) == 5 * 26
+    assert sum(len(read_stored_bars(database, s)) for s in FIVE_SYMBOLS.split()) == 5 * 26
 
 
-def test_status_shows_published_sessions_and_calls_left(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed())
+def test_status_shows_published_sessions_and_calls_left(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL MSFT")
     before = user.run_cli("status --format json").json
     assert (before["newest_bar"], before["missing"], before["published"]) == (None, 52, {})
@@ -223,9 +225,9 @@ def test_default_window_after_a_clock_change_has_the_correct_slots(make_user: Ma
 
 
 def test_demo_with_a_token_requests_the_users_symbols_from_the_vendor(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     first_demo = user.run_cli("demo")
     assert first_demo.code == 0, first_demo.err
@@ -235,7 +237,7 @@ def test_demo_with_a_token_requests_the_users_symbols_from_the_vendor(
     assert set(sandbox.stats()["per_ticker"]) == {f"{s}.US" for s in FIVE_SYMBOLS.split()}
     user.run_cli("symbols deactivate AAPL MSFT AMZN TSLA")
     assert "History loaded" not in user.run_cli("demo").out
-    assert sum(len(bars_in(database, s)) for s in FIVE_SYMBOLS.split()) == 5 * 26
+    assert sum(len(read_stored_bars(database, s)) for s in FIVE_SYMBOLS.split()) == 5 * 26
 
 
 def test_demo_does_not_store_sandbox_bars_in_the_users_database(make_user: MakeUser, database: Database) -> None:
@@ -245,8 +247,8 @@ def test_demo_does_not_store_sandbox_bars_in_the_users_database(make_user: MakeU
         assert connection.execute("SELECT count(*) FROM market_symbols").fetchall() == [(0,)]
 
 
-def test_read_only_commands_send_no_requests(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed()
+def test_read_only_commands_send_no_requests(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli("symbols add AAPL MSFT")
     for command in ("report", "plan", "verify", "status", "why AAPL 2026-06-02", "symbols list"):
@@ -257,11 +259,11 @@ def test_read_only_commands_send_no_requests(make_user: MakeUser, sandboxed: San
 
 
 def test_every_command_works_on_existing_tables(
-    make_user: MakeUser, sandboxed: Sandboxed, new_database: Callable[..., str]
+    make_user: MakeUser, start_sandbox: StartSandbox, create_database: Callable[..., str]
 ) -> None:
-    url = new_database(None)
-    external_tables.build(url)
-    user = make_user(sandboxed(), DATABASE_URL=url)
+    url = create_database(None)
+    external_tables.create_external_tables(url)
+    user = make_user(start_sandbox(), DATABASE_URL=url)
     assert user.run_cli("symbols add AAPL MSFT NOSUCH").out.startswith("3 added")
     assert user.run_cli("symbols deactivate NOSUCH").code == 0
     for command, code in (

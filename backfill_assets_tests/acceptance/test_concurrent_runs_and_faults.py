@@ -14,7 +14,7 @@ from backfill_assets.sandbox.config import Faults
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.conftest import make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import (
     MONDAY,
     TUESDAY,
@@ -25,7 +25,7 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 WINDOW = 3.0
 LIMIT = 300
 RATE_SETTINGS = {
@@ -55,8 +55,8 @@ def start_four_runs(user: User, symbols: list[str]) -> list["subprocess.Popen[st
 
 
 @pytest.fixture
-def thousand_symbols(make_user: MakeUser, sandboxed: Sandboxed) -> tuple[User, Sandbox, list[str]]:
-    sandbox = sandboxed(symbols=1000, per_minute=LIMIT, window_seconds=WINDOW, latency_ms=(20, 60))
+def thousand_symbols(make_user: MakeUser, start_sandbox: StartSandbox) -> tuple[User, Sandbox, list[str]]:
+    sandbox = start_sandbox(symbols=1000, per_minute=LIMIT, window_seconds=WINDOW, latency_ms=(20, 60))
     user = make_user(sandbox)
     symbols = list_sandbox_symbols(1000)
     user.run_cli(f"symbols add {' '.join(symbols)}")
@@ -104,10 +104,12 @@ def test_permits_of_a_killed_process_expire(
 
 
 @pytest.mark.long
-def test_run_leaves_room_for_another_program_on_the_same_token(make_user: MakeUser, sandboxed: Sandboxed) -> None:
+def test_run_leaves_room_for_another_program_on_the_same_token(
+    make_user: MakeUser, start_sandbox: StartSandbox
+) -> None:
     """A limit of 1,000 requests a minute, 300 of another program and 48 in flight, scaled to 3 seconds."""
     limit, window, other_requests = 120, 3.0, 36
-    sandbox = sandboxed(symbols=160, per_minute=limit, window_seconds=window, latency_ms=(10, 30))
+    sandbox = start_sandbox(symbols=160, per_minute=limit, window_seconds=window, latency_ms=(10, 30))
     limits = {"EODHD_REQUESTS_PER_MINUTE": str(limit), "BACKFILL_MINUTE_SHARE": "0.8", "BACKFILL_IN_FLIGHT_MAX": "6"}
     user = make_user(sandbox, **{**RATE_SETTINGS, **limits})
     user.run_cli(f"symbols add {' '.join(list_sandbox_symbols(160))}")
@@ -142,13 +144,15 @@ def test_run_leaves_room_for_another_program_on_the_same_token(make_user: MakeUs
 
 
 @pytest.mark.long
-def test_run_completes_despite_many_vendor_faults(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
+def test_run_completes_despite_many_vendor_faults(
+    make_engine: Callable[..., Engine], start_sandbox: StartSandbox
+) -> None:
     faults = Faults(status_502=0.20, cut_body=0.05, html_200=0.05, timeout=0.02)
-    sandbox = sandboxed(symbols=600, faults=faults, per_minute=10_000, seed=3)
+    sandbox = start_sandbox(symbols=600, faults=faults, per_minute=10_000, seed=3)
     symbols = list_sandbox_symbols(600)
     retry_settings = {"request_timeout_seconds": 20.0, "backoff_seconds": (0.01, 0.1), "attempts": 8}
-    engine = engine_on(sandbox, tuple(symbols), requests_per_minute=10_000, **retry_settings)
-    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    engine = make_engine(sandbox, tuple(symbols), requests_per_minute=10_000, **retry_settings)
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert result.after.missing == 0
     assert not result.errors
     # 68 % of requests succeed, so a ticker needs at least 1.47 on average; with this seed it is 1.471.
@@ -156,13 +160,15 @@ def test_run_completes_despite_many_vendor_faults(engine_on: Callable[..., Engin
     assert requests <= 600 + faulty
     assert requests <= 1.5 * 600
     for symbol in symbols[::20]:
-        assert bars_in(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
+        assert read_stored_bars(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
 
 
-def test_run_stops_early_when_the_vendor_is_down(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(symbols=100, faults=Faults(down=True))
-    engine = engine_on(sandbox, tuple(list_sandbox_symbols(100)), backoff_seconds=(0.0, 0.0), attempts=2)
-    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+def test_run_stops_early_when_the_vendor_is_down(
+    make_engine: Callable[..., Engine], start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox(symbols=100, faults=Faults(down=True))
+    engine = make_engine(sandbox, tuple(list_sandbox_symbols(100)), backoff_seconds=(0.0, 0.0), attempts=2)
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert result.exit_code == 4
     assert result.stored == 0
     assert sandbox.stats()["by_endpoint"]["intraday"] < 150

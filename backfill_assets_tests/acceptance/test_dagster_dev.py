@@ -18,7 +18,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, run_dagster_dev, wait_for
-from backfill_assets_tests.conftest import job
+from backfill_assets_tests.conftest import make_job
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 
 SYMBOLS = 500
@@ -37,20 +37,20 @@ def list_finished_runs(dev: DagsterDev, sensor: bool) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def deployment(
-    engine_on: Callable[..., Engine],
-    sandboxed: Callable[..., Sandbox],
-    new_database: Callable[..., str],
+    make_engine: Callable[..., Engine],
+    start_sandbox: Callable[..., Sandbox],
+    create_database: Callable[..., str],
     tmp_path: Path,
 ) -> Any:
     """A deployment with 500 symbols whose sensors are stopped."""
-    sandbox = sandboxed(symbols=SYMBOLS, latency_ms=(20, 60))
-    engine = engine_on(
+    sandbox = start_sandbox(symbols=SYMBOLS, latency_ms=(20, 60))
+    engine = make_engine(
         sandbox,
         tuple(list_sandbox_symbols(SYMBOLS)),
         partition_days=4,
         sensor_seconds=2,
         auto=False,
-        dagster_postgres_url=new_database(None),
+        dagster_postgres_url=create_database(None),
     )
     with run_dagster_dev(tmp_path / "log", build_child_environment(engine.settings)) as dev:
         yield engine, sandbox, dev
@@ -64,7 +64,7 @@ def test_ui_backfills_partitions_and_the_sensor_fills_gaps(deployment: Any) -> N
 
     # ten of twenty symbols are complete: a backfill from the UI sends requests only for the others
     twenty = symbols[:20]
-    complete = job(engine, start=date(2026, 5, 29), end=date(2026, 6, 2), symbols=twenty[::2])
+    complete = make_job(engine, start=date(2026, 5, 29), end=date(2026, 6, 2), symbols=twenty[::2])
     run_backfill(engine, complete, ignore_progress)
     assert count_intraday_requests(sandbox) == 10
     dev.start_sensor("symbol_partitions_sensor")
@@ -91,7 +91,7 @@ def test_ui_backfills_partitions_and_the_sensor_fills_gaps(deployment: Any) -> N
         ids = {s.ticker.symbol: s.symbol_id for s in list_symbols(connection, "US")}
         for symbol in symbols[::100]:
             assert delete_bars(connection, ids[symbol], INTERVALS["30m"], timestamps) == 2
-    wait_for(lambda: engine.measure(job(engine)).missing.sum() == 0, "the deleted bars to be restored")
+    wait_for(lambda: engine.measure(make_job(engine)).missing.sum() == 0, "the deleted bars to be restored")
     wait_for(lambda: len(list_finished_runs(dev, sensor=True)) == 2, "the second run to end")
     assert count_intraday_requests(sandbox) == SYMBOLS + 5
     assert set(dev.get_check_statuses("bars_30m").values()) == PASSED_STATUSES

@@ -11,11 +11,11 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.stub_vendor import FAST_RETRIES, StubVendor, serve_stub
-from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.conftest import read_stored_bars
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
-NewDatabase = Callable[..., str]
+StartSandbox = Callable[..., Sandbox]
+CreateDatabase = Callable[..., str]
 
 
 @contextmanager
@@ -32,8 +32,10 @@ def create_role(url: str, name: str, *rights: str) -> Iterator[str]:
         admin.execute(f"DROP ROLE {role}".encode())
 
 
-def test_user_without_rights_in_an_empty_database_is_refused(make_user: MakeUser, new_database: NewDatabase) -> None:
-    with create_role(new_database(None), "no_rights") as url:
+def test_user_without_rights_in_an_empty_database_is_refused(
+    make_user: MakeUser, create_database: CreateDatabase
+) -> None:
+    with create_role(create_database(None), "no_rights") as url:
         for command in ("report", "run", "status", "symbols list", "symbols add AAPL"):
             result = make_user(DATABASE_URL=url).run_cli(command)
             assert result.code == 5, result
@@ -48,9 +50,9 @@ def test_user_without_rights_in_a_migrated_database_is_refused(make_user: MakeUs
 
 
 def test_user_with_read_rights_may_report_but_not_run(
-    make_user: MakeUser, sandboxed: Sandboxed, database_url: str
+    make_user: MakeUser, start_sandbox: StartSandbox, database_url: str
 ) -> None:
-    user = make_user(sandboxed())
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     rights = (
         "GRANT USAGE ON SCHEMA backfill TO {role}",
@@ -65,10 +67,10 @@ def test_user_with_read_rights_may_report_but_not_run(
 
 
 def test_documented_rights_are_enough_to_run(
-    make_user: MakeUser, sandboxed: Sandboxed, database_url: str, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database_url: str, database: Database
 ) -> None:
     """The rights of the database user that SECURITY.md lists."""
-    user = make_user(sandboxed())
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL NOSUCH")
     rights = (
         "GRANT USAGE ON SCHEMA backfill TO {role}",
@@ -85,14 +87,14 @@ def test_documented_rights_are_enough_to_run(
         ]
         result = user.run_cli("run --force --symbols AAPL", DATABASE_URL=url)
     assert result.code == 0, result
-    assert len(bars_in(database, "MSFT")) == 26
+    assert len(read_stored_bars(database, "MSFT")) == 26
 
 
 def test_existing_tables_without_the_right_to_alter_them_are_refused(
-    make_user: MakeUser, new_database: NewDatabase
+    make_user: MakeUser, create_database: CreateDatabase
 ) -> None:
-    url = new_database(None)
-    external_tables.build(url)
+    url = create_database(None)
+    external_tables.create_external_tables(url)
     rights = (
         "GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
         "GRANT CREATE ON SCHEMA public TO {role}",
@@ -103,16 +105,18 @@ def test_existing_tables_without_the_right_to_alter_them_are_refused(
         assert (result.code, "must be owner of table market_data" in result.error) == (5, True)
 
 
-def test_read_only_database_is_refused(make_user: MakeUser, new_database: NewDatabase) -> None:
-    url = new_database(None)
+def test_read_only_database_is_refused(make_user: MakeUser, create_database: CreateDatabase) -> None:
+    url = create_database(None)
     read_only = psycopg.conninfo.make_conninfo(url, options="-c default_transaction_read_only=on")
     result = make_user(DATABASE_URL=read_only).run_cli("report")
     assert result.code == 5
     assert "is read-only: cannot execute" in result.error
 
 
-def test_read_replica_allows_a_report_but_no_run(make_user: MakeUser, sandboxed: Sandboxed, database_url: str) -> None:
-    user = make_user(sandboxed())
+def test_read_replica_allows_a_report_but_no_run(
+    make_user: MakeUser, start_sandbox: StartSandbox, database_url: str
+) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     read_only = psycopg.conninfo.make_conninfo(database_url, options="-c default_transaction_read_only=on")
     assert user.run_cli("report", DATABASE_URL=read_only).code == 0
@@ -182,10 +186,10 @@ ALTERATIONS = {
 
 @pytest.mark.parametrize(("alteration", "message"), ALTERATIONS.values(), ids=ALTERATIONS)
 def test_unsupported_schema_is_reported_and_left_unchanged(
-    make_user: MakeUser, new_database: NewDatabase, alteration: str, message: str
+    make_user: MakeUser, create_database: CreateDatabase, alteration: str, message: str
 ) -> None:
-    url = new_database(None)
-    external_tables.build(url)
+    url = create_database(None)
+    external_tables.create_external_tables(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(alteration.encode())
         columns_query = (
@@ -199,9 +203,9 @@ def test_unsupported_schema_is_reported_and_left_unchanged(
         assert connection.execute(columns_query).fetchall() == columns_before
 
 
-def test_tables_of_the_documented_schema_are_accepted(make_user: MakeUser, new_database: NewDatabase) -> None:
-    url = new_database(None)
-    external_tables.build(url)
+def test_tables_of_the_documented_schema_are_accepted(make_user: MakeUser, create_database: CreateDatabase) -> None:
+    url = create_database(None)
+    external_tables.create_external_tables(url)
     user = make_user(DATABASE_URL=url)
     assert [user.run_cli(command).code for command in ("symbols add AAPL", "report", "report")] == [0, 0, 0]
 

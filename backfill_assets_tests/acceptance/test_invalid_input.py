@@ -254,8 +254,8 @@ def test_every_option_has_invalid_examples() -> None:
 
 
 @pytest.mark.parametrize("command", COMMAND_NAMES)
-def test_invalid_option_is_named(make_user: MakeUser, sandboxed: Callable[..., object], command: str) -> None:
-    user = make_user(sandboxed())
+def test_invalid_option_is_named(make_user: MakeUser, start_sandbox: Callable[..., object], command: str) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     for option, values in ((o, v) for (c, o), v in INVALID_OPTIONS.items() if c == command):
         for value in values:

@@ -12,7 +12,7 @@ import pytest
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.conftest import read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import (
     MONDAY,
     TUESDAY,
@@ -114,7 +114,7 @@ class KilledRuns:
         self.check_state()
         assert len(self.list_stored_symbols()) == TICKERS
         for symbol in list_sandbox_symbols(TICKERS)[::25]:
-            assert bars_in(self.database, symbol) == build_expected_bars(self.sandbox, symbol, MONDAY, TUESDAY)
+            assert read_stored_bars(self.database, symbol) == build_expected_bars(self.sandbox, symbol, MONDAY, TUESDAY)
         assert fetch_rows(self.database, "SELECT run_id FROM backfill.runs WHERE finished_at IS NULL") == []
         repeated = self.user.run_cli(RUN, **RATE_SETTINGS).json
         assert (repeated["requests"], repeated["before"]["missing"]) == (0, 0)
@@ -122,11 +122,11 @@ class KilledRuns:
 
 @pytest.fixture
 def make_killed_runs(
-    make_user: Callable[..., User], sandboxed: Callable[..., Sandbox], new_database: Callable[[], str]
+    make_user: Callable[..., User], start_sandbox: Callable[..., Sandbox], create_database: Callable[[], str]
 ) -> Callable[[], KilledRuns]:
     def make() -> KilledRuns:
-        sandbox = sandboxed(symbols=TICKERS, latency_ms=(5, 25), per_minute=1_000_000)
-        url = new_database()
+        sandbox = start_sandbox(symbols=TICKERS, latency_ms=(5, 25), per_minute=1_000_000)
+        url = create_database()
         user = make_user(sandbox, DATABASE_URL=url)
         assert user.run_cli(["symbols", "add", *list_sandbox_symbols(TICKERS)]).code == 0
         return KilledRuns(user, sandbox, Database(url))

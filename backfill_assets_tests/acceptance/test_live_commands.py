@@ -9,19 +9,19 @@ import pytest
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.conftest import bars_in
-from backfill_assets_tests.moving_clock import moments, utc
+from backfill_assets_tests.conftest import read_stored_bars
+from backfill_assets_tests.moving_clock import iter_times, parse_utc
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 LIVE_ON = {"BACKFILL_LIVE": "true"}
-MORNING = utc("2026-06-02 14:15")
+MORNING = parse_utc("2026-06-02 14:15")
 
 
 @pytest.fixture
-def live_user(make_user: MakeUser, sandboxed: Sandboxed) -> tuple[User, Sandbox]:
+def live_user(make_user: MakeUser, start_sandbox: StartSandbox) -> tuple[User, Sandbox]:
     """A user with two symbols on Tuesday morning, and the user's sandbox."""
-    sandbox = sandboxed(now=MORNING)
+    sandbox = start_sandbox(now=MORNING)
     user = make_user(sandbox, now=MORNING)
     user.run_cli("symbols add AAPL MSFT")
     return user, sandbox
@@ -36,7 +36,7 @@ def run_at(user: User, sandbox: Sandbox, now: datetime, command: str, **environm
 
 
 def collect_samples(user: User, sandbox: Sandbox, last: datetime) -> None:
-    for now in moments(utc("2026-06-02 13:45"), last, 15):
+    for now in iter_times(parse_utc("2026-06-02 13:45"), last, 15):
         run_at(user, sandbox, now, "live")
 
 
@@ -56,7 +56,11 @@ def test_live_round_stores_one_bar_per_symbol(live_user: tuple[User, Sandbox], d
         2,
         2,
     )
-    assert result.json["bars_inserted"] == len(bars_in(database, "AAPL")) + len(bars_in(database, "MSFT")) == 2
+    assert (
+        result.json["bars_inserted"]
+        == len(read_stored_bars(database, "AAPL")) + len(read_stored_bars(database, "MSFT"))
+        == 2
+    )
     assert "no round is due, next at 14:20 UTC" in user.run_cli("live", **LIVE_ON).out
 
 
@@ -70,7 +74,7 @@ def test_live_interval_that_does_not_divide_slots_is_refused(live_user: tuple[Us
     assert (result.code, "BACKFILL_LIVE_SECONDS is '420': must divide 1800" in result.err) == (2, True)
 
 
-@pytest.mark.parametrize("now", [MORNING, utc("2026-06-03 03:00")], ids=["in sampling hours", "at night"])
+@pytest.mark.parametrize("now", [MORNING, parse_utc("2026-06-03 03:00")], ids=["in sampling hours", "at night"])
 @pytest.mark.parametrize(
     ("intervals", "seconds", "refused"),
     [('["5m"]', "300", True), ('["5m", "15m"]', "180", True), ('["15m"]', "150", False), ('["30m"]', "1800", False)],
@@ -91,11 +95,11 @@ def test_run_fills_today_from_samples_and_older_slots_from_history(
     live_user: tuple[User, Sandbox], database: Database, strategy: str
 ) -> None:
     user, sandbox = live_user
-    run_at(user, sandbox, utc("2026-06-02 13:55"), "live")
+    run_at(user, sandbox, parse_utc("2026-06-02 13:55"), "live")
     out = run_at(user, sandbox, MORNING, f"run --strategy {strategy} --quiet")
     assert "live: 2 fresh samples of 2 tickers" in out
-    bars = bars_in(database, "AAPL")
-    assert datetime.fromtimestamp(bars[-1][0], MORNING.tzinfo) == utc("2026-06-02 13:30")
+    bars = read_stored_bars(database, "AAPL")
+    assert datetime.fromtimestamp(bars[-1][0], MORNING.tzinfo) == parse_utc("2026-06-02 13:30")
     assert len(bars) > 13  # final bars of earlier sessions too
     assert sandbox.stats()["calls_by_endpoint"] == {"real-time": 4, "intraday": 10, "user": 0}
 
@@ -124,33 +128,37 @@ def test_status_shows_live_collection_and_another_collector(
             " close_price, volume) SELECT symbol_id, '30m', unnest(ARRAY['2026-06-01 19:30+00',"
             " '2026-06-02 13:30+00']::timestamptz[]), 5, 6, 4, 5.5, 77 FROM market_symbols WHERE symbol = 'MSFT'"
         )
-    collect_samples(user, sandbox, utc("2026-06-02 14:45"))
-    out = run_at(user, sandbox, utc("2026-06-02 14:45"), "status")
+    collect_samples(user, sandbox, parse_utc("2026-06-02 14:45"))
+    out = run_at(user, sandbox, parse_utc("2026-06-02 14:45"), "status")
     assert "2 provisional bars of 1 symbols · 5 rounds of 2026-06-02, 16 min behind · 5 of 10,000 calls today" in out
     assert "2 bars of 1 symbols (unverified)" in out
-    assert "off (BACKFILL_LIVE)" in run_at(user, sandbox, utc("2026-06-02 14:45"), "status", BACKFILL_LIVE="false")
+    assert "off (BACKFILL_LIVE)" in run_at(
+        user, sandbox, parse_utc("2026-06-02 14:45"), "status", BACKFILL_LIVE="false"
+    )
 
 
 def test_verify_and_report_show_live_delay_and_accuracy(live_user: tuple[User, Sandbox]) -> None:
     user, sandbox = live_user
-    collect_samples(user, sandbox, utc("2026-06-02 15:00"))
+    collect_samples(user, sandbox, parse_utc("2026-06-02 15:00"))
     day = "--start 2026-06-02 --end 2026-06-02"
-    assert "pass  live_keeps_up" in run_at(user, sandbox, utc("2026-06-02 15:10"), f"verify {day}")
-    assert "live samples, 20" in run_at(user, sandbox, utc("2026-06-02 15:10"), "why AAPL 2026-06-02")
-    assert "FAIL  live_keeps_up: 2 slots" in run_at(user, sandbox, utc("2026-06-02 15:31"), f"verify {day}")
-    assert "live_keeps_up" not in run_at(user, sandbox, utc("2026-06-02 15:31"), f"verify {day}", BACKFILL_LIVE="false")
-    assert "live bars were replaced" not in run_at(user, sandbox, utc("2026-06-02 15:31"), f"report {day}")
-    run_at(user, sandbox, utc("2026-06-03 12:00"), f"run {day} --quiet")
-    report = run_at(user, sandbox, utc("2026-06-03 12:00"), f"report {day}")
+    assert "pass  live_keeps_up" in run_at(user, sandbox, parse_utc("2026-06-02 15:10"), f"verify {day}")
+    assert "live samples, 20" in run_at(user, sandbox, parse_utc("2026-06-02 15:10"), "why AAPL 2026-06-02")
+    assert "FAIL  live_keeps_up: 2 slots" in run_at(user, sandbox, parse_utc("2026-06-02 15:31"), f"verify {day}")
+    assert "live_keeps_up" not in run_at(
+        user, sandbox, parse_utc("2026-06-02 15:31"), f"verify {day}", BACKFILL_LIVE="false"
+    )
+    assert "live bars were replaced" not in run_at(user, sandbox, parse_utc("2026-06-02 15:31"), f"report {day}")
+    run_at(user, sandbox, parse_utc("2026-06-03 12:00"), f"run {day} --quiet")
+    report = run_at(user, sandbox, parse_utc("2026-06-03 12:00"), f"report {day}")
     assert "4 live bars were replaced by final bars: price difference" in report
     assert "× final volume" in report
     message = "4 live bars were replaced by final bars: price difference"
-    assert message in run_at(user, sandbox, utc("2026-06-03 12:00"), f"report --format html {day}")
-    rows = json.loads(run_at(user, sandbox, utc("2026-06-03 12:00"), f"report --format json {day}"))
+    assert message in run_at(user, sandbox, parse_utc("2026-06-03 12:00"), f"report --format html {day}")
+    rows = json.loads(run_at(user, sandbox, parse_utc("2026-06-03 12:00"), f"report --format json {day}"))
     assert [row["live"]["bars"] for row in rows] == [2, 2]
     assert all(0 < row["live"]["median_bp"] <= row["live"]["largest_bp"] for row in rows)
     rows = json.loads(
-        run_at(user, sandbox, utc("2026-06-03 12:00"), "report --format json --start 2026-06-01 --end 2026-06-01")
+        run_at(user, sandbox, parse_utc("2026-06-03 12:00"), "report --format json --start 2026-06-01 --end 2026-06-01")
     )
     assert [row["live"] for row in rows] == [None, None]
-    assert "live samples" in run_at(user, sandbox, utc("2026-06-02 15:10"), "run --help")
+    assert "live samples" in run_at(user, sandbox, parse_utc("2026-06-02 15:10"), "run --help")

@@ -14,13 +14,13 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, CommandResult, User
-from backfill_assets_tests.conftest import bars_in, recorded_bars
+from backfill_assets_tests.conftest import read_recorded_bars, read_stored_bars
 from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.integration.forwarding_proxy import run_blocking_proxy
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
 
 
@@ -43,11 +43,11 @@ def test_recorded_session_is_stored_as_its_recorded_bars(
         sandbox.send_signal(signal.SIGTERM)
         sandbox.wait(LONGEST_SECONDS)
     assert result.code == 0, result.err
-    assert bars_in(database, "AAPL") == [tuple(bar.values()) for bar in recorded_bars(f"AAPL_30m_{day}")]
+    assert read_stored_bars(database, "AAPL") == [tuple(bar.values()) for bar in read_recorded_bars(f"AAPL_30m_{day}")]
 
 
-def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed())
+def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
     assert user.run_cli(f"symbols add {FIVE_SYMBOLS}").out == "5 added or reactivated, 0 were active already\n"
     assert user.run_cli("symbols list").out.split() == sorted(f"{s}.US" for s in FIVE_SYMBOLS.split())
 
@@ -71,8 +71,8 @@ def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, sand
     assert status["budget"]["calls_spent_by_us_today"] == 25
 
 
-def test_report_fields_are_the_documented_ones(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed())
+def test_report_fields_are_the_documented_ones(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     user.run_cli("run --quiet")
     (row,) = user.run_cli("report --format json").json
@@ -104,8 +104,8 @@ def test_report_is_written_to_a_file(make_user: MakeUser, tmp_path: Path) -> Non
         assert sum(s["estimated_missing_bars"] for s in json.load(f)) == 26
 
 
-def test_default_window_on_monday_is_thursday_and_friday(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed(), now=datetime(2026, 6, 8, 12, 0, tzinfo=UTC))
+def test_default_window_on_monday_is_thursday_and_friday(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox(), now=datetime(2026, 6, 8, 12, 0, tzinfo=UTC))
     user.run_cli("symbols add AAPL")
     assert "2026-06-04, 2026-06-05" in user.run_cli("report").out
     assert user.run_cli("report --format json").json[0]["expected_bars"] == 26
@@ -125,33 +125,35 @@ def test_window_without_a_due_session_exits_with_0(make_user: MakeUser, command:
 
 
 def test_half_day_after_thanksgiving_has_seven_slots(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
     now = datetime(2026, 11, 30, 15, 0, tzinfo=UTC)
-    user = make_user(sandboxed(now=now), now=now)
+    user = make_user(start_sandbox(now=now), now=now)
     user.run_cli("symbols add AAPL")
     assert user.run_cli("run --start 2026-11-26 --end 2026-11-27").code == 0
-    assert len(bars_in(database, "AAPL")) == 7
+    assert len(read_stored_bars(database, "AAPL")) == 7
 
 
-def test_small_batches_with_a_delay_store_every_bar(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed())
+def test_small_batches_with_a_delay_store_every_bar(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     result = user.run_cli("run --batch-size 2 --delay 0.01 --format json")
     assert (result.code, result.json["stored"]) == (0, 130)
 
 
-def test_unknown_ticker_does_not_stop_the_others(make_user: MakeUser, sandboxed: Sandboxed, database: Database) -> None:
-    user = make_user(sandboxed())
+def test_unknown_ticker_does_not_stop_the_others(
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
+) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL NOSUCH")
     result = user.run_cli("run")
     assert result.code == 3
     assert "NOSUCH.US" in result.out
-    assert len(bars_in(database, "AAPL")) == 26
+    assert len(read_stored_bars(database, "AAPL")) == 26
 
 
-def test_symbol_outside_the_universe_is_named(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed())
+def test_symbol_outside_the_universe_is_named(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     result = user.run_cli("run --symbols AAPL,MSFT.US")
     assert (result.code, "MSFT.US is not active in the universe" in result.err) == (3, True)
@@ -204,8 +206,8 @@ def test_without_a_token_report_works_and_run_exits_with_4(make_user: MakeUser) 
     assert (result.code, "EODHD_API_TOKEN" in result.err) == (4, True)
 
 
-def test_refused_token_ends_the_run(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed(tokens=frozenset({"another"})))
+def test_refused_token_ends_the_run(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox(tokens=frozenset({"another"})))
     user.run_cli("symbols add AAPL")
     result = user.run_cli("run")
     assert result.code == 4
@@ -213,9 +215,9 @@ def test_refused_token_ends_the_run(make_user: MakeUser, sandboxed: Sandboxed) -
 
 
 def test_tickers_beyond_the_daily_calls_are_requested_the_next_day(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed(daily=20)
+    sandbox = start_sandbox(daily=20)
     user = make_user(sandbox, BACKFILL_COLLECTOR_RESERVE="0.25")
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     result = user.run_cli("run")
@@ -223,7 +225,7 @@ def test_tickers_beyond_the_daily_calls_are_requested_the_next_day(
     assert "2 tickers not requested" in result.out
     assert "2026-06-04 00:00 UTC" in result.out
     assert sandbox.stats()["calls"] == 15
-    assert sum(len(bars_in(database, s)) for s in FIVE_SYMBOLS.split()) == 3 * 26
+    assert sum(len(read_stored_bars(database, s)) for s in FIVE_SYMBOLS.split()) == 3 * 26
     sandbox.move_clock(datetime(2026, 6, 4, 14, 0, tzinfo=UTC))
     next_day = user.run_cli("run --start 2026-06-01 --end 2026-06-02", BACKFILL_AS_OF="2026-06-04T14:00:00Z")
     assert (next_day.code, sandbox.stats()["calls"]) == (0, 25)
@@ -249,9 +251,9 @@ def test_unreachable_vendor_ends_with_exit_code_6(make_user: MakeUser) -> None:
 
 
 def test_token_is_neither_printed_nor_stored(
-    make_user: MakeUser, sandboxed: Sandboxed, database_url: str, home: Path
+    make_user: MakeUser, start_sandbox: StartSandbox, database_url: str, home: Path
 ) -> None:
-    user = make_user(sandboxed())
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL NOSUCH")
     results = [user.run_cli(f"{command} --debug") for command in ("run", "status", "report", "verify")]
     results += [make_user().run_cli("run --debug --force", BACKFILL_ATTEMPTS="1")]
@@ -271,9 +273,9 @@ ONE_REQUEST_AT_A_TIME = {"BACKFILL_IN_FLIGHT_START": "1", "BACKFILL_IN_FLIGHT_MA
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_stores_fetched_bars(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database, signal_number: signal.Signals
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database, signal_number: signal.Signals
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     with (
@@ -290,10 +292,10 @@ def test_interrupted_run_stores_fetched_bars(
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_the_run_after_fetched_bars_are_stored(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database, signal_number: signal.Signals
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database, signal_number: signal.Signals
 ) -> None:
     """Another session locks market_data until all responses wait to be stored; none is lost."""
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     with database.transaction() as other_session:
@@ -304,7 +306,7 @@ def test_signal_ends_the_run_after_fetched_bars_are_stored(
         run.send_signal(signal_number)
     _, err = run.communicate(timeout=LONGEST_SECONDS)
     assert (run.returncode, "the next run continues from there" in err) == (130, True)
-    assert [len(bars_in(database, symbol)) for symbol in FIVE_SYMBOLS.split()] == [26] * 5
+    assert [len(read_stored_bars(database, symbol)) for symbol in FIVE_SYMBOLS.split()] == [26] * 5
     repeated = user.run_cli("run --format json")
     assert (repeated.code, repeated.json["requests"]) == (0, 0)
 
@@ -321,9 +323,9 @@ def _wait_for_state(condition: Callable[[], bool], run: "subprocess.Popen[str]")
 
 
 def test_killed_run_loses_only_requests_in_flight(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli(f"symbols add {FIVE_SYMBOLS}")
     with (
@@ -340,7 +342,7 @@ def _wait_for_first_bar(run: "subprocess.Popen[str]", database: Database) -> Non
 
 
 def _check_next_run_requests_only_unfinished_tickers(user: User, sandbox: Sandbox, database: Database) -> None:
-    done = {s for s in FIVE_SYMBOLS.split() if len(bars_in(database, s)) == 26}
+    done = {s for s in FIVE_SYMBOLS.split() if len(read_stored_bars(database, s)) == 26}
     assert 0 < len(done) < 5
     requests_before = {t: n for t, n in sandbox.stats()["per_ticker"].items() if t.split(".")[0] in done}
     result: CommandResult = user.run_cli("run --format json")
@@ -349,9 +351,9 @@ def _check_next_run_requests_only_unfinished_tickers(user: User, sandbox: Sandbo
     assert requests_after == requests_before
 
 
-def test_bars_missing_at_the_vendor_are_named_with_the_reason(make_user: MakeUser, sandboxed: Sandboxed) -> None:
+def test_bars_missing_at_the_vendor_are_named_with_the_reason(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
     publication = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
-    user = make_user(sandboxed(publication=publication))
+    user = make_user(start_sandbox(publication=publication))
     user.run_cli("symbols add AAPL MSFT")
     result = user.run_cli("run")
     assert (result.code, "13 not available from the vendor (missing)" in result.out) == (3, True)
@@ -403,17 +405,17 @@ def test_secret_in_an_address_is_not_printed(make_user: MakeUser) -> None:
 
 
 def test_sandbox_bars_do_not_overwrite_vendor_bars(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    user = make_user(sandboxed())
+    user = make_user(start_sandbox())
     user.run_cli("symbols add AAPL")
     user.run_cli("run")
     with database.transaction() as connection:
         connection.execute("UPDATE market_data SET source = 'eodhd.com', close_price = high_price, fetched_at = now()")
-    before = bars_in(database, "AAPL")
+    before = read_stored_bars(database, "AAPL")
     result = user.run_cli("run --force --format json")
     assert result.json["written"]["protected"] == 26
-    assert bars_in(database, "AAPL") == before
+    assert read_stored_bars(database, "AAPL") == before
 
 
 def test_file_that_cannot_be_written_is_a_usage_error(make_user: MakeUser) -> None:
@@ -429,10 +431,10 @@ def test_time_outside_the_calendar_is_a_usage_error(make_user: MakeUser) -> None
 
 
 def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(
-    make_user: MakeUser, sandboxed: Sandboxed
+    make_user: MakeUser, start_sandbox: StartSandbox
 ) -> None:
     publication = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
-    user = make_user(sandboxed(publication=publication))
+    user = make_user(start_sandbox(publication=publication))
     user.run_cli("symbols add AAPL MSFT")
     assert "never requested" in user.run_cli("why MSFT 2026-06-02").out
     user.run_cli("run --quiet")
@@ -449,9 +451,9 @@ def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(
 
 
 def test_symbols_are_added_from_vendor_file_and_command_line(
-    make_user: MakeUser, sandboxed: Sandboxed, tmp_path: Path
+    make_user: MakeUser, start_sandbox: StartSandbox, tmp_path: Path
 ) -> None:
-    user = make_user(sandboxed(symbols=40))
+    user = make_user(start_sandbox(symbols=40))
     synced = user.run_cli("symbols sync --exchange us --type etf")
     assert synced.code == 0, synced.err
     assert "listed by the vendor" in synced.out
@@ -477,9 +479,9 @@ def test_invalid_symbols_file_is_refused(make_user: MakeUser, tmp_path: Path, co
     assert (result.code, f"--file {tmp_path / 'symbols'}" in result.err) == (2, True)
 
 
-def test_tables_show_the_same_figures_as_json(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed(symbols=30))
-    user.run_cli("symbols add " + " ".join(sandboxed(symbols=30).world.symbols))
+def test_tables_show_the_same_figures_as_json(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox(symbols=30))
+    user.run_cli("symbols add " + " ".join(start_sandbox(symbols=30).world.symbols))
     plan = user.run_cli("plan").out
     assert "30 requests · 150 calls (lower bound 150) · 780 slots" in plan
     user.run_cli("run --quiet --symbols AAPL,MSFT")

@@ -30,7 +30,7 @@ from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.conftest import bars_in, monday_and_tuesday
+from backfill_assets_tests.conftest import make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.integration.forwarding_proxy import run_blocking_proxy
 from backfill_assets_tests.integration.test_backfill_engine import (
@@ -43,7 +43,7 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 TICKERS = 120
 RUN = "run --quiet --format json --start 2026-06-01 --end 2026-06-02"
 RATE_SETTINGS = {"EODHD_REQUESTS_PER_MINUTE": "100000", "BACKFILL_IN_FLIGHT_START": "8", "BACKFILL_IN_FLIGHT_MAX": "8"}
@@ -88,11 +88,13 @@ class InterruptedRun:
 
 
 @pytest.fixture
-def interrupt_run(server: Server, make_user: MakeUser, sandboxed: Sandboxed) -> Iterator[Callable[..., InterruptedRun]]:
+def interrupt_run(
+    server: Server, make_user: MakeUser, start_sandbox: StartSandbox
+) -> Iterator[Callable[..., InterruptedRun]]:
     proxies = ExitStack()
 
     def start(**environment: str) -> InterruptedRun:
-        sandbox = sandboxed(symbols=TICKERS, latency_ms=(20, 60), per_minute=1_000_000)
+        sandbox = start_sandbox(symbols=TICKERS, latency_ms=(20, 60), per_minute=1_000_000)
         user = make_user(sandbox, DATABASE_URL=server.url)
         assert user.run_cli(["symbols", "add", *list_sandbox_symbols(TICKERS)]).code == 0
         url, held_back = proxies.enter_context(run_blocking_proxy(sandbox.base_url, TICKERS // 3))
@@ -118,7 +120,7 @@ def test_run_waits_until_the_database_is_back(
     assert set(interrupted.sandbox.stats()["per_ticker"].values()) == {1}  # fetched bars are not requested again
     database = Database(server.url)
     for symbol in list_sandbox_symbols(TICKERS)[::20]:
-        assert bars_in(database, symbol) == build_expected_bars(interrupted.sandbox, symbol, MONDAY, TUESDAY)
+        assert read_stored_bars(database, symbol) == build_expected_bars(interrupted.sandbox, symbol, MONDAY, TUESDAY)
     with database.transaction() as connection:
         assert connection.execute("SELECT DISTINCT outcome FROM backfill.runs").fetchall() == [("finished",)]
         assert connection.execute("SELECT count(*) FROM market_data").fetchall() == [(TICKERS * 26,)]
@@ -144,11 +146,11 @@ def test_long_database_outage_ends_the_run_and_the_next_run_continues(
 
 
 @pytest.fixture
-def pooler_url(new_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
+def pooler_url(create_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
     """The address of an empty database behind pgbouncer in transaction mode."""
     if (program := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")) is None:
         pytest.skip("pgbouncer is not installed (apt-get install pgbouncer)")
-    parameters = psycopg.conninfo.conninfo_to_dict(new_database(None))
+    parameters = psycopg.conninfo.conninfo_to_dict(create_database(None))
     with socket.socket() as server_socket:
         server_socket.bind(("127.0.0.1", 0))
         port = server_socket.getsockname()[1]
@@ -179,10 +181,10 @@ def _is_listening(port: int) -> bool:
 
 
 def test_two_engines_share_a_pooler_in_transaction_mode(
-    pooler_url: str, sandboxed: Sandboxed, settings: Settings
+    pooler_url: str, start_sandbox: StartSandbox, settings: Settings
 ) -> None:
     """Two engines with six connections each share three server connections, migrations included."""
-    sandbox = sandboxed(symbols=80, latency_ms=(5, 20), per_minute=1_000_000)
+    sandbox = start_sandbox(symbols=80, latency_ms=(5, 20), per_minute=1_000_000)
     databases = [Database(pooler_url), Database(pooler_url)]
     with ThreadPoolExecutor(2) as pool:
         applied = list(pool.map(migrate, databases))
@@ -193,11 +195,11 @@ def test_two_engines_share_a_pooler_in_transaction_mode(
     engines = [Engine(database, engine_settings) for database in databases]
     with ThreadPoolExecutor(2) as pool:
         results = list(
-            pool.map(lambda engine: run_backfill(engine, monday_and_tuesday(engine), ignore_progress), engines)
+            pool.map(lambda engine: run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress), engines)
         )
     assert sum(len(r.outcomes) for r in results) == 80
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
     for symbol in list_sandbox_symbols(80)[::10]:
-        assert bars_in(databases[0], symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
+        assert read_stored_bars(databases[0], symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
     for database in databases:
         database.close()

@@ -23,7 +23,7 @@ from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.conftest import read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import build_expected_bars, ignore_progress
 
 TICKERS = ("AAPL", "MSFT")
@@ -108,10 +108,10 @@ def check_counts(coverage: Coverage, week: Week) -> None:
 
 
 def test_random_gaps_are_filled_and_state_counts_are_consistent(
-    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], request: pytest.FixtureRequest
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox], request: pytest.FixtureRequest
 ) -> None:
-    sandbox = sandboxed(publication=Publication(hours_after_close=(0.0, 0.0)), per_minute=1_000_000)
-    engine = engine_on(sandbox, TICKERS, requests_per_minute=100_000)
+    sandbox = start_sandbox(publication=Publication(hours_after_close=(0.0, 0.0)), per_minute=1_000_000)
+    engine = make_engine(sandbox, TICKERS, requests_per_minute=100_000)
     totals: Counter[str] = Counter()
 
     @given(draw_weeks())
@@ -132,7 +132,7 @@ def test_random_gaps_are_filled_and_state_counts_are_consistent(
         totals.update(filled=result.before.missing, pending=result.after.pending, sessions=len(due_sessions))
         for ticker in TICKERS:
             kinds = {int(s): kind for s, kind in zip(week.grid.starts, week.kinds_by_ticker[ticker], strict=True)}
-            stored = {bar[0]: bar for bar in bars_in(engine.database, ticker)}
+            stored = {bar[0]: bar for bar in read_stored_bars(engine.database, ticker)}
             for bar in build_expected_bars(sandbox, ticker, *(s.day for s in due_sessions)):
                 unchanged = (bar[0], 5, 6, 4, 5, 7)
                 if kinds[bar[0]] == "external":

@@ -26,13 +26,13 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.daily_data import Finding
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
-from backfill_assets_tests.conftest import job, monday_and_tuesday
+from backfill_assets_tests.conftest import make_job, make_monday_tuesday_job
 from backfill_assets_tests.integration.alert_receiver import SECRET, Receiver
-from backfill_assets_tests.moving_clock import Clockwork, utc
+from backfill_assets_tests.moving_clock import MovingClock, parse_utc
 
 MakeUser = Callable[..., User]
 Cells: TypeAlias = NDArray[np.int64]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 MSFT_WITHOUT_TUESDAY = Publication(never_published=frozenset({("MSFT", date(2026, 6, 2))}))
 
 
@@ -69,8 +69,10 @@ class Page(HTMLParser):
         return text in " ".join(self.texts)
 
 
-def test_html_report_shows_totals_checks_and_gaps(make_user: MakeUser, sandboxed: Sandboxed, tmp_path: Path) -> None:
-    user = make_user(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
+def test_html_report_shows_totals_checks_and_gaps(
+    make_user: MakeUser, start_sandbox: StartSandbox, tmp_path: Path
+) -> None:
+    user = make_user(start_sandbox(publication=MSFT_WITHOUT_TUESDAY))
     user.run_cli("symbols add AAPL MSFT TSLA")
     user.run_cli("run --quiet")
     result = user.run_cli(f"report --format html --output {tmp_path / 'report.html'}")
@@ -101,12 +103,12 @@ def test_html_report_without_sessions_shows_no_session_is_due(make_user: MakeUse
     assert page.contains("No run has finished yet")
 
 
-def test_html_report_escapes_text(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed(), ("AAPL",))
+def test_html_report_escapes_text(make_engine: Callable[..., Engine], start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox(), ("AAPL",))
     with engine.database.transaction() as connection:
         connection.execute("UPDATE market_symbols SET symbol = '<i>&\"$x$'")
         connection.execute("INSERT INTO backfill.findings VALUES ('<u>kind', '<s>', '{{ 7 * 6 }}<b>', now())")
-    window = monday_and_tuesday(engine)
+    window = make_monday_tuesday_job(engine)
     html = to_html(
         collect_report_data(engine.database, engine.settings, engine.measure(window), "<q>", window.source_interval)
     )
@@ -132,9 +134,9 @@ def draw_cells_without_gaps(rows: int, sessions: int) -> Cells:
 
 
 @pytest.fixture
-def render_page(engine_on: Callable[..., Engine], sandboxed: Sandboxed) -> Callable[[Cells], str]:
-    engine = engine_on(sandboxed(), tuple(f"S{n:04}" for n in range(50)))
-    window = job(engine, start=date(2026, 3, 9), end=date(2026, 6, 2))
+def render_page(make_engine: Callable[..., Engine], start_sandbox: StartSandbox) -> Callable[[Cells], str]:
+    engine = make_engine(start_sandbox(), tuple(f"S{n:04}" for n in range(50)))
+    window = make_job(engine, start=date(2026, 3, 9), end=date(2026, 6, 2))
     summary = collect_report_data(
         engine.database, engine.settings, engine.measure(window), "long", window.source_interval
     )
@@ -176,8 +178,8 @@ def test_large_html_report_is_under_2_mb_and_names_omitted_rows(
     assert html.count("provisional 20") > 200
 
 
-def test_terminal_report_shows_a_heatmap_of_symbols_with_gaps(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed(publication=MSFT_WITHOUT_TUESDAY))
+def test_terminal_report_shows_a_heatmap_of_symbols_with_gaps(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox(publication=MSFT_WITHOUT_TUESDAY))
     user.run_cli("symbols add AAPL MSFT TSLA")
     user.run_cli("run --quiet")
     lines = user.run_cli("report").out.splitlines()
@@ -189,25 +191,27 @@ def test_terminal_report_shows_a_heatmap_of_symbols_with_gaps(make_user: MakeUse
 
 
 def test_alerts_report_failure_recovery_and_given_up_gaps(
-    engine_on: Callable[..., Engine], sandboxed: Sandboxed, make_user: MakeUser
+    make_engine: Callable[..., Engine], start_sandbox: StartSandbox, make_user: MakeUser
 ) -> None:
     """A gap is reported with its cause; twelve days later it is given up, which is not reported as a recovery."""
-    sandbox = sandboxed(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
-    clock = Clockwork(engine_on(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
+    sandbox = start_sandbox(publication=MSFT_WITHOUT_TUESDAY, per_minute=100_000)
+    clock = MovingClock(make_engine(sandbox, ("AAPL", "MSFT"), requests_per_minute=100_000), sandbox, date(2026, 6, 1))
 
     def process_checks(receiver: Receiver, now: str) -> DeliveryResult:
-        engine = clock.at(utc(now))
-        window = engine.measure(job(engine))
+        engine = clock.move_to(parse_utc(now))
+        window = engine.measure(make_job(engine))
         diagnostics = read_diagnostics(engine.database, engine.settings, window)
-        coverage = clock.survey(utc(now), end=date(2026, 6, 2))
-        observations = build_observations(evaluate_window(engine.database, window), utc(now), diagnostics, coverage)
+        coverage = clock.measure(parse_utc(now), end=date(2026, 6, 2))
+        observations = build_observations(
+            evaluate_window(engine.database, window), parse_utc(now), diagnostics, coverage
+        )
         settings = engine.settings.model_copy(update={"alert_urls": (SecretStr(receiver.url),)})
-        return process_observations(engine.database, settings, observations, utc(now))
+        return process_observations(engine.database, settings, observations, parse_utc(now))
 
     with Receiver() as receiver:
         user = make_user(sandbox, BACKFILL_ALERT_URLS=receiver.url)
-        start = utc("2026-06-03 13:00")
-        clock.tick(start)
+        start = parse_utc("2026-06-03 13:00")
+        clock.run(start)
         assert [process_checks(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
         alerts = user.run_cli("alerts list --as-of 2026-06-03T14:00:00Z").out
         assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbols" in alerts
@@ -215,12 +219,14 @@ def test_alerts_report_failure_recovery_and_given_up_gaps(
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
         assert "likely cause: one symbol: MSFT.US" in receiver.messages[0]["message"]
         for hours in (1, 4, 10, 22, 46):
-            clock.tick(start + timedelta(hours=hours))
+            clock.run(start + timedelta(hours=hours))
         assert process_checks(receiver, "2026-06-05 13:00").sent == 2  # Tuesday left the window without new data
         assert receiver.titles[1:] == ["STILL FAILING: no_missing_bars", "RECOVERED: newest_bar_is_fresh"]
         for hours in range(70, 310, 24):
-            clock.tick(start + timedelta(hours=hours))
-        assert clock.survey(utc("2026-06-15 12:00"), end=date(2026, 6, 2)).count_slots(SlotState.VENDOR_GAP) == 13
+            clock.run(start + timedelta(hours=hours))
+        assert (
+            clock.measure(parse_utc("2026-06-15 12:00"), end=date(2026, 6, 2)).count_slots(SlotState.VENDOR_GAP) == 13
+        )
         process_checks(receiver, "2026-06-15 12:00")
         assert receiver.titles[3:] == ["GIVEN UP: no_missing_bars"]
         assert "sessions: MSFT.US 2026-06-02 (13)" in receiver.messages[3]["message"]

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.conftest import read_stored_bars
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 
 
 def test_external_bars_are_replaced_only_with_verify_existing(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli("symbols add AAPL")
     user.run_cli("run --quiet")
-    correct_bars = bars_in(database, "AAPL")
+    correct_bars = read_stored_bars(database, "AAPL")
     with database.transaction() as connection:
         connection.execute("UPDATE market_data SET volume = volume + 1 WHERE extract(minute FROM timestamp) = 0")
     assert user.run_cli("report --format json").json[0]["unverified_bars"] == 12
@@ -29,18 +29,18 @@ def test_external_bars_are_replaced_only_with_verify_existing(
     assert verified.code == 0
     assert "external bars: 0 verified, 12 replaced" in verified.out
     assert "12 slots requested · 12 have a final bar now" in verified.out
-    assert bars_in(database, "AAPL") == correct_bars
+    assert read_stored_bars(database, "AAPL") == correct_bars
     assert user.run_cli("report --format json").json[0]["unverified_bars"] == 0
 
 
 def test_review_replaces_changed_bars_within_its_calls(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox, BACKFILL_REVIEW_SESSIONS="3")
     user.run_cli("symbols add AAPL MSFT")
     user.run_cli("run --quiet --start 2026-05-27 --end 2026-06-02")
-    correct_bars = bars_in(database, "MSFT")
+    correct_bars = read_stored_bars(database, "MSFT")
     with database.transaction() as connection:
         connection.execute(
             "UPDATE market_data SET volume = volume + 1, fetched_at = fetched_at - interval '1 day'"
@@ -58,13 +58,13 @@ def test_review_replaces_changed_bars_within_its_calls(
         second_review["written"]["revised"],
         second_review["calls"],
     ) == (1, 1, 1, 5)
-    assert bars_in(database, "MSFT") == correct_bars
+    assert read_stored_bars(database, "MSFT") == correct_bars
     assert user.run_cli("review --format json").json["due"] == 0
     assert user.run_cli("review --symbols AAPL,NOSUCH").code == 3
 
 
-def test_review_with_an_invalid_token_ends_with_exit_code_4(make_user: MakeUser, sandboxed: Sandboxed) -> None:
-    user = make_user(sandboxed(tokens=frozenset({"another"})))
+def test_review_with_an_invalid_token_ends_with_exit_code_4(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox(tokens=frozenset({"another"})))
     user.run_cli("symbols add AAPL")
     result = user.run_cli("review")
     assert (result.code, "check EODHD_API_TOKEN" in result.err) == (4, True)

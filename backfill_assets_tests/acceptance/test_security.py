@@ -15,23 +15,23 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.acceptance.stub_vendor import FAST_RETRIES, StubVendor, serve_stub
-from backfill_assets_tests.conftest import bars_in
+from backfill_assets_tests.conftest import read_stored_bars
 
 MakeUser = Callable[..., User]
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 
 
 def test_secrets_are_read_from_files(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database, database_url: str, tmp_path: Path
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "database").write_text(f"{database_url}\n")
     files = {"EODHD_API_TOKEN_FILE": str(tmp_path / "token"), "DATABASE_URL_FILE": str(tmp_path / "database")}
-    sandbox = sandboxed(tokens=frozenset({TOKEN}))
+    sandbox = start_sandbox(tokens=frozenset({TOKEN}))
     user = make_user(sandbox, DATABASE_URL="", EODHD_API_TOKEN="", **files)
     user.run_cli("symbols add AAPL")
     assert user.run_cli("run").code == 0
-    assert len(bars_in(database, "AAPL")) == 26
+    assert len(read_stored_bars(database, "AAPL")) == 26
 
 
 def test_status_shows_that_a_token_is_set_but_not_the_token(make_user: MakeUser, database_url: str) -> None:
@@ -72,9 +72,9 @@ def fetch_source_host(database: Database) -> list[tuple[str]]:
 
 
 def test_vendor_bars_are_not_stored_among_sandbox_bars(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli("symbols add AAPL")
     assert user.run_cli("run").code == 0
@@ -87,14 +87,14 @@ def test_vendor_bars_are_not_stored_among_sandbox_bars(
         assert "use another database (DATABASE_URL" in result.err
     assert user.run_cli("report", EODHD_BASE_URL="https://eodhd.com/api").code == 0
     assert sandbox.stats()["requests"] == requests_before
-    another_port = sandboxed()
+    another_port = start_sandbox()
     assert user.run_cli("run --force", EODHD_BASE_URL=another_port.base_url.replace("127.0.0.1", "localhost")).code == 0
 
 
 def test_sandbox_bars_are_not_stored_among_vendor_bars(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     # EODHD_SOURCE_HOST declares the address a proxy of the vendor
     user = make_user(sandbox, EODHD_SOURCE_HOST="eodhd.com")
     user.run_cli("symbols add AAPL")
@@ -110,13 +110,13 @@ def test_sandbox_bars_are_not_stored_among_vendor_bars(
 
 
 def test_unreachable_address_does_not_set_the_source_host(
-    make_user: MakeUser, sandboxed: Sandboxed, database: Database
+    make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
     user = make_user(EODHD_BASE_URL="http://localhost.invalid/api", **FAST_RETRIES)
     user.run_cli("symbols add AAPL")
     assert user.run_cli("run").code == 6
     assert fetch_source_host(database) == []
-    assert user.run_cli("run", EODHD_BASE_URL=sandboxed().base_url).code == 0
+    assert user.run_cli("run", EODHD_BASE_URL=start_sandbox().base_url).code == 0
 
 
 def test_vendor_host_names_are_normalized(make_user: MakeUser) -> None:
@@ -154,7 +154,7 @@ def test_vendor_with_an_untrusted_certificate_receives_no_request(
         assert TOKEN in "".join(vendor.request_paths)
 
 
-def test_sandbox_listens_only_on_localhost(sandboxed: Sandboxed) -> None:
-    port = urlsplit(sandboxed().base_url).port
+def test_sandbox_listens_only_on_localhost(start_sandbox: StartSandbox) -> None:
+    port = urlsplit(start_sandbox().base_url).port
     addresses = {c.laddr.ip for c in psutil.Process().net_connections("inet") if c.laddr.port == port}
     assert addresses == {"127.0.0.1"}

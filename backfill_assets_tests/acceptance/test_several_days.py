@@ -16,30 +16,30 @@ from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.publication import PublicationSchedule
 from backfill_assets.sandbox.world.session_index import SessionIndex
-from backfill_assets_tests.conftest import bars_in, job
+from backfill_assets_tests.conftest import make_job, read_stored_bars
 from backfill_assets_tests.integration.scripted_vendor import ScriptedResponse, ScriptedVendor
 from backfill_assets_tests.integration.test_backfill_engine import (
     build_expected_bars,
     ignore_progress,
     list_sandbox_symbols,
 )
-from backfill_assets_tests.moving_clock import Clockwork, moments, utc
+from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_utc
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
-MakeClock = Callable[..., Clockwork]
+MakeClock = Callable[..., MovingClock]
 
 
 @pytest.fixture
-def make_clock(engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]) -> MakeClock:
-    def make(tickers: tuple[str, ...] = ("AAPL",), first: date = MONDAY, **config: object) -> Clockwork:
-        sandbox = sandboxed(per_minute=100_000, **config)
-        return Clockwork(engine_on(sandbox, tickers, requests_per_minute=100_000), sandbox, first)
+def make_clock(make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]) -> MakeClock:
+    def make(tickers: tuple[str, ...] = ("AAPL",), first: date = MONDAY, **config: object) -> MovingClock:
+        sandbox = start_sandbox(per_minute=100_000, **config)
+        return MovingClock(make_engine(sandbox, tickers, requests_per_minute=100_000), sandbox, first)
 
     return make
 
 
-def count_states(clock: Clockwork, now: str, **selection: object) -> dict[str, int]:
-    coverage = clock.survey(utc(now), **selection)
+def count_states(clock: MovingClock, now: str, **selection: object) -> dict[str, int]:
+    coverage = clock.measure(parse_utc(now), **selection)
     return {state.name.lower(): coverage.count_slots(state) for state in SlotState if coverage.count_slots(state)}
 
 
@@ -49,10 +49,10 @@ def test_normal_day_passes_all_checks_and_spends_few_calls(make_clock: MakeClock
     calls_by_time: dict[str, int] = {}
     failed_at: list[str] = []
     complete_at = None
-    for now in moments(utc("2026-06-02 13:00"), utc("2026-06-03 14:00"), 30):
-        result = clock.tick(now)
+    for now in iter_times(parse_utc("2026-06-02 13:00"), parse_utc("2026-06-03 14:00"), 30):
+        result = clock.run(now)
         calls_by_time[f"{now:%d %H:%M}"] = result.calls
-        coverage = clock.survey(now)
+        coverage = clock.measure(now)
         if not all(c.passed for c in evaluate_window(clock.engine.database, coverage)):
             failed_at.append(f"{now:%d %H:%M}")
         if complete_at is None and result.after.present == 39:
@@ -61,7 +61,7 @@ def test_normal_day_passes_all_checks_and_spends_few_calls(make_clock: MakeClock
     assert next(time for time, calls in calls_by_time.items() if calls) == "02 23:00"
     assert all(calls_by_time[time] <= 5 for time in calls_by_time if time < "03 02:00")  # one probe per round
     assert complete_at is not None
-    assert complete_at <= utc("2026-06-03 03:00")  # published at 02:00, stored within an hour
+    assert complete_at <= parse_utc("2026-06-03 03:00")  # published at 02:00, stored within an hour
     assert failed_at == []
     assert sum(calls_by_time.values()) <= 15 + 6 * 5
 
@@ -71,14 +71,14 @@ def test_bars_still_absent_in_the_morning_are_missing(make_clock: MakeClock) -> 
     clock = make_clock(("AAPL", "MSFT", "AMZN"), first=TUESDAY, publication=publication)
     assert count_states(clock, "2026-06-02 13:00") == {}
     assert count_states(clock, "2026-06-02 14:00") == {"pending": 39}
-    clock.tick(utc("2026-06-02 23:00"))
-    clock.tick(utc("2026-06-03 00:00"))
-    clock.tick(utc("2026-06-03 01:00"))
+    clock.run(parse_utc("2026-06-02 23:00"))
+    clock.run(parse_utc("2026-06-03 00:00"))
+    clock.run(parse_utc("2026-06-03 01:00"))
     assert count_states(clock, "2026-06-03 01:00") == {"present": 26, "pending": 13}
     # two of three tickers were published by 00:00, so the third is overdue six hours later
     assert count_states(clock, "2026-06-03 05:00") == {"present": 26, "pending": 13}
     assert count_states(clock, "2026-06-03 07:30") == {"present": 26, "missing": 13}
-    check_results = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-03 12:00")))
+    check_results = evaluate_window(clock.engine.database, clock.measure(parse_utc("2026-06-03 12:00")))
     assert {c.name for c in check_results if not c.passed} == {
         "every_symbol_has_recent_bars",
         "no_missing_bars",
@@ -89,22 +89,22 @@ def test_bars_still_absent_in_the_morning_are_missing(make_clock: MakeClock) -> 
 @pytest.mark.long
 def test_session_published_four_sessions_late_is_stored_within_twelve_requests(make_clock: MakeClock) -> None:
     clock = make_clock(("AAPL", "MSFT", "AMZN"), publication=Publication(sessions_late={"AAPL": 4}))
-    for now in moments(utc("2026-06-01 20:00"), utc("2026-06-07 12:00"), 30):
-        clock.tick(now)
-    assert len(bars_in(clock.engine.database, "AAPL")) == 13  # Monday's, published on Friday evening
+    for now in iter_times(parse_utc("2026-06-01 20:00"), parse_utc("2026-06-07 12:00"), 30):
+        clock.run(now)
+    assert len(read_stored_bars(clock.engine.database, "AAPL")) == 13  # Monday's, published on Friday evening
     assert clock.sandbox.stats()["per_ticker"]["AAPL.US"] <= 12
-    assert bars_in(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", MONDAY)
+    assert read_stored_bars(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", MONDAY)
 
 
 def test_thin_ticker_has_no_missing_bars_and_costs_no_further_calls(make_clock: MakeClock) -> None:
     first = date(2026, 5, 18)
     clock = make_clock(("AAPL", "SPHB"), first=first, thin=frozenset({"SPHB"}), symbols=100)
-    result = clock.tick(utc("2026-06-03 14:00"))
+    result = clock.run(parse_utc("2026-06-03 14:00"))
     assert result.after.missing == 0
     assert count_states(clock, "2026-06-03 14:00")["no_trade"] > 0
     calls_before = clock.calls
-    for now in moments(utc("2026-06-03 14:30"), utc("2026-06-03 22:00"), 90):
-        clock.tick(now)
+    for now in iter_times(parse_utc("2026-06-03 14:30"), parse_utc("2026-06-03 22:00"), 90):
+        clock.run(now)
     assert clock.calls == calls_before
 
 
@@ -114,15 +114,15 @@ def test_permanent_gap_becomes_a_vendor_gap_with_one_request_a_week(make_clock: 
 
     def count_requests(first: str, last: str) -> int:
         requests_before = int(clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0))
-        for now in moments(utc(first), utc(last), 60):
-            engine = clock.at(now)
-            run_backfill(engine, job(engine, start=MONDAY, end=MONDAY), ignore_progress)
+        for now in iter_times(parse_utc(first), parse_utc(last), 60):
+            engine = clock.move_to(now)
+            run_backfill(engine, make_job(engine, start=MONDAY, end=MONDAY), ignore_progress)
         return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - requests_before
 
     assert count_requests("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
     assert count_states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
     assert count_requests("2026-06-16 01:00", "2026-06-30 01:00") == 2
-    check_results = evaluate_window(clock.engine.database, clock.survey(utc("2026-06-30 01:00"), end=MONDAY))
+    check_results = evaluate_window(clock.engine.database, clock.measure(parse_utc("2026-06-30 01:00"), end=MONDAY))
     assert all(c.passed for c in check_results if c.name == "no_missing_bars")
 
 
@@ -130,7 +130,7 @@ def test_day_without_trades_has_no_missing_bars(make_clock: MakeClock) -> None:
     clock = make_clock(
         ("AAPL",), first=TUESDAY, publication=Publication(never_published=frozenset({("AAPL", TUESDAY)}))
     )
-    result = clock.tick(utc("2026-06-03 14:00"))
+    result = clock.run(parse_utc("2026-06-03 14:00"))
     assert result.after.missing == 13  # the daily data show trades
     with clock.engine.database.transaction() as connection:
         assert connection.execute(
@@ -144,8 +144,8 @@ def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(make_cloc
     listed, delisted = {"MSFT": TUESDAY}, {"AMZN": MONDAY}
     clock = make_clock(("AAPL", "MSFT", "AMZN"), listed=listed, delisted=delisted)
     for day in (3, 4, 5, 8):
-        clock.tick(utc(f"2026-06-{day:02} 13:00"))
-    coverage = clock.survey(utc("2026-06-08 13:00"), end=date(2026, 6, 5))
+        clock.run(parse_utc(f"2026-06-{day:02} 13:00"))
+    coverage = clock.measure(parse_utc("2026-06-08 13:00"), end=date(2026, 6, 5))
     expected = dict(zip((s.ticker.symbol for s in coverage.symbols), coverage.expected.tolist(), strict=True))
     assert expected == {"AAPL": 65, "MSFT": 52, "AMZN": 13}
     assert coverage.missing.sum() == 0
@@ -153,7 +153,7 @@ def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(make_cloc
 
 def test_renamed_ticker_is_reported_with_its_new_name(make_clock: MakeClock) -> None:
     clock = make_clock(("AAPL", "OLDN"), renamed={"OLDN": ("NEWN", TUESDAY)})
-    clock.tick(utc("2026-06-04 13:00"))
+    clock.run(parse_utc("2026-06-04 13:00"))
     with clock.engine.database.transaction() as connection:
         findings = connection.execute("SELECT subject, detail FROM backfill.findings").fetchall()
     assert [subject for subject, _ in findings] == ["OLDN.US"]
@@ -166,21 +166,21 @@ def test_bulk_file_replaces_daily_requests_of_many_tickers(make_clock: MakeClock
     clock = make_clock(symbols, first=TUESDAY, symbols=230, publication=publication)
     assert len(symbols) > 100
     for hour in (14, 15):
-        assert clock.tick(utc(f"2026-06-03 {hour}:30")).after.missing == 13 * len(symbols)
+        assert clock.run(parse_utc(f"2026-06-03 {hour}:30")).after.missing == 13 * len(symbols)
     calls = clock.sandbox.stats()["calls_by_endpoint"]
     assert calls["eod-bulk-last-day"] == 100
     assert "eod" not in calls
 
 
 def test_session_without_trading_has_no_missing_bars(
-    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]
 ) -> None:
     async def run_without_trading() -> RunResult:
         async with ScriptedVendor(ScriptedResponse(200, b"[]")) as vendor:
-            engine = engine_on(
-                sandboxed(), tuple(list_sandbox_symbols(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0)
+            engine = make_engine(
+                start_sandbox(), tuple(list_sandbox_symbols(130)), base_url=vendor.url, backoff_seconds=(0.0, 0.0)
             )
-            tuesday = job(engine, start=TUESDAY, end=TUESDAY)
+            tuesday = make_job(engine, start=TUESDAY, end=TUESDAY)
             return await asyncio.to_thread(run_backfill, engine, tuesday, ignore_progress)
 
     result = asyncio.run(run_without_trading())
@@ -190,10 +190,10 @@ def test_session_without_trading_has_no_missing_bars(
 
 def test_deleted_bar_is_requested_at_once(make_clock: MakeClock) -> None:
     clock = make_clock(first=TUESDAY)
-    clock.tick(utc("2026-06-03 14:00"))
+    clock.run(parse_utc("2026-06-03 14:00"))
     with clock.engine.database.transaction() as connection:
         connection.execute("DELETE FROM market_data WHERE timestamp = '2026-06-02 15:00+00'")
-    assert clock.tick(utc("2026-06-03 14:01")).written.inserted == 1
+    assert clock.run(parse_utc("2026-06-03 14:01")).written.inserted == 1
 
 
 @pytest.mark.long
@@ -201,8 +201,8 @@ def test_calls_of_two_sessions_are_close_to_the_minimum(make_clock: MakeClock) -
     """Two sessions of 200 tickers; ``make bench`` measures ten sessions."""
     publication = Publication(hours_after_close=(3, 14), ticker_delay_minutes=20)
     clock = make_clock(tuple(list_sandbox_symbols(200)), symbols=200, publication=publication)
-    for now in moments(utc("2026-06-01 22:00"), utc("2026-06-03 14:00"), 30):
-        clock.tick(now)
+    for now in iter_times(parse_utc("2026-06-01 22:00"), parse_utc("2026-06-03 14:00"), 30):
+        clock.run(now)
     assert clock.calls <= 1.2 * 200 * 2 * 5
     schedule = PublicationSchedule(SandboxConfig(symbols=200, publication=publication), SessionIndex(date(2026, 5, 1)))
     with clock.engine.database.transaction() as connection:

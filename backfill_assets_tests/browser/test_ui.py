@@ -17,7 +17,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import build_child_environment
 from backfill_assets.sandbox.config import Publication
 from backfill_assets_tests.acceptance.dagster_dev import DagsterDev, run_dagster_dev, wait_for
-from backfill_assets_tests.conftest import Sandboxed, bars_in, job
+from backfill_assets_tests.conftest import StartSandbox, make_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
@@ -50,16 +50,16 @@ def page() -> Iterator[Page]:
 
 @pytest.fixture
 def deployment(
-    engine_on: Callable[..., Engine], sandboxed: Sandboxed, new_database: Callable[..., str], tmp_path: Path
+    make_engine: Callable[..., Engine], start_sandbox: StartSandbox, create_database: Callable[..., str], tmp_path: Path
 ) -> Iterator[Deployment]:
     """Six symbols, three of them backfilled; the vendor never publishes one session of AMZN."""
-    sandbox = sandboxed(symbols=6, publication=Publication(never_published=frozenset({("AMZN", date(2026, 6, 2))})))
-    engine = engine_on(
+    sandbox = start_sandbox(symbols=6, publication=Publication(never_published=frozenset({("AMZN", date(2026, 6, 2))})))
+    engine = make_engine(
         sandbox,
         SYMBOLS,
-        **{"partition_days": 5, "sensor_seconds": 2, "auto": False, "dagster_postgres_url": new_database(None)},
+        **{"partition_days": 5, "sensor_seconds": 2, "auto": False, "dagster_postgres_url": create_database(None)},
     )
-    run_backfill(engine, job(engine, **FOUR_DAYS, symbols=["AAPL", "AMZN", "MSFT"]), ignore_progress)
+    run_backfill(engine, make_job(engine, **FOUR_DAYS, symbols=["AAPL", "AMZN", "MSFT"]), ignore_progress)
     with run_dagster_dev(tmp_path / "log", build_child_environment(engine.settings)) as dev:
         dev.start_sensor("symbol_partitions_sensor")
         wait_for(lambda: dev.count_symbols("bars_30m") == len(SYMBOLS), "the symbols to be partitions")
@@ -89,7 +89,7 @@ def test_user_fills_a_gap_in_the_ui_and_sees_missing_bars(deployment: Deployment
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="Launch 1 run").click()
     wait_for(lambda: dev.count_materialized("bars_30m") == 1, "the partition to be materialised")
-    assert len(bars_in(engine.database, "TSLA")) == 4 * 13  # the run also fills the symbol's other sessions
+    assert len(read_stored_bars(engine.database, "TSLA")) == 4 * 13  # the run also fills the symbol's other sessions
     page.goto(f"{dev.url}/assets/bars_30m?view=partitions&partition=2026-06-02%7CTSLA.US")
     expect(page.get_by_text("Materialized (1)")).to_be_visible()
     expect(page.get_by_text("127.0.0.1 5m")).to_be_visible()

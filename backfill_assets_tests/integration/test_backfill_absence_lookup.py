@@ -17,8 +17,8 @@ from backfill_assets.store.evidence.daily_data import list_findings
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)  # both are overdue on the tests' clock
 LONG_AGO = date(2026, 5, 15)
-EngineOn = Callable[..., Engine]
-Sandboxed = Callable[..., Sandbox]
+MakeEngine = Callable[..., Engine]
+StartSandbox = Callable[..., Sandbox]
 
 
 def build_two_day_job(engine: Engine) -> BackfillJob:
@@ -64,8 +64,8 @@ def count_daily_requests(sandbox: Sandbox) -> int:
     return count
 
 
-def test_traded_sessions_are_recorded_and_stay_missing(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
+def test_traded_sessions_are_recorded_and_stay_missing(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox())
     record_empty_responses(engine, MONDAY, TUESDAY)
     explain(engine)
     assert query(engine, "SELECT day::text, volume > 0 FROM backfill.daily_prices ORDER BY 1") == [
@@ -77,8 +77,8 @@ def test_traded_sessions_are_recorded_and_stay_missing(engine_on: EngineOn, sand
     assert engine.measure(build_two_day_job(engine)).missing.tolist() == [26]
 
 
-def test_delisted_ticker_has_an_end_and_a_finding(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed(delisted={"AAPL": LONG_AGO}))
+def test_delisted_ticker_has_an_end_and_a_finding(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox(delisted={"AAPL": LONG_AGO}))
     record_empty_responses(engine, MONDAY, TUESDAY)
     explain(engine)
     assert query(engine, "SELECT last_day::text, has_ended FROM backfill.listing_lives") == [("2026-05-15", True)]
@@ -86,8 +86,8 @@ def test_delisted_ticker_has_an_end_and_a_finding(engine_on: EngineOn, sandboxed
     assert engine.measure(build_two_day_job(engine)).expected.tolist() == [0]
 
 
-def test_renamed_ticker_has_a_finding_with_its_new_name(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed(renamed={"AAPL": ("APPL", LONG_AGO)}))
+def test_renamed_ticker_has_a_finding_with_its_new_name(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox(renamed={"AAPL": ("APPL", LONG_AGO)}))
     record_empty_responses(engine, MONDAY, TUESDAY)
     explain(engine)
     assert query(engine, "SELECT first_day, has_ended FROM backfill.listing_lives") == [(None, False)]
@@ -96,17 +96,19 @@ def test_renamed_ticker_has_a_finding_with_its_new_name(engine_on: EngineOn, san
     ]
 
 
-def test_newly_listed_ticker_is_expected_from_its_first_day(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed(listed={"AAPL": TUESDAY}))
+def test_newly_listed_ticker_is_expected_from_its_first_day(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    engine = make_engine(start_sandbox(listed={"AAPL": TUESDAY}))
     record_empty_responses(engine, MONDAY, TUESDAY)
     explain(engine)
     assert query(engine, "SELECT first_day::text, has_ended FROM backfill.listing_lives") == [("2026-06-02", False)]
     assert engine.measure(build_two_day_job(engine)).expected.tolist() == [13]
 
 
-def test_history_is_not_read_again_within_the_interval(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(delisted={"AAPL": LONG_AGO})
-    engine = engine_on(sandbox)
+def test_history_is_not_read_again_within_the_interval(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(delisted={"AAPL": LONG_AGO})
+    engine = make_engine(sandbox)
     record_empty_responses(engine, MONDAY, TUESDAY)
     explain(engine)
     with engine.database.transaction() as connection:  # the absence is unexplained again, but was just looked up
@@ -117,10 +119,10 @@ def test_history_is_not_read_again_within_the_interval(engine_on: EngineOn, sand
 
 @pytest.mark.parametrize("days", [(), (MONDAY,)])
 def test_only_symbols_with_a_requested_absent_session_are_looked_up(
-    engine_on: EngineOn, sandboxed: Sandboxed, days: tuple[date, ...]
+    make_engine: MakeEngine, start_sandbox: StartSandbox, days: tuple[date, ...]
 ) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox)
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox)
     record_empty_responses(engine, *days)
     explain(engine)
     assert count_daily_requests(sandbox) == len(days)
@@ -128,9 +130,9 @@ def test_only_symbols_with_a_requested_absent_session_are_looked_up(
 
 @pytest.mark.parametrize(("from_symbols", "is_worthwhile"), [(2, True), (3, False)])
 def test_newest_bulk_file_is_read_for_a_large_universe_only(
-    engine_on: EngineOn, sandboxed: Sandboxed, from_symbols: int, is_worthwhile: bool
+    make_engine: MakeEngine, start_sandbox: StartSandbox, from_symbols: int, is_worthwhile: bool
 ) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "MSFT"), bulk_daily=True, daily_file_symbols=from_symbols)
+    engine = make_engine(start_sandbox(), ("AAPL", "MSFT"), bulk_daily=True, daily_file_symbols=from_symbols)
     coverage = engine.measure(build_two_day_job(engine))
     assert fetch_newest_bulk_file(engine, coverage) is is_worthwhile
     days = query(engine, "SELECT day::text, count(*)::int FROM backfill.daily_prices GROUP BY day")

@@ -24,11 +24,11 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests import external_tables
-from backfill_assets_tests.conftest import NOW, bars_in, job, monday_and_tuesday
+from backfill_assets_tests.conftest import NOW, make_job, make_monday_tuesday_job, read_stored_bars
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
-EngineOn = Callable[..., Engine]
-Sandboxed = Callable[..., Sandbox]
+MakeEngine = Callable[..., Engine]
+StartSandbox = Callable[..., Sandbox]
 
 
 def build_expected_bars(
@@ -59,12 +59,14 @@ def ignore_progress(_: object) -> None:
     """Progress listener that does nothing."""
 
 
-def test_two_missing_sessions_are_filled_with_the_expected_bars(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox, ("AAPL", "MSFT", "BRK-B"))
-    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+def test_two_missing_sessions_are_filled_with_the_expected_bars(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox, ("AAPL", "MSFT", "BRK-B"))
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     for symbol in ("AAPL", "MSFT", "BRK-B"):
-        assert bars_in(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
+        assert read_stored_bars(engine.database, symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
     assert (result.before.missing, result.after.missing) == (78, 0)
     assert (result.planned, result.stored, result.absent) == (78, 78, {})
     assert result.written.inserted == 78
@@ -73,31 +75,33 @@ def test_two_missing_sessions_are_filled_with_the_expected_bars(engine_on: Engin
     assert result.exit_code == 0
 
 
-def test_second_run_sends_no_request(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+def test_second_run_sends_no_request(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox, ("AAPL", "MSFT"))
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     before = sandbox.stats()["requests"]
-    again = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    again = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (again.requests, again.calls, sandbox.stats()["requests"]) == (0, 0, before)
 
 
-def test_single_missing_slot_is_filled_and_nothing_else_is_written(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    complete = bars_in(engine.database, "AAPL")
+def test_single_missing_slot_is_filled_and_nothing_else_is_written(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox, ("AAPL", "MSFT"))
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    complete = read_stored_bars(engine.database, "AAPL")
     delete_bars_at(engine.database, "AAPL", 5)
-    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (result.before.missing, result.after.missing, result.calls) == (1, 0, 5)
     assert result.written.inserted == 1
     assert result.written.updated == result.written.revised == 0
-    assert bars_in(engine.database, "AAPL") == complete
+    assert read_stored_bars(engine.database, "AAPL") == complete
 
 
 def delete_bars_at(database: Database, symbol: str, *positions: int) -> None:
     """Delete bars by their position in the stored history."""
-    stored = bars_in(database, symbol)
+    stored = read_stored_bars(database, symbol)
     with database.transaction() as connection:
         (key,) = (s.symbol_id for s in list_symbols(connection, "US") if s.ticker.symbol == symbol)
         for position in positions:
@@ -106,25 +110,25 @@ def delete_bars_at(database: Database, symbol: str, *positions: int) -> None:
 
 
 def test_slot_not_returned_is_not_requested_again_within_an_hour(
-    engine_on: EngineOn, sandboxed: Sandboxed, settings: Settings
+    make_engine: MakeEngine, start_sandbox: StartSandbox, settings: Settings
 ) -> None:
-    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
-    engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    first = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    sandbox = start_sandbox(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
+    engine = make_engine(sandbox, ("AAPL", "MSFT"))
+    first = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert first.absent == {"not available from the vendor (missing)": 13}
     assert first.exit_code == 3
-    second = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    second = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (second.requests, second.deferred) == (0, 1)
     later = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(minutes=61)}))
-    assert run_backfill(later, monday_and_tuesday(later), ignore_progress).calls == 5
+    assert run_backfill(later, make_monday_tuesday_job(later), ignore_progress).calls == 5
 
 
-def test_request_times_in_the_future_do_not_block_retries(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
-    engine = engine_on(sandbox)
+def test_request_times_in_the_future_do_not_block_retries(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
+    engine = make_engine(sandbox)
     future_engine = Engine(engine.database, engine.settings.model_copy(update={"as_of": NOW + timedelta(days=365)}))
-    run_backfill(future_engine, monday_and_tuesday(future_engine), ignore_progress)
-    assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).calls == 5
+    run_backfill(future_engine, make_monday_tuesday_job(future_engine), ignore_progress)
+    assert run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress).calls == 5
     with engine.database.transaction() as connection:
         since = connection.execute(
             "SELECT no_new_data_since FROM backfill.session_evidence WHERE session_day = %s", [TUESDAY]
@@ -132,49 +136,55 @@ def test_request_times_in_the_future_do_not_block_retries(engine_on: EngineOn, s
     assert since == [(NOW,)]
 
 
-def test_force_requests_everything(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
-    engine = engine_on(sandbox, ("AAPL", "MSFT"))
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    forced = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
+def test_force_requests_everything(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
+    engine = make_engine(sandbox, ("AAPL", "MSFT"))
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    forced = run_backfill(engine, make_monday_tuesday_job(engine, force=True), ignore_progress)
     assert sandbox.stats()["by_endpoint"]["intraday"] == 2 + 2
     assert (forced.written.unchanged, forced.written.inserted) == (13 + 26, 0)
 
 
-def test_pending_slots_do_not_count_as_missing(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
-    coverage = engine.measure(job(engine))
+def test_pending_slots_do_not_count_as_missing(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox())
+    coverage = engine.measure(make_job(engine))
     assert [s.day for s in coverage.grid.sessions] == [MONDAY, TUESDAY, date(2026, 6, 3)]
-    result = run_backfill(engine, job(engine), ignore_progress)
+    result = run_backfill(engine, make_job(engine), ignore_progress)
     assert (result.after.missing, result.after.pending, result.exit_code) == (0, 13, 0)
 
 
-def test_incremental_requests_only_after_the_newest_bar(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+def test_incremental_requests_only_after_the_newest_bar(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox())
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     delete_bars_at(engine.database, "AAPL", 3)
-    assert run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress).calls == 0
+    assert (
+        run_backfill(engine, make_monday_tuesday_job(engine, strategy=Strategy.INCREMENTAL), ignore_progress).calls == 0
+    )
     delete_bars_at(engine.database, "AAPL", -1)
-    result = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
-    assert (result.calls, len(bars_in(engine.database, "AAPL"))) == (5, 26)
+    result = run_backfill(engine, make_monday_tuesday_job(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
+    assert (result.calls, len(read_stored_bars(engine.database, "AAPL"))) == (5, 26)
 
 
-def test_bars_before_the_window_are_re_read_but_never_inserted(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
-    result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
-    assert len(bars_in(engine.database, "AAPL")) == 13
+def test_bars_before_the_window_are_re_read_but_never_inserted(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    engine = make_engine(start_sandbox())
+    result = run_backfill(engine, make_job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
+    assert len(read_stored_bars(engine.database, "AAPL")) == 13
     assert (result.written.inserted, result.written.outside) == (13, 26)
 
 
-def test_revision_in_the_overlap_is_stored_with_the_old_values(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox)
-    run_backfill(engine, job(engine, start=MONDAY, end=MONDAY), ignore_progress)
+def test_revision_in_the_overlap_is_stored_with_the_old_values(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox)
+    run_backfill(engine, make_job(engine, start=MONDAY, end=MONDAY), ignore_progress)
     with engine.database.transaction() as connection:
         connection.execute("UPDATE market_data SET volume = volume + 7, fetched_at = fetched_at - interval '1 day'")
-    result = run_backfill(engine, job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
+    result = run_backfill(engine, make_job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
     assert result.written.revised == 13
-    assert bars_in(engine.database, "AAPL") == build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY)
+    assert read_stored_bars(engine.database, "AAPL") == build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY)
     with engine.database.transaction() as connection:
         stored = connection.execute("SELECT count(*), min(interval_type) FROM backfill.revisions").fetchone()
     assert stored == (13, "30m")
@@ -182,13 +192,13 @@ def test_revision_in_the_overlap_is_stored_with_the_old_values(engine_on: Engine
 
 @pytest.mark.parametrize(("interval", "source"), [("1m", "1m"), ("5m", "5m"), ("15m", "5m"), ("1h", "5m")])
 def test_other_intervals_are_built_from_their_source(
-    engine_on: EngineOn, sandboxed: Sandboxed, interval: str, source: str
+    make_engine: MakeEngine, start_sandbox: StartSandbox, interval: str, source: str
 ) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox)
-    result = run_backfill(engine, job(engine, interval=interval, start=MONDAY, end=MONDAY), ignore_progress)
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox)
+    result = run_backfill(engine, make_job(engine, interval=interval, start=MONDAY, end=MONDAY), ignore_progress)
     expected = build_expected_bars(sandbox, "AAPL", MONDAY, interval=interval, source=source)
-    assert bars_in(engine.database, "AAPL", interval) == expected
+    assert read_stored_bars(engine.database, "AAPL", interval) == expected
     assert result.after.missing == 0
 
 
@@ -198,32 +208,32 @@ def test_other_intervals_are_built_from_their_source(
     ids=["early close", "before summer time", "after summer time", "after winter time"],
 )
 def test_early_closes_and_clock_changes_have_all_bars(
-    engine_on: EngineOn, sandboxed: Sandboxed, day: date, bars: int
+    make_engine: MakeEngine, start_sandbox: StartSandbox, day: date, bars: int
 ) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox)
-    result = run_backfill(engine, job(engine, start=day, end=day), ignore_progress)
-    assert len(bars_in(engine.database, "AAPL")) == bars == result.stored
-    assert bars_in(engine.database, "AAPL") == build_expected_bars(sandbox, "AAPL", day)
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox)
+    result = run_backfill(engine, make_job(engine, start=day, end=day), ignore_progress)
+    assert len(read_stored_bars(engine.database, "AAPL")) == bars == result.stored
+    assert read_stored_bars(engine.database, "AAPL") == build_expected_bars(sandbox, "AAPL", day)
 
 
-def test_external_bars_are_not_changed(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
+def test_external_bars_are_not_changed(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox())
     with engine.database.transaction() as connection:
         connection.execute(
             "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
             " close_price, volume) SELECT symbol_id, '30m', '2026-06-01 13:30+00', 1, 2, 1, 2, 3 FROM market_symbols"
         )
-    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    assert bars_in(engine.database, "AAPL")[0] == (1780320600, 1, 2, 1, 2, 3)
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    assert read_stored_bars(engine.database, "AAPL")[0] == (1780320600, 1, 2, 1, 2, 3)
     assert (result.written.inserted, result.written.protected) == (25, 1)
 
 
 def test_run_fills_externally_created_tables(
-    new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
+    create_database: Callable[..., str], start_sandbox: StartSandbox, settings: Settings
 ) -> None:
-    url = new_database(None)
-    external_tables.build(url)
+    url = create_database(None)
+    external_tables.create_external_tables(url)
     database = Database(url)
     with database.transaction() as connection:
         connection.execute("INSERT INTO market_symbols (symbol, company_name) VALUES ('AAPL', 'Apple'), ('MSFT', 'M')")
@@ -232,40 +242,40 @@ def test_run_fills_externally_created_tables(
             " VALUES (1, '2026-06-01 13:30+00', 1, 2, 1, 2, 3), (1, '2026-05-01 13:30+00', 1, 2, 1, 2, 3)"
         )
     migrate(database)
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     engine = Engine(database, settings.model_copy(update={"base_url": sandbox.base_url}))
-    result = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (result.before.missing, result.after.missing) == (51, 0)
-    assert bars_in(database, "MSFT", "30min") == build_expected_bars(sandbox, "MSFT", MONDAY, TUESDAY)
-    assert bars_in(database, "AAPL", "30min")[2:] == build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
-    assert bars_in(database, "AAPL", "30m") == []
-    assert run_backfill(engine, monday_and_tuesday(engine), ignore_progress).requests == 0
+    assert read_stored_bars(database, "MSFT", "30min") == build_expected_bars(sandbox, "MSFT", MONDAY, TUESDAY)
+    assert read_stored_bars(database, "AAPL", "30min")[2:] == build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY)[1:]
+    assert read_stored_bars(database, "AAPL", "30m") == []
+    assert run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress).requests == 0
     database.close()
 
 
-def test_concurrent_runs_never_request_the_same_ticker(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(latency_ms=(30, 60))
-    engine = engine_on(sandbox, ("AAPL", "MSFT", "AMZN", "TSLA", "VTI", "NVDA"))
+def test_concurrent_runs_never_request_the_same_ticker(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(latency_ms=(30, 60))
+    engine = make_engine(sandbox, ("AAPL", "MSFT", "AMZN", "TSLA", "VTI", "NVDA"))
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(run_backfill, engine, monday_and_tuesday(engine), ignore_progress) for _ in range(2)]
+        runs = [pool.submit(run_backfill, engine, make_monday_tuesday_job(engine), ignore_progress) for _ in range(2)]
         results = [run.result() for run in runs]
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
     assert sum(len(r.outcomes) for r in results) == 6
-    assert engine.measure(monday_and_tuesday(engine)).missing.sum() == 0
+    assert engine.measure(make_monday_tuesday_job(engine)).missing.sum() == 0
 
 
-def test_result_counts_requested_slots_only(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+def test_result_counts_requested_slots_only(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox())
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     delete_bars_at(engine.database, "AAPL", 3, -1)
-    result = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
+    result = run_backfill(engine, make_monday_tuesday_job(engine, strategy=Strategy.INCREMENTAL), ignore_progress)
     assert (result.planned, result.stored, result.absent) == (1, 1, {})
 
 
-def test_long_window_needs_one_request_per_120_days(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed()
-    engine = engine_on(sandbox)
-    half_year = job(engine, start=date(2025, 12, 1), end=TUESDAY)
+def test_long_window_needs_one_request_per_120_days(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox)
+    half_year = make_job(engine, start=date(2025, 12, 1), end=TUESDAY)
     plan = engine.plan(half_year, engine.measure(half_year))
     result = run_backfill(engine, half_year, ignore_progress)
     assert len(plan.requests) == 2
@@ -274,10 +284,10 @@ def test_long_window_needs_one_request_per_120_days(engine_on: EngineOn, sandbox
 
 
 def test_lost_database_ends_the_run_with_database_unavailable(
-    new_database: Callable[..., str], sandboxed: Sandboxed, settings: Settings
+    create_database: Callable[..., str], start_sandbox: StartSandbox, settings: Settings
 ) -> None:
-    sandbox = sandboxed(latency_ms=(50, 100), symbols=60)
-    url = new_database()
+    sandbox = start_sandbox(latency_ms=(50, 100), symbols=60)
+    url = create_database()
     database = Database(url, max_wait_seconds=1)
     with database.transaction() as connection:
         add_symbols(connection, parse_tickers(list_sandbox_symbols(60)))
@@ -292,5 +302,5 @@ def test_lost_database_ends_the_run_with_database_unavailable(
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
     with pytest.raises(DatabaseUnavailable):
-        run_backfill(engine, monday_and_tuesday(engine), drop_connections)
+        run_backfill(engine, make_monday_tuesday_job(engine), drop_connections)
     database.close()

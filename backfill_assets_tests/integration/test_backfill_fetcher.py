@@ -23,8 +23,8 @@ from backfill_assets.sandbox.world.simulation import World
 from backfill_assets.store.bars.bar_writer import read_server_time
 
 MONDAY = date(2026, 6, 1)
-EngineOn = Callable[..., Engine]
-Sandboxed = Callable[..., Sandbox]
+MakeEngine = Callable[..., Engine]
+StartSandbox = Callable[..., Sandbox]
 
 
 def fetch(engine: Engine, in_flight: int = 4, before_requests: Callable[[], None] = lambda: None) -> FetchResult:
@@ -63,8 +63,8 @@ def list_outcomes(result: FetchResult) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("in_flight", [1, 8])
-def test_every_response_is_stored(engine_on: EngineOn, sandboxed: Sandboxed, in_flight: int) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "MSFT", "SPY"))
+def test_every_response_is_stored(make_engine: MakeEngine, start_sandbox: StartSandbox, in_flight: int) -> None:
+    engine = make_engine(start_sandbox(), ("AAPL", "MSFT", "SPY"))
     result = fetch(engine, in_flight)
     assert list_outcomes(result) == {"AAPL": "stored", "MSFT": "stored", "SPY": "stored"}
     assert (result.written.inserted, len(result.published_sessions), result.stopped) == (39, 9, None)
@@ -72,9 +72,9 @@ def test_every_response_is_stored(engine_on: EngineOn, sandboxed: Sandboxed, in_
 
 
 def test_unknown_ticker_fails_alone_and_counts_as_a_response_without_rows(
-    engine_on: EngineOn, sandboxed: Sandboxed
+    make_engine: MakeEngine, start_sandbox: StartSandbox
 ) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "NOSUCH"))
+    engine = make_engine(start_sandbox(), ("AAPL", "NOSUCH"))
     result = fetch(engine)
     assert list_outcomes(result) == {"AAPL": "stored", "NOSUCH": "error"}
     assert [type(o.error) for o in result.outcomes.values() if o.error] == [UnknownTicker]
@@ -86,17 +86,17 @@ def test_unknown_ticker_fails_alone_and_counts_as_a_response_without_rows(
     ) == [(0, "{[0,13)}")]
 
 
-def test_fetching_stops_after_many_failures_in_a_row(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_fetching_stops_after_many_failures_in_a_row(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     symbols = tuple(World(SandboxConfig(symbols=30)).symbols)
-    sandbox = sandboxed()
-    engine = engine_on(sandbox, symbols, attempts=1)
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox, symbols, attempts=1)
     result = fetch(engine, in_flight=1, before_requests=lambda: sandbox.set_faults(status_502=1.0))
     assert isinstance(result.stopped, ServerFault)
     assert list(list_outcomes(result).values()) == ["error"] * MAX_CONSECUTIVE_FAILURES
 
 
-def test_no_requests_need_no_vendor(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed())
+def test_no_requests_need_no_vendor(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox())
     fetch(engine)
     again = fetch(engine)
     assert (again.outcomes, again.written.inserted, again.stopped) == ({}, 0, None)

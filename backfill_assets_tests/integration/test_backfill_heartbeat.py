@@ -17,34 +17,34 @@ from backfill_assets.sandbox.config import Faults
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.runs import start_run
-from backfill_assets_tests.conftest import monday_and_tuesday
+from backfill_assets_tests.conftest import make_monday_tuesday_job
 from backfill_assets_tests.integration.scripted_vendor import HTML, ScriptedResponse, ScriptedVendor
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 
 ACCOUNT = ScriptedResponse(
     body=b'{"apiRequests":0,"apiRequestsDate":"2026-06-03","dailyRateLimit":100000,"extraLimit":0}'
 )
-EngineOn = Callable[..., Engine]
-Sandboxed = Callable[..., Sandbox]
+MakeEngine = Callable[..., Engine]
+StartSandbox = Callable[..., Sandbox]
 
 
-def test_status_shows_a_run_only_while_it_is_running(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
+def test_status_shows_a_run_only_while_it_is_running(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    engine = make_engine(start_sandbox(), ("AAPL", "MSFT"))
     snapshots: list[list[dict[str, Any]]] = []
 
     def record_status(_: object) -> None:
         snapshots.append(read_status(engine.database, engine.settings)["running"])
 
-    run_backfill(engine, monday_and_tuesday(engine), record_status)
+    run_backfill(engine, make_monday_tuesday_job(engine), record_status)
     assert [[run["tickers"] for run in runs] for runs in snapshots] == [[2], [2]]
     assert read_status(engine.database, engine.settings)["running"] == []
 
 
 def test_running_backfill_records_heartbeats_and_syncs_the_quota(
-    engine_on: EngineOn, sandboxed: Sandboxed, database: Database
+    make_engine: MakeEngine, start_sandbox: StartSandbox, database: Database
 ) -> None:
-    sandbox = sandboxed(daily=5000)
-    engine, run_id = engine_on(sandbox), uuid4()
+    sandbox = start_sandbox(daily=5000)
+    engine, run_id = make_engine(sandbox), uuid4()
     with database.transaction() as connection:
         start_run(connection, run_id, "a test", 1)
 
@@ -68,16 +68,16 @@ def test_running_backfill_records_heartbeats_and_syncs_the_quota(
     assert engine.create_budget().read_status(engine.settings.now()).calls_left_today == 4500
 
 
-def test_only_hybrid_run_repeats_failed_requests_once(engine_on: EngineOn, sandboxed: Sandboxed) -> None:
+def test_only_hybrid_run_repeats_failed_requests_once(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     symbols = tuple(list_sandbox_symbols(30))
-    sandbox = sandboxed(symbols=30, faults=Faults(status_502=0.4))
-    engine = engine_on(sandbox, symbols, attempts=1)
-    targeted = run_backfill(engine, monday_and_tuesday(engine, strategy=Strategy.TARGETED), ignore_progress)
+    sandbox = start_sandbox(symbols=30, faults=Faults(status_502=0.4))
+    engine = make_engine(sandbox, symbols, attempts=1)
+    targeted = run_backfill(engine, make_monday_tuesday_job(engine, strategy=Strategy.TARGETED), ignore_progress)
     assert 0 < len(targeted.errors) < 30
     assert set(sandbox.stats()["per_ticker"].values()) == {1}
 
     sandbox.reset_stats()
-    hybrid = run_backfill(engine, monday_and_tuesday(engine, force=True), ignore_progress)
+    hybrid = run_backfill(engine, make_monday_tuesday_job(engine, force=True), ignore_progress)
     request_counts = sandbox.stats()["per_ticker"]
     assert set(request_counts.values()) == {1, 2}
     assert {str(o.ticker) for o in hybrid.errors} < {ticker for ticker, count in request_counts.items() if count == 2}
@@ -98,12 +98,12 @@ def test_only_hybrid_run_repeats_failed_requests_once(engine_on: EngineOn, sandb
     ids=["token", "quota", "plan"],
 )
 def test_permanent_refusal_stops_the_run_at_once(
-    engine_on: EngineOn, sandboxed: Sandboxed, response: ScriptedResponse, code: int, message: str
+    make_engine: MakeEngine, start_sandbox: StartSandbox, response: ScriptedResponse, code: int, message: str
 ) -> None:
     async def scenario() -> tuple[Any, int]:
         async with ScriptedVendor(ACCOUNT, response) as vendor:
-            engine = engine_on(sandboxed(), tuple(list_sandbox_symbols(30)), base_url=vendor.url)
-            result = await asyncio.to_thread(run_backfill, engine, monday_and_tuesday(engine), ignore_progress)
+            engine = make_engine(start_sandbox(), tuple(list_sandbox_symbols(30)), base_url=vendor.url)
+            result = await asyncio.to_thread(run_backfill, engine, make_monday_tuesday_job(engine), ignore_progress)
             return result, sum("intraday" in path for path in vendor.list_paths())
 
     result, request_count = asyncio.run(scenario())

@@ -16,7 +16,7 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import deactivate_symbols
-from backfill_assets_tests.conftest import job
+from backfill_assets_tests.conftest import make_job
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress
 
 SATURDAY = datetime(2026, 6, 6, 14, 0, tzinfo=UTC)  # everything is overdue, and nothing pending
@@ -26,14 +26,14 @@ THREE = ("AAPL", "AMZN", "MSFT")
 
 @pytest.fixture
 def create_store(
-    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]
 ) -> Callable[..., tuple[Engine, Sandbox]]:
     """Create a complete store on a Saturday; return its engine and sandbox."""
 
     def create(settings: dict[str, Any] | None = None, **config: Any) -> tuple[Engine, Sandbox]:
-        sandbox = sandboxed(now=SATURDAY, **config)
-        engine = engine_on(sandbox, THREE, as_of=SATURDAY, **(settings or {}))
-        run_backfill(engine, job(engine, start=FIRST, end=SATURDAY.date()), ignore_progress)
+        sandbox = start_sandbox(now=SATURDAY, **config)
+        engine = make_engine(sandbox, THREE, as_of=SATURDAY, **(settings or {}))
+        run_backfill(engine, make_job(engine, start=FIRST, end=SATURDAY.date()), ignore_progress)
         return engine, sandbox
 
     return create
@@ -46,7 +46,7 @@ def move_clock_by_days(engine: Engine, sandbox: Sandbox, days: float) -> Engine:
 
 
 def run_review_job(engine: Engine, calls: int | None = None, **request: Any) -> ReviewResult:
-    return run_review(engine, job(engine, **request), ignore_progress, calls=calls)
+    return run_review(engine, make_job(engine, **request), ignore_progress, calls=calls)
 
 
 def count_requests(sandbox: Sandbox) -> dict[str, int]:
@@ -147,5 +147,5 @@ def test_review_before_the_first_session_requests_nothing(create_store: Callable
         engine, settings=engine.settings.model_copy(update={"as_of": datetime(2004, 1, 2, tzinfo=UTC)})
     )
     before = sandbox.stats()["requests"]
-    result = run_review(early_engine, replace(job(engine)), ignore_progress)
+    result = run_review(early_engine, replace(make_job(engine)), ignore_progress)
     assert (result.sessions, result.as_dict()["reviewed"], sandbox.stats()["requests"]) == (0, 0, before)

@@ -16,7 +16,7 @@ import pytest
 from backfill_assets.errors import UsageError
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.conftest import read_recorded_rows
 from backfill_assets_tests.processes import start_process
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
@@ -35,7 +35,7 @@ def get(sandbox: Sandbox, path: str, **params: Any) -> httpx.Response:
 
 
 def test_recorded_rows_are_served_unchanged(replay_folder: Path) -> None:
-    rows_5m, rows_1m = recorded("AAPL_5m_2026-06-01"), recorded("AAPL_1m_2025-01-15")
+    rows_5m, rows_1m = read_recorded_rows("AAPL_5m_2026-06-01"), read_recorded_rows("AAPL_1m_2025-01-15")
     with Sandbox(SandboxConfig(replay=replay_folder, now=LATER)) as sandbox:
         response = get(sandbox, "/intraday/AAPL.US", interval="5m", **{"from": 1780272000})
         assert response.json() == rows_5m

@@ -14,7 +14,7 @@ from backfill_assets.store.evidence.daily_data import record_daily_rows
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
-from backfill_assets_tests.conftest import monday_and_tuesday
+from backfill_assets_tests.conftest import make_monday_tuesday_job
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress
 from backfill_assets_tests.unit.coverage_builders import build_coverage
 from backfill_assets_tests.unit.market_builders import build_grid
@@ -32,9 +32,9 @@ INSERT INTO market_symbols (symbol) VALUES ('AAPL'), ('MSFT');
 
 
 @pytest.fixture
-def unconstrained(new_database: Callable[..., str]) -> Iterator[Database]:
+def unconstrained(create_database: Callable[..., str]) -> Iterator[Database]:
     """A database with external contract tables without constraints."""
-    url = new_database(None)
+    url = create_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLES_WITHOUT_CONSTRAINTS.encode())
     database = Database(url)
@@ -121,13 +121,13 @@ def test_a_managed_bar_outside_the_sessions_is_off_the_grid(unconstrained: Datab
 
 
 def test_stored_bars_are_valid_in_managed_and_external_tables(
-    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox], new_database: Callable[..., str]
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox], create_database: Callable[..., str]
 ) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    criterion = evaluate_bars(engine.database, engine.measure(monday_and_tuesday(engine)))
+    engine = make_engine(start_sandbox(), ("AAPL", "MSFT"))
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    criterion = evaluate_bars(engine.database, engine.measure(make_monday_tuesday_job(engine)))
     assert (criterion.passed, criterion.meaning) == (True, "0 rule violations in 52 bars")
-    external_tables.build(url := new_database(None))
+    external_tables.create_external_tables(url := create_database(None))
     external_database = Database(url)
     migrate(external_database)
     assert find_violations(external_database) == (0, ())
@@ -135,11 +135,11 @@ def test_stored_bars_are_valid_in_managed_and_external_tables(
 
 
 def test_closes_are_compared_with_the_stored_daily_data(
-    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]
 ) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
-    coverage = engine.measure(monday_and_tuesday(engine))
+    engine = make_engine(start_sandbox(), ("AAPL", "MSFT"))
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    coverage = engine.measure(make_monday_tuesday_job(engine))
 
     def compare_closes() -> tuple[float, str]:
         criterion = evaluate_closes(engine.database, coverage, INTERVALS["5m"], tolerance_bps=15)

@@ -30,10 +30,10 @@ Row = tuple[str, str, datetime, str | None, int | None, bool | None]  # ticker, 
 
 
 @pytest.fixture(params=["managed", "external"])
-def database_with_symbols(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
-    url = new_database(None)
+def database_with_symbols(request: pytest.FixtureRequest, create_database: Callable[..., str]) -> Iterator[Database]:
+    url = create_database(None)
     if request.param == "external":
-        external_tables.build(url)
+        external_tables.create_external_tables(url)
     database = Database(url)
     migrate(database)
     with database.transaction() as connection:

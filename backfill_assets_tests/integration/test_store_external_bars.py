@@ -23,19 +23,19 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests import external_tables
-from backfill_assets_tests.conftest import bars_in, job, monday_and_tuesday
+from backfill_assets_tests.conftest import make_job, make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, build_expected_bars, ignore_progress
 
-Sandboxed = Callable[..., Sandbox]
+StartSandbox = Callable[..., Sandbox]
 FRIDAY = date(2026, 5, 29)  # before the window: read again, never verified
 GRID = build_slot_grid(list_sessions("US", MONDAY, TUESDAY), INTERVALS["30m"])
 
 
 @pytest.fixture(params=["managed", "external"])
-def database_with_symbols(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[Database]:
-    url = new_database(None)
+def database_with_symbols(request: pytest.FixtureRequest, create_database: Callable[..., str]) -> Iterator[Database]:
+    url = create_database(None)
     if request.param == "external":
-        external_tables.build(url)
+        external_tables.create_external_tables(url)
     database = Database(url)
     migrate(database)
     with database.transaction() as connection:
@@ -76,54 +76,54 @@ def read_revisions(database: Database) -> list[tuple[Any, ...]]:
 
 
 def test_equal_bars_are_verified_and_different_bars_are_replaced(
-    database_with_symbols: Database, sandboxed: Sandboxed, settings: Settings
+    database_with_symbols: Database, start_sandbox: StartSandbox, settings: Settings
 ) -> None:
-    sandbox = sandboxed()
+    sandbox = start_sandbox()
     monday, tuesday, friday = (build_bars(sandbox, day) for day in (MONDAY, TUESDAY, FRIDAY))
     different = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch, *_ in (monday[1], tuesday[2], friday[3])]
     write_external_bars(database_with_symbols, "AAPL", [monday[0], *different])
     engine = create_engine(database_with_symbols, sandbox, settings)
 
-    unverified = run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    unverified = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (
         unverified.written.protected,
-        engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.UNVERIFIED),
+        engine.measure(make_monday_tuesday_job(engine)).count_slots(SlotState.UNVERIFIED),
     ) == (
         4,
         3,
     )
     request_count = sandbox.stats()["by_endpoint"]["intraday"]
 
-    verified = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
+    verified = run_backfill(engine, make_monday_tuesday_job(engine, verify_existing=True), ignore_progress)
     assert sandbox.stats()["by_endpoint"]["intraday"] == request_count + 1  # MSFT has no bar to verify
     assert (verified.written.verified, verified.written.replaced) == (1, 2)
     assert (verified.written.protected, verified.written.inserted, verified.written.revised) == (1, 0, 0)
     assert (verified.planned, verified.stored, verified.absent) == (3, 3, {})
-    assert engine.measure(monday_and_tuesday(engine)).count_slots(SlotState.PRESENT) == 52
-    assert bars_in(database_with_symbols, "AAPL", "30min") == [
+    assert engine.measure(make_monday_tuesday_job(engine)).count_slots(SlotState.PRESENT) == 52
+    assert read_stored_bars(database_with_symbols, "AAPL", "30min") == [
         different[2],
         *build_expected_bars(sandbox, "AAPL", MONDAY, TUESDAY),
     ]
     assert read_revisions(database_with_symbols) == [(*different[0], None), (*different[1], None)]
 
-    second = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
+    second = run_backfill(engine, make_monday_tuesday_job(engine, verify_existing=True), ignore_progress)
     assert second.requests == 0
 
 
 def test_bars_missing_at_the_vendor_stay_external(
-    database_with_symbols: Database, sandboxed: Sandboxed, settings: Settings
+    database_with_symbols: Database, start_sandbox: StartSandbox, settings: Settings
 ) -> None:
-    sandbox = sandboxed(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
+    sandbox = start_sandbox(publication=Publication(never_published=frozenset({("AAPL", TUESDAY)})))
     tuesday = [(epoch, 5.0, 6.0, 4.0, 5.5, 77) for epoch in GRID.starts[13:].tolist()]
     write_external_bars(database_with_symbols, "AAPL", tuesday)
     engine = create_engine(database_with_symbols, sandbox, settings)
     result = run_backfill(
-        engine, job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"], verify_existing=True), ignore_progress
+        engine, make_job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"], verify_existing=True), ignore_progress
     )
     assert result.absent == {"external bar, not verified": 13}
     assert (
         result.exit_code,
-        bars_in(database_with_symbols, "AAPL", "30min"),
+        read_stored_bars(database_with_symbols, "AAPL", "30min"),
         read_revisions(database_with_symbols),
     ) == (0, tuesday, [])
 
@@ -150,7 +150,7 @@ def test_a_bar_changed_since_it_was_read_is_not_replaced(database_with_symbols: 
     bars = build_vendor_bar(database_with_symbols)
     write_external_bars(database_with_symbols, "AAPL", [(*bar[:5], 78)])
     assert verify_bars(database_with_symbols, bars) == {}
-    assert (bars_in(database_with_symbols, "AAPL", "30min"), read_revisions(database_with_symbols)) == (
+    assert (read_stored_bars(database_with_symbols, "AAPL", "30min"), read_revisions(database_with_symbols)) == (
         [(*bar[:5], 78)],
         [],
     )
@@ -159,15 +159,15 @@ def test_a_bar_changed_since_it_was_read_is_not_replaced(database_with_symbols: 
 
 
 def test_an_external_copy_of_a_verified_bar_is_not_changed(
-    database_with_symbols: Database, sandboxed: Sandboxed, settings: Settings
+    database_with_symbols: Database, start_sandbox: StartSandbox, settings: Settings
 ) -> None:
-    engine = create_engine(database_with_symbols, sandboxed(), settings)
-    run_backfill(engine, monday_and_tuesday(engine), ignore_progress)
+    engine = create_engine(database_with_symbols, start_sandbox(), settings)
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     bar = (int(GRID.starts[0]), 5.0, 6.0, 4.0, 5.5, 77)
     write_external_bars(database_with_symbols, "AAPL", [bar])
-    verified = run_backfill(engine, monday_and_tuesday(engine, verify_existing=True), ignore_progress)
+    verified = run_backfill(engine, make_monday_tuesday_job(engine, verify_existing=True), ignore_progress)
     assert verified.requests == 0
-    assert bars_in(database_with_symbols, "AAPL", "30min") == [bar]
+    assert read_stored_bars(database_with_symbols, "AAPL", "30min") == [bar]
 
 
 def test_no_symbols_or_no_slots_gives_no_external_bars(database_with_symbols: Database) -> None:

@@ -92,21 +92,21 @@ def read_rows_by_table(url: str) -> dict[str, list[tuple[str, ...]]]:
 
 
 @pytest.fixture(params=["created", "existing"])
-def database_at_0008(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> str:
+def database_at_0008(request: pytest.FixtureRequest, create_database: Callable[..., str]) -> str:
     """A database of version 0.1.0, with contract tables that it created or that existed before."""
-    url = new_database(None)
+    url = create_database(None)
     if request.param == "existing":
-        external_tables.build(url)
+        external_tables.create_external_tables(url)
     build_version_0_1_0(url)
     return url
 
 
 def test_an_upgraded_database_has_the_same_schema_as_a_new_one(
-    database_at_0008: str, new_database: Callable[..., str]
+    database_at_0008: str, create_database: Callable[..., str]
 ) -> None:
-    new = new_database(None)
+    new = create_database(None)
     if fetch(database_at_0008, "SELECT to_regclass('house_signals') IS NOT NULL") == [(True,)]:
-        external_tables.build(new)
+        external_tables.create_external_tables(new)
     assert run_migrations(new) == ["schema.sql"]
     assert run_migrations(database_at_0008) == ["0009_standard_names.sql"]
     assert read_schema(database_at_0008) == read_schema(new)
@@ -131,8 +131,10 @@ def test_the_upgrade_preserves_every_row(database_at_0008: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["revisions", "rejects", "findings", "evidence", "requests"])
-def test_tables_that_users_read_have_their_old_names_and_columns(new_database: Callable[..., str], table: str) -> None:
-    url = new_database(None)
+def test_tables_that_users_read_have_their_old_names_and_columns(
+    create_database: Callable[..., str], table: str
+) -> None:
+    url = create_database(None)
     build_version_0_1_0(url)
     query = f"SELECT row_to_json(t)::text FROM backfill.{table} t ORDER BY 1"
     before = fetch(url, query)
@@ -140,8 +142,8 @@ def test_tables_that_users_read_have_their_old_names_and_columns(new_database: C
     assert fetch(url, query) == before
 
 
-def test_roles_with_read_access_to_the_old_table_can_read_the_view(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_roles_with_read_access_to_the_old_table_can_read_the_view(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     build_version_0_1_0(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute('CREATE ROLE "evidence-reader"')
@@ -172,9 +174,9 @@ def test_a_migrated_database_needs_no_migration(database_url: str) -> None:
 
 @pytest.mark.parametrize("version", ["new", "0.1.0"])
 def test_two_processes_that_migrate_at_once_both_succeed(
-    new_database: Callable[..., str], template_url: str, version: str
+    create_database: Callable[..., str], template_url: str, version: str
 ) -> None:
-    url = new_database(None)
+    url = create_database(None)
     if version == "0.1.0":
         build_version_0_1_0(url)
     code = (
@@ -191,9 +193,9 @@ def test_two_processes_that_migrate_at_once_both_succeed(
     assert read_schema(url) == read_schema(template_url)
 
 
-def test_the_upgrade_is_retried_after_a_deadlock_with_a_run(new_database: Callable[..., str]) -> None:
+def test_the_upgrade_is_retried_after_a_deadlock_with_a_run(create_database: Callable[..., str]) -> None:
     """The run reads evidence, then bars; the upgrade locks bars first."""
-    url = new_database(None)
+    url = create_database(None)
     build_version_0_1_0(url)
     is_waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'backfill.evidence'::regclass)"
     with ThreadPoolExecutor(1) as threads, psycopg.connect(url) as run:
@@ -214,8 +216,8 @@ def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
         run_migrations(database_url)
 
 
-def test_a_database_older_than_0_1_0_is_refused_naming_the_version_to_run(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_a_database_older_than_0_1_0_is_refused_naming_the_version_to_run(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     build_version_0_1_0(url)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DELETE FROM backfill.migrations WHERE number > 5")
@@ -226,9 +228,9 @@ def test_a_database_older_than_0_1_0_is_refused_naming_the_version_to_run(new_da
 
 
 @pytest.mark.parametrize("version", ["new", "0.1.0"])
-def test_version_0_1_0_refuses_the_database(new_database: Callable[..., str], version: str) -> None:
+def test_version_0_1_0_refuses_the_database(create_database: Callable[..., str], version: str) -> None:
     """Version 0.1.0 knows the migrations 1 to 8 and refuses other numbers."""
-    url = new_database(None)
+    url = create_database(None)
     if version == "0.1.0":
         build_version_0_1_0(url)
     run_migrations(url)

@@ -40,15 +40,15 @@ def test_created_tables_are_managed(database_url: str) -> None:
     assert fetch(database_url, RECORDS) == [("market_data", True, []), ("market_symbols", True, [])]
 
 
-def test_tables_created_by_version_0_1_0_are_managed(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_tables_created_by_version_0_1_0_are_managed(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     build_version_0_1_0(url)
     run_migrations(url)
     assert fetch(url, RECORDS) == [("market_data", True, []), ("market_symbols", True, [])]
 
 
-def test_an_existing_table_of_the_same_definition_is_managed(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_an_existing_table_of_the_same_definition_is_managed(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(MARKET_DATA.encode())
     run_migrations(url)
@@ -113,9 +113,9 @@ def test_an_existing_table_of_the_same_definition_is_managed(new_database: Calla
     ],
 )
 def test_an_existing_table_with_a_difference_is_not_managed(
-    new_database: Callable[..., str], version: str, original: str, changed: str, differences: list[str]
+    create_database: Callable[..., str], version: str, original: str, changed: str, differences: list[str]
 ) -> None:
-    url = new_database(None)
+    url = create_database(None)
     assert MARKET_DATA.count(original) == 1
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(MARKET_DATA.replace(original, changed).encode())
@@ -128,8 +128,8 @@ def test_an_existing_table_with_a_difference_is_not_managed(
     assert read_record(url, "market_symbols") == (True, [])
 
 
-def test_a_unique_index_without_a_constraint_is_a_difference(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_a_unique_index_without_a_constraint_is_a_difference(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(MARKET_DATA.encode())
         connection.execute('CREATE UNIQUE INDEX ON market_data (symbol_id, "timestamp", interval_type)')
@@ -138,8 +138,8 @@ def test_a_unique_index_without_a_constraint_is_a_difference(new_database: Calla
     assert read_record(url, "market_data") == (False, [expected])
 
 
-def test_a_trigger_of_another_program_is_a_difference(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_a_trigger_of_another_program_is_a_difference(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(MARKET_DATA.encode())
         connection.execute(
@@ -150,9 +150,9 @@ def test_a_trigger_of_another_program_is_a_difference(new_database: Callable[...
     assert read_record(url, "market_data") == (False, ["the table has triggers of another program"])
 
 
-def test_the_record_lists_all_differences_of_an_external_table(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
-    external_tables.build(url)
+def test_the_record_lists_all_differences_of_an_external_table(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
+    external_tables.create_external_tables(url)
     run_migrations(url)
     is_managed, differences = read_record(url, "market_symbols")
     assert not is_managed
@@ -164,8 +164,8 @@ def test_the_record_lists_all_differences_of_an_external_table(new_database: Cal
     assert any("FOREIGN KEY (symbol_id)" in difference for difference in differences)
 
 
-def test_the_comparison_leaves_no_temporary_table_or_setting(new_database: Callable[..., str]) -> None:
-    url = new_database(None)
+def test_the_comparison_leaves_no_temporary_table_or_setting(create_database: Callable[..., str]) -> None:
+    url = create_database(None)
     database = Database(url, max_connections=1)
     try:
         migrate(database)

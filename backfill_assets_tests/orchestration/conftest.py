@@ -103,12 +103,12 @@ def deploy(
     home: Any,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
-    engine_on: Callable[..., Engine],
+    make_engine: Callable[..., Engine],
 ) -> Callable[..., Deployment]:
     """Create deployments on a sandbox, with environment variables and symbol partitions."""
 
     def create(sandbox: Sandbox, symbols: tuple[str, ...], **overrides: Any) -> Deployment:
-        engine = engine_on(sandbox, symbols, **{"partition_days": 3, **overrides})
+        engine = make_engine(sandbox, symbols, **{"partition_days": 3, **overrides})
         for name, value in build_child_environment(engine.settings).items():
             monkeypatch.setenv(name, value)
         deployment = Deployment(engine, sandbox, instance, build_definitions(load_settings()))

@@ -13,7 +13,7 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.alert_outbox import list_failing, load_state
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
 from backfill_assets.store.symbols import deactivate_symbols
-from backfill_assets_tests.conftest import NOW, Sandboxed
+from backfill_assets_tests.conftest import NOW, StartSandbox
 from backfill_assets_tests.integration.alert_receiver import Receiver
 from backfill_assets_tests.orchestration.conftest import Deployment
 
@@ -74,10 +74,10 @@ class WatchedDeployment:
 
 
 @pytest.fixture
-def deploy_watched(deploy: Deploy, sandboxed: Sandboxed, receiver: Receiver) -> Callable[..., WatchedDeployment]:
+def deploy_watched(deploy: Deploy, start_sandbox: StartSandbox, receiver: Receiver) -> Callable[..., WatchedDeployment]:
     def create(*urls: str, **sandbox: Any) -> WatchedDeployment:
         addresses = tuple(map(SecretStr, urls or (receiver.url,)))
-        return WatchedDeployment(deploy(sandboxed(**sandbox), SYMBOLS, alert_urls=addresses))
+        return WatchedDeployment(deploy(start_sandbox(**sandbox), SYMBOLS, alert_urls=addresses))
 
     return create
 
@@ -239,17 +239,19 @@ def test_an_address_that_is_down_receives_the_message_later(
     assert watched.tick() == "0 results read, 1 messages sent"
 
 
-def test_without_addresses_results_are_recorded_and_nothing_is_sent(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    watched = WatchedDeployment(deploy(sandboxed(), SYMBOLS))
+def test_without_addresses_results_are_recorded_and_nothing_is_sent(
+    deploy: Deploy, start_sandbox: StartSandbox
+) -> None:
+    watched = WatchedDeployment(deploy(start_sandbox(), SYMBOLS))
     watched.evaluate_checks()
     assert watched.tick().endswith("0 messages sent")
 
 
 def test_checks_of_another_interval_are_reported_under_their_own_names(
-    deploy: Deploy, sandboxed: Sandboxed, receiver: Receiver
+    deploy: Deploy, start_sandbox: StartSandbox, receiver: Receiver
 ) -> None:
     addresses = (SecretStr(receiver.url),)
-    deployment = deploy(sandboxed(), SYMBOLS, intervals=("30m", "1h"), alert_urls=addresses)
+    deployment = deploy(start_sandbox(), SYMBOLS, intervals=("30m", "1h"), alert_urls=addresses)
     watched = WatchedDeployment(deployment)
     with deployment.engine.database.transaction() as connection:
         rate_limited = RequestLogEntry(datetime.now(UTC), "/intraday", "AAPL.US", 429, "RateLimited", 0, None, 0, 0.1)

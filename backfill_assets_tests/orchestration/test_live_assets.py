@@ -12,8 +12,8 @@ from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.live.sampling_schedule import find_sampled_session, list_rounds
 from backfill_assets.orchestration.live_assets import LIVE_QUOTES, build_rounds_cron
-from backfill_assets_tests.conftest import Sandboxed, bars_in
-from backfill_assets_tests.moving_clock import Clockwork
+from backfill_assets_tests.conftest import StartSandbox, read_stored_bars
+from backfill_assets_tests.moving_clock import MovingClock
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment
 
 Deploy = Callable[..., Deployment]
@@ -23,11 +23,11 @@ SUNDAY = datetime(2026, 6, 7, 16, tzinfo=UTC)
 
 
 @pytest.fixture
-def deploy_at(deploy: Deploy, sandboxed: Sandboxed) -> Callable[..., Deployment]:
+def deploy_at(deploy: Deploy, start_sandbox: StartSandbox) -> Callable[..., Deployment]:
     """Create deployments with live collection at a given time."""
 
     def create(now: datetime, **settings: Any) -> Deployment:
-        return deploy(sandboxed(now=now), SYMBOLS, **{"as_of": now, "live": True, **settings})
+        return deploy(start_sandbox(now=now), SYMBOLS, **{"as_of": now, "live": True, **settings})
 
     return create
 
@@ -49,8 +49,8 @@ def evaluate_live_schedule(deployment: Deployment) -> Any:
     )
 
 
-def test_live_assets_are_absent_by_default(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    repository = deploy(sandboxed(), SYMBOLS).definitions.get_repository_def()
+def test_live_assets_are_absent_by_default(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    repository = deploy(start_sandbox(), SYMBOLS).definitions.get_repository_def()
     assert not repository.has_schedule_def("live_schedule")
     assert LIVE_QUOTES not in repository.asset_graph.get_all_asset_keys()
     assert {key.name for key in repository.asset_graph.asset_check_keys if key.asset_key == BARS} == {
@@ -136,23 +136,23 @@ def test_every_round_has_a_tick_of_the_schedule(seconds: int, day: date) -> None
 @pytest.mark.parametrize("seconds", [600, 900, 1800])
 @pytest.mark.parametrize("minutes_late", [0, 1])
 def test_scheduled_rounds_build_every_bar_at_any_delay(
-    live_clock: Callable[..., Clockwork], seconds: int, minutes_late: int
+    make_live_clock: Callable[..., MovingClock], seconds: int, minutes_late: int
 ) -> None:
     """Quotes are 15 minutes late for MSFT and 16 for AAPL, plus ``minutes_late``."""
-    clock = live_clock(("AAPL", "MSFT"), live={"live_seconds": seconds})
+    clock = make_live_clock(("AAPL", "MSFT"), live={"live_seconds": seconds})
     (session,) = list_sessions("US", clock.first, clock.first)
     delays = set()
     for tick in list_schedule_ticks(session, seconds):
-        engine = clock.at(tick)
+        engine = clock.move_to(tick)
         clock.sandbox.move_clock(tick - timedelta(minutes=minutes_late))
         delays.add(collect_round(engine).longest_delay_seconds)
     assert (16 + minutes_late) * 60 in delays
     for symbol in ("AAPL", "MSFT"):
-        assert len(bars_in(engine.database, symbol)) == 13
+        assert len(read_stored_bars(engine.database, symbol)) == 13
 
 
-def test_the_review_stores_vendor_corrections(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(now=SUNDAY), SYMBOLS, as_of=SUNDAY, review_sessions=2)
+def test_the_review_stores_vendor_corrections(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(now=SUNDAY), SYMBOLS, as_of=SUNDAY, review_sessions=2)
     deployment.run_gap_sensor()
     request_count = deployment.sandbox.stats()["by_endpoint"]["intraday"]
     job = deployment.definitions.resolve_job_def("review_bars")

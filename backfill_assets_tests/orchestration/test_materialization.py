@@ -12,7 +12,7 @@ from backfill_assets.orchestration.dagster_internals.materialization_events impo
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import deactivate_symbols, list_symbols
-from backfill_assets_tests.conftest import Sandboxed, bars_in
+from backfill_assets_tests.conftest import StartSandbox, read_stored_bars
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys, parse_tickers
 
 Deploy = Callable[..., Deployment]
@@ -34,13 +34,13 @@ def read_run_metadata(deployment: Deployment) -> dict[str, Any]:
     return {name: value.value for name, value in record.asset_observation.metadata.items()}
 
 
-def test_a_partition_range_is_filled_by_one_request_per_ticker(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_a_partition_range_is_filled_by_one_request_per_ticker(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert run.success
     assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 4
     assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY))
-    assert len(bars_in(deployment.engine.database, "AAPL")) == 26
+    assert len(read_stored_bars(deployment.engine.database, "AAPL")) == 26
     figures = read_run_metadata(deployment)
     assert (figures["calls"], figures["inserted"], figures["partitions recorded"]) == (20, 104, 8)
     assert (figures["missing before"], figures["missing after"], figures["leftovers"]) == (104, 0, {})
@@ -55,16 +55,16 @@ def read_partition_metadata(deployment: Deployment, partition: str) -> dict[str,
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def test_a_partition_has_its_bar_counts_and_source_as_metadata(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_a_partition_has_its_bar_counts_and_source_as_metadata(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     deployment.materialize(build_range_tags(MONDAY, "MSFT", MONDAY, "MSFT"))
     metadata = read_partition_metadata(deployment, f"{MONDAY}|MSFT.US")
     assert metadata.pop("fetched_at") > 0
     assert metadata == {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
 
 
-def test_a_partition_without_bars_has_source_none(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(listed={"MSFT": date(2026, 6, 2)}), SYMBOLS)
+def test_a_partition_without_bars_has_source_none(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(listed={"MSFT": date(2026, 6, 2)}), SYMBOLS)
     deployment.materialize(build_range_tags(MONDAY, "MSFT", TUESDAY, "MSFT"))
     assert read_partition_metadata(deployment, f"{MONDAY}|MSFT.US") == {
         "bars": 0,
@@ -78,8 +78,8 @@ def test_a_partition_without_bars_has_source_none(deploy: Deploy, sandboxed: San
     assert read_partition_metadata(deployment, f"{TUESDAY}|MSFT.US")["source"] == "external"
 
 
-def test_only_missing_slots_are_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_only_missing_slots_are_requested(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     for ticker in ("MSFT", "TSLA"):
         deployment.materialize({"dagster/partition": f"{MONDAY}|{ticker}.US"})
     assert deployment.sandbox.stats()["by_endpoint"]["intraday"] == 2
@@ -88,9 +88,11 @@ def test_only_missing_slots_are_requested(deploy: Deploy, sandboxed: Sandboxed) 
     assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY,))
 
 
-def test_unfilled_gaps_leave_the_partition_missing_and_fail_the_check(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_unfilled_gaps_leave_the_partition_missing_and_fail_the_check(
+    deploy: Deploy, start_sandbox: StartSandbox
+) -> None:
     unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment = deploy(start_sandbox(publication=unpublished), SYMBOLS)
     run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert run.success
     assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY)) - {f"{TUESDAY}|AAPL.US"}
@@ -104,9 +106,9 @@ def test_unfilled_gaps_leave_the_partition_missing_and_fail_the_check(deploy: De
     assert results["no_rate_limit_errors"].passed
 
 
-def test_a_manual_run_ignores_the_retry_schedule_of_the_sensor(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_a_manual_run_ignores_the_retry_schedule_of_the_sensor(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment = deploy(start_sandbox(publication=unpublished), SYMBOLS)
     tags = build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA")
     deployment.materialize(tags)
     deployment.materialize({**tags, "dagster/sensor_name": "gap_backfill_sensor"})
@@ -115,9 +117,9 @@ def test_a_manual_run_ignores_the_retry_schedule_of_the_sensor(deploy: Deploy, s
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
-def test_re_executing_a_sensor_run_counts_as_a_manual_run(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_re_executing_a_sensor_run_counts_as_a_manual_run(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment = deploy(start_sandbox(publication=unpublished), SYMBOLS)
     sensor_tags = {**build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"), "dagster/sensor_name": "gap_backfill_sensor"}
     first = deployment.materialize(sensor_tags)
     reexecution_tags = {**sensor_tags, "dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
@@ -127,9 +129,9 @@ def test_re_executing_a_sensor_run_counts_as_a_manual_run(deploy: Deploy, sandbo
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 1}
 
 
-def test_a_window_chosen_in_the_launchpad_is_requested_once_more(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_a_window_chosen_in_the_launchpad_is_requested_once_more(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment = deploy(start_sandbox(publication=unpublished), SYMBOLS)
     deployment.run_gap_sensor()
     for window, request_count in (({}, 1), ({"start": MONDAY, "end": TUESDAY}, 2), ({"hours_back": 48.0}, 3)):
         assert deployment.launch(**window).success
@@ -137,16 +139,16 @@ def test_a_window_chosen_in_the_launchpad_is_requested_once_more(deploy: Deploy,
     assert deployment.sandbox.stats()["per_ticker"]["MSFT.US"] == 1
 
 
-def test_an_open_session_is_not_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_an_open_session_is_not_requested(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     run = deployment.materialize(build_range_tags(TODAY, "AAPL", TODAY, "TSLA"))
     assert run.success
     assert deployment.sandbox.stats()["requests"] == 0
     assert deployment.materialized == set()
 
 
-def test_an_inactive_symbol_is_not_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_an_inactive_symbol_is_not_requested(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["MSFT", "AMZN"]))
     deployment.materialize(build_range_tags(MONDAY, "AAPL", MONDAY, "TSLA"))
@@ -154,8 +156,8 @@ def test_an_inactive_symbol_is_not_requested(deploy: Deploy, sandboxed: Sandboxe
     assert deployment.materialized == build_partition_keys(("AAPL", "TSLA"), (MONDAY,))
 
 
-def test_an_invalid_token_fails_the_run_without_exposing_the_token(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(tokens=frozenset({"another"}))
+def test_an_invalid_token_fails_the_run_without_exposing_the_token(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(tokens=frozenset({"another"}))
     deployment = deploy(sandbox, SYMBOLS)
     run = deployment.materialize(build_range_tags(MONDAY, "AAPL", MONDAY, "TSLA"))
     assert not run.success
@@ -165,15 +167,15 @@ def test_an_invalid_token_fails_the_run_without_exposing_the_token(deploy: Deplo
     assert [check.passed for check in run.get_asset_check_evaluations()].count(False) >= 2
 
 
-def test_an_exhausted_quota_fails_the_run_and_stores_fetched_bars(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(daily=12), SYMBOLS, in_flight_start=1, in_flight_max=1, collector_reserve=0.0)
+def test_an_exhausted_quota_fails_the_run_and_stores_fetched_bars(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(daily=12), SYMBOLS, in_flight_start=1, in_flight_max=1, collector_reserve=0.0)
     run = deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "TSLA"))
     assert not run.success
     assert deployment.materialized == build_partition_keys(("AAPL", "AMZN"), (MONDAY, TUESDAY))
 
 
-def test_force_requests_complete_sessions_again(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_force_requests_complete_sessions_again(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     tags = build_range_tags(MONDAY, "AAPL", TUESDAY, "AMZN")
     deployment.materialize(tags)
     deployment.materialize(tags)
@@ -183,8 +185,8 @@ def test_force_requests_complete_sessions_again(deploy: Deploy, sandboxed: Sandb
     assert read_run_metadata(deployment)["unchanged"] == 52
 
 
-def test_checks_can_run_without_a_materialization(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_checks_can_run_without_a_materialization(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     run = deployment.verify()
     assert run.success
     results = {check.check_name: check.passed for check in run.get_asset_check_evaluations()}
@@ -194,8 +196,8 @@ def test_checks_can_run_without_a_materialization(deploy: Deploy, sandboxed: San
     assert deployment.materialized == set()
 
 
-def test_checks_do_not_wait_for_a_backfill(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_checks_do_not_wait_for_a_backfill(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
 
     def pools(job: dg.JobDefinition) -> set[str]:
         limits = deployment.instance.create_run_for_job(job).run_op_concurrency
@@ -207,9 +209,9 @@ def test_checks_do_not_wait_for_a_backfill(deploy: Deploy, sandboxed: Sandboxed)
 
 @pytest.mark.parametrize("only_checks", [True, False])
 def test_an_invalid_window_fails_the_run_before_any_check(
-    deploy: Deploy, sandboxed: Sandboxed, only_checks: bool
+    deploy: Deploy, start_sandbox: StartSandbox, only_checks: bool
 ) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+    deployment = deploy(start_sandbox(), SYMBOLS)
     if only_checks:
         run = deployment.verify(hours_back=-1.0)
     else:
@@ -221,16 +223,18 @@ def test_an_invalid_window_fails_the_run_before_any_check(
     assert deployment.sandbox.stats()["requests"] == 0
 
 
-def test_without_active_symbols_all_checks_pass(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), ("AAPL",))
+def test_without_active_symbols_all_checks_pass(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), ("AAPL",))
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
     results = deployment.verify().get_asset_check_evaluations()
     assert {(r.passed, r.description) for r in results} == {(True, "there are no active symbols")}
 
 
-def test_backfill_gaps_fills_a_window_and_a_dry_run_requests_nothing(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_backfill_gaps_fills_a_window_and_a_dry_run_requests_nothing(
+    deploy: Deploy, start_sandbox: StartSandbox
+) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     assert deployment.launch(start=MONDAY, end=MONDAY, dry_run=True).success
     assert deployment.sandbox.stats()["requests"] == 0
     assert deployment.launch(start=MONDAY, end=MONDAY, symbols=["AAPL", "MSFT"]).success
@@ -241,8 +245,8 @@ def test_backfill_gaps_fills_a_window_and_a_dry_run_requests_nothing(deploy: Dep
     assert [execution.status.value for execution in latest.values()] == ["FAILED"]
 
 
-def test_active_symbols_become_partitions(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_active_symbols_become_partitions(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
     (symbols_asset,) = (
@@ -255,8 +259,8 @@ def test_active_symbols_become_partitions(deploy: Deploy, sandboxed: Sandboxed) 
     assert list(deployment.instance.get_dynamic_partitions("symbol")) == ["AMZN.US", "MSFT.US", "TSLA.US"]
 
 
-def test_the_report_has_figures_and_a_table_as_metadata(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_the_report_has_figures_and_a_table_as_metadata(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     deployment.materialize(build_range_tags(MONDAY, "AAPL", TUESDAY, "AMZN"))
     (report,) = (
         a
@@ -273,7 +277,7 @@ def test_the_report_has_figures_and_a_table_as_metadata(deploy: Deploy, sandboxe
 
 
 def test_materialization_events_have_the_tags_for_filters_of_the_ui(
-    deploy: Deploy, sandboxed: Sandboxed, instance: dg.DagsterInstance
+    deploy: Deploy, start_sandbox: StartSandbox, instance: dg.DagsterInstance
 ) -> None:
     @dg.op
     def step(context: dg.OpExecutionContext) -> None:
@@ -293,8 +297,8 @@ def test_materialization_events_have_the_tags_for_filters_of_the_ui(
     }
 
 
-def test_a_deleted_bar_is_restored_by_the_next_run(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_a_deleted_bar_is_restored_by_the_next_run(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     deployment.run_gap_sensor()
     stamp = datetime(2026, 6, 1, 15, 30, tzinfo=UTC)
     with deployment.engine.database.transaction() as connection:
@@ -306,8 +310,10 @@ def test_a_deleted_bar_is_restored_by_the_next_run(deploy: Deploy, sandboxed: Sa
     assert read_run_metadata(deployment)["inserted"] == 1
 
 
-def test_the_morning_report_reads_the_bulk_file_once_and_compares_closes(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS, daily_file_symbols=4)
+def test_the_morning_report_reads_the_bulk_file_once_and_compares_closes(
+    deploy: Deploy, start_sandbox: StartSandbox
+) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS, daily_file_symbols=4)
     deployment.run_gap_sensor()
     (report,) = (
         a

@@ -13,7 +13,7 @@ from dagster._grpc.impl import core_execute_run
 from dagster._grpc.server import LoadedRepositories
 
 from backfill_assets.orchestration.partitions import list_day_keys
-from backfill_assets_tests.conftest import Sandboxed
+from backfill_assets_tests.conftest import StartSandbox
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys
 
 Deploy = Callable[..., Deployment]
@@ -63,9 +63,9 @@ def create_run(
 
 @pytest.mark.parametrize("whole_range", [True, False])
 def test_a_run_over_the_oldest_day_succeeds_after_new_sessions_opened(
-    deploy: Deploy, sandboxed: Sandboxed, monkeypatch: pytest.MonkeyPatch, whole_range: bool
+    deploy: Deploy, start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch, whole_range: bool
 ) -> None:
-    deployment = deploy(sandboxed(), ("AAPL", "MSFT"))
+    deployment = deploy(start_sandbox(), ("AAPL", "MSFT"))
     code_server = load_repository()
     ends = {"start": f"{OLDEST}|AAPL.US", "end": f"{TUESDAY}|MSFT.US"}
     ranged = {f"dagster/asset_partition_range_{end}": key for end, key in ends.items()}
@@ -80,9 +80,9 @@ def test_a_run_over_the_oldest_day_succeeds_after_new_sessions_opened(
 
 
 def test_a_reloaded_code_server_has_a_later_first_day(
-    deploy: Deploy, sandboxed: Sandboxed, monkeypatch: pytest.MonkeyPatch
+    deploy: Deploy, start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deploy(sandboxed(), ("AAPL",))
+    deploy(start_sandbox(), ("AAPL",))
     assert min(list_partition_days(load_repository().get_definition())) == OLDEST
     monkeypatch.setenv("BACKFILL_AS_OF", LATER.isoformat())
     assert min(list_partition_days(load_repository().get_definition())) == "2026-06-03"

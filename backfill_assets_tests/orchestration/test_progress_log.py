@@ -13,7 +13,7 @@ from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.progress_log import ProgressLog, log_progress
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.quota.budget import BudgetStatus, PermitSettlement
-from backfill_assets_tests.conftest import NOW, monday_and_tuesday
+from backfill_assets_tests.conftest import NOW, make_monday_tuesday_job
 
 NOT_LIMITED = BudgetStatus(100_000, 0, NOW, 12, 240, 0, None)
 
@@ -71,13 +71,13 @@ def test_a_stall_is_logged_with_its_reason(logged_run: LoggedRun) -> None:
 
 
 def test_a_run_paused_by_the_rate_limit_logs_it(
-    engine_on: Callable[..., Engine], sandboxed: Callable[..., Sandbox]
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]
 ) -> None:
-    engine = engine_on(sandboxed(), ("AAPL", "MSFT"))
+    engine = make_engine(start_sandbox(), ("AAPL", "MSFT"))
     permits = engine.create_budget().take_permits(1, 5, NOW).permits
     engine.create_budget().settle_permits(PermitSettlement(permits, pause_seconds=1.5), NOW)
     lines: list[str] = []
     with log_progress(engine, lines.append, stall_seconds=0.1) as listener:
-        assert run_backfill(engine, monday_and_tuesday(engine), listener).after.missing == 0
+        assert run_backfill(engine, make_monday_tuesday_job(engine), listener).after.missing == 0
     assert any("s without an answer: rate limited by the vendor, requests resume at " in line for line in lines)
     assert lines[-1].startswith("2/2 tickers · 52 bars · 10 calls")

@@ -41,9 +41,9 @@ def engine_job() -> None:
 
 @pytest.fixture
 def instance(
-    new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    create_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", new_database(None))
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", create_database(None))
     with open_instance(tmp_path) as opened_instance:
         yield opened_instance
 

@@ -15,7 +15,7 @@ from backfill_assets.orchestration.sensors import build_reload_warning
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
-from backfill_assets_tests.conftest import NOW, Sandboxed, bars_in, monday_and_tuesday
+from backfill_assets_tests.conftest import NOW, StartSandbox, make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys, parse_tickers
 
@@ -30,8 +30,8 @@ def delete_bars_at(deployment: Deployment, symbol: str, *stamps: datetime) -> No
         assert delete_bars(connection, found.symbol_id, INTERVALS["30m"], stamps) == len(stamps)
 
 
-def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     (run,) = deployment.run_gap_sensor()
     assert run.success
     assert deployment.materialized == build_partition_keys(SYMBOLS, (MONDAY, TUESDAY))
@@ -42,20 +42,20 @@ def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deploy: Deploy,
     assert tick.skip_message == "no gap in 4 symbols × 3 sessions"
 
 
-def test_scattered_gaps_are_one_run_and_one_request_per_ticker(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_scattered_gaps_are_one_run_and_one_request_per_ticker(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     deployment.run_gap_sensor()
     delete_bars_at(deployment, "AAPL", datetime(2026, 6, 1, 14, tzinfo=UTC), datetime(2026, 6, 2, 19, 30, tzinfo=UTC))
     delete_bars_at(deployment, "TSLA", datetime(2026, 6, 2, 13, 30, tzinfo=UTC))
     (request,) = deployment.tick().run_requests
     deployment.run(request)
     assert deployment.sandbox.stats()["per_ticker"] == {"AAPL.US": 2, "MSFT.US": 1, "AMZN.US": 1, "TSLA.US": 2}
-    assert len(bars_in(deployment.engine.database, "AAPL")) == 26
+    assert len(read_stored_bars(deployment.engine.database, "AAPL")) == 26
 
 
-def test_a_run_has_at_most_the_configured_number_of_partitions(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_a_run_has_at_most_the_configured_number_of_partitions(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     symbols = tuple(list_sandbox_symbols(30))
-    deployment = deploy(sandboxed(symbols=30), symbols, partitions_per_run=20)
+    deployment = deploy(start_sandbox(symbols=30), symbols, partitions_per_run=20)
     requests = deployment.tick().run_requests
     assert len(requests) == 3  # 10 symbols × 2 sessions each
     for request in requests:
@@ -64,9 +64,11 @@ def test_a_run_has_at_most_the_configured_number_of_partitions(deploy: Deploy, s
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def test_gaps_with_a_later_retry_start_no_run_and_the_reason_has_its_time(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_gaps_with_a_later_retry_start_no_run_and_the_reason_has_its_time(
+    deploy: Deploy, start_sandbox: StartSandbox
+) -> None:
     unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
-    deployment = deploy(sandboxed(publication=unpublished), SYMBOLS)
+    deployment = deploy(start_sandbox(publication=unpublished), SYMBOLS)
     deployment.run_gap_sensor()
     tick = deployment.tick()
     assert not tick.run_requests
@@ -76,9 +78,9 @@ def test_gaps_with_a_later_retry_start_no_run_and_the_reason_has_its_time(deploy
     assert len(deployment.with_settings(as_of=NOW + timedelta(minutes=61)).tick().run_requests) == 1
 
 
-def test_before_publication_only_one_probe_is_sent(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_before_publication_only_one_probe_is_sent(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     late = Publication(hours_after_close=(9.0, 9.1))
-    deployment = deploy(sandboxed(publication=late), SYMBOLS)
+    deployment = deploy(start_sandbox(publication=late), SYMBOLS)
     deployment.run_gap_sensor()
     evening = datetime(2026, 6, 3, 23, 30, tzinfo=UTC)
     deployment.sandbox.move_clock(evening)
@@ -91,8 +93,8 @@ def test_before_publication_only_one_probe_is_sent(deploy: Deploy, sandboxed: Sa
 
 
 @pytest.mark.parametrize("source", ["sensor run", "UI run"])
-def test_no_run_overlaps_an_unfinished_run(deploy: Deploy, sandboxed: Sandboxed, source: str) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_no_run_overlaps_an_unfinished_run(deploy: Deploy, start_sandbox: StartSandbox, source: str) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     (request,) = deployment.tick().run_requests
     tags = request.tags if source == "sensor run" else {"dagster/partition": f"{MONDAY}|AMZN.US"}
     run = deployment.instance.create_run_for_job(
@@ -108,8 +110,8 @@ def test_no_run_overlaps_an_unfinished_run(deploy: Deploy, sandboxed: Sandboxed,
     assert len(deployment.tick().run_requests) == 1
 
 
-def test_an_unfinished_run_does_not_block_other_ranges(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS, partitions_per_run=4)
+def test_an_unfinished_run_does_not_block_other_ranges(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS, partitions_per_run=4)
     assert len(deployment.tick().run_requests) == 2
     deployment.instance.create_run_for_job(
         deployment.definitions.resolve_implicit_global_asset_job_def(),
@@ -121,16 +123,16 @@ def test_an_unfinished_run_does_not_block_other_ranges(deploy: Deploy, sandboxed
     assert "AAPL.US" not in str(request.tags)
 
 
-def test_run_keys_differ_between_ticks(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_run_keys_differ_between_ticks(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     first = deployment.tick()
     second = deployment.tick(cursor=first.cursor)
     assert first.run_requests[0].tags == second.run_requests[0].tags
     assert first.run_requests[0].run_key != second.run_requests[0].run_key
 
 
-def test_no_run_starts_without_quota(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(daily=12), SYMBOLS, collector_reserve=0.0, in_flight_max=1)
+def test_no_run_starts_without_quota(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(daily=12), SYMBOLS, collector_reserve=0.0, in_flight_max=1)
     assert not deployment.run_gap_sensor()[0].success
     tick = deployment.tick()
     assert not tick.run_requests
@@ -142,8 +144,8 @@ def test_no_run_starts_without_quota(deploy: Deploy, sandboxed: Sandboxed) -> No
     assert next_day.tags
 
 
-def test_retries_back_off_while_the_vendor_is_down(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(symbols=30, faults=Faults(down=True))
+def test_retries_back_off_while_the_vendor_is_down(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(symbols=30, faults=Faults(down=True))
     deployment = deploy(sandbox, tuple(list_sandbox_symbols(30)), attempts=1, backoff_seconds=(0.0, 0.0))
     assert not deployment.run_gap_sensor()[0].success
     assert not deployment.tick().run_requests
@@ -160,8 +162,8 @@ def test_retries_back_off_while_the_vendor_is_down(deploy: Deploy, sandboxed: Sa
     assert deployment.tick().skip_message.startswith("no gap in ")
 
 
-def test_retries_back_off_for_a_failing_ticker_only(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    sandbox = sandboxed(faults=Faults(html_200=1.0))
+def test_retries_back_off_for_a_failing_ticker_only(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(faults=Faults(html_200=1.0))
     deployment = deploy(sandbox, SYMBOLS, attempts=1, backoff_seconds=(0.0, 0.0))
     assert deployment.run_gap_sensor()[0].success
     assert deployment.tick().skip_message == "requests for 4 symbols failed recently; backing off"
@@ -172,18 +174,18 @@ def test_retries_back_off_for_a_failing_ticker_only(deploy: Deploy, sandboxed: S
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|NVDA.US"
 
 
-def test_without_a_token_the_sensor_skips_with_the_reason(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_without_a_token_the_sensor_skips_with_the_reason(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     settings = deployment.engine.settings.model_copy(update={"token": None})
     without_token = replace(deployment, engine=replace(deployment.engine, settings=settings))
     assert "no API token is set" in without_token.tick().skip_message
 
 
 def test_sessions_filled_by_the_command_line_are_materialized_without_a_request(
-    deploy: Deploy, sandboxed: Sandboxed
+    deploy: Deploy, start_sandbox: StartSandbox
 ) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
-    run_backfill(deployment.engine, monday_and_tuesday(deployment.engine), ignore_progress)
+    deployment = deploy(start_sandbox(), SYMBOLS)
+    run_backfill(deployment.engine, make_monday_tuesday_job(deployment.engine), ignore_progress)
     request_count = deployment.sandbox.stats()["requests"]
     (run,) = deployment.run_gap_sensor()
     assert run.success
@@ -192,9 +194,9 @@ def test_sessions_filled_by_the_command_line_are_materialized_without_a_request(
     assert not deployment.tick().run_requests
 
 
-def test_a_late_published_session_is_requested_days_later(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_a_late_published_session_is_requested_days_later(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     unpublished = Publication(never_published=frozenset({("AAPL", date(2026, 6, 1))}))
-    sandbox = sandboxed(publication=unpublished)
+    sandbox = start_sandbox(publication=unpublished)
     deployment = deploy(sandbox, SYMBOLS, partition_days=8)
     deployment.run_gap_sensor()
     thursday = datetime(2026, 6, 4, 20, tzinfo=UTC)
@@ -203,9 +205,9 @@ def test_a_late_published_session_is_requested_days_later(deploy: Deploy, sandbo
     assert request.tags["dagster/asset_partition_range_start"].startswith(MONDAY)
 
 
-def test_two_deployments_on_one_database_fetch_each_gap_once(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_two_deployments_on_one_database_fetch_each_gap_once(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     symbols = tuple(list_sandbox_symbols(60))
-    deployment = deploy(sandboxed(symbols=60, latency_ms=(5, 20)), symbols)
+    deployment = deploy(start_sandbox(symbols=60, latency_ms=(5, 20)), symbols)
     with dg.DagsterInstance.ephemeral() as another:
         other_deployment = replace(deployment, instance=another)
         other_deployment.tick("symbol_partitions_sensor")
@@ -222,9 +224,9 @@ def test_two_deployments_on_one_database_fetch_each_gap_once(deploy: Deploy, san
     assert set(deployment.sandbox.stats()["per_ticker"].values()) == {1}
 
 
-def test_only_partitions_of_the_code_server_are_requested(deploy: Deploy, sandboxed: Sandboxed) -> None:
+def test_only_partitions_of_the_code_server_are_requested(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     # because the universe shrank, more sessions are retained now than when the code server was loaded
-    deployment = deploy(sandboxed(), SYMBOLS).with_settings(partition_days=5)
+    deployment = deploy(start_sandbox(), SYMBOLS).with_settings(partition_days=5)
     (request,) = deployment.tick().run_requests
     assert request.tags["dagster/asset_partition_range_start"] == f"{MONDAY}|AAPL.US"
     deployment.instance.create_run_for_job(  # Dagster rejects a range that the code server does not have
@@ -249,8 +251,8 @@ def test_only_partitions_of_the_code_server_are_requested(deploy: Deploy, sandbo
     )
 
 
-def test_too_many_partitions_cause_a_reload_warning(deploy: Deploy, sandboxed: Sandboxed) -> None:
-    deployment = deploy(sandboxed(), SYMBOLS)
+def test_too_many_partitions_cause_a_reload_warning(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
     due_work = find_due_work(deployment.engine, "30m")
     days = [session.day.isoformat() for session in due_work.coverage.grid.sessions]
     # a few days more than when the definitions were loaded

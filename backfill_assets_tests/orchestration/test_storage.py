@@ -16,7 +16,7 @@ from backfill_assets import orchestration
 from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
-from backfill_assets_tests.conftest import Sandboxed
+from backfill_assets_tests.conftest import StartSandbox
 from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys
 
@@ -58,15 +58,15 @@ def record_batch_sizes(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("batched", [True, False])
 def test_batching_stores_the_same_events(
     deploy: Callable[..., Deployment],
-    sandboxed: Sandboxed,
-    new_database: Callable[..., str],
+    start_sandbox: StartSandbox,
+    create_database: Callable[..., str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     batched: bool,
 ) -> None:
     symbols = tuple(list_sandbox_symbols(40))
-    deployment = deploy(sandboxed(symbols=40), symbols)
-    url = new_database(None)
+    deployment = deploy(start_sandbox(symbols=40), symbols)
+    url = create_database(None)
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
     monkeypatch.setenv("BACKFILL_BATCH_PLANNED_EVENTS", str(batched).lower())
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "50")
@@ -89,13 +89,13 @@ def test_batching_stores_the_same_events(
 
 def test_materialized_partitions_are_indexed_by_their_tags(
     deploy: Callable[..., Deployment],
-    sandboxed: Sandboxed,
-    new_database: Callable[..., str],
+    start_sandbox: StartSandbox,
+    create_database: Callable[..., str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    deployment = deploy(sandboxed(), ("AAPL", "MSFT"))
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", new_database(None))
+    deployment = deploy(start_sandbox(), ("AAPL", "MSFT"))
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", create_database(None))
     with open_instance(tmp_path) as instance:
         deployment.instance = instance
         deployment.tick("symbol_partitions_sensor")
@@ -131,9 +131,9 @@ def test_a_configured_address_is_used_unchanged(address: str, host: str, port: i
 
 
 def test_missing_right_to_create_the_database_raises_an_error_with_the_variable(
-    new_database: Callable[..., str],
+    create_database: Callable[..., str],
 ) -> None:
-    url = new_database(None)
+    url = create_database(None)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
         connection.execute("CREATE ROLE visitor LOGIN")

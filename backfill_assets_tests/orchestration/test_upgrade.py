@@ -24,7 +24,7 @@ from backfill_assets.orchestration.build import build_definitions
 from backfill_assets.orchestration.dagster_internals.run_launcher import WatchfulRunLauncher
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.alert_outbox import list_failing
-from backfill_assets_tests.conftest import NOW, Sandboxed
+from backfill_assets_tests.conftest import NOW, StartSandbox
 from backfill_assets_tests.integration.alert_receiver import Receiver
 from backfill_assets_tests.orchestration.conftest import Deployment, build_partition_keys
 
@@ -70,22 +70,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def engine(
-    new_database: Callable[..., str],
+    create_database: Callable[..., str],
     home: Path,
-    sandboxed: Sandboxed,
+    start_sandbox: StartSandbox,
     receiver: Receiver,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Engine]:
     """An engine on the recorded databases and a sandbox one hour later, with environment variables for both."""
     later = NOW + timedelta(hours=1)
-    sandbox = sandboxed(now=later, publication=Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))})))
-    bars_url = restore(new_database(None), "bars")
+    sandbox = start_sandbox(now=later, publication=Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))})))
+    bars_url = restore(create_database(None), "bars")
     with psycopg.connect(bars_url) as connection:  # the recorded address had another port
         connection.execute("UPDATE backfill.alert_endpoints SET endpoint = %s", [fingerprint_address(receiver.url)])
     settings = load_settings(
         database_url=SecretStr(bars_url),
-        dagster_postgres_url=SecretStr(restore(new_database(None), "dagster")),
+        dagster_postgres_url=SecretStr(restore(create_database(None), "dagster")),
         home=home,
         token=SecretStr("test-token-4711"),
         base_url=sandbox.base_url,
@@ -106,9 +106,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def upgraded(engine: Engine, receiver: Receiver, folder: Path, sandboxed: Sandboxed) -> Iterator[Upgraded]:
+def upgraded(engine: Engine, receiver: Receiver, folder: Path, start_sandbox: StartSandbox) -> Iterator[Upgraded]:
     with dg.DagsterInstance.from_config(str(folder)) as instance:
-        yield Upgraded(Deployment(engine, sandboxed(), instance, build_definitions(engine.settings)), receiver)
+        yield Upgraded(Deployment(engine, start_sandbox(), instance, build_definitions(engine.settings)), receiver)
 
 
 def test_old_module_paths_in_dagster_yaml_load_the_current_classes(upgraded: Upgraded) -> None:

@@ -23,7 +23,7 @@ from backfill_assets.eodhd.reference import (
 )
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.market.vendor_errors import BrokenAnswer, RequestRefused, VendorError
-from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.conftest import read_recorded_rows
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 GOOD = {"timestamp": 1780343700, "open": 1, "high": 2.5, "low": 0.5, "close": 2, "volume": 10}
@@ -39,7 +39,7 @@ def list_columns(rows: IntradayRows) -> list[list[float | None]]:
 
 
 def test_a_recorded_5m_session() -> None:
-    rows = parse_intraday(make_body(*recorded("AAPL_5m_2026-06-01")))
+    rows = parse_intraday(make_body(*read_recorded_rows("AAPL_5m_2026-06-01")))
     assert len(rows) == 79
     assert rows.timestamp[0] == 1780320600
     assert rows.open[0] == 309.535003
@@ -50,7 +50,7 @@ def test_a_recorded_5m_session() -> None:
 
 
 def test_a_recorded_1m_day() -> None:
-    raw = make_body(*recorded("AAPL_1m_2025-01-15"))
+    raw = make_body(*read_recorded_rows("AAPL_1m_2025-01-15"))
     rows = parse_intraday(raw)
     assert len(rows) == len(json.loads(raw)) == 953
     assert (np.diff(rows.timestamp) > 0).all()
@@ -167,7 +167,7 @@ KEYS = st.sampled_from([*COLUMNS, "warning", "error", "errors", "code", "message
 @st.composite
 def draw_mutated_body(draw: st.DrawFn) -> bytes:
     """A few recorded rows with values replaced, keys dropped, rows exchanged, and bytes damaged."""
-    rows: list[Any] = [*recorded("AAPL_5m_2026-06-01")][-4:]
+    rows: list[Any] = [*read_recorded_rows("AAPL_5m_2026-06-01")][-4:]
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(rows) - 1))
         if not isinstance(rows[at], dict) or draw(st.booleans()):

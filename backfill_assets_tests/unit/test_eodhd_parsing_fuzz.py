@@ -13,7 +13,7 @@ from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import PRICE_LIMIT, ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.vendor_errors import VendorError
-from backfill_assets_tests.conftest import recorded
+from backfill_assets_tests.conftest import read_recorded_rows
 from backfill_assets_tests.unit.market_builders import build_grid
 
 DAY = "2026-06-01"
@@ -27,7 +27,7 @@ FIELDS = st.sampled_from(["open", "high", "low", "close", "volume"])
 @st.composite
 def draw_response(draw: st.DrawFn) -> bytes:
     """A recorded session with some values replaced, rows repeated, moved off the grid, cut or exchanged."""
-    rows: list[dict[str, Any]] = recorded("AAPL_5m_2026-06-01")
+    rows: list[dict[str, Any]] = read_recorded_rows("AAPL_5m_2026-06-01")
     for _ in range(draw(st.integers(1, 12))):
         at = draw(st.integers(0, len(rows) - 1))
         rows[at][draw(FIELDS)] = draw(VALUES)
@@ -74,5 +74,5 @@ def test_bars_of_any_response_satisfy_the_table_constraints(response: bytes) -> 
 
 
 def test_recorded_session_gives_thirteen_bars() -> None:
-    built = build_bars_from(json.dumps(recorded("AAPL_5m_2026-06-01")).encode())
+    built = build_bars_from(json.dumps(read_recorded_rows("AAPL_5m_2026-06-01")).encode())
     assert (len(built.bars), built.bars["is_final"].all(), len(built.rejects)) == (13, True, 0)

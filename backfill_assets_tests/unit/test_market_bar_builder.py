@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets_tests.conftest import recorded, recorded_bars
+from backfill_assets_tests.conftest import read_recorded_bars, read_recorded_rows
 from backfill_assets_tests.unit.market_builders import (
     Row,
     build_grid,
@@ -27,7 +27,9 @@ OHLC = ["open", "high", "low", "close"]
 
 
 def read_vendor_rows(name: str, symbol_id: int = 0) -> pd.DataFrame:
-    return pd.DataFrame(recorded(name)).assign(symbol_id=symbol_id)[list(ROW_COLUMNS)].astype({"volume": float})
+    return (
+        pd.DataFrame(read_recorded_rows(name)).assign(symbol_id=symbol_id)[list(ROW_COLUMNS)].astype({"volume": float})
+    )
 
 
 def list_bars(built: BuiltBars, symbol_id: int = 0) -> list[dict[str, float]]:
@@ -46,7 +48,7 @@ AAPL_1M = ("AAPL_1m_2025-01-15", "AAPL_30m_2025-01-15", "1m", "2025-01-15")
 @pytest.mark.parametrize(("rows", "bars", "source", "day"), [AAPL_5M, AAPL_1M], ids=["5m", "1m"])
 def test_a_recorded_session_yields_the_expected_bars(rows: str, bars: str, source: str, day: str) -> None:
     built = build_bars(read_vendor_rows(rows), build_grid(day), INTERVALS[source])
-    assert list_bars(built) == recorded_bars(bars)
+    assert list_bars(built) == read_recorded_bars(bars)
     assert len(built.bars) == 13
     assert built.bars["is_final"].all()
     assert built.bars["source_rows"].tolist() == [1800 // INTERVALS[source].seconds] * 13
