@@ -12,9 +12,9 @@ dev: $(VENV)/.installed
 	@$(BIN)/backfill-assets dev
 
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --cov --cov-report term $(ARGS)
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal $(ARGS)
 
-# Scenarios of many processes or many days. Coverage is that of `make test` alone.
+# Scenarios of many processes or many days. They do not count in the coverage of `make check`.
 test-long: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -q -m long --numprocesses 2 --dist worksteal $(ARGS)
 
@@ -23,7 +23,7 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(MAKE) test
+	$(MAKE) test ARGS="--cov --cov-report term"
 
 browser: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -q -m browser $(ARGS)

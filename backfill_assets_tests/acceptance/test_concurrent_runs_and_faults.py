@@ -63,6 +63,7 @@ def thousand_symbols(make_user: MakeUser, start_sandbox: StartSandbox) -> tuple[
     return user, sandbox, symbols
 
 
+@pytest.mark.long
 def test_four_processes_share_one_rate_limit(
     thousand_symbols: tuple[User, Sandbox, list[str]], database: Database
 ) -> None:

@@ -59,6 +59,7 @@ def compute_live_volume(config: SandboxConfig, clock: MovingClock, symbol: str) 
     return max(q.volume for q in quotes if q.timestamp < SESSION.close.timestamp())
 
 
+@pytest.mark.long
 def test_provisional_bars_of_a_session_are_replaced_by_final_bars(make_live_clock: MakeClock) -> None:
     clock = make_live_clock(SYMBOLS, publication=Publication(hours_after_close=(6, 6)))
     database = clock.engine.database
@@ -151,6 +152,7 @@ def test_exchange_quotes_are_used_again_after_an_outage(make_live_clock: MakeClo
     assert methods == [None, "tickers", None, "tickers", None, "exchange", "exchange"]
 
 
+@pytest.mark.long
 def test_thin_tickers_absent_values_and_text_timestamps_are_handled(make_live_clock: MakeClock) -> None:
     quirks = DataQuirks(string_timestamps=0.5, missing_live_quotes=0.2, live_unknown_404=True)
     symbols = (*list_sandbox_symbols(12), "NOPE")

@@ -109,6 +109,7 @@ def interrupt_run(
         yield start
 
 
+@pytest.mark.long
 def test_run_waits_until_the_database_is_back(
     interrupt_run: Callable[..., InterruptedRun], server: Server, request: pytest.FixtureRequest
 ) -> None:
@@ -127,6 +128,7 @@ def test_run_waits_until_the_database_is_back(
     database.close()
 
 
+@pytest.mark.long
 def test_long_database_outage_ends_the_run_and_the_next_run_continues(
     interrupt_run: Callable[..., InterruptedRun], server: Server
 ) -> None:

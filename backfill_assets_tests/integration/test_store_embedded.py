@@ -120,6 +120,7 @@ LOCK_FILES_AFTER_POWER_CUT: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.long
 def test_the_server_starts_despite_files_left_by_a_power_cut(new_home: Path) -> None:
     lock = new_home / "postgres" / "postmaster.pid"
     for case, damage in LOCK_FILES_AFTER_POWER_CUT.items():
