@@ -17,7 +17,7 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor_errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
 from backfill_assets.quality.checks import find_check
-from backfill_assets.store.evidence.daily_data import Finding, list_findings
+from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, ENDED_OR_RENAMED, Finding, list_findings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limits
 from backfill_assets.store.quota.request_log import count_requests_by_error
@@ -108,7 +108,7 @@ def _explain_requests(diagnostics: Diagnostics) -> str:
 def _explain_sessions(diagnostics: Diagnostics) -> str:
     """A session that nearly all symbols lack: a wrong calendar, or a vendor outage; empty if there is none."""
     coverage = diagnostics.coverage
-    drift_by_day = {f.subject: f.detail for f in diagnostics.findings if f.kind == "calendar drift"}
+    drift_by_day = {f.subject: f.detail for f in diagnostics.findings if f.kind == CALENDAR_DRIFT}
     missing, first = _count_missing_by_session(coverage)
     sizes = coverage.grid.session_sizes
     listed = coverage.absence_evidence.is_listed.sum(axis=0)
@@ -140,7 +140,7 @@ def _explain_symbols(diagnostics: Diagnostics) -> str:
     with_gaps = [str(coverage.symbols[row].ticker) for row in worst if coverage.missing[row]]
     if len(with_gaps) > max(MAX_NAMED_SYMBOLS, MAX_NAMED_SHARE * len(coverage.symbols)):
         return f"no single cause: {len(with_gaps):,} of {len(coverage.symbols):,} symbols have missing bars"
-    ended = {f.subject: f.detail for f in diagnostics.findings if f.kind == "ended or renamed"}
+    ended = {f.subject: f.detail for f in diagnostics.findings if f.kind == ENDED_OR_RENAMED}
     labels = [f"{ticker} ({ended[ticker]})" if ticker in ended else ticker for ticker in with_gaps]
     shown = ", ".join(labels[:MAX_NAMED_SYMBOLS]) + (", …" if len(labels) > MAX_NAMED_SYMBOLS else "")
     return f"one symbol: {shown}" if len(labels) == 1 else f"{len(labels)} symbols: {shown}"

@@ -12,12 +12,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.findings import (
-    CALENDAR_DRIFT,
-    ENDED_OR_RENAMED,
-    NEARLY_ALL_SHARE,
-    record_vendor_warnings,
-)
+from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_vendor_warnings
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
@@ -25,7 +20,6 @@ from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor import DailyRows, VendorClient
 from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, UnknownTicker, VendorError
 from backfill_assets.store.evidence.daily_data import (
-    Finding,
     ListingLife,
     find_lives_read_since,
     find_symbols_with_day,
@@ -34,9 +28,9 @@ from backfill_assets.store.evidence.daily_data import (
     record_bulk_file,
     record_closure,
     record_daily_rows,
-    record_finding,
     record_listing_lives,
 )
+from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, ENDED_OR_RENAMED, Finding, record_finding
 from backfill_assets.store.postgres.connection import Database
 
 MIN_LOOKUP_INTERVAL = timedelta(hours=20)

@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.store.evidence.daily_data import Finding, record_finding
+from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, PLAN_LIMITED, Finding, record_finding
 from backfill_assets.store.postgres.connection import Database
 
 NEARLY_ALL_SHARE = 0.9
 MIN_TICKERS_FOR_DRIFT = 10
-CALENDAR_DRIFT = "calendar drift"
-PLAN_LIMITED = "plan limited"
-ENDED_OR_RENAMED = "ended or renamed"
 
 
 def record_calendar_drift(

@@ -18,7 +18,7 @@ from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accura
 from backfill_assets.quality.report import SymbolReport, build_symbol_reports
 from backfill_assets.quality.status import read_budget
 from backfill_assets.store.bars.revisions import RejectCount, Revision, count_rejects, read_revisions
-from backfill_assets.store.evidence.daily_data import Finding, list_findings
+from backfill_assets.store.evidence.findings import Finding, list_findings
 from backfill_assets.store.postgres.connection import Database, describe_database
 from backfill_assets.store.quota.request_log import count_requests_by_error
 from backfill_assets.store.runs import FinishedRun, list_finished_runs

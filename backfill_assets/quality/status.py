@@ -21,7 +21,7 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
 from backfill_assets.store.coverage import measure_coverage
-from backfill_assets.store.evidence.daily_data import Finding, list_findings
+from backfill_assets.store.evidence.findings import Finding, list_findings
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.postgres.connection import Database, describe_database
 from backfill_assets.store.quota.budget import Budget, build_limits

@@ -23,7 +23,7 @@ from backfill_assets.quality.html_report import to_html
 from backfill_assets.quality.html_report_data import collect_report_data
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.evidence.daily_data import Finding
+from backfill_assets.store.evidence.findings import Finding
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
 from backfill_assets_tests.conftest import make_job, make_monday_tuesday_job

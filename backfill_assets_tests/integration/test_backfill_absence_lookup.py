@@ -10,10 +10,9 @@ import pytest
 from backfill_assets.backfill.absence_lookup import explain_absence, fetch_newest_bulk_file
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
-from backfill_assets.backfill.findings import ENDED_OR_RENAMED
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.evidence.daily_data import list_findings
+from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, list_findings
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)  # both are overdue on the tests' clock
 LONG_AGO = date(2026, 5, 15)

@@ -21,7 +21,7 @@ from backfill_assets.market.vendor_errors import (
     TokenRefused,
     Unreachable,
 )
-from backfill_assets.store.evidence.daily_data import Finding
+from backfill_assets.store.evidence.findings import Finding
 from backfill_assets.store.quota.budget import BudgetStatus
 from backfill_assets_tests.unit.coverage_builders import NOW, build_coverage
 from backfill_assets_tests.unit.market_builders import build_grid

@@ -1,11 +1,11 @@
-"""What the vendor's daily data show: trading days and listing lives of symbols, closures, and findings for a person.
+"""What the vendor's daily data show: trading days and listing lives of symbols, and closures.
 
 ``evidence_reader`` reads the part that explains absent bars.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 
 from backfill_assets.store.postgres.connection import Connection
 
@@ -38,15 +38,6 @@ SELECT symbol_id FROM backfill.daily_prices WHERE symbol_id = ANY (%(ids)s) AND 
 _INSERT_CLOSURE = """
 INSERT INTO backfill.closures (day, found_at, reason) VALUES (%(day)s, %(now)s, %(reason)s) ON CONFLICT DO NOTHING
 """
-_UPSERT_FINDING = """
-INSERT INTO backfill.findings AS f (kind, subject, detail, found_at)
-VALUES (%(kind)s, %(subject)s, %(detail)s, %(found_at)s)
-ON CONFLICT (kind, subject) DO UPDATE SET detail = EXCLUDED.detail, found_at = EXCLUDED.found_at
-WHERE f.detail <> EXCLUDED.detail
-"""
-_SELECT_FINDINGS = """
-SELECT kind, subject, detail, found_at FROM backfill.findings ORDER BY found_at DESC, kind, subject
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +48,6 @@ class ListingLife:
     first_day: date | None
     last_day: date | None
     has_ended: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that needs a decision by a person; ``found_at`` is UTC."""
-
-    kind: str
-    subject: str
-    detail: str
-    found_at: datetime
 
 
 def record_daily_rows(connection: Connection, rows: Sequence[tuple[int, date, float | None, int]]) -> None:
@@ -121,14 +102,3 @@ def find_symbols_with_day(connection: Connection, symbol_ids: Sequence[int], day
 def record_closure(connection: Connection, day: date, reason: str, now: datetime) -> None:
     """Record that the market did not hold a session that the calendar has."""
     connection.execute(_INSERT_CLOSURE, {"day": day, "reason": reason, "now": now})
-
-
-def record_finding(connection: Connection, finding: Finding) -> None:
-    """Store a finding; ``found_at`` stays at the first time for as long as the detail is the same."""
-    connection.execute(_UPSERT_FINDING, asdict(finding))
-
-
-def list_findings(connection: Connection) -> list[Finding]:
-    """All findings, newest first."""
-    rows = connection.execute(_SELECT_FINDINGS)
-    return [Finding(kind, subject, detail, at.astimezone(UTC)) for kind, subject, detail, at in rows]

@@ -1,0 +1,62 @@
+"""Findings: what a person should know or decide, one per kind and subject, open for as long as it holds.
+
+Whatever records a finding resolves it when it no longer holds. A resolved finding stays in the table; when it is
+recorded again, it is open again. What is found, and when that ends, is decided in ``backfill``.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from backfill_assets.store.postgres.connection import Connection
+
+CALENDAR_DRIFT = "calendar drift"
+PLAN_LIMITED = "plan limited"
+ENDED_OR_RENAMED = "ended or renamed"
+
+_UPSERT_FINDING = """
+INSERT INTO backfill.findings AS f (kind, subject, detail, found_at)
+VALUES (%(kind)s, %(subject)s, %(detail)s, %(found_at)s)
+ON CONFLICT (kind, subject) DO UPDATE
+SET detail = EXCLUDED.detail, found_at = EXCLUDED.found_at, resolved_at = NULL
+WHERE f.detail <> EXCLUDED.detail OR f.resolved_at IS NOT NULL
+"""
+_RESOLVE_FINDINGS = """
+UPDATE backfill.findings SET resolved_at = %(now)s
+WHERE kind = %(kind)s AND subject = ANY (%(subjects)s) AND resolved_at IS NULL
+"""
+_SELECT_OPEN_FINDINGS = """
+SELECT kind, subject, detail, found_at FROM backfill.findings WHERE resolved_at IS NULL
+ORDER BY found_at DESC, kind, subject
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a person should know or decide; ``found_at`` is UTC."""
+
+    kind: str
+    subject: str
+    detail: str
+    found_at: datetime
+
+
+def record_finding(connection: Connection, finding: Finding) -> None:
+    """Store an open finding; ``found_at`` stays at the first time for as long as it is open with the same detail."""
+    connection.execute(_UPSERT_FINDING, asdict(finding))
+
+
+def resolve_findings(connection: Connection, kind: str, subjects: Collection[str], now: datetime) -> int:
+    """Close the open findings of a kind and these subjects, as of ``now``.
+
+    Returns:
+        How many were open.
+    """
+    values = {"kind": kind, "subjects": sorted(subjects), "now": now}
+    return connection.execute(_RESOLVE_FINDINGS, values).rowcount
+
+
+def list_findings(connection: Connection) -> Sequence[Finding]:
+    """The open findings, newest first."""
+    rows = connection.execute(_SELECT_OPEN_FINDINGS)
+    return [Finding(kind, subject, detail, at.astimezone(UTC)) for kind, subject, detail, at in rows]
