@@ -13,6 +13,8 @@ import numpy as np
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_vendor_warnings
+from backfill_assets.backfill.listing_ends import SymbolChangeList, judge_listing
+from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
@@ -30,7 +32,13 @@ from backfill_assets.store.evidence.daily_data import (
     record_daily_rows,
     record_listing_lives,
 )
-from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, ENDED_OR_RENAMED, Finding, record_finding
+from backfill_assets.store.evidence.findings import (
+    CALENDAR_DRIFT,
+    ENDED_OR_RENAMED,
+    Finding,
+    record_finding,
+    resolve_findings,
+)
 from backfill_assets.store.postgres.connection import Database
 
 MIN_LOOKUP_INTERVAL = timedelta(hours=20)
@@ -63,9 +71,10 @@ async def explain_absence(client: VendorClient, database: Database, coverage: Co
     with database.transaction() as connection:
         symbol_ids = [coverage.symbols[row].symbol_id for row in rows]
         recently_read = find_lives_read_since(connection, symbol_ids, coverage.now - MIN_LOOKUP_INTERVAL)
+    changes = SymbolChangeList(client, coverage.now.date())
     for row in rows:
         if coverage.symbols[row].symbol_id not in recently_read:
-            await _fetch_listing_history(client, database, coverage, coverage.symbols[row])
+            await _fetch_listing_history(client, changes, database, coverage, coverage.symbols[row])
 
 
 def fetch_newest_bulk_file(engine: Engine, coverage: Coverage) -> bool:
@@ -105,7 +114,9 @@ def _find_absent_sessions(coverage: Coverage) -> Bools:
     return fully_missing & without_data & (coverage.absence_evidence.traded < 0)
 
 
-async def _fetch_listing_history(client: VendorClient, database: Database, coverage: Coverage, symbol: Symbol) -> None:
+async def _fetch_listing_history(
+    client: VendorClient, changes: SymbolChangeList, database: Database, coverage: Coverage, symbol: Symbol
+) -> None:
     """Read one symbol's daily history and record its evidence of listing and trading."""
     try:
         rows = await client.fetch_daily(str(symbol.ticker))
@@ -118,15 +129,21 @@ async def _fetch_listing_history(client: VendorClient, database: Database, cover
         return
     if rows is not None:
         _report_dropped(database, symbol, rows, coverage)
-    listing_life = _build_listing_life(symbol, rows, coverage)
-    finding = (
-        await _find_rename(client, symbol, listing_life, coverage) if rows is None or listing_life.has_ended else None
+    listing_end = await judge_listing(
+        changes,
+        symbol,
+        _build_listing_life(symbol, rows, coverage),
+        is_unknown=rows is None,
+        absent_days=[coverage.grid.sessions[session].day for session in _list_overdue_sessions(coverage)],
+        now=coverage.now,
     )
     with database.transaction() as connection:
-        record_listing_lives(connection, [listing_life], coverage.now)
+        record_listing_lives(connection, [listing_end.life], coverage.now)
         record_daily_rows(connection, list(_build_daily_rows(symbol, rows, coverage)))
-        if finding:
-            record_finding(connection, finding)
+        if listing_end.finding:
+            record_finding(connection, listing_end.finding)
+        else:
+            resolve_findings(connection, ENDED_OR_RENAMED, [str(symbol.ticker)], coverage.now)
 
 
 def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
@@ -136,6 +153,9 @@ def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverag
     if rows.warning:
         _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
         record_vendor_warnings(database, {rows.warning: frozenset([symbol.ticker])}, coverage.now)
+    elif len(rows):
+        whole_history = {symbol.ticker.exchange: PlanReach(full_days=WHOLE_HISTORY_DAYS)}
+        record_vendor_warnings(database, {}, coverage.now, whole_history)
 
 
 def _build_listing_life(symbol: Symbol, rows: DailyRows | None, coverage: Coverage) -> ListingLife:
@@ -169,25 +189,6 @@ def _build_daily_rows(
 def _build_daily_row(symbol: Symbol, day: date, close: float, volume: float) -> tuple[int, date, float | None, int]:
     traded_volume = 0 if np.isnan(volume) else int(volume)
     return symbol.symbol_id, day, None if np.isnan(close) else float(close), traded_volume
-
-
-async def _find_rename(
-    client: VendorClient, symbol: Symbol, listing_life: ListingLife, coverage: Coverage
-) -> Finding | None:
-    """Look up the new name of a ticker that has ended or is unknown to the vendor."""
-    since = listing_life.last_day or coverage.grid.sessions[0].day - timedelta(days=30)
-    detail = f"no daily data after {listing_life.last_day}" if listing_life.last_day else "unknown to the vendor"
-    try:
-        changes = await client.fetch_symbol_changes(since - timedelta(days=7), coverage.now.date())
-    except (TokenRefused, QuotaExhausted):
-        raise
-    except VendorError as error:
-        _log.warning("symbol change lookup failed: %s", error)
-        changes = []
-    renames = [change for change in changes if change.old_symbol == symbol.ticker.symbol]
-    if renames:
-        detail += f"; renamed to {renames[-1].new_symbol} on {renames[-1].effective_date}"
-    return Finding(ENDED_OR_RENAMED, str(symbol.ticker), detail, coverage.now)
 
 
 def _find_not_in_bulk_file(database: Database, coverage: Coverage, session: int) -> Bools:

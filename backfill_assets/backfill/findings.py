@@ -1,10 +1,25 @@
-"""Findings that a run records for the user to look at; ``status`` and the report show them."""
+"""Findings that a run records for the user to look at; ``status`` and the report show them.
+
+``plan limited`` is resolved here, too, by the answers of a run; how other findings end is in ``backfill.finding_ends``.
+"""
 
 from collections.abc import Mapping
 from datetime import date, datetime
 
+from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, PLAN_LIMITED, Finding, record_finding
+from backfill_assets.store.evidence.finding_ends import (
+    forget_limited_reach,
+    read_limited_reaches,
+    record_limited_reach,
+)
+from backfill_assets.store.evidence.findings import (
+    CALENDAR_DRIFT,
+    PLAN_LIMITED,
+    Finding,
+    record_finding,
+    resolve_findings,
+)
 from backfill_assets.store.postgres.connection import Database
 
 NEARLY_ALL_SHARE = 0.9
@@ -31,23 +46,43 @@ def record_calendar_drift(
     _record_findings(database, [Finding(CALENDAR_DRIFT, str(day), detail, now) for day in drift_days])
 
 
-def record_vendor_warnings(database: Database, warnings: Mapping[str, frozenset[Ticker]], now: datetime) -> None:
+def record_vendor_warnings(
+    database: Database,
+    warnings: Mapping[str, frozenset[Ticker]],
+    now: datetime,
+    reaches: Mapping[str, PlanReach] | None = None,
+) -> None:
     """Record for each exchange the vendor's remark that the token's plan limits the data (docs/vendor.md §1.7).
+
+    The finding is resolved by an answer without the remark to a request that reaches as far back as a limited one did.
 
     Args:
         database: the store.
         warnings: the vendor's messages, with the tickers concerned.
         now: the time of the finding.
+        reaches: by exchange, how far back the requests reached; None means the whole history.
     """
     messages_by_exchange: dict[str, set[str]] = {}
     for message, tickers in warnings.items():
         for exchange in {ticker.exchange for ticker in tickers}:
             messages_by_exchange.setdefault(exchange, set()).add(message)
-    findings = [
-        Finding(PLAN_LIMITED, exchange, "; ".join(sorted(messages)), now)
-        for exchange, messages in sorted(messages_by_exchange.items())
-    ]
-    _record_findings(database, findings)
+    with database.transaction() as connection:
+        if messages_by_exchange:
+            forget_limited_reach(connection)
+        for exchange, messages in sorted(messages_by_exchange.items()):
+            record_finding(connection, Finding(PLAN_LIMITED, exchange, "; ".join(sorted(messages)), now))
+            limited_days = (reaches or {}).get(exchange, PlanReach(WHOLE_HISTORY_DAYS)).limited_days
+            record_limited_reach(connection, exchange, WHOLE_HISTORY_DAYS if limited_days is None else limited_days)
+        limited_reaches = read_limited_reaches(connection) if reaches else {}
+        disproved = [
+            exchange
+            for exchange, reach in (reaches or {}).items()
+            if exchange in limited_reaches
+            and reach.full_days is not None
+            and reach.full_days >= limited_reaches[exchange]
+        ]
+        if disproved:
+            resolve_findings(connection, PLAN_LIMITED, disproved, now)
 
 
 def _record_findings(database: Database, findings: list[Finding]) -> None:

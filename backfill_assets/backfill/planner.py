@@ -3,7 +3,7 @@
 Pure functions of a measured coverage. ``backfill.runner`` sends the requests.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -95,7 +95,8 @@ class Plan:
         requests: the requests.
         grid: the window's slots, after the slots of the overlap sessions.
         window_first_ordinal: ordinal in ``grid`` of the window's first slot; earlier bars are revised, never inserted.
-        deferred: number of tickers that have gaps but were requested too recently (retry schedule).
+        deferred_until: symbol_id → when its next request is due (UTC), of tickers that have gaps but were requested too
+            recently (retry schedule).
         slot_keys: the requested slots: row × slots of the window + ordinal in the window.
         calls_per_request: price of a request, in vendor calls.
         external_bars: external bars to verify.
@@ -104,10 +105,15 @@ class Plan:
     requests: tuple[PlannedRequest, ...]
     grid: SlotGrid
     window_first_ordinal: int
-    deferred: int
+    deferred_until: Mapping[int, datetime]
     slot_keys: Int64
     calls_per_request: int
     external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
+
+    @property
+    def deferred(self) -> int:
+        """Number of tickers that wait for the retry schedule."""
+        return len(self.deferred_until)
 
     @property
     def calls(self) -> int:
@@ -161,7 +167,7 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
     window, overlap = coverage.grid, options.overlap_sessions
     earlier_sessions = list_previous_sessions(window.sessions[0], overlap, options.overrides) if window.sessions else ()
     grid = build_slot_grid((*earlier_sessions, *window.sessions), window.interval)
-    selected, deferred = _select_slots(coverage, options)
+    selected, deferred_until = _select_slots(coverage, options)
     parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), overlap, options.max_span))
     slot_keys = window.get_slot_keys(selected["row"].to_numpy(np.int64), selected["ordinal"].to_numpy(np.int64))
     slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
@@ -169,30 +175,36 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
         tuple(request for request, _ in parts),
         grid,
         int(grid.session_offsets[len(earlier_sessions)]),
-        deferred,
+        deferred_until,
         slot_keys,
         options.calls_per_request,
         coverage.external_bars,
     )
 
 
-def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFrame, int]:
-    """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and the number of deferred tickers."""
+def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFrame, dict[int, datetime]]:
+    """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and until when others are deferred."""
     in_trigger_session = _find_trigger_slots(coverage.grid, options.trigger_sessions)
     if options.force:
         askable, ticker_count = _find_askable_ordinals(coverage), len(coverage.symbols)
         askable = askable[in_trigger_session[askable]]
         all_slots = {"row": np.repeat(np.arange(ticker_count), len(askable)), "ordinal": np.tile(askable, ticker_count)}
-        return pd.DataFrame(all_slots).assign(due=True), 0
+        return pd.DataFrame(all_slots).assign(due=True), {}
     slots, classified = coverage.open_slots, coverage.slot_states
-    table = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal, "due": classified.due | options.user_selected})
+    due = classified.due | options.user_selected
+    columns = {"row": slots.row, "ordinal": slots.ordinal, "due": due, "next_at": classified.next_request_at}
+    table = pd.DataFrame(columns)
     table = pd.concat([table.loc[classified.gap], _select_external_slots(coverage)], ignore_index=True)
     table["due"] &= in_trigger_session[table["ordinal"]]
     if options.strategy is Strategy.INCREMENTAL:
         table = table.loc[coverage.grid.starts[table["ordinal"]] > _find_newest_final_bars(coverage)[table["row"]]]
     is_requested = table.groupby("row")["due"].transform("any").astype(bool)
-    deferred = table.loc[~is_requested & in_trigger_session[table["ordinal"]], "row"].nunique()
-    return table.loc[is_requested].sort_values(["row", "ordinal"]), deferred
+    next_at = table.loc[~is_requested & in_trigger_session[table["ordinal"]]].groupby("row")["next_at"].min()
+    deferred_until = {
+        coverage.symbols[row].symbol_id: datetime.fromtimestamp(at, UTC)
+        for row, at in zip(next_at.index.tolist(), next_at.tolist(), strict=True)
+    }
+    return table.loc[is_requested].sort_values(["row", "ordinal"]), deferred_until
 
 
 def _find_trigger_slots(window: SlotGrid, trigger_sessions: Collection[date] | None) -> Bools:
@@ -218,7 +230,7 @@ def _select_external_slots(coverage: Coverage) -> pd.DataFrame:
     """External bars to verify; all of them are due, because the user requested it."""
     row, ordinal = coverage.grid.split_slot_keys(coverage.external_bars.slot_key)
     askable = np.isin(ordinal, _find_askable_ordinals(coverage))
-    return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True})
+    return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True, "next_at": 0.0})
 
 
 def _find_askable_ordinals(coverage: Coverage) -> Int64:

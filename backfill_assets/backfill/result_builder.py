@@ -11,6 +11,7 @@ from backfill_assets.backfill.fetch.fetch_result import FetchResult
 from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult, SlotCounts, TickerOutcome
+from backfill_assets.backfill.skip_reasons import find_skip_reasons, name_skipped
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import UNSETTLED_STATES, SlotState
@@ -50,11 +51,14 @@ def build_run_result(
 ) -> RunResult:
     """The result of a run from its plan, the coverage before and after it, and what its passes did."""
     fetched = passes.fetched
-    requested_ids = frozenset(request.symbol.symbol_id for request in plan.requests)
+    planned_ids = frozenset(request.symbol.symbol_id for request in plan.requests)
     awaiting_ids = passes.awaiting_publication - fetched.outcomes.keys()
-    not_requested_ids = requested_ids - fetched.outcomes.keys() - passes.claimed_elsewhere - awaiting_ids
+    not_requested_ids = planned_ids - fetched.outcomes.keys() - passes.claimed_elsewhere - awaiting_ids
+    skip_reasons = find_skip_reasons(
+        plan, fetched.outcomes.keys(), passes.claimed_elsewhere, awaiting_ids, fetched.stopped
+    )
     slot_keys = np.unique(plan.slot_keys)
-    absent = _count_absence_reasons(after, slot_keys, fetched.outcomes)
+    absent = _count_absence_reasons(before, after, slot_keys, fetched, skip_reasons)
     return RunResult(
         described=job.window.description,
         sessions=len(job.window.sessions),
@@ -74,32 +78,48 @@ def build_run_result(
         vendor_warnings={message: len(tickers) for message, tickers in fetched.vendor_warnings.items()},
         claimed_elsewhere=len(passes.claimed_elsewhere),
         deferred=plan.deferred,
+        skipped=name_skipped(after.symbols, skip_reasons, plan.deferred_until),
         stopped=fetched.stopped,
         not_requested=len(not_requested_ids),
         awaiting_publication=len(awaiting_ids),
     )
 
 
-def _count_absence_reasons(after: Coverage, slot_keys: Int64, outcomes: Mapping[int, TickerOutcome]) -> dict[str, int]:
-    """By reason, the requested slots that still have no final bar."""
+def _count_absence_reasons(
+    before: Coverage, after: Coverage, slot_keys: Int64, fetched: FetchResult, skip_reasons: Mapping[int, str]
+) -> dict[str, int]:
+    """By reason, the planned slots that still have no final bar."""
     slots, classified = after.open_slots, after.slot_states
     is_planned = np.isin(after.grid.get_slot_keys(slots.row, slots.ordinal), slot_keys)
     is_absent = is_planned & np.isin(classified.state, UNSETTLED_STATES)
-    pairs = np.column_stack([slots.row[is_absent], classified.state[is_absent].astype(np.int64)])
+    rows, sessions = slots.row[is_absent], after.grid.session_index[slots.ordinal[is_absent]]
+    is_requested = (_count_requests(after) > _count_requests(before))[rows, sessions]
+    groups = np.column_stack([rows, classified.state[is_absent].astype(np.int64), is_requested])
+    stop_reason = fetched.stopped.stop_reason if fetched.stopped else None
     reasons: Counter[str] = Counter()
-    for (row, state), count in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
-        outcome = outcomes.get(after.symbols[row].symbol_id)
-        reasons[_describe_absence(outcome, SlotState(state))] += int(count)
+    for (row, state, requested), count in zip(*np.unique(groups, axis=0, return_counts=True), strict=True):
+        symbol_id = after.symbols[row].symbol_id
+        not_requested = skip_reasons.get(symbol_id) or (stop_reason if not requested else None)
+        reasons[_describe_absence(fetched.outcomes.get(symbol_id), SlotState(state), not_requested)] += int(count)
     if unverified := int(np.isin(after.external_bars.slot_key, slot_keys).sum()):
         reasons["external bar, not verified"] = unverified
     return dict(reasons)
 
 
-def _describe_absence(outcome: TickerOutcome | None, state: SlotState) -> str:
-    if outcome is None:
-        return "skipped (claimed by another run, or not published yet)"
-    if outcome.error is not None:
+def _count_requests(coverage: Coverage) -> Int64:
+    """How often each symbol and session was requested, shape (symbols, sessions)."""
+    history = coverage.request_history
+    counts: Int64 = np.zeros((len(coverage.symbols), len(coverage.grid.sessions)), np.int64)
+    counts[history.row, history.session] = history.request_count
+    return counts
+
+
+def _describe_absence(outcome: TickerOutcome | None, state: SlotState, not_requested: str | None) -> str:
+    """Why a planned slot is absent; ``not_requested``: why the request that covers it was not sent, if it was not."""
+    if outcome is not None and outcome.error is not None:
         return type(outcome.error).__name__
-    if outcome.kind == "not published":
+    if not_requested is not None:
+        return f"not requested: {not_requested}"
+    if outcome is None or outcome.kind == "not published":
         return "not published"
     return f"not available from the vendor ({state.name.lower()})"

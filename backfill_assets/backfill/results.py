@@ -101,6 +101,7 @@ class RunResult:
         vendor_warnings: the vendor's remarks that the plan limits the data, each with the number of tickers.
         claimed_elsewhere: tickers left to another run that had claimed them.
         deferred: tickers with gaps that were requested too recently.
+        skipped: tickers with gaps for which no request was sent, each with the reason.
         stopped: the error that ended the run early.
         not_requested: planned tickers that were not requested because of it.
         awaiting_publication: tickers not requested, because probes found that the vendor has not published yet.
@@ -127,6 +128,7 @@ class RunResult:
     stopped: VendorError | None = None
     not_requested: int = 0
     awaiting_publication: int = 0
+    skipped: Mapping[Ticker, str] = field(default_factory=dict)
 
     @property
     def closed_share(self) -> float:
@@ -166,6 +168,7 @@ class RunResult:
             "after": asdict(self.after),
             "written": asdict(self.written),
             "outcomes": {str(o.ticker): str(o) for o in self.outcomes},
+            "skipped": {str(ticker): reason for ticker, reason in self.skipped.items()},
             "stopped": str(self.stopped) if self.stopped else None,
             **({"unparsable_rows": self.unparsable_rows} if self.unparsable_rows else {}),
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),

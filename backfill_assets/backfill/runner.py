@@ -21,6 +21,7 @@ from backfill_assets.backfill.fetch.heartbeat import maintain_heartbeat
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
+from backfill_assets.backfill.finding_ends import resolve_disproved_drift, resolve_ended_findings
 from backfill_assets.backfill.findings import record_calendar_drift, record_vendor_warnings
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
@@ -72,6 +73,7 @@ class _BackfillRun:
         passes, after = PassResult(FetchResult()), coverage
         if plan.requests:
             passes, after = self._execute_recorded(coverage, plan, server_clock)
+        resolve_ended_findings(self._engine)
         seconds = time.monotonic() - started
         return build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)
 
@@ -129,7 +131,7 @@ class _BackfillRun:
         plan = self._engine.plan(self._job, coverage)
         if symbol_ids is not None:
             requests = tuple(request for request in plan.requests if request.symbol.symbol_id in symbol_ids)
-            plan = replace(plan, requests=requests, deferred=0)
+            plan = replace(plan, requests=requests, deferred_until={})
         return coverage, plan, server_clock
 
     async def _run_pass(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> PassResult:
@@ -142,7 +144,7 @@ class _BackfillRun:
             async with maintain_heartbeat(self._engine.database, self._run_id, rate_limiter, client):
                 requests, claimed_elsewhere = self._claim_requests(plan, server_clock)
                 fetched, awaiting = await self._fetch(fetcher, progress, requests, coverage)
-                self._record_findings(fetched, rate_limiter.now())
+                self._record_findings(plan, fetched, rate_limiter.now())
                 if not fetched.stopped:
                     fetched = replace(fetched, stopped=await self._explain_absence(client))
         return PassResult(fetched, claimed_elsewhere, awaiting)
@@ -165,7 +167,8 @@ class _BackfillRun:
             )
             size *= 2
             keep_probing = 2 * published_count >= len(block)
-        return fetched, frozenset(request.symbol.symbol_id for request in tentative)
+        held_back = [] if fetched.stopped else tentative
+        return fetched, frozenset(request.symbol.symbol_id for request in held_back)
 
     async def _fetch_in_batches(
         self, fetcher: Fetcher, progress: ProgressTracker, requests: Sequence[PlannedRequest]
@@ -182,10 +185,16 @@ class _BackfillRun:
                 await asyncio.sleep(self._job.batch_delay_seconds)
         return merge_results(results)
 
-    def _record_findings(self, fetched: FetchResult, now: datetime) -> None:
+    def _record_findings(self, plan: Plan, fetched: FetchResult, now: datetime) -> None:
         database = self._engine.database
         record_calendar_drift(database, fetched.off_calendar_days, len(fetched.outcomes), now)
-        record_vendor_warnings(database, fetched.vendor_warnings, now)
+        spans = [
+            (plan.grid.sessions[request.first_session].day, plan.grid.sessions[request.last_session].day)
+            for request in plan.requests
+            if request.symbol.symbol_id in fetched.answered_ids
+        ]
+        resolve_disproved_drift(self._engine, spans, fetched.off_calendar_days)
+        record_vendor_warnings(database, fetched.vendor_warnings, now, fetched.reaches)
 
     async def _explain_absence(self, client: VendorClient) -> VendorError | None:
         """Look up why whole sessions are absent; returns the error that stops the run, if there is one."""

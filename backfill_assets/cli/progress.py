@@ -8,11 +8,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from backfill_assets.backfill.results import Progress as RunProgress
 from backfill_assets.backfill.results import ProgressListener
+from backfill_assets.backfill.skip_reasons import INTERRUPTED
 
 
 @contextmanager
 def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[ProgressListener]:
-    """A progress bar with running totals; with ``show_tickers`` a line above it for each finished ticker."""
+    """A progress bar with running totals; with ``show_tickers`` a line above it for each finished ticker.
+
+    After an interruption one line says how many tickers were not requested.
+    """
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -20,12 +24,13 @@ def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[Progr
         TextColumn("{task.fields[totals]}"),
         TimeRemainingColumn(),
     )
-    batch = 0
+    batch, last_step = 0, None
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", totals="")
 
         def listen(step: RunProgress) -> None:
-            nonlocal batch
+            nonlocal batch, last_step
+            last_step = step
             if show_tickers and step.batches > 1 and step.batch != batch:
                 batch = step.batch
                 progress.console.print(f"batch {step.batch} of {step.batches}")
@@ -37,4 +42,15 @@ def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[Progr
                 style = {"stored": "green", "error": "red"}.get(step.outcome.kind, "yellow")
                 progress.console.print(f"  {step.outcome.ticker!s:<12} {step.outcome}", style=style, highlight=False)
 
-        yield listen
+        try:
+            yield listen
+        except KeyboardInterrupt:
+            if last_step is not None:
+                progress.console.print(describe_interruption(last_step), highlight=False)
+            raise
+
+
+def describe_interruption(last_step: RunProgress) -> str:
+    """How far an interrupted run came."""
+    skipped_count = last_step.tickers - last_step.done
+    return f"{last_step.done} tickers finished · {skipped_count} tickers skipped: {INTERRUPTED}"

@@ -6,19 +6,24 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.review_result import ReviewResult
+from backfill_assets.backfill.skip_reasons import count_skipped
+from backfill_assets.cli.finding_rendering import format_findings, format_resolved
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.quality.checks import is_failure
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.live_accuracy import LiveAccuracy
 from backfill_assets.quality.report import SymbolReport
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
+from backfill_assets.quality.short_histories import ShortHistory, describe_short_histories
 from backfill_assets.quality.slot_explanation import SlotExplanation
 
 MAX_TABLE_ROWS = 40  # of a table; the other rows are only counted
@@ -128,16 +133,9 @@ def show_run(console: Console, result: RunResult) -> None:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
     for warning in result.describe_warnings():
         console.print(warning, style="yellow", highlight=False, markup=False)
-    if result.deferred:
-        console.print(
-            f"{result.deferred} tickers skipped: requested in the last hour, or retry not due (--force requests them)"
-        )
-    if result.awaiting_publication:
-        console.print(
-            f"{result.awaiting_publication} tickers skipped: probes show that the vendor has not published yet"
-        )
-    if result.claimed_elsewhere:
-        console.print(f"{result.claimed_elsewhere} tickers skipped: claimed by another run")
+    for reason, count in count_skipped(result.skipped).items():
+        advice = " (--force requests them)" if reason.startswith("deferred") else ""
+        console.print(f"{count} tickers skipped: {reason}{advice}", highlight=False)
     console.print(
         f"[bold]{result.before.missing:,} missing before, {result.after.missing:,} after, "
         f"{result.closed_share:.1%} closed[/bold]"
@@ -170,12 +168,19 @@ def show_review(console: Console, result: ReviewResult) -> None:
 
 
 def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
-    """Print the success criteria, each with the symbols that violate it."""
+    """Print the checks, each with the symbols that violate it."""
     for c in criteria:
-        mark = "[green]pass[/green]" if c.passed else "[red]FAIL[/red]"
-        console.print(f"{mark}  {c.name}: {c.meaning} (at most {c.threshold:g})", highlight=False)
+        mark, style = ("FAIL", "red") if is_failure(c) else ("pass", "green") if c.passed else ("warn", "yellow")
+        line = f"[{style}]{mark}[/{style}]  {c.name}: {c.meaning} (at most {c.threshold:g})"
+        console.print(line, highlight=False)
         if c.offenders:
-            console.print(f"      {', '.join(c.offenders)}", style="red", highlight=False)
+            console.print(f"      {', '.join(c.offenders)}", style=style, highlight=False)
+
+
+def show_short_histories(console: Console, histories: Sequence[ShortHistory]) -> None:
+    """Print that symbols lack sessions which were never fetched, and the command that fetches them."""
+    if histories:
+        console.print(f"history: {escape(describe_short_histories(histories))}", highlight=False)
 
 
 def show_slot_explanations(console: Console, evidence: Sequence[str], explanations: Sequence[SlotExplanation]) -> None:
@@ -210,15 +215,21 @@ def _format_partitions(partitions: dict[str, int]) -> str:
     return f"{text}; updated when Dagster loads the definitions"
 
 
-def show_status(console: Console, status: dict[str, Any]) -> None:
-    """Print the status, one line an item."""
-    budget, external = status["budget"], status["unverified"]
-    budget_left = (
+def _format_budget(budget: dict[str, Any] | None) -> str:
+    if budget is None:
+        return "no token set (EODHD_API_TOKEN)"
+    text = (
         f"{budget['calls_left_today']:,} calls until {budget['resets_at']} · "
         f"{budget['requests_left_this_minute']:,} of {budget['requests_ceiling']:,} requests this minute"
-        if budget
-        else "no token set (EODHD_API_TOKEN)"
     )
+    if used_up := budget["used_up"]:
+        text += f" · the vendor said at {used_up['said_at']} that the day's calls are used up ({used_up['message']})"
+    return text
+
+
+def show_status(console: Console, status: dict[str, Any], *, show_all: bool = False) -> None:
+    """Print the status, one line an item; with ``show_all`` every finding, and those resolved in the past week."""
+    external = status["unverified"]
     running = ", ".join(f"{r['tickers']} tickers since {r['started_at']} ({r['window']})" for r in status["running"])
     lines = {
         "as of": status["as_of"],
@@ -233,16 +244,17 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
         "live": _format_live(status["live"]),
         "other collector": f"{external['bars']:,} bars of {external['symbols']:,} symbols (unverified)",
         "running": running or "no backfill",
-        "budget left": budget_left,
+        "budget left": _format_budget(status["budget"]),
     }
-    for finding in status["findings"]:
-        lines[finding["kind"]] = f"{finding['subject']}: {finding['detail']} (since {finding['found_at']})"
-    for session, published in status["published"].items():
-        lines[f"seen {session}"] = (
-            f"{published['tickers']:,} tickers published, first {published['first']}, last {published['last']}"
-        )
-    for name, text in lines.items():
-        console.print(f"[bold]{name:<15}[/bold] {text}", highlight=False)
+    if status["short_histories_summary"]:
+        lines["history"] = status["short_histories_summary"]
+    resolved = format_resolved(status["resolved"]) if show_all else ()
+    seen = (
+        (f"seen {day}", f"{of_day['tickers']:,} tickers published, first {of_day['first']}, last {of_day['last']}")
+        for day, of_day in status["published"].items()
+    )
+    for name, text in (*lines.items(), *format_findings(status["findings"], show_all=show_all), *resolved, *seen):
+        console.print(f"[bold]{name:<15}[/bold] {escape(text)}", highlight=False)
 
 
 def show_alerts(console: Console, alerts: dict[str, Any]) -> None:

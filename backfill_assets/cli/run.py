@@ -54,8 +54,9 @@ def run(
     from backfill_assets.backfill.planner import Strategy
     from backfill_assets.backfill.runner import run_backfill
     from backfill_assets.cli.progress import show_run_progress
-    from backfill_assets.cli.rendering import show_run, show_window
+    from backfill_assets.cli.rendering import show_run, show_short_histories, show_window
     from backfill_assets.live.collector import collect_today
+    from backfill_assets.quality.short_histories import find_short_histories
 
     if options["delay"] and options["batch_size"] is None:
         raise UsageError("--delay applies between batches; add --batch-size")
@@ -69,10 +70,15 @@ def run(
         live_round = collect_today(engine, job.window) if live else None
         with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
             result = run_backfill(engine, job, listen)
+        histories = find_short_histories(engine.database, settings, job.interval)
     if output_format == "json":
-        click.echo(json.dumps({**result.as_dict(), "live": live_round.as_dict() if live_round else None}, indent=1))
+        described_live = live_round.as_dict() if live_round else None
+        described_histories = [history.as_dict() for history in histories]
+        described = {**result.as_dict(), "live": described_live, "short_histories": described_histories}
+        click.echo(json.dumps(described, indent=1))
     else:
         show_run(console, result)
+        show_short_histories(console, histories)
         if live_round:
             console.print(f"live: {live_round}", highlight=False)
     sys.exit(result.exit_code or (3 if unknown else 0))

@@ -14,9 +14,10 @@ from backfill_assets.cli.options import (
 
 
 @click.command()
+@click.option("--all", "show_all", is_flag=True, help="Every finding, and those resolved in the past week.")
 @add_format_option("table", "json")
 @add_common_options
-def status(output_format: str, as_of: datetime | None, debug: bool) -> None:
+def status(output_format: str, show_all: bool, as_of: datetime | None, debug: bool) -> None:
     """Show symbols, newest bar, missing bars, running backfills and the remaining quota."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.cli.rendering import show_status
@@ -27,4 +28,4 @@ def status(output_format: str, as_of: datetime | None, debug: bool) -> None:
     if output_format == "json":
         click.echo(json.dumps(current_status, indent=1))
     else:
-        show_status(make_console(), current_status)
+        show_status(make_console(), current_status, show_all=show_all)

@@ -13,6 +13,9 @@ from backfill_assets.errors import UsageError
 MAX_FILE_BYTES = 1_000_000
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backfill_assets.backfill.engine import Engine
     from backfill_assets.market.calendar.tickers import Ticker
 
 
@@ -58,9 +61,20 @@ def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | N
     from backfill_assets.store.symbols import add_symbols
 
     chosen = _collect_tickers(tickers, file)
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
-        new = add_symbols(connection, chosen)
-    click.echo(f"{new} added or reactivated, {len(chosen) - new} were active already")
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        with engine.database.transaction() as connection:
+            new = add_symbols(connection, chosen)
+        click.echo(f"{new} added or reactivated, {len(chosen) - new} were active already")
+        _show_short_histories(engine, chosen)
+
+
+def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
+    """Print what the chosen symbols lack of the sessions that the others have, and the command that requests it."""
+    from backfill_assets.quality.short_histories import describe_short_histories, find_short_histories
+
+    histories = [h for h in find_short_histories(engine.database, engine.settings) if h.ticker in chosen]
+    if histories:
+        click.echo(f"history: {describe_short_histories(histories)}")
 
 
 @symbols.command("list")
@@ -83,11 +97,14 @@ def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) ->
 def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) -> None:
     """Remove symbols from the universe; their bars are kept."""
     from backfill_assets.backfill.job_request import open_engine
+    from backfill_assets.store.evidence.findings import TICKER_KINDS, resolve_findings
     from backfill_assets.store.symbols import deactivate_symbols
 
-    chosen = _collect_tickers(tickers, None)
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
+    chosen, settings = _collect_tickers(tickers, None), load_command_settings(as_of, debug=debug)
+    with open_engine(settings) as engine, engine.database.transaction() as connection:
         deactivated = deactivate_symbols(connection, chosen)
+        for kind in TICKER_KINDS:
+            resolve_findings(connection, kind, [str(t) for t in chosen], settings.now())
     click.echo(f"{len(deactivated)} deactivated, {len(chosen) - len(deactivated)} were not active")
 
 

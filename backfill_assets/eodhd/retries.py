@@ -111,6 +111,7 @@ class _AttemptState:
             rate_limit=self._get_int_header("x-ratelimit-limit"),
             rate_remaining=self._get_int_header("x-ratelimit-remaining"),
             retry_after=self.get_retry_after(),
+            vendor_message=error.message if isinstance(error, VendorError) else "",
         )
 
 

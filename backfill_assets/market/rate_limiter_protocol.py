@@ -25,6 +25,7 @@ class RequestRecord:
         rate_limit: ``X-RateLimit-Limit``, requests a minute that the token may make.
         rate_remaining: ``X-RateLimit-Remaining``, how many of them are left.
         retry_after: seconds to wait, if the vendor named them.
+        vendor_message: the error's message, without the token; not part of the request log.
     """
 
     endpoint: str
@@ -39,6 +40,7 @@ class RequestRecord:
     rate_limit: int | None
     rate_remaining: int | None
     retry_after: float | None
+    vendor_message: str = ""
 
 
 class RateLimiter(Protocol):

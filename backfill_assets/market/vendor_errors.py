@@ -38,12 +38,14 @@ class VendorError(BackfillError):
         scope: what fails: the whole run, this ticker, or this request.
         stops_run: whether requests for other tickers would fail, too.
         advice: what the user can do.
+        stop_reason: why requests were not sent, if this error ended the run.
     """
 
     exit_code = 4
     scope: ClassVar[Scope] = "request"
     stops_run: ClassVar[bool] = False
     advice: ClassVar[str] = ""
+    stop_reason: ClassVar[str] = "the vendor failed repeatedly"
 
     def __init__(self, message: str, *, endpoint: str | None = None, ticker: str | None = None) -> None:
         super().__init__(message)
@@ -77,6 +79,7 @@ class TokenRefused(PermanentError):
     scope = "run"
     stops_run = True
     advice = "check EODHD_API_TOKEN"
+    stop_reason = "the token was refused"
 
 
 class PlanRefused(PermanentError):
@@ -85,6 +88,7 @@ class PlanRefused(PermanentError):
     scope = "run"
     stops_run = True
     advice = "the token's plan does not include this; intraday needs EOD+Intraday or All-In-One"
+    stop_reason = "the token's plan does not include this"
 
 
 class QuotaExhausted(PermanentError):
@@ -93,6 +97,7 @@ class QuotaExhausted(PermanentError):
     scope = "run"
     stops_run = True
     advice = "the vendor's counter resets at midnight UTC"
+    stop_reason = "the day's calls are used up"
 
 
 class TickerRefused(PermanentError):
@@ -155,3 +160,4 @@ class Unreachable(TransientError):
 
     exit_code = 6
     advice = "check the network and EODHD_BASE_URL"
+    stop_reason = "the vendor cannot be reached"

@@ -11,6 +11,7 @@ from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.results import ProgressListener, RunResult
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
@@ -143,6 +144,7 @@ def build_run_metadata(materialized: MaterializedRun, recorded: int) -> dict[str
         "leftovers": dg.JsonMetadataValue(dict(result.absent)),
         "errors": dg.JsonMetadataValue(worst),
         "tickers at another run": result.claimed_elsewhere,
+        "tickers skipped": dg.JsonMetadataValue(count_skipped(result.skipped)),
     }
 
 
@@ -154,5 +156,7 @@ def summarize_run(materialized: MaterializedRun) -> str:
         f"{result.requests} requests · {result.calls} calls · {result.seconds:.1f} s · {w.inserted} inserted · "
         f"{w.updated} updated · {w.revised} revised · {w.unchanged} unchanged · {result.rejected} rejected · "
         f"missing {materialized.before.missing.sum()} before, {materialized.after.missing.sum()} after · "
-        f"still absent: {left}" + "".join(f" · {warning}" for warning in result.describe_warnings())
+        f"still absent: {left}"
+        + "".join(f" · {n} tickers skipped: {reason}" for reason, n in count_skipped(result.skipped).items())
+        + "".join(f" · {warning}" for warning in result.describe_warnings())
     )

@@ -7,7 +7,7 @@ report and the alerts. To add a check, write a function that returns a ``Criteri
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval
@@ -61,7 +61,7 @@ class CheckDefinition:
         severity: of a failure.
         command: shows more about a failure.
         cause_kind: which likely causes an alert looks for: those of gaps, those of rate limits, or (None) none.
-        is_criterion: whether it is one of the success criteria, which ``verify`` on the command line evaluates.
+        is_criterion: whether it is one of the success criteria: the window is complete and on time.
         needs_live: whether it applies only where live samples make bars of the window's interval.
         covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
             in the window.
@@ -158,6 +158,22 @@ def get_command(name: str, interval: str = DEFAULT_INTERVAL) -> str:
     return command if interval == DEFAULT_INTERVAL or command == STATUS_COMMAND else f"{command} --interval {interval}"
 
 
+def get_severity(criterion: Criterion) -> Severity:
+    """How bad a failure of this check is."""
+    check = find_check(criterion.name)
+    return check.severity if check else "error"
+
+
+def is_failure(criterion: Criterion) -> bool:
+    """Whether the check failed and its severity is error; failed checks of severity warning are only shown."""
+    return not criterion.passed and get_severity(criterion) == "error"
+
+
+def describe_criterion(criterion: Criterion) -> dict[str, Any]:
+    """The result as a JSON object, with the check's severity."""
+    return {**criterion.as_dict(), "severity": get_severity(criterion)}
+
+
 def evaluate_checks(checks: Iterable[CheckDefinition], given: CheckInput) -> list[Criterion]:
     """The result of each check, in the order of ``checks``."""
     return [check.evaluate(given) for check in checks]
@@ -178,7 +194,7 @@ def evaluate_all(database: Database, settings: Settings, coverage: Coverage, sou
 def evaluate_window(
     database: Database, coverage: Coverage, *, tolerance: int = 0, live: bool = False
 ) -> list[Criterion]:
-    """The success criteria of a window on what the store holds now: what ``verify`` on the command line evaluates.
+    """The success criteria alone, of a window on what the store holds now.
 
     Args:
         database: the store.

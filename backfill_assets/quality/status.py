@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from backfill_assets.config.settings import Settings
@@ -19,15 +19,23 @@ from backfill_assets.market.calendar.windows import (
 )
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.short_histories import describe_short_histories, find_short_histories
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
 from backfill_assets.store.coverage import measure_coverage
-from backfill_assets.store.evidence.findings import Finding, list_findings
+from backfill_assets.store.evidence.findings import (
+    TICKER_KINDS,
+    Finding,
+    list_findings,
+    list_resolved_findings,
+)
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.postgres.connection import Database, describe_database
-from backfill_assets.store.quota.budget import Budget, build_limits
+from backfill_assets.store.quota.budget import Budget, QuotaRefusal, build_limits
 from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets.store.runs import ActiveRun, list_active_runs
 from backfill_assets.store.symbols import list_symbols
+
+RESOLVED_SHOWN_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +49,7 @@ class _StoredFacts:
     runs: Sequence[ActiveRun]
     publications: Mapping[date, tuple[int, datetime, datetime]]
     findings: Sequence[Finding]
+    resolved: Sequence[tuple[Finding, datetime]]
     rounds: SessionRoundTotals | None
 
 
@@ -49,6 +58,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
     now = settings.now()
     facts = _read_facts(database, settings, now)
     coverage, active = facts.coverage, len(facts.active)
+    histories = find_short_histories(database, settings)
     return {
         "as_of": format_optional_timestamp(now),
         "database": describe_database(database.url),
@@ -76,6 +86,12 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
             for day, (count, first, last) in facts.publications.items()
         },
         "findings": [_describe_finding(finding) for finding in facts.findings],
+        "resolved": [
+            {**_describe_finding(finding), "resolved_at": format_optional_timestamp(resolved_at)}
+            for finding, resolved_at in facts.resolved
+        ],
+        "short_histories": [history.as_dict() for history in histories],
+        "short_histories_summary": describe_short_histories(histories) or None,
     }
 
 
@@ -94,9 +110,16 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
             coverage=measure_coverage(connection, active, build_slot_grid(sessions, interval), source, rules, now),
             runs=list_active_runs(connection),
             publications=read_publications(connection, interval, source, [s.day for s in sessions]),
-            findings=list_findings(connection),
+            findings=_select_of_active(list_findings(connection), active),
+            resolved=list_resolved_findings(connection, now - RESOLVED_SHOWN_FOR),
             rounds=read_round_totals(connection, DEFAULT_EXCHANGE, sessions[-1].day) if sessions else None,
         )
+
+
+def _select_of_active(findings: Sequence[Finding], active: Sequence[Symbol]) -> list[Finding]:
+    """The findings without those about tickers that are not active; the next run resolves them."""
+    names = {str(s.ticker) for s in active}
+    return [f for f in findings if f.kind not in TICKER_KINDS or f.subject in names]
 
 
 def _describe_run(run: ActiveRun) -> dict[str, Any]:
@@ -163,4 +186,9 @@ def read_budget(database: Database, settings: Settings, now: datetime) -> dict[s
         "requests_ceiling": status.requests_ceiling,
         "foreign_requests": status.external_requests,
         "paused_until": format_optional_timestamp(status.paused_until),
+        "used_up": _describe_refusal(status.refusal) if status.refusal else None,
     }
+
+
+def _describe_refusal(refusal: QuotaRefusal) -> dict[str, Any]:
+    return {"said_at": format_optional_timestamp(refusal.at), "message": refusal.message}

@@ -1,4 +1,4 @@
-"""An HTTP server with one fixed response to every request, for commands that run in the test's thread."""
+"""An HTTP server with a fixed response to each endpoint, for commands that run in the test's thread."""
 
 import ssl
 import threading
@@ -12,12 +12,24 @@ FAST_RETRIES = {"BACKFILL_ATTEMPTS": "2", "BACKFILL_BACKOFF_SECONDS": "[0, 0]"}
 
 @dataclass
 class StubVendor:
-    """The response to every request, and the paths of the requests received."""
+    """The response to every request, and the paths of the requests received.
+
+    ``by_path`` has other responses, status and body, for paths below ``/api`` that begin with a key.
+    """
 
     status: int = 200
     body: bytes = b"[]"
     headers: dict[str, str] = field(default_factory=dict)
     request_paths: list[str] = field(default_factory=list)
+    by_path: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+
+    def choose_response(self, path: str) -> tuple[int, bytes]:
+        name = path.removeprefix("/api/")
+        return next((self.by_path[key] for key in self.by_path if name.startswith(key)), (self.status, self.body))
+
+    def count_requests(self, name: str) -> int:
+        """How many requests were for paths below ``/api`` that begin with ``name``."""
+        return sum(path.startswith(f"/api/{name}") for path in self.request_paths)
 
 
 @contextmanager
@@ -29,11 +41,13 @@ def serve_stub(vendor: StubVendor, tls: ssl.SSLContext | None = None) -> Iterato
 
         def do_GET(self) -> None:
             vendor.request_paths.append(self.path)
-            self.send_response(vendor.status)
-            for name, value in {"content-length": str(len(vendor.body)), **vendor.headers}.items():
+            status, body = vendor.choose_response(self.path)
+            self.send_response(status)
+            headers = vendor.headers if body is vendor.body else {}
+            for name, value in {"content-length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(vendor.body)
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Print no line for each request."""

@@ -33,7 +33,7 @@ OPTIONS_BY_COMMAND = {
     "verify": {*WINDOW_OPTIONS, "--format"},
     "why": {"--ask", "--interval", "--format"},
     "review": {"--interval", "--symbols", "--calls", "--quiet", "--format"},
-    "status": {"--format"},
+    "status": {"--format", "--all"},
     "sandbox": {"--port", "--symbols", "--now", "--latency-ms", "--per-minute", "--daily", "--replay"},
     "demo": set(),
 }  # fmt: skip

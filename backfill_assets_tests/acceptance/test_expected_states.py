@@ -83,7 +83,9 @@ def test_delisted_ticker_has_no_expected_slots_after_its_last_session(
     run_and_compare("delisted", ("AAPL", "MSFT"), date(2026, 6, 1), mornings, delisted=delisted)
 
 
-def test_renamed_ticker_is_missing_and_reported_with_its_new_name(run_and_compare: Callable[..., MovingClock]) -> None:
+def test_renamed_ticker_is_not_expected_from_its_new_name_on_and_reported(
+    run_and_compare: Callable[..., MovingClock],
+) -> None:
     renamed = {"OLDN": ("NEWN", date(2026, 6, 2))}
     clock = run_and_compare("renamed", ("AAPL", "OLDN"), date(2026, 6, 1), ["2026-06-03 13:00"], renamed=renamed)
     with clock.engine.database.transaction() as connection:

@@ -174,7 +174,7 @@ def test_large_html_report_is_under_2_mb_and_names_omitted_rows(
     assert len(html.encode()) < 2_000_000
     assert Page(html).contains(omitted)
     assert ("Only the newest" in html) is (sessions > 60)
-    assert Page(html).contains(f"and {rows - 300:,} older findings: backfill-assets status lists all")
+    assert Page(html).contains(f"and {rows - 300:,} older findings: backfill-assets status --all lists all")
     assert html.count("provisional 20") > 200
 
 

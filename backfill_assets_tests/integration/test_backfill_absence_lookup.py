@@ -89,10 +89,13 @@ def test_renamed_ticker_has_a_finding_with_its_new_name(make_engine: MakeEngine,
     engine = make_engine(start_sandbox(renamed={"AAPL": ("APPL", LONG_AGO)}))
     record_empty_responses(engine, MONDAY, TUESDAY)
     explain(engine)
-    assert query(engine, "SELECT first_day, has_ended FROM backfill.listing_lives") == [(None, False)]
+    assert query(engine, "SELECT first_day, last_day::text, has_ended FROM backfill.listing_lives") == [
+        (None, "2026-05-14", True)
+    ]
     assert list_details(engine) == [
         (ENDED_OR_RENAMED, "AAPL.US", "unknown to the vendor; renamed to APPL on 2026-05-15")
     ]
+    assert engine.measure(build_two_day_job(engine)).expected.tolist() == [0]
 
 
 def test_newly_listed_ticker_is_expected_from_its_first_day(

@@ -13,6 +13,7 @@ from backfill_assets.store.quota.budget import (
     Budget,
     PermitSettlement,
     QuotaLimits,
+    QuotaRefusal,
     compute_quota_reset,
     fingerprint_token,
 )
@@ -130,6 +131,28 @@ def test_an_account_date_of_yesterday_counts_no_spent_calls(create_budget: Calla
     budget = create_budget()
     budget.record_account(NOW.date() - timedelta(days=1), 990, 1000, 0, NOW)
     assert budget.read_status(NOW).calls_left_today == 900
+
+
+def test_a_refusal_of_the_vendor_uses_up_the_day_until_the_account_shows_more(
+    create_budget: Callable[..., Budget],
+) -> None:
+    budget, other_host = create_budget(), create_budget(daily_calls=2000)
+    budget.record_account(NOW.date(), 20, 1000, 5, NOW)
+    budget.record_refusal("the vendor's words", NOW)
+    budget.record_refusal("other words", NOW + timedelta(minutes=1))
+    assert other_host.read_refusal(NOW) == QuotaRefusal(NOW, "the vendor's words")
+    assert (other_host.read_status(NOW).calls_left_today, other_host.take_permits(1, 5, NOW).permits) == (0, ())
+    assert len(budget.take_permits(1, 0, NOW).permits) == 1  # the account is free
+    assert budget.read_status(NOW + timedelta(days=1)).calls_left_today == 900
+    budget.record_account(NOW.date(), 20, 1000, 4, NOW)  # fewer purchased calls are no reason to ask again
+    assert create_budget(spend_extra=True).read_status(NOW).calls_left_today == 0
+    budget.record_account(NOW.date(), 20, 3000, 4, NOW)
+    assert budget.read_status(NOW).calls_left_today == 2680
+    budget.record_refusal("again", NOW + timedelta(hours=1))
+    assert (budget.read_status(NOW).calls_left_today, budget.read_status(NOW).refusal) == (
+        0,
+        QuotaRefusal(NOW + timedelta(hours=1), "again"),
+    )
 
 
 def test_each_token_has_its_own_budget_and_only_its_fingerprint_is_stored(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from backfill_assets.backfill.plan_limits import PlanReach, merge_reaches
 from backfill_assets.backfill.results import TickerOutcome
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.vendor_errors import VendorError
@@ -24,6 +25,7 @@ class FetchResult:
         rejected: rows that broke a rule and were not known yet.
         unparsable_rows: rows without a usable timestamp; they are dropped.
         vendor_warnings: the vendor's remarks that the plan limits the data, with the tickers concerned.
+        reaches: by exchange, how far back requests reached that were answered with rows.
         published_sessions: (symbol_id, session of the plan's grid) seen published completely.
         off_calendar_days: days with trading outside the calendar's sessions, and how many tickers show it.
         stopped: the error that ended the requests early.
@@ -34,9 +36,16 @@ class FetchResult:
     rejected: int = 0
     unparsable_rows: int = 0
     vendor_warnings: Mapping[str, frozenset[Ticker]] = field(default_factory=dict)
+    reaches: Mapping[str, PlanReach] = field(default_factory=dict)
     published_sessions: frozenset[tuple[int, int]] = frozenset()
     off_calendar_days: Mapping[date, int] = field(default_factory=dict)
     stopped: VendorError | None = None
+
+    @property
+    def answered_ids(self) -> frozenset[int]:
+        """The symbol_ids whose requests were answered with rows."""
+        kinds = ("stored", "nothing new")
+        return frozenset(symbol_id for symbol_id, outcome in self.outcomes.items() if outcome.kind in kinds)
 
     def add_later_pass(self, later: "FetchResult") -> "FetchResult":
         """This result with that of a second pass, whose outcomes replace those of the first."""
@@ -55,6 +64,7 @@ def merge_results(results: Iterable[FetchResult]) -> FetchResult:
         rejected=sum(result.rejected for result in results),
         unparsable_rows=sum(result.unparsable_rows for result in results),
         vendor_warnings=merge_warnings(pair for result in results for pair in result.vendor_warnings.items()),
+        reaches=merge_reaches(pair for result in results for pair in result.reaches.items()),
         published_sessions=frozenset().union(*(result.published_sessions for result in results)),
         off_calendar_days=off_calendar_days,
         stopped=next((result.stopped for result in results if result.stopped is not None), None),

@@ -7,7 +7,7 @@ What a batch writes is in ``fetch.batch_writer``. Which requests are sent, and i
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -26,6 +26,7 @@ from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_outco
 from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
+from backfill_assets.backfill.plan_limits import PlanReach, build_reach, merge_reaches
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.results import TickerOutcome
 from backfill_assets.market.vendor import VendorClient
@@ -176,6 +177,7 @@ class Fetcher:
             vendor_warnings=merge_warnings(
                 (item.rows.warning, frozenset([item.request.symbol.ticker])) for item in fetched if item.rows.warning
             ),
+            reaches=self._collect_reaches(fetched),
             published_sessions=written.published_sessions,
             off_calendar_days=written.off_calendar_days,
         )
@@ -183,6 +185,16 @@ class Fetcher:
         for symbol_id, outcome in outcomes:
             self._progress.report(symbol_id, outcome)
         return result
+
+    def _collect_reaches(self, fetched: Sequence[FetchedRows]) -> Mapping[str, PlanReach]:
+        return merge_reaches(
+            (
+                item.request.symbol.ticker.exchange,
+                build_reach(item.request.start, self._context.now, is_limited=item.rows.warning is not None),
+            )
+            for item in fetched
+            if len(item.rows) or item.rows.warning
+        )
 
     def _write(self, fetched: Sequence[FetchedRows]) -> BatchResult:
         """Write a batch in one transaction; runs in a thread."""

@@ -7,7 +7,7 @@ requests, and finished requests are recorded in batches, the next one while the 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -15,11 +15,12 @@ from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import QuotaExhausted
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, PermitSettlement, compute_quota_reset
+from backfill_assets.store.quota.budget import Budget, PermitSettlement, QuotaRefusal, compute_quota_reset
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
 
 _OVERLOAD_STATUSES = {429, 500, 502, 503, 504}
 T = TypeVar("T")
+RESET_GRACE = timedelta(minutes=15)  # after midnight UTC a refusal may still be about the day before, as clocks differ
 DEFAULT_PAUSE_SHARE = 1 / 6  # of the rate window, after a 429 without a Retry-After (docs/vendor.md §6.3)
 
 
@@ -147,11 +148,18 @@ class SharedRateLimiter:
                 if free_permits:
                     break
                 if calls and grant.calls_left < calls:
-                    self._raise_exhausted(grant.calls_left)
+                    refusal = await asyncio.to_thread(self.budget.read_refusal, self.now())
+                    self._raise_exhausted(grant.calls_left, refusal)
                 await asyncio.sleep(min(max(grant.wait_seconds, 0.001), window))
             return free_permits.pop()
 
-    def _raise_exhausted(self, calls_left: int) -> None:
+    def _raise_exhausted(self, calls_left: int, refusal: QuotaRefusal | None) -> None:
+        if refusal is not None:
+            raise QuotaExhausted(
+                f"the vendor said on {refusal.at:%Y-%m-%d at %H:%M} UTC that the day's calls are used up"
+                f" ({refusal.message}); nothing is requested until"
+                f" {compute_quota_reset(self.now()):%Y-%m-%d %H:%M} UTC, unless its account shows more calls"
+            )
         raise QuotaExhausted(
             f"daily call quota is used up except for BACKFILL_COLLECTOR_RESERVE: {max(0, calls_left)} calls left for "
             f"{self.budget.purpose} until {compute_quota_reset(self.now()):%Y-%m-%d %H:%M} UTC"
@@ -191,8 +199,16 @@ class SharedRateLimiter:
             ),
             self.now(),
         )
+        for permit, record in batch:
+            if permit.day == today and _is_quota_refusal(record):
+                self._record_refusal(record.vendor_message)
         log_rows = [_build_log_row(record) for record in records]
         self._database.retry_transaction(lambda connection: log_requests(connection, self._run_id, log_rows))
+
+    def _record_refusal(self, message: str) -> None:
+        now = self.now()
+        if now.astimezone(UTC) - (compute_quota_reset(now) - timedelta(days=1)) >= RESET_GRACE:
+            self.budget.record_refusal(message, now)
 
 
 async def _await_despite_cancel(task: "asyncio.Task[T]", on_result: Callable[[T], None]) -> T:
@@ -202,6 +218,15 @@ async def _await_despite_cancel(task: "asyncio.Task[T]", on_result: Callable[[T]
     except asyncio.CancelledError:
         on_result(await task)
         raise
+
+
+def _is_quota_refusal(record: RequestRecord) -> bool:
+    """Whether the vendor said that the day's calls are used up.
+
+    Only for the request of a ticker: elsewhere the same status may mean that the plan lacks the endpoint
+    (docs/vendor.md §5.5).
+    """
+    return record.error == QuotaExhausted.__name__ and record.ticker is not None
 
 
 def _build_log_row(record: RequestRecord) -> RequestLogEntry:

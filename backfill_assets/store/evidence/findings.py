@@ -13,6 +13,7 @@ from backfill_assets.store.postgres.connection import Connection
 CALENDAR_DRIFT = "calendar drift"
 PLAN_LIMITED = "plan limited"
 ENDED_OR_RENAMED = "ended or renamed"
+TICKER_KINDS = (ENDED_OR_RENAMED,)  # the subject is a ticker: they end when it is no longer active
 
 _UPSERT_FINDING = """
 INSERT INTO backfill.findings AS f (kind, subject, detail, found_at)
@@ -28,6 +29,10 @@ WHERE kind = %(kind)s AND subject = ANY (%(subjects)s) AND resolved_at IS NULL
 _SELECT_OPEN_FINDINGS = """
 SELECT kind, subject, detail, found_at FROM backfill.findings WHERE resolved_at IS NULL
 ORDER BY found_at DESC, kind, subject
+"""
+_SELECT_RESOLVED_FINDINGS = """
+SELECT kind, subject, detail, found_at, resolved_at FROM backfill.findings WHERE resolved_at >= %(since)s
+ORDER BY resolved_at DESC, kind, subject
 """
 
 
@@ -60,3 +65,12 @@ def list_findings(connection: Connection) -> Sequence[Finding]:
     """The open findings, newest first."""
     rows = connection.execute(_SELECT_OPEN_FINDINGS)
     return [Finding(kind, subject, detail, at.astimezone(UTC)) for kind, subject, detail, at in rows]
+
+
+def list_resolved_findings(connection: Connection, since: datetime) -> Sequence[tuple[Finding, datetime]]:
+    """The findings resolved from ``since`` on and when (UTC) each was, the newest first."""
+    rows = connection.execute(_SELECT_RESOLVED_FINDINGS, {"since": since})
+    return [
+        (Finding(kind, subject, detail, found_at.astimezone(UTC)), resolved_at.astimezone(UTC))
+        for kind, subject, detail, found_at, resolved_at in rows
+    ]

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.connection import Connection, Database
 
 _TAKE_PERMITS = """
 SELECT permit_ids, wait_seconds, calls_affordable FROM backfill.take_permits(
@@ -32,7 +32,22 @@ VALUES (%(token)s, %(day)s, %(used)s, %(limit)s, %(extra)s,
 ON CONFLICT (token) DO UPDATE SET
     account_day = EXCLUDED.account_day, account_used = EXCLUDED.account_used, account_limit = EXCLUDED.account_limit,
     account_extra = EXCLUDED.account_extra, account_ledger_calls = EXCLUDED.account_ledger_calls,
-    account_read_at = EXCLUDED.account_read_at
+    account_read_at = EXCLUDED.account_read_at,
+    refused_limit = coalesce(b.refused_limit, EXCLUDED.account_limit),
+    refused_extra = coalesce(b.refused_extra, EXCLUDED.account_extra)
+"""
+# The first refusal stands for the day; another one counts only after the account showed more calls in between.
+_RECORD_REFUSAL = """
+INSERT INTO backfill.budget AS b (token, refused_on, refused_at, refused_message)
+VALUES (%(token)s, %(day)s, %(now)s, %(message)s)
+ON CONFLICT (token) DO UPDATE SET
+    refused_on = EXCLUDED.refused_on, refused_at = EXCLUDED.refused_at, refused_message = EXCLUDED.refused_message,
+    refused_limit = b.account_limit, refused_extra = b.account_extra
+WHERE NOT backfill.is_day_used_up(b, %(day)s, %(spend_extra)s)
+"""
+_SELECT_REFUSAL = """
+SELECT refused_at, refused_message FROM backfill.budget AS b
+WHERE token = %(token)s AND backfill.is_day_used_up(b, %(day)s, %(spend_extra)s)
 """
 # A token that no request was made with has no row yet: an empty one takes its place.
 _SELECT_STATUS = """
@@ -100,8 +115,19 @@ class PermitSettlement:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaRefusal:
+    """The vendor's word that the day's calls are used up: when (UTC) it said so, and its message."""
+
+    at: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """What is left of the day and of the rate window; times are UTC."""
+    """What is left of the day and of the rate window; times are UTC.
+
+    ``refusal`` is the vendor's word that the day's calls are used up, whatever the account endpoint counts.
+    """
 
     calls_left_today: int
     calls_spent_today: int
@@ -110,6 +136,7 @@ class BudgetStatus:
     requests_ceiling: int
     external_requests: int
     paused_until: datetime | None
+    refusal: QuotaRefusal | None = None
 
 
 def fingerprint_token(token: str) -> str:
@@ -187,10 +214,29 @@ class Budget:
         with self._database.transaction() as connection:
             connection.execute(_UPSERT_ACCOUNT, values)
 
+    def record_refusal(self, message: str, now: datetime) -> None:
+        """Store the vendor's word that the day's calls are used up; every process then has none left until midnight.
+
+        The account endpoint's counter may lag (docs/vendor.md §5.3). Only when the account shows a higher limit than
+        at this moment, or more purchased calls that may be spent, are there calls again.
+        """
+        values = {**self._build_parameters(now), "message": message, "now": now}
+        self._database.retry_transaction(lambda connection: connection.execute(_RECORD_REFUSAL, values))
+
+    def read_refusal(self, now: datetime) -> QuotaRefusal | None:
+        """The vendor's word that the calls of ``now``'s day are used up; None if it has not said so."""
+        with self._database.transaction() as connection:
+            return self._select_refusal(connection, now)
+
+    def _select_refusal(self, connection: Connection, now: datetime) -> QuotaRefusal | None:
+        row = connection.execute(_SELECT_REFUSAL, self._build_parameters(now)).fetchone()
+        return QuotaRefusal(row[0].astimezone(UTC), row[1]) if row else None
+
     def read_status(self, now: datetime) -> BudgetStatus:
         """What is left of the day and of the rate window; takes no permit."""
         with self._database.transaction() as connection:
             row = connection.execute(_SELECT_STATUS, self._build_parameters(now)).fetchone()
+            refusal = self._select_refusal(connection, now)
         left, spent, in_window, ceiling, external, paused = row or (0, 0, 0, 0, 0, None)
         return BudgetStatus(
             calls_left_today=max(0, left),
@@ -200,6 +246,7 @@ class Budget:
             requests_ceiling=ceiling,
             external_requests=external or 0,
             paused_until=paused.astimezone(UTC) if paused else None,
+            refusal=refusal,
         )
 
     def _build_parameters(self, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Whether a symbol's listing has ended, by its daily history and the vendor's list of renamed symbols.
+
+A rename explains the absence at once. Without one, the daily data must lack three sessions: a late publication must not
+end a listing. Which symbols are looked up, and when, is decided in ``backfill.absence_lookup``.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.vendor import SymbolChange, VendorClient
+from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, VendorError
+from backfill_assets.store.evidence.daily_data import ListingLife
+from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding
+
+MAX_LOOKBACK = timedelta(days=7)  # before the last daily row; a rename may take effect before the old name's data end
+UNKNOWN_TICKER_LOOKBACK = timedelta(days=30)  # before the window, for a ticker without daily data
+_log = logging.getLogger(__name__)
+
+
+class SymbolChangeList:
+    """The vendor's list of renamed symbols, requested at most once for the same or a shorter period."""
+
+    def __init__(self, client: VendorClient, today: date) -> None:
+        self._client = client
+        self._today = today
+        self._since: date | None = None
+        self._changes: list[SymbolChange] = []
+
+    async def list_since(self, since: date) -> Sequence[SymbolChange]:
+        """The symbols renamed from ``since`` on; empty if the list cannot be read.
+
+        Raises:
+            TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
+        """
+        if self._since is None or since < self._since:
+            self._since = since
+            try:
+                self._changes = await self._client.fetch_symbol_changes(since, self._today)
+            except (TokenRefused, QuotaExhausted):
+                raise
+            except VendorError as error:
+                _log.warning("symbol change lookup failed: %s", error)
+        return self._changes
+
+
+@dataclass(frozen=True, slots=True)
+class ListingEnd:
+    """A symbol's listing life as far as it is known, and the finding about its end; None if it goes on."""
+
+    life: ListingLife
+    finding: Finding | None
+
+
+async def judge_listing(
+    changes: SymbolChangeList,
+    symbol: Symbol,
+    life: ListingLife,
+    *,
+    is_unknown: bool,
+    absent_days: Sequence[date],
+    now: datetime,
+) -> ListingEnd:
+    """Decide whether a listing has ended, and under which name it goes on.
+
+    The list of renamed symbols is read only where the daily data end before an absent session.
+
+    Args:
+        changes: the vendor's list of renamed symbols.
+        symbol: the symbol.
+        life: its listing life by its daily data alone.
+        is_unknown: whether the vendor does not know the ticker.
+        absent_days: the overdue sessions that were looked at.
+        now: the time of the finding.
+
+    Raises:
+        TokenRefused, QuotaExhausted: as for any request.
+    """
+    last_day = life.last_day
+    has_later_session = last_day is not None and any(day > last_day for day in absent_days)
+    if not (is_unknown or life.has_ended or has_later_session):
+        return ListingEnd(life, None)
+    since = life.last_day or (min(absent_days, default=now.date()) - UNKNOWN_TICKER_LOOKBACK)
+    rename = find_rename(await changes.list_since(since - MAX_LOOKBACK), symbol, since - MAX_LOOKBACK)
+    if not (is_unknown or life.has_ended) and not is_rename_after(rename, life.last_day):
+        return ListingEnd(life, None)
+    return ListingEnd(
+        end_at_rename(life, rename),
+        Finding(ENDED_OR_RENAMED, str(symbol.ticker), describe_end(life.last_day, rename), now),
+    )
+
+
+def find_rename(changes: Sequence[SymbolChange], symbol: Symbol, since: date) -> SymbolChange | None:
+    """The newest change of the symbol's name from ``since`` on; None if there is none."""
+    renames = [
+        change
+        for change in changes
+        if change.old_symbol == symbol.ticker.symbol and (change.effective_date or since) >= since
+    ]
+    return renames[-1] if renames else None
+
+
+def is_rename_after(rename: SymbolChange | None, last_day: date | None) -> bool:
+    """Whether the rename explains that the daily data end on ``last_day``.
+
+    An earlier one does not: the ticker has been in use again since.
+    """
+    effective = rename.effective_date if rename else None
+    return effective is not None and (last_day is None or effective >= last_day)
+
+
+def end_at_rename(life: ListingLife, rename: SymbolChange | None) -> ListingLife:
+    """The life, ended on the day before the new name takes effect if the rename explains the end."""
+    if rename is None or rename.effective_date is None or not is_rename_after(rename, life.last_day):
+        return life
+    last_day_of_name = rename.effective_date - timedelta(days=1)
+    return replace(life, last_day=max(life.last_day or last_day_of_name, last_day_of_name), has_ended=True)
+
+
+def describe_end(last_day: date | None, rename: SymbolChange | None) -> str:
+    """What the finding says, for example ``no daily data after 2026-06-01; renamed to CC on 2026-06-02``."""
+    detail = f"no daily data after {last_day}" if last_day else "unknown to the vendor"
+    return f"{detail}; renamed to {rename.new_symbol} on {rename.effective_date}" if rename else detail

@@ -1,0 +1,68 @@
+"""Why a run sent no request for a ticker that has gaps: one reason for each such ticker, in words.
+
+Pure functions of a plan and of what became of it. Why a requested slot is absent is in ``backfill.result_builder``.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from backfill_assets.backfill.planner import Plan
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.vendor_errors import VendorError
+
+CLAIMED = "claimed by another run"
+WAITS_FOR_PROBES = "waits for first publications (probe)"
+INTERRUPTED = "the run was interrupted"
+_DEFERRED = "deferred by the retry schedule"
+
+
+def describe_deferral(until: datetime) -> str:
+    """The reason of a ticker that was requested too recently."""
+    return f"{_DEFERRED} until {until:%Y-%m-%d %H:%M} UTC"
+
+
+def find_skip_reasons(
+    plan: Plan,
+    requested_ids: Collection[int],
+    claimed_elsewhere: Collection[int],
+    awaiting_publication: Collection[int],
+    stopped: VendorError | None,
+) -> dict[int, str]:
+    """By symbol_id, why a planned ticker was not requested.
+
+    Args:
+        plan: the requests.
+        requested_ids: symbol_ids that were requested.
+        claimed_elsewhere: symbol_ids left to another run.
+        awaiting_publication: symbol_ids held back, because probes found that their session is not published.
+        stopped: the error that ended the run early.
+    """
+    other_reason = stopped.stop_reason if stopped else INTERRUPTED
+    reasons = {}
+    for request in plan.requests:
+        symbol_id = request.symbol.symbol_id
+        if symbol_id in claimed_elsewhere:
+            reasons[symbol_id] = CLAIMED
+        elif symbol_id in awaiting_publication:
+            reasons[symbol_id] = WAITS_FOR_PROBES
+        elif symbol_id not in requested_ids:
+            reasons[symbol_id] = other_reason
+    return reasons
+
+
+def name_skipped(
+    symbols: Collection[Symbol], reasons: Mapping[int, str], deferred_until: Mapping[int, datetime]
+) -> dict[Ticker, str]:
+    """By ticker, why it was not requested, deferred ones included."""
+    all_reasons = {symbol_id: describe_deferral(until) for symbol_id, until in deferred_until.items()} | dict(reasons)
+    return {s.ticker: all_reasons[s.symbol_id] for s in symbols if s.symbol_id in all_reasons}
+
+
+def count_skipped(skipped: Mapping[Ticker, str]) -> dict[str, int]:
+    """By reason, the number of tickers; all deferred ones together, with the time of the first."""
+    deferred = sorted(reason for reason in skipped.values() if reason.startswith(_DEFERRED))
+    counts = Counter(reason for reason in skipped.values() if not reason.startswith(_DEFERRED))
+    if deferred:
+        counts[deferred[0] + ("" if deferred[0] == deferred[-1] else " at the earliest")] = len(deferred)
+    return dict(counts.most_common())

@@ -1,0 +1,143 @@
+"""Symbols whose history is shorter than that of the others: sessions that were never fetched of them.
+
+A symbol that is added later, or active again, has bars of the newest sessions only; nothing of what it lacks is missing
+in the default window. Costs no vendor calls. ``status``, ``run``, ``verify`` and ``symbols add`` show the result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from backfill_assets.config.settings import Settings
+from backfill_assets.market.arrays import Bools
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, choose_source_interval, parse_interval
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.store.evidence.requested_days import RequestedDays, has_any_evidence, read_requested_days
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.symbols import list_symbols
+
+MIN_SHARE_OF_SYMBOLS = 0.25  # that a session was fetched of, before it counts as lacking in the others
+MAX_NAMED_SYMBOLS = 20  # in a command; with more of them it is for the whole universe
+
+
+@dataclass(frozen=True, slots=True)
+class ShortHistory:
+    """A symbol with retained sessions that were never fetched, though they were of others.
+
+    Attributes:
+        ticker: the symbol.
+        begins: its first session that was fetched; None without one.
+        first_day: the first session that was never fetched.
+        last_day: the last one.
+        bars: how many bars those sessions have.
+    """
+
+    ticker: Ticker
+    begins: date | None
+    first_day: date
+    last_day: date
+    bars: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The history as JSON."""
+        return {
+            "symbol": str(self.ticker),
+            "begins": self.begins.isoformat() if self.begins else None,
+            "never_fetched_bars": self.bars,
+            "first": self.first_day.isoformat(),
+            "last": self.last_day.isoformat(),
+            "command": build_command([self]),
+        }
+
+
+def find_short_histories(
+    database: Database, settings: Settings, interval: Interval | None = None
+) -> list[ShortHistory]:
+    """The active symbols with retained sessions that were never fetched, though at least a quarter has them."""
+    interval = interval or parse_interval(DEFAULT_INTERVAL)
+    with database.transaction() as connection:
+        if not has_any_evidence(connection, interval):
+            return []
+        symbols = list_symbols(connection, DEFAULT_EXCHANGE)
+        sessions = _list_askable_sessions(settings, interval, len(symbols))
+        if not symbols or not sessions:
+            return []
+        known = read_requested_days(connection, symbols, interval, [s.day for s in sessions], sessions[0].open)
+    return select_short_histories(symbols, sessions, known, interval)
+
+
+def select_short_histories(
+    symbols: Sequence[Symbol], sessions: Sequence[Session], known: RequestedDays, interval: Interval
+) -> list[ShortHistory]:
+    """The symbols that lack sessions, out of what is known of each session day."""
+    has_session = _find_fetched(sessions, known)
+    is_usual = has_session.sum(axis=0) >= max(1.0, MIN_SHARE_OF_SYMBOLS * len(symbols))
+    lacks = ~has_session & known.listed & is_usual
+    sizes = build_slot_grid(tuple(sessions), interval).session_sizes
+    histories = []
+    for row in np.flatnonzero(lacks.any(axis=1)).tolist():
+        lacking, present = np.flatnonzero(lacks[row]), np.flatnonzero(has_session[row])
+        histories.append(
+            ShortHistory(
+                symbols[row].ticker,
+                sessions[present[0]].day if len(present) else None,
+                sessions[lacking[0]].day,
+                sessions[lacking[-1]].day,
+                int(sizes[lacking].sum()),
+            )
+        )
+    return histories
+
+
+def describe_short_histories(histories: Sequence[ShortHistory]) -> str:
+    """One sentence, and the command that requests what is lacking; empty if nothing is."""
+    if not histories:
+        return ""
+    bars = sum(h.bars for h in histories)
+    if len(histories) == 1:
+        (history,) = histories
+        begin = f"begins on {history.begins}" if history.begins else "has no bars yet"
+        subject = f"{history.ticker} {begin}"
+    else:
+        named = ", ".join(str(h.ticker) for h in histories[:3]) + (", …" if len(histories) > 3 else "")
+        subject = f"{len(histories):,} symbols are shorter than the others ({named})"
+    return f"{subject}: {bars:,} bars of retained sessions were never fetched; to fetch: {build_command(histories)}"
+
+
+def build_command(histories: Sequence[ShortHistory]) -> str:
+    """The command that requests the lacking sessions."""
+    first, last = min(h.first_day for h in histories), max(h.last_day for h in histories)
+    names = ",".join(h.ticker.symbol for h in histories)
+    symbols = f" --symbols {names}" if len(histories) <= MAX_NAMED_SYMBOLS else ""
+    return f"backfill-assets run{symbols} --start {first} --end {last}"
+
+
+def _find_fetched(sessions: Sequence[Session], known: RequestedDays) -> Bools:
+    """Which sessions were fetched of each symbol, shape (symbols, sessions).
+
+    Sessions before a symbol's first bar count only if the vendor returned nothing: a run also reads a few sessions
+    before its window, but keeps no bars of them. From the first bar on every session counts if another program wrote
+    that bar, else those that were requested.
+    """
+    opens = np.array([s.open.timestamp() for s in sessions])
+    first_session = np.searchsorted(opens, known.first_bar_at, side="right") - 1
+    has_bar = ~np.isnan(known.first_bar_at)
+    is_external = has_bar & ~known.requested[np.arange(len(has_bar)), first_session]
+    from_first_bar = has_bar[:, None] & (np.arange(len(sessions)) >= first_session[:, None])
+    fetched: Bools = known.empty | (from_first_bar & (known.requested | is_external[:, None]))
+    return fetched
+
+
+def _list_askable_sessions(settings: Settings, interval: Interval, symbol_count: int) -> list[Session]:
+    now, overrides = settings.now(), settings.load_calendar_overrides()
+    rules = settings.build_gap_rules(choose_source_interval(interval, settings.source_interval))
+    count = limit_partition_sessions(settings.partition_days, symbol_count)
+    sessions = build_session_window(DEFAULT_EXCHANGE, now, count, overrides).sessions
+    return [s for s in sessions if rules.compute_askable_at(s) <= now]

@@ -1,0 +1,117 @@
+"""Which session days of each symbol were ever requested, and where its bars and its listing begin and end.
+
+By whole days; the state of single slots is measured in ``store.coverage``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import numpy as np
+
+from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
+from backfill_assets.store.postgres.connection import Connection
+
+_HAS_EVIDENCE = "SELECT EXISTS (SELECT FROM backfill.session_evidence WHERE interval_type = %(interval)s)"
+_SELECT_REQUESTED_DAYS = """
+SELECT symbol_id, session_day, data_until IS NULL AS is_empty FROM backfill.session_evidence
+WHERE interval_type = %(interval)s AND session_day BETWEEN %(first)s AND %(last)s
+"""
+_REQUESTED_DAYS_TYPES = {"symbol_id": ">i4", "session_day": ">i4", "is_empty": ">i1"}
+_SELECT_FIRST_BARS = """
+SELECT u.symbol_id, coalesce(m.timestamp, '-infinity') AS first_bar_at
+FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
+    SELECT min(d.timestamp) AS timestamp FROM unnest(%(spellings)s::text[]) AS s (spelling) CROSS JOIN LATERAL (
+        SELECT timestamp FROM market_data d
+        WHERE d.symbol_id = u.symbol_id AND d.interval_type = s.spelling AND d.timestamp >= %(opened_at)s
+        ORDER BY timestamp LIMIT 1
+    ) d
+) m
+"""
+_FIRST_BARS_TYPES = {"symbol_id": ">i4", "first_bar_at": ">i8"}
+_SELECT_LIVES = """
+SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day,
+       CASE WHEN has_ended AND last_day IS NOT NULL THEN last_day ELSE 'infinity' END AS last_day
+FROM backfill.listing_lives
+"""
+_LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4"}
+_SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
+
+
+@dataclass(frozen=True, eq=False)
+class RequestedDays:
+    """What is known of each symbol and session day, all of the shape (symbols, days) but the last.
+
+    Attributes:
+        requested: whether the day was ever requested.
+        empty: whether it was requested and the vendor returned nothing.
+        listed: whether the symbol is listed on the day, and the market was open.
+        first_bar_at: epoch seconds of each symbol's first bar from the first day on, NaN without one; shape (symbols,).
+    """
+
+    requested: Bools
+    empty: Bools
+    listed: Bools
+    first_bar_at: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+
+
+def has_any_evidence(connection: Connection, interval: Interval) -> bool:
+    """Whether anything was ever requested at this interval."""
+    row = connection.execute(_HAS_EVIDENCE, {"interval": interval.name}).fetchone()
+    return bool(row and row[0])
+
+
+def read_requested_days(
+    connection: Connection, symbols: Sequence[Symbol], interval: Interval, days: Sequence[date], opened_at: datetime
+) -> RequestedDays:
+    """Read what was requested of ``symbols`` on session ``days``, ascending; the first one opened at ``opened_at``.
+
+    Evidence of any source interval counts.
+    """
+    index = SymbolIndex.from_symbols(symbols)
+    known_days = to_postgres_days(days)
+    values = {"interval": interval.name, "first": days[0], "last": days[-1]}
+    found = read_columns(connection, _SELECT_REQUESTED_DAYS, values, _REQUESTED_DAYS_TYPES)
+    row, day = index.find_rows(found["symbol_id"]), np.searchsorted(known_days, found["session_day"])
+    day = np.minimum(day, len(days) - 1)
+    is_known = (row >= 0) & (known_days[day] == found["session_day"])
+    requested = np.zeros((index.size, len(days)), bool)
+    requested[row[is_known], day[is_known]] = True
+    empty = np.zeros_like(requested)
+    empty[row[is_known], day[is_known]] = found["is_empty"][is_known].astype(bool)
+    return RequestedDays(
+        requested,
+        empty,
+        _read_listed(connection, index, known_days, values),
+        _read_first_bars(connection, index, interval, opened_at),
+    )
+
+
+def _read_listed(connection: Connection, index: SymbolIndex, known_days: Int64, values: dict[str, object]) -> Bools:
+    listed = np.ones((index.size, len(known_days)), bool)
+    lives = read_columns(connection, _SELECT_LIVES, {}, _LIVES_TYPES)
+    row = index.find_rows(lives["symbol_id"])
+    is_known = row >= 0
+    first, last = lives["first_day"][is_known, None], lives["last_day"][is_known, None]
+    listed[row[is_known]] = (first <= known_days) & (known_days <= last)
+    closed = to_postgres_days([day for (day,) in connection.execute(_SELECT_CLOSURES, values)])
+    listed[:, np.isin(known_days, closed)] = False
+    return listed
+
+
+def _read_first_bars(
+    connection: Connection, index: SymbolIndex, interval: Interval, opened_at: datetime
+) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    values = {
+        "ids": index.format_array(np.arange(index.size)),
+        "spellings": list(interval.spellings),
+        "opened_at": opened_at,
+    }
+    found = read_columns(connection, _SELECT_FIRST_BARS, values, _FIRST_BARS_TYPES)
+    first_bar_at = np.full(index.size, np.nan)
+    first_bar_at[index.get_rows(found["symbol_id"])] = to_unix_seconds(found["first_bar_at"])
+    return first_bar_at
