@@ -16,6 +16,7 @@ from backfill_assets.market.calendar.intervals import choose_source_interval, pa
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.quota.request_log import find_failing_tickers
 from backfill_assets.store.runs import count_failed_runs
 from backfill_assets.store.symbols import list_symbols
@@ -52,8 +53,8 @@ class DueWork:
 def build_retained_sessions_job(engine: Engine, interval_name: str) -> BackfillJob:
     """The job over all active symbols and all sessions that are partitions."""
     settings = engine.settings
-    interval = parse_interval(interval_name)
     with engine.database.transaction() as connection:
+        (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
         symbols = tuple(list_symbols(connection, DEFAULT_EXCHANGE))
     session_count = limit_partition_sessions(settings.partition_days, len(symbols))
     window = build_session_window(DEFAULT_EXCHANGE, settings.now(), session_count, settings.load_calendar_overrides())

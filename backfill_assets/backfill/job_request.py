@@ -17,8 +17,11 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, choose_s
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, parse_tickers
 from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, build_date_window, build_hours_window
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
+from backfill_assets.store.name_notes import describe_names
+from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.database import open_database
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_symbols, read_universe
 
 
 class NoActiveSymbols(UsageError):  # noqa: N818 - names a state of the universe
@@ -60,7 +63,9 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
     """
     interval = parse_interval(request.interval)
     source = choose_source_interval(interval, engine.settings.source_interval)
-    symbols, unknown = _select_symbols(engine, request.symbols)
+    with engine.database.transaction() as connection:
+        (interval,) = adopt_spellings(connection, [interval])
+        symbols, unknown = _select_symbols(connection, request.symbols)
     job = BackfillJob(
         window=_build_window(engine.settings, request, engine.settings.build_gap_rules(source).compute_askable_at),
         symbols=symbols,
@@ -76,11 +81,14 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
     return job, unknown
 
 
-def _select_symbols(engine: Engine, requested_symbols: Sequence[str]) -> tuple[tuple[Symbol, ...], tuple[Ticker, ...]]:
-    with engine.database.transaction() as connection:
-        active = list_symbols(connection, DEFAULT_EXCHANGE)
+def _select_symbols(
+    connection: Connection, requested_symbols: Sequence[str]
+) -> tuple[tuple[Symbol, ...], tuple[Ticker, ...]]:
+    active = list_symbols(connection, DEFAULT_EXCHANGE)
     if not active:
-        raise NoActiveSymbols("there are no active symbols; add some: backfill-assets symbols add AAPL MSFT")
+        notes = describe_names(connection, read_universe(connection, DEFAULT_EXCHANGE))
+        reason = f" ({'; '.join(notes)})" if notes else ""
+        raise NoActiveSymbols(f"there are no active symbols{reason}; add some: backfill-assets symbols add AAPL MSFT")
     if not requested_symbols:
         return tuple(active), ()
     active_by_ticker = {s.ticker: s for s in active}

@@ -31,7 +31,8 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import TransientError, VendorError
-from backfill_assets.store.bars.bar_writer import find_interval_spelling, read_server_time
+from backfill_assets.store.bars.bar_writer import read_server_time
+from backfill_assets.store.bars.interval_spellings import find_interval_spelling
 from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run
 

@@ -1,58 +1,94 @@
-"""Adds the symbols of the vendor's list of an exchange to the universe."""
+"""Adds the symbols of the vendor's list of an exchange to the universe; ``listing_filter`` decides which."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.listing_filter import ListingFilter, filter_listing
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import CALENDARS
-from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
-from backfill_assets.store.symbols import add_symbols
+from backfill_assets.market.vendor import ListedSymbol
+from backfill_assets.store.symbols import add_symbols, list_symbols
+
+MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolSyncResult:
-    """Number of symbols that the vendor lists, that were added, and whose names the tables cannot store."""
+    """What was done with the vendor's list.
+
+    Attributes:
+        listed: how many symbols it has.
+        added: how many were added.
+        left_inactive: how many pass the filter and are inactive in the universe; they stay so.
+        left_out: codes that do not pass the filter, by reason, the most frequent reason first.
+        kept: codes that do not pass the filter and are active in the universe; they stay so.
+        unplaced: how many pass the filter although the list names no listing exchange for them.
+    """
 
     listed: int
     added: int
-    unusable: int
+    left_inactive: int
+    left_out: Mapping[str, tuple[str, ...]]
+    kept: tuple[str, ...]
+    unplaced: int
+
+    @property
+    def left_out_count(self) -> int:
+        """How many listed symbols do not pass the filter."""
+        return sum(map(len, self.left_out.values()))
+
+    def describe(self) -> list[str]:
+        """One sentence for each reason to leave symbols out or as they are, with examples."""
+        notes = [f"{len(codes):,} left out: {why} ({_list_examples(codes)})" for why, codes in self.left_out.items()]
+        if self.kept:
+            notes.append(
+                f"{len(self.kept):,} of them stay active, because they are in the universe already"
+                f" ({_list_examples(self.kept)}); symbols deactivate removes them"
+            )
+        if self.unplaced:
+            notes.append(
+                f"{self.unplaced:,} have no listing exchange in the vendor's list, so over-the-counter symbols among"
+                " them cannot be told apart"
+            )
+        if self.left_inactive:
+            notes.append(f"{self.left_inactive:,} stay inactive; symbols add activates them")
+        return notes
 
 
-def sync_universe(engine: Engine, exchange: str, kind: str | None) -> SymbolSyncResult:
-    """Add every symbol of the vendor's list of ``exchange``; deactivates none.
+def sync_universe(engine: Engine, exchange: str, wanted: ListingFilter) -> SymbolSyncResult:
+    """Add the symbols of the vendor's list of ``exchange`` that pass the filter; activates and deactivates none.
 
     Raises:
-        UsageError: an exchange without a calendar, a type that no listed symbol has, or a database with bars of another
-            host.
+        UsageError: an exchange without a calendar, a filter with a word that no listed symbol has, or a database with
+            bars of another host.
         VendorError: the list cannot be read.
     """
     if exchange not in CALENDARS:
         raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
     engine.require_matching_host()
-    codes = asyncio.run(_fetch_listed_codes(engine, exchange, kind))
-    if not codes:
-        of_type = f" of type {kind!r}; omit --type to see all" if kind else ""
-        raise UsageError(f"the vendor lists no symbol on {exchange}{of_type}")
-    usable, unusable = [], 0
-    for code in codes:
-        ticker = _parse_listed_code(code, exchange)
-        if ticker is None:
-            unusable += 1
-        else:
-            usable.append(ticker)
+    listed = asyncio.run(_fetch_list(engine, exchange))
+    if not listed:
+        raise UsageError(f"the vendor lists no symbol on {exchange}")
+    filtered = filter_listing(listed, exchange, wanted)
     with engine.database.transaction() as connection:
-        return SymbolSyncResult(len(codes), add_symbols(connection, usable), unusable)
+        before = {symbol.ticker: symbol.is_active for symbol in list_symbols(connection, exchange, only_active=False)}
+        active_codes = {ticker.symbol for ticker, is_active in before.items() if is_active}
+        return SymbolSyncResult(
+            listed=len(listed),
+            added=add_symbols(connection, filtered.tickers, reactivate=False),
+            left_inactive=sum(not before.get(ticker, True) for ticker in filtered.tickers),
+            left_out=filtered.left_out,
+            kept=tuple(code for codes in filtered.left_out.values() for code in codes if code in active_codes),
+            unplaced=filtered.unplaced,
+        )
 
 
-async def _fetch_listed_codes(engine: Engine, exchange: str, kind: str | None) -> list[str]:
+async def _fetch_list(engine: Engine, exchange: str) -> list[ListedSymbol]:
     async with engine.open_vendor_client() as (_, client):
-        return [listed.code for listed in await client.fetch_symbols(exchange, symbol_type=kind)]
+        return await client.fetch_symbols(exchange)
 
 
-def _parse_listed_code(code: str, exchange: str) -> Ticker | None:
-    """A ticker, or None for a code with a slash, a dot, or more than the 10 characters of the table's column."""
-    try:
-        return parse_ticker(f"{code}.{exchange}")
-    except UsageError:
-        return None
+def _list_examples(codes: tuple[str, ...]) -> str:
+    return ", ".join(codes[:MAX_EXAMPLES]) + (", …" if len(codes) > MAX_EXAMPLES else "")

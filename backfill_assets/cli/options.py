@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVAL
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from backfill_assets.backfill.engine import Engine
     from backfill_assets.backfill.job_request import JobRequest
     from backfill_assets.config.settings import Settings
     from backfill_assets.market.calendar.tickers import Ticker
@@ -154,3 +155,14 @@ def warn_unknown_symbols(unknown: "tuple[Ticker, ...]") -> None:
     """Print the requested symbols that are not active in the universe, to standard error."""
     for ticker in unknown:
         click.echo(f"{ticker} is not active in the universe; add it: backfill-assets symbols add {ticker}", err=True)
+
+
+def warn_unused_names(engine: "Engine") -> None:
+    """Print what stands in the contract tables under names that are not used, to standard error."""
+    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+    from backfill_assets.store.name_notes import describe_names
+    from backfill_assets.store.symbols import read_universe
+
+    with engine.database.transaction() as connection:
+        for note in describe_names(connection, read_universe(connection, DEFAULT_EXCHANGE)):
+            click.echo(note, err=True)

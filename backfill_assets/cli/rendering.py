@@ -237,6 +237,7 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
         "vendor": status["vendor"],
         "token": status["token"] or "not set",
         "symbols": f"{status['symbols']['active']:,} active · {status['symbols']['inactive']:,} inactive",
+        **({"not used": "; ".join(status["names_not_used"])} if status["names_not_used"] else {}),
         "newest bar": status["newest_bar"] or "none",
         "missing": f"{status['missing']:,} bars of {status['symbols_with_missing']:,} symbols"
         f" (sessions {', '.join(status['window']) or 'none'})",

@@ -14,6 +14,7 @@ from backfill_assets.cli.options import (
     load_command_settings,
     make_console,
     warn_unknown_symbols,
+    warn_unused_names,
 )
 from backfill_assets.errors import UsageError
 
@@ -39,6 +40,7 @@ def report(output_format: str, output: Path | None, as_of: datetime | None, debu
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         job, unknown = build_job(engine, build_job_request(**window))
         coverage = engine.measure(job)
+        warn_unused_names(engine)
         live = read_live_accuracy(engine.database, coverage) if output_format == "table" else None
         text = _format_report(engine, job, coverage, output_format) if output_format != "table" else ""
     warn_unknown_symbols(unknown)

@@ -14,6 +14,7 @@ from backfill_assets.cli.options import (
     load_command_settings,
     make_console,
     warn_unknown_symbols,
+    warn_unused_names,
 )
 from backfill_assets.errors import UsageError
 
@@ -65,6 +66,7 @@ def run(
     with open_engine(settings) as engine:
         job, unknown = build_job(engine, build_job_request(**options, strategy=Strategy(strategy)))
         warn_unknown_symbols(unknown)
+        warn_unused_names(engine)
         if output_format == "table" and not (quiet and job.window.sessions):
             show_window(console, job.window, settings.now())
         live_round = collect_today(engine, job.window) if live else None

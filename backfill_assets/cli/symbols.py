@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill_assets.cli.options import add_common_options, load_command_settings
+from backfill_assets.cli.options import add_common_options, load_command_settings, warn_unused_names
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 from backfill_assets.errors import UsageError
 
 MAX_FILE_BYTES = 1_000_000
+MAX_FAULTS = 10
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backfill_assets.backfill.engine import Engine
+    from backfill_assets.cli.symbols_file import FileFault
     from backfill_assets.market.calendar.tickers import Ticker
 
 
@@ -24,48 +26,91 @@ def symbols() -> None:
     """The universe: the symbols whose bars must be complete."""
 
 
-def _collect_tickers(tickers: tuple[str, ...], file: Path | None) -> "tuple[Ticker, ...]":
+def _collect_tickers(tickers: tuple[str, ...], file: Path | None, *, skip_bad: bool = False) -> "tuple[Ticker, ...]":
     from backfill_assets.market.calendar.tickers import parse_tickers
 
-    file_symbols = _read_symbols_file(file) if file else []
-    if not tickers and not file_symbols:
+    if skip_bad and file is None:
+        raise UsageError("--skip-bad applies to the lines of a file; add --file")
+    if not tickers and file is None:
         raise UsageError("no symbols given; name some, or use --file with one symbol a line")
-    return parse_tickers([*tickers, *file_symbols])
+    named = parse_tickers(tickers)
+    return tuple(dict.fromkeys((*named, *(_read_symbols_file(file, skip_bad=skip_bad) if file else ()))))
 
 
-def _read_symbols_file(file: Path) -> list[str]:
-    """The symbols in a text file: one or more a line, separated by spaces or commas; ``#`` starts a comment."""
+def _read_symbols_file(file: Path, *, skip_bad: bool) -> "tuple[Ticker, ...]":
+    """The symbols of a text file; what was left out of it goes to standard error.
+
+    Raises:
+        UsageError: the file cannot be read, has no symbol, or has faults that ``skip_bad`` does not allow.
+    """
+    from backfill_assets.cli.symbols_file import parse_symbols_file
+
+    content = parse_symbols_file(_read_text(file))
+    if content.faults and not (skip_bad and content.tickers):
+        advice = "correct them" if skip_bad else "correct them, or add the symbols of the other lines with --skip-bad"
+        raise UsageError(
+            f"--file {file}: nothing added, {len(content.faults):,} of {content.lines:,} lines cannot be read:"
+            f" {_list_faults(content.faults)}; {advice}; write one symbol a line, or a table with the symbols in its"
+            " first column and a first line such as Symbol,Name"
+        )
+    if not content.tickers:
+        raise UsageError(f"--file {file} contains no symbol; write one symbol a line")
+    if content.faults:
+        click.echo(f"{len(content.faults):,} lines skipped: {_list_faults(content.faults)}", err=True)
+    if content.is_table:
+        click.echo("read as a table: the symbols are those of the first column", err=True)
+    if content.repeated:
+        click.echo(f"{content.repeated:,} symbols stand in the file more than once", err=True)
+    return content.tickers
+
+
+def _read_text(file: Path) -> str:
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
-        lines = content.decode("utf-8-sig").splitlines() if len(content) <= MAX_FILE_BYTES else []
+        text = content.decode("utf-8-sig") if len(content) <= MAX_FILE_BYTES else ""
     except (OSError, UnicodeDecodeError) as error:
+        encoding = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise UsageError(
-            f"--file {file} cannot be read as text: {type(error).__name__}; write one symbol a line"
+            f"--file {file} cannot be read as text: {type(error).__name__}{encoding}; write one symbol a line"
         ) from None
     if len(content) > MAX_FILE_BYTES:
         raise UsageError(f"--file {file} is too long; a symbols file has at most {MAX_FILE_BYTES:,} bytes")
-    names = [part for line in lines for part in line.partition("#")[0].replace(",", " ").split()]
-    if not names:
-        raise UsageError(f"--file {file} contains no symbol; write one symbol a line")
-    return names
+    return text
+
+
+def _list_faults(faults: "Sequence[FileFault]") -> str:
+    more = f"; and {len(faults) - MAX_FAULTS:,} more" if len(faults) > MAX_FAULTS else ""
+    return "; ".join(str(fault) for fault in faults[:MAX_FAULTS]) + more
 
 
 @symbols.command("add")
 @click.argument("tickers", nargs=-1)
-@click.option("--file", type=click.Path(path_type=Path), help="A text file with one symbol a line; # starts a comment.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    help="A text file with one symbol a line, or a table with the symbols in its first column; # starts a comment.",
+)
+@click.option("--skip-bad", is_flag=True, help="Add the symbols of the file although other lines cannot be read.")
 @add_common_options
-def symbols_add(tickers: tuple[str, ...], file: Path | None, as_of: datetime | None, debug: bool) -> None:
+def symbols_add(
+    tickers: tuple[str, ...], file: Path | None, skip_bad: bool, as_of: datetime | None, debug: bool
+) -> None:
     """Add symbols to the universe, or reactivate them."""
     from backfill_assets.backfill.job_request import open_engine
-    from backfill_assets.store.symbols import add_symbols
+    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+    from backfill_assets.store.symbols import add_symbols, count_other_exchanges
 
-    chosen = _collect_tickers(tickers, file)
+    chosen = _collect_tickers(tickers, file, skip_bad=skip_bad)
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         with engine.database.transaction() as connection:
             new = add_symbols(connection, chosen)
+            elsewhere = count_other_exchanges(connection, DEFAULT_EXCHANGE, [ticker.symbol for ticker in chosen])
         click.echo(f"{new} added or reactivated, {len(chosen) - new} were active already")
         _show_short_histories(engine, chosen)
+    if elsewhere:
+        named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
+        click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)
 
 
 def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
@@ -86,9 +131,11 @@ def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) ->
     from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
     from backfill_assets.store.symbols import list_symbols
 
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
-        for symbol in list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive):
-            click.echo(f"{symbol.ticker}" + ("" if symbol.is_active else "  inactive"))
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        with engine.database.transaction() as connection:
+            for symbol in list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive):
+                click.echo(f"{symbol.ticker}" + ("" if symbol.is_active else "  inactive"))
+        warn_unused_names(engine)
 
 
 @symbols.command("deactivate")
@@ -110,16 +157,33 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
 
 @symbols.command(
     "sync",
-    help=f"Add all symbols of the vendor's list ({format_calls(CALL_PRICES.symbol_list)}); deactivates none.",
+    help=f"Add the symbols of the vendor's list ({format_calls(CALL_PRICES.symbol_list)}): shares and ETFs listed on"
+    " exchanges with intraday data, without test issues. Activates and deactivates none.",
 )
 @click.option("--exchange", default="US", show_default=True, help="Exchange code of the vendor's list.")
-@click.option("--type", "symbol_type", help="Only symbols of this vendor type, for example 'Common Stock' or ETF.")
+@click.option(
+    "--type",
+    "symbol_type",
+    help="Only these types of the vendor, comma-separated, for example 'Common Stock' or ETF; all: every type."
+    "  [default: Common Stock, Preferred Stock, ETF and listed funds]",
+)
+@click.option(
+    "--listing",
+    help="Only symbols listed on these exchanges, comma-separated, for example NYSE,NASDAQ; all: everywhere."
+    "  [default: all but over-the-counter markets]",
+)
 @add_common_options
-def symbols_sync(exchange: str, symbol_type: str | None, as_of: datetime | None, debug: bool) -> None:
-    """Add all symbols of the vendor's list; deactivates none."""
+def symbols_sync(
+    exchange: str, symbol_type: str | None, listing: str | None, as_of: datetime | None, debug: bool
+) -> None:
+    """Add the symbols of the vendor's list; activates and deactivates none."""
     from backfill_assets.backfill.job_request import open_engine
+    from backfill_assets.backfill.listing_filter import ListingFilter, parse_filter_words
     from backfill_assets.backfill.symbol_sync import sync_universe
 
+    wanted = ListingFilter(markets=parse_filter_words(listing), types=parse_filter_words(symbol_type))
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        synced = sync_universe(engine, exchange.upper(), symbol_type)
-    click.echo(f"{synced.listed} listed by the vendor, {synced.added} added, {synced.unusable} not usable as tickers")
+        synced = sync_universe(engine, exchange.upper(), wanted)
+    click.echo(f"{synced.listed:,} listed by the vendor, {synced.added:,} added, {synced.left_out_count:,} left out")
+    for note in synced.describe():
+        click.echo(f"  {note}")

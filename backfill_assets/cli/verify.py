@@ -14,6 +14,7 @@ from backfill_assets.cli.options import (
     load_command_settings,
     make_console,
     warn_unknown_symbols,
+    warn_unused_names,
 )
 
 
@@ -33,6 +34,7 @@ def verify(output_format: str, as_of: datetime | None, debug: bool, **window: An
         coverage = engine.measure(job)
         criteria = evaluate_all(engine.database, settings, coverage, job.source_interval)
         histories = find_short_histories(engine.database, settings, job.interval)
+        warn_unused_names(engine)
     warn_unknown_symbols(unknown)
     if output_format == "json":
         click.echo(json.dumps([describe_criterion(c) for c in criteria], indent=1))

@@ -34,6 +34,7 @@ from backfill_assets.market.live.sampling_schedule import (
     find_sampled_session,
 )
 from backfill_assets.store.bars.bar_writer import read_server_time
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.live.rounds import claim_round, count_exchange_failures
 from backfill_assets.store.live.slots import find_externally_written
 from backfill_assets.store.symbols import list_symbols
@@ -210,7 +211,7 @@ class _RoundRunner:
                 interval: find_externally_written(
                     connection, active, interval, self._find_newest_expected_slot(interval), self.now
                 )
-                for interval in self.intervals
+                for interval in adopt_spellings(connection, self.intervals)
             }
         return active, external_ids
 

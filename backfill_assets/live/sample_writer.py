@@ -15,7 +15,8 @@ from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.provisional_bars import build_provisional_bars
 from backfill_assets.market.live.samples import SampleKind, classify_samples, merge_samples
 from backfill_assets.market.live.sampling_schedule import FIRST_ROUND_AFTER_OPEN
-from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, WriteCounts, find_interval_spelling, write_bars
+from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, WriteCounts, write_bars
+from backfill_assets.store.bars.interval_spellings import find_interval_spelling
 from backfill_assets.store.bars.source_host import bind_source_host
 from backfill_assets.store.live.rounds import ReadingCounts, RoundRecord, finish_round
 from backfill_assets.store.live.samples import delete_old_live_data, read_samples, record_samples

@@ -13,8 +13,9 @@ import dagster as dg
 from backfill_assets.backfill.absence_lookup import fetch_newest_bulk_file
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.listing_filter import UNUSABLE, ListingFilter, parse_filter_words
 from backfill_assets.backfill.planner import Strategy
-from backfill_assets.backfill.symbol_sync import sync_universe
+from backfill_assets.backfill.symbol_sync import SymbolSyncResult, sync_universe
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.orchestration import checks
@@ -32,7 +33,8 @@ from backfill_assets.quality.heatmap import build_heatmap
 from backfill_assets.quality.live_accuracy import read_live_accuracy
 from backfill_assets.quality.report import build_symbol_reports
 from backfill_assets.quality.report_formats import to_markdown
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.name_notes import describe_names
+from backfill_assets.store.symbols import read_universe
 
 POOL = "eodhd"
 GROUP = "market_data"
@@ -60,17 +62,37 @@ def build_bars_key(interval: str) -> dg.AssetKey:
 @dg.asset(key=UNIVERSE_KEY, group_name=GROUP, kinds={"postgres"}, pool=POOL)
 def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
     """The universe: active rows of market_symbols. With BACKFILL_SYNC_EXCHANGE, adds the vendor's new symbols first."""
-    settings = engine.settings
-    synced = sync_universe(engine, settings.sync_exchange, settings.sync_type) if settings.sync_exchange else None
+    synced = _sync_with_vendor(engine)
     with engine.database.transaction() as connection:
-        active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
+        universe = read_universe(connection, DEFAULT_EXCHANGE)
+        notes = describe_names(connection, universe)
+    active = [str(symbol.ticker) for symbol in universe.symbols if symbol.is_active]
     added, removed = sync_symbol_partitions(context.instance, active)
-    sync_figures = (
-        {"listed by the vendor": synced.listed, "new": synced.added, "unusable": synced.unusable} if synced else {}
-    )
     return dg.MaterializeResult(
-        metadata={"active": len(active), "partitions added": added, "partitions removed": removed, **sync_figures}
+        metadata={
+            **{"active": len(active), "partitions added": added, "partitions removed": removed},
+            **(_build_sync_metadata(synced) if synced else {}),
+            **({"names not used": "; ".join(notes)} if notes else {}),
+        }
     )
+
+
+def _sync_with_vendor(engine: Engine) -> SymbolSyncResult | None:
+    settings = engine.settings
+    if settings.sync_exchange is None:
+        return None
+    wanted = ListingFilter(parse_filter_words(settings.sync_listing), parse_filter_words(settings.sync_type))
+    return sync_universe(engine, settings.sync_exchange, wanted)
+
+
+def _build_sync_metadata(synced: SymbolSyncResult) -> dict[str, int | str]:
+    return {
+        "listed by the vendor": synced.listed,
+        "new": synced.added,
+        "unusable": len(synced.left_out.get(UNUSABLE, ())),
+        "left out": synced.left_out_count,
+        "notes": "; ".join(synced.describe()),
+    }
 
 
 def build_bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *, live: bool) -> dg.AssetsDefinition:

@@ -22,6 +22,7 @@ from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMEN
 from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.bars.bar_stats import Provenance, read_provenance
 from backfill_assets.store.bars.bar_writer import read_server_time
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.symbols import list_symbols
 
 Partition = tuple[str, str, Mapping[str, Any]]
@@ -58,8 +59,8 @@ def build_partition_job(
     keys = [key.keys_by_dimension for key in partitions if isinstance(key, dg.MultiPartitionKey)]
     tickers, days = {key[SYMBOL_DIMENSION] for key in keys}, sorted({key[DAY_DIMENSION] for key in keys})
     settings = engine.settings
-    interval = parse_interval(interval_name)
     with engine.database.transaction() as connection:
+        (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
         symbols = tuple(s for s in list_symbols(connection, DEFAULT_EXCHANGE) if str(s.ticker) in tickers)
     sessions = _list_opened_sessions(settings, date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
     return BackfillJob(

@@ -19,6 +19,7 @@ from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.evidence.requested_days import RequestedDays, has_any_evidence, read_requested_days
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import list_symbols
@@ -61,8 +62,8 @@ def find_short_histories(
     database: Database, settings: Settings, interval: Interval | None = None
 ) -> list[ShortHistory]:
     """The active symbols with retained sessions that were never fetched, though at least a quarter has them."""
-    interval = interval or parse_interval(DEFAULT_INTERVAL)
     with database.transaction() as connection:
+        (interval,) = adopt_spellings(connection, [interval or parse_interval(DEFAULT_INTERVAL)])
         if not has_any_evidence(connection, interval):
             return []
         symbols = list_symbols(connection, DEFAULT_EXCHANGE)

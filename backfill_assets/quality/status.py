@@ -21,6 +21,7 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.short_histories import describe_short_histories, find_short_histories
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.evidence.findings import (
     TICKER_KINDS,
@@ -29,11 +30,12 @@ from backfill_assets.store.evidence.findings import (
     list_resolved_findings,
 )
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
+from backfill_assets.store.name_notes import describe_names
 from backfill_assets.store.postgres.connection import Database, describe_database
 from backfill_assets.store.quota.budget import Budget, QuotaRefusal, build_limits
 from backfill_assets.store.quota.live_budget import LiveBudget
 from backfill_assets.store.runs import ActiveRun, list_active_runs
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import read_universe
 
 RESOLVED_SHOWN_FOR = timedelta(days=7)
 
@@ -43,6 +45,7 @@ class _StoredFacts:
     """What the status shows of the tables, read in one transaction."""
 
     symbols: Sequence[Symbol]
+    name_notes: Sequence[str]
     active: Sequence[Symbol]
     newest_bar: datetime | None
     coverage: Coverage
@@ -65,6 +68,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         "vendor": settings.vendor_host,
         "token": "***" if settings.token else None,
         "symbols": {"active": active, "inactive": len(facts.symbols) - active},
+        "names_not_used": list(facts.name_notes),
         "newest_bar": format_optional_timestamp(facts.newest_bar),
         "partitions": _describe_partitions(settings, active),
         "window": [s.day.isoformat() for s in coverage.grid.sessions],
@@ -96,15 +100,17 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
 
 
 def _read_facts(database: Database, settings: Settings, now: datetime) -> _StoredFacts:
-    interval = parse_interval(DEFAULT_INTERVAL)
+    interval = parse_interval(DEFAULT_INTERVAL)  # its spellings are read below
     source = choose_source_interval(interval, settings.source_interval)
     rules, overrides = settings.build_gap_rules(source), settings.load_calendar_overrides()
     sessions = build_hours_window(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, overrides).sessions
     with database.transaction() as connection:
-        symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
-        active = [s for s in symbols if s.is_active]
+        universe = read_universe(connection, DEFAULT_EXCHANGE)
+        active = [s for s in universe.symbols if s.is_active]
+        (interval,) = adopt_spellings(connection, [interval])
         return _StoredFacts(
-            symbols=symbols,
+            symbols=universe.symbols,
+            name_notes=describe_names(connection, universe),
             active=active,
             newest_bar=read_newest_bar(connection, active, interval),
             coverage=measure_coverage(connection, active, build_slot_grid(sessions, interval), source, rules, now),

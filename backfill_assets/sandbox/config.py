@@ -77,6 +77,7 @@ class DataQuirks:
         missing_live_quotes: per ticker: live quotes are all "NA" although the ticker trades.
         live_unknown_404: a single unknown live ticker is a 404 instead of an all-"NA" object (docs/vendor.md §6.5).
         upper_case_codes: the bulk file has ``Code`` instead of ``code``.
+        unusual_listings: the symbol list has test issues, over-the-counter shares, funds and a reused code, too.
         details_as_lists: ``/exchange-details`` gives lists instead of maps keyed "0", "1".
         to_inclusive: ``to`` is inclusive (unknown, docs/vendor.md §6.7).
         free_intraday: a free token gets a year of ``/intraday`` with a warning instead of a 403.
@@ -115,6 +116,7 @@ class DataQuirks:
     missing_live_quotes: float = 0.0
     live_unknown_404: bool = False
     upper_case_codes: bool = False
+    unusual_listings: bool = False
     details_as_lists: bool = False
     to_inclusive: bool = True
     free_intraday: bool = False
@@ -153,6 +155,7 @@ class DataQuirks:
             eod_null_prices=0.0003,
             string_timestamps=0.05,
             missing_live_quotes=0.01,
+            unusual_listings=True,
         )
 
 

@@ -1,72 +1,215 @@
 """Read and change the universe, the rows of ``market_symbols``.
 
-The value ``Symbol`` is in ``market.calendar.tickers``.
+Other programs may have written the rows in their own spelling. What a row means is decided in
+``market.calendar.tickers``; the rows stay as they are. Several rows can mean one ticker. Then one of them is used: an
+active one before an inactive one, then the row in this program's spelling (``AAPL``, ``US``), then the oldest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
+
+import psycopg
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.calendar.exchanges import list_exchange_names
+from backfill_assets.market.calendar.tickers import Symbol, Ticker, recognize_ticker
 from backfill_assets.store.postgres.connection import Connection
 
 _INSERT_SYMBOLS = """
 INSERT INTO market_symbols (symbol, exchange, is_active)
 SELECT s, e, true FROM unnest(%s::text[], %s::text[]) AS t (s, e)
 ON CONFLICT DO NOTHING
+RETURNING symbol
 """
-_ACTIVATE_SYMBOLS = """
-UPDATE market_symbols m SET is_active = true, updated_at = now()
-FROM unnest(%s::text[], %s::text[]) AS t (s, e)
-WHERE m.symbol = t.s AND m.exchange = t.e AND m.is_active IS NOT TRUE
+_SET_ACTIVE = """
+UPDATE market_symbols SET is_active = %(is_active)s, updated_at = now()
+WHERE symbol_id = ANY (%(ids)s) AND coalesce(is_active, true) <> %(is_active)s
 """
-_SELECT_CONFLICTING_SYMBOLS = """
-SELECT t.s, m.exchange
-FROM unnest(%s::text[], %s::text[]) AS t (s, e) JOIN market_symbols m ON m.symbol = t.s
-WHERE NOT EXISTS (SELECT 1 FROM market_symbols o WHERE o.symbol = t.s AND o.exchange = t.e)
-"""
-_DEACTIVATE_SYMBOLS = """
-UPDATE market_symbols m SET is_active = false, updated_at = now()
-FROM unnest(%s::text[], %s::text[]) AS t (s, e)
-WHERE m.symbol = t.s AND m.exchange = t.e AND m.is_active
-RETURNING m.symbol, m.exchange
-"""
-_SELECT_SYMBOLS = """
-SELECT symbol_id, symbol, exchange, coalesce(is_active, true)
-FROM market_symbols
-WHERE exchange = %s AND (coalesce(is_active, true) OR NOT %s)
-ORDER BY symbol, symbol_id
-"""
+_IS_KNOWN = r"upper(translate(coalesce(exchange, ''), E' \t\r\n-._', '')) = ANY (%(names)s)"  # as in normalize_market
+_SELECT_ROWS = f"""
+SELECT symbol_id, symbol, exchange, coalesce(is_active, true) FROM market_symbols WHERE {_IS_KNOWN} ORDER BY symbol_id
+"""  # noqa: S608 - a constant is inserted
+_COUNT_ACTIVE_ROWS = f"""
+SELECT count(*) FROM market_symbols WHERE {_IS_KNOWN} AND coalesce(is_active, true)
+"""  # noqa: S608 - a constant is inserted
+_COUNT_OTHER_EXCHANGES = f"""
+SELECT exchange, count(*) FROM market_symbols
+WHERE NOT {_IS_KNOWN} AND coalesce(is_active, true) AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
+GROUP BY exchange ORDER BY 2 DESC, 1
+"""  # noqa: S608 - a constant is inserted
 
 
-def add_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
-    """Add tickers, or activate them again; returns how many were not active before.
+class SymbolRow(NamedTuple):  # faster to create than a dataclass, and there may be 20,000
+    """A row of ``market_symbols`` as it is stored; ``ticker`` is what it means, None if that is not recognized."""
 
-    Works with a unique key on ``symbol`` alone as well as on (symbol, exchange).
+    symbol_id: int
+    symbol: str | None
+    exchange: str | None
+    is_active: bool
+    ticker: Ticker | None
 
-    Raises:
-        UsageError: the table has a symbol for another exchange, and its key does not allow both.
+    @property
+    def is_own_spelling(self) -> bool:
+        """Whether the row is spelled as this program spells it."""
+        return self.ticker is not None and (self.symbol, self.exchange) == (self.ticker.symbol, self.ticker.exchange)
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """The rows of ``market_symbols`` and what they mean.
+
+    Attributes:
+        symbols: one for each ticker of the exchange, ordered by ticker; inactive ones, too.
+        duplicates: active rows of a ticker for which another row is used, with the symbol_id of that one.
+        unrecognized: active rows with a symbol that the vendor cannot have.
+        other_exchanges: how many active rows each other exchange has, by its name in the table.
     """
-    columns = _split_tickers(tickers)
-    inserted = connection.execute(_INSERT_SYMBOLS, columns).rowcount
-    activated = connection.execute(_ACTIVATE_SYMBOLS, columns).rowcount
-    conflicting = connection.execute(_SELECT_CONFLICTING_SYMBOLS, columns).fetchall()
-    if conflicting:
-        listed = ", ".join(f"{symbol} ({exchange})" for symbol, exchange in conflicting[:5])
-        raise UsageError(f"the table has these symbols for another exchange: {listed}; correct their exchange first")
-    return inserted + activated
+
+    symbols: tuple[Symbol, ...]
+    duplicates: tuple[tuple[SymbolRow, int], ...]
+    unrecognized: tuple[SymbolRow, ...]
+    other_exchanges: Mapping[str, int]
 
 
-def deactivate_symbols(connection: Connection, tickers: Sequence[Ticker]) -> list[Ticker]:
-    """Deactivate tickers; their bars stay. Returns those that were active, in order."""
-    rows = connection.execute(_DEACTIVATE_SYMBOLS, _split_tickers(tickers))
-    return sorted(Ticker(symbol, exchange) for symbol, exchange in rows)
+def read_universe(connection: Connection, exchange: str) -> Universe:
+    """Every row of ``market_symbols``, as seen from ``exchange``."""
+    rows_by_ticker, unrecognized = _group_rows(_read_rows(connection, exchange))
+    duplicates = [(row, used.symbol_id) for used, *others in rows_by_ticker.values() for row in others if row.is_active]
+    return Universe(
+        tuple(_sort_symbols(rows_by_ticker)),
+        tuple(duplicates),
+        tuple(row for row in unrecognized if row.is_active),
+        count_other_exchanges(connection, exchange),
+    )
 
 
 def list_symbols(connection: Connection, exchange: str, *, only_active: bool = True) -> list[Symbol]:
     """The symbols of ``exchange``, ordered by name; only active ones by default."""
-    rows = connection.execute(_SELECT_SYMBOLS, [exchange, only_active])
-    return [Symbol(key, Ticker(symbol, exchange_code), active) for key, symbol, exchange_code, active in rows]
+    symbols = _sort_symbols(_group_rows(_read_rows(connection, exchange))[0])
+    return [symbol for symbol in symbols if symbol.is_active] if only_active else symbols
 
 
-def _split_tickers(tickers: Sequence[Ticker]) -> list[list[str]]:
-    return [[t.symbol for t in tickers], [t.exchange for t in tickers]]
+def count_active_rows(connection: Connection, exchange: str) -> int:
+    """How many rows of ``exchange`` are active, duplicates and unknown symbols included; faster than reading them."""
+    values = {"names": sorted(list_exchange_names(exchange))}
+    count: int = connection.execute(_COUNT_ACTIVE_ROWS.encode(), values).fetchall()[0][0]
+    return count
+
+
+def count_other_exchanges(
+    connection: Connection, exchange: str, symbols: Sequence[str] | None = None
+) -> dict[str, int]:
+    """How many active rows there are by name of an exchange that is not ``exchange``; of ``symbols``, if given."""
+    values = {"names": sorted(list_exchange_names(exchange)), "symbols": None if symbols is None else list(symbols)}
+    return dict(connection.execute(_COUNT_OTHER_EXCHANGES.encode(), values).fetchall())
+
+
+def add_symbols(connection: Connection, tickers: Sequence[Ticker], *, reactivate: bool = True) -> int:
+    """Add tickers, or activate them again; returns how many were not active before.
+
+    A ticker whose row another program spelled differently is that row. Works with a unique key on ``symbol`` alone as
+    well as on (symbol, exchange).
+
+    Args:
+        connection: with a transaction open.
+        tickers: without repeats.
+        reactivate: whether inactive symbols become active; without it they are left as they are.
+
+    Raises:
+        UsageError: the table refuses a row, such as a symbol that it has for another exchange.
+    """
+    rows_by_ticker = _read_rows_by_ticker(connection, tickers)
+    new = [ticker for ticker in tickers if ticker not in rows_by_ticker]
+    inactive = [rows[0].symbol_id for rows in rows_by_ticker.values() if not rows[0].is_active]
+    inserted = _insert_symbols(connection, new)
+    return inserted + (_set_active(connection, inactive, is_active=True) if reactivate else 0)
+
+
+def deactivate_symbols(connection: Connection, tickers: Sequence[Ticker]) -> list[Ticker]:
+    """Deactivate tickers, every row of them; their bars stay. Returns those that were active, in order."""
+    active = {
+        ticker: [row.symbol_id for row in rows if row.is_active]
+        for ticker, rows in _read_rows_by_ticker(connection, tickers).items()
+        if rows[0].is_active
+    }
+    _set_active(connection, [symbol_id for ids in active.values() for symbol_id in ids], is_active=False)
+    return sorted(active)
+
+
+def _insert_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
+    if not tickers:
+        return 0
+    try:
+        cursor = connection.execute(_INSERT_SYMBOLS, [[t.symbol for t in tickers], [t.exchange for t in tickers]])
+    except (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.errors.RaiseException) as error:
+        message = error.diag.message_primary or type(error).__name__
+        raise UsageError(
+            f"market_symbols refuses new rows such as {tickers[0].symbol!r} on exchange {tickers[0].exchange!r}:"
+            f" {message}; add them with the program that owns the table"
+        ) from None
+    inserted = cursor.rowcount
+    if inserted < len(tickers):
+        _require_stored(connection, tickers)
+    return inserted
+
+
+def _require_stored(connection: Connection, tickers: Sequence[Ticker]) -> None:
+    """Make sure that each ticker has a row now; another process may have added it in the meantime.
+
+    Raises:
+        UsageError: the table has a symbol for another exchange, and its key does not allow both.
+    """
+    stored = _read_rows_by_ticker(connection, tickers)
+    missing = [ticker for ticker in tickers if ticker not in stored]
+    if not missing:
+        return
+    others = count_other_exchanges(connection, missing[0].exchange, [ticker.symbol for ticker in missing])
+    listed, names = ", ".join(ticker.symbol for ticker in missing[:5]), ", ".join(map(repr, others)) or "another one"
+    raise UsageError(
+        f"the table has these symbols for another exchange ({names}): {listed}; correct their exchange first"
+    )
+
+
+def _set_active(connection: Connection, symbol_ids: Sequence[int], *, is_active: bool) -> int:
+    values = {"ids": list(symbol_ids), "is_active": is_active}
+    return connection.execute(_SET_ACTIVE, values).rowcount if symbol_ids else 0
+
+
+def _read_rows_by_ticker(connection: Connection, tickers: Sequence[Ticker]) -> dict[Ticker, list[SymbolRow]]:
+    """The rows of each of ``tickers`` that has some, the one to use first."""
+    wanted = set(tickers)
+    rows_by_ticker: dict[Ticker, list[SymbolRow]] = {}
+    for exchange in sorted({ticker.exchange for ticker in tickers}):
+        rows_by_ticker |= _group_rows(_read_rows(connection, exchange))[0]
+    return {ticker: rows for ticker, rows in rows_by_ticker.items() if ticker in wanted}
+
+
+def _read_rows(connection: Connection, exchange: str) -> list[SymbolRow]:
+    """The rows of ``exchange`` under any of its names, the oldest first."""
+    rows = connection.execute(_SELECT_ROWS.encode(), {"names": sorted(list_exchange_names(exchange))})
+    return [
+        SymbolRow(symbol_id, symbol, name, is_active, recognize_ticker(symbol, name))
+        for symbol_id, symbol, name, is_active in rows
+    ]
+
+
+def _sort_symbols(rows_by_ticker: Mapping[Ticker, Sequence[SymbolRow]]) -> list[Symbol]:
+    used_rows = sorted(((t.symbol, t, rows[0]) for t, rows in rows_by_ticker.items()), key=itemgetter(0))
+    return [Symbol(row.symbol_id, ticker, row.is_active) for _, ticker, row in used_rows]
+
+
+def _group_rows(rows: Iterable[SymbolRow]) -> tuple[dict[Ticker, list[SymbolRow]], list[SymbolRow]]:
+    """By ticker, its rows with the one to use first; and the rows that are not recognized."""
+    rows_by_ticker: dict[Ticker, list[SymbolRow]] = {}
+    unrecognized = []
+    for row in rows:
+        if row.ticker is None:
+            unrecognized.append(row)
+        else:
+            rows_by_ticker.setdefault(row.ticker, []).append(row)
+    for shared in rows_by_ticker.values():
+        if len(shared) > 1:
+            shared.sort(key=lambda row: (not row.is_active, not row.is_own_spelling, row.symbol_id))
+    return rows_by_ticker, unrecognized

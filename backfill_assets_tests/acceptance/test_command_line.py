@@ -20,10 +20,10 @@ StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
 WINDOW_OPTIONS = {"--interval", "--hours-back", "--start", "--end", "--symbols"}
 OPTIONS_BY_COMMAND = {
-    "symbols add": {"--file"},
+    "symbols add": {"--file", "--skip-bad"},
     "symbols list": {"--all"},
     "symbols deactivate": set(),
-    "symbols sync": {"--exchange", "--type"},
+    "symbols sync": {"--exchange", "--type", "--listing"},
     "report": {*WINDOW_OPTIONS, "--format", "--output"},
     "plan": {*WINDOW_OPTIONS, "--format"},
     "run": {

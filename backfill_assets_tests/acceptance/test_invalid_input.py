@@ -133,7 +133,7 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
 TESTED_ELSEWHERE = {
     *("DATABASE_URL", "BACKFILL_HOME"),  # exit code 5: test_invalid_environment
     "DAGSTER_POSTGRES_URL",  # Dagster's storage
-    "BACKFILL_SYNC_TYPE",  # the vendor decides what is valid: symbols sync --type is the same
+    *("BACKFILL_SYNC_TYPE", "BACKFILL_SYNC_LISTING"),  # the vendor's list decides: symbols sync --type and --listing
 }
 
 
@@ -212,7 +212,8 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     ("run", "--delay"): [*INVALID_NUMBERS, "-1", "3601", "5"],
     ("symbols add", "--file"): ["/nonexistent/symbols", "/", "/dev/null", "/dev/zero"],
     ("symbols sync", "--exchange"): ["LSE", "", "U/S", "'; DROP TABLE market_data; --"],
-    ("symbols sync", "--type"): ["no such type"],
+    ("symbols sync", "--type"): ["no such type", "etf,no such type"],
+    ("symbols sync", "--listing"): ["no such market", "NYSE,no such market"],
     ("sandbox", "--port"): [*INVALID_NUMBERS, "-1", "65536"],
     ("sandbox", "--symbols"): [*INVALID_NUMBERS, "0", "10001"],
     ("sandbox", "--now"): INVALID_TIMES,
@@ -348,6 +349,38 @@ def test_invalid_ticker_in_a_symbols_file_is_named(make_user: MakeUser, tmp_path
     (tmp_path / "symbols").write_text("AAPL\n$(reboot)\n")
     result = make_user().run_cli(f"symbols add --file {tmp_path / 'symbols'}")
     assert (result.code, "'$(reboot)'" in result.error) == (2, True)
+
+
+def test_all_faults_of_a_symbols_file_are_named_and_nothing_is_added(make_user: MakeUser, tmp_path: Path) -> None:
+    lines = ["AAPL", "F,FORD", *(f"A/{number}" for number in range(12)), "MSFT"]
+    (tmp_path / "symbols").write_text("\n".join(lines))
+    user = make_user()
+    result = user.run_cli(f"symbols add --file {tmp_path / 'symbols'}")
+    assert result.code == 2
+    assert "nothing added, 13 of 15 lines cannot be read: line 2: may be symbols" in result.error
+    assert "line 11: 'A/8' is not a symbol; and 3 more; correct them, or add the symbols of the other" in result.error
+    assert user.run_cli("symbols list --all").out == ""
+
+
+def test_good_lines_of_a_symbols_file_are_added_with_skip_bad(make_user: MakeUser, tmp_path: Path) -> None:
+    (tmp_path / "symbols").write_text("Symbol,Name\nAAPL,Apple Inc\nA/B,Bad\nMSFT,Microsoft\naapl,Apple again\n")
+    user = make_user()
+    result = user.run_cli(f"symbols add --file {tmp_path / 'symbols'} --skip-bad")
+    assert (result.code, result.out) == (0, "2 added or reactivated, 0 were active already\n")
+    assert result.err.splitlines() == [
+        "1 lines skipped: line 3: 'A/B' is not a symbol",
+        "read as a table: the symbols are those of the first column",
+        "1 symbols stand in the file more than once",
+    ]
+    assert user.run_cli("symbols list").out.split() == ["AAPL.US", "MSFT.US"]
+
+
+@pytest.mark.parametrize("options", [["--file", "FILE"], ["--skip-bad", "AAPL"]])
+def test_skip_bad_needs_a_file_with_a_good_line(make_user: MakeUser, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "symbols").write_text("A/B\n")
+    arguments = [str(tmp_path / "symbols") if option == "FILE" else option for option in options]
+    result = make_user().run_cli(["symbols", "add", "--skip-bad", *arguments])
+    assert (result.code, "--file" in result.error) == (2, True)
 
 
 def test_symbols_file_with_byte_order_mark_and_duplicates_is_read(make_user: MakeUser, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from backfill_assets.alerts.causes import read_diagnostics
 from backfill_assets.alerts.delivery import DeliveryResult
 from backfill_assets.alerts.notify import build_observations, process_observations
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.heatmap import Cell, Heatmap
@@ -106,12 +107,11 @@ def test_html_report_without_sessions_shows_no_session_is_due(make_user: MakeUse
 def test_html_report_escapes_text(make_engine: Callable[..., Engine], start_sandbox: StartSandbox) -> None:
     engine = make_engine(start_sandbox(), ("AAPL",))
     with engine.database.transaction() as connection:
-        connection.execute("UPDATE market_symbols SET symbol = '<i>&\"$x$'")
         connection.execute("INSERT INTO backfill.findings VALUES ('<u>kind', '<s>', '{{ 7 * 6 }}<b>', now())")
-    window = make_monday_tuesday_job(engine)
-    html = to_html(
-        collect_report_data(engine.database, engine.settings, engine.measure(window), "<q>", window.source_interval)
-    )
+    job = make_monday_tuesday_job(engine)
+    hostile = replace(job.symbols[0], ticker=Ticker('<i>&"$x$'))  # such a row of the table is not used
+    coverage = engine.measure(replace(job, symbols=(hostile,)))
+    html = to_html(collect_report_data(engine.database, engine.settings, coverage, "<q>", job.source_interval))
     page = Page(html)
     for text in ('<i>&"$x$', "<u>kind", "<s>: {{ 7 * 6 }}<b>", "<q>: 2 sessions"):
         assert page.contains(text), text

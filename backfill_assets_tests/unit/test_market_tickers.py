@@ -1,10 +1,17 @@
-"""Parsing intervals and tickers that users type."""
+"""Parsing intervals, tickers and exchanges that users type, and those that other programs store."""
 
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import INTERVALS, choose_source_interval, parse_interval
-from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_tickers
+from backfill_assets.market.calendar.exchanges import find_exchange
+from backfill_assets.market.calendar.intervals import (
+    INTERVALS,
+    choose_source_interval,
+    is_other_length,
+    parse_interval,
+    recognize_interval,
+)
+from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_tickers, recognize_ticker
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,15 @@ def test_an_unknown_source_interval_is_refused(preferred: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "symbol"),
-    [("AAPL", "AAPL"), ("aapl.us", "AAPL"), (" BRK-B.US ", "BRK-B"), ("ABC_old1.US", "ABC_OLD1"), ("0700", "0700")],
+    [
+        ("AAPL", "AAPL"),
+        ("nasdaq:AAPL", "AAPL"),
+        ("NYSE: BRK-B", "BRK-B"),
+        ("aapl.us", "AAPL"),
+        (" BRK-B.US ", "BRK-B"),
+        ("ABC_old1.US", "ABC_OLD1"),
+        ("0700", "0700"),
+    ],
 )
 def test_a_ticker_is_read_in_any_usual_form(text: str, symbol: str) -> None:
     assert parse_ticker(text) == Ticker(symbol, "US")
@@ -66,6 +81,8 @@ def test_a_ticker_is_read_in_any_usual_form(text: str, symbol: str) -> None:
         ("BC/PA", "not a symbol"),
         ("-A", "not a symbol"),
         ("VOD.LSE", "exchange 'LSE' is not supported"),
+        ("LSE:VOD", "not a symbol"),
+        *[(text, "not a symbol") for text in (":AAPL", "A:Agilent", "IEX:Idex", "CBOE:Cboe")],
         ("BRK.B", "BRK-B"),
         ("AAPL.", "exchange '' is not supported"),
         ("X" * 500, "…"),
@@ -80,3 +97,100 @@ def test_an_invalid_us_ticker_is_explained(text: str, message: str) -> None:
 
 def test_repeated_tickers_are_read_once_in_the_order_given() -> None:
     assert [t.symbol for t in parse_tickers(["MSFT", "aapl", "MSFT.US", "AAPL"])] == ["MSFT", "AAPL"]
+
+
+STORED_INTERVALS = {
+    "1m": ["1m", "1Min", "1min", "1T", "M1", "PT1M", "00:01:00", "1 minute", "60s", "1"],
+    "5m": ["5m", "5Min", "5T", "5M", "M5", "300", "0:05:00", "5"],
+    "15m": ["15min", "15T", "900", "PT15M", "M15", "15"],
+    "30m": [
+        *(
+            "30m",
+            "30min",
+            "30Min",
+            "30MIN",
+            "30T",
+            "30M",
+            "M30",
+            "PT30M",
+            "1800",
+            "1800s",
+            "30 min",
+            "30-minute",
+            "30_min",
+        ),
+        *("30minutes", "30", "00:30:00", "0:30", "P0DT0H30M0S", "0 days 00:30:00", " 30m ", "PT1800S", "30 min bars"),
+    ],
+    "1h": ["1h", "1H", "H1", "60min", "60m", "60T", "3600", "PT1H", "PT60M", "01:00:00", "1 hour", "1hr"],
+}
+
+
+@pytest.mark.parametrize("name", STORED_INTERVALS)
+def test_an_interval_of_another_program_is_recognized(name: str) -> None:
+    recognized = {text: recognize_interval(text) for text in STORED_INTERVALS[name]}
+    assert recognized == dict.fromkeys(STORED_INTERVALS[name], INTERVALS[name])
+
+
+@pytest.mark.parametrize("text", ["half-hourly", "", "intraday", "1M", "60", "10", "bars", "30x", "x" * 200])
+def test_an_interval_that_may_mean_something_else_is_not_recognized(text: str) -> None:
+    assert (recognize_interval(text), is_other_length(text)) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1d", "D", "D1", "daily", "1Day", "P1D", "1w", "weekly", "1mo", "MN1", "2h", "4H", "10m", "45min", "tick", "eod"],
+)
+def test_another_length_is_no_unknown_spelling(text: str) -> None:
+    assert (recognize_interval(text), is_other_length(text)) == (None, True)
+
+
+US_NAMES = "US,us, US,USA,NASDAQ,Nasdaq,NasdaqGS,NASDAQ-GM,XNAS,NYSE,NYSE ARCA,NYSE_ARCA,ARCA,arcx,NYSE American,AMEX"
+OTHER_US_NAMES = "BATS,Cboe BZX,IEX,PINK,OTC Markets,OTCQB,N,Q,P"
+
+
+@pytest.mark.parametrize("name", [*US_NAMES.split(","), *OTHER_US_NAMES.split(","), "", " ", None])
+def test_names_of_us_markets_mean_the_vendors_exchange_us(name: str | None) -> None:
+    assert find_exchange(name) == "US"
+
+
+@pytest.mark.parametrize("name", ["XYZ", "LSE", "XETRA", "US2", "NASDAQ STOCKHOLM", "CC", "FOREX", "ＵＳ"])
+def test_another_exchange_is_not_recognized(name: str) -> None:
+    assert find_exchange(name) is None
+
+
+@pytest.mark.parametrize(
+    ("symbol", "exchange", "ticker"),
+    [
+        ("AAPL", "US", "AAPL"),
+        ("aapl", "US", "AAPL"),
+        (" MSFT", "NASDAQ", "MSFT"),
+        ("MSFT\t", "US", "MSFT"),
+        ("AAPL.US", "US", "AAPL"),
+        ("aapl.us ", "NYSE", "AAPL"),
+        ("NASDAQ:AAPL", "US", "AAPL"),
+        ("BRK.B", "NYSE", "BRK-B"),
+        ("BRK/B", "NYSE", "BRK-B"),
+        ("brk b", "NYSE", "BRK-B"),
+        ("BRK-B", "NYSE", "BRK-B"),
+        ("BRK.B.US", "US", "BRK-B"),
+        ("ABCDEFGHIJK-WS", "US", "ABCDEFGHIJK-WS"),
+        ("AAPL", None, "AAPL"),
+    ],
+)
+def test_a_symbol_of_another_program_is_recognized(symbol: str, exchange: str | None, ticker: str) -> None:
+    assert recognize_ticker(symbol, exchange) == Ticker(ticker, "US")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "exchange"),
+    [
+        *[
+            (symbol, "US")
+            for symbol in ("AAPL Inc", "AAPL.O", "IBM.N", "VOD.LSE", "LSE:VOD", "AAPL.US.US", "", " ", ".US")
+        ],
+        *[(symbol, "US") for symbol in ("^GSPC", "ES=F", "ТSLA", "ßIG", "A" * 31, "BRK.BB", "-A", "A\nB", None)],
+        ("AAPL", "XYZ"),
+    ],
+)
+def test_a_symbol_that_the_vendor_cannot_have_is_not_recognized(symbol: str | None, exchange: str) -> None:
+    assert recognize_ticker(symbol, exchange) is None

@@ -21,7 +21,14 @@ class MarketFields(SettingsGroup):
     sync_type: str | None = Field(
         None,
         alias="BACKFILL_SYNC_TYPE",
-        description="Add only symbols of this vendor type, for example common_stock; unset: all types.",
+        description="Add only symbols of these vendor types, comma-separated, for example common_stock; all: every"
+        " type; unset: Common Stock, Preferred Stock, ETF and listed funds.",
+    )
+    sync_listing: str | None = Field(
+        None,
+        alias="BACKFILL_SYNC_LISTING",
+        description="Add only symbols listed on these exchanges, comma-separated, for example NYSE,NASDAQ; all:"
+        " everywhere; unset: all but over-the-counter markets.",
     )
     calendar_file: Path | None = Field(
         None,

@@ -1,6 +1,6 @@
 """Tickers as the vendor writes them, and the symbols of the universe: ``AAPL.US`` is ``AAPL`` on exchange ``US``.
 
-Reading and changing the universe is in ``store.symbols``.
+Reading what users type and what other programs store. Reading and changing the universe is in ``store.symbols``.
 """
 
 import re
@@ -8,9 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.exchanges import (
+    DEFAULT_EXCHANGE,
+    PREFIX_MARKETS,
+    find_exchange,
+    normalize_market,
+)
 
 _SYMBOL_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,9}")
+_STORED_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,29}")  # another program's column may be wider than ours
+_SHARE_CLASS = re.compile(r"([A-Z0-9]+)[./ ]([A-D])")  # not any letter: Reuters' AAPL.O and IBM.N name the exchange
 _MAX_SYMBOL_LENGTH = 10
 
 
@@ -35,7 +42,7 @@ class Symbol:
 
 
 def parse_ticker(text: str) -> Ticker:
-    """Read ``AAPL`` or ``AAPL.US`` (any case).
+    """Read ``AAPL``, ``AAPL.US`` or ``NASDAQ:AAPL`` (any case).
 
     Raises:
         UsageError: empty, too long for the table's ``varchar(10)``, with characters that no US
@@ -44,7 +51,7 @@ def parse_ticker(text: str) -> Ticker:
     shortened = text if len(text) <= 30 else text[:30] + "…"
     stripped = text.strip()
     # upper() would turn ß into SS, and ıbm into IBM
-    symbol, dot, exchange = (stripped.upper() if stripped.isascii() else stripped).rpartition(".")
+    symbol, dot, exchange = _drop_market(stripped.upper() if stripped.isascii() else stripped).rpartition(".")
     if not dot:
         symbol, exchange = exchange, DEFAULT_EXCHANGE
     if exchange != DEFAULT_EXCHANGE and (not exchange or _SYMBOL_PATTERN.fullmatch(exchange)):
@@ -61,3 +68,32 @@ def parse_ticker(text: str) -> Ticker:
 def parse_tickers(texts: Iterable[str]) -> tuple[Ticker, ...]:
     """Read many, in the order given, without repeats."""
     return tuple(dict.fromkeys(parse_ticker(text) for text in texts))
+
+
+def recognize_ticker(symbol: str | None, exchange: str | None) -> Ticker | None:
+    """The vendor's ticker of a row of ``market_symbols``, which another program may have spelled in its own way.
+
+    Blanks around the symbol and lower case do not matter, ``AAPL.US`` and ``NASDAQ:AAPL`` are ``AAPL``, and a share
+    class (one of A to D) after a dot, a slash or a blank gets the vendor's dash: ``BRK.B`` is ``BRK-B``
+    (docs/vendor.md §5.4). What an exchange may be called is in ``exchanges``.
+
+    Returns:
+        None if the exchange is unknown or the symbol is none of the vendor's.
+    """
+    code = find_exchange(exchange)
+    if code is None or symbol is None:
+        return None
+    if _STORED_PATTERN.fullmatch(symbol):
+        return Ticker(symbol, code)
+    if not symbol.isascii():
+        return None
+    name = _drop_market(symbol.strip().upper()).removesuffix(f".{code}")
+    if share_class := _SHARE_CLASS.fullmatch(name):
+        name = f"{share_class[1]}-{share_class[2]}"
+    return Ticker(name, code) if _STORED_PATTERN.fullmatch(name) else None
+
+
+def _drop_market(text: str) -> str:
+    """Remove a market of the default exchange in front, as charting sites write it: ``NASDAQ:AAPL``."""
+    market, colon, symbol = text.partition(":")
+    return symbol.strip() if colon and normalize_market(market) in PREFIX_MARKETS else text

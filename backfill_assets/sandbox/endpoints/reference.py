@@ -9,7 +9,7 @@ from backfill_assets.sandbox.wire.encoding import encode_json
 from backfill_assets.sandbox.wire.request import ParsedRequest
 from backfill_assets.sandbox.wire.responses import SuccessResponse, build_rows_response, ticker_not_found_error
 from backfill_assets.sandbox.world.simulation import World
-from backfill_assets.sandbox.world.universe import SymbolListEntry, describe_symbol
+from backfill_assets.sandbox.world.universe import UNUSUAL_LISTINGS, SymbolListEntry, describe_symbol
 
 DETAILS_CALLS = CHANGES_CALLS = 5
 _US_EXCHANGES = frozenset({"NASDAQ", "NYSE", "NYSE ARCA"})
@@ -89,11 +89,12 @@ class ReferenceEndpoints:
 
     def _list_entries(self, today: date, *, delisted: bool) -> list[SymbolListEntry]:
         listings = self._world.listings
-        return [
+        entries = [
             describe_symbol(symbol)
             for symbol in self._world.symbols
             if listings.is_known(symbol, today) and listings.is_delisted(symbol, today) is delisted
         ]
+        return [*entries, *UNUSUAL_LISTINGS] if self._config.quirks.unusual_listings and not delisted else entries
 
     def _list_holidays(self, first: date, last: date) -> list[dict[str, Any]]:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))

@@ -29,6 +29,21 @@ class SymbolListEntry:
     isin: str | None
 
 
+UNUSUAL_LISTINGS = (  # only in the symbol list: there are no bars of them
+    SymbolListEntry("ZVZZT", "NASDAQ TEST STOCK", "NASDAQ", "Common Stock", None),
+    SymbolListEntry("NTEST-A", "NYSE Listed Test Stock For CTS", "NYSE", "Common Stock", None),
+    SymbolListEntry("TCEHY", "Tencent Holdings Ltd ADR", "PINK", "Common Stock", None),
+    SymbolListEntry("HENKY", "Henkel Ag & Co KGAA ADR", "OTCQX", "Common Stock", None),
+    SymbolListEntry("0P0000A0T3", "Growth Fund of America", "NMFQS", "FUND", None),
+    SymbolListEntry("VFIAX", "Vanguard 500 Index Fund Admiral Shares", "NMFQS", "Mutual Fund", None),
+    SymbolListEntry("GAB", "The Gabelli Equity Trust Inc", "NYSE", "FUND", None),
+    SymbolListEntry("ABC_old1", "AmeriSource Health", "NYSE", "Common Stock", None),
+    SymbolListEntry("BC/PA", "Brunswick Preferred A", "NYSE", "Preferred Stock", None),
+    SymbolListEntry("ACCD1", "Accolade Inc Bond", "US", "BOND", None),
+    SymbolListEntry("AEHR", "Aehr Test Systems", "NASDAQ", "Common Stock", None),
+)
+
+
 def build_universe(size: int) -> tuple[str, ...]:
     """Build the first ``size`` symbols; a larger universe starts with the smaller one."""
     generated = (f"S{number:04d}" for number in range(len(FAMILIAR_SYMBOLS) + 1, size + 1))

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.calendar.tickers import Symbol, recognize_ticker
 from backfill_assets.store.postgres.connection import Connection
 
 # The recursion walks the index from one symbol_id with bars to the next. So it finds orphans, too, and the cost depends
@@ -31,7 +31,7 @@ WITH RECURSIVE ids AS (
     ) m
 ), checked AS (
     SELECT h.timestamp, h.spellings, s.symbol_id IS NULL AS orphan,
-           coalesce(s.symbol || '.' || s.exchange, 'symbol_id ' || h.symbol_id) AS subject,
+           h.symbol_id, s.symbol, s.exchange,
            (least(o, h, l, c) > 0 AND greatest(o, h, l, c) < 'Infinity' AND num_nulls(o, h, l, c) = 0) AS priced,
            (l <= least(o, c) AND h >= greatest(o, c)) AS ordered,
            v >= 0 AS counted,
@@ -40,16 +40,16 @@ WITH RECURSIVE ids AS (
                WHERE h.timestamp >= opened AND h.timestamp < closed)) AS off_grid
     FROM stored h LEFT JOIN market_symbols s USING (symbol_id)
 )
-SELECT fault, subject, count(*), min(timestamp) FROM checked CROSS JOIN LATERAL unnest(ARRAY[
+SELECT fault, symbol_id, symbol, exchange, count(*), min(timestamp) FROM checked CROSS JOIN LATERAL unnest(ARRAY[
     CASE WHEN priced IS NOT TRUE THEN 'invalid price' END,
     CASE WHEN ordered IS NOT TRUE THEN 'OHLC out of order' END,
     CASE WHEN counted IS NOT TRUE THEN 'invalid volume' END,
     CASE WHEN off_grid THEN 'off the grid' END,
     CASE WHEN orphan THEN 'no symbol' END,
     CASE WHEN spellings > 1 THEN 'duplicate' END
-]) AS f (fault) WHERE fault IS NOT NULL GROUP BY fault, subject
-UNION ALL SELECT '', '', count(*), NULL FROM stored
-ORDER BY 3 DESC, 2, 1
+]) AS f (fault) WHERE fault IS NOT NULL GROUP BY 1, 2, 3, 4
+UNION ALL SELECT '', NULL, NULL, NULL, count(*), NULL FROM stored
+ORDER BY 5 DESC, 3, 2, 1
 """
 _SELECT_CLOSES = """
 SELECT u.row - 1, e.session_day, e.official_close, d.close_price
@@ -102,8 +102,18 @@ def find_bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[BarFau
             "last": grid.sessions[-1].close,
         },
     ).fetchall()
-    faults = [BarFault(kind, subject, count, first.astimezone(UTC)) for kind, subject, count, first in rows if kind]
-    return faults, next(count for kind, _, count, _ in rows if not kind)
+    faults = [
+        BarFault(kind, _name_subject(symbol_id, symbol, exchange), count, first.astimezone(UTC))
+        for kind, symbol_id, symbol, exchange, count, first in rows
+        if kind
+    ]
+    return faults, next(count for kind, *_, count, _ in rows if not kind)
+
+
+def _name_subject(symbol_id: int, symbol: str | None, exchange: str | None) -> str:
+    """The ticker of a row of ``market_symbols``; its columns if it is none of the vendor's, the key without a row."""
+    ticker = recognize_ticker(symbol, exchange)
+    return f"symbol_id {symbol_id}" if symbol is None else str(ticker or f"{symbol}.{exchange}")
 
 
 def read_official_closes(

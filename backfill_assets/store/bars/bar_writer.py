@@ -101,7 +101,6 @@ SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
 """
 _COPY_STAGED_BARS = "COPY staged_bars FROM STDIN (FORMAT BINARY)"
 _DROP_STAGING_TABLE = "DROP TABLE staged_bars"
-_SELECT_SPELLING = "SELECT interval_type FROM market_data WHERE interval_type = ANY (%(spellings)s) LIMIT 1"
 _SELECT_SERVER_TIME = "SELECT clock_timestamp()"
 _SELECT_BARS = """
 SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at
@@ -146,12 +145,6 @@ class WriteCounts:
 
     def __add__(self, other: "WriteCounts") -> "WriteCounts":
         return WriteCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-
-def find_interval_spelling(connection: Connection, interval: Interval) -> str:
-    """How the table's rows spell ``interval``; its own name if there are none."""
-    row = connection.execute(_SELECT_SPELLING, {"spellings": list(interval.spellings)}).fetchone()
-    return str(row[0]) if row else interval.name
 
 
 def read_server_time(connection: Connection) -> datetime:

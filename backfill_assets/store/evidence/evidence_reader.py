@@ -19,6 +19,7 @@ from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import expand_multiranges
+from backfill_assets.store.symbols import count_active_rows
 
 BASELINE_SESSIONS = 20  # published sessions by which a symbol is called thin
 
@@ -50,7 +51,6 @@ FROM unnest(%(open)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     ORDER BY session_day DESC LIMIT %(sessions)s
 ) e GROUP BY u.symbol_id
 """
-_COUNT_ACTIVE_SYMBOLS = "SELECT count(*) FROM market_symbols WHERE coalesce(is_active, true)"
 _SELECT_DAILY = """
 SELECT symbol_id, day, volume > 0 AS traded FROM backfill.daily_prices
 WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
@@ -92,7 +92,7 @@ def read_evidence(
     first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
     history = read_columns(connection, _SELECT_REQUEST_HISTORY, values, _REQUEST_HISTORY_TYPES)
     first_published_at, half_published_at = _find_publication_times(
-        history, len(newest), _count_half_of_universe(connection), grid
+        history, len(newest), _count_half_of_universe(connection, grid), grid
     )
     evidence = AbsenceEvidence(
         incomplete_sessions=incomplete_sessions,
@@ -155,8 +155,8 @@ def _read_closed_sessions(connection: Connection, values: dict[str, Any], grid: 
     return closed
 
 
-def _count_half_of_universe(connection: Connection) -> int:
-    active: int = connection.execute(_COUNT_ACTIVE_SYMBOLS).fetchall()[0][0]
+def _count_half_of_universe(connection: Connection, grid: SlotGrid) -> int:
+    active = count_active_rows(connection, grid.sessions[0].exchange) if grid.sessions else 0
     return max(1, (active + 1) // 2)
 
 
