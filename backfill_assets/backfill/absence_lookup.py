@@ -45,6 +45,7 @@ MIN_LOOKUP_INTERVAL = timedelta(hours=20)
 DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
 MIN_TICKERS_FOR_CLOSURE = 20
 MAX_NOT_IN_FILE = 100  # if more symbols are missing from a bulk file, the file is considered incomplete
+MAX_DAILY_VOLUME = 2.0**53  # more is no volume, and 0 means that nothing traded: a fraction of a share counts as one
 _log = logging.getLogger(__name__)
 
 
@@ -147,9 +148,7 @@ async def _fetch_listing_history(
 
 
 def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
-    """Report what is missing from a daily history: unparsable rows, and data that the plan does not include."""
-    if rows.unparsable_rows:
-        _log.warning("%s: %d daily rows without a usable date were dropped", symbol.ticker, rows.unparsable_rows)
+    """Report that the plan does not include all of a daily history."""
     if rows.warning:
         _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
         record_vendor_warnings(database, {rows.warning: frozenset([symbol.ticker])}, coverage.now)
@@ -187,7 +186,7 @@ def _build_daily_rows(
 
 
 def _build_daily_row(symbol: Symbol, day: date, close: float, volume: float) -> tuple[int, date, float | None, int]:
-    traded_volume = 0 if np.isnan(volume) else int(volume)
+    traded_volume = 0 if np.isnan(volume) else int(np.ceil(np.clip(volume, 0.0, MAX_DAILY_VOLUME)))
     return symbol.symbol_id, day, None if np.isnan(close) else float(close), traded_volume
 
 

@@ -43,7 +43,8 @@ class BackfillJob:
         source_interval: the vendor interval that the bars are built from.
         strategy: which gaps are requested.
         force: request everything in the window, complete or not.
-        user_selected: a user chose the symbols: request every gap once, regardless of the retry schedule.
+        user_selected: a user chose the symbols: request every gap and suspect bar once, regardless of the retry
+            schedule.
         trigger_sessions: sessions whose gaps make a ticker due; other gaps of the window are then requested with them.
             None means all sessions.
         verify_existing: compare external bars with the vendor's, and take them over.

@@ -45,7 +45,7 @@ class PlanOptions:
         max_span: longest span of one request.
         strategy: which gaps are requested.
         force: request every askable slot of every ticker, complete or not.
-        user_selected: request every gap, regardless of the retry schedule.
+        user_selected: request every gap and every suspect bar, regardless of the retry schedule.
         trigger_sessions: only gaps of these sessions make a ticker due; None means all.
         overrides: corrections of the exchange's calendar.
     """
@@ -194,7 +194,9 @@ def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFram
     due = classified.due | options.user_selected
     columns = {"row": slots.row, "ordinal": slots.ordinal, "due": due, "next_at": classified.next_request_at}
     table = pd.DataFrame(columns)
-    table = pd.concat([table.loc[classified.gap], _select_external_slots(coverage)], ignore_index=True)
+    is_suspect = coverage.has_state(SlotState.SUSPECT) & np.isin(slots.ordinal, _find_askable_ordinals(coverage))
+    is_asked = classified.gap | (is_suspect & options.user_selected)  # by schedule, suspect bars are gaps when due
+    table = pd.concat([table.loc[is_asked], _select_external_slots(coverage)], ignore_index=True)
     table["due"] &= in_trigger_session[table["ordinal"]]
     if options.strategy is Strategy.INCREMENTAL:
         table = table.loc[coverage.grid.starts[table["ordinal"]] > _find_newest_final_bars(coverage)[table["row"]]]

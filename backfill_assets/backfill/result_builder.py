@@ -74,7 +74,6 @@ def build_run_result(
         seconds=seconds,
         written=fetched.written,
         rejected=fetched.rejected,
-        unparsable_rows=fetched.unparsable_rows,
         vendor_warnings={message: len(tickers) for message, tickers in fetched.vendor_warnings.items()},
         claimed_elsewhere=len(passes.claimed_elsewhere),
         deferred=plan.deferred,

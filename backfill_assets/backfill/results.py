@@ -97,7 +97,6 @@ class RunResult:
         seconds: duration of the run.
         written: what became of the bars received.
         rejected: rows that broke a rule.
-        unparsable_rows: rows without a usable timestamp; they are dropped.
         vendor_warnings: the vendor's remarks that the plan limits the data, each with the number of tickers.
         claimed_elsewhere: tickers left to another run that had claimed them.
         deferred: tickers with gaps that were requested too recently.
@@ -121,7 +120,6 @@ class RunResult:
     seconds: float = 0.0
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
-    unparsable_rows: int = 0
     vendor_warnings: Mapping[str, int] = field(default_factory=dict)
     claimed_elsewhere: int = 0
     deferred: int = 0
@@ -155,10 +153,10 @@ class RunResult:
 
     def describe_warnings(self) -> list[str]:
         """What users should know about the data received, one line each; usually empty."""
-        return describe_data_warnings(self.vendor_warnings, self.unparsable_rows)
+        return describe_vendor_warnings(self.vendor_warnings)
 
     def as_dict(self) -> dict[str, Any]:
-        """The result as JSON; ``unparsable_rows`` and ``vendor_warnings`` only if there are any."""
+        """The result as JSON; ``vendor_warnings`` only if there are any."""
         plain = {name: getattr(self, attribute) for name, attribute in _JSON_FIELDS.items()}
         return {
             **plain,
@@ -170,20 +168,16 @@ class RunResult:
             "outcomes": {str(o.ticker): str(o) for o in self.outcomes},
             "skipped": {str(ticker): reason for ticker, reason in self.skipped.items()},
             "stopped": str(self.stopped) if self.stopped else None,
-            **({"unparsable_rows": self.unparsable_rows} if self.unparsable_rows else {}),
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
         }
 
 
-def describe_data_warnings(vendor_warnings: Mapping[str, int], unparsable_rows: int) -> list[str]:
-    """Lines about limited and dropped data; the parameters are those of ``RunResult``."""
-    lines = [
+def describe_vendor_warnings(vendor_warnings: Mapping[str, int]) -> list[str]:
+    """Lines about limited data; ``vendor_warnings`` are those of ``RunResult``."""
+    return [
         f"limited data for {count:,} tickers; the vendor says: {message}"
         for message, count in sorted(vendor_warnings.items())
     ]
-    if unparsable_rows:
-        lines.append(f"{unparsable_rows:,} rows without a usable timestamp were dropped")
-    return lines
 
 
 _SAME_NAME = ("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited", "rejected")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from backfill_assets.backfill.results import RunResult, TickerOutcome, describe_data_warnings
+from backfill_assets.backfill.results import RunResult, TickerOutcome, describe_vendor_warnings
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
@@ -24,7 +24,6 @@ class ReviewResult:
         seconds: duration.
         written: what became of the bars received; ``revised`` are the vendor's corrections.
         rejected: rows that broke a rule.
-        unparsable_rows: rows without a usable timestamp; they are dropped.
         vendor_warnings: the vendor's remarks that the plan limits the data, each with the number of tickers.
         stopped: the error that ended it early.
     """
@@ -38,7 +37,6 @@ class ReviewResult:
     seconds: float = 0.0
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
-    unparsable_rows: int = 0
     vendor_warnings: Mapping[str, int] = field(default_factory=dict)
     stopped: VendorError | None = None
 
@@ -57,7 +55,7 @@ class ReviewResult:
 
     def describe_warnings(self) -> list[str]:
         """What users should know about the data received, one line each; usually empty."""
-        return describe_data_warnings(self.vendor_warnings, self.unparsable_rows)
+        return describe_vendor_warnings(self.vendor_warnings)
 
     def add_run(self, run_result: RunResult) -> "ReviewResult":
         """This result with that of one more run."""
@@ -69,13 +67,12 @@ class ReviewResult:
             seconds=self.seconds + run_result.seconds,
             written=self.written + run_result.written,
             rejected=self.rejected + run_result.rejected,
-            unparsable_rows=self.unparsable_rows + run_result.unparsable_rows,
             vendor_warnings=Counter(self.vendor_warnings) + Counter(run_result.vendor_warnings),
             stopped=run_result.stopped,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The review as JSON; ``unparsable_rows`` and ``vendor_warnings`` only if there are any."""
+        """The review as JSON; ``vendor_warnings`` only if there are any."""
         plain = ("sessions", "due", "affordable", "reviewed", "requests", "calls", "rejected")
         return {
             **{name: getattr(self, name) for name in plain},
@@ -83,6 +80,5 @@ class ReviewResult:
             "written": asdict(self.written),
             "errors": {str(o.ticker): str(o.error) for o in self.outcomes if o.error},
             "stopped": str(self.stopped) if self.stopped else None,
-            **({"unparsable_rows": self.unparsable_rows} if self.unparsable_rows else {}),
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
         }

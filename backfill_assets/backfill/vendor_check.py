@@ -25,8 +25,6 @@ def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
     rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), int(grid.ends[-1]) + CLOSING_SECONDS - 60))
     if rows.warning:
         _log.warning("the vendor's data are limited: %s", rows.warning)
-    if rows.unparsable_rows:
-        _log.warning("%d rows without a usable timestamp were dropped", rows.unparsable_rows)
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
     return build_bars(table.assign(symbol_id=np.int64(0)), grid, job.source_interval)
 

@@ -40,7 +40,8 @@ def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[Progr
             progress.update(task, completed=step.done, total=step.tickers, totals=totals)
             if show_tickers:
                 style = {"stored": "green", "error": "red"}.get(step.outcome.kind, "yellow")
-                progress.console.print(f"  {step.outcome.ticker!s:<12} {step.outcome}", style=style, highlight=False)
+                line = f"  {step.outcome.ticker!s:<12} {step.outcome}"
+                progress.console.print(line, style=style, highlight=False, markup=False)  # it may quote the vendor
 
         try:
             yield listen

@@ -130,7 +130,7 @@ def show_run(console: Console, result: RunResult) -> None:
         f"proof: {result.planned:,} slots requested · {result.stored:,} have a final bar now · absent: {absent}"
     )
     for outcome in result.errors[:MAX_TABLE_ROWS]:
-        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False, markup=False)
     for warning in result.describe_warnings():
         console.print(warning, style="yellow", highlight=False, markup=False)
     for reason, count in count_skipped(result.skipped).items():
@@ -142,7 +142,10 @@ def show_run(console: Console, result: RunResult) -> None:
     )
     if result.stopped is not None:
         console.print(
-            f"stopped: {result.stopped} ({result.not_requested} tickers not requested)", style="red", highlight=False
+            f"stopped: {result.stopped} ({result.not_requested} tickers not requested)",
+            style="red",
+            highlight=False,
+            markup=False,
         )
 
 
@@ -158,13 +161,13 @@ def show_review(console: Console, result: ReviewResult) -> None:
         f" · {written.unchanged:,} unchanged"
     )
     for outcome in [o for o in result.outcomes if o.error][:MAX_TABLE_ROWS]:
-        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False)
+        console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False, markup=False)
     for warning in result.describe_warnings():
         console.print(warning, style="yellow", highlight=False, markup=False)
     if result.due > result.affordable:
         console.print(f"{result.due - result.affordable:,} tickers deferred: not enough unused calls")
     if result.stopped is not None:
-        console.print(f"stopped: {result.stopped}", style="red", highlight=False)
+        console.print(f"stopped: {result.stopped}", style="red", highlight=False, markup=False)
 
 
 def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:

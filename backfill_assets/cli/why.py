@@ -36,6 +36,7 @@ def why(
     from backfill_assets.cli.rendering import show_slot_explanations, show_vendor_answer, show_window
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
     from backfill_assets.store.bars.bar_writer import read_bars
+    from backfill_assets.store.bars.rejects import read_current_rejects
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         job, _ = build_job(engine, JobRequest(interval=interval, start=day, end=day, symbols=[ticker]))
@@ -46,8 +47,10 @@ def why(
             return
         session = job.window.sessions[0]
         with engine.database.transaction() as connection:
-            bars = read_bars(connection, job.symbols[0].symbol_id, job.interval, session.open, session.close)
-        explanations, evidence = explain_slots(coverage, bars), describe_session(coverage)
+            symbol_id, first, end = job.symbols[0].symbol_id, session.open, session.close
+            bars = read_bars(connection, symbol_id, job.interval, first, end)
+            rejects = read_current_rejects(connection, symbol_id, job.source_interval, first, end)
+        explanations, evidence = explain_slots(coverage, bars, rejects), describe_session(coverage)
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
         click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))

@@ -21,7 +21,7 @@ from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
-from backfill_assets.eodhd.quotes import parse_quotes, split_batches
+from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, split_batches
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
 from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T
@@ -164,7 +164,7 @@ class EodhdClient:
         placeholder_ticker = "AAPL.US"  # the path needs a ticker, but the response does not depend on it
         calls = self.prices.exchange_quotes
         return await self._request(
-            "real-time", parse_quotes, calls, {"ex": exchange}, path_segment=placeholder_ticker, slow=True
+            "real-time", parse_exchange_quotes, calls, {"ex": exchange}, path_segment=placeholder_ticker, slow=True
         )
 
     async def fetch_symbols(

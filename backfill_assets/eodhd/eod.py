@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from backfill_assets.eodhd.parsing import JsonObject, build_float_columns, parse_rows, to_text
+from backfill_assets.eodhd.parsing import (
+    MAX_UNREADABLE_SHARE_OF_EXCHANGE,
+    build_float_columns,
+    parse_rows,
+    require_columns,
+    require_readable,
+    to_code,
+)
 from backfill_assets.eodhd.reference import to_date
 from backfill_assets.market.vendor import BulkDailyRows, DailyRows
 
@@ -33,28 +40,36 @@ _BULK_EOD_DECODER = msgspec.json.Decoder(list[_BulkEodRecord])
 
 
 def parse_eod(body: bytes) -> DailyRows:
-    """Parse ``/eod``; ``[]`` is a ticker without history or a wrong spelling such as ``BRKB`` (docs/vendor.md §5.4)."""
+    """Parse ``/eod``; ``[]`` is a ticker without history or a wrong spelling such as ``BRKB`` (docs/vendor.md §5.4).
+
+    Raises:
+        BrokenAnswer: not JSON, of another shape, or with a row that cannot be read: a day that the history seems to
+            lack would count as a day without trades.
+    """
     parsed = parse_rows(body)
     dates = [to_date(row.get("date")) for row in parsed.rows]
-    rows = [row for row, date in zip(parsed.rows, dates, strict=True) if date]
-    return DailyRows(
-        np.array([day for day in dates if day], "datetime64[D]"),
-        **build_float_columns(rows, _PRICES),
-        unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
-        warning=parsed.warning,
-    )
+    unreadable = [row for row, date in zip(parsed.rows, dates, strict=True) if date is None]
+    require_readable(parsed, unreadable, "'date' must be YYYY-MM-DD")
+    require_columns(parsed.rows, ("close", "volume"))
+    columns = build_float_columns(parsed.rows, _PRICES)
+    return DailyRows(np.array(dates, "datetime64[D]"), **columns, warning=parsed.warning)
 
 
 def parse_bulk_eod(body: bytes) -> BulkDailyRows:
     """Parse ``/eod-bulk-last-day``; it has tens of thousands of rows, hence a fast path.
 
     Column names occur in lower and upper case. ``[]`` means that the day is not published (docs/vendor.md §5.5).
+
+    Raises:
+        BrokenAnswer: not JSON, of another shape, or more than 1 % of the rows cannot be read; fewer are left out.
     """
     try:
         rows = _BULK_EOD_DECODER.decode(body)
         dates = np.array([row.date for row in rows], "datetime64[D]")
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _parse_bulk_eod_leniently(body)
+    if all(row.volume is None for row in rows):
+        return _parse_bulk_eod_leniently(body)  # an empty list, or a column of another name
     columns: dict[str, Any] = {name: np.array([getattr(row, name) for row in rows], np.float64) for name in _PRICES}
     return BulkDailyRows(np.array([row.code for row in rows], object), dates, **columns)
 
@@ -62,14 +77,17 @@ def parse_bulk_eod(body: bytes) -> BulkDailyRows:
 def _parse_bulk_eod_leniently(body: bytes) -> BulkDailyRows:
     parsed = parse_rows(body)
     lowered = [{_normalize_column_name(name): value for name, value in row.items()} for row in parsed.rows]
-    candidates = [(to_text(row.get("code")), to_date(row.get("date")), row) for row in lowered]
+    candidates = [(to_code(row.get("code")), to_date(row.get("date")), row) for row in lowered]
+    unreadable = [row for code, date, row in candidates if not (code and date)]
+    require_readable(parsed, unreadable, "'code' and 'date' are needed", MAX_UNREADABLE_SHARE_OF_EXCHANGE)
+    require_columns(lowered, ("close", "volume"))
     usable = [(code, date, row) for code, date, row in candidates if code and date]
-    rows: list[JsonObject] = [row for _, _, row in usable]
+    rows = [row for _, _, row in usable]
     return BulkDailyRows(
         np.array([code for code, _, _ in usable], object),
         np.array([day for _, day, _ in usable], "datetime64[D]"),
         **build_float_columns(rows, _PRICES),
-        unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
+        unparsable_rows=len(parsed.non_objects) + len(unreadable),
     )
 
 

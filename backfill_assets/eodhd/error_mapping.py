@@ -27,6 +27,16 @@ from backfill_assets.market.vendor_errors import (
 
 _MAX_MESSAGE_CHARS = 10_000  # messages are shortened further after the token is removed
 _PLAN_PATTERN = re.compile(r"allowed for|free user|subscri|upgrade|\bplans?\b|package", re.IGNORECASE)
+# The vendor's words in an answer with status 200. A quota stops all requests of the day, so all three must be named.
+_QUOTA_PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (r"exceed|reached|used up|exhausted", r"\b(daily|per day|a day|today)\b", r"\b(limits?|quota)\b")
+)
+_REQUEST_LIMIT_PATTERN = re.compile(
+    r"too many (requests|attempts)|\brate.?limit|(exceed|reached).{0,60}\b(per|a|each) minute", re.IGNORECASE
+)
+_FREE_PLAN_PATTERN = re.compile(r"allowed for|free users", re.IGNORECASE)
+_TAG_PATTERN = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _TITLE_PATTERN = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -97,7 +107,50 @@ def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:
         return map_status_to_error(status, vendor_message)
     if payload.get("errors"):
         return map_status_to_error(422, vendor_message)
-    return BrokenAnswer(f"an error inside status 200 ({vendor_message})")
+    return map_words_to_error(vendor_message) or BrokenAnswer(f"an error inside status 200 ({vendor_message})")
+
+
+def map_words_to_error(vendor_message: str) -> VendorError | None:
+    """The refusal that the vendor's words name in an answer with status 200; None if they name none.
+
+    Only a limit or the plan is recognized by words alone: the quota of the day, the requests of a minute, a free plan.
+    """
+    message = f"status 200 with a refusal ({vendor_message})"
+    if all(pattern.search(vendor_message) for pattern in _QUOTA_PATTERNS):
+        return QuotaExhausted(message)
+    if _REQUEST_LIMIT_PATTERN.search(vendor_message):
+        return RateLimited(message)
+    return PlanRefused(message) if _FREE_PLAN_PATTERN.search(vendor_message) else None
+
+
+def map_body_to_error(body: bytes, *, is_html: bool = False) -> VendorError:
+    """The error of a body with status 200 that holds no data: a refusal in words, or a broken answer that quotes it.
+
+    ``is_html`` says that its content type is HTML, which it need not look like.
+    """
+    if not body.strip():
+        return BrokenAnswer("an empty body with status 200")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return BrokenAnswer(f"status 200 with a body that is not text ({len(body)} bytes)")
+    is_page = text.lstrip().startswith("<")
+    words = to_single_line(_TAG_PATTERN.sub(" ", text) if is_page else text)
+    is_data = text.lstrip().startswith(("[", "{"))  # a truncated answer; its values are no words of the vendor
+    kind = "an HTML page instead of data" if is_page or is_html else "a truncated or non-JSON body"
+    refusal = None if is_data else map_words_to_error(words)
+    return refusal or BrokenAnswer(f"status 200 with {kind} ({len(body)} bytes): {words}")
+
+
+def map_shape_to_error(payload: object, expected: str) -> VendorError:
+    """The error of JSON that is not what the endpoint returns; it quotes the vendor's words or the JSON itself."""
+    words = _extract_message(payload) if isinstance(payload, dict) else payload if isinstance(payload, str) else ""
+    return map_words_to_error(words) or BrokenAnswer(f"the body is not {expected}: {words or quote_json(payload)}")
+
+
+def quote_json(payload: object) -> str:
+    """JSON in one line, to be quoted in a message."""
+    return to_single_line(msgspec.json.encode(payload).decode("utf-8", "replace"))
 
 
 def extract_vendor_message(body: bytes) -> str:

@@ -3,26 +3,32 @@
 Absent values come as JSON null, ``"NA"``, a missing key or an empty string, and numbers may come as strings
 (docs/vendor.md §2.1, §3.3); here each becomes NaN or None. ``eodhd.quotes``, ``reference`` and ``eod`` use the same
 rules. Whether a price makes sense is decided in ``market``.
+
+A row that cannot be read is not an absent value: its stamp or its code cannot be used, it is no object, or a column
+has another name. An answer with such rows is broken, since nobody knows what it lacks. One ticker's history (intraday
+and daily rows) may not have a single one; of a file of a whole exchange up to 1 % are left out.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, isnan, nan
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
-from backfill_assets.eodhd.error_mapping import find_error_in_body
+from backfill_assets.eodhd.error_mapping import find_error_in_body, map_body_to_error, map_shape_to_error, quote_json
 from backfill_assets.market.vendor import INTRADAY_COLUMNS, IntradayRows
 from backfill_assets.market.vendor_errors import BrokenAnswer
 
 JsonObject = dict[str, Any]
-MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; also keeps milliseconds out
+MAX_UNREADABLE_SHARE_OF_EXCHANGE = 0.01  # of the rows of a file that covers a whole exchange
+MIN_TIMESTAMP = 315_532_800  # 1980; keeps minutes and days out, the oldest data are of 2004 (docs/vendor.md §2.5)
+MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; keeps milliseconds out
 
 
 class _IntradayRecord(msgspec.Struct, gc=False):
-    timestamp: Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMESTAMP)]
+    timestamp: Annotated[int, msgspec.Meta(ge=MIN_TIMESTAMP, le=MAX_TIMESTAMP)]
     open: float | None = None
     high: float | None = None
     low: float | None = None
@@ -38,16 +44,16 @@ def parse_intraday(body: bytes) -> IntradayRows:
     """Parse a response of ``/intraday`` (docs/vendor.md §2.1).
 
     Raises:
-        BrokenAnswer: not JSON, or of another shape.
-        VendorError: an error envelope, mapped by its code.
+        BrokenAnswer: not JSON, of another shape, or with a row that cannot be read.
+        VendorError: an error envelope, mapped by its code, or a refusal in words.
     """
     try:
         records = _INTRADAY_DECODER.decode(body)
     except msgspec.ValidationError:
         return _parse_intraday_leniently(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise BrokenAnswer(_describe_invalid_body(body)) from None
-    return IntradayRows(
+        raise map_body_to_error(body) from None
+    rows = IntradayRows(
         np.array([bar.timestamp for bar in records], np.int64),
         np.array([bar.open for bar in records], np.float64),
         np.array([bar.high for bar in records], np.float64),
@@ -56,18 +62,25 @@ def parse_intraday(body: bytes) -> IntradayRows:
         np.array([bar.volume for bar in records], np.float64),
         warning=next((bar.warning for bar in reversed(records) if bar.warning), None),
     )
+    if any(np.isnan(getattr(rows, name)).all() for name in INTRADAY_COLUMNS[1:]):
+        return _parse_intraday_leniently(body)  # a column without any value: absent, or of another name
+    return rows
 
 
 def _parse_intraday_leniently(body: bytes) -> IntradayRows:
     parsed = parse_rows(body)
-    timestamps = [to_epoch(row.get("timestamp")) for row in parsed.rows]
-    rows = [row for row, stamp in zip(parsed.rows, timestamps, strict=True) if stamp is not None]
+    timestamps = [_to_row_timestamp(row.get("timestamp")) for row in parsed.rows]
+    unreadable = [row for row, stamp in zip(parsed.rows, timestamps, strict=True) if stamp is None]
+    require_readable(parsed, unreadable, "'timestamp' must be epoch seconds")
+    require_columns(parsed.rows, INTRADAY_COLUMNS)
     return IntradayRows(
-        np.array([stamp for stamp in timestamps if stamp is not None], np.int64),
-        **build_float_columns(rows, INTRADAY_COLUMNS[1:]),
-        unparsable_rows=parsed.non_object_rows + len(parsed.rows) - len(rows),
-        warning=parsed.warning,
+        np.array(timestamps, np.int64), **build_float_columns(parsed.rows, INTRADAY_COLUMNS[1:]), warning=parsed.warning
     )
+
+
+def _to_row_timestamp(value: object) -> int | None:
+    seconds = to_epoch(value)
+    return seconds if seconds is not None and seconds >= MIN_TIMESTAMP else None
 
 
 def concatenate_intraday(parts: Sequence[IntradayRows]) -> IntradayRows:
@@ -77,17 +90,16 @@ def concatenate_intraday(parts: Sequence[IntradayRows]) -> IntradayRows:
     }
     return IntradayRows(
         **columns,
-        unparsable_rows=sum(part.unparsable_rows for part in parts),
         warning=next((part.warning for part in parts if part.warning), None),
     )
 
 
 @dataclass(frozen=True)
 class RowsBody:
-    """The rows of a list-like body; ``non_object_rows`` counts the elements that are not objects."""
+    """The rows of a list-like body; ``non_objects`` are its elements that are not objects."""
 
     rows: list[JsonObject]
-    non_object_rows: int = 0
+    non_objects: list[Any] = field(default_factory=list)
     warning: str | None = None
 
 
@@ -96,12 +108,12 @@ def decode_json(body: bytes) -> Any:
 
     Raises:
         BrokenAnswer: truncated, an HTML page, or otherwise not JSON.
-        VendorError: an error envelope.
+        VendorError: an error envelope, or a refusal in words.
     """
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise BrokenAnswer(_describe_invalid_body(body)) from None
+        raise map_body_to_error(body) from None
     if isinstance(payload, dict) and (error := find_error_in_body(payload)):
         raise error
     return payload
@@ -118,10 +130,41 @@ def parse_rows(body: bytes) -> RowsBody:
     elements = _extract_elements(decode_json(body))
     rows = [element for element in elements if isinstance(element, dict)]
     if elements and not rows:
-        raise BrokenAnswer("the body contains no rows")
+        raise map_shape_to_error(elements[0] if len(elements) == 1 else elements, "a list of rows")
     warning = next((warning_text for row in reversed(rows) if (warning_text := to_text(row.get("warning")))), None)
     data_rows = [row for row in rows if set(row) - {"warning"} or not row]
-    return RowsBody(data_rows, len(elements) - len(rows), warning)
+    return RowsBody(data_rows, [element for element in elements if not isinstance(element, dict)], warning)
+
+
+def require_readable(parsed: RowsBody, unreadable: Sequence[JsonObject], needed: str, max_share: float = 0.0) -> None:
+    """Make sure that at most ``max_share`` of the rows cannot be read.
+
+    Args:
+        parsed: the body.
+        unreadable: those of its rows that cannot be read; elements that are not objects count, too.
+        needed: what a readable row must have, for the message.
+        max_share: of all rows.
+
+    Raises:
+        BrokenAnswer: more of them cannot be read; it names their number and quotes one of them.
+    """
+    examples = [*unreadable, *parsed.non_objects]
+    total = len(parsed.rows) + len(parsed.non_objects)
+    if len(examples) > max_share * total:
+        raise BrokenAnswer(
+            f"{len(examples):,} of {total:,} rows cannot be read ({needed}), for example {quote_json(examples[0])}"
+        )
+
+
+def require_columns(rows: Sequence[JsonObject], names: Iterable[str]) -> None:
+    """Make sure that each column occurs in at least one row; a column that is nowhere has another name.
+
+    Raises:
+        BrokenAnswer: a column is in no row; it quotes one of them.
+    """
+    absent = [name for name in names if rows and not any(name in row for row in rows)]
+    if absent:
+        raise BrokenAnswer(f"none of {len(rows):,} rows has {', '.join(absent)}, for example {quote_json(rows[0])}")
 
 
 def _extract_elements(payload: object) -> list[Any]:
@@ -132,7 +175,7 @@ def _extract_elements(payload: object) -> list[Any]:
             return list(payload.values())
         if set(payload) == {"warning"}:
             return [payload]
-    raise BrokenAnswer("the body is not a list of rows")
+    raise map_shape_to_error(payload, "a list of rows")
 
 
 def to_float_or_nan(value: object) -> float:
@@ -169,13 +212,11 @@ def to_text(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) and value != "NA" else None
 
 
+def to_code(value: object) -> str | None:
+    """A symbol, or None; ``NA`` is one, too."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
 def build_float_columns(rows: Sequence[JsonObject], names: Iterable[str]) -> dict[str, Any]:
     """Numeric columns by name; NaN where a value is absent."""
     return {name: np.array([to_float_or_nan(row.get(name)) for row in rows], np.float64) for name in names}
-
-
-def _describe_invalid_body(body: bytes) -> str:
-    if not body.strip():
-        return "an empty body with status 200"
-    is_html = body.lstrip().startswith(b"<")
-    return f"status 200 with {'an HTML page' if is_html else 'a truncated or non-JSON body'} ({len(body)} bytes)"

@@ -5,16 +5,25 @@ Absent values become None. Fields that are not named here are ignored.
 
 from datetime import date
 
-from backfill_assets.eodhd.parsing import JsonObject, decode_json, parse_rows, to_int, to_text
+from backfill_assets.eodhd.error_mapping import map_shape_to_error
+from backfill_assets.eodhd.parsing import (
+    MAX_UNREADABLE_SHARE_OF_EXCHANGE,
+    JsonObject,
+    decode_json,
+    parse_rows,
+    require_readable,
+    to_code,
+    to_int,
+    to_text,
+)
 from backfill_assets.market.vendor import AccountUsage, ListedSymbol, SymbolChange
-from backfill_assets.market.vendor_errors import BrokenAnswer
 
 
 def parse_account(body: bytes) -> AccountUsage:
     """Parse ``/user`` or ``/internal-user`` (docs/vendor.md §1.3, §5.3).
 
     Raises:
-        BrokenAnswer: not an object, or an object without calls and limit.
+        VendorError: not an object, an object without calls and limit, or a refusal in words.
     """
     payload = _decode_object(body)
     account = AccountUsage(
@@ -24,13 +33,20 @@ def parse_account(body: bytes) -> AccountUsage:
         extra_limit=to_int(payload.get("extraLimit")),
     )
     if account.api_requests is None and account.daily_rate_limit is None:
-        raise BrokenAnswer("the account has neither a number of requests nor a limit")
+        raise map_shape_to_error(payload, "an account with a number of requests or a limit")
     return account
 
 
 def parse_symbols(body: bytes) -> list[ListedSymbol]:
-    """Parse ``/exchange-symbol-list``; lines without a code are left out."""
-    lines = ((to_text(row.get("Code")), row) for row in parse_rows(body).rows)
+    """Parse ``/exchange-symbol-list``; lines without a code are left out.
+
+    Raises:
+        BrokenAnswer: not a list, or more than 1 % of the lines cannot be read.
+    """
+    parsed = parse_rows(body)
+    lines = [(to_code(row.get("Code")), row) for row in parsed.rows]
+    unreadable = [row for code, row in lines if not code]
+    require_readable(parsed, unreadable, "'Code' is needed", MAX_UNREADABLE_SHARE_OF_EXCHANGE)
     return [
         ListedSymbol(
             code,
@@ -70,5 +86,5 @@ def to_date(value: object) -> date | None:
 def _decode_object(body: bytes) -> JsonObject:
     payload = decode_json(body)
     if not isinstance(payload, dict):
-        raise BrokenAnswer("the body is not an object")
+        raise map_shape_to_error(payload, "an object")
     return payload

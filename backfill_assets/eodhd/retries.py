@@ -18,7 +18,12 @@ from typing import Any, Generic, TypeVar
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from backfill_assets.eodhd.error_mapping import extract_vendor_message, map_status_to_error, parse_retry_after
+from backfill_assets.eodhd.error_mapping import (
+    extract_vendor_message,
+    map_body_to_error,
+    map_status_to_error,
+    parse_retry_after,
+)
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
@@ -231,7 +236,7 @@ class RetryingSender:
         status = attempt.status or 0
         if 200 <= status < 300:
             is_html = "html" in (attempt.get_header("content-type") or "").lower()
-            return BrokenAnswer(f"status {status} with an HTML page instead of data") if is_html else None
+            return map_body_to_error(body, is_html=True) if is_html else None
         if 300 <= status < 400:
             return RequestRefused(f"redirect ({status}) to {_get_redirect_host(attempt)}; not followed")
         return map_status_to_error(

@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
+from backfill_assets.market.bars.bar_builder import round_volume
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.samples import SAMPLE_COLUMNS
 from backfill_assets.market.vendor import Quote, VendorClient
@@ -78,10 +79,14 @@ def read_live_quotes(
 
 
 def build_sample_table(reading: QuoteReading, symbols: Sequence[Symbol]) -> pd.DataFrame:
-    """The quotes as a sample table (see ``market.live.samples``), ``ticker`` being symbol_id; absent values are NaN."""
+    """The quotes as a sample table (see ``market.live.samples``), ``ticker`` being symbol_id; absent values are NaN.
+
+    Fractional volumes are rounded half to even: they are totals of the day, so a bar is off by one share at most.
+    """
     symbol_quotes = [(s.symbol_id, reading.quotes[str(s.ticker)]) for s in symbols if str(s.ticker) in reading.quotes]
     rows = [(symbol_id, q.timestamp, q.open, q.high, q.low, q.close, q.volume) for symbol_id, q in symbol_quotes]
-    return pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)).astype(dict.fromkeys(SAMPLE_COLUMNS[1:], np.float64))
+    table = pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)).astype(dict.fromkeys(SAMPLE_COLUMNS[1:], np.float64))
+    return table.assign(volume=round_volume(table["volume"].to_numpy(float)))
 
 
 async def _read_with_fallback(

@@ -26,7 +26,6 @@ class IntradayRows:
 
     Attributes:
         timestamp: open of each row, epoch seconds UTC.
-        unparsable_rows: number of rows without a usable timestamp; they are not in the columns.
         warning: the vendor's remark, for example that the plan limits the data.
     """
 
@@ -36,7 +35,6 @@ class IntradayRows:
     low: Floats
     close: Floats
     volume: Floats
-    unparsable_rows: int = 0
     warning: str | None = None
 
     def __len__(self) -> int:
@@ -53,7 +51,6 @@ class DailyRows:
 
     Attributes:
         date: session dates (``datetime64[D]``).
-        unparsable_rows: number of rows without a usable date; they are not in the columns.
         warning: the vendor's remark, for example that the plan limits the data.
     """
 
@@ -64,7 +61,6 @@ class DailyRows:
     close: Floats
     adjusted_close: Floats
     volume: Floats
-    unparsable_rows: int = 0
     warning: str | None = None
 
     def __len__(self) -> int:
@@ -73,7 +69,13 @@ class DailyRows:
 
 @dataclass(frozen=True, eq=False)
 class BulkDailyRows:
-    """One day of a whole exchange; ``code`` is the symbol without its exchange suffix."""
+    """One day of a whole exchange.
+
+    Attributes:
+        code: the symbol without its exchange suffix.
+        date: session dates (``datetime64[D]``).
+        unparsable_rows: number of rows without a usable code or date; they are not in the columns.
+    """
 
     code: NDArray[np.object_]
     date: DateArray

@@ -13,6 +13,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from backfill_assets.market.bars.source_rows import REJECT_REASONS
 from backfill_assets.quality.heatmap import CELL_MEANINGS, Heatmap
 from backfill_assets.quality.heatmap_image import render_heatmap_svg, summarize_heatmap
 from backfill_assets.quality.html_report_data import ReportData
@@ -40,6 +41,7 @@ def to_html(summary: ReportData) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["moment"] = _format_timestamp
     environment.filters["thousands"] = "{:,}".format
+    environment.filters["reject_reason"] = lambda reason: REJECT_REASONS.get(reason, reason)
     template = environment.from_string((files("backfill_assets.quality") / TEMPLATE).read_text("utf-8"))
     worst, heatmap = summary.select_worst(), summary.heatmap.select_newest(MAX_SESSIONS)
     return template.render(

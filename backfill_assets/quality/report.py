@@ -29,7 +29,7 @@ class SymbolReport:
         vendor_gap_bars: slots that the vendor never returned.
         provisional_bars: bars that are not final.
         unverified_bars: bars from external writers.
-        suspect_bars: bars built from fewer vendor rows than usual.
+        suspect_bars: bars that lack vendor rows, or that are built around a rejected one (docs/states.md).
         completeness: (bars + no_trade) / (expected − pending), 0 to 1; 1 if nothing is due.
     """
 

@@ -1,15 +1,20 @@
 """The explanation of a slot: its state, the evidence for it, and when it is requested again."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from backfill_assets.market.bars.source_rows import REJECT_REASONS
+from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
+from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE
+from backfill_assets.store.bars.rejects import Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,30 @@ class SlotExplanation:
         return asdict(self)
 
 
-def explain_slots(coverage: Coverage, bars: Sequence[StoredBar]) -> list[SlotExplanation]:
-    """Explain every slot of a coverage of one symbol and one session, oldest first; ``bars`` are the stored ones."""
+def explain_slots(
+    coverage: Coverage, bars: Sequence[StoredBar], rejects: Sequence[Reject] = ()
+) -> list[SlotExplanation]:
+    """Explain every slot of a coverage of one symbol and one session, oldest first.
+
+    Args:
+        coverage: the states.
+        bars: the stored bars.
+        rejects: the session's current rejects (see ``store.bars.rejects``).
+    """
     stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
     position_by_ordinal = {int(ordinal): index for index, ordinal in enumerate(coverage.open_slots.ordinal.tolist())}
+    rejects_by_ordinal: dict[int, list[Reject]] = {}
+    for reject in rejects:
+        ordinal = int(np.searchsorted(coverage.grid.starts, reject.timestamp.timestamp(), side="right")) - 1
+        rejects_by_ordinal.setdefault(ordinal, []).append(reject)
     return [
-        _explain_slot(coverage, ordinal, position_by_ordinal.get(ordinal), stored_bars.get(start))
+        _explain_slot(
+            coverage,
+            ordinal,
+            position_by_ordinal.get(ordinal),
+            stored_bars.get(start),
+            rejects_by_ordinal.get(ordinal, []),
+        )
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
     ]
 
@@ -77,7 +100,9 @@ def describe_session(coverage: Coverage) -> list[str]:
     return sentences
 
 
-def _explain_slot(coverage: Coverage, ordinal: int, position: int | None, bar: StoredBar | None) -> SlotExplanation:
+def _explain_slot(
+    coverage: Coverage, ordinal: int, position: int | None, bar: StoredBar | None, rejects: Sequence[Reject]
+) -> SlotExplanation:
     start = _format_epoch(int(coverage.grid.starts[ordinal]))
     if position is None:
         name = classify_trusted_bar(bar.source).name.lower() if bar is not None else "not expected"
@@ -91,12 +116,12 @@ def _explain_slot(coverage: Coverage, ordinal: int, position: int | None, bar: S
         if coverage.slot_states.due[position]
         else _format_epoch(int(next_request))
     )
-    return SlotExplanation(
-        start,
-        state.name.lower(),
-        _describe_bar(bar) if bar else _describe_absence(coverage, ordinal),
-        next_request_text,
-    )
+    facts = [_describe_bar(bar) if bar else _describe_absence(coverage, ordinal)]
+    if state is SlotState.SUSPECT and bar is not None:
+        facts += _describe_doubts(coverage, ordinal, bar)
+    if state is SlotState.SUSPECT or (bar is None and state is not SlotState.NO_TRADE):
+        facts += _describe_rejects(rejects)
+    return SlotExplanation(start, state.name.lower(), "; ".join(facts), next_request_text)
 
 
 def _describe_bar(bar: StoredBar | None) -> str:
@@ -107,6 +132,31 @@ def _describe_bar(bar: StoredBar | None) -> str:
     fetched = format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
     rows = "live samples" if bar.source_interval == LIVE_SOURCE_INTERVAL else f"rows of {bar.source_interval}"
     return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} {rows}, {fetched}"
+
+
+def _describe_doubts(coverage: Coverage, ordinal: int, bar: StoredBar) -> list[str]:
+    """Why a suspect bar may lack rows; none if it is suspect because of rejected rows only."""
+    doubts, grid, requests = [], coverage.grid, coverage.request_history
+    slot_seconds = int(grid.ends[ordinal] - grid.starts[ordinal])
+    row_seconds = INTERVALS[bar.source_interval].seconds if bar.source_interval in INTERVALS else 0
+    if bar.source_rows and row_seconds and bar.source_rows * row_seconds <= SUSPECT_SHARE * slot_seconds:
+        doubts.append(f"only {bar.source_rows} of {slot_seconds // row_seconds} rows")
+    if len(requests.row) and grid.starts[ordinal] < requests.data_until[0] < grid.ends[ordinal]:
+        doubts.append(f"the vendor's rows end at {_format_epoch(int(requests.data_until[0]))}, before the close")
+    return doubts
+
+
+def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
+    """The rejected rows of a slot, by reason, with the stamp of the first."""
+    first_by_reason: dict[str, Reject] = {}
+    for reject in rejects:
+        first_by_reason.setdefault(reject.reason, reject)
+    counts = Counter(reject.reason for reject in rejects)
+    return [
+        f"{counts[reason]} {'row' if counts[reason] == 1 else 'rows'} rejected: {REJECT_REASONS.get(reason, reason)}"
+        f" ({format_timestamp(first.timestamp)})"
+        for reason, first in first_by_reason.items()
+    ]
 
 
 def _describe_absence(coverage: Coverage, ordinal: int) -> str:

@@ -92,14 +92,17 @@ def _build_open_slots(stored: StoredSlots, grid: SlotGrid) -> OpenSlots:
     """Absent, provisional and suspect slots, in this order."""
     states = [SlotState.MISSING, SlotState.PROVISIONAL, SlotState.SUSPECT]
     keys = [stored.absent, stored.provisional, stored.suspect]
-    row, ordinal = grid.split_slot_keys(np.concatenate(keys))
-    return OpenSlots(row, ordinal, np.repeat(states, [len(some) for some in keys]).astype(np.int8))
+    key = np.concatenate(keys)
+    stored_state = np.repeat(states, [len(some) for some in keys]).astype(np.int8)
+    has_rejected_row = (stored_state == SlotState.SUSPECT) & np.isin(key, stored.rejected)
+    return OpenSlots(*grid.split_slot_keys(key), stored_state, has_rejected_row)
 
 
 def _select_expected_slots(slots: OpenSlots, begins: Int64, ends: Int64) -> OpenSlots:
     """The slots within each symbol's listing life."""
     expected = (slots.ordinal >= begins[slots.row]) & (slots.ordinal < ends[slots.row])
-    return OpenSlots(slots.row[expected], slots.ordinal[expected], slots.stored_state[expected])
+    has_rejected_row = None if slots.has_rejected_row is None else slots.has_rejected_row[expected]
+    return OpenSlots(slots.row[expected], slots.ordinal[expected], slots.stored_state[expected], has_rejected_row)
 
 
 def _find_first_and_last_bars(absent: Int64, symbol_count: int, grid: SlotGrid) -> tuple[Int64, Int64]:

@@ -22,6 +22,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.bars.source_host import bind_source_host
@@ -30,6 +31,7 @@ from backfill_assets.store.symbols import add_symbols
 
 MONDAY = date(2026, 6, 1)
 OPEN = int(datetime(2026, 6, 1, 13, 30, tzinfo=UTC).timestamp())
+NUMBERS = ("open", "high", "low", "close", "volume")
 ROW_COUNT = 79  # 78 rows of 5 minutes, and the print at the close
 REQUESTED_AT = datetime.now(UTC) + timedelta(days=1)  # after anything that is stored
 
@@ -124,6 +126,111 @@ def test_invalid_row_is_rejected_and_counted_once(engine: Engine) -> None:
     assert write(engine, plan, invalid).rejected == 1
     assert write(engine, plan, invalid).rejected == 0
     assert query(engine, "SELECT count(*), min(low_price) FROM backfill.rejects") == [(1, -1.0)]
+
+
+def measure_states(engine: Engine) -> list[str]:
+    """The states of Monday's open slots of AAPL that are neither absent nor trusted, with their ordinals."""
+    job, _ = build_job(engine, JobRequest(start=MONDAY, end=MONDAY, symbols=["AAPL"]))
+    coverage = engine.measure(job)
+    names = [SlotState(state).name.lower() for state in coverage.slot_states.state.tolist()]
+    return [f"{ordinal} {name}" for ordinal, name in zip(coverage.open_slots.ordinal.tolist(), names, strict=True)]
+
+
+def change_first_row(rows: IntradayRows, **values: float) -> IntradayRows:
+    """The rows with other values in the first one, which is in Monday's first slot."""
+    changed = {name: np.r_[value, getattr(rows, name)[1:]] for name, value in values.items()}
+    return replace(rows, **changed)
+
+
+NO_PRICE = {"high": -1.0, "low": -1.0, "volume": 0.0}
+
+
+@pytest.mark.parametrize(
+    "repaired",
+    [
+        build_rows(),
+        change_first_row(build_rows(), volume=0.0),
+        change_first_row(build_rows(), open=np.nan, high=np.nan, low=np.nan, close=np.nan, volume=np.nan),
+    ],
+    ids=["with the row", "with a row that changes nothing", "with a row of nulls"],
+)
+def test_bar_around_a_rejected_row_is_suspect_until_an_answer_does_not_hold_it(
+    engine: Engine, repaired: IntradayRows
+) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    broken = change_first_row(build_rows(), **NO_PRICE)
+    write(engine, plan, broken)
+    assert measure_states(engine) == ["0 suspect"]
+    write(engine, plan, broken)
+    assert measure_states(engine) == ["0 suspect"]
+    write(engine, plan, repaired)
+    assert measure_states(engine) == []
+    write(engine, plan, broken)  # again
+    assert measure_states(engine) == ([] if repaired.volume[0] == 100 else ["0 suspect"])
+
+
+def test_answer_that_ends_before_a_rejected_row_does_not_supersede_it(engine: Engine) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    rows = build_rows()
+    is_broken = np.arange(ROW_COUNT) == 40
+    broken = replace(rows, low=np.where(is_broken, -1.0, rows.low))
+    write(engine, plan, broken)
+    assert measure_states(engine) == ["6 suspect"]
+    write(engine, plan, rows.filter_rows(np.arange(ROW_COUNT) < 40))
+    write(engine, plan, NO_ROWS)
+    assert measure_states(engine) == ["6 suspect"]
+
+
+@pytest.mark.parametrize("good_row", ["before", "after"])
+def test_rejected_row_beside_a_good_one_with_its_stamp_makes_nothing_suspect(engine: Engine, good_row: str) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    rows = build_rows()
+    order = [0, 0, *range(2, ROW_COUNT)]  # the second row of the first slot is absent
+    doubled = replace(rows, **{name: getattr(rows, name)[order] for name in ("timestamp", *NUMBERS)})
+    volume = doubled.volume.copy()
+    volume[0 if good_row == "after" else 1] = -1
+    write(engine, plan, replace(doubled, volume=volume))
+    assert query(engine, "SELECT reason, superseded_at IS NOT NULL FROM backfill.rejects") == [
+        ("volume_negative", True)
+    ]
+    assert query(engine, "SELECT source_rows FROM market_data ORDER BY timestamp LIMIT 1") == [(5,)]
+    assert measure_states(engine) == []
+
+
+def test_the_same_rejected_row_twice_in_an_answer_is_recorded_once(engine: Engine) -> None:
+    plan = make_plan(engine, symbols=["AAPL"])
+    rows = change_first_row(build_rows(), **NO_PRICE)
+    order = [0, *range(ROW_COUNT)]
+    doubled = replace(rows, **{name: getattr(rows, name)[order] for name in ("timestamp", *NUMBERS)})
+    assert write(engine, plan, doubled).rejected == 1
+    assert query(engine, "SELECT count(*) FROM backfill.rejects") == [(1,)]
+
+
+def test_last_row_that_never_came_makes_the_last_bar_provisional_and_then_suspect(engine: Engine) -> None:
+    """Not final while nothing follows; once later rows exist it is final, but never trusted without its end."""
+    plan = make_plan(engine, symbols=["AAPL"])
+    rows = build_rows()
+    cut = rows.filter_rows(np.arange(ROW_COUNT) < ROW_COUNT - 2)
+    write(engine, plan, cut)
+    assert measure_states(engine) == ["12 provisional"]
+    tuesday = replace(rows, timestamp=rows.timestamp + 86_400)
+    names = ("timestamp", *NUMBERS)
+    later = replace(cut, **{name: np.concatenate([getattr(cut, name), getattr(tuesday, name)]) for name in names})
+    write(engine, plan, later)
+    assert measure_states(engine) == ["12 suspect"]
+    write(engine, plan, NO_ROWS)
+    assert measure_states(engine) == ["12 suspect"]
+    write(engine, plan, rows)
+    assert measure_states(engine) == []
+    write(engine, plan, later)
+    assert measure_states(engine) == []
+
+
+def test_fractional_volumes_are_stored_as_whole_shares(engine: Engine) -> None:
+    rows = build_rows()
+    result = write(engine, make_plan(engine, symbols=["AAPL"]), replace(rows, volume=rows.volume + 0.618093))
+    assert result.rejected == 0
+    assert query(engine, "SELECT count(*), min(volume), max(volume) FROM market_data") == [(13, 604, 604)]
 
 
 @pytest.mark.parametrize(("close", "verified", "replaced"), [(10, 1, 0), (11, 0, 1)])

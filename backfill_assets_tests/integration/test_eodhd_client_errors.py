@@ -66,6 +66,9 @@ def run_request(
         (ScriptedResponse(404, b'{"error":"x"}'), vendor_errors.UnknownTicker, 1),
         (ScriptedResponse(422, RANGE_ERROR), vendor_errors.RequestRefused, 0),
         (ScriptedResponse(body=b'{"error":"Unauthenticated","code":401}'), vendor_errors.TokenRefused, 5),
+        (ScriptedResponse(200, QUOTA_TEXT, TEXT), vendor_errors.QuotaExhausted, 5),
+        (ScriptedResponse(200, QUOTA_TEXT, HTML), vendor_errors.QuotaExhausted, 5),
+        (ScriptedResponse(200, PLAN_TEXT, HTML), vendor_errors.PlanRefused, 5),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
@@ -92,6 +95,12 @@ def test_error_contains_the_text_of_the_vendor() -> None:
         (ScriptedResponse(502, b"<html>", HTML, cut=True), vendor_errors.ServerFault, 0),
         (ScriptedResponse(200, b"<html>We'll be back</html>", HTML), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b"[]", HTML), vendor_errors.BrokenAnswer, 5),
+        (ScriptedResponse(200, b"Too Many Attempts.", HTML), vendor_errors.RateLimited, 5),
+        (
+            ScriptedResponse(body=json.dumps([{**BAR, "timestamp": 1780343700000}]).encode()),
+            vendor_errors.BrokenAnswer,
+            5,
+        ),
         (ScriptedResponse(200, b"<html>", TEXT), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b"", "application/json"), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b'[{"timestamp":1', cut=True), vendor_errors.BrokenAnswer, 5),
@@ -108,6 +117,23 @@ def test_transient_errors_are_retried_and_then_raised(
     assert (error.endpoint, error.ticker) == ("/intraday", "AAPL.US")
     assert [(record.calls, record.error) for record in records] == [(calls, kind.__name__)] * 3
     assert len(vendor.targets) == 3
+
+
+@pytest.mark.parametrize(
+    "body", [b"no data for token s3cret today", json.dumps([{**BAR, "timestamp": "s3cret"}] * 2).encode()]
+)
+def test_a_broken_answer_is_quoted_without_the_token(body: bytes) -> None:
+    error, _, _ = run_request(ScriptedResponse(200, body, TEXT), attempts=1)
+    assert "***" in str(error)
+    assert "s3cret" not in str(error)
+
+
+def test_a_long_broken_answer_is_quoted_shortened() -> None:
+    error, _, _ = run_request(ScriptedResponse(200, b"maintenance " * 1_000, TEXT), attempts=1)
+    assert error.message.startswith(
+        "status 200 with a truncated or non-JSON body (12000 bytes): maintenance maintenance"
+    )
+    assert len(error.message) == 300
 
 
 def test_result_after_failed_attempts_is_returned() -> None:

@@ -129,6 +129,101 @@ def test_final_bar_is_suspect_until_it_is_fetched_after_a_cumulative_volume(
     assert read(store).suspect.tolist() == [OLD] * is_suspect
 
 
+def insert_reject(database: Database, ordinal: int, reason: str, volume: float | None, **changed: Any) -> None:
+    values = {
+        "timestamp": to_datetime(int(GRID.starts[ordinal]) + 300),
+        "reason": reason,
+        "volume": volume,
+        "source_interval": "5m",
+        "last_seen": FETCHED_AT,
+        "superseded_at": None,
+        **changed,
+    }
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason, volume, last_seen,"
+            " superseded_at) SELECT symbol_id, %(source_interval)s, %(timestamp)s, %(reason)s, %(volume)s,"
+            " %(last_seen)s, %(superseded_at)s FROM market_symbols WHERE symbol = 'AAPL'",
+            values,
+        )
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+@pytest.mark.parametrize(
+    ("source_rows", "reason", "volume", "changed", "is_suspect"),
+    [
+        (5, "price_not_positive", 0.0, {}, True),
+        (5, "ohlc_order", 100.0, {}, True),
+        (5, "off_grid", 100.0, {}, True),
+        (5, "a reason of a later version", 100.0, {}, True),
+        (6, "price_not_positive", 100.0, {}, False),
+        (5, "price_not_positive", None, {}, False),
+        (5, "duplicate_stamp", 100.0, {}, False),
+        (5, "ohlc_order", 100.0, {"superseded_at": FETCHED_AT}, False),
+        (5, "ohlc_order", 100.0, {"last_seen": FETCHED_AT - timedelta(seconds=1)}, False),
+        (5, "ohlc_order", 100.0, {"source_interval": "1m"}, False),
+    ],
+    ids=[
+        "no price",
+        "disorder",
+        "off the grid",
+        "unknown reason",
+        "all rows are there",
+        "a quote",
+        "a duplicate",
+        "superseded",
+        "older than the bar",
+        "another source interval",
+    ],
+)
+def test_final_bar_around_a_rejected_row_is_suspect(
+    store: Database,
+    ordinal: int,
+    source_rows: int,
+    reason: str,
+    volume: float | None,
+    changed: dict[str, Any],
+    is_suspect: bool,
+) -> None:
+    insert_bar(store, "AAPL", ordinal, source_rows=source_rows)
+    insert_reject(store, ordinal, reason, volume, **changed)
+    slots = read(store)
+    assert (slots.suspect.tolist(), slots.rejected.tolist()) == ([ordinal] * is_suspect, [ordinal] * is_suspect)
+
+
+def test_rejects_without_a_final_bar_around_them_make_nothing_suspect(store: Database) -> None:
+    insert_bar(store, "AAPL", NEW, is_final=False)
+    for ordinal in (OLD, NEW):
+        insert_reject(store, ordinal, "price_not_positive", 100.0)
+    assert read(store).suspect.size == 0
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+@pytest.mark.parametrize(
+    ("reached", "ends_before_close", "is_suspect"),
+    [(1500, True, True), (1500, False, False), (1800, True, False), (0, True, False)],
+    ids=["within the slot", "as usual for the symbol", "to the end of the slot", "up to the slot"],
+)
+def test_final_bar_within_which_the_rows_of_its_session_end_is_suspect(
+    store: Database, ordinal: int, reached: int, ends_before_close: bool, is_suspect: bool
+) -> None:
+    insert_bar(store, "AAPL", ordinal, source_rows=5)
+    with store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.session_evidence (symbol_id, interval_type, source_interval, session_day,"
+            " requested_at, source_rows, data_until, is_published, not_returned, ends_before_close)"
+            " SELECT symbol_id, '30m', '5m', %s, now(), 77, %s, true, '{}', %s FROM market_symbols"
+            " WHERE symbol = 'AAPL'",
+            [
+                GRID.sessions[GRID.session_index[ordinal]].day,
+                to_datetime(int(GRID.starts[ordinal]) + reached),
+                ends_before_close,
+            ],
+        )
+    slots = read(store)
+    assert (slots.suspect.tolist(), slots.rejected.tolist()) == ([ordinal] * is_suspect, [])
+
+
 def test_no_symbols_and_no_sessions_have_no_slots(database: Database, store: Database) -> None:
     with database.transaction() as connection:
         no_symbols = read_stored_slots(connection, SymbolIndex(np.zeros(0, np.int64)), GRID)

@@ -1,6 +1,6 @@
 """Builds request history and evidence of absence for tests: one entry per requested symbol and session."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,11 +41,13 @@ class Entry:
         return self.requested_at if self.no_new_data_since is None else self.no_new_data_since
 
 
-def build_open_slots(slots: Sequence[Slot]) -> OpenSlots:
+def build_open_slots(slots: Sequence[Slot], rejected: Collection[Slot] | None = None) -> OpenSlots:
+    """Open slots; the bars of ``rejected`` ones are suspect because a row was rejected."""
     return OpenSlots(
         np.array([s[0] for s in slots], np.int64),
         np.array([s[1] for s in slots], np.int64),
         np.array([s[2] for s in slots], np.int8),
+        None if rejected is None else np.array([s in rejected for s in slots], bool),
     )
 
 
@@ -72,8 +74,19 @@ def build_evidence(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidenc
 
 
 def classify(
-    slots: Sequence[Slot], entries: Sequence[Entry], now: datetime, grid: SlotGrid, tickers: int = 2, **known: Any
+    slots: Sequence[Slot],
+    entries: Sequence[Entry],
+    now: datetime,
+    grid: SlotGrid,
+    tickers: int = 2,
+    rejected: Collection[Slot] | None = None,
+    **known: Any,
 ) -> SlotStates:
     return classify_slots(
-        build_open_slots(slots), build_history(entries), build_evidence(tickers, grid, **known), grid, RULES, now
+        build_open_slots(slots, rejected),
+        build_history(entries),
+        build_evidence(tickers, grid, **known),
+        grid,
+        RULES,
+        now,
     )

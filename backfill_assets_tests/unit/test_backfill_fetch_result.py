@@ -21,19 +21,17 @@ def test_counts_and_sets_add_up() -> None:
     first = FetchResult(
         written=WriteCounts(inserted=1),
         rejected=2,
-        unparsable_rows=3,
         published_sessions=frozenset([(1, 0)]),
         off_calendar_days={day: 1},
     )
     second = FetchResult(
         written=WriteCounts(inserted=10),
         rejected=20,
-        unparsable_rows=30,
         published_sessions=frozenset([(2, 0)]),
         off_calendar_days={day: 1},
     )
     merged = merge_results([first, second])
-    assert (merged.written.inserted, merged.rejected, merged.unparsable_rows) == (11, 22, 33)
+    assert (merged.written.inserted, merged.rejected) == (11, 22)
     assert merged.published_sessions == {(1, 0), (2, 0)}
     assert merged.off_calendar_days == {day: 2}
 

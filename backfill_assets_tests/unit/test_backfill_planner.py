@@ -36,15 +36,16 @@ def build_coverage_with_gaps(
     data_until: int = 0,
     newest: Sequence[int] | None = None,
     now: datetime = NOW,
+    stored_state: SlotState = SlotState.MISSING,
 ) -> Coverage:
     """A measured coverage.
 
     ``absent`` holds the ordinals without a bar for each ticker, ``not_returned`` the slots (row, ordinal) that
-    a request at ``requested_at`` did not return.
+    a request at ``requested_at`` did not return. The slots are in ``stored_state``.
     """
     grid = build_slot_grid(list_sessions("US", *days), INTERVALS["30m"])
     pairs = np.array([(row, at) for row, ordinals in enumerate(absent) for at in ordinals], np.int64).reshape(-1, 2)
-    slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), SlotState.MISSING, np.int8))
+    slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), stored_state, np.int8))
     entries = sorted({(row, int(grid.session_index[at])) for row, at in not_returned})
     history = RequestHistory(
         row=np.array([row for row, _ in entries], np.int64),
@@ -105,6 +106,25 @@ def test_one_request_per_ticker_with_gaps() -> None:
 def test_gaps_in_any_order_make_one_span() -> None:
     plan = make_test_plan(build_coverage_with_gaps([[51, 13, 30, 14]]))
     assert [get_days(plan, request) for request in plan.requests] == [("2026-05-29", "2026-06-04")]
+
+
+@pytest.mark.parametrize("hours_ago", [0, 1, 30])
+@pytest.mark.parametrize("user_selected", [False, True])
+def test_a_person_requests_suspect_bars_whatever_the_retry_schedule_says(user_selected: bool, hours_ago: int) -> None:
+    coverage = build_coverage_with_gaps(
+        [[3], [51]],
+        not_returned=[(0, 4), (1, 50)],
+        requested_at=NOW - timedelta(hours=hours_ago),
+        stored_state=SlotState.SUSPECT,
+    )
+    is_due = user_selected or hours_ago == 30  # daily at first
+    plan = make_test_plan(coverage, user_selected=user_selected)
+    assert list_requested_gaps(plan) == [("AAPL", 1), ("MSFT", 1)] * is_due
+
+
+def test_a_person_requests_no_suspect_bar_of_a_session_that_is_not_askable() -> None:
+    coverage = build_coverage_with_gaps([TODAY], stored_state=SlotState.SUSPECT)
+    assert make_test_plan(coverage, user_selected=True).requests == ()
 
 
 def test_complete_window_needs_no_request() -> None:

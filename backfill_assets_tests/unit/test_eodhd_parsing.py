@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.parsing import (
     MAX_TIMESTAMP,
+    MIN_TIMESTAMP,
     _parse_intraday_leniently,
     concatenate_intraday,
     parse_intraday,
@@ -22,7 +23,14 @@ from backfill_assets.eodhd.reference import (
     parse_symbols,
 )
 from backfill_assets.market.vendor import IntradayRows
-from backfill_assets.market.vendor_errors import BrokenAnswer, RequestRefused, VendorError
+from backfill_assets.market.vendor_errors import (
+    BrokenAnswer,
+    PlanRefused,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+    VendorError,
+)
 from backfill_assets_tests.conftest import read_recorded_rows
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -46,7 +54,7 @@ def test_a_recorded_5m_session() -> None:
     assert rows.volume[0] == 3861073
     assert np.isnan(rows.volume[-1])
     assert rows.close[-1] == 306.309997
-    assert (rows.unparsable_rows, rows.warning) == (0, None)
+    assert rows.warning is None
 
 
 def test_a_recorded_1m_day() -> None:
@@ -65,7 +73,7 @@ def test_absent_values_become_nan(absent: object) -> None:
 
 
 def test_a_missing_key_is_absent() -> None:
-    rows = parse_intraday(make_body({"timestamp": 1780343700}))
+    rows = parse_intraday(make_body({"timestamp": 1780343700}, GOOD))
     assert [np.isnan(getattr(rows, name)[0]) for name in COLUMNS[1:]] == [True] * 5
 
 
@@ -74,16 +82,43 @@ def test_numbers_may_be_strings() -> None:
     assert list_columns(parse_intraday(make_body(written))) == list_columns(parse_intraday(make_body(GOOD)))
 
 
-@pytest.mark.parametrize("stamp", [None, "NA", "soon", -1, 0, 1.5, True, 1780343700123, 10**30, [], "9" * 400])
-def test_rows_without_a_usable_stamp_are_counted(stamp: object) -> None:
-    rows = parse_intraday(make_body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
-    assert len(rows) == 2
-    assert rows.unparsable_rows == 1
+UNREADABLE_STAMPS = [None, "NA", "soon", -1, 0, 1.5, True, 1780343700123, 29672395, "2026-06-01 19:55:00", 10**30, []]
 
 
-def test_non_object_elements_are_counted() -> None:
-    rows = parse_intraday(make_body(GOOD, None, 5))
-    assert (len(rows), rows.unparsable_rows) == (1, 2)
+@pytest.mark.parametrize("stamp", [*UNREADABLE_STAMPS, "9" * 400], ids=lambda stamp: str(stamp)[:20])
+def test_a_single_row_without_a_usable_stamp_breaks_the_answer(stamp: object) -> None:
+    with pytest.raises(BrokenAnswer, match=r"^1 of 3 rows cannot be read \('timestamp' must be epoch seconds\)"):
+        parse_intraday(make_body(GOOD, {**GOOD, "timestamp": stamp}, GOOD))
+
+
+def test_half_of_the_rows_in_milliseconds_break_the_answer_which_quotes_one() -> None:
+    rows = [{**GOOD, "timestamp": 1780343700000 + 300_000 * n if n % 2 else 1780343700 + 300 * n} for n in range(316)]
+    with pytest.raises(BrokenAnswer, match=r'^158 of 316 rows .*, for example {"timestamp":1780344000000,"open":1,'):
+        parse_intraday(make_body(*rows))
+
+
+def test_elements_that_are_not_objects_break_the_answer() -> None:
+    with pytest.raises(BrokenAnswer, match=r"^2 of 3 rows cannot be read .*, for example null"):
+        parse_intraday(make_body(GOOD, None, 5))
+
+
+@pytest.mark.parametrize(
+    ("renamed", "message"),
+    [
+        ({name.capitalize(): value for name, value in GOOD.items()}, "2 of 2 rows cannot be read"),
+        ({"timestamp": 1780343700, "Open": 1, "Close": 2}, "none of 2 rows has open, high, low, close, volume"),
+        ({**{k: v for k, v in GOOD.items() if k != "volume"}, "Volume": 10}, "none of 2 rows has volume, for example"),
+    ],
+    ids=["all", "prices", "volume"],
+)
+def test_columns_of_another_name_break_the_answer(renamed: dict[str, object], message: str) -> None:
+    with pytest.raises(BrokenAnswer, match=message):
+        parse_intraday(make_body(renamed, renamed))
+
+
+def test_a_column_of_nulls_is_absent_and_not_of_another_name() -> None:
+    rows = parse_intraday(make_body({**GOOD, "volume": None}, {**GOOD, "volume": None}))
+    assert (len(rows), np.isnan(rows.volume).all(), rows.close.tolist()) == (2, True, [2, 2])
 
 
 @pytest.mark.parametrize("stamp", [1780343700, "1780343700"])
@@ -96,7 +131,7 @@ def test_warning_on_the_last_row_is_returned(stamp: object) -> None:
 @pytest.mark.parametrize("form", [b'[{"warning":"limited"}]', b'{"warning":"limited"}'])
 def test_element_with_only_a_warning_is_not_a_row(form: bytes) -> None:
     rows = parse_intraday(form)
-    assert (len(rows), rows.unparsable_rows, rows.warning) == (0, 0, "limited")
+    assert (len(rows), rows.warning) == (0, "limited")
 
 
 def test_empty_list_is_a_valid_response() -> None:
@@ -136,23 +171,76 @@ def test_invalid_body_is_a_broken_answer(broken: bytes) -> None:
         parse_intraday(broken)
 
 
+QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
+PER_MINUTE = "You exceeded your API requests limit per minute. Please slow down."
+FREE_PLAN = "Only EOD data allowed for free users. Please, contact our support team"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [(QUOTA, QuotaExhausted), (PER_MINUTE, RateLimited), ("Too Many Requests", RateLimited), (FREE_PLAN, PlanRefused)],
+)
+@pytest.mark.parametrize("form", ["text", "string", "list", "error", "message", "page"])
+def test_a_limit_named_in_words_is_recognized_in_every_form(form: str, words: str, kind: type[VendorError]) -> None:
+    forms: dict[str, str] = {
+        "text": words,
+        "string": json.dumps(words),
+        "list": json.dumps([words]),
+        "error": json.dumps({"error": words}),
+        "message": json.dumps({"message": words}),
+        "page": f"<html><body><h1>{words}</h1></body></html>",
+    }
+    with pytest.raises(kind) as raised:
+        parse_intraday(forms[form].encode())
+    assert type(raised.value) is kind
+    assert words.split(".")[0] in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        (b"Sorry, we are moving house", "Sorry, we are moving house"),
+        (b'{"message":"Sorry"}', "Sorry"),
+        (b"<p>Daily maintenance, with limited service today</p>", "Daily maintenance, with limited service today"),
+        (b"Charts per minute are not available", "Charts per minute are not available"),
+        (b'{"foo":1}', '{"foo":1}'),
+        (b'{"error":"mystery"}', "mystery"),
+        (b"<html><head><style>h1 {}</style></head><h1>Be right back</h1></html>", "Be right back"),
+        (b"<br />\n<b>Warning</b>: Undefined key in /app/x.php\n[]", "Warning : Undefined key in /app/x.php"),
+        (b'[{"timestamp":17', '[{"timestamp":17'),
+        (b"[]]", "[]]"),
+        (b"\x1f\x8b\x08\x00\xff", "not text"),
+        (b"timestamp,open\n1780343700,1", "timestamp,open 1780343700,1"),
+    ],
+)
+def test_a_body_without_data_is_quoted(body: bytes, quoted: str) -> None:
+    with pytest.raises(BrokenAnswer) as raised:
+        parse_intraday(body)
+    assert quoted in str(raised.value)
+
+
+def test_words_within_data_are_no_refusal() -> None:
+    with pytest.raises(BrokenAnswer):
+        parse_intraday(b'[{"timestamp":1780343700,"note":"daily limit, too many requests"')
+
+
 def test_error_envelope_with_status_200_is_raised() -> None:
     with pytest.raises(RequestRefused, match="interval: unknown"):
         parse_intraday(b'{"errors":{"interval":["unknown"]}}')
 
 
-def test_concatenation_has_order_counts_and_first_warning_of_its_parts() -> None:
-    first = parse_intraday(make_body(GOOD, None))
-    second = parse_intraday(make_body({**GOOD, "timestamp": 1780344000, "warning": "w"}, None))
+def test_concatenation_has_order_and_first_warning_of_its_parts() -> None:
+    first = parse_intraday(make_body(GOOD))
+    second = parse_intraday(make_body({**GOOD, "timestamp": 1780344000, "warning": "w"}))
     both = concatenate_intraday([first, second])
     assert both.timestamp.tolist() == [1780343700, 1780344000]
-    assert (both.unparsable_rows, both.warning) == (2, "w")
+    assert both.warning == "w"
 
 
 def are_valid(rows: IntradayRows) -> bool:
     lengths = {len(getattr(rows, name)) for name in COLUMNS}
     stamps = rows.timestamp
-    inside = bool(((stamps >= 1) & (stamps <= MAX_TIMESTAMP)).all())
+    inside = bool(((stamps >= MIN_TIMESTAMP) & (stamps <= MAX_TIMESTAMP)).all())
     return len(lengths) == 1 and inside and not any(np.isinf(getattr(rows, name)).any() for name in COLUMNS)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
-from backfill_assets.eodhd.quotes import parse_quotes, split_batches
+from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, split_batches
 from backfill_assets.eodhd.reference import (
     parse_account,
     parse_symbol_changes,
@@ -45,9 +45,44 @@ def test_single_quote_is_an_object_with_possibly_a_string_timestamp() -> None:
     assert quote == Quote("A.US", 1787603340, close=1.5)
 
 
-@pytest.mark.parametrize("raw", [b"[]", b'[{"close":1}]', b'[{"code":"NA"}]'])
-def test_quotes_without_a_code_are_dropped(raw: bytes) -> None:
-    assert parse_quotes(raw) == []
+def test_no_quotes() -> None:
+    assert parse_quotes(b"[]") == []
+
+
+TRADED = {"code": "A.US", "timestamp": 1787603340, "close": 1}
+UNREADABLE_QUOTES = [
+    {"close": 1},
+    {"code": "NA", "timestamp": 1787603340},
+    {"Code": "A.US", "Timestamp": 1787603340},
+    {"code": "A.US", "close": 1},
+    {"code": "A.US", "timestamp": 1787603340000},
+    {"code": "A.US", "timestamp": "2026-08-24 13:49:00"},
+]
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE_QUOTES)
+def test_a_quote_that_cannot_be_read_does_not_cost_its_batch_but_most_of_them_break_it(
+    unreadable: dict[str, object],
+) -> None:
+    quotes = parse_quotes(json.dumps([TRADED, unreadable]).encode())
+    assert quotes[0] == Quote("A.US", 1787603340, close=1)
+    assert all(quote.timestamp is None for quote in quotes[1:])
+    with pytest.raises(BrokenAnswer, match=r"^1 of 1 rows cannot be read .*, for example {"):
+        parse_quotes(json.dumps([unreadable]).encode())
+    with pytest.raises(BrokenAnswer, match=r"^2 of 3 rows cannot be read"):
+        parse_quotes(json.dumps([TRADED, unreadable, unreadable]).encode())
+
+
+@pytest.mark.parametrize("absent", ["NA", None, ""])
+def test_a_quote_without_values_is_readable(absent: object) -> None:
+    assert parse_quotes(json.dumps({"code": "A.US", "timestamp": absent}).encode()) == [Quote("A.US")]
+
+
+def test_one_percent_of_the_exchanges_quotes_may_be_unreadable() -> None:
+    many = [TRADED] * 198
+    assert len(parse_exchange_quotes(json.dumps([*many, *UNREADABLE_QUOTES[:2]]).encode())) == 198
+    with pytest.raises(BrokenAnswer, match=r"^3 of 201 rows cannot be read"):
+        parse_exchange_quotes(json.dumps([*many, *UNREADABLE_QUOTES[:3]]).encode())
 
 
 def test_batches_have_at_most_100_tickers_and_fit_a_url() -> None:
@@ -61,11 +96,24 @@ def test_batches_have_at_most_100_tickers_and_fit_a_url() -> None:
 
 
 def test_daily_rows() -> None:
-    rows = parse_eod(json.dumps([EOD, {**EOD, "date": "2026-07-10", "open": None}, {"date": "soon"}]).encode())
+    rows = parse_eod(json.dumps([EOD, {**EOD, "date": "2026-07-10", "open": None}]).encode())
     assert rows.date.tolist() == [date(2026, 7, 9), date(2026, 7, 10)]
     assert rows.volume.tolist() == [44882363] * 2
     assert np.isnan(rows.open[1])
-    assert (len(rows), rows.unparsable_rows, rows.warning) == (2, 1, None)
+    assert (len(rows), rows.warning) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "unreadable", [{**EOD, "date": "soon"}, {**EOD, "date": 1783555200}, None, {"Date": "2026-07-10"}]
+)
+def test_a_daily_row_that_cannot_be_read_breaks_the_history(unreadable: object) -> None:
+    with pytest.raises(BrokenAnswer, match=r"^1 of 3 rows cannot be read \('date' must be YYYY-MM-DD\)"):
+        parse_eod(json.dumps([EOD, unreadable, EOD]).encode())
+
+
+def test_daily_columns_of_another_name_break_the_history() -> None:
+    with pytest.raises(BrokenAnswer, match=r"^none of 1 rows has close, volume"):
+        parse_eod(json.dumps([{"date": "2026-07-09", "Close": 1, "Volume": 2}]).encode())
 
 
 def test_daily_rows_of_a_free_plan_carry_a_warning() -> None:
@@ -85,10 +133,24 @@ def test_bulk_rows_parse_alike_in_either_case() -> None:
         assert (len(rows), rows.unparsable_rows) == (2, 0)
 
 
-def test_bulk_rows_without_code_or_date_are_counted() -> None:
-    rows = parse_bulk_eod(json.dumps([BULK, {**BULK, "code": None}, {**BULK, "date": "2026-13-45"}]).encode())
-    assert (len(rows), rows.unparsable_rows) == (1, 2)
+def test_one_percent_of_the_bulk_rows_may_be_unreadable() -> None:
+    unreadable = [{**BULK, "code": None}, {**BULK, "date": "2026-13-45"}, 5]
+    rows = parse_bulk_eod(json.dumps([*[BULK] * 198, *unreadable[:2]]).encode())
+    assert (len(rows), rows.unparsable_rows) == (198, 2)
+    with pytest.raises(BrokenAnswer, match=r"^3 of 201 rows cannot be read \('code' and 'date' are needed\)"):
+        parse_bulk_eod(json.dumps([*[BULK] * 198, *unreadable]).encode())
     assert len(parse_bulk_eod(b"[]")) == 0
+
+
+def test_bulk_columns_of_another_name_break_the_file() -> None:
+    renamed = {"code": "A", "date": "2026-07-09", "close": 1, "vol": 2}
+    with pytest.raises(BrokenAnswer, match=r"^none of 1 rows has volume"):
+        parse_bulk_eod(json.dumps([renamed]).encode())
+
+
+def test_the_symbol_na_is_a_symbol() -> None:
+    assert parse_bulk_eod(json.dumps([{**BULK, "code": "NA", "close": "1"}]).encode()).code.tolist() == ["NA"]
+    assert [listed.code for listed in parse_symbols(b'[{"Code":"NA"}]')] == ["NA"]
 
 
 def test_account() -> None:
@@ -108,12 +170,19 @@ def test_account_without_numbers_is_a_broken_answer(raw: bytes) -> None:
 def test_symbol_list() -> None:
     raw = (
         b'[{"Code":"AB","Name":"Atok Big Wedge Co Inc","Country":"Philippines","Exchange":"PSE","Currency":"PHP",'
-        b'"Type":"Common Stock","Isin":"PHY044931210"},{"Code":"NA1","Name":null,"Isin":null},{"Name":"nameless"}]'
+        b'"Type":"Common Stock","Isin":"PHY044931210"},{"Code":"NA1","Name":null,"Isin":null}]'
     )
     assert parse_symbols(raw) == [
         ListedSymbol("AB", "Atok Big Wedge Co Inc", "Philippines", "PSE", "PHP", "Common Stock", "PHY044931210"),
         ListedSymbol("NA1", None, None, None, None, None, None),
     ]
+
+
+def test_one_percent_of_the_symbol_list_may_lack_a_code() -> None:
+    lines = [{"Code": f"A{n}"} for n in range(198)]
+    assert len(parse_symbols(json.dumps([*lines, {"Name": "nameless"}, {"Code": ""}]).encode())) == 198
+    with pytest.raises(BrokenAnswer, match=r"^200 of 200 rows cannot be read \('Code' is needed\)"):
+        parse_symbols(json.dumps([{"code": "A"}] * 200).encode())
 
 
 def test_symbol_changes() -> None:

@@ -152,6 +152,79 @@ def test_the_last_bar_is_not_final_if_the_rows_end_within_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("volumes", "total"),
+    [
+        ([9_099.618093] * 6, 54_598),
+        ([0.25] * 6, 2),
+        ([0.5] * 5, 2),
+        ([0.5] * 3, 2),
+        ([0.1] * 5, 0),
+        ([0.7] * 5, 4),
+        ([0.1], 0),
+        ([100.0, 0.5], 100),
+        ([2.0**53 - 1] * 2, 2**54 - 2),
+    ],
+)
+def test_fractional_volumes_are_added_and_then_rounded_half_to_even(volumes: list[float], total: int) -> None:
+    built = build_bars(make_session_rows(DAY, volumes), build_grid(DAY), FIVE)
+    assert built.bars["volume"].tolist() == [total]
+    assert built.rejects.empty
+
+
+def test_a_session_of_fractional_volumes_is_complete() -> None:
+    built = build_bars(make_session_rows(DAY, [9_099.618093] * 78), build_grid(DAY), FIVE)
+    assert built.bars["volume"].tolist() == [54_598] * 13
+    assert built.bars["is_final"].all()
+
+
+MINUTES = [minute for minute in range(390) if minute % 7]  # a symbol that skips every seventh minute
+
+
+@pytest.mark.parametrize(
+    ("source", "present", "ends_before_close"),
+    [
+        ("5m", range(78), False),
+        ("5m", range(77), True),
+        ("5m", range(79), False),
+        ("5m", [*range(77), 78], False),
+        ("5m", [*range(20), *range(21, 77)], False),
+        ("5m", [*range(20), *range(21, 76)], True),
+        ("5m", [*range(40, 77)], True),
+        ("1m", range(389), True),
+        ("1m", range(391), False),
+        ("1m", MINUTES[:-3], True),
+        ("1m", MINUTES[:-1], False),
+    ],
+    ids=[
+        "complete",
+        "the last row absent",
+        "with the close print",
+        "only the close print after an absent row",
+        "as silent before",
+        "longer than before",
+        "late open",
+        "1m without the last minute",
+        "1m with the auction",
+        "1m, longer than usual",
+        "1m, as usual",
+    ],
+)
+def test_rows_that_end_before_the_close_are_told_from_usual_silence(
+    source: str, present: list[int], ends_before_close: bool
+) -> None:
+    rows = make_session_rows(DAY, [100] * 400, source).iloc[list(present)]
+    built = build_bars(rows, build_grid(DAY), INTERVALS[source])
+    assert built.sessions["ends_before_close"].tolist() == [ends_before_close]
+    is_final = bool(built.bars["is_final"].iloc[-1])
+    assert is_final is not (ends_before_close or (source == "5m" and max(present) < 77))
+
+
+def test_null_rows_show_that_the_session_goes_on_to_its_close() -> None:
+    rows = [make_row(f"{DAY} 15:30"), *[make_flat_row(f"{DAY} 15:{m}", None) for m in range(35, 60, 5)]]
+    assert build_bars(make_row_table(rows), build_grid(DAY), FIVE).sessions["ends_before_close"].tolist() == [False]
+
+
+@pytest.mark.parametrize(
     ("last", "published", "reached"),
     [
         (make_row(f"{DAY} 15:25"), False, "15:30"),

@@ -144,6 +144,24 @@ def test_a_provisional_bar_is_overdue_at_once_if_its_session_is_published_beyond
 
 
 @pytest.mark.parametrize(
+    ("known", "rejected", "expected"),
+    [
+        ({}, False, (SlotState.SUSPECT, False, False)),
+        ({}, True, (SlotState.SUSPECT, False, False)),
+        (THIN, False, (SlotState.PRESENT, False, False)),
+        (THIN, True, (SlotState.SUSPECT, False, False)),
+    ],
+)
+def test_absent_rows_are_usual_for_a_thin_symbol_and_rejected_rows_are_not(
+    known: dict[str, Any], rejected: bool, expected: tuple[SlotState, bool, bool]
+) -> None:
+    slot = (0, NOON_BAR, SlotState.SUSPECT)
+    entry = Entry(requested_at=int(NEXT_NOON.timestamp()) - 3600, published=True, data_until=LATER)
+    found = classify([slot], [entry], NEXT_NOON, build_grid(DAY), rejected=[slot] if rejected else [], **known)
+    assert (SlotState(int(found.state[0])), bool(found.gap[0]), bool(found.due[0])) == expected
+
+
+@pytest.mark.parametrize(
     ("incomplete", "known", "expected"),
     [(3, 6, SlotState.NO_TRADE), (5, 5, SlotState.MISSING), (4, 11, SlotState.NO_TRADE), (3, 11, SlotState.MISSING)],
     ids=["2 of 5", "only 4 others", "3 of 10", "2 of 10"],

@@ -26,6 +26,7 @@ class World:
     grid: SlotGrid
     clock: int
     slots: list[Slot]
+    rejected: frozenset[Slot]  # suspect bars that are built around a rejected row
     entries: list[Entry]
     incomplete: list[int]
     published_sessions: list[int]
@@ -87,8 +88,8 @@ def compute_state(world: World, slot: Slot) -> tuple[SlotState, bool]:
     thin = is_thin(world, row, entry)
     if stored is SlotState.PROVISIONAL:
         return stored, overdue
-    if stored is SlotState.SUSPECT:
-        return SlotState.PRESENT if thin else stored, overdue
+    if stored is SlotState.SUSPECT:  # absent rows are usual for a thin symbol, rejected ones for none
+        return SlotState.PRESENT if thin and slot not in world.rejected else stored, overdue
     if world.closed[session] or world.traded[row][session] == 0:
         return SlotState.NO_TRADE, overdue
     if entry is not None and ordinal in entry.not_returned:
@@ -195,12 +196,14 @@ def draw_world(draw: st.DrawFn) -> World:
         for session in range(len(grid.sessions))
         if draw(st.booleans())
     ]
+    rejected = [slot for slot in slots if slot[2] is SlotState.SUSPECT and draw(st.booleans())]
     published_sessions = [draw(st.integers(4, 8)) for _ in range(TICKERS)]
     times = st.sampled_from([nan, nan, *(clock - hours * HOUR for hours in (0, 1, 5, 6, 23, 46, 500, 500))])
     return World(
         grid=grid,
         clock=clock,
         slots=draw(st.permutations(slots)),
+        rejected=frozenset(rejected),
         entries=draw(st.permutations(requested_entries)),
         incomplete=[draw(st.integers(1, 4)) for _ in range(TICKERS)],
         published_sessions=published_sessions,
@@ -219,6 +222,7 @@ def classify_world(world: World) -> list[Outcome]:
         datetime.fromtimestamp(world.clock, UTC),
         world.grid,
         TICKERS,
+        world.rejected,
         incomplete_sessions=world.incomplete,
         published_sessions=world.published_sessions,
         traded=np.array(world.traded).reshape(shape),

@@ -39,7 +39,7 @@ NOTHING_IGNORED = {"extended_hours": 0, "closing": 0, "null": 0, "no_volume": 0,
         ("ohlc_order", make_row(f"{DAY} 10:05", high=8.0, low=12.0)),
         ("ohlc_order", make_row(f"{DAY} 10:05", volume=None, high=8.0)),
         ("volume_negative", make_row(f"{DAY} 10:05", -1)),
-        ("volume_not_whole", make_row(f"{DAY} 10:05", 10.5)),
+        ("volume_negative", make_row(f"{DAY} 10:05", -0.5)),
         ("volume_too_large", make_row(f"{DAY} 10:05", 2.0**53)),
     ],
 )
@@ -65,8 +65,19 @@ def test_the_first_broken_rule_is_the_reason() -> None:
         make_flat_row(f"{DAY} 10:00", 0.000001, 100),
         make_row(f"{DAY} 10:00", high=10.4999999),
         make_row(f"{DAY} 10:00", 2.0**53 - 1),
+        make_row(f"{DAY} 10:00", 9_099.618093),
+        make_row(f"{DAY} 10:00", 0.25),
     ],
-    ids=["volume 0", "flat", "highest price", "lowest price", "noise below six decimals", "largest volume"],
+    ids=[
+        "volume 0",
+        "flat",
+        "highest price",
+        "lowest price",
+        "noise below six decimals",
+        "largest volume",
+        "fractional volume",
+        "a quarter of a share",
+    ],
 )
 def test_rows_just_within_the_rules_are_usable(accepted: Row) -> None:
     found = validate_rows(make_row_table([accepted]), build_grid(DAY), FIVE)
@@ -77,10 +88,53 @@ def test_rows_just_within_the_rules_are_usable(accepted: Row) -> None:
     )
 
 
+NOISE = {"open": 306.309997, "high": 306.309997, "low": 306.309997, "close": 306.309997}
+
+
+@pytest.mark.parametrize(
+    ("changed", "high", "low"),
+    [
+        ({**NOISE, "close": 306.309998}, 306.309998, 306.309997),
+        ({**NOISE, "high": 306.309997, "close": 306.310300}, 306.310300, 306.309997),
+        ({**NOISE, "low": 306.31}, 306.309997, 306.309997),
+        ({**NOISE, "open": 306.31, "low": 306.31, "high": 306.309997, "close": 306.31}, 306.31, 306.31),
+        ({"open": 0.5, "high": 0.5, "low": 0.5, "close": 0.500001}, 0.500001, 0.5),
+        ({"open": 700_000.0, "high": 700_000.0, "low": 699_999.0, "close": 700_000.0625}, 700_000.0625, 699_999.0),
+    ],
+    ids=["last decimal", "1e-6 of the price", "low above close", "all swapped", "below a dollar", "a float step"],
+)
+def test_high_and_low_that_miss_open_and_close_by_noise_are_widened(
+    changed: dict[str, float], high: float, low: float
+) -> None:
+    built = build_bars(make_row_table([make_row(f"{DAY} 10:00", **changed)]), build_grid(DAY), FIVE)
+    assert built.bars[["high", "low", "close"]].to_numpy().tolist() == [[high, low, changed["close"]]]
+    assert built.rejects.empty
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {**NOISE, "close": 306.3104},
+        {**NOISE, "low": 306.3104},
+        {"open": 0.5, "high": 0.5, "low": 0.5, "close": 0.500002},
+    ],
+)
+def test_more_than_noise_is_disorder(changed: dict[str, float]) -> None:
+    built = build_bars(make_row_table([make_row(f"{DAY} 10:00", **changed)]), build_grid(DAY), FIVE)
+    assert built.rejects["reason"].tolist() == ["ohlc_order"]
+
+
 @pytest.mark.filterwarnings("error")
 def test_an_infinite_volume_is_rejected_without_a_warning() -> None:
     found = validate_rows(make_row_table([make_row(f"{DAY} 10:00", np.inf)]), build_grid(DAY), FIVE)
     assert (found.reject_reason != "").tolist() == [True]
+
+
+@pytest.mark.parametrize(("other", "is_replaced"), [("10:00", True), ("10:05", False)])
+def test_a_rejected_row_is_replaced_by_a_usable_one_with_its_stamp(other: str, is_replaced: bool) -> None:
+    rows = [make_row(f"{DAY} 10:00", -1), make_row(f"{DAY} {other}"), make_row(f"{DAY} 10:00", symbol_id=1)]
+    built = build_bars(make_row_table(rows), build_grid(DAY), FIVE)
+    assert built.rejects[["reason", "is_replaced"]].to_numpy().tolist() == [["volume_negative", is_replaced]]
 
 
 def test_a_rejected_row_is_returned_as_received() -> None:

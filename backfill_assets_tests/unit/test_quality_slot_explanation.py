@@ -16,6 +16,7 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.slot_explanation import SlotExplanation, describe_session, explain_slots
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
+from backfill_assets.store.bars.rejects import Reject
 from backfill_assets_tests.unit.classified_coverage import build_classified_coverage
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry
 
@@ -96,6 +97,63 @@ def test_provisional_bar_is_explained_by_its_samples() -> None:
     explanation = explain_first(build_coverage([(0, 0, SlotState.PROVISIONAL)], now=EVENING), LIVE_BAR)
     assert (explanation.state, explanation.ask_again) == ("provisional", "now")
     assert explanation.evidence == "close 10.5, volume 1,234; 2 live samples, 2026-06-02T01:00:00Z"
+
+
+FIRST_SUSPECT = [(0, 0, SlotState.SUSPECT)]
+SUSPECT_ENTRY = Entry(requested_at=REQUESTED_AT, data_until=int(GRID.ends[-1]), published=True)
+
+
+def make_reject(minutes: int, reason: str) -> Reject:
+    return Reject(to_datetime(int(GRID.starts[0]) + 60 * minutes), reason)
+
+
+@pytest.mark.parametrize(
+    ("source_rows", "entry", "rejects", "doubts"),
+    [
+        (
+            5,
+            SUSPECT_ENTRY,
+            [make_reject(5, "price_not_positive")],
+            "5 rows of 5m, 2026-06-02T01:00:00Z; 1 row rejected: a price is zero or negative (2026-06-01T13:35:00Z)",
+        ),
+        (
+            3,
+            SUSPECT_ENTRY,
+            [make_reject(5, "volume_negative"), make_reject(10, "volume_negative"), make_reject(15, "refused")],
+            "3 rows of 5m, 2026-06-02T01:00:00Z; only 3 of 6 rows;"
+            " 2 rows rejected: the volume is negative (2026-06-01T13:35:00Z);"
+            " 1 row rejected: refused (2026-06-01T13:45:00Z)",
+        ),
+        (
+            5,
+            replace(SUSPECT_ENTRY, data_until=int(GRID.ends[0]) - 300),
+            [],
+            "5 rows of 5m, 2026-06-02T01:00:00Z; the vendor's rows end at 2026-06-01T13:55:00Z, before the close",
+        ),
+    ],
+    ids=["a rejected row", "few rows, several rejected", "cut"],
+)
+def test_suspect_bar_is_explained_by_what_is_doubtful(
+    source_rows: int, entry: Entry, rejects: list[Reject], doubts: str
+) -> None:
+    coverage = build_coverage(FIRST_SUSPECT, [entry])
+    explanation = explain_slots(coverage, [replace(BAR, source_rows=source_rows)], rejects)[0]
+    assert (explanation.state, explanation.ask_again) == ("suspect", "2026-06-03T13:30:00Z")
+    assert explanation.evidence == f"close 10.5, volume 1,234; {doubts}"
+
+
+def test_absent_slot_is_explained_by_the_rows_that_were_rejected() -> None:
+    entry = replace(SUSPECT_ENTRY, not_returned=[0])
+    rejects = [make_reject(minutes, "price_absent") for minutes in range(0, 30, 5)]
+    explanation = explain_slots(build_coverage(MISSING_FIRST_SLOT, [entry]), [], rejects)[0]
+    assert explanation.evidence == (
+        "the vendor has later rows; 6 rows rejected: a price is absent (2026-06-01T13:30:00Z)"
+    )
+
+
+def test_trusted_bar_is_explained_without_rejected_rows() -> None:
+    explanation = explain_slots(build_coverage(), [BAR], [make_reject(5, "off_grid")])[0]
+    assert (explanation.state, "rejected" in explanation.evidence) == ("present", False)
 
 
 def test_slot_without_trades_is_not_requested_again() -> None:

@@ -15,8 +15,9 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
+from backfill_assets.store.bars.rejects import record_rejects, supersede_rejects
 from backfill_assets.store.bars.source_host import bind_source_host
-from backfill_assets.store.evidence.evidence_writer import record_evidence, record_rejects
+from backfill_assets.store.evidence.evidence_writer import record_evidence
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import format_multirange
 
@@ -96,6 +97,7 @@ def write_batch(
         counts[symbol_id] += replace(verified_counts, protected=-verified_counts.verified - verified_counts.replaced)
     evidence = _build_session_evidence(context.plan, fetched, built)
     record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
+    supersede_rejects(connection, evidence.loc[evidence["source_rows"] > 0], source=context.source_interval)
     rejected = record_rejects(connection, built.rejects, source=context.source_interval)
     published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
@@ -146,6 +148,8 @@ def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: B
     evidence = evidence.merge(built.sessions, on=["symbol_id", "session"], how="left")
     evidence["source_rows"] = evidence["source_rows"].fillna(0).astype(int)
     evidence["published"] = evidence["published"].eq(True)
+    evidence["ends_before_close"] = evidence["ends_before_close"].eq(True)
+    evidence["open"] = plan.grid.session_opens[evidence["session"]]
     evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
     evidence["not_returned"] = list(_find_not_returned(plan, evidence, built.bars))
     evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal

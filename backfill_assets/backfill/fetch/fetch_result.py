@@ -23,7 +23,6 @@ class FetchResult:
         outcomes: by symbol_id, how the requests for that symbol ended.
         written: what became of the bars received.
         rejected: rows that broke a rule and were not known yet.
-        unparsable_rows: rows without a usable timestamp; they are dropped.
         vendor_warnings: the vendor's remarks that the plan limits the data, with the tickers concerned.
         reaches: by exchange, how far back requests reached that were answered with rows.
         published_sessions: (symbol_id, session of the plan's grid) seen published completely.
@@ -34,7 +33,6 @@ class FetchResult:
     outcomes: Mapping[int, TickerOutcome] = field(default_factory=dict)
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
-    unparsable_rows: int = 0
     vendor_warnings: Mapping[str, frozenset[Ticker]] = field(default_factory=dict)
     reaches: Mapping[str, PlanReach] = field(default_factory=dict)
     published_sessions: frozenset[tuple[int, int]] = frozenset()
@@ -62,7 +60,6 @@ def merge_results(results: Iterable[FetchResult]) -> FetchResult:
         outcomes=merge_outcomes(pair for result in results for pair in result.outcomes.items()),
         written=sum((result.written for result in results), WriteCounts()),
         rejected=sum(result.rejected for result in results),
-        unparsable_rows=sum(result.unparsable_rows for result in results),
         vendor_warnings=merge_warnings(pair for result in results for pair in result.vendor_warnings.items()),
         reaches=merge_reaches(pair for result in results for pair in result.reaches.items()),
         published_sessions=frozenset().union(*(result.published_sessions for result in results)),

@@ -173,7 +173,6 @@ class Fetcher:
             outcomes=merge_outcomes(outcomes),
             written=sum(written.counts.values(), WriteCounts()),
             rejected=written.rejected,
-            unparsable_rows=sum(item.rows.unparsable_rows for item in fetched),
             vendor_warnings=merge_warnings(
                 (item.rows.warning, frozenset([item.request.symbol.ticker])) for item in fetched if item.rows.warning
             ),

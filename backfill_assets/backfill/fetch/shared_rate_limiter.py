@@ -124,12 +124,12 @@ class SharedRateLimiter:
             raise TypeError(f"not a permit of this rate limiter: {permit!r}")
         self.usage.requests += 1
         self.usage.calls += record.calls
-        self.usage.rate_limited += record.status == 429
+        self.usage.rate_limited += _is_rate_limited(record)
         self._finished.append((permit, record))
         if self._write_task is None:
             self._write_task = asyncio.create_task(self._write_all())
             self._write_task.add_done_callback(self._handle_write_done)
-        refused = record.status in _OVERLOAD_STATUSES or record.error == "Unreachable"
+        refused = record.status in _OVERLOAD_STATUSES or record.error in {"RateLimited", "Unreachable"}
         await self._concurrency.release(permit.started_at, refused=refused)
 
     async def _take_permit(self, calls: int) -> int:
@@ -187,7 +187,7 @@ class SharedRateLimiter:
             key=lambda record: record.started_at.timestamp() + record.seconds,
             default=None,
         )
-        pauses = [record.retry_after or window * DEFAULT_PAUSE_SHARE for record in records if record.status == 429]
+        pauses = [record.retry_after or window * DEFAULT_PAUSE_SHARE for record in records if _is_rate_limited(record)]
         self.budget.settle_permits(
             PermitSettlement(
                 permits=[permit.permit_id for permit, _ in batch],
@@ -218,6 +218,11 @@ async def _await_despite_cancel(task: "asyncio.Task[T]", on_result: Callable[[T]
     except asyncio.CancelledError:
         on_result(await task)
         raise
+
+
+def _is_rate_limited(record: RequestRecord) -> bool:
+    """Whether the vendor refused because of its request limit, by the status or in words with status 200."""
+    return record.status == 429 or record.error == "RateLimited"
 
 
 def _is_quota_refusal(record: RequestRecord) -> bool:

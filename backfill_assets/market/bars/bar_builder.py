@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from backfill_assets.market.arrays import Bools
+from backfill_assets.market.arrays import Bools, Floats
 from backfill_assets.market.bars.cumulative_volume import find_cumulative_volumes
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 
 FULL_GRID_SECONDS = 300  # 5m responses have a row for every five minutes; 1m omits minutes without a trade
+VOLUME_DECIMALS = 6  # of fractional volumes
 PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows that it is published
 
 
@@ -28,8 +29,10 @@ class BuiltBars:
             ``source_rows``, ``is_final``; ordered by symbol_id and ordinal.
         sessions: one row per symbol and session with any row at all: ``symbol_id``, ``session`` (position in the grid's
             sessions), ``source_rows``, ``data_until`` (epoch seconds to which the rows reach), ``published``,
-            ``official_close`` and ``auction_volume`` (NaN if no row shows them).
-        rejects: the rows that broke a rule, as received, with ``reason``.
+            ``ends_before_close`` (rows before the close are absent, see ``_summarize_sessions``), ``official_close``
+            and ``auction_volume`` (NaN if no row shows them).
+        rejects: the rows that broke a rule, as received, with ``reason``, and ``is_replaced``: whether a usable row has
+            the same stamp.
         ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
 
@@ -42,22 +45,34 @@ class BuiltBars:
 def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBars:
     """Build the bars of ``grid`` (at least one session) from a row table at interval ``source``.
 
-    Open and close are those of the slot's first and last usable row, high and low its extremes, volume the sum. A row
-    with a cumulative volume contributes its prices only. A bar is final only if its symbol's rows reach beyond the slot
-    (docs/decisions/0022).
+    Open and close are those of the slot's first and last usable row, high and low its extremes. The volume is the sum,
+    rounded half to even where the rows are fractional. A row with a cumulative volume contributes its prices only. A
+    bar is final only if its symbol's rows reach beyond the slot (docs/decisions/0022).
     """
     validated = validate_rows(rows, grid, source)
     is_running_total = find_cumulative_volumes(validated.table, validated.usable, grid)
     reason = validated.reject_reason.copy()
     reason[is_running_total] = "volume_cumulative"
     sessions = _summarize_sessions(validated, grid, source)
-    rejects = validated.received.loc[reason != "", list(ROW_COLUMNS)].assign(reason=reason[reason != ""])
+    is_rejected = reason != ""
+    rejects = validated.received.loc[is_rejected, list(ROW_COLUMNS)].assign(
+        reason=reason[is_rejected], is_replaced=_is_replaced(validated, is_rejected)[is_rejected]
+    )
     return BuiltBars(
         bars=_aggregate_bars(validated, is_running_total, sessions, grid, source),
         sessions=sessions,
         rejects=rejects.reset_index(drop=True),
         ignored_rows=validated.ignored_rows,
     )
+
+
+def _is_replaced(validated: ValidatedRows, is_rejected: Bools) -> Bools:
+    """Whether a rejected row has the symbol and stamp of a usable one, which stands for it; shape (rows,)."""
+    if not is_rejected.any():
+        return is_rejected
+    keys = pd.MultiIndex.from_frame(validated.table[["symbol_id", "timestamp"]])
+    is_replaced: Bools = is_rejected & ~validated.usable & keys.isin(keys[validated.usable])
+    return is_replaced
 
 
 def _aggregate_bars(
@@ -87,7 +102,7 @@ def _aggregate_bars(
             "high": np.maximum.reduceat(high, start),
             "low": np.minimum.reduceat(low, start),
             "close": close[end],
-            "volume": np.add.reduceat(volume, start).astype(np.int64),
+            "volume": round_volume(np.add.reduceat(volume, start)).astype(np.int64),
             "source_rows": np.add.reduceat((~is_running_total[usable]).astype(np.int64), start),
         }
     )
@@ -102,14 +117,26 @@ def _is_final(
     data_until = symbol_data_until.reindex(bars["symbol_id"]).to_numpy(np.int64)
     is_complete: Bools = grid.ends[bars["ordinal"]] <= data_until
     if source.seconds < FULL_GRID_SECONDS:  # the last minutes of a published session may have had no trade
-        published = sessions.loc[sessions["published"], ["symbol_id", "session"]]
+        is_complete_session = sessions["published"] & ~sessions["ends_before_close"]
+        published = sessions.loc[is_complete_session, ["symbol_id", "session"]]
         symbol_sessions = pd.MultiIndex.from_arrays([bars["symbol_id"], grid.session_index[bars["ordinal"]]])
         is_complete |= symbol_sessions.isin(pd.MultiIndex.from_frame(published))
     return is_complete
 
 
+def round_volume(volume: Floats) -> Floats:
+    """Volumes in whole shares, half to even; NaN stays. Sums of decimals are freed of their float error before."""
+    is_fractional = volume != np.floor(volume)
+    rounded: Floats = np.where(is_fractional, np.rint(np.round(volume, VOLUME_DECIMALS)), volume)
+    return rounded
+
+
 def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
-    """One row per symbol and session with rows (see ``BuiltBars.sessions``)."""
+    """One row per symbol and session with rows (see ``BuiltBars.sessions``).
+
+    Rows before the close are absent if nothing came for longer than the symbol was silent anywhere else in the session.
+    So quiet minutes at the end of a thinly traded session, which the vendor leaves out at 1m, are not taken for it.
+    """
     table = validated.table
     closes = grid.session_closes
     session = table["session"].to_numpy(np.int64)
@@ -123,10 +150,18 @@ def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interv
             "published": (stamp >= closes[session] - PUBLISHED_SECONDS)[in_session],
         }
     )
+    is_first = ~session_rows.duplicated(["symbol_id", "session"]).to_numpy()
+    silence = np.diff(session_rows["data_until"].to_numpy(), prepend=0) - source.seconds
+    session_rows["silence"] = np.where(is_first, 0, silence)  # since the row before, in seconds
     summary = session_rows.groupby(["symbol_id", "session"], sort=True).agg(
-        source_rows=("data_until", "size"), data_until=("data_until", "max"), published=("published", "max")
+        source_rows=("data_until", "size"),
+        data_until=("data_until", "max"),
+        published=("published", "max"),
+        silence=("silence", "max"),
     )
-    return summary.join(_find_official_closes(validated)).reset_index()
+    session_close = closes[summary.index.get_level_values("session").to_numpy(np.int64)]
+    summary["ends_before_close"] = session_close - summary["data_until"] > summary["silence"].clip(lower=0)
+    return summary.drop(columns="silence").join(_find_official_closes(validated)).reset_index()
 
 
 def _find_official_closes(validated: ValidatedRows) -> pd.DataFrame:

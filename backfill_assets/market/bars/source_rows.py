@@ -20,6 +20,21 @@ ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
 CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (docs/vendor.md §2.9)
 PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
 PRICE_DECIMALS = 6
+REJECT_REASONS = {  # the reasons as they are stored, in words
+    "off_grid": "its time is not one of the interval",
+    "price_absent": "a price is absent",
+    "price_not_positive": "a price is zero or negative",
+    "price_too_large": f"a price is {PRICE_LIMIT:,.0f} or more",
+    "ohlc_order": "high and low do not enclose open and close",
+    "volume_negative": "the volume is negative",
+    "volume_too_large": "the volume is too large",
+    "volume_cumulative": "the volume is the session's running total",
+    "duplicate_stamp": "a later row has the same time",
+}
+# Prices of 5m rows carry the noise of 32-bit floats, about 6e-8 of the price (docs/vendor.md §2.1). So a high may lie
+# below its row's close by a few times that, or by one unit of the last decimal after rounding.
+ORDER_TOLERANCE_SHARE = 1e-6  # of the price
+ORDER_TOLERANCE_MIN = 1.5e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +42,9 @@ class ValidatedRows:
     """The rows of a response, classified; arrays have the shape (rows,).
 
     Attributes:
-        table: every row, ordered by symbol_id and timestamp, prices rounded to the table's six decimals, with
-            the column ``session``: position in the grid's sessions of the last one that opened before the row, −1
-            before the first.
+        table: every row, ordered by symbol_id and timestamp, prices rounded to the table's six decimals, high and low
+            widened to enclose open and close where they miss them by noise, with the column ``session``: position in
+            the grid's sessions of the last one that opened before the row, −1 before the first.
         received: the same rows as the vendor sent them.
         usable: rows that feed bars.
         is_closing: rows within five minutes after their session's close (close print or auction).
@@ -50,6 +65,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
 
     Closing rows feed no bar (docs/decisions/0019), rejected rows are kept (docs/decisions/0023). A row without volume
     inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7): it is counted and feeds nothing.
+    Volumes may be fractional.
     Session-cumulative volumes (§7.3) stay usable here, because their prices are; see ``cumulative_volume``.
     """
     received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
@@ -67,6 +83,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     for rule_name, breaks_rule in _check_rules(table, since_open, source):
         reject_reason[in_session & ~has_no_prices & breaks_rule & (reject_reason == "")] = rule_name
     tradable = in_session & ~has_no_prices & ~has_no_volume & (reject_reason == "")
+    table = _widen_to_open_and_close(table, tradable)
     is_superseded = _find_superseded(table, tradable)
     is_conflicting = is_superseded & _differs_from_replacement(table, is_superseded, tradable)
     reject_reason[is_conflicting] = "duplicate_stamp"
@@ -99,17 +116,28 @@ def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> li
     opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
     volume = table["volume"].to_numpy(float)
     lowest, highest = np.fmin(opened, close), np.fmax(opened, close)
+    tolerance = np.maximum(ORDER_TOLERANCE_SHARE * highest, ORDER_TOLERANCE_MIN)
     prices = table[list(PRICES)].to_numpy(float)
     return [
         ("off_grid", since_open % source.seconds != 0),
         ("price_absent", np.isnan(prices).any(axis=1)),
         ("price_not_positive", (prices <= 0).any(axis=1)),
         ("price_too_large", (prices >= PRICE_LIMIT).any(axis=1)),
-        ("ohlc_order", (low > lowest) | (high < highest)),
+        ("ohlc_order", (low - lowest > tolerance) | (highest - high > tolerance)),
         ("volume_negative", volume < 0),
         ("volume_too_large", volume >= 2.0**53),
-        ("volume_not_whole", (volume != np.floor(volume)) & ~np.isnan(volume)),
     ]
+
+
+def _widen_to_open_and_close(table: pd.DataFrame, usable: Bools) -> pd.DataFrame:
+    """The table with the highs and lows of ``usable`` rows widened to enclose open and close (docs/decisions/0036)."""
+    opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
+    highest, lowest = np.fmax(opened, close), np.fmin(opened, close)
+    if not (usable & ((high < highest) | (low > lowest))).any():
+        return table
+    return table.assign(
+        high=np.where(usable, np.fmax(high, highest), high), low=np.where(usable, np.fmin(low, lowest), low)
+    )
 
 
 def _find_superseded(table: pd.DataFrame, candidates: Bools) -> Bools:

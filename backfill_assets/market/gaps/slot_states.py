@@ -53,11 +53,14 @@ class OpenSlots:
         row: the symbol's position in the universe looked at.
         ordinal: the slot in the grid.
         stored_state: what is stored there: ``PROVISIONAL`` or ``SUSPECT`` for such a bar, ``MISSING`` for no bar.
+        has_rejected_row: whether the bar is suspect because one of its source rows was rejected, which is usual for no
+            symbol; None: none is.
     """
 
     row: Int64
     ordinal: Int64
     stored_state: Int8
+    has_rejected_row: Bools | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,7 @@ class _SlotEvidence:
     not_returned: Bools  # the newest response that covered it did not hold it
     published_beyond: Bools  # the symbol's own session was seen published beyond it
     thin: Bools  # the symbol often skips slots
+    usual_for_thin: Bools  # a suspect bar has few source rows, or its rows end early, and the symbol is thin
     untraded: Bools  # the daily data show no volume, or the market was closed
 
 
@@ -114,8 +118,8 @@ def classify_slots(
     overdue_at = _bring_forward_overdue(latest_overdue_at, evidence, rules)
     # A final bar should be there: the symbol has later rows, or the time allowed for publication has passed.
     overdue = known.published_beyond | (overdue_at[known.session] <= now_epoch)
-    # A stored bar was built from too few source rows; for a thin symbol few rows are usual.
-    suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.thin
+    # A stored bar lacks source rows, or one of them was rejected; that some are absent is usual for a thin symbol.
+    suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.usual_for_thin
     counting_starts_at = _compute_counting_start(latest_overdue_at, evidence, now_epoch)
     past = select_past_requests(history, entry_index, counting_starts_at, now_epoch)
     retries = compute_retries(slots.row, known.session, known.not_returned, suspect, past, rules.retry_schedule)
@@ -167,12 +171,14 @@ def _collect_evidence(
 ) -> _SlotEvidence:
     session = grid.session_index[slots.ordinal]
     entry = entry_index[slots.row, session]
+    thin = _is_thin(slots.row, entry, history, evidence, rules)
     return _SlotEvidence(
         session=session,
         not_returned=_is_not_returned(slots, history, grid),
         published_beyond=look_up(history.published, entry, default=False)
         | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
-        thin=_is_thin(slots.row, entry, history, evidence, rules),
+        thin=thin,
+        usual_for_thin=thin if slots.has_rejected_row is None else thin & ~slots.has_rejected_row,
         untraded=(evidence.traded[slots.row, session] == 0) | evidence.closed[session],
     )
 
@@ -189,8 +195,8 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     # A stored bar takes precedence over evidence of absence.
     has_bar = stored_state != SlotState.MISSING
     state[has_bar] = stored_state[has_bar]
-    # Few source rows are usual for a thin symbol: its bar is not suspect.
-    state[(stored_state == SlotState.SUSPECT) & known.thin] = SlotState.PRESENT
+    # Absent source rows are usual for a thin symbol: its bar is not suspect.
+    state[(stored_state == SlotState.SUSPECT) & known.usual_for_thin] = SlotState.PRESENT
     return state
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.store.bars.rejects import IS_CURRENT
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -27,6 +28,9 @@ NEWEST_SESSIONS = 3
 _FORCE_INDEX_SCANS = "SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
 # The pages of one symbol are adjacent. With the usual page cost the planner reads the whole table for a few weeks.
 _ALLOW_SEQUENTIAL_SCANS = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL random_page_cost = 1.1"
+# Doubtful rows and sessions are few, but the planner may lack statistics for the columns that say so.
+_FORCE_NESTED_LOOPS = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+_ALLOW_ALL_JOINS = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT"
 _SELECT_BARS = """
     SELECT d.symbol_id, d.timestamp AS stamp, d.interval_type, d.source, d.is_final,
            d.source_rows * CASE d.source_interval WHEN '1m' THEN 60 ELSE 300 END AS covered
@@ -67,13 +71,25 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 ) x
 """
 _ABSENT_TYPES = {"symbol_id": ">i4", "stamp": ">i8"}
-_SELECT_CUMULATIVE_SLOTS = """
-SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint
-FROM backfill.rejects r
+_COVERED_SECONDS = "m.source_rows * CASE m.source_interval WHEN '1m' THEN 60 ELSE 300 END"
+# A running total may be in a bar of all its rows: its prices count. Any other rejected row is absent from its bar.
+_SELECT_SLOTS_WITH_REJECTS = f"""
+SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint,
+       CASE WHEN r.reason = 'volume_cumulative' THEN 0 ELSE {_COVERED_SECONDS} END
+FROM (SELECT * FROM backfill.rejects WHERE {IS_CURRENT}) r
 JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
-     AND m.timestamp <= r.timestamp AND r.timestamp < m.timestamp + make_interval(secs => %(seconds)s)
+     AND m.timestamp > r.timestamp - make_interval(secs => %(seconds)s) AND m.timestamp <= r.timestamp
      AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
-WHERE r.reason = 'volume_cumulative' AND r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
+WHERE r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
+"""  # noqa: S608 - only constants are inserted
+_SELECT_CUT_SLOTS = """
+SELECT m.symbol_id, extract(epoch FROM m.timestamp)::bigint
+FROM backfill.session_evidence e
+JOIN market_data m ON m.symbol_id = e.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
+     AND m.timestamp > e.data_until - make_interval(secs => %(seconds)s) AND m.timestamp < e.data_until
+     AND m.source_interval = e.source_interval
+WHERE e.ends_before_close AND e.interval_type = %(interval)s
+  AND e.session_day BETWEEN %(first_day)s AND %(last_day)s
 """
 
 
@@ -84,8 +100,9 @@ class StoredSlots:
     Attributes:
         absent: slots without any bar, ascending.
         provisional: slots whose bar is not final.
-        suspect: slots whose final bar is built from unusually few source rows, or from one that was rejected for a
-            cumulative volume.
+        suspect: slots whose final bar may be wrong: it is built from unusually few source rows or around a rejected
+            one, or the rows of its session end within it, before the close.
+        rejected: those of them that are built around a rejected row.
         external: per symbol, how many slots have a bar that another program wrote, shape (symbols,).
         duplicates: how many slots have a bar under both spellings of the interval. Of the two, the one with a source
             counts.
@@ -94,6 +111,7 @@ class StoredSlots:
     absent: Int64
     provisional: Int64
     suspect: Int64
+    rejected: Int64
     external: Int64
     duplicates: int
 
@@ -103,13 +121,17 @@ def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: S
     newest = int(grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
     connection.execute(_FORCE_INDEX_SCANS)
     parts = [_SlotRange(connection, symbol_index, grid, newest, grid.size, _SELECT_BARS_BY_INDEX).read()]
+    connection.execute(_FORCE_NESTED_LOOPS)
+    cut = _find_cut_slots(connection, symbol_index, grid)
+    rejected = _find_slots_with_rejects(connection, symbol_index, grid)
+    connection.execute(_ALLOW_ALL_JOINS)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
     parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
-    cumulative = _find_cumulative_slots(connection, symbol_index, grid)
     return StoredSlots(
         absent=np.sort(np.concatenate([part.absent for part in parts])),
         provisional=np.concatenate([part.provisional for part in parts]),
-        suspect=np.unique(np.concatenate([*(part.suspect for part in parts), cumulative])),
+        suspect=np.unique(np.concatenate([*(part.suspect for part in parts), cut, rejected])),
+        rejected=rejected,
         external=np.sum([part.external for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
     )
@@ -127,10 +149,10 @@ class _SlotRange:
     bars_query: str
 
     def read(self) -> StoredSlots:
-        """What the table holds of the range; cumulative volumes are left out."""
+        """What the table holds of the range; rejected rows and sessions that end early are left out."""
         none = np.zeros(0, np.int64)
         if self.begin == self.end or not self.symbol_index.size:
-            return StoredSlots(none, none, none, np.zeros(self.symbol_index.size, np.int64), 0)
+            return StoredSlots(none, none, none, none, np.zeros(self.symbol_index.size, np.int64), 0)
         counts = self._count_bars(self.bars_query, np.arange(self.symbol_index.size))
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
@@ -146,7 +168,8 @@ class _SlotRange:
             listed.append(self._list_provisional_and_sparse(_SELECT_BEST_SPELLING, doubtful_rows))
         provisional, sparse = (np.concatenate(both) for both in zip(*listed, strict=True))
         incomplete_rows = np.flatnonzero(counts["bars"] < self.end - self.begin)
-        return StoredSlots(self._list_absent(incomplete_rows), provisional, sparse, counts["external"], duplicates)
+        absent, none = self._list_absent(incomplete_rows), np.zeros(0, np.int64)
+        return StoredSlots(absent, provisional, sparse, none, counts["external"], duplicates)
 
     def _count_bars(self, bars_query: str, rows: Int64) -> dict[str, Int64]:
         """The counts of ``rows`` by name (see ``_COUNT_BARS``), shape (symbols,), 0 for the other symbols."""
@@ -197,17 +220,40 @@ class _SlotRange:
         return [to_datetime(epoch) for epoch in self.grid.starts[selection].tolist()]
 
 
-def _find_cumulative_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
-    """Slots whose newest source rows held a volume that is the session's running total (docs/vendor.md §2.14)."""
+def _find_slots_with_rejects(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
+    """Slots whose bar was built around a rejected row, ascending; not those with all rows that they can have."""
+    found = _query_slots(connection, _SELECT_SLOTS_WITH_REJECTS, symbol_index, grid, columns=3)
+    key, (covered,) = _build_slot_keys(found, symbol_index, grid)
+    _, ordinal = grid.split_slot_keys(key)
+    return np.unique(key[covered < (grid.ends - grid.starts)[ordinal]])
+
+
+def _find_cut_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
+    """Slots within which the rows of their session end, although they should go on (docs/states.md)."""
+    found = _query_slots(connection, _SELECT_CUT_SLOTS, symbol_index, grid, columns=2)
+    return _build_slot_keys(found, symbol_index, grid)[0]
+
+
+def _query_slots(
+    connection: Connection, query: str, symbol_index: SymbolIndex, grid: SlotGrid, *, columns: int
+) -> Int64:
+    """What ``query`` returns about the window, shape (rows, columns): symbol_id, stamp of the slot, and more."""
     if not grid.size or not symbol_index.size:
-        return np.zeros(0, np.int64)
+        return np.zeros((0, columns), np.int64)
     values = {
         "first": grid.first_start,
         "last": grid.last_start,
+        "first_day": grid.sessions[0].day,
+        "last_day": grid.sessions[-1].day,
+        "interval": grid.interval.name,
         "spellings": list(grid.interval.spellings),
         "seconds": grid.interval.seconds,
     }
-    matches = connection.execute(_SELECT_CUMULATIVE_SLOTS, values).fetchall()
-    ordinals = grid.find_ordinals(np.array([stamp for _, stamp in matches], np.int64))
-    rows = symbol_index.find_rows(np.array([symbol_id for symbol_id, _ in matches], np.int64))
-    return grid.get_slot_keys(rows, ordinals)[(ordinals >= 0) & (rows >= 0)]
+    return np.array(connection.execute(query.encode(), values).fetchall(), np.int64).reshape(-1, columns)
+
+
+def _build_slot_keys(found: Int64, symbol_index: SymbolIndex, grid: SlotGrid) -> tuple[Int64, Int64]:
+    """The keys of found slots of the grid and its symbols, and the other columns of what was found."""
+    ordinals, rows = grid.find_ordinals(found[:, 1]), symbol_index.find_rows(found[:, 0])
+    is_known = (ordinals >= 0) & (rows >= 0)
+    return grid.get_slot_keys(rows, ordinals)[is_known], found[is_known, 2:].T

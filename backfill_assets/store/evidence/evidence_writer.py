@@ -1,6 +1,6 @@
 """Writes what was requested of the vendor and what it returned: the evidence by which an absent slot is classified.
 
-``evidence_reader`` reads it.
+``evidence_reader`` reads it. Rejected rows are in ``store.bars.rejects``.
 """
 
 from datetime import UTC, datetime
@@ -13,17 +13,18 @@ from backfill_assets.store.postgres.connection import Connection
 _UPSERT_EVIDENCE = """
 INSERT INTO backfill.session_evidence AS e (symbol_id, interval_type, source_interval, session_day, requested_at,
     no_new_data_since, source_rows, data_until, is_published, published_at, not_returned, official_close,
-    auction_volume)
+    auction_volume, ends_before_close)
 SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(not_returned) THEN %(now)s::timestamptz END,
        source_rows, to_timestamp(data_until), is_published, CASE WHEN is_published THEN %(now)s::timestamptz END,
-       not_returned, official_close, auction_volume
+       not_returned, official_close, auction_volume, ends_before_close
 FROM (
     SELECT id, day, source_rows, data_until, is_published, not_returned::int4multirange AS not_returned,
-           official_close, auction_volume
+           official_close, auction_volume, ends_before_close
     FROM unnest(%(ids)s::int[], %(days)s::date[], %(source_rows)s::int[], %(data_until)s::float8[],
                 %(is_published)s::boolean[], %(not_returned)s::text[], %(official_close)s::float8[],
-                %(auction_volume)s::bigint[])
-      AS t (id, day, source_rows, data_until, is_published, not_returned, official_close, auction_volume)
+                %(auction_volume)s::bigint[], %(ends_before_close)s::boolean[])
+      AS t (id, day, source_rows, data_until, is_published, not_returned, official_close, auction_volume,
+            ends_before_close)
     ORDER BY id, day
 ) t
 ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE SET
@@ -35,21 +36,13 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
         ELSE least(coalesce(e.no_new_data_since, EXCLUDED.requested_at), EXCLUDED.requested_at) END,
     source_rows = EXCLUDED.source_rows,
     data_until = greatest(e.data_until, EXCLUDED.data_until),
+    ends_before_close = CASE WHEN e.data_until > EXCLUDED.data_until OR EXCLUDED.data_until IS NULL
+                             THEN e.ends_before_close ELSE EXCLUDED.ends_before_close END,
     is_published = e.is_published OR EXCLUDED.is_published,
     published_at = coalesce(e.published_at, EXCLUDED.published_at),
     not_returned = EXCLUDED.not_returned,
     official_close = coalesce(EXCLUDED.official_close, e.official_close),
     auction_volume = coalesce(EXCLUDED.auction_volume, e.auction_volume)
-"""
-_UPSERT_REJECTS = """
-INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason,
-                              open_price, high_price, low_price, close_price, volume)
-SELECT id, %(source)s, to_timestamp(stamp), reason, o, h, l, c, v
-FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(reasons)s::text[], %(open)s::float8[], %(high)s::float8[],
-            %(low)s::float8[], %(close)s::float8[], %(volume)s::float8[]) AS t (id, stamp, reason, o, h, l, c, v)
-ON CONFLICT (symbol_id, source_interval, timestamp, reason, open_price, high_price, low_price, close_price, volume)
-DO UPDATE SET last_seen = EXCLUDED.last_seen
-RETURNING xmax = 0
 """
 
 
@@ -62,6 +55,7 @@ def record_evidence(
         connection: with a transaction open.
         sessions: one row per symbol and session: ``symbol_id``, ``day`` (date), ``source_rows``,
             ``data_until`` (end of the newest source row in epoch seconds UTC, NaN without rows), ``published``,
+            ``ends_before_close`` (see ``market.bars.bar_builder``; of the answer that reached furthest it stays),
             ``not_returned`` (slots of the session that were not returned, the text of an int4multirange),
             ``official_close`` and ``auction_volume`` (NaN if not seen).
         interval: the bar interval.
@@ -80,30 +74,11 @@ def record_evidence(
             "data_until": _to_nullable_list(sessions["data_until"]),
             "is_published": sessions["published"].tolist(),
             "not_returned": sessions["not_returned"].tolist(),
+            "ends_before_close": sessions["ends_before_close"].tolist(),
             "official_close": _to_nullable_list(sessions["official_close"]),
-            "auction_volume": [None if v is None else int(v) for v in _to_nullable_list(sessions["auction_volume"])],
+            "auction_volume": [None if v is None else round(v) for v in _to_nullable_list(sessions["auction_volume"])],
         },
     )
-
-
-def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Interval) -> int:
-    """Store source rows that broke a rule; returns how many are new.
-
-    ``rejects`` has the columns of ``market.bars.source_rows``, ``symbol_id`` and ``reason``.
-    """
-    if rejects.empty:
-        return 0
-    rows = connection.execute(
-        _UPSERT_REJECTS,
-        {
-            "source": source.name,
-            "ids": rejects["symbol_id"].tolist(),
-            "stamps": rejects["timestamp"].tolist(),
-            "reasons": rejects["reason"].tolist(),
-            **{name: _to_nullable_list(rejects[name]) for name in ("open", "high", "low", "close", "volume")},
-        },
-    )
-    return sum(new for (new,) in rows)
 
 
 def _to_nullable_list(values: "pd.Series[float]") -> list[float | None]:

@@ -1,0 +1,101 @@
+"""Source rows that broke a rule: written with the answer that held them, superseded by one that does not.
+
+A reject is *current* if no usable row stands for it and the newest answer about its stamp still held it. The bar around
+a current reject is suspect: ``gap_queries`` finds those bars. ``revisions`` counts rejects for reports.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.store.postgres.connection import Connection
+
+# A duplicate stands beside the row that counts, and a row without volume is a quote and no trade (docs/vendor.md
+# §2.12): neither takes anything from the bar. The same text is in the partial index rejects_current.
+IS_CURRENT = """
+superseded_at IS NULL AND reason <> 'duplicate_stamp' AND (volume IS NOT NULL OR reason = 'volume_cumulative')
+"""
+_SELECT_SYMBOLS_WITH_REJECTS = """
+SELECT DISTINCT symbol_id FROM backfill.rejects
+WHERE symbol_id = ANY (%(ids)s::int[]) AND source_interval = %(source)s AND superseded_at IS NULL
+"""
+_SUPERSEDE_REJECTS = """
+UPDATE backfill.rejects r SET superseded_at = clock_timestamp()
+FROM unnest(%(ids)s::int[], %(opens)s::bigint[], %(data_until)s::bigint[]) AS s (symbol_id, open, data_until)
+WHERE r.symbol_id = s.symbol_id AND r.source_interval = %(source)s AND r.superseded_at IS NULL
+  AND r.timestamp >= to_timestamp(s.open) AND r.timestamp < to_timestamp(s.data_until)
+"""
+_UPSERT_REJECTS = """
+INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason,
+                              open_price, high_price, low_price, close_price, volume, superseded_at)
+SELECT DISTINCT ON (id, stamp, reason, o, h, l, c, v) id, %(source)s, to_timestamp(stamp), reason, o, h, l, c, v,
+       CASE WHEN is_replaced THEN clock_timestamp() END
+FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(reasons)s::text[], %(is_replaced)s::boolean[], %(open)s::float8[],
+            %(high)s::float8[], %(low)s::float8[], %(close)s::float8[], %(volume)s::float8[])
+  AS t (id, stamp, reason, is_replaced, o, h, l, c, v)
+ON CONFLICT (symbol_id, source_interval, timestamp, reason, open_price, high_price, low_price, close_price, volume)
+DO UPDATE SET last_seen = EXCLUDED.last_seen, superseded_at = EXCLUDED.superseded_at
+RETURNING xmax = 0
+"""
+_SELECT_CURRENT_REJECTS = f"""
+SELECT timestamp, reason FROM backfill.rejects
+WHERE symbol_id = %(symbol_id)s AND source_interval = %(source)s AND timestamp >= %(first)s AND timestamp < %(end)s
+  AND {IS_CURRENT}
+ORDER BY timestamp
+"""  # noqa: S608 - only a constant is inserted
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A rejected row: the stamp of the row, UTC, and the rule that it broke."""
+
+    timestamp: datetime
+    reason: str
+
+
+def supersede_rejects(connection: Connection, sessions: pd.DataFrame, *, source: Interval) -> None:
+    """Supersede the rejects of the sessions of an answer, as far as its rows reach.
+
+    What the answer still holds is made current again by ``record_rejects``, in the same transaction.
+
+    Args:
+        connection: with a transaction open.
+        sessions: one row per symbol and session with rows: ``symbol_id``, ``open`` and ``data_until`` (epoch seconds).
+        source: the vendor's interval of the rows.
+    """
+    symbol_ids = sessions["symbol_id"].unique().tolist()
+    found = connection.execute(_SELECT_SYMBOLS_WITH_REJECTS, {"ids": symbol_ids, "source": source.name}).fetchall()
+    if not found:
+        return
+    concerned = sessions.loc[sessions["symbol_id"].isin([symbol_id for (symbol_id,) in found])]
+    names = {"ids": "symbol_id", "opens": "open", "data_until": "data_until"}
+    values = {name: concerned[column].astype("int64").tolist() for name, column in names.items()}
+    connection.execute(_SUPERSEDE_REJECTS, {**values, "source": source.name})
+
+
+def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Interval) -> int:
+    """Store source rows that broke a rule; returns how many are new.
+
+    ``rejects`` are those of ``market.bars.bar_builder.BuiltBars``.
+    """
+    if rejects.empty:
+        return 0
+    numbers = rejects[["open", "high", "low", "close", "volume"]]
+    nullable = numbers.astype(object).where(numbers.notna(), None)
+    values: dict[str, Any] = {str(name): column.tolist() for name, column in nullable.items()}
+    names = {"ids": "symbol_id", "stamps": "timestamp", "reasons": "reason", "is_replaced": "is_replaced"}
+    values |= {name: rejects[column].tolist() for name, column in names.items()}
+    rows = connection.execute(_UPSERT_REJECTS, {**values, "source": source.name})
+    return sum(new for (new,) in rows)
+
+
+def read_current_rejects(
+    connection: Connection, symbol_id: int, source: Interval, first: datetime, end: datetime
+) -> Sequence[Reject]:
+    """A symbol's current rejects from ``first`` to before ``end``, oldest first."""
+    values = {"symbol_id": symbol_id, "source": source.name, "first": first, "end": end}
+    return [Reject(at.astimezone(UTC), reason) for at, reason in connection.execute(_SELECT_CURRENT_REJECTS, values)]
