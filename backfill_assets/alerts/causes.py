@@ -15,12 +15,20 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.market.vendor_errors import PlanRefused, QuotaExhausted, ServerFault, TokenRefused, Unreachable
+from backfill_assets.market.vendor_errors import (
+    PlanRefused,
+    QuotaExhausted,
+    ServerFault,
+    SpendingPaused,
+    TokenRefused,
+    Unreachable,
+)
 from backfill_assets.quality.checks import find_check
 from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, ENDED_OR_RENAMED, Finding, list_findings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limits
 from backfill_assets.store.quota.request_log import count_requests_by_error
+from backfill_assets.store.quota.spending_pause import SpendingPause, read_pause
 
 LOOKBACK = timedelta(hours=24)
 OUTAGE_ERRORS = ("ServerFault", "BrokenAnswer", "Unreachable")
@@ -32,6 +40,7 @@ _CAUSE_BY_ERROR_TEXT = (
     ("one database holds the bars of one host", "settings: this database belongs to another vendor"),
     (TokenRefused.advice, "the vendor rejects the token, or no token is set"),
     (PlanRefused.advice, "the token's plan does not include this"),
+    (SpendingPaused.advice, "a person paused spending; to go on: backfill-assets resume"),
     (QuotaExhausted.advice, "quota: the day's calls are used up"),
     (Unreachable.advice, "vendor outage: the vendor cannot be reached"),
     (ServerFault.advice, "vendor outage: the vendor returns errors"),
@@ -53,17 +62,21 @@ class Diagnostics:
         attempts: requests of the past 24 h by outcome: class name of the error, or empty for success.
         budget: calls and requests left; None without a token.
         findings: open findings, such as calendar drift and renamed tickers.
+        pause: the pause of all spending, if there is one.
     """
 
     coverage: Coverage
     attempts: Mapping[str, int]
     budget: BudgetStatus | None
     findings: tuple[Finding, ...]
+    pause: SpendingPause | None = None
 
 
 def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
     """Why the check ``name`` fails, in one phrase; empty if no cause is likely."""
     check = find_check(name)
+    if check is not None and check.needs_live and diagnostics.pause is not None:
+        return str(diagnostics.pause)
     if check is None or check.cause_kind is None:
         return ""
     if check.cause_kind == "rate limit":
@@ -87,6 +100,8 @@ def _explain_rate_limits(diagnostics: Diagnostics) -> str:
 
 def _explain_requests(diagnostics: Diagnostics) -> str:
     """What prevents requests, or successful answers; empty if nothing does."""
+    if diagnostics.pause is not None:
+        return str(diagnostics.pause)
     attempts, budget = diagnostics.attempts, diagnostics.budget
     total, succeeded = sum(attempts.values()), attempts.get("", 0)
     if (attempts.get("TokenRefused") or attempts.get("PlanRefused")) and not succeeded:
@@ -172,8 +187,9 @@ def read_diagnostics(database: Database, settings: Settings, coverage: Coverage)
     with database.transaction() as connection:
         attempts = count_requests_by_error(connection, until - LOOKBACK, until)
         open_findings = list_findings(connection)
+        pause = read_pause(connection)
     token = settings.token
     budget = (
         Budget(database, token.get_secret_value(), build_limits(settings)).read_status(coverage.now) if token else None
     )
-    return Diagnostics(coverage, attempts, budget, tuple(open_findings))
+    return Diagnostics(coverage, attempts, budget, tuple(open_findings), pause)

@@ -19,6 +19,7 @@ from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import DailyRows, VendorClient
 from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, UnknownTicker, VendorError
 from backfill_assets.store.evidence.daily_data import (
@@ -202,7 +203,7 @@ def _find_not_in_bulk_file(database: Database, coverage: Coverage, session: int)
 
 
 async def _fetch_session_file(engine: Engine, coverage: Coverage, session: int) -> None:
-    async with engine.open_vendor_client() as (_, client):
+    async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
         await _fetch_bulk_file(client, engine.database, coverage, session)
 
 

@@ -16,8 +16,10 @@ from backfill_assets.market.calendar.intervals import choose_source_interval, pa
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.vendor_errors import SpendingPaused
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.quota.request_log import find_failing_tickers
+from backfill_assets.store.quota.spending_pause import read_pause
 from backfill_assets.store.runs import count_failed_runs
 from backfill_assets.store.symbols import list_symbols
 
@@ -81,7 +83,7 @@ def find_due_work(engine: Engine, interval_name: str) -> DueWork:
 def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tuple[list[PlannedRequest], str]:
     if not coverage.slot_states.due.any():
         return [], _explain_nothing_due(coverage)
-    if reason := _explain_backoff(engine):
+    if reason := _explain_pause(engine) or _explain_backoff(engine):
         return [], reason
     budget_status = engine.create_budget().read_status(engine.settings.now())
     if budget_status.calls_left_today < engine.prices.intraday:
@@ -107,6 +109,12 @@ def _explain_nothing_due(coverage: Coverage) -> str:
     next_request_at = coverage.slot_states.next_request_at[gaps]
     when = f"the first is due at {_format_time(datetime.fromtimestamp(float(next_request_at.min()), UTC))}"
     return f"{int(gaps.sum())} slots in {scope} wait for their next request; {when}"
+
+
+def _explain_pause(engine: Engine) -> str:
+    with engine.database.transaction() as connection:
+        pause = read_pause(connection)
+    return str(SpendingPaused(str(pause))) if pause else ""
 
 
 def _explain_backoff(engine: Engine) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
+from backfill_assets.backfill.optional_endpoints import StoredOptionalEndpoints
 from backfill_assets.backfill.planner import Plan, PlanOptions, Strategy, make_plan
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
@@ -21,6 +22,7 @@ from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.market.vendor_prices import CallPrices
@@ -48,6 +50,7 @@ class BackfillJob:
         trigger_sessions: sessions whose gaps make a ticker due; other gaps of the window are then requested with them.
             None means all sessions.
         verify_existing: compare external bars with the vendor's, and take them over.
+        purpose: what the intraday requests are made for.
         batch_size: tickers per batch, if the run goes in batches.
         batch_delay_seconds: pause between batches.
     """
@@ -61,6 +64,7 @@ class BackfillJob:
     user_selected: bool = False
     trigger_sessions: frozenset[date] | None = None
     verify_existing: bool = False
+    purpose: Purpose = Purpose.GAP
     batch_size: int | None = None
     batch_delay_seconds: float = 0.0
 
@@ -108,13 +112,15 @@ class Engine:
         )
         return make_plan(coverage, options)
 
-    def create_budget(self) -> Budget:
-        """The budget of the token.
+    def create_budget(self, purpose: Purpose = Purpose.GAP) -> Budget:
+        """The budget of the token for a purpose.
 
         Raises:
             TokenRefused: no token is set.
         """
-        return Budget(self.database, self.require_token(), build_limits(self.settings))
+        if purpose is Purpose.LIVE:
+            return self.create_live_budget()
+        return Budget(self.database, self.require_token(), build_limits(self.settings), purpose)
 
     def create_live_budget(self) -> LiveBudget:
         """The budget of live collection.
@@ -144,14 +150,14 @@ class Engine:
 
     @asynccontextmanager
     async def open_vendor_client(
-        self, run_id: UUID | None = None, usage: Usage | None = None, budget: Budget | None = None
+        self, purpose: Purpose, run_id: UUID | None = None, usage: Usage | None = None
     ) -> AsyncIterator[tuple[SharedRateLimiter, VendorClient]]:
         """Open the vendor's client behind the rate limiter of the shared budget.
 
         Args:
+            purpose: what the requests are made for; ``VendorClient.for_purpose`` gives a client of another one.
             run_id: the run that the requests belong to, for the request log.
             usage: counts what is spent.
-            budget: the budget to spend from; by default the token's.
 
         Raises:
             TokenRefused: no token is set.
@@ -162,12 +168,14 @@ class Engine:
         concurrency = AdaptiveConcurrencyLimit(settings.in_flight_start, settings.in_flight_max)
         async with (
             SharedRateLimiter(
-                budget or self.create_budget(), self.database, concurrency, settings.now, run_id, usage
+                self.create_budget(purpose), self.database, concurrency, settings.now, run_id, usage
             ) as rate_limiter,
             EodhdClient(
                 base_url=settings.base_url,
                 token=self.require_token(),
                 rate_limiter=rate_limiter,
+                purpose=purpose,
+                optional_endpoints=self.create_optional_endpoints(),
                 timeout_seconds=settings.request_timeout_seconds,
                 attempts=settings.attempts,
                 backoff_seconds=settings.backoff_seconds,
@@ -175,6 +183,14 @@ class Engine:
             ) as client,
         ):
             yield rate_limiter, client
+
+    def create_optional_endpoints(self) -> StoredOptionalEndpoints:
+        """What is known about endpoints that the token's plan may lack.
+
+        Raises:
+            TokenRefused: no token is set.
+        """
+        return StoredOptionalEndpoints(self.database, self.require_token(), self.settings.now)
 
     def require_token(self) -> str:
         """The vendor's token.

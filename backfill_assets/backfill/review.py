@@ -23,6 +23,7 @@ from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import IMPROVABLE_STATES
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.store.evidence.review_log import read_last_reviews, record_reviews
 
 TICKERS_PER_RUN = 250  # per run; the review log is written after each run
@@ -47,7 +48,7 @@ def run_review(
         return ReviewResult(sessions=0, due=0, affordable=0)
     wide_coverage = engine.measure(replace(job, window=Window((*recent, *newer), "")))
     window = Window(recent, f"review of the last {len(recent)} sessions")
-    job = replace(job, window=window, strategy=Strategy.TARGETED, force=True)
+    job = replace(job, window=window, strategy=Strategy.TARGETED, force=True, purpose=Purpose.REVIEW)
     due = _select_due_symbols(engine, job, wide_coverage)
     calls_left = _count_spare_calls(engine, wide_coverage)
     calls_per_ticker = _count_calls_per_ticker(engine, job, due)
@@ -86,16 +87,17 @@ def _select_due_symbols(engine: Engine, job: BackfillJob, coverage: Coverage) ->
 
 
 def _count_spare_calls(engine: Engine, coverage: Coverage) -> int:
-    """The day's remaining calls, less one request for each symbol with an unsettled slot."""
+    """The day's remaining calls, less one request for each unsettled symbol, or the share kept for other requests."""
     now = engine.settings.now()
     asyncio.run(_sync_quota(engine))
     unsettled_rows = np.unique(coverage.open_slots.row[np.isin(coverage.slot_states.state, IMPROVABLE_STATES)])
     reserved = engine.prices.intraday * len(unsettled_rows)
-    return max(0, engine.create_budget().read_status(now).calls_left_today - reserved)
+    calls_left = engine.create_budget().read_status(now).calls_left_today
+    return max(0, min(calls_left - reserved, engine.create_budget(Purpose.REVIEW).read_status(now).calls_left_today))
 
 
 async def _sync_quota(engine: Engine) -> None:
-    async with engine.open_vendor_client() as (rate_limiter, client):
+    async with engine.open_vendor_client(Purpose.REVIEW) as (rate_limiter, client):
         await sync_quota(client, rate_limiter.budget, rate_limiter.now())
 
 

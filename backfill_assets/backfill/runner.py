@@ -5,6 +5,7 @@ fetching and storing is in ``backfill.fetch``.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,18 +24,22 @@ from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.finding_ends import resolve_disproved_drift, resolve_ended_findings
 from backfill_assets.backfill.findings import record_calendar_drift, record_vendor_warnings
+from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
 from backfill_assets.backfill.result_builder import PassResult, build_run_result
 from backfill_assets.backfill.results import ProgressListener, RunResult
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_errors import TransientError, VendorError
+from backfill_assets.market.vendor_errors import BudgetSpent, TransientError, VendorError
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import find_interval_spelling
 from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run
+
+_log = logging.getLogger(__name__)
 
 
 def run_backfill(engine: Engine, job: BackfillJob, on_progress: ProgressListener) -> RunResult:
@@ -136,7 +141,10 @@ class _BackfillRun:
         return coverage, plan, server_clock
 
     async def _run_pass(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> PassResult:
-        async with self._engine.open_vendor_client(self._run_id, self._usage) as (rate_limiter, client):
+        async with self._engine.open_vendor_client(self._job.purpose, self._run_id, self._usage) as (
+            rate_limiter,
+            client,
+        ):
             try:
                 await sync_quota(client, rate_limiter.budget, self._engine.settings.now())
             except VendorError as error:
@@ -200,8 +208,12 @@ class _BackfillRun:
     async def _explain_absence(self, client: VendorClient) -> VendorError | None:
         """Look up why whole sessions are absent; returns the error that stops the run, if there is one."""
         coverage = await asyncio.to_thread(self._engine.measure, self._job)
+        optional = self._engine.create_optional_endpoints()
+        bulk = self._engine.settings.bulk_daily and await asyncio.to_thread(optional.is_available, DAILY_FILE)
         try:
-            await explain_absence(client, self._engine.database, coverage, bulk=self._engine.settings.bulk_daily)
+            await explain_absence(client.for_purpose(Purpose.DAILY), self._engine.database, coverage, bulk=bulk)
+        except BudgetSpent as error:  # what is left of the day is for requests that come first; the bars are there
+            _log.warning("why sessions are absent is looked up another day: %s", error)
         except VendorError as error:
             return error
         return None

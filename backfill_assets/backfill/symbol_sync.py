@@ -8,6 +8,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import ListingFilter, filter_listing
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import CALENDARS
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import ListedSymbol
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
@@ -86,7 +87,7 @@ def sync_universe(engine: Engine, exchange: str, wanted: ListingFilter) -> Symbo
 
 
 async def _fetch_list(engine: Engine, exchange: str) -> list[ListedSymbol]:
-    async with engine.open_vendor_client() as (_, client):
+    async with engine.open_vendor_client(Purpose.REFERENCE) as (_, client):
         return await client.fetch_symbols(exchange)
 
 

@@ -30,5 +30,5 @@ def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
 
 
 async def _fetch_rows(engine: Engine, job: BackfillJob, start: int, end: int) -> IntradayRows:
-    async with engine.open_vendor_client() as (_, client):
+    async with engine.open_vendor_client(job.purpose) as (_, client):
         return await client.fetch_intraday(str(job.symbols[0].ticker), job.source_interval.name, start, end)

@@ -43,7 +43,7 @@ def live(once: bool, output_format: str, as_of: datetime | None, debug: bool) ->
         if output_format == "json":
             click.echo(json.dumps(live_round.as_dict()))
         else:
-            console.print(f"{live_round.called_at:%Y-%m-%d %H:%M} UTC  {live_round}", highlight=False)
+            console.print(f"{live_round.called_at:%Y-%m-%d %H:%M} UTC  {live_round}", highlight=False, markup=False)
 
     with open_engine(settings) as engine:
         if once:

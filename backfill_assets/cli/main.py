@@ -14,8 +14,10 @@ from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
 from backfill_assets.cli.live import live
+from backfill_assets.cli.pause import pause
 from backfill_assets.cli.plan import plan
 from backfill_assets.cli.report import report
+from backfill_assets.cli.resume import resume
 from backfill_assets.cli.review import review
 from backfill_assets.cli.run import run
 from backfill_assets.cli.sandbox import sandbox
@@ -37,7 +39,11 @@ def cli() -> None:
     """Find and fill gaps in a Postgres store of 30-minute market bars, and prove that it is complete."""
 
 
-for _command in (symbols, report, plan, run, verify, why, review, live, status, alerts, settings, sandbox, demo, dev):
+_COMMANDS = (
+    *(symbols, report, plan, run, verify, why, review, live, status, pause, resume),
+    *(alerts, settings, sandbox, demo, dev),
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

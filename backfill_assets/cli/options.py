@@ -1,9 +1,10 @@
 """What commands share: types of options, the common options, the settings and the console."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from backfill_assets.market.calendar.tickers import Ticker
 
 F = TypeVar("F", bound=Callable[..., Any])
+_DURATION_PATTERN = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?", re.ASCII)
+MAX_DURATION = timedelta(days=366)
 WIDTH_WITHOUT_TERMINAL = 400  # characters; lines in a pipe or file are not wrapped
 
 
@@ -58,6 +61,25 @@ class DateType(click.ParamType[date]):
             return date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a date; example: 2026-06-03", param, ctx)
+
+
+class DurationType(click.ParamType[timedelta]):
+    """A length of time in days, hours and minutes."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse ``1d12h30m``, any part of it; more than nothing and at most 366 days."""
+        if isinstance(value, timedelta):
+            return value
+        match = _DURATION_PATTERN.fullmatch(value)
+        if match is None:
+            self.fail(f"{value!r} is not a duration; examples: 2h, 30m, 1d12h", param, ctx)
+        days, hours, minutes = (int(part or 0) for part in match.groups())
+        duration = timedelta(days=days, hours=hours, minutes=minutes)
+        if not timedelta() < duration <= MAX_DURATION:
+            self.fail(f"{value!r} must be more than 0 and at most {MAX_DURATION.days} days", param, ctx)
+        return duration
 
 
 class MillisecondRangeType(click.ParamType[tuple[float, float]]):

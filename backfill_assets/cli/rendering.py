@@ -14,6 +14,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
+from backfill_assets.cli.spending_rendering import format_spending
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
@@ -249,6 +250,7 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
         "other collector": f"{external['bars']:,} bars of {external['symbols']:,} symbols (unverified)",
         "running": running or "no backfill",
         "budget left": _format_budget(status["budget"]),
+        **format_spending(status["calls_by_purpose"], status["spending_pause"]),
     }
     if status["short_histories_summary"]:
         lines["history"] = status["short_histories_summary"]

@@ -82,5 +82,5 @@ def run(
         show_run(console, result)
         show_short_histories(console, histories)
         if live_round:
-            console.print(f"live: {live_round}", highlight=False)
+            console.print(f"live: {live_round}", highlight=False, markup=False)
     sys.exit(result.exit_code or (3 if unknown else 0))

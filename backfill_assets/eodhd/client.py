@@ -7,16 +7,17 @@ prices and limits are in ``eodhd.pricing``. The interface is ``market.vendor.Ven
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import date
-from typing import Self, TypeVar
+from functools import partial
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from pydantic import SecretStr
 
-from backfill_assets.eodhd.connection_pool import LifoConnectionPool
+from backfill_assets.eodhd.connection_pool import build_connection_pool
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
@@ -25,6 +26,8 @@ from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, sp
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
 from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T
+from backfill_assets.market.optional_endpoints import OptionalEndpoints
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter
 from backfill_assets.market.vendor import (
     AccountUsage,
@@ -59,6 +62,8 @@ class EodhdClient:
         base_url: str,
         token: SecretStr | str,
         rate_limiter: RateLimiter,
+        purpose: Purpose,
+        optional_endpoints: OptionalEndpoints | None = None,
         timeout_seconds: float = 30,
         attempts: int = 5,
         max_connections: int = 64,
@@ -71,6 +76,8 @@ class EodhdClient:
             base_url: ``https://eodhd.com/api``, or another server with the same API.
             token: the vendor's API token; sent to the host of ``base_url`` only.
             rate_limiter: grants a permit for each attempt and receives its record.
+            purpose: what requests are made for; ``for_purpose`` gives a client of another one.
+            optional_endpoints: remembers which endpoints the plan lacks; by default nothing is remembered.
             timeout_seconds: for one attempt, from connecting to the body's last byte.
             attempts: how often one request is tried while its errors are transient.
             max_connections: open connections, idle ones included.
@@ -83,8 +90,10 @@ class EodhdClient:
         secret = _require_token(token)
         self._base_url = base_url
         self._timeout = timeout_seconds
+        self._purpose = purpose
+        self._optional_endpoints = optional_endpoints
         self._redactor = TokenRedactor(secret)
-        base_transport = transport or _build_transport(httpx.URL(base_url), max_connections)
+        base_transport = transport or build_connection_pool(httpx.URL(base_url), max_connections)
         self._http = httpx.AsyncClient(
             base_url=base_url,
             transport=TokenTransport(base_transport, secret, httpx.URL(base_url)),
@@ -126,6 +135,12 @@ class EodhdClient:
     def limits(self) -> RequestLimits:
         """How much one request may cover."""
         return REQUEST_LIMITS
+
+    def for_purpose(self, purpose: Purpose) -> Self:
+        """A view of this client for requests of another purpose; only the client itself is closed."""
+        view = copy(self)
+        view._purpose = purpose
+        return view
 
     async def fetch_intraday(self, ticker: str, interval: str, start: int, end: int) -> IntradayRows:
         """Rows of ``ticker`` from ``start`` to ``end`` (epoch seconds UTC, both inclusive).
@@ -202,12 +217,14 @@ class EodhdClient:
         """One day of a whole exchange, by default its last trading day; a slow and large response."""
         params: Params = {"date": day.isoformat()} if day else {}
         calls = self.prices.bulk_daily
-        return await self._request("eod-bulk-last-day", parse_bulk_eod, calls, params, path_segment=exchange, slow=True)
+        return await self._request_optional(
+            "eod-bulk-last-day", parse_bulk_eod, calls, params, path_segment=exchange, slow=True
+        )
 
     async def fetch_symbol_changes(self, first: date, last: date) -> list[SymbolChange]:
         """US symbols renamed from ``first`` to ``last``, inclusive; known since 2022-07-22 (docs/vendor.md §5.8)."""
-        params = _build_date_params(first, last)
-        return await self._request("symbol-change-history", parse_symbol_changes, self.prices.symbol_changes, params)
+        params, calls = _build_date_params(first, last), self.prices.symbol_changes
+        return await self._request_optional("symbol-change-history", parse_symbol_changes, calls, params)
 
     async def _fetch_quote_batch(self, tickers: list[str]) -> list[Quote]:
         params: Params = {"s": ",".join(tickers[1:])} if len(tickers) > 1 else {}
@@ -226,6 +243,19 @@ class EodhdClient:
             return rows
         return replace(rows, warning=self._sender.sanitize(to_single_line(rows.warning)))
 
+    async def _request_optional(
+        self, endpoint: str, parse: Callable[[bytes], T], calls: int, params: Params, **options: Any
+    ) -> T:
+        """As ``_request``, for an endpoint that not every plan has.
+
+        ``market.optional_endpoints`` says which errors it may raise.
+        """
+        send = partial(self._request, endpoint, parse, calls, params, **options)
+        if self._optional_endpoints is None:
+            return await send()
+        fetch_account = self.for_purpose(Purpose.ACCOUNT).fetch_account
+        return await self._optional_endpoints.request(f"/{endpoint}", calls, send, fetch_account)
+
     async def _request(
         self,
         endpoint: str,
@@ -241,7 +271,8 @@ class EodhdClient:
         segment = ticker or path_segment
         path = f"/{endpoint}/{quote(segment, safe='')}" if segment else f"/{endpoint}"
         timeout = self._timeout * _SLOW_TIMEOUT_FACTOR if slow else None
-        return await self._sender.send(ApiRequest(f"/{endpoint}", path, calls, parse, params or {}, ticker, timeout))
+        request = ApiRequest(f"/{endpoint}", path, calls, parse, self._purpose, params or {}, ticker, timeout)
+        return await self._sender.send(request)
 
 
 def _split_span(start: int, end: int, max_seconds: int) -> Iterator[tuple[int, int, int]]:
@@ -266,12 +297,3 @@ def _require_token(token: SecretStr | str) -> SecretStr:
     if not value:
         raise TokenRefused("the API token is missing")
     return SecretStr(value)
-
-
-def _build_transport(base_url: httpx.URL, max_connections: int) -> LifoConnectionPool:
-    """TLS verified, connections kept alive, through the machine's proxy; httpx ignores it for an explicit transport."""
-    proxies = {} if proxy_bypass(base_url.host) else getproxies()
-    proxy = proxies.get(base_url.scheme) or proxies.get("all")
-    tls = httpx.create_ssl_context() if base_url.scheme == "https" else False
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
-    return LifoConnectionPool(lambda: httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy), max_connections)

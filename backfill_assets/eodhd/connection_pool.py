@@ -7,6 +7,7 @@ more than the rest of a request. Here each connection is a transport of its own,
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -68,3 +69,12 @@ class _ReleasingStream(httpx.AsyncByteStream):
             if not self._is_released:
                 self._is_released = True
                 self._release()
+
+
+def build_connection_pool(base_url: httpx.URL, max_connections: int) -> LifoConnectionPool:
+    """TLS verified, connections kept alive, through the machine's proxy; httpx ignores it for an explicit transport."""
+    proxies = {} if proxy_bypass(base_url.host) else getproxies()
+    proxy = proxies.get(base_url.scheme) or proxies.get("all")
+    tls = httpx.create_ssl_context() if base_url.scheme == "https" else False
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+    return LifoConnectionPool(lambda: httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy), max_connections)

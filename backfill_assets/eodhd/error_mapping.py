@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from backfill_assets.market.vendor_errors import (
+    AccessRefused,
     BrokenAnswer,
     PlanRefused,
     QuotaExhausted,
@@ -37,6 +38,7 @@ _REQUEST_LIMIT_PATTERN = re.compile(
 )
 _FREE_PLAN_PATTERN = re.compile(r"allowed for|free users", re.IGNORECASE)
 _TAG_PATTERN = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_QUOTA_WORD_PATTERN = re.compile(r"exceed|limit|quota", re.IGNORECASE)
 _TITLE_PATTERN = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -87,9 +89,14 @@ def _map_forbidden(message: str, vendor_message: str, is_ticker_request: bool, i
         return TickerRefused(message) if is_demo_token and is_ticker_request else TokenRefused(message)
     if _PLAN_PATTERN.search(vendor_message):
         return PlanRefused(message)
-    if word == "forbidden" and is_ticker_request:
-        return TickerRefused(message)
-    return RequestRefused(message)
+    if not is_ticker_request:
+        return AccessRefused(message)
+    return TickerRefused(message) if word == "forbidden" else RequestRefused(message)
+
+
+def names_quota(vendor_message: str) -> bool:
+    """Whether a refusal's text names the day's calls, as that of an exhausted quota does (docs/vendor.md §1.5)."""
+    return bool(_QUOTA_WORD_PATTERN.search(vendor_message))
 
 
 def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:

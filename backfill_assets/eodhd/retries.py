@@ -25,6 +25,7 @@ from backfill_assets.eodhd.error_mapping import (
     parse_retry_after,
 )
 from backfill_assets.eodhd.redaction import TokenRedactor
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
@@ -49,6 +50,7 @@ class ApiRequest(Generic[T]):
         path: below the base URL, percent-encoded.
         calls: price of a response with status 200.
         parse: from the body to the result; raises VendorError.
+        purpose: what the request is made for.
         params: the query, without ``fmt`` and token.
         ticker: the requested ticker, if there is one.
         timeout_seconds: for the whole attempt; None means the client's.
@@ -58,6 +60,7 @@ class ApiRequest(Generic[T]):
     path: str
     calls: int
     parse: Callable[[bytes], T]
+    purpose: Purpose
     params: Mapping[str, str | int] = field(default_factory=dict)
     ticker: str | None = None
     timeout_seconds: float | None = None
@@ -105,6 +108,7 @@ class _AttemptState:
     def build_record(self, error: BaseException | None) -> RequestRecord:
         return RequestRecord(
             endpoint=self.request.endpoint,
+            purpose=self.request.purpose,
             ticker=self.request.ticker,
             started_at=self.started_at,
             seconds=perf_counter() - self.started_clock,
@@ -173,7 +177,7 @@ class RetryingSender:
         return jittered if retry_after is None else retry_after + min(jittered, first)
 
     async def _send_once(self, request: ApiRequest[T]) -> T:
-        permit = await self._rate_limiter.acquire(request.calls)
+        permit = await self._rate_limiter.acquire(request.calls, request.purpose)
         attempt = _AttemptState(request)
         error: BaseException | None = None
         try:

@@ -14,6 +14,7 @@ from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.config.settings import Settings
 from backfill_assets.live.quote_reader import (
     QuoteMethod,
+    QuoteReading,
     build_sample_table,
     count_calls,
     read_live_quotes,
@@ -33,10 +34,12 @@ from backfill_assets.market.live.sampling_schedule import (
     find_next_sampling_start,
     find_sampled_session,
 )
+from backfill_assets.market.vendor_errors import SpendingPaused
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.live.rounds import claim_round, count_exchange_failures
 from backfill_assets.store.live.slots import find_externally_written
+from backfill_assets.store.quota.spending_pause import read_pause
 from backfill_assets.store.symbols import list_symbols
 
 EXTERNAL_BAR_GRACE = timedelta(minutes=30)  # after a slot's end; without an external bar by then, the symbol is sampled
@@ -96,7 +99,7 @@ def collect_until_close(
 ) -> LiveRound:
     """Collect round after round until the session ends; before its start, wait for it (12 hours at most).
 
-    Ends early if further rounds would fail, too (a refused token).
+    Ends early if further rounds would fail, too (a refused token). Goes on during a pause of spending, which may end.
 
     Args:
         collect: collects one round.
@@ -111,12 +114,18 @@ def collect_until_close(
     while True:
         result = collect()
         on_round(result)
-        if result.error is not None and result.error.stops_run:
+        if result.kind != "paused" and result.error is not None and result.error.stops_run:
             return result
         if result.next_at is None or (result.kind == "closed" and (last_round or result.next_at - now() > MAX_WAIT)):
             return last_round or result
         last_round = result if result.kind != "closed" else None
         sleep(max(0.0, (result.next_at - now()).total_seconds()))
+
+
+def _choose_kind(reading: QuoteReading) -> RoundKind:
+    if reading.quotes:
+        return "sampled"
+    return "paused" if isinstance(reading.error, SpendingPaused) else "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +165,13 @@ class _RoundRunner:
         if plan.calls > calls_left:
             return replace(skipped, kind="out of calls", seconds_between=plan.seconds_between)
         with self.engine.database.transaction() as connection:
+            if (pause := read_pause(connection)) is not None:
+                return replace(
+                    skipped,
+                    kind="paused",
+                    seconds_between=plan.seconds_between,
+                    error=SpendingPaused(str(pause)),
+                )
             is_claimed = claim_round(connection, *self._get_round_key(plan), self.now, self.session.day, len(symbols))
             server_clock = read_server_time(connection)
         return self._read_and_write(skipped, plan, symbols, external_ids, server_clock) if is_claimed else skipped
@@ -178,7 +194,7 @@ class _RoundRunner:
             writer.close_round(connection, reading, result, usage.calls)
         return replace(
             skipped,
-            kind="sampled" if reading.quotes else "failed",
+            kind=_choose_kind(reading),
             seconds_between=plan.seconds_between if reading.method == plan.method else fallback.seconds_between,
             method=reading.method,
             calls=usage.calls,

@@ -19,6 +19,7 @@ from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.market.bars.bar_builder import round_volume
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.samples import SAMPLE_COLUMNS
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import Quote, VendorClient
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
@@ -93,7 +94,7 @@ async def _read_with_fallback(
     engine: Engine, symbols: Sequence[Symbol], method: QuoteMethod, usage: Usage, *, fall_back: bool
 ) -> QuoteReading:
     timeout_seconds = engine.settings.live_seconds * READ_TIMEOUT_SHARE
-    async with engine.open_vendor_client(usage=usage, budget=engine.create_live_budget()) as (rate_limiter, client):
+    async with engine.open_vendor_client(Purpose.LIVE, usage=usage) as (rate_limiter, client):
         if (error := await _sync_quota(engine, rate_limiter, client)) is not None:
             return QuoteReading(method, error=error)
         if method == "tickers":
@@ -150,7 +151,7 @@ async def _fetch_exchange_quotes(engine: Engine, exchange: str, usage: Usage) ->
         reraise=True,
     )
     single_attempt = replace(engine, settings=settings.model_copy(update={"attempts": 1}))
-    async with single_attempt.open_vendor_client(usage=usage, budget=engine.create_live_budget()) as (_, client):
+    async with single_attempt.open_vendor_client(Purpose.LIVE, usage=usage) as (_, client):
         return await retrying(client.fetch_exchange_quotes, exchange)
 
 

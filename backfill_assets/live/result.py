@@ -9,7 +9,7 @@ from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.live.rounds import ReadingCounts
 
-RoundKind: TypeAlias = Literal["sampled", "off", "closed", "no symbols", "not due", "out of calls", "failed"]
+RoundKind: TypeAlias = Literal["sampled", "off", "closed", "no symbols", "not due", "out of calls", "paused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class LiveRound:
     Attributes:
         kind: ``sampled``, or why not: live collection is ``off``, the market is ``closed`` (outside sampling hours),
             there are ``no symbols`` to sample, the round is ``not due`` or another process collects it, the live budget
-            is ``out of calls``, or reading ``failed``.
+            is ``out of calls``, a person ``paused`` spending, or reading ``failed``.
         called_at: time of the call.
         session: the sampled session.
         next_at: when another call may do something; None if unknown.
@@ -57,7 +57,7 @@ class LiveRound:
     @property
     def exit_code(self) -> int:
         """Exit code of a process that does only this (docs/design.md, "Exit codes")."""
-        return self.error.exit_code if self.kind == "failed" and self.error else 0
+        return self.error.exit_code if self.kind in {"failed", "paused"} and self.error else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The round as JSON and as metadata; absent values are left out."""
@@ -88,6 +88,7 @@ class LiveRound:
             "no symbols": f"no symbols to sample: another collector writes {self.external_tickers} tickers",
             "not due": "no round is due",
             "out of calls": f"a round costs more than the {self.calls_left} calls left of the live budget",
+            "paused": str(self.error),
             "failed": f"failed: {self.error}",
         }
         return reasons[self.kind] + (f", next at {self.next_at:%H:%M} UTC" if self.next_at else "")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from backfill_assets.market.purposes import Purpose
+
 
 @dataclass(frozen=True)
 class RequestRecord:
@@ -14,6 +16,7 @@ class RequestRecord:
 
     Attributes:
         endpoint: for example ``/intraday``.
+        purpose: what the request is made for.
         ticker: the requested ticker; of a batch the first one.
         started_at: when the attempt began, UTC, real clock.
         seconds: duration of the attempt.
@@ -29,6 +32,7 @@ class RequestRecord:
     """
 
     endpoint: str
+    purpose: Purpose
     ticker: str | None
     started_at: datetime
     seconds: float
@@ -46,11 +50,11 @@ class RequestRecord:
 class RateLimiter(Protocol):
     """Grants permits for attempts and receives their records."""
 
-    async def acquire(self, calls: int) -> object:
-        """Wait for a permit to spend ``calls`` (0 for free endpoints) in one request.
+    async def acquire(self, calls: int, purpose: Purpose) -> object:
+        """Wait for a permit to spend ``calls`` (0 for free endpoints) in one request for ``purpose``.
 
         Raises:
-            QuotaExhausted: the day's calls do not suffice.
+            QuotaExhausted: the day's calls do not suffice, or spending is paused.
         """
         ...
 

@@ -8,12 +8,13 @@ requests cost is in ``market.vendor_prices``, the errors that a client raises ar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 DateArray: TypeAlias = NDArray[np.datetime64]
@@ -163,6 +164,10 @@ class VendorClient(Protocol):
     @property
     def limits(self) -> RequestLimits:
         """How much one request may cover."""
+        ...
+
+    def for_purpose(self, purpose: Purpose) -> Self:
+        """The same client, connections and rate limiter included, for requests of another purpose."""
         ...
 
     async def fetch_intraday(self, ticker: str, interval: str, start: int, end: int) -> IntradayRows:

@@ -7,9 +7,13 @@
         │   ├── TokenRefused       401, 403 `Unauthenticated`    stops the run
         │   ├── PlanRefused        403 with the plan's text      stops the run
         │   ├── QuotaExhausted     402, until midnight UTC       stops the run
+        │   │   ├── BudgetSpent    this program's share is spent stops the run
+        │   │   └── SpendingPaused a person paused spending      stops the run
         │   ├── TickerRefused      403 `Forbidden` (demo token)  this ticker only
         │   ├── UnknownTicker      404                           this ticker only
+        │   ├── EndpointUnavailable  an endpoint that the plan lacks, this request only
         │   └── RequestRefused     422, other 4xx, redirects     this request only
+        │       └── AccessRefused  403 of an endpoint without a ticker
         └── TransientError         a repeated request may succeed
             ├── RateLimited        429
             ├── ServerFault        5xx
@@ -100,6 +104,23 @@ class QuotaExhausted(PermanentError):
     stop_reason = "the day's calls are used up"
 
 
+class BudgetSpent(QuotaExhausted):
+    """What this program may spend today, or what it may spend for this purpose, is spent; nothing was requested."""
+
+
+class SpendingPaused(QuotaExhausted):
+    """A person paused all spending; nothing was requested."""
+
+    advice = "to go on: backfill-assets resume"
+    stop_reason = "spending is paused"
+
+
+class EndpointUnavailable(PermanentError):
+    """An endpoint that not every plan has; it was refused, or is not requested because it was refused before."""
+
+    advice = "nothing else is affected"
+
+
 class TickerRefused(PermanentError):
     """The demo token does not include this ticker (403 ``Forbidden``)."""
 
@@ -116,6 +137,10 @@ class UnknownTicker(PermanentError):
 
 class RequestRefused(PermanentError):
     """The vendor rejected this request (422, another 4xx, a redirect)."""
+
+
+class AccessRefused(RequestRefused):
+    """The vendor refused an endpoint that has no ticker, and its text does not name the plan (403)."""
 
 
 class TransientError(VendorError):

@@ -1,7 +1,7 @@
 """The status of everything: universe, bars, runs, live collection and budget, as plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -33,7 +33,9 @@ from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_tot
 from backfill_assets.store.name_notes import describe_names
 from backfill_assets.store.postgres.connection import Database, describe_database
 from backfill_assets.store.quota.budget import Budget, QuotaRefusal, build_limits
+from backfill_assets.store.quota.calls_by_purpose import CallsByPurpose, read_calls_by_purpose
 from backfill_assets.store.quota.live_budget import LiveBudget
+from backfill_assets.store.quota.spending_pause import SpendingPause, read_pause
 from backfill_assets.store.runs import ActiveRun, list_active_runs
 from backfill_assets.store.symbols import read_universe
 
@@ -54,6 +56,8 @@ class _StoredFacts:
     findings: Sequence[Finding]
     resolved: Sequence[tuple[Finding, datetime]]
     rounds: SessionRoundTotals | None
+    pause: SpendingPause | None
+    calls: CallsByPurpose | None
 
 
 def read_status(database: Database, settings: Settings) -> dict[str, Any]:
@@ -81,6 +85,8 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         },
         "running": [_describe_run(run) for run in facts.runs],
         "budget": read_budget(database, settings, now),
+        "calls_by_purpose": asdict(facts.calls) if facts.calls else None,
+        "spending_pause": facts.pause.as_dict() if facts.pause else None,
         "published": {
             day.isoformat(): {
                 "tickers": count,
@@ -119,6 +125,8 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
             findings=_select_of_active(list_findings(connection), active),
             resolved=list_resolved_findings(connection, now - RESOLVED_SHOWN_FOR),
             rounds=read_round_totals(connection, DEFAULT_EXCHANGE, sessions[-1].day) if sessions else None,
+            pause=read_pause(connection),
+            calls=read_calls_by_purpose(connection, settings.token.get_secret_value(), now) if settings.token else None,
         )
 
 

@@ -208,6 +208,7 @@ class SandboxConfig:
         spent_yesterday: calls that ``/user`` shows, dated yesterday, until the first billed call.
         tokens: accepted tokens; empty: any. ``demo`` always works, for its five symbols only.
         free_tokens: tokens of the free plan: 20 calls a day, end-of-day data only.
+        refused_endpoints: endpoint, such as ``eod-bulk-last-day`` → status and text of its refusal, for every token.
         seed: seed of everything random.
         publication: when a session appears in ``/intraday``.
         quirks: irregularities in the data.
@@ -236,6 +237,7 @@ class SandboxConfig:
     spent_yesterday: int = 0
     tokens: frozenset[str] = frozenset()
     free_tokens: frozenset[str] = frozenset()
+    refused_endpoints: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     seed: int = 20260601
     publication: Publication = field(default_factory=Publication)
     quirks: DataQuirks = field(default_factory=DataQuirks.build_clean)

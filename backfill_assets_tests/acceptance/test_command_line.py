@@ -34,6 +34,8 @@ OPTIONS_BY_COMMAND = {
     "why": {"--ask", "--interval", "--format"},
     "review": {"--interval", "--symbols", "--calls", "--quiet", "--format"},
     "status": {"--format", "--all"},
+    "pause": {"--until", "--for", "--reason"},
+    "resume": set(),
     "sandbox": {"--port", "--symbols", "--now", "--latency-ms", "--per-minute", "--daily", "--replay"},
     "demo": set(),
 }  # fmt: skip

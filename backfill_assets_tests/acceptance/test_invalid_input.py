@@ -206,6 +206,9 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
         for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live")
     },
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
+    ("pause", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
+    ("pause", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "2 h", "367d", "30s", "999999d"],
+    ("pause", "--reason"): ["", "  ", "x" * 201, "\x07", "\udcff"],
     ("review", "--calls"): [*INVALID_NUMBERS, "-1", "1.5"],
     ("run", "--strategy"): ["best", ""],
     ("run", "--batch-size"): [*INVALID_NUMBERS, "0", "-1", "1.5"],

@@ -11,6 +11,7 @@ from backfill_assets.backfill.absence_lookup import explain_absence, fetch_newes
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, list_findings
 
@@ -41,7 +42,7 @@ def explain(engine: Engine) -> None:
     coverage = engine.measure(build_two_day_job(engine))
 
     async def run() -> None:
-        async with engine.open_vendor_client() as (rate_limiter, client):
+        async with engine.open_vendor_client(Purpose.DAILY) as (rate_limiter, client):
             await sync_quota(client, rate_limiter.budget, engine.settings.now())
             await explain_absence(client, engine.database, coverage, bulk=False)
 

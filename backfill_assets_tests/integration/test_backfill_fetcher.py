@@ -16,6 +16,7 @@ from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import ServerFault, UnknownTicker
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -36,7 +37,7 @@ def fetch(engine: Engine, in_flight: int = 4, before_requests: Callable[[], None
         server_clock = read_server_time(connection)
 
     async def run() -> FetchResult:
-        async with engine.open_vendor_client(usage=usage) as (rate_limiter, client):
+        async with engine.open_vendor_client(Purpose.GAP, usage=usage) as (rate_limiter, client):
             await sync_quota(client, rate_limiter.budget, settings.now())
             fetcher = Fetcher(
                 database=engine.database,

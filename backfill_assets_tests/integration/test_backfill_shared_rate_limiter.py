@@ -7,6 +7,7 @@ import psycopg
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, PermitGrant, QuotaLimits
@@ -17,6 +18,7 @@ LIMITS = QuotaLimits(
 )
 SUCCESSFUL_REQUEST = RequestRecord(
     endpoint="intraday",
+    purpose=Purpose.GAP,
     ticker="AAPL.US",
     started_at=NOW,
     seconds=0.0,
@@ -59,8 +61,8 @@ def test_waiting_requests_query_once_and_hold_no_transaction_open(database: Data
     async def scenario() -> int:
         async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
             for _ in range(2):
-                await rate_limiter.release(await rate_limiter.acquire(5), SUCCESSFUL_REQUEST)
-            waiting = [asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2)]
+                await rate_limiter.release(await rate_limiter.acquire(5, Purpose.GAP), SUCCESSFUL_REQUEST)
+            waiting = [asyncio.create_task(rate_limiter.acquire(5, Purpose.GAP)) for _ in range(2)]
             while budget.grants[-1].permits:
                 await asyncio.sleep(0.001)
             open_count = 1
@@ -82,7 +84,7 @@ def test_unused_permits_are_returned(database: Database) -> None:
 
     async def scenario() -> None:
         async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
-            used, cancelled = (asyncio.create_task(rate_limiter.acquire(5)) for _ in range(2))
+            used, cancelled = (asyncio.create_task(rate_limiter.acquire(5, Purpose.GAP)) for _ in range(2))
             await asyncio.sleep(0)
             cancelled.cancel()
             await rate_limiter.release(await used, SUCCESSFUL_REQUEST)

@@ -9,6 +9,7 @@ import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.market import vendor_errors
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.integration.scripted_vendor import HTML, ScriptedResponse, ScriptedVendor
@@ -29,7 +30,7 @@ def create_client(url: str, rate_limiter: UnlimitedRateLimiter, **options: Any) 
         "backoff_seconds": (0.0, 0.0),
         "timeout_seconds": LONGEST_SECONDS,
     } | options
-    return EodhdClient(base_url=url, rate_limiter=rate_limiter, **arguments)
+    return EodhdClient(base_url=url, rate_limiter=rate_limiter, purpose=Purpose.GAP, **arguments)
 
 
 def fetch_aapl_rows(vendor: EodhdClient) -> Awaitable[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import QuotaExhausted, ServerFault
 from backfill_assets_tests.integration.scripted_vendor import HTML, ScriptedResponse, ScriptedVendor
@@ -22,7 +23,7 @@ class StrictRateLimiter:
         self.released: dict[int, RequestRecord] = {}
         self.release_started = asyncio.Event()
 
-    async def acquire(self, calls: int) -> object:
+    async def acquire(self, calls: int, purpose: Purpose) -> object:  # noqa: ARG002
         if self.exhausted_after is not None and len(self.acquired) >= self.exhausted_after:
             raise QuotaExhausted("daily call quota is used up")
         self.acquired.append(calls)
@@ -45,7 +46,12 @@ def run_scenario(
         strict = rate_limiter()
         async with ScriptedVendor(response) as vendor:
             client = EodhdClient(
-                base_url=vendor.url, token=TOKEN, rate_limiter=strict, attempts=3, backoff_seconds=(0, 0)
+                base_url=vendor.url,
+                token=TOKEN,
+                rate_limiter=strict,
+                purpose=Purpose.GAP,
+                attempts=3,
+                backoff_seconds=(0, 0),
             )
             async with client:
                 await scenario(client, vendor, strict)

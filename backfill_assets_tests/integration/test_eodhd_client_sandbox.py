@@ -10,6 +10,7 @@ import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.market import vendor_errors
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.sandbox.config import DataQuirks, Faults, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -25,7 +26,7 @@ def run_request(
     sandbox: Sandbox, request: Callable[[EodhdClient], Awaitable[T]], **options: Any
 ) -> tuple[T, UnlimitedRateLimiter]:
     rate_limiter = UnlimitedRateLimiter()
-    arguments: dict[str, Any] = {"token": "t0ken", "backoff_seconds": (0.0, 0.0)} | options
+    arguments: dict[str, Any] = {"token": "t0ken", "purpose": Purpose.GAP, "backoff_seconds": (0.0, 0.0)} | options
 
     async def run() -> T:
         async with EodhdClient(base_url=sandbox.base_url, rate_limiter=rate_limiter, **arguments) as client:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.redaction import TokenRedactor
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, ScriptedResponse, ScriptedVendor
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
@@ -112,6 +113,7 @@ async def send_all_requests(
         base_url=url,
         token=SecretStr(TOKEN),
         rate_limiter=rate_limiter,
+        purpose=Purpose.GAP,
         attempts=2,
         backoff_seconds=(0, 0),
         timeout_seconds=0.05 if stalls else LONGEST_SECONDS,

@@ -182,6 +182,24 @@ def test_roles_with_read_access_to_the_old_table_can_read_the_view(create_databa
             connection.execute('DROP ROLE "evidence-reader"')
 
 
+def test_roles_that_work_with_the_ledger_work_with_the_tables_of_the_upgrade(
+    create_database: Callable[..., str],
+) -> None:
+    url = create_database(None)
+    build_version_0_2_0(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute('CREATE ROLE "ledger-user"')
+        try:
+            connection.execute('GRANT SELECT, INSERT, UPDATE, DELETE ON backfill.ledger TO "ledger-user"')
+            run_migrations(url)
+            for table in ("ledger_by_purpose", "spending_pause", "refused_endpoints"):
+                has_privilege = f"SELECT has_table_privilege('ledger-user', 'backfill.{table}', 'INSERT')"
+                assert fetch(url, has_privilege) == [(True,)]
+        finally:
+            connection.execute('DROP OWNED BY "ledger-user"')
+            connection.execute('DROP ROLE "ledger-user"')
+
+
 def test_an_externally_changed_bar_loses_its_provenance_after_the_upgrade(database_at_0008: str) -> None:
     run_migrations(database_at_0008)
     with psycopg.connect(database_at_0008, autocommit=True) as connection:

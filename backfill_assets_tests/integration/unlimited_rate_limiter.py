@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 
 
@@ -12,7 +13,7 @@ class UnlimitedRateLimiter:
     records: list[RequestRecord] = field(default_factory=list)
     acquired: int = 0
 
-    async def acquire(self, calls: int) -> object:  # noqa: ARG002
+    async def acquire(self, calls: int, purpose: Purpose) -> object:  # noqa: ARG002
         self.acquired += 1
         return self.acquired
 

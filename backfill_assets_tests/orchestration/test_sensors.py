@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.orchestration.sensors import build_reload_warning
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
+from backfill_assets.store.quota.spending_pause import end_pause, start_pause
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, StartSandbox, make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
@@ -142,6 +143,25 @@ def test_no_run_starts_without_quota(deploy: Deploy, start_sandbox: StartSandbox
     assert deployment.tick().skip_message == "daily call quota is used up; requests resume at 2026-06-04 00:00 UTC"
     (next_day,) = deployment.with_settings(as_of=NOW + timedelta(hours=12)).tick().run_requests
     assert next_day.tags
+
+
+def test_no_run_starts_while_spending_is_paused(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS)
+    requested = deployment.tick().run_requests[0]
+    with deployment.engine.database.transaction() as connection:
+        pause = start_pause(connection, None, "ann@host", "invoice")
+    tick = deployment.tick()
+    assert not tick.run_requests
+    assert tick.skip_message == f"{pause}; to go on: backfill-assets resume"
+    started_before = deployment.run(requested)
+    assert not started_before.success
+    (failure,) = (e for e in started_before.all_events if e.event_type_value == "STEP_FAILURE")
+    assert f"{pause}; to go on: backfill-assets resume" in str(failure.event_specific_data)
+    assert deployment.sandbox.stats()["requests"] == 0
+    with deployment.engine.database.transaction() as connection:
+        end_pause(connection)
+        connection.execute("UPDATE backfill.runs SET finished_at = finished_at - interval '1 hour'")
+    assert all(result.success for result in deployment.run_gap_sensor())
 
 
 def test_retries_back_off_while_the_vendor_is_down(deploy: Deploy, start_sandbox: StartSandbox) -> None:

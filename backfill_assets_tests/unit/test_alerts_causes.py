@@ -1,7 +1,8 @@
 """The likely cause of a failure in one phrase, derived from diagnostics."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
+    BudgetSpent,
     PlanRefused,
     QuotaExhausted,
     RateLimited,
     ServerFault,
+    SpendingPaused,
     TokenRefused,
     Unreachable,
 )
 from backfill_assets.store.evidence.findings import Finding
 from backfill_assets.store.quota.budget import BudgetStatus
+from backfill_assets.store.quota.spending_pause import SpendingPause
 from backfill_assets_tests.unit.coverage_builders import NOW, build_coverage
 from backfill_assets_tests.unit.market_builders import build_grid
 
@@ -31,6 +35,7 @@ MONDAY, TUESDAY, ALL = range(0, 13), range(13, 26), range(26)
 TWELVE = "A B C D E F G H I J K L"
 ONLY_SUCCESSES = {"": 500}
 NO_DATABASE = "the database cannot be used"
+PAUSE = SpendingPause(NOW, NOW + timedelta(hours=2), "ann@host", "invoice")
 GAPS = ("every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh")
 
 
@@ -142,12 +147,22 @@ def test_cause_of_rate_limit_errors() -> None:
     assert "EODHD_REQUESTS_PER_MINUTE" in find_likely_cause("no_rate_limit_errors", make_diagnostics(full))
 
 
+@pytest.mark.parametrize("name", [*GAPS, "live_keeps_up"])
+def test_a_pause_explains_missing_bars(name: str) -> None:
+    with_gaps = replace(make_diagnostics(build_coverage_with_missing("C", ALL)), pause=PAUSE)
+    assert find_likely_cause(name, with_gaps) == (
+        "spending is paused by ann@host since 2026-06-03 14:00 UTC, until 2026-06-03 16:00 UTC (invoice)"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "phrase"),
     [
         (TokenRefused("no API token is set"), "the vendor rejects the token, or no token is set"),
         (PlanRefused("Only EOD data"), "the token's plan does not include this"),
         (QuotaExhausted("no calls left"), "quota: the day's calls are used up"),
+        (BudgetSpent("no calls left"), "quota: the day's calls are used up"),
+        (SpendingPaused(str(PAUSE)), "a person paused spending; to go on: backfill-assets resume"),
         (Unreachable("no response"), "vendor outage: the vendor cannot be reached"),
         (ServerFault("502"), "vendor outage: the vendor returns errors"),
         (BrokenAnswer("half of it"), "vendor outage: the vendor returns errors"),

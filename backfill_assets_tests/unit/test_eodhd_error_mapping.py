@@ -51,7 +51,7 @@ def test_status_and_body_determine_the_error(status: int, body: str, kind: type[
 
 def test_request_without_ticker_never_gives_a_ticker_error() -> None:
     assert type(map_status_to_error(404, "", is_ticker_request=False)) is vendor_errors.RequestRefused
-    assert type(map_status_to_error(403, "Forbidden", is_ticker_request=False)) is vendor_errors.RequestRefused
+    assert type(map_status_to_error(403, "Forbidden", is_ticker_request=False)) is vendor_errors.AccessRefused
     assert (
         type(map_status_to_error(402, "Available in paid plans", is_ticker_request=False)) is vendor_errors.PlanRefused
     )

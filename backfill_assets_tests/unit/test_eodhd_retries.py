@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets.eodhd.retries import MAX_RETRY_AFTER_SECONDS, ApiRequest, RetryingSender
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     RequestRefused,
@@ -25,7 +26,7 @@ from backfill_assets.market.vendor_errors import (
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
 
 TOKEN = "secret-4711"  # noqa: S105 - of a test
-REQUEST = ApiRequest("intraday", "/intraday/AAPL.US", 5, lambda body: body.decode(), ticker="AAPL.US")
+REQUEST = ApiRequest("intraday", "/intraday/AAPL.US", 5, lambda body: body.decode(), Purpose.GAP, ticker="AAPL.US")
 OK, FAULT = httpx.Response(200, text="[]"), httpx.Response(502)
 FIRST_SECONDS, MOST_SECONDS = 0.004, 0.01
 

@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import Unreachable, VendorError
 from backfill_assets.store.quota.budget import Budget
@@ -14,11 +15,11 @@ async def sync_quota(client: VendorClient, budget: Budget, now: datetime) -> Non
     """Record in the budget how many calls the vendor counted today.
 
     Raises:
-        VendorError: the token is refused, its calls are used up, or the vendor is unreachable. Any other error of this
-            free endpoint is logged, and the local call ledger is used alone.
+        VendorError: the token is refused, its calls are used up, spending is paused, or the vendor is unreachable. Any
+            other error of this free endpoint is logged, and the local call ledger is used alone.
     """
     try:
-        account = await client.fetch_account()
+        account = await client.for_purpose(Purpose.ACCOUNT).fetch_account()
     except VendorError as error:
         if error.stops_run or isinstance(error, Unreachable):
             raise

@@ -8,15 +8,18 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+from backfill_assets.backfill.fetch.permit_errors import build_spent_error
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
-from backfill_assets.market.vendor_errors import QuotaExhausted
+from backfill_assets.market.vendor_errors import QuotaExhausted, SpendingPaused
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, PermitSettlement, QuotaRefusal, compute_quota_reset
+from backfill_assets.store.quota.budget import Budget, PermitSettlement, compute_quota_reset
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
+from backfill_assets.store.quota.spending_pause import SpendingPause, read_pause
 
 _OVERLOAD_STATUSES = {429, 500, 502, 503, 504}
 T = TypeVar("T")
@@ -30,8 +33,16 @@ class Permit:
 
     permit_id: int
     calls: int
+    purpose: Purpose
     started_at: float
     day: date
+
+
+class _PermitKind(NamedTuple):
+    """Permits of one purpose and price in calls stand for each other."""
+
+    purpose: Purpose
+    calls: int
 
 
 @dataclass(slots=True)
@@ -47,7 +58,7 @@ class SharedRateLimiter:
     """A ``RateLimiter`` over the budget that all processes share; use as an async context manager.
 
     Args:
-        budget: the budget to take permits from.
+        budget: the budget to take permits from, each for the purpose of its request.
         database: where the request log is.
         concurrency: limits the requests in flight in this process.
         now: the clock of the settings.
@@ -70,8 +81,8 @@ class SharedRateLimiter:
         self._database = database
         self._concurrency = concurrency
         self._run_id = run_id
-        self._free_permits: dict[int, list[int]] = {}  # by price in calls
-        self._waiter_counts: dict[int, int] = {}  # by price in calls
+        self._free_permits: dict[_PermitKind, list[int]] = {}
+        self._waiter_counts: dict[_PermitKind, int] = {}
         self._refill_lock = asyncio.Lock()
         self._finished: list[tuple[Permit, RequestRecord]] = []  # not yet written
         self._write_task: asyncio.Task[None] | None = None
@@ -89,30 +100,34 @@ class SharedRateLimiter:
             raise self._write_error
         if self._finished:
             await self._write_batch()
-        for calls, permits in self._free_permits.items():
+        for (purpose, calls), permits in self._free_permits.items():
             if permits:
-                await asyncio.to_thread(self.budget.return_permits, permits, calls, self.now())
+                budget = self.budget.for_purpose(purpose)
+                await asyncio.to_thread(budget.return_permits, permits, calls, self.now())
         self._free_permits.clear()
 
-    async def acquire(self, calls: int) -> Permit:
-        """Wait until a request of ``calls`` calls may be sent.
+    async def acquire(self, calls: int, purpose: Purpose) -> Permit:
+        """Wait until a request of ``calls`` calls may be sent for ``purpose``.
 
         Raises:
-            QuotaExhausted: the day's calls, less the reserve for other programs, do not suffice.
+            BudgetSpent: the day's calls, less what is kept for other programs and purposes, do not suffice.
+            SpendingPaused: a person paused spending.
+            QuotaExhausted: this rate limiter was closed.
         """
         if self._write_error is not None:
             raise self._write_error
+        kind = _PermitKind(purpose, calls)
         started_at = await self._concurrency.acquire()
         try:
-            self._waiter_counts[calls] = self._waiter_counts.get(calls, 0) + 1
+            self._waiter_counts[kind] = self._waiter_counts.get(kind, 0) + 1
             try:
-                permit_id = await self._take_permit(calls)
+                permit_id = await self._take_permit(kind)
             finally:
-                self._waiter_counts[calls] -= 1
+                self._waiter_counts[kind] -= 1
         except BaseException:
             await self._concurrency.release(started_at, refused=False)
             raise
-        return Permit(permit_id, calls, started_at, self.now().astimezone(UTC).date())
+        return Permit(permit_id, calls, purpose, started_at, self.now().astimezone(UTC).date())
 
     def close(self, error: QuotaExhausted) -> None:
         """Raise ``error`` for every further permit and for all waiting requests: the vendor's quota is used up."""
@@ -132,38 +147,37 @@ class SharedRateLimiter:
         refused = record.status in _OVERLOAD_STATUSES or record.error in {"RateLimited", "Unreachable"}
         await self._concurrency.release(permit.started_at, refused=refused)
 
-    async def _take_permit(self, calls: int) -> int:
-        free_permits = self._free_permits.setdefault(calls, [])
-        window = self.budget.limits.window_seconds
+    async def _take_permit(self, kind: _PermitKind) -> int:
+        free_permits = self._free_permits.setdefault(kind, [])
         async with self._refill_lock:
             if self._quota_error is not None:
                 raise self._quota_error
             while not free_permits:
-                wanted_count = self._waiter_counts[calls]
-                take_task = asyncio.create_task(
-                    asyncio.to_thread(self.budget.take_permits, wanted_count, calls, self.now())
-                )
-                grant = await _await_despite_cancel(take_task, lambda g: free_permits.extend(g.permits))
-                free_permits.extend(grant.permits)
-                if free_permits:
-                    break
-                if calls and grant.calls_left < calls:
-                    refusal = await asyncio.to_thread(self.budget.read_refusal, self.now())
-                    self._raise_exhausted(grant.calls_left, refusal)
-                await asyncio.sleep(min(max(grant.wait_seconds, 0.001), window))
+                wait_seconds = await self._refill(kind, free_permits)
+                if not free_permits:
+                    await asyncio.sleep(min(max(wait_seconds, 0.001), self.budget.limits.window_seconds))
             return free_permits.pop()
 
-    def _raise_exhausted(self, calls_left: int, refusal: QuotaRefusal | None) -> None:
-        if refusal is not None:
-            raise QuotaExhausted(
-                f"the vendor said on {refusal.at:%Y-%m-%d at %H:%M} UTC that the day's calls are used up"
-                f" ({refusal.message}); nothing is requested until"
-                f" {compute_quota_reset(self.now()):%Y-%m-%d %H:%M} UTC, unless its account shows more calls"
-            )
-        raise QuotaExhausted(
-            f"daily call quota is used up except for BACKFILL_COLLECTOR_RESERVE: {max(0, calls_left)} calls left for "
-            f"{self.budget.purpose} until {compute_quota_reset(self.now()):%Y-%m-%d %H:%M} UTC"
+    async def _refill(self, kind: _PermitKind, free_permits: list[int]) -> float:
+        """Take permits for all requests that wait for this kind; returns how long to wait if there are none."""
+        budget = self.budget.for_purpose(kind.purpose)
+        take_task = asyncio.create_task(
+            asyncio.to_thread(budget.take_permits, self._waiter_counts[kind], kind.calls, self.now())
         )
+        grant = await _await_despite_cancel(take_task, lambda g: free_permits.extend(g.permits))
+        free_permits.extend(grant.permits)
+        if grant.is_paused:
+            if (pause := await asyncio.to_thread(self._read_pause)) is not None:
+                raise SpendingPaused(str(pause))
+            return 0.0  # it has just ended
+        if not grant.permits and kind.calls and grant.calls_left < kind.calls:
+            refusal = await asyncio.to_thread(budget.read_refusal, self.now())
+            raise build_spent_error(kind.purpose, grant.calls_left, refusal, self.now())
+        return grant.wait_seconds
+
+    def _read_pause(self) -> SpendingPause | None:
+        with self._database.transaction() as connection:
+            return read_pause(connection)
 
     def _handle_write_done(self, task: "asyncio.Task[None]") -> None:
         self._write_task = None
@@ -180,30 +194,33 @@ class SharedRateLimiter:
         del self._finished[: len(batch)]
 
     def _record_batch(self, batch: list[tuple[Permit, RequestRecord]]) -> None:
+        for purpose in dict.fromkeys(permit.purpose for permit, _ in batch):
+            part = [(permit, record) for permit, record in batch if permit.purpose is purpose]
+            self.budget.for_purpose(purpose).settle_permits(self._build_settlement(part), self.now())
+        today = self.now().astimezone(UTC).date()
+        for permit, record in batch:
+            if permit.day == today and _is_quota_refusal(record):
+                self._record_refusal(record.vendor_message)
+        log_rows = [_build_log_row(record) for _, record in batch]
+        self._database.retry_transaction(lambda connection: log_requests(connection, self._run_id, log_rows))
+
+    def _build_settlement(self, ended: list[tuple[Permit, RequestRecord]]) -> PermitSettlement:
         window, today = self.budget.limits.window_seconds, self.now().astimezone(UTC).date()
-        records = [record for _, record in batch]
+        records = [record for _, record in ended]
         newest = max(
             (record for record in records if record.rate_remaining is not None and record.rate_limit is not None),
             key=lambda record: record.started_at.timestamp() + record.seconds,
             default=None,
         )
         pauses = [record.retry_after or window * DEFAULT_PAUSE_SHARE for record in records if _is_rate_limited(record)]
-        self.budget.settle_permits(
-            PermitSettlement(
-                permits=[permit.permit_id for permit, _ in batch],
-                # a permit granted before midnight belongs to a day that is over
-                refund=sum(permit.calls - record.calls for permit, record in batch if permit.day == today),
-                rate_limit=newest.rate_limit if newest else None,
-                rate_remaining=newest.rate_remaining if newest else None,
-                pause_seconds=max(pauses, default=0.0),
-            ),
-            self.now(),
+        return PermitSettlement(
+            permits=[permit.permit_id for permit, _ in ended],
+            # a permit granted before midnight belongs to a day that is over
+            refund=sum(permit.calls - record.calls for permit, record in ended if permit.day == today),
+            rate_limit=newest.rate_limit if newest else None,
+            rate_remaining=newest.rate_remaining if newest else None,
+            pause_seconds=max(pauses, default=0.0),
         )
-        for permit, record in batch:
-            if permit.day == today and _is_quota_refusal(record):
-                self._record_refusal(record.vendor_message)
-        log_rows = [_build_log_row(record) for record in records]
-        self._database.retry_transaction(lambda connection: log_requests(connection, self._run_id, log_rows))
 
     def _record_refusal(self, message: str) -> None:
         now = self.now()
@@ -238,6 +255,7 @@ def _build_log_row(record: RequestRecord) -> RequestLogEntry:
     return RequestLogEntry(
         started_at=record.started_at.astimezone(UTC),
         endpoint=record.endpoint,
+        purpose=record.purpose,
         ticker=record.ticker,
         status=record.status,
         error=record.error,

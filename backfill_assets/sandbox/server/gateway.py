@@ -117,6 +117,8 @@ class Gateway:
         handler = self._endpoints.get(parsed.endpoint)
         if handler is None:
             raise responses.unknown_endpoint_error()
+        if parsed.endpoint in self._config.refused_endpoints:
+            raise ErrorResponse(*self._config.refused_endpoints[parsed.endpoint])
         if parsed.endpoint != "user" and not account.can_spend(1, parsed.today):
             raise responses.quota_exceeded_error()
         try:

@@ -13,6 +13,7 @@ from backfill_assets.store.postgres.connection import Connection
 CALENDAR_DRIFT = "calendar drift"
 PLAN_LIMITED = "plan limited"
 ENDED_OR_RENAMED = "ended or renamed"
+ENDPOINT_NOT_IN_PLAN = "endpoint not in plan"
 TICKER_KINDS = (ENDED_OR_RENAMED,)  # the subject is a ticker: they end when it is no longer active
 
 _UPSERT_FINDING = """

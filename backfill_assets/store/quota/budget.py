@@ -1,29 +1,33 @@
 """The vendor budget of one token: requests in the rate window, calls in the UTC day, common pauses.
 
-Postgres holds all of it (tables ``budget``, ``permits`` and ``ledger``, functions in ``migrations/functions.sql``), so
-every process on every machine shares it. The permits of a dead process expire by themselves. Waiting is the caller's
-part: ``take_permits`` returns at once with the time to wait, and keeps no transaction open.
+Postgres holds all of it (tables ``budget``, ``permits``, ``ledger`` and ``ledger_by_purpose``, functions in
+``migrations/functions.sql`` and ``migrations/0011_purposes.sql``), so every process on every machine shares it. The
+permits of a dead process expire by themselves. Waiting is the caller's part: ``take_permits`` returns at once with the
+time to wait, and keeps no transaction open.
 """
 
 import hashlib
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.purposes import KEPT_SHARES, Purpose
 from backfill_assets.store.postgres.connection import Connection, Database
 
 _TAKE_PERMITS = """
-SELECT permit_ids, wait_seconds, calls_affordable FROM backfill.take_permits(
-    %(token)s, %(wanted)s, %(calls_each)s, %(day)s, %(limit)s, %(share)s, %(window)s, %(timeout)s,
-    %(daily_calls)s, %(reserve)s, %(spend_extra)s)
+SELECT permit_ids, wait_seconds, calls_affordable, is_paused FROM backfill.take_permits(
+    %(token)s, %(purpose)s, %(kept_share)s, %(wanted)s, %(calls_each)s, %(day)s, %(limit)s, %(share)s, %(window)s,
+    %(timeout)s, %(daily_calls)s, %(reserve)s, %(spend_extra)s)
 """
 _SETTLE_PERMITS = """
 SELECT backfill.settle_permits(
-    %(token)s, %(permits)s, %(refund)s, %(day)s, %(window)s, %(header_limit)s, %(header_remaining)s, %(pause)s)
+    %(token)s, %(purpose)s, %(permits)s, %(refund)s, %(day)s, %(window)s, %(header_limit)s, %(header_remaining)s,
+    %(pause)s)
 """
-_RETURN_PERMITS = "SELECT backfill.return_permits(%(token)s, %(permits)s, %(refund)s, %(day)s)"
+_RETURN_PERMITS = "SELECT backfill.return_permits(%(token)s, %(purpose)s, %(permits)s, %(refund)s, %(day)s)"
 _UPSERT_ACCOUNT = """
 INSERT INTO backfill.budget AS b (token, account_day, account_used, account_limit, account_extra,
                                   account_ledger_calls, account_read_at)
@@ -57,7 +61,8 @@ WITH b AS (
     SELECT (jsonb_populate_record(NULL::backfill.budget, jsonb_build_object('token', %(token)s::text))).*
     LIMIT 1
 )
-SELECT backfill.backfill_calls_left(b::backfill.budget, %(day)s, %(daily_calls)s, %(reserve)s, %(spend_extra)s),
+SELECT backfill.calls_left_for_purpose(
+           b::backfill.budget, %(purpose)s, %(kept_share)s, %(day)s, %(daily_calls)s, %(reserve)s, %(spend_extra)s),
        coalesce((SELECT calls FROM backfill.ledger WHERE token = %(token)s AND day = %(day)s), 0),
        (SELECT count(*) FROM backfill.permits WHERE token = %(token)s AND expires_at > clock_timestamp()),
        backfill.request_ceiling(b::backfill.budget, %(limit)s, %(share)s, %(window)s),
@@ -96,11 +101,12 @@ def build_limits(settings: Settings) -> QuotaLimits:
 
 @dataclass(frozen=True, slots=True)
 class PermitGrant:
-    """Permits taken; without any, how long to wait; and how many calls the day still affords."""
+    """Permits taken; without any, how long to wait; how many calls the day still affords; and whether it is paused."""
 
     permits: tuple[int, ...]
     wait_seconds: float
     calls_left: int
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +156,26 @@ def compute_quota_reset(now: datetime) -> datetime:
 
 
 class Budget:
-    """The budget of one token. ``now`` decides the quota day; the rate window follows the clock of Postgres.
+    """The budget of one token. ``now`` decides the quota day; the rate window and pauses follow the clock of Postgres.
 
-    Calls that live sampling has reserved and not spent yet are not available here (``live_budget``).
+    What is left depends on the purpose: each one leaves a share of the day's calls to those that come before it
+    (``market.purposes``). Calls that live sampling has reserved and not spent yet are available to no other purpose
+    (``live_budget``).
     """
 
-    purpose: ClassVar = "backfilling"
-    _take_query: ClassVar = _TAKE_PERMITS
-
-    def __init__(self, database: Database, token: str, limits: QuotaLimits) -> None:
+    def __init__(self, database: Database, token: str, limits: QuotaLimits, purpose: Purpose = Purpose.GAP) -> None:
         self._database = database
         self._token = fingerprint_token(token)
         self._limits = limits
+        self.purpose = purpose
+
+    def for_purpose(self, purpose: Purpose) -> "Budget":
+        """The same token's budget for another purpose."""
+        if purpose is self.purpose:
+            return self
+        other = copy(self)
+        other.purpose = purpose
+        return other
 
     @property
     def limits(self) -> QuotaLimits:
@@ -169,14 +183,15 @@ class Budget:
         return self._limits
 
     def take_permits(self, wanted: int, calls_each: int, now: datetime) -> PermitGrant:
-        """Take up to ``wanted`` permits for requests that cost ``calls_each`` calls; does not wait."""
+        """Take up to ``wanted`` permits for requests that cost ``calls_each`` calls; does not wait.
+
+        While spending is paused, none are granted, also for requests that cost nothing.
+        """
         values = {**self._build_parameters(now), "wanted": wanted, "calls_each": calls_each}
         # If the connection breaks after the commit, the permits of the lost answer expire by themselves.
-        row = self._database.retry_transaction(
-            lambda connection: connection.execute(self._take_query, values).fetchone()
-        )
-        permits, wait_seconds, calls_left = row or ([], None, 0)
-        return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left))
+        row = self._database.retry_transaction(lambda connection: connection.execute(_TAKE_PERMITS, values).fetchone())
+        permits, wait_seconds, calls_left, is_paused = row or ([], None, 0, False)
+        return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left), is_paused)
 
     def settle_permits(self, settlement: PermitSettlement, now: datetime) -> None:
         """Report the end of requests; a permit that is never settled expires after its time-out."""
@@ -254,6 +269,8 @@ class Budget:
         limits = self._limits
         return {
             "token": self._token,
+            "purpose": self.purpose,
+            "kept_share": KEPT_SHARES[self.purpose],
             "day": _to_utc_date(now),
             "limit": limits.requests_per_window,
             "share": limits.share,

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.store.postgres.connection import Connection
 
 RETENTION_DAYS = 30
 
 _COPY_REQUESTS = """
-COPY backfill.requests (at, run_id, endpoint, ticker, status, error, calls, rows, bytes, seconds) FROM STDIN
+COPY backfill.requests (at, run_id, endpoint, ticker, status, error, calls, rows, bytes, seconds, purpose) FROM STDIN
 """
 _DELETE_OLD_REQUESTS = """
 DELETE FROM backfill.requests WHERE at < clock_timestamp() - make_interval(days => %(days)s)
@@ -49,6 +50,7 @@ class RequestLogEntry:
     rows: int | None
     body_bytes: int
     seconds: float
+    purpose: Purpose | None = None
 
 
 def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence[RequestLogEntry]) -> None:
@@ -67,6 +69,7 @@ def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence
                     r.rows,
                     r.body_bytes,
                     r.seconds,
+                    r.purpose,
                 )
             )
 

@@ -1,0 +1,57 @@
+"""``pause``: stop all spending, on every host that uses the database."""
+
+import getpass
+import os
+import socket
+from datetime import datetime, timedelta
+
+import click
+
+from backfill_assets.cli.options import DurationType, InstantType, add_common_options, load_command_settings
+from backfill_assets.errors import UsageError
+
+MAX_REASON_CHARS = 200
+
+
+@click.command()
+@click.option("--until", type=InstantType(), help="When the pause ends by itself (ISO 8601 with time zone).")
+@click.option("--for", "duration", type=DurationType(), help="How long the pause lasts, for example 2h, 30m or 1d12h.")
+@click.option("--reason", help="Shown wherever the pause is shown.")
+@add_common_options
+def pause(
+    until: datetime | None, duration: timedelta | None, reason: str | None, as_of: datetime | None, debug: bool
+) -> None:
+    """Send no request to the vendor, from any host and with any token, until ``resume`` or --until.
+
+    Runs that are under way end with exit code 4 after the requests in flight, and store what they received.
+    """
+    from backfill_assets.backfill.job_request import open_engine
+    from backfill_assets.store.bars.bar_writer import read_server_time
+    from backfill_assets.store.quota.spending_pause import start_pause
+
+    if until is not None and duration is not None:
+        raise UsageError("give either --until or --for, not both")
+    text = _clean_reason(reason)
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
+        now = read_server_time(connection)
+        end = now + duration if duration is not None else until
+        if end is not None and end <= now:
+            raise UsageError(f"--until {end:%Y-%m-%d %H:%M} UTC is over; it is now {now:%Y-%m-%d %H:%M} UTC")
+        started = start_pause(connection, end, _describe_caller(), text)
+    click.echo(f"{started}; to go on: backfill-assets resume")
+
+
+def _clean_reason(reason: str | None) -> str | None:
+    text = " ".join((reason or "").split())
+    if reason is not None and not (0 < len(text) <= MAX_REASON_CHARS and text.isprintable()):
+        raise UsageError(f"--reason must be a printable text of at most {MAX_REASON_CHARS} characters")
+    return text or None
+
+
+def _describe_caller() -> str:
+    """The user and the machine, ``root@host``; a user without a name by number."""
+    try:
+        user = getpass.getuser()
+    except (ImportError, KeyError, OSError):  # which of them depends on the version of Python
+        user = f"user {os.getuid()}"
+    return "".join(letter if letter.isprintable() else "?" for letter in f"{user}@{socket.gethostname()}")

@@ -1,0 +1,76 @@
+"""What a day costs after an upgrade: as many calls as before it, spent for the same purposes.
+
+``database_0009`` has a store of 40 symbols as commit 65d0aca (migration 9) left it, and the script that recorded it.
+The script then let the day of ``simulated_day`` pass with that commit's code and counted what the sandbox billed:
+requests of ``/intraday`` by the run that made them, daily data and symbol changes as ``daily``. Those are the figures
+here. A change that costs more on purpose says so in docs/upgrading.md and is switched off by default.
+"""
+
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.job_request import open_engine
+from backfill_assets.config.settings import load_settings
+from backfill_assets.market.purposes import Purpose
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.quota.calls_by_purpose import read_calls_by_purpose
+from backfill_assets_tests.acceptance import simulated_day
+from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
+
+RECORDED = Path(__file__).with_name("database_0009") / "bars.sql.gz"
+CALLS_AT_65D0ACA = {Purpose.GAP: 341, Purpose.DAILY: 13, Purpose.REVIEW: 196}
+TOLERATED_SHARE = 0.05
+TOLERATED_CALLS = 5  # one request: a twentieth of a few calls would tolerate none
+TOKEN = "test-token-4711"  # noqa: S105 - of the sandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    symbols = tuple(list_sandbox_symbols(simulated_day.SYMBOL_COUNT))
+    with Sandbox(simulated_day.build_sandbox_config(symbols, simulated_day.RECORDED_AT)) as running:
+        yield running
+
+
+@pytest.fixture
+def upgraded(create_database: Callable[..., str], home: Path, sandbox: Sandbox) -> Iterator[Engine]:
+    """An engine on the recorded database, which opening it upgrades."""
+    url = create_database(None)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(gzip.decompress(RECORDED.read_bytes()))
+    settings = load_settings(
+        database_url=SecretStr(url),
+        home=home,
+        token=SecretStr(TOKEN),
+        as_of=simulated_day.RECORDED_AT,
+        base_url=sandbox.base_url,
+        **simulated_day.SETTINGS,
+    )
+    with open_engine(settings) as engine:
+        yield engine
+
+
+def test_a_day_costs_as_many_calls_as_before_the_upgrade(upgraded: Engine, sandbox: Sandbox) -> None:
+    for _ in simulated_day.run_day(upgraded, sandbox):
+        pass
+    with upgraded.database.transaction() as connection:
+        calls = read_calls_by_purpose(connection, TOKEN, simulated_day.REVIEW_AT).today
+        logged = connection.execute("SELECT DISTINCT purpose, endpoint FROM backfill.requests ORDER BY 1, 2").fetchall()
+    assert sum(calls.values()) == sandbox.stats()["calls"]  # each call that the vendor billed has a purpose
+    assert calls == {
+        purpose: pytest.approx(before, rel=TOLERATED_SHARE, abs=TOLERATED_CALLS)
+        for purpose, before in CALLS_AT_65D0ACA.items()
+    }
+    assert logged == [
+        ("account", "/user"),
+        ("daily", "/eod"),
+        ("daily", "/symbol-change-history"),
+        ("gap", "/intraday"),
+        ("review", "/intraday"),
+    ]
+    assert sum(calls.values()) == pytest.approx(sum(CALLS_AT_65D0ACA.values()), rel=TOLERATED_SHARE)
