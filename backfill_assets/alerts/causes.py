@@ -17,14 +17,23 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor_errors import (
     PlanRefused,
+    ProxyRefused,
     QuotaExhausted,
     ServerFault,
     SpendingPaused,
     TokenRefused,
     Unreachable,
+    WrongAddress,
 )
 from backfill_assets.quality.checks import find_check
-from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, ENDED_OR_RENAMED, Finding, list_findings
+from backfill_assets.store.evidence.findings import (
+    CALENDAR_DRIFT,
+    ENDED_OR_RENAMED,
+    NO_INTRADAY_DATA,
+    TOO_MANY_UNSERVED,
+    Finding,
+    list_findings,
+)
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, BudgetStatus, build_limits
 from backfill_assets.store.quota.request_log import count_requests_by_error
@@ -42,6 +51,8 @@ _CAUSE_BY_ERROR_TEXT = (
     (PlanRefused.advice, "the token's plan does not include this"),
     (SpendingPaused.advice, "a person paused spending; to go on: backfill-assets resume"),
     (QuotaExhausted.advice, "quota: the day's calls are used up"),
+    (WrongAddress.advice, "settings: what answers at EODHD_BASE_URL is not the vendor"),
+    (ProxyRefused.advice, "network: a proxy refuses the requests"),
     (Unreachable.advice, "vendor outage: the vendor cannot be reached"),
     (ServerFault.advice, "vendor outage: the vendor returns errors"),
     (DatabaseUnavailable.__name__, "the database cannot be used"),
@@ -151,11 +162,14 @@ def _explain_sessions(diagnostics: Diagnostics) -> str:
 
 def _explain_symbols(diagnostics: Diagnostics) -> str:
     coverage = diagnostics.coverage
+    if too_many := [f.detail for f in diagnostics.findings if f.kind == TOO_MANY_UNSERVED]:
+        return f"symbols: {too_many[0]}"
     worst = np.argsort(-coverage.missing, kind="stable")
     with_gaps = [str(coverage.symbols[row].ticker) for row in worst if coverage.missing[row]]
     if len(with_gaps) > max(MAX_NAMED_SYMBOLS, MAX_NAMED_SHARE * len(coverage.symbols)):
         return f"no single cause: {len(with_gaps):,} of {len(coverage.symbols):,} symbols have missing bars"
-    ended = {f.subject: f.detail for f in diagnostics.findings if f.kind == ENDED_OR_RENAMED}
+    explained_kinds = (ENDED_OR_RENAMED, NO_INTRADAY_DATA)
+    ended = {f.subject: f.detail for f in diagnostics.findings if f.kind in explained_kinds}
     labels = [f"{ticker} ({ended[ticker]})" if ticker in ended else ticker for ticker in with_gaps]
     shown = ", ".join(labels[:MAX_NAMED_SYMBOLS]) + (", …" if len(labels) > MAX_NAMED_SYMBOLS else "")
     return f"one symbol: {shown}" if len(labels) == 1 else f"{len(labels)} symbols: {shown}"

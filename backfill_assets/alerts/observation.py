@@ -111,6 +111,7 @@ def build_run_observation(
 def find_vendor_gaps(coverage: Coverage) -> tuple[VendorGap, ...]:
     """The slots of a window that the vendor never returned, per ticker and session."""
     counts = coverage.count_by_session(coverage.has_state(SlotState.VENDOR_GAP))
+    counts[coverage.absence_evidence.is_unserved] = 0  # one finding per symbol says so already
     return tuple(
         VendorGap(str(coverage.symbols[row].ticker), coverage.grid.sessions[session].day, int(counts[row, session]))
         for row, session in np.argwhere(counts).tolist()

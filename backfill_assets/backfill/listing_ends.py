@@ -1,7 +1,7 @@
 """Whether a symbol's listing has ended, by its daily history and the vendor's list of renamed symbols.
 
 A rename explains the absence at once. Without one, the daily data must lack three sessions: a late publication must not
-end a listing. Which symbols are looked up, and when, is decided in ``backfill.absence_lookup``.
+end a listing. Which symbols are looked up, and when, is decided in ``backfill.absence.lookup``.
 """
 
 import logging

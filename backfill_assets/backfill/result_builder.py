@@ -81,6 +81,7 @@ def build_run_result(
         stopped=fetched.stopped,
         not_requested=len(not_requested_ids),
         awaiting_publication=len(awaiting_ids),
+        not_judged=frozenset(symbol.ticker for symbol in after.unserved_symbols),
     )
 
 

@@ -104,6 +104,7 @@ class RunResult:
         stopped: the error that ended the run early.
         not_requested: planned tickers that were not requested because of it.
         awaiting_publication: tickers not requested, because probes found that the vendor has not published yet.
+        not_judged: tickers that the vendor does not serve; neither their absent bars nor its refusals count.
     """
 
     described: str
@@ -126,6 +127,7 @@ class RunResult:
     stopped: VendorError | None = None
     not_requested: int = 0
     awaiting_publication: int = 0
+    not_judged: frozenset[Ticker] = frozenset()
     skipped: Mapping[Ticker, str] = field(default_factory=dict)
 
     @property
@@ -148,15 +150,20 @@ class RunResult:
         all_failed = self.outcomes and len(self.errors) == len(self.outcomes)
         if all_failed and not any(o.error and o.error.scope == "ticker" for o in self.errors):
             return max(o.error.exit_code for o in self.errors if o.error)
-        is_incomplete = self.after.missing or any(o.error and o.error.scope == "ticker" for o in self.errors)
+        is_incomplete = self.after.missing or any(
+            o.error and o.error.scope == "ticker" and o.ticker not in self.not_judged for o in self.errors
+        )
         return 3 if is_incomplete else 0
 
     def describe_warnings(self) -> list[str]:
         """What users should know about the data received, one line each; usually empty."""
-        return describe_vendor_warnings(self.vendor_warnings)
+        lines = describe_vendor_warnings(self.vendor_warnings)
+        if self.not_judged:
+            lines.append(f"{len(self.not_judged):,} symbols have no intraday data: requested weekly, not judged")
+        return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """The result as JSON; ``vendor_warnings`` only if there are any."""
+        """The result as JSON; ``vendor_warnings`` and ``not_judged`` only if there are any."""
         plain = {name: getattr(self, attribute) for name, attribute in _JSON_FIELDS.items()}
         return {
             **plain,
@@ -169,6 +176,7 @@ class RunResult:
             "skipped": {str(ticker): reason for ticker, reason in self.skipped.items()},
             "stopped": str(self.stopped) if self.stopped else None,
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
+            **({"not_judged": sorted(map(str, self.not_judged))} if self.not_judged else {}),
         }
 
 

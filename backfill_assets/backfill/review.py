@@ -76,8 +76,9 @@ def _split_sessions(engine: Engine, job: BackfillJob) -> tuple[tuple[Session, ..
 
 
 def _select_due_symbols(engine: Engine, job: BackfillJob, coverage: Coverage) -> tuple[Symbol, ...]:
-    """Listed symbols that are due for a review, the least recently reviewed first."""
-    listed = [s for s, expected in zip(coverage.symbols, coverage.expected, strict=True) if expected]
+    """Listed symbols that the vendor serves and that are due for a review, the least recently reviewed first."""
+    is_reviewed = (coverage.expected > 0) & ~coverage.absence_evidence.is_unserved
+    listed = [symbol for symbol, chosen in zip(coverage.symbols, is_reviewed, strict=True) if chosen]
     with engine.database.transaction() as connection:
         last_reviewed = read_last_reviews(connection, [s.symbol_id for s in listed], job.interval, job.source_interval)
     due_before = engine.settings.now() - timedelta(days=engine.settings.review_days)

@@ -12,8 +12,10 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
-from backfill_assets.backfill.absence_lookup import explain_absence
+from backfill_assets.backfill.absence.lookup import explain_absence
+from backfill_assets.backfill.absence.unserved import release_served, set_aside_unserved
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.fetch.address_check import AddressCheck
 from backfill_assets.backfill.fetch.batch_writer import WriteContext
 from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_results
 from backfill_assets.backfill.fetch.fetcher import Fetcher
@@ -75,6 +77,7 @@ class _BackfillRun:
         started = time.monotonic()
         self._engine.create_budget()  # raises without a token, even if there is nothing to request
         self._engine.require_matching_host()
+        release_served(self._engine.database, (), self._engine.settings.now())
         coverage, plan, server_clock = self._measure_and_plan()
         passes, after = PassResult(FetchResult()), coverage
         if plan.requests:
@@ -92,7 +95,7 @@ class _BackfillRun:
         metrics: RunMetrics | None = None
         try:
             passes = self._run_passes(coverage, plan, server_clock)
-            after = self._engine.measure(self._job)
+            after = self._measure_after(passes)
             outcome = "stopped" if passes.fetched.stopped else "finished"
             metrics = self._build_metrics(coverage, after, passes)
         except DatabaseUnavailable:
@@ -107,6 +110,13 @@ class _BackfillRun:
             if outcome:
                 self._finish(outcome, metrics)
         return passes, after
+
+    def _measure_after(self, passes: PassResult) -> Coverage:
+        """What the store contains now; symbols that the vendor does not serve are set aside first."""
+        after = self._engine.measure(self._job)
+        if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after):
+            return self._engine.measure(self._job)
+        return after
 
     def _finish(self, outcome: str, metrics: RunMetrics | None) -> None:
         database = self._engine.database
@@ -146,15 +156,17 @@ class _BackfillRun:
             client,
         ):
             try:
-                await sync_quota(client, rate_limiter.budget, self._engine.settings.now())
+                has_account = await sync_quota(client, rate_limiter.budget, self._engine.settings.now())
             except VendorError as error:
                 return PassResult(FetchResult(stopped=error))
-            fetcher, progress = self._build_fetcher(plan, rate_limiter, client, server_clock)
+            address = AddressCheck(self._engine.settings.base_url, has_account=has_account)
+            fetcher, progress = self._build_fetcher(plan, rate_limiter, client, server_clock, address)
             async with maintain_heartbeat(self._engine.database, self._run_id, rate_limiter, client):
                 requests, claimed_elsewhere = self._claim_requests(plan, server_clock)
                 fetched, awaiting = await self._fetch(fetcher, progress, requests, coverage)
+                fetched = replace(fetched, stopped=fetched.stopped or address.find_fault())
                 self._record_findings(plan, fetched, rate_limiter.now())
-                if not fetched.stopped:
+                if not fetched.stopped and address.is_confirmed:
                     fetched = replace(fetched, stopped=await self._explain_absence(client))
         return PassResult(fetched, claimed_elsewhere, awaiting)
 
@@ -204,6 +216,7 @@ class _BackfillRun:
         ]
         resolve_disproved_drift(self._engine, spans, fetched.off_calendar_days)
         record_vendor_warnings(database, fetched.vendor_warnings, now, fetched.reaches)
+        release_served(database, [s for s in self._job.symbols if s.symbol_id in fetched.answered_ids], now)
 
     async def _explain_absence(self, client: VendorClient) -> VendorError | None:
         """Look up why whole sessions are absent; returns the error that stops the run, if there is one."""
@@ -211,7 +224,13 @@ class _BackfillRun:
         optional = self._engine.create_optional_endpoints()
         bulk = self._engine.settings.bulk_daily and await asyncio.to_thread(optional.is_available, DAILY_FILE)
         try:
-            await explain_absence(client.for_purpose(Purpose.DAILY), self._engine.database, coverage, bulk=bulk)
+            await explain_absence(
+                client.for_purpose(Purpose.DAILY),
+                self._engine.database,
+                coverage,
+                bulk=bulk,
+                overrides=self._engine.settings.load_calendar_overrides(),
+            )
         except BudgetSpent as error:  # what is left of the day is for requests that come first; the bars are there
             _log.warning("why sessions are absent is looked up another day: %s", error)
         except VendorError as error:
@@ -219,7 +238,12 @@ class _BackfillRun:
         return None
 
     def _build_fetcher(
-        self, plan: Plan, rate_limiter: SharedRateLimiter, client: VendorClient, server_clock: datetime
+        self,
+        plan: Plan,
+        rate_limiter: SharedRateLimiter,
+        client: VendorClient,
+        server_clock: datetime,
+        address: AddressCheck,
     ) -> tuple[Fetcher, ProgressTracker]:
         with self._engine.database.transaction() as connection:
             interval_spelling = find_interval_spelling(connection, self._job.interval)
@@ -236,6 +260,7 @@ class _BackfillRun:
             client=client,
             progress=progress,
             server_clock=server_clock,
+            address=address,
         )
         return fetcher, progress
 

@@ -126,15 +126,20 @@ def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
 @click.option("--all", "include_inactive", is_flag=True, help="Also inactive symbols.")
 @add_common_options
 def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) -> None:
-    """Print the symbols of the universe, one a line."""
+    """Print the symbols of the universe, one a line, and which of them the vendor does not serve."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+    from backfill_assets.store.evidence.unserved_symbols import list_unserved
     from backfill_assets.store.symbols import list_symbols
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         with engine.database.transaction() as connection:
+            unserved = list_unserved(connection)
             for symbol in list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive):
-                click.echo(f"{symbol.ticker}" + ("" if symbol.is_active else "  inactive"))
+                state = "" if symbol.is_active else "  inactive"
+                if symbol.is_active and symbol.symbol_id in unserved:
+                    state = f"  {unserved[symbol.symbol_id]}"
+                click.echo(f"{symbol.ticker}{state}")
         warn_unused_names(engine)
 
 

@@ -15,7 +15,9 @@ import msgspec
 from backfill_assets.market.vendor_errors import (
     AccessRefused,
     BrokenAnswer,
+    InvalidTicker,
     PlanRefused,
+    ProxyRefused,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
@@ -28,6 +30,13 @@ from backfill_assets.market.vendor_errors import (
 
 _MAX_MESSAGE_CHARS = 10_000  # messages are shortened further after the token is removed
 _PLAN_PATTERN = re.compile(r"allowed for|free user|subscri|upgrade|\bplans?\b|package", re.IGNORECASE)
+# Whether a 404 speaks of a ticker, and whether a 422 names a parameter other than the ticker. The vendor's texts are
+# unknown (docs/vendor.md §6.1), so words that any of its versions may use count.
+_UNKNOWN_TICKER_PATTERN = re.compile(
+    r"\b(ticker|symbol|code)s?\b.*\b(not found|unknown|invalid|not exist)", re.IGNORECASE
+)
+_OTHER_PARAMETER_PATTERN = re.compile(r"(^|; )(from|to|interval|period|date|order|filter|fmt|api_token)\b[^;:]*:")
+_HTML_PREFIX = "an HTML page"
 # The vendor's words in an answer with status 200. A quota stops all requests of the day, so all three must be named.
 _QUOTA_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -60,6 +69,19 @@ def map_status_to_error(
         retry_after: seconds to wait, if the response named them.
     """
     message = f"HTTP status {status}" + (f" ({vendor_message})" if vendor_message else "")
+    error = _choose_error(status, message, vendor_message, is_ticker_request, is_demo_token, retry_after)
+    error.is_from_vendor = _is_from_vendor(error, status, vendor_message, is_demo_token)
+    return error
+
+
+def _choose_error(
+    status: int,
+    message: str,
+    vendor_message: str,
+    is_ticker_request: bool,
+    is_demo_token: bool,
+    retry_after: float | None,
+) -> VendorError:
     if status == 429:
         return RateLimited(message, retry_after=retry_after)
     if status >= 500 or status in {408, 425}:
@@ -72,7 +94,29 @@ def map_status_to_error(
         return _map_forbidden(message, vendor_message, is_ticker_request, is_demo_token)
     if status == 404 and is_ticker_request:
         return UnknownTicker(message)
+    if status == 407:
+        return ProxyRefused(message)
+    if status == 422 and is_ticker_request and not _names_other_parameter(vendor_message):
+        return InvalidTicker(message)
     return RequestRefused(message) if 300 <= status < 500 else BrokenAnswer(message)
+
+
+def _names_other_parameter(vendor_message: str) -> bool:
+    """Whether a 422 is about a parameter that this program chose, or is no answer of the vendor's."""
+    return vendor_message.startswith(_HTML_PREFIX) or bool(_OTHER_PARAMETER_PATTERN.search(vendor_message))
+
+
+def _is_from_vendor(error: VendorError, status: int, vendor_message: str, is_demo_token: bool) -> bool:
+    """Whether the body shows that the vendor refused, and not a proxy or another server (docs/vendor.md §6.1)."""
+    if vendor_message.startswith(_HTML_PREFIX):
+        return False
+    if status == 404:
+        return bool(_UNKNOWN_TICKER_PATTERN.search(vendor_message))
+    if isinstance(error, TickerRefused):
+        return is_demo_token
+    if isinstance(error, RequestRefused | InvalidTicker):
+        return status == 422 and bool(vendor_message)
+    return True
 
 
 def _map_payment_required(message: str, vendor_message: str, is_ticker_request: bool) -> VendorError:
@@ -165,7 +209,7 @@ def extract_vendor_message(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("<"):
         title = _TITLE_PATTERN.search(text)
-        return to_single_line("an HTML page" + (f": {title.group(1)}" if title else ""))
+        return to_single_line(_HTML_PREFIX + (f": {title.group(1)}" if title else ""))
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -29,6 +29,7 @@ from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
+    ProxyRefused,
     RequestRefused,
     TransientError,
     Unreachable,
@@ -240,9 +241,9 @@ class RetryingSender:
         status = attempt.status or 0
         if 200 <= status < 300:
             is_html = "html" in (attempt.get_header("content-type") or "").lower()
-            return map_body_to_error(body, is_html=True) if is_html else None
+            return self._name_address(map_body_to_error(body, is_html=True)) if is_html else None
         if 300 <= status < 400:
-            return RequestRefused(f"redirect ({status}) to {_get_redirect_host(attempt)}; not followed")
+            return _refuse_redirect(status, attempt)
         return map_status_to_error(
             status,
             extract_vendor_message(body),
@@ -251,12 +252,27 @@ class RetryingSender:
             retry_after=attempt.get_retry_after(),
         )
 
+    def _name_address(self, error: VendorError) -> VendorError:
+        """The error with the configured address: a page instead of data may come from another server."""
+        if isinstance(error, BrokenAnswer):
+            error.rewrite_message(lambda text: f"{self._http.base_url} (EODHD_BASE_URL) answers {text}")
+        return error
+
+
+def _refuse_redirect(status: int, attempt: _AttemptState) -> VendorError:
+    error = RequestRefused(f"redirect ({status}) to {_get_redirect_host(attempt)}; not followed")
+    error.is_from_vendor = False  # the vendor is not known to redirect; its web site and other servers do
+    return error
+
 
 def _map_transport_error(error: Exception, attempt: _AttemptState, timeout: float) -> VendorError | None:
     """Map a timeout or a lost connection to an error; None if the status already decides."""
     if attempt.status is not None and attempt.status != 200:
         return None
     detail = str(error) or type(error).__name__
+    if isinstance(error, httpx.ProxyError):
+        attempt.is_sent = False
+        return ProxyRefused(f"the proxy opens no connection ({detail})")
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         attempt.timed_out = True
         attempt.is_sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)

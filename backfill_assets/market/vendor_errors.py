@@ -9,8 +9,11 @@
         │   ├── QuotaExhausted     402, until midnight UTC       stops the run
         │   │   ├── BudgetSpent    this program's share is spent stops the run
         │   │   └── SpendingPaused a person paused spending      stops the run
+        │   ├── WrongAddress       nothing there is the vendor's stops the run; exit 2
+        │   ├── ProxyRefused       407, a proxy's refusal        stops the run; exit 6
         │   ├── TickerRefused      403 `Forbidden` (demo token)  this ticker only
         │   ├── UnknownTicker      404                           this ticker only
+        │   ├── InvalidTicker      422 about the ticker          this ticker only
         │   ├── EndpointUnavailable  an endpoint that the plan lacks, this request only
         │   └── RequestRefused     422, other 4xx, redirects     this request only
         │       └── AccessRefused  403 of an endpoint without a ticker
@@ -43,6 +46,8 @@ class VendorError(BackfillError):
         stops_run: whether requests for other tickers would fail, too.
         advice: what the user can do.
         stop_reason: why requests were not sent, if this error ended the run.
+        is_from_vendor: whether the response shows that the vendor itself answered. A proxy, or another server at a
+            wrong address, may answer with the same status.
     """
 
     exit_code = 4
@@ -56,6 +61,7 @@ class VendorError(BackfillError):
         self.message = message
         self.endpoint = endpoint
         self.ticker = ticker
+        self.is_from_vendor = True
 
     def add_context(self, endpoint: str, ticker: str | None) -> None:
         """Fill in endpoint and ticker where they are unknown; changes this error."""
@@ -121,6 +127,26 @@ class EndpointUnavailable(PermanentError):
     advice = "nothing else is affected"
 
 
+class WrongAddress(PermanentError):
+    """What answers at the configured address is not the vendor's API: every request was refused, the account's too."""
+
+    exit_code = 2
+    scope = "run"
+    stops_run = True
+    advice = "check EODHD_BASE_URL (the vendor's is https://eodhd.com/api) and any proxy; nothing was recorded"
+    stop_reason = "what answers at EODHD_BASE_URL is not the vendor"
+
+
+class ProxyRefused(PermanentError):
+    """A proxy between this machine and the vendor refused the request (407, or no tunnel)."""
+
+    exit_code = 6
+    scope = "run"
+    stops_run = True
+    advice = "check the proxy in HTTPS_PROXY or HTTP_PROXY and its user name and password"
+    stop_reason = "a proxy refuses the requests"
+
+
 class TickerRefused(PermanentError):
     """The demo token does not include this ticker (403 ``Forbidden``)."""
 
@@ -133,6 +159,13 @@ class UnknownTicker(PermanentError):
 
     scope = "ticker"
     advice = "check the spelling in the vendor's symbol list; it may have been renamed"
+
+
+class InvalidTicker(PermanentError):
+    """The vendor cannot read the ticker (422), for example a code with parentheses."""
+
+    scope = "ticker"
+    advice = "the vendor accepts no such spelling; check it in the vendor's symbol list"
 
 
 class RequestRefused(PermanentError):

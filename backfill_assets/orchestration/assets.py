@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from backfill_assets.backfill.absence_lookup import fetch_newest_bulk_file
+from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import UNUSABLE, ListingFilter, parse_filter_words

@@ -117,6 +117,7 @@ def _build_result(
             "threshold": criterion.threshold,
             "offenders": ", ".join(criterion.offenders) or "none",
             **({"likely cause": observation.cause} if observation.cause else {}),
+            **({"not judged": criterion.not_judged} if criterion.not_judged else {}),
             "window": window,
             **({OBSERVATION_KEY: dg.JsonMetadataValue(named_by_asset.to_metadata())} if is_alertable else {}),
         },

@@ -175,8 +175,9 @@ def describe_criterion(criterion: Criterion) -> dict[str, Any]:
 
 
 def evaluate_checks(checks: Iterable[CheckDefinition], given: CheckInput) -> list[Criterion]:
-    """The result of each check, in the order of ``checks``."""
-    return [check.evaluate(given) for check in checks]
+    """The result of each check, in the order of ``checks``; each says how many symbols were not judged."""
+    not_judged = len(given.coverage.unserved_symbols)
+    return [check.evaluate(given).add_not_judged(not_judged) for check in checks]
 
 
 def evaluate_all(database: Database, settings: Settings, coverage: Coverage, source: Interval) -> list[Criterion]:

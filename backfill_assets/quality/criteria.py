@@ -5,7 +5,7 @@ Each returns a figure, its threshold and the worst offenders, without vendor cal
 """
 
 from collections.abc import Mapping, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +35,7 @@ class Criterion:
         threshold: the highest value that passes.
         meaning: the figure in words.
         offenders: the tickers (or bars, closes) that fail, worst first, at most 20.
+        not_judged: symbols that the vendor does not serve; their absent bars do not count.
     """
 
     name: str
@@ -43,6 +44,15 @@ class Criterion:
     threshold: float
     meaning: str
     offenders: tuple[str, ...] = ()
+    not_judged: int = 0
+
+    def add_not_judged(self, count: int) -> "Criterion":
+        """The result with the number of symbols that were not judged; also in words, if there are any."""
+        if not count:
+            return self
+        symbols = "1 symbol" if count == 1 else f"{count:,} symbols"
+        meaning = f"{self.meaning}; {symbols} not judged (no intraday data)"
+        return replace(self, not_judged=count, meaning=meaning)
 
     def as_dict(self) -> dict[str, Any]:
         """The result as a JSON object."""
@@ -149,7 +159,7 @@ def check_live_keeps_up(
     is_expected = (coverage.slot_states.state == SlotState.PENDING) & (
         ends + LIVE_GRACE_SECONDS <= coverage.now.timestamp()
     )
-    is_expected &= starts >= expected_from[slots.row]
+    is_expected &= (starts >= expected_from[slots.row]) & ~coverage.absence_evidence.is_unserved[slots.row]
     symbol_ids = [coverage.symbols[row].symbol_id for row in slots.row[is_expected].tolist()]
     is_overdue = [key not in untraded for key in zip(symbol_ids, starts[is_expected].tolist(), strict=True)]
     overdue_by_symbol = np.bincount(slots.row[is_expected][np.array(is_overdue, bool)], minlength=len(coverage.symbols))

@@ -11,10 +11,19 @@ from backfill_assets.market.bars.source_rows import REJECT_REASONS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.evidence import DayTrading
 from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
 from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE
 from backfill_assets.store.bars.rejects import Reject
+
+_DAY_TRADING_TEXTS = {
+    DayTrading.UNKNOWN: "not read, or without a row of that day",
+    DayTrading.NO_VOLUME: "not traded on that day",
+    DayTrading.TRADED: "traded on that day",
+    DayTrading.NOT_IN_MARKET_FILE: "no row of that day, neither of its own nor in the daily file of the market",
+    DayTrading.NO_ROW_AS_USUAL: "no row of that day, as on many of its last 250 sessions",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,9 @@ def describe_session(coverage: Coverage) -> list[str]:
         sentences.append(
             f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions had gaps"
         )
-        traded = {1: "traded on that day", 0: "not traded on that day", -1: "not read"}[int(facts.traded[0, 0])]
-        sentences.append(f"daily data: {traded}")
+        sentences.append(f"daily data: {_DAY_TRADING_TEXTS[DayTrading(int(facts.traded[0, 0]))]}")
+    if facts.is_unserved[0]:
+        sentences.append("the vendor has no intraday data of this symbol: requested weekly, and not judged")
     if facts.closed[0]:
         sentences.append("the market was closed, although the calendar has this session")
     if not coverage.expected[0]:

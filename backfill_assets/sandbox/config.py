@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from backfill_assets.errors import UsageError
+from backfill_assets.sandbox.absences import Absences
 
 MAX_SYMBOLS = 10_000
 KNOWN_SPLITS = {"NVDA": (date(2024, 6, 10), 10.0), "AAPL": (date(2020, 8, 31), 4.0)}
@@ -213,6 +214,7 @@ class SandboxConfig:
         publication: when a session appears in ``/intraday``.
         quirks: irregularities in the data.
         thin: symbols with few trades: all-null 5m rows, omitted 1m rows, sessions without a trade.
+        absences: tickers and days without data.
         listed: symbol → first trading day; other symbols start on ``history_from``.
         delisted: symbol → last trading day.
         renamed: old symbol → (new symbol, first day of the new name).
@@ -242,6 +244,7 @@ class SandboxConfig:
     publication: Publication = field(default_factory=Publication)
     quirks: DataQuirks = field(default_factory=DataQuirks.build_clean)
     thin: frozenset[str] = frozenset()
+    absences: Absences = field(default_factory=Absences)
     listed: Mapping[str, date] = field(default_factory=dict)
     delisted: Mapping[str, date] = field(default_factory=dict)
     renamed: Mapping[str, tuple[str, date]] = field(default_factory=dict)

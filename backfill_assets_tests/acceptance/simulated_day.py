@@ -5,17 +5,17 @@ Used by ``test_calls_of_a_day`` with the current code and by ``database_0009/rec
 65d0aca, so it may only use what both have.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from backfill_assets.backfill.absence_lookup import fetch_newest_bulk_file
 from backfill_assets.backfill.due_work import build_retained_sessions_job, find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.review import run_review
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 
@@ -55,8 +55,13 @@ def run_history(engine: Engine, sandbox: Sandbox) -> None:
         _run_due(_move_to(engine, sandbox, now))
 
 
-def run_day(engine: Engine, sandbox: Sandbox) -> Iterator[str]:
-    """Let the day pass; yields the purpose of the calls spent since the last yield: gap, daily or review."""
+def run_day(
+    engine: Engine, sandbox: Sandbox, fetch_newest_bulk_file: Callable[[Engine, Coverage], bool]
+) -> Iterator[str]:
+    """Let the day pass; yields the purpose of the calls spent since the last yield: gap, daily or review.
+
+    ``fetch_newest_bulk_file`` is an argument, since its module is another one in each of the two commits.
+    """
     for hour in range(24):
         now = DAY_BEGINS + timedelta(hours=hour)
         _run_due(_move_to(engine, sandbox, now))

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import open_engine
 from backfill_assets.config.settings import load_settings
@@ -56,7 +57,7 @@ def upgraded(create_database: Callable[..., str], home: Path, sandbox: Sandbox) 
 
 
 def test_a_day_costs_as_many_calls_as_before_the_upgrade(upgraded: Engine, sandbox: Sandbox) -> None:
-    for _ in simulated_day.run_day(upgraded, sandbox):
+    for _ in simulated_day.run_day(upgraded, sandbox, fetch_newest_bulk_file):
         pass
     with upgraded.database.transaction() as connection:
         calls = read_calls_by_purpose(connection, TOKEN, simulated_day.REVIEW_AT).today

@@ -275,3 +275,16 @@ def test_wrong_expired_or_exhausted_token_ends_the_run(make_user: MakeUser, stat
     assert result.code == 4
     assert advice in result.out
     assert "Traceback" not in result.err
+
+
+def test_base_url_without_api_is_an_invalid_setting(make_user: MakeUser, start_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = start_sandbox()
+    user = make_user(sandbox)
+    user.run_cli("symbols add AAPL MSFT TSLA")
+    wrong_url = sandbox.base_url.removesuffix("/api")
+    result = user.run_cli("run --format json", EODHD_BASE_URL=wrong_url)
+    assert result.code == 2
+    assert result.json["stopped"].startswith(f"{wrong_url} does not answer as the vendor does")
+    assert "check EODHD_BASE_URL" in result.json["stopped"]
+    assert user.run_cli("status --format json").json["findings"] == []
+    assert user.run_cli("run --quiet").code == 0

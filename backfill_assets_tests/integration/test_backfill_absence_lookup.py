@@ -2,21 +2,28 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from backfill_assets.backfill.absence_lookup import explain_absence, fetch_newest_bulk_file
+from backfill_assets.backfill.absence.lookup import explain_absence
+from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.sandbox.absences import Absences
+from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, list_findings
+from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, NO_INTRADAY_DATA, list_findings
+from backfill_assets_tests.conftest import make_job
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)  # both are overdue on the tests' clock
 LONG_AGO = date(2026, 5, 15)
+AMZN_HOLE = frozenset({("AMZN", MONDAY)})  # between two days with a row
 MakeEngine = Callable[..., Engine]
 StartSandbox = Callable[..., Sandbox]
 
@@ -37,14 +44,14 @@ def record_empty_responses(engine: Engine, *days: date) -> None:
         )
 
 
-def explain(engine: Engine) -> None:
+def explain(engine: Engine, *, bulk: bool = False) -> None:
     """Measure the coverage of both days and look up what is absent, one daily history for each symbol."""
     coverage = engine.measure(build_two_day_job(engine))
 
     async def run() -> None:
         async with engine.open_vendor_client(Purpose.DAILY) as (rate_limiter, client):
             await sync_quota(client, rate_limiter.budget, engine.settings.now())
-            await explain_absence(client, engine.database, coverage, bulk=False)
+            await explain_absence(client, engine.database, coverage, bulk=bulk)
 
     asyncio.run(run())
 
@@ -140,3 +147,134 @@ def test_newest_bulk_file_is_read_for_a_large_universe_only(
     assert fetch_newest_bulk_file(engine, coverage) is is_worthwhile
     days = query(engine, "SELECT day::text, count(*)::int FROM backfill.daily_prices GROUP BY day")
     assert days == [("2026-06-02", 2)] * is_worthwhile
+
+
+def count_missing_on_monday(engine: Engine) -> int:
+    """Missing bars of all symbols together."""
+    coverage = engine.measure(build_two_day_job(engine))
+    return int(coverage.count_by_session(coverage.has_state(SlotState.MISSING))[:, 0].sum())
+
+
+def query_days_without_row(engine: Engine) -> list[tuple[Any, ...]]:
+    return query(
+        engine,
+        "SELECT symbol, day::text, no_row_reason FROM backfill.daily_prices JOIN market_symbols USING (symbol_id)"
+        " WHERE no_row_reason IS NOT NULL ORDER BY 1, 2",
+    )
+
+
+def test_day_that_a_history_lacks_is_explained_by_the_silence_of_the_markets_file(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    holes = AMZN_HOLE | {("MSFT", MONDAY)}
+    sandbox = start_sandbox(absences=Absences(eod_skipped=holes, bulk_skipped=holes))
+    engine = make_engine(sandbox, ("AAPL", "AMZN", "MSFT"))
+    record_empty_responses(engine, MONDAY)
+    explain(engine, bulk=True)
+    explain(engine, bulk=True)
+    assert query_days_without_row(engine) == [
+        ("AMZN", "2026-06-01", "not in the daily file of the market"),
+        ("MSFT", "2026-06-01", "not in the daily file of the market"),
+    ]
+    assert count_missing_on_monday(engine) == 13  # AAPL traded on Monday
+    assert sandbox.stats()["calls_by_endpoint"]["eod-bulk-last-day"] == 100
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_day_that_a_history_lacks_stays_missing_if_the_file_has_it_or_cannot_be_read(
+    make_engine: MakeEngine, start_sandbox: StartSandbox, bulk: bool
+) -> None:
+    sandbox = start_sandbox(absences=Absences(eod_skipped=AMZN_HOLE))
+    engine = make_engine(sandbox, ("AMZN",))
+    record_empty_responses(engine, MONDAY)
+    explain(engine, bulk=bulk)
+    assert query_days_without_row(engine) == []
+    assert count_missing_on_monday(engine) == 13
+    assert sandbox.stats()["calls_by_endpoint"].get("eod-bulk-last-day", 0) == 100 * bulk
+
+
+def test_file_read_for_one_symbol_says_the_same_of_every_other(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    holes = AMZN_HOLE | {("MSFT", MONDAY)}
+    sandbox = start_sandbox(absences=Absences(eod_skipped=holes, bulk_skipped=holes))
+    engine = make_engine(sandbox, ("AMZN", "MSFT"))
+    for symbol in ("AMZN", "MSFT"):
+        record_empty_responses(engine, MONDAY)
+        with engine.database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM backfill.session_evidence e USING market_symbols m"
+                " WHERE m.symbol_id = e.symbol_id AND m.symbol <> %s",
+                [symbol],
+            )
+        explain(engine, bulk=True)
+        with engine.database.transaction() as connection:
+            connection.execute("DELETE FROM backfill.session_evidence")
+    assert [symbol for symbol, _, _ in query_days_without_row(engine)] == ["AMZN", "MSFT"]
+    assert sandbox.stats()["by_endpoint"]["eod-bulk-last-day"] == 1
+
+
+def test_symbol_that_often_has_no_daily_row_needs_no_file(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    days = (MONDAY, date(2026, 3, 2), date(2026, 1, 15), date(2025, 11, 3), date(2025, 9, 2))
+    absences = Absences(eod_skipped=frozenset(("NVDA", day) for day in days))
+    sandbox = start_sandbox(absences=absences)
+    engine = make_engine(sandbox, ("NVDA",))
+    record_empty_responses(engine, MONDAY)
+    explain(engine, bulk=True)
+    assert query_days_without_row(engine) == [("NVDA", "2026-06-01", "no daily row, as usual")]
+    assert count_missing_on_monday(engine) == 0
+    assert "eod-bulk-last-day" not in sandbox.stats()["by_endpoint"]
+
+
+def test_refused_and_unknown_symbols_have_a_finding(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    absences = Absences(silent=frozenset({"BRKB"}), invalid=frozenset({"BADX"}))
+    engine = make_engine(start_sandbox(absences=absences), ("BRKB", "BADX"))
+    record_empty_responses(engine, MONDAY)
+    explain(engine)
+    assert sorted(list_details(engine)) == [
+        (
+            NO_INTRADAY_DATA,
+            "BADX.US",
+            "refused by the vendor (HTTP status 422 (ticker: The ticker format is invalid.)); check the spelling",
+        ),
+        (NO_INTRADAY_DATA, "BRKB.US", "the vendor answers without rows, intraday and daily; check the spelling"),
+    ]
+
+
+def test_history_without_the_row_of_the_evening_is_read_again_when_the_session_is_overdue(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox(
+        absences=Absences(untraded=frozenset({("AAPL", TUESDAY)}), eod_skipped=frozenset({("AAPL", TUESDAY)})),
+        publication=Publication(hours_after_close=(2.5, 2.5)),
+    )
+    lookups = []
+    for now in ("2026-06-02 23:30", "2026-06-03 03:00", "2026-06-03 13:00", "2026-06-03 14:00"):
+        moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+        sandbox.move_clock(moment)
+        engine = make_engine(sandbox, as_of=moment)
+        run_backfill(engine, make_job(engine, start=MONDAY, end=TUESDAY), lambda _: None)
+        lookups.append(count_daily_requests(sandbox))
+    assert lookups == [1, 1, 2, 2]
+
+
+def test_day_with_a_grid_of_nulls_and_no_volume_is_explained_by_the_first_run_after_it(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox(
+        absences=Absences(untraded=frozenset({("LIQA", TUESDAY)})),
+        listed={"LIQA": date(2024, 1, 2)},
+        publication=Publication(hours_after_close=(2.5, 2.5)),
+    )
+    evening = datetime(2026, 6, 2, 23, 30, tzinfo=UTC)  # 3.5 hours after Tuesday's close
+    sandbox.move_clock(evening)
+    engine = make_engine(sandbox, ("LIQA", "AAPL"), as_of=evening)
+    result = run_backfill(engine, make_job(engine, start=MONDAY, end=TUESDAY), lambda _: None)
+    assert (result.after.missing, result.exit_code) == (0, 0)
+    assert query(
+        engine,
+        "SELECT source_rows > 0, data_until IS NOT NULL FROM backfill.session_evidence"
+        " JOIN market_symbols USING (symbol_id) WHERE symbol = 'LIQA' AND session_day = '2026-06-02'",
+    ) == [(True, True)]
+    coverage = engine.measure(build_two_day_job(engine))
+    assert coverage.count_slots(SlotState.NO_TRADE) == 13

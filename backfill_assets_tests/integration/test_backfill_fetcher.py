@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.fetch.address_check import AddressCheck
 from backfill_assets.backfill.fetch.batch_writer import WriteContext
 from backfill_assets.backfill.fetch.fetch_result import FetchResult
 from backfill_assets.backfill.fetch.fetcher import MAX_CONSECUTIVE_FAILURES, Fetcher
@@ -47,6 +48,7 @@ def fetch(engine: Engine, in_flight: int = 4, before_requests: Callable[[], None
                 client=client,
                 progress=ProgressTracker(lambda _: None, len(plan.requests), usage),
                 server_clock=server_clock,
+                address=AddressCheck(settings.base_url, has_account=True),
             )
             before_requests()
             return await fetcher.fetch_all(plan.requests, in_flight)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.backfill.absence_lookup import fetch_newest_bulk_file
+from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE, SYMBOL_CHANGES, judge_refusal
 from backfill_assets.backfill.runner import run_backfill

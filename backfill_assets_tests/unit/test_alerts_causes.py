@@ -17,14 +17,16 @@ from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     BudgetSpent,
     PlanRefused,
+    ProxyRefused,
     QuotaExhausted,
     RateLimited,
     ServerFault,
     SpendingPaused,
     TokenRefused,
     Unreachable,
+    WrongAddress,
 )
-from backfill_assets.store.evidence.findings import Finding
+from backfill_assets.store.evidence.findings import NO_INTRADAY_DATA, TOO_MANY_UNSERVED, Finding
 from backfill_assets.store.quota.budget import BudgetStatus
 from backfill_assets.store.quota.spending_pause import SpendingPause
 from backfill_assets_tests.unit.coverage_builders import NOW, build_coverage
@@ -66,6 +68,20 @@ CASES = {
     "one that was renamed": (
         make_diagnostics(build_coverage_with_missing("C", ALL), found=(RENAMED,)),
         "one symbol: C.US (no daily data after 2026-05-29; renamed to CC on 2026-06-01)",
+    ),
+    "one that the vendor cannot read": (
+        make_diagnostics(
+            build_coverage_with_missing("C", ALL),
+            found=(Finding(NO_INTRADAY_DATA, "C.US", "refused by the vendor", NOW),),
+        ),
+        "one symbol: C.US (refused by the vendor)",
+    ),
+    "too many that never had a bar": (
+        make_diagnostics(
+            build_coverage_with_missing("A B C", ALL),
+            found=(Finding(TOO_MANY_UNSERVED, "US", "3 of 12 symbols never had a bar", NOW),),
+        ),
+        "symbols: 3 of 12 symbols never had a bar",
     ),
     "a few symbols": (make_diagnostics(build_coverage_with_missing("C F", range(5, 9))), "2 symbols: C.US, F.US"),
     "many scattered symbols": (
@@ -163,6 +179,8 @@ def test_a_pause_explains_missing_bars(name: str) -> None:
         (QuotaExhausted("no calls left"), "quota: the day's calls are used up"),
         (BudgetSpent("no calls left"), "quota: the day's calls are used up"),
         (SpendingPaused(str(PAUSE)), "a person paused spending; to go on: backfill-assets resume"),
+        (WrongAddress("nobody"), "settings: what answers at EODHD_BASE_URL is not the vendor"),
+        (ProxyRefused("HTTP status 407"), "network: a proxy refuses the requests"),
         (Unreachable("no response"), "vendor outage: the vendor cannot be reached"),
         (ServerFault("502"), "vendor outage: the vendor returns errors"),
         (BrokenAnswer("half of it"), "vendor outage: the vendor returns errors"),

@@ -33,6 +33,10 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
         (404, "Ticker Not Found.", vendor_errors.UnknownTicker),
         (404, "<html><title>404</title></html>", vendor_errors.UnknownTicker),
         (422, '{"errors":{"to":["Max period length is 600 days"]}}', vendor_errors.RequestRefused),
+        (422, '{"errors":{"ticker":["The ticker format is invalid."]}}', vendor_errors.InvalidTicker),
+        (422, "Unprocessable", vendor_errors.InvalidTicker),
+        (422, "<html><title>422</title></html>", vendor_errors.RequestRefused),
+        (407, "", vendor_errors.ProxyRefused),
         (400, "bad", vendor_errors.RequestRefused),
         (408, "", vendor_errors.ServerFault),
         (429, "Too Many Requests", vendor_errors.RateLimited),
@@ -47,6 +51,34 @@ def test_status_and_body_determine_the_error(status: int, body: str, kind: type[
     error = map_status_to_error(status, extract_vendor_message(body.encode()))
     assert type(error) is kind
     assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_from_vendor"),
+    [
+        (404, "Ticker Not Found.", True),
+        (404, '{"error":"Symbol unknown"}', True),
+        (404, "Not Found", False),
+        (404, "<html><title>ticker not found</title></html>", False),
+        (404, '{"error":"Not Found"}', False),
+        (404, "", False),
+        (403, "Forbidden", False),
+        (403, "<html><title>Blocked by your administrator</title></html>", False),
+        (422, '{"errors":{"ticker":["The ticker format is invalid."]}}', True),
+        (422, '{"errors":{"to":["Max period length is 600 days"]}}', True),
+        (422, "", False),
+        (400, "bad", False),
+        (401, "Unauthenticated", True),
+    ],
+)
+def test_refusal_that_a_proxy_or_another_server_could_send_is_not_taken_for_the_vendors(
+    status: int, body: str, is_from_vendor: bool
+) -> None:
+    assert map_status_to_error(status, extract_vendor_message(body.encode())).is_from_vendor is is_from_vendor
+
+
+def test_forbidden_ticker_of_the_demo_token_is_the_vendors_refusal() -> None:
+    assert map_status_to_error(403, "Forbidden", is_demo_token=True).is_from_vendor
 
 
 def test_request_without_ticker_never_gives_a_ticker_error() -> None:

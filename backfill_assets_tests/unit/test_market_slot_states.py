@@ -205,7 +205,11 @@ def test_a_no_trade_slot_is_never_requested() -> None:
     )
 
 
-@pytest.mark.parametrize("known", [{"traded": [[0], [-1]]}, {"closed": [True]}], ids=["volume 0", "closed"])
+@pytest.mark.parametrize(
+    "known",
+    [{"traded": [[0], [-1]]}, {"traded": [[2], [-1]]}, {"traded": [[3], [-1]]}, {"closed": [True]}],
+    ids=["volume 0", "not in the market's file", "no row, as usual", "closed"],
+)
 @pytest.mark.parametrize("now", [EVENING, NEXT_NOON])
 def test_a_day_without_trading_explains_every_absence(known: dict[str, Any], now: datetime) -> None:
     assert classify_noon(now=now, **known) == (SlotState.NO_TRADE, False, False)

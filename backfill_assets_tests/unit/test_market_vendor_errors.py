@@ -7,8 +7,15 @@ import pytest
 from backfill_assets.market import vendor_errors
 from backfill_assets.market.vendor_errors import PermanentError, TransientError, VendorError
 
-STOPS_RUN = (vendor_errors.TokenRefused, vendor_errors.PlanRefused, vendor_errors.QuotaExhausted)
-TICKER_ONLY = (vendor_errors.TickerRefused, vendor_errors.UnknownTicker)
+STOPS_RUN = (
+    vendor_errors.TokenRefused,
+    vendor_errors.PlanRefused,
+    vendor_errors.QuotaExhausted,
+    vendor_errors.WrongAddress,
+    vendor_errors.ProxyRefused,
+)
+TICKER_ONLY = (vendor_errors.TickerRefused, vendor_errors.UnknownTicker, vendor_errors.InvalidTicker)
+EXIT_CODES = {vendor_errors.Unreachable: 6, vendor_errors.ProxyRefused: 6, vendor_errors.WrongAddress: 2}
 ALL = [
     *STOPS_RUN,
     *TICKER_ONLY,
@@ -25,7 +32,7 @@ def test_each_error_has_scope_and_exit_code(kind: type[VendorError]) -> None:
     assert kind.stops_run == (kind in STOPS_RUN)
     expected = "run" if kind in STOPS_RUN else "ticker" if kind in TICKER_ONLY else "request"
     assert kind.scope == expected
-    assert kind.exit_code == (6 if kind is vendor_errors.Unreachable else 4)
+    assert kind.exit_code == EXIT_CODES.get(kind, 4)
     assert issubclass(kind, PermanentError) != issubclass(kind, TransientError)
 
 

@@ -189,7 +189,12 @@ def test_requested_session_is_described_by_its_history() -> None:
 
 @pytest.mark.parametrize(
     ("traded", "sentence"),
-    [(0, "daily data: not traded on that day"), (-1, "daily data: not read")],
+    [
+        (0, "daily data: not traded on that day"),
+        (-1, "daily data: not read, or without a row of that day"),
+        (2, "daily data: no row of that day, neither of its own nor in the daily file of the market"),
+        (3, "daily data: no row of that day, as on many of its last 250 sessions"),
+    ],
 )
 def test_daily_data_are_described_if_a_slot_is_open(traded: int, sentence: str) -> None:
     assert sentence in describe_session(build_coverage(MISSING_FIRST_SLOT, traded=[[traded]]))

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
+from backfill_assets.backfill.fetch.address_check import AddressCheck
 from backfill_assets.backfill.fetch.batch_writer import (
     NO_ROWS,
     WRITE_BATCH_ROWS,
@@ -32,9 +33,7 @@ from backfill_assets.backfill.results import TickerOutcome
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import (
     QuotaExhausted,
-    TickerRefused,
     TransientError,
-    UnknownTicker,
     VendorError,
 )
 from backfill_assets.store.bars.bar_writer import WriteCounts
@@ -69,6 +68,7 @@ class Fetcher:
         client: VendorClient,
         progress: ProgressTracker,
         server_clock: datetime,
+        address: AddressCheck,
     ) -> None:
         self._database = database
         self._context = context
@@ -76,6 +76,8 @@ class Fetcher:
         self._rate_limiter = rate_limiter
         self._client = client
         self._progress = progress
+        self._address = address
+        self._doubtful: list[FailedRequest] = []  # refusals that wait until the address is known to be the vendor's
         self._server_clock = server_clock  # the database's time when this fetcher was made
         self._started = time.monotonic()
         self._requested_at: dict[PlannedRequest, datetime] = {}
@@ -124,6 +126,7 @@ class Fetcher:
                     str(request.symbol.ticker), self._context.source_interval.name, request.start, request.end
                 )
             except VendorError as error:
+                self._address.record_error(error)
                 if error.stops_run:
                     responses.release()
                 else:
@@ -131,6 +134,7 @@ class Fetcher:
                 self._stop_if_hopeless(error)
             else:
                 self._consecutive_failures = 0
+                self._address.record_answer()
                 responses.put(FetchedRows(request, rows))
 
     def _stop_if_hopeless(self, error: VendorError) -> None:
@@ -140,6 +144,9 @@ class Fetcher:
         cancelled.
         """
         self._consecutive_failures = self._consecutive_failures + 1 if isinstance(error, TransientError) else 0
+        if self._address.is_hopeless:
+            self._stopped = self._stopped or self._address.find_fault()
+            raise _StopFetching
         if error.stops_run or self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
             self._stopped = self._stopped or error
             if not isinstance(error, QuotaExhausted):
@@ -157,10 +164,7 @@ class Fetcher:
     async def _store_batch(self, batch: Sequence[Response]) -> FetchResult:
         failures = [item for item in batch if isinstance(item, FailedRequest)]
         fetched = [item for item in batch if isinstance(item, FetchedRows)]
-        # the vendor's refusal of a ticker is evidence that it has no rows
-        empty = [
-            FetchedRows(f.request, NO_ROWS) for f in failures if isinstance(f.error, UnknownTicker | TickerRefused)
-        ]
+        empty = [FetchedRows(f.request, NO_ROWS) for f in self._take_refused_tickers(failures)]
         written = await asyncio.to_thread(self._write, [*fetched, *empty])
         outcomes = [
             *((item.request.symbol.symbol_id, _build_outcome(item.request, written)) for item in fetched),
@@ -184,6 +188,12 @@ class Fetcher:
         for symbol_id, outcome in outcomes:
             self._progress.report(symbol_id, outcome)
         return result
+
+    def _take_refused_tickers(self, failures: Sequence[FailedRequest]) -> list[FailedRequest]:
+        """The refusals that are evidence that a ticker has no rows; earlier ones once the address is confirmed."""
+        waiting = [*self._doubtful, *(f for f in failures if f.error.scope == "ticker")]
+        self._doubtful = [f for f in waiting if not self._address.is_trusted(f.error)]
+        return [f for f in waiting if self._address.is_trusted(f.error)]
 
     def _collect_reaches(self, fetched: Sequence[FetchedRows]) -> Mapping[str, PlanReach]:
         return merge_reaches(

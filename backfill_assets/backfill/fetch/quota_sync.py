@@ -11,8 +11,11 @@ from backfill_assets.store.quota.budget import Budget
 _log = logging.getLogger(__name__)
 
 
-async def sync_quota(client: VendorClient, budget: Budget, now: datetime) -> None:
+async def sync_quota(client: VendorClient, budget: Budget, now: datetime) -> bool:
     """Record in the budget how many calls the vendor counted today.
+
+    Returns:
+        Whether the vendor gave the figures. If not, something else may answer at the configured address.
 
     Raises:
         VendorError: the token is refused, its calls are used up, spending is paused, or the vendor is unreachable. Any
@@ -24,7 +27,9 @@ async def sync_quota(client: VendorClient, budget: Budget, now: datetime) -> Non
         if error.stops_run or isinstance(error, Unreachable):
             raise
         _log.warning("vendor usage is unavailable; using the local call ledger only: %s", error)
-        return
-    if account.daily_rate_limit is not None:
-        used, extra = account.api_requests or 0, account.extra_limit or 0
-        budget.record_account(account.api_requests_date, used, account.daily_rate_limit, extra, now)
+        return False
+    if account.daily_rate_limit is None:
+        return False
+    used, extra = account.api_requests or 0, account.extra_limit or 0
+    budget.record_account(account.api_requests_date, used, account.daily_rate_limit, extra, now)
+    return True

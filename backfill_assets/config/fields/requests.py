@@ -20,7 +20,8 @@ class RequestFields(SettingsGroup):
         True,
         alias="BACKFILL_BULK_DAILY",
         description=f"Whether the exchange's daily file ({format_calls(CALL_PRICES.bulk_daily)}) may be read if more"
-        f" than {CALL_PRICES.bulk_daily // CALL_PRICES.daily} symbols have gaps.",
+        f" than {CALL_PRICES.bulk_daily // CALL_PRICES.daily} symbols have gaps, or for a day that a symbol's own daily"
+        " data lack.",
     )
     daily_file_symbols: int = Field(
         500,

@@ -86,6 +86,11 @@ class Coverage:
         """Whether absent bars of each session count as missing for every symbol by ``now``, shape (sessions,)."""
         return np.array([at <= self.now for at in self.overdue_at], bool)
 
+    @property
+    def unserved_symbols(self) -> tuple[Symbol, ...]:
+        """The symbols that the vendor does not serve: requested weekly, and not judged by the criteria."""
+        return tuple(self.symbols[row] for row in np.flatnonzero(self.absence_evidence.is_unserved).tolist())
+
     def count_slots(self, state: SlotState) -> int:
         """How many slots of all symbols are in ``state``."""
         return int(self.counts[:, state].sum())

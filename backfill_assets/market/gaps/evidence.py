@@ -4,7 +4,8 @@ Values only. ``store.evidence.evidence_reader`` reads them, ``slot_states`` appl
 position in the universe looked at; a *session* is a position in the grid's sessions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,19 @@ def look_up(values: NDArray[Any], entry: Int64, default: Any) -> NDArray[Any]:
     return np.append(values, np.array(default, values.dtype))[entry]  # position −1 is the default
 
 
+class DayTrading(IntEnum):
+    """Whether a symbol traded on a day, as far as the vendor's daily data show it."""
+
+    UNKNOWN = -1
+    NO_VOLUME = 0  # its row has the volume 0
+    TRADED = 1
+    NOT_IN_MARKET_FILE = 2  # no row of its own, and none in the market's file of the day
+    NO_ROW_AS_USUAL = 3  # no row, as on many other days
+
+
+UNTRADED_DAYS = (DayTrading.NO_VOLUME, DayTrading.NOT_IN_MARKET_FILE, DayTrading.NO_ROW_AS_USUAL)
+
+
 @dataclass(frozen=True, eq=False)
 class AbsenceEvidence:
     """What else explains absence.
@@ -70,14 +84,15 @@ class AbsenceEvidence:
     Attributes:
         incomplete_sessions: how many of each symbol's last 20 published sessions lacked a slot, shape (symbols,).
         published_sessions: how many published sessions that refers to, at most 20, shape (symbols,).
-        traded: 1 if the daily data show volume, 0 if they show that nothing traded, −1 if they are not
-            known; shape (symbols, sessions).
+        traded: a ``DayTrading`` each, shape (symbols, sessions).
         first_session: the first session of each symbol's listing life, shape (symbols,).
         last_session: its last session; the number of sessions or more if the listing goes on.
         first_published_at: epoch seconds when any symbol was first seen published, NaN before; shape (sessions,).
         half_published_at: epoch seconds when half of the universe had been seen published, NaN before;
             shape (sessions,).
         closed: sessions of the calendar that the market did not hold, shape (sessions,).
+        unserved_asked_at: epoch seconds of the newest request for each symbol that the vendor does not serve (−∞ if
+            there was none), NaN for all others; shape (symbols,), or empty if there is none.
     """
 
     incomplete_sessions: Int64
@@ -88,6 +103,20 @@ class AbsenceEvidence:
     first_published_at: Floats
     half_published_at: Floats
     closed: Bools
+    unserved_asked_at: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def is_unserved(self) -> Bools:
+        """Whether the vendor does not serve each symbol: it is requested weekly and not judged; shape (symbols,)."""
+        if not len(self.unserved_asked_at):
+            return np.zeros(len(self.published_sessions), bool)
+        unserved: Bools = ~np.isnan(self.unserved_asked_at)
+        return unserved
+
+    @property
+    def is_untraded(self) -> Bools:
+        """Whether the daily data show that nothing traded, shape (symbols, sessions)."""
+        return np.isin(self.traded, UNTRADED_DAYS)
 
     @property
     def is_listed(self) -> Bools:

@@ -91,7 +91,7 @@ class _SlotEvidence:
     published_beyond: Bools  # the symbol's own session was seen published beyond it
     thin: Bools  # the symbol often skips slots
     usual_for_thin: Bools  # a suspect bar has few source rows, or its rows end early, and the symbol is thin
-    untraded: Bools  # the daily data show no volume, or the market was closed
+    untraded: Bools  # the daily data show that nothing traded, or the market was closed
 
 
 def classify_slots(
@@ -125,12 +125,17 @@ def classify_slots(
     retries = compute_retries(slots.row, known.session, known.not_returned, suspect, past, rules.retry_schedule)
     # Requests have returned no new data for so long that the vendor is taken not to have the bar.
     is_vendor_gap = retries.seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
+    # The vendor does not serve the symbol at all: its absent bars are no alarm of their own.
+    is_unserved = evidence.is_unserved[slots.row]
+    is_vendor_gap |= is_unserved & overdue
+    overdue &= ~is_unserved
     state = _decide_states(slots.stored_state, known, overdue, is_vendor_gap)
     askable_at = _to_epochs(rules.compute_askable_at(s) for s in grid.sessions)[known.session]
+    retry_at = _ask_unserved_weekly(slots.row, retries.next_request_at, evidence, rules, now_epoch)
     # A request could change the state, now or later: every state but present, unverified and no trade.
     is_improvable = np.isin(state, IMPROVABLE_STATES)
     # Not before the session is askable, nor before the retry schedule allows it.
-    next_request_at = np.where(is_improvable, np.maximum(askable_at, retries.next_request_at), np.inf)
+    next_request_at = np.where(is_improvable, np.maximum(askable_at, retry_at), np.inf)
     # The time of the next request has come; never for slots that no request improves.
     due = next_request_at <= now_epoch
     # An absent or provisional slot is a gap while its next request is pending; a suspect bar only when that is due.
@@ -179,7 +184,7 @@ def _collect_evidence(
         | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
         thin=thin,
         usual_for_thin=thin if slots.has_rejected_row is None else thin & ~slots.has_rejected_row,
-        untraded=(evidence.traded[slots.row, session] == 0) | evidence.closed[session],
+        untraded=evidence.is_untraded[slots.row, session] | evidence.closed[session],
     )
 
 
@@ -198,6 +203,18 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     # Absent source rows are usual for a thin symbol: its bar is not suspect.
     state[(stored_state == SlotState.SUSPECT) & known.usual_for_thin] = SlotState.PRESENT
     return state
+
+
+def _ask_unserved_weekly(
+    row: Int64, retry_at: Floats, evidence: AbsenceEvidence, rules: GapRules, now_epoch: float
+) -> Floats:
+    """``retry_at``, but every slot of a symbol that the vendor does not serve waits a week from its newest request."""
+    if not len(evidence.unserved_asked_at):
+        return retry_at
+    asked_at = evidence.unserved_asked_at[row]
+    # A request in the future comes from a mistaken --as-of. No slot waits for it.
+    weekly_at = np.where(asked_at <= now_epoch, asked_at + rules.retry_schedule.weekly_delay.total_seconds(), -np.inf)
+    return np.where(np.isnan(asked_at), retry_at, weekly_at)
 
 
 def _bring_forward_overdue(latest_overdue_at: Floats, evidence: AbsenceEvidence, rules: GapRules) -> Floats:

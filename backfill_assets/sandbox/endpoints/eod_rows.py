@@ -49,9 +49,16 @@ class EodRowSource:
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
+        self._absences = config.absences
 
     def list_rows(self, symbol: str, first: date, last: date, now: datetime) -> list[EodRow]:
         """List the rows of ``symbol`` from ``first`` to ``last`` that are published at ``now``, oldest first."""
+        skipped = {day.isoformat() for name, day in self._absences.eod_skipped if name == symbol}
+        return [row for row in self._list_all_rows(symbol, first, last, now) if row.date not in skipped]
+
+    def _list_all_rows(self, symbol: str, first: date, last: date, now: datetime) -> list[EodRow]:
+        if symbol in self._absences.silent:
+            return []
         listings, session_index = self._world.listings, self._world.session_index
         first_listed, last_listed = listings.get_first_day(symbol), listings.get_last_day(symbol)
         chosen = session_index.slice_days(max(first, first_listed), min(last, last_listed or last))
@@ -67,7 +74,7 @@ class EodRowSource:
 
     def find_row(self, symbol: str, session: Session, now: datetime) -> EodRow | None:
         """Find the row of one day; None if it is not published at ``now`` or does not exist."""
-        rows = self.list_rows(symbol, session.day, session.day, now)
+        rows = self._list_all_rows(symbol, session.day, session.day, now)
         return rows[0] if rows else None
 
     def list_market_rows(self, symbols: Iterable[str], session: Session, now: datetime) -> list[tuple[str, EodRow]]:
@@ -76,7 +83,10 @@ class EodRowSource:
         traded = [
             symbol
             for symbol in symbols
-            if self._world.listings.is_listed_on(symbol, session.day) and seconds_since_close >= self._get_delay(symbol)
+            if self._world.listings.is_listed_on(symbol, session.day)
+            and seconds_since_close >= self._get_delay(symbol)
+            and symbol not in self._absences.silent
+            and (symbol, session.day) not in self._absences.bulk_skipped
         ]
         adjusted = [symbol for symbol in traded if self._world.listings.has_split_or_spinoff(symbol)]
         rows = {symbol: self.find_row(symbol, session, now) for symbol in adjusted}
@@ -119,10 +129,11 @@ class EodRowSource:
     def _build_row(
         self, symbol: str, session: Session, columns: _EodColumns, index: int, now: datetime
     ) -> EodRow | None:
-        volume = int(columns.volumes[index])
+        is_untraded = (symbol, session.day) in self._absences.untraded
+        volume = 0 if is_untraded else int(columns.volumes[index])
         root = self._world.listings.get_root(symbol)
         day = session.day.toordinal()
-        if volume == 0 and draw_unit(self._config.seed, "idle row", root, day) < _MISSING_ROW_SHARE:
+        if volume == 0 and not is_untraded and draw_unit(self._config.seed, "idle row", root, day) < _MISSING_ROW_SHARE:
             return None
         if columns.null_prices[index]:
             prices: list[JsonNumber] = [None, None, None, float(columns.unadjusted[3][index])]

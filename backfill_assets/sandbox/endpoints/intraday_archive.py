@@ -48,6 +48,7 @@ class IntradayArchive:
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._world = world
         self._seed, self._quirks = config.seed, config.quirks
+        self._without_rows = config.absences.without_intraday
         self._cache = ByteCache()
 
     def is_known(self, symbol: str, today: date) -> bool:
@@ -70,6 +71,8 @@ class IntradayArchive:
     def _iter_published(
         self, symbol: str, interval: str, start: int, end: int, now: float
     ) -> Iterator[tuple[Session, PublicationStage]]:
+        if symbol in self._without_rows:
+            return
         session_index = self._world.session_index
         latest = min(end, int(now))
         for session in session_index.sessions[session_index.slice_overlapping(start, latest)]:

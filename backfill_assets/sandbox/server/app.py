@@ -19,7 +19,7 @@ from backfill_assets.sandbox.server.faults import FaultInjector
 from backfill_assets.sandbox.server.gateway import Endpoint, Gateway
 from backfill_assets.sandbox.server.stats import RequestStats
 from backfill_assets.sandbox.wire.request import ParsedRequest
-from backfill_assets.sandbox.wire.responses import SuccessResponse, forbidden_error
+from backfill_assets.sandbox.wire.responses import SuccessResponse, forbidden_error, validation_error
 from backfill_assets.sandbox.world.simulation import World
 
 DEMO_TICKERS = frozenset(f"{symbol}.US" for symbol in ("AAPL", "MSFT", "AMZN", "TSLA", "VTI"))
@@ -65,11 +65,12 @@ def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource
     async def handle_user(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
         return serve_user(request, account)
 
+    invalid = config.absences.invalid
     return {
-        "intraday": _restrict_demo_token(handle_intraday),
+        "intraday": _restrict_demo_token(_refuse_invalid_symbols(handle_intraday, invalid)),
         "real-time": _restrict_demo_token(_adapt_handler(live.serve_real_time)),
         "us-quote-delayed": _restrict_demo_token(_adapt_handler(live.serve_delayed)),
-        "eod": _restrict_demo_token(_adapt_handler(daily.serve_eod)),
+        "eod": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(daily.serve_eod), invalid)),
         "eod-bulk-last-day": _restrict_demo_token(_adapt_handler(daily.serve_bulk)),
         "exchange-symbol-list": _restrict_demo_token(_adapt_handler(reference.serve_symbols)),
         "exchange-details": _restrict_demo_token(_adapt_handler(reference.serve_exchange_details)),
@@ -99,3 +100,14 @@ def _restrict_demo_token(endpoint: Endpoint) -> Endpoint:
         return await endpoint(request, account)
 
     return handle_if_allowed
+
+
+def _refuse_invalid_symbols(endpoint: Endpoint, symbols: frozenset[str]) -> Endpoint:
+    """Refuse ``symbols`` with 422."""
+
+    async def handle_if_valid(request: ParsedRequest, account: TokenAccount) -> SuccessResponse:
+        if request.parse_symbol() in symbols:
+            raise validation_error(ticker="The ticker format is invalid.")
+        return await endpoint(request, account)
+
+    return handle_if_valid

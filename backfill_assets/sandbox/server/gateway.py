@@ -53,7 +53,11 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer and count one request."""
         request = Request(scope, receive)
-        endpoint, _, path_argument = scope["path"].removeprefix("/api").strip("/").partition("/")
+        path = scope["path"]
+        if not path.startswith("/api/"):  # the vendor's web site, not its API
+            await _build_error(responses.unknown_endpoint_error(), {})(scope, receive, send)
+            return
+        endpoint, _, path_argument = path.removeprefix("/api").strip("/").partition("/")
         path_argument = path_argument.strip("/")
         counted_endpoint = endpoint if endpoint in self._endpoints else "other"
         self._stats.record_start(

@@ -22,7 +22,8 @@ class ListingHistory:
     def __init__(self, config: SandboxConfig, symbols: Iterable[str]) -> None:
         self._config = config
         self._predecessors = {new: old for old, (new, _) in config.renamed.items()}
-        configured = (*config.listed, *config.delisted, *config.renamed, *self._predecessors, *config.thin)
+        named = (*config.listed, *config.delisted, *config.renamed, *self._predecessors)
+        configured = (*named, *config.thin, *sorted(config.absences.without_intraday))
         self.symbols = tuple(dict.fromkeys((*symbols, *configured)))
         self._all_symbols = frozenset(self.symbols)
 

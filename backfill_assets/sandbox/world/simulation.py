@@ -66,6 +66,7 @@ class World:
 
     def __init__(self, config: SandboxConfig, symbols: Iterable[str] | None = None) -> None:
         self._seed, self._quirks, self._thin = config.seed, config.quirks, config.thin
+        self._untraded = config.absences.untraded
         self.listings = ListingHistory(config, build_universe(config.symbols) if symbols is None else symbols)
         self.symbols = self.listings.symbols
         self.session_index = get_session_index(min(config.history_from, *config.listed.values(), date(2018, 1, 2)))
@@ -219,7 +220,7 @@ class World:
     def _draw_quiet_periods(
         self, symbol: str, context: DrawContext, official_bar: minute_paths.OfficialBar, minutes: int
     ) -> quiet_periods.QuietPeriods:
-        if official_bar.volume == 0:
+        if official_bar.volume == 0 or (symbol, context.session.day) in self._untraded:
             return quiet_periods.make_quiet_session(minutes)
         if symbol in self._thin:
             return quiet_periods.draw_thin_session(minutes, self._seed, context.root, context.day_ordinal)

@@ -3,35 +3,51 @@
 ``evidence_reader`` reads the part that explains absent bars.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from backfill_assets.store.postgres.connection import Connection
 
+NOT_IN_MARKET_FILE = "not in the daily file of the market"
+NO_ROW_AS_USUAL = "no daily row, as usual"
+
 _UPSERT_DAILY_PRICES = """
 INSERT INTO backfill.daily_prices AS d (symbol_id, day, close_price, volume)
 SELECT * FROM unnest(%(ids)s::int[], %(days)s::date[], %(closes)s::float8[], %(volumes)s::bigint[]) ORDER BY 1, 2
-ON CONFLICT (symbol_id, day) DO UPDATE SET close_price = EXCLUDED.close_price, volume = EXCLUDED.volume
-WHERE (d.close_price, d.volume) IS DISTINCT FROM (EXCLUDED.close_price, EXCLUDED.volume)
+ON CONFLICT (symbol_id, day) DO UPDATE
+SET close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, no_row_reason = NULL
+WHERE (d.close_price, d.volume) IS DISTINCT FROM (EXCLUDED.close_price, EXCLUDED.volume) OR d.no_row_reason IS NOT NULL
+"""
+_INSERT_DAYS_WITHOUT_ROW = """
+INSERT INTO backfill.daily_prices (symbol_id, day, volume, no_row_reason)
+SELECT id, day, 0, %(reason)s FROM unnest(%(ids)s::int[], %(days)s::date[]) AS t (id, day) ORDER BY 1, 2
+ON CONFLICT DO NOTHING
 """
 _UPSERT_LISTING_LIVES = """
-INSERT INTO backfill.listing_lives (symbol_id, first_day, last_day, has_ended, read_at)
+INSERT INTO backfill.listing_lives (symbol_id, first_day, last_day, has_ended, refusal, read_at)
 SELECT *, %(now)s
-FROM unnest(%(ids)s::int[], %(first_days)s::date[], %(last_days)s::date[], %(has_ended)s::boolean[])
+FROM unnest(%(ids)s::int[], %(first_days)s::date[], %(last_days)s::date[], %(has_ended)s::boolean[],
+            %(refusals)s::text[])
 ON CONFLICT (symbol_id) DO UPDATE SET
     first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day, has_ended = EXCLUDED.has_ended,
-    read_at = EXCLUDED.read_at
+    refusal = EXCLUDED.refusal, read_at = EXCLUDED.read_at
 """
 _SELECT_LIVES_READ_SINCE = """
-SELECT symbol_id FROM backfill.listing_lives WHERE symbol_id = ANY (%(ids)s) AND read_at > %(since)s
+SELECT l.symbol_id FROM unnest(%(ids)s::int[], %(since)s::timestamptz[]) AS t (symbol_id, since)
+JOIN backfill.listing_lives l ON l.symbol_id = t.symbol_id AND l.read_at > t.since
 """
 _UPSERT_BULK_FILE = """
-INSERT INTO backfill.bulk_files (day, read_at, tickers) VALUES (%(day)s, %(now)s, %(tickers)s)
-ON CONFLICT (day) DO UPDATE SET read_at = EXCLUDED.read_at, tickers = EXCLUDED.tickers
+INSERT INTO backfill.bulk_files (day, read_at, tickers, searched_ids)
+VALUES (%(day)s, %(now)s, %(tickers)s, %(searched_ids)s::int[])
+ON CONFLICT (day) DO UPDATE
+SET read_at = EXCLUDED.read_at, tickers = EXCLUDED.tickers, searched_ids = EXCLUDED.searched_ids
 """
 _SELECT_BULK_FILE_READ_SINCE = "SELECT 1 FROM backfill.bulk_files WHERE day = %(day)s AND read_at > %(since)s"
 _SELECT_BULK_FILE_SIZE = "SELECT tickers FROM backfill.bulk_files WHERE day = %(day)s"
+_SELECT_SEARCHED = """
+SELECT searched_ids FROM backfill.bulk_files WHERE day = %(day)s AND tickers > 0 AND searched_ids IS NOT NULL
+"""
 _SELECT_SYMBOLS_WITH_DAY = """
 SELECT symbol_id FROM backfill.daily_prices WHERE symbol_id = ANY (%(ids)s) AND day = %(day)s
 """
@@ -42,19 +58,32 @@ INSERT INTO backfill.closures (day, found_at, reason) VALUES (%(day)s, %(now)s, 
 
 @dataclass(frozen=True, slots=True)
 class ListingLife:
-    """From when to when a symbol is listed, as far as its daily data show; days are None without daily data."""
+    """From when to when a symbol is listed, as far as its daily data show; days are None without daily data.
+
+    ``refusal`` is what the vendor said when it refused the daily data, None if it did not.
+    """
 
     symbol_id: int
     first_day: date | None
     last_day: date | None
     has_ended: bool
+    refusal: str | None = None
 
 
 def record_daily_rows(connection: Connection, rows: Sequence[tuple[int, date, float | None, int]]) -> None:
-    """Store (symbol_id, day, close, volume); a volume of 0 means that nothing traded."""
+    """Store (symbol_id, day, close, volume) of the vendor's rows; a volume of 0 means that nothing traded."""
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     names = ("ids", "days", "closes", "volumes")
     connection.execute(_UPSERT_DAILY_PRICES, dict(zip(names, map(list, columns), strict=True)))
+
+
+def record_days_without_row(connection: Connection, days: Sequence[tuple[int, date]], reason: str) -> None:
+    """Store that nothing traded on (symbol_id, day) pairs without a row of the vendor's; rows that exist stay.
+
+    ``reason`` is ``NOT_IN_MARKET_FILE`` or ``NO_ROW_AS_USUAL``.
+    """
+    ids, dates = [symbol_id for symbol_id, _ in days], [day for _, day in days]
+    connection.execute(_INSERT_DAYS_WITHOUT_ROW, {"ids": ids, "days": dates, "reason": reason})
 
 
 def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], now: datetime) -> None:
@@ -67,19 +96,29 @@ def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], n
             "first_days": [life.first_day for life in lives],
             "last_days": [life.last_day for life in lives],
             "has_ended": [life.has_ended for life in lives],
+            "refusals": [life.refusal for life in lives],
         },
     )
 
 
-def find_lives_read_since(connection: Connection, symbol_ids: Sequence[int], since: datetime) -> set[int]:
-    """The symbols whose daily data were read after ``since``."""
-    rows = connection.execute(_SELECT_LIVES_READ_SINCE, {"ids": list(symbol_ids), "since": since})
+def find_lives_read_since(connection: Connection, since: Mapping[int, datetime]) -> set[int]:
+    """The symbols whose daily data were read after a moment of their own: symbol_id → moment."""
+    rows = connection.execute(_SELECT_LIVES_READ_SINCE, {"ids": list(since), "since": list(since.values())})
     return {row[0] for row in rows}
 
 
-def record_bulk_file(connection: Connection, day: date, tickers: int, now: datetime) -> None:
-    """Record that the exchange's daily file of ``day`` was read, and how many tickers it had."""
-    connection.execute(_UPSERT_BULK_FILE, {"day": day, "tickers": tickers, "now": now})
+def record_bulk_file(
+    connection: Connection, day: date, tickers: int, searched_ids: Sequence[int], now: datetime
+) -> None:
+    """Record that the exchange's daily file of ``day`` was read, how many tickers it had, and who was looked for."""
+    values = {"day": day, "tickers": tickers, "searched_ids": list(searched_ids), "now": now}
+    connection.execute(_UPSERT_BULK_FILE, values)
+
+
+def read_searched_symbols(connection: Connection, day: date) -> set[int]:
+    """The symbols that were looked for in the exchange's daily file of ``day``; none if it was never read or empty."""
+    row = connection.execute(_SELECT_SEARCHED, {"day": day}).fetchone()
+    return set(row[0]) if row else set()
 
 
 def is_bulk_file_read_since(connection: Connection, day: date, since: datetime) -> bool:

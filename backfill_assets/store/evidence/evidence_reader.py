@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.evidence.daily_data import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import expand_multiranges
@@ -52,16 +53,33 @@ FROM unnest(%(open)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 ) e GROUP BY u.symbol_id
 """
 _SELECT_DAILY = """
-SELECT symbol_id, day, volume > 0 AS traded FROM backfill.daily_prices
+SELECT symbol_id, day, CASE no_row_reason WHEN %(not_in_file)s THEN %(not_in_file_code)s
+       WHEN %(as_usual)s THEN %(as_usual_code)s ELSE (volume > 0)::int END AS traded
+FROM backfill.daily_prices
 WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
 """
-_DAILY_TYPES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i1"}
+_DAILY_CODES = {
+    "not_in_file": NOT_IN_MARKET_FILE,
+    "not_in_file_code": int(DayTrading.NOT_IN_MARKET_FILE),
+    "as_usual": NO_ROW_AS_USUAL,
+    "as_usual_code": int(DayTrading.NO_ROW_AS_USUAL),
+}
+_DAILY_TYPES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i4"}
 _SELECT_LISTING_LIVES = """
 SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day, coalesce(last_day, 'infinity') AS last_day,
        has_ended
 FROM backfill.listing_lives
 """
 _LISTING_LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4", "has_ended": ">i1"}
+_SELECT_UNSERVED = """
+SELECT u.symbol_id, extract(epoch FROM (
+    SELECT max(e.requested_at) FROM backfill.session_evidence e
+    WHERE e.symbol_id = u.symbol_id AND e.interval_type = %(interval)s AND e.source_interval = %(source)s))::float8
+FROM backfill.unserved_symbols u
+LEFT JOIN LATERAL (SELECT true AS found FROM market_data d
+                   WHERE d.symbol_id = u.symbol_id AND d.is_final IS NOT FALSE LIMIT 1) bar ON true
+WHERE u.ended_at IS NULL AND bar.found IS NULL
+"""
 _SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
 
 
@@ -103,6 +121,7 @@ def read_evidence(
         first_published_at=first_published_at,
         half_published_at=half_published_at,
         closed=_read_closed_sessions(connection, values, grid),
+        unserved_asked_at=_read_unserved(connection, values, symbol_index),
     )
     return _build_request_history(history, symbol_index, grid), evidence
 
@@ -125,7 +144,7 @@ def _read_baseline(connection: Connection, values: dict[str, Any], symbol_index:
 
 def _read_traded(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex, grid: SlotGrid) -> Int8:
     """Whether the daily data show volume (see ``AbsenceEvidence.traded``), shape (symbols, sessions)."""
-    found = read_columns(connection, _SELECT_DAILY, values, _DAILY_TYPES)
+    found = read_columns(connection, _SELECT_DAILY, values | _DAILY_CODES, _DAILY_TYPES)
     session = _find_sessions(found["day"], grid)
     in_grid = session >= 0
     traded = np.full((symbol_index.size, len(grid.sessions)), -1, np.int8)
@@ -145,6 +164,18 @@ def _read_listing_bounds(
     first[row[is_known]] = np.searchsorted(session_days, found["first_day"])[is_known]
     last[row[has_ended]] = np.searchsorted(session_days, found["last_day"], side="right")[has_ended] - 1
     return first, last
+
+
+def _read_unserved(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex) -> Floats:
+    """See ``AbsenceEvidence.unserved_asked_at``."""
+    found = connection.execute(_SELECT_UNSERVED, values).fetchall()
+    row = symbol_index.find_rows(np.array([symbol_id for symbol_id, _ in found], np.int64))
+    asked_at = np.array([-np.inf if at is None else at for _, at in found], float)[row >= 0]
+    if not len(asked_at):
+        return np.zeros(0)
+    unserved_asked_at = np.full(symbol_index.size, np.nan)
+    unserved_asked_at[row[row >= 0]] = asked_at
+    return unserved_asked_at
 
 
 def _read_closed_sessions(connection: Connection, values: dict[str, Any], grid: SlotGrid) -> Bools:

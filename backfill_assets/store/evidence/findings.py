@@ -14,7 +14,9 @@ CALENDAR_DRIFT = "calendar drift"
 PLAN_LIMITED = "plan limited"
 ENDED_OR_RENAMED = "ended or renamed"
 ENDPOINT_NOT_IN_PLAN = "endpoint not in plan"
-TICKER_KINDS = (ENDED_OR_RENAMED,)  # the subject is a ticker: they end when it is no longer active
+NO_INTRADAY_DATA = "no intraday data"
+TOO_MANY_UNSERVED = "too many without data"
+TICKER_KINDS = (ENDED_OR_RENAMED, NO_INTRADAY_DATA)  # the subject is a ticker: they end when it is no longer active
 
 _UPSERT_FINDING = """
 INSERT INTO backfill.findings AS f (kind, subject, detail, found_at)

@@ -60,7 +60,9 @@ def measure_day(engine: Engine, sandbox: Sandbox) -> dict[str, int]:
     """The calls of the day by purpose, and all of them as ``total``."""
     calls: Counter[str] = Counter()
     before = dict(sandbox.stats()["calls_by_endpoint"])
-    for purpose in simulated_day.run_day(engine, sandbox):
+    from backfill_assets.backfill.absence_lookup import fetch_newest_bulk_file  # where commit 65d0aca has it
+
+    for purpose in simulated_day.run_day(engine, sandbox, fetch_newest_bulk_file):
         now = dict(sandbox.stats()["calls_by_endpoint"])
         for endpoint, count in now.items():
             calls[purpose if endpoint == "intraday" else "daily"] += count - before.get(endpoint, 0)

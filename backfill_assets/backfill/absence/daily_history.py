@@ -1,0 +1,191 @@
+"""One ticker's daily history: on which days it traded, and from when to when it is listed.
+
+When it is read is decided in ``lookup``, whether a listing has ended in ``backfill.listing_ends``.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from backfill_assets.backfill.findings import record_vendor_warnings
+from backfill_assets.backfill.listing_ends import SymbolChangeList, judge_listing
+from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach
+from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
+from backfill_assets.market.vendor import DailyRows, VendorClient
+from backfill_assets.market.vendor_errors import (
+    InvalidTicker,
+    QuotaExhausted,
+    TokenRefused,
+    UnknownTicker,
+    VendorError,
+)
+from backfill_assets.store.evidence.daily_data import (
+    NO_ROW_AS_USUAL,
+    ListingLife,
+    record_daily_rows,
+    record_days_without_row,
+    record_listing_lives,
+)
+from backfill_assets.store.evidence.findings import (
+    ENDED_OR_RENAMED,
+    NO_INTRADAY_DATA,
+    Finding,
+    record_finding,
+    resolve_findings,
+)
+from backfill_assets.store.postgres.connection import Connection, Database
+
+DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
+HABIT_SESSIONS = 250  # over which it is counted how often a symbol has no daily row
+MAX_DAILY_VOLUME = 2.0**53  # more is no volume, and 0 means that nothing traded: a fraction of a share counts as one
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _History:
+    """What the vendor said about one ticker: its daily rows, or (None) how it refused them."""
+
+    rows: DailyRows | None
+    refusal: VendorError | None = None
+
+    @property
+    def days(self) -> frozenset[date]:
+        """The days with a row."""
+        return frozenset() if self.rows is None else frozenset(self.rows.date.astype(object).tolist())
+
+
+async def fetch_listing_history(
+    client: VendorClient,
+    changes: SymbolChangeList,
+    database: Database,
+    coverage: Coverage,
+    symbol: Symbol,
+    overrides: CalendarOverrides,
+) -> list[int]:
+    """Read one symbol's daily history, and record when it traded, how long it is listed and what a person should know.
+
+    Returns:
+        The sessions of the coverage between the history's ends that have no row and are unexplained so far.
+
+    Raises:
+        TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
+    """
+    history = await _fetch_history(client, symbol)
+    if history is None:
+        return []
+    if history.rows is not None:
+        _report_dropped(database, symbol, history.rows, coverage)
+    listing_end = await judge_listing(
+        changes,
+        symbol,
+        _build_listing_life(symbol, history, coverage),
+        is_unknown=isinstance(history.refusal, UnknownTicker),
+        absent_days=[coverage.grid.sessions[session].day for session in _list_overdue_sessions(coverage)],
+        now=coverage.now,
+    )
+    skipped = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
+    is_usual = bool(skipped) and _skips_days_often(history, coverage, overrides)
+    with database.transaction() as connection:
+        record_listing_lives(connection, [listing_end.life], coverage.now)
+        record_daily_rows(connection, list(_build_daily_rows(symbol, history, coverage)))
+        if is_usual:
+            days = [(symbol.symbol_id, coverage.grid.sessions[session].day) for session in skipped]
+            record_days_without_row(connection, days, NO_ROW_AS_USUAL)
+        finding = listing_end.finding or _build_finding_without_data(symbol, history, coverage)
+        _update_findings(connection, symbol, finding, coverage)
+    return [] if is_usual else skipped
+
+
+async def _fetch_history(client: VendorClient, symbol: Symbol) -> _History | None:
+    """The history, or the vendor's refusal of this ticker; None for any other error."""
+    try:
+        return _History(await client.fetch_daily(str(symbol.ticker)))
+    except (TokenRefused, QuotaExhausted):
+        raise
+    except (UnknownTicker, InvalidTicker) as refusal:
+        return _History(None, refusal)
+    except VendorError as error:
+        _log.warning("cannot look up why data is absent: %s", error)
+        return None
+
+
+def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
+    """Report that the plan does not include all of a daily history."""
+    if rows.warning:
+        _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
+        record_vendor_warnings(database, {rows.warning: frozenset([symbol.ticker])}, coverage.now)
+    elif len(rows):
+        whole_history = {symbol.ticker.exchange: PlanReach(full_days=WHOLE_HISTORY_DAYS)}
+        record_vendor_warnings(database, {}, coverage.now, whole_history)
+
+
+def _list_overdue_sessions(coverage: Coverage) -> list[int]:
+    """The sessions of the coverage's grid whose absence counts as missing."""
+    return [int(session) for session in np.flatnonzero(coverage.is_session_overdue)]
+
+
+def _build_listing_life(symbol: Symbol, history: _History, coverage: Coverage) -> ListingLife:
+    if not history.days:
+        refusal = history.refusal.message if history.refusal else None
+        return ListingLife(symbol.symbol_id, None, None, has_ended=False, refusal=refusal)
+    last = max(history.days)
+    overdue_sessions = _list_overdue_sessions(coverage)
+    days_after_last = sum(coverage.grid.sessions[session].day > last for session in overdue_sessions)
+    is_last_old = coverage.now.date() - last > timedelta(days=2 * DELISTED_AFTER_SESSIONS)
+    return ListingLife(
+        symbol.symbol_id,
+        min(history.days),
+        last,
+        has_ended=days_after_last >= DELISTED_AFTER_SESSIONS or (days_after_last > 0 and is_last_old),
+    )
+
+
+def _skips_days_often(history: _History, coverage: Coverage, overrides: CalendarOverrides) -> bool:
+    last = coverage.grid.sessions[-1]
+    earlier = list_previous_sessions(last, HABIT_SESSIONS - 1, overrides)
+    return skips_days_often(history.days, [session.day for session in (*earlier, last)])
+
+
+def _build_daily_rows(
+    symbol: Symbol, history: _History, coverage: Coverage
+) -> Iterable[tuple[int, date, float | None, int]]:
+    """Yield the window's sessions that have a row in the history."""
+    if history.rows is None:
+        return
+    days = history.rows.date.astype(object).tolist()
+    row_by_day = dict(zip(days, zip(history.rows.close, history.rows.volume, strict=True), strict=True))
+    for session in coverage.grid.sessions:
+        if session.day in row_by_day:
+            yield build_daily_row(symbol, session.day, *row_by_day[session.day])
+
+
+def build_daily_row(symbol: Symbol, day: date, close: float, volume: float) -> tuple[int, date, float | None, int]:
+    """One daily row as the store takes it; without a volume nothing traded."""
+    traded_volume = 0 if np.isnan(volume) else int(np.ceil(np.clip(volume, 0.0, MAX_DAILY_VOLUME)))
+    return symbol.symbol_id, day, None if np.isnan(close) else float(close), traded_volume
+
+
+def _build_finding_without_data(symbol: Symbol, history: _History, coverage: Coverage) -> Finding | None:
+    """The finding that the vendor has no data at all of the symbol; None if it has."""
+    if isinstance(history.refusal, InvalidTicker):
+        detail = f"refused by the vendor ({history.refusal.message}); check the spelling"
+    elif not history.days:
+        detail = "the vendor answers without rows, intraday and daily; check the spelling"
+    else:
+        return None
+    return Finding(NO_INTRADAY_DATA, str(symbol.ticker), detail, coverage.now)
+
+
+def _update_findings(connection: Connection, symbol: Symbol, finding: Finding | None, coverage: Coverage) -> None:
+    """Record the symbol's finding, and resolve those that its daily data no longer show."""
+    ticker = str(symbol.ticker)
+    if finding:
+        record_finding(connection, finding)
+    for kind in {ENDED_OR_RENAMED, NO_INTRADAY_DATA} - {finding.kind if finding else ""}:
+        resolve_findings(connection, kind, [ticker], coverage.now)

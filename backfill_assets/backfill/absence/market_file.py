@@ -1,0 +1,170 @@
+"""The market's daily file: every symbol's daily row of one session, and what its silence says.
+
+It costs 100 calls, so it is read once for an exchange and day, and what it says of each symbol is remembered. One
+ticker's history is in ``daily_history``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+import numpy as np
+
+from backfill_assets.backfill.absence.daily_history import build_daily_row
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.findings import NEARLY_ALL_SHARE
+from backfill_assets.market.arrays import Bools
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.purposes import Purpose
+from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_errors import TokenRefused, VendorError
+from backfill_assets.store.evidence.daily_data import (
+    NOT_IN_MARKET_FILE,
+    find_symbols_with_day,
+    is_bulk_file_read_since,
+    read_bulk_file_size,
+    read_searched_symbols,
+    record_bulk_file,
+    record_closure,
+    record_daily_rows,
+    record_days_without_row,
+)
+from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, Finding, record_finding
+from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.symbols import list_symbols
+
+MIN_TICKERS_FOR_CLOSURE = 20
+MAX_NOT_IN_FILE = 100  # if more symbols are missing from a bulk file, the file is considered incomplete
+MAX_FILES_FOR_SKIPPED_DAYS = 5  # in one run; further days wait for the next lookup
+_MAX_EMPTY_FILE_AGE = timedelta(hours=20)  # a file that the vendor did not have is not requested again before
+_log = logging.getLogger(__name__)
+
+
+def fetch_newest_bulk_file(engine: Engine, coverage: Coverage) -> bool:
+    """Read the bulk file of the newest overdue session, so that closes can be compared with it.
+
+    A session's file is read once. Errors are logged: comparing closes can wait a day.
+
+    Returns:
+        Whether the universe is large enough for the price of the file.
+    """
+    settings = engine.settings
+    overdue_sessions = np.flatnonzero(coverage.is_session_overdue).tolist()
+    is_worthwhile = (
+        settings.bulk_daily and len(coverage.symbols) >= settings.daily_file_symbols and bool(overdue_sessions)
+    )
+    if is_worthwhile:
+        try:
+            asyncio.run(_fetch_session_file(engine, coverage, overdue_sessions[-1]))
+        except VendorError as error:
+            _log.warning("the market's daily file cannot be read: %s", error)
+    return is_worthwhile
+
+
+async def _fetch_session_file(engine: Engine, coverage: Coverage, session: int) -> None:
+    async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
+        await fetch_market_file(client, engine.database, coverage, session, max_age=_MAX_EMPTY_FILE_AGE)
+
+
+async def fetch_market_file(
+    client: VendorClient, database: Database, coverage: Coverage, session: int, *, max_age: timedelta
+) -> bool:
+    """Read the market's daily file of one session of the coverage, unless it was read within ``max_age``.
+
+    Returns:
+        Whether it was requested.
+
+    Raises:
+        TokenRefused: other errors are logged.
+    """
+    day = coverage.grid.sessions[session].day
+    with database.transaction() as connection:
+        if is_bulk_file_read_since(connection, day, coverage.now - max_age):
+            return False
+    try:
+        bulk_rows = await client.fetch_bulk_daily(coverage.grid.sessions[session].exchange, day)
+    except TokenRefused:
+        raise
+    except VendorError as error:  # a plan without the file gets 402, as does an exhausted quota (docs/vendor.md §5.5)
+        _log.warning("the market's daily file of %s cannot be read: %s", day, error)
+        return True
+    if bulk_rows.unparsable_rows:
+        _log.warning("%d rows of the daily file of %s were dropped: no code or date", bulk_rows.unparsable_rows, day)
+    rows_by_code = dict(zip(bulk_rows.code.tolist(), zip(bulk_rows.close, bulk_rows.volume, strict=True), strict=True))
+    with database.transaction() as connection:
+        _record_file(connection, coverage, session, rows_by_code)
+    return True
+
+
+def find_not_in_market_file(database: Database, coverage: Coverage, session: int) -> Bools:
+    """Symbols missing from a non-empty bulk file; none if more than ``MAX_NOT_IN_FILE`` are missing."""
+    day = coverage.grid.sessions[session].day
+    with database.transaction() as connection:
+        if not read_bulk_file_size(connection, day):
+            return np.zeros(len(coverage.symbols), bool)
+        listed_ids = find_symbols_with_day(connection, [s.symbol_id for s in coverage.symbols], day)
+    not_in_file: Bools = np.array([s.symbol_id not in listed_ids for s in coverage.symbols], bool)
+    return not_in_file if not_in_file.sum() <= MAX_NOT_IN_FILE else np.zeros_like(not_in_file)
+
+
+async def explain_skipped_days(
+    client: VendorClient, database: Database, coverage: Coverage, skipped_days: Sequence[tuple[int, int]]
+) -> None:
+    """Look up days that symbols' own daily histories lack; the silence of a file says that nothing traded.
+
+    Args:
+        client: the vendor's client.
+        database: the store.
+        coverage: the state of the slots.
+        skipped_days: row of the symbol and session of the coverage, each.
+
+    Raises:
+        TokenRefused: other errors are logged, and the days stay missing.
+    """
+    files_read = 0
+    for session in sorted({session for _, session in skipped_days}, reverse=True):  # newest first
+        symbol_ids = {coverage.symbols[row].symbol_id for row, skipped in skipped_days if skipped == session}
+        day = coverage.grid.sessions[session].day
+        if not _was_searched(database, day, symbol_ids) and files_read < MAX_FILES_FOR_SKIPPED_DAYS:
+            files_read += await fetch_market_file(client, database, coverage, session, max_age=_MAX_EMPTY_FILE_AGE)
+        if _was_searched(database, day, symbol_ids):
+            with database.transaction() as connection:
+                days = [(symbol_id, day) for symbol_id in sorted(symbol_ids)]
+                record_days_without_row(connection, days, NOT_IN_MARKET_FILE)
+
+
+def _was_searched(database: Database, day: date, symbol_ids: set[int]) -> bool:
+    """Whether all these symbols were looked for in a file of ``day`` that was not empty."""
+    with database.transaction() as connection:
+        return symbol_ids <= read_searched_symbols(connection, day)
+
+
+def _record_file(
+    connection: Connection, coverage: Coverage, session: int, rows_by_code: dict[str, tuple[float, float]]
+) -> None:
+    """Store what a file says of every symbol of the exchange, not only of those that the run is about."""
+    day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
+    symbols = list_symbols(connection, exchange, only_active=False)
+    record_bulk_file(connection, day, len(rows_by_code), [symbol.symbol_id for symbol in symbols], coverage.now)
+    if rows_by_code:
+        record_daily_rows(connection, list(_build_rows(symbols, day, rows_by_code)))
+    elif _is_nearly_all_absent(coverage, session):
+        reason = "nearly all symbols have no rows and the vendor has no daily file"
+        record_closure(connection, day, reason, coverage.now)
+        record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
+
+
+def _build_rows(
+    symbols: Sequence[Symbol], day: date, rows_by_code: dict[str, tuple[float, float]]
+) -> Iterable[tuple[int, date, float | None, int]]:
+    for symbol in symbols:
+        if (row := rows_by_code.get(symbol.ticker.symbol)) is not None:
+            yield build_daily_row(symbol, day, *row)
+
+
+def _is_nearly_all_absent(coverage: Coverage, session: int) -> bool:
+    in_session = coverage.request_history.session == session
+    empty_count = int((in_session & (coverage.request_history.data_until == 0)).sum())
+    return len(coverage.symbols) >= MIN_TICKERS_FOR_CLOSURE and empty_count >= NEARLY_ALL_SHARE * len(coverage.symbols)
