@@ -130,7 +130,7 @@ def _measure_rate(database: Database, number: int, verdict: str) -> tuple[float,
     with database.transaction() as connection:
         server = psutil.Process(connection.info.backend_pid)
         before = read_processor_seconds(server)
-        counts = write_bars(
+        written = write_bars(
             connection,
             bars,
             interval=INTERVAL,
@@ -141,7 +141,7 @@ def _measure_rate(database: Database, number: int, verdict: str) -> tuple[float,
         )
         served = read_processor_seconds(server) - before
     seconds, spent = time.perf_counter() - began, time.process_time() - own + served
-    assert sum(counts.values(), WriteCounts()) == WriteCounts(**{verdict: len(bars)})
+    assert sum(written.counts.values(), WriteCounts()) == WriteCounts(**{verdict: len(bars)})
     return len(bars) / seconds, len(bars) / spent
 
 

@@ -27,6 +27,7 @@ from backfill_assets.market.vendor_errors import (
 )
 from backfill_assets.quality.checks import find_check
 from backfill_assets.store.evidence.findings import (
+    BARS_REFUSED,
     CALENDAR_DRIFT,
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
@@ -94,7 +95,12 @@ def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
         return _explain_rate_limits(diagnostics)
     if not diagnostics.coverage.missing.any():
         return ""
-    return _explain_requests(diagnostics) or _explain_sessions(diagnostics) or _explain_symbols(diagnostics)
+    return (
+        _explain_refusals(diagnostics)
+        or _explain_requests(diagnostics)
+        or _explain_sessions(diagnostics)
+        or _explain_symbols(diagnostics)
+    )
 
 
 def find_error_cause(error: str) -> str:
@@ -107,6 +113,14 @@ def _explain_rate_limits(diagnostics: Diagnostics) -> str:
     if foreign_requests:
         return f"quota: another client uses the token, {foreign_requests} requests a minute"
     return "quota: the vendor allows fewer requests a minute than EODHD_REQUESTS_PER_MINUTE sets"
+
+
+def _explain_refusals(diagnostics: Diagnostics) -> str:
+    """That the table refuses at least half of the missing bars."""
+    refused, missing = len(diagnostics.coverage.absence_evidence.refused), int(diagnostics.coverage.missing.sum())
+    if 2 * refused < missing:
+        return ""
+    return next((f"the table: {f.detail}" for f in diagnostics.findings if f.kind == BARS_REFUSED), "")
 
 
 def _explain_requests(diagnostics: Diagnostics) -> str:

@@ -27,6 +27,7 @@ from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.market.vendor_prices import CallPrices
 from backfill_assets.store.bars.external_bars import read_external_bars
+from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
@@ -45,6 +46,7 @@ class BackfillJob:
         source_interval: the vendor interval that the bars are built from.
         strategy: which gaps are requested.
         force: request everything in the window, complete or not.
+        replace_other_feed: replace bars of another source interval within the window.
         user_selected: a user chose the symbols: request every gap and suspect bar once, regardless of the retry
             schedule.
         trigger_sessions: sessions whose gaps make a ticker due; other gaps of the window are then requested with them.
@@ -61,6 +63,7 @@ class BackfillJob:
     source_interval: Interval
     strategy: Strategy = Strategy.HYBRID
     force: bool = False
+    replace_other_feed: bool = False
     user_selected: bool = False
     trigger_sessions: frozenset[date] | None = None
     verify_existing: bool = False
@@ -96,6 +99,11 @@ class Engine:
             if job.verify_existing:
                 return replace(coverage, external_bars=read_external_bars(connection, job.symbols, grid))
             return coverage
+
+    def find_mixed_feeds(self, coverage: Coverage) -> MixedFeeds | None:
+        """The sessions of a coverage whose bars come from two feeds of the vendor; None if there are none."""
+        with self.database.transaction() as connection:
+            return find_mixed_feeds(connection, coverage.symbols, coverage.grid)
 
     def plan(self, job: BackfillJob, coverage: Coverage) -> Plan:
         """The requests that the job would send for a measured coverage; no vendor calls."""

@@ -7,6 +7,7 @@
 | ``calendar drift``, trading outside | answers that span the day show none for nearly all tickers |
 | ``calendar drift`` | the day is older than all retained sessions |
 | ``plan limited`` | an answer reaches as far back without the remark (``backfill.findings``) |
+| ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 
 from collections.abc import Mapping, Sequence

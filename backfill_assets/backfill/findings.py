@@ -7,19 +7,24 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach
+from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.calendar.timestamps import format_timestamp
 from backfill_assets.store.evidence.finding_ends import (
     forget_limited_reach,
     read_limited_reaches,
     record_limited_reach,
 )
 from backfill_assets.store.evidence.findings import (
+    BARS_REFUSED,
     CALENDAR_DRIFT,
     PLAN_LIMITED,
     Finding,
+    list_findings,
     record_finding,
     resolve_findings,
 )
+from backfill_assets.store.evidence.refusals import RefusalSummary, summarize_refusals
 from backfill_assets.store.postgres.connection import Database
 
 NEARLY_ALL_SHARE = 0.9
@@ -83,6 +88,30 @@ def record_vendor_warnings(
         ]
         if disproved:
             resolve_findings(connection, PLAN_LIMITED, disproved, now)
+
+
+def record_refused_bars(database: Database, interval: Interval, now: datetime) -> None:
+    """Record for each reason which bars ``market_data`` refuses, and resolve the findings whose bars are stored.
+
+    Args:
+        database: the store.
+        interval: of the bars, with the table's spellings.
+        now: the time of the finding.
+    """
+    with database.transaction() as connection:
+        summaries = summarize_refusals(connection, interval)
+        for summary in summaries:
+            record_finding(connection, Finding(BARS_REFUSED, summary.refused_by, _describe_refusals(summary), now))
+        open_subjects = {f.subject for f in list_findings(connection) if f.kind == BARS_REFUSED}
+        resolve_findings(connection, BARS_REFUSED, open_subjects - {s.refused_by for s in summaries}, now)
+
+
+def _describe_refusals(summary: RefusalSummary) -> str:
+    return (
+        f"{summary.bars:,} bars of {summary.tickers:,} tickers are refused by market_data, "
+        f"first {summary.first_ticker} {format_timestamp(summary.first_slot)}: {summary.message}; "
+        "change the table so that it accepts them, then name the symbols: run --symbols"
+    )
 
 
 def _record_findings(database: Database, findings: list[Finding]) -> None:

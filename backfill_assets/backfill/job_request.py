@@ -73,6 +73,7 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
         source_interval=source,
         strategy=request.strategy,
         force=request.force,
+        replace_other_feed=request.force,
         user_selected=bool(request.symbols),
         verify_existing=request.verify_existing,
         batch_size=request.batch_size,

@@ -74,6 +74,7 @@ def build_run_result(
         seconds=seconds,
         written=fetched.written,
         rejected=fetched.rejected,
+        refusals=dict(fetched.refusals),
         vendor_warnings={message: len(tickers) for message, tickers in fetched.vendor_warnings.items()},
         claimed_elsewhere=len(passes.claimed_elsewhere),
         deferred=plan.deferred,
@@ -92,11 +93,15 @@ def _count_absence_reasons(
     slots, classified = after.open_slots, after.slot_states
     is_planned = np.isin(after.grid.get_slot_keys(slots.row, slots.ordinal), slot_keys)
     is_absent = is_planned & np.isin(classified.state, UNSETTLED_STATES)
+    reasons: Counter[str] = Counter()
+    is_refused = is_absent & np.isin(after.grid.get_slot_keys(slots.row, slots.ordinal), after.absence_evidence.refused)
+    if refused := int(is_refused.sum()):
+        reasons["refused by market_data"] = refused
+    is_absent &= ~is_refused
     rows, sessions = slots.row[is_absent], after.grid.session_index[slots.ordinal[is_absent]]
     is_requested = (_count_requests(after) > _count_requests(before))[rows, sessions]
     groups = np.column_stack([rows, classified.state[is_absent].astype(np.int64), is_requested])
     stop_reason = fetched.stopped.stop_reason if fetched.stopped else None
-    reasons: Counter[str] = Counter()
     for (row, state, requested), count in zip(*np.unique(groups, axis=0, return_counts=True), strict=True):
         symbol_id = after.symbols[row].symbol_id
         not_requested = skip_reasons.get(symbol_id) or (stop_reason if not requested else None)

@@ -9,7 +9,9 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import ABSENT_STATES, SlotState
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
+from backfill_assets.store.bars.mixed_feeds import MixedFeeds
 
+MAX_REFUSAL_LINES = 5
 OutcomeKind: TypeAlias = Literal["stored", "nothing new", "not published", "error"]
 
 
@@ -97,7 +99,9 @@ class RunResult:
         seconds: duration of the run.
         written: what became of the bars received.
         rejected: rows that broke a rule.
+        refusals: by words of the database, how many bars ``market_data`` refused.
         vendor_warnings: the vendor's remarks that the plan limits the data, each with the number of tickers.
+        mixed_feeds: sessions of the window whose bars come from two feeds of the vendor.
         claimed_elsewhere: tickers left to another run that had claimed them.
         deferred: tickers with gaps that were requested too recently.
         skipped: tickers with gaps for which no request was sent, each with the reason.
@@ -121,6 +125,8 @@ class RunResult:
     seconds: float = 0.0
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    mixed_feeds: MixedFeeds | None = None
     vendor_warnings: Mapping[str, int] = field(default_factory=dict)
     claimed_elsewhere: int = 0
     deferred: int = 0
@@ -150,20 +156,25 @@ class RunResult:
         all_failed = self.outcomes and len(self.errors) == len(self.outcomes)
         if all_failed and not any(o.error and o.error.scope == "ticker" for o in self.errors):
             return max(o.error.exit_code for o in self.errors if o.error)
-        is_incomplete = self.after.missing or any(
-            o.error and o.error.scope == "ticker" and o.ticker not in self.not_judged for o in self.errors
+        is_refused = self.written.refused > 0
+        is_incomplete = (
+            is_refused
+            or self.after.missing
+            or any(o.error and o.error.scope == "ticker" and o.ticker not in self.not_judged for o in self.errors)
         )
         return 3 if is_incomplete else 0
 
     def describe_warnings(self) -> list[str]:
         """What users should know about the data received, one line each; usually empty."""
-        lines = describe_vendor_warnings(self.vendor_warnings)
+        lines = describe_data_warnings(self.vendor_warnings, self.refusals)
+        if self.mixed_feeds:
+            lines.append(str(self.mixed_feeds))
         if self.not_judged:
             lines.append(f"{len(self.not_judged):,} symbols have no intraday data: requested weekly, not judged")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """The result as JSON; ``vendor_warnings`` and ``not_judged`` only if there are any."""
+        """The result as JSON; what a user should know about the data only if there is something."""
         plain = {name: getattr(self, attribute) for name, attribute in _JSON_FIELDS.items()}
         return {
             **plain,
@@ -176,16 +187,24 @@ class RunResult:
             "skipped": {str(ticker): reason for ticker, reason in self.skipped.items()},
             "stopped": str(self.stopped) if self.stopped else None,
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
+            **({"refusals": dict(self.refusals)} if self.refusals else {}),
+            **({"mixed_feeds": self.mixed_feeds.as_dict()} if self.mixed_feeds else {}),
             **({"not_judged": sorted(map(str, self.not_judged))} if self.not_judged else {}),
         }
 
 
-def describe_vendor_warnings(vendor_warnings: Mapping[str, int]) -> list[str]:
-    """Lines about limited data; ``vendor_warnings`` are those of ``RunResult``."""
-    return [
+def describe_data_warnings(vendor_warnings: Mapping[str, int], refusals: Mapping[str, int]) -> list[str]:
+    """Lines about limited and refused data; the parameters are those of ``RunResult``."""
+    lines = [
         f"limited data for {count:,} tickers; the vendor says: {message}"
         for message, count in sorted(vendor_warnings.items())
     ]
+    by_count = sorted(refusals.items(), key=lambda item: (-item[1], item[0]))
+    lines += [f"{count:,} bars were refused by market_data: {words}" for words, count in by_count[:MAX_REFUSAL_LINES]]
+    if len(by_count) > MAX_REFUSAL_LINES:
+        rest = sum(count for _, count in by_count[MAX_REFUSAL_LINES:])
+        lines.append(f"{rest:,} more bars were refused for other reasons; status and backfill.rejects have them")
+    return lines
 
 
 _SAME_NAME = ("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited", "rejected")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from backfill_assets.backfill.results import RunResult, TickerOutcome, describe_vendor_warnings
+from backfill_assets.backfill.results import RunResult, TickerOutcome, describe_data_warnings
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
@@ -24,6 +24,7 @@ class ReviewResult:
         seconds: duration.
         written: what became of the bars received; ``revised`` are the vendor's corrections.
         rejected: rows that broke a rule.
+        refusals: by words of the database, how many bars ``market_data`` refused.
         vendor_warnings: the vendor's remarks that the plan limits the data, each with the number of tickers.
         stopped: the error that ended it early.
     """
@@ -37,6 +38,7 @@ class ReviewResult:
     seconds: float = 0.0
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
+    refusals: Mapping[str, int] = field(default_factory=dict)
     vendor_warnings: Mapping[str, int] = field(default_factory=dict)
     stopped: VendorError | None = None
 
@@ -55,7 +57,7 @@ class ReviewResult:
 
     def describe_warnings(self) -> list[str]:
         """What users should know about the data received, one line each; usually empty."""
-        return describe_vendor_warnings(self.vendor_warnings)
+        return describe_data_warnings(self.vendor_warnings, self.refusals)
 
     def add_run(self, run_result: RunResult) -> "ReviewResult":
         """This result with that of one more run."""
@@ -67,12 +69,13 @@ class ReviewResult:
             seconds=self.seconds + run_result.seconds,
             written=self.written + run_result.written,
             rejected=self.rejected + run_result.rejected,
+            refusals=Counter(self.refusals) + Counter(run_result.refusals),
             vendor_warnings=Counter(self.vendor_warnings) + Counter(run_result.vendor_warnings),
             stopped=run_result.stopped,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The review as JSON; ``vendor_warnings`` only if there are any."""
+        """The review as JSON; what a user should know about the data only if there is something."""
         plain = ("sessions", "due", "affordable", "reviewed", "requests", "calls", "rejected")
         return {
             **{name: getattr(self, name) for name in plain},
@@ -81,4 +84,5 @@ class ReviewResult:
             "errors": {str(o.ticker): str(o.error) for o in self.outcomes if o.error},
             "stopped": str(self.stopped) if self.stopped else None,
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
+            **({"refusals": dict(self.refusals)} if self.refusals else {}),
         }

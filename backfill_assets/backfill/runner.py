@@ -25,7 +25,7 @@ from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.finding_ends import resolve_disproved_drift, resolve_ended_findings
-from backfill_assets.backfill.findings import record_calendar_drift, record_vendor_warnings
+from backfill_assets.backfill.findings import record_calendar_drift, record_refused_bars, record_vendor_warnings
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
@@ -83,8 +83,11 @@ class _BackfillRun:
         if plan.requests:
             passes, after = self._execute_recorded(coverage, plan, server_clock)
         resolve_ended_findings(self._engine)
+        record_refused_bars(self._engine.database, self._job.interval, self._engine.settings.now())
         seconds = time.monotonic() - started
-        return build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)
+        mixed_feeds = self._engine.find_mixed_feeds(after) if plan.requests else None
+        result = build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)
+        return replace(result, mixed_feeds=mixed_feeds)
 
     def _execute_recorded(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> tuple[PassResult, Coverage]:
         """Execute the plan between the start and the end of the run's record in the store."""
@@ -253,7 +256,12 @@ class _BackfillRun:
         fetcher = Fetcher(
             database=self._engine.database,
             context=WriteContext(
-                plan, self._job.source_interval, interval_spelling, settings.vendor_host, settings.now()
+                plan,
+                self._job.source_interval,
+                interval_spelling,
+                settings.vendor_host,
+                settings.now(),
+                replace_other_feed=self._job.replace_other_feed,
             ),
             run_id=self._run_id,
             rate_limiter=rate_limiter,

@@ -252,6 +252,11 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
         "budget left": _format_budget(status["budget"]),
         **format_spending(status["calls_by_purpose"], status["spending_pause"]),
     }
+    if mixed := status["mixed_feeds"]:
+        lines["mixed feeds"] = (
+            f"{mixed['sessions']:,} sessions of {mixed['tickers']:,} symbols mix bars of {' and '.join(mixed['feeds'])}"
+            " rows (run --force replaces them)"
+        )
     if status["short_histories_summary"]:
         lines["history"] = status["short_histories_summary"]
     resolved = format_resolved(status["resolved"]) if show_all else ()
@@ -259,7 +264,9 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
         (f"seen {day}", f"{of_day['tickers']:,} tickers published, first {of_day['first']}, last {of_day['last']}")
         for day, of_day in status["published"].items()
     )
-    for name, text in (*lines.items(), *format_findings(status["findings"], show_all=show_all), *resolved, *seen):
+    findings = format_findings(status["findings"], show_all=show_all)
+    table = (("your table", warning) for warning in status["table_warnings"])
+    for name, text in (*lines.items(), *table, *findings, *resolved, *seen):
         console.print(f"[bold]{name:<15}[/bold] {escape(text)}", highlight=False)
 
 

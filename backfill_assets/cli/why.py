@@ -37,6 +37,7 @@ def why(
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
     from backfill_assets.store.bars.bar_writer import read_bars
     from backfill_assets.store.bars.rejects import read_current_rejects
+    from backfill_assets.store.evidence.refusals import read_refusal_messages
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         job, _ = build_job(engine, JobRequest(interval=interval, start=day, end=day, symbols=[ticker]))
@@ -50,7 +51,8 @@ def why(
             symbol_id, first, end = job.symbols[0].symbol_id, session.open, session.close
             bars = read_bars(connection, symbol_id, job.interval, first, end)
             rejects = read_current_rejects(connection, symbol_id, job.source_interval, first, end)
-        explanations, evidence = explain_slots(coverage, bars, rejects), describe_session(coverage)
+            refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
+        explanations, evidence = explain_slots(coverage, bars, rejects, refusals), describe_session(coverage)
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
         click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))

@@ -78,9 +78,10 @@ class LiveRound:
         if self.kind == "sampled":
             bars = self.written.inserted + self.written.updated
             delay = f", {self.delay_seconds / 60:.0f} min old" if self.delay_seconds is not None else ""
+            refused = f", {self.written.refused} refused by market_data" if self.written.refused else ""
             return (
                 f"{self.readings.fresh} fresh samples of {self.tickers} tickers{delay} · {bars} provisional bars"
-                f" written · {self.calls} calls{f' · {self.error}' if self.error else ''}"
+                f" written{refused} · {self.calls} calls{f' · {self.error}' if self.error else ''}"
             )
         reasons = {
             "off": "live collection is off (BACKFILL_LIVE)",

@@ -105,7 +105,7 @@ class SampleWriter:
         bind_source_host(connection, self.vendor_host)
         # The column source_rows of a bar counts what the bar was built from; for provisional bars, that is samples.
         bars = slots.loc[slots["volume"] > 0].rename(columns={"samples": "source_rows"})
-        counts = write_bars(
+        written = write_bars(
             connection,
             bars.assign(is_final=False, may_insert=True),
             interval=interval,
@@ -115,7 +115,7 @@ class SampleWriter:
             requested_at=requested_at,
         )
         record_slots(connection, slots, interval)
-        return sum(counts.values(), WriteCounts())
+        return sum(written.counts.values(), WriteCounts())
 
 
 def _select_changed(slots: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:

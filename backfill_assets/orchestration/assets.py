@@ -154,7 +154,7 @@ def _materialize(
     """Fill the run's partition range and record its complete partitions; returns the error that stopped it."""
     is_manual = is_manual_run(context.run.tags)  # then each gap is requested once, regardless of the retry schedule
     job = build_partition_job(engine, interval, context.partition_keys, explicit=is_manual)
-    job = replace(job, strategy=Strategy(config.strategy), force=config.force)
+    job = replace(job, strategy=Strategy(config.strategy), force=config.force, replace_other_feed=config.force)
     if not job.window.sessions or not job.symbols:
         context.log.info("no session due: the selected days have not opened, or no selected symbol is active")
         return None

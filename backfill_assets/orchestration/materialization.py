@@ -139,6 +139,7 @@ def build_run_metadata(materialized: MaterializedRun, recorded: int) -> dict[str
         "unchanged": written.unchanged,
         "revised": written.revised,
         "rejected": result.rejected,
+        **({"refused": written.refused} if written.refused else {}),
         "missing before": int(materialized.before.missing.sum()),
         "missing after": int(materialized.after.missing.sum()),
         "partitions recorded": recorded,

@@ -1,8 +1,10 @@
 """The explanation of a slot: its state, the evidence for it, and when it is requested again."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,10 @@ class SlotExplanation:
 
 
 def explain_slots(
-    coverage: Coverage, bars: Sequence[StoredBar], rejects: Sequence[Reject] = ()
+    coverage: Coverage,
+    bars: Sequence[StoredBar],
+    rejects: Sequence[Reject] = (),
+    refusals: Mapping[datetime, str] = MappingProxyType({}),
 ) -> list[SlotExplanation]:
     """Explain every slot of a coverage of one symbol and one session, oldest first.
 
@@ -56,14 +61,16 @@ def explain_slots(
         coverage: the states.
         bars: the stored bars.
         rejects: the session's current rejects (see ``store.bars.rejects``).
+        refusals: by start of the slot, the words with which the table refused its bar.
     """
+    messages = {int(at.timestamp()): message for at, message in refusals.items()}
     stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
     position_by_ordinal = {int(ordinal): index for index, ordinal in enumerate(coverage.open_slots.ordinal.tolist())}
     rejects_by_ordinal: dict[int, list[Reject]] = {}
     for reject in rejects:
         ordinal = int(np.searchsorted(coverage.grid.starts, reject.timestamp.timestamp(), side="right")) - 1
         rejects_by_ordinal.setdefault(ordinal, []).append(reject)
-    return [
+    explanations = [
         _explain_slot(
             coverage,
             ordinal,
@@ -72,6 +79,10 @@ def explain_slots(
             rejects_by_ordinal.get(ordinal, []),
         )
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
+    ]
+    return [
+        _add_refusal(explanation, start in stored_bars, messages.get(start))
+        for explanation, start in zip(explanations, coverage.grid.starts.tolist(), strict=True)
     ]
 
 
@@ -134,14 +145,27 @@ def _explain_slot(
     return SlotExplanation(start, state.name.lower(), "; ".join(facts), next_request_text)
 
 
+def _add_refusal(explanation: SlotExplanation, has_bar: bool, message: str | None) -> SlotExplanation:
+    """The explanation with the words of the database, if the table refused the vendor's bar."""
+    if message is None:
+        return explanation
+    refused = f"the vendor returned a bar, and market_data refused it: {message}"
+    evidence = f"{explanation.evidence}; {refused}" if has_bar else refused
+    return replace(explanation, evidence=evidence)
+
+
 def _describe_bar(bar: StoredBar | None) -> str:
     if bar is None:
         return ""
+    values = (
+        f"close {'null' if bar.close is None else format(bar.close, 'g')}, "
+        f"volume {'null' if bar.volume is None else format(bar.volume, ',')}"
+    )
     if bar.source is None:
-        return f"close {bar.close:g}, volume {bar.volume:,}; written by an external writer"
+        return f"{values}; written by an external writer"
     fetched = format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
     rows = "live samples" if bar.source_interval == LIVE_SOURCE_INTERVAL else f"rows of {bar.source_interval}"
-    return f"close {bar.close:g}, volume {bar.volume:,}; {bar.source_rows} {rows}, {fetched}"
+    return f"{values}; {bar.source_rows} {rows}, {fetched}"
 
 
 def _describe_doubts(coverage: Coverage, ordinal: int, bar: StoredBar) -> list[str]:

@@ -22,6 +22,7 @@ from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.short_histories import describe_short_histories, find_short_histories
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
+from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.evidence.findings import (
     TICKER_KINDS,
@@ -32,6 +33,7 @@ from backfill_assets.store.evidence.findings import (
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.name_notes import describe_names
 from backfill_assets.store.postgres.connection import Database, describe_database
+from backfill_assets.store.postgres.takeover_warnings import find_table_warnings
 from backfill_assets.store.quota.budget import Budget, QuotaRefusal, build_limits
 from backfill_assets.store.quota.calls_by_purpose import CallsByPurpose, read_calls_by_purpose
 from backfill_assets.store.quota.live_budget import LiveBudget
@@ -56,6 +58,8 @@ class _StoredFacts:
     findings: Sequence[Finding]
     resolved: Sequence[tuple[Finding, datetime]]
     rounds: SessionRoundTotals | None
+    mixed_feeds: MixedFeeds | None
+    table_warnings: Sequence[str]
     pause: SpendingPause | None
     calls: CallsByPurpose | None
 
@@ -95,6 +99,8 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
             }
             for day, (count, first, last) in facts.publications.items()
         },
+        "mixed_feeds": facts.mixed_feeds.as_dict() if facts.mixed_feeds else None,
+        "table_warnings": list(facts.table_warnings),
         "findings": [_describe_finding(finding) for finding in facts.findings],
         "resolved": [
             {**_describe_finding(finding), "resolved_at": format_optional_timestamp(resolved_at)}
@@ -124,6 +130,8 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
             publications=read_publications(connection, interval, source, [s.day for s in sessions]),
             findings=_select_of_active(list_findings(connection), active),
             resolved=list_resolved_findings(connection, now - RESOLVED_SHOWN_FOR),
+            mixed_feeds=find_mixed_feeds(connection, active, build_slot_grid(sessions, interval)),
+            table_warnings=find_table_warnings(connection),
             rounds=read_round_totals(connection, DEFAULT_EXCHANGE, sessions[-1].day) if sessions else None,
             pause=read_pause(connection),
             calls=read_calls_by_purpose(connection, settings.token.get_secret_value(), now) if settings.token else None,

@@ -63,7 +63,7 @@ def write_bar(
     bar = {"symbol_id": 1, "timestamp": int(SLOT.timestamp()), "open": 10, "high": 11, "low": 9, "close": close}
     bars = pd.DataFrame([bar | {"volume": 100, "source_rows": 6, "is_final": final, "may_insert": True}])
     requested_at = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
-    counts = write_bars(
+    written = write_bars(
         connection,
         bars,
         interval=INTERVAL,
@@ -72,7 +72,7 @@ def write_bar(
         source_interval=interval,
         requested_at=requested_at,
     )
-    return counts[1]
+    return written.counts[1]
 
 
 def read_bars(database: Database) -> list[tuple[Any, ...]]:
@@ -104,6 +104,13 @@ def test_final_bar_replaces_provisional_bar_and_never_the_reverse(database: Data
     with database.transaction() as connection:
         assert write_bar(connection, close=10.8).protected == 1
     assert read_bars(database) == [(10.7, "5m", True)]
+
+
+def test_a_provisional_bar_that_the_table_refuses_is_counted(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("ALTER TABLE market_data ADD CONSTRAINT house_check CHECK (volume > 1000)")
+        assert write_bar(connection) == WriteCounts(refused=1)
+    assert read_bars(database) == []
 
 
 @pytest.mark.parametrize("source", [None, "another.example"])

@@ -141,7 +141,8 @@ def build_vendor_bar(database: Database) -> pd.DataFrame:
 
 def verify_bars(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
     with database.transaction() as connection:
-        return verify_external_bars(connection, bars, interval=INTERVALS["30m"], source="vendor", source_interval="5m")
+        interval = INTERVALS["30m"]
+        return verify_external_bars(connection, bars, interval=interval, source="vendor", source_interval="5m").counts
 
 
 def test_a_bar_changed_since_it_was_read_is_not_replaced(database_with_symbols: Database) -> None:

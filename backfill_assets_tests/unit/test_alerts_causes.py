@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backfill_assets.alerts.causes import Diagnostics, find_error_cause, find_likely_cause
@@ -63,6 +64,14 @@ def make_drift_finding(day: str) -> Finding:
 
 
 RENAMED = Finding("ended or renamed", "C.US", "no daily data after 2026-05-29; renamed to CC on 2026-06-01", NOW)
+REFUSED = Finding("bars refused", "house_check", "4 bars of 1 tickers are refused by market_data", NOW)
+
+
+def add_refused(coverage: Coverage, slots: int) -> Coverage:
+    evidence = replace(coverage.absence_evidence, refused=np.arange(slots))
+    return replace(coverage, absence_evidence=evidence)
+
+
 CASES = {
     "one symbol": (make_diagnostics(build_coverage_with_missing("C", range(5, 9))), "one symbol: C.US"),
     "one that was renamed": (
@@ -84,6 +93,14 @@ CASES = {
         "symbols: 3 of 12 symbols never had a bar",
     ),
     "a few symbols": (make_diagnostics(build_coverage_with_missing("C F", range(5, 9))), "2 symbols: C.US, F.US"),
+    "bars that the table refuses": (
+        make_diagnostics(add_refused(build_coverage_with_missing("C F", range(5, 9)), 4), found=(REFUSED,)),
+        "the table: 4 bars of 1 tickers are refused by market_data",
+    ),
+    "few bars that the table refuses": (
+        make_diagnostics(add_refused(build_coverage_with_missing("C F", range(5, 9)), 3), found=(REFUSED,)),
+        "2 symbols: C.US, F.US",
+    ),
     "many scattered symbols": (
         make_diagnostics(build_coverage_with_missing("A B C D E", range(5, 9))),
         "no single cause: 5 of 12 symbols have missing bars",

@@ -121,6 +121,18 @@ def test_absence_counts_six_hours_after_half_of_the_universe_is_published(
     assert get_noon_state(now=parse_new_york(at), half_published_at=[parse_epoch(half)]) is expected
 
 
+@pytest.mark.parametrize("not_returned", [[], [5]], ids=["refused", "refused once, not returned later"])
+def test_a_bar_that_the_table_refuses_is_missing_whatever_explains_absence(not_returned: list[int]) -> None:
+    """And it is requested on the retry schedule, an hour after the first request."""
+    asked = int(EVENING.timestamp())
+    entry = Entry(requested_at=asked, published=True, data_until=LATER, not_returned=not_returned)
+    thin: dict[str, Any] = {**THIN, "traded": [[0], [0]]}
+    assert get_noon_state([entry], EVENING, **thin) is SlotState.NO_TRADE
+    found = classify([(0, 5, SlotState.MISSING)], [entry], EVENING, build_grid(DAY), refused=[5], **thin)
+    assert (found.state.tolist(), found.due.tolist()) == ([SlotState.MISSING], [False])
+    assert found.next_request_at.tolist() == [asked + 3600]
+
+
 @pytest.mark.parametrize("now", [EVENING, NEXT_NOON])
 def test_a_provisional_bar_stays_provisional_and_is_requested(now: datetime) -> None:
     assert classify_noon(now=now, stored=SlotState.PROVISIONAL) == (SlotState.PROVISIONAL, True, True)

@@ -27,6 +27,7 @@ class World:
     clock: int
     slots: list[Slot]
     rejected: frozenset[Slot]  # suspect bars that are built around a rejected row
+    refused: frozenset[Slot]  # slots whose final bar the table refused
     entries: list[Entry]
     incomplete: list[int]
     published_sessions: list[int]
@@ -90,6 +91,8 @@ def compute_state(world: World, slot: Slot) -> tuple[SlotState, bool]:
         return stored, overdue
     if stored is SlotState.SUSPECT:  # absent rows are usual for a thin symbol, rejected ones for none
         return SlotState.PRESENT if thin and slot not in world.rejected else stored, overdue
+    if slot in world.refused:
+        return SlotState.MISSING, overdue
     if world.closed[session] or world.traded[row][session] == 0:
         return SlotState.NO_TRADE, overdue
     if entry is not None and ordinal in entry.not_returned:
@@ -123,7 +126,7 @@ def compute_retry_time(world: World, slot: Slot, state: SlotState) -> float:
         return compute_resume_time(world, row, session)
     if state is SlotState.SUSPECT:
         at: float = entry.requested_at + (7 * DAY if entry.request_count > 5 else DAY)
-    elif ordinal in entry.not_returned:
+    elif ordinal in entry.not_returned or slot in world.refused:
         since = max(find_no_new_data_since(world, entry), compute_counting_start(world, session))
         at = entry.requested_at + compute_delay(max(0.0, entry.requested_at - since))
     else:
@@ -147,7 +150,7 @@ def list_set_bits(mask: int, first: int, last: int) -> list[int]:
 
 
 HOURS_WITHOUT_DATA = [0, 1, 4, 10, 22, 46, 60, 285, 286, 286, 400, 400, 400]
-HOURS_SINCE_REQUEST = [0, 1, 3, 6, 12, 24, 168, 168, 168]
+HOURS_SINCE_REQUEST = [0, 1, 3, 6, 12, 24, 168, 168, 168, 200, 200]
 
 
 @st.composite
@@ -197,6 +200,7 @@ def draw_world(draw: st.DrawFn) -> World:
         if draw(st.booleans())
     ]
     rejected = [slot for slot in slots if slot[2] is SlotState.SUSPECT and draw(st.booleans())]
+    refused = [slot for slot in slots if slot[2] is not SlotState.SUSPECT and draw(st.integers(0, 5)) == 5]
     published_sessions = [draw(st.integers(4, 8)) for _ in range(TICKERS)]
     times = st.sampled_from([nan, nan, *(clock - hours * HOUR for hours in (0, 1, 5, 6, 23, 46, 500, 500))])
     return World(
@@ -204,6 +208,7 @@ def draw_world(draw: st.DrawFn) -> World:
         clock=clock,
         slots=draw(st.permutations(slots)),
         rejected=frozenset(rejected),
+        refused=frozenset(refused),
         entries=draw(st.permutations(requested_entries)),
         incomplete=[draw(st.integers(1, 4)) for _ in range(TICKERS)],
         published_sessions=published_sessions,
@@ -229,6 +234,7 @@ def classify_world(world: World) -> list[Outcome]:
         first_published_at=world.first_published,
         half_published_at=world.half_published,
         closed=world.closed,
+        refused=[row * world.grid.size + ordinal for row, ordinal, _ in world.refused],
     )
     columns: Sequence[np.ndarray] = (found.state, found.overdue, found.gap, found.next_request_at, found.due)
     return [

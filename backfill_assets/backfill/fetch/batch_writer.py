@@ -1,5 +1,6 @@
 """Writes a batch of responses to the store: bars, evidence and rejects in one transaction."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -13,11 +14,13 @@ from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.vendor import IntradayRows
-from backfill_assets.store.bars.bar_writer import WriteCounts, write_bars
+from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
+from backfill_assets.store.bars.refused_bars import RefusedBar
 from backfill_assets.store.bars.rejects import record_rejects, supersede_rejects
 from backfill_assets.store.bars.source_host import bind_source_host
 from backfill_assets.store.evidence.evidence_writer import record_evidence
+from backfill_assets.store.evidence.refusals import record_refusals
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import format_multirange
 
@@ -50,6 +53,7 @@ class BatchResult:
         published_sessions: (symbol_id, session of the plan's grid) seen published completely.
         off_calendar_days: days with trading outside the calendar's sessions, and how many tickers show it.
         rejected: rows that broke a rule and were not known yet.
+        refusals: by words of the database, how many bars ``market_data`` refused.
     """
 
     counts: Mapping[int, WriteCounts] = field(default_factory=dict)
@@ -57,17 +61,22 @@ class BatchResult:
     published_sessions: frozenset[tuple[int, int]] = frozenset()
     off_calendar_days: Mapping[date, int] = field(default_factory=dict)
     rejected: int = 0
+    refusals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteContext:
-    """What all batches of a run have in common."""
+    """What all batches of a run have in common.
+
+    ``replace_other_feed`` is whether bars of another source interval are replaced within the window.
+    """
 
     plan: Plan
     source_interval: Interval
     interval_spelling: str
     vendor_host: str
     now: datetime
+    replace_other_feed: bool = False
 
 
 def write_batch(
@@ -84,7 +93,7 @@ def write_batch(
     bars = built.bars.assign(may_insert=built.bars["ordinal"] >= context.plan.window_first_ordinal)
     if len(bars):
         bind_source_host(connection, context.vendor_host)
-    counts = write_bars(
+    written = write_bars(
         connection,
         bars,
         interval=grid.interval,
@@ -92,26 +101,45 @@ def write_batch(
         source=context.vendor_host,
         source_interval=context.source_interval.name,
         requested_at=requested_at,
+        replace_other_feed=context.replace_other_feed,
     )
-    for symbol_id, verified_counts in _verify_planned_bars(connection, context, fetched, bars).items():
-        counts[symbol_id] += replace(verified_counts, protected=-verified_counts.verified - verified_counts.replaced)
-    evidence = _build_session_evidence(context.plan, fetched, built)
+    verified = _verify_planned_bars(connection, context, fetched, bars)
+    counts = _merge_counts(written.counts, verified.counts)
+    refused = [*written.refused, *verified.refused]
+    record_refusals(connection, bars, refused, interval=grid.interval, source=context.source_interval)
+    evidence = _build_session_evidence(context.plan, fetched, built, refused)
     record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
     supersede_rejects(connection, evidence.loc[evidence["source_rows"] > 0], source=context.source_interval)
     rejected = record_rejects(connection, built.rejects, source=context.source_interval)
     published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     off_calendar_days = find_days_traded_outside(rows, grid, context.source_interval)
-    return BatchResult(counts, _find_empty_symbols(evidence), published_sessions, off_calendar_days, rejected)
+    return BatchResult(
+        counts=counts,
+        empty_symbol_ids=_find_empty_symbols(evidence),
+        published_sessions=published_sessions,
+        off_calendar_days=off_calendar_days,
+        rejected=rejected,
+        refusals=Counter(bar.message for bar in refused),
+    )
+
+
+def _merge_counts(written: Mapping[int, WriteCounts], verified: Mapping[int, WriteCounts]) -> dict[int, WriteCounts]:
+    """The counts of both; writing had left the verified bars alone as protected."""
+    merged = dict(written)
+    for symbol_id, counts in verified.items():
+        handled = counts.verified + counts.replaced + counts.refused
+        merged[symbol_id] += replace(counts, protected=-handled)
+    return merged
 
 
 def _verify_planned_bars(
     connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], bars: pd.DataFrame
-) -> dict[int, WriteCounts]:
+) -> WrittenBars:
     """Verify external bars, where that is planned."""
     plan, external = context.plan, context.plan.external_bars
     if not len(external.slot_key):
-        return {}
+        return WrittenBars({}, [])
     final = bars.loc[bars["may_insert"] & bars["is_final"]]
     row_by_symbol_id = {item.request.symbol.symbol_id: item.request.row for item in fetched}
     row = np.array(final["symbol_id"].map(row_by_symbol_id), np.int64)
@@ -135,7 +163,9 @@ def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
     return pd.DataFrame({"symbol_id": symbol_ids, **columns})
 
 
-def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars) -> pd.DataFrame:
+def _build_session_evidence(
+    plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars, refused: Sequence[RefusedBar]
+) -> pd.DataFrame:
     """One row per requested symbol and session, with what was returned (see ``store.evidence.evidence_writer``)."""
     evidence = pd.DataFrame(
         [
@@ -151,9 +181,18 @@ def _build_session_evidence(plan: Plan, fetched: Sequence[FetchedRows], built: B
     evidence["ends_before_close"] = evidence["ends_before_close"].eq(True)
     evidence["open"] = plan.grid.session_opens[evidence["session"]]
     evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
+    evidence["refused"] = _has_refused(plan, evidence, refused)
     evidence["not_returned"] = list(_find_not_returned(plan, evidence, built.bars))
     evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal
     return evidence
+
+
+def _has_refused(plan: Plan, evidence: pd.DataFrame, refused: Sequence[RefusedBar]) -> list[bool]:
+    """Whether a bar of each requested symbol and session was refused."""
+    ordinals = plan.grid.find_ordinals(np.array([bar.timestamp for bar in refused], np.int64))
+    sessions = plan.grid.session_index[ordinals].tolist()
+    found = {(bar.symbol_id, session) for bar, session in zip(refused, sessions, strict=True)}
+    return [key in found for key in zip(evidence["symbol_id"].tolist(), evidence["session"].tolist(), strict=True)]
 
 
 def _get_session_range(request: PlannedRequest) -> range:

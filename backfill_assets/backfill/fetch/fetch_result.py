@@ -23,6 +23,7 @@ class FetchResult:
         outcomes: by symbol_id, how the requests for that symbol ended.
         written: what became of the bars received.
         rejected: rows that broke a rule and were not known yet.
+        refusals: by words of the database, how many bars ``market_data`` refused.
         vendor_warnings: the vendor's remarks that the plan limits the data, with the tickers concerned.
         reaches: by exchange, how far back requests reached that were answered with rows.
         published_sessions: (symbol_id, session of the plan's grid) seen published completely.
@@ -33,6 +34,7 @@ class FetchResult:
     outcomes: Mapping[int, TickerOutcome] = field(default_factory=dict)
     written: WriteCounts = field(default_factory=WriteCounts)
     rejected: int = 0
+    refusals: Mapping[str, int] = field(default_factory=dict)
     vendor_warnings: Mapping[str, frozenset[Ticker]] = field(default_factory=dict)
     reaches: Mapping[str, PlanReach] = field(default_factory=dict)
     published_sessions: frozenset[tuple[int, int]] = frozenset()
@@ -54,12 +56,15 @@ def merge_results(results: Iterable[FetchResult]) -> FetchResult:
     """Add up results of one pass, in their order; the outcomes of one symbol's requests merge into one."""
     results = list(results)
     off_calendar_days: Counter[date] = Counter()
+    refusals: Counter[str] = Counter()
     for result in results:
+        refusals.update(result.refusals)
         off_calendar_days.update(result.off_calendar_days)
     return FetchResult(
         outcomes=merge_outcomes(pair for result in results for pair in result.outcomes.items()),
         written=sum((result.written for result in results), WriteCounts()),
         rejected=sum(result.rejected for result in results),
+        refusals=refusals,
         vendor_warnings=merge_warnings(pair for result in results for pair in result.vendor_warnings.items()),
         reaches=merge_reaches(pair for result in results for pair in result.reaches.items()),
         published_sessions=frozenset().union(*(result.published_sessions for result in results)),

@@ -177,6 +177,7 @@ class Fetcher:
             outcomes=merge_outcomes(outcomes),
             written=sum(written.counts.values(), WriteCounts()),
             rejected=written.rejected,
+            refusals=written.refusals,
             vendor_warnings=merge_warnings(
                 (item.rows.warning, frozenset([item.request.symbol.ticker])) for item in fetched if item.rows.warning
             ),

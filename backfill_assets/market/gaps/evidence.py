@@ -91,6 +91,7 @@ class AbsenceEvidence:
         half_published_at: epoch seconds when half of the universe had been seen published, NaN before;
             shape (sessions,).
         closed: sessions of the calendar that the market did not hold, shape (sessions,).
+        refused: slot keys of bars that the vendor returned and ``market_data`` refused.
         unserved_asked_at: epoch seconds of the newest request for each symbol that the vendor does not serve (−∞ if
             there was none), NaN for all others; shape (symbols,), or empty if there is none.
     """
@@ -103,6 +104,7 @@ class AbsenceEvidence:
     first_published_at: Floats
     half_published_at: Floats
     closed: Bools
+    refused: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
     unserved_asked_at: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property

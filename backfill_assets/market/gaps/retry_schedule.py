@@ -101,20 +101,22 @@ class SlotRetries:
 
 
 def compute_retries(
-    row: Int64, session: Int64, not_returned: Bools, suspect: Bools, past: PastRequests, schedule: RetrySchedule
+    row: Int64, session: Int64, unfilled: Bools, suspect: Bools, past: PastRequests, schedule: RetrySchedule
 ) -> SlotRetries:
     """Apply ``schedule`` to open slots; all arrays of slots have the shape (slots,).
 
-    A slot is requested at once if it never was, or if it was returned once and its bar is gone from the store.
+    ``unfilled`` slots were not in the newest response, or their bar was refused by the store. A slot is requested at
+    once if it never was, or if it was returned once and its bar is gone from the store.
     """
     entry = past.entry_index[row, session]
     history = past.history
     seconds_without_data, request_at = np.full(len(row), -np.inf), np.full(len(row), -np.inf)
 
-    # Requested and not returned: the delay grows with the time without new data.
-    is_retried = not_returned & (entry != NO_ENTRY)
+    # Requested, and not returned or not stored: the delay grows with the time without new data.
+    is_retried = unfilled & (entry != NO_ENTRY)
     retried = entry[is_retried]
-    seconds = np.maximum(history.requested_at[retried] - past.compute_start(retried, session[is_retried]), 0.0)
+    # fmax counts 0 where nothing was missing from the newest response
+    seconds = np.fmax(history.requested_at[retried] - past.compute_start(retried, session[is_retried]), 0.0)
     seconds_without_data[is_retried] = seconds
     request_at[is_retried] = history.requested_at[retried] + schedule.compute_delays(seconds)
 

@@ -92,6 +92,7 @@ class _SlotEvidence:
     thin: Bools  # the symbol often skips slots
     usual_for_thin: Bools  # a suspect bar has few source rows, or its rows end early, and the symbol is thin
     untraded: Bools  # the daily data show that nothing traded, or the market was closed
+    refused: Bools  # the vendor returned a bar, and the table refused it
 
 
 def classify_slots(
@@ -122,7 +123,8 @@ def classify_slots(
     suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.usual_for_thin
     counting_starts_at = _compute_counting_start(latest_overdue_at, evidence, now_epoch)
     past = select_past_requests(history, entry_index, counting_starts_at, now_epoch)
-    retries = compute_retries(slots.row, known.session, known.not_returned, suspect, past, rules.retry_schedule)
+    unfilled = known.not_returned | known.refused
+    retries = compute_retries(slots.row, known.session, unfilled, suspect, past, rules.retry_schedule)
     # Requests have returned no new data for so long that the vendor is taken not to have the bar.
     is_vendor_gap = retries.seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
     # The vendor does not serve the symbol at all: its absent bars are no alarm of their own.
@@ -185,6 +187,7 @@ def _collect_evidence(
         thin=thin,
         usual_for_thin=thin if slots.has_rejected_row is None else thin & ~slots.has_rejected_row,
         untraded=evidence.is_untraded[slots.row, session] | evidence.closed[session],
+        refused=np.isin(grid.get_slot_keys(slots.row, slots.ordinal), evidence.refused),
     )
 
 
@@ -197,6 +200,8 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     state[known.not_returned & known.published_beyond & known.thin] = SlotState.NO_TRADE
     # The vendor's daily data prove that nothing traded.
     state[known.untraded] = SlotState.NO_TRADE
+    # The bar exists, whatever the daily data say, and no request to the vendor brings it into the table.
+    state[known.refused] = SlotState.MISSING
     # A stored bar takes precedence over evidence of absence.
     has_bar = stored_state != SlotState.MISSING
     state[has_bar] = stored_state[has_bar]

@@ -5,8 +5,12 @@ The same SQL works with the table that this program creates and with one that an
 
 - a final bar replaces a provisional one;
 - a final bar is revised only by a final one of the same source interval that has at least as many source rows and was
-  requested after the stored one was written; the old values go to ``backfill.revisions``;
+  requested after the stored one was written; the old values go to ``backfill.revisions``. With ``replace_other_feed``,
+  it is also revised by a final one of another source interval, whatever its rows;
 - a bar without provenance belongs to another program and stays; ``external_bars`` verifies it on request.
+
+Prices are compared as the table stores them (``column_precision``). Bars that the table refuses are left out and
+returned (``refused_bars``).
 
 The values of a provisional bar are stored beside those of the final bar that replaces it
 (``backfill.live_reconciliations``).
@@ -15,28 +19,24 @@ The values of a provisional bar are stored beside those of the final bar that re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH
+from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
+from backfill_assets.store.bars.column_precision import round_to_columns
+from backfill_assets.store.bars.refused_bars import RefusedBar, drop_refused, find_dropped_bars, write_accepted_bars
+from backfill_assets.store.bars.revisions import delete_unchanged_revisions
 from backfill_assets.store.postgres.connection import Connection
 
-_CREATE_STAGING_TABLE = """
-CREATE TEMPORARY TABLE staged_bars (
-    symbol_id integer, stamp timestamptz, open_price float8, high_price float8, low_price float8,
-    close_price float8, volume bigint, source_rows smallint, is_final boolean, may_insert boolean
-) ON COMMIT DROP
-"""
 LIVE_SOURCE_INTERVAL = "live"  # the source interval of bars made from live samples
-_COPY_COLUMNS: tuple[tuple[str, str], ...] = (
-    ("symbol_id", ">i4"), ("timestamp", ">i8"), ("open", ">f8"), ("high", ">f8"), ("low", ">f8"),
-    ("close", ">f8"), ("volume", ">i8"), ("source_rows", ">i2"), ("is_final", ">i1"), ("may_insert", ">i1"),
-)  # fmt: skip
-
-_MERGE_STAGED_BARS = """
-WITH evaluated AS MATERIALIZED (
+_REPLACES_OTHER_FEED = """
+    m.source_interval <> %(source_interval)s AND %(replace_other_feed)s AND s.is_final AND s.may_insert
+    AND m.fetched_at <= %(requested_at)s
+"""
+_EVALUATE_STAGED_BARS = f"""
     SELECT s.*, coalesce(m.interval_type, %(spelling)s) AS spelling,
            m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
            m.close_price AS old_close, m.volume AS old_volume, m.source_interval AS old_source_interval,
@@ -47,7 +47,9 @@ WITH evaluated AS MATERIALIZED (
                WHEN m.is_final IS FALSE AND s.is_final THEN 'updated'
                WHEN abs(m.open_price::float8 - s.open_price) < 5e-7 AND abs(m.high_price::float8 - s.high_price) < 5e-7
                     AND abs(m.low_price::float8 - s.low_price) < 5e-7
-                    AND abs(m.close_price::float8 - s.close_price) < 5e-7 AND m.volume = s.volume THEN 'unchanged'
+                    AND abs(m.close_price::float8 - s.close_price) < 5e-7 AND m.volume = s.volume
+               THEN CASE WHEN {_REPLACES_OTHER_FEED} THEN 'relabeled' ELSE 'unchanged' END
+               WHEN {_REPLACES_OTHER_FEED} THEN 'revised'
                WHEN m.source_interval <> %(source_interval)s OR m.fetched_at > %(requested_at)s THEN 'protected'
                WHEN m.is_final IS FALSE THEN 'updated'
                WHEN s.is_final AND s.source_rows >= m.source_rows THEN 'revised'
@@ -58,7 +60,16 @@ WITH evaluated AS MATERIALIZED (
         SELECT * FROM market_data d WHERE d.symbol_id = s.symbol_id AND d.timestamp = s.stamp
            AND d.interval_type = ANY (%(spellings)s) ORDER BY d.source IS NULL LIMIT 1
     ) m ON true
-), archived AS (
+"""  # noqa: S608 - only constants are inserted
+_WRITTEN_OUTCOMES = "('inserted', 'updated', 'revised', 'relabeled')"
+_FILL_CANDIDATES = f"""
+INSERT INTO candidate_bars
+SELECT row_number() OVER (ORDER BY stamp, symbol_id), symbol_id, spelling, stamp, open_price, high_price, low_price,
+       close_price, volume, %(source)s::text, %(source_interval)s::text, source_rows, is_final
+FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES}
+"""  # noqa: S608 - only constants are inserted
+_MERGE_STAGED_BARS = f"""
+WITH evaluated AS MATERIALIZED ({_EVALUATE_STAGED_BARS}), archived AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
                                     close_price, volume, source_interval, source_rows, fetched_at)
     SELECT symbol_id, spelling, stamp, old_open, old_high, old_low, old_close, old_volume,
@@ -89,7 +100,7 @@ WITH evaluated AS MATERIALIZED (
                                   close_price, volume, source, source_interval, source_rows, is_final, fetched_at)
     SELECT symbol_id, spelling, stamp, open_price, high_price, low_price, close_price, volume,
            %(source)s, %(source_interval)s, source_rows, is_final, clock_timestamp()
-    FROM evaluated WHERE outcome IN ('inserted', 'updated', 'revised') ORDER BY symbol_id, stamp
+    FROM evaluated WHERE outcome IN {_WRITTEN_OUTCOMES} ORDER BY symbol_id, stamp
     ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
         open_price = EXCLUDED.open_price, high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price,
         close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
@@ -98,9 +109,7 @@ WITH evaluated AS MATERIALIZED (
     WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(requested_at)s)
 )
 SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
-"""
-_COPY_STAGED_BARS = "COPY staged_bars FROM STDIN (FORMAT BINARY)"
-_DROP_STAGING_TABLE = "DROP TABLE staged_bars"
+"""  # noqa: S608 - only constants are inserted
 _SELECT_SERVER_TIME = "SELECT clock_timestamp()"
 _SELECT_BARS = """
 SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at
@@ -121,12 +130,13 @@ class WriteCounts:
     Attributes:
         inserted: new bars.
         updated: bars that replaced a provisional one.
-        unchanged: bars equal to the stored one.
+        unchanged: bars equal to the stored one; its source interval may be another now.
         revised: final bars that replaced a final one, whose values are in ``backfill.revisions``.
         protected: bars that may not replace the stored one.
         outside: bars before the window without a stored bar to compare with; not written.
         verified: bars equal to one of another program, which has the vendor's provenance now.
         replaced: bars that replaced a different one of another program, whose values are in ``backfill.revisions``.
+        refused: bars that ``market_data`` refused; not written.
     """
 
     inserted: int = 0
@@ -137,6 +147,7 @@ class WriteCounts:
     outside: int = 0
     verified: int = 0
     replaced: int = 0
+    refused: int = 0
 
     @property
     def stored(self) -> int:
@@ -145,6 +156,14 @@ class WriteCounts:
 
     def __add__(self, other: "WriteCounts") -> "WriteCounts":
         return WriteCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBars:
+    """What was done with the bars of each symbol_id, and the bars that ``market_data`` refused."""
+
+    counts: dict[int, WriteCounts]
+    refused: list[RefusedBar]
 
 
 def read_server_time(connection: Connection) -> datetime:
@@ -162,7 +181,8 @@ def write_bars(
     source: str,
     source_interval: str,
     requested_at: datetime,
-) -> dict[int, WriteCounts]:
+    replace_other_feed: bool = False,
+) -> WrittenBars:
     """Write ``bars`` within the caller's transaction.
 
     Args:
@@ -175,39 +195,55 @@ def write_bars(
         source: the vendor's host.
         source_interval: the interval of the rows that the bars were built from.
         requested_at: the server's clock before the request; bars that changed since are not replaced.
-
-    Returns:
-        What was done with the bars of each symbol_id.
+        replace_other_feed: whether final bars also replace those of another source interval.
     """
-    connection.execute(_CREATE_STAGING_TABLE)
-    with connection.cursor().copy(_COPY_STAGED_BARS) as copy:
-        copy.write(_encode_copy_rows(bars))
-    outcomes = connection.execute(
-        _MERGE_STAGED_BARS,
-        {
-            "spelling": spelling,
-            "spellings": list(interval.spellings),
-            "source": source,
-            "source_interval": source_interval,
-            "requested_at": requested_at,
-            "live": LIVE_SOURCE_INTERVAL,
-            "interval": interval.name,
-        },
-    ).fetchall()
-    connection.execute(_DROP_STAGING_TABLE)
+    values = {
+        "spelling": spelling,
+        "spellings": list(interval.spellings),
+        "source": source,
+        "source_interval": source_interval,
+        "requested_at": requested_at,
+        "replace_other_feed": replace_other_feed,
+        "live": LIVE_SOURCE_INTERVAL,
+        "interval": interval.name,
+    }
+
+    def merge(accepted_bars: pd.DataFrame) -> list[tuple[Any, ...]]:
+        stage_bars(connection, accepted_bars)
+        outcomes = connection.execute(_MERGE_STAGED_BARS, values).fetchall()
+        drop_staged_bars(connection)
+        return outcomes
+
+    def fill_candidates(tried_bars: pd.DataFrame) -> None:
+        stage_bars(connection, tried_bars)
+        connection.execute(_FILL_CANDIDATES, values)
+
+    rounded, refused = round_to_columns(connection, bars)
+    outcomes, refused_by_table = write_accepted_bars(connection, rounded, merge, fill_candidates)
+    refused += refused_by_table
+    dropped = find_dropped_bars(connection, drop_refused(rounded, refused))
     counts: dict[int, WriteCounts] = {}
     for symbol_id, outcome, bar_count in outcomes:
-        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{outcome: bar_count})
-    return counts
+        name = "unchanged" if outcome == "relabeled" else outcome
+        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{name: bar_count})
+    for bar in refused:
+        counts[bar.symbol_id] = counts.get(bar.symbol_id, WriteCounts()) + WriteCounts(refused=1)
+    for bar in dropped:
+        counts[bar.symbol_id] += WriteCounts(inserted=-1, refused=1)
+    for symbol_id, bar_count in delete_unchanged_revisions(
+        connection, [k for k in counts if counts[k].revised]
+    ).items():
+        counts[symbol_id] += WriteCounts(revised=-bar_count, unchanged=bar_count)
+    return WrittenBars(counts, [*refused, *dropped])
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBar:
-    """One bar with its provenance, which is None if another program wrote the bar."""
+    """One bar with its provenance, which is None if another program wrote the bar, as its values may be."""
 
     timestamp: datetime
-    close: float
-    volume: int
+    close: float | None
+    volume: int | Decimal | None
     source: str | None
     source_interval: str | None
     source_rows: int | None
@@ -227,17 +263,3 @@ def delete_bars(connection: Connection, symbol_id: int, interval: Interval, time
     """Delete bars; returns how many. Only for demonstrations and tests: nothing else deletes bars."""
     values = {"symbol_id": symbol_id, "spellings": list(interval.spellings), "timestamps": list(timestamps)}
     return connection.execute(_DELETE_BARS, values).rowcount
-
-
-def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
-    """The rows in the binary format of COPY: for each field its length and its big-endian value."""
-    layout: list[tuple[str, str]] = [("fields", ">i2")]
-    for name, code in _COPY_COLUMNS:
-        layout += [(f"{name}_size", ">i4"), (name, code)]
-    rows = np.zeros(len(bars), np.dtype(layout))
-    rows["fields"] = len(_COPY_COLUMNS)
-    for name, _ in _COPY_COLUMNS:
-        rows[f"{name}_size"] = rows.dtype[name].itemsize
-        values = bars[name].to_numpy()
-        rows[name] = (values - POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values
-    return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff"

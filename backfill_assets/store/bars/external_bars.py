@@ -4,7 +4,9 @@ A bar equal to the vendor's gets our provenance. Any other is replaced, and its 
 that its writer changed since it was read stays as it is. All other writing of bars is in ``bar_writer``.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,10 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import ExternalBars
-from backfill_assets.store.bars.bar_writer import WriteCounts
+from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars
+from backfill_assets.store.bars.column_precision import round_to_columns
+from backfill_assets.store.bars.refused_bars import write_accepted_bars
+from backfill_assets.store.bars.revisions import delete_unchanged_revisions
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
@@ -32,13 +37,12 @@ JOIN market_data m ON m.symbol_id = u.symbol_id AND m.interval_type = ANY (%(spe
 WHERE {only_row}
 """
 _COLUMN_TYPES = {"row": ">i8", "stamp": ">i8", "fingerprint": ">i8"}
-_VERIFY_TEMPLATE = """
-WITH compared AS MATERIALIZED (
+_COMPARE_TEMPLATE = """
     SELECT s.*, m.interval_type, m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
            m.close_price AS old_close, m.volume AS old_volume,
-           abs(m.open_price::float8 - s.open) < 5e-7 AND abs(m.high_price::float8 - s.high) < 5e-7
+           (abs(m.open_price::float8 - s.open) < 5e-7 AND abs(m.high_price::float8 - s.high) < 5e-7
                AND abs(m.low_price::float8 - s.low) < 5e-7 AND abs(m.close_price::float8 - s.close) < 5e-7
-               AND m.volume = s.volume AS equal
+               AND m.volume = s.volume) IS TRUE AS equal  -- a null is not equal
     FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
                 %(close)s::float8[], %(volume)s::bigint[], %(rows)s::smallint[], %(fingerprints)s::bigint[])
            AS s (symbol_id, epoch, open, high, low, close, volume, source_rows, fingerprint)
@@ -46,7 +50,15 @@ WITH compared AS MATERIALIZED (
          AND m.interval_type = ANY (%(spellings)s)
     WHERE {only_row} AND {fingerprint} = s.fingerprint
     ORDER BY s.symbol_id, s.epoch FOR UPDATE OF m
-), recorded AS (
+"""
+_FILL_CANDIDATES_TEMPLATE = """
+INSERT INTO candidate_bars
+SELECT row_number() OVER (ORDER BY epoch, symbol_id), symbol_id, interval_type, to_timestamp(epoch), open, high, low,
+       close, volume, %(source)s::text, %(source_interval)s::text, source_rows, true
+FROM ({compared}) compared
+"""
+_VERIFY_TEMPLATE = """
+WITH compared AS MATERIALIZED ({compared}), recorded AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
                                     close_price, volume)
     SELECT symbol_id, interval_type, to_timestamp(epoch), old_open, old_high, old_low, old_close, old_volume
@@ -65,7 +77,9 @@ WITH compared AS MATERIALIZED (
 SELECT symbol_id, count(*) FILTER (WHERE equal), count(*) FILTER (WHERE NOT equal) FROM compared GROUP BY symbol_id
 """
 _SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
-_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
+_COMPARED = _COMPARE_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
+_FILL_CANDIDATES = _FILL_CANDIDATES_TEMPLATE.format(compared=_COMPARED)
+_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(compared=_COMPARED)
 
 
 def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> ExternalBars:
@@ -88,7 +102,7 @@ def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: 
 
 def verify_external_bars(
     connection: Connection, bars: pd.DataFrame, *, interval: Interval, source: str, source_interval: str
-) -> dict[int, WriteCounts]:
+) -> WrittenBars:
     """Verify external bars against final ``bars``, within the caller's transaction; replace those that differ.
 
     Args:
@@ -99,21 +113,35 @@ def verify_external_bars(
         source_interval: the interval of the vendor's rows that the bars were built from.
 
     Returns:
-        Per symbol_id, how many bars were verified and how many replaced.
+        Per symbol_id, how many bars were verified, replaced, and refused by the table.
     """
     if bars.empty:
-        return {}
-    counts = connection.execute(
-        _VERIFY_EXTERNAL_BARS,
-        {
-            "ids": bars["symbol_id"].tolist(),
-            "stamps": bars["timestamp"].tolist(),
-            **{name: bars[name].tolist() for name in ("open", "high", "low", "close", "volume")},
-            "rows": bars["source_rows"].tolist(),
-            "fingerprints": bars["fingerprint"].tolist(),
-            "spellings": list(interval.spellings),
-            "source": source,
-            "source_interval": source_interval,
-        },
-    )
-    return {key: WriteCounts(verified=equal, replaced=other) for key, equal, other in counts}
+        return WrittenBars({}, [])
+    constants = {"spellings": list(interval.spellings), "source": source, "source_interval": source_interval}
+
+    def verify(accepted_bars: pd.DataFrame) -> list[tuple[Any, ...]]:
+        return connection.execute(_VERIFY_EXTERNAL_BARS, _to_arrays(accepted_bars) | constants).fetchall()
+
+    def fill_candidates(tried_bars: pd.DataFrame) -> None:
+        connection.execute(_FILL_CANDIDATES, _to_arrays(tried_bars) | constants)
+
+    rounded, refused = round_to_columns(connection, bars)
+    rows, refused_by_table = write_accepted_bars(connection, rounded, verify, fill_candidates)
+    refused += refused_by_table
+    refused_counts = Counter(bar.symbol_id for bar in refused)
+    counts = {key: WriteCounts(verified=equal, replaced=other) for key, equal, other in rows}
+    for symbol_id, count in delete_unchanged_revisions(connection, list(counts)).items():
+        counts[symbol_id] += WriteCounts(verified=count, replaced=-count)
+    for symbol_id, count in refused_counts.items():
+        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(refused=count)
+    return WrittenBars(counts, refused)
+
+
+def _to_arrays(bars: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "ids": bars["symbol_id"].tolist(),
+        "stamps": bars["timestamp"].tolist(),
+        **{name: bars[name].tolist() for name in ("open", "high", "low", "close", "volume")},
+        "rows": bars["source_rows"].tolist(),
+        "fingerprints": bars["fingerprint"].tolist(),
+    }

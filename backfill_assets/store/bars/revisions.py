@@ -1,8 +1,13 @@
-"""Reads revisions (what the vendor changed afterwards) and rejects (source rows that broke a rule), for reports."""
+"""Reads revisions (what the vendor changed afterwards) and rejects (source rows that broke a rule), for reports.
 
-from collections.abc import Sequence
+``bar_writer`` and ``external_bars`` write revisions; what they should not have written is deleted here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from backfill_assets.market.calendar.slots import SlotGrid
@@ -11,13 +16,21 @@ from backfill_assets.store.postgres.connection import Connection
 
 _SELECT_REVISIONS = """
 SELECT count(*) OVER (), r.symbol_id, r.timestamp, r.replaced_at, r.close_price, m.close_price::float8,
-       r.volume, m.volume
+       r.volume, m.volume::numeric
 FROM backfill.revisions r
 LEFT JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = r.interval_type
      AND m.timestamp = r.timestamp
 WHERE r.symbol_id = ANY (%(ids)s) AND r.interval_type = ANY (%(spellings)s)
   AND r.timestamp >= %(first)s AND r.timestamp < %(last)s
 ORDER BY r.replaced_at DESC, r.symbol_id, r.timestamp LIMIT %(limit)s
+"""
+_DELETE_UNCHANGED_REVISIONS = """
+DELETE FROM backfill.revisions r USING market_data m
+WHERE r.symbol_id = ANY (%(ids)s) AND r.replaced_at >= transaction_timestamp()
+  AND m.symbol_id = r.symbol_id AND m.interval_type = r.interval_type AND m.timestamp = r.timestamp
+  AND (r.open_price, r.high_price, r.low_price, r.close_price, r.volume) IS NOT DISTINCT FROM
+      (m.open_price::float8, m.high_price::float8, m.low_price::float8, m.close_price::float8, m.volume::numeric)
+RETURNING r.symbol_id
 """
 _COUNT_REJECTS = """
 SELECT reason, count(*), count(DISTINCT symbol_id) FROM backfill.rejects
@@ -28,15 +41,19 @@ GROUP BY reason ORDER BY 2 DESC, 1
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One change of a final bar by the vendor; the new values are None if the bar was deleted since. Times are UTC."""
+    """One change of a final bar by the vendor; times are UTC.
+
+    Old values are None where another program had stored null, new ones if the bar was deleted since. Volumes may have
+    decimals only in tables of other programs.
+    """
 
     ticker: str
     slot_start: datetime
     replaced_at: datetime
-    old_close: float
+    old_close: float | None
     new_close: float | None
-    old_volume: int
-    new_volume: int | None
+    old_volume: Decimal | None
+    new_volume: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,18 @@ def read_revisions(
     return rows[0][0] if rows else 0, [
         Revision(tickers[key], slot.astimezone(UTC), at.astimezone(UTC), *values) for _, key, slot, at, *values in rows
     ]
+
+
+def delete_unchanged_revisions(connection: Connection, symbol_ids: Sequence[int]) -> Mapping[int, int]:
+    """Delete this transaction's revisions of bars that have the same values now; returns how many by symbol_id.
+
+    A trigger of another program can change each bar as it is written (round it, or keep the old one). The same bar then
+    differs from the vendor's at every reading, and nothing is revised.
+    """
+    if not symbol_ids:
+        return {}
+    deleted = connection.execute(_DELETE_UNCHANGED_REVISIONS, {"ids": list(symbol_ids)})
+    return Counter(symbol_id for (symbol_id,) in deleted)
 
 
 def count_rejects(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> list[RejectCount]:

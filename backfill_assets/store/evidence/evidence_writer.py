@@ -14,16 +14,17 @@ _UPSERT_EVIDENCE = """
 INSERT INTO backfill.session_evidence AS e (symbol_id, interval_type, source_interval, session_day, requested_at,
     no_new_data_since, source_rows, data_until, is_published, published_at, not_returned, official_close,
     auction_volume, ends_before_close)
-SELECT id, %(interval)s, %(source)s, day, %(now)s, CASE WHEN NOT isempty(not_returned) THEN %(now)s::timestamptz END,
+SELECT id, %(interval)s, %(source)s, day, %(now)s,
+       CASE WHEN has_refused OR NOT isempty(not_returned) THEN %(now)s::timestamptz END,
        source_rows, to_timestamp(data_until), is_published, CASE WHEN is_published THEN %(now)s::timestamptz END,
        not_returned, official_close, auction_volume, ends_before_close
 FROM (
-    SELECT id, day, source_rows, data_until, is_published, not_returned::int4multirange AS not_returned,
+    SELECT id, day, source_rows, data_until, is_published, not_returned::int4multirange AS not_returned, has_refused,
            official_close, auction_volume, ends_before_close
     FROM unnest(%(ids)s::int[], %(days)s::date[], %(source_rows)s::int[], %(data_until)s::float8[],
-                %(is_published)s::boolean[], %(not_returned)s::text[], %(official_close)s::float8[],
-                %(auction_volume)s::bigint[], %(ends_before_close)s::boolean[])
-      AS t (id, day, source_rows, data_until, is_published, not_returned, official_close, auction_volume,
+                %(is_published)s::boolean[], %(not_returned)s::text[], %(has_refused)s::boolean[],
+                %(official_close)s::float8[], %(auction_volume)s::bigint[], %(ends_before_close)s::boolean[])
+      AS t (id, day, source_rows, data_until, is_published, not_returned, has_refused, official_close, auction_volume,
             ends_before_close)
     ORDER BY id, day
 ) t
@@ -31,7 +32,7 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
     requested_at = EXCLUDED.requested_at,
     request_count = e.request_count + 1,
     no_new_data_since = CASE
-        WHEN isempty(EXCLUDED.not_returned) THEN NULL
+        WHEN EXCLUDED.no_new_data_since IS NULL THEN NULL
         WHEN NOT isempty(e.not_returned - EXCLUDED.not_returned) THEN EXCLUDED.requested_at
         ELSE least(coalesce(e.no_new_data_since, EXCLUDED.requested_at), EXCLUDED.requested_at) END,
     source_rows = EXCLUDED.source_rows,
@@ -57,6 +58,7 @@ def record_evidence(
             ``data_until`` (end of the newest source row in epoch seconds UTC, NaN without rows), ``published``,
             ``ends_before_close`` (see ``market.bars.bar_builder``; of the answer that reached furthest it stays),
             ``not_returned`` (slots of the session that were not returned, the text of an int4multirange),
+            ``refused`` (whether the contract table refused one of its bars),
             ``official_close`` and ``auction_volume`` (NaN if not seen).
         interval: the bar interval.
         source: the vendor's interval of the source rows.
@@ -74,6 +76,7 @@ def record_evidence(
             "data_until": _to_nullable_list(sessions["data_until"]),
             "is_published": sessions["published"].tolist(),
             "not_returned": sessions["not_returned"].tolist(),
+            "has_refused": sessions["refused"].tolist(),
             "ends_before_close": sessions["ends_before_close"].tolist(),
             "official_close": _to_nullable_list(sessions["official_close"]),
             "auction_volume": [None if v is None else round(v) for v in _to_nullable_list(sessions["auction_volume"])],

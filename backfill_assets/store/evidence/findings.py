@@ -13,6 +13,7 @@ from backfill_assets.store.postgres.connection import Connection
 CALENDAR_DRIFT = "calendar drift"
 PLAN_LIMITED = "plan limited"
 ENDED_OR_RENAMED = "ended or renamed"
+BARS_REFUSED = "bars refused"
 ENDPOINT_NOT_IN_PLAN = "endpoint not in plan"
 NO_INTRADAY_DATA = "no intraday data"
 TOO_MANY_UNSERVED = "too many without data"

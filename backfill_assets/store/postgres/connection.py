@@ -73,6 +73,23 @@ def translate_errors(url: str) -> Iterator[None]:
         ) from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise DatabaseUnavailable(f"{describe_database(url)} is read-only: {_get_safe_message(error, url)}") from None
+    except psycopg.Error as error:
+        if not _is_raised_by_table_of_user(error):
+            raise
+        raise DatabaseUnavailable(
+            f"{describe_database(url)} refuses a row: {_get_safe_message(error, url)}; "
+            "change the table, its constraint or its trigger"
+        ) from None
+
+
+def _is_raised_by_table_of_user(error: psycopg.Error) -> bool:
+    """Whether a constraint or column of a table outside our schema, or a trigger, refuses a row.
+
+    Texts of our own tables have no limit.
+    """
+    if isinstance(error, psycopg.IntegrityError):
+        return error.diag.schema_name != "backfill"
+    return isinstance(error, psycopg.errors.RaiseException | psycopg.errors.StringDataRightTruncation)
 
 
 def _require_valid_url(url: str) -> None:

@@ -9,9 +9,11 @@ that knows migration N can go on reading and writing the database after this mig
 N of the one before it; one that renames, removes or changes the meaning of something has its own number. Nothing reads
 that column yet.
 
-Whether existing tables can be used at all is decided in ``takeover_check``.
+Whether existing tables can be used at all is decided in ``takeover_check``; what they may refuse is logged once here
+(``takeover_warnings``).
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from importlib.resources.abc import Traversable
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.takeover_record import record_contract_tables
+from backfill_assets.store.postgres.takeover_warnings import record_table_warnings
 
 SCHEMA_NUMBER = 9  # the migration that schema.sql and functions.sql are equal to
 MIGRATIONS_OF_0_1_0 = (  # a new database has them recorded, too, so that version 0.1.0 refuses it by number
@@ -35,6 +38,7 @@ MIGRATIONS_OF_0_1_0 = (  # a new database has them recorded, too, so that versio
 )
 OLDEST_UPGRADABLE = len(MIGRATIONS_OF_0_1_0)
 _LOCK = 0x6261636B  # "back" in ASCII: one migration at a time in one database; version 0.1.0 uses the same lock
+_log = logging.getLogger(__name__)
 _READABLE_SINCE = re.compile(r"-- readable since: (\d+)\n")
 _TAKE_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 _HAS_MIGRATIONS = "SELECT to_regclass('backfill.migrations') IS NOT NULL"
@@ -93,7 +97,11 @@ def _migrate_under_lock(connection: Connection) -> list[str]:
     if not applied:
         names.append(_create_schema(connection, migrations[SCHEMA_NUMBER]))
         applied = set(range(1, SCHEMA_NUMBER + 1))
-    return names + [_apply(connection, m) for m in migrations.values() if m.number not in applied]
+    names += [_apply(connection, m) for m in migrations.values() if m.number not in applied]
+    if names:
+        for warning in record_table_warnings(connection):
+            _log.warning("the existing table market_data: %s", warning)
+    return names
 
 
 def _require_upgradable(applied: set[int], known: set[int]) -> None:

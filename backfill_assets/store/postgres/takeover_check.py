@@ -42,7 +42,9 @@ _UNIQUE_KEYS = {frozenset({"symbol_id", "interval_type", "timestamp"})}
 
 _SELECT_COLUMNS = """
 SELECT c.relname, c.relkind IN ('r', 'p'), a.attname, t.typname,
-       a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+       a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '' OR a.attidentity = 'a',
+       EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3')  -- UPDATE, INSERT
+               AND pg_get_ruledef(r.oid) !~ 'NOTHING;$')
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.oid IN (to_regclass('market_symbols'), to_regclass('market_data')) ORDER BY c.relname DESC, a.attnum
@@ -50,7 +52,8 @@ WHERE c.oid IN (to_regclass('market_symbols'), to_regclass('market_data')) ORDER
 _SELECT_UNIQUE_KEYS = """
 SELECT array_agg(a.attname::text) FROM pg_index i
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-WHERE i.indrelid = to_regclass('market_data') AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+WHERE i.indrelid = to_regclass('market_data') AND i.indisunique AND i.indisvalid AND i.indimmediate
+  AND i.indpred IS NULL
 GROUP BY i.indexrelid, i.indnkeyatts, i.indnatts HAVING count(*) = i.indnatts AND i.indnkeyatts = i.indnatts
 """
 
@@ -59,6 +62,7 @@ GROUP BY i.indexrelid, i.indnkeyatts, i.indnatts HAVING count(*) = i.indnatts AN
 class _Column:
     type_name: str
     is_required: bool
+    is_generated: bool
 
 
 def require_contract(database: Database) -> None:
@@ -78,16 +82,18 @@ def require_contract(database: Database) -> None:
 
 def _find_faults(connection: Connection) -> Iterator[str]:
     tables: dict[str, dict[str, _Column]] = {}
-    for table, is_table, column, type_name, is_required in connection.execute(_SELECT_COLUMNS).fetchall():
+    for table, is_table, column, *properties, has_rules in connection.execute(_SELECT_COLUMNS).fetchall():
         if not is_table and table not in tables:
             yield f"{table} is not a table"
-        tables.setdefault(table, {})[column] = _Column(type_name, is_required)
+        elif has_rules and table not in tables:
+            yield f"{table} has rules with actions, for which PostgreSQL has no INSERT … ON CONFLICT"
+        tables.setdefault(table, {})[column] = _Column(*properties)
     for table, columns in tables.items():
         yield from _find_table_faults(table, columns)
     if "market_data" in tables:
         keys = {frozenset(names) for (names,) in connection.execute(_SELECT_UNIQUE_KEYS)}
         if not keys & _UNIQUE_KEYS:
-            yield "market_data has no unique key of symbol_id, interval_type and timestamp"
+            yield "market_data has no unique key of symbol_id, interval_type and timestamp (or only a deferrable one)"
 
 
 def _find_table_faults(table: str, columns: dict[str, _Column]) -> Iterator[str]:
@@ -103,3 +109,5 @@ def _find_table_faults(table: str, columns: dict[str, _Column]) -> Iterator[str]
     for name, column in columns.items():
         if column.is_required and name not in _WRITTEN_COLUMNS[table]:
             yield f"{table}.{name} must have a default or allow null"
+        if column.is_generated and name in _WRITTEN_COLUMNS[table]:
+            yield f"{table}.{name} is generated and cannot be written"

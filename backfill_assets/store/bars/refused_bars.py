@@ -1,0 +1,166 @@
+"""Writes bars into a contract table that may refuse some of them: the others are stored, and the refused are returned.
+
+A table of another program can lack a partition, or have constraints, types and triggers that a bar does not satisfy
+(docs/decisions/0035). Bars are written in one statement. Only when that fails because of a bar does the database look
+for the bars that it refuses (function ``find_refused_bars`` of schema backfill), and the others are written again.
+
+What is recorded about refused bars is in ``store.evidence.refusals``.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pandas as pd
+import psycopg
+
+from backfill_assets.store.postgres.connection import Connection
+
+T = TypeVar("T")
+MAX_ATTEMPTS = 3  # another program may change the table between two attempts
+LONGEST_PIECE = 256  # bars that are tried in one statement while looking for refused ones
+_ABOUT_THE_ROW = frozenset({"22", "23", "44"})  # classes of SQLSTATE: data, integrity constraint, check option
+# About the connection, the transaction, locks, resources and the server, whoever raises them.
+_NEVER_ABOUT_THE_ROW = frozenset({"08", "25", "40", "53", "54", "55", "57", "58", "XX"})
+_MISSING_RIGHT = "42501"  # also a row that a policy of row security refuses
+_HAS_DESCRIPTIVE_CONSTRAINT = frozenset({"23502", "23514"})  # their details repeat the row
+_OWN_STATEMENT = "INSERT INTO market_data"
+_FUNCTION_IN_CONTEXT = re.compile(r"function (?!(?:backfill\.)?find_refused_bars)(\S+\(.*?\))")
+
+_CREATE_CANDIDATES = """
+CREATE TEMPORARY TABLE candidate_bars (
+    position integer PRIMARY KEY, symbol_id integer, spelling text, stamp timestamptz, open_price float8,
+    high_price float8, low_price float8, close_price float8, volume bigint, source text, source_interval text,
+    source_rows smallint, is_final boolean
+) ON COMMIT DROP
+"""
+_CHECK_DEFERRED_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE"
+_FIND_REFUSED_BARS = "SELECT * FROM backfill.find_refused_bars(%(longest_piece)s)"
+# What can drop a row without an error: a rule, or a trigger before an insert, for each row.
+_MAY_DROP_BARS = """
+SELECT EXISTS (
+    SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgrelid IN (
+        SELECT to_regclass('market_data') UNION ALL SELECT relid FROM pg_partition_tree(to_regclass('market_data')))
+) OR (SELECT relhasrules FROM pg_class WHERE oid = to_regclass('market_data'))
+"""
+_SELECT_DROPPED_BARS = """
+SELECT t.id, t.stamp FROM unnest(%(ids)s::int[], %(stamps)s::bigint[]) AS t (id, stamp)
+WHERE NOT EXISTS (SELECT FROM market_data m WHERE m.symbol_id = t.id AND m.timestamp = to_timestamp(t.stamp))
+"""
+_HAS_ROW_SECURITY = "SELECT row_security_active('market_data')"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBar:
+    """A bar that ``market_data`` refused.
+
+    Attributes:
+        symbol_id: of the bar.
+        timestamp: start of its slot in epoch seconds UTC.
+        refused_by: the constraint, the function of a trigger, or what the database calls the fault.
+        message: the words of the database, without values of this bar.
+        detail: what the database adds about this bar; may be empty.
+    """
+
+    symbol_id: int
+    timestamp: int
+    refused_by: str
+    message: str
+    detail: str = ""
+
+    def describe(self) -> str:
+        """All words of the database about this bar."""
+        return f"{self.message}; {self.detail}" if self.detail else self.message
+
+
+def write_accepted_bars(
+    connection: Connection,
+    bars: pd.DataFrame,
+    write: Callable[[pd.DataFrame], T],
+    fill_candidates: Callable[[pd.DataFrame], None],
+    attempts: int = MAX_ATTEMPTS,
+) -> tuple[T, list[RefusedBar]]:
+    """Write ``bars`` within the caller's transaction, without those that ``market_data`` refuses.
+
+    Args:
+        connection: with a transaction open.
+        bars: with ``symbol_id`` and ``timestamp``.
+        write: writes bars in one statement.
+        fill_candidates: inserts the bars that ``write`` would store into the temporary table ``candidate_bars``.
+        attempts: how often to try, at most.
+
+    Returns:
+        The result of ``write``, and the refused bars.
+    """
+    try:
+        with connection.transaction():
+            result = write(bars)
+            connection.execute(_CHECK_DEFERRED_CONSTRAINTS)
+    except psycopg.Error as error:
+        if attempts <= 1 or not _is_refusal(connection, error.sqlstate, error.diag.context):
+            raise
+    else:
+        return result, []
+    refused = _find_refused_bars(connection, bars, fill_candidates)
+    accepted = drop_refused(bars, refused)
+    result, refused_later = write_accepted_bars(connection, accepted, write, fill_candidates, attempts - 1)
+    return result, [*refused, *refused_later]
+
+
+def find_dropped_bars(connection: Connection, bars: pd.DataFrame) -> list[RefusedBar]:
+    """The bars among those just written that a trigger or a rule dropped without an error."""
+    if not connection.execute(_MAY_DROP_BARS).fetchall()[0][0]:
+        return []
+    inserted = bars.loc[bars["may_insert"]]
+    values = {"ids": inserted["symbol_id"].tolist(), "stamps": inserted["timestamp"].tolist()}
+    message = "a trigger or a rule dropped the row without an error"
+    return [
+        RefusedBar(symbol_id, stamp, "trigger or rule", message)
+        for symbol_id, stamp in connection.execute(_SELECT_DROPPED_BARS, values)
+    ]
+
+
+def drop_refused(bars: pd.DataFrame, refused: Sequence[RefusedBar]) -> pd.DataFrame:
+    """``bars`` (with ``symbol_id`` and ``timestamp``) without the refused ones."""
+    if not refused:
+        return bars
+    keys = pd.MultiIndex.from_frame(bars[["symbol_id", "timestamp"]])
+    return bars.loc[~keys.isin([(bar.symbol_id, bar.timestamp) for bar in refused])]
+
+
+def _find_refused_bars(
+    connection: Connection, bars: pd.DataFrame, fill_candidates: Callable[[pd.DataFrame], None]
+) -> list[RefusedBar]:
+    """Try the bars in the database, and undo that."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(_CREATE_CANDIDATES)
+        fill_candidates(bars)
+        failures = connection.execute(_FIND_REFUSED_BARS, {"longest_piece": LONGEST_PIECE}).fetchall()
+    return [
+        _describe_refusal(symbol_id, epoch, sqlstate, texts)
+        for symbol_id, epoch, sqlstate, *texts in failures
+        if _is_refusal(connection, sqlstate, texts[-1])
+    ]
+
+
+def _is_refusal(connection: Connection, sqlstate: str | None, context: str | None) -> bool:
+    """Whether an error concerns a bar: a value, a constraint, or what a trigger of another program makes of it."""
+    if sqlstate is None or sqlstate[:2] in _NEVER_ABOUT_THE_ROW:
+        return False
+    if sqlstate == _MISSING_RIGHT:
+        return bool(connection.execute(_HAS_ROW_SECURITY).fetchall()[0][0])
+    is_raised_by_trigger = bool(context) and _OWN_STATEMENT not in str(context).splitlines()[0]
+    return sqlstate[:2] in _ABOUT_THE_ROW or is_raised_by_trigger
+
+
+def _describe_refusal(symbol_id: int, epoch: int, sqlstate: str, texts: Sequence[str]) -> RefusedBar:
+    constraint, message, detail, context = texts
+    function = _FUNCTION_IN_CONTEXT.search(context)
+    return RefusedBar(
+        symbol_id,
+        epoch,
+        refused_by=constraint or (function[1] if function else message),
+        message=message,
+        detail="" if constraint and sqlstate in _HAS_DESCRIPTIVE_CONSTRAINT else detail,
+    )
