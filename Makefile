@@ -4,69 +4,81 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Programs are started as modules: the first line of an installed script holds the path of the checkout, which may have
+# characters that it cannot hold. For the same reason recipes name no absolute path.
+RUN    := $(BIN)/python -m
+
+ifneq ($(words $(VENV)),1)
+$(error VENV is "$(VENV)"; make cannot use a path with a space, choose another)
+endif
 
 run: $(VENV)/.installed
-	@$(BIN)/backfill-assets demo
+	@$(RUN) backfill_assets demo
 
 dev: $(VENV)/.installed
-	@$(BIN)/backfill-assets dev
+	@$(RUN) backfill_assets dev
 
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal $(ARGS)
+	$(RUN) pytest -q --numprocesses 2 --dist worksteal $(ARGS)
 
 # Scenarios of many processes or many days. They do not count in the coverage of `make check`.
 test-long: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -q -m long --numprocesses 2 --dist worksteal $(ARGS)
+	$(RUN) pytest -q -m long --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-for-tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	$(MAKE) test ARGS="--cov --cov-report term"
 
 browser: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -q -m browser $(ARGS)
+	$(RUN) pytest -q -m browser $(ARGS)
 
 screenshots: $(VENV)/.installed-for-tests
-	BROWSER_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q -m browser
+	BROWSER_SCREENSHOTS="$$PWD/docs/images" $(RUN) pytest -q -m browser
 
 bench: $(VENV)/.installed-for-tests
-	$(BIN)/python -m bench $(ARGS)
+	$(RUN) bench $(ARGS)
 
 docs: $(VENV)/.installed
-	$(BIN)/backfill-assets settings --format markdown > docs/configuration.md
+	$(RUN) backfill_assets settings --format markdown > docs/configuration.md
 
 # Disturbed market days for SECONDS, two stretches at least; from ten minutes on also the long form of tests.
 SECONDS ?= 900
 soak: $(VENV)/.installed-for-tests
 	$(BIN)/python -W ignore::RuntimeWarning -m bench.soak --seconds $(SECONDS)
-	@[ $(SECONDS) -lt 600 ] || $(BIN)/python -m pytest -q -s -m 'long or not long' --kills 50 --outage 20 --examples 200 $(addprefix \
+	@[ $(SECONDS) -lt 600 ] || $(RUN) pytest -q -s -m 'long or not long' --kills 50 --outage 20 --examples 200 $(addprefix \
 		backfill_assets_tests/acceptance/test_,killed_runs.py outages.py random_gaps_heal.py)
 
 # Known holes in what we depend on, and in how we use it; the first needs the network.
 audit: $(BIN)/python
-	@$(PYTHON) -m venv $(VENV)/audit
+	@"$(PYTHON)" -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check bandit pip-audit
-	$(VENV)/audit/bin/bandit --quiet --configfile pyproject.toml --recursive backfill_assets
-	$(VENV)/audit/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
+	$(VENV)/audit/bin/python -m bandit --quiet --configfile pyproject.toml --recursive backfill_assets
+	$(VENV)/audit/bin/python -m pip_audit --no-deps --disable-pip --requirement constraints.txt
 
 format: $(VENV)/.installed-for-tests
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
 
+# A colon separates paths, and Dagster's migrations take a percent sign for their own syntax.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
-	@$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	@"$(PYTHON)" -c 'import os, sys; path = os.path.abspath("$(VENV)"); \
+	names = {":": "a colon", "%": "a percent sign", "\n": "a line break (\\n)", "\r": "a carriage return (\\r)"}; \
+	found = [name for sign, name in names.items() if sign in path]; \
+	sys.exit(f"{path!a} contains {found[0]}: nothing can be installed there; use a folder without" if found else 0)'
+	@"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-for-tests: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing into $(VENV), with what the tests need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.installed
 
 clean:

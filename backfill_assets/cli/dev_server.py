@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 
+import dagster_postgres
 import psutil
 from pydantic import SecretStr
 from rich.console import Console
@@ -18,10 +19,12 @@ from backfill_assets.config.settings import Settings, build_child_environment
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.orchestration.dagster_internals.storage import require_usable_installation
 from backfill_assets.orchestration.schedules import require_valid_checks_cron
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.postgres.connection import describe_database
+from backfill_assets.store.postgres.database_errors import describe_database
+from backfill_assets.store.postgres.embedded_paths import find_temporary_folder
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 STOP_TIMEOUT_SECONDS = 30  # until Dagster and its processes are killed
@@ -38,6 +41,7 @@ def run_dev_server(settings: Settings, port: int, console: Console) -> int:
     """
     _require_free_port(port)
     require_valid_checks_cron(settings)
+    require_usable_installation(dagster_postgres.__file__)
     with provide_vendor(_resolve_paths(settings), console) as vendor_settings, open_engine(vendor_settings) as engine:
         console.print(f"bars: {describe_database(engine.database.url)}", highlight=False)
         console.print(f"UI:   http://127.0.0.1:{port}  (ready in about 15 s; Ctrl-C stops everything)")
@@ -90,7 +94,10 @@ def _start_dagster(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
             *("--module-name", "backfill_assets.definitions", "--log-level", settings.log_level.lower()),
         ],
-        env={**build_child_environment(settings), "DAGSTER_HOME": str(home), "PYTHONWARNINGS": _IGNORED_WARNING},
+        env={
+            **build_child_environment(settings),
+            **{"DAGSTER_HOME": str(home), "TMPDIR": str(find_temporary_folder()), "PYTHONWARNINGS": _IGNORED_WARNING},
+        },
         cwd=home,
         start_new_session=True,
     )

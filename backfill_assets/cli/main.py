@@ -14,6 +14,7 @@ from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
 from backfill_assets.cli.live import live
+from backfill_assets.cli.output import describe_failure, provide_output
 from backfill_assets.cli.pause import pause
 from backfill_assets.cli.plan import plan
 from backfill_assets.cli.report import report
@@ -27,7 +28,8 @@ from backfill_assets.cli.symbols import symbols
 from backfill_assets.cli.verify import verify
 from backfill_assets.cli.why import why
 from backfill_assets.config.garbage_collection import collect_less_often, exclude_loaded_objects
-from backfill_assets.errors import BackfillError
+from backfill_assets.config.readable_text import to_one_line
+from backfill_assets.errors import BackfillError, UsageError
 
 PROGRAM_NAME = "backfill-assets"  # in messages, also when started by ``python -m backfill_assets``
 EXIT_INTERRUPTED = 130
@@ -52,7 +54,12 @@ def main() -> None:
     collect_less_often()
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _raise_interrupt)
-    code = _run_cli(debug="--debug" in sys.argv[1:])
+    with provide_output() as out:
+        code = _run_cli(debug="--debug" in sys.argv[1:])
+        sys.stdout.flush()
+        if failure := describe_failure(out):
+            click.echo(f"error: {failure}", err=True)
+            code = code or UsageError.exit_code
     exclude_loaded_objects()
     sys.exit(code)
 
@@ -65,12 +72,15 @@ def _raise_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG
 def _format_on_one_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
+    message = to_one_line(message)
     return message if context is None else f"{message.rstrip('.')}; see {context.command_path} --help"
 
 
 def _run_cli(*, debug: bool) -> int:
     try:
         code = cli.main(prog_name=PROGRAM_NAME, standalone_mode=False)
+    except SystemExit as finished:
+        return finished.code if isinstance(finished.code, int) else 0
     except click.exceptions.Exit as finished:
         return finished.exit_code
     except click.ClickException as error:
@@ -79,7 +89,7 @@ def _run_cli(*, debug: bool) -> int:
     except BackfillError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {to_one_line(str(error))}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; fetched bars are stored, and the next run continues from there", err=True)
@@ -87,7 +97,7 @@ def _run_cli(*, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - one line for users also of a bug
         if debug:
             traceback.print_exc()
-        message = " ".join(str(error).split())
+        message = to_one_line(" ".join(str(error).split()))
         click.echo(f"bug: {type(error).__name__}: {message}; run again with --debug and report the output", err=True)
         return 1
     return code if isinstance(code, int) else 0

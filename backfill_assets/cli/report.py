@@ -1,6 +1,8 @@
 """``report``: how complete the stored bars of a window are, as table, JSON, CSV, Markdown or HTML."""
 
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -47,6 +49,8 @@ def report(output_format: str, output: Path | None, as_of: datetime | None, debu
     with _open_output(output) as file:
         if output_format == "table":
             _print_report(make_console(file), job, coverage, live)
+        elif output_format == "html":
+            click.echo(text.encode("utf-8"), file=file)  # the page says that it is UTF-8, wherever it goes
         else:
             click.echo(text, file=file)
 
@@ -89,10 +93,14 @@ def _print_report(console: "Console", job: "BackfillJob", coverage: "Coverage", 
         show_heatmap(console, build_heatmap(coverage))
 
 
-def _open_output(output: Path | None) -> AbstractContextManager[IO[str] | None]:
+@contextmanager
+def _open_output(output: Path | None) -> Iterator[IO[str]]:
+    """The file of ``--output``, else standard output."""
     if output is None:
-        return nullcontext()
+        yield sys.stdout
+        return
     try:
-        return output.open("w", encoding="utf-8")
+        with output.open("w", encoding="utf-8") as file:
+            yield file
     except OSError as error:
-        raise UsageError(f"--output {output} cannot be written: {error.strerror}") from None
+        raise UsageError(f"--output {output} cannot be written: {error.strerror or error}") from None

@@ -42,7 +42,7 @@ def settings(show_all: bool, output_format: str, as_of: datetime | None, debug: 
     The formats json and markdown always contain all settings.
     """
     if output_format == "markdown":
-        click.echo(build_configuration_page(), nl=False)
+        click.echo(build_configuration_page().encode("utf-8"), nl=False)
         return
     rows = list(_list_settings(load_command_settings(as_of, debug=debug)))
     if output_format == "json":

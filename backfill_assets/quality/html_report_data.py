@@ -19,7 +19,8 @@ from backfill_assets.quality.report import SymbolReport, build_symbol_reports
 from backfill_assets.quality.status import read_budget
 from backfill_assets.store.bars.revisions import RejectCount, Revision, count_rejects, read_revisions
 from backfill_assets.store.evidence.findings import Finding, list_findings
-from backfill_assets.store.postgres.connection import Database, describe_database
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.database_errors import describe_database
 from backfill_assets.store.quota.request_log import count_requests_by_error
 from backfill_assets.store.runs import FinishedRun, list_finished_runs
 

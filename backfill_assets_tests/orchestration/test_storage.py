@@ -10,11 +10,12 @@ import dagster as dg
 import psycopg
 import pytest
 from psycopg import conninfo
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 
 from backfill_assets import orchestration
 from backfill_assets.config.settings import load_settings
-from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.errors import DatabaseUnavailable, UsageError
+from backfill_assets.orchestration.dagster_internals.storage import require_usable_installation
 from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
 from backfill_assets_tests.conftest import StartSandbox
 from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
@@ -146,3 +147,52 @@ def test_the_error_about_an_invalid_address_does_not_contain_it() -> None:
     with pytest.raises(DatabaseUnavailable) as raised:
         prepare_dagster_database(load_settings(dagster_postgres_url="postgresql://me:secret@[::1/x"))
     assert "secret" not in str(raised.value)
+
+
+@contextmanager
+def create_variant(url: str, **options: str) -> Iterator[str]:
+    """A database with another encoding, or with other defaults."""
+    encoding = options.pop("encoding", "UTF8")
+    with psycopg.connect(url, autocommit=True) as admin:
+        clause = f"TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' STRATEGY FILE_COPY"
+        admin.execute(f"CREATE DATABASE dagster_variant {clause}".encode())
+        for setting, value in options.items():
+            admin.execute(f"ALTER DATABASE dagster_variant SET {setting} = '{value}'".encode())
+        yield conninfo.make_conninfo(url, dbname="dagster_variant")
+        admin.execute("DROP DATABASE dagster_variant WITH (FORCE)")
+
+
+def test_defaults_of_the_database_do_not_reach_dagster(database_url: str) -> None:
+    defaults = {"default_transaction_isolation": "serializable", "statement_timeout": "7s", "client_encoding": "LATIN1"}
+    with create_variant(database_url, **defaults) as url:
+        engine = create_engine(prepare_dagster_database(load_settings(dagster_postgres_url=url)))
+        with engine.connect() as connection:
+            shown = [connection.execute(text(f"SHOW {name}")).scalar() for name in defaults]
+        engine.dispose()
+    assert shown == ["read committed", "0", "UTF8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "LATIN1"}, "DAGSTER_POSTGRES_URL has the encoding LATIN1; Dagster needs a database with .* UTF8"),
+        ({"default_transaction_read_only": "on"}, "DAGSTER_POSTGRES_URL is read-only"),
+    ],
+)
+def test_a_database_that_cannot_store_events_is_refused(
+    database_url: str, options: dict[str, str], message: str
+) -> None:
+    with create_variant(database_url, **options) as url, pytest.raises(DatabaseUnavailable, match=message):
+        prepare_dagster_database(load_settings(dagster_postgres_url=url))
+
+
+def test_the_database_of_dagster_is_utf_8_whatever_the_template_is(database_url: str) -> None:
+    url = make_url(prepare_dagster_database(load_settings(database_url=database_url)))
+    with psycopg.connect(conninfo.make_conninfo(database_url, dbname=url.database)) as connection:
+        assert connection.info.parameter_status("server_encoding") == "UTF8"
+
+
+def test_an_installation_that_migrations_cannot_be_read_from_is_refused() -> None:
+    require_usable_installation("/opt/a b'c/dagster_postgres/__init__.py")
+    with pytest.raises(UsageError, match="installed under /opt/100%, whose path contains a percent sign"):
+        require_usable_installation("/opt/100%/dagster_postgres/__init__.py")

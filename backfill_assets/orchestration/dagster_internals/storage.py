@@ -13,8 +13,10 @@ a run over 1,000 partitions takes seconds; https://github.com/dagster-io/dagster
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import dagster_postgres
 from dagster import DagsterEventType, EventLogEntry
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
@@ -24,9 +26,23 @@ from dagster_postgres.storage import DagsterPostgresStorage
 from sqlalchemy import ARRAY, cast, func, select
 
 from backfill_assets.config.settings import load_settings
+from backfill_assets.errors import UsageError
 from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
 
 EVENTS_PER_BATCH = 500
+
+
+def require_usable_installation(module_file: str) -> None:
+    """Refuse a path with a percent sign, which alembic's configuration takes for its own syntax.
+
+    Raises:
+        UsageError: names the path.
+    """
+    if "%" in module_file:
+        raise UsageError(
+            f"Dagster is installed under {Path(module_file).parent.parent}, whose path contains a percent sign; its"
+            " migrations cannot be read there, so install it under another path"
+        )
 
 
 class BackfillStorage(DagsterPostgresStorage):
@@ -52,9 +68,10 @@ class BackfillStorage(DagsterPostgresStorage):
         """Open the storage; starts the embedded server if no database is configured.
 
         Raises:
-            UsageError: invalid setting.
+            UsageError: invalid setting, or Dagster is installed under a path that its migrations cannot read.
             DatabaseUnavailable: no server, or no right to create the database.
         """
+        require_usable_installation(dagster_postgres.__file__)
         settings = load_settings()
         return cls(prepare_dagster_database(settings), inst_data, batch_planned=settings.batch_planned_events)
 

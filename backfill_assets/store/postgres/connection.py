@@ -1,12 +1,13 @@
-"""Connections to PostgreSQL from a pool, and one exception for everything that can go wrong with them.
+"""Connections to PostgreSQL from a pool.
 
-``database`` decides which server it is; SQL lives in the modules that own the tables.
+What can go wrong with them is translated in ``database_errors``. ``database`` decides which server it is; SQL lives in
+the modules that own the tables.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -14,82 +15,14 @@ from psycopg import conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.store.postgres.database_errors import translate_errors
+from backfill_assets.store.postgres.session_settings import CONNECTION_OPTIONS, read_session_settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 CONNECT_TIMEOUT_SECONDS = 10
 MAX_WAIT_SECONDS = 60.0
-_UNREADABLE_URL = "an unreadable DATABASE_URL"
 _ATTEMPT_SECONDS = 2.0  # per connection attempt; short, so that a server that restarts is found soon
-
-
-def describe_database(url: str) -> str:
-    """The database and host of a connection string, without its password."""
-    try:
-        parts = conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return _UNREADABLE_URL
-    port, name = str(parts.get("port") or ""), str(parts.get("dbname") or "postgres")
-    if not _is_parsed_correctly(port, name):
-        return _UNREADABLE_URL
-    host = str(parts.get("host") or "localhost").rpartition("@")[2]  # a password with @ spills into the host
-    return f"database {name!r} at {host}{f':{port}' if port else ''}"
-
-
-def _is_parsed_correctly(port: str, name: str) -> bool:
-    """Whether the address was split correctly; otherwise one of its parts may contain the password."""
-    return all(part.isdigit() for part in port.split(",") if part) and "@" not in name
-
-
-def _get_safe_message(error: BaseException, url: str) -> str:
-    """The first line of an error, without parts of a password that a malformed address may have put into it."""
-    if describe_database(url) == _UNREADABLE_URL:
-        return "write postgresql://user:password@host:port/name, with % codes for signs like / and @ in the password"
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    with suppress(psycopg.ProgrammingError):
-        host = str(conninfo.conninfo_to_dict(url).get("host") or "")
-        if "@" in host:
-            first = first.replace(host, host.rpartition("@")[2])
-    return first
-
-
-def _build_hint(url: str) -> str:
-    embedded = "host=/" in url or "host=%2F" in url
-    return "check DATABASE_URL" + (", or run again if this is the embedded server" if embedded else "")
-
-
-@contextmanager
-def translate_errors(url: str) -> Iterator[None]:
-    """Turn errors of the server and the network into ``DatabaseUnavailable`` (exit code 5)."""
-    try:
-        yield
-    except (psycopg.OperationalError, PoolTimeout) as error:
-        raise DatabaseUnavailable(
-            f"{describe_database(url)} cannot be used: {_get_safe_message(error, url)}; {_build_hint(url)}"
-        ) from None
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseUnavailable(
-            f"{describe_database(url)}: {_get_safe_message(error, url)}; give the user of DATABASE_URL that right"
-        ) from None
-    except psycopg.errors.ReadOnlySqlTransaction as error:
-        raise DatabaseUnavailable(f"{describe_database(url)} is read-only: {_get_safe_message(error, url)}") from None
-    except psycopg.Error as error:
-        if not _is_raised_by_table_of_user(error):
-            raise
-        raise DatabaseUnavailable(
-            f"{describe_database(url)} refuses a row: {_get_safe_message(error, url)}; "
-            "change the table, its constraint or its trigger"
-        ) from None
-
-
-def _is_raised_by_table_of_user(error: psycopg.Error) -> bool:
-    """Whether a constraint or column of a table outside our schema, or a trigger, refuses a row.
-
-    Texts of our own tables have no limit.
-    """
-    if isinstance(error, psycopg.IntegrityError):
-        return error.diag.schema_name != "backfill"
-    return isinstance(error, psycopg.errors.RaiseException | psycopg.errors.StringDataRightTruncation)
 
 
 def _require_valid_url(url: str) -> None:
@@ -117,14 +50,18 @@ class Database:
             logging.CRITICAL
         )  # the pool logs every failed attempt; the exception reports it once
         with translate_errors(url):
-            psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
+            options = {**CONNECTION_OPTIONS, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
+            with psycopg.connect(url, **options) as first:
+                session = read_session_settings(first)
+            self._prepare_transaction = session.statement
             self._pool = ConnectionPool(
                 url,
                 min_size=0,
                 max_size=max_connections,
                 reconnect_timeout=_ATTEMPT_SECONDS,
                 check=ConnectionPool.check_connection,
-                kwargs={"prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_SECONDS},
+                configure=session.configure,
+                kwargs=options,
                 open=True,
             )
 
@@ -165,6 +102,8 @@ class Database:
         connection = self._acquire_connection(deadline)
         try:
             with connection:
+                if self._prepare_transaction:
+                    connection.execute(self._prepare_transaction.encode())
                 yield connection
         finally:
             self._pool.putconn(connection)

@@ -1,25 +1,36 @@
 """The database of Dagster's own storage: the one of the settings, else one on the server of the bars."""
 
+from contextlib import suppress
+
 import psycopg
 from psycopg import conninfo
 from sqlalchemy import URL
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.connection import describe_database, translate_errors
+from backfill_assets.store.postgres.connection import CONNECT_TIMEOUT_SECONDS
+from backfill_assets.store.postgres.database_errors import describe_database, translate_errors
 from backfill_assets.store.postgres.embedded import create_database, start_embedded_database
+from backfill_assets.store.postgres.session_settings import read_session_settings
 
 DAGSTER_DATABASE = "dagster"
+_ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})  # SQL_ASCII stores bytes as they come
+_SHOW_READ_ONLY = "SHOW transaction_read_only"
+_SHOW_ISOLATION = "SHOW transaction_isolation"
 
 
 def prepare_dagster_database(settings: Settings) -> str:
     """Create the database if it is missing; returns its address for SQLAlchemy with the driver of dagster-postgres.
 
     Raises:
-        DatabaseUnavailable: no server, or no right to create the database.
+        DatabaseUnavailable: no server, no right to create the database, or one that cannot store Dagster's events.
     """
     if settings.dagster_postgres_url is not None:
-        return _to_sqlalchemy_url(settings.dagster_postgres_url.get_secret_value())
+        url = settings.dagster_postgres_url.get_secret_value()
+        _to_sqlalchemy_url(url)  # raises if it is not an address
+        with suppress(psycopg.OperationalError):  # Dagster tries longer, and says it
+            url = _adapt_to_defaults(url, "DAGSTER_POSTGRES_URL")
+        return _to_sqlalchemy_url(url)
     if settings.database_url is None:
         return _to_sqlalchemy_url(start_embedded_database(settings.home, DAGSTER_DATABASE))
     bars_url = settings.database_url.get_secret_value()
@@ -33,7 +44,34 @@ def prepare_dagster_database(settings: Settings) -> str:
                 f"{DAGSTER_DATABASE!r}; create it with that user as its owner, or set DAGSTER_POSTGRES_URL to a "
                 "database for Dagster"
             ) from None
-    return _to_sqlalchemy_url(url)
+        return _to_sqlalchemy_url(_adapt_to_defaults(url, f"Dagster's storage, database {DAGSTER_DATABASE!r}"))
+
+
+def _adapt_to_defaults(url: str, name: str) -> str:
+    """``url`` with options against defaults of the database or the role under which Dagster would fail.
+
+    A pooler may refuse options; they are given only where a default differs.
+    """
+    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        client_encoding = connection.info.parameter_status("client_encoding")
+        is_read_only = connection.execute(_SHOW_READ_ONLY).fetchall() == [("on",)]
+        isolation = connection.execute(_SHOW_ISOLATION).fetchall()[0][0]
+        differences = read_session_settings(connection).differences
+    if encoding not in _ENCODINGS:
+        raise DatabaseUnavailable(
+            f"{name} has the encoding {encoding}; Dagster needs a database with the encoding UTF8"
+        )
+    if is_read_only:
+        raise DatabaseUnavailable(f"{name} is read-only (default_transaction_read_only); Dagster writes to it")
+    if isolation != "read committed":
+        differences["default_transaction_isolation"] = "read\\ committed"
+    given = str(conninfo.conninfo_to_dict(url).get("options") or "")
+    options = " ".join([given, *(f"-c {setting}={value}" for setting, value in differences.items())]).strip()
+    changes = {"options": options} if differences else {}
+    if client_encoding != "UTF8":
+        changes["client_encoding"] = "utf8"
+    return conninfo.make_conninfo(url, **changes) if changes else url
 
 
 def _to_sqlalchemy_url(url: str) -> str:

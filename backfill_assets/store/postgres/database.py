@@ -3,6 +3,7 @@
 from backfill_assets.config.settings import Settings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
+from backfill_assets.store.postgres.schema_check import require_complete_schema, require_own_schema
 from backfill_assets.store.postgres.takeover_check import require_contract
 
 VENDOR_DATABASE = "bars"
@@ -16,8 +17,8 @@ def open_database(settings: Settings) -> Database:
     sandbox. The host of the base URL decides, so that simulated bars never mix with real ones.
 
     Raises:
-        DatabaseUnavailable: no server, a missing right, contract tables that cannot be used, or a schema that is too
-            new or too old for this version.
+        DatabaseUnavailable: no server or too old a one, a missing right, contract tables that cannot be used, objects
+            of another program in schema ``backfill``, or a schema that is too new or too old for this version.
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
@@ -28,8 +29,10 @@ def open_database(settings: Settings) -> Database:
         url = start_embedded_database(settings.home, VENDOR_DATABASE if settings.is_vendor else SANDBOX_DATABASE)
     database = Database(url, max_wait_seconds=settings.database_patience_seconds)
     try:
+        require_own_schema(database)
         require_contract(database)
         migrate(database)
+        require_complete_schema(database)
     except BaseException:
         database.close()
         raise

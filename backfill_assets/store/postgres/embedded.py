@@ -1,8 +1,7 @@
 """The embedded PostgreSQL server under the home folder, for users who have no server of their own.
 
 It listens on a local socket only. Every process that uses the folder shares it, and it stops with the last of them;
-killed processes do not count. The wheel that brings it is handled in ``pgserver_wheel``, files that a power cut leaves
-behind in ``embedded_recovery``.
+killed processes do not count. How it is started and stopped is in ``embedded_server``.
 """
 
 import subprocess
@@ -10,13 +9,15 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.pgserver_wheel import start_server
 
-_THREAD_LOCK = threading.Lock()  # the wheel's list of users is safe between processes, but not between threads
+_THREAD_LOCK = threading.Lock()  # the lock file is safe between processes, but not between threads
+# The server's own template may have another encoding or order of texts.
+_CREATE_DATABASE = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
 _SELECT_DATABASE = "SELECT 1 FROM pg_database WHERE datname = %(name)s"
 
 
@@ -29,16 +30,25 @@ def start_embedded_database(home: Path, name: str) -> str:
     Raises:
         DatabaseUnavailable: the server does not start, for instance because the folder cannot be written.
     """
+    from backfill_assets.store.postgres.embedded_paths import require_usable_path
+    from backfill_assets.store.postgres.embedded_server import start_server
+
     try:
-        folder = home.expanduser().resolve() / "postgres"
-    except (OSError, RuntimeError) as error:
+        folder = resolve_data_folder(home)
+        require_usable_path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError, ValueError) as error:
         raise DatabaseUnavailable(f"BACKFILL_HOME {home} is not a usable folder: {error}") from None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with _THREAD_LOCK:
             url = start_server(folder, name)
         create_database(psycopg.conninfo.make_conninfo(url, dbname="postgres"), name)
-    except (OSError, subprocess.SubprocessError, RuntimeError, ValueError, AssertionError, psycopg.Error) as error:
+    except PermissionError as error:
+        raise DatabaseUnavailable(
+            f"the embedded PostgreSQL under {folder.parent} cannot be used by this user: {error}; "
+            "set BACKFILL_HOME to a folder of your own, or DATABASE_URL to your own server"
+        ) from error
+    except (OSError, subprocess.SubprocessError, RuntimeError, psycopg.Error, psutil.Error) as error:
         raise DatabaseUnavailable(
             f"the embedded PostgreSQL under {folder.parent} does not start ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); see {folder / 'log'}, "
@@ -47,10 +57,18 @@ def start_embedded_database(home: Path, name: str) -> str:
     return url
 
 
+def resolve_data_folder(home: Path) -> Path:
+    """The absolute path of the server's data folder under ``home``."""
+    return home.expanduser().resolve() / "postgres"
+
+
 def create_database(url: str, name: str) -> None:
-    """Create database ``name`` on the server that ``url`` (of another database there) leads to, if it is missing."""
+    """Create database ``name`` on the server that ``url`` (of another database there) leads to, if it is missing.
+
+    It has the encoding UTF-8, whatever the server's template has.
+    """
     with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
         if connection.execute(_SELECT_DATABASE, {"name": name}).fetchone():
             return
         with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process did
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(sql.SQL(_CREATE_DATABASE).format(sql.Identifier(name)))

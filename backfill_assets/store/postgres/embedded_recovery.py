@@ -1,10 +1,11 @@
 """Removes what a power cut leaves behind in the folder of the embedded server and would keep it from starting.
 
 PostgreSQL recovers its data by itself. This module handles two small files: PostgreSQL's lock file, whose pid may
-belong to another process by now, and the wheel's list of processes that use the server. Both may be truncated.
+belong to another process by now, and the list of processes that use the server. Both may be truncated.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from backfill_assets.store.processes import is_process_alive
 
 RECOVERY_TIMEOUT_SECONDS = 120.0
 _COMPLETE_LINE_COUNT = 8  # lines of a complete lock file; the last one is the server's status
+_PORT_LINE, _SOCKET_LINE, _HOST_LINE = 3, 4, 5
+_POLL_SECONDS = 0.02
 
 
 def remove_stale_files(folder: Path) -> None:
@@ -25,15 +28,36 @@ def remove_stale_files(folder: Path) -> None:
         pid_list.unlink()
 
 
-def wait_until_ready(folder: Path) -> bool:
-    """Wait for a server that is starting, as long as its recovery may take; False if none is starting."""
+def find_server(folder: Path) -> int | None:
+    """The process id of the server of ``folder`` if it runs, also while it starts."""
+    lines = _read_lines(folder / "postmaster.pid")
+    pid = lines[0].strip() if lines else ""
+    if not pid.isdecimal() or not is_process_alive(int(pid)) or not _is_server_process(int(pid), folder):
+        return None
+    return int(pid)
+
+
+def read_socket(folder: Path) -> tuple[str, int]:
+    """The folder and the port of the socket of a server that is ready."""
+    lines = _read_lines(folder / "postmaster.pid")
+    return lines[_SOCKET_LINE].strip() or lines[_HOST_LINE].strip(), int(lines[_PORT_LINE])
+
+
+def wait_until_ready(folder: Path, pid: int | None = None) -> bool:
+    """Wait for a server that is starting, as long as its recovery may take; False if it ends, or none is starting.
+
+    Args:
+        folder: its data folder.
+        pid: its process; None: whatever the lock file says.
+    """
     deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
-    lock_file = folder / "postmaster.pid"
-    while time.monotonic() < deadline and lock_file.exists():
-        lines = _read_lines(lock_file)
-        if len(lines) == _COMPLETE_LINE_COUNT and lines[-1].strip() == "ready":
+    while time.monotonic() < deadline:
+        lines = _read_lines(folder / "postmaster.pid")
+        if len(lines) == _COMPLETE_LINE_COUNT and lines[-1].strip() == "ready" and pid in (None, int(lines[0])):
             return True
-        time.sleep(0.2)
+        if not (is_process_alive(pid) if pid else lines):
+            return False
+        time.sleep(_POLL_SECONDS)
     return False
 
 
@@ -63,9 +87,10 @@ def _is_server_process(pid: int, folder: Path) -> bool:
 
 def _read_lines(lock_file: Path) -> list[str]:
     try:
-        return lock_file.read_text("utf-8", errors="replace").splitlines()
+        text = os.fsdecode(lock_file.read_bytes())
     except FileNotFoundError:
         return []
+    return text.removesuffix("\n").split("\n") if text else []  # a path may contain what splitlines would split at
 
 
 def _is_json_list(pid_list: Path) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.connection import Connection, Database, describe_database
+from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.postgres.database_errors import describe_database
 
 _TEXT_TYPES = ("varchar", "text")
 _INTEGER_TYPES = ("int4", "int8")

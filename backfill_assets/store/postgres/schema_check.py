@@ -1,0 +1,133 @@
+"""Checks that schema ``backfill`` and the contract tables are still those that this program set up.
+
+The check runs before anything is made. Another program may use the name ``backfill``, a person may have dropped or
+renamed a table, and the search_path of a user may lead elsewhere since. Whether existing contract tables have usable
+columns is decided in ``takeover_check``.
+"""
+
+import re
+
+from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.postgres.database_errors import OWN_SCHEMA, describe_database
+from backfill_assets.store.postgres.migrate import load_schema_sql
+
+_MAX_NAMES = 5
+_OBJECT_CHANGE = re.compile(
+    r"^(?P<verb>CREATE|DROP|ALTER)(?: OR REPLACE)? (?:TABLE|FUNCTION)(?: IF (?:NOT )?EXISTS)? backfill\.(?P<name>\w+)"
+    r"(?:(?: \([^;]*\))?\s+RENAME TO (?P<new_name>\w+))?",
+    re.MULTILINE,
+)
+_SELECT_OWN_OBJECTS = """
+SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+UNION ALL
+SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %(schema)s
+ORDER BY 1
+"""
+_SELECT_MIGRATION_COLUMNS = """
+SELECT a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %(schema)s AND c.relname = 'migrations' AND a.attnum > 0
+"""
+# The trigger shows which market_data was set up. A partitioned table's partitions have copies of it.
+_SELECT_TABLES = """
+SELECT to_regclass('market_data')::oid, to_regclass('market_symbols')::oid, current_setting('search_path'),
+       (SELECT array_agg(g.tgrelid) FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+        JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = %(schema)s AND p.proname = 'clear_provenance'
+          AND g.tgrelid NOT IN (SELECT inhrelid FROM pg_inherits)),
+       (SELECT array_agg(n.nspname || '.' || c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relname IN ('market_data', 'market_symbols') AND c.relkind IN ('r', 'p'))
+"""
+_SELECT_NAME = """
+SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(id)s
+"""
+
+
+def require_own_schema(database: Database) -> None:
+    """Make sure that schema ``backfill`` is this program's, and that search_path leads to the tables it was made for.
+
+    Raises:
+        DatabaseUnavailable: names what is in the way, and what to do.
+    """
+    with database.transaction() as connection:
+        fault = _find_fault(connection)
+    if fault is not None:
+        raise DatabaseUnavailable(f"{describe_database(database.url)} cannot be used: {fault}")
+
+
+def require_complete_schema(database: Database) -> None:
+    """Make sure that no table or function of schema ``backfill`` is gone, before a request is paid for in vain.
+
+    Raises:
+        DatabaseUnavailable: names what is missing.
+    """
+    with database.transaction() as connection:
+        found = {name for (name,) in connection.execute(_SELECT_OWN_OBJECTS, {"schema": OWN_SCHEMA})}
+    if missing := sorted(list_expected_objects(load_schema_sql()) - found):
+        raise DatabaseUnavailable(
+            f"{describe_database(database.url)} cannot be used: of its schema {OWN_SCHEMA} these are gone:"
+            f" {', '.join(missing)}; restore them from a backup, or drop the whole schema to start anew (bars are kept,"
+            " what is known about absent ones is lost)"
+        )
+
+
+def list_expected_objects(sql: str) -> set[str]:
+    """The tables and functions of schema ``backfill`` after ``sql`` has been run on an empty database."""
+    names: set[str] = set()
+    for change in _OBJECT_CHANGE.finditer(sql):
+        name, new_name = change["name"], change["new_name"]
+        if change["verb"] == "CREATE":
+            names.add(name)
+        elif change["verb"] == "DROP" or new_name:
+            names.discard(name)
+        if new_name:
+            names.add(new_name)
+    return names
+
+
+def _find_fault(connection: Connection) -> str | None:
+    objects = [name for (name,) in connection.execute(_SELECT_OWN_OBJECTS, {"schema": OWN_SCHEMA})]
+    columns = {name for (name,) in connection.execute(_SELECT_MIGRATION_COLUMNS, {"schema": OWN_SCHEMA})}
+    if {"number", "name"} <= columns:
+        return _find_table_fault(connection)
+    if not objects:
+        return None
+    shown = ", ".join(objects[:_MAX_NAMES]) + (", …" if len(objects) > _MAX_NAMES else "")
+    return (
+        f"its schema {OWN_SCHEMA} holds objects of another program ({shown}); rename that schema, or point DATABASE_URL"
+        " to another database"
+    )
+
+
+def _find_table_fault(connection: Connection) -> str | None:
+    row = connection.execute(_SELECT_TABLES, {"schema": OWN_SCHEMA}).fetchall()[0]
+    data_id, symbols_id, search_path, set_up_ids, tables = row
+    if data_id is None or symbols_id is None:
+        missing = "market_data" if data_id is None else "market_symbols"
+        schemas = [name.rpartition(".")[0] for name in tables or [] if name.endswith(f".{missing}")]
+        if not schemas:
+            return (
+                f"{missing} is gone although the schema {OWN_SCHEMA} exists; restore it from a backup, or drop the"
+                f" schema {OWN_SCHEMA}, too, to start anew"
+            )
+        return (
+            f"search_path ({search_path}) does not lead to {missing}, which is in {' and in '.join(schemas)}:"
+            f" {_format_advice(schemas[0])}"
+        )
+    if set_up_ids and data_id not in set_up_ids:
+        found, expected = (_read_name(connection, table_id) for table_id in (data_id, set_up_ids[0]))
+        return (
+            f"search_path ({search_path}) leads to {found}, but the schema {OWN_SCHEMA} was set up for {expected}:"
+            f" {_format_advice(expected.partition('.')[0])}"
+        )
+    return None
+
+
+def _read_name(connection: Connection, table_id: int) -> str:
+    return str(connection.execute(_SELECT_NAME, {"id": table_id}).fetchall()[0][0])
+
+
+def _format_advice(schema: str) -> str:
+    return f"put {schema} first, for instance with ?options=-csearch_path%3D{schema} in DATABASE_URL"

@@ -1,0 +1,124 @@
+"""The settings of a database session that this program relies on, whatever defaults a role or a database has.
+
+A pooler in transaction mode keeps no settings of a session. So a difference is set at the start of each transaction,
+and only where there is one: with the usual defaults it costs nothing. What can be given with the connection is in
+``CONNECTION_OPTIONS``; poolers accept it.
+"""
+
+import codecs
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.string import StrDumperUnknown
+
+from backfill_assets.config.readable_text import READABLE
+from backfill_assets.errors import DatabaseUnavailable
+
+CONNECTION_OPTIONS: Mapping[str, Any] = {"client_encoding": "utf8", "prepare_threshold": None}
+ISOLATION_LEVEL = psycopg.IsolationLevel.READ_COMMITTED
+OLDEST_SERVER = 14  # multiranges
+MIN_IDLE_SECONDS = 60  # a transaction may wait for the vendor's next answer
+_UNLIMITED_ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})  # SQL_ASCII stores bytes as they come
+_MILLISECONDS = 1000
+# What SQL, its results and the driver mean: setting → (value, whether another value is as good).
+_REQUIRED: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "DateStyle": ("ISO", lambda value: value.startswith("ISO")),
+    "IntervalStyle": ("postgres", lambda _: False),
+    "extra_float_digits": ("1", lambda value: int(value) >= 1),
+    "standard_conforming_strings": ("on", lambda _: False),
+    "array_nulls": ("on", lambda _: False),
+    "quote_all_identifiers": ("off", lambda _: False),
+    "default_table_access_method": ("heap", lambda _: False),
+}
+# Limits that are meant for other work. Those in DATABASE_URL itself are meant for this program and stay.
+_LIMITS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "statement_timeout": ("0", lambda _: False),
+    "lock_timeout": ("0", lambda _: False),
+    "transaction_timeout": ("0", lambda _: False),
+    "idle_in_transaction_session_timeout": (
+        f"{MIN_IDLE_SECONDS}s",
+        lambda value: int(value) == 0 or int(value) >= MIN_IDLE_SECONDS * _MILLISECONDS,
+    ),
+}
+_SELECT_SETTINGS = "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%(names)s)"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What has to be set for a session of one database and role.
+
+    Attributes:
+        differences: settings whose default differs from what this program relies on → the value to set.
+        encoding: Python's name of the database's encoding; None where every character can be stored.
+    """
+
+    differences: dict[str, str]
+    encoding: str | None
+
+    @property
+    def statement(self) -> str | None:
+        """The statement that sets the differences for a transaction; None if there are none."""
+        calls = [f"set_config('{name}', '{value}', true)" for name, value in self.differences.items()]
+        return f"SELECT {', '.join(calls)}" if calls else None
+
+    def configure(self, connection: psycopg.Connection[Any]) -> None:
+        """Prepare a new connection; sends nothing."""
+        connection.isolation_level = ISOLATION_LEVEL
+        connection.adapters.register_dumper(str, _make_text_dumper(self.encoding))
+
+
+def read_session_settings(connection: psycopg.Connection[Any]) -> SessionSettings:
+    """Compare a new session's settings with what this program relies on.
+
+    Raises:
+        DatabaseUnavailable: the server is older than PostgreSQL 14.
+    """
+    require_server_version(connection.info.server_version)
+    names = [*_REQUIRED, *_LIMITS]
+    found = connection.execute(_SELECT_SETTINGS, {"names": names}).fetchall()
+    differences = {name: value for name, setting, source in found if (value := _find_value(name, setting, source))}
+    return SessionSettings(differences, _get_python_encoding(connection.info.parameter_status("server_encoding")))
+
+
+def require_server_version(version: int) -> None:
+    """Refuse a server that lacks what the SQL uses; ``version`` as libpq has it, for example 140005.
+
+    Raises:
+        DatabaseUnavailable: it is older than PostgreSQL 14.
+    """
+    major = version // 10_000
+    if major < OLDEST_SERVER:
+        raise DatabaseUnavailable(f"the server is PostgreSQL {major}; {OLDEST_SERVER} or newer is needed")
+
+
+def make_storable(text: str, encoding: str | None) -> str:
+    """``text`` with readable replacements for what a database of ``encoding`` cannot store (NUL: none can)."""
+    text = text.replace("\0", "\\0")
+    return text.encode(encoding or "utf-8", READABLE).decode(encoding or "utf-8")
+
+
+def _find_value(name: str, setting: str, source: str) -> str | None:
+    """The value to set; None if the session has one that is as good."""
+    if name in _LIMITS and source == "client":
+        return None
+    value, is_as_good = (_REQUIRED | _LIMITS)[name]
+    return None if setting == value or is_as_good(setting) else value
+
+
+def _get_python_encoding(name: str | None) -> str | None:
+    if name is None or name in _UNLIMITED_ENCODINGS:
+        return None
+    try:
+        return codecs.lookup(name.replace("WIN", "cp")).name
+    except LookupError:
+        return "ascii"  # a part of every encoding of PostgreSQL
+
+
+def _make_text_dumper(encoding: str | None) -> type[StrDumperUnknown]:
+    class TextDumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(make_storable(obj, encoding))
+
+    return TextDumper
