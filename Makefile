@@ -1,5 +1,5 @@
 # Two commands matter: `make run` shows the whole way once, `make test` runs the tests (`make test-long` the long ones).
-.PHONY: run dev test test-long check docs browser screenshots format bench soak audit clean
+.PHONY: run dev test test-long check docs browser screenshots format bench soak fuzz audit clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -50,6 +50,12 @@ soak: $(VENV)/.installed-for-tests
 	$(BIN)/python -W ignore::RuntimeWarning -m bench.soak --seconds $(SECONDS)
 	@[ $(SECONDS) -lt 600 ] || $(RUN) pytest -q -s -m 'long or not long' --kills 50 --outage 20 --examples 200 $(addprefix \
 		backfill_assets_tests/acceptance/test_,killed_runs.py outages.py random_gaps_heal.py)
+
+# Odd answers, tables, files, settings, options, paths and processes; ONE=family:seed replays one of them.
+SEED   ?= 14
+INPUTS ?= 3200
+fuzz: $(VENV)/.installed-for-tests
+	$(BIN)/python -W ignore::RuntimeWarning -m backfill_assets_tests.fuzz --seed $(SEED) --inputs $(INPUTS) $(if $(ONE),--one $(ONE))
 
 # Known holes in what we depend on, and in how we use it; the first needs the network.
 audit: $(BIN)/python

@@ -9,9 +9,11 @@ in the code and in the documentation.
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from backfill_assets.config.fields.alerts import AlertFields
@@ -37,6 +39,7 @@ from backfill_assets.market.gaps.retry_schedule import RetrySchedule
 from backfill_assets.market.live.sampling_schedule import select_collectable_intervals
 
 MAX_SHOWN_CHARACTERS = 60  # of an invalid value in an error message
+MAX_CALENDAR_BYTES = 1_000_000
 CALENDAR_EXAMPLE = '{"closures": ["2026-01-09"], "early_closes": {"2026-07-02": "13:00"}}'
 SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # NAME_FILE may name a file instead
 SECRET_VARIABLES = frozenset({*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # not in error messages
@@ -110,7 +113,7 @@ class Settings(
             return NO_OVERRIDES
         prefix = f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: "
         try:
-            text = self.calendar_file.read_text("utf-8")
+            text = _read_start(self.calendar_file)
             return TypeAdapter(CalendarOverrides).validate_json(text, strict=False, extra="forbid")
         except ValidationError as error:
             first = error.errors()[0]
@@ -159,6 +162,24 @@ def load_settings(**overrides: Any) -> Settings:
     except SettingsError as error:  # invalid JSON; the message contains the name of the field, not of the variable
         field = next(field for name, field in Settings.model_fields.items() if f'"{name}"' in str(error))
         raise UsageError(f"{field.alias} is not valid JSON; example: {find_example(field)}") from None
+    except RecursionError:  # of the JSON parser, which does not name the field
+        field = _find_most_nested_setting()
+        raise UsageError(f"{field.alias} is nested too deeply; example: {find_example(field)}") from None
+
+
+def _read_start(file: Path) -> str:
+    """The text of ``file``; a ValueError if it has more than ``MAX_CALENDAR_BYTES``, as a device has."""
+    with file.open("rb") as opened:
+        content = opened.read(MAX_CALENDAR_BYTES + 1)
+    if len(content) > MAX_CALENDAR_BYTES:
+        raise ValueError(f"it has more than {MAX_CALENDAR_BYTES:,} bytes")
+    return content.decode("utf-8")
+
+
+def _find_most_nested_setting() -> FieldInfo:
+    """The setting whose variable, in any spelling of upper and lower case, has the most brackets."""
+    values = {name.upper(): value for name, value in os.environ.items()}
+    return max(Settings.model_fields.values(), key=lambda field: values.get(str(field.alias), "").count("["))
 
 
 def _describe_error(error: dict[str, Any]) -> str:

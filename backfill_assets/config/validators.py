@@ -85,7 +85,7 @@ def parse_list(value: Any) -> Any:
         return value
     try:
         return json.loads(value) if value.strip().startswith("[") else value.split()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not valid JSON") from None
 
 
@@ -168,7 +168,12 @@ def _read_secret_file(path: Path, variable: str) -> str:
             secret = file.read(_MAX_SECRET_BYTES + 1).decode().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"{variable} {path} cannot be read: {reason}") from None
-    if not secret or len(secret) > _MAX_SECRET_BYTES or len(secret.splitlines()) > 1:
-        raise ValueError(f"{variable} {path} must contain the secret as its only line")
+        raise ValueError(f"{variable} {_escape_path(path)} cannot be read: {reason}") from None
+    if not secret or len(secret) > _MAX_SECRET_BYTES or not secret.isprintable():  # a line break is not printable
+        raise ValueError(f"{variable} {_escape_path(path)} must contain the secret as its only line")
     return secret
+
+
+def _escape_path(path: Path) -> str:
+    """A path as text; bytes that are not UTF-8 as escapes, since pydantic accepts no message that contains them."""
+    return str(path).encode("utf-8", "backslashreplace").decode()

@@ -7,9 +7,10 @@ more than the rest of a request. Here each connection is a transport of its own,
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from backfill_assets.eodhd.machine_network import create_tls_context, find_proxy
 
 
 class LifoConnectionPool(httpx.AsyncBaseTransport):
@@ -72,9 +73,12 @@ class _ReleasingStream(httpx.AsyncByteStream):
 
 
 def build_connection_pool(base_url: httpx.URL, max_connections: int) -> LifoConnectionPool:
-    """TLS verified, connections kept alive, through the machine's proxy; httpx ignores it for an explicit transport."""
-    proxies = {} if proxy_bypass(base_url.host) else getproxies()
-    proxy = proxies.get(base_url.scheme) or proxies.get("all")
-    tls = httpx.create_ssl_context() if base_url.scheme == "https" else False
+    """TLS verified, connections kept alive, through the machine's proxy.
+
+    Raises:
+        UsageError: the machine's proxy or certificates cannot be used.
+    """
+    proxy = find_proxy(base_url)
+    tls = create_tls_context() if base_url.scheme == "https" else False
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
     return LifoConnectionPool(lambda: httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy), max_connections)

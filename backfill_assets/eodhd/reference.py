@@ -18,23 +18,32 @@ from backfill_assets.eodhd.parsing import (
 )
 from backfill_assets.market.vendor import AccountUsage, ListedSymbol, SymbolChange
 
+MAX_CALL_COUNT = 1_000_000_000  # the sum of two fits a 32-bit integer
+
 
 def parse_account(body: bytes) -> AccountUsage:
     """Parse ``/user`` or ``/internal-user`` (docs/vendor.md §1.3, §5.3).
+
+    Negative counts are no counts; larger ones than ``MAX_CALL_COUNT`` are cut to it.
 
     Raises:
         VendorError: not an object, an object without calls and limit, or a refusal in words.
     """
     payload = _decode_object(body)
     account = AccountUsage(
-        api_requests=to_int(payload.get("apiRequests")),
+        api_requests=_to_call_count(payload.get("apiRequests")),
         api_requests_date=to_date(payload.get("apiRequestsDate")),
-        daily_rate_limit=to_int(payload.get("dailyRateLimit")),
-        extra_limit=to_int(payload.get("extraLimit")),
+        daily_rate_limit=_to_call_count(payload.get("dailyRateLimit")),
+        extra_limit=_to_call_count(payload.get("extraLimit")),
     )
     if account.api_requests is None and account.daily_rate_limit is None:
         raise map_shape_to_error(payload, "an account with a number of requests or a limit")
     return account
+
+
+def _to_call_count(value: object) -> int | None:
+    count = to_int(value)
+    return min(count, MAX_CALL_COUNT) if count is not None and count >= 0 else None
 
 
 def parse_symbols(body: bytes) -> list[ListedSymbol]:

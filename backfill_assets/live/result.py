@@ -90,7 +90,7 @@ class LiveRound:
             "not due": "no round is due",
             "out of calls": f"a round costs more than the {self.calls_left} calls left of the live budget",
             "paused": str(self.error),
-            "failed": f"failed: {self.error}",
+            "failed": f"failed: {self.error or 'the vendor sent no quotes'}",
         }
         return reasons[self.kind] + (f", next at {self.next_at:%H:%M} UTC" if self.next_at else "")
 

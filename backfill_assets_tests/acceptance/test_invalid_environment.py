@@ -172,6 +172,16 @@ ALTERATIONS = {
         "ALTER TABLE market_symbols ALTER is_active DROP DEFAULT, ALTER is_active TYPE text",
         "market_symbols.is_active is text, not bool",
     ),
+    "keys of 64 bits": (
+        "ALTER TABLE market_symbols ALTER symbol_id TYPE bigint;"
+        "INSERT INTO market_symbols (symbol_id, symbol) VALUES (3000000000, 'AAPL')",
+        "market_symbols.symbol_id has values that need more than 32 bits, for instance 3000000000",
+    ),
+    "a generated time of change": (
+        "ALTER TABLE market_symbols DROP updated_at;"
+        "ALTER TABLE market_symbols ADD updated_at timestamptz GENERATED ALWAYS AS ('2026-01-01Z') STORED",
+        "market_symbols.updated_at is generated and cannot be written",
+    ),
     "a view": (
         "ALTER TABLE market_data RENAME TO bars; CREATE VIEW market_data AS SELECT * FROM bars",
         "market_data is not a table",

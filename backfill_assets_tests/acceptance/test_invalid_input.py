@@ -49,8 +49,14 @@ def build_range_errors(
     return {**not_numbers, **outside, **({"1.5": "valid integer"} if whole else {})}
 
 
-FILE_ERRORS = {"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "only line"}
-JSON_ERRORS = dict.fromkeys(["[nan]", "1,2", "{"], "is not valid JSON; example: [")
+FILE_ERRORS = {
+    **{"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "only line"},
+    "/nonexistent/\udcff": "/nonexistent/\\udcff cannot be read: No such file",  # a byte that is not UTF-8
+}
+JSON_ERRORS = {
+    **dict.fromkeys(["[nan]", "1,2", "{"], "is not valid JSON; example: ["),
+    "[" * 5000: "is nested too deeply; example: [",
+}
 INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "DATABASE_URL_FILE": FILE_ERRORS,
     "BACKFILL_DATABASE_PATIENCE_SECONDS": build_range_errors(0, 3600),
@@ -114,11 +120,14 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "'US'"),
     "DAGSTER_POSTGRES_URL_FILE": FILE_ERRORS,
     "BACKFILL_BATCH_PLANNED_EVENTS": dict.fromkeys(["maybe", "2"], "valid boolean"),
-    "BACKFILL_CALENDAR_FILE": {"/nonexistent/calendar": "cannot be used", "/": "cannot be used"},
+    "BACKFILL_CALENDAR_FILE": {
+        **dict.fromkeys(["/nonexistent/calendar", "/"], "cannot be used"),
+        "/dev/zero": "it has more than 1,000,000 bytes",
+    },
     "BACKFILL_EOD_TOLERANCE_BPS": build_range_errors(0, 1000),
     "BACKFILL_ALERT_URLS": {
         **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "must be one or more Apprise URLs"),
-        **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]'], ""),
+        **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]', "[" * 5000], ""),
     },
     "BACKFILL_ALERT_REPEAT_HOURS": build_range_errors(1, 720),
     "BACKFILL_AS_OF": {
@@ -174,6 +183,13 @@ def test_two_different_values_of_a_secret_are_refused(make_user: MakeUser, tmp_p
     result = make_user().run_cli("report", EODHD_API_TOKEN_FILE=str(tmp_path / "token"))
     assert result.code == 2
     assert result.error == "EODHD_API_TOKEN and EODHD_API_TOKEN_FILE are both set and differ; set one of them"
+
+
+def test_secret_file_that_is_no_text_is_named(make_user: MakeUser, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"PK\x03\x04\x14\x00")
+    result = make_user(EODHD_API_TOKEN="", EODHD_API_TOKEN_FILE=str(tmp_path / "token")).run_cli("report")
+    expected = f"EODHD_API_TOKEN_FILE {tmp_path / 'token'} must contain the secret as its only line"
+    assert (result.code, result.error) == (2, expected)
 
 
 INVALID_CALENDARS = {"not JSON": "no", "a list": "[]", "unknown": '{"closed": []}', "no date": '{"closures": ["soon"]}'}

@@ -123,8 +123,12 @@ def test_warnings_are_logged_and_recorded_once_when_the_tables_are_taken_over(
             "market_data.volume is generated and cannot be written",
         ),
         (
+            "CREATE RULE house_rule AS ON INSERT TO market_data DO INSTEAD NOTHING",
+            "market_data has rules with actions or for every row, for which PostgreSQL has no INSERT … ON CONFLICT",
+        ),
+        (
             "CREATE RULE house_rule AS ON INSERT TO market_data DO ALSO DELETE FROM house_signals",
-            "market_data has rules with actions, for which PostgreSQL has no INSERT … ON CONFLICT",
+            "market_data has rules with actions or for every row, for which PostgreSQL has no INSERT … ON CONFLICT",
         ),
         (
             "ALTER TABLE market_data DROP CONSTRAINT market_data_symbol_id_timestamp_interval_type_key,"

@@ -161,6 +161,12 @@ def test_account() -> None:
     assert parse_account(raw) == AccountUsage(5301, date(2026, 1, 25), 100000, 500)
 
 
+def test_account_with_impossible_counts() -> None:
+    """They must fit the integers of the budget."""
+    raw = b'{"apiRequests": 1e30, "apiRequestsDate": "2026-01-25", "dailyRateLimit": 99999999999, "extraLimit": -5}'
+    assert parse_account(raw) == AccountUsage(1_000_000_000, date(2026, 1, 25), 1_000_000_000, None)
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"{}", b'{"name":"x"}'])
 def test_account_without_numbers_is_a_broken_answer(raw: bytes) -> None:
     with pytest.raises(BrokenAnswer):

@@ -4,6 +4,7 @@ An error that only a fault of this program explains stays as it is: wrong SQL, o
 ``backfill``.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -15,6 +16,9 @@ from backfill_assets.errors import DatabaseUnavailable
 
 OWN_SCHEMA = "backfill"
 UNREADABLE_URL = "an unreadable DATABASE_URL"
+_FUNCTION_OF_OTHERS = re.compile(
+    r"function (?!backfill\.)\S+\("
+)  # in the context of an error; it may have any SQLSTATE
 _CHANGED_SCHEMA = (
     "something has changed its tables since this program set them up; restore them from a backup, or check the"
     " search_path of the user"
@@ -46,6 +50,7 @@ _EXPLANATIONS: tuple[tuple[tuple[type[psycopg.Error], ...], str, str], ...] = (
         (
             *(errors.RaiseException, errors.TriggeredActionException, errors.ExternalRoutineException),
             *(errors.ExternalRoutineInvocationException, errors.FdwError),
+            errors.DivisionByZero,  # of a constraint or a default; no statement of ours divides by a column
         ),
         "has a trigger or a function of another program that refuses",
         "see what it checks",
@@ -126,6 +131,8 @@ def _explain(error: psycopg.Error | PoolTimeout, url: str) -> str | None:
             return f"{describe_database(url)} {description}: {message}" + (f"; {advice}" if advice else "")
     if isinstance(error, psycopg.OperationalError):
         return f"{describe_database(url)} cannot be used: {message}; {_build_hint(url)}"
+    if isinstance(error, psycopg.Error) and _FUNCTION_OF_OTHERS.search(error.diag.context or ""):
+        return f"{describe_database(url)} has a function of another program that fails: {message}; see what it checks"
     return None
 
 

@@ -84,8 +84,9 @@ def migrate(database: Database) -> list[str]:
         The names of the files applied; empty if the schema was there already.
 
     Raises:
-        DatabaseUnavailable: a newer version of this program has migrated the database, or it is older than version
-            0.1.0.
+        DatabaseUnavailable: a newer version of this program has migrated the database, it is older than version
+            0.1.0, or the server refuses a statement, for instance because of an event trigger; then nothing has
+            changed.
     """
     known = {*range(1, SCHEMA_NUMBER), *load_migrations()}
     with database.transaction() as connection:  # one of its own: a lock held while waiting below would be a deadlock

@@ -39,23 +39,32 @@ _WRITTEN_COLUMNS = {
     "market_symbols": {"symbol", "exchange", "is_active"},
     "market_data": {*_REQUIRED_COLUMNS["market_data"], *_PROVENANCE_COLUMNS},
 }
+_UPDATED_COLUMNS = {"market_symbols": {"updated_at"}, "market_data": set[str]()}  # not written into new rows
 _UNIQUE_KEYS = {frozenset({"symbol_id", "interval_type", "timestamp"})}
 
 _SELECT_COLUMNS = """
 SELECT c.relname, c.relkind IN ('r', 'p'), a.attname, t.typname,
        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '' OR a.attidentity = 'a',
        EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3')  -- UPDATE, INSERT
-               AND pg_get_ruledef(r.oid) !~ 'NOTHING;$')
+               AND (pg_get_ruledef(r.oid) !~ 'NOTHING;$' OR r.is_instead AND r.ev_qual = '<>'))
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.oid IN (to_regclass('market_symbols'), to_regclass('market_data')) ORDER BY c.relname DESC, a.attnum
 """
+_IS_NEW_TABLE = "SELECT to_regclass('backfill.migrations') IS NULL AND to_regclass('market_data') IS NOT NULL"
 _SELECT_UNIQUE_KEYS = """
 SELECT array_agg(a.attname::text) FROM pg_index i
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = to_regclass('market_data') AND i.indisunique AND i.indisvalid AND i.indimmediate
   AND i.indpred IS NULL
 GROUP BY i.indexrelid, i.indnkeyatts, i.indnatts HAVING count(*) = i.indnatts AND i.indnkeyatts = i.indnatts
+"""
+# Once, before anything is made; by the unique key, so that it is quick. It fails if a constraint or policy fails.
+_READ_NO_BAR = """
+SELECT FROM market_data WHERE symbol_id = 0 AND interval_type = '' AND "timestamp" = now()
+"""
+_SELECT_LARGE_KEYS = """
+SELECT symbol_id FROM market_symbols WHERE symbol_id NOT BETWEEN -2147483648 AND 2147483647 LIMIT 1
 """
 
 
@@ -70,10 +79,12 @@ def require_contract(database: Database) -> None:
     """Make sure that ``market_symbols`` and ``market_data``, where they exist, can be used.
 
     Raises:
-        DatabaseUnavailable: names every fault of the tables and columns.
+        DatabaseUnavailable: names every fault of the tables and columns, or the database refuses to read them.
     """
     with database.transaction() as connection:
         faults = list(_find_faults(connection))
+        if not faults and connection.execute(_IS_NEW_TABLE).fetchall()[0][0]:
+            connection.execute(_READ_NO_BAR)
     if faults:
         raise DatabaseUnavailable(
             f"{describe_database(database.url)} holds tables that cannot be used: {'; '.join(faults)}; "
@@ -87,14 +98,21 @@ def _find_faults(connection: Connection) -> Iterator[str]:
         if not is_table and table not in tables:
             yield f"{table} is not a table"
         elif has_rules and table not in tables:
-            yield f"{table} has rules with actions, for which PostgreSQL has no INSERT … ON CONFLICT"
+            yield f"{table} has rules with actions or for every row, for which PostgreSQL has no INSERT … ON CONFLICT"
         tables.setdefault(table, {})[column] = _Column(*properties)
     for table, columns in tables.items():
         yield from _find_table_faults(table, columns)
+    if _has_wide_keys(tables) and (large := connection.execute(_SELECT_LARGE_KEYS).fetchone()):
+        yield f"market_symbols.symbol_id has values that need more than 32 bits, for instance {large[0]}"
     if "market_data" in tables:
         keys = {frozenset(names) for (names,) in connection.execute(_SELECT_UNIQUE_KEYS)}
         if not keys & _UNIQUE_KEYS:
             yield "market_data has no unique key of symbol_id, interval_type and timestamp (or only a deferrable one)"
+
+
+def _has_wide_keys(tables: dict[str, dict[str, _Column]]) -> bool:
+    key = tables.get("market_symbols", {}).get("symbol_id")
+    return key is not None and key.type_name == "int8"
 
 
 def _find_table_faults(table: str, columns: dict[str, _Column]) -> Iterator[str]:
@@ -110,5 +128,5 @@ def _find_table_faults(table: str, columns: dict[str, _Column]) -> Iterator[str]
     for name, column in columns.items():
         if column.is_required and name not in _WRITTEN_COLUMNS[table]:
             yield f"{table}.{name} must have a default or allow null"
-        if column.is_generated and name in _WRITTEN_COLUMNS[table]:
+        if column.is_generated and name in _WRITTEN_COLUMNS[table] | _UPDATED_COLUMNS[table]:
             yield f"{table}.{name} is generated and cannot be written"

@@ -1,0 +1,155 @@
+"""The family of options: values of every option and argument of every command, as click's own tree lists them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import click
+
+from backfill_assets.cli.main import cli
+from backfill_assets.cli.options import DateType, InstantType, MillisecondRangeType
+from backfill_assets_tests.fuzz.command_runs import run_command
+from backfill_assets_tests.fuzz.inputs import Change, FuzzInput, Verdict
+from backfill_assets_tests.fuzz.odd_values import DATES, NUMBERS, TICKERS, TIMES, draw_text
+from backfill_assets_tests.fuzz.oracle import judge_runs
+from backfill_assets_tests.fuzz.stores import get_usual_template
+from backfill_assets_tests.fuzz.workbench import Workbench
+
+_PATHS = (
+    "/nonexistent/x",
+    "/dev/null",
+    "/",
+    ".",
+    "",
+    "/proc/self/mem",
+    "/dev/full",
+    "/var",
+    "~/x",
+    "a\nb",
+    "é" * 200,
+    "x" * 300,
+)
+_USUAL_ARGUMENTS = {"why": ["AAPL", "2026-06-01"], "symbols add": ["AAPL"], "symbols deactivate": ["AAPL"]}
+_LONG_COMMANDS = {"sandbox": 1.0, "dev": 20.0, "live": 5.0, "run": 10.0}  # seconds until Ctrl-C
+_NO_DATABASE = "postgresql://127.0.0.1:1/closed"
+
+
+@dataclass(frozen=True)
+class OptionScenario:
+    """A command with its usual arguments."""
+
+    words: tuple[str, ...]
+    has_arguments: bool
+
+    def __str__(self) -> str:
+        """One line."""
+        return " ".join(self.words) + ("" if self.has_arguments else " (without its arguments)")
+
+
+class OptionFamily:
+    """Odd options and arguments."""
+
+    name = "options"
+    share = 170
+
+    def draw(self, random: Random) -> FuzzInput:
+        path, command = random.choice(list(_iterate_commands(cli)))
+        count = random.choice((1, 1, 2, 3))
+        changes = tuple(_draw_change(random, command) for _ in range(count))
+        return FuzzInput(OptionScenario(tuple(path.split()), random.random() < 0.8), changes)
+
+    def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
+        scenario: OptionScenario = fuzz_input.scenario
+        name = " ".join(scenario.words)
+        arguments = [*_USUAL_ARGUMENTS.get(name, [])] if scenario.has_arguments else []
+        for change in fuzz_input.changes:
+            arguments = change.apply(arguments)
+        with workbench.lend_database(get_usual_template(workbench)) as url, workbench.lend_folder() as folder:
+            environment = workbench.build_environment(_NO_DATABASE if name == "dev" else url, BACKFILL_LIVE="true")
+            workbench.vendor.sends_nothing = True
+            run = run_command(
+                [*scenario.words, *arguments], environment, folder=folder, interrupt_after=_LONG_COMMANDS.get(name, 0)
+            )
+            workbench.vendor.sends_nothing = False
+        faults = [] if run.code != 2 or _has_error_line(run.err) else [f"{name}: exit code 2 without an error line"]
+        return judge_runs([run], faults, may_be_interrupted=name in _LONG_COMMANDS, has_own_tables=name != "dev")
+
+
+def _has_error_line(err: str) -> bool:
+    return any(line.startswith("error: ") for line in err.splitlines())
+
+
+def _iterate_commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _iterate_commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def _draw_change(random: Random, command: click.Command) -> Change:
+    parameter = random.choice(command.params)
+    value = _draw_value(random, parameter)
+    if isinstance(parameter, click.Argument):
+        given = ["--", value] if random.random() < 0.3 else [value]
+        return Change(f"argument {value!r}", lambda arguments: [*arguments, *given])
+    name = random.choice([*parameter.opts, *parameter.secondary_opts])
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        given = [name] if random.random() < 0.8 else [f"{name}={value}"]
+    else:
+        given = random.choice(([f"{name}={value}"], [f"{name}={value}"], [name, value], [name]))
+    return Change(
+        " ".join(map(repr, given)), lambda arguments: [*given, *arguments] if given != [name] else [*arguments, *given]
+    )
+
+
+_USUAL_VALUES: dict[str, tuple[str, ...]] = {
+    "start": ("2026-05-28", "2026-06-01", "2026-06-02", "2026-06-06", "2004-01-01"),
+    "end": ("2026-06-02", "2026-06-03", "2026-06-07", "2099-12-31"),
+    "hours_back": ("0.5", "24", "1000", "87840", "1e-9"),
+    "symbols": ("AAPL", "MSFT,AAPL", "NOSUCH", "AAPL,NOSUCH2", "aapl,AAPL.US", " AAPL , MSFT "),
+    "interval": ("30m", "1m", "5m", "15m", "1h"),
+    "as_of": (
+        "2026-06-03T14:00:00Z",
+        "2026-06-02T19:00:00Z",
+        "2026-06-06T00:00:00Z",
+        "2027-01-04T00:00:00Z",
+        "2004-01-01T00:00:00Z",
+        "2099-12-31T23:59:59Z",
+    ),
+    "batch_size": ("1", "2", "999999999999"),
+    "delay": ("0", "0.1", "1e-9"),
+    "calls": ("0", "5", "100", "99999999999999999999"),
+    "day": ("2026-06-01", "2026-06-02", "2026-06-03", "2026-06-06", "2004-01-02", "2099-12-31"),
+    "ticker": ("AAPL", "MSFT.US", "NOSUCH"),
+    "tickers": ("AAPL", "TSLA", "BRK-B", "NVDA.US"),
+    "port": ("0",),
+}
+
+
+def _find_usual_values(parameter: click.Parameter) -> tuple[str, ...]:
+    """Values that the command takes; none for an option that this module does not know yet."""
+    if isinstance(parameter.type, click.Choice):
+        return tuple(map(str, parameter.type.choices))
+    return _USUAL_VALUES.get(str(parameter.name), ())
+
+
+def _draw_value(random: Random, parameter: click.Parameter) -> str:
+    kind = random.random()
+    if kind < 0.15:
+        return draw_text(random).replace("\x00", "")
+    if kind < 0.6 and (usual := _find_usual_values(parameter)):
+        return random.choice(usual)
+    kinds: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
+        (InstantType, TIMES),
+        (DateType, DATES),
+        (MillisecondRangeType, ("0-0", "9-1", "nan-nan", "1e308-inf", "-", "1-2-3", *NUMBERS)),
+        (click.Path, _PATHS),
+        (click.types.IntParamType, NUMBERS),
+        (click.types.FloatParamType, NUMBERS),
+    )
+    if isinstance(parameter.type, click.Choice):
+        return str(random.choice((*parameter.type.choices, *parameter.type.choices, "", "JSON")))
+    values = next((values for kind, values in kinds if isinstance(parameter.type, kind)), None)
+    return random.choice(values or (*TICKERS, "30m", "1m", "5m", "15m", "1h", "1d", "US", "Common Stock", "Fund"))
