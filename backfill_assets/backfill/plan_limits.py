@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 WHOLE_HISTORY_DAYS = 100_000  # a request without a start reaches beyond any limit
+MAX_GAP_DAYS = 7  # between the start of a request and the first session with rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,25 @@ class PlanReach:
         return PlanReach(min(limited, default=None), max(full, default=None))
 
 
-def build_reach(start: int, now: datetime, *, is_limited: bool) -> PlanReach:
-    """The reach of one answered request; ``start`` is its first second, epoch seconds UTC."""
-    days = max(0, int(now.timestamp() - start) // 86_400)
+def build_reach(start: int | None, first_row: int | None, now: datetime, *, is_limited: bool) -> PlanReach:
+    """How far back one answered request reached.
+
+    Not further than its rows: the whole history of a new listing shows nothing about a limit of one year.
+
+    Args:
+        start: the first requested second, epoch seconds UTC; None for the whole history.
+        first_row: the first second of the rows; None without rows.
+        now: the time of the answer.
+        is_limited: whether it has the vendor's remark that the plan limits the data.
+    """
+    requested_days = WHOLE_HISTORY_DAYS if start is None else _count_days(start, now)
+    row_days = WHOLE_HISTORY_DAYS if first_row is None else _count_days(first_row, now) + MAX_GAP_DAYS
+    days = min(requested_days, row_days + is_limited)  # the next day is beyond the limit
     return PlanReach(limited_days=days) if is_limited else PlanReach(full_days=days)
+
+
+def _count_days(epoch: int, now: datetime) -> int:
+    return max(0, int(now.timestamp() - epoch) // 86_400)
 
 
 def merge_reaches(pairs: Iterable[tuple[str, PlanReach]]) -> Mapping[str, PlanReach]:

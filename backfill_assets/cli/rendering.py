@@ -14,6 +14,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
+from backfill_assets.cli.named_lines import show_named_lines
 from backfill_assets.cli.spending_rendering import format_spending
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.slots import SlotGrid
@@ -136,7 +137,7 @@ def show_run(console: Console, result: RunResult) -> None:
         console.print(warning, style="yellow", highlight=False, markup=False)
     for reason, count in count_skipped(result.skipped).items():
         advice = " (--force requests them)" if reason.startswith("deferred") else ""
-        console.print(f"{count} tickers skipped: {reason}{advice}", highlight=False)
+        console.print(f"{count} ticker{'' if count == 1 else 's'} skipped: {reason}{advice}", highlight=False)
     console.print(
         f"[bold]{result.before.missing:,} missing before, {result.after.missing:,} after, "
         f"{result.closed_share:.1%} closed[/bold]"
@@ -266,8 +267,7 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
     )
     findings = format_findings(status["findings"], show_all=show_all)
     table = (("your table", warning) for warning in status["table_warnings"])
-    for name, text in (*lines.items(), *table, *findings, *resolved, *seen):
-        console.print(f"[bold]{name:<15}[/bold] {escape(text)}", highlight=False)
+    show_named_lines(console, [*lines.items(), *table, *findings, *resolved, *seen])
 
 
 def show_alerts(console: Console, alerts: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 from backfill_assets.errors import UsageError
 
 MAX_FILE_BYTES = 1_000_000
-MAX_FAULTS = 10
+MAX_FAULTS = 10  # with their reasons
+MAX_RANGES = 100  # of lines with further faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,11 +57,13 @@ def _read_symbols_file(file: Path, *, skip_bad: bool) -> "tuple[Ticker, ...]":
     if not content.tickers:
         raise UsageError(f"--file {file} contains no symbol; write one symbol a line")
     if content.faults:
-        click.echo(f"{len(content.faults):,} lines skipped: {_list_faults(content.faults)}", err=True)
+        count = f"{len(content.faults):,} line{'' if len(content.faults) == 1 else 's'}"
+        click.echo(f"{count} skipped: {_list_faults(content.faults)}", err=True)
     if content.is_table:
         click.echo("read as a table: the symbols are those of the first column", err=True)
     if content.repeated:
-        click.echo(f"{content.repeated:,} symbols stand in the file more than once", err=True)
+        count = "1 symbol stands" if content.repeated == 1 else f"{content.repeated:,} symbols stand"
+        click.echo(f"{count} in the file more than once", err=True)
     return content.tickers
 
 
@@ -80,8 +83,24 @@ def _read_text(file: Path) -> str:
 
 
 def _list_faults(faults: "Sequence[FileFault]") -> str:
-    more = f"; and {len(faults) - MAX_FAULTS:,} more" if len(faults) > MAX_FAULTS else ""
-    return "; ".join(str(fault) for fault in faults[:MAX_FAULTS]) + more
+    """The first faults with their reasons, the others by their lines."""
+    listed = [str(fault) for fault in faults[:MAX_FAULTS]]
+    if len(faults) > MAX_FAULTS:
+        ranges = _merge_lines([fault.line for fault in faults[MAX_FAULTS:]])
+        more = f", and {len(ranges) - MAX_RANGES:,} more places" if len(ranges) > MAX_RANGES else ""
+        listed.append(f"and lines {', '.join(ranges[:MAX_RANGES])}{more}")
+    return "; ".join(listed)
+
+
+def _merge_lines(lines: "Sequence[int]") -> list[str]:
+    """Ascending numbers, consecutive ones as a range: 3, 7-9."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and runs[-1][-1] == line - 1:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
 
 
 @symbols.command("add")
@@ -117,7 +136,8 @@ def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
     """Print what the chosen symbols lack of the sessions that the others have, and the command that requests it."""
     from backfill_assets.quality.short_histories import describe_short_histories, find_short_histories
 
-    histories = [h for h in find_short_histories(engine.database, engine.settings) if h.ticker in chosen]
+    added = set(chosen)
+    histories = [h for h in find_short_histories(engine.database, engine.settings) if h.ticker in added]
     if histories:
         click.echo(f"history: {describe_short_histories(histories)}")
 

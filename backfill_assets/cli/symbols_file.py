@@ -21,8 +21,11 @@ _SYMBOL_TITLES = frozenset(
     {"symbol", "symbols", "ticker", "tickers", "code", "codes", "ticker symbol", "stock symbol", "symbol code"}
     | {"act symbol", "nasdaq symbol", "cqs symbol", "symbol/ticker", "ticker/symbol", "stock", "instrument"}
 )
+# Of those, titles that some files give to names.
+_VAGUE_TITLES = frozenset({"code", "codes", "stock", "instrument"})
 _EXCHANGE_TITLES = frozenset({"exchange", "listing exchange", "primary exchange", "exchange code"})
 _TEST_ISSUE_TITLE = "test issue"  # in files of Nasdaq Trader
+_UNMISTAKABLE = re.compile(r"[:.]|-[A-Z]{1,2}$", re.IGNORECASE)  # NYSE:IBM, IBM.US, BRK-B; but T-MOBILE is a name
 _NUMBER = re.compile(r"[-+$€£(]*\d[\d.,]*[%)]?")
 # Words of tables that are no symbols of US securities.
 _TABLE_WORDS = frozenset(["US", "USA", "USD", "EUR", "GBP", "CAD", "NASDAQ", "NYSE", "NYSEARCA", "AMEX"])
@@ -101,8 +104,8 @@ class _Reader:
         self._test_column = titles.index(_TEST_ISSUE_TITLE) if _TEST_ISSUE_TITLE in titles else None
         self._has_columns = header is not None and len(header.cells) > 1 and header.separator != " "
         self._table_widths = {len(line.cells) for line in body if line.has_name}
-        widths = {len(line.cells) for line in body}
-        self._is_rectangle = len(body) > 1 and widths == {_MIN_LIST_LENGTH}
+        self._is_rectangle = len(body) > 1 and len({len(line.cells) for line in body}) == 1
+        self._unknown_titles = None if header else _find_unknown_titles(body)
         self.is_table = self._has_columns or bool(self._table_widths)
 
     def read(self, line: _Line) -> list[Ticker]:
@@ -113,11 +116,13 @@ class _Reader:
         """
         if line.text.count('"') % 2:
             raise UsageError(f"a quote is not closed: {_quote(line.text)}")
+        if line == self._unknown_titles or _is_header(line):
+            raise UsageError(f"may be titles: {_quote(line.text)}; only the first line can be, and begins with Symbol")
         cells = [cell for cell in line.cells if cell]
         if len(cells) < 2 or self._is_table_line(line):
             return [self._read_first(line)]
-        if _is_list(line, cells) and not self._is_rectangle:
-            return [parse_ticker(cell) for cell in cells]
+        if _is_list(line, cells, is_rectangle=self._is_rectangle):
+            return [_parse_symbol(cell) for cell in cells]
         raise UsageError(_explain_ambiguity(line, cells))
 
     def _is_table_line(self, line: _Line) -> bool:
@@ -134,7 +139,7 @@ class _Reader:
         first = next((cell for cell in line.cells if cell), "") if not self.is_table else line.cells[0]
         if not first:
             raise UsageError(f"the first column is empty: {_quote(line.text)}")
-        return parse_ticker(first)
+        return _parse_symbol(first)
 
     @staticmethod
     def _get_cell(line: _Line, column: int | None) -> str:
@@ -197,14 +202,23 @@ def _is_header(line: _Line) -> bool:
 
 
 def _find_misplaced_column(lines: Sequence[_Line]) -> Iterator[FileFault]:
-    """A fault if the header says that the symbols are in another column than the first."""
-    if not lines or _is_header(lines[0]) or lines[0].separator == " " or lines[0].text == lines[0].text.upper():
-        return
-    for cell in lines[0].cells[1:]:
-        if _normalize_title(cell) in _SYMBOL_TITLES:
-            reason = f"the symbols must be in the first column, and {_quote(cell)} is another one"
-            yield FileFault(lines[0].number, reason)
-            return
+    """A fault if a line of titles says that the symbols are in another column than the first."""
+    for line in lines:
+        first, *others = map(_normalize_title, line.cells)
+        if line.separator == " " or first in _SYMBOL_TITLES - _VAGUE_TITLES:
+            continue
+        for position, title in enumerate(others, start=1):
+            if title in _SYMBOL_TITLES - _VAGUE_TITLES:
+                reason = f"the symbols must be in the first column, and {_quote(line.cells[position])} is another one"
+                yield FileFault(line.number, reason)
+                return
+
+
+def _find_unknown_titles(body: Sequence[_Line]) -> _Line | None:
+    """The first line, if it alone has neither names nor numbers beside its first cell: ``SHARE;PRICE``."""
+    if len(body) < 2 or body[0].has_name or not any(body[0].cells[1:]):
+        return None
+    return body[0] if all(line.has_name for line in body[1:]) else None
 
 
 def _is_table_cell(cell: str) -> bool:
@@ -213,21 +227,39 @@ def _is_table_cell(cell: str) -> bool:
     return bool(" " in cell or "&" in cell or has_both_cases or _NUMBER.fullmatch(cell) or cell.upper() in _TABLE_WORDS)
 
 
-def _is_list(line: _Line, cells: Sequence[str]) -> bool:
-    """Whether all cells are symbols: three or more words in one case, or such that no name looks like them."""
+def _is_list(line: _Line, cells: Sequence[str], *, is_rectangle: bool) -> bool:
+    """Whether all cells are symbols: three or more words in one case, or such that no name looks like them.
+
+    If all lines have the same number of cells (``is_rectangle``), the words may be the columns of a table.
+    """
     if line.separator not in (",", " ") or '"' in line.text or not all(_is_symbol(cell) for cell in cells):
         return False
     is_one_case = line.text in (line.text.upper(), line.text.lower())
-    is_long = line.separator == "," and len(cells) >= _MIN_LIST_LENGTH and is_one_case
-    return is_long or all(re.search(r"[\d:.-]", cell) for cell in cells[1:])
+    is_long = line.separator == "," and len(cells) >= _MIN_LIST_LENGTH and is_one_case and not is_rectangle
+    return is_long or all(_UNMISTAKABLE.search(cell) for cell in cells[1:])
 
 
 def _is_symbol(cell: str) -> bool:
     try:
-        parse_ticker(cell)
+        _parse_symbol(cell)
     except UsageError:
         return False
-    return not cell.isdecimal()
+    return True
+
+
+def _parse_symbol(cell: str) -> Ticker:
+    """The symbol of a cell.
+
+    Raises:
+        UsageError: no symbol; a word in capitals and small letters, which is a name (``Cash``) or a notation of share
+            classes that the vendor does not know (``BACpL``); or a number.
+    """
+    ticker = parse_ticker(cell)
+    if ticker.symbol.isdecimal():
+        raise UsageError(f"{_quote(cell)} is a number, not a symbol")
+    if ticker.symbol not in cell and ticker.symbol.lower() not in cell:
+        raise UsageError(f"{_quote(cell)} may be a name; write a symbol in capitals")
+    return ticker
 
 
 def _explain_ambiguity(line: _Line, cells: Sequence[str]) -> str:

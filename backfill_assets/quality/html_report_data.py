@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.checks import evaluate_all
@@ -18,11 +19,12 @@ from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accura
 from backfill_assets.quality.report import SymbolReport, build_symbol_reports
 from backfill_assets.quality.status import read_budget
 from backfill_assets.store.bars.revisions import RejectCount, Revision, count_rejects, read_revisions
-from backfill_assets.store.evidence.findings import Finding, list_findings
+from backfill_assets.store.evidence.findings import Finding, list_findings, select_of_active
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.database_errors import describe_database
 from backfill_assets.store.quota.request_log import count_requests_by_error
 from backfill_assets.store.runs import FinishedRun, list_finished_runs
+from backfill_assets.store.symbols import list_symbols
 
 MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS = 5, 20, 20
 
@@ -105,6 +107,7 @@ def collect_report_data(
     criteria = evaluate_all(database, settings, coverage, source)
     live = read_live_accuracy(database, coverage)
     with database.transaction() as connection:
+        active = {str(symbol.ticker) for symbol in list_symbols(connection, DEFAULT_EXCHANGE)}
         return ReportData(
             now=coverage.now,
             window=window,
@@ -119,6 +122,6 @@ def collect_report_data(
             attempts=count_requests_by_error(connection, until - timedelta(hours=24), until),
             revisions=read_revisions(connection, coverage.symbols, coverage.grid, MAX_REVISIONS),
             rejects=count_rejects(connection, coverage.symbols, coverage.grid),
-            findings=list_findings(connection),
+            findings=select_of_active(list_findings(connection), active),
             live=live,
         )

@@ -12,13 +12,18 @@ from typing import Any
 import numpy as np
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.arrays import Bools
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, choose_source_interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
-from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.market.calendar.windows import (
+    DEFAULT_HOURS,
+    build_hours_window,
+    build_session_window,
+    limit_partition_sessions,
+)
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.evidence.requested_days import RequestedDays, has_any_evidence, read_requested_days
 from backfill_assets.store.postgres.connection import Database
@@ -34,7 +39,7 @@ class ShortHistory:
 
     Attributes:
         ticker: the symbol.
-        begins: its first session that was fetched; None without one.
+        begins: its first session with a bar; None without one.
         first_day: the first session that was never fetched.
         last_day: the last one.
         bars: how many bars those sessions have.
@@ -61,34 +66,43 @@ class ShortHistory:
 def find_short_histories(
     database: Database, settings: Settings, interval: Interval | None = None
 ) -> list[ShortHistory]:
-    """The active symbols with retained sessions that were never fetched, though at least a quarter has them."""
+    """The active symbols with retained sessions that were never fetched, though at least a quarter has them.
+
+    Only sessions before the default window count: those of the window are missing, and each run requests them.
+    """
     with database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [interval or parse_interval(DEFAULT_INTERVAL)])
         if not has_any_evidence(connection, interval):
             return []
         symbols = list_symbols(connection, DEFAULT_EXCHANGE)
-        sessions = _list_askable_sessions(settings, interval, len(symbols))
+        sessions = _list_retained_sessions(settings, len(symbols))
         if not symbols or not sessions:
             return []
         known = read_requested_days(connection, symbols, interval, [s.day for s in sessions], sessions[0].open)
-    return select_short_histories(symbols, sessions, known, interval)
+    return select_short_histories(symbols, sessions, known, interval, _find_window_begin(settings, interval))
 
 
 def select_short_histories(
-    symbols: Sequence[Symbol], sessions: Sequence[Session], known: RequestedDays, interval: Interval
+    symbols: Sequence[Symbol], sessions: Sequence[Session], known: RequestedDays, interval: Interval, before: date
 ) -> list[ShortHistory]:
-    """The symbols that lack sessions, out of what is known of each session day."""
-    has_session = _find_fetched(sessions, known)
-    is_usual = has_session.sum(axis=0) >= max(1.0, MIN_SHARE_OF_SYMBOLS * len(symbols))
-    lacks = ~has_session & known.listed & is_usual
+    """The symbols that lack sessions before a day, out of what is known of each session day."""
+    opens = np.array([s.open.timestamp() for s in sessions])
+    first_session = np.searchsorted(opens, known.first_bar_at, side="right") - 1
+    has_bar = ~np.isnan(known.first_bar_at)
+    with_bars = _find_fetched_with_bars(first_session, has_bar, known)
+    is_usual = with_bars.sum(axis=0) >= max(1.0, MIN_SHARE_OF_SYMBOLS * len(symbols))
+    lacks = ~(with_bars | known.empty) & known.listed & is_usual
+    is_unanswered = ~has_bar & (known.empty & is_usual).any(axis=1)  # more of it would bring nothing either
+    lacks[is_unanswered] = False
+    lacks[:, [session.day >= before for session in sessions]] = False
     sizes = build_slot_grid(tuple(sessions), interval).session_sizes
     histories = []
     for row in np.flatnonzero(lacks.any(axis=1)).tolist():
-        lacking, present = np.flatnonzero(lacks[row]), np.flatnonzero(has_session[row])
+        lacking = np.flatnonzero(lacks[row])
         histories.append(
             ShortHistory(
                 symbols[row].ticker,
-                sessions[present[0]].day if len(present) else None,
+                sessions[first_session[row]].day if has_bar[row] else None,
                 sessions[lacking[0]].day,
                 sessions[lacking[-1]].day,
                 int(sizes[lacking].sum()),
@@ -120,25 +134,33 @@ def build_command(histories: Sequence[ShortHistory]) -> str:
     return f"backfill-assets run{symbols} --start {first} --end {last}"
 
 
-def _find_fetched(sessions: Sequence[Session], known: RequestedDays) -> Bools:
-    """Which sessions were fetched of each symbol, shape (symbols, sessions).
+def _find_fetched_with_bars(first_session: Int64, has_bar: Bools, known: RequestedDays) -> Bools:
+    """Which sessions with rows were fetched of each symbol from its first bar on, shape (symbols, sessions).
 
-    Sessions before a symbol's first bar count only if the vendor returned nothing: a run also reads a few sessions
-    before its window, but keeps no bars of them. From the first bar on every session counts if another program wrote
-    that bar, else those that were requested.
+    A run also reads a few sessions before its window, but keeps no bars of them. From the first bar on every session
+    counts if another program wrote that bar, else those that were requested.
+
+    Args:
+        first_session: the session of each symbol's first bar, shape (symbols,).
+        has_bar: whether it has one.
+        known: what was requested.
     """
-    opens = np.array([s.open.timestamp() for s in sessions])
-    first_session = np.searchsorted(opens, known.first_bar_at, side="right") - 1
-    has_bar = ~np.isnan(known.first_bar_at)
-    is_external = has_bar & ~known.requested[np.arange(len(has_bar)), first_session]
-    from_first_bar = has_bar[:, None] & (np.arange(len(sessions)) >= first_session[:, None])
-    fetched: Bools = known.empty | (from_first_bar & (known.requested | is_external[:, None]))
+    symbol_count, session_count = known.requested.shape
+    is_external = has_bar & ~known.requested[np.arange(symbol_count), first_session]
+    from_first_bar = has_bar[:, None] & (np.arange(session_count) >= first_session[:, None])
+    fetched: Bools = from_first_bar & (known.requested | is_external[:, None]) & ~known.empty
     return fetched
 
 
-def _list_askable_sessions(settings: Settings, interval: Interval, symbol_count: int) -> list[Session]:
+def _list_retained_sessions(settings: Settings, symbol_count: int) -> tuple[Session, ...]:
+    count = limit_partition_sessions(settings.partition_days, symbol_count)
+    overrides = settings.load_calendar_overrides()
+    return build_session_window(DEFAULT_EXCHANGE, settings.now(), count, overrides).sessions
+
+
+def _find_window_begin(settings: Settings, interval: Interval) -> date:
+    """The first session of the default window; today without one."""
     now, overrides = settings.now(), settings.load_calendar_overrides()
     rules = settings.build_gap_rules(choose_source_interval(interval, settings.source_interval))
-    count = limit_partition_sessions(settings.partition_days, symbol_count)
-    sessions = build_session_window(DEFAULT_EXCHANGE, now, count, overrides).sessions
-    return [s for s in sessions if rules.compute_askable_at(s) <= now]
+    window = build_hours_window(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, overrides)
+    return window.sessions[0].day if window.sessions else now.date()

@@ -25,10 +25,10 @@ from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.evidence.findings import (
-    TICKER_KINDS,
     Finding,
     list_findings,
     list_resolved_findings,
+    select_of_active,
 )
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.name_notes import describe_names
@@ -129,7 +129,7 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
             coverage=measure_coverage(connection, active, build_slot_grid(sessions, interval), source, rules, now),
             runs=list_active_runs(connection),
             publications=read_publications(connection, interval, source, [s.day for s in sessions]),
-            findings=_select_of_active(list_findings(connection), active),
+            findings=select_of_active(list_findings(connection), {str(s.ticker) for s in active}),
             resolved=list_resolved_findings(connection, now - RESOLVED_SHOWN_FOR),
             mixed_feeds=find_mixed_feeds(connection, active, build_slot_grid(sessions, interval)),
             table_warnings=find_table_warnings(connection),
@@ -137,12 +137,6 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
             pause=read_pause(connection),
             calls=read_calls_by_purpose(connection, settings.token.get_secret_value(), now) if settings.token else None,
         )
-
-
-def _select_of_active(findings: Sequence[Finding], active: Sequence[Symbol]) -> list[Finding]:
-    """The findings without those about tickers that are not active; the next run resolves them."""
-    names = {str(s.ticker) for s in active}
-    return [f for f in findings if f.kind not in TICKER_KINDS or f.subject in names]
 
 
 def _describe_run(run: ActiveRun) -> dict[str, Any]:

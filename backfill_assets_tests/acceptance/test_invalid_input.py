@@ -371,13 +371,13 @@ def test_invalid_ticker_in_a_symbols_file_is_named(make_user: MakeUser, tmp_path
 
 
 def test_all_faults_of_a_symbols_file_are_named_and_nothing_is_added(make_user: MakeUser, tmp_path: Path) -> None:
-    lines = ["AAPL", "F,FORD", *(f"A/{number}" for number in range(12)), "MSFT"]
+    lines = ["AAPL", "F,FORD", *(f"A/{number}" for number in range(12)), "MSFT", "A B"]
     (tmp_path / "symbols").write_text("\n".join(lines))
     user = make_user()
     result = user.run_cli(f"symbols add --file {tmp_path / 'symbols'}")
     assert result.code == 2
-    assert "nothing added, 13 of 15 lines cannot be read: line 2: may be symbols" in result.error
-    assert "line 11: 'A/8' is not a symbol; and 3 more; correct them, or add the symbols of the other" in result.error
+    assert "nothing added, 14 of 16 lines cannot be read: line 2: may be symbols" in result.error
+    assert "line 11: 'A/8' is not a symbol; and lines 12-14, 16; correct them, or add the symbols of" in result.error
     assert user.run_cli("symbols list --all").out == ""
 
 
@@ -387,9 +387,9 @@ def test_good_lines_of_a_symbols_file_are_added_with_skip_bad(make_user: MakeUse
     result = user.run_cli(f"symbols add --file {tmp_path / 'symbols'} --skip-bad")
     assert (result.code, result.out) == (0, "2 added or reactivated, 0 were active already\n")
     assert result.err.splitlines() == [
-        "1 lines skipped: line 3: 'A/B' is not a symbol",
+        "1 line skipped: line 3: 'A/B' is not a symbol",
         "read as a table: the symbols are those of the first column",
-        "1 symbols stand in the file more than once",
+        "1 symbol stands in the file more than once",
     ]
     assert user.run_cli("symbols list").out.split() == ["AAPL.US", "MSFT.US"]
 

@@ -186,10 +186,12 @@ def test_status_shows_every_finding_and_deactivation_resolves_it(make_user: Make
     status = user.run_cli("status --format json").json
     assert "DEADA.US" not in [f["subject"] for f in status["findings"]]
     assert [(f["subject"], f["resolved_at"]) for f in status["resolved"]] == [("DEADA.US", "2026-06-03T14:00:00Z")]
-    assert "resolved        ended or renamed: DEADA.US" in user.run_cli("status --all").out
+    assert "resolved         ended or renamed: DEADA.US" in user.run_cli("status --all").out
     with database.transaction() as connection:  # a user's own statement
         connection.execute("UPDATE market_symbols SET is_active = false WHERE symbol = 'DEADB'")
     assert len(user.run_cli("status --format json").json["findings"]) == 6
+    page = user.run_cli("report --format html").out
+    assert ("DEADB.US: unknown" in page, "DEADC.US: unknown" in page) == (False, True)
 
 
 def test_symbol_added_later_is_told_with_the_command_that_fetches_its_history(
@@ -199,7 +201,7 @@ def test_symbol_added_later_is_told_with_the_command_that_fetches_its_history(
     assert "history" not in user.run_cli("symbols add AAPL MSFT").out
     user.run_cli("run --start 2026-05-18 --end 2026-06-02 --quiet")
     command = "backfill-assets run --symbols TSLA --start 2026-05-18 --end 2026-05-29"
-    assert "TSLA.US has no bars yet: 143 bars of retained sessions" in user.run_cli("symbols add TSLA").out
+    assert "TSLA.US has no bars yet: 117 bars of retained sessions" in user.run_cli("symbols add TSLA").out
     ran = user.run_cli("run")
     sentence = f"TSLA.US begins on 2026-06-01: 117 bars of retained sessions were never fetched; to fetch: {command}"
     assert (ran.code, f"history: {sentence}" in ran.out) == (0, True)

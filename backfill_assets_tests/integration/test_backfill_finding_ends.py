@@ -150,7 +150,33 @@ def test_plan_limit_ends_with_an_answer_that_reaches_as_far_back(engine: Engine)
 
 def test_reaches_of_an_exchange_merge_to_the_shortest_limited_and_the_longest_full_one() -> None:
     reaches = [
-        ("US", build_reach(int((NOW - timedelta(days=days)).timestamp()), NOW, is_limited=is_limited))
+        ("US", build_reach(count_back(days), None, NOW, is_limited=is_limited))
         for days, is_limited in ((500, True), (400, True), (3, False), (30, False))
     ]
     assert merge_reaches(reaches) == {"US": PlanReach(limited_days=400, full_days=30)}
+
+
+def count_back(days: int) -> int:
+    return int((NOW - timedelta(days=days)).timestamp())
+
+
+def test_plan_limit_does_not_end_with_the_whole_history_of_a_new_listing(engine: Engine) -> None:
+    """A plan of one year has a listing of half a year whole; its answer says nothing about the limit."""
+    limited = build_reach(None, count_back(365), NOW, is_limited=True)
+    record_vendor_warnings(engine.database, {"one year": frozenset(APPLE)}, NOW, {"US": limited})
+    for start, first_row in ((None, count_back(180)), (count_back(800), count_back(180)), (count_back(360), None)):
+        reach = build_reach(start, first_row, NOW, is_limited=False)
+        record_vendor_warnings(engine.database, {}, NOW, {"US": reach})
+        assert list_open(engine) == ["US"]
+    record_vendor_warnings(engine.database, {}, NOW, {"US": build_reach(None, count_back(5000), NOW, is_limited=False)})
+    assert list_open(engine) == []
+
+
+def test_plan_limit_ends_with_the_same_request_without_a_remark(engine: Engine) -> None:
+    """Its first row is some days after its start, as after a weekend."""
+    limited = build_reach(count_back(400), count_back(365), NOW, is_limited=True)
+    record_vendor_warnings(engine.database, {"one year": frozenset(APPLE)}, NOW, {"US": limited})
+    record_vendor_warnings(
+        engine.database, {}, NOW, {"US": build_reach(count_back(400), count_back(397), NOW, is_limited=False)}
+    )
+    assert list_open(engine) == []

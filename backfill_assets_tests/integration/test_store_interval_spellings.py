@@ -31,6 +31,8 @@ INDEXES = {  # of the tables as another program may have them
     "by interval": 'PRIMARY KEY (symbol_id, interval_type, "timestamp")',
     "by time": 'UNIQUE (symbol_id, "timestamp", interval_type)',
     "time first": 'UNIQUE ("timestamp", symbol_id, interval_type)',
+    "time and interval first": 'UNIQUE ("timestamp", interval_type, symbol_id)',
+    "interval first": 'UNIQUE (interval_type, "timestamp", symbol_id)',
 }
 
 
@@ -68,6 +70,26 @@ def test_spellings_are_found_with_any_key(keyed_database: Database) -> None:
         unknown = find_unknown_intervals(connection)
     assert [set(interval.spellings) for interval in adopted] == [{"30m", "30min", "1800", "30T"}, {"1h", "60min"}]
     assert (spelling, sorted(unknown)) == ("1800", ["60", "half-hourly"])
+
+
+def test_spellings_are_found_among_many_bars_of_other_intervals(keyed_database: Database) -> None:
+    """Years of daily bars before them, a session of minutes after them, and in the middle of the table."""
+    with keyed_database.transaction() as connection:
+        for interval, first, step, count in [
+            ("1d", "2000-01-01", "1 day", 9_000),
+            ("30Min", "2026-06-01 13:30+00", "30 minutes", 13),
+            ("1Min", "2026-06-01 13:30+00", "1 minute", 390),
+        ]:
+            connection.execute(
+                "INSERT INTO market_data SELECT symbol_id, %s, %s::timestamptz + n * %s::interval, 5, 6, 4, 5.5, 77"
+                " FROM generate_series(0, %s - 1) AS n CROSS JOIN generate_series(1, 3) AS symbol_id",
+                (interval, first, step, count),
+            )
+    with keyed_database.transaction() as connection:
+        adopted = adopt_spellings(connection, [INTERVALS["30m"], INTERVALS["1m"]])
+        spelling = find_interval_spelling(connection, INTERVALS["30m"])
+    assert [interval.spellings[-1] for interval in adopted] == ["30Min", "1Min"]
+    assert spelling == "30Min"
 
 
 def test_an_empty_table_gets_this_programs_spelling(database: Database) -> None:

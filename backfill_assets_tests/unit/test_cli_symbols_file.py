@@ -74,6 +74,16 @@ FAULTS = {
     "exchange column": ("Code,Exchange\nVOD,LSE", "line 2: 'VOD' is of exchange 'LSE', which is not supported"),
     "test issue column": ("Symbol|Name|Test Issue\nZTEST|x|Y", "line 2: 'ZTEST' is a test issue"),
     "zero byte": ("AAPL\x00", "line 1: 'AAPL\\x00' is not a symbol"),
+    "names in capitals in four columns": ("F,FORD,AUTO,BIG\nV,VISA,CARD,BIG", "line 2: may be symbols, or a symbol"),
+    "names with a dash": ("KO,COCA-COLA\nTMUS,T-MOBILE", "line 2: may be symbols, or a symbol and a name"),
+    "a name with a digit": ("MMM,3M", "line 1: may be symbols, or a symbol and a name"),
+    "names before symbols": ("COMPANY,TICKER,PRICE\nFORD,F,12", "line 1: the symbols must be in the first column"),
+    "a vague title before symbols": ("Stock,Ticker\nFORD,F", "line 1: the symbols must be in the first column"),
+    "titles below other lines": ("Fund: X\nName,Ticker\nFORD,F", "line 2: the symbols must be in the first column"),
+    "name alone": ("Watchlist", "line 1: 'Watchlist' may be a name; write a symbol in capitals"),
+    "preferred share of a broker": ("BACpL", "line 1: 'BACpL' may be a name; write a symbol in capitals"),
+    "name in the first column": ("Symbol,Quantity\nCash,100", "line 2: 'Cash' may be a name"),
+    "row number": ("1\tAAPL\tApple", "line 1: '1' is a number, not a symbol"),
     "long": ("A" * 500, f"line 1: '{'A' * 30}…' is not a symbol"),
     "JSON": ('["AAPL", "MSFT"]', "line 1: '[\"AAPL\"' is not a symbol"),
 }
@@ -85,6 +95,23 @@ def test_what_is_no_symbol_is_a_fault_with_its_line(text: str, message: str) -> 
     assert file.tickers == ()
     assert message in str(file.faults[-1])
     assert len(str(file.faults[-1])) < 160
+
+
+@pytest.mark.parametrize(
+    ("text", "title_line"),
+    [
+        ("SHARE;PRICE\nAAPL;190\nMSFT;3", 1),
+        ("share\tname\nAAPL\tApple\nMSFT\tMicrosoft", 1),
+        ("AAPL,Apple Inc\nSymbol,Name\nMSFT,Microsoft", 2),
+        ("AAPL\nTicker\nMSFT", 2),
+    ],
+    ids=["unknown, of numbers", "unknown, of names", "of a second table", "within a list"],
+)
+def test_titles_never_become_symbols(text: str, title_line: int) -> None:
+    file = parse_symbols_file(text)
+    assert [t.symbol for t in file.tickers] == ["AAPL", "MSFT"]
+    assert [fault.line for fault in file.faults] == [title_line]
+    assert "may be titles" in file.faults[0].reason
 
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz", min_size=2, max_size=8).map(str.capitalize)

@@ -189,6 +189,7 @@ def test_a_symbol_of_another_program_is_recognized(symbol: str, exchange: str | 
             for symbol in ("AAPL Inc", "AAPL.O", "IBM.N", "VOD.LSE", "LSE:VOD", "AAPL.US.US", "", " ", ".US")
         ],
         *[(symbol, "US") for symbol in ("^GSPC", "ES=F", "ТSLA", "ßIG", "A" * 31, "BRK.BB", "-A", "A\nB", None)],
+        *[(symbol, "US") for symbol in ("BACpL", "ABRpD", "BRKb", "BACpL.US")],
         ("AAPL", "XYZ"),
     ],
 )

@@ -29,7 +29,7 @@ def select(of_late: str, first_bar: int | None, listed: str = "11111", others: s
     opened = SESSIONS[0].open.timestamp() if "1" in others else np.nan
     late = np.nan if first_bar is None else SESSIONS[first_bar].open.timestamp()
     known = RequestedDays(requested, empty, is_listed, np.array([opened, opened, opened, late]))
-    return select_short_histories(SYMBOLS, SESSIONS, known, parse_interval("30m"))
+    return select_short_histories(SYMBOLS, SESSIONS, known, parse_interval("30m"), date(2026, 6, 6))
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,9 @@ def select(of_late: str, first_bar: int | None, listed: str = "11111", others: s
         ("00011", 3, ("2026-06-04", "2026-06-01", "2026-06-03", 39)),  # added later
         ("00000", None, (None, "2026-06-01", "2026-06-05", 65)),  # added, no run yet
         ("01111", 2, ("2026-06-03", "2026-06-01", "2026-06-02", 26)),  # read before the window, no bar of it kept
-        ("ee011", 3, ("2026-06-01", "2026-06-03", "2026-06-03", 13)),  # the vendor has nothing of the first days
+        ("ee011", 3, ("2026-06-04", "2026-06-03", "2026-06-03", 13)),  # the vendor has nothing of the first days
         ("10001", 0, ("2026-06-01", "2026-06-02", "2026-06-04", 39)),  # inactive for three days
+        ("000ee", None, None),  # the vendor has nothing of it, though it has of the others
         ("00011", 0, None),  # another program wrote the first bars
     ],
 )
@@ -56,6 +57,39 @@ def test_sessions_before_the_listing_are_not_lacking() -> None:
     assert select("00011", 3, listed="00011") == []
 
 
+def test_sessions_of_the_window_are_missing_and_not_lacking() -> None:
+    known = RequestedDays(
+        requested=np.array([[True] * 5] * 3 + [[False] * 5]),
+        empty=np.zeros((4, 5), bool),
+        listed=np.ones((4, 5), bool),
+        first_bar_at=np.array([SESSIONS[0].open.timestamp()] * 3 + [np.nan]),
+    )
+    interval = parse_interval("30m")
+    (history,) = select_short_histories(SYMBOLS, SESSIONS, known, interval, date(2026, 6, 4))
+    assert (str(history.first_day), str(history.last_day), history.bars) == ("2026-06-01", "2026-06-03", 39)
+    assert select_short_histories(SYMBOLS, SESSIONS, known, interval, date(2026, 6, 1)) == []
+
+
+def test_sessions_of_which_the_vendor_had_nothing_are_not_lacking_in_others() -> None:
+    """The run that finds a dead name also asks for sessions before the window, of which nobody has bars."""
+    known = RequestedDays(
+        requested=np.array([[False, False, True]] * 3 + [[True, True, True]]),
+        empty=np.array([[False] * 3] * 3 + [[True] * 3]),
+        listed=np.ones((4, 3), bool),
+        first_bar_at=np.array([SESSIONS[2].open.timestamp()] * 3 + [np.nan]),
+    )
+    assert select_short_histories(SYMBOLS, SESSIONS[:3], known, parse_interval("30m"), date(2026, 6, 6)) == []
+
+
+def test_symbol_without_bars_begins_on_no_day_though_its_newest_session_was_requested() -> None:
+    requested = np.array([[True] * 5] * 3 + [[False] * 4 + [True]])
+    empty = np.array([[False] * 4 + [True]] * 3 + [[False] * 4 + [True]])
+    opened = SESSIONS[0].open.timestamp()
+    known = RequestedDays(requested, empty, np.ones((4, 5), bool), np.array([opened] * 3 + [np.nan]))
+    (history,) = select_short_histories(SYMBOLS, SESSIONS, known, parse_interval("30m"), date(2026, 6, 6))
+    assert (history.begins, str(history.last_day)) == (None, "2026-06-04")
+
+
 def test_sessions_that_hardly_any_symbol_has_are_not_lacking() -> None:
     assert select("11111", 0, others="00000") != []  # a quarter of the symbols has them
     five = [*SYMBOLS, Symbol(9, parse_tickers(["ONE"])[0], is_active=True)]
@@ -63,7 +97,7 @@ def test_sessions_that_hardly_any_symbol_has_are_not_lacking() -> None:
     requested[4] = True
     opened = np.array([np.nan] * 4 + [SESSIONS[0].open.timestamp()])
     known = RequestedDays(requested, np.zeros((5, 5), bool), np.ones((5, 5), bool), opened)
-    assert select_short_histories(five, SESSIONS, known, parse_interval("30m")) == []
+    assert select_short_histories(five, SESSIONS, known, parse_interval("30m"), date(2026, 6, 6)) == []
 
 
 def test_command_names_up_to_twenty_symbols() -> None:

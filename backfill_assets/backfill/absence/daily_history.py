@@ -12,7 +12,7 @@ import numpy as np
 
 from backfill_assets.backfill.findings import record_vendor_warnings
 from backfill_assets.backfill.listing_ends import SymbolChangeList, judge_listing
-from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach
+from backfill_assets.backfill.plan_limits import build_reach
 from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
@@ -116,13 +116,14 @@ async def _fetch_history(client: VendorClient, symbol: Symbol) -> _History | Non
 
 
 def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
-    """Report that the plan does not include all of a daily history."""
+    """Report whether the plan does not include all of a daily history."""
+    warnings = {rows.warning: frozenset([symbol.ticker])} if rows.warning else {}
     if rows.warning:
         _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
-        record_vendor_warnings(database, {rows.warning: frozenset([symbol.ticker])}, coverage.now)
-    elif len(rows):
-        whole_history = {symbol.ticker.exchange: PlanReach(full_days=WHOLE_HISTORY_DAYS)}
-        record_vendor_warnings(database, {}, coverage.now, whole_history)
+    if rows.warning or len(rows):
+        first_row = int(rows.date.min().astype("datetime64[s]").astype(np.int64)) if len(rows) else None
+        reach = build_reach(None, first_row, coverage.now, is_limited=bool(rows.warning))
+        record_vendor_warnings(database, warnings, coverage.now, {symbol.ticker.exchange: reach})
 
 
 def _list_overdue_sessions(coverage: Coverage) -> list[int]:

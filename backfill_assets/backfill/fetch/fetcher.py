@@ -200,7 +200,12 @@ class Fetcher:
         return merge_reaches(
             (
                 item.request.symbol.ticker.exchange,
-                build_reach(item.request.start, self._context.now, is_limited=item.rows.warning is not None),
+                build_reach(
+                    item.request.start,
+                    int(item.rows.timestamp.min()) if len(item.rows) else None,
+                    self._context.now,
+                    is_limited=item.rows.warning is not None,
+                ),
             )
             for item in fetched
             if len(item.rows) or item.rows.warning

@@ -75,7 +75,8 @@ def recognize_ticker(symbol: str | None, exchange: str | None) -> Ticker | None:
 
     Blanks around the symbol and lower case do not matter, ``AAPL.US`` and ``NASDAQ:AAPL`` are ``AAPL``, and a share
     class (one of A to D) after a dot, a slash or a blank gets the vendor's dash: ``BRK.B`` is ``BRK-B``
-    (docs/vendor.md §5.4). What an exchange may be called is in ``exchanges``.
+    (docs/vendor.md §5.4). Capitals with small letters among them are another notation: ``BACpL`` is a preferred share.
+    What an exchange may be called is in ``exchanges``.
 
     Returns:
         None if the exchange is unknown or the symbol is none of the vendor's.
@@ -87,7 +88,11 @@ def recognize_ticker(symbol: str | None, exchange: str | None) -> Ticker | None:
         return Ticker(symbol, code)
     if not symbol.isascii():
         return None
-    name = _drop_market(symbol.strip().upper()).removesuffix(f".{code}")
+    text = _drop_market(symbol.strip())
+    name = text.upper().removesuffix(f".{code}")
+    stem = re.split(r"[^A-Za-z0-9]", text)[0]
+    if stem not in {stem.upper(), stem.lower(), stem.capitalize()}:
+        return None
     if share_class := _SHARE_CLASS.fullmatch(name):
         name = f"{share_class[1]}-{share_class[2]}"
     return Ticker(name, code) if _STORED_PATTERN.fullmatch(name) else None

@@ -71,6 +71,11 @@ def list_findings(connection: Connection) -> Sequence[Finding]:
     return [Finding(kind, subject, detail, at.astimezone(UTC)) for kind, subject, detail, at in rows]
 
 
+def select_of_active(findings: Sequence[Finding], tickers: Collection[str]) -> list[Finding]:
+    """The findings without those about tickers that are not active; the next run resolves them."""
+    return [f for f in findings if f.kind not in TICKER_KINDS or f.subject in tickers]
+
+
 def list_resolved_findings(connection: Connection, since: datetime) -> Sequence[tuple[Finding, datetime]]:
     """The findings resolved from ``since`` on and when (UTC) each was, the newest first."""
     rows = connection.execute(_SELECT_RESOLVED_FINDINGS, {"since": since})
