@@ -155,11 +155,15 @@ def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) ->
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         with engine.database.transaction() as connection:
             unserved = list_unserved(connection)
-            for symbol in list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive):
+            listed = list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive)
+            for symbol in listed:
                 state = "" if symbol.is_active else "  inactive"
                 if symbol.is_active and symbol.symbol_id in unserved:
                     state = f"  {unserved[symbol.symbol_id]}"
                 click.echo(f"{symbol.ticker}{state}")
+        if not listed:
+            kind = "" if include_inactive else "active "
+            click.echo(f"no {kind}symbols; add some: backfill-assets symbols add AAPL MSFT", err=True)
         warn_unused_names(engine)
 
 

@@ -27,7 +27,10 @@ _SET_ACTIVE = """
 UPDATE market_symbols SET is_active = %(is_active)s, updated_at = now()
 WHERE symbol_id = ANY (%(ids)s) AND coalesce(is_active, true) <> %(is_active)s
 """
-_IS_KNOWN = r"upper(translate(coalesce(exchange, ''), E' \t\r\n-._', '')) = ANY (%(names)s)"  # as in normalize_market
+# As in normalize_market. The collation "C": in a Turkish one, i is no lower case of I.
+_IS_KNOWN = r"""
+upper(translate(coalesce(exchange, '') COLLATE "C", E' \t\r\n-._', '')) = ANY (%(names)s)
+"""
 _SELECT_ROWS = f"""
 SELECT symbol_id, symbol, exchange, coalesce(is_active, true) FROM market_symbols WHERE {_IS_KNOWN} ORDER BY symbol_id
 """  # noqa: S608 - a constant is inserted

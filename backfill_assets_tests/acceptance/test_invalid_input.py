@@ -378,7 +378,9 @@ def test_all_faults_of_a_symbols_file_are_named_and_nothing_is_added(make_user: 
     assert result.code == 2
     assert "nothing added, 14 of 16 lines cannot be read: line 2: may be symbols" in result.error
     assert "line 11: 'A/8' is not a symbol; and lines 12-14, 16; correct them, or add the symbols of" in result.error
-    assert user.run_cli("symbols list --all").out == ""
+    listed = user.run_cli("symbols list --all")
+    assert (listed.code, listed.out) == (0, "")
+    assert listed.err == "no symbols; add some: backfill-assets symbols add AAPL MSFT\n"
 
 
 def test_good_lines_of_a_symbols_file_are_added_with_skip_bad(make_user: MakeUser, tmp_path: Path) -> None:
