@@ -117,7 +117,8 @@ class _BackfillRun:
     def _measure_after(self, passes: PassResult) -> Coverage:
         """What the store contains now; symbols that the vendor does not serve are set aside first."""
         after = self._engine.measure(self._job)
-        if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after):
+        overrides = self._engine.settings.load_calendar_overrides()
+        if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after, overrides):
             return self._engine.measure(self._job)
         return after
 

@@ -172,15 +172,18 @@ def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) ->
 @add_common_options
 def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) -> None:
     """Remove symbols from the universe; their bars are kept."""
+    from backfill_assets.backfill.absence.unserved import release_served
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.store.evidence.findings import TICKER_KINDS, resolve_findings
     from backfill_assets.store.symbols import deactivate_symbols
 
     chosen, settings = _collect_tickers(tickers, None), load_command_settings(as_of, debug=debug)
-    with open_engine(settings) as engine, engine.database.transaction() as connection:
-        deactivated = deactivate_symbols(connection, chosen)
-        for kind in TICKER_KINDS:
-            resolve_findings(connection, kind, [str(t) for t in chosen], settings.now())
+    with open_engine(settings) as engine:
+        with engine.database.transaction() as connection:
+            deactivated = deactivate_symbols(connection, chosen)
+            for kind in TICKER_KINDS:
+                resolve_findings(connection, kind, [str(t) for t in chosen], settings.now())
+        release_served(engine.database, (), settings.now())  # when one is added again, it is requested as a new one
     click.echo(f"{len(deactivated)} deactivated, {len(chosen) - len(deactivated)} were not active")
 
 

@@ -22,6 +22,7 @@ from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
+from backfill_assets.eodhd.quote_batches import fetch_in_halves
 from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, split_batches
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
@@ -42,9 +43,7 @@ from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     PermanentError,
     QuotaExhausted,
-    TickerRefused,
     TokenRefused,
-    UnknownTicker,
 )
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
@@ -163,12 +162,10 @@ class EodhdClient:
         """The day so far of each ticker, in the vendor's order (docs/vendor.md §3.1).
 
         Unknown tickers come without values. If the vendor refuses a whole batch because of one ticker (unknown, but the
-        demo token does it; docs/vendor.md §6.5), the batch is requested again in halves, down to a single ticker.
+        demo token does it; docs/vendor.md §6.5), the batch is requested again in halves, down to a single ticker. If
+        all tickers are refused, in words that are not recognizably the vendor's, the first refusal is raised.
         """
-        quotes = []
-        for batch in self.split_quote_batches(tickers):
-            quotes += await self._fetch_quote_batch(batch)
-        return quotes
+        return await fetch_in_halves(self.split_quote_batches(tickers), self._fetch_quote_batch)
 
     def split_quote_batches(self, tickers: Sequence[str]) -> Iterator[list[str]]:
         """Batches of tickers that fit one request each."""
@@ -229,13 +226,7 @@ class EodhdClient:
     async def _fetch_quote_batch(self, tickers: list[str]) -> list[Quote]:
         params: Params = {"s": ",".join(tickers[1:])} if len(tickers) > 1 else {}
         calls = self.prices.quote * len(tickers)
-        try:
-            return await self._request("real-time", parse_quotes, calls, params, ticker=tickers[0])
-        except (UnknownTicker, TickerRefused):
-            if len(tickers) == 1:
-                return [Quote(tickers[0])]
-        middle = len(tickers) // 2
-        return await self._fetch_quote_batch(tickers[:middle]) + await self._fetch_quote_batch(tickers[middle:])
+        return await self._request("real-time", parse_quotes, calls, params, ticker=tickers[0])
 
     def _sanitize_warning(self, rows: RowsT) -> RowsT:
         """The rows with a warning that may be stored and shown: it is the vendor's text and may echo the request."""

@@ -9,6 +9,7 @@ process-wide hook, and cannot extend a jittered wait by a ``Retry-After``.
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
+    AccessRefused,
     BrokenAnswer,
     ProxyRefused,
     RequestRefused,
@@ -38,6 +40,7 @@ from backfill_assets.market.vendor_errors import (
 
 MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is raised, and the caller decides
 _MAX_ERROR_CHARS = 300
+_PASSING_PROXY_FAULT = re.compile(r"(408|429|5\d\d)\b")  # its status when it opens no tunnel, such as `503 ...`
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -244,17 +247,19 @@ class RetryingSender:
             return self._name_address(map_body_to_error(body, is_html=True)) if is_html else None
         if 300 <= status < 400:
             return _refuse_redirect(status, attempt)
-        return map_status_to_error(
+        error = map_status_to_error(
             status,
             extract_vendor_message(body),
             is_ticker_request=request.ticker is not None,
             is_demo_token=self._is_demo_token,
             retry_after=attempt.get_retry_after(),
         )
+        return self._name_address(error) if request.ticker is None else error
 
     def _name_address(self, error: VendorError) -> VendorError:
-        """The error with the configured address: a page instead of data may come from another server."""
-        if isinstance(error, BrokenAnswer):
+        """The error with the configured address, if a page or another server's words came instead of data."""
+        is_plan_doubtful = isinstance(error, AccessRefused)  # the vendor refuses endpoints in the same words
+        if isinstance(error, BrokenAnswer) or not (error.is_from_vendor or is_plan_doubtful):
             error.rewrite_message(lambda text: f"{self._http.base_url} (EODHD_BASE_URL) answers {text}")
         return error
 
@@ -272,7 +277,8 @@ def _map_transport_error(error: Exception, attempt: _AttemptState, timeout: floa
     detail = str(error) or type(error).__name__
     if isinstance(error, httpx.ProxyError):
         attempt.is_sent = False
-        return ProxyRefused(f"the proxy opens no connection ({detail})")
+        is_passing = _PASSING_PROXY_FAULT.match(detail) is not None
+        return (Unreachable if is_passing else ProxyRefused)(f"the proxy opens no connection ({detail})")
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         attempt.timed_out = True
         attempt.is_sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)

@@ -24,10 +24,13 @@ from backfill_assets.market.vendor import Quote, VendorClient
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     QuotaExhausted,
+    TickerRefused,
     TokenRefused,
     TransientError,
+    UnknownTicker,
     Unreachable,
     VendorError,
+    WrongAddress,
 )
 from backfill_assets.market.vendor_prices import CallPrices
 
@@ -95,10 +98,13 @@ async def _read_with_fallback(
 ) -> QuoteReading:
     timeout_seconds = engine.settings.live_seconds * READ_TIMEOUT_SHARE
     async with engine.open_vendor_client(Purpose.LIVE, usage=usage) as (rate_limiter, client):
-        if (error := await _sync_quota(engine, rate_limiter, client)) is not None:
+        try:
+            has_account = await _sync_quota(engine, rate_limiter, client)
+        except VendorError as error:
             return QuoteReading(method, error=error)
         if method == "tickers":
-            return await _read_tickers(client, symbols, timeout_seconds)
+            reading = await _read_tickers(client, symbols, timeout_seconds)
+            return reading if has_account else _blame_address(reading, engine.settings.base_url)
         reading = await _read_exchange(engine, symbols, timeout_seconds, usage)
         if not reading.exchange_failed or not fall_back:
             return reading
@@ -106,16 +112,31 @@ async def _read_with_fallback(
         return replace(fallback, exchange_failed=True, error=fallback.error or reading.error)
 
 
-async def _sync_quota(engine: Engine, rate_limiter: SharedRateLimiter, client: VendorClient) -> VendorError | None:
-    """Read the account; returns the error that makes reading quotes pointless, if there is one."""
+async def _sync_quota(engine: Engine, rate_limiter: SharedRateLimiter, client: VendorClient) -> bool:
+    """Read the account; returns whether the vendor gave its figures.
+
+    Raises:
+        VendorError: reading quotes is pointless.
+    """
     timeout_seconds = engine.settings.live_seconds * QUOTA_TIMEOUT_SHARE
+    quota = sync_quota(client, rate_limiter.budget, rate_limiter.now())
     try:
-        await _await_with_timeout(timeout_seconds, sync_quota(client, rate_limiter.budget, rate_limiter.now()), "/user")
+        return await _await_with_timeout(timeout_seconds, quota, "/user")
     except Unreachable as error:  # reading quotes may work nevertheless
         _log.warning("vendor usage is unavailable; using the local call ledger only: %s", error)
-    except VendorError as error:
-        return error
-    return None
+        return False
+
+
+def _blame_address(reading: QuoteReading, base_url: str) -> QuoteReading:
+    """The reading of an address that gave no account; if all quotes were refused, too, it is not the vendor's."""
+    refusal = reading.error
+    if reading.quotes or not isinstance(refusal, UnknownTicker | TickerRefused):
+        return reading
+    message = (
+        f"{base_url} does not answer as the vendor does: the account endpoint gave no figures, and it refused all"
+        f" quotes, one with {refusal.message}"
+    )
+    return replace(reading, error=WrongAddress(message))
 
 
 async def _read_exchange(

@@ -298,3 +298,9 @@ def test_base_url_without_api_is_an_invalid_setting(make_user: MakeUser, start_s
     assert "check EODHD_BASE_URL" in result.json["stopped"]
     assert user.run_cli("status --format json").json["findings"] == []
     assert user.run_cli("run --quiet").code == 0
+    assert "EODHD_BASE_URL" in user.run_cli("symbols sync", EODHD_BASE_URL=wrong_url).error
+    live_settings = {"BACKFILL_LIVE": "true", "BACKFILL_AS_OF": "2026-06-03T15:00:00+00:00"}
+    live = user.run_cli("live --once", EODHD_BASE_URL=wrong_url, **live_settings)
+    assert live.code == 2
+    assert f"failed: {wrong_url} does not answer as the vendor does" in live.out
+    assert user.run_cli("live --once", **{**live_settings, "BACKFILL_AS_OF": "2026-06-03T15:06:00+00:00"}).code == 0

@@ -156,3 +156,37 @@ def test_deactivating_a_symbol_or_bars_of_another_program_end_it(make_clock: Mak
     assert not clock.measure(now).unserved_symbols  # judged again before the next run
     assert run_default_window(clock, now).exit_code == 3
     assert (count_unserved(clock), list_open_findings(clock)) == (0, {})
+
+
+def test_run_about_the_past_neither_ends_the_alarm_nor_decides_by_older_sessions(make_clock: MakeClock) -> None:
+    clock = make_clock(("AAPL", OTC, SILENT))
+    assert run_mornings(clock, FIRST_RUN, 3) == [3, 3, 3]
+    assert list_open_findings(clock)["US"][0] == TOO_MANY_UNSERVED
+    engine = clock.move_to(parse_utc("2026-06-03 15:00"))
+    run_backfill(engine, make_job(engine, start=date(2026, 5, 4), end=date(2026, 5, 5)), lambda _: None)
+    assert list_open_findings(clock)["US"][0] == TOO_MANY_UNSERVED
+
+
+def test_symbol_that_was_deactivated_and_added_again_is_judged_and_requested(
+    make_clock: MakeClock, make_user: Callable[..., User]
+) -> None:
+    clock = make_clock((*SERVED, OTC))
+    assert run_mornings(clock, FIRST_RUN, 3) == [3, 3, 0]
+    user = make_user(clock.sandbox, BACKFILL_AS_OF="2026-06-03T15:00:00+00:00")
+    assert user.run_cli(f"symbols deactivate {OTC}").code == 0
+    assert user.run_cli(f"symbols add {OTC}").code == 0
+    assert (count_unserved(clock), list_open_findings(clock)) == (0, {})
+    assert user.run_cli("verify").code == 3
+
+
+def test_symbol_looked_up_before_an_upgrade_is_set_aside_with_what_the_vendor_says_now(make_clock: MakeClock) -> None:
+    clock = make_clock((*SERVED, DEAD))
+    assert run_mornings(clock, FIRST_RUN, 2) == [3, 3]
+    third_morning = FIRST_RUN + timedelta(days=2)
+    with clock.engine.database.transaction() as connection:  # as version 0.2.0 recorded it, an hour before the run
+        connection.execute(
+            "UPDATE backfill.listing_lives SET refusal = NULL, read_at = %s", [third_morning - timedelta(hours=1)]
+        )
+    assert run_mornings(clock, third_morning, 1) == [3]
+    assert run_mornings(clock, third_morning + timedelta(days=1), 1) == [0]
+    assert list_open_findings(clock)[f"{DEAD}.US"][1].startswith("the vendor refuses it: HTTP status 404")

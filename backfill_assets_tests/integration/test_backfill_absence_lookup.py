@@ -1,14 +1,20 @@
 """Why whole sessions are absent, looked up in the daily data of a sandbox over real HTTP."""
 
 import asyncio
+import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from backfill_assets.backfill.absence.lookup import explain_absence
-from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
+from backfill_assets.backfill.absence.market_file import (
+    explain_skipped_days,
+    fetch_market_file,
+    fetch_newest_bulk_file,
+)
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.job_request import JobRequest, build_job
@@ -20,10 +26,13 @@ from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, NO_INTRADAY_DATA, list_findings
 from backfill_assets_tests.conftest import make_job
+from backfill_assets_tests.integration.scripted_vendor import ScriptedResponse, ScriptedVendor
+from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
 
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)  # both are overdue on the tests' clock
 LONG_AGO = date(2026, 5, 15)
 AMZN_HOLE = frozenset({("AMZN", MONDAY)})  # between two days with a row
+UNREACHABLE = "http://127.0.0.1:9/api"
 MakeEngine = Callable[..., Engine]
 StartSandbox = Callable[..., Sandbox]
 
@@ -278,3 +287,129 @@ def test_day_with_a_grid_of_nulls_and_no_volume_is_explained_by_the_first_run_af
     ) == [(True, True)]
     coverage = engine.measure(build_two_day_job(engine))
     assert coverage.count_slots(SlotState.NO_TRADE) == 13
+
+
+def store_bars(engine: Engine, symbol: str, slots: range) -> None:
+    """Bars of Monday as a request returned them; without the last ones if ``slots`` ends before 13."""
+    with engine.database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO market_data (symbol_id, timestamp, interval_type, open_price, high_price, low_price,"
+            " close_price, volume, source, source_interval, source_rows, is_final, fetched_at)"
+            " SELECT symbol_id, '2026-06-01 13:30+00'::timestamptz + slot * interval '30 min', '30m', 1, 1, 1, 1, 9,"
+            " 'vendor', '5m', 6, true, now() FROM market_symbols CROSS JOIN unnest(%s::int[]) AS slot"
+            " WHERE symbol = %s",
+            [list(slots), symbol],
+        )
+        connection.execute(
+            "UPDATE backfill.session_evidence SET is_published = true, source_rows = 78,"
+            " data_until = '2026-06-01 20:00+00', not_returned = int4multirange(int4range(%s, 13))"
+            " WHERE session_day = '2026-06-01'"
+            " AND symbol_id = (SELECT symbol_id FROM market_symbols WHERE symbol = %s)",
+            [slots.stop, symbol],
+        )
+
+
+def test_day_without_a_row_explains_no_session_that_has_bars(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    days = (MONDAY, date(2026, 3, 2), date(2026, 1, 15), date(2025, 11, 3), date(2025, 9, 2))
+    engine = make_engine(
+        start_sandbox(absences=Absences(eod_skipped=frozenset(("NVDA", day) for day in days))), ("NVDA",)
+    )
+    record_empty_responses(engine, MONDAY, TUESDAY)  # Tuesday is looked up
+    store_bars(engine, "NVDA", range(5))
+    explain(engine)
+    assert query_days_without_row(engine) == []
+    assert count_missing_on_monday(engine) == 8
+
+
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_file_that_lacks_a_symbol_with_bars_explains_nothing(
+    make_engine: MakeEngine, start_sandbox: StartSandbox, *, is_in_file: bool
+) -> None:
+    bulk_skipped = AMZN_HOLE | (frozenset() if is_in_file else {("MSFT", MONDAY)})
+    engine = make_engine(
+        start_sandbox(absences=Absences(eod_skipped=AMZN_HOLE, bulk_skipped=bulk_skipped)), ("AMZN", "MSFT")
+    )
+    record_empty_responses(engine, MONDAY)
+    store_bars(engine, "MSFT", range(13))
+    explain(engine, bulk=True)
+    assert len(query_days_without_row(engine)) == is_in_file
+    assert count_missing_on_monday(engine) == 13 * (not is_in_file)
+
+
+@pytest.mark.parametrize(("now", "is_explained"), [("2026-06-02 19:00", False), ("2026-06-03 14:00", True)])
+def test_empty_file_explains_a_day_from_24_hours_after_the_close_on(
+    make_engine: MakeEngine, start_sandbox: StartSandbox, now: str, *, is_explained: bool
+) -> None:
+    symbols = tuple(list_sandbox_symbols(5))  # a market that was closed without notice, of less than 20 symbols
+    holes = frozenset((symbol, MONDAY) for symbol in symbols)
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    sandbox = start_sandbox(symbols=5, now=moment, absences=Absences(eod_skipped=holes, bulk_skipped=holes))
+    engine = make_engine(sandbox, symbols, as_of=moment)
+    record_empty_responses(engine, MONDAY)
+    coverage = engine.measure(build_two_day_job(engine))
+
+    async def run() -> None:
+        async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
+            skipped = [(row, 0) for row in range(5)]
+            await explain_skipped_days(client, engine.database, coverage, skipped)
+
+    asyncio.run(run())
+    assert query(engine, "SELECT tickers FROM backfill.bulk_files") == [(0,)]
+    assert len(query_days_without_row(engine)) == 5 * is_explained
+    assert sandbox.stats()["by_endpoint"]["eod-bulk-last-day"] == 1
+
+
+def test_file_is_read_once_by_two_runs_at_once(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    holes = AMZN_HOLE | {("MSFT", MONDAY)}
+    sandbox = start_sandbox(absences=Absences(eod_skipped=holes, bulk_skipped=holes))
+    engine = make_engine(sandbox, ("AMZN", "MSFT"))
+    record_empty_responses(engine, MONDAY)
+    coverage = engine.measure(build_two_day_job(engine))
+
+    async def run(row: int) -> None:
+        async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
+            await explain_skipped_days(client, engine.database, coverage, [(row, 0)])
+
+    async def run_both() -> None:
+        await asyncio.gather(run(0), run(1))
+
+    asyncio.run(run_both())
+    assert [symbol for symbol, _, _ in query_days_without_row(engine)] == ["AMZN", "MSFT"]
+    assert sandbox.stats()["by_endpoint"]["eod-bulk-last-day"] == 1
+
+
+def test_file_that_could_not_be_read_is_requested_by_the_next_run(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox(absences=Absences(eod_skipped=AMZN_HOLE, bulk_skipped=AMZN_HOLE))
+    engine = make_engine(sandbox, ("AMZN",))
+    record_empty_responses(engine, MONDAY)
+    coverage = engine.measure(build_two_day_job(engine))
+
+    async def run(run_engine: Engine) -> None:
+        async with run_engine.open_vendor_client(Purpose.DAILY) as (_, client):
+            await explain_skipped_days(client, engine.database, coverage, [(0, 0)])
+
+    asyncio.run(
+        run(replace(engine, settings=engine.settings.model_copy(update={"base_url": UNREACHABLE, "attempts": 1})))
+    )
+    assert query_days_without_row(engine) == []
+    asyncio.run(run(engine))
+    assert [symbol for symbol, _, _ in query_days_without_row(engine)] == ["AMZN"]
+
+
+def test_rows_of_another_day_in_a_file_say_nothing(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    row = {"code": "AAPL", "date": "2026-06-01", "close": 1.0, "volume": 0}  # the file is Tuesday's
+
+    async def scenario() -> None:
+        async with ScriptedVendor(ScriptedResponse(200, json.dumps([row]).encode())) as vendor:
+            engine = make_engine(start_sandbox(), base_url=vendor.url)
+            coverage = engine.measure(build_two_day_job(engine))
+            async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
+                assert await fetch_market_file(client, engine.database, coverage, 1, max_age=timedelta(hours=20))
+            assert query(engine, "SELECT 1 FROM backfill.daily_prices") == []
+            assert query(engine, "SELECT tickers FROM backfill.bulk_files") == [(0,)]
+
+    asyncio.run(scenario())

@@ -16,6 +16,7 @@ from backfill_assets.eodhd.retries import MAX_RETRY_AFTER_SECONDS, ApiRequest, R
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
+    ProxyRefused,
     RequestRefused,
     ServerFault,
     TransientError,
@@ -143,3 +144,24 @@ def test_error_names_the_request_and_not_the_token() -> None:
     result, _ = send(reply(httpx.Response(502, text=f"cannot serve api_token={TOKEN}")), max_attempts=1)
     assert TOKEN not in str(result)
     assert "AAPL.US" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "attempts"),
+    [
+        ("407 Proxy Authentication Required", ProxyRefused, 1),
+        ("403 Forbidden", ProxyRefused, 1),
+        ("503 Service Unavailable", Unreachable, 4),
+        ("429 Too Many Requests", Unreachable, 4),
+    ],
+)
+def test_proxy_that_opens_no_tunnel_is_tried_again_only_if_its_fault_may_pass(
+    words: str, kind: type[VendorError], attempts: int
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ProxyError(words)
+
+    error, rate_limiter = send(refuse)
+    assert type(error) is kind
+    assert words in str(error)
+    assert [record.calls for record in rate_limiter.records] == [0] * attempts

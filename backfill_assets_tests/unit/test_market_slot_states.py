@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backfill_assets.market.gaps.gap_rules import GapRules
@@ -28,6 +29,9 @@ THIN = {
     "incomplete_sessions": [3, 0],
     "published_sessions": [6, 0],
 }  # 2 of the 5 sessions other than the tested one are incomplete
+
+
+WHOLE_SESSION = [(0, ordinal, SlotState.MISSING) for ordinal in range(13)]
 
 
 def classify_noon(
@@ -127,10 +131,11 @@ def test_a_bar_that_the_table_refuses_is_missing_whatever_explains_absence(not_r
     asked = int(EVENING.timestamp())
     entry = Entry(requested_at=asked, published=True, data_until=LATER, not_returned=not_returned)
     thin: dict[str, Any] = {**THIN, "traded": [[0], [0]]}
-    assert get_noon_state([entry], EVENING, **thin) is SlotState.NO_TRADE
-    found = classify([(0, 5, SlotState.MISSING)], [entry], EVENING, build_grid(DAY), refused=[5], **thin)
-    assert (found.state.tolist(), found.due.tolist()) == ([SlotState.MISSING], [False])
-    assert found.next_request_at.tolist() == [asked + 3600]
+    found = classify(WHOLE_SESSION, [entry], EVENING, build_grid(DAY), **thin)
+    assert found.state.tolist() == [SlotState.NO_TRADE] * 13
+    found = classify(WHOLE_SESSION, [entry], EVENING, build_grid(DAY), refused=[5], **thin)
+    assert found.state.tolist() == [SlotState.NO_TRADE] * 5 + [SlotState.MISSING] + [SlotState.NO_TRADE] * 7
+    assert (found.due[5], found.next_request_at[5]) == (False, asked + 3600)
 
 
 @pytest.mark.parametrize("now", [EVENING, NEXT_NOON])
@@ -224,18 +229,31 @@ def test_a_no_trade_slot_is_never_requested() -> None:
 )
 @pytest.mark.parametrize("now", [EVENING, NEXT_NOON])
 def test_a_day_without_trading_explains_every_absence(known: dict[str, Any], now: datetime) -> None:
-    assert classify_noon(now=now, **known) == (SlotState.NO_TRADE, False, False)
     entry = Entry(requested_at=int(now.timestamp()), no_new_data_since=0, not_returned=range(13))
-    assert classify_noon([entry], now, **known) == (SlotState.NO_TRADE, False, False)
+    for entries in ([], [entry]):
+        found = classify(WHOLE_SESSION, entries, now, build_grid(DAY), **known)
+        assert (set(found.state.tolist()), found.gap.any(), found.due.any()) == ({SlotState.NO_TRADE}, False, False)
+
+
+@pytest.mark.parametrize("traded", [0, 2, 3])
+def test_a_bar_of_the_session_disproves_that_nothing_traded(traded: int) -> None:
+    slots = WHOLE_SESSION[1:]  # the first bar is there
+    found = classify(slots, [], NEXT_NOON, build_grid(DAY), traded=[[traded], [-1]])
+    assert set(found.state.tolist()) == {SlotState.MISSING}
+    provisional = [(0, 0, SlotState.PROVISIONAL), *slots]
+    found = classify(provisional, [], NEXT_NOON, build_grid(DAY), traded=[[traded], [-1]])
+    assert found.state.tolist() == [SlotState.PROVISIONAL, *[SlotState.MISSING] * 12]
 
 
 def test_daily_data_explain_one_symbol_and_session_only() -> None:
     grid = build_grid(DAY, "2026-06-02")
-    slots = [(row, ordinal, SlotState.MISSING) for row in (0, 1) for ordinal in (5, 18)]
+    slots = [(row, ordinal, SlotState.MISSING) for row in (0, 1) for ordinal in range(26)]
     found = classify(slots, [], parse_new_york("2026-06-03 12:00"), grid, traded=[[1, 0], [-1, 1]])
-    assert found.state.tolist() == [SlotState.MISSING, SlotState.NO_TRADE, SlotState.MISSING, SlotState.MISSING]
+    states = [SlotState.MISSING, SlotState.NO_TRADE, SlotState.MISSING, SlotState.MISSING]
+    assert found.state.tolist() == np.repeat(states, 13).tolist()
     found = classify(slots, [], parse_new_york("2026-06-03 12:00"), grid, closed=[True, False])
-    assert found.state.tolist() == [SlotState.NO_TRADE, SlotState.MISSING, SlotState.NO_TRADE, SlotState.MISSING]
+    states = [SlotState.NO_TRADE, SlotState.MISSING, SlotState.NO_TRADE, SlotState.MISSING]
+    assert found.state.tolist() == np.repeat(states, 13).tolist()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,12 @@ class World:
     def get_close(self, session: int) -> float:
         return self.grid.sessions[session].regular_close.timestamp()
 
+    def has_bar(self, row: int, session: int) -> bool:
+        ordinals = set(range(*self.grid.session_offsets[session : session + 2].tolist()))
+        return bool(
+            ordinals - {ordinal for r, ordinal, stored in self.slots if (r, stored) == (row, SlotState.MISSING)}
+        )
+
     def find_entry(self, row: int, session: int) -> Entry | None:
         return next((e for e in self.entries if (e.row, e.session) == (row, session)), None)
 
@@ -93,7 +99,7 @@ def compute_state(world: World, slot: Slot) -> tuple[SlotState, bool]:
         return SlotState.PRESENT if thin and slot not in world.rejected else stored, overdue
     if slot in world.refused:
         return SlotState.MISSING, overdue
-    if world.closed[session] or world.traded[row][session] == 0:
+    if world.closed[session] or (world.traded[row][session] == 0 and not world.has_bar(row, session)):
         return SlotState.NO_TRADE, overdue
     if entry is not None and ordinal in entry.not_returned:
         if beyond and thin:
@@ -192,6 +198,12 @@ def draw_world(draw: st.DrawFn) -> World:
         (row, ordinal, draw(st.sampled_from(stored)))
         for row in range(TICKERS)
         for ordinal in list_set_bits(draw(st.integers(0, 2**grid.size - 1)), 0, grid.size)
+    ]
+    absent_sessions = {(row, s) for row in range(TICKERS) for s in range(len(days)) if not draw(st.integers(0, 3))}
+    slots = [slot for slot in slots if (slot[0], grid.session_index[slot[1]]) not in absent_sessions] + [
+        (row, ordinal, SlotState.MISSING)
+        for row, s in sorted(absent_sessions)
+        for ordinal in range(*grid.session_offsets[s : s + 2].tolist())
     ]
     requested_entries = [
         draw(draw_entry(grid, row, session, clock))

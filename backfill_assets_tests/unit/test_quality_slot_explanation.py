@@ -157,7 +157,7 @@ def test_trusted_bar_is_explained_without_rejected_rows() -> None:
 
 
 def test_slot_without_trades_is_not_requested_again() -> None:
-    explanation = explain_first(build_coverage(MISSING_FIRST_SLOT, traded=[[0]]))
+    explanation = explain_first(build_coverage([(0, n, SlotState.MISSING) for n in range(GRID.size)], traded=[[0]]))
     assert (explanation.state, explanation.ask_again) == ("no_trade", None)
 
 

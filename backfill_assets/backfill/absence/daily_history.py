@@ -4,7 +4,7 @@ When it is read is decided in ``lookup``, whether a listing has ended in ``backf
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -67,11 +67,15 @@ async def fetch_listing_history(
     coverage: Coverage,
     symbol: Symbol,
     overrides: CalendarOverrides,
+    absent_sessions: Collection[int],
 ) -> list[int]:
     """Read one symbol's daily history, and record when it traded, how long it is listed and what a person should know.
 
+    A day without a row says nothing about a session with bars, so only ``absent_sessions`` are explained by it: those
+    of the coverage in which the symbol has no bar at all.
+
     Returns:
-        The sessions of the coverage between the history's ends that have no row and are unexplained so far.
+        Those of them that lie between the history's ends, have no row, and are unexplained so far.
 
     Raises:
         TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
@@ -89,7 +93,8 @@ async def fetch_listing_history(
         absent_days=[coverage.grid.sessions[session].day for session in _list_overdue_sessions(coverage)],
         now=coverage.now,
     )
-    skipped = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
+    skipped_sessions = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
+    skipped = [session for session in skipped_sessions if session in absent_sessions]
     is_usual = bool(skipped) and _skips_days_often(history, coverage, overrides)
     with database.transaction() as connection:
         record_listing_lives(connection, [listing_end.life], coverage.now)
@@ -133,7 +138,7 @@ def _list_overdue_sessions(coverage: Coverage) -> list[int]:
 
 def _build_listing_life(symbol: Symbol, history: _History, coverage: Coverage) -> ListingLife:
     if not history.days:
-        refusal = history.refusal.message if history.refusal else None
+        refusal = history.refusal.message if history.refusal else ""
         return ListingLife(symbol.symbol_id, None, None, has_ended=False, refusal=refusal)
     last = max(history.days)
     overdue_sessions = _list_overdue_sessions(coverage)

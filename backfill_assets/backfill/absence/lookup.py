@@ -59,9 +59,12 @@ async def explain_absence(
     changes = SymbolChangeList(client, coverage.now.date())
     skipped_days: list[tuple[int, int]] = []
     for row in np.flatnonzero(unexplained.any(axis=1)).tolist():
-        if coverage.symbols[row].symbol_id not in recently_read:
-            skipped = await fetch_listing_history(client, changes, database, coverage, coverage.symbols[row], overrides)
-            skipped_days += [(row, session) for session in skipped if unexplained[row, session]]
+        symbol, absent_sessions = coverage.symbols[row], frozenset(np.flatnonzero(unexplained[row]).tolist())
+        if symbol.symbol_id not in recently_read:
+            skipped = await fetch_listing_history(
+                client, changes, database, coverage, symbol, overrides, absent_sessions
+            )
+            skipped_days += [(row, session) for session in skipped]
     if bulk:
         await explain_skipped_days(client, database, coverage, skipped_days)
 

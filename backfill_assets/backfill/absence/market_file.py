@@ -1,13 +1,13 @@
 """The market's daily file: every symbol's daily row of one session, and what its silence says.
 
-It costs 100 calls, so it is read once for an exchange and day, and what it says of each symbol is remembered. One
-ticker's history is in ``daily_history``.
+It costs 100 calls, so it is read once for an exchange and day, also by several runs at once, and what it says of each
+symbol is remembered. One ticker's history is in ``daily_history``.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.purposes import Purpose
-from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor import BulkDailyRows, VendorClient
 from backfill_assets.market.vendor_errors import TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import (
     NOT_IN_MARKET_FILE,
+    claim_bulk_file,
+    count_traded_symbols,
     find_symbols_with_day,
     is_bulk_file_read_since,
     read_bulk_file_size,
@@ -30,6 +32,7 @@ from backfill_assets.store.evidence.daily_data import (
     record_closure,
     record_daily_rows,
     record_days_without_row,
+    release_bulk_file,
 )
 from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, Finding, record_finding
 from backfill_assets.store.postgres.connection import Connection, Database
@@ -39,6 +42,9 @@ MIN_TICKERS_FOR_CLOSURE = 20
 MAX_NOT_IN_FILE = 100  # if more symbols are missing from a bulk file, the file is considered incomplete
 MAX_FILES_FOR_SKIPPED_DAYS = 5  # in one run; further days wait for the next lookup
 _MAX_EMPTY_FILE_AGE = timedelta(hours=20)  # a file that the vendor did not have is not requested again before
+_EMPTY_FILE_COUNTS_AFTER = timedelta(hours=24)  # from the close; before, the vendor may not have published it
+_MAX_CLAIM_AGE = timedelta(minutes=5)  # a process that reads a file for longer is taken to be gone
+_SECONDS_BETWEEN_CLAIMS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -80,22 +86,40 @@ async def fetch_market_file(
         TokenRefused: other errors are logged.
     """
     day = coverage.grid.sessions[session].day
-    with database.transaction() as connection:
-        if is_bulk_file_read_since(connection, day, coverage.now - max_age):
-            return False
+    if not await _claim_file(database, day, coverage.now - max_age):
+        return False
     try:
         bulk_rows = await client.fetch_bulk_daily(coverage.grid.sessions[session].exchange, day)
-    except TokenRefused:
-        raise
-    except VendorError as error:  # a plan without the file gets 402, as does an exhausted quota (docs/vendor.md §5.5)
+    except BaseException as error:
+        with database.transaction() as connection:
+            release_bulk_file(connection, day)
+        if isinstance(error, TokenRefused) or not isinstance(error, VendorError):
+            raise
+        # a plan without the file gets 402, as does an exhausted quota (docs/vendor.md §5.5)
         _log.warning("the market's daily file of %s cannot be read: %s", day, error)
         return True
     if bulk_rows.unparsable_rows:
         _log.warning("%d rows of the daily file of %s were dropped: no code or date", bulk_rows.unparsable_rows, day)
-    rows_by_code = dict(zip(bulk_rows.code.tolist(), zip(bulk_rows.close, bulk_rows.volume, strict=True), strict=True))
     with database.transaction() as connection:
-        _record_file(connection, coverage, session, rows_by_code)
+        _record_file(connection, coverage, session, _find_rows_of_day(bulk_rows, day))
     return True
+
+
+async def _claim_file(database: Database, day: date, since: datetime) -> bool:
+    """Claim the file, or wait for the process that reads it; False if it was read after ``since``."""
+    while True:
+        with database.transaction() as connection:
+            if is_bulk_file_read_since(connection, day, since):
+                return False
+            if claim_bulk_file(connection, day, _MAX_CLAIM_AGE):
+                return True
+        await asyncio.sleep(_SECONDS_BETWEEN_CLAIMS)
+
+
+def _find_rows_of_day(bulk_rows: BulkDailyRows, day: date) -> dict[str, tuple[float, float]]:
+    """Close and volume by code; rows of another day say nothing about this one."""
+    rows = zip(bulk_rows.code, bulk_rows.date.astype(object), bulk_rows.close, bulk_rows.volume, strict=True)
+    return {code: (close, volume) for code, row_day, close, volume in rows if row_day == day}
 
 
 def find_not_in_market_file(database: Database, coverage: Coverage, session: int) -> Bools:
@@ -112,7 +136,10 @@ def find_not_in_market_file(database: Database, coverage: Coverage, session: int
 async def explain_skipped_days(
     client: VendorClient, database: Database, coverage: Coverage, skipped_days: Sequence[tuple[int, int]]
 ) -> None:
-    """Look up days that symbols' own daily histories lack; the silence of a file says that nothing traded.
+    """Look up days that symbols' own daily histories lack; the silence of a complete file says that nothing traded.
+
+    The histories have later rows, so a file without any row is not late: the market was closed, as far as no symbol of
+    the store has bars of that day.
 
     Args:
         client: the vendor's client.
@@ -126,19 +153,31 @@ async def explain_skipped_days(
     files_read = 0
     for session in sorted({session for _, session in skipped_days}, reverse=True):  # newest first
         symbol_ids = {coverage.symbols[row].symbol_id for row, skipped in skipped_days if skipped == session}
-        day = coverage.grid.sessions[session].day
-        if not _was_searched(database, day, symbol_ids) and files_read < MAX_FILES_FOR_SKIPPED_DAYS:
+        if not symbol_ids <= _find_searched(database, coverage, session) and files_read < MAX_FILES_FOR_SKIPPED_DAYS:
             files_read += await fetch_market_file(client, database, coverage, session, max_age=_MAX_EMPTY_FILE_AGE)
-        if _was_searched(database, day, symbol_ids):
-            with database.transaction() as connection:
-                days = [(symbol_id, day) for symbol_id in sorted(symbol_ids)]
-                record_days_without_row(connection, days, NOT_IN_MARKET_FILE)
+        searched_ids = _find_searched(database, coverage, session)
+        if symbol_ids <= searched_ids:
+            _record_silence(database, coverage.grid.sessions[session].day, symbol_ids, searched_ids)
 
 
-def _was_searched(database: Database, day: date, symbol_ids: set[int]) -> bool:
-    """Whether all these symbols were looked for in a file of ``day`` that was not empty."""
+def _find_searched(database: Database, coverage: Coverage, session: int) -> set[int]:
+    """The symbols that were looked for in the file of a session."""
+    asked = coverage.grid.sessions[session]
     with database.transaction() as connection:
-        return symbol_ids <= read_searched_symbols(connection, day)
+        return read_searched_symbols(connection, asked.day, asked.regular_close + _EMPTY_FILE_COUNTS_AFTER)
+
+
+def _record_silence(database: Database, day: date, symbol_ids: set[int], searched_ids: set[int]) -> None:
+    """Record that nothing traded, unless the file lacks symbols that traded on that day."""
+    with database.transaction() as connection:
+        traded, in_file = count_traded_symbols(connection, searched_ids, day)
+        if in_file < NEARLY_ALL_SHARE * traded:
+            _log.warning(
+                "the market's daily file of %s lacks %d of %d symbols with bars", day, traded - in_file, traded
+            )
+            return
+        days = [(symbol_id, day) for symbol_id in sorted(symbol_ids)]
+        record_days_without_row(connection, days, NOT_IN_MARKET_FILE)
 
 
 def _record_file(

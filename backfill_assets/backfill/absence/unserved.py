@@ -7,10 +7,10 @@ rows is requested weekly from then on, and not judged. What that means for its s
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
+from backfill_assets.market.calendar.sessions import CalendarOverrides, Session
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.calendar.windows import build_session_window
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.evidence.findings import (
     ENDED_OR_RENAMED,
@@ -35,18 +35,18 @@ from backfill_assets.store.symbols import list_symbols
 MIN_DAYS_ASKED = 3
 MAX_SHARE_PER_DAY, MIN_ALLOWED_PER_DAY = 0.02, 10  # more symbols than that are the fault of the vendor, or ours
 MAX_NAMED = 20
+RECENT_SESSIONS = 10  # one of them is overdue, however late that is
 
 
-def set_aside_unserved(database: Database, coverage: Coverage) -> bool:
+def set_aside_unserved(database: Database, coverage: Coverage, overrides: CalendarOverrides) -> bool:
     """Set aside the symbols that the vendor has never served; returns whether there were any.
 
     If there are more than can be chance, or more than symbols with bars, nobody is set aside, and a finding says so.
-    ``coverage`` gives the exchange, the moment, and the newest session that counts.
+    ``coverage`` gives the exchange, the moment, and from when a session counts; its window may be of the past.
     """
-    overdue = np.flatnonzero(coverage.is_session_overdue).tolist()
-    if not overdue:
+    last = _find_newest_overdue_session(coverage, overrides)
+    if last is None:
         return False
-    last = coverage.grid.sessions[overdue[-1]]
     with database.transaction() as connection:
         tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, last.exchange)}
         unanswered = find_unanswered_symbols(connection, list(tickers), last.day, TIME_ZONE.key, MIN_DAYS_ASKED)
@@ -62,6 +62,17 @@ def set_aside_unserved(database: Database, coverage: Coverage) -> bool:
         resolve_findings(connection, TOO_MANY_UNSERVED, [last.exchange], coverage.now)
         _record(connection, [(symbol, tickers[symbol.symbol_id]) for symbol in unanswered], coverage.now)
     return True
+
+
+def _find_newest_overdue_session(coverage: Coverage, overrides: CalendarOverrides) -> Session | None:
+    """The newest session whose absence counts as missing, whatever the window is."""
+    if not coverage.grid.sessions:
+        return None
+    measured = coverage.grid.sessions[-1]
+    overdue_after = coverage.overdue_at[-1] - measured.regular_close
+    recent = build_session_window(measured.exchange, coverage.now, RECENT_SESSIONS, overrides).sessions
+    overdue = [session for session in recent if session.regular_close + overdue_after <= coverage.now]
+    return overdue[-1] if overdue else None
 
 
 def is_too_many(count: int, counts: UniverseCounts) -> bool:
@@ -86,7 +97,7 @@ def describe_too_many(tickers: Sequence[str], counts: UniverseCounts) -> str:
 
 def describe_reason(symbol: UnansweredSymbol) -> str:
     """What the vendor says about a symbol that it does not serve."""
-    if symbol.refusal is not None:
+    if symbol.refusal:
         return f"the vendor refuses it: {symbol.refusal}"
     if symbol.last_day is None:
         return "the vendor answers without rows, intraday and daily"

@@ -91,7 +91,7 @@ class _SlotEvidence:
     published_beyond: Bools  # the symbol's own session was seen published beyond it
     thin: Bools  # the symbol often skips slots
     usual_for_thin: Bools  # a suspect bar has few source rows, or its rows end early, and the symbol is thin
-    untraded: Bools  # the daily data show that nothing traded, or the market was closed
+    untraded: Bools  # the daily data show that nothing traded and no bar disproves it, or the market was closed
     refused: Bools  # the vendor returned a bar, and the table refused it
 
 
@@ -186,9 +186,18 @@ def _collect_evidence(
         | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
         thin=thin,
         usual_for_thin=thin if slots.has_rejected_row is None else thin & ~slots.has_rejected_row,
-        untraded=evidence.is_untraded[slots.row, session] | evidence.closed[session],
+        untraded=(evidence.is_untraded[slots.row, session] & ~_has_bar(slots, session, entry_index.shape, grid))
+        | evidence.closed[session],
         refused=np.isin(grid.get_slot_keys(slots.row, slots.ordinal), evidence.refused),
     )
+
+
+def _has_bar(slots: OpenSlots, session: Int64, shape: tuple[int, ...], grid: SlotGrid) -> Bools:
+    """Whether a bar of the symbol is stored in the session of each open slot; ``shape`` is (symbols, sessions)."""
+    cell = slots.row * shape[1] + session
+    absent_counts = np.bincount(cell[slots.stored_state == SlotState.MISSING], minlength=shape[0] * shape[1])
+    has_bar: Bools = absent_counts[cell] < grid.session_sizes[session]
+    return has_bar
 
 
 def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_vendor_gap: Bools) -> Int8:

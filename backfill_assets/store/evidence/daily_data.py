@@ -3,9 +3,9 @@
 ``evidence_reader`` reads the part that explains absent bars.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from backfill_assets.store.postgres.connection import Connection
 
@@ -37,16 +37,30 @@ _SELECT_LIVES_READ_SINCE = """
 SELECT l.symbol_id FROM unnest(%(ids)s::int[], %(since)s::timestamptz[]) AS t (symbol_id, since)
 JOIN backfill.listing_lives l ON l.symbol_id = t.symbol_id AND l.read_at > t.since
 """
-_UPSERT_BULK_FILE = """
-INSERT INTO backfill.bulk_files (day, read_at, tickers, searched_ids)
-VALUES (%(day)s, %(now)s, %(tickers)s, %(searched_ids)s::int[])
-ON CONFLICT (day) DO UPDATE
-SET read_at = EXCLUDED.read_at, tickers = EXCLUDED.tickers, searched_ids = EXCLUDED.searched_ids
+_CLAIM_BULK_FILE = """
+INSERT INTO backfill.bulk_files AS f (day, read_at, tickers, requested_at)
+VALUES (%(day)s, '-infinity', 0, clock_timestamp())
+ON CONFLICT (day) DO UPDATE SET requested_at = EXCLUDED.requested_at
+WHERE f.requested_at IS NULL OR f.requested_at < EXCLUDED.requested_at - %(max_age)s
+"""
+_RELEASE_BULK_FILE = "UPDATE backfill.bulk_files SET requested_at = NULL WHERE day = %(day)s"
+_UPDATE_BULK_FILE = """
+UPDATE backfill.bulk_files
+SET read_at = %(now)s, tickers = %(tickers)s, searched_ids = %(searched_ids)s::int[], requested_at = NULL
+WHERE day = %(day)s
 """
 _SELECT_BULK_FILE_READ_SINCE = "SELECT 1 FROM backfill.bulk_files WHERE day = %(day)s AND read_at > %(since)s"
 _SELECT_BULK_FILE_SIZE = "SELECT tickers FROM backfill.bulk_files WHERE day = %(day)s"
 _SELECT_SEARCHED = """
-SELECT searched_ids FROM backfill.bulk_files WHERE day = %(day)s AND tickers > 0 AND searched_ids IS NOT NULL
+SELECT searched_ids FROM backfill.bulk_files
+WHERE day = %(day)s AND searched_ids IS NOT NULL AND (tickers > 0 OR read_at >= %(empty_since)s)
+"""
+# Symbols of which every bar of the day was returned have traded on it, so a complete file has their rows.
+_COUNT_TRADED_SYMBOLS = """
+SELECT count(*), count(p.symbol_id) FROM (
+    SELECT DISTINCT symbol_id FROM backfill.session_evidence
+    WHERE session_day = %(day)s AND is_published AND isempty(not_returned) AND symbol_id = ANY (%(ids)s)
+) e LEFT JOIN backfill.daily_prices p ON p.day = %(day)s AND p.symbol_id = e.symbol_id AND p.no_row_reason IS NULL
 """
 _SELECT_SYMBOLS_WITH_DAY = """
 SELECT symbol_id FROM backfill.daily_prices WHERE symbol_id = ANY (%(ids)s) AND day = %(day)s
@@ -60,7 +74,8 @@ INSERT INTO backfill.closures (day, found_at, reason) VALUES (%(day)s, %(now)s, 
 class ListingLife:
     """From when to when a symbol is listed, as far as its daily data show; days are None without daily data.
 
-    ``refusal`` is what the vendor said when it refused the daily data, None if it did not.
+    ``refusal`` is what the vendor said when it refused the daily data, empty if it answered without rows, None if there
+    are rows. Version 0.2.0 did not record it.
     """
 
     symbol_id: int
@@ -107,18 +122,41 @@ def find_lives_read_since(connection: Connection, since: Mapping[int, datetime])
     return {row[0] for row in rows}
 
 
+def claim_bulk_file(connection: Connection, day: date, max_age: timedelta) -> bool:
+    """Claim the exchange's daily file of ``day``, so that two processes do not pay for it; ends when it is recorded.
+
+    Returns:
+        False if another process has claimed it within ``max_age`` (server clock).
+    """
+    return connection.execute(_CLAIM_BULK_FILE, {"day": day, "max_age": max_age}).rowcount > 0
+
+
+def release_bulk_file(connection: Connection, day: date) -> None:
+    """Give up the claim on a file that could not be read."""
+    connection.execute(_RELEASE_BULK_FILE, {"day": day})
+
+
 def record_bulk_file(
     connection: Connection, day: date, tickers: int, searched_ids: Sequence[int], now: datetime
 ) -> None:
-    """Record that the exchange's daily file of ``day`` was read, how many tickers it had, and who was looked for."""
+    """Record that the claimed file of ``day`` was read, how many tickers it had, and who was looked for."""
     values = {"day": day, "tickers": tickers, "searched_ids": list(searched_ids), "now": now}
-    connection.execute(_UPSERT_BULK_FILE, values)
+    connection.execute(_UPDATE_BULK_FILE, values)
 
 
-def read_searched_symbols(connection: Connection, day: date) -> set[int]:
-    """The symbols that were looked for in the exchange's daily file of ``day``; none if it was never read or empty."""
-    row = connection.execute(_SELECT_SEARCHED, {"day": day}).fetchone()
+def read_searched_symbols(connection: Connection, day: date, empty_since: datetime) -> set[int]:
+    """The symbols that were looked for in the exchange's daily file of ``day``; none if it was never read.
+
+    A file without rows counts only if it was read at ``empty_since`` or later, because before it may not be published.
+    """
+    row = connection.execute(_SELECT_SEARCHED, {"day": day, "empty_since": empty_since}).fetchone()
     return set(row[0]) if row else set()
+
+
+def count_traded_symbols(connection: Connection, symbol_ids: Collection[int], day: date) -> tuple[int, int]:
+    """How many of the symbols have all bars of ``day``, and how many of these also have a daily row of the vendor's."""
+    row = connection.execute(_COUNT_TRADED_SYMBOLS, {"ids": sorted(symbol_ids), "day": day}).fetchall()[0]
+    return int(row[0]), int(row[1])
 
 
 def is_bulk_file_read_since(connection: Connection, day: date, since: datetime) -> bool:

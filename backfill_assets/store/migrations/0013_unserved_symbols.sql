@@ -13,7 +13,7 @@ CREATE TABLE backfill.unserved_symbols (
 );
 CREATE UNIQUE INDEX ON backfill.unserved_symbols (symbol_id) WHERE ended_at IS NULL;
 
--- How the vendor refused the daily history; null: it did not.
+-- How the vendor refused the daily history, empty if it answered without rows; null: there are rows, or not known.
 ALTER TABLE backfill.listing_lives ADD COLUMN refusal text;
 
 -- Why a day counts as one without trades although the vendor has no daily row; null: it has one.
@@ -21,3 +21,7 @@ ALTER TABLE backfill.daily_prices ADD COLUMN no_row_reason text;
 
 -- The symbols that were looked for in the file; null: not known.
 ALTER TABLE backfill.bulk_files ADD COLUMN searched_ids integer[];
+
+-- When a process began to read the file, by the server's clock; null: none is reading it. Until it was read once, the
+-- row has the read_at '-infinity'.
+ALTER TABLE backfill.bulk_files ADD COLUMN requested_at timestamptz;
