@@ -41,7 +41,7 @@ from backfill_assets.store.quota.request_log import count_requests_by_error
 from backfill_assets.store.quota.spending_pause import SpendingPause, read_pause
 
 LOOKBACK = timedelta(hours=24)
-OUTAGE_ERRORS = ("ServerFault", "BrokenAnswer", "Unreachable")
+OUTAGE_ERRORS = ("ServerFault", "BrokenAnswer", "UnreadableRows", "Unreachable")
 MAJORITY_SHARE, NEARLY_ALL_SHARE = 0.5, 0.9
 MAX_NAMED_SYMBOLS, MAX_NAMED_SHARE = 3, 0.05
 MIN_PATTERN_SYMBOLS = 10  # with fewer symbols, that they all stop at one slot may be chance

@@ -24,6 +24,7 @@ from backfill_assets.store.runs import count_failed_runs
 from backfill_assets.store.symbols import list_symbols
 
 MAX_BACKOFF = timedelta(hours=1)  # after runs or requests that failed repeatedly
+MAX_PAID_BACKOFF = timedelta(hours=6)  # after answers that were billed, although they cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
     if not requests:
         return [], f"{len(tentative)} symbols wait for the next probe; no publication seen yet"
     with engine.database.transaction() as connection:
-        failing_names = find_failing_tickers(connection, MAX_BACKOFF)
+        failing_names = find_failing_tickers(connection, MAX_BACKOFF, MAX_PAID_BACKOFF)
     selected = [request for request in requests if str(request.symbol.ticker) not in failing_names]
     return (
         selected,

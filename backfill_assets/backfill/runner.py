@@ -135,7 +135,9 @@ class _BackfillRun:
         first = run_with_graceful_shutdown(self._run_pass(coverage, plan, server_clock))
         outcomes = first.fetched.outcomes
         failed_ids = frozenset(
-            symbol_id for symbol_id, outcome in outcomes.items() if isinstance(outcome.error, TransientError)
+            symbol_id
+            for symbol_id, outcome in outcomes.items()
+            if isinstance(outcome.error, TransientError) and outcome.error.is_repeated
         )
         any_succeeded = len(failed_ids) < len(outcomes)
         if self._job.strategy is not Strategy.HYBRID or not failed_ids or not any_succeeded or first.fetched.stopped:

@@ -50,7 +50,7 @@ def why(
         with engine.database.transaction() as connection:
             symbol_id, first, end = job.symbols[0].symbol_id, session.open, session.close
             bars = read_bars(connection, symbol_id, job.interval, first, end)
-            rejects = read_current_rejects(connection, symbol_id, job.source_interval, first, end)
+            rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
         explanations, evidence = explain_slots(coverage, bars, rejects, refusals), describe_session(coverage)
         answer = fetch_current_bars(engine, job) if ask else None

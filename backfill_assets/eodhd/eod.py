@@ -13,8 +13,10 @@ import numpy as np
 from backfill_assets.eodhd.parsing import (
     MAX_UNREADABLE_SHARE_OF_EXCHANGE,
     build_float_columns,
+    has_numbers,
     parse_rows,
     require_columns,
+    require_numbers,
     require_readable,
     to_code,
 )
@@ -51,6 +53,7 @@ def parse_eod(body: bytes) -> DailyRows:
     unreadable = [row for row, date in zip(parsed.rows, dates, strict=True) if date is None]
     require_readable(parsed, unreadable, "'date' must be YYYY-MM-DD")
     require_columns(parsed.rows, ("close", "volume"))
+    require_numbers(parsed, _PRICES)
     columns = build_float_columns(parsed.rows, _PRICES)
     return DailyRows(np.array(dates, "datetime64[D]"), **columns, warning=parsed.warning)
 
@@ -78,10 +81,11 @@ def _parse_bulk_eod_leniently(body: bytes) -> BulkDailyRows:
     parsed = parse_rows(body)
     lowered = [{_normalize_column_name(name): value for name, value in row.items()} for row in parsed.rows]
     candidates = [(to_code(row.get("code")), to_date(row.get("date")), row) for row in lowered]
-    unreadable = [row for code, date, row in candidates if not (code and date)]
-    require_readable(parsed, unreadable, "'code' and 'date' are needed", MAX_UNREADABLE_SHARE_OF_EXCHANGE)
+    usable = [(code, date, row) for code, date, row in candidates if code and date and has_numbers(row, _PRICES)]
+    unreadable = [row for code, date, row in candidates if not (code and date and has_numbers(row, _PRICES))]
+    needed = "'code', 'date' and numbers are needed"
+    require_readable(parsed, unreadable, needed, MAX_UNREADABLE_SHARE_OF_EXCHANGE)
     require_columns(lowered, ("close", "volume"))
-    usable = [(code, date, row) for code, date, row in candidates if code and date]
     rows = [row for _, _, row in usable]
     return BulkDailyRows(
         np.array([code for code, _, _ in usable], object),

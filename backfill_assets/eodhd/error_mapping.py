@@ -5,6 +5,7 @@ several content types are unknown (docs/vendor.md §6.2).
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -46,6 +47,9 @@ _REQUEST_LIMIT_PATTERN = re.compile(
     r"too many (requests|attempts)|\brate.?limit|(exceed|reached).{0,60}\b(per|a|each) minute", re.IGNORECASE
 )
 _FREE_PLAN_PATTERN = re.compile(r"allowed for|free users", re.IGNORECASE)
+_NOT_IN_PLAN_PATTERN = re.compile(
+    r"\b(not|isn't|upgrade|requires?|only)\b.{0,60}\b(plan|subscription|package)\b", re.IGNORECASE
+)
 _TAG_PATTERN = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _QUOTA_WORD_PATTERN = re.compile(r"exceed|limit|quota", re.IGNORECASE)
 _TITLE_PATTERN = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -161,17 +165,30 @@ def find_error_in_body(payload: dict[str, Any]) -> VendorError | None:
     return map_words_to_error(vendor_message) or BrokenAnswer(f"an error inside status 200 ({vendor_message})")
 
 
-def map_words_to_error(vendor_message: str) -> VendorError | None:
+def map_words_to_error(vendor_message: str, *, is_page: bool = False) -> VendorError | None:
     """The refusal that the vendor's words name in an answer with status 200; None if they name none.
 
-    Only a limit or the plan is recognized by words alone: the quota of the day, the requests of a minute, a free plan.
+    Only a limit or the plan is recognized by words alone: the quota of the day, the requests of a minute, and what the
+    plan does not include. A page may also be the vendor's web site, which advertises plans.
     """
     message = f"status 200 with a refusal ({vendor_message})"
     if all(pattern.search(vendor_message) for pattern in _QUOTA_PATTERNS):
         return QuotaExhausted(message)
     if _REQUEST_LIMIT_PATTERN.search(vendor_message):
         return RateLimited(message)
-    return PlanRefused(message) if _FREE_PLAN_PATTERN.search(vendor_message) else None
+    is_plan = _FREE_PLAN_PATTERN.search(vendor_message) or (not is_page and _NOT_IN_PLAN_PATTERN.search(vendor_message))
+    return PlanRefused(message) if is_plan else None
+
+
+def find_refusal_in_rows(rows: Sequence[dict[str, Any]], warning: str | None) -> VendorError | None:
+    """The refusal in a list that holds no data but the vendor's words: a single row, or a ``warning``.
+
+    A warning about the plan is no refusal: it says that data are left out (docs/vendor.md §1.7).
+    """
+    if len(rows) == 1:
+        return find_error_in_body(rows[0]) or map_words_to_error(_extract_message(rows[0]))
+    limit = map_words_to_error(warning) if warning and not rows else None
+    return limit if isinstance(limit, QuotaExhausted | RateLimited) else None
 
 
 def map_body_to_error(body: bytes, *, is_html: bool = False) -> VendorError:
@@ -189,13 +206,14 @@ def map_body_to_error(body: bytes, *, is_html: bool = False) -> VendorError:
     words = to_single_line(_TAG_PATTERN.sub(" ", text) if is_page else text)
     is_data = text.lstrip().startswith(("[", "{"))  # a truncated answer; its values are no words of the vendor
     kind = "an HTML page instead of data" if is_page or is_html else "a truncated or non-JSON body"
-    refusal = None if is_data else map_words_to_error(words)
+    refusal = None if is_data else map_words_to_error(words, is_page=is_page or is_html)
     return refusal or BrokenAnswer(f"status 200 with {kind} ({len(body)} bytes): {words}")
 
 
 def map_shape_to_error(payload: object, expected: str) -> VendorError:
     """The error of JSON that is not what the endpoint returns; it quotes the vendor's words or the JSON itself."""
-    words = _extract_message(payload) if isinstance(payload, dict) else payload if isinstance(payload, str) else ""
+    words = _extract_words(payload) if isinstance(payload, dict) else payload if isinstance(payload, str) else ""
+    words = to_single_line(words)
     return map_words_to_error(words) or BrokenAnswer(f"the body is not {expected}: {words or quote_json(payload)}")
 
 
@@ -225,6 +243,12 @@ def _extract_message(payload: dict[str, Any]) -> str:
         if payload.get(name):
             return to_single_line(_join_details(payload[name]))
     return ""
+
+
+def _extract_words(payload: dict[str, Any]) -> str:
+    """The vendor's message in an object, or all of its texts if none of its fields is known to hold the message."""
+    texts = [text for text in payload.values() if isinstance(text, str)]
+    return _extract_message(payload) or to_single_line(" ".join(texts))
 
 
 def _join_details(details: object) -> str:

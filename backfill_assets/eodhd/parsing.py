@@ -4,9 +4,10 @@ Absent values come as JSON null, ``"NA"``, a missing key or an empty string, and
 (docs/vendor.md §2.1, §3.3); here each becomes NaN or None. ``eodhd.quotes``, ``reference`` and ``eod`` use the same
 rules. Whether a price makes sense is decided in ``market``.
 
-A row that cannot be read is not an absent value: its stamp or its code cannot be used, it is no object, or a column
-has another name. An answer with such rows is broken, since nobody knows what it lacks. One ticker's history (intraday
-and daily rows) may not have a single one; of a file of a whole exchange up to 1 % are left out.
+A row that cannot be read is not an absent value: its stamp or its code cannot be used, a price or volume is neither a
+number nor absent (``"1,234"``), it is no object, or a column has another name. An answer with such rows is broken,
+since nobody knows what it lacks. One ticker's history (intraday and daily rows) may not have a single one; of a file of
+a whole exchange up to 1 % are left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,13 +18,20 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from backfill_assets.eodhd.error_mapping import find_error_in_body, map_body_to_error, map_shape_to_error, quote_json
+from backfill_assets.eodhd.error_mapping import (
+    find_error_in_body,
+    find_refusal_in_rows,
+    map_body_to_error,
+    map_shape_to_error,
+    quote_json,
+)
 from backfill_assets.market.vendor import INTRADAY_COLUMNS, IntradayRows
-from backfill_assets.market.vendor_errors import BrokenAnswer
+from backfill_assets.market.vendor_errors import UnreadableRows
 
 JsonObject = dict[str, Any]
 MAX_UNREADABLE_SHARE_OF_EXCHANGE = 0.01  # of the rows of a file that covers a whole exchange
 MIN_TIMESTAMP = 315_532_800  # 1980; keeps minutes and days out, the oldest data are of 2004 (docs/vendor.md §2.5)
+ABSENT_WORDS = frozenset({"", "-", "na", "n/a", "null", "none"})  # as are "nan" and "inf"; only the first two were seen
 MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; keeps milliseconds out
 
 
@@ -73,6 +81,7 @@ def _parse_intraday_leniently(body: bytes) -> IntradayRows:
     unreadable = [row for row, stamp in zip(parsed.rows, timestamps, strict=True) if stamp is None]
     require_readable(parsed, unreadable, "'timestamp' must be epoch seconds")
     require_columns(parsed.rows, INTRADAY_COLUMNS)
+    require_numbers(parsed, INTRADAY_COLUMNS[1:])
     return IntradayRows(
         np.array(timestamps, np.int64), **build_float_columns(parsed.rows, INTRADAY_COLUMNS[1:]), warning=parsed.warning
     )
@@ -126,6 +135,7 @@ def parse_rows(body: bytes) -> RowsBody:
 
     Raises:
         BrokenAnswer: neither of the two.
+        VendorError: a refusal in words instead of rows.
     """
     elements = _extract_elements(decode_json(body))
     rows = [element for element in elements if isinstance(element, dict)]
@@ -133,6 +143,8 @@ def parse_rows(body: bytes) -> RowsBody:
         raise map_shape_to_error(elements[0] if len(elements) == 1 else elements, "a list of rows")
     warning = next((warning_text for row in reversed(rows) if (warning_text := to_text(row.get("warning")))), None)
     data_rows = [row for row in rows if set(row) - {"warning"} or not row]
+    if refusal := find_refusal_in_rows(data_rows, warning):
+        raise refusal
     return RowsBody(data_rows, [element for element in elements if not isinstance(element, dict)], warning)
 
 
@@ -146,12 +158,12 @@ def require_readable(parsed: RowsBody, unreadable: Sequence[JsonObject], needed:
         max_share: of all rows.
 
     Raises:
-        BrokenAnswer: more of them cannot be read; it names their number and quotes one of them.
+        UnreadableRows: more of them cannot be read; it names their number and quotes one of them.
     """
     examples = [*unreadable, *parsed.non_objects]
     total = len(parsed.rows) + len(parsed.non_objects)
     if len(examples) > max_share * total:
-        raise BrokenAnswer(
+        raise UnreadableRows(
             f"{len(examples):,} of {total:,} rows cannot be read ({needed}), for example {quote_json(examples[0])}"
         )
 
@@ -160,11 +172,38 @@ def require_columns(rows: Sequence[JsonObject], names: Iterable[str]) -> None:
     """Make sure that each column occurs in at least one row; a column that is nowhere has another name.
 
     Raises:
-        BrokenAnswer: a column is in no row; it quotes one of them.
+        UnreadableRows: a column is in no row; it quotes one of them.
     """
     absent = [name for name in names if rows and not any(name in row for row in rows)]
     if absent:
-        raise BrokenAnswer(f"none of {len(rows):,} rows has {', '.join(absent)}, for example {quote_json(rows[0])}")
+        raise UnreadableRows(f"none of {len(rows):,} rows has {', '.join(absent)}, for example {quote_json(rows[0])}")
+
+
+def require_numbers(parsed: RowsBody, names: Sequence[str]) -> None:
+    """Make sure that the columns hold numbers and absent values only.
+
+    Raises:
+        UnreadableRows: a row holds something else; it names the number of such rows and quotes one of them.
+    """
+    unreadable = [row for row in parsed.rows if not has_numbers(row, names)]
+    require_readable(parsed, unreadable, "prices and volume must be numbers")
+
+
+def has_numbers(row: JsonObject, names: Iterable[str]) -> bool:
+    """Whether every value of the columns is a number, a number as a string, or absent."""
+    return all(_is_number_or_absent(row.get(name)) for name in names)
+
+
+def _is_number_or_absent(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        float(value)
+    except (ValueError, OverflowError):
+        return isinstance(value, str) and value.strip().lower() in ABSENT_WORDS
+    return True
 
 
 def _extract_elements(payload: object) -> list[Any]:

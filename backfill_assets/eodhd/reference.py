@@ -18,6 +18,7 @@ from backfill_assets.eodhd.parsing import (
 )
 from backfill_assets.market.vendor import AccountUsage, ListedSymbol, SymbolChange
 
+MIN_YEAR, MAX_YEAR = 1900, 2099
 MAX_CALL_COUNT = 1_000_000_000  # the sum of two fits a 32-bit integer
 
 
@@ -84,12 +85,13 @@ def parse_symbol_changes(body: bytes) -> list[SymbolChange]:
 
 
 def to_date(value: object) -> date | None:
-    """A date written YYYY-MM-DD, or None."""
+    """A date written YYYY-MM-DD, or None; other centuries than the last and this one are no dates of a market."""
     text_value = to_text(value)
     try:
-        return date.fromisoformat(text_value[:10]) if text_value else None
+        result = date.fromisoformat(text_value[:10]) if text_value else None
     except ValueError:
         return None
+    return result if result and MIN_YEAR <= result.year <= MAX_YEAR else None
 
 
 def _decode_object(body: bytes) -> JsonObject:

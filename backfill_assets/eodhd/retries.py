@@ -296,7 +296,8 @@ def _get_redirect_host(attempt: _AttemptState) -> str:
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, TransientError) and (error.retry_after or 0) <= MAX_RETRY_AFTER_SECONDS
+    passing = error if isinstance(error, TransientError) and error.is_repeated else None
+    return passing is not None and (passing.retry_after or 0) <= MAX_RETRY_AFTER_SECONDS
 
 
 def _log_retry(state: RetryCallState) -> None:

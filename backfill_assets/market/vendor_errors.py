@@ -21,6 +21,7 @@
             ├── RateLimited        429
             ├── ServerFault        5xx
             ├── BrokenAnswer       200 with a truncated, non-JSON, HTML or unexpected body
+            │   └── UnreadableRows 200 with rows that cannot be read; not repeated in the same run
             └── Unreachable        no connection, timeout, lost connection; exit 6
 
 ``eodhd.error_mapping`` decides which status and body become which class. No message may contain the token or a URL's
@@ -181,7 +182,10 @@ class TransientError(VendorError):
 
     Attributes:
         retry_after: seconds to wait, if the vendor named them.
+        is_repeated: whether the request is repeated in the same run.
     """
+
+    is_repeated: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -211,6 +215,12 @@ class BrokenAnswer(TransientError):
     """Status 200, but the body is not a valid response."""
 
     advice = "the fault is at the vendor; run again later"
+
+
+class UnreadableRows(BrokenAnswer):
+    """Status 200 with rows that cannot be read. The vendor would send, and bill, the same rows again at once."""
+
+    is_repeated = False
 
 
 class Unreachable(TransientError):

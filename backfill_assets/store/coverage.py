@@ -94,7 +94,7 @@ def _build_open_slots(stored: StoredSlots, grid: SlotGrid) -> OpenSlots:
     keys = [stored.absent, stored.provisional, stored.suspect]
     key = np.concatenate(keys)
     stored_state = np.repeat(states, [len(some) for some in keys]).astype(np.int8)
-    has_rejected_row = (stored_state == SlotState.SUSPECT) & np.isin(key, stored.rejected)
+    has_rejected_row = (stored_state != SlotState.PROVISIONAL) & np.isin(key, stored.rejected)
     return OpenSlots(*grid.split_slot_keys(key), stored_state, has_rejected_row)
 
 

@@ -39,6 +39,10 @@ def to_milliseconds(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "timestamp": 1000 * row["timestamp"]}
 
 
+def to_grouped_digits(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "volume": "1,234"}
+
+
 def to_capitals(row: dict[str, Any]) -> dict[str, Any]:
     return {name.capitalize(): value for name, value in row.items()}
 
@@ -53,9 +57,10 @@ def to_capitals(row: dict[str, Any]) -> dict[str, Any]:
         ),
         (to_milliseconds, 2, "40 of 79 rows cannot be read"),
         (to_iso, 1, "79 of 79 rows cannot be read"),
+        (to_grouped_digits, 3, "27 of 79 rows cannot be read (prices and volume must be numbers)"),
         (to_capitals, 1, "79 of 79 rows cannot be read"),
     ],
-    ids=["milliseconds", "half in milliseconds", "ISO", "capital names"],
+    ids=["milliseconds", "half in milliseconds", "ISO", "a third with grouped digits", "capital names"],
 )
 def test_an_answer_with_unreadable_rows_is_an_error_and_leaves_no_trace(
     make_user: MakeUser, database: Database, change: Callable[..., Any], every: int, message: str
@@ -70,6 +75,21 @@ def test_an_answer_with_unreadable_rows_is_an_error_and_leaves_no_trace(
     assert [count_rows(database, t) for t in ("market_data", "backfill.session_evidence", "backfill.rejects")] == [
         0
     ] * 3
+
+
+def test_an_answer_that_cannot_be_read_is_paid_once_in_a_run(make_user: MakeUser) -> None:
+    """The vendor sends the same rows again at once, and bills them; a body that is cut off is requested again."""
+    rows = build_session_rows()
+    unreadable, cut = json.dumps([*map(to_iso, rows)]).encode(), json.dumps(rows)[:-1].encode()
+    vendor = StubVendor(
+        body=json.dumps(rows).encode(), by_path={"intraday/MSFT": (200, unreadable), "intraday/TSLA": (200, cut)}
+    )
+    with serve_stub(vendor) as url:
+        user = make_user(EODHD_BASE_URL=url, **FAST_RETRIES)
+        user.run_cli("symbols add AAPL MSFT TSLA")
+        assert user.run_cli(RUN_MONDAY).code == 3
+    counts = [vendor.count_requests(f"intraday/{symbol}.US") for symbol in ("AAPL", "MSFT", "TSLA")]
+    assert counts == [1, 1, 4]  # two attempts in each of two passes
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def make_plan(engine: Engine, **options: Any) -> Plan:
 def write(engine: Engine, plan: Plan, *rows: IntradayRows) -> BatchResult:
     """Write one response for each of the plan's requests."""
     job, _ = build_job(engine, JobRequest(start=MONDAY, end=MONDAY))
-    context = WriteContext(plan, job.source_interval, "30m", engine.settings.vendor_host, engine.settings.now())
+    spelling = plan.grid.interval.name
+    context = WriteContext(plan, job.source_interval, spelling, engine.settings.vendor_host, engine.settings.now())
     fetched = [FetchedRows(request, part) for request, part in zip(plan.requests, rows, strict=True)]
     with engine.database.transaction() as connection:
         return write_batch(connection, context, fetched, REQUESTED_AT)
@@ -128,9 +129,9 @@ def test_invalid_row_is_rejected_and_counted_once(engine: Engine) -> None:
     assert query(engine, "SELECT count(*), min(low_price) FROM backfill.rejects") == [(1, -1.0)]
 
 
-def measure_states(engine: Engine) -> list[str]:
+def measure_states(engine: Engine, interval: str = "30m") -> list[str]:
     """The states of Monday's open slots of AAPL that are neither absent nor trusted, with their ordinals."""
-    job, _ = build_job(engine, JobRequest(start=MONDAY, end=MONDAY, symbols=["AAPL"]))
+    job, _ = build_job(engine, JobRequest(start=MONDAY, end=MONDAY, symbols=["AAPL"], interval=interval))
     coverage = engine.measure(job)
     names = [SlotState(state).name.lower() for state in coverage.slot_states.state.tolist()]
     return [f"{ordinal} {name}" for ordinal, name in zip(coverage.open_slots.ordinal.tolist(), names, strict=True)]
@@ -167,6 +168,18 @@ def test_bar_around_a_rejected_row_is_suspect_until_an_answer_does_not_hold_it(
     assert measure_states(engine) == []
     write(engine, plan, broken)  # again
     assert measure_states(engine) == ([] if repaired.volume[0] == 100 else ["0 suspect"])
+
+
+def test_bar_of_another_interval_stays_suspect_until_it_is_built_anew(engine: Engine) -> None:
+    """Each interval has its own requests: what repairs the bars of 1h does not repair those of 30m."""
+    plans = {interval: make_plan(engine, symbols=["AAPL"], interval=interval) for interval in ("30m", "1h")}
+    broken = change_first_row(build_rows(), **NO_PRICE)
+    for plan in plans.values():
+        write(engine, plan, broken)
+    write(engine, plans["1h"], build_rows())
+    assert (measure_states(engine, "1h"), measure_states(engine)) == ([], ["0 suspect"])
+    write(engine, plans["30m"], build_rows())
+    assert (measure_states(engine, "1h"), measure_states(engine)) == ([], [])
 
 
 def test_answer_that_ends_before_a_rejected_row_does_not_supersede_it(engine: Engine) -> None:

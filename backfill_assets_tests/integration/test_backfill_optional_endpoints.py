@@ -158,6 +158,15 @@ def test_a_run_whose_lookups_are_refused_stores_its_bars_and_is_not_stopped(
     assert subjects == (set() if text == QUOTA_TEXT else {SYMBOL_CHANGES, DAILY_FILE})
 
 
+def test_a_plan_without_the_account_endpoint_is_not_in_the_way_of_bars(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    refused = {"user": (403, PLAN_TEXT), "internal-user": (403, PLAN_TEXT)}
+    engine = make_engine(start_sandbox(refused_endpoints=refused))
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    assert (result.stopped, result.exit_code) == (None, 0)
+
+
 def test_a_failing_account_confirms_nothing(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     failing: dict[str, Any] = {
         "eod-bulk-last-day": (401, "Unauthenticated"),

@@ -70,10 +70,17 @@ def run_request(
         (ScriptedResponse(200, QUOTA_TEXT, TEXT), vendor_errors.QuotaExhausted, 5),
         (ScriptedResponse(200, QUOTA_TEXT, HTML), vendor_errors.QuotaExhausted, 5),
         (ScriptedResponse(200, PLAN_TEXT, HTML), vendor_errors.PlanRefused, 5),
+        (
+            ScriptedResponse(body=json.dumps([{**BAR, "timestamp": 1780343700000}]).encode()),
+            vendor_errors.UnreadableRows,
+            5,
+        ),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
-def test_permanent_errors_are_not_retried(response: ScriptedResponse, kind: type[VendorError], calls: int) -> None:
+def test_errors_that_the_same_request_would_meet_again_are_not_retried(
+    response: ScriptedResponse, kind: type[VendorError], calls: int
+) -> None:
     error, records, _ = run_request(response)
     assert type(error) is kind
     assert str(error).startswith("AAPL.US /intraday: ")
@@ -97,11 +104,6 @@ def test_error_contains_the_text_of_the_vendor() -> None:
         (ScriptedResponse(200, b"<html>We'll be back</html>", HTML), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b"[]", HTML), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b"Too Many Attempts.", HTML), vendor_errors.RateLimited, 5),
-        (
-            ScriptedResponse(body=json.dumps([{**BAR, "timestamp": 1780343700000}]).encode()),
-            vendor_errors.BrokenAnswer,
-            5,
-        ),
         (ScriptedResponse(200, b"<html>", TEXT), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b"", "application/json"), vendor_errors.BrokenAnswer, 5),
         (ScriptedResponse(200, b'[{"timestamp":1', cut=True), vendor_errors.BrokenAnswer, 5),

@@ -200,6 +200,27 @@ def test_rejects_without_a_final_bar_around_them_make_nothing_suspect(store: Dat
 
 @pytest.mark.parametrize("ordinal", [OLD, NEW])
 @pytest.mark.parametrize(
+    ("volume", "changed", "is_rejected"),
+    [
+        (100.0, {}, True),
+        (0.0, {}, False),
+        (100.0, {"superseded_at": FETCHED_AT}, False),
+        (100.0, {"timestamp": to_datetime(int(GRID.starts[0]) - 60)}, False),
+        (100.0, {"timestamp": to_datetime(int(GRID.ends[-1]) + 60)}, False),
+    ],
+    ids=["a trade", "no shares", "superseded", "before the window", "after the window"],
+)
+def test_absent_slot_with_a_rejected_trade_is_told_from_one_without(
+    store: Database, ordinal: int, volume: float, changed: dict[str, Any], is_rejected: bool
+) -> None:
+    insert_reject(store, ordinal, "price_not_positive", volume, **changed)
+    slots = read(store)
+    assert (slots.absent.tolist(), slots.suspect.size) == ([OLD, NEW], 0)
+    assert slots.rejected.tolist() == [ordinal] * is_rejected
+
+
+@pytest.mark.parametrize("ordinal", [OLD, NEW])
+@pytest.mark.parametrize(
     ("reached", "ends_before_close", "is_suspect"),
     [(1500, True, True), (1500, False, False), (1800, True, False), (0, True, False)],
     ids=["within the slot", "as usual for the symbol", "to the end of the slot", "up to the slot"],

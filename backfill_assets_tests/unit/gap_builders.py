@@ -42,7 +42,7 @@ class Entry:
 
 
 def build_open_slots(slots: Sequence[Slot], rejected: Collection[Slot] | None = None) -> OpenSlots:
-    """Open slots; the bars of ``rejected`` ones are suspect because a row was rejected."""
+    """Open slots; a row of ``rejected`` ones was rejected."""
     return OpenSlots(
         np.array([s[0] for s in slots], np.int64),
         np.array([s[1] for s in slots], np.int64),

@@ -29,6 +29,7 @@ from backfill_assets.market.vendor_errors import (
     QuotaExhausted,
     RateLimited,
     RequestRefused,
+    UnreadableRows,
     VendorError,
 )
 from backfill_assets_tests.conftest import read_recorded_rows
@@ -64,12 +65,21 @@ def test_a_recorded_1m_day() -> None:
     assert (np.diff(rows.timestamp) > 0).all()
 
 
-@pytest.mark.parametrize("absent", [None, "NA", "", "n/a", "nan", "inf", True, [], {}])
+@pytest.mark.parametrize("absent", [None, "NA", "", "n/a", "nan", "inf", " - "])
 def test_absent_values_become_nan(absent: object) -> None:
     rows = parse_intraday(make_body({**GOOD, "volume": absent, "open": absent}))
     assert np.isnan(rows.volume[0])
     assert np.isnan(rows.open[0])
     assert rows.close[0] == 2
+
+
+@pytest.mark.parametrize(
+    "value", ["1,234", "1.234,5", "12 shares", "soon", True, [], [5], {}, 10**400], ids=lambda value: str(value)[:9]
+)
+@pytest.mark.parametrize("name", ["volume", "open"])
+def test_a_single_value_that_is_no_number_and_not_absent_breaks_the_answer(name: str, value: object) -> None:
+    with pytest.raises(UnreadableRows, match=r"^1 of 3 rows cannot be read \(prices and volume must be numbers\)"):
+        parse_intraday(make_body(GOOD, {**GOOD, name: value}, GOOD))
 
 
 def test_a_missing_key_is_absent() -> None:
@@ -171,16 +181,29 @@ def test_invalid_body_is_a_broken_answer(broken: bytes) -> None:
         parse_intraday(broken)
 
 
+@pytest.mark.parametrize("value", ["1,234", True])
+def test_daily_values_that_are_no_numbers_break_the_answer(value: object) -> None:
+    """A volume that is not understood would say that nothing traded on that day."""
+    row = {"code": "MSFT", "date": "2026-06-01", "close": 10, "volume": 5}
+    for parse in (parse_eod, parse_bulk_eod):
+        with pytest.raises(UnreadableRows, match=r"^1 of 2 rows cannot be read"):
+            parse(make_body(row, {**row, "volume": value}))
+    assert parse_bulk_eod(make_body(*[row] * 99, {**row, "volume": value})).unparsable_rows == 1
+
+
 QUOTA = "You exceeded your daily API requests limit.  Please contact support@eodhistoricaldata.com"
 PER_MINUTE = "You exceeded your API requests limit per minute. Please slow down."
 FREE_PLAN = "Only EOD data allowed for free users. Please, contact our support team"
+NOT_IN_PLAN = "This endpoint is not available with your current subscription. Please upgrade"
 
 
 @pytest.mark.parametrize(
     ("words", "kind"),
     [(QUOTA, QuotaExhausted), (PER_MINUTE, RateLimited), ("Too Many Requests", RateLimited), (FREE_PLAN, PlanRefused)],
 )
-@pytest.mark.parametrize("form", ["text", "string", "list", "error", "message", "page"])
+@pytest.mark.parametrize(
+    "form", ["text", "string", "list", "error", "message", "other field", "row with error", "row with message", "page"]
+)
 def test_a_limit_named_in_words_is_recognized_in_every_form(form: str, words: str, kind: type[VendorError]) -> None:
     forms: dict[str, str] = {
         "text": words,
@@ -188,12 +211,31 @@ def test_a_limit_named_in_words_is_recognized_in_every_form(form: str, words: st
         "list": json.dumps([words]),
         "error": json.dumps({"error": words}),
         "message": json.dumps({"message": words}),
+        "other field": json.dumps({"status": "error", "Detail": words}),
+        "row with error": json.dumps([{"error": words}]),
+        "row with message": json.dumps([{"message": words}]),
         "page": f"<html><body><h1>{words}</h1></body></html>",
     }
     with pytest.raises(kind) as raised:
         parse_intraday(forms[form].encode())
     assert type(raised.value) is kind
     assert words.split(".")[0] in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["[%s]", "%s"])
+@pytest.mark.parametrize(("words", "kind"), [(QUOTA, QuotaExhausted), (PER_MINUTE, RateLimited)])
+def test_a_limit_as_the_only_warning_is_no_answer_without_rows(form: str, words: str, kind: type[VendorError]) -> None:
+    with pytest.raises(kind):
+        parse_intraday((form % json.dumps({"warning": words})).encode())
+    assert parse_intraday(make_body(GOOD, {"warning": words})).warning == words  # the rows are there
+
+
+def test_a_plan_that_lacks_the_endpoint_is_told_from_a_web_site_that_sells_plans() -> None:
+    for body in (NOT_IN_PLAN, json.dumps({"error": NOT_IN_PLAN})):
+        with pytest.raises(PlanRefused):
+            parse_intraday(body.encode())
+    with pytest.raises(BrokenAnswer, match="HTML page"):
+        parse_intraday(f"<html><body>{NOT_IN_PLAN}</body></html>".encode())
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,15 @@ def test_daily_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "unreadable", [{**EOD, "date": "soon"}, {**EOD, "date": 1783555200}, None, {"Date": "2026-07-10"}]
+    "unreadable",
+    [
+        {**EOD, "date": "soon"},
+        {**EOD, "date": "0001-01-01"},
+        {**EOD, "date": "9999-12-31"},
+        {**EOD, "date": 1783555200},
+        None,
+        {"Date": "2026-07-10"},
+    ],
 )
 def test_a_daily_row_that_cannot_be_read_breaks_the_history(unreadable: object) -> None:
     with pytest.raises(BrokenAnswer, match=r"^1 of 3 rows cannot be read \('date' must be YYYY-MM-DD\)"):
@@ -137,7 +145,7 @@ def test_one_percent_of_the_bulk_rows_may_be_unreadable() -> None:
     unreadable = [{**BULK, "code": None}, {**BULK, "date": "2026-13-45"}, 5]
     rows = parse_bulk_eod(json.dumps([*[BULK] * 198, *unreadable[:2]]).encode())
     assert (len(rows), rows.unparsable_rows) == (198, 2)
-    with pytest.raises(BrokenAnswer, match=r"^3 of 201 rows cannot be read \('code' and 'date' are needed\)"):
+    with pytest.raises(BrokenAnswer, match=r"^3 of 201 rows cannot be read \('code', 'date' and numbers are needed\)"):
         parse_bulk_eod(json.dumps([*[BULK] * 198, *unreadable]).encode())
     assert len(parse_bulk_eod(b"[]")) == 0
 

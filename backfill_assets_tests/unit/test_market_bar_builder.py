@@ -269,6 +269,15 @@ def test_the_auction_is_reported_and_not_part_of_the_bars(auction: str) -> None:
     assert built.bars["volume"].tolist() == [7]
 
 
+@pytest.mark.parametrize("values", [{"volume": 1e300}, {"volume": 2.0**63}, {"volume": -5.0}, {"close": 1e308}])
+def test_a_closing_row_with_an_impossible_value_shows_no_official_close(values: dict[str, float]) -> None:
+    closing = make_row_table([make_row(f"{DAY} 16:00", 5000)]).assign(**values)
+    built = build_bars(pd.concat([make_row_table([make_row(f"{DAY} 15:59", 7)]), closing]), build_grid(DAY), ONE)
+    (session,) = built.sessions.to_dict("records")
+    assert (np.isnan(session["official_close"]), np.isnan(session["auction_volume"])) == (True, True)
+    assert built.bars["volume"].tolist() == [7]
+
+
 def test_a_repeated_auction_row_counts_once() -> None:
     built = build_bars(make_row_table([make_row(f"{DAY} 16:00", 5000)] * 2), build_grid(DAY), ONE)
     assert built.sessions["auction_volume"].tolist() == [5000]

@@ -178,6 +178,14 @@ def test_absent_rows_are_usual_for_a_thin_symbol_and_rejected_rows_are_not(
     assert (SlotState(int(found.state[0])), bool(found.gap[0]), bool(found.due[0])) == expected
 
 
+def test_a_thin_symbol_did_not_skip_a_slot_in_which_a_rejected_row_shows_a_trade() -> None:
+    slot = (0, NOON_BAR, SlotState.MISSING)
+    entry = Entry(requested_at=int(EVENING.timestamp()), published=True, data_until=LATER, not_returned=[NOON_BAR])
+    for rejected, expected in (([], SlotState.NO_TRADE), ([slot], SlotState.MISSING)):
+        found = classify([slot], [entry], NEXT_NOON, build_grid(DAY), rejected=rejected, **THIN)
+        assert SlotState(int(found.state[0])) is expected
+
+
 @pytest.mark.parametrize(
     ("incomplete", "known", "expected"),
     [(3, 6, SlotState.NO_TRADE), (5, 5, SlotState.MISSING), (4, 11, SlotState.NO_TRADE), (3, 11, SlotState.MISSING)],

@@ -26,7 +26,7 @@ class World:
     grid: SlotGrid
     clock: int
     slots: list[Slot]
-    rejected: frozenset[Slot]  # suspect bars that are built around a rejected row
+    rejected: frozenset[Slot]  # suspect bars that are built around a rejected row, absent ones with a rejected trade
     refused: frozenset[Slot]  # slots whose final bar the table refused
     entries: list[Entry]
     incomplete: list[int]
@@ -102,7 +102,7 @@ def compute_state(world: World, slot: Slot) -> tuple[SlotState, bool]:
     if world.closed[session] or (world.traded[row][session] == 0 and not world.has_bar(row, session)):
         return SlotState.NO_TRADE, overdue
     if entry is not None and ordinal in entry.not_returned:
-        if beyond and thin:
+        if beyond and thin and slot not in world.rejected:
             return SlotState.NO_TRADE, overdue
         since = max(find_no_new_data_since(world, entry), compute_counting_start(world, session))
         if entry.requested_at <= world.clock and entry.requested_at - since >= 46 * HOUR + 10 * DAY:
@@ -219,7 +219,6 @@ def draw_world(draw: st.DrawFn) -> World:
         grid=grid,
         clock=clock,
         slots=draw(st.permutations(slots)),
-        rejected=frozenset(rejected),
         refused=frozenset(refused),
         entries=draw(st.permutations(requested_entries)),
         incomplete=[draw(st.integers(1, 4)) for _ in range(TICKERS)],
@@ -228,7 +227,14 @@ def draw_world(draw: st.DrawFn) -> World:
         first_published=[draw(times) for _ in grid.sessions],
         half_published=[draw(times) for _ in grid.sessions],
         closed=[draw(st.sampled_from([False, False, False, True])) for _ in grid.sessions],
+        rejected=frozenset([*rejected, *draw_rejected_trades(draw, slots, grid)]),
     )
+
+
+def draw_rejected_trades(draw: st.DrawFn, slots: Sequence[Slot], grid: SlotGrid) -> list[Slot]:
+    """Absent slots in which a rejected row shows a trade."""
+    ordinals = set(list_set_bits(draw(st.integers(0, 2**grid.size - 1)), 0, grid.size))
+    return [slot for slot in slots if slot[2] is SlotState.MISSING and slot[1] in ordinals]
 
 
 def classify_world(world: World) -> list[Outcome]:

@@ -99,7 +99,9 @@ async def fetch_market_file(
         _log.warning("the market's daily file of %s cannot be read: %s", day, error)
         return True
     if bulk_rows.unparsable_rows:
-        _log.warning("%d rows of the daily file of %s were dropped: no code or date", bulk_rows.unparsable_rows, day)
+        _log.warning(
+            "%d rows of the daily file of %s were dropped: no code, date or numbers", bulk_rows.unparsable_rows, day
+        )
     with database.transaction() as connection:
         _record_file(connection, coverage, session, _find_rows_of_day(bulk_rows, day))
     return True

@@ -109,7 +109,8 @@ def write_batch(
     record_refusals(connection, bars, refused, interval=grid.interval, source=context.source_interval)
     evidence = _build_session_evidence(context.plan, fetched, built, refused)
     record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
-    supersede_rejects(connection, evidence.loc[evidence["source_rows"] > 0], source=context.source_interval)
+    with_rows = evidence.loc[evidence["source_rows"] > 0]
+    supersede_rejects(connection, with_rows, interval=grid.interval, source=context.source_interval)
     rejected = record_rejects(connection, built.rejects, source=context.source_interval)
     published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_errors import Unreachable, VendorError
+from backfill_assets.market.vendor_errors import PlanRefused, Unreachable, VendorError
 from backfill_assets.store.quota.budget import Budget
 
 _log = logging.getLogger(__name__)
@@ -19,12 +19,13 @@ async def sync_quota(client: VendorClient, budget: Budget, now: datetime) -> boo
 
     Raises:
         VendorError: the token is refused, its calls are used up, spending is paused, or the vendor is unreachable. Any
-            other error of this free endpoint is logged, and the local call ledger is used alone.
+            other error of this free endpoint is logged, and the local call ledger is used alone: a plan that lacks it
+            may have bars.
     """
     try:
         account = await client.for_purpose(Purpose.ACCOUNT).fetch_account()
     except VendorError as error:
-        if error.stops_run or isinstance(error, Unreachable):
+        if isinstance(error, Unreachable) or (error.stops_run and not isinstance(error, PlanRefused)):
             raise
         _log.warning("vendor usage is unavailable; using the local call ledger only: %s", error)
         return False

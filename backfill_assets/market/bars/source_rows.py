@@ -20,6 +20,7 @@ ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
 CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (docs/vendor.md §2.9)
 PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
 PRICE_DECIMALS = 6
+VOLUME_LIMIT = 2.0**53  # above, float64 does not hold every whole number
 REJECT_REASONS = {  # the reasons as they are stored, in words
     "off_grid": "its time is not one of the interval",
     "price_absent": "a price is absent",
@@ -47,7 +48,8 @@ class ValidatedRows:
             the grid's sessions of the last one that opened before the row, −1 before the first.
         received: the same rows as the vendor sent them.
         usable: rows that feed bars.
-        is_closing: rows within five minutes after their session's close (close print or auction).
+        is_closing: rows within five minutes after their session's close (close print or auction), with a possible
+            close and volume.
         reject_reason: the rule that a row breaks, empty for all others.
         ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
@@ -91,7 +93,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
         table=table,
         received=received,
         usable=tradable & ~is_superseded,
-        is_closing=is_closing & (table["close"].to_numpy(float) > 0),
+        is_closing=is_closing & _is_plausible_closing(table),
         reject_reason=reject_reason,
         ignored_rows={
             "extended_hours": int((~in_session & ~is_closing).sum()),
@@ -125,8 +127,15 @@ def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> li
         ("price_too_large", (prices >= PRICE_LIMIT).any(axis=1)),
         ("ohlc_order", (low - lowest > tolerance) | (highest - high > tolerance)),
         ("volume_negative", volume < 0),
-        ("volume_too_large", volume >= 2.0**53),
+        ("volume_too_large", volume >= VOLUME_LIMIT),
     ]
+
+
+def _is_plausible_closing(table: pd.DataFrame) -> Bools:
+    """Whether a row's close and volume could be those of a closing row; a close print has no volume."""
+    close, volume = table["close"].to_numpy(float), table["volume"].to_numpy(float)
+    result: Bools = (close > 0) & (close < PRICE_LIMIT) & ~((volume < 0) | (volume >= VOLUME_LIMIT))
+    return result
 
 
 def _widen_to_open_and_close(table: pd.DataFrame, usable: Bools) -> pd.DataFrame:

@@ -53,8 +53,8 @@ class OpenSlots:
         row: the symbol's position in the universe looked at.
         ordinal: the slot in the grid.
         stored_state: what is stored there: ``PROVISIONAL`` or ``SUSPECT`` for such a bar, ``MISSING`` for no bar.
-        has_rejected_row: whether the bar is suspect because one of its source rows was rejected, which is usual for no
-            symbol; None: none is.
+        has_rejected_row: whether one of the slot's source rows was rejected: its bar is suspect for that, or it has no
+            bar although the row shows a trade. That is usual for no symbol; None: none was.
     """
 
     row: Int64
@@ -89,8 +89,7 @@ class _SlotEvidence:
     session: Int64
     not_returned: Bools  # the newest response that covered it did not hold it
     published_beyond: Bools  # the symbol's own session was seen published beyond it
-    thin: Bools  # the symbol often skips slots
-    usual_for_thin: Bools  # a suspect bar has few source rows, or its rows end early, and the symbol is thin
+    usual_for_thin: Bools  # the symbol often skips slots, and no row of this one was rejected
     untraded: Bools  # the daily data show that nothing traded and no bar disproves it, or the market was closed
     refused: Bools  # the vendor returned a bar, and the table refused it
 
@@ -184,7 +183,6 @@ def _collect_evidence(
         not_returned=_is_not_returned(slots, history, grid),
         published_beyond=look_up(history.published, entry, default=False)
         | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
-        thin=thin,
         usual_for_thin=thin if slots.has_rejected_row is None else thin & ~slots.has_rejected_row,
         untraded=(evidence.is_untraded[slots.row, session] & ~_has_bar(slots, session, entry_index.shape, grid))
         | evidence.closed[session],
@@ -206,7 +204,7 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     # Requests have returned no new data for long enough.
     state[is_vendor_gap] = SlotState.VENDOR_GAP
     # A thin symbol skipped the slot: its session was published beyond it, and the response did not hold it.
-    state[known.not_returned & known.published_beyond & known.thin] = SlotState.NO_TRADE
+    state[known.not_returned & known.published_beyond & known.usual_for_thin] = SlotState.NO_TRADE
     # The vendor's daily data prove that nothing traded.
     state[known.untraded] = SlotState.NO_TRADE
     # The bar exists, whatever the daily data say, and no request to the vendor brings it into the table.

@@ -82,6 +82,12 @@ JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spe
      AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
 WHERE r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
 """  # noqa: S608 - only constants are inserted
+# A row without shares may stand for a slot in which nothing traded.
+_SELECT_REJECTED_TRADES = f"""
+SELECT DISTINCT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.rejects
+WHERE {IS_CURRENT} AND volume > 0
+  AND timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
+"""  # noqa: S608 - only constants are inserted
 _SELECT_CUT_SLOTS = """
 SELECT m.symbol_id, extract(epoch FROM m.timestamp)::bigint
 FROM backfill.session_evidence e
@@ -102,7 +108,8 @@ class StoredSlots:
         provisional: slots whose bar is not final.
         suspect: slots whose final bar may be wrong: it is built from unusually few source rows or around a rejected
             one, or the rows of its session end within it, before the close.
-        rejected: those of them that are built around a rejected row.
+        rejected: slots with a rejected row: suspect ones whose bar is built around it, and absent ones in which it
+            shows a trade.
         external: per symbol, how many slots have a bar that another program wrote, shape (symbols,).
         duplicates: how many slots have a bar under both spellings of the interval. Of the two, the one with a source
             counts.
@@ -124,14 +131,16 @@ def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: S
     connection.execute(_FORCE_NESTED_LOOPS)
     cut = _find_cut_slots(connection, symbol_index, grid)
     rejected = _find_slots_with_rejects(connection, symbol_index, grid)
+    rejected_trades = _find_rejected_trades(connection, symbol_index, grid)
     connection.execute(_ALLOW_ALL_JOINS)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
     parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
+    absent = np.sort(np.concatenate([part.absent for part in parts]))
     return StoredSlots(
-        absent=np.sort(np.concatenate([part.absent for part in parts])),
+        absent=absent,
         provisional=np.concatenate([part.provisional for part in parts]),
         suspect=np.unique(np.concatenate([*(part.suspect for part in parts), cut, rejected])),
-        rejected=rejected,
+        rejected=np.union1d(rejected, np.intersect1d(absent, rejected_trades)),
         external=np.sum([part.external for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
     )
@@ -226,6 +235,15 @@ def _find_slots_with_rejects(connection: Connection, symbol_index: SymbolIndex, 
     key, (covered,) = _build_slot_keys(found, symbol_index, grid)
     _, ordinal = grid.split_slot_keys(key)
     return np.unique(key[covered < (grid.ends - grid.starts)[ordinal]])
+
+
+def _find_rejected_trades(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
+    """Slots with a rejected row that has shares, with a bar or without, ascending."""
+    found = _query_slots(connection, _SELECT_REJECTED_TRADES, symbol_index, grid, columns=2)
+    ordinals = np.searchsorted(grid.starts, found[:, 1], side="right") - 1
+    is_inside = (ordinals >= 0) & (found[:, 1] < grid.ends[ordinals]) if len(found) else np.zeros(0, bool)
+    found[:, 1] = grid.starts[ordinals] if len(found) else 0
+    return np.unique(_build_slot_keys(found[is_inside], symbol_index, grid)[0])
 
 
 def _find_cut_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:

@@ -1,7 +1,8 @@
 """Source rows that broke a rule: written with the answer that held them, superseded by one that does not.
 
-A reject is *current* if no usable row stands for it and the newest answer about its stamp still held it. The bar around
-a current reject is suspect: ``gap_queries`` finds those bars. ``revisions`` counts rejects for reports.
+A reject is *current* for a bar interval if no usable row stands for it and the newest answer about its stamp, of those
+that bars of the interval were built from, still held it. The bar around a current reject is suspect: ``gap_queries``
+finds those bars. ``revisions`` counts rejects for reports.
 """
 
 from collections.abc import Sequence
@@ -15,22 +16,32 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
 # A duplicate stands beside the row that counts, and a row without volume is a quote and no trade (docs/vendor.md
-# §2.12): neither takes anything from the bar. The same text is in the partial index rejects_current.
+# §2.12): neither takes anything from the bar. The first line is the condition of the partial index rejects_current.
 IS_CURRENT = """
 superseded_at IS NULL AND reason <> 'duplicate_stamp' AND (volume IS NOT NULL OR reason = 'volume_cumulative')
+AND %(interval)s <> ALL (superseded_intervals)
 """
 _SELECT_SYMBOLS_WITH_REJECTS = """
 SELECT DISTINCT symbol_id FROM backfill.rejects
 WHERE symbol_id = ANY (%(ids)s::int[]) AND source_interval = %(source)s AND superseded_at IS NULL
 """
+# Bars of another interval were built from answers of their own: their next answer decides about them.
 _SUPERSEDE_REJECTS = """
-UPDATE backfill.rejects r SET superseded_at = clock_timestamp()
-FROM unnest(%(ids)s::int[], %(opens)s::bigint[], %(data_until)s::bigint[]) AS s (symbol_id, open, data_until)
+UPDATE backfill.rejects r SET
+    superseded_intervals = r.superseded_intervals || %(interval)s::text,
+    superseded_at = CASE WHEN NOT EXISTS (
+        SELECT FROM backfill.session_evidence e
+        WHERE e.symbol_id = r.symbol_id AND e.source_interval = r.source_interval AND e.session_day = s.day
+          AND e.interval_type <> ALL (r.superseded_intervals || %(interval)s::text)
+    ) THEN clock_timestamp() END
+FROM unnest(%(ids)s::int[], %(days)s::date[], %(opens)s::bigint[], %(data_until)s::bigint[])
+  AS s (symbol_id, day, open, data_until)
 WHERE r.symbol_id = s.symbol_id AND r.source_interval = %(source)s AND r.superseded_at IS NULL
+  AND %(interval)s <> ALL (r.superseded_intervals)
   AND r.timestamp >= to_timestamp(s.open) AND r.timestamp < to_timestamp(s.data_until)
 """
 _UPSERT_REJECTS = """
-INSERT INTO backfill.rejects (symbol_id, source_interval, timestamp, reason,
+INSERT INTO backfill.rejects AS r (symbol_id, source_interval, timestamp, reason,
                               open_price, high_price, low_price, close_price, volume, superseded_at)
 SELECT DISTINCT ON (id, stamp, reason, o, h, l, c, v) id, %(source)s, to_timestamp(stamp), reason, o, h, l, c, v,
        CASE WHEN is_replaced THEN clock_timestamp() END
@@ -38,7 +49,11 @@ FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(reasons)s::text[], %(is_repl
             %(high)s::float8[], %(low)s::float8[], %(close)s::float8[], %(volume)s::float8[])
   AS t (id, stamp, reason, is_replaced, o, h, l, c, v)
 ON CONFLICT (symbol_id, source_interval, timestamp, reason, open_price, high_price, low_price, close_price, volume)
-DO UPDATE SET last_seen = EXCLUDED.last_seen, superseded_at = EXCLUDED.superseded_at
+DO UPDATE SET
+    last_seen = EXCLUDED.last_seen,
+    superseded_at = CASE WHEN r.superseded_intervals = '{}' THEN EXCLUDED.superseded_at
+                         WHEN EXCLUDED.superseded_at IS NOT NULL THEN r.superseded_at END,
+    superseded_intervals = CASE WHEN EXCLUDED.superseded_at IS NULL THEN '{}' ELSE r.superseded_intervals END
 RETURNING xmax = 0
 """
 _SELECT_CURRENT_REJECTS = f"""
@@ -57,14 +72,16 @@ class Reject:
     reason: str
 
 
-def supersede_rejects(connection: Connection, sessions: pd.DataFrame, *, source: Interval) -> None:
-    """Supersede the rejects of the sessions of an answer, as far as its rows reach.
+def supersede_rejects(connection: Connection, sessions: pd.DataFrame, *, interval: Interval, source: Interval) -> None:
+    """Supersede the rejects of the sessions of an answer, as far as its rows reach, for bars of one interval.
 
     What the answer still holds is made current again by ``record_rejects``, in the same transaction.
 
     Args:
-        connection: with a transaction open.
-        sessions: one row per symbol and session with rows: ``symbol_id``, ``open`` and ``data_until`` (epoch seconds).
+        connection: with a transaction open, in which the evidence of the answer is stored already.
+        sessions: one row per symbol and session with rows: ``symbol_id``, ``day`` (date), ``open`` and ``data_until``
+            (epoch seconds).
+        interval: of the bars that were built from the answer.
         source: the vendor's interval of the rows.
     """
     symbol_ids = sessions["symbol_id"].unique().tolist()
@@ -73,8 +90,9 @@ def supersede_rejects(connection: Connection, sessions: pd.DataFrame, *, source:
         return
     concerned = sessions.loc[sessions["symbol_id"].isin([symbol_id for (symbol_id,) in found])]
     names = {"ids": "symbol_id", "opens": "open", "data_until": "data_until"}
-    values = {name: concerned[column].astype("int64").tolist() for name, column in names.items()}
-    connection.execute(_SUPERSEDE_REJECTS, {**values, "source": source.name})
+    values: dict[str, Any] = {name: concerned[column].astype("int64").tolist() for name, column in names.items()}
+    values |= {"days": concerned["day"].tolist(), "interval": interval.name, "source": source.name}
+    connection.execute(_SUPERSEDE_REJECTS, values)
 
 
 def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Interval) -> int:
@@ -94,8 +112,14 @@ def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Int
 
 
 def read_current_rejects(
-    connection: Connection, symbol_id: int, source: Interval, first: datetime, end: datetime
+    connection: Connection, symbol_id: int, interval: Interval, source: Interval, first: datetime, end: datetime
 ) -> Sequence[Reject]:
-    """A symbol's current rejects from ``first`` to before ``end``, oldest first."""
-    values = {"symbol_id": symbol_id, "source": source.name, "first": first, "end": end}
+    """A symbol's rejects from ``first`` to before ``end`` that are current for bars of ``interval``, oldest first."""
+    values = {
+        "symbol_id": symbol_id,
+        "interval": interval.name,
+        "source": source.name,
+        "first": first,
+        "end": end,
+    }
     return [Reject(at.astimezone(UTC), reason) for at, reason in connection.execute(_SELECT_CURRENT_REJECTS, values)]

@@ -3,7 +3,9 @@
 -- Bars around rejected rows, and bars whose rows end before the close, are suspect. A program of migration 9 goes on
 -- writing both tables; it leaves the new columns as they are.
 
-ALTER TABLE backfill.rejects ADD COLUMN superseded_at timestamptz;  -- null: the newest answer about its stamp held it
+ALTER TABLE backfill.rejects
+    ADD COLUMN superseded_intervals text[] NOT NULL DEFAULT '{}',  -- bar intervals whose newest answer lacks the row
+    ADD COLUMN superseded_at timestamptz;                          -- since when that holds for every interval
 ALTER TABLE backfill.session_evidence                               -- whether the rows that reached furthest ended
     ADD COLUMN ends_before_close boolean NOT NULL DEFAULT false;    -- before the close, although more were to come
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.market.vendor_errors import UnreadableRows
 from backfill_assets.store.postgres.connection import Connection
 
 RETENTION_DAYS = 30
@@ -22,15 +23,16 @@ WHERE at >= %(since)s AND at <= %(until)s
 """
 _SELECT_FAILING_TICKERS = """
 WITH recent AS (
-    SELECT ticker, run_id, at, error IS NOT NULL AS failed FROM backfill.requests
+    SELECT ticker, run_id, at, error, error IS NOT NULL AS failed FROM backfill.requests
     WHERE endpoint = '/intraday' AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'
 ), succeeded AS (
     SELECT ticker, max(at) AS at FROM recent WHERE NOT failed GROUP BY ticker
 )
 SELECT r.ticker FROM recent r LEFT JOIN succeeded s USING (ticker)
 WHERE r.failed AND (s.at IS NULL OR r.at > s.at) GROUP BY r.ticker
-HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int), %(max_backoff)s)
-    > clock_timestamp()
+HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int),
+    CASE WHEN bool_and(r.error = ANY (%(paid_errors)s)) THEN %(max_paid_backoff)s ELSE %(max_backoff)s END
+) > clock_timestamp()
 """
 _COUNT_BY_ERROR = """
 SELECT coalesce(error, ''), count(*) FROM backfill.requests WHERE at >= %(since)s AND at <= %(until)s GROUP BY 1
@@ -85,13 +87,19 @@ def count_rate_limited(connection: Connection, since: datetime, until: datetime)
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def find_failing_tickers(connection: Connection, max_backoff: timedelta) -> set[str]:
+def find_failing_tickers(connection: Connection, max_backoff: timedelta, max_paid_backoff: timedelta) -> set[str]:
     """Tickers whose newest requests failed and that should not be requested yet.
 
-    The backoff is 2, 4, 8 … minutes, at most ``max_backoff``, by the number of runs that failed since the last success;
-    failures older than a day do not count. All by the server's clock.
+    The backoff is 2, 4, 8 … minutes, by the number of runs that failed since the last success, and at most
+    ``max_backoff``; ``max_paid_backoff`` if all of them got rows that cannot be read, which the vendor bills. Failures
+    older than a day do not count. All by the server's clock.
     """
-    return {row[0] for row in connection.execute(_SELECT_FAILING_TICKERS, {"max_backoff": max_backoff})}
+    values = {
+        "max_backoff": max_backoff,
+        "max_paid_backoff": max_paid_backoff,
+        "paid_errors": [UnreadableRows.__name__],
+    }
+    return {row[0] for row in connection.execute(_SELECT_FAILING_TICKERS, values)}
 
 
 def count_requests_by_error(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
