@@ -261,26 +261,30 @@ REFUSALS = {
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''closed for today''; END';"
         "CREATE TRIGGER t BEFORE INSERT ON market_symbols FOR EACH ROW EXECUTE FUNCTION refuse()",
         "has a trigger or a function of another program that refuses: closed for today",
+        "; see what it checks",
     ),
     "a check": (
-        "ALTER TABLE market_symbols ADD CHECK (exchange = 'XNAS')",
-        'refuses a row: new row for relation "market_symbols" violates check constraint',
+        "ALTER TABLE market_symbols ADD CONSTRAINT house_names CHECK (exchange = 'XNAS')",
+        'refuses a row: new row for relation "market_symbols" violates check constraint "house_names"',
+        "; change that rule",
     ),
     "a short column": (
         "ALTER TABLE market_symbols ALTER symbol TYPE varchar(2)",
         "refuses a row: value too long for type character varying(2)",
+        "; change that rule",
     ),
     "row security": (
         "ALTER TABLE market_symbols ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
         "CREATE ROLE secured LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public, backfill TO secured;"
         "GRANT USAGE ON SCHEMA backfill TO secured; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO secured",
         "refuses: new row violates row-level security policy",
+        "; give the user of DATABASE_URL that right",
     ),
 }
 
 
-@pytest.mark.parametrize(("statement", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_a_refusal_of_the_database_is_no_bug(database_url: str, statement: str, message: str) -> None:
+@pytest.mark.parametrize(("statement", "message", "advice"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_of_the_database_is_no_bug(database_url: str, statement: str, message: str, advice: str) -> None:
     change(database_url, statement)
     is_secured = "secured" in statement
     database = Database(psycopg.conninfo.make_conninfo(database_url, user="secured") if is_secured else database_url)
@@ -290,6 +294,7 @@ def test_a_refusal_of_the_database_is_no_bug(database_url: str, statement: str, 
     if is_secured:
         change(database_url, "DROP OWNED BY secured; DROP ROLE secured")
     assert message in str(raised.value)
+    assert advice in str(raised.value)
 
 
 def test_wrong_sql_and_broken_rules_of_our_own_tables_stay_bugs(database: Database) -> None:

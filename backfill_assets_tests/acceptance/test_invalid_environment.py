@@ -287,7 +287,9 @@ def test_wrong_expired_or_exhausted_token_ends_the_run(make_user: MakeUser, stat
     assert "Traceback" not in result.err
 
 
-def test_base_url_without_api_is_an_invalid_setting(make_user: MakeUser, start_sandbox: Callable[..., Sandbox]) -> None:
+def test_base_url_without_api_is_an_invalid_setting_and_leaves_no_trace(
+    make_user: MakeUser, start_sandbox: Callable[..., Sandbox], database: Database
+) -> None:
     sandbox = start_sandbox()
     user = make_user(sandbox)
     user.run_cli("symbols add AAPL MSFT TSLA")
@@ -296,8 +298,11 @@ def test_base_url_without_api_is_an_invalid_setting(make_user: MakeUser, start_s
     assert result.code == 2
     assert result.json["stopped"].startswith(f"{wrong_url} does not answer as the vendor does")
     assert "check EODHD_BASE_URL" in result.json["stopped"]
-    assert user.run_cli("status --format json").json["findings"] == []
+    with database.transaction() as connection:
+        for table in ("session_evidence", "listing_lives", "findings"):
+            assert connection.execute(f"SELECT FROM backfill.{table}".encode()).fetchall() == [], table
     assert user.run_cli("run --quiet").code == 0
+    assert user.run_cli("verify").code == 0
     assert "EODHD_BASE_URL" in user.run_cli("symbols sync", EODHD_BASE_URL=wrong_url).error
     live_settings = {"BACKFILL_LIVE": "true", "BACKFILL_AS_OF": "2026-06-03T15:00:00+00:00"}
     live = user.run_cli("live --once", EODHD_BASE_URL=wrong_url, **live_settings)

@@ -41,21 +41,6 @@ def count_traces(engine: Engine) -> list[int]:
         ]
 
 
-def test_base_url_without_api_is_an_error_of_configuration_and_the_mended_one_is_asked_at_once(
-    make_engine: MakeEngine, start_sandbox: StartSandbox
-) -> None:
-    sandbox = start_sandbox()
-    mended = make_engine(sandbox, TRIO)
-    wrong_url = sandbox.base_url.removesuffix("/api")
-    result = run(make_engine(sandbox, TRIO, base_url=wrong_url))
-    assert isinstance(result.stopped, WrongAddress)
-    assert result.exit_code == 2
-    assert wrong_url in str(result.stopped)
-    assert "EODHD_BASE_URL" in str(result.stopped)
-    assert count_traces(mended) == [0, 0, 0]
-    assert (run(mended).exit_code, run(mended).before.missing) == (0, 0)
-
-
 def run_against(make_engine: MakeEngine, start_sandbox: StartSandbox, *responses: ScriptedResponse) -> RunResult:
     """Run the trio against a scripted vendor; nothing may be recorded."""
 

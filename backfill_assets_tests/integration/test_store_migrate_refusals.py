@@ -16,17 +16,9 @@ REFUSALS = {
         "CREATE EVENT TRIGGER refuse ON ddl_command_start EXECUTE FUNCTION refuse()",
         "ask the database team: CREATE",
     ),
-    "a table of another program": (
-        "CREATE SCHEMA backfill; CREATE TABLE backfill.revisions (a int)",
-        'relation "revisions" already exists',
-    ),
     "a type of another program": (
         "CREATE SCHEMA backfill; CREATE TYPE backfill.findings AS ENUM ('a')",
         'type "findings" already exists',
-    ),
-    "migrations of another program": (
-        "CREATE SCHEMA backfill; CREATE TABLE backfill.migrations (a text)",
-        'column "number" does not exist',
     ),
 }
 SELECT_RELATIONS = "SELECT oid::regclass::text FROM pg_class WHERE relnamespace::regnamespace::text !~ '^(pg_|info)'"

@@ -312,31 +312,3 @@ def test_a_lost_key_of_the_table_is_no_refusal_of_a_bar(
     with pytest.raises((psycopg.Error, DatabaseUnavailable)):
         run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert fetch(external_database, "SELECT count(*) FROM backfill.rejects") == [(0,)]
-
-
-@pytest.mark.parametrize(
-    ("statement", "words"),
-    [
-        ("ALTER TABLE market_symbols ADD CONSTRAINT house_names CHECK (symbol <> 'TSLA')", "house_names"),
-        ("ALTER TABLE market_symbols ALTER exchange TYPE varchar(1) USING 'U'", "value too long for type"),
-        (
-            "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''list closed''; END';"
-            "CREATE TRIGGER closed BEFORE INSERT ON market_symbols FOR EACH ROW EXECUTE FUNCTION closed()",
-            "list closed",
-        ),
-    ],
-)
-def test_any_other_refused_row_is_an_error_with_the_words_of_the_database(
-    external_database: Database, statement: str, words: str
-) -> None:
-    execute(external_database, statement)
-    with (
-        pytest.raises(DatabaseUnavailable, match=f"{words}.*; (change that rule|see what it checks)"),
-        external_database.transaction() as connection,
-    ):
-        connection.execute("INSERT INTO market_symbols (symbol) VALUES ('TSLA')")
-
-
-def test_a_fault_in_our_own_tables_stays_a_bug(external_database: Database) -> None:
-    with pytest.raises(psycopg.IntegrityError), external_database.transaction() as connection:
-        connection.execute("INSERT INTO backfill.claims (symbol_id) VALUES (1)")
