@@ -91,7 +91,7 @@ def select_short_histories(
     has_bar = ~np.isnan(known.first_bar_at)
     with_bars = _find_fetched_with_bars(first_session, has_bar, known)
     is_usual = with_bars.sum(axis=0) >= max(1.0, MIN_SHARE_OF_SYMBOLS * len(symbols))
-    lacks = ~(with_bars | known.empty) & known.listed & is_usual
+    lacks = ~(with_bars | known.empty | known.refused) & known.listed & is_usual
     is_unanswered = ~has_bar & (known.empty & is_usual).any(axis=1)  # more of it would bring nothing either
     lacks[is_unanswered] = False
     lacks[:, [session.day >= before for session in sessions]] = False

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 
 import psycopg
 import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.migrate import load_schema_sql
+from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.session_settings import require_server_version
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import read_stored_bars
@@ -182,7 +182,11 @@ def test_a_server_that_is_too_old_is_named() -> None:
 
 def test_sql_files_are_ascii() -> None:
     """The server converts the text of a statement to the encoding of its database, comments included."""
-    assert load_schema_sql().isascii()
+    sql_files = [
+        file for file in (files("backfill_assets.store") / "migrations").iterdir() if file.name.endswith(".sql")
+    ]
+    assert len(sql_files) > 3
+    assert [file.name for file in sql_files if not file.read_text("utf-8").isascii()] == []
 
 
 def change(url: str, statement: str) -> None:
@@ -263,6 +267,12 @@ REFUSALS = {
         "has a trigger or a function of another program that refuses: closed for today",
         "; see what it checks",
     ),
+    "a trigger with an error code of its own": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RAISE ''closed for today'' USING ERRCODE = ''HX001''; END';"
+        "CREATE TRIGGER t BEFORE INSERT ON market_symbols FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "has a function of another program that fails: closed for today; see what it checks",
+    ),
     "a check": (
         "ALTER TABLE market_symbols ADD CONSTRAINT house_names CHECK (exchange = 'XNAS')",
         'refuses a row: new row for relation "market_symbols" violates check constraint "house_names"',
@@ -288,8 +298,15 @@ def test_a_refusal_of_the_database_is_no_bug(database_url: str, statement: str, 
     change(database_url, statement)
     is_secured = "secured" in statement
     database = Database(psycopg.conninfo.make_conninfo(database_url, user="secured") if is_secured else database_url)
-    with pytest.raises(DatabaseUnavailable) as raised, database.transaction() as connection:
+    attempts: list[str] = []
+
+    def insert(connection: Connection) -> None:
+        attempts.append("attempt")
         connection.execute("INSERT INTO market_symbols (symbol) VALUES ('AAPL')")
+
+    with pytest.raises(DatabaseUnavailable) as raised:
+        database.retry_transaction(insert)
+    assert len(attempts) == 1, "the server is reachable"
     database.close()
     if is_secured:
         change(database_url, "DROP OWNED BY secured; DROP ROLE secured")

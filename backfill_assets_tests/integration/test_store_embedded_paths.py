@@ -17,6 +17,7 @@ import pytest
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.embedded import resolve_data_folder, start_embedded_database
 from backfill_assets.store.postgres.embedded_paths import find_temporary_folder, require_usable_path
+from backfill_assets.store.postgres.postgres_programs import Account, create_data_folder
 from backfill_assets_tests.conftest import MEMORY_FOLDER
 from backfill_assets_tests.embedded_server import release_embedded_server
 
@@ -142,6 +143,14 @@ def test_two_users_of_one_machine(shared_folder: Path) -> None:
     release_embedded_server(second)
     result = open_database({**shared, "BACKFILL_HOME": str(second)}, **as_nobody)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_user_without_a_name_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """As in a container that runs with any user id: PostgreSQL's initdb would fail."""
+    account = Account(4_000_000, 4_000_000)
+    with pytest.raises(RuntimeError, match=r"user id 4000000 has no name on this machine \(/etc/passwd\)"):
+        create_data_folder(tmp_path / "postgres", account)
+    assert not any(tmp_path.iterdir())
 
 
 def test_sockets_of_other_programs_get_a_plain_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -150,6 +150,17 @@ def test_a_price_that_the_table_rounds_to_zero_is_refused(
     assert result.refusals == {"a price column has so few decimals that the price becomes 0": 52}
 
 
+def test_an_external_bar_that_such_a_table_cannot_replace_is_counted_once(
+    start_sandbox: StartSandbox, make_tables: Callable[..., Engine]
+) -> None:
+    sandbox = start_sandbox()
+    stored = [(bar[0], *[10_000] * 4, 5) for bar in list_bars(sandbox)[:3]]
+    engine = make_tables(sandbox, stored, *["numeric(8,-4)"] * 4, "bigint")
+    result = run_backfill(engine, make_monday_tuesday_job(engine, verify_existing=True), ignore_progress)
+    assert (result.written.inserted, result.written.refused, result.written.protected) == (0, 52, 0)
+    assert fetch(engine, "SELECT count(*), count(source) FROM market_data") == [(3, 0)]
+
+
 def test_a_trigger_that_changes_each_bar_makes_no_revisions(
     start_sandbox: StartSandbox, make_tables: Callable[..., Engine]
 ) -> None:

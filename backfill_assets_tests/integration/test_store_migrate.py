@@ -14,6 +14,7 @@ import pytest
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import SCHEMA_NUMBER, load_migrations, migrate
+from backfill_assets.store.postgres.schema_check import OWN_FUNCTIONS, OWN_TABLES
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.processes import start_process
 from backfill_assets_tests.waiting import LONGEST_SECONDS
@@ -207,6 +208,13 @@ def test_an_externally_changed_bar_loses_its_provenance_after_the_upgrade(databa
     assert fetch(database_at_0008, "SELECT count(*) FROM market_data WHERE num_nonnulls(source, fetched_at) > 0") == [
         (0,)
     ]
+
+
+def test_the_names_that_are_checked_at_the_start_are_those_of_a_new_database(database_url: str) -> None:
+    tables = "SELECT relname::text FROM pg_class WHERE relnamespace = 'backfill'::regnamespace AND relkind = 'r'"
+    functions = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'backfill'::regnamespace"
+    assert {name for (name,) in fetch(database_url, tables)} == OWN_TABLES
+    assert {name for (name,) in fetch(database_url, functions)} == OWN_FUNCTIONS
 
 
 def test_a_migrated_database_needs_no_migration(database_url: str) -> None:

@@ -13,8 +13,10 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.short_histories import find_short_histories
 from backfill_assets.quality.slot_explanation import explain_slots
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.bars.revisions import RejectCount, count_rejects
 from backfill_assets.store.evidence.findings import Finding, list_findings
 from backfill_assets.store.evidence.refusals import read_refusal_messages
 from backfill_assets.store.postgres.connection import Database
@@ -171,6 +173,7 @@ def test_a_refused_bar_stays_missing_and_is_requested_on_the_retry_schedule(
 
     job = make_job(engine, start=TUESDAY, end=TUESDAY, symbols=["AAPL"])
     with external_database.transaction() as connection:
+        assert count_rejects(connection, coverage.symbols, coverage.grid) == [RejectCount("refused_by_table", 1, 1)]
         refusals = read_refusal_messages(connection, 1, job.interval, SLOT - timedelta(hours=2), SLOT)
         (finding,) = list_findings(connection)
     explanation = explain_slots(engine.measure(job), [], refusals=refusals)[3]
@@ -187,7 +190,72 @@ def test_a_refused_bar_stays_missing_and_is_requested_on_the_retry_schedule(
     assert (mended.written.inserted, mended.written.refused, mended.exit_code) == (1, 0, 0)
     with external_database.transaction() as connection:
         assert list_findings(connection) == []
+        assert count_rejects(connection, coverage.symbols, coverage.grid) == []
     assert fetch(external_database, "SELECT count(*), count(resolved_at) FROM backfill.rejects") == [(1, 1)]
+
+
+def test_a_refused_bar_stays_refused_when_its_session_is_read_again_for_revisions_only(
+    external_database: Database, start_sandbox: StartSandbox, settings: Settings
+) -> None:
+    """Its session lies before the window then, so the bar is not written, and its next request is no sooner due."""
+    execute(external_database, CHECK.replace("06-02 15:00", "06-01 15:00"))
+    engine = create_engine(external_database, start_sandbox(), settings)
+    job = make_monday_tuesday_job(engine)
+    run_backfill(engine, job, ignore_progress)
+    next_request_at = engine.measure(job).slot_states.next_request_at.tolist()
+    later = run_backfill(engine, make_job(engine, start=TUESDAY, end=TUESDAY, force=True), ignore_progress)
+    assert (later.written.unchanged, later.written.outside, later.written.refused) == (51, 27, 0)
+    assert fetch(external_database, "SELECT count(*), count(resolved_at) FROM backfill.rejects") == [(1, 0)]
+    assert [finding.kind for finding in fetch_findings(external_database)] == ["bars refused"]
+    assert engine.measure(job).slot_states.next_request_at.tolist() == next_request_at
+
+
+def test_a_dropped_bar_is_refused_even_if_a_bar_of_another_interval_has_its_timestamp(
+    external_database: Database, start_sandbox: StartSandbox, settings: Settings
+) -> None:
+    execute(
+        external_database,
+        "INSERT INTO market_data (symbol_id, timestamp, interval_type, open_price, high_price, low_price, close_price,"
+        " volume) VALUES (1, '2026-06-02 18:00+00', '1h', 5, 6, 4, 5.5, 77)",
+    )
+    execute(external_database, RULES)
+    engine = create_engine(external_database, start_sandbox(), settings)
+    result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    assert (result.written.inserted, result.written.refused) == (43, len(REFUSALS))
+
+
+FREEZE = """
+CREATE FUNCTION house_freeze() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN {result}; END';
+CREATE TRIGGER house_freeze BEFORE UPDATE ON market_data FOR EACH ROW WHEN (OLD.symbol_id = 1)
+    EXECUTE FUNCTION house_freeze();
+"""
+
+
+@pytest.mark.parametrize("result", ["NULL", "OLD"])
+def test_a_stored_bar_that_a_trigger_keeps_is_refused(
+    external_database: Database, start_sandbox: StartSandbox, settings: Settings, result: str
+) -> None:
+    """It is neither verified, nor unchanged, nor a revision."""
+    engine = create_engine(external_database, start_sandbox(), settings)
+    run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
+    execute(external_database, "UPDATE market_data SET volume = 77, source = NULL WHERE symbol_id = 1")
+    execute(
+        external_database,
+        "UPDATE market_data SET volume = 77, source = '127.0.0.1', source_interval = '5m', source_rows = 6,"
+        " is_final = (\"timestamp\" <> timestamptz '2026-06-02 15:30+00'), fetched_at = now() - interval '1 day'"
+        " WHERE symbol_id = 1 AND \"timestamp\" >= '2026-06-02'",
+    )
+    execute(external_database, FREEZE.format(result=result))
+    before = fetch(external_database, "SELECT * FROM market_data WHERE symbol_id = 1 ORDER BY timestamp")
+    job = make_monday_tuesday_job(engine, force=True, verify_existing=True)
+    written = run_backfill(engine, job, ignore_progress).written
+    assert (written.refused, written.unchanged) == (26, 26)
+    assert (written.updated, written.revised, written.verified, written.replaced, written.protected) == (0,) * 5
+    assert fetch(external_database, "SELECT * FROM market_data WHERE symbol_id = 1 ORDER BY timestamp") == before
+    assert fetch(external_database, "SELECT count(*) FROM backfill.revisions") == [(0,)]
+    assert fetch(external_database, "SELECT DISTINCT refused_by, message FROM backfill.rejects") == [
+        ("trigger or rule", "a trigger or a rule kept the stored row without an error")
+    ]
 
 
 def test_a_slot_that_another_program_fills_ends_the_finding(
@@ -223,6 +291,17 @@ def test_a_refused_bar_is_no_vendor_gap_and_no_thin_trading(
     assert coverage.count_slots(SlotState.MISSING) == 1
     (next_request_at,) = coverage.slot_states.next_request_at.tolist()
     assert next_request_at == (settings.now() + timedelta(days=7)).timestamp()
+
+
+def test_refused_bars_before_the_first_stored_one_are_no_short_history(
+    external_database: Database, start_sandbox: StartSandbox, settings: Settings
+) -> None:
+    """Requesting them once more would be paid in vain."""
+    execute(external_database, "ALTER TABLE market_data ADD CHECK (symbol_id <> 1 OR \"timestamp\" >= '2026-06-01')")
+    engine = create_engine(external_database, start_sandbox(), settings)
+    job = make_job(engine, start=MONDAY - timedelta(days=4), end=TUESDAY)
+    assert run_backfill(engine, job, ignore_progress).written.refused == 26
+    assert find_short_histories(external_database, engine.settings) == []
 
 
 def test_bars_without_a_partition_are_refused_and_all_others_stored(

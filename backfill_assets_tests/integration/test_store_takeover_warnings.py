@@ -96,6 +96,18 @@ def test_constraints_keys_and_triggers_that_may_refuse_bars_are_named(create_dat
     assert read_warnings(create_database(None), external_tables.TABLES, ADDITIONS) == ADDITION_WARNINGS
 
 
+@pytest.mark.parametrize("code", ["P0001", "HX001", "45000"])
+def test_a_constraint_whose_function_raises_an_error_is_named(create_database: Callable[..., str], code: str) -> None:
+    warnings = read_warnings(
+        create_database(None),
+        external_tables.TABLES,
+        "CREATE FUNCTION house_check(price numeric) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF price > 50000 THEN RAISE 'too dear' USING ERRCODE = '{code}'; END IF; RETURN true; END $$",
+        "ALTER TABLE market_data ADD CONSTRAINT house CHECK (house_check(high_price::numeric))",
+    )
+    assert warnings == ["constraint house, CHECK (house_check((high_price)::numeric)), may refuse bars (too dear)"]
+
+
 def test_warnings_are_logged_and_recorded_once_when_the_tables_are_taken_over(
     create_database: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,13 +22,14 @@ SESSIONS = list_sessions("US", date(2026, 6, 1), date(2026, 6, 5))
 
 
 def select(of_late: str, first_bar: int | None, listed: str = "11111", others: str = "11111") -> list[ShortHistory]:
-    """Short histories where LATE has these days: ``1`` requested, ``e`` requested and empty, ``0`` not requested."""
+    """Short histories where LATE has these days: ``1`` requested, ``e`` and empty, ``r`` and refused, ``0`` not."""
     requested = np.array([[c != "0" for c in text] for text in (others, others, others, of_late)])
     empty = np.array([[c == "e" for c in text] for text in (others, others, others, of_late)])
     is_listed = np.array([[True] * 5] * 3 + [[c == "1" for c in listed]])
     opened = SESSIONS[0].open.timestamp() if "1" in others else np.nan
     late = np.nan if first_bar is None else SESSIONS[first_bar].open.timestamp()
-    known = RequestedDays(requested, empty, is_listed, np.array([opened, opened, opened, late]))
+    refused = np.array([[c == "r" for c in text] for text in (others, others, others, of_late)])
+    known = RequestedDays(requested, empty, refused, is_listed, np.array([opened, opened, opened, late]))
     return select_short_histories(SYMBOLS, SESSIONS, known, parse_interval("30m"), date(2026, 6, 6))
 
 
@@ -40,6 +41,7 @@ def select(of_late: str, first_bar: int | None, listed: str = "11111", others: s
         ("00000", None, (None, "2026-06-01", "2026-06-05", 65)),  # added, no run yet
         ("01111", 2, ("2026-06-03", "2026-06-01", "2026-06-02", 26)),  # read before the window, no bar of it kept
         ("ee011", 3, ("2026-06-04", "2026-06-03", "2026-06-03", 13)),  # the vendor has nothing of the first days
+        ("rr011", 3, ("2026-06-04", "2026-06-03", "2026-06-03", 13)),  # the table refuses bars of the first days
         ("10001", 0, ("2026-06-01", "2026-06-02", "2026-06-04", 39)),  # inactive for three days
         ("000ee", None, None),  # the vendor has nothing of it, though it has of the others
         ("00011", 0, None),  # another program wrote the first bars
@@ -61,6 +63,7 @@ def test_sessions_of_the_window_are_missing_and_not_lacking() -> None:
     known = RequestedDays(
         requested=np.array([[True] * 5] * 3 + [[False] * 5]),
         empty=np.zeros((4, 5), bool),
+        refused=np.zeros((4, 5), bool),
         listed=np.ones((4, 5), bool),
         first_bar_at=np.array([SESSIONS[0].open.timestamp()] * 3 + [np.nan]),
     )
@@ -75,6 +78,7 @@ def test_sessions_of_which_the_vendor_had_nothing_are_not_lacking_in_others() ->
     known = RequestedDays(
         requested=np.array([[False, False, True]] * 3 + [[True, True, True]]),
         empty=np.array([[False] * 3] * 3 + [[True] * 3]),
+        refused=np.zeros((4, 3), bool),
         listed=np.ones((4, 3), bool),
         first_bar_at=np.array([SESSIONS[2].open.timestamp()] * 3 + [np.nan]),
     )
@@ -85,7 +89,9 @@ def test_symbol_without_bars_begins_on_no_day_though_its_newest_session_was_requ
     requested = np.array([[True] * 5] * 3 + [[False] * 4 + [True]])
     empty = np.array([[False] * 4 + [True]] * 3 + [[False] * 4 + [True]])
     opened = SESSIONS[0].open.timestamp()
-    known = RequestedDays(requested, empty, np.ones((4, 5), bool), np.array([opened] * 3 + [np.nan]))
+    known = RequestedDays(
+        requested, empty, np.zeros((4, 5), bool), np.ones((4, 5), bool), np.array([opened] * 3 + [np.nan])
+    )
     (history,) = select_short_histories(SYMBOLS, SESSIONS, known, parse_interval("30m"), date(2026, 6, 6))
     assert (history.begins, str(history.last_day)) == (None, "2026-06-04")
 
@@ -96,7 +102,7 @@ def test_sessions_that_hardly_any_symbol_has_are_not_lacking() -> None:
     requested = np.zeros((5, 5), bool)
     requested[4] = True
     opened = np.array([np.nan] * 4 + [SESSIONS[0].open.timestamp()])
-    known = RequestedDays(requested, np.zeros((5, 5), bool), np.ones((5, 5), bool), opened)
+    known = RequestedDays(requested, *[np.zeros((5, 5), bool)] * 2, np.ones((5, 5), bool), opened)
     assert select_short_histories(five, SESSIONS, known, parse_interval("30m"), date(2026, 6, 6)) == []
 
 

@@ -1,7 +1,7 @@
 """Writes a batch of responses to the store: bars, evidence and rejects in one transaction."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -16,7 +16,7 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
-from backfill_assets.store.bars.refused_bars import RefusedBar
+from backfill_assets.store.bars.refused_bars import drop_refused
 from backfill_assets.store.bars.rejects import record_rejects, supersede_rejects
 from backfill_assets.store.bars.source_host import bind_source_host
 from backfill_assets.store.evidence.evidence_writer import record_evidence
@@ -103,11 +103,11 @@ def write_batch(
         requested_at=requested_at,
         replace_other_feed=context.replace_other_feed,
     )
-    verified = _verify_planned_bars(connection, context, fetched, bars)
+    verified = _verify_planned_bars(connection, context, fetched, drop_refused(bars, written.refused))
     counts = _merge_counts(written.counts, verified.counts)
     refused = [*written.refused, *verified.refused]
-    record_refusals(connection, bars, refused, interval=grid.interval, source=context.source_interval)
-    evidence = _build_session_evidence(context.plan, fetched, built, refused)
+    open_refusals = record_refusals(connection, bars, refused, interval=grid.interval, source=context.source_interval)
+    evidence = _build_session_evidence(context.plan, fetched, built, open_refusals)
     record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
     with_rows = evidence.loc[evidence["source_rows"] > 0]
     supersede_rejects(connection, with_rows, interval=grid.interval, source=context.source_interval)
@@ -165,7 +165,7 @@ def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
 
 
 def _build_session_evidence(
-    plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars, refused: Sequence[RefusedBar]
+    plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars, open_refusals: Collection[tuple[int, int]]
 ) -> pd.DataFrame:
     """One row per requested symbol and session, with what was returned (see ``store.evidence.evidence_writer``)."""
     evidence = pd.DataFrame(
@@ -182,17 +182,17 @@ def _build_session_evidence(
     evidence["ends_before_close"] = evidence["ends_before_close"].eq(True)
     evidence["open"] = plan.grid.session_opens[evidence["session"]]
     evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
-    evidence["refused"] = _has_refused(plan, evidence, refused)
+    evidence["refused"] = _has_refused(plan, evidence, open_refusals)
     evidence["not_returned"] = list(_find_not_returned(plan, evidence, built.bars))
     evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal
     return evidence
 
 
-def _has_refused(plan: Plan, evidence: pd.DataFrame, refused: Sequence[RefusedBar]) -> list[bool]:
-    """Whether a bar of each requested symbol and session was refused."""
-    ordinals = plan.grid.find_ordinals(np.array([bar.timestamp for bar in refused], np.int64))
+def _has_refused(plan: Plan, evidence: pd.DataFrame, open_refusals: Collection[tuple[int, int]]) -> list[bool]:
+    """Whether the table lacks a bar of each requested symbol and session because it refused it, now or before."""
+    ordinals = plan.grid.find_ordinals(np.array([stamp for _, stamp in open_refusals], np.int64))
     sessions = plan.grid.session_index[ordinals].tolist()
-    found = {(bar.symbol_id, session) for bar, session in zip(refused, sessions, strict=True)}
+    found = {(symbol_id, session) for (symbol_id, _), session in zip(open_refusals, sessions, strict=True)}
     return [key in found for key in zip(evidence["symbol_id"].tolist(), evidence["session"].tolist(), strict=True)]
 
 

@@ -31,6 +31,7 @@ REJECT_REASONS = {  # the reasons as they are stored, in words
     "volume_too_large": "the volume is too large",
     "volume_cumulative": "the volume is the session's running total",
     "duplicate_stamp": "a later row has the same time",
+    "refused_by_table": "market_data refused the bar",  # no row: a bar built from rows (store.evidence.refusals)
 }
 # Prices of 5m rows carry the noise of 32-bit floats, about 6e-8 of the price (docs/vendor.md §2.1). So a high may lie
 # below its row's close by a few times that, or by one unit of the last decimal after rounding.

@@ -16,6 +16,7 @@ The values of a provisional bar are stored beside those of the final bar that re
 (``backfill.live_reconciliations``).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -27,7 +28,7 @@ import pandas as pd
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
 from backfill_assets.store.bars.column_precision import round_to_columns
-from backfill_assets.store.bars.refused_bars import RefusedBar, drop_refused, find_dropped_bars, write_accepted_bars
+from backfill_assets.store.bars.refused_bars import RefusedBar, describe_dropped_bar, may_drop_rows, write_accepted_bars
 from backfill_assets.store.bars.revisions import delete_unchanged_revisions
 from backfill_assets.store.postgres.connection import Connection
 
@@ -109,6 +110,11 @@ WITH evaluated AS MATERIALIZED ({_EVALUATE_STAGED_BARS}), archived AS (
     WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(requested_at)s)
 )
 SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
+"""  # noqa: S608 - only constants are inserted
+# After writing, with the staged bars: what would still be written was dropped.
+_SELECT_DROPPED_BARS = f"""
+SELECT symbol_id, extract(epoch FROM stamp)::bigint, outcome
+FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES}
 """  # noqa: S608 - only constants are inserted
 _SELECT_SERVER_TIME = "SELECT clock_timestamp()"
 _SELECT_BARS = """
@@ -208,33 +214,36 @@ def write_bars(
         "interval": interval.name,
     }
 
-    def merge(accepted_bars: pd.DataFrame) -> list[tuple[Any, ...]]:
+    is_dropping = may_drop_rows(connection)
+
+    def merge(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         stage_bars(connection, accepted_bars)
         outcomes = connection.execute(_MERGE_STAGED_BARS, values).fetchall()
+        dropped = connection.execute(_SELECT_DROPPED_BARS, values).fetchall() if is_dropping else []
         drop_staged_bars(connection)
-        return outcomes
+        return outcomes, dropped
 
     def fill_candidates(tried_bars: pd.DataFrame) -> None:
         stage_bars(connection, tried_bars)
         connection.execute(_FILL_CANDIDATES, values)
 
     rounded, refused = round_to_columns(connection, bars)
-    outcomes, refused_by_table = write_accepted_bars(connection, rounded, merge, fill_candidates)
+    (outcomes, dropped), refused_by_table = write_accepted_bars(connection, rounded, merge, fill_candidates)
     refused += refused_by_table
-    dropped = find_dropped_bars(connection, drop_refused(rounded, refused))
+    refused += [describe_dropped_bar(key, stamp, is_new=outcome == "inserted") for key, stamp, outcome in dropped]
     counts: dict[int, WriteCounts] = {}
-    for symbol_id, outcome, bar_count in outcomes:
+    for symbol_id, outcome, bar_count in [*outcomes, *((key, outcome, -1) for key, _, outcome in dropped)]:
         name = "unchanged" if outcome == "relabeled" else outcome
         counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{name: bar_count})
     for bar in refused:
         counts[bar.symbol_id] = counts.get(bar.symbol_id, WriteCounts()) + WriteCounts(refused=1)
-    for bar in dropped:
-        counts[bar.symbol_id] += WriteCounts(inserted=-1, refused=1)
+    kept = Counter(key for key, _, outcome in dropped if outcome == "revised")
     for symbol_id, bar_count in delete_unchanged_revisions(
-        connection, [k for k in counts if counts[k].revised]
+        connection, [key for key in counts if counts[key].revised or kept[key]]
     ).items():
-        counts[symbol_id] += WriteCounts(revised=-bar_count, unchanged=bar_count)
-    return WrittenBars(counts, [*refused, *dropped])
+        unchanged = bar_count - kept[symbol_id]
+        counts[symbol_id] += WriteCounts(revised=-unchanged, unchanged=unchanged)
+    return WrittenBars(counts, refused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars
 from backfill_assets.store.bars.column_precision import round_to_columns
-from backfill_assets.store.bars.refused_bars import write_accepted_bars
+from backfill_assets.store.bars.refused_bars import describe_dropped_bar, may_drop_rows, write_accepted_bars
 from backfill_assets.store.bars.revisions import delete_unchanged_revisions
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -57,6 +57,8 @@ SELECT row_number() OVER (ORDER BY epoch, symbol_id), symbol_id, interval_type, 
        close, volume, %(source)s::text, %(source_interval)s::text, source_rows, true
 FROM ({compared}) compared
 """
+# After verifying: an external bar that is still there was kept by a trigger.
+_KEPT_TEMPLATE = "SELECT symbol_id, epoch, equal FROM ({compared}) compared"
 _VERIFY_TEMPLATE = """
 WITH compared AS MATERIALIZED ({compared}), recorded AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
@@ -80,6 +82,7 @@ _SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(fingerprint=_FINGERPRINT, only_r
 _COMPARED = _COMPARE_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
 _FILL_CANDIDATES = _FILL_CANDIDATES_TEMPLATE.format(compared=_COMPARED)
 _VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(compared=_COMPARED)
+_SELECT_KEPT_BARS = _KEPT_TEMPLATE.format(compared=_COMPARED)
 
 
 def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> ExternalBars:
@@ -119,18 +122,25 @@ def verify_external_bars(
         return WrittenBars({}, [])
     constants = {"spellings": list(interval.spellings), "source": source, "source_interval": source_interval}
 
-    def verify(accepted_bars: pd.DataFrame) -> list[tuple[Any, ...]]:
-        return connection.execute(_VERIFY_EXTERNAL_BARS, _to_arrays(accepted_bars) | constants).fetchall()
+    def verify(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        values = _to_arrays(accepted_bars) | constants
+        rows = connection.execute(_VERIFY_EXTERNAL_BARS, values).fetchall()
+        return rows, connection.execute(_SELECT_KEPT_BARS, values).fetchall() if may_drop_rows(connection) else []
 
     def fill_candidates(tried_bars: pd.DataFrame) -> None:
         connection.execute(_FILL_CANDIDATES, _to_arrays(tried_bars) | constants)
 
     rounded, refused = round_to_columns(connection, bars)
-    rows, refused_by_table = write_accepted_bars(connection, rounded, verify, fill_candidates)
+    (rows, kept), refused_by_table = write_accepted_bars(connection, rounded, verify, fill_candidates)
     refused += refused_by_table
+    refused += [describe_dropped_bar(key, stamp, is_new=False) for key, stamp, _ in kept]
     refused_counts = Counter(bar.symbol_id for bar in refused)
     counts = {key: WriteCounts(verified=equal, replaced=other) for key, equal, other in rows}
-    for symbol_id, count in delete_unchanged_revisions(connection, list(counts)).items():
+    for key, _, is_equal in kept:
+        counts[key] += WriteCounts(verified=-1) if is_equal else WriteCounts(replaced=-1)
+    kept_unequal = Counter(key for key, _, is_equal in kept if not is_equal)
+    for symbol_id, deleted in delete_unchanged_revisions(connection, list(counts)).items():
+        count = deleted - kept_unequal[symbol_id]
         counts[symbol_id] += WriteCounts(verified=count, replaced=-count)
     for symbol_id, count in refused_counts.items():
         counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(refused=count)

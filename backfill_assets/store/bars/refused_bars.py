@@ -16,16 +16,15 @@ import pandas as pd
 import psycopg
 
 from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.postgres.database_errors import SERVER_ERRORS
 
 T = TypeVar("T")
 MAX_ATTEMPTS = 3  # another program may change the table between two attempts
 LONGEST_PIECE = 256  # bars that are tried in one statement while looking for refused ones
 _ABOUT_THE_ROW = frozenset({"22", "23", "44"})  # classes of SQLSTATE: data, integrity constraint, check option
-# About the connection, the transaction, locks, resources and the server, whoever raises them.
-_NEVER_ABOUT_THE_ROW = frozenset({"08", "25", "40", "53", "54", "55", "57", "58", "XX"})
 _MISSING_RIGHT = "42501"  # also a row that a policy of row security refuses
 _HAS_DESCRIPTIVE_CONSTRAINT = frozenset({"23502", "23514"})  # their details repeat the row
-_OWN_STATEMENT = "INSERT INTO market_data"
+_OWN_STATEMENT = "INSERT INTO market_data ("  # of find_refused_bars; not of a table like market_data_log
 _FUNCTION_IN_CONTEXT = re.compile(r"function (?!(?:backfill\.)?find_refused_bars)(\S+\(.*?\))")
 
 _CREATE_CANDIDATES = """
@@ -37,17 +36,16 @@ CREATE TEMPORARY TABLE candidate_bars (
 """
 _CHECK_DEFERRED_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE"
 _FIND_REFUSED_BARS = "SELECT * FROM backfill.find_refused_bars(%(longest_piece)s)"
-# What can drop a row without an error: a rule, or a trigger before an insert, for each row.
-_MAY_DROP_BARS = """
+# What can drop a row or a change of one without an error: a rule, or a trigger before it, for each row.
+_MAY_DROP_ROWS = """
 SELECT EXISTS (
-    SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgrelid IN (
+    SELECT FROM pg_trigger WHERE tgtype & 3 = 3 AND tgtype & 20 <> 0 AND NOT tgisinternal  -- BEFORE INSERT or UPDATE
+       AND tgname <> 'backfill_clear_provenance' AND tgrelid IN (
         SELECT to_regclass('market_data') UNION ALL SELECT relid FROM pg_partition_tree(to_regclass('market_data')))
 ) OR (SELECT relhasrules FROM pg_class WHERE oid = to_regclass('market_data'))
 """
-_SELECT_DROPPED_BARS = """
-SELECT t.id, t.stamp FROM unnest(%(ids)s::int[], %(stamps)s::bigint[]) AS t (id, stamp)
-WHERE NOT EXISTS (SELECT FROM market_data m WHERE m.symbol_id = t.id AND m.timestamp = to_timestamp(t.stamp))
-"""
+_DROPPED = "a trigger or a rule dropped the row without an error"
+_KEPT = "a trigger or a rule kept the stored row without an error"
 _HAS_ROW_SECURITY = "SELECT row_security_active('market_data')"
 
 
@@ -108,17 +106,14 @@ def write_accepted_bars(
     return result, [*refused, *refused_later]
 
 
-def find_dropped_bars(connection: Connection, bars: pd.DataFrame) -> list[RefusedBar]:
-    """The bars among those just written that a trigger or a rule dropped without an error."""
-    if not connection.execute(_MAY_DROP_BARS).fetchall()[0][0]:
-        return []
-    inserted = bars.loc[bars["may_insert"]]
-    values = {"ids": inserted["symbol_id"].tolist(), "stamps": inserted["timestamp"].tolist()}
-    message = "a trigger or a rule dropped the row without an error"
-    return [
-        RefusedBar(symbol_id, stamp, "trigger or rule", message)
-        for symbol_id, stamp in connection.execute(_SELECT_DROPPED_BARS, values)
-    ]
+def may_drop_rows(connection: Connection) -> bool:
+    """Whether a rule or a trigger of ``market_data`` can drop what is written without an error."""
+    return bool(connection.execute(_MAY_DROP_ROWS).fetchall()[0][0])
+
+
+def describe_dropped_bar(symbol_id: int, timestamp: int, *, is_new: bool) -> RefusedBar:
+    """A bar that a trigger or a rule dropped without an error, or a stored one that it kept as it was."""
+    return RefusedBar(symbol_id, timestamp, "trigger or rule", _DROPPED if is_new else _KEPT)
 
 
 def drop_refused(bars: pd.DataFrame, refused: Sequence[RefusedBar]) -> pd.DataFrame:
@@ -146,7 +141,7 @@ def _find_refused_bars(
 
 def _is_refusal(connection: Connection, sqlstate: str | None, context: str | None) -> bool:
     """Whether an error concerns a bar: a value, a constraint, or what a trigger of another program makes of it."""
-    if sqlstate is None or sqlstate[:2] in _NEVER_ABOUT_THE_ROW:
+    if sqlstate is None or sqlstate[:2] in SERVER_ERRORS:
         return False
     if sqlstate == _MISSING_RIGHT:
         return bool(connection.execute(_HAS_ROW_SECURITY).fetchall()[0][0])

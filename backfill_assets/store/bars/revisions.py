@@ -34,7 +34,7 @@ RETURNING r.symbol_id
 """
 _COUNT_REJECTS = """
 SELECT reason, count(*), count(DISTINCT symbol_id) FROM backfill.rejects
-WHERE symbol_id = ANY (%(ids)s) AND timestamp >= %(first)s AND timestamp < %(last)s
+WHERE symbol_id = ANY (%(ids)s) AND timestamp >= %(first)s AND timestamp < %(last)s AND resolved_at IS NULL
 GROUP BY reason ORDER BY 2 DESC, 1
 """
 
@@ -58,7 +58,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class RejectCount:
-    """How many source rows broke a rule, and of how many tickers."""
+    """How many source rows broke a rule (or bars ``market_data`` refuses), and of how many tickers."""
 
     reason: str
     rows: int
@@ -91,7 +91,10 @@ def delete_unchanged_revisions(connection: Connection, symbol_ids: Sequence[int]
 
 
 def count_rejects(connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid) -> list[RejectCount]:
-    """How many source rows of the window were rejected for each reason, the most frequent first."""
+    """How many source rows of the window were rejected for each reason, the most frequent first.
+
+    Bars that ``market_data`` refused count until they are stored.
+    """
     if not grid.size:
         return []
     return [RejectCount(*row) for row in connection.execute(_COUNT_REJECTS, _build_parameters(symbols, grid))]

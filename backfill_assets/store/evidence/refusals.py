@@ -5,7 +5,7 @@ current reject (``store.bars.rejects``). How refused bars are found is in
 ``store.bars.refused_bars``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,6 +41,14 @@ _RESOLVE_REFUSALS = f"""
 UPDATE backfill.rejects r SET resolved_at = clock_timestamp()
 FROM unnest(%(ids)s::int[], %(stamps)s::bigint[]) AS t (id, stamp)
 WHERE {_IS_OPEN} AND r.interval_type = %(interval)s AND r.symbol_id = t.id AND r.timestamp = to_timestamp(t.stamp)
+  AND EXISTS (SELECT FROM market_data m WHERE m.symbol_id = r.symbol_id AND m.timestamp = r.timestamp
+              AND m.interval_type = ANY (%(spellings)s))
+"""  # noqa: S608 - only constants are inserted
+_SELECT_STILL_OPEN = f"""
+SELECT DISTINCT t.id, t.stamp
+FROM backfill.rejects r JOIN unnest(%(ids)s::int[], %(stamps)s::bigint[]) AS t (id, stamp)
+     ON r.symbol_id = t.id AND r.timestamp = to_timestamp(t.stamp)
+WHERE {_IS_OPEN} AND r.interval_type = %(interval)s
 """  # noqa: S608 - only constants are inserted
 _HAS_OPEN = f"SELECT EXISTS (SELECT FROM backfill.rejects r WHERE {_IS_OPEN})"  # noqa: S608
 _SELECT_MESSAGES = f"""
@@ -84,8 +92,10 @@ class RefusalSummary:
 
 def record_refusals(
     connection: Connection, bars: pd.DataFrame, refused: Sequence[RefusedBar], *, interval: Interval, source: Interval
-) -> None:
-    """Store which bars of an answer were refused, and resolve earlier refusals of its other bars.
+) -> Set[tuple[int, int]]:
+    """Store which bars of an answer were refused, and resolve earlier refusals of its bars that are stored now.
+
+    An answer also holds bars before the window, which are not written; their refusals stay open.
 
     Args:
         connection: with a transaction open.
@@ -93,16 +103,26 @@ def record_refusals(
         refused: those that ``market_data`` refused.
         interval: of the bars.
         source: the interval of the source rows.
+
+    Returns:
+        The bars of the answer with an open refusal: symbol_id, and start of the slot in epoch seconds UTC.
     """
     keys = {(bar.symbol_id, bar.timestamp): bar for bar in refused}
     slots = pd.MultiIndex.from_frame(bars[["symbol_id", "timestamp"]])
     is_refused = slots.isin(list(keys)) if keys else [False] * len(bars)
+    still_open: list[tuple[int, int]] = []
     if connection.execute(_HAS_OPEN).fetchall()[0][0]:
         accepted = bars.loc[[not one for one in is_refused]]
-        values = {"ids": accepted["symbol_id"].tolist(), "stamps": accepted["timestamp"].tolist()}
-        connection.execute(_RESOLVE_REFUSALS, {**values, "interval": interval.name})
+        values = {
+            "ids": accepted["symbol_id"].tolist(),
+            "stamps": accepted["timestamp"].tolist(),
+            "interval": interval.name,
+            "spellings": list(interval.spellings),
+        }
+        connection.execute(_RESOLVE_REFUSALS, values)
+        still_open = connection.execute(_SELECT_STILL_OPEN, values).fetchall()
     if not keys:
-        return
+        return {*still_open}
     table = bars.loc[is_refused]
     ordered = [keys[slot] for slot in slots[is_refused]]
     connection.execute(
@@ -117,6 +137,7 @@ def record_refusals(
             "messages": [bar.describe() for bar in ordered],
         },
     )
+    return {*still_open, *keys}
 
 
 def read_refused_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:

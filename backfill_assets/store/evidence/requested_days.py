@@ -18,10 +18,13 @@ from backfill_assets.store.postgres.connection import Connection
 
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT FROM backfill.session_evidence WHERE interval_type = %(interval)s)"
 _SELECT_REQUESTED_DAYS = """
-SELECT symbol_id, session_day, data_until IS NULL AS is_empty FROM backfill.session_evidence
+SELECT symbol_id, session_day, data_until IS NULL AS is_empty, (symbol_id, session_day) IN (
+    SELECT r.symbol_id, (r.timestamp AT TIME ZONE 'UTC')::date FROM backfill.rejects r
+    WHERE r.reason = 'refused_by_table' AND r.resolved_at IS NULL AND r.interval_type = %(interval)s) AS is_refused
+FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND session_day BETWEEN %(first)s AND %(last)s
 """
-_REQUESTED_DAYS_TYPES = {"symbol_id": ">i4", "session_day": ">i4", "is_empty": ">i1"}
+_REQUESTED_DAYS_TYPES = {"symbol_id": ">i4", "session_day": ">i4", "is_empty": ">i1", "is_refused": ">i1"}
 _SELECT_FIRST_BARS = """
 SELECT u.symbol_id, coalesce(m.timestamp, '-infinity') AS first_bar_at
 FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
@@ -49,12 +52,14 @@ class RequestedDays:
     Attributes:
         requested: whether the day was ever requested.
         empty: whether it was requested and the vendor returned nothing.
+        refused: whether ``market_data`` refused a bar of it and lacks it still.
         listed: whether the symbol is listed on the day, and the market was open.
         first_bar_at: epoch seconds of each symbol's first bar from the first day on, NaN without one; shape (symbols,).
     """
 
     requested: Bools
     empty: Bools
+    refused: Bools
     listed: Bools
     first_bar_at: "np.ndarray[tuple[int], np.dtype[np.float64]]"
 
@@ -83,9 +88,12 @@ def read_requested_days(
     requested[row[is_known], day[is_known]] = True
     empty = np.zeros_like(requested)
     empty[row[is_known], day[is_known]] = found["is_empty"][is_known].astype(bool)
+    refused = np.zeros_like(requested)
+    refused[row[is_known], day[is_known]] = found["is_refused"][is_known].astype(bool)
     return RequestedDays(
         requested,
         empty,
+        refused,
         _read_listed(connection, index, known_days, values),
         _read_first_bars(connection, index, interval, opened_at),
     )

@@ -15,7 +15,7 @@ from psycopg import conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.database_errors import translate_errors
+from backfill_assets.store.postgres.database_errors import is_raised_by_function, translate_errors
 from backfill_assets.store.postgres.session_settings import CONNECTION_OPTIONS, read_session_settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -92,8 +92,8 @@ class Database:
                 try:
                     with self._lease_connection(deadline) as connection:
                         return work(connection)
-                except psycopg.OperationalError:  # also if another thread has closed the pool
-                    if self._pool.closed or time.monotonic() >= deadline:
+                except psycopg.OperationalError as error:  # also if another thread has closed the pool
+                    if self._pool.closed or time.monotonic() >= deadline or is_raised_by_function(error):
                         raise
                     time.sleep(min(0.5, self._max_wait_seconds))
 

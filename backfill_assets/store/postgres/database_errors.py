@@ -16,12 +16,14 @@ from backfill_assets.errors import DatabaseUnavailable
 
 OWN_SCHEMA = "backfill"
 UNREADABLE_URL = "an unreadable DATABASE_URL"
+# Classes of SQLSTATE about the connection, the transaction, locks, resources and the server, whoever raises them.
+SERVER_ERRORS = frozenset({"08", "25", "40", "53", "54", "55", "57", "58", "XX"})
 _FUNCTION_OF_OTHERS = re.compile(
     r"function (?!backfill\.)\S+\("
 )  # in the context of an error; it may have any SQLSTATE
 _CHANGED_SCHEMA = (
     "something has changed its tables since this program set them up; restore them from a backup, or check the"
-    " search_path of the user"
+    " search_path of the user (if nothing has changed them, report this as a bug)"
 )
 # Class of errors → (what the database did, what to do). The first that matches counts.
 _EXPLANATIONS: tuple[tuple[tuple[type[psycopg.Error], ...], str, str], ...] = (
@@ -121,6 +123,16 @@ def translate_errors(url: str) -> Iterator[None]:
         raise DatabaseUnavailable(explained) from None
 
 
+def is_raised_by_function(error: psycopg.Error | PoolTimeout) -> bool:
+    """Whether a function of another program raised the error; the class of its SQLSTATE may be any.
+
+    For a class that PostgreSQL does not know, the driver may raise ``OperationalError``, as for a lost connection.
+    """
+    if isinstance(error, PoolTimeout) or error.sqlstate is None or error.sqlstate[:2] in SERVER_ERRORS:
+        return False
+    return bool(_FUNCTION_OF_OTHERS.search(error.diag.context or ""))
+
+
 def _explain(error: psycopg.Error | PoolTimeout, url: str) -> str | None:
     """What happened and what to do; None if only a fault of this program explains it."""
     if isinstance(error, psycopg.IntegrityError) and error.diag.schema_name == OWN_SCHEMA:
@@ -129,10 +141,10 @@ def _explain(error: psycopg.Error | PoolTimeout, url: str) -> str | None:
     for types, description, advice in _EXPLANATIONS:
         if isinstance(error, types):
             return f"{describe_database(url)} {description}: {message}" + (f"; {advice}" if advice else "")
+    if is_raised_by_function(error):
+        return f"{describe_database(url)} has a function of another program that fails: {message}; see what it checks"
     if isinstance(error, psycopg.OperationalError):
         return f"{describe_database(url)} cannot be used: {message}; {_build_hint(url)}"
-    if isinstance(error, psycopg.Error) and _FUNCTION_OF_OTHERS.search(error.diag.context or ""):
-        return f"{describe_database(url)} has a function of another program that fails: {message}; see what it checks"
     return None
 
 

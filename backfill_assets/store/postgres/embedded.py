@@ -4,6 +4,7 @@ It listens on a local socket only. Every process that uses the folder shares it,
 killed processes do not count. How it is started and stopped is in ``embedded_server``.
 """
 
+import os
 import subprocess
 import threading
 from contextlib import suppress
@@ -51,10 +52,15 @@ def start_embedded_database(home: Path, name: str) -> str:
     except (OSError, subprocess.SubprocessError, RuntimeError, psycopg.Error, psutil.Error) as error:
         raise DatabaseUnavailable(
             f"the embedded PostgreSQL under {folder.parent} does not start ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); see {folder / 'log'}, "
-            "or set BACKFILL_HOME to a folder that can be written, or DATABASE_URL to your own server"
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); {_refer_to_log(folder)}"
+            "set BACKFILL_HOME to a folder that can be written, or DATABASE_URL to your own server"
         ) from error
     return url
+
+
+def _refer_to_log(folder: Path) -> str:
+    log = folder / "log"
+    return f"see {log}, or " if os.path.exists(log) else ""  # False where the folder is closed, too
 
 
 def resolve_data_folder(home: Path) -> Path:

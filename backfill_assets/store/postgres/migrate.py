@@ -68,12 +68,6 @@ def load_migrations() -> dict[int, Migration]:
     return {migration.number: migration for migration in map(_load_migration, names)}
 
 
-def load_schema_sql() -> str:
-    """The SQL of this version's schema ``backfill``, in the order in which a new database gets it."""
-    later = [migration.sql for migration in load_migrations().values() if migration.number > SCHEMA_NUMBER]
-    return "\n".join([*(_read_file(name) for name in ("schema.sql", "functions.sql")), *later])
-
-
 def migrate(database: Database) -> list[str]:
     """Create the schema or apply the migrations that are missing.
 

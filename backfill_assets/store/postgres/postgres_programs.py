@@ -52,7 +52,7 @@ def choose_account(folder: Path) -> Account:
     found = folder.stat() if folder.exists() else None
     if uid != 0:
         if found is not None and found.st_uid != uid:
-            raise PermissionError(f"its data belong to the user {_get_user_name(found.st_uid)}")
+            raise PermissionError(f"its data belong to the user {_find_user_name(found.st_uid) or found.st_uid}")
         return Account(uid, os.getegid())
     if found is not None and found.st_uid != 0 and (folder / "PG_VERSION").exists():
         return Account(found.st_uid, found.st_gid)
@@ -63,7 +63,14 @@ def create_data_folder(folder: Path, account: Account) -> None:
     """Create the data folder of a new server, completely or not at all.
 
     Its encoding is UTF-8 and its order of texts that of their bytes, whatever the environment's locale is.
+
+    Raises:
+        RuntimeError: initdb failed, or the account has no name, as in a container that runs with any user id.
     """
+    if _find_user_name(account.uid) is None:
+        raise RuntimeError(
+            f"the user id {account.uid} has no name on this machine (/etc/passwd), and PostgreSQL needs one"
+        )
     _let_account_pass(folder, account)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -179,8 +186,8 @@ def _get_server_account() -> Account:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def _get_user_name(uid: int) -> str:
+def _find_user_name(uid: int) -> str | None:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(uid)
+        return None
