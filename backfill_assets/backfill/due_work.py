@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.failed_requests import MAX_BACKOFF, read_failing_tickers
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.probing import is_probe_due, split_requests
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
@@ -18,13 +19,9 @@ from backfill_assets.market.calendar.windows import build_session_window, limit_
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor_errors import SpendingPaused
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
-from backfill_assets.store.quota.request_log import find_failing_tickers
 from backfill_assets.store.quota.spending_pause import read_pause
 from backfill_assets.store.runs import count_failed_runs
 from backfill_assets.store.symbols import list_symbols
-
-MAX_BACKOFF = timedelta(hours=1)  # after runs or requests that failed repeatedly
-MAX_PAID_BACKOFF = timedelta(hours=6)  # after answers that were billed, although they cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +88,10 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
         return [], f"daily call quota is used up; requests resume at {_format_time(budget_status.resets_at)}"
     certain, tentative = split_requests(engine.plan(job, coverage).requests, coverage)
     requests = [*certain, *(tentative if is_probe_due(coverage) else [])]
-    if not requests:
+    if tentative and not requests:
         return [], f"{len(tentative)} symbols wait for the next probe; no publication seen yet"
     with engine.database.transaction() as connection:
-        failing_names = find_failing_tickers(connection, MAX_BACKOFF, MAX_PAID_BACKOFF)
+        failing_names = read_failing_tickers(connection, engine.vendor_access).keys()
     selected = [request for request in requests if str(request.symbol.ticker) not in failing_names]
     return (
         selected,
@@ -121,7 +118,7 @@ def _explain_pause(engine: Engine) -> str:
 def _explain_backoff(engine: Engine) -> str:
     """Wait twice as long after each run in a row that ended early."""
     with engine.database.transaction() as connection:
-        failed_count, elapsed = count_failed_runs(connection)
+        failed_count, elapsed = count_failed_runs(connection, engine.vendor_access)
     backoff = min(timedelta(minutes=2 ** min(failed_count, 10)), MAX_BACKOFF)
     if failed_count and elapsed < backoff:
         return (

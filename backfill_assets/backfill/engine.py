@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from uuid import UUID
 
+from backfill_assets.backfill.failed_requests import defer_unreadable, read_failing_tickers
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.optional_endpoints import StoredOptionalEndpoints
@@ -31,7 +32,7 @@ from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, build_limits
+from backfill_assets.store.quota.budget import Budget, build_limits, fingerprint_token
 from backfill_assets.store.quota.live_budget import LiveBudget
 
 
@@ -106,7 +107,10 @@ class Engine:
             return find_mixed_feeds(connection, coverage.symbols, coverage.grid)
 
     def plan(self, job: BackfillJob, coverage: Coverage) -> Plan:
-        """The requests that the job would send for a measured coverage; no vendor calls."""
+        """The requests that the job would send for a measured coverage; no vendor calls.
+
+        Tickers whose newest answer could not be read wait, unless a person aims at tickers.
+        """
         longest_span = REQUEST_LIMITS.get_max_span(job.source_interval.name)
         options = PlanOptions(
             calls_per_request=self.prices.intraday,
@@ -118,7 +122,11 @@ class Engine:
             trigger_sessions=job.trigger_sessions,
             overrides=self.settings.load_calendar_overrides(),
         )
-        return make_plan(coverage, options)
+        plan = make_plan(coverage, options)
+        if job.force or job.user_selected or not plan.requests:
+            return plan
+        with self.database.transaction() as connection:
+            return defer_unreadable(plan, read_failing_tickers(connection, self.vendor_access))
 
     def create_budget(self, purpose: Purpose = Purpose.GAP) -> Budget:
         """The budget of the token for a purpose.
@@ -199,6 +207,12 @@ class Engine:
             TokenRefused: no token is set.
         """
         return StoredOptionalEndpoints(self.database, self.require_token(), self.settings.now)
+
+    @property
+    def vendor_access(self) -> str:
+        """A fingerprint of the vendor's address and the token: failures with one say nothing about another."""
+        token = self.settings.token.get_secret_value() if self.settings.token else ""
+        return fingerprint_token(f"{self.settings.base_url} {token.strip()}")
 
     def require_token(self) -> str:
         """The vendor's token.

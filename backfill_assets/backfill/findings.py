@@ -90,6 +90,15 @@ def record_vendor_warnings(
             resolve_findings(connection, PLAN_LIMITED, disproved, now)
 
 
+def record_endpoint_warning(database: Database, endpoint: str, warning: str | None, now: datetime) -> None:
+    """Record the vendor's remark in the answer of an endpoint that is about no ticker; without one it is resolved."""
+    with database.transaction() as connection:
+        if warning:
+            record_finding(connection, Finding(PLAN_LIMITED, endpoint, warning, now))
+        else:
+            resolve_findings(connection, PLAN_LIMITED, [endpoint], now)
+
+
 def record_refused_bars(database: Database, interval: Interval, now: datetime) -> None:
     """Record for each reason which bars ``market_data`` refuses, and resolve the findings whose bars are stored.
 

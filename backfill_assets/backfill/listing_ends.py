@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
+from backfill_assets.backfill.findings import record_endpoint_warning
+from backfill_assets.backfill.optional_endpoints import SYMBOL_CHANGES
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.vendor import SymbolChange, VendorClient
 from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import ListingLife
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding
+from backfill_assets.store.postgres.connection import Database
 
 MAX_LOOKBACK = timedelta(days=7)  # before the last daily row; a rename may take effect before the old name's data end
 UNKNOWN_TICKER_LOOKBACK = timedelta(days=30)  # before the window, for a ticker without daily data
@@ -23,9 +26,10 @@ _log = logging.getLogger(__name__)
 class SymbolChangeList:
     """The vendor's list of renamed symbols, requested at most once for the same or a shorter period."""
 
-    def __init__(self, client: VendorClient, today: date) -> None:
+    def __init__(self, client: VendorClient, database: Database, now: datetime) -> None:
         self._client = client
-        self._today = today
+        self._database = database
+        self._now = now
         self._since: date | None = None
         self._changes: list[SymbolChange] = []
 
@@ -38,7 +42,9 @@ class SymbolChangeList:
         if self._since is None or since < self._since:
             self._since = since
             try:
-                self._changes = await self._client.fetch_symbol_changes(since, self._today)
+                changes = await self._client.fetch_symbol_changes(since, self._now.date())
+                record_endpoint_warning(self._database, SYMBOL_CHANGES, changes.warning, self._now)
+                self._changes = changes
             except (TokenRefused, QuotaExhausted):
                 raise
             except VendorError as error:

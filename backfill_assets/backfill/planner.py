@@ -100,6 +100,7 @@ class Plan:
         slot_keys: the requested slots: row × slots of the window + ordinal in the window.
         calls_per_request: price of a request, in vendor calls.
         external_bars: external bars to verify.
+        unreadable_until: the same of tickers whose newest answer could not be read (``backfill.failed_requests``).
     """
 
     requests: tuple[PlannedRequest, ...]
@@ -109,11 +110,12 @@ class Plan:
     slot_keys: Int64
     calls_per_request: int
     external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
+    unreadable_until: Mapping[int, datetime] = field(default_factory=dict)
 
     @property
     def deferred(self) -> int:
-        """Number of tickers that wait for the retry schedule."""
-        return len(self.deferred_until)
+        """Number of tickers that wait: for the retry schedule, or after an answer that could not be read."""
+        return len(self.deferred_until) + len(self.unreadable_until)
 
     @property
     def calls(self) -> int:

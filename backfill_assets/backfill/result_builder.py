@@ -78,7 +78,7 @@ def build_run_result(
         vendor_warnings={message: len(tickers) for message, tickers in fetched.vendor_warnings.items()},
         claimed_elsewhere=len(passes.claimed_elsewhere),
         deferred=plan.deferred,
-        skipped=name_skipped(after.symbols, skip_reasons, plan.deferred_until),
+        skipped=name_skipped(after.symbols, skip_reasons, plan),
         stopped=fetched.stopped,
         not_requested=len(not_requested_ids),
         awaiting_publication=len(awaiting_ids),

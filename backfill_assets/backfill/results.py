@@ -1,13 +1,13 @@
 """What a run reports: progress per ticker while it runs, and its result at the end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import ABSENT_STATES, SlotState
-from backfill_assets.market.vendor_errors import VendorError
+from backfill_assets.market.vendor_errors import VendorError, WrongAddress
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds
 
@@ -191,6 +191,11 @@ class RunResult:
             **({"mixed_feeds": self.mixed_feeds.as_dict()} if self.mixed_feeds else {}),
             **({"not_judged": sorted(map(str, self.not_judged))} if self.not_judged else {}),
         }
+
+
+def list_told_errors(outcomes: Iterable[TickerOutcome], stopped: VendorError | None) -> list[TickerOutcome]:
+    """The failed tickers that people are told about; none at a wrong address: its refusals are not about tickers."""
+    return [] if isinstance(stopped, WrongAddress) else [outcome for outcome in outcomes if outcome.error is not None]
 
 
 def describe_data_warnings(vendor_warnings: Mapping[str, int], refusals: Mapping[str, int]) -> list[str]:

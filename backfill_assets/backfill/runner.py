@@ -93,7 +93,13 @@ class _BackfillRun:
         """Execute the plan between the start and the end of the run's record in the store."""
         with self._engine.database.transaction() as connection:
             delete_old_requests(connection)
-            start_run(connection, self._run_id, self._job.window.description, len(plan.requests))
+            start_run(
+                connection,
+                self._run_id,
+                self._job.window.description,
+                len(plan.requests),
+                self._engine.vendor_access,
+            )
         outcome: str | None = "failed"
         metrics: RunMetrics | None = None
         try:

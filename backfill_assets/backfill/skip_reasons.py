@@ -15,11 +15,17 @@ CLAIMED = "claimed by another run"
 WAITS_FOR_PROBES = "waits for first publications (probe)"
 INTERRUPTED = "the run was interrupted"
 _DEFERRED = "deferred by the retry schedule"
+_UNREADABLE = "deferred: the vendor's answer could not be read"
 
 
 def describe_deferral(until: datetime) -> str:
     """The reason of a ticker that was requested too recently."""
     return f"{_DEFERRED} until {until:%Y-%m-%d %H:%M} UTC"
+
+
+def describe_unreadable(until: datetime) -> str:
+    """The reason of a ticker whose newest answer could not be read."""
+    return f"{_UNREADABLE}; next try at {until:%Y-%m-%d %H:%M} UTC"
 
 
 def find_skip_reasons(
@@ -51,18 +57,21 @@ def find_skip_reasons(
     return reasons
 
 
-def name_skipped(
-    symbols: Collection[Symbol], reasons: Mapping[int, str], deferred_until: Mapping[int, datetime]
-) -> dict[Ticker, str]:
-    """By ticker, why it was not requested, deferred ones included."""
-    all_reasons = {symbol_id: describe_deferral(until) for symbol_id, until in deferred_until.items()} | dict(reasons)
+def name_skipped(symbols: Collection[Symbol], reasons: Mapping[int, str], plan: Plan) -> dict[Ticker, str]:
+    """By ticker, why it was not requested, those included that the plan deferred."""
+    all_reasons = {
+        **{symbol_id: describe_deferral(until) for symbol_id, until in plan.deferred_until.items()},
+        **{symbol_id: describe_unreadable(until) for symbol_id, until in plan.unreadable_until.items()},
+        **reasons,
+    }
     return {s.ticker: all_reasons[s.symbol_id] for s in symbols if s.symbol_id in all_reasons}
 
 
 def count_skipped(skipped: Mapping[Ticker, str]) -> dict[str, int]:
-    """By reason, the number of tickers; all deferred ones together, with the time of the first."""
-    deferred = sorted(reason for reason in skipped.values() if reason.startswith(_DEFERRED))
-    counts = Counter(reason for reason in skipped.values() if not reason.startswith(_DEFERRED))
-    if deferred:
-        counts[deferred[0] + ("" if deferred[0] == deferred[-1] else " at the earliest")] = len(deferred)
-    return dict(counts.most_common())
+    """By reason, the number of tickers; those deferred for the same reason together, with the time of the first."""
+    reasons = Counter(skipped.values())
+    for kind in (_DEFERRED, _UNREADABLE):
+        deferred = sorted(reason for reason in reasons if reason.startswith(kind))
+        if len(deferred) > 1:
+            reasons[f"{deferred[0]} at the earliest"] = sum(reasons.pop(reason) for reason in deferred)
+    return dict(reasons.most_common())

@@ -9,7 +9,7 @@ from backfill_assets.backfill.listing_filter import ListingFilter, filter_listin
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import CALENDARS
 from backfill_assets.market.purposes import Purpose
-from backfill_assets.market.vendor import ListedSymbol
+from backfill_assets.market.vendor import ListedSymbol, RecordList
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 MAX_EXAMPLES = 5
@@ -26,6 +26,7 @@ class SymbolSyncResult:
         left_out: codes that do not pass the filter, by reason, the most frequent reason first.
         kept: codes that do not pass the filter and are active in the universe; they stay so.
         unplaced: how many pass the filter although the list names no listing exchange for them.
+        warning: the vendor's remark about the list.
     """
 
     listed: int
@@ -34,6 +35,7 @@ class SymbolSyncResult:
     left_out: Mapping[str, tuple[str, ...]]
     kept: tuple[str, ...]
     unplaced: int
+    warning: str | None = None
 
     @property
     def left_out_count(self) -> int:
@@ -41,8 +43,9 @@ class SymbolSyncResult:
         return sum(map(len, self.left_out.values()))
 
     def describe(self) -> list[str]:
-        """One sentence for each reason to leave symbols out or as they are, with examples."""
-        notes = [f"{len(codes):,} left out: {why} ({_list_examples(codes)})" for why, codes in self.left_out.items()]
+        """The vendor's remark, and one sentence for each reason to leave symbols out or as they are, with examples."""
+        notes = [f"the vendor says: {self.warning}"] if self.warning else []
+        notes += [f"{len(codes):,} left out: {why} ({_list_examples(codes)})" for why, codes in self.left_out.items()]
         if self.kept:
             notes.append(
                 f"{len(self.kept):,} of them stay active, because they are in the universe already"
@@ -71,7 +74,8 @@ def sync_universe(engine: Engine, exchange: str, wanted: ListingFilter) -> Symbo
     engine.require_matching_host()
     listed = asyncio.run(_fetch_list(engine, exchange))
     if not listed:
-        raise UsageError(f"the vendor lists no symbol on {exchange}")
+        words = f"; it says: {listed.warning}" if listed.warning else ""
+        raise UsageError(f"the vendor lists no symbol on {exchange}{words}")
     filtered = filter_listing(listed, exchange, wanted)
     with engine.database.transaction() as connection:
         before = {symbol.ticker: symbol.is_active for symbol in list_symbols(connection, exchange, only_active=False)}
@@ -83,10 +87,11 @@ def sync_universe(engine: Engine, exchange: str, wanted: ListingFilter) -> Symbo
             left_out=filtered.left_out,
             kept=tuple(code for codes in filtered.left_out.values() for code in codes if code in active_codes),
             unplaced=filtered.unplaced,
+            warning=listed.warning,
         )
 
 
-async def _fetch_list(engine: Engine, exchange: str) -> list[ListedSymbol]:
+async def _fetch_list(engine: Engine, exchange: str) -> RecordList[ListedSymbol]:
     async with engine.open_vendor_client(Purpose.REFERENCE) as (_, client):
         return await client.fetch_symbols(exchange)
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backfill_assets.backfill.planner import Plan
-from backfill_assets.backfill.results import RunResult
+from backfill_assets.backfill.results import RunResult, list_told_errors
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
@@ -98,7 +98,11 @@ def show_plan(console: Console, plan: Plan, seconds: float) -> None:
         console.print(table)
     if len(plan.requests) > MAX_TABLE_ROWS:
         console.print(f"… and {len(plan.requests) - MAX_TABLE_ROWS} more requests (--format json shows all)")
-    deferred = f" · {plan.deferred} tickers deferred: requested too recently" if plan.deferred else ""
+    waiting = {
+        "requested too recently": len(plan.deferred_until),
+        "the vendor's answer could not be read": len(plan.unreadable_until),
+    }
+    deferred = "".join(f" · {count} tickers deferred: {reason}" for reason, count in waiting.items() if count)
     console.print(
         f"{len(plan.requests)} requests · {plan.calls:,} calls (lower bound {plan.lower_bound:,}) · "
         f"{sum(a.slot_count for a in plan.requests):,} slots · about {seconds:.0f} s{deferred}"
@@ -131,7 +135,7 @@ def show_run(console: Console, result: RunResult) -> None:
     console.print(
         f"proof: {result.planned:,} slots requested · {result.stored:,} have a final bar now · absent: {absent}"
     )
-    for outcome in result.errors[:MAX_TABLE_ROWS]:
+    for outcome in list_told_errors(result.outcomes, result.stopped)[:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False, markup=False)
     for warning in result.describe_warnings():
         console.print(warning, style="yellow", highlight=False, markup=False)
@@ -162,7 +166,7 @@ def show_review(console: Console, result: ReviewResult) -> None:
         f"bars: {written.revised:,} revised · {written.updated:,} updated · {written.inserted:,} inserted"
         f" · {written.unchanged:,} unchanged"
     )
-    for outcome in [o for o in result.outcomes if o.error][:MAX_TABLE_ROWS]:
+    for outcome in list_told_errors(result.outcomes, result.stopped)[:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False, markup=False)
     for warning in result.describe_warnings():
         console.print(warning, style="yellow", highlight=False, markup=False)

@@ -37,6 +37,7 @@ from backfill_assets.market.vendor import (
     IntradayRows,
     ListedSymbol,
     Quote,
+    RecordList,
     SymbolChange,
 )
 from backfill_assets.market.vendor_errors import (
@@ -48,7 +49,7 @@ from backfill_assets.market.vendor_errors import (
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 Params = dict[str, str | int]
-RowsT = TypeVar("RowsT", IntradayRows, DailyRows)
+RowsT = TypeVar("RowsT", IntradayRows, DailyRows, BulkDailyRows)
 _SLOW_TIMEOUT_FACTOR = 10  # responses for a whole exchange may take this many times longer
 
 
@@ -181,7 +182,7 @@ class EodhdClient:
 
     async def fetch_symbols(
         self, exchange: str, *, delisted: bool = False, symbol_type: str | None = None
-    ) -> list[ListedSymbol]:
+    ) -> RecordList[ListedSymbol]:
         """The listed symbols of an exchange, or the delisted ones (docs/vendor.md §5.1).
 
         ``symbol_type`` is the vendor's ``type``, for example ``common_stock``.
@@ -189,9 +190,10 @@ class EodhdClient:
         params: Params = {"delisted": 1} if delisted else {}
         if symbol_type:
             params["type"] = symbol_type
-        return await self._request(
+        symbols = await self._request(
             "exchange-symbol-list", parse_symbols, self.prices.symbol_list, params, path_segment=exchange
         )
+        return RecordList(symbols, self._sanitize_text(symbols.warning))
 
     async def fetch_account(self) -> AccountUsage:
         """Calls used and allowed of the token's account; measured as free (docs/vendor.md §5.3, §6.12).
@@ -214,14 +216,16 @@ class EodhdClient:
         """One day of a whole exchange, by default its last trading day; a slow and large response."""
         params: Params = {"date": day.isoformat()} if day else {}
         calls = self.prices.bulk_daily
-        return await self._request_optional(
+        rows = await self._request_optional(
             "eod-bulk-last-day", parse_bulk_eod, calls, params, path_segment=exchange, slow=True
         )
+        return self._sanitize_warning(rows)
 
-    async def fetch_symbol_changes(self, first: date, last: date) -> list[SymbolChange]:
+    async def fetch_symbol_changes(self, first: date, last: date) -> RecordList[SymbolChange]:
         """US symbols renamed from ``first`` to ``last``, inclusive; known since 2022-07-22 (docs/vendor.md §5.8)."""
         params, calls = _build_date_params(first, last), self.prices.symbol_changes
-        return await self._request_optional("symbol-change-history", parse_symbol_changes, calls, params)
+        changes = await self._request_optional("symbol-change-history", parse_symbol_changes, calls, params)
+        return RecordList(changes, self._sanitize_text(changes.warning))
 
     async def _fetch_quote_batch(self, tickers: list[str]) -> list[Quote]:
         params: Params = {"s": ",".join(tickers[1:])} if len(tickers) > 1 else {}
@@ -229,10 +233,11 @@ class EodhdClient:
         return await self._request("real-time", parse_quotes, calls, params, ticker=tickers[0])
 
     def _sanitize_warning(self, rows: RowsT) -> RowsT:
-        """The rows with a warning that may be stored and shown: it is the vendor's text and may echo the request."""
-        if rows.warning is None:
-            return rows
-        return replace(rows, warning=self._sender.sanitize(to_single_line(rows.warning)))
+        return rows if rows.warning is None else replace(rows, warning=self._sanitize_text(rows.warning))
+
+    def _sanitize_text(self, warning: str | None) -> str | None:
+        """A warning that may be stored and shown: it is the vendor's text and may echo the request."""
+        return None if warning is None else self._sender.sanitize(to_single_line(warning))
 
     async def _request_optional(
         self, endpoint: str, parse: Callable[[bytes], T], calls: int, params: Params, **options: Any

@@ -36,6 +36,7 @@ class _BulkEodRecord(msgspec.Struct, gc=False):
     close: float | None = None
     adjusted_close: float | None = None
     volume: float | None = None
+    warning: str | None = None
 
 
 _BULK_EOD_DECODER = msgspec.json.Decoder(list[_BulkEodRecord])
@@ -74,7 +75,8 @@ def parse_bulk_eod(body: bytes) -> BulkDailyRows:
     if all(row.volume is None for row in rows):
         return _parse_bulk_eod_leniently(body)  # an empty list, or a column of another name
     columns: dict[str, Any] = {name: np.array([getattr(row, name) for row in rows], np.float64) for name in _PRICES}
-    return BulkDailyRows(np.array([row.code for row in rows], object), dates, **columns)
+    warning = next((row.warning for row in reversed(rows) if row.warning), None)
+    return BulkDailyRows(np.array([row.code for row in rows], object), dates, **columns, warning=warning)
 
 
 def _parse_bulk_eod_leniently(body: bytes) -> BulkDailyRows:
@@ -82,7 +84,8 @@ def _parse_bulk_eod_leniently(body: bytes) -> BulkDailyRows:
     lowered = [{_normalize_column_name(name): value for name, value in row.items()} for row in parsed.rows]
     candidates = [(to_code(row.get("code")), to_date(row.get("date")), row) for row in lowered]
     usable = [(code, date, row) for code, date, row in candidates if code and date and has_numbers(row, _PRICES)]
-    unreadable = [row for code, date, row in candidates if not (code and date and has_numbers(row, _PRICES))]
+    dropped = [(code, row) for code, date, row in candidates if not (code and date and has_numbers(row, _PRICES))]
+    unreadable = [row for _, row in dropped]
     needed = "'code', 'date' and numbers are needed"
     require_readable(parsed, unreadable, needed, MAX_UNREADABLE_SHARE_OF_EXCHANGE)
     require_columns(lowered, ("close", "volume"))
@@ -91,7 +94,10 @@ def _parse_bulk_eod_leniently(body: bytes) -> BulkDailyRows:
         np.array([code for code, _, _ in usable], object),
         np.array([day for _, day, _ in usable], "datetime64[D]"),
         **build_float_columns(rows, _PRICES),
-        unparsable_rows=len(parsed.non_objects) + len(unreadable),
+        unparsable_rows=len(parsed.non_objects) + len(dropped),
+        unreadable_codes=frozenset(code for code, _ in dropped if code),
+        unnamed_rows=len(parsed.non_objects) + sum(not code for code, _ in dropped),
+        warning=parsed.warning,
     )
 
 

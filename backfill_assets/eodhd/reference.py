@@ -16,7 +16,7 @@ from backfill_assets.eodhd.parsing import (
     to_int,
     to_text,
 )
-from backfill_assets.market.vendor import AccountUsage, ListedSymbol, SymbolChange
+from backfill_assets.market.vendor import AccountUsage, ListedSymbol, RecordList, SymbolChange
 
 MIN_YEAR, MAX_YEAR = 1900, 2099
 MAX_CALL_COUNT = 1_000_000_000  # the sum of two fits a 32-bit integer
@@ -47,7 +47,7 @@ def _to_call_count(value: object) -> int | None:
     return min(count, MAX_CALL_COUNT) if count is not None and count >= 0 else None
 
 
-def parse_symbols(body: bytes) -> list[ListedSymbol]:
+def parse_symbols(body: bytes) -> RecordList[ListedSymbol]:
     """Parse ``/exchange-symbol-list``; lines without a code are left out.
 
     Raises:
@@ -57,31 +57,23 @@ def parse_symbols(body: bytes) -> list[ListedSymbol]:
     lines = [(to_code(row.get("Code")), row) for row in parsed.rows]
     unreadable = [row for code, row in lines if not code]
     require_readable(parsed, unreadable, "'Code' is needed", MAX_UNREADABLE_SHARE_OF_EXCHANGE)
-    return [
-        ListedSymbol(
-            code,
-            to_text(row.get("Name")),
-            to_text(row.get("Country")),
-            to_text(row.get("Exchange")),
-            to_text(row.get("Currency")),
-            to_text(row.get("Type")),
-            to_text(row.get("Isin")),
-        )
-        for code, row in lines
-        if code
-    ]
+    fields = ("Name", "Country", "Exchange", "Currency", "Type", "Isin")
+    symbols = (ListedSymbol(code, *(to_text(row.get(field)) for field in fields)) for code, row in lines if code)
+    return RecordList(symbols, parsed.warning)
 
 
-def parse_symbol_changes(body: bytes) -> list[SymbolChange]:
+def parse_symbol_changes(body: bytes) -> RecordList[SymbolChange]:
     """Parse ``/symbol-change-history``; lines without both symbols are left out."""
-    lines = ((to_text(row.get("old_symbol")), to_text(row.get("new_symbol")), row) for row in parse_rows(body).rows)
-    return [
+    parsed = parse_rows(body)
+    lines = ((to_text(row.get("old_symbol")), to_text(row.get("new_symbol")), row) for row in parsed.rows)
+    changes = (
         SymbolChange(
             to_text(row.get("exchange")), old, new, to_text(row.get("company_name")), to_date(row.get("effective"))
         )
         for old, new, row in lines
         if old and new
-    ]
+    )
+    return RecordList(changes, parsed.warning)
 
 
 def to_date(value: object) -> date | None:

@@ -8,7 +8,7 @@ requests cost is in ``market.vendor_prices``, the errors that a client raises ar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 DateArray: TypeAlias = NDArray[np.datetime64]
+RecordT = TypeVar("RecordT")
+DAILY_COLUMNS = ("date", "open", "high", "low", "close", "adjusted_close", "volume")
 INTRADAY_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 
 
@@ -67,6 +69,10 @@ class DailyRows:
     def __len__(self) -> int:
         return len(self.date)
 
+    def filter_rows(self, mask: Bools) -> "DailyRows":
+        """The rows where ``mask`` is true."""
+        return replace(self, **{name: getattr(self, name)[mask] for name in DAILY_COLUMNS})
+
 
 @dataclass(frozen=True, eq=False)
 class BulkDailyRows:
@@ -75,7 +81,10 @@ class BulkDailyRows:
     Attributes:
         code: the symbol without its exchange suffix.
         date: session dates (``datetime64[D]``).
-        unparsable_rows: number of rows without a usable code or date; they are not in the columns.
+        unparsable_rows: number of rows that cannot be read; they are not in the columns.
+        unreadable_codes: the symbols of those rows, as far as they can be read.
+        unnamed_rows: number of those rows whose symbol cannot be read either.
+        warning: the vendor's remark, for example that the plan limits the data.
     """
 
     code: NDArray[np.object_]
@@ -87,6 +96,9 @@ class BulkDailyRows:
     adjusted_close: Floats
     volume: Floats
     unparsable_rows: int = 0
+    unreadable_codes: frozenset[str] = frozenset()
+    unnamed_rows: int = 0
+    warning: str | None = None
 
     def __len__(self) -> int:
         return len(self.code)
@@ -153,6 +165,14 @@ class SymbolChange:
     effective_date: date | None
 
 
+class RecordList(list[RecordT]):
+    """The records of a response in the vendor's order, with the vendor's remark if there is one."""
+
+    def __init__(self, records: Iterable[RecordT] = (), warning: str | None = None) -> None:
+        super().__init__(records)
+        self.warning = warning
+
+
 class VendorClient(Protocol):
     """A vendor's endpoints. Every ``fetch_`` method may raise a ``VendorError``; tickers look like ``AAPL.US``."""
 
@@ -196,11 +216,11 @@ class VendorClient(Protocol):
 
     async def fetch_symbols(
         self, exchange: str, *, delisted: bool = False, symbol_type: str | None = None
-    ) -> list[ListedSymbol]:
+    ) -> RecordList[ListedSymbol]:
         """The listed symbols of an exchange, or the delisted ones."""
         ...
 
-    async def fetch_symbol_changes(self, first: date, last: date) -> list[SymbolChange]:
+    async def fetch_symbol_changes(self, first: date, last: date) -> RecordList[SymbolChange]:
         """Symbols renamed from ``first`` to ``last``, both inclusive."""
         ...
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
-from backfill_assets.backfill.results import ProgressListener, RunResult
+from backfill_assets.backfill.results import ProgressListener, RunResult, list_told_errors
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.config.settings import Settings
@@ -129,7 +129,7 @@ def build_run_metadata(materialized: MaterializedRun, recorded: int) -> dict[str
     """The metadata of a run: requests and calls, bars written, and slots still missing."""
     result = materialized.result
     written = result.written
-    worst = [f"{o.ticker}: {o}" for o in result.errors[:20]]
+    worst = [f"{o.ticker}: {o}" for o in list_told_errors(result.outcomes, result.stopped)[:20]]
     return {
         "requests": result.requests,
         "calls": result.calls,

@@ -19,8 +19,9 @@ HEARTBEAT_SECONDS = 5.0
 DEAD_AFTER_SECONDS = 30.0
 
 _INSERT_RUN = """
-INSERT INTO backfill.runs (run_id, host, pid, process_started_at, description, tickers)
-VALUES (%(run_id)s, %(host)s, %(pid)s, to_timestamp(%(process_started_at)s), %(description)s, %(tickers)s)
+INSERT INTO backfill.runs (run_id, host, pid, process_started_at, description, tickers, vendor_access)
+VALUES (%(run_id)s, %(host)s, %(pid)s, to_timestamp(%(process_started_at)s), %(description)s, %(tickers)s,
+        %(vendor_access)s)
 """
 _SELECT_UNFINISHED_OF_HOST = """
 SELECT run_id, pid, extract(epoch FROM process_started_at)::float8,
@@ -48,6 +49,7 @@ _COUNT_FAILED_RUNS = """
 WITH last_success AS (SELECT max(finished_at) AS at FROM backfill.runs WHERE outcome = 'finished')
 SELECT count(*), clock_timestamp() - max(r.finished_at) FROM backfill.runs r, last_success
 WHERE r.outcome IN ('stopped', 'failed') AND r.finished_at > coalesce(last_success.at, '-infinity')
+  AND coalesce(r.vendor_access = %(vendor_access)s, true)
 """
 _SELECT_FINISHED_RUNS = """
 SELECT run_id, started_at, finished_at, description, tickers, coalesce(outcome, 'unknown'),
@@ -98,8 +100,13 @@ class FinishedRun:
     metrics: RunMetrics | None
 
 
-def start_run(connection: Connection, run_id: UUID, description: str, tickers: int) -> None:
-    """Record a run of this process, after closing the runs of this host whose process has ended."""
+def start_run(
+    connection: Connection, run_id: UUID, description: str, tickers: int, vendor_access: str | None = None
+) -> None:
+    """Record a run of this process, after closing the runs of this host whose process has ended.
+
+    ``vendor_access`` is a fingerprint of the vendor's address and the token.
+    """
     _close_dead_runs(connection)
     process = get_current_process()
     values = {
@@ -109,6 +116,7 @@ def start_run(connection: Connection, run_id: UUID, description: str, tickers: i
         "process_started_at": process.started_at,
         "description": description,
         "tickers": tickers,
+        "vendor_access": vendor_access,
     }
     connection.execute(_INSERT_RUN, values)
 
@@ -150,9 +158,12 @@ def list_active_runs(connection: Connection) -> list[ActiveRun]:
     return [ActiveRun(run_id, at.astimezone(UTC), description, tickers) for run_id, at, description, tickers in rows]
 
 
-def count_failed_runs(connection: Connection) -> tuple[int, timedelta]:
-    """How many runs stopped or failed since the last one that finished, and how long ago the newest of them ended."""
-    row = connection.execute(_COUNT_FAILED_RUNS).fetchone()
+def count_failed_runs(connection: Connection, vendor_access: str) -> tuple[int, timedelta]:
+    """How many runs stopped or failed since the last one that finished, and how long ago the newest of them ended.
+
+    Runs with another ``vendor_access`` (address and token) do not count: the mended one may be used at once.
+    """
+    row = connection.execute(_COUNT_FAILED_RUNS, {"vendor_access": vendor_access}).fetchone()
     return (int(row[0]), row[1]) if row and row[0] else (0, timedelta())
 
 

@@ -136,3 +136,13 @@ def test_a_bar_around_a_rejected_row_is_suspect_and_a_person_asks_for_it_at_once
     with database.transaction() as connection:
         volumes = [row[0] for row in connection.execute("SELECT volume FROM market_data ORDER BY timestamp")]
     assert volumes == np.full(13, 600).tolist()
+
+
+def test_symbols_sync_prints_the_vendors_remark_about_its_list(make_user: MakeUser) -> None:
+    line = {"Code": "MSFT", "Exchange": "NASDAQ", "Type": "Common Stock"}
+    with serve_stub(StubVendor(body=json.dumps([line, {"warning": WARNING}]).encode())) as url:
+        result = make_user(EODHD_BASE_URL=url, COLUMNS="300", **FAST_RETRIES).run_cli("symbols sync")
+    assert (result.code, result.out.splitlines()) == (
+        0,
+        ["1 listed by the vendor, 1 added, 0 left out", f"  the vendor says: {WARNING}"],
+    )

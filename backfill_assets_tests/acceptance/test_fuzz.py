@@ -3,13 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from backfill_assets_tests.fuzz.answer_rows import draw_row_change
 from backfill_assets_tests.fuzz.command_runs import CODE_OF_A_HANG, CommandRun
 from backfill_assets_tests.fuzz.families import FAMILIES
 from backfill_assets_tests.fuzz.inputs import Change, FuzzInput, Verdict, draw_input, shrink
 from backfill_assets_tests.fuzz.oracle import TOKEN, judge_runs
+from backfill_assets_tests.fuzz.reply import Reply
+from backfill_assets_tests.fuzz.vendor import Answer
 from backfill_assets_tests.fuzz.workbench import Workbench
 
 INPUTS = {"answers": 4, "tables": 6, "files": 8, "settings": 8, "options": 8, "paths": 5, "locales": 1}
@@ -64,3 +68,14 @@ def test_a_finding_is_reduced_to_the_changes_it_needs() -> None:
     changes = tuple(Change(str(n), lambda value: value) for n in range(5))
     reduced = shrink(FuzzInput("x", changes), lambda tried: {"1", "3"} <= {c.description for c in tried.changes})
     assert reduced.describe() == "x | 1 | 3"
+
+
+ODD_VALUES = {"huge": 10**400, "infinite": float("inf"), "text": "x", "none": None, "list": [], "object": {"a": 1}}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES.values(), ids=ODD_VALUES)
+def test_every_change_of_rows_accepts_what_an_earlier_change_left(value: object) -> None:
+    row = dict.fromkeys(("timestamp", "open", "high", "low", "close", "volume"), value)
+    for seed in range(400):
+        changed = draw_row_change(Random(seed)).apply(Reply(Answer(), [row, row], is_json=True))
+        assert changed.finish().body

@@ -64,9 +64,17 @@ Row = dict[str, Any]
 def _change_numbers(factor: Callable[[Any], Any], fields: Sequence[str] | None = None) -> Callable[[Row, Random], Row]:
     def change(row: Row, _: Random) -> Row:
         names = fields if fields is not None else list(row)
-        return {k: factor(v) if k in names and isinstance(v, int | float) else v for k, v in row.items()}
+        return {k: _try(factor, v) if k in names and isinstance(v, int | float) else v for k, v in row.items()}
 
     return change
+
+
+def _try(change: Callable[[Any], Any], value: Any) -> Any:
+    """The changed value; one that an earlier change made too odd for this one stays as it is."""
+    try:
+        return change(value)
+    except (OverflowError, TypeError, ValueError):
+        return value
 
 
 def _set_one_field(row: Row, random: Random) -> Row:
@@ -98,7 +106,7 @@ def _shift_time(seconds: float) -> Callable[[Row, Random], Row]:
 
 
 def _spell_time(spell: Callable[[Any], Any]) -> Callable[[Row, Random], Row]:
-    return lambda row, _: {k: spell(v) if k == "timestamp" and v is not None else v for k, v in row.items()}
+    return lambda row, _: {k: _try(spell, v) if k == "timestamp" and v is not None else v for k, v in row.items()}
 
 
 def _to_iso(value: Any) -> Any:

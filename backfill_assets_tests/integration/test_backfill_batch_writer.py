@@ -239,6 +239,36 @@ def test_last_row_that_never_came_makes_the_last_bar_provisional_and_then_suspec
     assert measure_states(engine) == []
 
 
+def test_rows_without_volume_that_complete_a_bar_end_its_doubt_without_a_revision(engine: Engine) -> None:
+    plan, rows = make_plan(engine, symbols=["AAPL"]), build_rows()
+    in_second_half = np.isin(np.arange(ROW_COUNT), (3, 4, 5))  # of the first slot
+    write(engine, plan, rows.filter_rows(~in_second_half))
+    assert measure_states(engine) == ["0 suspect"]
+    written_before = set(query(engine, "SELECT fetched_at FROM market_data"))
+    completed = replace(rows, volume=np.where(in_second_half, 0.0, rows.volume))
+    ((symbol_id, counts),) = write(engine, plan, completed).counts.items()
+    assert (symbol_id, counts) == (plan.requests[0].symbol.symbol_id, WriteCounts(unchanged=13))
+    assert measure_states(engine) == []
+    assert query(engine, "SELECT min(source_rows), sum(volume) FROM market_data") == [(6, 7500)]
+    assert len(set(query(engine, "SELECT fetched_at FROM market_data")) & written_before) == 12  # only one is rewritten
+    assert query(engine, "SELECT 1 FROM backfill.revisions") == []
+    write(engine, plan, rows.filter_rows(~in_second_half))  # the newest answer decides
+    assert measure_states(engine) == ["0 suspect"]
+
+
+def test_table_that_skips_updates_without_new_values_refuses_nothing(engine: Engine) -> None:
+    plan, rows = make_plan(engine, symbols=["AAPL"]), build_rows()
+    with engine.database.transaction() as connection:
+        connection.execute(
+            "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            " CREATE TRIGGER skip BEFORE UPDATE ON market_data FOR EACH ROW"
+            " WHEN (OLD.close_price = NEW.close_price AND OLD.volume = NEW.volume) EXECUTE FUNCTION skip()"
+        )
+    write(engine, plan, rows.filter_rows(np.arange(ROW_COUNT) != 1))
+    completed = replace(rows, volume=np.where(np.arange(ROW_COUNT) == 1, 0.0, rows.volume))
+    assert list(write(engine, plan, completed).counts.values()) == [WriteCounts(unchanged=13)]
+
+
 def test_fractional_volumes_are_stored_as_whole_shares(engine: Engine) -> None:
     rows = build_rows()
     result = write(engine, make_plan(engine, symbols=["AAPL"]), replace(rows, volume=rows.volume + 0.618093))

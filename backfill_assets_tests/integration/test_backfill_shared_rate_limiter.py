@@ -1,7 +1,7 @@
 """Waiting for a permit: one query of the budget, then a sleep without an open transaction."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 
@@ -10,7 +10,7 @@ from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, PermitGrant, QuotaLimits
+from backfill_assets.store.quota.budget import Budget, PermitGrant, QuotaLimits, fingerprint_token
 from backfill_assets_tests.conftest import NOW
 
 LIMITS = QuotaLimits(
@@ -92,3 +92,32 @@ def test_unused_permits_are_returned(database: Database) -> None:
     asyncio.run(scenario())
     status = budget.read_status(NOW)
     assert (status.calls_spent_today, status.requests_in_window) == (5, 1)
+
+
+class GenerousBudget(RecordingBudget):
+    """Takes one permit more than was asked for, so that one is left over."""
+
+    def take_permits(self, wanted: int, calls_each: int, now: datetime) -> PermitGrant:
+        return super().take_permits(wanted + 1, calls_each, now)
+
+
+def test_permits_that_were_not_used_before_midnight_are_returned_to_the_day_they_were_taken_from(
+    database: Database,
+) -> None:
+    budget, tomorrow = GenerousBudget(database), NOW + timedelta(days=1)
+    clock = [NOW]
+
+    async def scenario() -> None:
+        concurrency = AdaptiveConcurrencyLimit(16, 16)
+        async with SharedRateLimiter(budget, database, concurrency, lambda: clock[-1]) as rate_limiter:
+            permit = await rate_limiter.acquire(5, Purpose.GAP)
+            clock.append(tomorrow)
+            await rate_limiter.release(permit, SUCCESSFUL_REQUEST)
+
+    with database.transaction() as connection:  # what another process spends on the new day
+        connection.execute(
+            "INSERT INTO backfill.ledger (token, day, calls) VALUES (%s, %s, 40)",
+            [fingerprint_token("token"), tomorrow.date()],
+        )
+    asyncio.run(scenario())
+    assert [budget.read_status(now).calls_spent_today for now in (NOW, tomorrow)] == [5, 40]

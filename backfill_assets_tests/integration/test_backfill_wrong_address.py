@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.results import RunResult
+from backfill_assets.backfill.results import Progress, ProgressListener, RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
@@ -19,8 +19,10 @@ from backfill_assets.market.vendor_errors import (
 )
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets_tests.acceptance.stub_vendor import StubVendor, serve_stub
 from backfill_assets_tests.conftest import make_monday_tuesday_job
 from backfill_assets_tests.integration.scripted_vendor import HTML, ScriptedResponse, ScriptedVendor
+from backfill_assets_tests.integration.test_backfill_vendor_warnings import print_run
 
 TEXT = "text/plain; charset=UTF-8"
 TRIO = ("AAPL", "MSFT", "TSLA")
@@ -28,8 +30,8 @@ MakeEngine = Callable[..., Engine]
 StartSandbox = Callable[..., Sandbox]
 
 
-def run(engine: Engine, **options: object) -> RunResult:
-    return run_backfill(engine, make_monday_tuesday_job(engine, **options), lambda _: None)
+def run(engine: Engine, on_progress: ProgressListener = lambda _: None, **options: object) -> RunResult:
+    return run_backfill(engine, make_monday_tuesday_job(engine, **options), on_progress)
 
 
 def count_traces(engine: Engine) -> list[int]:
@@ -39,6 +41,28 @@ def count_traces(engine: Engine) -> list[int]:
         return [
             connection.execute(f"SELECT count(*) FROM backfill.{table}".encode()).fetchall()[0][0] for table in tables
         ]
+
+
+def test_wrong_address_is_told_instead_of_the_tickers(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox()
+    steps: list[Progress] = []
+    wrong_url = sandbox.base_url.removesuffix("/api")
+    result = run(make_engine(sandbox, TRIO, base_url=wrong_url), steps.append)
+    output = print_run(result)
+    assert (len(result.errors), steps) == (3, [])
+    assert "stopped: " in output
+    assert "check the spelling" not in output
+
+
+def test_unknown_ticker_is_told_when_another_request_shows_that_the_vendor_answers(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    steps: list[Progress] = []
+    with serve_stub(StubVendor(status=404, body=b"", by_path={"intraday/MSFT": (200, b"[]")})) as url:
+        engine = make_engine(start_sandbox(), ("AAPL", "MSFT"), base_url=url, in_flight_max=1, in_flight_start=1)
+        result = run(engine, steps.append)
+    assert [(step.done, step.outcome.kind) for step in steps] == [(1, "not published"), (2, "error")]
+    assert "AAPL.US: AAPL.US /intraday: " in print_run(result)
 
 
 def run_against(make_engine: MakeEngine, start_sandbox: StartSandbox, *responses: ScriptedResponse) -> RunResult:

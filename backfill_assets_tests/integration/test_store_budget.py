@@ -112,7 +112,7 @@ def test_calls_of_free_requests_are_refunded(create_budget: Callable[..., Budget
     budget = create_budget(daily_calls=50)
     permits = budget.take_permits(9, 5, NOW).permits
     budget.settle_permits(PermitSettlement(permits[:4], refund=20), NOW)
-    budget.return_permits(permits[4:6], 5, NOW)
+    budget.return_permits(permits[4:6], 5, NOW.date())
     assert budget.read_status(NOW).calls_left_today == 30
     assert budget.read_status(NOW).requests_in_window == 7
 

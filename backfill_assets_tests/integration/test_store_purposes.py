@@ -82,7 +82,7 @@ def test_the_review_stops_first_then_daily_data_then_gaps(
         assert budget.read_status(NOW).calls_left_today == calls
         grant = budget.take_permits(1000, 5, NOW)
         assert len(grant.permits) == calls // 5
-        budget.return_permits(grant.permits, 5, NOW)
+        budget.return_permits(grant.permits, 5, NOW.date())
 
 
 def test_a_plan_of_twenty_calls_keeps_no_call_from_daily_data(create_budget: Callable[..., Budget]) -> None:
@@ -106,7 +106,7 @@ def test_calls_are_counted_by_purpose_when_granted_and_less_what_is_refunded(
 ) -> None:
     gap, daily = create_budget(), create_budget(Purpose.DAILY)
     gap.settle_permits(PermitSettlement(gap.take_permits(4, 5, NOW).permits, refund=5), NOW)
-    gap.return_permits(gap.take_permits(2, 5, NOW).permits, 5, NOW)
+    gap.return_permits(gap.take_permits(2, 5, NOW).permits, 5, NOW.date())
     daily.take_permits(1, 100, NOW)
     create_budget(Purpose.ACCOUNT).take_permits(3, 0, NOW)
     create_budget(token="another").take_permits(3, 5, NOW)  # noqa: S106 - made up
@@ -159,7 +159,7 @@ def test_requests_under_way_can_be_settled_during_a_pause(
     permits = budget.take_permits(2, 5, NOW).permits
     pause()
     budget.settle_permits(PermitSettlement(permits[:1], refund=5), NOW)
-    budget.return_permits(permits[1:], 5, NOW)
+    budget.return_permits(permits[1:], 5, NOW.date())
     assert budget.read_status(NOW).calls_spent_today == 0
 
 

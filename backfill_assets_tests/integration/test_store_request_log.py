@@ -33,4 +33,6 @@ def test_answers_that_were_billed_and_cannot_be_read_are_waited_for_longer(
             at = newest - timedelta(minutes=len(errors) - 1 - n)
             entry = RequestLogEntry(at, "/intraday", "MSFT.US", 200, error, 5, None, 9, 0.1, Purpose.GAP)
             log_requests(connection, UUID(int=n), [entry])
-        assert find_failing_tickers(connection, HOUR, 6 * HOUR) == ({"MSFT.US"} if waits else set())
+        failing = find_failing_tickers(connection, HOUR, 6 * HOUR, "access")
+    assert failing.keys() == ({"MSFT.US"} if waits else set())
+    assert all(found.is_unreadable == (errors[-1] == "UnreadableRows") for found in failing.values())

@@ -205,3 +205,19 @@ def test_symbol_changes() -> None:
         b'"effective":"2022-10-03"},{"old_symbol":"X"}]'
     )
     assert parse_symbol_changes(raw) == [SymbolChange("US", "CBTX", "STEL", "Stellar Bancorp, Inc.", date(2022, 10, 3))]
+
+
+def test_the_vendors_remark_in_files_and_lists_is_kept() -> None:
+    remark = {"warning": "Data is limited"}
+    change = {"old_symbol": "CBTX", "new_symbol": "STEL"}
+    for body in ([BULK, {**BULK, **remark}], [BULK, remark], [{**BULK, "close": "316.22"}, remark]):
+        assert parse_bulk_eod(json.dumps(body).encode()).warning == "Data is limited"
+    assert parse_symbols(json.dumps([{"Code": "A"}, remark]).encode()).warning == "Data is limited"
+    assert parse_symbol_changes(json.dumps([{**change, **remark}]).encode()).warning == "Data is limited"
+    assert parse_symbols(b'[{"Code":"A"}]').warning is None
+
+
+def test_bulk_rows_that_cannot_be_read_are_named_as_far_as_possible() -> None:
+    dropped = [{**BULK, "code": None}, {**BULK, "code": "ODD", "date": "2026-13-45"}]
+    rows = parse_bulk_eod(json.dumps([*[BULK] * 198, *dropped]).encode())
+    assert (rows.unparsable_rows, rows.unreadable_codes, rows.unnamed_rows) == (2, {"ODD"}, 1)

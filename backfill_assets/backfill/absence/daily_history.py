@@ -6,19 +6,21 @@ When it is read is decided in ``lookup``, whether a listing has ended in ``backf
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
 from backfill_assets.backfill.findings import record_vendor_warnings
 from backfill_assets.backfill.listing_ends import SymbolChangeList, judge_listing
 from backfill_assets.backfill.plan_limits import build_reach
+from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
 from backfill_assets.market.vendor import DailyRows, VendorClient
 from backfill_assets.market.vendor_errors import (
+    BrokenAnswer,
     InvalidTicker,
     QuotaExhausted,
     TokenRefused,
@@ -31,6 +33,7 @@ from backfill_assets.store.evidence.daily_data import (
     record_daily_rows,
     record_days_without_row,
     record_listing_lives,
+    record_unreadable_history,
 )
 from backfill_assets.store.evidence.findings import (
     ENDED_OR_RENAMED,
@@ -80,7 +83,7 @@ async def fetch_listing_history(
     Raises:
         TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
     """
-    history = await _fetch_history(client, symbol)
+    history = await _fetch_history(client, database, symbol, coverage.now)
     if history is None:
         return []
     if history.rows is not None:
@@ -107,16 +110,23 @@ async def fetch_listing_history(
     return [] if is_usual else skipped
 
 
-async def _fetch_history(client: VendorClient, symbol: Symbol) -> _History | None:
-    """The history, or the vendor's refusal of this ticker; None for any other error."""
+async def _fetch_history(client: VendorClient, database: Database, symbol: Symbol, now: datetime) -> _History | None:
+    """The history up to the market's day, or the vendor's refusal of this ticker; None for any other error.
+
+    An answer that cannot be read is billed, too, so it counts as a lookup.
+    """
     try:
-        return _History(await client.fetch_daily(str(symbol.ticker)))
+        rows = await client.fetch_daily(str(symbol.ticker))
+        return _History(rows.filter_rows(rows.date <= np.datetime64(now.astimezone(TIME_ZONE).date())))
     except (TokenRefused, QuotaExhausted):
         raise
     except (UnknownTicker, InvalidTicker) as refusal:
         return _History(None, refusal)
     except VendorError as error:
         _log.warning("cannot look up why data is absent: %s", error)
+        if isinstance(error, BrokenAnswer):
+            with database.transaction() as connection:
+                record_unreadable_history(connection, symbol.symbol_id, now)
         return None
 
 

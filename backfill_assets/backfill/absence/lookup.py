@@ -56,7 +56,7 @@ async def explain_absence(
             await fetch_market_file(client, database, coverage, session, max_age=MIN_LOOKUP_INTERVAL)
             unexplained[:, session] &= find_not_in_market_file(database, coverage, session)
     recently_read = _find_recently_read(database, coverage, unexplained)
-    changes = SymbolChangeList(client, coverage.now.date())
+    changes = SymbolChangeList(client, database, coverage.now)
     skipped_days: list[tuple[int, int]] = []
     for row in np.flatnonzero(unexplained.any(axis=1)).tolist():
         symbol, absent_sessions = coverage.symbols[row], frozenset(np.flatnonzero(unexplained[row]).tolist())

@@ -13,13 +13,15 @@ import numpy as np
 
 from backfill_assets.backfill.absence.daily_history import build_daily_row
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.findings import NEARLY_ALL_SHARE
+from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_endpoint_warning
+from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.market.arrays import Bools
+from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import BulkDailyRows, VendorClient
-from backfill_assets.market.vendor_errors import TokenRefused, VendorError
+from backfill_assets.market.vendor_errors import BrokenAnswer, TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import (
     NOT_IN_MARKET_FILE,
     claim_bulk_file,
@@ -32,6 +34,7 @@ from backfill_assets.store.evidence.daily_data import (
     record_closure,
     record_daily_rows,
     record_days_without_row,
+    record_unreadable_bulk_file,
     release_bulk_file,
 )
 from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, Finding, record_finding
@@ -92,7 +95,10 @@ async def fetch_market_file(
         bulk_rows = await client.fetch_bulk_daily(coverage.grid.sessions[session].exchange, day)
     except BaseException as error:
         with database.transaction() as connection:
-            release_bulk_file(connection, day)
+            if isinstance(error, BrokenAnswer):  # it is billed, too
+                record_unreadable_bulk_file(connection, day, coverage.now)
+            else:
+                release_bulk_file(connection, day)
         if isinstance(error, TokenRefused) or not isinstance(error, VendorError):
             raise
         # a plan without the file gets 402, as does an exhausted quota (docs/vendor.md §5.5)
@@ -100,10 +106,11 @@ async def fetch_market_file(
         return True
     if bulk_rows.unparsable_rows:
         _log.warning(
-            "%d rows of the daily file of %s were dropped: no code, date or numbers", bulk_rows.unparsable_rows, day
+            "%d rows of the daily file of %s cannot be read: no code, date or numbers", bulk_rows.unparsable_rows, day
         )
+    record_endpoint_warning(database, DAILY_FILE, bulk_rows.warning, coverage.now)
     with database.transaction() as connection:
-        _record_file(connection, coverage, session, _find_rows_of_day(bulk_rows, day))
+        _record_file(connection, coverage, session, bulk_rows)
     return True
 
 
@@ -116,6 +123,12 @@ async def _claim_file(database: Database, day: date, since: datetime) -> bool:
             if claim_bulk_file(connection, day, _MAX_CLAIM_AGE):
                 return True
         await asyncio.sleep(_SECONDS_BETWEEN_CLAIMS)
+
+
+def _find_unreadable(bulk_rows: BulkDailyRows, today: date) -> frozenset[str]:
+    """Codes of rows that say nothing about any day: unreadable ones, and those of a day that is still to come."""
+    of_future = bulk_rows.code[bulk_rows.date > np.datetime64(today)]
+    return bulk_rows.unreadable_codes | frozenset(of_future.tolist())
 
 
 def _find_rows_of_day(bulk_rows: BulkDailyRows, day: date) -> dict[str, tuple[float, float]]:
@@ -158,8 +171,8 @@ async def explain_skipped_days(
         if not symbol_ids <= _find_searched(database, coverage, session) and files_read < MAX_FILES_FOR_SKIPPED_DAYS:
             files_read += await fetch_market_file(client, database, coverage, session, max_age=_MAX_EMPTY_FILE_AGE)
         searched_ids = _find_searched(database, coverage, session)
-        if symbol_ids <= searched_ids:
-            _record_silence(database, coverage.grid.sessions[session].day, symbol_ids, searched_ids)
+        if silent_ids := symbol_ids & searched_ids:
+            _record_silence(database, coverage.grid.sessions[session].day, silent_ids, searched_ids)
 
 
 def _find_searched(database: Database, coverage: Coverage, session: int) -> set[int]:
@@ -182,16 +195,22 @@ def _record_silence(database: Database, day: date, symbol_ids: set[int], searche
         record_days_without_row(connection, days, NOT_IN_MARKET_FILE)
 
 
-def _record_file(
-    connection: Connection, coverage: Coverage, session: int, rows_by_code: dict[str, tuple[float, float]]
-) -> None:
-    """Store what a file says of every symbol of the exchange, not only of those that the run is about."""
+def _record_file(connection: Connection, coverage: Coverage, session: int, bulk_rows: BulkDailyRows) -> None:
+    """Store what a file says of every symbol of the exchange, not only of those that the run is about.
+
+    A symbol whose row cannot be read is not silent. Nobody is where a row's symbol cannot be read, or where all rows
+    are of other days.
+    """
     day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
     symbols = list_symbols(connection, exchange, only_active=False)
-    record_bulk_file(connection, day, len(rows_by_code), [symbol.symbol_id for symbol in symbols], coverage.now)
+    rows_by_code = _find_rows_of_day(bulk_rows, day)
+    unreadable = _find_unreadable(bulk_rows, coverage.now.astimezone(TIME_ZONE).date())
+    is_silence_known = not bulk_rows.unnamed_rows and bool(rows_by_code or not len(bulk_rows))
+    searched = [s.symbol_id for s in symbols if is_silence_known and s.ticker.symbol not in unreadable]
+    record_bulk_file(connection, day, len(rows_by_code), searched, coverage.now)
     if rows_by_code:
         record_daily_rows(connection, list(_build_rows(symbols, day, rows_by_code)))
-    elif _is_nearly_all_absent(coverage, session):
+    elif is_silence_known and _is_nearly_all_absent(coverage, session):
         reason = "nearly all symbols have no rows and the vendor has no daily file"
         record_closure(connection, day, reason, coverage.now)
         record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))

@@ -39,12 +39,14 @@ class AddressCheck:
 
     def record_error(self, error: VendorError) -> None:
         """Record a failed request; a refusal in the vendor's words is an answer."""
-        if not isinstance(error, PermanentError) or error.stops_run:
-            return
-        if error.is_from_vendor:
+        if isinstance(error, PermanentError) and not error.stops_run and error.is_from_vendor:
             self.has_answer = True
-        elif not self.is_trusted(error):
+        elif self.is_doubtful(error):
             self.doubtful.append(error)
+
+    def is_doubtful(self, error: VendorError) -> bool:
+        """Whether ``error`` is a refusal that anything else could have sent, or that may concern every ticker."""
+        return isinstance(error, PermanentError) and not error.stops_run and not self.is_trusted(error)
 
     def is_trusted(self, error: VendorError) -> bool:
         """Whether ``error`` says something about its ticker alone."""

@@ -164,17 +164,12 @@ class Fetcher:
     async def _store_batch(self, batch: Sequence[Response]) -> FetchResult:
         failures = [item for item in batch if isinstance(item, FailedRequest)]
         fetched = [item for item in batch if isinstance(item, FetchedRows)]
-        empty = [FetchedRows(f.request, NO_ROWS) for f in self._take_refused_tickers(failures)]
+        trusted = self._take_trusted_failures(failures)
+        empty = [FetchedRows(f.request, NO_ROWS) for f in trusted if f.error.scope == "ticker"]
         written = await asyncio.to_thread(self._write, [*fetched, *empty])
-        outcomes = [
-            *((item.request.symbol.symbol_id, _build_outcome(item.request, written)) for item in fetched),
-            *(
-                (f.request.symbol.symbol_id, TickerOutcome(f.request.symbol.ticker, "error", error=f.error))
-                for f in failures
-            ),
-        ]
+        answered = [(item.request.symbol.symbol_id, _build_outcome(item.request, written)) for item in fetched]
         result = FetchResult(
-            outcomes=merge_outcomes(outcomes),
+            outcomes=merge_outcomes([*answered, *map(_build_error_outcome, failures)]),
             written=sum(written.counts.values(), WriteCounts()),
             rejected=written.rejected,
             refusals=written.refusals,
@@ -186,15 +181,18 @@ class Fetcher:
             off_calendar_days=written.off_calendar_days,
         )
         self._progress.add_bars(result.written.stored)
-        for symbol_id, outcome in outcomes:
+        for symbol_id, outcome in [*answered, *map(_build_error_outcome, trusted)]:
             self._progress.report(symbol_id, outcome)
         return result
 
-    def _take_refused_tickers(self, failures: Sequence[FailedRequest]) -> list[FailedRequest]:
-        """The refusals that are evidence that a ticker has no rows; earlier ones once the address is confirmed."""
-        waiting = [*self._doubtful, *(f for f in failures if f.error.scope == "ticker")]
-        self._doubtful = [f for f in waiting if not self._address.is_trusted(f.error)]
-        return [f for f in waiting if self._address.is_trusted(f.error)]
+    def _take_trusted_failures(self, failures: Sequence[FailedRequest]) -> list[FailedRequest]:
+        """The failures that say something about their ticker; earlier refusals once the address is confirmed.
+
+        Refusals of ticker scope are evidence that the ticker has no rows.
+        """
+        waiting = [*self._doubtful, *failures]
+        self._doubtful = [f for f in waiting if self._address.is_doubtful(f.error)]
+        return [f for f in waiting if not self._address.is_doubtful(f.error)]
 
     def _collect_reaches(self, fetched: Sequence[FetchedRows]) -> Mapping[str, PlanReach]:
         return merge_reaches(
@@ -271,6 +269,11 @@ def _build_outcome(request: PlannedRequest, written: BatchResult) -> TickerOutco
         return TickerOutcome(request.symbol.ticker, "stored", counts.stored)
     is_empty = request.symbol.symbol_id in written.empty_symbol_ids
     return TickerOutcome(request.symbol.ticker, "not published" if is_empty else "nothing new")
+
+
+def _build_error_outcome(failure: FailedRequest) -> tuple[int, TickerOutcome]:
+    symbol = failure.request.symbol
+    return symbol.symbol_id, TickerOutcome(symbol.ticker, "error", error=failure.error)
 
 
 async def _cancel_and_wait(task: "asyncio.Task[None]") -> Exception | None:

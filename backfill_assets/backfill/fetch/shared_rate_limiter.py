@@ -17,7 +17,7 @@ from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import QuotaExhausted, SpendingPaused
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, PermitSettlement, compute_quota_reset
+from backfill_assets.store.quota.budget import Budget, PermitGrant, PermitSettlement, compute_quota_reset
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
 from backfill_assets.store.quota.spending_pause import SpendingPause, read_pause
 
@@ -29,7 +29,7 @@ DEFAULT_PAUSE_SHARE = 1 / 6  # of the rate window, after a 429 without a Retry-A
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Permission for one attempt; ``started_at`` is the event loop's time, ``day`` the UTC day it was granted on."""
+    """Permission for one attempt; ``started_at`` is the event loop's time, ``day`` the UTC day whose calls it is of."""
 
     permit_id: int
     calls: int
@@ -43,6 +43,13 @@ class _PermitKind(NamedTuple):
 
     purpose: Purpose
     calls: int
+
+
+class _FreePermit(NamedTuple):
+    """A permit that no request has yet, and the UTC day whose calls it was taken from."""
+
+    permit_id: int
+    day: date
 
 
 @dataclass(slots=True)
@@ -81,7 +88,7 @@ class SharedRateLimiter:
         self._database = database
         self._concurrency = concurrency
         self._run_id = run_id
-        self._free_permits: dict[_PermitKind, list[int]] = {}
+        self._free_permits: dict[_PermitKind, list[_FreePermit]] = {}
         self._waiter_counts: dict[_PermitKind, int] = {}
         self._refill_lock = asyncio.Lock()
         self._finished: list[tuple[Permit, RequestRecord]] = []  # not yet written
@@ -101,9 +108,9 @@ class SharedRateLimiter:
         if self._finished:
             await self._write_batch()
         for (purpose, calls), permits in self._free_permits.items():
-            if permits:
-                budget = self.budget.for_purpose(purpose)
-                await asyncio.to_thread(budget.return_permits, permits, calls, self.now())
+            for day in sorted({permit.day for permit in permits}):  # a day that is over gets its own calls back
+                permit_ids = [permit.permit_id for permit in permits if permit.day == day]
+                await asyncio.to_thread(self.budget.for_purpose(purpose).return_permits, permit_ids, calls, day)
         self._free_permits.clear()
 
     async def acquire(self, calls: int, purpose: Purpose) -> Permit:
@@ -121,13 +128,13 @@ class SharedRateLimiter:
         try:
             self._waiter_counts[kind] = self._waiter_counts.get(kind, 0) + 1
             try:
-                permit_id = await self._take_permit(kind)
+                free_permit = await self._take_permit(kind)
             finally:
                 self._waiter_counts[kind] -= 1
         except BaseException:
             await self._concurrency.release(started_at, refused=False)
             raise
-        return Permit(permit_id, calls, purpose, started_at, self.now().astimezone(UTC).date())
+        return Permit(free_permit.permit_id, calls, purpose, started_at, free_permit.day)
 
     def close(self, error: QuotaExhausted) -> None:
         """Raise ``error`` for every further permit and for all waiting requests: the vendor's quota is used up."""
@@ -147,7 +154,7 @@ class SharedRateLimiter:
         refused = record.status in _OVERLOAD_STATUSES or record.error in {"RateLimited", "Unreachable"}
         await self._concurrency.release(permit.started_at, refused=refused)
 
-    async def _take_permit(self, kind: _PermitKind) -> int:
+    async def _take_permit(self, kind: _PermitKind) -> _FreePermit:
         free_permits = self._free_permits.setdefault(kind, [])
         async with self._refill_lock:
             if self._quota_error is not None:
@@ -158,14 +165,18 @@ class SharedRateLimiter:
                     await asyncio.sleep(min(max(wait_seconds, 0.001), self.budget.limits.window_seconds))
             return free_permits.pop()
 
-    async def _refill(self, kind: _PermitKind, free_permits: list[int]) -> float:
+    async def _refill(self, kind: _PermitKind, free_permits: list[_FreePermit]) -> float:
         """Take permits for all requests that wait for this kind; returns how long to wait if there are none."""
-        budget = self.budget.for_purpose(kind.purpose)
+        budget, now = self.budget.for_purpose(kind.purpose), self.now()
         take_task = asyncio.create_task(
-            asyncio.to_thread(budget.take_permits, self._waiter_counts[kind], kind.calls, self.now())
+            asyncio.to_thread(budget.take_permits, self._waiter_counts[kind], kind.calls, now)
         )
-        grant = await _await_despite_cancel(take_task, lambda g: free_permits.extend(g.permits))
-        free_permits.extend(grant.permits)
+
+        def add(granted: PermitGrant) -> None:
+            free_permits.extend(_FreePermit(permit_id, now.astimezone(UTC).date()) for permit_id in granted.permits)
+
+        grant = await _await_despite_cancel(take_task, add)
+        add(grant)
         if grant.is_paused:
             if (pause := await asyncio.to_thread(self._read_pause)) is not None:
                 raise SpendingPaused(str(pause))
@@ -194,18 +205,19 @@ class SharedRateLimiter:
         del self._finished[: len(batch)]
 
     def _record_batch(self, batch: list[tuple[Permit, RequestRecord]]) -> None:
+        now = self.now()
+        today = now.astimezone(UTC).date()
         for purpose in dict.fromkeys(permit.purpose for permit, _ in batch):
             part = [(permit, record) for permit, record in batch if permit.purpose is purpose]
-            self.budget.for_purpose(purpose).settle_permits(self._build_settlement(part), self.now())
-        today = self.now().astimezone(UTC).date()
+            self.budget.for_purpose(purpose).settle_permits(self._build_settlement(part, today), now)
         for permit, record in batch:
             if permit.day == today and _is_quota_refusal(record):
                 self._record_refusal(record.vendor_message)
         log_rows = [_build_log_row(record) for _, record in batch]
         self._database.retry_transaction(lambda connection: log_requests(connection, self._run_id, log_rows))
 
-    def _build_settlement(self, ended: list[tuple[Permit, RequestRecord]]) -> PermitSettlement:
-        window, today = self.budget.limits.window_seconds, self.now().astimezone(UTC).date()
+    def _build_settlement(self, ended: list[tuple[Permit, RequestRecord]], today: date) -> PermitSettlement:
+        window = self.budget.limits.window_seconds
         records = [record for _, record in ended]
         newest = max(
             (record for record in records if record.rate_remaining is not None and record.rate_limit is not None),
@@ -215,7 +227,7 @@ class SharedRateLimiter:
         pauses = [record.retry_after or window * DEFAULT_PAUSE_SHARE for record in records if _is_rate_limited(record)]
         return PermitSettlement(
             permits=[permit.permit_id for permit, _ in ended],
-            # a permit granted before midnight belongs to a day that is over
+            # a permit taken before midnight belongs to a day that is over
             refund=sum(permit.calls - record.calls for permit, record in ended if permit.day == today),
             rate_limit=newest.rate_limit if newest else None,
             rate_remaining=newest.rate_remaining if newest else None,

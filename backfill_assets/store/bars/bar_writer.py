@@ -7,6 +7,7 @@ The same SQL works with the table that this program creates and with one that an
 - a final bar is revised only by a final one of the same source interval that has at least as many source rows and was
   requested after the stored one was written; the old values go to ``backfill.revisions``. With ``replace_other_feed``,
   it is also revised by a final one of another source interval, whatever its rows;
+- of an equal bar the number of source rows follows the newest answer, without a revision;
 - a bar without provenance belongs to another program and stays; ``external_bars`` verifies it on request.
 
 Prices are compared as the table stores them (``column_precision``). Bars that the table refuses are left out and
@@ -49,7 +50,10 @@ _EVALUATE_STAGED_BARS = f"""
                WHEN abs(m.open_price::float8 - s.open_price) < 5e-7 AND abs(m.high_price::float8 - s.high_price) < 5e-7
                     AND abs(m.low_price::float8 - s.low_price) < 5e-7
                     AND abs(m.close_price::float8 - s.close_price) < 5e-7 AND m.volume = s.volume
-               THEN CASE WHEN {_REPLACES_OTHER_FEED} THEN 'relabeled' ELSE 'unchanged' END
+               THEN CASE WHEN {_REPLACES_OTHER_FEED} THEN 'relabeled'
+                         WHEN m.source_interval = %(source_interval)s AND s.is_final AND s.source_rows <> m.source_rows
+                              AND m.fetched_at <= %(requested_at)s THEN 'recounted'
+                         ELSE 'unchanged' END
                WHEN {_REPLACES_OTHER_FEED} THEN 'revised'
                WHEN m.source_interval <> %(source_interval)s OR m.fetched_at > %(requested_at)s THEN 'protected'
                WHEN m.is_final IS FALSE THEN 'updated'
@@ -62,7 +66,7 @@ _EVALUATE_STAGED_BARS = f"""
            AND d.interval_type = ANY (%(spellings)s) ORDER BY d.source IS NULL LIMIT 1
     ) m ON true
 """  # noqa: S608 - only constants are inserted
-_WRITTEN_OUTCOMES = "('inserted', 'updated', 'revised', 'relabeled')"
+_WRITTEN_OUTCOMES = "('inserted', 'updated', 'revised', 'relabeled', 'recounted')"
 _FILL_CANDIDATES = f"""
 INSERT INTO candidate_bars
 SELECT row_number() OVER (ORDER BY stamp, symbol_id), symbol_id, spelling, stamp, open_price, high_price, low_price,
@@ -111,10 +115,10 @@ WITH evaluated AS MATERIALIZED ({_EVALUATE_STAGED_BARS}), archived AS (
 )
 SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
 """  # noqa: S608 - only constants are inserted
-# After writing, with the staged bars: what would still be written was dropped.
+# After writing, with the staged bars: what would still be written was dropped. An old number of rows is no loss.
 _SELECT_DROPPED_BARS = f"""
 SELECT symbol_id, extract(epoch FROM stamp)::bigint, outcome
-FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES}
+FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES} AND outcome <> 'recounted'
 """  # noqa: S608 - only constants are inserted
 _SELECT_SERVER_TIME = "SELECT clock_timestamp()"
 _SELECT_BARS = """
@@ -136,7 +140,7 @@ class WriteCounts:
     Attributes:
         inserted: new bars.
         updated: bars that replaced a provisional one.
-        unchanged: bars equal to the stored one; its source interval may be another now.
+        unchanged: bars equal to the stored one; its source interval or number of source rows may be another now.
         revised: final bars that replaced a final one, whose values are in ``backfill.revisions``.
         protected: bars that may not replace the stored one.
         outside: bars before the window without a stored bar to compare with; not written.
@@ -233,7 +237,7 @@ def write_bars(
     refused += [describe_dropped_bar(key, stamp, is_new=outcome == "inserted") for key, stamp, outcome in dropped]
     counts: dict[int, WriteCounts] = {}
     for symbol_id, outcome, bar_count in [*outcomes, *((key, outcome, -1) for key, _, outcome in dropped)]:
-        name = "unchanged" if outcome == "relabeled" else outcome
+        name = "unchanged" if outcome in {"relabeled", "recounted"} else outcome
         counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{name: bar_count})
     for bar in refused:
         counts[bar.symbol_id] = counts.get(bar.symbol_id, WriteCounts()) + WriteCounts(refused=1)

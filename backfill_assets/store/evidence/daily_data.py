@@ -49,6 +49,16 @@ UPDATE backfill.bulk_files
 SET read_at = %(now)s, tickers = %(tickers)s, searched_ids = %(searched_ids)s::int[], requested_at = NULL
 WHERE day = %(day)s
 """
+# What an earlier file said stays; the silence of an empty one does not, because it counts only from some time on.
+_UPDATE_UNREADABLE_BULK_FILE = """
+UPDATE backfill.bulk_files
+SET read_at = %(now)s, requested_at = NULL, searched_ids = CASE WHEN tickers > 0 THEN searched_ids END
+WHERE day = %(day)s
+"""
+_UPSERT_UNREADABLE_HISTORY = """
+INSERT INTO backfill.listing_lives (symbol_id, has_ended, read_at) VALUES (%(symbol_id)s, false, %(now)s)
+ON CONFLICT (symbol_id) DO UPDATE SET read_at = EXCLUDED.read_at
+"""
 _SELECT_BULK_FILE_READ_SINCE = "SELECT 1 FROM backfill.bulk_files WHERE day = %(day)s AND read_at > %(since)s"
 _SELECT_BULK_FILE_SIZE = "SELECT tickers FROM backfill.bulk_files WHERE day = %(day)s"
 _SELECT_SEARCHED = """
@@ -116,6 +126,11 @@ def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], n
     )
 
 
+def record_unreadable_history(connection: Connection, symbol_id: int, now: datetime) -> None:
+    """Record that a symbol's daily data were requested and could not be read; what is known of it stays."""
+    connection.execute(_UPSERT_UNREADABLE_HISTORY, {"symbol_id": symbol_id, "now": now})
+
+
 def find_lives_read_since(connection: Connection, since: Mapping[int, datetime]) -> set[int]:
     """The symbols whose daily data were read after a moment of their own: symbol_id → moment."""
     rows = connection.execute(_SELECT_LIVES_READ_SINCE, {"ids": list(since), "since": list(since.values())})
@@ -142,6 +157,11 @@ def record_bulk_file(
     """Record that the claimed file of ``day`` was read, how many tickers it had, and who was looked for."""
     values = {"day": day, "tickers": tickers, "searched_ids": list(searched_ids), "now": now}
     connection.execute(_UPDATE_BULK_FILE, values)
+
+
+def record_unreadable_bulk_file(connection: Connection, day: date, now: datetime) -> None:
+    """Record that the claimed file of ``day`` was requested and could not be read; what is known of it stays."""
+    connection.execute(_UPDATE_UNREADABLE_BULK_FILE, {"day": day, "now": now})
 
 
 def read_searched_symbols(connection: Connection, day: date, empty_since: datetime) -> set[int]:

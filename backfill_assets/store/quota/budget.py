@@ -205,10 +205,15 @@ class Budget:
         }
         self._database.retry_transaction(lambda connection: connection.execute(_SETTLE_PERMITS, values))
 
-    def return_permits(self, permits: Sequence[int], calls_each: int, now: datetime) -> None:
-        """Return permits that were never used."""
-        refund = calls_each * len(permits)
-        values = {**self._build_parameters(now), "permits": list(permits), "refund": refund}
+    def return_permits(self, permits: Sequence[int], calls_each: int, day: date) -> None:
+        """Return permits that were never used; ``day`` is the UTC day they were taken on, and gets its calls back."""
+        values = {
+            "token": self._token,
+            "purpose": self.purpose,
+            "permits": list(permits),
+            "refund": calls_each * len(permits),
+            "day": day,
+        }
         self._database.retry_transaction(lambda connection: connection.execute(_RETURN_PERMITS, values))
 
     def record_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:

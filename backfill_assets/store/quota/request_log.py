@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from backfill_assets.market.purposes import Purpose
@@ -23,16 +23,21 @@ WHERE at >= %(since)s AND at <= %(until)s
 """
 _SELECT_FAILING_TICKERS = """
 WITH recent AS (
-    SELECT ticker, run_id, at, error, error IS NOT NULL AS failed FROM backfill.requests
+    SELECT ticker, run_id, at, error, error IS NOT NULL AS failed
+    FROM backfill.requests LEFT JOIN backfill.runs USING (run_id)
     WHERE endpoint = '/intraday' AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'
+      AND coalesce(vendor_access = %(vendor_access)s, true)
 ), succeeded AS (
     SELECT ticker, max(at) AS at FROM recent WHERE NOT failed GROUP BY ticker
+), failing AS (
+    SELECT r.ticker, (array_agg(r.error ORDER BY r.at DESC))[1] = ANY (%(paid_errors)s) AS is_unreadable,
+           max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int),
+               CASE WHEN bool_and(r.error = ANY (%(paid_errors)s)) THEN %(max_paid_backoff)s ELSE %(max_backoff)s END
+           ) AS next_request_at
+    FROM recent r LEFT JOIN succeeded s USING (ticker)
+    WHERE r.failed AND (s.at IS NULL OR r.at > s.at) GROUP BY r.ticker
 )
-SELECT r.ticker FROM recent r LEFT JOIN succeeded s USING (ticker)
-WHERE r.failed AND (s.at IS NULL OR r.at > s.at) GROUP BY r.ticker
-HAVING max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int),
-    CASE WHEN bool_and(r.error = ANY (%(paid_errors)s)) THEN %(max_paid_backoff)s ELSE %(max_backoff)s END
-) > clock_timestamp()
+SELECT ticker, next_request_at, is_unreadable FROM failing WHERE next_request_at > clock_timestamp()
 """
 _COUNT_BY_ERROR = """
 SELECT coalesce(error, ''), count(*) FROM backfill.requests WHERE at >= %(since)s AND at <= %(until)s GROUP BY 1
@@ -53,6 +58,14 @@ class RequestLogEntry:
     body_bytes: int
     seconds: float
     purpose: Purpose | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailingTicker:
+    """When a ticker that failed is requested again (UTC), and whether its newest answer could not be read."""
+
+    next_request_at: datetime
+    is_unreadable: bool
 
 
 def log_requests(connection: Connection, run_id: UUID | None, requests: Sequence[RequestLogEntry]) -> None:
@@ -87,19 +100,24 @@ def count_rate_limited(connection: Connection, since: datetime, until: datetime)
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
-def find_failing_tickers(connection: Connection, max_backoff: timedelta, max_paid_backoff: timedelta) -> set[str]:
-    """Tickers whose newest requests failed and that should not be requested yet.
+def find_failing_tickers(
+    connection: Connection, max_backoff: timedelta, max_paid_backoff: timedelta, vendor_access: str
+) -> dict[str, FailingTicker]:
+    """By name, the tickers whose newest requests failed and that should not be requested yet.
 
     The backoff is 2, 4, 8 … minutes, by the number of runs that failed since the last success, and at most
     ``max_backoff``; ``max_paid_backoff`` if all of them got rows that cannot be read, which the vendor bills. Failures
-    older than a day do not count. All by the server's clock.
+    older than a day do not count, nor do requests with another ``vendor_access``, a fingerprint of address and token.
+    All by the server's clock.
     """
     values = {
         "max_backoff": max_backoff,
         "max_paid_backoff": max_paid_backoff,
         "paid_errors": [UnreadableRows.__name__],
+        "vendor_access": vendor_access,
     }
-    return {row[0] for row in connection.execute(_SELECT_FAILING_TICKERS, values)}
+    rows = connection.execute(_SELECT_FAILING_TICKERS, values)
+    return {name: FailingTicker(at.astimezone(UTC), is_unreadable) for name, at, is_unreadable in rows}
 
 
 def count_requests_by_error(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
