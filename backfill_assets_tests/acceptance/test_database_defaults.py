@@ -271,7 +271,8 @@ REFUSALS = {
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN RAISE ''closed for today'' USING ERRCODE = ''HX001''; END';"
         "CREATE TRIGGER t BEFORE INSERT ON market_symbols FOR EACH ROW EXECUTE FUNCTION refuse()",
-        "has a function of another program that fails: closed for today; see what it checks",
+        "has a function of another program that fails: closed for today",
+        "; see what it checks",
     ),
     "a check": (
         "ALTER TABLE market_symbols ADD CONSTRAINT house_names CHECK (exchange = 'XNAS')",
