@@ -6,15 +6,18 @@ from typing import Any
 from backfill_assets.alerts.delivery import fingerprint_address, get_scheme, list_addresses
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp
-from backfill_assets.store.alert_outbox import EndpointState, list_failing, read_endpoint_states
+from backfill_assets.store.alert_outbox import EndpointState, list_failing, list_not_judged, read_endpoint_states
 from backfill_assets.store.postgres.connection import Database
 
 
 def read_alert_status(database: Database, settings: Settings, now: datetime) -> dict[str, Any]:
-    """Failing checks, and the state of each address in BACKFILL_ALERT_URLS; times are ISO 8601 UTC."""
+    """What fails, what had nothing to compare, and the state of each address in BACKFILL_ALERT_URLS.
+
+    Times are ISO 8601 UTC.
+    """
     urls = list_addresses(settings)
     with database.transaction() as connection:
-        states = list_failing(connection)
+        states, not_judged = list_failing(connection), list_not_judged(connection)
         endpoint_by_fingerprint = read_endpoint_states(connection, [fingerprint_address(url) for url in urls], now)
     return {
         "failing": [
@@ -27,6 +30,7 @@ def read_alert_status(database: Database, settings: Settings, now: datetime) -> 
             }
             for state in states
         ],
+        **({"not_judged": [{"name": s.name, "meaning": s.meaning} for s in not_judged]} if not_judged else {}),
         "addresses": [
             {
                 "number": number,

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from backfill_assets.alerts.observation import Observation, VendorGap
 from backfill_assets.quality.checks import get_command
 
-ChangeKind: TypeAlias = Literal["failing", "still failing", "given up", "recovered"]
+ChangeKind: TypeAlias = Literal["failing", "still failing", "given up", "recovered", "no longer judged"]
 MAX_LISTED = 5
 
 
@@ -55,6 +55,8 @@ def _format_paragraph(change: StateChange, *, include_gaps: bool) -> list[str]:
     observation, elapsed = change.observation, change.observation.observed_at - change.since
     if change.kind == "recovered":
         return [f"{observation.name} passes again after {format_duration(elapsed)}: {observation.meaning}"]
+    if change.kind == "no longer judged":
+        return [f"{observation.name} failed for {format_duration(elapsed)}; {observation.meaning}"]
     lines = [f"{observation.name}: {observation.meaning}"]
     if observation.passed and observation.lingering:
         lines.append(f"not recovered: {observation.lingering:,} bars are still missing in older sessions")

@@ -43,6 +43,7 @@ class Observation:
         given_up: slots that the vendor never returned; each is reported once.
         lingering: bars missing in sessions outside the check's window; above 0 a failure has not recovered.
         go_to: the command or page that shows more; empty: the command that fits the name.
+        judged: whether the check had anything to compare; if not, it neither failed nor passed, and ``passed`` is true.
     """
 
     event_id: str
@@ -58,6 +59,7 @@ class Observation:
     given_up: tuple[VendorGap, ...] = ()
     lingering: int = 0
     go_to: str = ""
+    judged: bool = True
 
     def to_metadata(self) -> dict[str, Any]:
         """The observation as JSON values."""
@@ -84,6 +86,7 @@ def build_observation(criterion: Criterion, observed_at: datetime, *, event_id: 
         name=criterion.name,
         observed_at=observed_at,
         passed=criterion.passed,
+        judged=criterion.judged,
         figure=float(criterion.figure),
         threshold=float(criterion.threshold),
         meaning=criterion.meaning,

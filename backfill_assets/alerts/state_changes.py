@@ -26,8 +26,9 @@ def record_observations(
     """Record observations and queue a message for each kind of change; returns the number of messages.
 
     Reported are: a failure that begins, or rises from warning to error; a failure that lasts, every ``repeat_after``;
-    new vendor gaps; and recovery. That the missing session has left the window is no recovery. Changes of the same kind
-    in one call become one message. A repeated observation, or one older than the last of its name, changes nothing.
+    new vendor gaps; and recovery. That the missing session has left the window is no recovery, and that a failed check
+    has nothing to compare any more is told in other words. Changes of the same kind in one call become one message. A
+    repeated observation, or one older than the last of its name, changes nothing.
     Everything happens in the caller's transaction.
     """
     alert_outbox.lock_alerts(connection)
@@ -59,7 +60,7 @@ def _record_observation(
     if is_failing:
         kind = _classify_failure(previous, observation, new_gaps, now, repeat_after)
     else:
-        kind = _classify_success(new_gaps, was_failing=was_failing, is_new_to_all=is_new_to_all)
+        kind = _classify_success(observation, new_gaps, was_failing=was_failing, is_new_to_all=is_new_to_all)
     since = previous.failing_since if previous and previous.failing_since else observation.observed_at
     notified_at = now if kind else previous.notified_at if previous else None
     alert_outbox.save_state(
@@ -71,6 +72,7 @@ def _record_observation(
             severity=observation.severity if is_failing else None,
             notified_at=notified_at,
             meaning=observation.meaning,
+            is_judged=observation.judged,
         ),
     )
     return StateChange(kind, observation, since, new_gaps) if kind else None
@@ -90,8 +92,10 @@ def _classify_failure(
     return "still failing" if previous.notified_at is None or now - previous.notified_at >= repeat_after else None
 
 
-def _classify_success(new_gaps: Sequence[VendorGap], *, was_failing: bool, is_new_to_all: bool) -> ChangeKind | None:
+def _classify_success(
+    observation: Observation, new_gaps: Sequence[VendorGap], *, was_failing: bool, is_new_to_all: bool
+) -> ChangeKind | None:
     """``is_new_to_all``: no check has reported these gaps yet, so report them although no check failed."""
     if was_failing:
-        return "given up" if new_gaps else "recovered"
+        return "given up" if new_gaps else "recovered" if observation.judged else "no longer judged"
     return "given up" if is_new_to_all else None

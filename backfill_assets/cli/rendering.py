@@ -1,4 +1,4 @@
-"""Results as tables and sentences in a terminal; progress and heat map are in modules of their own."""
+"""Results as tables and sentences in a terminal; slots, progress and heat map are in modules of their own."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,17 +16,13 @@ from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
 from backfill_assets.cli.named_lines import show_named_lines
 from backfill_assets.cli.spending_rendering import format_spending
-from backfill_assets.market.bars.bar_builder import BuiltBars
-from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.calendar.windows import Window
-from backfill_assets.quality.checks import is_failure
+from backfill_assets.quality.checks import format_result, is_failure
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.live_accuracy import LiveAccuracy
 from backfill_assets.quality.report import SymbolReport
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 from backfill_assets.quality.short_histories import ShortHistory, describe_short_histories
-from backfill_assets.quality.slot_explanation import SlotExplanation
 
 MAX_TABLE_ROWS = 40  # of a table; the other rows are only counted
 MAX_SYMBOLS_LISTED_IN_FULL = 10  # up to this number complete symbols are listed, too
@@ -177,11 +173,12 @@ def show_review(console: Console, result: ReviewResult) -> None:
 
 
 def show_criteria(console: Console, criteria: Sequence[Criterion]) -> None:
-    """Print the checks, each with the symbols that violate it."""
+    """Print the checks, each with the symbols that violate it; ``n/a`` is one that had nothing to compare."""
     for c in criteria:
         mark, style = ("FAIL", "red") if is_failure(c) else ("pass", "green") if c.passed else ("warn", "yellow")
-        line = f"[{style}]{mark}[/{style}]  {c.name}: {c.meaning} (at most {c.threshold:g})"
-        console.print(line, highlight=False)
+        if not c.judged:
+            mark, style = "n/a ", "dim"
+        console.print(f"[{style}]{mark}[/{style}]  {c.name}: {format_result(c)}", highlight=False)
         if c.offenders:
             console.print(f"      {', '.join(c.offenders)}", style=style, highlight=False)
 
@@ -190,29 +187,6 @@ def show_short_histories(console: Console, histories: Sequence[ShortHistory]) ->
     """Print that symbols lack sessions which were never fetched, and the command that fetches them."""
     if histories:
         console.print(f"history: {escape(describe_short_histories(histories))}", highlight=False)
-
-
-def show_slot_explanations(console: Console, evidence: Sequence[str], explanations: Sequence[SlotExplanation]) -> None:
-    """Print the evidence about a session, and the state of each of its slots."""
-    for sentence in evidence:
-        console.print(f"· {sentence}", highlight=False)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("slot (UTC)", "state", "evidence", "next request"):
-        table.add_column(title)
-    for explanation in explanations:
-        table.add_row(explanation.slot, explanation.state, explanation.evidence, explanation.ask_again or "–")
-    console.print(table)
-
-
-def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid) -> None:
-    """Print the bars that the vendor returned just now."""
-    rejected = f", {len(built.rejects)} invalid rows" if len(built.rejects) else ""
-    console.print(f"the vendor returns now: {len(built.bars)} of {grid.size} bars{rejected}")
-    for bar in built.bars.to_dict("records"):
-        stamp = format_timestamp(to_datetime(bar["timestamp"]))
-        final = "" if bar["is_final"] else ", not final"
-        values = f"close {bar['close']:g}, volume {bar['volume']:,}, {bar['source_rows']} rows{final}"
-        console.print(f"  {stamp}  {values}", highlight=False)
 
 
 def _format_partitions(partitions: dict[str, int]) -> str:
@@ -278,8 +252,11 @@ def show_alerts(console: Console, alerts: dict[str, Any]) -> None:
     """Print what is failing and the deliveries to each address, one line an item."""
     for state in alerts["failing"]:
         console.print(f"[red]FAIL[/red]  {state['name']} since {state['since']}: {state['meaning']}", highlight=False)
+    not_judged = alerts.get("not_judged", ())
+    for state in not_judged:
+        console.print(f"n/a   {state['name']}: {state['meaning']}", highlight=False, markup=False)
     if not alerts["failing"]:
-        console.print("all observed checks pass")
+        console.print("no observed check fails" if not_judged else "all observed checks pass")
     for address in alerts["addresses"]:
         last = f"last {address['delivered']}" if address["delivered"] else "nothing sent yet"
         error_text = f" · {address['error']}" if address["error"] else ""

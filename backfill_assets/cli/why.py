@@ -30,13 +30,16 @@ from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 def why(
     ticker: str, day: date, ask: bool, interval: str, output_format: str, as_of: datetime | None, debug: bool
 ) -> None:
-    """Explain each slot of TICKER on DAY: its state, the evidence and the next request."""
+    """Explain each slot of TICKER on DAY: its state, the evidence, the day's figures and the next request."""
     from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
     from backfill_assets.backfill.vendor_check import fetch_current_bars
-    from backfill_assets.cli.rendering import show_slot_explanations, show_vendor_answer, show_window
+    from backfill_assets.cli.rendering import show_window
+    from backfill_assets.cli.slot_rendering import show_slot_explanations, show_vendor_answer
+    from backfill_assets.quality.daily_explanation import build_daily_fields, describe_daily_price
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
     from backfill_assets.store.bars.bar_writer import read_bars
     from backfill_assets.store.bars.rejects import read_current_rejects
+    from backfill_assets.store.evidence.daily_prices import read_daily_price, read_daily_revisions
     from backfill_assets.store.evidence.refusals import read_refusal_messages
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
@@ -52,10 +55,13 @@ def why(
             bars = read_bars(connection, symbol_id, job.interval, first, end)
             rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
-        explanations, evidence = explain_slots(coverage, bars, rejects, refusals), describe_session(coverage)
+            daily = read_daily_price(connection, symbol_id, day), read_daily_revisions(connection, symbol_id, day), end
+        explanations = explain_slots(coverage, bars, rejects, refusals)
+        evidence = [*describe_session(coverage), *describe_daily_price(*daily)]
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
-        click.echo(json.dumps({"evidence": evidence, "slots": [s.as_dict() for s in explanations]}, indent=1))
+        slots = [explanation.as_dict() for explanation in explanations]
+        click.echo(json.dumps({"evidence": evidence, "daily": build_daily_fields(*daily), "slots": slots}, indent=1))
     else:
         show_slot_explanations(console, evidence, explanations)
     if answer is not None:

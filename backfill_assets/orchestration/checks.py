@@ -78,7 +78,7 @@ def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> 
 def build_check_results(
     key: dg.AssetKey, evaluation: WindowEvaluation | None, selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the selected checks; without an active symbol (``evaluation`` None) all of them pass."""
+    """The results of the selected checks; without an active symbol (``evaluation`` None) none has anything to judge."""
     names = sorted(check.name for check in selected)
     if evaluation is None:
         yield from (_build_empty_result(key, name) for name in names)
@@ -90,15 +90,15 @@ def build_check_results(
 
 
 def _build_empty_result(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
-    """A pass, which also ends an earlier failure; the alert sensor takes the time from the event."""
-    meaning = "there are no active symbols"
-    observation = {"name": f"{key.to_user_string()}: {name}", "passed": True, "meaning": meaning}
+    """No failure, which also ends an earlier one; the alert sensor takes the time from the event."""
+    meaning = "not judged: there are no active symbols"
+    observation = {"name": f"{key.to_user_string()}: {name}", "passed": True, "judged": False, "meaning": meaning}
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,
         passed=True,
         description=meaning,
-        metadata={OBSERVATION_KEY: dg.JsonMetadataValue(observation)},
+        metadata={"judged": False, OBSERVATION_KEY: dg.JsonMetadataValue(observation)},
     )
 
 
@@ -113,6 +113,7 @@ def _build_result(
         severity=dg.AssetCheckSeverity[observation.severity.upper().replace("WARNING", "WARN")],
         description=criterion.meaning,
         metadata={
+            "judged": criterion.judged,
             "figure": criterion.figure,
             "threshold": criterion.threshold,
             "offenders": ", ".join(criterion.offenders) or "none",

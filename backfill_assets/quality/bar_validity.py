@@ -35,6 +35,8 @@ def check_bars_are_valid(faults: Sequence[BarFault], rows: int) -> Criterion:
 
     ``rows`` is the number of bars that were checked.
     """
+    if not rows:
+        return Criterion.create_not_judged("bars_are_valid", "no bar of the window is stored")
     kinds: Counter[str] = Counter()
     for fault in faults:
         kinds[fault.kind] += fault.rows
@@ -60,6 +62,10 @@ def check_sessions_agree_with_eod(closes: Sequence[CloseComparison], *, toleranc
     window that all differ by the same factor are counted separately and do not fail.
     """
     compared = [c for c in closes if c.daily]
+    if not compared:
+        stored = f"no daily data of its sessions are stored (official closes: {len(closes):,})"
+        reason = stored if closes else "no official close of the window is stored"
+        return Criterion.create_not_judged("sessions_agree_with_eod", reason)
     adjusted, deviating = 0, []
     for _, group in groupby(compared, key=lambda c: c.ticker):
         sessions = list(group)

@@ -164,6 +164,11 @@ def get_severity(criterion: Criterion) -> Severity:
     return check.severity if check else "error"
 
 
+def format_result(criterion: Criterion) -> str:
+    """The result in words, without the offenders; what passes is part of it if there was anything to compare."""
+    return f"{criterion.meaning} (at most {criterion.threshold:g})" if criterion.judged else criterion.meaning
+
+
 def is_failure(criterion: Criterion) -> bool:
     """Whether the check failed and its severity is error; failed checks of severity warning are only shown."""
     return not criterion.passed and get_severity(criterion) == "error"

@@ -22,6 +22,13 @@ from backfill_assets.store.quota.request_log import count_rate_limited
 MAX_OFFENDERS = 20
 Severity: TypeAlias = Literal["warning", "error"]
 LIVE_GRACE_SECONDS = 1800  # after a slot's end its live bar is overdue
+JUDGED_STATES = (  # the other slots are not due yet or excluded from the criteria
+    SlotState.PRESENT,
+    SlotState.UNVERIFIED,
+    SlotState.SUSPECT,
+    SlotState.NO_TRADE,
+    SlotState.MISSING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class Criterion:
         meaning: the figure in words.
         offenders: the tickers (or bars, closes) that fail, worst first, at most 20.
         not_judged: symbols that the vendor does not serve; their absent bars do not count.
+        judged: whether there was anything to compare. If not, ``passed`` is true, because nothing failed, and
+            ``meaning`` says why.
     """
 
     name: str
@@ -45,6 +54,12 @@ class Criterion:
     meaning: str
     offenders: tuple[str, ...] = ()
     not_judged: int = 0
+    judged: bool = True
+
+    @classmethod
+    def create_not_judged(cls, name: str, reason: str, *, threshold: float = 0) -> "Criterion":
+        """The result of a check that had nothing to compare, for this reason."""
+        return cls(name, True, 0, threshold, f"not judged: {reason}", judged=False)
 
     def add_not_judged(self, count: int) -> "Criterion":
         """The result with the number of symbols that were not judged; also in words, if there are any."""
@@ -81,17 +96,16 @@ def evaluate_live(database: Database, coverage: Coverage) -> Criterion:
 
 
 def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
-    """Criterion 1: every active symbol has a bar in the window, unless no bar is overdue yet."""
-    overdue = coverage.find_newest_overdue() >= 0
+    """Criterion 1: every active symbol has a bar in the window; not judged if no bar is overdue yet."""
     without_bars = np.flatnonzero((coverage.last_bar_at < 0) & (coverage.missing > 0))
+    if not len(without_bars) and (reason := _explain_nothing_due(coverage)):
+        return Criterion.create_not_judged("every_symbol_has_recent_bars", reason)
     return Criterion(
         name="every_symbol_has_recent_bars",
         passed=not len(without_bars),
         figure=len(without_bars),
         threshold=0,
-        meaning=f"{len(without_bars)} of {len(coverage.symbols)} symbols have no bar in the window"
-        if overdue
-        else "no bar is overdue yet",
+        meaning=f"{len(without_bars)} of {len(coverage.symbols)} symbols have no bar in the window",
         offenders=_list_tickers(coverage, without_bars),
     )
 
@@ -101,6 +115,9 @@ def check_no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterio
     worst_first = np.argsort(-coverage.missing, kind="stable")
     offenders = worst_first[coverage.missing[worst_first] > tolerance]
     total = int(coverage.missing.sum())
+    if not total and not coverage.counts[:, JUDGED_STATES].any():
+        reason = _explain_nothing_due(coverage) or "every overdue bar is a vendor_gap"
+        return Criterion.create_not_judged("no_missing_bars", reason, threshold=tolerance)
     return Criterion(
         name="no_missing_bars",
         passed=not len(offenders),
@@ -121,15 +138,15 @@ def check_newest_bar_is_fresh(coverage: Coverage) -> Criterion:
     newest = coverage.find_newest_missing()
     newest_overdue = coverage.find_newest_overdue()
     stale = np.flatnonzero((newest >= 0) & (newest > coverage.last_bar_at))
-    due_until = f"{datetime.fromtimestamp(newest_overdue, UTC):%Y-%m-%d %H:%M} UTC" if newest_overdue >= 0 else None
+    if not len(stale) and (reason := _explain_nothing_due(coverage)):
+        return Criterion.create_not_judged("newest_bar_is_fresh", reason)
+    due_until = f"{datetime.fromtimestamp(newest_overdue, UTC):%Y-%m-%d %H:%M} UTC" if newest_overdue >= 0 else "none"
     return Criterion(
         name="newest_bar_is_fresh",
         passed=not len(stale),
         figure=len(stale),
         threshold=0,
-        meaning=f"{len(stale)} symbols end before the newest overdue slot, {due_until}"
-        if due_until
-        else "no bar is overdue yet",
+        meaning=f"{len(stale)} symbols end before the newest overdue slot, {due_until}",
         offenders=_list_tickers(coverage, stale),
     )
 
@@ -156,10 +173,13 @@ def check_live_keeps_up(
     expected_from = np.array(
         [_to_epoch_at_least(joined_at.get(s.symbol_id), first_round_epoch) for s in coverage.symbols]
     )
-    is_expected = (coverage.slot_states.state == SlotState.PENDING) & (
-        ends + LIVE_GRACE_SECONDS <= coverage.now.timestamp()
-    )
-    is_expected &= (starts >= expected_from[slots.row]) & ~coverage.absence_evidence.is_unserved[slots.row]
+    is_unserved, due_before = coverage.absence_evidence.is_unserved, coverage.now.timestamp() - LIVE_GRACE_SECONDS
+    first_expected = expected_from[~is_unserved].min(initial=np.inf)
+    if not np.any((grid.ends <= due_before) & (grid.starts >= first_expected)):
+        reason = "no slot since the first live round is due yet" if first_round else "there was no live round yet"
+        return Criterion.create_not_judged("live_keeps_up", reason)
+    is_expected = (coverage.slot_states.state == SlotState.PENDING) & (ends <= due_before)
+    is_expected &= (starts >= expected_from[slots.row]) & ~is_unserved[slots.row]
     symbol_ids = [coverage.symbols[row].symbol_id for row in slots.row[is_expected].tolist()]
     is_overdue = [key not in untraded for key in zip(symbol_ids, starts[is_expected].tolist(), strict=True)]
     overdue_by_symbol = np.bincount(slots.row[is_expected][np.array(is_overdue, bool)], minlength=len(coverage.symbols))
@@ -184,6 +204,8 @@ def _to_epoch_at_least(moment: datetime | None, lower_bound: float) -> float:
 
 def check_no_rate_limit_errors(rate_limited: int, requests: int) -> Criterion:
     """Criterion 4: the vendor rejected none of the ``requests`` of the past 24 hours for its rate limit."""
+    if not requests:
+        return Criterion.create_not_judged("no_rate_limit_errors", "no request was sent in the past 24 h")
     return Criterion(
         name="no_rate_limit_errors",
         passed=rate_limited == 0,
@@ -191,6 +213,15 @@ def check_no_rate_limit_errors(rate_limited: int, requests: int) -> Criterion:
         threshold=0,
         meaning=f"{rate_limited} of {requests} requests of the past 24 h were rate limited",
     )
+
+
+def _explain_nothing_due(coverage: Coverage) -> str:
+    """Why there is no bar whose absence could count; empty if there is one."""
+    if not len(coverage.symbols):
+        return "there are no active symbols"
+    if len(coverage.unserved_symbols) == len(coverage.symbols):
+        return "the vendor has no intraday data of any symbol"
+    return "no bar is overdue yet" if coverage.find_newest_overdue() < 0 else ""
 
 
 def _list_tickers(coverage: Coverage, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> tuple[str, ...]:

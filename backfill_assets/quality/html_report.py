@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from backfill_assets.market.bars.source_rows import REJECT_REASONS
+from backfill_assets.quality.checks import format_result
 from backfill_assets.quality.heatmap import CELL_MEANINGS, Heatmap
 from backfill_assets.quality.heatmap_image import render_heatmap_svg, summarize_heatmap
 from backfill_assets.quality.html_report_data import ReportData
@@ -39,6 +40,7 @@ TILES = (  # title, field of SymbolReport, whether it is shown if it is 0
 def to_html(summary: ReportData) -> str:
     """Render the HTML page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["result"] = format_result
     environment.filters["moment"] = _format_timestamp
     environment.filters["thousands"] = "{:,}".format
     environment.filters["reject_reason"] = lambda reason: REJECT_REASONS.get(reason, reason)

@@ -22,19 +22,23 @@ INSERT INTO backfill.alert_events (event_id, observed_at) VALUES (%(event_id)s, 
 ON CONFLICT DO NOTHING
 """
 _SELECT_STATE = """
-SELECT name, observed_at, failing_since, severity, notified_at, meaning
+SELECT name, observed_at, failing_since, severity, notified_at, meaning, is_judged
 FROM backfill.alert_states WHERE name = %(name)s
 """
 _SELECT_FAILING = """
-SELECT name, observed_at, failing_since, severity, notified_at, meaning
+SELECT name, observed_at, failing_since, severity, notified_at, meaning, is_judged
 FROM backfill.alert_states WHERE failing_since IS NOT NULL ORDER BY failing_since, name
 """
+_SELECT_NOT_JUDGED = """
+SELECT name, observed_at, failing_since, severity, notified_at, meaning, is_judged
+FROM backfill.alert_states WHERE failing_since IS NULL AND NOT is_judged ORDER BY name
+"""
 _UPSERT_STATE = """
-INSERT INTO backfill.alert_states (name, observed_at, failing_since, severity, notified_at, meaning)
-VALUES (%(name)s, %(observed_at)s, %(failing_since)s, %(severity)s, %(notified_at)s, %(meaning)s)
+INSERT INTO backfill.alert_states (name, observed_at, failing_since, severity, notified_at, meaning, is_judged)
+VALUES (%(name)s, %(observed_at)s, %(failing_since)s, %(severity)s, %(notified_at)s, %(meaning)s, %(is_judged)s)
 ON CONFLICT (name) DO UPDATE SET
     observed_at = EXCLUDED.observed_at, failing_since = EXCLUDED.failing_since, severity = EXCLUDED.severity,
-    notified_at = EXCLUDED.notified_at, meaning = EXCLUDED.meaning
+    notified_at = EXCLUDED.notified_at, meaning = EXCLUDED.meaning, is_judged = EXCLUDED.is_judged
 """
 _SELECT_NEW_VENDOR_GAPS = """
 SELECT s.ticker, s.day, s.slots - coalesce(own.slots, 0), other.slots
@@ -103,7 +107,7 @@ _DELETE_OLD_EVENTS = "DELETE FROM backfill.alert_events WHERE observed_at < %(be
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """A check or run as last observed; ``failing_since`` is None while it passes."""
+    """A check or run as last observed; ``failing_since`` is None while it passes or has nothing to compare."""
 
     name: str
     observed_at: datetime
@@ -111,11 +115,12 @@ class AlertState:
     severity: str | None
     notified_at: datetime | None
     meaning: str
+    is_judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message to people; ``kind`` is failing, still failing, given up or recovered."""
+    """One message to people; ``kind`` is failing, still failing, given up, recovered or no longer judged."""
 
     message_id: int
     kind: str
@@ -167,11 +172,15 @@ def list_failing(connection: Connection) -> list[AlertState]:
     return [_build_state(row) for row in connection.execute(_SELECT_FAILING).fetchall()]
 
 
+def list_not_judged(connection: Connection) -> list[AlertState]:
+    """Every check that had nothing to compare when it was last observed."""
+    return [_build_state(row) for row in connection.execute(_SELECT_NOT_JUDGED).fetchall()]
+
+
 def _build_state(row: tuple[Any, ...]) -> AlertState:
-    name, observed_at, failing_since, severity, notified_at, meaning = row
-    return AlertState(
-        name, _to_utc(observed_at), _to_utc_or_none(failing_since), severity, _to_utc_or_none(notified_at), meaning
-    )
+    name, observed_at, failing_since, severity, notified_at, meaning, is_judged = row
+    failing_since, notified_at = _to_utc_or_none(failing_since), _to_utc_or_none(notified_at)
+    return AlertState(name, _to_utc(observed_at), failing_since, severity, notified_at, meaning, is_judged)
 
 
 def save_state(connection: Connection, state: AlertState) -> None:

@@ -443,6 +443,17 @@ def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(
     assert {s["ask_again"] for s in explanation["slots"]} == {"2026-06-03T15:00:00Z"}
     assert any("requested 1 times" in sentence and "no rows" in sentence for sentence in explanation["evidence"])
     assert "daily data: traded on that day" in explanation["evidence"]
+    daily = explanation["daily"]
+    assert daily["low"] <= min(daily["open"], daily["close"]) <= max(daily["open"], daily["close"]) <= daily["high"]
+    assert (daily["volume"] > 0, daily["read_at"], daily["is_settled"], daily["revisions"]) == (
+        True,
+        "2026-06-03T14:00:00Z",
+        True,
+        [],
+    )
+    assert f"close {daily['close']:.10g}, " in explanation["evidence"][-1]
+    assert explanation["evidence"][-1].endswith("; read 2026-06-03T14:00:00Z, not revised")
+    assert user.run_cli("why AAPL 2026-06-02 --format json").json["daily"] is None  # its bars needed no explanation
     live_result = user.run_cli("why AAPL 2026-06-02 --ask")
     assert "the vendor returns now: 13 of 13 bars" in live_result.out
     assert live_result.out.count("present") == 13

@@ -221,6 +221,18 @@ def test_verify_judges_what_dagster_judges_and_warnings_do_not_fail_it(
     user.run_cli("symbols add AAPL")
     user.run_cli("run --quiet")
     requests = sandbox.stats()["requests"]
+    reason = "not judged: no daily data of its sessions are stored (official closes: 2)"
+    nothing_to_compare = user.run_cli("verify")
+    assert (nothing_to_compare.code, f"n/a   sessions_agree_with_eod: {reason}\n" in nothing_to_compare.out) == (
+        0,
+        True,
+    )
+    results = {c["name"]: c for c in user.run_cli("verify --format json").json}
+    closes = results["sessions_agree_with_eod"]
+    assert (closes["judged"], closes["passed"], closes["not_judged"], closes["meaning"]) == (False, True, 0, reason)
+    assert [name for name, result in results.items() if not result["judged"]] == ["sessions_agree_with_eod"]
+    page = user.run_cli("report --format html").out
+    assert f'– n/a</td><th scope="row">sessions_agree_with_eod</th><td>{reason}</td>' in page
     with database.transaction() as connection:
         connection.execute(
             "INSERT INTO backfill.daily_prices (symbol_id, day, close_price, volume)"

@@ -21,7 +21,7 @@ from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.cli.rendering import show_alerts
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.store.alert_outbox import list_failing, postpone, read_endpoint_states
+from backfill_assets.store.alert_outbox import list_failing, list_not_judged, postpone, read_endpoint_states
 from backfill_assets.store.bars.source_host import bind_source_host, require_source_host
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.integration.alert_receiver import MAX_CHAT_LENGTH, SECRET, Receiver
@@ -43,8 +43,8 @@ FAILING = Observation(
 
 
 def create_passing(event_id: str, at: datetime, **changed: Any) -> Observation:
-    meaning = "0 bars are missing in 0 symbols"
-    return replace(FAILING, event_id=event_id, observed_at=at, passed=True, meaning=meaning, offenders=(), **changed)
+    changed = {"meaning": "0 bars are missing in 0 symbols", **changed}
+    return replace(FAILING, event_id=event_id, observed_at=at, passed=True, offenders=(), **changed)
 
 
 def create_failing(event_id: str, at: datetime, **changed: Any) -> Observation:
@@ -455,3 +455,21 @@ def run_in_threads() -> Callable[..., list[Any]]:
         return results
 
     return run
+
+
+def test_a_failure_that_can_no_longer_be_judged_is_no_recovery(pipeline: AlertPipeline, receiver: Receiver) -> None:
+    reason = "not judged: no bar is overdue yet"
+    not_judged = {"judged": False, "meaning": reason}
+    pipeline.record(NOON, FAILING)
+    assert pipeline.record(NOON + HOUR, create_passing("2", NOON + HOUR, **not_judged)) == 1
+    assert pipeline.record(NOON + 2 * HOUR, create_passing("3", NOON + 2 * HOUR, **not_judged)) == 0
+    pipeline.deliver(NOON + 2 * HOUR)
+    assert receiver.titles[-1] == "NO LONGER JUDGED: no_missing_bars"
+    assert receiver.messages[-1]["message"] == f"no_missing_bars failed for 60 min; {reason}"
+    shown = io.StringIO()
+    status = read_alert_status(pipeline.database, pipeline.settings, NOON + 2 * HOUR)
+    show_alerts(Console(file=shown, width=200), status)
+    assert shown.getvalue().splitlines()[:2] == [f"n/a   no_missing_bars: {reason}", "no observed check fails"]
+    pipeline.record(NOON + 3 * HOUR, create_passing("4", NOON + 3 * HOUR))
+    with pipeline.database.transaction() as connection:
+        assert list_not_judged(connection) == []

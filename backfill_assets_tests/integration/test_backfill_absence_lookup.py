@@ -22,7 +22,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.sandbox.absences import Absences
-from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.config import DataQuirks, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, NO_INTRADAY_DATA, list_findings
 from backfill_assets_tests.conftest import make_job
@@ -413,3 +413,64 @@ def test_rows_of_another_day_in_a_file_say_nothing(make_engine: MakeEngine, star
             assert query(engine, "SELECT tickers FROM backfill.bulk_files") == [(0,)]
 
     asyncio.run(scenario())
+
+
+def read_figures(engine: Engine) -> list[tuple[Any, ...]]:
+    return query(
+        engine,
+        "SELECT day::text, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume,"
+        " read_at FROM backfill.daily_prices ORDER BY day",
+    )
+
+
+@pytest.mark.parametrize("reader", ["history", "market file"])
+def test_both_readers_store_all_figures_and_null_for_what_is_none(
+    make_engine: MakeEngine, start_sandbox: StartSandbox, reader: str
+) -> None:
+    row = {"code": "AAPL", "date": str(TUESDAY), "open": 0, "high": "12.5", "low": "NA", "close": 11, "volume": 900.5}
+    rows = [row | {"close": 1}, row]  # of two rows of a day the last counts
+    body = json.dumps([dict(row, adjusted_close=-1) for row in rows]).encode()
+
+    async def scenario() -> None:
+        async with ScriptedVendor(ScriptedResponse(200, body)) as vendor:
+            engine = make_engine(start_sandbox(), base_url=vendor.url)
+            record_empty_responses(engine, MONDAY, TUESDAY)
+            coverage = engine.measure(build_two_day_job(engine))
+            async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
+                if reader == "history":
+                    await explain_absence(client, engine.database, coverage, bulk=False)
+                else:
+                    await fetch_market_file(client, engine.database, coverage, 1, max_age=timedelta(hours=20))
+            assert read_figures(engine) == [
+                ("2026-06-02", None, 12.5, None, 11.0, None, 901, 901, engine.settings.now())
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_a_volume_that_the_vendor_corrects_overnight_is_a_revision(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    evening, noon = datetime(2026, 6, 3, 1, tzinfo=UTC), datetime(2026, 6, 3, 13, tzinfo=UTC)
+    quirks = DataQuirks(daily_revisions=1.0)
+
+    def read_at(moment: datetime) -> list[tuple[Any, ...]]:
+        settings = {"base_url": start_sandbox(now=moment, quirks=quirks).base_url, "as_of": moment}
+        engine = replace(first_engine, settings=first_engine.settings.model_copy(update=settings))
+        coverage = engine.measure(build_two_day_job(engine))
+
+        async def run() -> None:
+            async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
+                await fetch_market_file(client, engine.database, coverage, 1, max_age=timedelta(hours=1))
+
+        asyncio.run(run())
+        return read_figures(engine)
+
+    first_engine = make_engine(start_sandbox(now=evening, quirks=quirks))
+    ((*_, early_volume, early_read),) = read_at(evening)
+    ((*_, volume, read),) = read_at(noon)
+    assert (early_read, read) == (evening, noon)
+    assert early_volume < volume
+    assert query(first_engine, "SELECT volume, read_at, replaced_at FROM backfill.daily_revisions") == [
+        (early_volume, evening, noon)
+    ]

@@ -9,15 +9,16 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
+from backfill_assets.quality.criteria import Criterion
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.evidence.daily_data import record_daily_rows
+from backfill_assets.store.evidence.daily_prices import record_daily_rows
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.conftest import make_monday_tuesday_job
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, ignore_progress
 from backfill_assets_tests.unit.coverage_builders import build_coverage
-from backfill_assets_tests.unit.market_builders import build_grid
+from backfill_assets_tests.unit.market_builders import build_grid, make_daily_prices
 
 COLUMNS = "(symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume)"
 GRID = build_grid("2026-06-01", "2026-06-02")
@@ -146,13 +147,17 @@ def test_closes_are_compared_with_the_stored_daily_data(
         assert "(4 closes are stored)" in criterion.meaning
         return criterion.figure, criterion.meaning.split(" compared")[0]
 
-    assert compare_closes() == (0, "0 of 0")
+    assert evaluate_closes(engine.database, coverage, INTERVALS["5m"], tolerance_bps=15) == (
+        Criterion.create_not_judged(
+            "sessions_agree_with_eod", "no daily data of its sessions are stored (official closes: 4)"
+        )
+    )
     with engine.database.transaction() as connection:
         rows = connection.execute(
             "SELECT symbol_id, session_day, official_close, 1 FROM backfill.session_evidence WHERE session_day >= %s",
             [MONDAY],
         ).fetchall()
-        record_daily_rows(connection, rows)
+        record_daily_rows(connection, make_daily_prices(*rows), coverage.now)
     assert compare_closes() == (0, "0 of 4")
     with engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.daily_prices SET close_price = close_price * 1.005 WHERE symbol_id = 1")

@@ -17,12 +17,13 @@ from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.daily_data import (
     ListingLife,
     record_closure,
-    record_daily_rows,
     record_listing_lives,
 )
+from backfill_assets.store.evidence.daily_prices import record_daily_rows
 from backfill_assets.store.evidence.evidence_reader import BASELINE_SESSIONS, read_evidence
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
+from backfill_assets_tests.unit.market_builders import make_daily_prices
 
 SESSIONS = list_sessions("US", date(2026, 6, 1), date(2026, 6, 5))
 GRID = build_slot_grid(SESSIONS, INTERVALS["30m"])
@@ -146,9 +147,8 @@ def test_baseline_has_the_last_published_sessions_before_the_window_as_well(stor
 def test_daily_volume_tells_whether_a_symbol_traded(store: Database) -> None:
     symbol_ids = get_symbol_ids(store)
     with store.transaction() as connection:
-        record_daily_rows(
-            connection, [(symbol_ids[AAPL], SESSIONS[0].day, 1.0, 9), (symbol_ids[AAPL], SESSIONS[1].day, None, 0)]
-        )
+        rows = (symbol_ids[AAPL], SESSIONS[0].day, 1.0, 9), (symbol_ids[AAPL], SESSIONS[1].day, None, 0)
+        record_daily_rows(connection, make_daily_prices(*rows), REQUESTED_AT)
     _, evidence = read(store, [AAPL, MSFT])
     assert evidence.traded.tolist() == [[1, 0, -1, -1, -1], [-1] * 5, [-1] * 5]
 

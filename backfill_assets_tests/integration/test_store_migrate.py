@@ -291,3 +291,43 @@ def test_version_0_1_0_refuses_the_database(create_database: Callable[..., str],
 def test_every_migration_records_the_oldest_version_that_can_read_it(database_url: str) -> None:
     recorded = dict(fetch(database_url, "SELECT number, readable_since FROM backfill.migrations"))
     assert recorded == {n: n for n in range(1, 9)} | {m.number: m.readable_since for m in load_migrations().values()}
+
+
+@pytest.mark.parametrize("number", [9, 17, 18])
+def test_daily_rows_of_earlier_migrations_stay_and_have_null_in_the_new_columns(
+    create_database: Callable[..., str], number: int
+) -> None:
+    url = create_database(None)
+    build_version_0_2_0(url)
+    before = [migration for migration in load_migrations().values() if SCHEMA_NUMBER < migration.number <= number]
+    with psycopg.connect(url, autocommit=True) as connection:
+        for migration in before:
+            connection.execute(migration.sql.encode())
+            connection.execute(
+                "INSERT INTO backfill.migrations VALUES (%s, %s, now(), 9)", [migration.number, migration.name]
+            )
+        connection.execute(
+            "INSERT INTO backfill.daily_prices (symbol_id, day, close_price, volume)"
+            " VALUES (1, '2026-06-02', 11, 900), (2, '2026-06-02', NULL, 0)"
+        )
+    assert run_migrations(url) == [m.name for m in load_migrations().values() if m.number > number]
+    rows = fetch(url, "SELECT to_jsonb(d) FROM backfill.daily_prices d WHERE day = '2026-06-02' ORDER BY symbol_id")
+    new = dict.fromkeys(("open_price", "high_price", "low_price", "adjusted_close", "reported_volume", "read_at"), None)
+    old = {"symbol_id": 1, "day": "2026-06-02", "close_price": 11, "volume": 900, "no_row_reason": None}
+    without_row = {"symbol_id": 2, "close_price": None, "volume": 0}
+    assert [row for (row,) in rows] == [old | new, old | without_row | new]
+    assert fetch(url, "SELECT count(*) FROM backfill.daily_revisions") == [(0,)]
+    assert fetch(url, "SELECT count(*) FROM backfill.alert_states WHERE NOT is_judged") == [(0,)]
+
+
+def test_a_program_of_migration_9_goes_on_writing_daily_rows(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for volume in (0, 900):
+            connection.execute(
+                "INSERT INTO backfill.daily_prices AS d (symbol_id, day, close_price, volume)"
+                " VALUES (1, '2026-06-02', 11, %s) ON CONFLICT (symbol_id, day) DO UPDATE"
+                " SET close_price = EXCLUDED.close_price, volume = EXCLUDED.volume"
+                " WHERE (d.close_price, d.volume) IS DISTINCT FROM (EXCLUDED.close_price, EXCLUDED.volume)",
+                [volume],
+            )
+    assert fetch(database_url, "SELECT volume, reported_volume FROM backfill.daily_prices") == [(900, None)]

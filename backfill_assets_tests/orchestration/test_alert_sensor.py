@@ -210,7 +210,7 @@ def test_a_run_of_a_schedule_is_reported_under_its_asset(deploy_watched: Callabl
         assert load_state(connection, "run of data_quality_report") is not None
 
 
-def test_failures_recover_when_no_symbol_is_active(
+def test_failures_end_when_no_symbol_is_active(
     deploy_watched: Callable[..., WatchedDeployment], receiver: Receiver
 ) -> None:
     watched = deploy_watched()
@@ -224,7 +224,9 @@ def test_failures_recover_when_no_symbol_is_active(
     watched.tick()
     with watched.deployment.engine.database.transaction() as connection:
         assert list_failing(connection) == []
-    assert "no_missing_bars passes again after 10 min: there are no active symbols" in receiver.messages[-1]["message"]
+    expected = "no_missing_bars failed for 10 min; not judged: there are no active symbols"
+    assert expected in receiver.messages[-1]["message"]
+    assert receiver.titles[-1].lower().startswith("no longer judged: bars_30m: ")
 
 
 def test_an_address_that_is_down_receives_the_message_later(

@@ -223,12 +223,13 @@ def test_an_invalid_window_fails_the_run_before_any_check(
     assert deployment.sandbox.stats()["requests"] == 0
 
 
-def test_without_active_symbols_all_checks_pass(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+def test_without_active_symbols_no_check_is_judged(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     deployment = deploy(start_sandbox(), ("AAPL",))
     with deployment.engine.database.transaction() as connection:
         deactivate_symbols(connection, parse_tickers(["AAPL"]))
     results = deployment.verify().get_asset_check_evaluations()
-    assert {(r.passed, r.description) for r in results} == {(True, "there are no active symbols")}
+    assert {(r.passed, r.description) for r in results} == {(True, "not judged: there are no active symbols")}
+    assert {r.metadata["judged"].value for r in results} == {False}
 
 
 def test_backfill_gaps_fills_a_window_and_a_dry_run_requests_nothing(

@@ -13,6 +13,8 @@ from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.daily_prices import DailyPrices, build_daily_prices
+from backfill_assets.market.vendor import DailyRows
 
 NEW_YORK = ZoneInfo("America/New_York")
 EXPECTED_FOLDER = Path(__file__).parent / "expected"
@@ -74,3 +76,15 @@ def make_session_rows(day: str, volumes: Iterable[float], source: str = "5m", sy
             "volume": volume,
         }
     )
+
+
+def make_daily_rows(*rows: tuple[date, *tuple[float | None, ...]]) -> DailyRows:
+    """Daily rows as a client returns them: day, open, high, low, close, adjusted close, volume; None is absent."""
+    figures = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), 6).T
+    return DailyRows(np.array([row[0] for row in rows], "datetime64[D]"), *figures)
+
+
+def make_daily_prices(*rows: tuple[int, date, float | None, int]) -> DailyPrices:
+    """Daily rows as they are stored: symbol_id, day, close, volume; the other prices are equal to the close."""
+    vendor_rows = make_daily_rows(*((day, *[close] * 5, volume) for _, day, close, volume in rows))
+    return build_daily_prices([row[0] for row in rows], vendor_rows, range(len(rows)))

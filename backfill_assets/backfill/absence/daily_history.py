@@ -4,7 +4,7 @@ When it is read is decided in ``lookup``, whether a listing has ended in ``backf
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -16,6 +16,7 @@ from backfill_assets.backfill.plan_limits import build_reach
 from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.daily_prices import DailyPrices, build_daily_prices
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
 from backfill_assets.market.vendor import DailyRows, VendorClient
@@ -27,14 +28,8 @@ from backfill_assets.market.vendor_errors import (
     UnknownTicker,
     VendorError,
 )
-from backfill_assets.store.evidence.daily_data import (
-    NO_ROW_AS_USUAL,
-    ListingLife,
-    record_daily_rows,
-    record_days_without_row,
-    record_listing_lives,
-    record_unreadable_history,
-)
+from backfill_assets.store.evidence.daily_data import ListingLife, record_listing_lives, record_unreadable_history
+from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, record_daily_rows, record_days_without_row
 from backfill_assets.store.evidence.findings import (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
@@ -46,7 +41,6 @@ from backfill_assets.store.postgres.connection import Connection, Database
 
 DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
 HABIT_SESSIONS = 250  # over which it is counted how often a symbol has no daily row
-MAX_DAILY_VOLUME = 2.0**53  # more is no volume, and 0 means that nothing traded: a fraction of a share counts as one
 _log = logging.getLogger(__name__)
 
 
@@ -101,7 +95,8 @@ async def fetch_listing_history(
     is_usual = bool(skipped) and _skips_days_often(history, coverage, overrides)
     with database.transaction() as connection:
         record_listing_lives(connection, [listing_end.life], coverage.now)
-        record_daily_rows(connection, list(_build_daily_rows(symbol, history, coverage)))
+        if history.rows is not None:
+            record_daily_rows(connection, _select_window(symbol, history.rows, coverage), coverage.now)
         if is_usual:
             days = [(symbol.symbol_id, coverage.grid.sessions[session].day) for session in skipped]
             record_days_without_row(connection, days, NO_ROW_AS_USUAL)
@@ -168,23 +163,12 @@ def _skips_days_often(history: _History, coverage: Coverage, overrides: Calendar
     return skips_days_often(history.days, [session.day for session in (*earlier, last)])
 
 
-def _build_daily_rows(
-    symbol: Symbol, history: _History, coverage: Coverage
-) -> Iterable[tuple[int, date, float | None, int]]:
-    """Yield the window's sessions that have a row in the history."""
-    if history.rows is None:
-        return
-    days = history.rows.date.astype(object).tolist()
-    row_by_day = dict(zip(days, zip(history.rows.close, history.rows.volume, strict=True), strict=True))
-    for session in coverage.grid.sessions:
-        if session.day in row_by_day:
-            yield build_daily_row(symbol, session.day, *row_by_day[session.day])
-
-
-def build_daily_row(symbol: Symbol, day: date, close: float, volume: float) -> tuple[int, date, float | None, int]:
-    """One daily row as the store takes it; without a volume nothing traded."""
-    traded_volume = 0 if np.isnan(volume) else int(np.ceil(np.clip(volume, 0.0, MAX_DAILY_VOLUME)))
-    return symbol.symbol_id, day, None if np.isnan(close) else float(close), traded_volume
+def _select_window(symbol: Symbol, rows: DailyRows, coverage: Coverage) -> DailyPrices:
+    """The rows of the window's sessions; of several rows of one day the last."""
+    position_by_day = {day: position for position, day in enumerate(rows.date.astype(object).tolist())}
+    days = [session.day for session in coverage.grid.sessions]
+    positions = [position_by_day[day] for day in days if day in position_by_day]
+    return build_daily_prices([symbol.symbol_id] * len(positions), rows, positions)
 
 
 def _build_finding_without_data(symbol: Symbol, history: _History, coverage: Coverage) -> Finding | None:

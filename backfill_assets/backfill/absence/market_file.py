@@ -6,24 +6,22 @@ symbol is remembered. One ticker's history is in ``daily_history``.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.backfill.absence.daily_history import build_daily_row
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_endpoint_warning
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.exchanges import TIME_ZONE
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.daily_prices import build_daily_prices
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import BulkDailyRows, VendorClient
 from backfill_assets.market.vendor_errors import BrokenAnswer, TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import (
-    NOT_IN_MARKET_FILE,
     claim_bulk_file,
     count_traded_symbols,
     find_symbols_with_day,
@@ -32,11 +30,10 @@ from backfill_assets.store.evidence.daily_data import (
     read_searched_symbols,
     record_bulk_file,
     record_closure,
-    record_daily_rows,
-    record_days_without_row,
     record_unreadable_bulk_file,
     release_bulk_file,
 )
+from backfill_assets.store.evidence.daily_prices import NOT_IN_MARKET_FILE, record_daily_rows, record_days_without_row
 from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, Finding, record_finding
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.symbols import list_symbols
@@ -131,10 +128,10 @@ def _find_unreadable(bulk_rows: BulkDailyRows, today: date) -> frozenset[str]:
     return bulk_rows.unreadable_codes | frozenset(of_future.tolist())
 
 
-def _find_rows_of_day(bulk_rows: BulkDailyRows, day: date) -> dict[str, tuple[float, float]]:
-    """Close and volume by code; rows of another day say nothing about this one."""
-    rows = zip(bulk_rows.code, bulk_rows.date.astype(object), bulk_rows.close, bulk_rows.volume, strict=True)
-    return {code: (close, volume) for code, row_day, close, volume in rows if row_day == day}
+def _find_rows_of_day(bulk_rows: BulkDailyRows, day: date) -> Mapping[str, int]:
+    """The position of each code's row; rows of another day say nothing about this one."""
+    codes_and_days = zip(bulk_rows.code, bulk_rows.date.astype(object), strict=True)
+    return {code: position for position, (code, row_day) in enumerate(codes_and_days) if row_day == day}
 
 
 def find_not_in_market_file(database: Database, coverage: Coverage, session: int) -> Bools:
@@ -203,25 +200,20 @@ def _record_file(connection: Connection, coverage: Coverage, session: int, bulk_
     """
     day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
     symbols = list_symbols(connection, exchange, only_active=False)
-    rows_by_code = _find_rows_of_day(bulk_rows, day)
+    position_by_code = _find_rows_of_day(bulk_rows, day)
     unreadable = _find_unreadable(bulk_rows, coverage.now.astimezone(TIME_ZONE).date())
-    is_silence_known = not bulk_rows.unnamed_rows and bool(rows_by_code or not len(bulk_rows))
+    is_silence_known = not bulk_rows.unnamed_rows and bool(position_by_code or not len(bulk_rows))
     searched = [s.symbol_id for s in symbols if is_silence_known and s.ticker.symbol not in unreadable]
-    record_bulk_file(connection, day, len(rows_by_code), searched, coverage.now)
-    if rows_by_code:
-        record_daily_rows(connection, list(_build_rows(symbols, day, rows_by_code)))
+    record_bulk_file(connection, day, len(position_by_code), searched, coverage.now)
+    if position_by_code:
+        listed = [symbol for symbol in symbols if symbol.ticker.symbol in position_by_code]
+        positions = [position_by_code[symbol.ticker.symbol] for symbol in listed]
+        rows = build_daily_prices([symbol.symbol_id for symbol in listed], bulk_rows, positions)
+        record_daily_rows(connection, rows, coverage.now)
     elif is_silence_known and _is_nearly_all_absent(coverage, session):
         reason = "nearly all symbols have no rows and the vendor has no daily file"
         record_closure(connection, day, reason, coverage.now)
         record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
-
-
-def _build_rows(
-    symbols: Sequence[Symbol], day: date, rows_by_code: dict[str, tuple[float, float]]
-) -> Iterable[tuple[int, date, float | None, int]]:
-    for symbol in symbols:
-        if (row := rows_by_code.get(symbol.ticker.symbol)) is not None:
-            yield build_daily_row(symbol, day, *row)
 
 
 def _is_nearly_all_absent(coverage: Coverage, session: int) -> bool:

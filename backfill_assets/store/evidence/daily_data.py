@@ -1,6 +1,6 @@
-"""What the vendor's daily data show: trading days and listing lives of symbols, and closures.
+"""What the vendor's daily data show beyond single rows: listing lives of symbols, daily files, and closures.
 
-``evidence_reader`` reads the part that explains absent bars.
+The rows are in ``daily_prices``. ``evidence_reader`` reads the part that explains absent bars.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,21 +9,6 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.store.postgres.connection import Connection
 
-NOT_IN_MARKET_FILE = "not in the daily file of the market"
-NO_ROW_AS_USUAL = "no daily row, as usual"
-
-_UPSERT_DAILY_PRICES = """
-INSERT INTO backfill.daily_prices AS d (symbol_id, day, close_price, volume)
-SELECT * FROM unnest(%(ids)s::int[], %(days)s::date[], %(closes)s::float8[], %(volumes)s::bigint[]) ORDER BY 1, 2
-ON CONFLICT (symbol_id, day) DO UPDATE
-SET close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, no_row_reason = NULL
-WHERE (d.close_price, d.volume) IS DISTINCT FROM (EXCLUDED.close_price, EXCLUDED.volume) OR d.no_row_reason IS NOT NULL
-"""
-_INSERT_DAYS_WITHOUT_ROW = """
-INSERT INTO backfill.daily_prices (symbol_id, day, volume, no_row_reason)
-SELECT id, day, 0, %(reason)s FROM unnest(%(ids)s::int[], %(days)s::date[]) AS t (id, day) ORDER BY 1, 2
-ON CONFLICT DO NOTHING
-"""
 _UPSERT_LISTING_LIVES = """
 INSERT INTO backfill.listing_lives (symbol_id, first_day, last_day, has_ended, refusal, read_at)
 SELECT *, %(now)s
@@ -93,22 +78,6 @@ class ListingLife:
     last_day: date | None
     has_ended: bool
     refusal: str | None = None
-
-
-def record_daily_rows(connection: Connection, rows: Sequence[tuple[int, date, float | None, int]]) -> None:
-    """Store (symbol_id, day, close, volume) of the vendor's rows; a volume of 0 means that nothing traded."""
-    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
-    names = ("ids", "days", "closes", "volumes")
-    connection.execute(_UPSERT_DAILY_PRICES, dict(zip(names, map(list, columns), strict=True)))
-
-
-def record_days_without_row(connection: Connection, days: Sequence[tuple[int, date]], reason: str) -> None:
-    """Store that nothing traded on (symbol_id, day) pairs without a row of the vendor's; rows that exist stay.
-
-    ``reason`` is ``NOT_IN_MARKET_FILE`` or ``NO_ROW_AS_USUAL``.
-    """
-    ids, dates = [symbol_id for symbol_id, _ in days], [day for _, day in days]
-    connection.execute(_INSERT_DAYS_WITHOUT_ROW, {"ids": ids, "days": dates, "reason": reason})
 
 
 def record_listing_lives(connection: Connection, lives: Sequence[ListingLife], now: datetime) -> None:

@@ -1,6 +1,7 @@
 """Read what explains absent bars: past requests, thin symbols, daily data, listing lives, days without a session.
 
-The values are in ``market.gaps.evidence``; ``evidence_writer`` and ``daily_data`` write what is read here.
+The values are in ``market.gaps.evidence``; ``evidence_writer``, ``daily_prices`` and ``daily_data`` write what
+is read here.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
-from backfill_assets.store.evidence.daily_data import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
+from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
 from backfill_assets.store.evidence.refusals import read_refused_slots
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection

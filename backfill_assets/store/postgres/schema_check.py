@@ -24,6 +24,7 @@ OWN_TABLES = frozenset(
         "closures",
         "contract_tables",
         "daily_prices",
+        "daily_revisions",
         "findings",
         "ledger",
         "ledger_by_purpose",

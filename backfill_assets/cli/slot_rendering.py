@@ -1,0 +1,34 @@
+"""The explanation of a session's slots in a terminal, and what the vendor returns for them now."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from backfill_assets.market.bars.bar_builder import BuiltBars
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.quality.slot_explanation import SlotExplanation
+
+
+def show_slot_explanations(console: Console, evidence: Sequence[str], explanations: Sequence[SlotExplanation]) -> None:
+    """Print the evidence about a session, and the state of each of its slots."""
+    for sentence in evidence:
+        console.print(f"· {sentence}", highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("slot (UTC)", "state", "evidence", "next request"):
+        table.add_column(title)
+    for explanation in explanations:
+        table.add_row(explanation.slot, explanation.state, explanation.evidence, explanation.ask_again or "–")
+    console.print(table)
+
+
+def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid) -> None:
+    """Print the bars that the vendor returned just now."""
+    rejected = f", {len(built.rejects)} invalid rows" if len(built.rejects) else ""
+    console.print(f"the vendor returns now: {len(built.bars)} of {grid.size} bars{rejected}")
+    for bar in built.bars.to_dict("records"):
+        stamp = format_timestamp(to_datetime(bar["timestamp"]))
+        final = "" if bar["is_final"] else ", not final"
+        values = f"close {bar['close']:g}, volume {bar['volume']:,}, {bar['source_rows']} rows{final}"
+        console.print(f"  {stamp}  {values}", highlight=False)

@@ -1,0 +1,131 @@
+"""The vendor's daily rows in the store, the old values of those that it changed, and days that have no row.
+
+``evidence_reader`` reads the part that explains absent bars, ``store.bars.bar_checks`` the closes. Listing lives, daily
+files and closures are in ``daily_data``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from backfill_assets.market.daily_prices import DailyPrices
+from backfill_assets.store.postgres.connection import Connection
+
+NOT_IN_MARKET_FILE = "not in the daily file of the market"
+NO_ROW_AS_USUAL = "no daily row, as usual"
+MAX_ROWS_PER_STATEMENT = 50_000  # bounds the memory: some 10 MB of parameters
+
+_WITH_INCOMING = """
+WITH incoming AS MATERIALIZED (
+    SELECT symbol_id, day, nullif(open_price, 'NaN') AS open_price, nullif(high_price, 'NaN') AS high_price,
+           nullif(low_price, 'NaN') AS low_price, nullif(close_price, 'NaN') AS close_price,
+           nullif(adjusted_close, 'NaN') AS adjusted_close,
+           nullif(reported_volume, 'NaN')::bigint AS reported_volume, volume
+    FROM unnest(%(symbol_id)s::int[], %(day)s::date[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
+                %(close)s::float8[], %(adjusted_close)s::float8[], %(volume)s::float8[], %(traded_volume)s::bigint[])
+      AS t (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume)
+)
+"""
+# Rows of before have no reported_volume: their 0 may mean that it was unknown. The lock keeps another process from
+# changing the rows between the two statements; everybody takes it in the same order.
+_INSERT_REVISIONS = f"""
+{_WITH_INCOMING} INSERT INTO backfill.daily_revisions
+    (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, volume, read_at, replaced_at)
+SELECT symbol_id, day, p.open_price, p.high_price, p.low_price, p.close_price, p.adjusted_close, p.known_volume,
+       p.read_at, %(now)s
+FROM (
+    SELECT d.*, CASE WHEN d.read_at IS NULL THEN nullif(d.volume, 0) ELSE d.reported_volume END AS known_volume
+    FROM backfill.daily_prices d
+    WHERE (d.day, d.symbol_id) IN (SELECT day, symbol_id FROM incoming) AND d.no_row_reason IS NULL
+    ORDER BY d.symbol_id, d.day FOR UPDATE
+) p JOIN incoming i USING (symbol_id, day)
+WHERE (p.open_price IS NOT NULL AND p.open_price IS DISTINCT FROM i.open_price)
+   OR (p.high_price IS NOT NULL AND p.high_price IS DISTINCT FROM i.high_price)
+   OR (p.low_price IS NOT NULL AND p.low_price IS DISTINCT FROM i.low_price)
+   OR (p.close_price IS NOT NULL AND p.close_price IS DISTINCT FROM i.close_price)
+   OR (p.known_volume IS NOT NULL AND p.known_volume IS DISTINCT FROM i.reported_volume)
+"""  # noqa: S608 - only a constant is inserted
+_UPSERT_DAILY_PRICES = f"""
+{_WITH_INCOMING} INSERT INTO backfill.daily_prices
+    (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume, read_at)
+SELECT i.*, %(now)s FROM incoming i ORDER BY symbol_id, day
+ON CONFLICT (symbol_id, day) DO UPDATE SET
+    open_price = EXCLUDED.open_price, high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price,
+    close_price = EXCLUDED.close_price, adjusted_close = EXCLUDED.adjusted_close,
+    reported_volume = EXCLUDED.reported_volume, volume = EXCLUDED.volume, read_at = EXCLUDED.read_at,
+    no_row_reason = NULL
+"""  # noqa: S608 - only a constant is inserted
+_INSERT_DAYS_WITHOUT_ROW = """
+INSERT INTO backfill.daily_prices (symbol_id, day, volume, no_row_reason)
+SELECT id, day, 0, %(reason)s FROM unnest(%(ids)s::int[], %(days)s::date[]) AS t (id, day) ORDER BY 1, 2
+ON CONFLICT DO NOTHING
+"""
+_SELECT_DAILY_PRICE = """
+SELECT open_price, high_price, low_price, close_price, adjusted_close,
+       CASE WHEN read_at IS NULL THEN nullif(volume, 0) ELSE reported_volume END, read_at
+FROM backfill.daily_prices WHERE symbol_id = %(symbol_id)s AND day = %(day)s AND no_row_reason IS NULL
+"""
+_SELECT_REVISIONS = """
+SELECT open_price, high_price, low_price, close_price, adjusted_close, volume, read_at, replaced_at
+FROM backfill.daily_revisions WHERE symbol_id = %(symbol_id)s AND day = %(day)s ORDER BY replaced_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DailyPrice:
+    """The daily figures of one symbol and day, each None where it is unknown; times are UTC.
+
+    Attributes:
+        open: of the day, like ``high``, ``low``, ``close``, ``adjusted_close`` and ``volume``.
+        read_at: when they were last read; None if that is not known.
+        replaced_at: of old figures, when others were read instead; None for those that hold.
+    """
+
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    adjusted_close: float | None
+    volume: int | None
+    read_at: datetime | None
+    replaced_at: datetime | None = None
+
+
+def record_daily_rows(connection: Connection, rows: DailyPrices, now: datetime) -> None:
+    """Store the vendor's rows, read at ``now``; known figures that they change are kept as revisions.
+
+    Two statements for each 50,000 rows.
+    """
+    columns = {name: getattr(rows, name) for name in DailyPrices.__dataclass_fields__}
+    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+        stop = start + MAX_ROWS_PER_STATEMENT
+        values = {name: column[start:stop].tolist() for name, column in columns.items()}
+        connection.execute(_INSERT_REVISIONS, {**values, "now": now})
+        connection.execute(_UPSERT_DAILY_PRICES, {**values, "now": now})
+
+
+def record_days_without_row(connection: Connection, days: Sequence[tuple[int, date]], reason: str) -> None:
+    """Store that nothing traded on (symbol_id, day) pairs without a row of the vendor's; rows that exist stay.
+
+    ``reason`` is ``NOT_IN_MARKET_FILE`` or ``NO_ROW_AS_USUAL``.
+    """
+    ids, dates = [symbol_id for symbol_id, _ in days], [day for _, day in days]
+    connection.execute(_INSERT_DAYS_WITHOUT_ROW, {"ids": ids, "days": dates, "reason": reason})
+
+
+def read_daily_price(connection: Connection, symbol_id: int, day: date) -> DailyPrice | None:
+    """The vendor's daily figures of a symbol and day; None if no row was read."""
+    row = connection.execute(_SELECT_DAILY_PRICE, {"symbol_id": symbol_id, "day": day}).fetchone()
+    return _build_price(*row) if row else None
+
+
+def read_daily_revisions(connection: Connection, symbol_id: int, day: date) -> list[DailyPrice]:
+    """The figures that the vendor has replaced since, oldest first."""
+    rows = connection.execute(_SELECT_REVISIONS, {"symbol_id": symbol_id, "day": day})
+    return [_build_price(*row) for row in rows]
+
+
+def _build_price(*columns: Any) -> DailyPrice:
+    values: list[Any] = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in columns]
+    return DailyPrice(*values)
