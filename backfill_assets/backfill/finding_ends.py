@@ -6,7 +6,7 @@
 | ``calendar drift``, closed day | more than a tenth of the symbols have data, or the calendar has no session |
 | ``calendar drift``, trading outside | answers that span the day show none for nearly all tickers |
 | ``calendar drift`` | the day is older than all retained sessions |
-| ``plan limited`` | an answer reaches as far back without the remark (``backfill.findings``) |
+| ``plan limited`` | a run has no remark and an answer that reaches as far back (``backfill.findings``) |
 | ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 
-from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach
+from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach, find_disproved_limits
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.calendar.timestamps import format_timestamp
@@ -56,38 +56,41 @@ def record_vendor_warnings(
     warnings: Mapping[str, frozenset[Ticker]],
     now: datetime,
     reaches: Mapping[str, PlanReach] | None = None,
+    endpoint: str = "",
 ) -> None:
     """Record for each exchange the vendor's remark that the token's plan limits the data (docs/vendor.md §1.7).
 
-    The finding is resolved by an answer without the remark to a request that reaches as far back as a limited one did.
+    The finding is resolved by an answer without the remark to a request that reaches as far back as a limited one did,
+    unless another answer has the remark. So all answers of a run and an endpoint belong together.
 
     Args:
         database: the store.
         warnings: the vendor's messages, with the tickers concerned.
         now: the time of the finding.
         reaches: by exchange, how far back the requests reached; None means the whole history.
+        endpoint: of the answers, if it has findings of its own; empty for intraday data.
     """
-    messages_by_exchange: dict[str, set[str]] = {}
+    reaches = {_name_subject(exchange, endpoint): reach for exchange, reach in (reaches or {}).items()}
+    messages_by_subject: dict[str, set[str]] = {}
     for message, tickers in warnings.items():
         for exchange in {ticker.exchange for ticker in tickers}:
-            messages_by_exchange.setdefault(exchange, set()).add(message)
+            messages_by_subject.setdefault(_name_subject(exchange, endpoint), set()).add(message)
     with database.transaction() as connection:
-        if messages_by_exchange:
+        if messages_by_subject:
             forget_limited_reach(connection)
-        for exchange, messages in sorted(messages_by_exchange.items()):
-            record_finding(connection, Finding(PLAN_LIMITED, exchange, "; ".join(sorted(messages)), now))
-            limited_days = (reaches or {}).get(exchange, PlanReach(WHOLE_HISTORY_DAYS)).limited_days
-            record_limited_reach(connection, exchange, WHOLE_HISTORY_DAYS if limited_days is None else limited_days)
-        limited_reaches = read_limited_reaches(connection) if reaches else {}
-        disproved = [
-            exchange
-            for exchange, reach in (reaches or {}).items()
-            if exchange in limited_reaches
-            and reach.full_days is not None
-            and reach.full_days >= limited_reaches[exchange]
-        ]
+        for subject, messages in sorted(messages_by_subject.items()):
+            record_finding(connection, Finding(PLAN_LIMITED, subject, "; ".join(sorted(messages)), now))
+            limited_days = reaches.get(subject, PlanReach(WHOLE_HISTORY_DAYS)).limited_days
+            record_limited_reach(connection, subject, WHOLE_HISTORY_DAYS if limited_days is None else limited_days)
+        unlimited = {subject: reach for subject, reach in reaches.items() if subject not in messages_by_subject}
+        limited_reaches = read_limited_reaches(connection) if unlimited else {}
+        disproved = find_disproved_limits(unlimited, limited_reaches)
         if disproved:
             resolve_findings(connection, PLAN_LIMITED, disproved, now)
+
+
+def _name_subject(exchange: str, endpoint: str) -> str:
+    return f"{exchange} {endpoint}".rstrip()
 
 
 def record_endpoint_warning(database: Database, endpoint: str, warning: str | None, now: datetime) -> None:

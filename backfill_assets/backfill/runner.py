@@ -27,6 +27,7 @@ from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.backfill.finding_ends import resolve_disproved_drift, resolve_ended_findings
 from backfill_assets.backfill.findings import record_calendar_drift, record_refused_bars, record_vendor_warnings
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
+from backfill_assets.backfill.plan_limits import PlanAnswers
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
 from backfill_assets.backfill.result_builder import PassResult, build_run_result
@@ -72,6 +73,8 @@ class _BackfillRun:
         self._on_progress = on_progress
         self._run_id = uuid4()
         self._usage = Usage()
+        self._fetched = FetchResult()  # of all passes: one pass does not disprove the remarks of another
+        self._daily_answers = PlanAnswers()
 
     def execute(self) -> RunResult:
         started = time.monotonic()
@@ -227,7 +230,8 @@ class _BackfillRun:
             if request.symbol.symbol_id in fetched.answered_ids
         ]
         resolve_disproved_drift(self._engine, spans, fetched.off_calendar_days)
-        record_vendor_warnings(database, fetched.vendor_warnings, now, fetched.reaches)
+        self._fetched = merge_results([self._fetched, fetched])
+        record_vendor_warnings(database, self._fetched.vendor_warnings, now, self._fetched.reaches)
         release_served(database, [s for s in self._job.symbols if s.symbol_id in fetched.answered_ids], now)
 
     async def _explain_absence(self, client: VendorClient) -> VendorError | None:
@@ -242,6 +246,7 @@ class _BackfillRun:
                 coverage,
                 bulk=bulk,
                 overrides=self._engine.settings.load_calendar_overrides(),
+                answers=self._daily_answers,
             )
         except BudgetSpent as error:  # what is left of the day is for requests that come first; the bars are there
             _log.warning("why sessions are absent is looked up another day: %s", error)

@@ -180,3 +180,17 @@ def test_plan_limit_ends_with_the_same_request_without_a_remark(engine: Engine) 
         engine.database, {}, NOW, {"US": build_reach(count_back(400), count_back(397), NOW, is_limited=False)}
     )
     assert list_open(engine) == []
+
+
+def test_plan_limit_of_daily_histories_and_of_intraday_data_end_apart(engine: Engine) -> None:
+    limited, full = {"US": PlanReach(limited_days=400)}, {"US": PlanReach(full_days=5000)}
+    remark = {"one year": frozenset(APPLE)}
+    for endpoint in ("", "/eod"):
+        record_vendor_warnings(engine.database, remark, NOW, limited, endpoint)
+    mixed = {"US": PlanReach(limited_days=400, full_days=5000)}
+    record_vendor_warnings(engine.database, remark, NOW, mixed, "/eod")  # answers of one run
+    assert list_open(engine) == ["US", "US /eod"]
+    record_vendor_warnings(engine.database, {}, NOW, full, "/eod")
+    assert list_open(engine) == ["US"]
+    record_vendor_warnings(engine.database, {}, NOW, full)
+    assert list_open(engine) == []

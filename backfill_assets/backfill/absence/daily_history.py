@@ -10,9 +10,8 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.backfill.findings import record_vendor_warnings
 from backfill_assets.backfill.listing_ends import SymbolChangeList, judge_listing
-from backfill_assets.backfill.plan_limits import build_reach
+from backfill_assets.backfill.plan_limits import PlanAnswers, build_reach
 from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
@@ -56,6 +55,12 @@ class _History:
         """The days with a row."""
         return frozenset() if self.rows is None else frozenset(self.rows.date.astype(object).tolist())
 
+    @property
+    def first_day(self) -> date | None:
+        """The listing's first day; None without rows, or if the plan limits them: the first one may be later."""
+        is_limited = self.rows is not None and self.rows.warning is not None
+        return None if is_limited else min(self.days, default=None)
+
 
 async def fetch_listing_history(
     client: VendorClient,
@@ -65,11 +70,13 @@ async def fetch_listing_history(
     symbol: Symbol,
     overrides: CalendarOverrides,
     absent_sessions: Collection[int],
+    answers: PlanAnswers,
 ) -> list[int]:
     """Read one symbol's daily history, and record when it traded, how long it is listed and what a person should know.
 
     A day without a row says nothing about a session with bars, so only ``absent_sessions`` are explained by it: those
-    of the coverage in which the symbol has no bar at all.
+    of the coverage in which the symbol has no bar at all. What the answer says about a limit of the plan is added to
+    ``answers``, and recorded by whoever has all of them.
 
     Returns:
         Those of them that lie between the history's ends, have no row, and are unexplained so far.
@@ -81,7 +88,7 @@ async def fetch_listing_history(
     if history is None:
         return []
     if history.rows is not None:
-        _report_dropped(database, symbol, history.rows, coverage)
+        _report_dropped(answers, symbol, history.rows, coverage)
     listing_end = await judge_listing(
         changes,
         symbol,
@@ -125,15 +132,14 @@ async def _fetch_history(client: VendorClient, database: Database, symbol: Symbo
         return None
 
 
-def _report_dropped(database: Database, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
+def _report_dropped(answers: PlanAnswers, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
     """Report whether the plan does not include all of a daily history."""
-    warnings = {rows.warning: frozenset([symbol.ticker])} if rows.warning else {}
     if rows.warning:
         _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
     if rows.warning or len(rows):
         first_row = int(rows.date.min().astype("datetime64[s]").astype(np.int64)) if len(rows) else None
         reach = build_reach(None, first_row, coverage.now, is_limited=bool(rows.warning))
-        record_vendor_warnings(database, warnings, coverage.now, {symbol.ticker.exchange: reach})
+        answers.add(symbol.ticker, rows.warning, reach)
 
 
 def _list_overdue_sessions(coverage: Coverage) -> list[int]:
@@ -151,7 +157,7 @@ def _build_listing_life(symbol: Symbol, history: _History, coverage: Coverage) -
     is_last_old = coverage.now.date() - last > timedelta(days=2 * DELISTED_AFTER_SESSIONS)
     return ListingLife(
         symbol.symbol_id,
-        min(history.days),
+        history.first_day,
         last,
         has_ended=days_after_last >= DELISTED_AFTER_SESSIONS or (days_after_last > 0 and is_last_old),
     )

@@ -15,7 +15,9 @@ from backfill_assets.backfill.absence.market_file import (
     fetch_market_file,
     find_not_in_market_file,
 )
+from backfill_assets.backfill.findings import record_vendor_warnings
 from backfill_assets.backfill.listing_ends import SymbolChangeList
+from backfill_assets.backfill.plan_limits import PlanAnswers
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides
 from backfill_assets.market.gaps.coverage import Coverage
@@ -26,6 +28,7 @@ from backfill_assets.store.evidence.daily_data import find_lives_read_since
 from backfill_assets.store.postgres.connection import Database
 
 MIN_LOOKUP_INTERVAL = timedelta(hours=20)
+DAILY_HISTORY = "/eod"
 
 
 async def explain_absence(
@@ -35,6 +38,7 @@ async def explain_absence(
     *,
     bulk: bool,
     overrides: CalendarOverrides = NO_OVERRIDES,
+    answers: PlanAnswers | None = None,
 ) -> None:
     """Look up why whole sessions are absent, where that is not known yet.
 
@@ -44,10 +48,12 @@ async def explain_absence(
         coverage: the state of the slots, measured after the run's requests.
         bulk: whether the token's plan includes the bulk file.
         overrides: corrections of the exchange's calendar.
+        answers: the daily histories that the run read before, if any; those read now are added.
 
     Raises:
         TokenRefused, QuotaExhausted: as for any request. Other errors are logged, and the absence stays unexplained.
     """
+    answers = PlanAnswers() if answers is None else answers
     unexplained = _find_absent_sessions(coverage)
     if bulk:
         # reading the histories one by one would cost more than the bulk file
@@ -58,13 +64,17 @@ async def explain_absence(
     recently_read = _find_recently_read(database, coverage, unexplained)
     changes = SymbolChangeList(client, database, coverage.now)
     skipped_days: list[tuple[int, int]] = []
-    for row in np.flatnonzero(unexplained.any(axis=1)).tolist():
-        symbol, absent_sessions = coverage.symbols[row], frozenset(np.flatnonzero(unexplained[row]).tolist())
-        if symbol.symbol_id not in recently_read:
-            skipped = await fetch_listing_history(
-                client, changes, database, coverage, symbol, overrides, absent_sessions
-            )
-            skipped_days += [(row, session) for session in skipped]
+    try:
+        for row in np.flatnonzero(unexplained.any(axis=1)).tolist():
+            symbol, absent_sessions = coverage.symbols[row], frozenset(np.flatnonzero(unexplained[row]).tolist())
+            if symbol.symbol_id not in recently_read:
+                skipped = await fetch_listing_history(
+                    client, changes, database, coverage, symbol, overrides, absent_sessions, answers
+                )
+                skipped_days += [(row, session) for session in skipped]
+    finally:  # what was read counts, also if the day's calls are used up
+        if answers.reaches:
+            record_vendor_warnings(database, answers.warnings, coverage.now, answers.reaches, DAILY_HISTORY)
     if bulk:
         await explain_skipped_days(client, database, coverage, skipped_days)
 

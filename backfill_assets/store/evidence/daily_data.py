@@ -67,7 +67,9 @@ INSERT INTO backfill.closures (day, found_at, reason) VALUES (%(day)s, %(now)s, 
 
 @dataclass(frozen=True, slots=True)
 class ListingLife:
-    """From when to when a symbol is listed, as far as its daily data show; days are None without daily data.
+    """From when to when a symbol is listed, as far as its daily data show; both days are None without daily data.
+
+    ``first_day`` alone is None if it is unknown: the token's plan limits the daily data, or there is only a rename.
 
     ``refusal`` is what the vendor said when it refused the daily data, empty if it answered without rows, None if there
     are rows. Version 0.2.0 did not record it.

@@ -24,7 +24,7 @@ WITH candidates AS MATERIALIZED (
     FROM backfill.listing_lives l LEFT JOIN backfill.unserved_symbols u USING (symbol_id)
     {_JOIN_SOURCE_ROWS.format(symbol_id="l.symbol_id")} {_JOIN_FINAL_BAR.format(symbol_id="l.symbol_id")}
     WHERE l.symbol_id = ANY (%(ids)s) AND NOT l.has_ended AND rows.found IS NULL AND bar.found IS NULL
-      AND (l.first_day IS NOT NULL OR l.refusal IS NOT NULL)  -- version 0.2.0 did not record why there are no days
+      AND (l.last_day IS NOT NULL OR l.refusal IS NOT NULL)  -- version 0.2.0 did not record why there are no days
     GROUP BY l.symbol_id HAVING count(u.symbol_id) = count(u.ended_at)
 )
 SELECT c.symbol_id, c.first_day, c.last_day, c.refusal, min(e.no_new_data_since)
@@ -65,8 +65,8 @@ class UnansweredSymbol:
 
     Attributes:
         symbol_id: the symbol.
-        first_day: of its daily data; None without any.
-        last_day: of its daily data.
+        first_day: of its daily data; None without any, or if the token's plan limits them.
+        last_day: of its daily data; None without any.
         refusal: what the vendor said when it refused the daily data; None or empty if it did not.
         asked_since: the first request in vain, UTC.
     """
