@@ -74,7 +74,7 @@ $(BIN)/python:
 	@"$(PYTHON)" -c 'import os, sys; path = os.path.abspath("$(VENV)"); \
 	names = {":": "a colon", "%": "a percent sign", "\n": "a line break (\\n)", "\r": "a carriage return (\\r)"}; \
 	found = [name for sign, name in names.items() if sign in path]; \
-	sys.exit(f"{path!a} contains {found[0]}: nothing can be installed there; use a folder without" if found else 0)'
+	sys.exit(f"{path!a} contains {found[0]}: nothing can be installed there; use a folder without it" if found else 0)'
 	@"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt

@@ -3,6 +3,7 @@
 Errors of the vendor's API are in ``market.vendor_errors``. The command line prints them, in ``cli.main``.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -10,12 +11,17 @@ class BackfillError(Exception):
     """An error that a user can act on; its message states what happened, where, and what to do."""
 
     exit_code: ClassVar[int] = 1
+    details: Sequence[str] = ()  # shown below the message, one a line
 
 
 class UsageError(BackfillError):
     """An invalid setting, option, argument or file (exit code 2)."""
 
     exit_code = 2
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class DatabaseUnavailable(BackfillError):  # noqa: N818 - a state of the environment, not an error of the caller

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.errors import DatabaseUnavailable
@@ -120,7 +121,7 @@ def _explain_refusals(diagnostics: Diagnostics) -> str:
     refused, missing = len(diagnostics.coverage.absence_evidence.refused), int(diagnostics.coverage.missing.sum())
     if 2 * refused < missing:
         return ""
-    return next((f"the table: {f.detail}" for f in diagnostics.findings if f.kind == BARS_REFUSED), "")
+    return next((f"the table: {f.subject}: {f.detail}" for f in diagnostics.findings if f.kind == BARS_REFUSED), "")
 
 
 def _explain_requests(diagnostics: Diagnostics) -> str:
@@ -159,7 +160,8 @@ def _explain_sessions(diagnostics: Diagnostics) -> str:
             return f"calendar: {day}: {drift_by_day[str(day)]}"
         fully_missing = int((missing[:, session] == sizes[session]).sum())
         if fully_missing >= 2 and fully_missing >= MAJORITY_SHARE * listed[session]:
-            return f"vendor outage: no data of {day} for {fully_missing:,} of {listed[session]:,} symbols"
+            symbols = format_count(int(listed[session]), "symbol")
+            return f"vendor outage: no data of {day} for {fully_missing:,} of {symbols}"
         tail = _find_common_tail(
             missing[:, session],
             first[:, session],

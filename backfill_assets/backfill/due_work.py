@@ -12,6 +12,7 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.failed_requests import MAX_BACKOFF, read_failing_tickers
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.probing import is_probe_due, split_requests
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.tickers import Symbol
@@ -89,18 +90,19 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
     certain, tentative = split_requests(engine.plan(job, coverage).requests, coverage)
     requests = [*certain, *(tentative if is_probe_due(coverage) else [])]
     if tentative and not requests:
-        return [], f"{len(tentative)} symbols wait for the next probe; no publication seen yet"
+        waiting = format_count(len(tentative), "symbol waits", "symbols wait")
+        return [], f"{waiting} for the next probe; no publication seen yet"
     with engine.database.transaction() as connection:
         failing_names = read_failing_tickers(connection, engine.vendor_access).keys()
     selected = [request for request in requests if str(request.symbol.ticker) not in failing_names]
     return (
         selected,
-        "" if selected else f"requests for {len(failing_names)} symbols failed recently; backing off",
+        "" if selected else f"requests for {format_count(len(failing_names), 'symbol')} failed recently; backing off",
     )
 
 
 def _explain_nothing_due(coverage: Coverage) -> str:
-    scope = f"{len(coverage.symbols)} symbols × {len(coverage.grid.sessions)} sessions"
+    scope = f"{format_count(len(coverage.symbols), 'symbol')} × {format_count(len(coverage.grid.sessions), 'session')}"
     gaps = coverage.slot_states.gap
     if not gaps.any():
         return f"no gap in {scope}"

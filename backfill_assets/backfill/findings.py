@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach, find_disproved_limits
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.calendar.timestamps import format_timestamp
@@ -119,9 +120,11 @@ def record_refused_bars(database: Database, interval: Interval, now: datetime) -
 
 
 def _describe_refusals(summary: RefusalSummary) -> str:
+    """The finding without its subject, which is a name or what the database's words begin with."""
+    words = summary.message.removeprefix(summary.refused_by).removeprefix("; ")
     return (
-        f"{summary.bars:,} bars of {summary.tickers:,} tickers are refused by market_data, "
-        f"first {summary.first_ticker} {format_timestamp(summary.first_slot)}: {summary.message}; "
+        f"market_data refuses {format_count(summary.bars, 'bar')} of {format_count(summary.tickers, 'ticker')}, "
+        f"first {summary.first_ticker} {format_timestamp(summary.first_slot)}{f': {words}' if words else ''}; "
         "change the table so that it accepts them, then name the symbols: run --symbols"
     )
 

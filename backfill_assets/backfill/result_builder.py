@@ -16,6 +16,11 @@ from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import UNSETTLED_STATES, SlotState
 
+_NOT_EXPECTED = "not expected"
+_SETTLED_REASONS = {SlotState.NO_TRADE: "without a trade"}
+# Slots in these states have no bar and do not count as missing.
+_CLOSED_REASONS = {**_SETTLED_REASONS, SlotState.VENDOR_GAP: "given up", SlotState.PENDING: "pending again"}
+
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
@@ -59,14 +64,17 @@ def build_run_result(
     )
     slot_keys = np.unique(plan.slot_keys)
     absent = _count_absence_reasons(before, after, slot_keys, fetched, skip_reasons)
+    explained = _count_without_bar(before, after, slot_keys, _SETTLED_REASONS)
     return RunResult(
         described=job.window.description,
         sessions=len(job.window.sessions),
         before=SlotCounts.from_coverage(before),
         after=SlotCounts.from_coverage(after),
         planned=len(slot_keys),
-        stored=len(slot_keys) - sum(absent.values()),
+        stored=len(slot_keys) - sum(absent.values()) - sum(explained.values()),
         absent=absent,
+        explained=explained,
+        closed_without_bar=_count_closed_without_bar(before, after),
         outcomes=tuple(sorted(fetched.outcomes.values(), key=lambda outcome: outcome.ticker)),
         requests=usage.requests,
         calls=usage.calls,
@@ -109,6 +117,32 @@ def _count_absence_reasons(
     if unverified := int(np.isin(after.external_bars.slot_key, slot_keys).sum()):
         reasons["external bar, not verified"] = unverified
     return dict(reasons)
+
+
+def _count_without_bar(
+    before: Coverage, after: Coverage, slot_keys: Int64, reasons: Mapping[SlotState, str]
+) -> dict[str, int]:
+    """By reason, how many of the slots have no bar: in a state of ``reasons``, or not within the listing life any more.
+
+    A slot that had a trusted bar before still has it, although the listing life may not include it now.
+    """
+    open_keys = after.grid.get_slot_keys(after.open_slots.row, after.open_slots.ordinal)
+    states = after.slot_states.state[np.isin(open_keys, slot_keys)]
+    counts = {reason: int((states == state).sum()) for state, reason in reasons.items()}
+    was_absent = before.open_slots.stored_state == SlotState.MISSING
+    row, ordinal = before.open_slots.row[was_absent], before.open_slots.ordinal[was_absent]
+    session, evidence = after.grid.session_index[ordinal], after.absence_evidence
+    is_outside = (session < evidence.first_session[row]) | (session > evidence.last_session[row])
+    is_outside &= np.isin(after.grid.get_slot_keys(row, ordinal), slot_keys)
+    counts[_NOT_EXPECTED] = int(is_outside.sum())
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _count_closed_without_bar(before: Coverage, after: Coverage) -> dict[str, int]:
+    """By reason, the slots of the window that were missing before, and are neither missing nor stored now."""
+    slots, was_missing = before.open_slots, before.slot_states.state == SlotState.MISSING
+    keys = before.grid.get_slot_keys(slots.row[was_missing], slots.ordinal[was_missing])
+    return _count_without_bar(before, after, keys, _CLOSED_REASONS)
 
 
 def _count_requests(coverage: Coverage) -> Int64:

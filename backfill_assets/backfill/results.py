@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import ABSENT_STATES, SlotState
@@ -92,6 +93,9 @@ class RunResult:
         planned: slots that the requests were for.
         stored: planned slots that have a final bar now.
         absent: planned slots that have none, by reason.
+        explained: planned slots that have none and need none, by reason; they are not in ``absent``.
+        closed_without_bar: slots of the window that were missing before and have no bar, but are not missing any more;
+            by reason.
         outcomes: one per requested ticker.
         requests: HTTP attempts.
         calls: their price in vendor calls.
@@ -118,6 +122,8 @@ class RunResult:
     planned: int = 0
     stored: int = 0
     absent: dict[str, int] = field(default_factory=dict)
+    explained: dict[str, int] = field(default_factory=dict)
+    closed_without_bar: dict[str, int] = field(default_factory=dict)
     outcomes: tuple[TickerOutcome, ...] = ()
     requests: int = 0
     calls: int = 0
@@ -138,7 +144,7 @@ class RunResult:
 
     @property
     def closed_share(self) -> float:
-        """Share of the missing bars that are stored now; 1.0 if none were missing."""
+        """Share of the missing bars that are not missing any more, with or without a bar; 1.0 if none were missing."""
         if not self.before.missing:
             return 1.0
         return (self.before.missing - self.after.missing) / self.before.missing
@@ -170,7 +176,8 @@ class RunResult:
         if self.mixed_feeds:
             lines.append(str(self.mixed_feeds))
         if self.not_judged:
-            lines.append(f"{len(self.not_judged):,} symbols have no intraday data: requested weekly, not judged")
+            count = format_count(len(self.not_judged), "symbol has", "symbols have")
+            lines.append(f"{count} no intraday data: requested weekly, not judged")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -201,11 +208,14 @@ def list_told_errors(outcomes: Iterable[TickerOutcome], stopped: VendorError | N
 def describe_data_warnings(vendor_warnings: Mapping[str, int], refusals: Mapping[str, int]) -> list[str]:
     """Lines about limited and refused data; the parameters are those of ``RunResult``."""
     lines = [
-        f"limited data for {count:,} tickers; the vendor says: {message}"
+        f"limited data for {format_count(count, 'ticker')}; the vendor says: {message}"
         for message, count in sorted(vendor_warnings.items())
     ]
     by_count = sorted(refusals.items(), key=lambda item: (-item[1], item[0]))
-    lines += [f"{count:,} bars were refused by market_data: {words}" for words, count in by_count[:MAX_REFUSAL_LINES]]
+    lines += [
+        f"{format_count(count, 'bar was', 'bars were')} refused by market_data: {words}"
+        for words, count in by_count[:MAX_REFUSAL_LINES]
+    ]
     if len(by_count) > MAX_REFUSAL_LINES:
         rest = sum(count for _, count in by_count[MAX_REFUSAL_LINES:])
         lines.append(f"{rest:,} more bars were refused for other reasons; status and backfill.rejects have them")
@@ -214,6 +224,8 @@ def describe_data_warnings(vendor_warnings: Mapping[str, int], refusals: Mapping
 
 _SAME_NAME = ("described", "sessions", "planned", "stored", "absent", "requests", "calls", "rate_limited", "rejected")
 _JSON_FIELDS = {name: name for name in _SAME_NAME} | {
+    "explained": "explained",
+    "closed_without_bar": "closed_without_bar",
     "elsewhere": "claimed_elsewhere",
     "waiting": "deferred",
     "unasked": "not_requested",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import ListingFilter, filter_listing
+from backfill_assets.config.formatting import format_count
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import CALENDARS
 from backfill_assets.market.purposes import Purpose
@@ -48,16 +49,20 @@ class SymbolSyncResult:
         notes += [f"{len(codes):,} left out: {why} ({_list_examples(codes)})" for why, codes in self.left_out.items()]
         if self.kept:
             notes.append(
-                f"{len(self.kept):,} of them stay active, because they are in the universe already"
+                f"{len(self.kept):,} of them {'stays' if len(self.kept) == 1 else 'stay'} active, because"
+                f" {'it is' if len(self.kept) == 1 else 'they are'} in the universe already"
                 f" ({_list_examples(self.kept)}); symbols deactivate removes them"
             )
         if self.unplaced:
+            unplaced = format_count(self.unplaced, "symbol has", "symbols have")
             notes.append(
-                f"{self.unplaced:,} have no listing exchange in the vendor's list, so over-the-counter symbols among"
-                " them cannot be told apart"
+                f"{unplaced} no listing exchange in the vendor's list, so"
+                " over-the-counter symbols among them cannot be told apart"
             )
         if self.left_inactive:
-            notes.append(f"{self.left_inactive:,} stay inactive; symbols add activates them")
+            pronoun = "it" if self.left_inactive == 1 else "them"
+            left_inactive = format_count(self.left_inactive, "stays", "stay")
+            notes.append(f"{left_inactive} inactive; symbols add activates {pronoun}")
         return notes
 
 

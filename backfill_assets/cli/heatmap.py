@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.quality.heatmap import CELL_LETTERS, Cell, Heatmap
 
 MAX_HEATMAP_ROWS = 40  # symbols; the others are only counted
@@ -32,6 +33,7 @@ def show_heatmap(console: Console, heatmap: Heatmap) -> None:
     gap_count = int(heatmap.has_gaps().sum())
     hidden_count = gap_count - len(shown.symbols)
     hidden_text = f"… and {hidden_count:,} more · " if hidden_count else ""
-    console.print(f"{hidden_text}{gap_count:,} of {len(heatmap.symbols):,} symbols have gaps", highlight=False)
+    count = format_count(len(heatmap.symbols), "symbol")
+    console.print(f"{hidden_text}{gap_count:,} of {count} {'has' if gap_count == 1 else 'have'} gaps", highlight=False)
     used = [cell for cell in shown.list_used_cells() if cell is not Cell.NOT_LISTED]
     console.print("   ".join(f"{CELL_LETTERS[cell]} {cell.label}" for cell in used), style="dim", highlight=False)

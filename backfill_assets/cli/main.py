@@ -90,6 +90,8 @@ def _run_cli(*, debug: bool) -> int:
         if debug:
             traceback.print_exc()
         click.echo(f"error: {to_one_line(str(error))}", err=True)
+        for detail in error.details:
+            click.echo(f"  {to_one_line(detail)}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; fetched bars are stored, and the next run continues from there", err=True)

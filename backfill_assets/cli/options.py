@@ -102,10 +102,15 @@ class MillisecondRangeType(click.ParamType[tuple[float, float]]):
 
 
 def add_common_options(command: F) -> F:
-    """The options that every command has."""
+    """``--as-of`` and ``--debug``, which every command but ``pause`` has."""
     command = click.option(
         "--as-of", type=InstantType(), help="Use this current time instead of the clock (ISO 8601 with time zone)."
     )(command)
+    return add_debug_option(command)
+
+
+def add_debug_option(command: F) -> F:
+    """``--debug``, alone for ``pause``, which works by the database server's clock."""
     return click.option("--debug", is_flag=True, help="Show tracebacks and debug log lines.")(command)
 
 
@@ -144,7 +149,7 @@ def add_format_option(*names: str) -> Callable[[F], F]:
     )
 
 
-def load_command_settings(as_of: datetime | None, *, debug: bool) -> "Settings":
+def load_command_settings(as_of: datetime | None = None, *, debug: bool) -> "Settings":
     """The settings of the environment, overridden by the common options; also configures logging to standard error."""
     from backfill_assets.config.settings import load_settings
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from backfill_assets.cli.options import DurationType, InstantType, add_common_options, load_command_settings
+from backfill_assets.cli.options import DurationType, InstantType, add_debug_option, load_command_settings
 from backfill_assets.errors import UsageError
 
 MAX_REASON_CHARS = 200
@@ -17,12 +17,11 @@ MAX_REASON_CHARS = 200
 @click.option("--until", type=InstantType(), help="When the pause ends by itself (ISO 8601 with time zone).")
 @click.option("--for", "duration", type=DurationType(), help="How long the pause lasts, for example 2h, 30m or 1d12h.")
 @click.option("--reason", help="Shown wherever the pause is shown.")
-@add_common_options
-def pause(
-    until: datetime | None, duration: timedelta | None, reason: str | None, as_of: datetime | None, debug: bool
-) -> None:
+@add_debug_option
+def pause(until: datetime | None, duration: timedelta | None, reason: str | None, debug: bool) -> None:
     """Send no request to the vendor, from any host and with any token, until ``resume`` or --until.
 
+    A pause begins and ends by the clock of the database server, whatever BACKFILL_AS_OF says.
     Runs that are under way end with exit code 4 after the requests in flight, and store what they received.
     """
     from backfill_assets.backfill.job_request import open_engine
@@ -32,7 +31,7 @@ def pause(
     if until is not None and duration is not None:
         raise UsageError("give either --until or --for, not both")
     text = _clean_reason(reason)
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
+    with open_engine(load_command_settings(debug=debug)) as engine, engine.database.transaction() as connection:
         now = read_server_time(connection)
         end = now + duration if duration is not None else until
         if end is not None and end <= now:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from backfill_assets.backfill.results import Progress as RunProgress
 from backfill_assets.backfill.results import ProgressListener
 from backfill_assets.backfill.skip_reasons import INTERRUPTED
+from backfill_assets.config.formatting import format_count
 
 
 @contextmanager
@@ -54,4 +55,5 @@ def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[Progr
 def describe_interruption(last_step: RunProgress) -> str:
     """How far an interrupted run came."""
     skipped_count = last_step.tickers - last_step.done
-    return f"{last_step.done} tickers finished · {skipped_count} tickers skipped: {INTERRUPTED}"
+    finished, skipped = format_count(last_step.done, "ticker"), format_count(skipped_count, "ticker")
+    return f"{finished} finished · {skipped} skipped: {INTERRUPTED}"

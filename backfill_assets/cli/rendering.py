@@ -1,7 +1,7 @@
 """Results as tables and sentences in a terminal; slots, progress and heat map are in modules of their own."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,8 @@ from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
 from backfill_assets.cli.named_lines import show_named_lines
-from backfill_assets.cli.spending_rendering import format_spending
+from backfill_assets.cli.spending_rendering import format_budget, format_spending
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.quality.checks import format_result, is_failure
 from backfill_assets.quality.criteria import Criterion
@@ -57,15 +58,16 @@ def show_report(
     if shown:
         console.print(table)
     if len(rows_with_gaps) > len(shown):
-        console.print(
-            f"… and {len(rows_with_gaps) - len(shown)} more symbols with missing bars (--format json shows all)"
-        )
+        console.print(f"… and {len(rows_with_gaps) - len(shown)} more with missing bars (--format json shows all)")
     if len(rows) > MAX_SYMBOLS_LISTED_IN_FULL:
-        complete = "have no missing bars" if any(r.pending_bars for r in rows) else "are complete"
-        console.print(f"{len(rows) - len(rows_with_gaps)} symbols {complete}")
+        count = len(rows) - len(rows_with_gaps)
+        have, are = ("has", "is") if count == 1 else ("have", "are")
+        complete = f"{have} no missing bars" if any(r.pending_bars for r in rows) else f"{are} complete"
+        console.print(f"{format_count(count, 'symbol')} {complete}")
     if duplicates:
         console.print(
-            f"{duplicates:,} slots have two rows, under different names of the interval; the one with provenance counts"
+            f"{format_count(duplicates, 'slot has', 'slots have')} two rows, under different names of the interval;"
+            " the one with provenance counts"
         )
     if live:
         console.print(str(live), highlight=False)
@@ -74,8 +76,8 @@ def show_report(
     expected = sum(r.expected_bars for r in rows)
     pending = sum(r.pending_bars for r in rows)
     console.print(
-        f"{missing:,} bars missing in {symbols_with_gaps} of {len(rows)} symbols · {expected:,} expected"
-        f" · {pending:,} pending"
+        f"{format_count(missing, 'bar')} missing in {symbols_with_gaps} of {format_count(len(rows), 'symbol')}"
+        f" · {expected:,} expected · {pending:,} pending"
     )
 
 
@@ -96,13 +98,24 @@ def show_plan(console: Console, plan: Plan, seconds: float) -> None:
         console.print(f"… and {len(plan.requests) - MAX_TABLE_ROWS} more requests (--format json shows all)")
     waiting = {
         "requested too recently": len(plan.deferred_until),
-        "the vendor's answer could not be read": len(plan.unreadable_until),
+        f"the vendor's answer could not be read{_format_until(plan.unreadable_until.values())}": len(
+            plan.unreadable_until
+        ),
     }
-    deferred = "".join(f" · {count} tickers deferred: {reason}" for reason, count in waiting.items() if count)
-    console.print(
-        f"{len(plan.requests)} requests · {plan.calls:,} calls (lower bound {plan.lower_bound:,}) · "
-        f"{sum(a.slot_count for a in plan.requests):,} slots · about {seconds:.0f} s{deferred}"
+    deferred = "".join(
+        f" · {format_count(count, 'ticker')} deferred: {reason}" for reason, count in waiting.items() if count
     )
+    console.print(
+        f"{format_count(len(plan.requests), 'request')} · {format_count(plan.calls, 'call')}"
+        f" (lower bound {plan.lower_bound:,}) · "
+        f"{format_count(sum(a.slot_count for a in plan.requests), 'slot')} · about {seconds:.0f} s{deferred}"
+    )
+
+
+def _format_until(moments: Collection[datetime]) -> str:
+    """Until when tickers wait, from the first of them to the last; empty without any."""
+    texts = [f"{moment:%Y-%m-%d %H:%M}" for moment in (min(moments), max(moments))] if moments else []
+    return f", until {' to '.join(dict.fromkeys(texts))} UTC" if texts else ""
 
 
 def show_run(console: Console, result: RunResult) -> None:
@@ -110,26 +123,29 @@ def show_run(console: Console, result: RunResult) -> None:
     if not result.sessions:
         return
     kinds = Counter(o.kind for o in result.outcomes)
-    ticker_outcomes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no requests"
+    ticker_outcomes = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     console.print(
-        f"{result.requests} requests · {result.calls:,} calls · {result.seconds:.1f} s · "
+        f"{format_count(result.requests, 'request')} · {format_count(result.calls, 'call')} · {result.seconds:.1f} s · "
         f"{result.rate_limited} rate-limited"
     )
     written = result.written
-    console.print(f"tickers: {ticker_outcomes}")
+    if ticker_outcomes or not result.requests:  # after a stop no ticker of the requests may be finished
+        console.print(f"tickers: {ticker_outcomes or 'no requests'}")
     console.print(
         f"bars: {written.inserted:,} inserted · {written.updated:,} updated · {written.revised:,} revised"
-        f" · {written.unchanged:,} unchanged · {result.rejected:,} rows rejected"
-        + (f" · {written.protected:,} stored bars kept" if written.protected else "")
+        f" · {written.unchanged:,} unchanged · {format_count(result.rejected, 'row')} rejected"
+        + (f" · {format_count(written.protected, 'stored bar')} kept" if written.protected else "")
         + (
             f" · external bars: {written.verified:,} verified, {written.replaced:,} replaced"
             if written.verified + written.replaced
             else ""
         )
     )
-    absent = ", ".join(f"{count:,} {reason}" for reason, count in sorted(result.absent.items())) or "none"
+    explained = "".join(f" · {count:,} {reason}" for reason, count in result.explained.items())
     console.print(
-        f"proof: {result.planned:,} slots requested · {result.stored:,} have a final bar now · absent: {absent}"
+        f"proof: {format_count(result.planned, 'slot')} requested · "
+        f"{format_count(result.stored, 'has', 'have')} a final bar now{explained}"
+        f" · absent: {_format_counts(result.absent) or 'none'}"
     )
     for outcome in list_told_errors(result.outcomes, result.stopped)[:MAX_TABLE_ROWS]:
         console.print(f"  {outcome.ticker}: {outcome.error}", style="red", highlight=False, markup=False)
@@ -137,26 +153,32 @@ def show_run(console: Console, result: RunResult) -> None:
         console.print(warning, style="yellow", highlight=False, markup=False)
     for reason, count in count_skipped(result.skipped).items():
         advice = " (--force requests them)" if reason.startswith("deferred") else ""
-        console.print(f"{count} ticker{'' if count == 1 else 's'} skipped: {reason}{advice}", highlight=False)
+        console.print(f"{format_count(count, 'ticker')} skipped: {reason}{advice}", highlight=False)
+    without_bar = _format_counts(result.closed_without_bar)
     console.print(
         f"[bold]{result.before.missing:,} missing before, {result.after.missing:,} after, "
-        f"{result.closed_share:.1%} closed[/bold]"
+        f"{result.closed_share:.1%} closed{f' (of these no bar: {without_bar})' if without_bar else ''}[/bold]"
     )
     if result.stopped is not None:
         console.print(
-            f"stopped: {result.stopped} ({result.not_requested} tickers not requested)",
+            f"stopped: {result.stopped} ({format_count(result.not_requested, 'ticker')} not requested)",
             style="red",
             highlight=False,
             markup=False,
         )
 
 
+def _format_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+
+
 def show_review(console: Console, result: ReviewResult) -> None:
     """Print what a review read and stored, and what it deferred."""
     written = result.written
     console.print(
-        f"{result.reviewed:,} of {result.due:,} due tickers reviewed, {result.sessions} sessions each · "
-        f"{result.requests:,} requests · {result.calls:,} calls · {result.seconds:.1f} s"
+        f"{result.reviewed:,} of {format_count(result.due, 'due ticker')} reviewed,"
+        f" {format_count(result.sessions, 'session')} each · "
+        f"{format_count(result.requests, 'request')} · {format_count(result.calls, 'call')} · {result.seconds:.1f} s"
     )
     console.print(
         f"bars: {written.revised:,} revised · {written.updated:,} updated · {written.inserted:,} inserted"
@@ -167,7 +189,7 @@ def show_review(console: Console, result: ReviewResult) -> None:
     for warning in result.describe_warnings():
         console.print(warning, style="yellow", highlight=False, markup=False)
     if result.due > result.affordable:
-        console.print(f"{result.due - result.affordable:,} tickers deferred: not enough unused calls")
+        console.print(f"{format_count(result.due - result.affordable, 'ticker')} deferred: not enough unused calls")
     if result.stopped is not None:
         console.print(f"stopped: {result.stopped}", style="red", highlight=False, markup=False)
 
@@ -198,22 +220,12 @@ def _format_partitions(partitions: dict[str, int]) -> str:
     return f"{text}; updated when Dagster loads the definitions"
 
 
-def _format_budget(budget: dict[str, Any] | None) -> str:
-    if budget is None:
-        return "no token set (EODHD_API_TOKEN)"
-    text = (
-        f"{budget['calls_left_today']:,} calls until {budget['resets_at']} · "
-        f"{budget['requests_left_this_minute']:,} of {budget['requests_ceiling']:,} requests this minute"
-    )
-    if used_up := budget["used_up"]:
-        text += f" · the vendor said at {used_up['said_at']} that the day's calls are used up ({used_up['message']})"
-    return text
-
-
 def show_status(console: Console, status: dict[str, Any], *, show_all: bool = False) -> None:
     """Print the status, one line an item; with ``show_all`` every finding, and those resolved in the past week."""
     external = status["unverified"]
-    running = ", ".join(f"{r['tickers']} tickers since {r['started_at']} ({r['window']})" for r in status["running"])
+    running = ", ".join(
+        f"{format_count(r['tickers'], 'ticker')} since {r['started_at']} ({r['window']})" for r in status["running"]
+    )
     lines = {
         "as of": status["as_of"],
         "database": status["database"],
@@ -222,25 +234,31 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
         "symbols": f"{status['symbols']['active']:,} active · {status['symbols']['inactive']:,} inactive",
         **({"not used": "; ".join(status["names_not_used"])} if status["names_not_used"] else {}),
         "newest bar": status["newest_bar"] or "none",
-        "missing": f"{status['missing']:,} bars of {status['symbols_with_missing']:,} symbols"
+        "missing": f"{format_count(status['missing'], 'bar')} of "
+        f"{format_count(status['symbols_with_missing'], 'symbol')}"
         f" (sessions {', '.join(status['window']) or 'none'})",
         "partitions": _format_partitions(status["partitions"]),
         "live": _format_live(status["live"]),
-        "other collector": f"{external['bars']:,} bars of {external['symbols']:,} symbols (unverified)",
+        "other collector": f"{format_count(external['bars'], 'bar')} of "
+        f"{format_count(external['symbols'], 'symbol')} (unverified)",
         "running": running or "no backfill",
-        "budget left": _format_budget(status["budget"]),
+        "budget left": format_budget(status["budget"]),
         **format_spending(status["calls_by_purpose"], status["spending_pause"]),
     }
     if mixed := status["mixed_feeds"]:
         lines["mixed feeds"] = (
-            f"{mixed['sessions']:,} sessions of {mixed['tickers']:,} symbols mix bars of {' and '.join(mixed['feeds'])}"
+            f"{format_count(mixed['sessions'], 'session')} of {format_count(mixed['tickers'], 'symbol')}"
+            f" {'mixes' if mixed['sessions'] == 1 else 'mix'} bars of {' and '.join(mixed['feeds'])}"
             " rows (run --force replaces them)"
         )
     if status["short_histories_summary"]:
         lines["history"] = status["short_histories_summary"]
     resolved = format_resolved(status["resolved"]) if show_all else ()
     seen = (
-        (f"seen {day}", f"{of_day['tickers']:,} tickers published, first {of_day['first']}, last {of_day['last']}")
+        (
+            f"seen {day}",
+            f"{format_count(of_day['tickers'], 'ticker')} published, first {of_day['first']}, last {of_day['last']}",
+        )
         for day, of_day in status["published"].items()
     )
     findings = format_findings(status["findings"], show_all=show_all)
@@ -270,10 +288,13 @@ def show_alerts(console: Console, alerts: dict[str, Any]) -> None:
 
 
 def _format_live(live: dict[str, Any]) -> str:
-    bars = f"{live['provisional_bars']:,} provisional bars of {live['provisional_symbols']:,} symbols"
+    bars = format_count(live["provisional_bars"], "provisional bar")
+    bars += f" of {format_count(live['provisional_symbols'], 'symbol')}"
     if not live["on"]:
         return f"off (BACKFILL_LIVE) · {bars}" if live["provisional_bars"] else "off (BACKFILL_LIVE)"
     delay = f", {live['delay_seconds'] / 60:.0f} min behind" if live["delay_seconds"] is not None else ""
-    rounds = f"{live['rounds']} rounds of {live['session']}{delay}" if live["rounds"] else "no round yet"
+    rounds = (
+        f"{format_count(live['rounds'], 'round')} of {live['session']}{delay}" if live["rounds"] else "no round yet"
+    )
     spent = f" · {live['calls_spent_today']:,} of {live['budget']:,} calls today"
     return f"{bars} · {rounds}{spent}" + (f" · last: {live['error']}" if live["error"] else "")

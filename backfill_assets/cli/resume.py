@@ -16,4 +16,4 @@ def resume(as_of: datetime | None, debug: bool) -> None:
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
         ended = end_pause(connection)
-    click.echo(f"resumed; until now: {ended}" if ended else "spending was not paused; nothing to do")
+    click.echo(f"resumed; {ended.describe_ended()}" if ended else "spending was not paused; nothing to do")

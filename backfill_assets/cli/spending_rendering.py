@@ -1,4 +1,4 @@
-"""Lines of ``status`` about what calls were spent for, and about a pause."""
+"""Lines of ``status`` about the budget, what calls were spent for, and a pause."""
 
 from typing import Any
 
@@ -14,3 +14,16 @@ def format_spending(calls: dict[str, Any] | None, pause: dict[str, Any] | None) 
         reason = f" ({pause['reason']})" if pause["reason"] else ""
         lines["PAUSED"] = f"all spending, by {pause['by']} since {pause['since']}, {end}{reason}"
     return lines
+
+
+def format_budget(budget: dict[str, Any] | None) -> str:
+    """The calls and requests that are left, and what the vendor said about them; from the JSON of the status."""
+    if budget is None:
+        return "no token set (EODHD_API_TOKEN)"
+    text = (
+        f"{budget['calls_left_today']:,} calls until {budget['resets_at']} · "
+        f"{budget['requests_left_this_minute']:,} of {budget['requests_ceiling']:,} requests this minute"
+    )
+    if used_up := budget["used_up"]:
+        text += f" · the vendor said at {used_up['said_at']} that the day's calls are used up ({used_up['message']})"
+    return text

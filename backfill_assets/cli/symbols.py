@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill_assets.cli.options import add_common_options, load_command_settings, warn_unused_names
+from backfill_assets.config.formatting import format_count
+from backfill_assets.config.readable_text import to_one_line
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 from backfill_assets.errors import UsageError
 
@@ -50,15 +52,16 @@ def _read_symbols_file(file: Path, *, skip_bad: bool) -> "tuple[Ticker, ...]":
     if content.faults and not (skip_bad and content.tickers):
         advice = "correct them" if skip_bad else "correct them, or add the symbols of the other lines with --skip-bad"
         raise UsageError(
-            f"--file {file}: nothing added, {len(content.faults):,} of {content.lines:,} lines cannot be read:"
-            f" {_list_faults(content.faults)}; {advice}; write one symbol a line, or a table with the symbols in its"
-            " first column and a first line such as Symbol,Name"
+            f"--file {file}: nothing added, {len(content.faults):,} of {content.lines:,} lines cannot be read;"
+            f" {advice}; write one symbol a line, or a table with the symbols in its first column and a first line such"
+            " as Symbol,Name",
+            _list_faults(content.faults),
         )
     if not content.tickers:
         raise UsageError(f"--file {file} contains no symbol; write one symbol a line")
     if content.faults:
-        count = f"{len(content.faults):,} line{'' if len(content.faults) == 1 else 's'}"
-        click.echo(f"{count} skipped: {_list_faults(content.faults)}", err=True)
+        skipped = f"{format_count(len(content.faults), 'line')} skipped:"
+        click.echo("\n  ".join([skipped, *map(to_one_line, _list_faults(content.faults))]), err=True)
     if content.is_table:
         click.echo("read as a table: the symbols are those of the first column", err=True)
     if content.repeated:
@@ -82,14 +85,14 @@ def _read_text(file: Path) -> str:
     return text
 
 
-def _list_faults(faults: "Sequence[FileFault]") -> str:
-    """The first faults with their reasons, the others by their lines."""
+def _list_faults(faults: "Sequence[FileFault]") -> list[str]:
+    """The first faults with their reasons, one a line of output; the others by their lines."""
     listed = [str(fault) for fault in faults[:MAX_FAULTS]]
     if len(faults) > MAX_FAULTS:
         ranges = _merge_lines([fault.line for fault in faults[MAX_FAULTS:]])
         more = f", and {len(ranges) - MAX_RANGES:,} more places" if len(ranges) > MAX_RANGES else ""
         listed.append(f"and lines {', '.join(ranges[:MAX_RANGES])}{more}")
-    return "; ".join(listed)
+    return listed
 
 
 def _merge_lines(lines: "Sequence[int]") -> list[str]:

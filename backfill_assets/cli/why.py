@@ -31,6 +31,7 @@ def why(
     ticker: str, day: date, ask: bool, interval: str, output_format: str, as_of: datetime | None, debug: bool
 ) -> None:
     """Explain each slot of TICKER on DAY: its state, the evidence, the day's figures and the next request."""
+    from backfill_assets.backfill.failed_requests import read_failing_tickers
     from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
     from backfill_assets.backfill.vendor_check import fetch_current_bars
     from backfill_assets.cli.rendering import show_window
@@ -56,8 +57,10 @@ def why(
             rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
             daily = read_daily_price(connection, symbol_id, day), read_daily_revisions(connection, symbol_id, day), end
-        explanations = explain_slots(coverage, bars, rejects, refusals)
-        evidence = [*describe_session(coverage), *describe_daily_price(*daily)]
+            failure = read_failing_tickers(connection, engine.vendor_access).get(str(job.symbols[0].ticker))
+        unreadable_until = failure.next_request_at if failure and failure.is_unreadable else None
+        explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until)
+        evidence = [*describe_session(coverage, unreadable_until), *describe_daily_price(*daily)]
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
         slots = [explanation.as_dict() for explanation in explanations]

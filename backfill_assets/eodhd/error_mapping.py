@@ -37,6 +37,8 @@ _UNKNOWN_TICKER_PATTERN = re.compile(
     r"\b(ticker|symbol|code)s?\b.*\b(not found|unknown|invalid|not exist)", re.IGNORECASE
 )
 _OTHER_PARAMETER_PATTERN = re.compile(r"(^|; )(from|to|interval|period|date|order|filter|fmt|api_token)\b[^;:]*:")
+# A maintenance page of the vendor, or another server at a wrong address.
+_PAGE_ADVICE = "check EODHD_BASE_URL and any proxy; if they are right, the fault is at the vendor: run again later"
 _HTML_PREFIX = "an HTML page"
 # The vendor's words in an answer with status 200. A quota stops all requests of the day, so all three must be named.
 _QUOTA_PATTERNS = tuple(
@@ -207,7 +209,10 @@ def map_body_to_error(body: bytes, *, is_html: bool = False) -> VendorError:
     is_data = text.lstrip().startswith(("[", "{"))  # a truncated answer; its values are no words of the vendor
     kind = "an HTML page instead of data" if is_page or is_html else "a truncated or non-JSON body"
     refusal = None if is_data else map_words_to_error(words, is_page=is_page or is_html)
-    return refusal or BrokenAnswer(f"status 200 with {kind} ({len(body)} bytes): {words}")
+    error = refusal or BrokenAnswer(f"status 200 with {kind} ({len(body)} bytes): {words}")
+    if refusal is None and (is_page or is_html):
+        error.advice = _PAGE_ADVICE
+    return error
 
 
 def map_shape_to_error(payload: object, expected: str) -> VendorError:

@@ -77,10 +77,10 @@ def parse_intraday(body: bytes) -> IntradayRows:
 
 def _parse_intraday_leniently(body: bytes) -> IntradayRows:
     parsed = parse_rows(body)
+    require_columns(parsed.rows, INTRADAY_COLUMNS)
     timestamps = [_to_row_timestamp(row.get("timestamp")) for row in parsed.rows]
     unreadable = [row for row, stamp in zip(parsed.rows, timestamps, strict=True) if stamp is None]
     require_readable(parsed, unreadable, "'timestamp' must be epoch seconds")
-    require_columns(parsed.rows, INTRADAY_COLUMNS)
     require_numbers(parsed, INTRADAY_COLUMNS[1:])
     return IntradayRows(
         np.array(timestamps, np.int64), **build_float_columns(parsed.rows, INTRADAY_COLUMNS[1:]), warning=parsed.warning

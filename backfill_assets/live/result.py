@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.live.quote_reader import QuoteMethod
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
@@ -80,13 +81,15 @@ class LiveRound:
             delay = f", {self.delay_seconds / 60:.0f} min old" if self.delay_seconds is not None else ""
             refused = f", {self.written.refused} refused by market_data" if self.written.refused else ""
             return (
-                f"{self.readings.fresh} fresh samples of {self.tickers} tickers{delay} · {bars} provisional bars"
-                f" written{refused} · {self.calls} calls{f' · {self.error}' if self.error else ''}"
+                f"{format_count(self.readings.fresh, 'fresh sample')} of {format_count(self.tickers, 'ticker')}{delay}"
+                f" · {format_count(bars, 'provisional bar')} written{refused}"
+                f" · {format_count(self.calls, 'call')}{f' · {self.error}' if self.error else ''}"
             )
         reasons = {
             "off": "live collection is off (BACKFILL_LIVE)",
             "closed": "outside sampling hours (15 min after the open to 30 min after the close)",
-            "no symbols": f"no symbols to sample: another collector writes {self.external_tickers} tickers",
+            "no symbols": "no symbols to sample: another collector writes "
+            f"{format_count(self.external_tickers, 'ticker')}",
             "not due": "no round is due",
             "out of calls": f"a round costs more than the {self.calls_left} calls left of the live budget",
             "paused": str(self.error),

@@ -45,7 +45,7 @@ class VendorError(BackfillError):
         ticker: the requested ticker, if there is one.
         scope: what fails: the whole run, this ticker, or this request.
         stops_run: whether requests for other tickers would fail, too.
-        advice: what the user can do.
+        advice: what the user can do; of the class, unless the error has its own.
         stop_reason: why requests were not sent, if this error ended the run.
         is_from_vendor: whether the response shows that the vendor itself answered. A proxy, or another server at a
             wrong address, may answer with the same status.
@@ -54,7 +54,7 @@ class VendorError(BackfillError):
     exit_code = 4
     scope: ClassVar[Scope] = "request"
     stops_run: ClassVar[bool] = False
-    advice: ClassVar[str] = ""
+    advice: str = ""
     stop_reason: ClassVar[str] = "the vendor failed repeatedly"
 
     def __init__(self, message: str, *, endpoint: str | None = None, ticker: str | None = None) -> None:

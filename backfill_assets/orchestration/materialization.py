@@ -12,6 +12,7 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.results import ProgressListener, RunResult, list_told_errors
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.backfill.skip_reasons import count_skipped
+from backfill_assets.config.formatting import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
@@ -66,7 +67,7 @@ def build_partition_job(
     return BackfillJob(
         window=Window(
             tuple(s for s in sessions if s.day.isoformat() in days),
-            f"{len(tickers)} symbols × {days[0]} to {days[-1]}",
+            f"{format_count(len(tickers), 'symbol')} × {days[0]} to {days[-1]}",
         ),
         symbols=symbols,
         interval=interval,
@@ -159,6 +160,8 @@ def summarize_run(materialized: MaterializedRun) -> str:
         f"{w.updated} updated · {w.revised} revised · {w.unchanged} unchanged · {result.rejected} rejected · "
         f"missing {materialized.before.missing.sum()} before, {materialized.after.missing.sum()} after · "
         f"still absent: {left}"
-        + "".join(f" · {n} tickers skipped: {reason}" for reason, n in count_skipped(result.skipped).items())
+        + "".join(
+            f" · {format_count(n, 'ticker')} skipped: {reason}" for reason, n in count_skipped(result.skipped).items()
+        )
         + "".join(f" · {warning}" for warning in result.describe_warnings())
     )

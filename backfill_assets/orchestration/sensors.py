@@ -6,6 +6,7 @@ import dagster as dg
 
 from backfill_assets.backfill.due_work import DueWork, find_due_work
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.config.formatting import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
@@ -105,7 +106,8 @@ def build_reload_warning(due_work: DueWork, known_days: Collection[str]) -> str:
     unknown_days = [day for day in _list_days(due_work) if day not in known_days]
     if unknown_days:
         return (
-            f"{len(unknown_days)} sessions ({unknown_days[0]} to {unknown_days[-1]}) are not partitions until the"
+            f"{format_count(len(unknown_days), 'session')} ({unknown_days[0]} to {unknown_days[-1]})"
+            f" {'is no partition' if len(unknown_days) == 1 else 'are not partitions'} until the"
             " definitions are reloaded"
         )
     partition_count = len(known_days) * len(due_work.coverage.symbols)
@@ -158,7 +160,7 @@ def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
         added, removed = sync_symbol_partitions(context.instance, active)
         figures = {"active": len(active), "partitions added": added, "partitions removed": removed}
         events = [dg.AssetMaterialization(UNIVERSE_KEY, metadata=figures)] if added or removed else []
-        message = f"{len(active)} symbols: {added} partitions added, {removed} removed"
+        message = f"{format_count(len(active), 'symbol')}: {format_count(added, 'partition')} added, {removed} removed"
         return dg.SensorResult(skip_reason=message, asset_events=events)
 
     return symbol_partitions

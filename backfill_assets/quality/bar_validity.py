@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.criteria import MAX_OFFENDERS, Criterion
@@ -73,14 +74,19 @@ def check_sessions_agree_with_eod(closes: Sequence[CloseComparison], *, toleranc
         adjusted += adjusted_count
         deviating += [c for c in sessions[adjusted_count:] if abs(_compute_deviation_bps(c)) > tolerance_bps]
     deviating.sort(key=lambda c: -abs(_compute_deviation_bps(c)))
-    adjusted_note = f"; {adjusted:,} more differ by one common factor, as before a spin-off" if adjusted else ""
+    adjusted_note = (
+        f"; {adjusted:,} more {'differs' if adjusted == 1 else 'differ'} by one common factor, as before a spin-off"
+        if adjusted
+        else ""
+    )
     return Criterion(
         name="sessions_agree_with_eod",
         passed=not deviating,
         figure=len(deviating),
         threshold=0,
-        meaning=f"{len(deviating):,} of {len(compared):,} compared closes differ from the daily data by more than"
-        f" {tolerance_bps:g} basis points ({len(closes):,} closes are stored){adjusted_note}",
+        meaning=f"{len(deviating):,} of {format_count(len(compared), 'compared close')}"
+        f" {'differs' if len(deviating) == 1 else 'differ'} from the daily data by more than {tolerance_bps:g} basis"
+        f" points ({format_count(len(closes), 'close is', 'closes are')} stored){adjusted_note}",
         offenders=tuple(_format_offender(c) for c in deviating[:MAX_OFFENDERS]),
     )
 

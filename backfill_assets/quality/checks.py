@@ -65,6 +65,7 @@ class CheckDefinition:
         needs_live: whether it applies only where live samples make bars of the window's interval.
         covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
             in the window.
+        judges_symbols: whether it judges symbols, so that it says how many it did not judge.
     """
 
     name: str
@@ -76,6 +77,7 @@ class CheckDefinition:
     is_criterion: bool = False
     needs_live: bool = False
     covers_retained_sessions: bool = False
+    judges_symbols: bool = True
 
 
 CHECKS = (
@@ -111,6 +113,7 @@ CHECKS = (
         command=STATUS_COMMAND,
         cause_kind="rate limit",
         is_criterion=True,
+        judges_symbols=False,
     ),
     CheckDefinition(
         name="live_keeps_up",
@@ -180,9 +183,9 @@ def describe_criterion(criterion: Criterion) -> dict[str, Any]:
 
 
 def evaluate_checks(checks: Iterable[CheckDefinition], given: CheckInput) -> list[Criterion]:
-    """The result of each check, in the order of ``checks``; each says how many symbols were not judged."""
+    """The result of each check, in the order of ``checks``; those of symbols say how many were not judged."""
     not_judged = len(given.coverage.unserved_symbols)
-    return [check.evaluate(given).add_not_judged(not_judged) for check in checks]
+    return [check.evaluate(given).add_not_judged(not_judged if check.judges_symbols else 0) for check in checks]
 
 
 def evaluate_all(database: Database, settings: Settings, coverage: Coverage, source: Interval) -> list[Criterion]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.live.sampling_schedule import find_sampled_session
@@ -65,8 +66,7 @@ class Criterion:
         """The result with the number of symbols that were not judged; also in words, if there are any."""
         if not count:
             return self
-        symbols = "1 symbol" if count == 1 else f"{count:,} symbols"
-        meaning = f"{self.meaning}; {symbols} not judged (no intraday data)"
+        meaning = f"{self.meaning}; {format_count(count, 'symbol')} not judged (no intraday data)"
         return replace(self, not_judged=count, meaning=meaning)
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,7 +105,8 @@ def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
         passed=not len(without_bars),
         figure=len(without_bars),
         threshold=0,
-        meaning=f"{len(without_bars)} of {len(coverage.symbols)} symbols have no bar in the window",
+        meaning=f"{len(without_bars)} of {format_count(len(coverage.symbols), 'symbol')} "
+        f"{'has' if len(without_bars) == 1 else 'have'} no bar in the window",
         offenders=_list_tickers(coverage, without_bars),
     )
 
@@ -123,7 +124,7 @@ def check_no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterio
         passed=not len(offenders),
         figure=total,
         threshold=tolerance,
-        meaning=f"{total} bars are missing in {len(offenders)} symbols",
+        meaning=f"{format_count(total, 'bar is', 'bars are')} missing in {format_count(len(offenders), 'symbol')}",
         offenders=tuple(
             f"{coverage.symbols[row].ticker} ({coverage.missing[row]})" for row in offenders[:MAX_OFFENDERS]
         ),
@@ -146,7 +147,7 @@ def check_newest_bar_is_fresh(coverage: Coverage) -> Criterion:
         passed=not len(stale),
         figure=len(stale),
         threshold=0,
-        meaning=f"{len(stale)} symbols end before the newest overdue slot, {due_until}",
+        meaning=f"{format_count(len(stale), 'symbol ends', 'symbols end')} before the newest overdue slot, {due_until}",
         offenders=_list_tickers(coverage, stale),
     )
 
@@ -190,8 +191,8 @@ def check_live_keeps_up(
         passed=not sum(is_overdue),
         figure=sum(is_overdue),
         threshold=0,
-        meaning=f"{sum(is_overdue)} slots that ended more than {LIVE_GRACE_SECONDS // 60} minutes ago have no bar yet,"
-        f" in {len(offenders)} symbols",
+        meaning=f"{format_count(sum(is_overdue), 'slot')} that ended more than {LIVE_GRACE_SECONDS // 60} minutes ago"
+        f" {'has' if sum(is_overdue) == 1 else 'have'} no bar yet, in {format_count(len(offenders), 'symbol')}",
         offenders=tuple(
             f"{coverage.symbols[row].ticker} ({overdue_by_symbol[row]})" for row in offenders[:MAX_OFFENDERS]
         ),
@@ -211,7 +212,8 @@ def check_no_rate_limit_errors(rate_limited: int, requests: int) -> Criterion:
         passed=rate_limited == 0,
         figure=rate_limited,
         threshold=0,
-        meaning=f"{rate_limited} of {requests} requests of the past 24 h were rate limited",
+        meaning=f"{rate_limited:,} of {format_count(requests, 'request')} of the past 24 h"
+        f" {'was' if rate_limited == 1 else 'were'} rate limited",
     )
 
 

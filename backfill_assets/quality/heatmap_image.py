@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.arrays import Int8
 from backfill_assets.quality.heatmap import Cell, Heatmap
 
@@ -86,7 +87,8 @@ def summarize_heatmap(heatmap: Heatmap) -> str:
     """One sentence: symbols, sessions and the number of cells of each kind."""
     counts = ", ".join(f"{count:,} {cell.label}" for cell, count in heatmap.count_cells().items())
     days = f", {heatmap.days[0]} to {heatmap.days[-1]}" if heatmap.days else ""
-    return f"{len(heatmap.symbols):,} symbols × {len(heatmap.days):,} sessions{days}: {counts or 'no cells'}"
+    symbols, sessions = format_count(len(heatmap.symbols), "symbol"), format_count(len(heatmap.days), "session")
+    return f"{symbols} × {sessions}{days}: {counts or 'no cells'}"
 
 
 def _build_figure(heatmap: Heatmap, max_rows: int) -> Figure:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
@@ -123,7 +124,8 @@ def describe_short_histories(histories: Sequence[ShortHistory]) -> str:
     else:
         named = ", ".join(str(h.ticker) for h in histories[:3]) + (", …" if len(histories) > 3 else "")
         subject = f"{len(histories):,} symbols are shorter than the others ({named})"
-    return f"{subject}: {bars:,} bars of retained sessions were never fetched; to fetch: {build_command(histories)}"
+    lacking = f"{format_count(bars, 'bar')} of retained sessions {'was' if bars == 1 else 'were'} never fetched"
+    return f"{subject}: {lacking}; to fetch: {build_command(histories)}"
 
 
 def build_command(histories: Sequence[ShortHistory]) -> str:

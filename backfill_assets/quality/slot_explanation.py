@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.bars.source_rows import REJECT_REASONS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
@@ -19,6 +20,8 @@ from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBa
 from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE
 from backfill_assets.store.bars.rejects import Reject
 
+_NEVER_REQUESTED = "never requested"
+_UNREADABLE = "the vendor's newest answer could not be read"
 _DAY_TRADING_TEXTS = {
     DayTrading.UNKNOWN: "not read, or without a row of that day",
     DayTrading.NO_VOLUME: "not traded on that day",
@@ -54,6 +57,7 @@ def explain_slots(
     bars: Sequence[StoredBar],
     rejects: Sequence[Reject] = (),
     refusals: Mapping[datetime, str] = MappingProxyType({}),
+    unreadable_until: datetime | None = None,
 ) -> list[SlotExplanation]:
     """Explain every slot of a coverage of one symbol and one session, oldest first.
 
@@ -62,6 +66,7 @@ def explain_slots(
         bars: the stored bars.
         rejects: the session's current rejects (see ``store.bars.rejects``).
         refusals: by start of the slot, the words with which the table refused its bar.
+        unreadable_until: when the symbol is requested again, if the vendor's newest answer could not be read.
     """
     messages = {int(at.timestamp()): message for at, message in refusals.items()}
     stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
@@ -81,32 +86,35 @@ def explain_slots(
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
     ]
     return [
-        _add_refusal(explanation, start in stored_bars, messages.get(start))
+        _defer_unreadable(_add_refusal(explanation, start in stored_bars, messages.get(start)), unreadable_until)
         for explanation, start in zip(explanations, coverage.grid.starts.tolist(), strict=True)
     ]
 
 
-def describe_session(coverage: Coverage) -> list[str]:
-    """What is known about the session as a whole, as sentences."""
+def describe_session(coverage: Coverage, unreadable_until: datetime | None = None) -> list[str]:
+    """What is known about the session as a whole, as sentences; ``unreadable_until`` as in ``explain_slots``."""
     requests, facts = coverage.request_history, coverage.absence_evidence
     sentences = []
     if len(requests.row):
         data_end = f"rows until {_format_epoch(int(requests.data_until[0]))}" if requests.data_until[0] else "no rows"
         published = "published completely" if requests.published[0] else "not known to be published completely"
         sentences.append(
-            f"requested {requests.request_count[0]} times, last {_format_epoch(int(requests.requested_at[0]))}:"
-            f" {data_end}; {published}"
+            f"requested {format_count(int(requests.request_count[0]), 'time')},"
+            f" last {_format_epoch(int(requests.requested_at[0]))}: {data_end}; {published}"
         )
         if not np.isnan(requests.no_new_data_since[0]):
             sentences.append(
                 f"requests have returned no new data since {_format_epoch(int(requests.no_new_data_since[0]))}"
             )
-    else:
-        sentences.append("never requested")
+    elif unreadable_until is None:
+        sentences.append(_NEVER_REQUESTED)
+    if unreadable_until is not None:
+        sentences.append(f"{_UNREADABLE}; next try at {format_timestamp(unreadable_until)}")
     if len(coverage.open_slots.row):  # otherwise no slot is absent
-        sentences.append(
-            f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions had gaps"
-        )
+        if facts.published_sessions[0]:
+            sentences.append(
+                f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions had gaps"
+            )
         sentences.append(f"daily data: {_DAY_TRADING_TEXTS[DayTrading(int(facts.traded[0, 0]))]}")
     if facts.is_unserved[0]:
         sentences.append("the vendor has no intraday data of this symbol: requested weekly, and not judged")
@@ -154,6 +162,16 @@ def _add_refusal(explanation: SlotExplanation, has_bar: bool, message: str | Non
     return replace(explanation, evidence=evidence)
 
 
+def _defer_unreadable(explanation: SlotExplanation, until: datetime | None) -> SlotExplanation:
+    """The explanation of a slot that would be requested before ``until``, if no request is sent until then."""
+    if until is None or explanation.ask_again is None:
+        return explanation
+    evidence = _UNREADABLE if explanation.evidence == _NEVER_REQUESTED else explanation.evidence
+    is_earlier = explanation.ask_again == "now" or datetime.fromisoformat(explanation.ask_again) < until
+    ask_again = format_timestamp(until) if is_earlier else explanation.ask_again
+    return replace(explanation, evidence=evidence, ask_again=ask_again)
+
+
 def _describe_bar(bar: StoredBar | None) -> str:
     if bar is None:
         return ""
@@ -196,7 +214,7 @@ def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
 def _describe_absence(coverage: Coverage, ordinal: int) -> str:
     requests = coverage.request_history
     if not len(requests.row):
-        return "never requested"
+        return _NEVER_REQUESTED
     if ordinal not in requests.not_returned_ordinal:
         return "returned before, but no longer in the table"
     has_later_rows = requests.published[0] or requests.data_until[0] > coverage.grid.ends[ordinal]

@@ -1,6 +1,7 @@
 """What a user sees of answers that cannot be read, of refusals in words, and of rejected rows."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +59,7 @@ def to_capitals(row: dict[str, Any]) -> dict[str, Any]:
         (to_milliseconds, 2, "40 of 79 rows cannot be read"),
         (to_iso, 1, "79 of 79 rows cannot be read"),
         (to_grouped_digits, 3, "27 of 79 rows cannot be read (prices and volume must be numbers)"),
-        (to_capitals, 1, "79 of 79 rows cannot be read"),
+        (to_capitals, 1, "none of 79 rows has timestamp, open, high, low, close, volume"),
     ],
     ids=["milliseconds", "half in milliseconds", "ISO", "a third with grouped digits", "capital names"],
 )
@@ -146,3 +147,22 @@ def test_symbols_sync_prints_the_vendors_remark_about_its_list(make_user: MakeUs
         0,
         ["1 listed by the vendor, 1 added, 0 left out", f"  the vendor says: {WARNING}"],
     )
+
+
+def test_why_and_plan_say_that_the_answer_could_not_be_read_and_when_the_next_try_is(make_user: MakeUser) -> None:
+    unreadable = json.dumps([*map(to_iso, build_session_rows())]).encode()
+    with serve_stub(StubVendor(body=unreadable)) as url:
+        user = make_user(EODHD_BASE_URL=url, **FAST_RETRIES)
+        user.run_cli("symbols add MSFT")
+        assert "never requested" in user.run_cli("why MSFT 2026-06-01").out
+        user.run_cli(RUN_MONDAY)
+        plan = user.run_cli(RUN_MONDAY.replace("run", "plan")).out
+        explained = user.run_cli("why MSFT 2026-06-01 --format json").json
+    found = re.search(r"1 tickers deferred: the vendor's answer could not be read, until (.{10}) (.{5}) UTC", plan)
+    assert found, plan
+    next_try = f"{found[1]}T{found[2]}"
+    sentence = explained["evidence"][0]
+    assert sentence.startswith(f"the vendor's newest answer could not be read; next try at {next_try}")
+    assert "never requested" not in str(explained)
+    assert {slot["evidence"] for slot in explained["slots"]} == {"the vendor's newest answer could not be read"}
+    assert all(slot["ask_again"].startswith(next_try) for slot in explained["slots"])

@@ -130,8 +130,8 @@ def test_status_shows_live_collection_and_another_collector(
         )
     collect_samples(user, sandbox, parse_utc("2026-06-02 14:45"))
     out = run_at(user, sandbox, parse_utc("2026-06-02 14:45"), "status")
-    assert "2 provisional bars of 1 symbols · 5 rounds of 2026-06-02, 16 min behind · 5 of 10,000 calls today" in out
-    assert "2 bars of 1 symbols (unverified)" in out
+    assert "2 provisional bars of 1 symbol · 5 rounds of 2026-06-02, 16 min behind · 5 of 10,000 calls today" in out
+    assert "2 bars of 1 symbol (unverified)" in out
     assert "off (BACKFILL_LIVE)" in run_at(
         user, sandbox, parse_utc("2026-06-02 14:45"), "status", BACKFILL_LIVE="false"
     )

@@ -441,7 +441,7 @@ def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(
     explanation = user.run_cli("why MSFT.US 2026-06-02 --format json").json
     assert {s["state"] for s in explanation["slots"]} == {"missing"}
     assert {s["ask_again"] for s in explanation["slots"]} == {"2026-06-03T15:00:00Z"}
-    assert any("requested 1 times" in sentence and "no rows" in sentence for sentence in explanation["evidence"])
+    assert any("requested 1 time" in sentence and "no rows" in sentence for sentence in explanation["evidence"])
     assert "daily data: traded on that day" in explanation["evidence"]
     daily = explanation["daily"]
     assert daily["low"] <= min(daily["open"], daily["close"]) <= max(daily["open"], daily["close"]) <= daily["high"]

@@ -28,8 +28,8 @@ def test_sync_leaves_out_what_has_no_intraday_data_and_says_so(
         "  1 left out: not usable as a ticker (BC/PA)",
         "  1 left out: type BOND (ACCD1)",
         "  1 left out: type Mutual Fund (VFIAX)",
-        "  1 of them stay active, because they are in the universe already (ZVZZT); symbols deactivate removes them",
-        "  1 stay inactive; symbols add activates them",
+        "  1 of them stays active, because it is in the universe already (ZVZZT); symbols deactivate removes them",
+        "  1 stays inactive; symbols add activates it",
     ]
     listed = "AAPL.US AEHR.US AMZN.US GAB.US TSLA.US ZVZZT.US"
     assert user.run_cli("symbols list").out.split() == listed.split()

@@ -82,7 +82,7 @@ def test_html_report_shows_totals_checks_and_gaps(
     page = Page(html)
     assert page.contains("13 bars are missing in 1 of 3 symbols")
     assert page.contains("78 13 65")  # before, after, bars added
-    assert page.contains("✗ FAIL no_missing_bars 13 bars are missing in 1 symbols (at most 0) MSFT.US (13)")
+    assert page.contains("✗ FAIL no_missing_bars 13 bars are missing in 1 symbol (at most 0) MSFT.US (13)")
     assert page.contains("✓ pass no_rate_limit_errors")
     assert page.contains("bars_are_valid 0 rule violations in 65 bars")
     assert page.contains("MSFT.US missing 2026-06-02, pending 2026-06-03")
@@ -185,7 +185,7 @@ def test_terminal_report_shows_a_heatmap_of_symbols_with_gaps(make_user: MakeUse
     lines = user.run_cli("report").out.splitlines()
     assert lines[-3:] == [
         "MSFT.US  ·X~",
-        "1 of 3 symbols have gaps",
+        "1 of 3 symbols has gaps",
         "X missing   ~ pending   · complete",
     ]
 
@@ -214,7 +214,7 @@ def test_alerts_report_failure_recovery_and_given_up_gaps(
         clock.run(start)
         assert [process_checks(receiver, f"2026-06-03 {hour}:00").sent for hour in (13, 13, 14)] == [1, 0, 0]
         alerts = user.run_cli("alerts list --as-of 2026-06-03T14:00:00Z").out
-        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbols" in alerts
+        assert "FAIL  no_missing_bars since 2026-06-03T13:00:00Z: 13 bars are missing in 1 symbol" in alerts
         assert "address 1 (json)" in alerts
         assert receiver.titles == ["FAILING: no_missing_bars and 1 more"]
         assert "likely cause: one symbol: MSFT.US" in receiver.messages[0]["message"]

@@ -53,7 +53,7 @@ def test_review_replaces_changed_bars_within_its_calls(
     first_review = user.run_cli("review --calls 5")
     assert first_review.code == 0, first_review.err
     assert "1 of 2 due tickers reviewed, 3 sessions each" in first_review.out
-    assert "1 tickers deferred: not enough unused calls" in first_review.out
+    assert "1 ticker deferred: not enough unused calls" in first_review.out
     assert "AAPL.US      stored 1" in first_review.err
     second_review = user.run_cli("review --format json --quiet").json
     assert (
@@ -111,7 +111,7 @@ def test_bars_that_the_table_refuses_are_said_and_all_others_stored(
     result = user.run_cli("run")
     assert (result.code, "bug" in result.err) == (3, False)
     assert "51 inserted" in result.out
-    assert '1 bars were refused by market_data: new row for relation "market_data" violates check' in result.out
+    assert '1 bar was refused by market_data: new row for relation "market_data" violates check' in result.out
     assert "absent: 1 refused by market_data" in result.out
     (slot,) = [s for s in user.run_cli("why AAPL 2026-06-02 --format json").json["slots"] if s["state"] == "missing"]
     assert slot["evidence"].startswith("the vendor returned a bar, and market_data refused it: new row")

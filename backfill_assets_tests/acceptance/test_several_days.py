@@ -143,8 +143,9 @@ def test_day_without_trades_has_no_missing_bars(make_clock: MakeClock) -> None:
 def test_no_bars_are_missing_before_a_listing_begins_and_after_it_ends(make_clock: MakeClock) -> None:
     listed, delisted = {"MSFT": TUESDAY}, {"AMZN": MONDAY}
     clock = make_clock(("AAPL", "MSFT", "AMZN"), listed=listed, delisted=delisted)
-    for day in (3, 4, 5, 8):
-        clock.run(parse_utc(f"2026-06-{day:02} 13:00"))
+    results = [clock.run(parse_utc(f"2026-06-{day:02} 13:00")) for day in (3, 4, 5, 8)]
+    assert any(result.explained.get("not expected") for result in results)
+    assert [result.stored for result in results] == [result.written.inserted for result in results]
     coverage = clock.measure(parse_utc("2026-06-08 13:00"), end=date(2026, 6, 5))
     expected = dict(zip((s.ticker.symbol for s in coverage.symbols), coverage.expected.tolist(), strict=True))
     assert expected == {"AAPL": 65, "MSFT": 52, "AMZN": 13}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from io import StringIO
 
 import pytest
 
@@ -9,6 +10,8 @@ from backfill_assets.backfill.due_work import find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.cli.options import make_console
+from backfill_assets.cli.rendering import show_run
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -46,6 +49,14 @@ def run_default_window(clock: MovingClock, now: datetime) -> RunResult:
     return run_backfill(engine, make_job(engine), lambda _: None)
 
 
+def print_run(result: RunResult) -> list[str]:
+    """The lines that ``run`` prints."""
+    console = make_console(StringIO())
+    with console.capture() as capture:
+        show_run(console, result)
+    return capture.get().splitlines()
+
+
 def run_mornings(clock: MovingClock, first: datetime, days: int) -> list[int]:
     """Run on several mornings in a row; returns the exit codes."""
     return [run_default_window(clock, first + timedelta(days=day)).exit_code for day in range(days)]
@@ -79,7 +90,12 @@ def test_symbols_that_never_answer_are_set_aside_after_three_days_and_requested_
         "the vendor answers without rows, intraday and daily; check the spelling",
     )
     assert early[f"{DEAD}.US"][0] == ENDED_OR_RENAMED
-    assert run_mornings(clock, FIRST_RUN + timedelta(days=2), 1) == [0]
+    third = run_default_window(clock, FIRST_RUN + timedelta(days=2))
+    assert (third.exit_code, third.after.missing, third.stored) == (0, 0, third.written.inserted)
+    assert (third.closed_share, third.closed_without_bar) == (1.0, {"given up": third.before.missing - third.stored})
+    assert print_run(third)[-1].endswith(
+        f"100.0% closed (of these no bar: {third.closed_without_bar['given up']} given up)"
+    )
     assert count_unserved(clock) == 4
     later = list_open_findings(clock)
     assert {kind for kind, _ in later.values()} == {NO_INTRADAY_DATA}
@@ -95,8 +111,11 @@ def test_symbols_that_never_answer_are_set_aside_after_three_days_and_requested_
     engine = clock.move_to(parse_utc("2026-06-03 14:30"))
     criteria = evaluate_window(engine.database, engine.measure(make_job(engine)))
     assert all(criterion.passed for criterion in criteria)
-    assert {criterion.not_judged for criterion in criteria} == {4}
-    assert all("4 symbols not judged" in criterion.meaning for criterion in criteria)
+    of_requests = [criterion for criterion in criteria if criterion.name == "no_rate_limit_errors"]
+    of_symbols = [criterion for criterion in criteria if criterion.name != "no_rate_limit_errors"]
+    assert {criterion.not_judged for criterion in of_symbols} == {4}
+    assert all("4 symbols not judged" in criterion.meaning for criterion in of_symbols)
+    assert [(c.not_judged, "not judged" in c.meaning) for c in of_requests] == [(0, False)]  # it judges no symbol
     assert {due.symbol.ticker.symbol for due in find_due_work(engine, "30m").ranges} == set(SERVED)
 
     user = make_user(clock.sandbox, BACKFILL_AS_OF="2026-06-03T14:30:00+00:00")

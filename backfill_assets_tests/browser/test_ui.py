@@ -105,7 +105,7 @@ def test_user_fills_a_gap_in_the_ui_and_sees_missing_bars(deployment: Deployment
     # the failed check names that session
     page.goto(f"{dev.url}/assets/bars_30m?view=checks&checkDetail=no_missing_bars")
     expect(page.get_by_text("AMZN.US (13)").first).to_be_visible()
-    expect(page.get_by_text("13 bars are missing in 1 symbols").first).to_be_visible()
+    expect(page.get_by_text("13 bars are missing in 1 symbol").first).to_be_visible()
     take_screenshot(page, "failed-check")
 
     # the report shows a heatmap of missing bars

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.cli.options import make_console
+from backfill_assets.cli.rendering import show_run
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.sandbox.absences import Absences
@@ -280,6 +283,11 @@ def test_day_with_a_grid_of_nulls_and_no_volume_is_explained_by_the_first_run_af
     engine = make_engine(sandbox, ("LIQA", "AAPL"), as_of=evening)
     result = run_backfill(engine, make_job(engine, start=MONDAY, end=TUESDAY), lambda _: None)
     assert (result.after.missing, result.exit_code) == (0, 0)
+    assert (result.planned, result.stored, result.explained, result.absent) == (52, 39, {"without a trade": 13}, {})
+    assert result.written.inserted == 39
+    printed = StringIO()
+    show_run(make_console(printed), result)
+    assert "52 slots requested · 39 have a final bar now · 13 without a trade · absent: none" in printed.getvalue()
     assert query(
         engine,
         "SELECT source_rows > 0, data_until IS NOT NULL FROM backfill.session_evidence"

@@ -50,7 +50,7 @@ def test_a_session_of_two_feeds_is_reported_and_force_makes_it_one(
     assert (filled.written.inserted, filled.written.revised, filled.written.protected) == (4, 0, 9)
     assert fetch(engine, FEEDS) == [("1m", 4), ("5m", 22)]
     assert filled.describe_warnings() == [
-        "1 sessions of 1 tickers mix bars of 5m and 1m rows, for instance AAPL.US on 2026-06-02; run --force over these"
+        "1 session of 1 ticker mixes bars of 5m and 1m rows, for instance AAPL.US on 2026-06-02; run --force over these"
         " sessions replaces all bars with those of the source interval of the settings"
     ]
     assert filled.as_dict()["mixed_feeds"] == read_status(engine.database, engine.settings)["mixed_feeds"]

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_plan_limit_is_in_the_result_the_summary_and_the_json(
 ) -> None:
     _, result = run_free_plan(make_engine, start_sandbox)
     assert result.vendor_warnings == {PLAN_LIMIT: 1}
-    assert f"limited data for 1 tickers; the vendor says: {PLAN_LIMIT}" in print_run(result)
+    assert f"limited data for 1 ticker; the vendor says: {PLAN_LIMIT}" in print_run(result)
     assert result.as_dict()["vendor_warnings"] == {PLAN_LIMIT: 1}
 
 
@@ -114,3 +115,13 @@ def test_plan_limit_is_not_resolved_by_other_answers_of_the_same_run(
     assert vendor.count_requests("eod/") == 2
     findings = read_status(engine.database, engine.settings)["findings"]
     assert [(f["subject"], f["detail"]) for f in findings if f["kind"] == "plan limited"] == [(subject, PLAN_LIMIT)]
+
+
+def test_tickers_are_left_out_of_the_summary_if_requests_finished_none(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    """A run that stops early has sent requests, so it must not say that there were none."""
+    engine = make_engine(start_sandbox())
+    result = replace(run_backfill(engine, make_job(engine, **ONE_YEAR_AGO), ignore_progress), outcomes=())
+    assert (result.requests, "tickers:" in print_run(result)) == (2, False)
+    assert "tickers: no requests\n" in print_run(replace(result, requests=0))

@@ -115,7 +115,7 @@ def test_wrong_host_that_answers_with_pages_is_named(make_engine: MakeEngine, st
     result = run_against(make_engine, start_sandbox, ScriptedResponse(200, b"<html>Welcome</html>", HTML))
     assert (result.exit_code, len(result.errors)) == (4, 3)
     assert {type(outcome.error) for outcome in result.errors} == {BrokenAnswer}
-    assert all("http://127.0.0.1" in str(o.error) and "EODHD_BASE_URL" in str(o.error) for o in result.errors)
+    assert all("http://127.0.0.1" in str(o.error) and "; check EODHD_BASE_URL" in str(o.error) for o in result.errors)
 
 
 def test_unknown_tickers_beside_a_working_account_are_evidence_whatever_their_page(

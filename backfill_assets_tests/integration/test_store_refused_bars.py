@@ -150,6 +150,9 @@ def test_a_refused_bar_costs_one_bar_and_is_kept_with_the_words_of_the_database(
         " WHERE reason = 'refused_by_table' AND symbol_id = 1 AND interval_type = '30m' AND source_interval = '5m'",
     )
     assert {slot: tuple(rest) for slot, *rest in refused} == REFUSALS
+    details = {finding.subject: finding.detail for finding in fetch_findings(external_database)}
+    assert "division by zero" not in details["division by zero"]  # the subject says it
+    assert ": division by zero; change" in details["house_audit()"]
     values = "extract(epoch FROM timestamp)::bigint, open_price, high_price, low_price, close_price, volume"
     bars = fetch(external_database, f"SELECT {values} FROM backfill.rejects")
     stored = read_stored_bars(external_database, "AAPL", "30min") + read_stored_bars(external_database, "AAPL")
@@ -180,7 +183,7 @@ def test_a_refused_bar_stays_missing_and_is_requested_on_the_retry_schedule(
     assert (explanation.slot, explanation.state) == ("2026-06-02T15:00:00Z", "missing")
     assert 'market_data refused it: new row for relation "market_data" violates check' in explanation.evidence
     assert (finding.kind, finding.subject) == ("bars refused", "house_check")
-    assert "1 bars of 1 tickers are refused by market_data, first AAPL.US 2026-06-02T15:00:00Z" in finding.detail
+    assert "market_data refuses 1 bar of 1 ticker, first AAPL.US 2026-06-02T15:00:00Z" in finding.detail
 
     selected = make_monday_tuesday_job(engine, symbols=["AAPL"])
     refused_again = run_backfill(engine, selected, ignore_progress)

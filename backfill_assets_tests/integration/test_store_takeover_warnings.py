@@ -79,13 +79,21 @@ def test_columns_that_are_too_small_are_named(create_database: Callable[..., str
     assert read_warnings(create_database(None), NUMERIC.format(partitioning="")) == COLUMN_WARNINGS
 
 
+def test_columns_with_the_same_fault_share_a_line(create_database: Callable[..., str]) -> None:
+    same = NUMERIC.format(partitioning="").replace("numeric(12,4)", "numeric(7,4)")
+    assert [line for line in read_warnings(create_database(None), same) if "price" in line] == [
+        "open_price, high_price are numeric(7,4): values from 1,000 on are refused",
+        "open_price, high_price are numeric(7,4): prices are rounded to 4 of 6 decimals",
+    ]
+
+
 def test_partitions_that_end_are_named(create_database: Callable[..., str]) -> None:
     url = create_database(None)
     table = NUMERIC.format(partitioning='PARTITION BY RANGE ("timestamp")')
     partitions, *rest = read_warnings(url, "SET TimeZone = 'UTC'", table, BY_MONTH)
     assert partitions == (
         'market_data is partitioned by RANGE ("timestamp") without a DEFAULT partition: bars outside its partitions'
-        " are refused (2, FOR VALUES FROM ('2026-05-01 00:00:00+00') TO ('2026-06-01 00:00:00+00'),"
+        " are refused (2 partitions, FOR VALUES FROM ('2026-05-01 00:00:00+00') TO ('2026-06-01 00:00:00+00'),"
         " FOR VALUES FROM ('2026-06-01 00:00:00+00') TO ('2026-07-01 00:00:00+00'))"
     )
     assert rest == COLUMN_WARNINGS

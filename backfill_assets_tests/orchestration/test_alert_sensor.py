@@ -91,7 +91,7 @@ def test_earlier_events_are_ignored_and_simultaneous_failures_are_one_message(
     assert watched.tick() == "7 results read, 1 messages sent"
     assert receiver.titles == ["FAILING: bars_30m: newest_bar_is_fresh and 1 more"]
     message = receiver.messages[0]["message"]
-    assert "13 bars are missing in 1 symbols" in message
+    assert "13 bars are missing in 1 symbol" in message
     assert "AAPL.US (13)" in message
     assert parse_next_steps(message) == ["backfill-assets report"] * 2
     watched.evaluate_checks()

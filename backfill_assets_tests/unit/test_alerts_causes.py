@@ -64,7 +64,7 @@ def make_drift_finding(day: str) -> Finding:
 
 
 RENAMED = Finding("ended or renamed", "C.US", "no daily data after 2026-05-29; renamed to CC on 2026-06-01", NOW)
-REFUSED = Finding("bars refused", "house_check", "4 bars of 1 tickers are refused by market_data", NOW)
+REFUSED = Finding("bars refused", "house_check", "market_data refuses 4 bars of 1 ticker", NOW)
 
 
 def add_refused(coverage: Coverage, slots: int) -> Coverage:
@@ -95,7 +95,7 @@ CASES = {
     "a few symbols": (make_diagnostics(build_coverage_with_missing("C F", range(5, 9))), "2 symbols: C.US, F.US"),
     "bars that the table refuses": (
         make_diagnostics(add_refused(build_coverage_with_missing("C F", range(5, 9)), 4), found=(REFUSED,)),
-        "the table: 4 bars of 1 tickers are refused by market_data",
+        "the table: house_check: market_data refuses 4 bars of 1 ticker",
     ),
     "few bars that the table refuses": (
         make_diagnostics(add_refused(build_coverage_with_missing("C F", range(5, 9)), 3), found=(REFUSED,)),

@@ -73,6 +73,7 @@ FAULTS = {
     "other exchange": ("VOD.LSE", "line 1: 'VOD.LSE': exchange 'LSE' is not supported"),
     "exchange column": ("Code,Exchange\nVOD,LSE", "line 2: 'VOD' is of exchange 'LSE', which is not supported"),
     "test issue column": ("Symbol|Name|Test Issue\nZTEST|x|Y", "line 2: 'ZTEST' is a test issue"),
+    "Cyrillic letter": ("ТSLA", "'ТSLA' is not a symbol: it contains 'Т' (U+0422), no letter from A to Z"),
     "zero byte": ("AAPL\x00", "line 1: 'AAPL\\x00' is not a symbol"),
     "names in capitals in four columns": ("F,FORD,AUTO,BIG\nV,VISA,CARD,BIG", "line 2: may be symbols, or a symbol"),
     "names with a dash": ("KO,COCA-COLA\nTMUS,T-MOBILE", "line 2: may be symbols, or a symbol and a name"),

@@ -115,7 +115,10 @@ def test_elements_that_are_not_objects_break_the_answer() -> None:
 @pytest.mark.parametrize(
     ("renamed", "message"),
     [
-        ({name.capitalize(): value for name, value in GOOD.items()}, "2 of 2 rows cannot be read"),
+        (
+            {name.capitalize(): value for name, value in GOOD.items()},
+            'none of 2 rows has timestamp, open, high, low, close, volume, for example {"Timestamp":1780343700,',
+        ),
         ({"timestamp": 1780343700, "Open": 1, "Close": 2}, "none of 2 rows has open, high, low, close, volume"),
         ({**{k: v for k, v in GOOD.items() if k != "volume"}, "Volume": 10}, "none of 2 rows has volume, for example"),
     ],

@@ -31,6 +31,7 @@ def test_the_character_is_named(tmp_path: Path, name: str, problem: str) -> None
     folder.mkdir()
     done = make(folder, ".venv/bin/python")
     assert (done.returncode, problem in done.stderr) == (2, True), done
+    assert "use a folder without it" in done.stderr
     assert not any(folder.iterdir())
 
 

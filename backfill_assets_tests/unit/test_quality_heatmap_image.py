@@ -114,5 +114,5 @@ def test_any_shape_can_be_drawn(shape: tuple[int, int]) -> None:
 def test_summary_sentence() -> None:
     cells = np.array([[Cell.MISSING, Cell.COMPLETE]], np.int8)
     shown = summarize_heatmap(make_heatmap(1, 2, cells))
-    assert shown == "1 symbols × 2 sessions, 2026-03-02 to 2026-03-03: 1 missing, 1 complete"
+    assert shown == "1 symbol × 2 sessions, 2026-03-02 to 2026-03-03: 1 missing, 1 complete"
     assert summarize_heatmap(make_heatmap(0, 0)) == "0 symbols × 0 sessions: no cells"

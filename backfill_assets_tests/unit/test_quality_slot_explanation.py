@@ -201,6 +201,16 @@ def test_daily_data_are_described_if_a_slot_is_open(traded: int, sentence: str) 
     assert sentence not in describe_session(build_coverage(traded=[[traded]]))
 
 
+def test_gaps_of_published_sessions_are_counted_only_if_there_are_such_sessions() -> None:
+    known = {"incomplete_sessions": [0], "published_sessions": [0]}
+    assert not any(
+        "published sessions" in line for line in describe_session(build_coverage(MISSING_FIRST_SLOT, **known))
+    )
+    known["published_sessions"] = [3]
+    sentence = "0 of its last 3 published sessions had gaps"
+    assert sentence in describe_session(build_coverage(MISSING_FIRST_SLOT, **known))
+
+
 def test_closed_market_and_unlisted_ticker_are_named() -> None:
     coverage = build_coverage(closed=[True])
     assert "the market was closed, although the calendar has this session" in describe_session(coverage)
@@ -211,5 +221,5 @@ def test_closed_market_and_unlisted_ticker_are_named() -> None:
 def test_request_without_rows_is_described() -> None:
     coverage = build_coverage(entries=[Entry(requested_at=int((NOW - timedelta(hours=1)).timestamp()))])
     assert describe_session(coverage)[0] == (
-        "requested 1 times, last 2026-06-02T13:00:00Z: no rows; not known to be published completely"
+        "requested 1 time, last 2026-06-02T13:00:00Z: no rows; not known to be published completely"
     )

@@ -58,8 +58,10 @@ def parse_ticker(text: str) -> Ticker:
         hint = f"; the vendor writes share classes with a dash: {symbol}-{exchange}" if len(exchange) == 1 else ""
         raise UsageError(f"ticker {shortened!r}: exchange {exchange!r} is not supported, only US{hint}")
     if exchange != DEFAULT_EXCHANGE or not _SYMBOL_PATTERN.fullmatch(symbol):
+        foreign = next((c for c in stripped if c.isalpha() and not c.isascii()), "")
+        character = f": it contains {foreign!r} (U+{ord(foreign):04X}), no letter from A to Z" if foreign else ""
         raise UsageError(
-            f"ticker {shortened!r} is not a symbol: expected 1 to {_MAX_SYMBOL_LENGTH} of A-Z 0-9 - _,"
+            f"ticker {shortened!r} is not a symbol{character}: expected 1 to {_MAX_SYMBOL_LENGTH} of A-Z 0-9 - _,"
             " optionally followed by .US"
         )
     return Ticker(symbol, exchange)

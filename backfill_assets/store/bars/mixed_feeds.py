@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
@@ -60,7 +61,8 @@ class MixedFeeds:
 
     def __str__(self) -> str:
         return (
-            f"{self.sessions:,} sessions of {self.tickers:,} tickers mix bars of {' and '.join(self.feeds)} rows, "
+            f"{format_count(self.sessions, 'session')} of {format_count(self.tickers, 'ticker')}"
+            f" {'mixes' if self.sessions == 1 else 'mix'} bars of {' and '.join(self.feeds)} rows, "
             f"for instance {self.newest_ticker} on {self.newest}; "
             "run --force over these sessions replaces all bars with those of the source interval of the settings"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.types.json import Jsonb
 
+from backfill_assets.config.formatting import format_count
 from backfill_assets.market.bars.source_rows import PRICE_DECIMALS, PRICE_LIMIT, PRICES
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.database_errors import SERVER_ERRORS
@@ -114,25 +115,35 @@ def _find_partition_warnings(connection: Connection) -> Iterator[str]:
     if row is None or row[1] or row[0].startswith("HASH"):
         return
     key, _, bounds = row
+    count = f"{format_count(len(bounds), 'partition')}, " if bounds else ""
     bounds = bounds or ["there is none"]
     shown = bounds if len(bounds) <= 2 else [bounds[0], "…", bounds[-1]]
     yield (
         f"market_data is partitioned by {key} without a DEFAULT partition: bars outside its partitions are refused"
-        f" ({len(bounds)}, {', '.join(shown)})"
+        f" ({count}{', '.join(shown)})"
     )
 
 
 def _find_column_warnings(columns: Sequence[_Column]) -> Iterator[str]:
+    """A line for each fault and type; it names all columns of that type that have the fault."""
+    names: dict[tuple[str, str], list[str]] = {}
     for column in columns:
-        name, declared, is_volume = column.name, column.declared, column.name == "volume"
-        if column.limit is None:
-            if column.size < LONGEST_TEXTS.get(name, 0):
-                yield f"{name} is {declared}: longer values are refused"
-            continue
-        if column.limit < (LARGE_VOLUME if is_volume else PRICE_LIMIT):
-            yield f"{name} is {declared}: values from {column.limit:,} on are refused"
-        if not is_volume and column.scale < PRICE_DECIMALS:
-            yield f"{name} is {declared}: prices are rounded to {column.scale} of {PRICE_DECIMALS} decimals"
+        for fault in _find_column_faults(column):
+            names.setdefault((column.declared, fault), []).append(column.name)
+    for (declared, fault), named in names.items():
+        yield f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} {declared}: {fault}"
+
+
+def _find_column_faults(column: _Column) -> Iterator[str]:
+    is_volume = column.name == "volume"
+    if column.limit is None:
+        if column.size < LONGEST_TEXTS.get(column.name, 0):
+            yield "longer values are refused"
+        return
+    if column.limit < (LARGE_VOLUME if is_volume else PRICE_LIMIT):
+        yield f"values from {column.limit:,} on are refused"
+    if not is_volume and column.scale < PRICE_DECIMALS:
+        yield f"prices are rounded to {column.scale} of {PRICE_DECIMALS} decimals"
 
 
 def _build_sample_bars(columns: Sequence[_Column]) -> list[dict[str, object]]:

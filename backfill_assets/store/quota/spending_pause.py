@@ -45,6 +45,11 @@ class SpendingPause:
         reason = f" ({self.reason})" if self.reason else ""
         return f"spending is paused by {self.by} since {_format_minute(self.since)}, {end}{reason}"
 
+    def describe_ended(self) -> str:
+        """The pause in words, once it has been ended."""
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"spending had been paused by {self.by} since {_format_minute(self.since)}{reason}"
+
     def as_dict(self) -> dict[str, Any]:
         """The pause as JSON."""
         return {
