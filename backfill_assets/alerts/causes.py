@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.errors import DatabaseUnavailable

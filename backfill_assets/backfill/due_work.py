@@ -12,7 +12,7 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.failed_requests import MAX_BACKOFF, read_failing_tickers
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.probing import is_probe_due, split_requests
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
 from backfill_assets.market.calendar.tickers import Symbol

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 
 from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach, find_disproved_limits
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.calendar.timestamps import format_timestamp

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import ABSENT_STATES, SlotState

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import ListingFilter, filter_listing
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import CALENDARS
 from backfill_assets.market.purposes import Purpose

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.quality.heatmap import CELL_LETTERS, Cell, Heatmap
 
 MAX_HEATMAP_ROWS = 40  # symbols; the others are only counted

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from backfill_assets.backfill.results import Progress as RunProgress
 from backfill_assets.backfill.results import ProgressListener
 from backfill_assets.backfill.skip_reasons import INTERRUPTED
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 
 
 @contextmanager

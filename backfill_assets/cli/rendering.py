@@ -16,7 +16,7 @@ from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
 from backfill_assets.cli.named_lines import show_named_lines
 from backfill_assets.cli.spending_rendering import format_budget, format_spending
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.quality.checks import format_result, is_failure
 from backfill_assets.quality.criteria import Criterion

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill_assets.cli.options import add_common_options, load_command_settings, warn_unused_names
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.config.readable_text import to_one_line
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 from backfill_assets.errors import UsageError

@@ -1,4 +1,4 @@
-"""How numbers are written in sentences, and the value of a setting in the environment, in lists and in examples.
+"""How the value of a setting is written: in the environment, in lists of settings and in examples.
 
 Reading values is in ``settings``, checking them in ``validators``.
 """
@@ -11,11 +11,6 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 HIDDEN_SECRET = "***"  # noqa: S105 - what is shown instead of a secret
-
-
-def format_count(count: int, one: str, many: str = "") -> str:
-    """``1 bar`` or ``1,040 bars``; ``many`` is ``one`` with an s if not given."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def format_value(value: Any, *, show_secrets: bool = False) -> str:

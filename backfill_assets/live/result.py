@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.live.quote_reader import QuoteMethod
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts

@@ -12,7 +12,7 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.results import ProgressListener, RunResult, list_told_errors
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.backfill.skip_reasons import count_skipped
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval

@@ -6,7 +6,7 @@ import dagster as dg
 
 from backfill_assets.backfill.due_work import DueWork, find_due_work
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.criteria import MAX_OFFENDERS, Criterion

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.bars.source_rows import REJECT_REASONS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime

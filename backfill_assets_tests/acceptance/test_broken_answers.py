@@ -158,7 +158,7 @@ def test_why_and_plan_say_that_the_answer_could_not_be_read_and_when_the_next_tr
         user.run_cli(RUN_MONDAY)
         plan = user.run_cli(RUN_MONDAY.replace("run", "plan")).out
         explained = user.run_cli("why MSFT 2026-06-01 --format json").json
-    found = re.search(r"1 tickers deferred: the vendor's answer could not be read, until (.{10}) (.{5}) UTC", plan)
+    found = re.search(r"1 ticker deferred: the vendor's answer could not be read, until (.{10}) (.{5}) UTC", plan)
     assert found, plan
     next_try = f"{found[1]}T{found[2]}"
     sentence = explained["evidence"][0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection

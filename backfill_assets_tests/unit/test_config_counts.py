@@ -2,7 +2,7 @@
 
 import pytest
 
-from backfill_assets.config.formatting import format_count
+from backfill_assets.config.counts import format_count
 
 
 @pytest.mark.parametrize(
