@@ -10,6 +10,7 @@ import pytest
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.postgres.session_settings import require_server_version
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import read_stored_bars
@@ -178,6 +179,16 @@ def test_a_server_that_is_too_old_is_named() -> None:
     require_server_version(140000)
     with pytest.raises(DatabaseUnavailable, match="the server is PostgreSQL 13; 14 or newer is needed"):
         require_server_version(130014)
+
+
+def test_a_server_that_ends_unused_connections_at_once_is_named(create_database: CreateDatabase) -> None:
+    """Refused before anything is made."""
+    url = create_database(None)
+    change(url, f"ALTER DATABASE {psycopg.conninfo.conninfo_to_dict(url)['dbname']} SET idle_session_timeout = '99ms'")
+    with pytest.raises(DatabaseUnavailable, match=r"idle_session_timeout is 99 ms, .* to 0, or to 100 ms or more"):
+        migrate(Database(url))
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT to_regnamespace('backfill') IS NULL").fetchall() == [(True,)]
 
 
 def test_sql_files_are_ascii() -> None:

@@ -20,6 +20,7 @@ CONNECTION_OPTIONS: Mapping[str, Any] = {"client_encoding": "utf8", "prepare_thr
 ISOLATION_LEVEL = psycopg.IsolationLevel.READ_COMMITTED
 OLDEST_SERVER = 14  # multiranges
 MIN_IDLE_SECONDS = 60  # a transaction may wait for the vendor's next answer
+LEAST_IDLE_SESSION_MS = 100  # a pooled connection is unused for moments; it cannot be set for a transaction
 _UNLIMITED_ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})  # SQL_ASCII stores bytes as they come
 _MILLISECONDS = 1000
 # What SQL, its results and the driver mean: setting → (value, whether another value is as good).
@@ -73,12 +74,15 @@ def read_session_settings(connection: psycopg.Connection[Any]) -> SessionSetting
     """Compare a new session's settings with what this program relies on.
 
     Raises:
-        DatabaseUnavailable: the server is older than PostgreSQL 14.
+        DatabaseUnavailable: the server is older than PostgreSQL 14, or ends unused connections at once.
     """
     require_server_version(connection.info.server_version)
-    names = [*_REQUIRED, *_LIMITS]
-    found = connection.execute(_SELECT_SETTINGS, {"names": names}).fetchall()
-    differences = {name: value for name, setting, source in found if (value := _find_value(name, setting, source))}
+    names = [*_REQUIRED, *_LIMITS, "idle_session_timeout"]
+    found = {row[0]: row[1:] for row in connection.execute(_SELECT_SETTINGS, {"names": names}).fetchall()}
+    require_idle_time(int(found.pop("idle_session_timeout")[0]))
+    differences = {
+        name: value for name, (setting, source) in found.items() if (value := _find_value(name, setting, source))
+    }
     return SessionSettings(differences, _get_python_encoding(connection.info.parameter_status("server_encoding")))
 
 
@@ -91,6 +95,19 @@ def require_server_version(version: int) -> None:
     major = version // 10_000
     if major < OLDEST_SERVER:
         raise DatabaseUnavailable(f"the server is PostgreSQL {major}; {OLDEST_SERVER} or newer is needed")
+
+
+def require_idle_time(milliseconds: int) -> None:
+    """Refuse an ``idle_session_timeout`` that ends connections between two transactions; 0 means none.
+
+    Raises:
+        DatabaseUnavailable: it is shorter than 100 ms.
+    """
+    if 0 < milliseconds < LEAST_IDLE_SESSION_MS:
+        raise DatabaseUnavailable(
+            f"idle_session_timeout is {milliseconds} ms, which ends connections between two statements; "
+            f"set it to 0, or to {LEAST_IDLE_SESSION_MS} ms or more, for this database or user"
+        )
 
 
 def make_storable(text: str, encoding: str | None) -> str:
