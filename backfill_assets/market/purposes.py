@@ -16,6 +16,7 @@ class Purpose(StrEnum):
     GAP = "gap"  # bars that are absent, and what a person asks for
     REFERENCE = "reference"  # the symbol list of an exchange, one call
     DAILY = "daily"  # daily data and renames, which explain absence
+    CROSS_FEED = "cross_feed"  # doubtful and absent bars in the vendor's other feed
     REVIEW = "review"  # bars that are read again for corrections
 
 
@@ -26,5 +27,6 @@ KEPT_SHARES: Mapping[Purpose, float] = {
     Purpose.GAP: 0.0,
     Purpose.REFERENCE: 0.0,
     Purpose.DAILY: 0.05,
+    Purpose.CROSS_FEED: 0.1,
     Purpose.REVIEW: 0.15,
 }

@@ -13,6 +13,7 @@ _ACTIVITIES: Mapping[Purpose, str] = {
     Purpose.GAP: "backfilling",
     Purpose.REFERENCE: "symbol lists",
     Purpose.DAILY: "daily data",
+    Purpose.CROSS_FEED: "asking the other feed",
     Purpose.REVIEW: "the review",
 }
 

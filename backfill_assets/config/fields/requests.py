@@ -29,6 +29,13 @@ class RequestFields(SettingsGroup):
         ge=1,
         description="Number of active symbols from which the daily file is read every morning.",
     )
+    cross_feed_calls: int | None = Field(
+        None,
+        alias="BACKFILL_CROSS_FEED_CALLS",
+        ge=0,
+        description="Calls a day for asking the vendor's other feed about doubtful and absent bars; unset: 1 % of the"
+        " day's calls, at most 500; 0: off.",
+    )
     overlap_sessions: int = Field(
         2,
         alias="BACKFILL_OVERLAP_SESSIONS",

@@ -25,6 +25,7 @@ OWN_TABLES = frozenset(
         "contract_tables",
         "daily_prices",
         "daily_revisions",
+        "doubts",
         "findings",
         "ledger",
         "ledger_by_purpose",
