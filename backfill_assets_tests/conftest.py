@@ -172,13 +172,17 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(database_url: str, home: Path) -> Settings:
-    """Settings with a fixed clock; the timeout is so long that no request is repeated on a slow machine."""
+    """Settings with a fixed clock and without the morning's daily data, so that calls are those of what is tested.
+
+    The timeout is so long that no request is repeated on a slow machine.
+    """
     return load_settings(
         database_url=SecretStr(database_url),
         home=home,
         token=SecretStr("test-token-4711"),
         as_of=NOW,
         request_timeout_seconds=600,
+        daily_data=False,
     )
 
 

@@ -13,24 +13,33 @@ from rich.console import Console
 
 from bench.figures import Section
 from bench.machine import describe_machine, describe_moment
+from bench.plausibility import run as run_plausibility
 from bench.report_writer import print_section, write_machine_section, write_section
 
-BENCHMARKS = ("command_line", "rate_limit", "dagster_runs", "gap_detection", "bar_writing", "parsing", "startup")
-DECISION_BENCHMARKS = ("shared_token", "permits", "simulated_days", "coverage")  # docs/decisions cites them
+BENCHMARKS = (
+    *("command_line", "rate_limit", "dagster_runs", "gap_detection", "bar_writing", "parsing", "startup"),
+    "audit",
+)
+DECISION_BENCHMARKS = ("shared_token", "permits", "simulated_days", "coverage", "calls")  # docs/decisions cites them
 QUICK = "quick"
+PLAUSIBILITY = "plausibility"  # counts, not times; in docs/plausibility.md
 
 
 def main() -> int:
     """Run the named benchmarks."""
+    known = (*BENCHMARKS, *DECISION_BENCHMARKS, PLAUSIBILITY)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((QUICK, *BENCHMARKS, *DECISION_BENCHMARKS)))
-    names = parser.parse_args().names or [*BENCHMARKS, *DECISION_BENCHMARKS]
-    if unknown := set(names) - {QUICK, *BENCHMARKS, *DECISION_BENCHMARKS}:
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((QUICK, *known)))
+    names = parser.parse_args().names or list(known)
+    if unknown := set(names) - {QUICK, *known}:
         parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}")
     console = Console(width=None if sys.stdout.isatty() else 140)
     write_machine_section(describe_machine())
     has_failed = False
     for name in names:
+        if name == PLAUSIBILITY:
+            has_failed |= not run_plausibility(console)
+            continue
         section = run_benchmark(name)
         print_section(console, section)
         write_section(name, section, describe_moment())

@@ -30,15 +30,16 @@ def write_section(name: str, section: Section, when: str, document: Path = DOCUM
     lines = [f"### {section.title}", "", f"`python -m bench {name}`, {when}", ""]
     lines += [" | ".join(("", *HEADINGS, "")).strip(), "|---|--:|---|---|---|", *rows]
     lines += [line for note in section.notes for line in ("", note)]
-    _replace_part(document, name, "\n".join(lines))
+    replace_part(document, name, "\n".join(lines))
 
 
 def write_machine_section(text: str, document: Path = DOCUMENT) -> None:
     """Replace the description of the machine in the document."""
-    _replace_part(document, "machine", text)
+    replace_part(document, "machine", text)
 
 
-def _replace_part(document: Path, name: str, text: str) -> None:
+def replace_part(document: Path, name: str, text: str) -> None:
+    """Replace what lies between the markers of ``name`` in a document."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     whole = document.read_text("utf-8")
     part = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

@@ -4,7 +4,7 @@ The phrases are for people; no code depends on them. ``read_diagnostics`` reads 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,6 +16,7 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.plausibility.rules import RULE_TEXTS, Rule
 from backfill_assets.market.vendor_errors import (
     PlanRefused,
     ProxyRefused,
@@ -27,6 +28,7 @@ from backfill_assets.market.vendor_errors import (
     WrongAddress,
 )
 from backfill_assets.quality.checks import find_check
+from backfill_assets.quality.plausibility import count_open_doubts
 from backfill_assets.store.evidence.findings import (
     BARS_REFUSED,
     CALENDAR_DRIFT,
@@ -76,6 +78,7 @@ class Diagnostics:
         budget: calls and requests left; None without a token.
         findings: open findings, such as calendar drift and renamed tickers.
         pause: the pause of all spending, if there is one.
+        doubts: how many open doubts of the window each rule has.
     """
 
     coverage: Coverage
@@ -83,6 +86,7 @@ class Diagnostics:
     budget: BudgetStatus | None
     findings: tuple[Finding, ...]
     pause: SpendingPause | None = None
+    doubts: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
@@ -94,6 +98,8 @@ def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
         return ""
     if check.cause_kind == "rate limit":
         return _explain_rate_limits(diagnostics)
+    if check.cause_kind == "doubts":
+        return _explain_doubts(diagnostics.doubts)
     if not diagnostics.coverage.missing.any():
         return ""
     return (
@@ -114,6 +120,14 @@ def _explain_rate_limits(diagnostics: Diagnostics) -> str:
     if foreign_requests:
         return f"quota: another client uses the token, {foreign_requests} requests a minute"
     return "quota: the vendor allows fewer requests a minute than EODHD_REQUESTS_PER_MINUTE sets"
+
+
+def _explain_doubts(doubts: Mapping[str, int]) -> str:
+    """The rule that most open doubts are of, in words; empty without any."""
+    if not doubts:
+        return ""
+    rule, count = max(doubts.items(), key=lambda item: (item[1], item[0]))
+    return f"{RULE_TEXTS[Rule(rule)]} ({rule}, {count:,} of {format_count(sum(doubts.values()), 'open doubt')})"
 
 
 def _explain_refusals(diagnostics: Diagnostics) -> str:
@@ -218,8 +232,9 @@ def read_diagnostics(database: Database, settings: Settings, coverage: Coverage)
         attempts = count_requests_by_error(connection, until - LOOKBACK, until)
         open_findings = list_findings(connection)
         pause = read_pause(connection)
+        doubts = count_open_doubts(connection, coverage)
     token = settings.token
     budget = (
         Budget(database, token.get_secret_value(), build_limits(settings)).read_status(coverage.now) if token else None
     )
-    return Diagnostics(coverage, attempts, budget, tuple(open_findings), pause)
+    return Diagnostics(coverage, attempts, budget, tuple(open_findings), pause, doubts)

@@ -35,6 +35,8 @@ class StateChange:
 def format_title(changes: Sequence[StateChange]) -> str:
     """One line that sums up changes of one kind."""
     kind, names = changes[0].kind, list(dict.fromkeys(change.observation.name for change in changes))
+    if len(names) == 1 and (title := changes[-1].observation.title):
+        return f"backfill_assets: {title}"
     is_warning = kind in ("failing", "still failing") and all(c.observation.severity == "warning" for c in changes)
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"backfill_assets: {kind.upper()}{' (warning)' if is_warning else ''}: {names[0]}{more}"
@@ -53,6 +55,8 @@ def format_body(changes: Sequence[StateChange]) -> str:
 
 def _format_paragraph(change: StateChange, *, include_gaps: bool) -> list[str]:
     observation, elapsed = change.observation, change.observation.observed_at - change.since
+    if change.kind == "recovered" and observation.title:
+        return [f"{observation.meaning}, for the first time in {format_duration(elapsed)}"]
     if change.kind == "recovered":
         return [f"{observation.name} passes again after {format_duration(elapsed)}: {observation.meaning}"]
     if change.kind == "no longer judged":

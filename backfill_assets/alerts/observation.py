@@ -44,6 +44,9 @@ class Observation:
         lingering: bars missing in sessions outside the check's window; above 0 a failure has not recovered.
         go_to: the command or page that shows more; empty: the command that fits the name.
         judged: whether the check had anything to compare; if not, it neither failed nor passed, and ``passed`` is true.
+        title: of a message about this observation alone; empty: the change and the name.
+        news_at: when the newest part of a failure came up, UTC. With it, a failure that lasts is told again only if
+            this is later than the last message.
     """
 
     event_id: str
@@ -60,6 +63,8 @@ class Observation:
     lingering: int = 0
     go_to: str = ""
     judged: bool = True
+    title: str = ""
+    news_at: datetime | None = None
 
     def to_metadata(self) -> dict[str, Any]:
         """The observation as JSON values."""

@@ -25,10 +25,11 @@ def record_observations(
 ) -> int:
     """Record observations and queue a message for each kind of change; returns the number of messages.
 
-    Reported are: a failure that begins, or rises from warning to error; a failure that lasts, every ``repeat_after``;
-    new vendor gaps; and recovery. That the missing session has left the window is no recovery, and that a failed check
-    has nothing to compare any more is told in other words. Changes of the same kind in one call become one message. A
-    repeated observation, or one older than the last of its name, changes nothing.
+    Reported are: a failure that begins, or rises from warning to error; a failure that lasts, every ``repeat_after``
+    (only with news, where it has such); new vendor gaps; and recovery. That the missing session has left the window is
+    no recovery, and that a failed check has nothing to compare any more is told in other words. Changes of the same
+    kind in one call become one message. A repeated observation, or one older than the last of its name, changes
+    nothing.
     Everything happens in the caller's transaction.
     """
     alert_outbox.lock_alerts(connection)
@@ -89,7 +90,10 @@ def _classify_failure(
         return "failing"
     if new_gaps:
         return "given up"
-    return "still failing" if previous.notified_at is None or now - previous.notified_at >= repeat_after else None
+    if previous.notified_at is None:
+        return "still failing"
+    has_news = observation.news_at is None or observation.news_at > previous.notified_at
+    return "still failing" if has_news and now - previous.notified_at >= repeat_after else None
 
 
 def _classify_success(

@@ -7,6 +7,7 @@
 | ``calendar drift``, trading outside | answers that span the day show none for nearly all tickers |
 | ``calendar drift`` | the day is older than all retained sessions |
 | ``plan limited`` | a run has no remark and an answer that reaches as far back (``backfill.findings``) |
+| ``bars outside listing`` | a person decided, or no bar is outside any more (``backfill.findings``) |
 | ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 

@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach, find_disproved_limits
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.calendar.timestamps import format_timestamp
@@ -17,6 +18,7 @@ from backfill_assets.store.evidence.finding_ends import (
     record_limited_reach,
 )
 from backfill_assets.store.evidence.findings import (
+    BARS_OUTSIDE_LISTING,
     BARS_REFUSED,
     CALENDAR_DRIFT,
     PLAN_LIMITED,
@@ -25,8 +27,10 @@ from backfill_assets.store.evidence.findings import (
     record_finding,
     resolve_findings,
 )
+from backfill_assets.store.evidence.listing_lives import OutsideListing, summarize_outside_listing
 from backfill_assets.store.evidence.refusals import RefusalSummary, summarize_refusals
 from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.symbols import list_symbols
 
 NEARLY_ALL_SHARE = 0.9
 MIN_TICKERS_FOR_DRIFT = 10
@@ -117,6 +121,26 @@ def record_refused_bars(database: Database, interval: Interval, now: datetime) -
             record_finding(connection, Finding(BARS_REFUSED, summary.refused_by, _describe_refusals(summary), now))
         open_subjects = {f.subject for f in list_findings(connection) if f.kind == BARS_REFUSED}
         resolve_findings(connection, BARS_REFUSED, open_subjects - {s.refused_by for s in summaries}, now)
+
+
+def record_bars_outside_listing(database: Database, now: datetime) -> None:
+    """Record which active symbols have bars outside their listing life; resolve what was decided, or ended."""
+    with database.transaction() as connection:
+        tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)}
+        found = {tickers[o.symbol_id]: o for o in summarize_outside_listing(connection) if o.symbol_id in tickers}
+        for ticker, outside in found.items():
+            record_finding(connection, Finding(BARS_OUTSIDE_LISTING, ticker, _describe_outside(outside), now))
+        open_subjects = {f.subject for f in list_findings(connection) if f.kind == BARS_OUTSIDE_LISTING}
+        resolve_findings(connection, BARS_OUTSIDE_LISTING, open_subjects - set(found), now)
+
+
+def _describe_outside(outside: OutsideListing) -> str:
+    days = [f"{word} {day}" for word, day in (("from", outside.listed_from), ("until", outside.listed_until)) if day]
+    return (
+        f"bars of {format_count(outside.sessions, 'session')} from {outside.first_session} to {outside.last_session} "
+        f"lie outside its listing ({' '.join(days)}) by the daily data; whether they are right is to be decided: "
+        "backfill-assets decisions list"
+    )
 
 
 def _describe_refusals(summary: RefusalSummary) -> str:

@@ -5,6 +5,7 @@ end a listing. Which symbols are looked up, and when, is decided in ``backfill.a
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -20,6 +21,7 @@ from backfill_assets.store.postgres.connection import Database
 
 MAX_LOOKBACK = timedelta(days=7)  # before the last daily row; a rename may take effect before the old name's data end
 UNKNOWN_TICKER_LOOKBACK = timedelta(days=30)  # before the window, for a ticker without daily data
+_NEW_NAME = re.compile(r"; renamed to (\S+) on ")
 _log = logging.getLogger(__name__)
 
 
@@ -129,3 +131,9 @@ def describe_end(last_day: date | None, rename: SymbolChange | None) -> str:
     """What the finding says, for example ``no daily data after 2026-06-01; renamed to CC on 2026-06-02``."""
     detail = f"no daily data after {last_day}" if last_day else "unknown to the vendor"
     return f"{detail}; renamed to {rename.new_symbol} on {rename.effective_date}" if rename else detail
+
+
+def find_new_symbol(detail: str) -> str | None:
+    """The new name in what ``describe_end`` returned; None if there is none."""
+    found = _NEW_NAME.search(detail)
+    return found[1] if found else None

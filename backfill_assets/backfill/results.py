@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from backfill_assets.backfill.cross_feed_result import CrossFeedResult
 from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.coverage import Coverage
@@ -109,6 +110,7 @@ class RunResult:
         claimed_elsewhere: tickers left to another run that had claimed them.
         deferred: tickers with gaps that were requested too recently.
         skipped: tickers with gaps for which no request was sent, each with the reason.
+        cross_feed: what the vendor's other feed settled.
         stopped: the error that ended the run early.
         not_requested: planned tickers that were not requested because of it.
         awaiting_publication: tickers not requested, because probes found that the vendor has not published yet.
@@ -141,6 +143,7 @@ class RunResult:
     awaiting_publication: int = 0
     not_judged: frozenset[Ticker] = frozenset()
     skipped: Mapping[Ticker, str] = field(default_factory=dict)
+    cross_feed: CrossFeedResult = field(default_factory=CrossFeedResult)
 
     @property
     def closed_share(self) -> float:
@@ -196,6 +199,7 @@ class RunResult:
             **({"vendor_warnings": dict(self.vendor_warnings)} if self.vendor_warnings else {}),
             **({"refusals": dict(self.refusals)} if self.refusals else {}),
             **({"mixed_feeds": self.mixed_feeds.as_dict()} if self.mixed_feeds else {}),
+            **({"cross_feed": self.cross_feed.as_dict()} if self.cross_feed else {}),
             **({"not_judged": sorted(map(str, self.not_judged))} if self.not_judged else {}),
         }
 

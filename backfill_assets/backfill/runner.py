@@ -5,15 +5,17 @@ fetching and storing is in ``backfill.fetch``.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
-from backfill_assets.backfill.absence.lookup import explain_absence
+from backfill_assets.backfill.absence.run_lookups import look_up_absence
 from backfill_assets.backfill.absence.unserved import release_served, set_aside_unserved
+from backfill_assets.backfill.cross_feed.run import ask_other_feed
+from backfill_assets.backfill.cross_feed_result import CrossFeedResult
+from backfill_assets.backfill.decisions.inbox import refresh_inbox
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.address_check import AddressCheck
 from backfill_assets.backfill.fetch.batch_writer import WriteContext
@@ -25,24 +27,26 @@ from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.finding_ends import resolve_disproved_drift, resolve_ended_findings
-from backfill_assets.backfill.findings import record_calendar_drift, record_refused_bars, record_vendor_warnings
-from backfill_assets.backfill.optional_endpoints import DAILY_FILE
+from backfill_assets.backfill.findings import (
+    record_bars_outside_listing,
+    record_calendar_drift,
+    record_refused_bars,
+    record_vendor_warnings,
+)
 from backfill_assets.backfill.plan_limits import PlanAnswers
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
+from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
 from backfill_assets.backfill.result_builder import PassResult, build_run_result
 from backfill_assets.backfill.results import ProgressListener, RunResult
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_errors import BudgetSpent, TransientError, VendorError
+from backfill_assets.market.vendor_errors import TransientError, VendorError
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import find_interval_spelling
 from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run
-
-_log = logging.getLogger(__name__)
 
 
 def run_backfill(engine: Engine, job: BackfillJob, on_progress: ProgressListener) -> RunResult:
@@ -75,6 +79,7 @@ class _BackfillRun:
         self._usage = Usage()
         self._fetched = FetchResult()  # of all passes: one pass does not disprove the remarks of another
         self._daily_answers = PlanAnswers()
+        self._cross_feed = CrossFeedResult()
 
     def execute(self) -> RunResult:
         started = time.monotonic()
@@ -85,24 +90,23 @@ class _BackfillRun:
         passes, after = PassResult(FetchResult()), coverage
         if plan.requests:
             passes, after = self._execute_recorded(coverage, plan, server_clock)
+        elif judge_job(self._engine, self._job).has_changed:
+            after = self._engine.measure(self._job)
         resolve_ended_findings(self._engine)
         record_refused_bars(self._engine.database, self._job.interval, self._engine.settings.now())
+        record_bars_outside_listing(self._engine.database, self._engine.settings.now())
+        refresh_inbox(self._engine.database, self._engine.settings.now())
         seconds = time.monotonic() - started
         mixed_feeds = self._engine.find_mixed_feeds(after) if plan.requests else None
         result = build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)
-        return replace(result, mixed_feeds=mixed_feeds)
+        return replace(result, mixed_feeds=mixed_feeds, cross_feed=self._cross_feed)
 
     def _execute_recorded(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> tuple[PassResult, Coverage]:
         """Execute the plan between the start and the end of the run's record in the store."""
         with self._engine.database.transaction() as connection:
             delete_old_requests(connection)
-            start_run(
-                connection,
-                self._run_id,
-                self._job.window.description,
-                len(plan.requests),
-                self._engine.vendor_access,
-            )
+            description, vendor_access = self._job.window.description, self._engine.vendor_access
+            start_run(connection, self._run_id, description, len(plan.requests), vendor_access)
         outcome: str | None = "failed"
         metrics: RunMetrics | None = None
         try:
@@ -124,7 +128,8 @@ class _BackfillRun:
         return passes, after
 
     def _measure_after(self, passes: PassResult) -> Coverage:
-        """What the store contains now; symbols that the vendor does not serve are set aside first."""
+        """What the store contains now; bars are judged, and symbols that the vendor does not serve set aside first."""
+        judge_job(self._engine, self._job)
         after = self._engine.measure(self._job)
         overrides = self._engine.settings.load_calendar_overrides()
         if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after, overrides):
@@ -182,7 +187,10 @@ class _BackfillRun:
                 fetched = replace(fetched, stopped=fetched.stopped or address.find_fault())
                 self._record_findings(plan, fetched, rate_limiter.now())
                 if not fetched.stopped and address.is_confirmed:
-                    fetched = replace(fetched, stopped=await self._explain_absence(client))
+                    lookups = look_up_absence(self._engine, self._job, client, self._daily_answers)
+                    fetched = replace(fetched, stopped=await lookups)
+                if not fetched.stopped and address.is_confirmed:
+                    fetched = replace(fetched, stopped=await self._ask_other_feed(client, fetched.outcomes))
         return PassResult(fetched, claimed_elsewhere, awaiting)
 
     async def _fetch(
@@ -234,22 +242,10 @@ class _BackfillRun:
         record_vendor_warnings(database, self._fetched.vendor_warnings, now, self._fetched.reaches)
         release_served(database, [s for s in self._job.symbols if s.symbol_id in fetched.answered_ids], now)
 
-    async def _explain_absence(self, client: VendorClient) -> VendorError | None:
-        """Look up why whole sessions are absent; returns the error that stops the run, if there is one."""
-        coverage = await asyncio.to_thread(self._engine.measure, self._job)
-        optional = self._engine.create_optional_endpoints()
-        bulk = self._engine.settings.bulk_daily and await asyncio.to_thread(optional.is_available, DAILY_FILE)
+    async def _ask_other_feed(self, client: VendorClient, outcomes: Collection[int]) -> VendorError | None:
+        """Ask the vendor's other feed what is open; returns the error that stops the run, if there is one."""
         try:
-            await explain_absence(
-                client.for_purpose(Purpose.DAILY),
-                self._engine.database,
-                coverage,
-                bulk=bulk,
-                overrides=self._engine.settings.load_calendar_overrides(),
-                answers=self._daily_answers,
-            )
-        except BudgetSpent as error:  # what is left of the day is for requests that come first; the bars are there
-            _log.warning("why sessions are absent is looked up another day: %s", error)
+            self._cross_feed += await ask_other_feed(self._engine, self._job, client, outcomes)
         except VendorError as error:
             return error
         return None

@@ -37,7 +37,7 @@ def alerts_list(output_format: str, as_of: datetime | None, debug: bool) -> None
     """Show what is failing and since when, and the last delivery to each address."""
     from backfill_assets.alerts.alert_status import read_alert_status
     from backfill_assets.backfill.job_request import open_engine
-    from backfill_assets.cli.rendering import show_alerts
+    from backfill_assets.cli.alert_rendering import show_alerts
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         alert_status = read_alert_status(engine.database, engine.settings, engine.settings.now())

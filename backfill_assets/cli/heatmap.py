@@ -11,6 +11,7 @@ STYLES = {
     CELL_LETTERS[Cell.MISSING]: "bold red",
     CELL_LETTERS[Cell.PARTIAL]: "yellow",
     CELL_LETTERS[Cell.VENDOR_GAP]: "magenta",
+    CELL_LETTERS[Cell.SUSPECT]: "cyan",
     CELL_LETTERS[Cell.PROVISIONAL]: "blue",
 }
 

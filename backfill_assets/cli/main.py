@@ -11,6 +11,8 @@ from types import FrameType
 import click
 
 from backfill_assets.cli.alerts import alerts
+from backfill_assets.cli.audit import audit
+from backfill_assets.cli.decisions import decisions
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
 from backfill_assets.cli.live import live
@@ -42,7 +44,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(symbols, report, plan, run, verify, why, review, live, status, pause, resume),
+    *(symbols, report, plan, run, verify, audit, why, decisions, review, live, status, pause, resume),
     *(alerts, settings, sandbox, demo, dev),
 )
 for _command in _COMMANDS:

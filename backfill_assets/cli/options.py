@@ -122,15 +122,20 @@ def add_interval_option(command: F) -> F:
     )
 
 
-def add_window_options(command: F) -> F:
-    """The options that choose symbols, interval and sessions, and the common options."""
+def add_window_options(command: F, default: str = "48") -> F:
+    """The options that choose symbols, interval and sessions, and the common options.
+
+    ``default`` describes the sessions without any of these options.
+    """
     for option in (
         click.option(
             "--symbols", help="Only these symbols, comma-separated, for example AAPL,MSFT.US.  [default: all active]"
         ),
         click.option("--end", type=DateType(), help="Last session date, included; needs --start."),
         click.option("--start", type=DateType(), help="First session date, included; needs --end."),
-        click.option("--hours-back", type=float, help="All sessions that overlap the last N hours.  [default: 48]"),
+        click.option(
+            "--hours-back", type=float, help=f"All sessions that overlap the last N hours.  [default: {default}]"
+        ),
         add_interval_option,
     ):
         command = option(command)

@@ -1,16 +1,12 @@
 """``pause``: stop all spending, on every host that uses the database."""
 
-import getpass
-import os
-import socket
 from datetime import datetime, timedelta
 
 import click
 
+from backfill_assets.cli.caller import clean_text, describe_caller
 from backfill_assets.cli.options import DurationType, InstantType, add_debug_option, load_command_settings
 from backfill_assets.errors import UsageError
-
-MAX_REASON_CHARS = 200
 
 
 @click.command()
@@ -30,27 +26,11 @@ def pause(until: datetime | None, duration: timedelta | None, reason: str | None
 
     if until is not None and duration is not None:
         raise UsageError("give either --until or --for, not both")
-    text = _clean_reason(reason)
+    text = clean_text(reason, "--reason")
     with open_engine(load_command_settings(debug=debug)) as engine, engine.database.transaction() as connection:
         now = read_server_time(connection)
         end = now + duration if duration is not None else until
         if end is not None and end <= now:
             raise UsageError(f"--until {end:%Y-%m-%d %H:%M} UTC is over; it is now {now:%Y-%m-%d %H:%M} UTC")
-        started = start_pause(connection, end, _describe_caller(), text)
+        started = start_pause(connection, end, describe_caller(), text)
     click.echo(f"{started}; to go on: backfill-assets resume")
-
-
-def _clean_reason(reason: str | None) -> str | None:
-    text = " ".join((reason or "").split())
-    if reason is not None and not (0 < len(text) <= MAX_REASON_CHARS and text.isprintable()):
-        raise UsageError(f"--reason must be a printable text of at most {MAX_REASON_CHARS} characters")
-    return text or None
-
-
-def _describe_caller() -> str:
-    """The user and the machine, ``root@host``; a user without a name by number."""
-    try:
-        user = getpass.getuser()
-    except (ImportError, KeyError, OSError):  # which of them depends on the version of Python
-        user = f"user {os.getuid()}"
-    return "".join(letter if letter.isprintable() else "?" for letter in f"{user}@{socket.gethostname()}")

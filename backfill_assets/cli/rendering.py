@@ -13,6 +13,7 @@ from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult, list_told_errors
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.skip_reasons import count_skipped
+from backfill_assets.cli.decision_rendering import format_open_decisions
 from backfill_assets.cli.finding_rendering import format_findings, format_resolved
 from backfill_assets.cli.named_lines import show_named_lines
 from backfill_assets.cli.spending_rendering import format_budget, format_spending
@@ -21,7 +22,7 @@ from backfill_assets.market.calendar.windows import Window
 from backfill_assets.quality.checks import format_result, is_failure
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.live_accuracy import LiveAccuracy
-from backfill_assets.quality.report import SymbolReport
+from backfill_assets.quality.report import SymbolReport, describe_suspect_bars
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 from backfill_assets.quality.short_histories import ShortHistory, describe_short_histories
 
@@ -47,7 +48,7 @@ def show_report(
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = [c for c in REPORT_COLUMNS if c[1] not in _OPTIONAL_FIELDS or any(getattr(r, c[1]) for r in rows)]
     for title, field in columns:
-        text = field in ("symbol", "first_timestamp", "last_timestamp")
+        text = field in ("symbol", "suspect_reasons", "first_timestamp", "last_timestamp")
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     worst_first = sorted(rows, key=lambda r: (-r.estimated_missing_bars, -r.pending_bars))
     rows_with_gaps = [r for r in worst_first if r.estimated_missing_bars]
@@ -71,6 +72,8 @@ def show_report(
         )
     if live:
         console.print(str(live), highlight=False)
+    if suspect := describe_suspect_bars(rows):
+        console.print(f"{suspect} (--format csv shows which)", highlight=False)
     missing = sum(r.estimated_missing_bars for r in rows)
     symbols_with_gaps = sum(r.estimated_missing_bars > 0 for r in rows)
     expected = sum(r.expected_bars for r in rows)
@@ -81,7 +84,15 @@ def show_report(
     )
 
 
-_OPTIONAL_FIELDS = ("no_trade_bars", "vendor_gap_bars", "provisional_bars", "unverified_bars", "suspect_bars")
+_OPTIONAL_FIELDS = (
+    "no_trade_bars",
+    "vendor_gap_bars",
+    "provisional_bars",
+    "unverified_bars",
+    "suspect_bars",
+    "suspect_reasons",
+    "other_feed_bars",
+)
 
 
 def show_plan(console: Console, plan: Plan, seconds: float) -> None:
@@ -141,6 +152,8 @@ def show_run(console: Console, result: RunResult) -> None:
             else ""
         )
     )
+    if result.cross_feed:
+        console.print(f"other feed: {result.cross_feed}")
     explained = "".join(f" · {count:,} {reason}" for reason, count in result.explained.items())
     console.print(
         f"proof: {format_count(result.planned, 'slot')} requested · "
@@ -244,6 +257,7 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
         "running": running or "no backfill",
         "budget left": format_budget(status["budget"]),
         **format_spending(status["calls_by_purpose"], status["spending_pause"]),
+        **format_open_decisions(status["decisions"]),
     }
     if mixed := status["mixed_feeds"]:
         lines["mixed feeds"] = (
@@ -264,27 +278,6 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
     findings = format_findings(status["findings"], show_all=show_all)
     table = (("your table", warning) for warning in status["table_warnings"])
     show_named_lines(console, [*lines.items(), *table, *findings, *resolved, *seen])
-
-
-def show_alerts(console: Console, alerts: dict[str, Any]) -> None:
-    """Print what is failing and the deliveries to each address, one line an item."""
-    for state in alerts["failing"]:
-        console.print(f"[red]FAIL[/red]  {state['name']} since {state['since']}: {state['meaning']}", highlight=False)
-    not_judged = alerts.get("not_judged", ())
-    for state in not_judged:
-        console.print(f"n/a   {state['name']}: {state['meaning']}", highlight=False, markup=False)
-    if not alerts["failing"]:
-        console.print("no observed check fails" if not_judged else "all observed checks pass")
-    for address in alerts["addresses"]:
-        last = f"last {address['delivered']}" if address["delivered"] else "nothing sent yet"
-        error_text = f" · {address['error']}" if address["error"] else ""
-        error_text += f", next attempt {address['next_attempt']}" if address["failures"] else ""
-        console.print(
-            f"address {address['number']} ({address['scheme']}): {address['waiting']} waiting · {last}{error_text}",
-            highlight=False,
-        )
-    if not alerts["addresses"]:
-        console.print("no alert destinations: BACKFILL_ALERT_URLS is not set")
 
 
 def _format_live(live: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backfill_assets.backfill.engine import BackfillJob, Engine
     from backfill_assets.market.gaps.coverage import Coverage
     from backfill_assets.quality.live_accuracy import LiveAccuracy
+    from backfill_assets.quality.report import SymbolReport
 
 
 @click.command()
@@ -38,31 +39,34 @@ def report(output_format: str, output: Path | None, as_of: datetime | None, debu
     """Report gaps of all active symbols. Reads the database only; no vendor calls."""
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.quality.live_accuracy import read_live_accuracy
+    from backfill_assets.quality.symbol_reports import read_symbol_reports
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         job, unknown = build_job(engine, build_job_request(**window))
         coverage = engine.measure(job)
         warn_unused_names(engine)
         live = read_live_accuracy(engine.database, coverage) if output_format == "table" else None
-        text = _format_report(engine, job, coverage, output_format) if output_format != "table" else ""
+        with engine.database.transaction() as connection:
+            rows = read_symbol_reports(connection, coverage)
+        text = _format_report(engine, job, coverage, rows, output_format) if output_format != "table" else ""
     warn_unknown_symbols(unknown)
     with _open_output(output) as file:
         if output_format == "table":
-            _print_report(make_console(file), job, coverage, live)
+            _print_report(make_console(file), job, coverage, rows, live)
         elif output_format == "html":
             click.echo(text.encode("utf-8"), file=file)  # the page says that it is UTF-8, wherever it goes
         else:
             click.echo(text, file=file)
 
 
-def _format_report(engine: "Engine", job: "BackfillJob", coverage: "Coverage", output_format: str) -> str:
+def _format_report(
+    engine: "Engine", job: "BackfillJob", coverage: "Coverage", rows: "list[SymbolReport]", output_format: str
+) -> str:
     from backfill_assets.quality import report_formats
     from backfill_assets.quality.live_accuracy import read_live_accuracy_by_symbol
-    from backfill_assets.quality.report import build_symbol_reports
 
     if output_format == "html":
         return _format_html(engine, job, coverage)
-    rows = build_symbol_reports(coverage)
     if output_format == "json":
         live = read_live_accuracy_by_symbol(engine.database, coverage)
         return report_formats.to_json(
@@ -73,23 +77,30 @@ def _format_report(engine: "Engine", job: "BackfillJob", coverage: "Coverage", o
 
 
 def _format_html(engine: "Engine", job: "BackfillJob", coverage: "Coverage") -> str:
+    from backfill_assets.backfill.decisions.inbox import refresh_inbox
     from backfill_assets.quality.html_report import to_html
     from backfill_assets.quality.html_report_data import collect_report_data
 
+    refresh_inbox(engine.database, engine.settings.now())
     return to_html(
         collect_report_data(engine.database, engine.settings, coverage, job.window.description, job.source_interval)
     )
 
 
-def _print_report(console: "Console", job: "BackfillJob", coverage: "Coverage", live: "LiveAccuracy | None") -> None:
+def _print_report(
+    console: "Console",
+    job: "BackfillJob",
+    coverage: "Coverage",
+    rows: "list[SymbolReport]",
+    live: "LiveAccuracy | None",
+) -> None:
     from backfill_assets.cli.heatmap import show_heatmap
     from backfill_assets.cli.rendering import show_report, show_window
     from backfill_assets.quality.heatmap import build_heatmap
-    from backfill_assets.quality.report import build_symbol_reports
 
     show_window(console, job.window, coverage.now)
     if job.window.sessions:
-        show_report(console, build_symbol_reports(coverage), coverage.duplicates, live)
+        show_report(console, rows, coverage.duplicates, live)
         show_heatmap(console, build_heatmap(coverage))
 
 

@@ -51,6 +51,7 @@ def run(
     output_format: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any
 ) -> None:
     """Find missing bars, fetch and store them, and prove the result."""
+    from backfill_assets.backfill.daily_reading import read_daily_data
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.backfill.planner import Strategy
     from backfill_assets.backfill.runner import run_backfill
@@ -72,13 +73,25 @@ def run(
         live_round = collect_today(engine, job.window) if live else None
         with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
             result = run_backfill(engine, job, listen)
+        reading = None
+        if result.stopped is None:
+            chosen = job.symbols if job.user_selected else None
+            reading = read_daily_data(engine, symbols=chosen, max_in_flight=job.batch_size)
         histories = find_short_histories(engine.database, settings, job.interval)
     if output_format == "json":
         described_live = live_round.as_dict() if live_round else None
         described_histories = [history.as_dict() for history in histories]
-        described = {**result.as_dict(), "live": described_live, "short_histories": described_histories}
+        described_daily = reading.as_dict() if reading else None
+        described = {
+            **result.as_dict(),
+            "live": described_live,
+            "daily": described_daily,
+            "short_histories": described_histories,
+        }
         click.echo(json.dumps(described, indent=1))
     else:
+        if reading and not quiet:
+            console.print(f"daily data: {reading}", highlight=False, markup=False)
         show_run(console, result)
         show_short_histories(console, histories)
         if live_round:

@@ -8,6 +8,7 @@ from rich.table import Table
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.quality.doubt_explanation import DoubtExplanation
 from backfill_assets.quality.slot_explanation import SlotExplanation
 
 
@@ -21,6 +22,15 @@ def show_slot_explanations(console: Console, evidence: Sequence[str], explanatio
     for explanation in explanations:
         table.add_row(explanation.slot, explanation.state, explanation.evidence, explanation.ask_again or "–")
     console.print(table)
+
+
+def show_doubt_explanations(console: Console, explanations: Sequence[DoubtExplanation]) -> None:
+    """Print each doubt with its evidence; nothing where none is."""
+    for explanation in explanations:
+        title, *lines = explanation.describe()
+        console.print(title, style="bold", highlight=False, markup=False)
+        for line in lines:
+            console.print(f"  {line}", highlight=False, markup=False)
 
 
 def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid) -> None:

@@ -176,6 +176,7 @@ def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) ->
 def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) -> None:
     """Remove symbols from the universe; their bars are kept."""
     from backfill_assets.backfill.absence.unserved import release_served
+    from backfill_assets.backfill.decisions.inbox import refresh_inbox
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.store.evidence.findings import TICKER_KINDS, resolve_findings
     from backfill_assets.store.symbols import deactivate_symbols
@@ -187,6 +188,7 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
             for kind in TICKER_KINDS:
                 resolve_findings(connection, kind, [str(t) for t in chosen], settings.now())
         release_served(engine.database, (), settings.now())  # when one is added again, it is requested as a new one
+        refresh_inbox(engine.database, settings.now())
     click.echo(f"{len(deactivated)} deactivated, {len(chosen) - len(deactivated)} were not active")
 
 

@@ -30,17 +30,22 @@ from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 def why(
     ticker: str, day: date, ask: bool, interval: str, output_format: str, as_of: datetime | None, debug: bool
 ) -> None:
-    """Explain each slot of TICKER on DAY: its state, the evidence, the day's figures and the next request."""
+    """Explain each slot of TICKER on DAY: its state, the evidence, the day's figures and the next request.
+
+    Doubts about its bars are shown with the bars beside them, what the vendor's other feed said, and how they ended.
+    """
     from backfill_assets.backfill.failed_requests import read_failing_tickers
     from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
     from backfill_assets.backfill.vendor_check import fetch_current_bars
     from backfill_assets.cli.rendering import show_window
-    from backfill_assets.cli.slot_rendering import show_slot_explanations, show_vendor_answer
+    from backfill_assets.cli.slot_rendering import show_doubt_explanations, show_slot_explanations, show_vendor_answer
     from backfill_assets.quality.daily_explanation import build_daily_fields, describe_daily_price
+    from backfill_assets.quality.doubt_explanation import NEIGHBOURS_WITHIN, explain_doubts
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
     from backfill_assets.store.bars.bar_writer import read_bars
     from backfill_assets.store.bars.rejects import read_current_rejects
     from backfill_assets.store.evidence.daily_prices import read_daily_price, read_daily_revisions
+    from backfill_assets.store.evidence.doubts import list_doubts
     from backfill_assets.store.evidence.refusals import read_refusal_messages
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
@@ -53,19 +58,23 @@ def why(
         session = job.window.sessions[0]
         with engine.database.transaction() as connection:
             symbol_id, first, end = job.symbols[0].symbol_id, session.open, session.close
-            bars = read_bars(connection, symbol_id, job.interval, first, end)
+            bars = read_bars(connection, symbol_id, job.interval, first - NEIGHBOURS_WITHIN, end + NEIGHBOURS_WITHIN)
+            doubts = list_doubts(connection, [symbol_id], job.interval, day, day, with_ended=True)
             rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
             daily = read_daily_price(connection, symbol_id, day), read_daily_revisions(connection, symbol_id, day), end
             failure = read_failing_tickers(connection, engine.vendor_access).get(str(job.symbols[0].ticker))
         unreadable_until = failure.next_request_at if failure and failure.is_unreadable else None
-        explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until)
+        explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until, doubts)
+        doubted = explain_doubts(doubts, bars, daily[0], explanations)
         evidence = [*describe_session(coverage, unreadable_until), *describe_daily_price(*daily)]
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
         slots = [explanation.as_dict() for explanation in explanations]
-        click.echo(json.dumps({"evidence": evidence, "daily": build_daily_fields(*daily), "slots": slots}, indent=1))
+        fields = {"evidence": evidence, "daily": build_daily_fields(*daily), "slots": slots}
+        click.echo(json.dumps({**fields, "doubts": [doubt.as_dict() for doubt in doubted]}, indent=1))
     else:
         show_slot_explanations(console, evidence, explanations)
+        show_doubt_explanations(console, doubted)
     if answer is not None:
         show_vendor_answer(make_console(stderr=output_format == "json"), answer, coverage.grid)

@@ -1,9 +1,9 @@
 """EODHD's endpoints as typed calls.
 
-What lives here: paths, parameters, timeouts, and splitting requests that are too long for the vendor. Attempts and
-their records are in ``eodhd.retries``, parsing is in ``eodhd.parsing``, ``quotes``, ``eod`` and ``reference``,
-prices and limits are in ``eodhd.pricing``. The interface is ``market.vendor.VendorClient``; every call may raise any
-``VendorError``.
+What lives here: paths and timeouts. Ranges of days and spans that are too long for one request are in
+``eodhd.parameters``, attempts and their records in ``eodhd.retries``, parsing in ``eodhd.parsing``, ``quotes``,
+``eod``, ``splits`` and ``reference``, prices and limits in ``eodhd.pricing``. The interface is
+``market.vendor.VendorClient``; every call may raise any ``VendorError``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from backfill_assets.eodhd.connection_pool import build_connection_pool
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.error_mapping import to_single_line
+from backfill_assets.eodhd.parameters import Params, build_batch_params, build_date_params, split_span
 from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.eodhd.quote_batches import fetch_in_halves
@@ -27,6 +28,7 @@ from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, sp
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
 from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T
+from backfill_assets.eodhd.splits import parse_bulk_splits, parse_splits
 from backfill_assets.market.optional_endpoints import OptionalEndpoints
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter
@@ -38,6 +40,7 @@ from backfill_assets.market.vendor import (
     ListedSymbol,
     Quote,
     RecordList,
+    SplitRows,
     SymbolChange,
 )
 from backfill_assets.market.vendor_errors import (
@@ -48,8 +51,7 @@ from backfill_assets.market.vendor_errors import (
 )
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
-Params = dict[str, str | int]
-RowsT = TypeVar("RowsT", IntradayRows, DailyRows, BulkDailyRows)
+RowsT = TypeVar("RowsT", IntradayRows, DailyRows, BulkDailyRows, SplitRows)
 _SLOW_TIMEOUT_FACTOR = 10  # responses for a whole exchange may take this many times longer
 
 
@@ -152,7 +154,7 @@ class EodhdClient:
             raise ValueError(f"intraday of {ticker}: the end {end} is before the start {start}")
         parts = []
         max_seconds = int(self.limits.get_max_span(interval).total_seconds())
-        for first, last, excluded_timestamp in _split_span(start, end, max_seconds):
+        for first, last, excluded_timestamp in split_span(start, end, max_seconds):
             params: Params = {"interval": interval, "from": first, "to": last}
             rows = await self._request("intraday", parse_intraday, self.prices.intraday, params, ticker=ticker)
             is_excluded = rows.timestamp == excluded_timestamp
@@ -162,9 +164,9 @@ class EodhdClient:
     async def fetch_quotes(self, tickers: Sequence[str]) -> list[Quote]:
         """The day so far of each ticker, in the vendor's order (docs/vendor.md §3.1).
 
-        Unknown tickers come without values. If the vendor refuses a whole batch because of one ticker (unknown, but the
-        demo token does it; docs/vendor.md §6.5), the batch is requested again in halves, down to a single ticker. If
-        all tickers are refused, in words that are not recognizably the vendor's, the first refusal is raised.
+        Unknown tickers come without values. A batch that is refused because of one ticker (docs/vendor.md §6.5) is
+        requested again in halves. If all tickers are refused, in words that are not recognizably the vendor's, the
+        first refusal is raised.
         """
         return await fetch_in_halves(self.split_quote_batches(tickers), self._fetch_quote_batch)
 
@@ -196,10 +198,7 @@ class EodhdClient:
         return RecordList(symbols, self._sanitize_text(symbols.warning))
 
     async def fetch_account(self) -> AccountUsage:
-        """Calls used and allowed of the token's account; measured as free (docs/vendor.md §5.3, §6.12).
-
-        ``api_requests`` and its date stay on the previous day until the first billed call of a day.
-        """
+        """Calls used and allowed of the token's account; measured as free (docs/vendor.md §5.3, §6.12)."""
         try:
             return await self._request("user", parse_account, self.prices.account)
         except (TokenRefused, QuotaExhausted):
@@ -209,7 +208,7 @@ class EodhdClient:
 
     async def fetch_daily(self, ticker: str, first: date | None = None, last: date | None = None) -> DailyRows:
         """Daily rows from ``first`` to ``last``, both inclusive; without bounds the whole history."""
-        params = _build_date_params(first, last)
+        params = build_date_params(first, last)
         return self._sanitize_warning(await self._request("eod", parse_eod, self.prices.daily, params, ticker=ticker))
 
     async def fetch_bulk_daily(self, exchange: str, day: date | None = None) -> BulkDailyRows:
@@ -221,15 +220,33 @@ class EodhdClient:
         )
         return self._sanitize_warning(rows)
 
+    async def fetch_splits(self, ticker: str, first: date | None = None) -> SplitRows:
+        """The splits of a ticker from ``first`` on, the whole history by default (docs/vendor.md §5.6)."""
+        params, calls = build_date_params(first, None), self.prices.splits
+        return self._sanitize_warning(
+            await self._request_optional("splits", parse_splits, calls, params, ticker=ticker)
+        )
+
+    async def fetch_bulk_splits(self, exchange: str, day: date) -> SplitRows:
+        """The splits of a whole exchange that take effect on ``day`` (docs/vendor.md §5.5).
+
+        A plan may have the daily file without them, so their refusal is one of its own.
+        """
+        endpoint, calls = "eod-bulk-last-day", self.prices.bulk_splits
+        params: Params = {"date": day.isoformat(), "type": "splits"}
+        options: dict[str, Any] = {"path_segment": exchange, "slow": True}
+        name = f"/{endpoint}?type=splits"
+        rows = await self._request_optional(endpoint, parse_bulk_splits, calls, params, optional_name=name, **options)
+        return self._sanitize_warning(rows)
+
     async def fetch_symbol_changes(self, first: date, last: date) -> RecordList[SymbolChange]:
         """US symbols renamed from ``first`` to ``last``, inclusive; known since 2022-07-22 (docs/vendor.md §5.8)."""
-        params, calls = _build_date_params(first, last), self.prices.symbol_changes
+        params, calls = build_date_params(first, last), self.prices.symbol_changes
         changes = await self._request_optional("symbol-change-history", parse_symbol_changes, calls, params)
         return RecordList(changes, self._sanitize_text(changes.warning))
 
     async def _fetch_quote_batch(self, tickers: list[str]) -> list[Quote]:
-        params: Params = {"s": ",".join(tickers[1:])} if len(tickers) > 1 else {}
-        calls = self.prices.quote * len(tickers)
+        params, calls = build_batch_params(tickers), self.prices.quote * len(tickers)
         return await self._request("real-time", parse_quotes, calls, params, ticker=tickers[0])
 
     def _sanitize_warning(self, rows: RowsT) -> RowsT:
@@ -240,9 +257,16 @@ class EodhdClient:
         return None if warning is None else self._sender.sanitize(to_single_line(warning))
 
     async def _request_optional(
-        self, endpoint: str, parse: Callable[[bytes], T], calls: int, params: Params, **options: Any
+        self,
+        endpoint: str,
+        parse: Callable[[bytes], T],
+        calls: int,
+        params: Params,
+        *,
+        optional_name: str | None = None,
+        **options: Any,
     ) -> T:
-        """As ``_request``, for an endpoint that not every plan has.
+        """As ``_request``, for an endpoint that not every plan has, or for a part of one with a name of its own.
 
         ``market.optional_endpoints`` says which errors it may raise.
         """
@@ -250,7 +274,8 @@ class EodhdClient:
         if self._optional_endpoints is None:
             return await send()
         fetch_account = self.for_purpose(Purpose.ACCOUNT).fetch_account
-        return await self._optional_endpoints.request(f"/{endpoint}", calls, send, fetch_account)
+        name = optional_name or f"/{endpoint}"
+        return await self._optional_endpoints.request(name, calls, send, fetch_account)
 
     async def _request(
         self,
@@ -269,23 +294,6 @@ class EodhdClient:
         timeout = self._timeout * _SLOW_TIMEOUT_FACTOR if slow else None
         request = ApiRequest(f"/{endpoint}", path, calls, parse, self._purpose, params or {}, ticker, timeout)
         return await self._sender.send(request)
-
-
-def _split_span(start: int, end: int, max_seconds: int) -> Iterator[tuple[int, int, int]]:
-    """Yield ``from``, ``to`` and the timestamp to drop, for consecutive requests.
-
-    Whether ``to`` is inclusive is unknown (docs/vendor.md §6.7). Therefore the last request reaches one second beyond
-    ``end``, and every other one to the start of the next (``from`` is inclusive); a row with that timestamp is dropped.
-    """
-    while end - start > max_seconds:
-        yield start, start + max_seconds, start + max_seconds
-        start += max_seconds
-    yield start, min(end + 1, start + max_seconds), end + 1
-
-
-def _build_date_params(first: date | None, last: date | None) -> Params:
-    bounds = {"from": first, "to": last}
-    return {name: day.isoformat() for name, day in bounds.items() if day}
 
 
 def _require_token(token: SecretStr | str) -> SecretStr:

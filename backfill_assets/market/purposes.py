@@ -15,7 +15,8 @@ class Purpose(StrEnum):
     LIVE = "live"  # quotes of the current day, from a budget of its own
     GAP = "gap"  # bars that are absent, and what a person asks for
     REFERENCE = "reference"  # the symbol list of an exchange, one call
-    DAILY = "daily"  # daily data and renames, which explain absence
+    DAILY = "daily"  # daily data and renames, which explain absence and which bars are compared with
+    SPLITS = "splits"  # splits, without which daily volumes cannot be compared
     CROSS_FEED = "cross_feed"  # doubtful and absent bars in the vendor's other feed
     REVIEW = "review"  # bars that are read again for corrections
 
@@ -27,6 +28,7 @@ KEPT_SHARES: Mapping[Purpose, float] = {
     Purpose.GAP: 0.0,
     Purpose.REFERENCE: 0.0,
     Purpose.DAILY: 0.05,
+    Purpose.SPLITS: 0.05,
     Purpose.CROSS_FEED: 0.1,
     Purpose.REVIEW: 0.15,
 }

@@ -104,6 +104,30 @@ class BulkDailyRows:
         return len(self.code)
 
 
+@dataclass(frozen=True, eq=False)
+class SplitRows:
+    """Splits of one ticker or of a whole exchange, in the vendor's order; a split may occur twice.
+
+    Attributes:
+        code: the symbol without its exchange suffix; empty in the answer to one ticker.
+        ex_date: the first day with the new number of shares (``datetime64[D]``).
+        ratio: new shares for an old one, above 0.
+        unparsable_rows: number of rows that cannot be read; they are not in the columns.
+        unreadable_codes: the symbols of those rows, as far as they can be read.
+        warning: the vendor's remark, for example that the plan limits the data.
+    """
+
+    code: NDArray[np.object_]
+    ex_date: DateArray
+    ratio: Floats
+    unparsable_rows: int = 0
+    unreadable_codes: frozenset[str] = frozenset()
+    warning: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
 @dataclass(frozen=True)
 class Quote:
     """The day so far of one ticker; absent values are None.
@@ -200,6 +224,14 @@ class VendorClient(Protocol):
 
     async def fetch_bulk_daily(self, exchange: str, day: date | None = None) -> BulkDailyRows:
         """The daily rows of a whole exchange for one day; without ``day`` the newest one."""
+        ...
+
+    async def fetch_splits(self, ticker: str, first: date | None = None) -> SplitRows:
+        """The splits of a ticker from ``first`` on; without it all of them."""
+        ...
+
+    async def fetch_bulk_splits(self, exchange: str, day: date) -> SplitRows:
+        """The splits of a whole exchange that take effect on ``day``."""
         ...
 
     async def fetch_quotes(self, tickers: Sequence[str]) -> list[Quote]:

@@ -18,6 +18,8 @@ class CallPrices:
         exchange_quotes: one ``fetch_exchange_quotes``.
         daily: one ``fetch_daily``, whatever its span.
         bulk_daily: one ``fetch_bulk_daily``.
+        splits: one ``fetch_splits``, whatever its span.
+        bulk_splits: one ``fetch_bulk_splits``.
         symbol_list: one ``fetch_symbols``.
         symbol_changes: one ``fetch_symbol_changes``.
         account: one ``fetch_account``.
@@ -28,6 +30,8 @@ class CallPrices:
     exchange_quotes: int
     daily: int
     bulk_daily: int
+    splits: int
+    bulk_splits: int
     symbol_list: int
     symbol_changes: int
     account: int

@@ -1,4 +1,4 @@
-"""The alert sensor: it reads new check results and ends of runs, and sends messages about changes."""
+"""The alert sensor: it reads new check results, ends of runs and open decisions, and sends messages about changes."""
 
 import json
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from dagster import DagsterEventType
 from backfill_assets.alerts.causes import find_error_cause
 from backfill_assets.alerts.notify import process_observations
 from backfill_assets.alerts.observation import Observation, build_run_observation, parse_observation
+from backfill_assets.alerts.open_decisions import observe_decisions
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.checks import OBSERVATION_KEY
@@ -46,7 +47,9 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
             *_read_check_results(context.instance, cursor, engine.settings.as_of),
             *_read_ended_runs(context.instance, cursor),
         ]
-        result = process_observations(engine.database, engine.settings, observations, engine.settings.now())
+        now = engine.settings.now()
+        waiting = observe_decisions(engine.database, now)
+        result = process_observations(engine.database, engine.settings, [*observations, waiting], now)
         context.update_cursor(json.dumps(cursor))
         unreachable = len(result.failed) - result.skipped
         problems = f", {unreachable} addresses failed and will be retried" if unreachable else ""

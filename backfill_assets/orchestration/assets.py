@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
+from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import UNUSABLE, ListingFilter, parse_filter_words
@@ -31,8 +31,8 @@ from backfill_assets.orchestration.partitions import sync_symbol_partitions
 from backfill_assets.orchestration.progress_log import log_progress
 from backfill_assets.quality.heatmap import build_heatmap
 from backfill_assets.quality.live_accuracy import read_live_accuracy
-from backfill_assets.quality.report import build_symbol_reports
 from backfill_assets.quality.report_formats import to_markdown
+from backfill_assets.quality.symbol_reports import read_symbol_reports
 from backfill_assets.store.name_notes import describe_names
 from backfill_assets.store.symbols import read_universe
 
@@ -160,6 +160,8 @@ def _materialize(
         return None
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
+    if materialized.result.stopped is None:
+        context.log.info(f"daily data: {read_daily_data(engine)}")
     key = build_bars_key(interval)
     recorded = set() if is_manual else context.instance.get_materialized_partitions(key)
     complete = [
@@ -178,12 +180,14 @@ def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResul
     """The data-quality report over the default window, with a heat map of all retained sessions."""
     from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
+    if engine.settings.token is not None:
+        read_daily_data(engine)
     retained_coverage = engine.measure(build_retained_sessions_job(engine, DEFAULT_INTERVAL))
-    fetch_newest_bulk_file(engine, retained_coverage)
     evaluation = checks.evaluate(engine, DEFAULT_INTERVAL)
     if evaluation is None:
         return dg.MaterializeResult(metadata={"symbols": 0})
-    rows = build_symbol_reports(evaluation.coverage)
+    with engine.database.transaction() as connection:
+        rows = read_symbol_reports(connection, evaluation.coverage)
     worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
     picture = render_heatmap_markdown(build_heatmap(retained_coverage))
     return dg.MaterializeResult(

@@ -6,7 +6,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.alert_sensor import build_alert_sensor
 from backfill_assets.orchestration.assets import build_bars_asset, data_quality_report, market_symbols
 from backfill_assets.orchestration.dagster_internals.partition_start import resolve_first_partition_day
-from backfill_assets.orchestration.jobs import backfill_gaps, build_verify_job, review_bars
+from backfill_assets.orchestration.jobs import backfill_gaps, build_verify_job, daily_data, review_bars
 from backfill_assets.orchestration.live_assets import build_live_schedule, live_quotes
 from backfill_assets.orchestration.partitions import build_bars_partitions
 from backfill_assets.orchestration.resources import EngineResource
@@ -15,7 +15,11 @@ from backfill_assets.orchestration.schedules import (
     build_review_schedule,
     build_window_checks_schedule,
 )
-from backfill_assets.orchestration.sensors import build_gap_backfill_sensor, build_symbol_partitions_sensor
+from backfill_assets.orchestration.sensors import (
+    build_daily_data_sensor,
+    build_gap_backfill_sensor,
+    build_symbol_partitions_sensor,
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -34,12 +38,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *([live_quotes] if settings.live else []),
             data_quality_report,
         ],
-        jobs=[backfill_gaps, review_bars, *verify_jobs],
-        sensors=[
-            build_symbol_partitions_sensor(settings),
-            build_alert_sensor(settings),
-            *(build_gap_backfill_sensor(settings, interval, partitions) for interval in settings.intervals),
-        ],
+        jobs=[backfill_gaps, review_bars, daily_data, *verify_jobs],
+        sensors=_build_sensors(settings, partitions),
         schedules=[
             *(build_window_checks_schedule(settings, job) for job in verify_jobs),
             build_morning_report_schedule(settings),
@@ -49,3 +49,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         resources={"engine": EngineResource()},
         executor=dg.in_process_executor,
     )
+
+
+def _build_sensors(settings: Settings, partitions: dg.MultiPartitionsDefinition) -> list[dg.SensorDefinition]:
+    return [
+        build_symbol_partitions_sensor(settings),
+        build_alert_sensor(settings),
+        build_daily_data_sensor(settings, daily_data),
+        *(build_gap_backfill_sensor(settings, interval, partitions) for interval in settings.intervals),
+    ]

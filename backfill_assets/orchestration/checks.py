@@ -15,6 +15,7 @@ from backfill_assets.alerts.observation import Observation
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
+from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.checks import evaluate_all, select_checks
 from backfill_assets.quality.criteria import Criterion
@@ -59,7 +60,7 @@ def build_evaluation_job(engine: Engine, interval: str, hours_back: float | None
 
 
 def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> WindowEvaluation | None:
-    """Evaluate all checks on what the store holds now; None without an active symbol.
+    """Judge the window's bars and evaluate all checks on what the store holds now; None without an active symbol.
 
     Raises:
         UsageError: ``hours_back`` is out of range.
@@ -67,6 +68,7 @@ def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> 
     job = build_evaluation_job(engine, interval, hours_back)
     if job is None:
         return None
+    judge_job(engine, job)
     coverage = engine.measure(job)
     criteria = evaluate_all(engine.database, engine.settings, coverage, job.source_interval)
     diagnostics = read_diagnostics(engine.database, engine.settings, coverage)

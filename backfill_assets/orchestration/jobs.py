@@ -7,6 +7,7 @@ from datetime import date
 import dagster as dg
 from pydantic import Field
 
+from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.planner import Strategy
@@ -78,6 +79,8 @@ def fill_window(
         return
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
+    if materialized.result.stopped is None:
+        context.log.info(f"daily data: {read_daily_data(engine)}")
     complete = [partition for partition, _ in find_complete_partitions(engine, materialized)]
     record_partitions(context, build_bars_key(config.interval), complete)
     context.log.info(summarize_run(materialized))
@@ -145,6 +148,21 @@ def review_recent(context: dg.OpExecutionContext, config: ReviewConfig, engine: 
 def review_bars() -> None:
     """One step: ``review_recent``."""
     review_recent()
+
+
+@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+def read_settled_days(context: dg.OpExecutionContext, engine: dg.ResourceParam[Engine]) -> None:
+    """Read the daily data of settled sessions that were not read yet, and the splits that they need."""
+    reading = read_daily_data(engine)
+    context.log.info(f"daily data: {reading}")
+    if reading.stopped is not None:
+        raise dg.Failure(f"{reading.stopped}; what was read is stored", allow_retries=False)
+
+
+@dg.job(name="read_daily_data", description="Read the daily data that bars are compared with (once for each session).")
+def daily_data() -> None:
+    """One step: ``read_settled_days``."""
+    read_settled_days()
 
 
 class VerifyConfig(dg.Config):

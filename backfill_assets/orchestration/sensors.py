@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import dagster as dg
 
+from backfill_assets.backfill.daily_reading import find_due_reading
 from backfill_assets.backfill.due_work import DueWork, find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.counts import format_count
@@ -143,6 +144,30 @@ def build_run_requests(
         yield dg.SkipReason(f"an unfinished run covers {', '.join(map(str, active_ranges[:3]))}")
     else:
         yield dg.SkipReason(reason or "the symbols with gaps are not partitions yet")
+
+
+def build_daily_data_sensor(settings: Settings, job: dg.JobDefinition) -> dg.SensorDefinition:
+    """The sensor that has daily data read when they are due and no other run has read them, as without gaps."""
+
+    @dg.sensor(
+        name="daily_data_sensor",
+        job_name=job.name,
+        minimum_interval_seconds=settings.sensor_seconds,
+        default_status=get_default_sensor_status(settings),
+    )
+    def daily_data(engine: dg.ResourceParam[Engine]) -> dg.RunRequest | dg.SkipReason:
+        """Request one run for each settled session, or with the market's files one a day."""
+        try:
+            due = find_due_reading(engine)
+        except TokenRefused as error:
+            return dg.SkipReason(str(error))
+        if not due:
+            return dg.SkipReason("the daily data of every settled session are read, or wait for the next morning")
+        # With files, symbols are requested on several days of one settled session.
+        file_day = due.file_session.day if due.file_session else engine.settings.now().date() if due.uses_file else ""
+        return dg.RunRequest(run_key=f"{due.settled[-1].day} {file_day}".strip())
+
+    return daily_data
 
 
 def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:

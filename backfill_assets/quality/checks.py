@@ -2,7 +2,7 @@
 
 Everything that handles checks reads this table: the asset checks in Dagster, ``verify`` on the command line, the HTML
 report and the alerts. To add a check, write a function that returns a ``Criterion`` (in ``criteria`` or
-``bar_validity``) and add one entry to ``CHECKS``.
+``bar_validity`` or ``plausibility``) and add one entry to ``CHECKS``.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,13 +22,14 @@ from backfill_assets.quality.criteria import (
     evaluate_live,
     evaluate_rate_limits,
 )
+from backfill_assets.quality.plausibility import BARS_ARE_PLAUSIBLE, evaluate_plausibility
 from backfill_assets.store.postgres.connection import Database
 
 DEFAULT_EOD_TOLERANCE_BPS = 15.0
 REPORT_COMMAND, STATUS_COMMAND = "backfill-assets report", "backfill-assets status"
 HTML_REPORT_COMMAND = f"{REPORT_COMMAND} --format html --output report.html"
 
-CauseKind: TypeAlias = Literal["gaps", "rate limit"]
+CauseKind: TypeAlias = Literal["gaps", "rate limit", "doubts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +61,7 @@ class CheckDefinition:
         evaluate: computes the result.
         severity: of a failure.
         command: shows more about a failure.
-        cause_kind: which likely causes an alert looks for: those of gaps, those of rate limits, or (None) none.
+        cause_kind: which likely causes an alert looks for: those of gaps, of rate limits or of doubts, or (None) none.
         is_criterion: whether it is one of the success criteria: the window is complete and on time.
         needs_live: whether it applies only where live samples make bars of the window's interval.
         covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
@@ -126,6 +127,12 @@ CHECKS = (
         name="bars_are_valid",
         description="Every stored bar is valid: OHLC order, prices above 0, on the grid, known symbol, no duplicate.",
         evaluate=lambda given: evaluate_bars(given.database, given.coverage),
+    ),
+    CheckDefinition(
+        name=BARS_ARE_PLAUSIBLE,
+        description="No doubt about a bar has been open for more than a day.",
+        evaluate=lambda given: evaluate_plausibility(given.database, given.coverage),
+        cause_kind="doubts",
     ),
     CheckDefinition(
         name="sessions_agree_with_eod",

@@ -25,11 +25,12 @@ class Cell(IntEnum):
     MISSING = 0
     PARTIAL = 1
     VENDOR_GAP = 2
-    PROVISIONAL = 3
-    PENDING = 4
-    NO_TRADE = 5
-    COMPLETE = 6
-    NOT_LISTED = 7
+    SUSPECT = 3
+    PROVISIONAL = 4
+    PENDING = 5
+    NO_TRADE = 6
+    COMPLETE = 7
+    NOT_LISTED = 8
 
     @property
     def label(self) -> str:
@@ -41,6 +42,7 @@ CELL_LETTERS = {
     Cell.MISSING: "X",
     Cell.PARTIAL: "/",
     Cell.VENDOR_GAP: "g",
+    Cell.SUSPECT: "?",
     Cell.PROVISIONAL: "p",
     Cell.PENDING: "~",
     Cell.NO_TRADE: "-",
@@ -51,6 +53,7 @@ CELL_MEANINGS = {
     Cell.MISSING: "every slot is missing",
     Cell.PARTIAL: "some slots are missing, or overdue with a bar that is not final",
     Cell.VENDOR_GAP: "the vendor never returned some slots",
+    Cell.SUSPECT: "no slot is missing, and some bars may be wrong",
     Cell.PROVISIONAL: "some bars are not final",
     Cell.PENDING: "some slots are not due yet",
     Cell.NO_TRADE: "no slot traded",
@@ -133,6 +136,7 @@ def _classify_cells(coverage: Coverage) -> Cells:
     cells[_count_state(coverage, SlotState.NO_TRADE) == expected] = Cell.NO_TRADE
     cells[_count_state(coverage, SlotState.PENDING) > 0] = Cell.PENDING
     cells[_count_state(coverage, SlotState.PROVISIONAL) > 0] = Cell.PROVISIONAL
+    cells[_count_state(coverage, SlotState.SUSPECT) > 0] = Cell.SUSPECT
     cells[vendor_gap > 0] = Cell.VENDOR_GAP
     cells[(missing > 0) | _find_overdue_provisional(coverage)] = Cell.PARTIAL
     cells[(missing > 0) & (missing + vendor_gap == expected)] = Cell.MISSING

@@ -24,6 +24,7 @@ TEMPLATE = "report.html.jinja"
 MAX_SESSIONS, MAX_PAGE_ROWS = 60, 500  # of the heat map
 MAX_GROUPS = 50  # of symbols with equal sessions, in the text form of the heat map
 MAX_FINDINGS = 300
+MAX_DECISIONS = 100
 TILES = (  # title, field of SymbolReport, whether it is shown if it is 0
     ("expected", "expected_bars", True),
     ("with a bar", "bar_count", True),
@@ -57,6 +58,8 @@ def to_html(summary: ReportData) -> str:
         as_text=list(_describe_rows(heatmap)),
         worst=worst,
         most_findings=MAX_FINDINGS,
+        most_decisions=MAX_DECISIONS,
+        open_decisions=sorted(summary.decisions, key=lambda decision: not decision.is_waiting(summary.now)),
         columns=[c for c in REPORT_COLUMNS if any(getattr(row, c[1]) for row in worst) or c[1] == "symbol"],
         cell=format_cell,
     )

@@ -16,17 +16,20 @@ from backfill_assets.quality.checks import evaluate_all
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.heatmap import Heatmap, build_heatmap
 from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accuracy
-from backfill_assets.quality.report import SymbolReport, build_symbol_reports
+from backfill_assets.quality.report import SymbolReport
 from backfill_assets.quality.status import read_budget
+from backfill_assets.quality.symbol_reports import read_symbol_reports
 from backfill_assets.store.bars.revisions import RejectCount, Revision, count_rejects, read_revisions
+from backfill_assets.store.evidence.decisions import list_last_decided, list_open_decisions
 from backfill_assets.store.evidence.findings import Finding, list_findings, select_of_active
+from backfill_assets.store.evidence.proposals import Decision
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.database_errors import describe_database
 from backfill_assets.store.quota.request_log import count_requests_by_error
 from backfill_assets.store.runs import FinishedRun, list_finished_runs
 from backfill_assets.store.symbols import list_symbols
 
-MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS = 5, 20, 20
+MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS, MAX_DECIDED = 5, 20, 20, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,8 @@ class ReportData:
         revisions: number of final bars of the window that the vendor changed, and the newest of them.
         rejects: vendor rows that failed validation.
         findings: open findings, such as calendar drift.
+        decisions: what can be decided, the oldest first.
+        decided: what was decided last, the newest first.
         live: accuracy of the window's live bars; None if none was replaced yet.
     """
 
@@ -65,6 +70,8 @@ class ReportData:
     revisions: tuple[int, Sequence[Revision]]
     rejects: Sequence[RejectCount]
     findings: Sequence[Finding]
+    decisions: Sequence[Decision]
+    decided: Sequence[Decision]
     live: LiveAccuracy | None
 
     def sum_field(self, field: str) -> int:
@@ -83,11 +90,12 @@ class ReportData:
         return (self.sum_field("bar_count") + self.sum_field("no_trade_bars")) / due if due else 1.0
 
     def select_worst(self) -> list[SymbolReport]:
-        """The symbols with most missing bars, at most 20."""
-        with_gaps = [row for row in self.rows if row.estimated_missing_bars or row.vendor_gap_bars]
-        return sorted(with_gaps, key=lambda r: (-r.estimated_missing_bars, -r.vendor_gap_bars, r.symbol))[
-            :MAX_WORST_SYMBOLS
-        ]
+        """The symbols with most missing bars, then those with vendor gaps and suspect bars, at most 20."""
+
+        def get_rank(row: SymbolReport) -> tuple[int, int, int, str]:
+            return -row.estimated_missing_bars, -row.vendor_gap_bars, -row.suspect_bars, row.symbol
+
+        return sorted((row for row in self.rows if any(get_rank(row)[:3])), key=get_rank)[:MAX_WORST_SYMBOLS]
 
 
 def collect_report_data(
@@ -114,7 +122,7 @@ def collect_report_data(
             interval=coverage.grid.interval.name,
             database=describe_database(database.url),
             vendor=settings.vendor_host,
-            rows=build_symbol_reports(coverage),
+            rows=read_symbol_reports(connection, coverage),
             criteria=criteria,
             heatmap=build_heatmap(coverage),
             runs=list_finished_runs(connection, MAX_RUNS),
@@ -123,5 +131,7 @@ def collect_report_data(
             revisions=read_revisions(connection, coverage.symbols, coverage.grid, MAX_REVISIONS),
             rejects=count_rejects(connection, coverage.symbols, coverage.grid),
             findings=select_of_active(list_findings(connection), active),
+            decisions=list_open_decisions(connection),
+            decided=list_last_decided(connection, MAX_DECIDED),
             live=live,
         )

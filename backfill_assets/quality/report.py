@@ -3,9 +3,13 @@
 ``report_formats`` turns rows into text.
 """
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
+from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import STORED_STATES, SlotState
@@ -29,8 +33,10 @@ class SymbolReport:
         vendor_gap_bars: slots that the vendor never returned.
         provisional_bars: bars that are not final.
         unverified_bars: bars from external writers.
-        suspect_bars: bars that lack vendor rows, or that are built around a rejected one (docs/states.md).
+        suspect_bars: bars that may be wrong (docs/states.md).
         completeness: (bars + no_trade) / (expected − pending), 0 to 1; 1 if nothing is due.
+        suspect_reasons: how many suspect bars each reason has: the code of a rule, or ``source_rows``.
+        other_feed_bars: bars taken whole from the vendor's other feed, whose volumes are not comparable.
     """
 
     symbol: str
@@ -48,18 +54,45 @@ class SymbolReport:
     unverified_bars: int
     suspect_bars: int
     completeness: float
+    other_feed_bars: int = 0
+    suspect_reasons: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The row as a JSON object."""
         return asdict(self)
 
 
-def build_symbol_reports(coverage: Coverage) -> list[SymbolReport]:
-    """One row for each symbol of the coverage, in its order."""
-    return [_build_row(coverage, position) for position in range(len(coverage.symbols))]
+def build_symbol_reports(
+    coverage: Coverage,
+    other_feed_bars: Mapping[int, int] = MappingProxyType({}),
+    suspect_reasons: Mapping[int, Mapping[str, int]] = MappingProxyType({}),
+) -> list[SymbolReport]:
+    """One row for each symbol of the coverage, in its order.
+
+    Args:
+        coverage: the state of every slot.
+        other_feed_bars: by symbol_id, as ``store.bars.other_feed_bars.count_other_feed_bars`` gives it.
+        suspect_reasons: by symbol_id, as ``quality.plausibility.read_suspect_reasons`` gives it.
+    """
+    rows = [_build_row(coverage, position, other_feed_bars) for position in range(len(coverage.symbols))]
+    reasons = [suspect_reasons.get(symbol.symbol_id, {}) for symbol in coverage.symbols]
+    return [replace(row, suspect_reasons=found) if found else row for row, found in zip(rows, reasons, strict=True)]
 
 
-def _build_row(coverage: Coverage, position: int) -> SymbolReport:
+def describe_suspect_bars(rows: Sequence[SymbolReport]) -> str:
+    """How many bars may be wrong and why, in one line; empty without any. A bar can have several reasons."""
+    suspect = [row for row in rows if row.suspect_bars]
+    if not suspect:
+        return ""
+    reasons: Counter[str] = Counter()
+    for row in suspect:
+        reasons.update(row.suspect_reasons)
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    bars = sum(row.suspect_bars for row in suspect)
+    return f"{format_count(bars, 'suspect bar')} of {format_count(len(suspect), 'symbol')} because of: {counts}"
+
+
+def _build_row(coverage: Coverage, position: int, other_feed_bars: Mapping[int, int]) -> SymbolReport:
     counts = coverage.counts[position].tolist()
     expected, ticker = int(coverage.expected[position]), coverage.symbols[position].ticker
     bars = sum(counts[state] for state in STORED_STATES)
@@ -80,6 +113,7 @@ def _build_row(coverage: Coverage, position: int) -> SymbolReport:
         unverified_bars=counts[SlotState.UNVERIFIED],
         suspect_bars=counts[SlotState.SUSPECT],
         completeness=round((bars + counts[SlotState.NO_TRADE]) / due, 6) if due else 1.0,
+        other_feed_bars=other_feed_bars.get(coverage.symbols[position].symbol_id, 0),
     )
 
 

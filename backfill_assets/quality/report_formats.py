@@ -19,6 +19,8 @@ REPORT_COLUMNS = (
     ("provisional", "provisional_bars"),
     ("unverified", "unverified_bars"),
     ("suspect", "suspect_bars"),
+    ("suspect because of", "suspect_reasons"),
+    ("other feed", "other_feed_bars"),
     ("complete", "completeness"),
     ("first", "first_timestamp"),
     ("newest", "last_timestamp"),
@@ -30,9 +32,17 @@ def format_cell(row: SymbolReport, field: str) -> str:
     value = getattr(row, field)
     if value is None:
         return "–"
+    if field == "suspect_reasons":
+        return format_reasons(value) or "–"
     if field == "completeness":
         return f"{value:.1%}"
     return str(value).replace("T", " ").removesuffix(":00Z") if field.endswith("_timestamp") else str(value)
+
+
+def format_reasons(reasons: Mapping[str, int]) -> str:
+    """``6 volume_running_total, 1 source_rows``: the most frequent reason first; empty without any."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
 
 
 def to_json(rows: Sequence[SymbolReport], live_accuracy: Mapping[str, LiveAccuracy]) -> str:
@@ -49,14 +59,14 @@ def to_csv(rows: Sequence[SymbolReport]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(SymbolReport.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.as_dict() for row in rows)
+    writer.writerows({**row.as_dict(), "suspect_reasons": format_reasons(row.suspect_reasons)} for row in rows)
     return text.getvalue()
 
 
 def to_markdown(rows: Sequence[SymbolReport]) -> str:
     """A Markdown table."""
     header = "| " + " | ".join(title for title, _ in REPORT_COLUMNS) + " |"
-    left_aligned = {"symbol", "first_timestamp", "last_timestamp"}
+    left_aligned = {"symbol", "suspect_reasons", "first_timestamp", "last_timestamp"}
     rule = "|" + "|".join("---" if field in left_aligned else "--:" for _, field in REPORT_COLUMNS) + "|"
     body = ["| " + " | ".join(format_cell(row, field) for _, field in REPORT_COLUMNS) + " |" for row in rows]
     return "\n".join([header, rule, *body]) + "\n"

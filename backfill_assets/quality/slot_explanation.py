@@ -14,13 +14,17 @@ from backfill_assets.market.bars.source_rows import REJECT_REASONS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.gaps.evidence import DayTrading
+from backfill_assets.market.gaps.evidence import NO_ENTRY, DayTrading
 from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
+from backfill_assets.market.plausibility.rules import RULE_TEXTS
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
 from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE
 from backfill_assets.store.bars.rejects import Reject
+from backfill_assets.store.evidence.doubts import StoredDoubt
 
 _NEVER_REQUESTED = "never requested"
+_HALT = "no trade (halt): both feeds of the vendor have rows on both sides and none inside"
+_OUTSIDE_HOURS = "no trade (halt): the day's only trading was outside regular hours"
 _UNREADABLE = "the vendor's newest answer could not be read"
 _DAY_TRADING_TEXTS = {
     DayTrading.UNKNOWN: "not read, or without a row of that day",
@@ -58,6 +62,7 @@ def explain_slots(
     rejects: Sequence[Reject] = (),
     refusals: Mapping[datetime, str] = MappingProxyType({}),
     unreadable_until: datetime | None = None,
+    doubts: Sequence[StoredDoubt] = (),
 ) -> list[SlotExplanation]:
     """Explain every slot of a coverage of one symbol and one session, oldest first.
 
@@ -67,6 +72,7 @@ def explain_slots(
         rejects: the session's current rejects (see ``store.bars.rejects``).
         refusals: by start of the slot, the words with which the table refused its bar.
         unreadable_until: when the symbol is requested again, if the vendor's newest answer could not be read.
+        doubts: about the session's bars; those that mark them are named.
     """
     messages = {int(at.timestamp()): message for at, message in refusals.items()}
     stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
@@ -86,7 +92,10 @@ def explain_slots(
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
     ]
     return [
-        _defer_unreadable(_add_refusal(explanation, start in stored_bars, messages.get(start)), unreadable_until)
+        _defer_unreadable(
+            _add_refusal(_add_doubts(explanation, start, doubts), start in stored_bars, messages.get(start)),
+            unreadable_until,
+        )
         for explanation, start in zip(explanations, coverage.grid.starts.tolist(), strict=True)
     ]
 
@@ -153,6 +162,16 @@ def _explain_slot(
     return SlotExplanation(start, state.name.lower(), "; ".join(facts), next_request_text)
 
 
+def _add_doubts(explanation: SlotExplanation, start: int, doubts: Sequence[StoredDoubt]) -> SlotExplanation:
+    """The explanation with the rules that doubt the slot's bar; ``doubt_explanation`` has the figures."""
+    names = [
+        f"{RULE_TEXTS[doubt.rule]} (doubt {doubt.doubt_id})"
+        for doubt in doubts
+        if doubt.marks_bar and doubt.first_slot.timestamp() <= start <= doubt.last_slot.timestamp()
+    ]
+    return replace(explanation, evidence="; ".join([explanation.evidence, *names])) if names else explanation
+
+
 def _add_refusal(explanation: SlotExplanation, has_bar: bool, message: str | None) -> SlotExplanation:
     """The explanation with the words of the database, if the table refused the vendor's bar."""
     if message is None:
@@ -215,6 +234,9 @@ def _describe_absence(coverage: Coverage, ordinal: int) -> str:
     requests = coverage.request_history
     if not len(requests.row):
         return _NEVER_REQUESTED
+    (halt,) = coverage.absence_evidence.halts.find(np.array([ordinal])).tolist()  # the key of a slot of one symbol
+    if halt != NO_ENTRY:
+        return _OUTSIDE_HOURS if coverage.absence_evidence.halts.is_outside_hours[halt] else _HALT
     if ordinal not in requests.not_returned_ordinal:
         return "returned before, but no longer in the table"
     has_later_rows = requests.published[0] or requests.data_until[0] > coverage.grid.ends[ordinal]

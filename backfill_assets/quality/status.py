@@ -24,6 +24,7 @@ from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publicati
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.coverage import measure_coverage
+from backfill_assets.store.evidence.decisions import count_open_decisions
 from backfill_assets.store.evidence.findings import (
     Finding,
     list_findings,
@@ -63,6 +64,7 @@ class _StoredFacts:
     table_warnings: Sequence[str]
     pause: SpendingPause | None
     calls: CallsByPurpose | None
+    decisions: tuple[int, int]
 
 
 def read_status(database: Database, settings: Settings) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         "budget": read_budget(database, settings, now),
         "calls_by_purpose": asdict(facts.calls) if facts.calls else None,
         "spending_pause": facts.pause.as_dict() if facts.pause else None,
+        "decisions": {"waiting": facts.decisions[0], "optional": facts.decisions[1]},
         "published": {
             day.isoformat(): {
                 "tickers": count,
@@ -135,6 +138,7 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
             table_warnings=find_table_warnings(connection),
             rounds=read_round_totals(connection, DEFAULT_EXCHANGE, sessions[-1].day) if sessions else None,
             pause=read_pause(connection),
+            decisions=count_open_decisions(connection, now),
             calls=read_calls_by_purpose(connection, settings.token.get_secret_value(), now) if settings.token else None,
         )
 

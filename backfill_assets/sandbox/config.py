@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backfill_assets.errors import UsageError
 from backfill_assets.sandbox.absences import Absences
+from backfill_assets.sandbox.oddities import OddityRates
 
 MAX_SYMBOLS = 10_000
 KNOWN_SPLITS = {"NVDA": (date(2024, 6, 10), 10.0), "AAPL": (date(2020, 8, 31), 4.0)}
@@ -73,6 +74,7 @@ class DataQuirks:
         late_daily_rows: per ticker: the end-of-day row comes three hours later than for other tickers.
         daily_revisions: per ticker and session: the first end-of-day volume is up to 6.5 % too low, until noon UTC of
             the next day.
+        duplicate_splits: per ticker: its split is listed twice.
         eod_null_prices: per ``/eod`` row: open, high and low are null.
         string_timestamps: per ticker: live quotes give the time stamp as a string.
         missing_live_quotes: per ticker: live quotes are all "NA" although the ticker trades.
@@ -85,6 +87,11 @@ class DataQuirks:
         plan_limit_days: paid tokens get only this many days of ``/intraday`` and ``/eod``. An answer
             to a longer range has a ``warning`` in its last row, or a row with nothing else. None: off.
         unreadable_timestamps: per ticker and session: a further ``/intraday`` row with the time stamp 0.
+        oddities: values that are possible but improbable, each kind with its own probability.
+        halts: (symbol, day) → minutes from the open, first and the one after the last, without a trade in any feed.
+            The daily volume lacks their shares. A halt that reaches the close leaves no closing auction.
+        null_windows: (symbol, day) → minutes from the open, likewise, whose 5m rows are all null although 1m has every
+            minute. The true bars of 5m have them.
     """
 
     close_print: bool = True
@@ -112,6 +119,7 @@ class DataQuirks:
     revision_days: tuple[float, float] = (1.0, 9.0)
     late_daily_rows: float = 0.0
     daily_revisions: float = 0.0
+    duplicate_splits: float = 0.0
     eod_null_prices: float = 0.0
     string_timestamps: float = 0.0
     missing_live_quotes: float = 0.0
@@ -123,6 +131,9 @@ class DataQuirks:
     free_intraday: bool = False
     plan_limit_days: int | None = None
     unreadable_timestamps: float = 0.0
+    oddities: OddityRates = field(default_factory=OddityRates)
+    halts: Mapping[tuple[str, date], tuple[int, int]] = field(default_factory=dict)
+    null_windows: Mapping[tuple[str, date], tuple[int, int]] = field(default_factory=dict)
 
     @staticmethod
     def build_clean() -> "DataQuirks":
@@ -153,6 +164,7 @@ class DataQuirks:
             revisions=0.02,
             late_daily_rows=0.05,
             daily_revisions=0.067,
+            duplicate_splits=0.05,
             eod_null_prices=0.0003,
             string_timestamps=0.05,
             missing_live_quotes=0.01,

@@ -94,15 +94,25 @@ def _build_open_slots(stored: StoredSlots, grid: SlotGrid) -> OpenSlots:
     keys = [stored.absent, stored.provisional, stored.suspect]
     key = np.concatenate(keys)
     stored_state = np.repeat(states, [len(some) for some in keys]).astype(np.int8)
-    has_rejected_row = (stored_state != SlotState.PROVISIONAL) & np.isin(key, stored.rejected)
-    return OpenSlots(*grid.split_slot_keys(key), stored_state, has_rejected_row)
+    is_unexcused = np.isin(key, stored.rejected) | np.isin(key, stored.doubted)
+    is_unexcused &= stored_state != SlotState.PROVISIONAL
+    recheck = np.zeros(len(key), np.int8)
+    is_doubted = stored_state == SlotState.SUSPECT
+    is_doubted &= np.isin(key, stored.doubted)
+    recheck[is_doubted] = stored.recheck[np.searchsorted(stored.doubted, key[is_doubted])]
+    return OpenSlots(*grid.split_slot_keys(key), stored_state, is_unexcused, recheck)
 
 
 def _select_expected_slots(slots: OpenSlots, begins: Int64, ends: Int64) -> OpenSlots:
     """The slots within each symbol's listing life."""
     expected = (slots.ordinal >= begins[slots.row]) & (slots.ordinal < ends[slots.row])
-    has_rejected_row = None if slots.has_rejected_row is None else slots.has_rejected_row[expected]
-    return OpenSlots(slots.row[expected], slots.ordinal[expected], slots.stored_state[expected], has_rejected_row)
+    return OpenSlots(
+        slots.row[expected],
+        slots.ordinal[expected],
+        slots.stored_state[expected],
+        None if slots.is_unexcused is None else slots.is_unexcused[expected],
+        None if slots.recheck is None else slots.recheck[expected],
+    )
 
 
 def _find_first_and_last_bars(absent: Int64, symbol_count: int, grid: SlotGrid) -> tuple[Int64, Int64]:

@@ -141,6 +141,17 @@ def deactivate_symbols(connection: Connection, tickers: Sequence[Ticker]) -> lis
     return sorted(active)
 
 
+def list_active_rows(connection: Connection, tickers: Sequence[Ticker]) -> list[int]:
+    """The symbol_ids of every active row of the tickers; several rows may mean one ticker."""
+    rows_by_ticker = _read_rows_by_ticker(connection, tickers)
+    return sorted(row.symbol_id for rows in rows_by_ticker.values() for row in rows if row.is_active)
+
+
+def activate_rows(connection: Connection, symbol_ids: Sequence[int]) -> int:
+    """Activate rows by their keys; returns how many were not active."""
+    return _set_active(connection, symbol_ids, is_active=True)
+
+
 def _insert_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
     if not tickers:
         return 0

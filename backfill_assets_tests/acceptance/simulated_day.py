@@ -55,12 +55,10 @@ def run_history(engine: Engine, sandbox: Sandbox) -> None:
         _run_due(_move_to(engine, sandbox, now))
 
 
-def run_day(
-    engine: Engine, sandbox: Sandbox, fetch_newest_bulk_file: Callable[[Engine, Coverage], bool]
-) -> Iterator[str]:
+def run_day(engine: Engine, sandbox: Sandbox, read_daily_data: Callable[[Engine, Coverage], object]) -> Iterator[str]:
     """Let the day pass; yields the purpose of the calls spent since the last yield: gap, daily or review.
 
-    ``fetch_newest_bulk_file`` is an argument, since its module is another one in each of the two commits.
+    ``read_daily_data`` is what the morning's report does first; it is another one in each of the two commits.
     """
     for hour in range(24):
         now = DAY_BEGINS + timedelta(hours=hour)
@@ -68,7 +66,7 @@ def run_day(
         yield "gap"
         if now <= MORNING < now + timedelta(hours=1):
             engine_now = _move_to(engine, sandbox, MORNING)
-            fetch_newest_bulk_file(engine_now, engine_now.measure(build_retained_sessions_job(engine_now, "30m")))
+            read_daily_data(engine_now, engine_now.measure(build_retained_sessions_job(engine_now, "30m")))
             yield "daily"
         if now <= REVIEW_AT < now + timedelta(hours=1):
             engine_now = _move_to(engine, sandbox, REVIEW_AT)

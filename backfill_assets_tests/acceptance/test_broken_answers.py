@@ -139,6 +139,31 @@ def test_a_bar_around_a_rejected_row_is_suspect_and_a_person_asks_for_it_at_once
     assert volumes == np.full(13, 600).tolist()
 
 
+def test_why_explains_a_spike_so_that_a_person_can_decide(make_user: MakeUser) -> None:
+    rows = build_session_rows()
+    rows[20] = {**rows[20], "high": 9_999.0}
+    with serve_stub(StubVendor(body=json.dumps(rows).encode())) as url:
+        user = make_user(EODHD_BASE_URL=url, COLUMNS="300", **FAST_RETRIES)
+        user.run_cli("symbols add MSFT")
+        user.run_cli(RUN_MONDAY)
+        explained = user.run_cli("why MSFT 2026-06-01 --format json").json
+        text = user.run_cli("why MSFT 2026-06-01").out
+    (doubt,) = explained["doubts"]
+    assert (doubt["rule"], doubt["first_row"], doubt["outcome"]) == ("price_spike", "2026-06-01T15:10:00Z", None)
+    assert (doubt["figures"]["price"], doubt["figures"]["close_before"]) == (9_999.0, 10.5)
+    assert [bar["high"] for bar in (doubt["bar_before"], *doubt["bars"], doubt["bar_after"])] == [10.5, 9_999.0, 10.5]
+    slot = explained["slots"][3]
+    assert (slot["state"], slot["slot"]) == ("suspect", doubt["first_slot"])
+    assert slot["ask_again"] == doubt["ask_again"]
+    assert slot["evidence"].endswith(f"a price lies far from its neighbours and returns (doubt {doubt['doubt_id']})")
+    for words in (
+        f"doubt {doubt['doubt_id']}: a price lies far from its neighbours and returns (price_spike)",
+        "bar in doubt: 2026-06-01T15:00:00Z  open 10.5, high 9,999, low 10.5, close 10.5, volume 600",
+        "the vendor's other feed was not asked",
+    ):
+        assert words in text
+
+
 def test_symbols_sync_prints_the_vendors_remark_about_its_list(make_user: MakeUser) -> None:
     line = {"Code": "MSFT", "Exchange": "NASDAQ", "Type": "Common Stock"}
     with serve_stub(StubVendor(body=json.dumps([line, {"warning": WARNING}]).encode())) as url:

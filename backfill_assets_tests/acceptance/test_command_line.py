@@ -8,7 +8,7 @@ import click
 import pytest
 
 from backfill_assets.cli.main import cli
-from backfill_assets.sandbox.config import Publication
+from backfill_assets.sandbox.config import DataQuirks, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import external_tables
@@ -31,7 +31,13 @@ OPTIONS_BY_COMMAND = {
         "--format",
     },
     "verify": {*WINDOW_OPTIONS, "--format"},
+    "audit": {*WINDOW_OPTIONS, "--write", "--format"},
     "why": {"--ask", "--interval", "--format"},
+    "decisions list": {"--kind", "--rule", "--ticker", "--all", "--format"},
+    "decisions show": {"--format"},
+    "decisions accept": {"--kind", "--rule", "--ticker", "--note"},
+    "decisions reject": {"--kind", "--rule", "--ticker", "--note"},
+    "decisions undo": {"--note"},
     "review": {"--interval", "--symbols", "--calls", "--quiet", "--format"},
     "status": {"--format", "--all"},
     "pause": {"--until", "--for", "--reason"},
@@ -80,6 +86,16 @@ def test_run_prints_the_outcome_of_each_ticker(make_user: MakeUser, start_sandbo
     forced = user.run_cli("run --force --symbols AAPL")
     assert "AAPL.US      nothing new" in forced.err
     assert "26 unchanged" in forced.out
+
+
+def test_run_says_what_the_other_feed_brought(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    lost = {("AAPL", date(2026, 6, 2)): (90, 120)}
+    user = make_user(start_sandbox(quirks=DataQuirks(null_windows=lost)))
+    user.run_cli("symbols add AAPL")
+    assert "other feed" not in user.run_cli("run").out
+    again = user.run_cli("run --symbols AAPL").out.splitlines()
+    assert "other feed: 1 symbol asked · 1 bar from the other feed · 0 doubts confirmed · 0 slots halted" in again
+    assert again[-1] == "1 missing before, 0 after, 100.0% closed"
 
 
 def test_quiet_run_prints_only_the_summary(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
@@ -188,7 +204,7 @@ def test_purchased_calls_are_spent_only_if_the_setting_allows_it(
     assert (result.code, sandbox.stats()["calls"]) == (4, 10)
     assert "3 tickers not requested" in result.out
     second_run = user.run_cli("run", BACKFILL_SPEND_EXTRA_LIMIT="true")
-    assert (second_run.code, sandbox.stats()["calls"]) == (0, 25)
+    assert (second_run.code, sandbox.stats()["calls"]) == (0, 25 + 5 + 5)
     assert sum(len(read_stored_bars(database, s)) for s in FIVE_SYMBOLS.split()) == 5 * 26
 
 
@@ -206,7 +222,7 @@ def test_status_shows_published_sessions_and_calls_left(make_user: MakeUser, sta
     assert after["published"]["2026-06-01"]["first"] == "2026-06-03T14:00:00Z"
     assert (after["symbols"], after["missing"], after["running"]) == ({"active": 2, "inactive": 0}, 0, [])
     budget = after["budget"]
-    assert (budget["calls_left_today"], budget["resets_at"]) == (90_000 - 10, "2026-06-04T00:00:00Z")
+    assert (budget["calls_left_today"], budget["resets_at"]) == (90_000 - 10 - 4, "2026-06-04T00:00:00Z")
     assert 0 < budget["requests_left_this_minute"] <= budget["requests_ceiling"] == 800
 
 

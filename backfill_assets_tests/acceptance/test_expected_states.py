@@ -14,6 +14,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.sandbox.config import Absences
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.conftest import read_recorded_rows
@@ -120,7 +121,8 @@ def test_trading_halt_becomes_a_vendor_gap(
         if row["timestamp"] in halt_timestamps:
             row.update(open=None, high=None, low=None, close=None, volume=None)
     (tmp_path / "intraday_AAPL.US_5m_2026-06-01.json").write_text(json.dumps(rows))
-    sandbox = start_sandbox(replay=tmp_path)
+    # The daily row would be of the sandbox's own AAPL, at other prices than the recorded one.
+    sandbox = start_sandbox(replay=tmp_path, absences=Absences(eod_skipped=frozenset({("AAPL", date(2026, 6, 1))})))
     clock = MovingClock(make_engine(sandbox), sandbox, date(2026, 6, 1))
     monday = {"end": date(2026, 6, 1)}
     begin = parse_utc("2026-06-02 13:00")

@@ -96,6 +96,8 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     },
     "BACKFILL_DAILY_FILE_SYMBOLS": {"0": "greater than or equal to 1", "many": "valid integer"},
     "BACKFILL_BULK_DAILY": dict.fromkeys(["maybe", "2"], "valid boolean"),
+    "BACKFILL_DAILY_DATA": dict.fromkeys(["maybe", "2"], "valid boolean"),
+    "BACKFILL_CROSS_FEED_CALLS": build_range_errors(0, 1_000_000_000, whole=True),
     "BACKFILL_OVERLAP_SESSIONS": build_range_errors(0, 60, whole=True),
     "BACKFILL_MAX_SPAN_DAYS": build_range_errors(1, 600, whole=True),
     "BACKFILL_LIVE": dict.fromkeys(["maybe", "2"], "valid boolean"),
@@ -204,7 +206,8 @@ def test_invalid_calendar_file_is_named(make_user: MakeUser, tmp_path: Path, tex
     assert (result.code, f"BACKFILL_CALENDAR_FILE {tmp_path}/calendar cannot be used" in result.error) == (2, True)
 
 
-WINDOW_COMMANDS = ("report", "plan", "run", "verify")
+WINDOW_COMMANDS = ("report", "plan", "run", "verify", "audit")
+ANSWERS = ("decisions accept", "decisions reject")
 INVALID_DATES = ["yesterday", "2026-02-30", "2026-6-1", "06/01/2026", "99999-01-01", "२०२६-०६-०१"]
 INVALID_TIMES = ["noon", "2026-06-02T10:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-06-02T25:00:00Z"]
 INVALID_NUMBERS = ["many", "1,5", "", "--"]
@@ -221,6 +224,11 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
         (c, "--format"): ["xml", "", "JSON"]
         for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live")
     },
+    **{(c, "--format"): ["xml", "", "JSON"] for c in ("decisions list", "decisions show")},
+    **{(c, "--kind"): ["", "doubts", "DOUBT", "doubt,halt"] for c in ("decisions list", *ANSWERS)},
+    **{(c, "--rule"): ["", "spike", "PRICE_SPIKE", "price_spike,frozen"] for c in ("decisions list", *ANSWERS)},
+    **{(c, "--ticker"): ["", ",", "AA/PL", "AAPL,MSFT", "A" * 300] for c in ("decisions list", *ANSWERS)},
+    **{(c, "--note"): ["", "  ", "x" * 201, "\x07", "\udcff"] for c in (*ANSWERS, "decisions undo")},
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
     ("pause", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
     ("pause", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "2 h", "367d", "30s", "999999d"],
@@ -242,7 +250,10 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     ("dev", "--port"): [*INVALID_NUMBERS, "0", "65536"],
     ("sandbox", "--replay"): ["/nonexistent", "/dev/null"],
 }
-REQUIRED_ARGUMENTS = {"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)}
+REQUIRED_ARGUMENTS = {
+    **{"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)},
+    **dict.fromkeys((*ANSWERS, "decisions show", "decisions undo"), ("1",)),
+}
 
 
 def iterate_commands(group: click.Group = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -282,7 +293,7 @@ def test_invalid_option_is_named(make_user: MakeUser, start_sandbox: Callable[..
             result = user.run_cli([*command.split(), *REQUIRED_ARGUMENTS.get(command, ()), f"{option}={value}"])
             assert (result.code, option, value) == (2, option, value), result
             # some errors name the kind of value, not the option
-            words = (option, "interval", "symbol", "ticker", "exchange", "lists no", "replay")
+            words = (option, "interval", "symbol", "ticker", "exchange", "lists no", "replay", "kind", "rule")
             assert any(word in result.error for word in words), result
             assert len(result.error) < 300, result
 

@@ -136,10 +136,15 @@ def test_probe_blocks_grow_only_while_half_of_a_block_is_published(make_clock: M
 
 
 def test_cumulative_volumes_are_suspect_until_the_vendor_repairs_them(make_clock: MakeClock) -> None:
-    """Every bar is stored; suspect bars are requested daily and become final once they are correct."""
+    """Every bar is stored; suspect bars are requested daily and become final once they are correct.
+
+    The vendor's other feed, which would mend them on the second day, is switched off.
+    """
     clock = make_clock(
         ("AAPL",), first=TUESDAY, quirks=DataQuirks(cumulative_volume_months=1.0, repaired_after_days=3.0)
     )
+    settings = clock.engine.settings.model_copy(update={"cross_feed_calls": 0})
+    clock.engine = replace(clock.engine, settings=settings)
     tuesday = {"end": TUESDAY}
     clock.run(parse_utc("2026-06-03 14:00"))
     first = clock.measure(parse_utc("2026-06-03 14:00"), **tuesday)
@@ -148,7 +153,7 @@ def test_cumulative_volumes_are_suspect_until_the_vendor_repairs_them(make_clock
     assert (int(first.missing.sum()), first.count_slots(SlotState.PRESENT) + suspect) == (0, 13)
     with clock.engine.database.transaction() as connection:
         (reject_count,) = connection.execute(
-            "SELECT count(*) FROM backfill.rejects WHERE reason = 'volume_cumulative' AND timestamp >= '2026-06-02'"
+            "SELECT count(*) FROM backfill.rejects WHERE reason = 'volume_running_total' AND timestamp >= '2026-06-02'"
         ).fetchone() or (0,)
     assert 6 <= reject_count <= 12
     requests_before = count_requests(clock)

@@ -59,6 +59,7 @@ def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, star
     run_result = user.run_cli("run")
     assert run_result.code == 0
     assert "130 missing before, 0 after, 100.0% closed" in run_result.out
+    assert "daily data: 5 symbols, splits of 5 symbols\n" in run_result.out
     assert "stored 26" in run_result.err  # outcomes of tickers are printed with the progress
 
     after = user.run_cli("report --format json")
@@ -68,7 +69,7 @@ def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, star
     assert all(c["passed"] for c in verified.json)
     status = user.run_cli("status --format json").json
     assert status["newest_bar"] == "2026-06-02T19:30:00Z"
-    assert status["budget"]["calls_spent_by_us_today"] == 25
+    assert status["budget"]["calls_spent_by_us_today"] == 25 + 5 + 5  # bars, daily rows, splits
 
 
 def test_report_fields_are_the_documented_ones(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
@@ -228,7 +229,7 @@ def test_tickers_beyond_the_daily_calls_are_requested_the_next_day(
     assert sum(len(read_stored_bars(database, s)) for s in FIVE_SYMBOLS.split()) == 3 * 26
     sandbox.move_clock(datetime(2026, 6, 4, 14, 0, tzinfo=UTC))
     next_day = user.run_cli("run --start 2026-06-01 --end 2026-06-02", BACKFILL_AS_OF="2026-06-04T14:00:00Z")
-    assert (next_day.code, sandbox.stats()["calls"]) == (0, 25)
+    assert (next_day.code, sandbox.stats()["calls"]) == (0, 15 + 15)  # two tickers, and five daily rows
 
 
 def test_unreachable_database_is_named_without_its_password(make_user: MakeUser) -> None:
@@ -453,7 +454,7 @@ def test_why_shows_the_state_of_a_slot_its_evidence_and_the_next_request(
     )
     assert f"close {daily['close']:.10g}, " in explanation["evidence"][-1]
     assert explanation["evidence"][-1].endswith("; read 2026-06-03T14:00:00Z, not revised")
-    assert user.run_cli("why AAPL 2026-06-02 --format json").json["daily"] is None  # its bars needed no explanation
+    assert user.run_cli("why AAPL 2026-06-02 --format json").json["daily"]["is_settled"]  # as every morning
     live_result = user.run_cli("why AAPL 2026-06-02 --ask")
     assert "the vendor returns now: 13 of 13 bars" in live_result.out
     assert live_result.out.count("present") == 13

@@ -6,6 +6,7 @@ from io import StringIO
 
 import pytest
 
+from backfill_assets.backfill.decisions.inbox import decide, undo
 from backfill_assets.backfill.due_work import find_due_work
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
@@ -15,12 +16,14 @@ from backfill_assets.cli.rendering import show_run
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.evidence.decisions import list_open_decisions
 from backfill_assets.store.evidence.findings import (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
     TOO_MANY_UNSERVED,
     list_findings,
 )
+from backfill_assets.store.evidence.proposals import Answer
 from backfill_assets.store.evidence.unserved_symbols import list_unserved
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import make_job, read_stored_bars
@@ -158,6 +161,23 @@ def test_more_symbols_without_data_than_with_bars_are_an_alarm_and_nobody_is_set
     assert run_mornings(clock, parse_utc("2026-06-05 14:00"), 1) == [0]
     assert count_unserved(clock) == 2
     assert TOO_MANY_UNSERVED not in {kind for kind, _ in list_open_findings(clock).values()}
+
+
+def test_too_many_symbols_without_data_are_one_decision(make_clock: MakeClock) -> None:
+    clock = make_clock(("AAPL", OTC, SILENT))
+    run_mornings(clock, FIRST_RUN, 3)
+    database, now = clock.engine.database, parse_utc("2026-06-03 15:00")
+    with database.transaction() as connection:
+        decisions = {d.proposal.kind: d for d in list_open_decisions(connection)}
+    matter = decisions["many_without_data"]  # the run itself brought the inbox up to date
+    assert matter.proposal.subject == "2 tickers never had an intraday row"
+    assert set(matter.proposal.refers_to) == {"US", f"{OTC}.US", f"{SILENT}.US"}
+    before = list_open_findings(clock)
+    decide(database, [matter.decision_id], Answer.ACCEPTED, by="ann@host", note=None, now=now)
+    assert list_open_findings(clock) == {}
+    assert run_default_window(clock, now).exit_code == 0
+    undo(database, matter.decision_id, by="ann@host", note=None, now=now)
+    assert list_open_findings(clock) == before
 
 
 def test_deactivating_a_symbol_or_bars_of_another_program_end_it(make_clock: MakeClock) -> None:

@@ -217,7 +217,7 @@ def test_verify_judges_what_dagster_judges_and_warnings_do_not_fail_it(
     make_user: MakeUser, start_sandbox: StartSandbox, database: Database
 ) -> None:
     sandbox = start_sandbox()
-    user = make_user(sandbox)
+    user = make_user(sandbox, BACKFILL_DAILY_DATA="false")
     user.run_cli("symbols add AAPL")
     user.run_cli("run --quiet")
     requests = sandbox.stats()["requests"]

@@ -4,9 +4,9 @@ Besides the exit codes it judges the store: bars are consistent and on the grid 
 make every bar right (``run --force``).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -39,6 +39,11 @@ WHERE NOT coalesce(low_price > 0 AND low_price <= least(open_price, close_price)
    OR (d.timestamp AT TIME ZONE 'America/New_York')::time NOT BETWEEN '09:30' AND '15:30' LIMIT 1
 """
 _INTRADAY = ("intraday",)
+_OTHER_FEED = ("intraday 1m",)  # of a store whose bars come from 5m rows
+_ABSENT, _TUESDAY = (
+    tuple(datetime(2026, 6, day, hour, tzinfo=UTC).timestamp() for hour in hours)
+    for day, hours in ((1, (15, 16)), (2, (15, 19)))
+)
 _COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
     (("run",), _INTRADAY, 12),
     (("run", "--format", "json"), _INTRADAY, 3),
@@ -51,6 +56,10 @@ _COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
     (("run",), ("eod-bulk-last-day",), 2),
     (("run",), ("user",), 1),
     (("run",), ("user", "internal-user"), 2),
+    (("run",), ("splits",), 2),
+    (("run",), ("eod", "splits"), 1),
+    (("run", "--force", *WINDOW), _OTHER_FEED, 3),
+    (("run", "--force", *WINDOW, "--format", "json"), _OTHER_FEED, 1),
     (("run",), ("symbol-change-history",), 1),
     (("run",), ("exchange-details",), 1),
     (("run",), ("*",), 3),
@@ -66,12 +75,18 @@ _LOOKS = (
     ("status",),
     ("report", "--format", "html"),
     ("plan",),
+    ("audit", "--write"),
+    ("audit", "--format", "json"),
+    ("decisions", "list", "--format", "json"),
+    ("decisions", "show", "1"),
+    ("decisions", "accept", "--kind", "doubt"),
+    ("decisions", "reject", "--kind", "doubt"),
 )
 
 
 @dataclass(frozen=True)
 class AnswerScenario:
-    """A command and the endpoint whose answers change: all, those of AAPL, or the first ``first_requests``."""
+    """A command and the requests whose answers change: all, or the first ``first_requests``."""
 
     command: tuple[str, ...]
     endpoints: tuple[str, ...]
@@ -101,14 +116,17 @@ class AnswerFamily:
             random.choice((1, 1, 2, 10_000, 10_000, 10_000)),
             is_filled=random.random() < 0.3 and command[0] != "symbols",
             look=random.choice(_LOOKS),
-            source_interval="1m" if random.random() < 0.1 else "5m",
+            source_interval="1m" if random.random() < 0.1 and endpoints != _OTHER_FEED else "5m",
         )
         return FuzzInput(scenario, draw_changes(random))
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
         scenario: AnswerScenario = fuzz_input.scenario
         full, empty = _get_templates(workbench, scenario.source_interval)
-        with workbench.lend_database(full if scenario.is_filled else empty) as url:
+        store = full if scenario.is_filled else empty
+        if scenario.endpoints == _OTHER_FEED:
+            store = _get_asked_template(workbench, empty)
+        with workbench.lend_database(store) as url:
             environment = _build_environment(workbench, url, scenario)
             runs = [_run_changed(workbench, fuzz_input, environment)]
             runs.append(run_command(scenario.look, environment))
@@ -135,7 +153,7 @@ def _run_changed(workbench: Workbench, fuzz_input: FuzzInput, environment: dict[
 
     def change(endpoint: str, answer: Answer) -> Answer:
         nonlocal answered
-        if endpoint not in scenario.endpoints and "*" not in scenario.endpoints:
+        if not {endpoint, endpoint.partition(" ")[0], "*"} & {*scenario.endpoints}:
             return _leave_gaps(scenario, endpoint, answer)
         answered += 1
         if answered > scenario.first_requests:
@@ -155,7 +173,22 @@ def _run_changed(workbench: Workbench, fuzz_input: FuzzInput, environment: dict[
 def _leave_gaps(scenario: AnswerScenario, endpoint: str, answer: Answer) -> Answer:
     """No intraday rows where daily data are what changes: only then they are asked for."""
     is_daily = scenario.endpoints[0] in {"eod", "eod-bulk-last-day", "symbol-change-history"}
-    return Answer() if is_daily and endpoint == "intraday" else answer
+    if scenario.endpoints == _OTHER_FEED:
+        return _raise_doubts(endpoint, answer)
+    return Answer() if is_daily and endpoint.startswith("intraday") else answer
+
+
+def _raise_doubts(endpoint: str, answer: Answer) -> Answer:
+    """Rows of 5 minutes of which two slots are absent and one row is a spike: the other feed is asked about both."""
+    reply = parse_reply(answer)
+    if endpoint != "intraday 5m" or not isinstance(reply.content, list) or not reply.content:
+        return answer
+    rows = [row for row in reply.content if not _ABSENT[0] <= row["timestamp"] < _ABSENT[1]]
+    tuesday = [n for n, row in enumerate(rows) if _TUESDAY[0] <= row["timestamp"] < _TUESDAY[1]]
+    if tuesday:
+        position = tuesday[int(rows[0]["volume"]) % len(tuesday)]  # another one for each ticker: what all have is true
+        rows[position] = {**rows[position], "high": 9999}
+    return replace(reply, content=rows).finish()
 
 
 def _get_templates(workbench: Workbench, source_interval: str) -> tuple[str, str]:
@@ -173,8 +206,21 @@ def _get_templates(workbench: Workbench, source_interval: str) -> tuple[str, str
     return names
 
 
-def _require_success(run: CommandRun) -> None:
-    if run.code:
+def _get_asked_template(workbench: Workbench, empty: str) -> str:
+    """The name of a database whose absent slots and doubts the first feed has repeated."""
+    if "asked" not in workbench.cache:
+        url = workbench.create_database(empty)
+        environment = workbench.build_environment(url, BACKFILL_CROSS_FEED_CALLS="0")
+        workbench.vendor.change = _raise_doubts
+        for _ in range(2):
+            _require_success(run_command(["run", "--force", *WINDOW], environment), {0, 3})
+        workbench.vendor.change = keep_answer
+        workbench.cache["asked"] = get_name(url)
+    return str(workbench.cache["asked"])
+
+
+def _require_success(run: CommandRun, codes: Collection[int] = (0,)) -> None:
+    if run.code not in codes:
         raise AssertionError(f"the fuzz cannot start: {run}")
 
 

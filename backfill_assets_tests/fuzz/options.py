@@ -17,7 +17,7 @@ from backfill_assets_tests.fuzz.stores import get_usual_template
 from backfill_assets_tests.fuzz.workbench import Workbench
 
 _PATHS = (
-    "/nonexistent/x",
+    "/proc/nonexistent/x",
     "/dev/null",
     "/",
     ".",
@@ -30,7 +30,12 @@ _PATHS = (
     "é" * 200,
     "x" * 300,
 )
-_USUAL_ARGUMENTS = {"why": ["AAPL", "2026-06-01"], "symbols add": ["AAPL"], "symbols deactivate": ["AAPL"]}
+_USUAL_ARGUMENTS = {
+    "why": ["AAPL", "2026-06-01"],
+    "symbols add": ["AAPL"],
+    "symbols deactivate": ["AAPL"],
+    **{f"decisions {name}": ["1"] for name in ("show", "accept", "reject", "undo")},
+}
 _LONG_COMMANDS = {"sandbox": 1.0, "dev": 20.0, "live": 5.0, "run": 10.0}  # seconds until Ctrl-C
 _NO_DATABASE = "postgresql://127.0.0.1:1/closed"
 
@@ -123,6 +128,10 @@ _USUAL_VALUES: dict[str, tuple[str, ...]] = {
     "calls": ("0", "5", "100", "99999999999999999999"),
     "day": ("2026-06-01", "2026-06-02", "2026-06-03", "2026-06-06", "2004-01-02", "2099-12-31"),
     "ticker": ("AAPL", "MSFT.US", "NOSUCH"),
+    "kind": ("doubt", "rename", "no_data", "halt", "doubts"),
+    "rule": ("price_spike", "price_outside_day", "volume_running_total", "spike"),
+    "decision_id": ("1", "2", "99"),
+    "ids": ("1", "2", "99"),
     "tickers": ("AAPL", "TSLA", "BRK-B", "NVDA.US"),
     "port": ("0",),
 }

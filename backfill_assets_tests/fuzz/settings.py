@@ -36,6 +36,8 @@ _COMMANDS = (
         ("symbols", "sync"),
     ),
     *(
+        ("audit",),
+        ("decisions", "list"),
         ("alerts", "list"),
         ("alerts", "test"),
         ("why", "AAPL", "2026-06-01"),
@@ -159,7 +161,7 @@ _ALERTS = (
     ),
 )
 _PATHS = (
-    "/nonexistent/x",
+    "/proc/nonexistent/x",
     "/dev/null",
     "/",
     ".",

@@ -67,6 +67,11 @@ _COMMANDS = (
     *(
         ("run", "--interval", "1h"),
         ("live",),
+        ("audit", "--write"),
+        ("audit", "--format", "json"),
+        ("decisions", "list"),
+        ("decisions", "accept", "--kind", "doubt"),
+        ("decisions", "reject", "--kind", "doubt"),
         ("alerts", "list"),
         ("run", "--strategy", "incremental"),
         ("why", "AAPL", "2026-06-01", "--ask"),

@@ -53,7 +53,7 @@ def keep_answer(endpoint: str, answer: Answer) -> Answer:
 
 
 class FuzzVendor:
-    """The vendor of one worker; ``change`` gets the endpoint and the true answer of each request."""
+    """The vendor of one worker; ``change`` gets the name and the true answer of each request."""
 
     def __init__(self) -> None:
         limits = {"per_minute": 10_000_000, "daily": 1_000_000_000, "symbols": 12, "clock_rate": 0.0}
@@ -116,7 +116,7 @@ class FuzzVendor:
         true_answer = Answer()
         if not self.sends_nothing:
             true_answer = await asyncio.to_thread(self._read_true_answer, endpoint, target)
-        answer = self.change(endpoint, true_answer)
+        answer = self.change(_name_request(endpoint, target), true_answer)
         if answer.delay_seconds:
             await asyncio.sleep(answer.delay_seconds)
         sent = answer.encode()[: answer.cut]
@@ -133,6 +133,12 @@ class FuzzVendor:
         if url not in self._answers:
             self._answers[url] = _request(url)
         return replace(self._answers[url], headers=dict(self._answers[url].headers))
+
+
+def _name_request(endpoint: str, target: str) -> str:
+    """The endpoint, for intraday rows with their interval: "intraday 1m"."""
+    interval = dict(parse_qsl(urlsplit(target).query)).get("interval")
+    return f"{endpoint} {interval}" if interval else endpoint
 
 
 def _request(url: str) -> Answer:

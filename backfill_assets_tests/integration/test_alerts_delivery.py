@@ -18,7 +18,7 @@ from backfill_assets.alerts.causes import find_error_cause
 from backfill_assets.alerts.delivery import DeliveryResult, compute_retry_delay, deliver, fingerprint_address, send_test
 from backfill_assets.alerts.observation import Observation, VendorGap, build_run_observation, parse_observation
 from backfill_assets.alerts.state_changes import record_observations
-from backfill_assets.cli.rendering import show_alerts
+from backfill_assets.cli.alert_rendering import show_alerts
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
 from backfill_assets.store.alert_outbox import list_failing, list_not_judged, postpone, read_endpoint_states

@@ -14,7 +14,6 @@ from backfill_assets.backfill.absence.lookup import explain_absence
 from backfill_assets.backfill.absence.market_file import (
     explain_skipped_days,
     fetch_market_file,
-    fetch_newest_bulk_file,
 )
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
@@ -148,17 +147,6 @@ def test_only_symbols_with_a_requested_absent_session_are_looked_up(
     record_empty_responses(engine, *days)
     explain(engine)
     assert count_daily_requests(sandbox) == len(days)
-
-
-@pytest.mark.parametrize(("from_symbols", "is_worthwhile"), [(2, True), (3, False)])
-def test_newest_bulk_file_is_read_for_a_large_universe_only(
-    make_engine: MakeEngine, start_sandbox: StartSandbox, from_symbols: int, is_worthwhile: bool
-) -> None:
-    engine = make_engine(start_sandbox(), ("AAPL", "MSFT"), bulk_daily=True, daily_file_symbols=from_symbols)
-    coverage = engine.measure(build_two_day_job(engine))
-    assert fetch_newest_bulk_file(engine, coverage) is is_worthwhile
-    days = query(engine, "SELECT day::text, count(*)::int FROM backfill.daily_prices GROUP BY day")
-    assert days == [("2026-06-02", 2)] * is_worthwhile
 
 
 def count_missing_on_monday(engine: Engine) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backfill_assets.backfill.absence.market_file import fetch_newest_bulk_file
+from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE, SYMBOL_CHANGES, judge_refusal
 from backfill_assets.backfill.runner import run_backfill
@@ -149,11 +149,11 @@ def test_a_run_whose_lookups_are_refused_stores_its_bars_and_is_not_stopped(
     """A symbol that the vendor does not know any more makes the run ask for its new name."""
     refused = {"symbol-change-history": (status, text), "eod-bulk-last-day": (status, text)}
     sandbox = start_sandbox(refused_endpoints=refused, renamed=RENAMED)
-    engine = make_engine(sandbox, ("AAPL", "MSFT"), bulk_daily=True, daily_file_symbols=1)
+    engine = make_engine(sandbox, ("AAPL", "MSFT"), bulk_daily=True, daily_data=True, daily_file_symbols=1)
     result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (result.stopped, result.written.inserted) == (None, 26)
     assert sandbox.stats()["by_endpoint"]["symbol-change-history"] == 1
-    fetch_newest_bulk_file(engine, engine.measure(make_monday_tuesday_job(engine)))
+    read_daily_data(engine)
     subjects = {subject for subject, _ in read_endpoint_findings(engine)}
     assert subjects == (set() if text == QUOTA_TEXT else {SYMBOL_CHANGES, DAILY_FILE})
 

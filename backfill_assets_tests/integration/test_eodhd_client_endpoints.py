@@ -146,6 +146,14 @@ def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
         ),
         (lambda client: client.fetch_bulk_daily("US"), "/api/eod-bulk-last-day/US", {}, 100),
         (lambda client: client.fetch_bulk_daily("US", day), "/api/eod-bulk-last-day/US", {"date": "2026-07-09"}, 100),
+        (lambda client: client.fetch_splits("A.US"), "/api/splits/A.US", {}, 1),
+        (lambda client: client.fetch_splits("A.US", day), "/api/splits/A.US", {"from": "2026-07-09"}, 1),
+        (
+            lambda client: client.fetch_bulk_splits("US", day),
+            "/api/eod-bulk-last-day/US",
+            {"date": "2026-07-09", "type": "splits"},
+            100,
+        ),
         (
             lambda client: client.fetch_symbol_changes(day, day),
             "/api/symbol-change-history",

@@ -45,6 +45,9 @@ async def request_every_endpoint(client: EodhdClient) -> dict[str, Any]:
         "delisted": await client.fetch_symbols("US", delisted=True),
         "eod": await client.fetch_daily("AAPL.US", date(2026, 5, 26), date(2026, 6, 1)),
         "bulk": await client.fetch_bulk_daily("US", date(2026, 6, 1)),
+        "splits": await client.fetch_splits("AAPL.US"),
+        "recent splits": await client.fetch_splits("AAPL.US", date(2026, 1, 1)),
+        "splits of a day": await client.fetch_bulk_splits("US", date(2024, 6, 10)),
         "changes": await client.fetch_symbol_changes(date(2026, 1, 1), date(2026, 6, 1)),
         "user": await client.fetch_account(),
     }
@@ -57,6 +60,7 @@ def test_every_endpoint_is_parsed_and_its_calls_are_counted(quirks_on: bool) -> 
         details_as_lists=quirks_on,
         string_timestamps=float(quirks_on),
         whole_prices_as_int=quirks_on,
+        duplicate_splits=float(quirks_on),
     )
     config = SandboxConfig(now=NOW, clock_rate=0, quirks=quirks, renamed={"OLD": ("MSFT", date(2026, 3, 2))})
     with Sandbox(config) as sandbox:
@@ -72,6 +76,11 @@ def test_every_endpoint_is_parsed_and_its_calls_are_counted(quirks_on: bool) -> 
     assert results["eod"].date.tolist()[-1] == date(2026, 6, 1)
     assert len(results["eod"]) == 5 - (date(2026, 5, 26).weekday() == 0)
     assert "AAPL" in results["bulk"].code.tolist()
+    splits, split_count = results["splits"], 2 if quirks_on else 1
+    assert splits.ex_date.tolist() == [date(2020, 8, 31)] * split_count
+    assert splits.ratio.tolist() == [4.0] * split_count
+    assert len(results["recent splits"]) == 0
+    assert results["splits of a day"].code.tolist() == ["NVDA"] * split_count
     assert [(c.old_symbol, c.new_symbol) for c in results["changes"]] == [("OLD", "MSFT")]
     assert results["user"].api_requests == sum(e.calls for e in rate_limiter.records)
     assert stats["requests"] == len(rate_limiter.records)

@@ -28,7 +28,8 @@ def store_bar(database: Database, grid: SlotGrid, ordinal: int, close: float) ->
             "INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price,"
             " close_price, volume, source, source_interval, source_rows, is_final, fetched_at)"
             " VALUES (%(id)s, '30m', to_timestamp(%(at)s), 10, 20, 5, %(close)s, 100, 'x', '5m', 6, true, now())"
-            " ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET close_price = EXCLUDED.close_price",
+            " ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET close_price = EXCLUDED.close_price,"
+            " fetched_at = EXCLUDED.fetched_at",
             {"id": AAPL, "at": int(grid.starts[ordinal]), "close": close},
         )
 

@@ -116,7 +116,7 @@ def test_of_two_spellings_the_bar_with_a_source_counts(store: Database, ordinal:
 
 
 @pytest.mark.parametrize(("fetched_after", "is_suspect"), [(timedelta(0), True), (timedelta(hours=1), False)])
-def test_final_bar_is_suspect_until_it_is_fetched_after_a_cumulative_volume(
+def test_final_bar_is_suspect_until_it_is_fetched_after_a_running_total_that_0_3_0_rejected(
     store: Database, fetched_after: timedelta, is_suspect: bool
 ) -> None:
     insert_bar(store, "AAPL", OLD, fetched_at=FETCHED_AT + fetched_after)
@@ -155,6 +155,9 @@ def insert_reject(database: Database, ordinal: int, reason: str, volume: float |
         (5, "price_not_positive", 0.0, {}, True),
         (5, "ohlc_order", 100.0, {}, True),
         (5, "off_grid", 100.0, {}, True),
+        (5, "volume_running_total", 100.0, {}, True),
+        (6, "volume_running_total", 100.0, {}, True),
+        (6, "volume_cumulative", 100.0, {}, True),
         (5, "a reason of a later version", 100.0, {}, True),
         (6, "price_not_positive", 100.0, {}, False),
         (5, "price_not_positive", None, {}, False),
@@ -167,6 +170,9 @@ def insert_reject(database: Database, ordinal: int, reason: str, volume: float |
         "no price",
         "disorder",
         "off the grid",
+        "running total, row withheld",
+        "running total, all rows are there",
+        "running total of 0.3.0",
         "unknown reason",
         "all rows are there",
         "a quote",

@@ -92,6 +92,13 @@ def test_spellings_are_found_among_many_bars_of_other_intervals(keyed_database: 
     assert spelling == "30Min"
 
 
+@pytest.mark.parametrize("odd_time", ["294276-12-31", "infinity", "-infinity", "4713-01-02 BC"])
+def test_spellings_are_found_beside_a_bar_of_an_impossible_time(keyed_database: Database, odd_time: str) -> None:
+    insert_bars(keyed_database, *[(n, "1800", FIRST_SLOT) for n in (1, 2, 3)], (1, "1d", odd_time), (2, "1d", odd_time))
+    with keyed_database.transaction() as connection:
+        assert find_interval_spelling(connection, INTERVALS["30m"]) == "1800"
+
+
 def test_an_empty_table_gets_this_programs_spelling(database: Database) -> None:
     with database.transaction() as connection:
         assert find_interval_spelling(connection, INTERVALS["30m"]) == "30m"

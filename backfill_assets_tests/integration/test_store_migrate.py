@@ -90,6 +90,18 @@ def build_version_0_2_0(url: str) -> None:
         connection.execute("INSERT INTO backfill.migrations VALUES (9, '0009_standard_names.sql', now(), 9)")
 
 
+def build_from_migration_9(url: str, number: int) -> None:
+    """Create the schema of a later migration as the upgrade from migration 9 leaves it, with its rows."""
+    build_version_0_2_0(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for migration in load_migrations().values():
+            if SCHEMA_NUMBER < migration.number <= number:
+                connection.execute(migration.sql.encode())
+                connection.execute(
+                    "INSERT INTO backfill.migrations VALUES (%s, %s, now(), 9)", [migration.number, migration.name]
+                )
+
+
 def read_rows_by_table(url: str) -> dict[str, list[dict[str, Any]]]:
     """Read the rows of every table of schema backfill, sorted, without the tables about migrations."""
     tables = fetch(
@@ -298,14 +310,8 @@ def test_daily_rows_of_earlier_migrations_stay_and_have_null_in_the_new_columns(
     create_database: Callable[..., str], number: int
 ) -> None:
     url = create_database(None)
-    build_version_0_2_0(url)
-    before = [migration for migration in load_migrations().values() if SCHEMA_NUMBER < migration.number <= number]
+    build_from_migration_9(url, number)
     with psycopg.connect(url, autocommit=True) as connection:
-        for migration in before:
-            connection.execute(migration.sql.encode())
-            connection.execute(
-                "INSERT INTO backfill.migrations VALUES (%s, %s, now(), 9)", [migration.number, migration.name]
-            )
         connection.execute(
             "INSERT INTO backfill.daily_prices (symbol_id, day, close_price, volume)"
             " VALUES (1, '2026-06-02', 11, 900), (2, '2026-06-02', NULL, 0)"

@@ -90,6 +90,49 @@ def test_a_plan_of_twenty_calls_keeps_no_call_from_daily_data(create_budget: Cal
     assert create_budget(Purpose.REVIEW, daily_calls=20).read_status(NOW).calls_left_today == 16
 
 
+@pytest.mark.parametrize(
+    ("limit", "daily_calls", "account_limit", "requests"),
+    [
+        pytest.param(None, 100_000, None, 100, id="at most 500"),
+        pytest.param(None, 40_000, None, 80, id="1 %"),
+        pytest.param(None, 400, None, 0, id="less than a request"),
+        pytest.param(None, 1000, 20_000, 40, id="1 % of what the vendor says"),
+        pytest.param(9, 100_000, None, 1, id="set"),
+        pytest.param(0, 100_000, None, 0, id="off"),
+    ],
+)
+def test_the_other_feed_has_calls_of_its_own(
+    create_budget: Callable[..., Budget],
+    limit: int | None,
+    daily_calls: int,
+    account_limit: int | None,
+    requests: int,
+) -> None:
+    budget = create_budget(Purpose.CROSS_FEED, cross_feed_calls=limit, daily_calls=daily_calls)
+    if account_limit is not None:
+        budget.record_account(NOW.date(), 0, account_limit, 0, NOW)
+    grants = [budget.take_permits(30, 5, NOW) for _ in range(5)]
+    assert sum(len(grant.permits) for grant in grants) == requests
+    assert (grants[-1].permits, grants[-1].wait_seconds, grants[-1].is_paused) == ((), 0.0, False)
+    assert grants[-1].calls_left < 5
+    assert len(budget.take_permits(1, 5, NOW + timedelta(days=1)).permits) == min(requests, 1)
+
+
+def test_processes_that_ask_at_once_keep_to_the_limit_of_the_other_feed(
+    create_budget: Callable[..., Budget], database: Database
+) -> None:
+    are_ready = Barrier(4)
+
+    def take() -> int:
+        budget = create_budget(Purpose.CROSS_FEED, cross_feed_calls=30)
+        are_ready.wait(LONGEST_SECONDS)
+        return sum(len(budget.take_permits(1, 5, NOW).permits) for _ in range(5))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(lambda _: take(), range(4))) == 6
+    assert read_calls(database).today == {"cross_feed": 30}
+
+
 def test_live_sampling_spends_its_own_calls_while_gaps_have_none_left(
     create_budget: Callable[..., Budget], database: Database
 ) -> None:

@@ -394,3 +394,17 @@ def test_a_lost_key_of_the_table_is_no_refusal_of_a_bar(
     with pytest.raises((psycopg.Error, DatabaseUnavailable)):
         run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert fetch(external_database, "SELECT count(*) FROM backfill.rejects") == [(0,)]
+
+
+def test_a_trigger_that_gives_bars_the_same_key_is_named(
+    external_database: Database, start_sandbox: StartSandbox, settings: Settings
+) -> None:
+    execute(
+        external_database,
+        "CREATE FUNCTION house_key() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN NEW.timestamp := date_trunc(''day'', NEW.timestamp); RETURN NEW; END';"
+        "CREATE TRIGGER house_key BEFORE INSERT ON market_data FOR EACH ROW EXECUTE FUNCTION house_key()",
+    )
+    engine = create_engine(external_database, start_sandbox(), settings)
+    with pytest.raises(DatabaseUnavailable, match=r"a trigger or a rule of market_data .* the same symbol_id"):
+        run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)

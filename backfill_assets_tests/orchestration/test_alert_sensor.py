@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.alert_outbox import list_failing, load_state
+from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding, record_finding
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
 from backfill_assets.store.symbols import deactivate_symbols
 from backfill_assets_tests.conftest import NOW, StartSandbox
@@ -88,14 +89,14 @@ def test_earlier_events_are_ignored_and_simultaneous_failures_are_one_message(
     watched = deploy_watched(publication=UNPUBLISHED)
     assert watched.skip_reason == "following check results and runs from now on"
     watched.deployment.run_gap_sensor()
-    assert watched.tick() == "7 results read, 1 messages sent"
+    assert watched.tick() == "8 results read, 1 messages sent"
     assert receiver.titles == ["FAILING: bars_30m: newest_bar_is_fresh and 1 more"]
     message = receiver.messages[0]["message"]
     assert "13 bars are missing in 1 symbol" in message
     assert "AAPL.US (13)" in message
     assert parse_next_steps(message) == ["backfill-assets report"] * 2
     watched.evaluate_checks()
-    assert watched.tick() == "7 results read, 0 messages sent"
+    assert watched.tick() == "8 results read, 0 messages sent"
 
 
 def test_recovery_is_reported(deploy_watched: Callable[..., WatchedDeployment], receiver: Receiver) -> None:
@@ -108,6 +109,19 @@ def test_recovery_is_reported(deploy_watched: Callable[..., WatchedDeployment], 
     watched.tick()
     assert len(receiver.titles) == 2
     assert receiver.titles[1].lower().startswith("recovered: bars_30m: every_symbol_has_recent_bars and 2 more")
+
+
+def test_decisions_that_wait_are_one_message(
+    deploy_watched: Callable[..., WatchedDeployment], receiver: Receiver
+) -> None:
+    watched = deploy_watched()
+    with watched.deployment.engine.database.transaction() as connection:
+        for ticker in ("AAPL.US", "MSFT.US"):
+            record_finding(connection, Finding(ENDED_OR_RENAMED, ticker, "unknown to the vendor", NOW))
+    assert watched.tick() == "0 results read, 1 messages sent"
+    assert receiver.titles == ["2 decisions wait"]
+    assert parse_next_steps(receiver.messages[0]["message"]) == ["backfill-assets decisions list"]
+    assert watched.tick() == "0 results read, 0 messages sent"
 
 
 def test_checks_of_a_manually_chosen_window_are_not_reported(
@@ -132,7 +146,7 @@ def test_a_repeated_tick_sends_nothing_twice(
     watched.tick()
     assert len(receiver.titles) == 1
     watched.cursor = before  # the process died before its cursor was stored
-    assert watched.tick() == "7 results read, 0 messages sent"
+    assert watched.tick() == "8 results read, 0 messages sent"
     assert len(receiver.titles) == 1
 
 
@@ -235,7 +249,7 @@ def test_an_address_that_is_down_receives_the_message_later(
     watched = deploy_watched(publication=UNPUBLISHED)
     receiver.status = 503
     watched.deployment.run_gap_sensor()
-    assert watched.tick() == "7 results read, 0 messages sent, 1 addresses failed and will be retried"
+    assert watched.tick() == "8 results read, 0 messages sent, 1 addresses failed and will be retried"
     receiver.status = 200
     watched.with_settings(as_of=NOW + timedelta(hours=2))
     assert watched.tick() == "0 results read, 1 messages sent"

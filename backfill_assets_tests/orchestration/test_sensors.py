@@ -280,3 +280,20 @@ def test_too_many_partitions_cause_a_reload_warning(deploy: Deploy, start_sandbo
     assert build_reload_warning(due_work, {*days, *map(str, range(30_000))}) == (
         "120,012 partitions, more than 100,000: reload the definitions to drop the oldest days"
     )
+
+
+def test_daily_data_are_read_by_whatever_run_comes_first(deploy: Deploy, start_sandbox: StartSandbox) -> None:
+    deployment = deploy(start_sandbox(), SYMBOLS, daily_data=True)
+    (run,) = deployment.run_gap_sensor()
+    assert run.success
+    assert deployment.sandbox.stats()["by_endpoint"]["eod"] == 4
+    assert not deployment.tick("daily_data_sensor").run_requests
+    tomorrow = NOW + timedelta(hours=18)  # Wednesday's bars are not overdue, its daily rows are settled
+    deployment.sandbox.move_clock(tomorrow)
+    later = deployment.with_settings(as_of=tomorrow)
+    (request,) = later.tick("daily_data_sensor").run_requests
+    assert request.run_key == "2026-06-03"  # one run for a session: Dagster drops the same key
+    job = deployment.definitions.resolve_job_def("read_daily_data")
+    assert job.execute_in_process(instance=deployment.instance, resources={"engine": later.engine}).success
+    assert deployment.sandbox.stats()["by_endpoint"]["eod"] == 8
+    assert not later.tick("daily_data_sensor").run_requests

@@ -133,6 +133,7 @@ def test_dagster_lists_the_stopped_sensor_as_stopped_and_others_as_running(engin
         "symbol_partitions_sensor": "STOPPED",
         "alert_sensor": "RUNNING",
         "gap_backfill_sensor": "RUNNING",
+        "daily_data_sensor": "RUNNING",  # of this version
     }
 
 
@@ -156,7 +157,7 @@ def test_a_reported_failure_is_not_reported_again(upgraded: Upgraded) -> None:
     assert upgraded.read_cursor("alert_sensor") == ALERT_CURSOR
     assert upgraded.tick("alert_sensor").skip_message == "0 results read, 0 messages sent"
     assert upgraded.deployment.verify().success
-    assert upgraded.tick("alert_sensor").skip_message == "7 results read, 0 messages sent"  # six checks and the run
+    assert upgraded.tick("alert_sensor").skip_message == "8 results read, 0 messages sent"  # seven checks and the run
     with engine.database.transaction() as connection:
         after = list_failing(connection)
     assert [(s.name, s.failing_since, s.notified_at) for s in after] == [

@@ -10,6 +10,7 @@ import numpy as np
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.retry_schedule import Recheck
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots
 
 RULES = GapRules(askable_after=timedelta(hours=3), overdue_after=timedelta(hours=16))
@@ -80,10 +81,14 @@ def classify(
     grid: SlotGrid,
     tickers: int = 2,
     rejected: Collection[Slot] | None = None,
+    recheck: Recheck | None = None,
     **known: Any,
 ) -> SlotStates:
+    open_slots = build_open_slots(slots, rejected)
+    if recheck is not None:
+        open_slots = replace(open_slots, recheck=np.full(len(slots), recheck, np.int8))
     return classify_slots(
-        build_open_slots(slots, rejected),
+        open_slots,
         build_history(entries),
         build_evidence(tickers, grid, **known),
         grid,

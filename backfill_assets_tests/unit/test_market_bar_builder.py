@@ -308,7 +308,7 @@ def test_rows_with_running_totals_are_rejected_but_their_prices_used(corrupt: li
     built = build_bars(make_session_rows(DAY, volumes), build_grid(DAY), FIVE)
     expected = build_bars(make_session_rows(DAY, usual), build_grid(DAY), FIVE)
     assert ((built.rejects["timestamp"] - BEGIN) // 300).tolist() == corrupt
-    assert set(built.rejects["reason"]) == {"volume_cumulative"}
+    assert set(built.rejects["reason"]) == {"volume_running_total"}
     assert built.rejects["volume"].tolist() == [volumes[at] for at in corrupt]
     pd.testing.assert_frame_equal(built.bars[OHLC], expected.bars[OHLC])
     assert built.bars["volume"].sum() == sum(v for at, v in enumerate(usual) if at not in corrupt)

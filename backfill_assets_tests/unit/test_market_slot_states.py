@@ -1,6 +1,7 @@
 """The state of a slot in single cases; random cases are in ``test_market_slot_states_model``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backfill_assets.market.gaps.evidence import HaltedSlots
 from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.retry_schedule import Recheck
 from backfill_assets.market.gaps.slot_states import SlotState, classify_slots
 from backfill_assets_tests.unit.gap_builders import (
+    HOUR,
     RULES,
     Entry,
     build_evidence,
@@ -219,6 +223,32 @@ def test_a_slot_of_a_thin_symbol_is_no_trade_only_if_published_beyond_it(
     )
 
 
+@pytest.mark.parametrize(
+    ("days_late", "next_in_days"),
+    [(-1, 0), (0, 1), (2.9, 3.9), (3, np.inf), (50, np.inf)],
+    ids=["not yet requested", "requested once", "daily", "for three days", "long ago"],
+)
+def test_a_halt_is_requested_daily_for_three_days_while_the_other_feed_has_no_calls(
+    days_late: float, next_in_days: float
+) -> None:
+    """A halt was to be asked again on June 2; the first feed was requested ``days_late`` days after that."""
+    due_at, day = parse_epoch("2026-06-02 20:00"), 24 * HOUR
+    grid = build_grid(DAY)
+    halts = HaltedSlots(
+        grid.get_slot_keys(np.array([0]), np.array([NOON_BAR])), np.array([False]), np.array([float(due_at)])
+    )
+    found = classify_slots(
+        build_open_slots([(0, NOON_BAR, SlotState.MISSING)]),
+        build_history([Entry(requested_at=int(due_at + days_late * day), published=True, not_returned=[NOON_BAR])]),
+        replace(build_evidence(2, grid), halts=halts),
+        grid,
+        RULES,
+        parse_new_york("2026-09-01 12:00"),
+    )
+    assert SlotState(int(found.state[0])) is SlotState.NO_TRADE
+    assert found.next_request_at.tolist() == [due_at + next_in_days * day]
+
+
 def test_a_no_trade_slot_is_never_requested() -> None:
     entry = Entry(requested_at=0, published=True, data_until=LATER, not_returned=[5])
     found = classify([(0, 5, SlotState.MISSING)], [entry], NEXT_NOON, build_grid(DAY), **THIN)
@@ -280,6 +310,26 @@ def test_a_suspect_bar_is_requested_daily_then_weekly_and_is_not_a_gap_in_betwee
     )
     now = NEXT_NOON + timedelta(hours=hours)
     assert classify_noon([entry], now, SlotState.SUSPECT) == (SlotState.SUSPECT, gap, gap)
+
+
+@pytest.mark.parametrize(
+    ("recheck", "request_count", "days", "due"),
+    [
+        (Recheck.DAILY, 6, 1, True),
+        (Recheck.DAILY, 15, 1, True),
+        (Recheck.DAILY, 16, 1, False),  # no answer holds the bar: as for an absent one
+        (Recheck.DAILY, 16, 7, True),
+        (Recheck.WEEKLY, 1, 1, False),
+        (Recheck.WEEKLY, 1, 7, True),
+        (Recheck.NEVER, 1, 700, False),
+    ],
+)
+def test_how_often_a_bar_in_doubt_is_requested(recheck: Recheck, request_count: int, days: int, due: bool) -> None:
+    entry = Entry(
+        requested_at=parse_epoch("2026-06-02 12:00"), request_count=request_count, published=True, data_until=LATER
+    )
+    now = NEXT_NOON + timedelta(days=days)
+    assert classify_noon([entry], now, SlotState.SUSPECT, recheck=recheck)[2] is due
 
 
 def test_a_suspect_bar_that_was_never_requested_is_due() -> None:

@@ -264,9 +264,11 @@ def classify_world(world: World) -> list[Outcome]:
 def test_every_slot_equals_the_slow_model() -> None:
     found: Counter[tuple[SlotState, bool, bool]] = Counter()
 
-    @seed(1)  # derandomize would draw other cases after each change of this function, sometimes without all states
+    # derandomize would draw other cases after each change of this function, sometimes without all states; hypothesis
+    # draws from constants of all loaded modules, too, so that fewer cases may lack a state after other tests
+    @seed(1)
     @given(draw_world())
-    @settings(max_examples=500, deadline=None, database=None)
+    @settings(max_examples=1000, deadline=None, database=None)
     def check(world: World) -> None:
         outcomes = classify_world(world)
         assert dict(zip(world.slots, outcomes, strict=True)) == {

@@ -12,7 +12,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality import bar_validity, criteria
+from backfill_assets.quality import bar_validity, criteria, plausibility
 from backfill_assets.quality.bar_validity import check_bars_are_valid, check_sessions_agree_with_eod
 from backfill_assets.quality.checks import CHECKS, find_check, format_result, get_command, is_failure, select_checks
 from backfill_assets.quality.criteria import (
@@ -38,8 +38,8 @@ def test_names_are_unique_and_descriptions_are_sentences() -> None:
 @pytest.mark.parametrize(
     ("live", "criteria_only", "names"),
     [
-        (False, False, [*CRITERIA, "bars_are_valid", "sessions_agree_with_eod"]),
-        (True, False, [*CRITERIA, "live_keeps_up", "bars_are_valid", "sessions_agree_with_eod"]),
+        (False, False, [*CRITERIA, "bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod"]),
+        (True, False, [*CRITERIA, "live_keeps_up", "bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod"]),
         (False, True, CRITERIA),
         (True, True, [*CRITERIA, "live_keeps_up"]),
     ],
@@ -51,7 +51,7 @@ def test_select_checks_returns_those_that_apply(live: bool, criteria_only: bool,
 def test_every_check_function_is_in_the_table() -> None:
     functions = [
         name.removeprefix("check_")
-        for module in (criteria, bar_validity)
+        for module in (criteria, bar_validity, plausibility)
         for name, _ in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("check_")
     ]

@@ -45,7 +45,10 @@ MONDAY, TUESDAY, WEDNESDAY = range(13), range(13, 26), range(26, 39)
         pytest.param({range(12, 13): SlotState.PENDING}, Cell.PENDING, id="one pending"),
         pytest.param({range(13): SlotState.NO_TRADE}, Cell.NO_TRADE, id="nothing traded"),
         pytest.param({range(12): SlotState.NO_TRADE}, Cell.COMPLETE, id="one slot traded"),
-        pytest.param({range(13): SlotState.SUSPECT}, Cell.COMPLETE, id="suspect bars are bars"),
+        pytest.param({range(1): SlotState.SUSPECT}, Cell.SUSPECT, id="one bar may be wrong"),
+        pytest.param(
+            {range(12): SlotState.SUSPECT, range(12, 13): SlotState.MISSING}, Cell.PARTIAL, id="suspect bars are bars"
+        ),
     ],
 )
 def test_states_of_slots_determine_the_cell(states: dict[range, SlotState], cell: Cell) -> None:

@@ -59,7 +59,7 @@ def test_each_kind_of_cell_has_its_own_colour_and_pattern() -> None:
         len({*kinds}) == len(Cell) - 1
     )  # what is pending is an empty box, what is not listed is nothing: alike inside
     patterned = [kind for kind in kinds if len({kind[at : at + 3] for at in range(0, len(kind), 3)}) > 1]
-    assert len(patterned) == 5  # missing, partial, vendor gap, provisional, no trade
+    assert len(patterned) == 6  # missing, partial, vendor gap, suspect, provisional, no trade
 
 
 def test_cells_are_drawn_at_their_positions() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from backfill_assets.quality.live_accuracy import LiveAccuracy
-from backfill_assets.quality.report import SymbolReport
+from backfill_assets.quality.report import SymbolReport, describe_suspect_bars
 from backfill_assets.quality.report_formats import format_cell, to_csv, to_json, to_markdown
 
 AAPL = SymbolReport(
@@ -27,8 +27,11 @@ AAPL = SymbolReport(
     unverified_bars=6,
     suspect_bars=7,
     completeness=0.99542,
+    suspect_reasons={"price_spike": 1, "volume_running_total": 6},
 )
-EMPTY = replace(AAPL, symbol="BRK-B", bar_count=0, first_timestamp=None, last_timestamp=None, completeness=0.0)
+EMPTY = replace(
+    AAPL, symbol="BRK-B", bar_count=0, first_timestamp=None, last_timestamp=None, completeness=0.0, suspect_reasons={}
+)
 ACCURACY = LiveAccuracy(bars=26, median_bp=1.5, largest_bp=20.0, exact_share=0.25, volume_ratio=None)
 
 
@@ -38,6 +41,7 @@ ACCURACY = LiveAccuracy(bars=26, median_bp=1.5, largest_bp=20.0, exact_share=0.2
         ("symbol", "AAPL"),
         ("bar_count", "1300"),
         ("completeness", "99.5%"),
+        ("suspect_reasons", "6 volume_running_total, 1 price_spike"),
         ("first_timestamp", "2026-06-01 13:30"),
         ("last_timestamp", "2026-06-02 19:30"),
     ],
@@ -62,7 +66,8 @@ def test_json_without_symbols_is_an_empty_array() -> None:
 
 def test_csv_has_a_header_and_all_fields() -> None:
     first, second = csv.DictReader(io.StringIO(to_csv([AAPL, EMPTY])))
-    assert first == {name: str(value) for name, value in AAPL.as_dict().items()}
+    reasons = "6 volume_running_total, 1 price_spike"
+    assert first == {name: str(value) for name, value in AAPL.as_dict().items()} | {"suspect_reasons": reasons}
     assert (second["symbol"], second["first_timestamp"], second["last_timestamp"]) == ("BRK-B", "", "")
 
 
@@ -73,7 +78,18 @@ def test_csv_without_symbols_is_the_header_alone() -> None:
 def test_markdown_is_a_table_with_numbers_aligned_to_the_right() -> None:
     header, rule, first, second = to_markdown([AAPL, EMPTY]).splitlines()
     assert header.startswith("| symbol | bars | expected | missing | pending |")
-    assert rule == "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|"
-    assert first == ("| AAPL | 1300 | 1310 | 2 | 1 | 3 | 4 | 5 | 6 | 7 | 99.5% | 2026-06-01 13:30 | 2026-06-02 19:30 |")
+    assert rule == "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|---|---|"
+    assert first == (
+        "| AAPL | 1300 | 1310 | 2 | 1 | 3 | 4 | 5 | 6 | 7 | 6 volume_running_total, 1 price_spike | 0 | 99.5% |"
+        " 2026-06-01 13:30 | 2026-06-02 19:30 |"
+    )
     assert second.endswith("| 0.0% | – | – |")
     assert len({line.count("|") for line in (header, rule, first, second)}) == 1
+
+
+def test_suspect_bars_of_complete_symbols_are_summed_up() -> None:
+    other = replace(AAPL, symbol="MSFT", suspect_bars=2, suspect_reasons={"price_spike": 2})
+    assert describe_suspect_bars([AAPL, replace(AAPL, suspect_bars=0, suspect_reasons={}), other]) == (
+        "9 suspect bars of 2 symbols because of: 6 volume_running_total, 3 price_spike"
+    )
+    assert describe_suspect_bars([]) == ""

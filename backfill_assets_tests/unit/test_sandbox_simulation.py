@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
+from backfill_assets.sandbox.endpoints.eod_rows import EodRowSource
 from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.minute_paths import truncate_to_float32
 from backfill_assets.sandbox.world.publication import FINAL_STAGE, PublicationStage
@@ -307,3 +308,17 @@ def test_universe_starts_with_well_known_symbols_and_is_unique() -> None:
         "NYSE ARCA",
         "NYSE",
     }
+
+
+@pytest.mark.parametrize("halt", [None, (90, 150), (330, 390), (0, 390)])
+def test_all_minutes_of_a_day_lie_within_its_daily_volume(halt: tuple[int, int] | None) -> None:
+    names = build_universe(20)
+    quirks = DataQuirks(halts={(name, SUMMER): halt for name in names} if halt else {})
+    config = SandboxConfig(symbols=20, quirks=quirks)
+    world, session = World(config), find_session(SUMMER)
+    rows = EodRowSource(config, world)
+    for name in names:
+        minutes = world.get_published_rows(name, session, "1m").volumes
+        daily = rows.find_row(name, session, datetime(2026, 6, 10, tzinfo=UTC))
+        assert daily is not None
+        assert 0.7 * daily.volume < minutes[minutes > 0].sum() <= daily.volume

@@ -6,31 +6,41 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
+from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import load_settings
-from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
+from backfill_assets.sandbox.oddities import OddityRates
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets.store.symbols import add_symbols
+from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.embedded_server import release_embedded_server
 from bench.environment import TOKEN, build_symbols
+from bench.trusted_bars import TableCheck, check_bars
 
 TICKERS, ADDED_TICKERS, IN_FLIGHT = 40, 14, 4  # at the start, added at each step, requests at once
 MAX_TICKERS = 5000
-# Without quirks that depend on the time of a request: both tables must be equal in the end.
-QUIRKS = replace(DataQuirks.build_realistic(), revisions=0.0, cumulative_volume_months=0.0)
+# Without quirks that change values that no rule finds improbable: both tables must be right in the end. Of the
+# improbable ones each kind is on.
+QUIRKS = replace(
+    DataQuirks.build_realistic(),
+    revisions=0.0,
+    cumulative_volume_months=0.0,
+    oddities=OddityRates.build_all(per_session=0.01, per_period=0.5),
+)
 PUBLICATION = Publication(hours_after_close=(2.5, 9.0), ticker_delay_minutes=30)
 ENVIRONMENT = {
     "EODHD_REQUESTS_PER_MINUTE": "100000",
@@ -42,10 +52,6 @@ ENVIRONMENT = {
     "BACKFILL_DATABASE_PATIENCE_SECONDS": "20",
 }
 START = datetime(2022, 1, 1, tzinfo=UTC)
-BARS = """
-SELECT s.symbol, d.timestamp, open_price, high_price, low_price, close_price, volume, is_final, source_rows, source
-FROM market_data d JOIN market_symbols s USING (symbol_id) WHERE d.timestamp >= %s ORDER BY 1, 2
-"""
 
 
 @dataclass(eq=False)
@@ -75,7 +81,7 @@ class Scenario:
 
     def run_backfill(self, **request: Any) -> RunResult:
         """Run a backfill of all sessions since ``first`` in this process."""
-        engine = replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": self.now}))
+        engine = self._engine_now
         job, _ = build_job(engine, JobRequest(start=self.first, end=self.now.date(), **request))
         return run_backfill(engine, job, lambda _: None)
 
@@ -117,11 +123,23 @@ class Scenario:
         """The calls billed so far."""
         return int(self.sandbox.stats()["calls"])
 
-    def read_bars(self) -> list[tuple[Any, ...]]:
-        """Read the stored bars since ``first``."""
+    def read_daily_data(self) -> None:
+        """Read the daily data that are due, as it is done every morning."""
+        read_daily_data(self._engine_now)
+
+    def check_bars(self) -> TableCheck:
+        """Compare the stored bars since ``first`` with the true ones."""
+        sessions = list_sessions("US", self.first, self.now.date())
+        past = tuple(session for session in sessions if session.close <= self.now)
+        return check_bars(self.engine, self.sandbox.world, self._list_symbols(), past)
+
+    def _list_symbols(self) -> tuple[Symbol, ...]:
         with self.engine.database.transaction() as connection:
-            since = datetime.combine(self.first, datetime.min.time(), self.now.tzinfo) - timedelta(hours=1)
-            return connection.execute(BARS.encode(), [since]).fetchall()
+            return tuple(list_symbols(connection, "US"))
+
+    @property
+    def _engine_now(self) -> Engine:
+        return replace(self.engine, settings=self.engine.settings.model_copy(update={"as_of": self.now}))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from backfill_assets.market.vendor_errors import (
 )
 from backfill_assets.store.evidence.daily_data import ListingLife, record_listing_lives, record_unreadable_history
 from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, record_daily_rows, record_days_without_row
+from backfill_assets.store.evidence.daily_reads import record_daily_answer
 from backfill_assets.store.evidence.findings import (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
@@ -104,6 +105,7 @@ async def fetch_listing_history(
         record_listing_lives(connection, [listing_end.life], coverage.now)
         if history.rows is not None:
             record_daily_rows(connection, _select_window(symbol, history.rows, coverage), coverage.now)
+            record_daily_answer(connection, symbol.symbol_id, coverage.grid.sessions[0].day, coverage.now)
         if is_usual:
             days = [(symbol.symbol_id, coverage.grid.sessions[session].day) for session in skipped]
             record_days_without_row(connection, days, NO_ROW_AS_USUAL)

@@ -11,14 +11,12 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_endpoint_warning
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.daily_prices import build_daily_prices
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import BulkDailyRows, VendorClient
 from backfill_assets.market.vendor_errors import BrokenAnswer, TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import (
@@ -46,32 +44,6 @@ _EMPTY_FILE_COUNTS_AFTER = timedelta(hours=24)  # from the close; before, the ve
 _MAX_CLAIM_AGE = timedelta(minutes=5)  # a process that reads a file for longer is taken to be gone
 _SECONDS_BETWEEN_CLAIMS = 1.0
 _log = logging.getLogger(__name__)
-
-
-def fetch_newest_bulk_file(engine: Engine, coverage: Coverage) -> bool:
-    """Read the bulk file of the newest overdue session, so that closes can be compared with it.
-
-    A session's file is read once. Errors are logged: comparing closes can wait a day.
-
-    Returns:
-        Whether the universe is large enough for the price of the file.
-    """
-    settings = engine.settings
-    overdue_sessions = np.flatnonzero(coverage.is_session_overdue).tolist()
-    is_worthwhile = (
-        settings.bulk_daily and len(coverage.symbols) >= settings.daily_file_symbols and bool(overdue_sessions)
-    )
-    if is_worthwhile:
-        try:
-            asyncio.run(_fetch_session_file(engine, coverage, overdue_sessions[-1]))
-        except VendorError as error:
-            _log.warning("the market's daily file cannot be read: %s", error)
-    return is_worthwhile
-
-
-async def _fetch_session_file(engine: Engine, coverage: Coverage, session: int) -> None:
-    async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
-        await fetch_market_file(client, engine.database, coverage, session, max_age=_MAX_EMPTY_FILE_AGE)
 
 
 async def fetch_market_file(
@@ -212,8 +184,8 @@ def _record_file(connection: Connection, coverage: Coverage, session: int, bulk_
         record_daily_rows(connection, rows, coverage.now)
     elif is_silence_known and _is_nearly_all_absent(coverage, session):
         reason = "nearly all symbols have no rows and the vendor has no daily file"
-        record_closure(connection, day, reason, coverage.now)
-        record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
+        if record_closure(connection, day, reason, coverage.now):
+            record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
 
 
 def _is_nearly_all_absent(coverage: Coverage, session: int) -> bool:

@@ -1,4 +1,4 @@
-"""Writes a batch of responses to the store: bars, evidence and rejects in one transaction."""
+"""Writes a batch of responses to the store: bars, evidence, rejects and doubts in one transaction."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 
+from backfill_assets.backfill.fetch.answer_doubts import find_excused_volumes, settle_answer_doubts
 from backfill_assets.backfill.planner import Plan, PlannedRequest
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
@@ -16,10 +17,13 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
+from backfill_assets.store.bars.other_feed_bars import forget_replaced
 from backfill_assets.store.bars.refused_bars import drop_refused
 from backfill_assets.store.bars.rejects import record_rejects, supersede_rejects
 from backfill_assets.store.bars.source_host import bind_source_host
+from backfill_assets.store.evidence.day_figures import read_day_figures
 from backfill_assets.store.evidence.evidence_writer import record_evidence
+from backfill_assets.store.evidence.listing_lives import read_listing_lives
 from backfill_assets.store.evidence.refusals import record_refusals
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import format_multirange
@@ -89,7 +93,14 @@ def write_batch(
     """
     grid = context.plan.grid
     rows = build_row_table(fetched)
-    built = build_bars(rows, grid, context.source_interval)
+    built = build_bars(
+        rows,
+        grid,
+        context.source_interval,
+        find_days=lambda symbol_id, session: read_day_figures(connection, symbol_id, session, grid),
+        find_lives=lambda symbol_id: read_listing_lives(connection, symbol_id),
+        excused=find_excused_volumes(connection, rows, grid),
+    )
     bars = built.bars.assign(may_insert=built.bars["ordinal"] >= context.plan.window_first_ordinal)
     if len(bars):
         bind_source_host(connection, context.vendor_host)
@@ -103,6 +114,8 @@ def write_batch(
         requested_at=requested_at,
         replace_other_feed=context.replace_other_feed,
     )
+    if context.replace_other_feed:
+        forget_replaced(connection, bars, grid.interval)
     verified = _verify_planned_bars(connection, context, fetched, drop_refused(bars, written.refused))
     counts = _merge_counts(written.counts, verified.counts)
     refused = [*written.refused, *verified.refused]
@@ -112,6 +125,9 @@ def write_batch(
     with_rows = evidence.loc[evidence["source_rows"] > 0]
     supersede_rejects(connection, with_rows, interval=grid.interval, source=context.source_interval)
     rejected = record_rejects(connection, built.rejects, source=context.source_interval)
+    settle_answer_doubts(
+        connection, built.doubts, bars, with_rows, grid=grid, source=context.source_interval, now=context.now
+    )
     published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     off_calendar_days = find_days_traded_outside(rows, grid, context.source_interval)

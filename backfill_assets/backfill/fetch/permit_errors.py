@@ -13,6 +13,7 @@ _ACTIVITIES: Mapping[Purpose, str] = {
     Purpose.GAP: "backfilling",
     Purpose.REFERENCE: "symbol lists",
     Purpose.DAILY: "daily data",
+    Purpose.SPLITS: "splits",
     Purpose.CROSS_FEED: "asking the other feed",
     Purpose.REVIEW: "the review",
 }
@@ -25,6 +26,11 @@ def build_spent_error(purpose: Purpose, calls_left: int, refusal: QuotaRefusal |
         return BudgetSpent(
             f"the vendor said on {refusal.at:%Y-%m-%d at %H:%M} UTC that the day's calls are used up"
             f" ({refusal.message}); nothing is requested until {resets_at}, unless its account shows more calls"
+        )
+    if purpose is Purpose.CROSS_FEED:
+        return BudgetSpent(
+            f"{max(0, calls_left)} calls are left for {_ACTIVITIES[purpose]} until {resets_at}: "
+            "BACKFILL_CROSS_FEED_CALLS limits them, and what is kept for requests that come before it"
         )
     kept = f" and what is kept for requests that come before {purpose}" if KEPT_SHARES[purpose] else ""
     return BudgetSpent(

@@ -23,16 +23,24 @@ class RequestFields(SettingsGroup):
         f" than {CALL_PRICES.bulk_daily // CALL_PRICES.daily} symbols have gaps, or for a day that a symbol's own daily"
         " data lack.",
     )
+    daily_data: bool = Field(
+        True,
+        alias="BACKFILL_DAILY_DATA",
+        description="Whether each session's daily data are read in the morning after it, so that bars can be compared"
+        f" with them: {format_calls(CALL_PRICES.daily)} a symbol, or the daily file.",
+    )
     daily_file_symbols: int = Field(
-        500,
+        CALL_PRICES.bulk_daily // CALL_PRICES.daily + 1,
         alias="BACKFILL_DAILY_FILE_SYMBOLS",
         ge=1,
-        description="Number of active symbols from which the daily file is read every morning.",
+        description=f"Number of active symbols from which the daily file ({format_calls(CALL_PRICES.bulk_daily)}) is"
+        " read in the morning instead of a request for each symbol.",
     )
     cross_feed_calls: int | None = Field(
         None,
         alias="BACKFILL_CROSS_FEED_CALLS",
         ge=0,
+        le=1_000_000_000,
         description="Calls a day for asking the vendor's other feed about doubtful and absent bars; unset: 1 % of the"
         " day's calls, at most 500; 0: off.",
     )

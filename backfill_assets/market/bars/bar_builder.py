@@ -3,20 +3,29 @@
 Which rows may feed a bar is decided in ``source_rows``. Requests and storage are elsewhere.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from backfill_assets.market.arrays import Bools, Floats
-from backfill_assets.market.bars.cumulative_volume import find_cumulative_volumes
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.plausibility.day_figures import DayFigures
+from backfill_assets.market.plausibility.doubts import Doubt
+from backfill_assets.market.plausibility.listing import ListingLives, is_outside_confirmed_life
+from backfill_assets.market.plausibility.row_rules import find_row_doubts, merge_doubts_of_slots
+from backfill_assets.market.plausibility.rules import Rule
+from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, build_panel
 
 FULL_GRID_SECONDS = 300  # 5m responses have a row for every five minutes; 1m omits minutes without a trade
 VOLUME_DECIMALS = 6  # of fractional volumes
 PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows that it is published
+# What is known of the days of lines, by their symbol_id and session (position in the grid), shape (lines,) each.
+FindDays = Callable[[Int64, Int64], DayFigures]
+FindLives = Callable[[Int64], ListingLives]  # the lives of symbols, by symbol_id, shape (rows,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,36 +43,109 @@ class BuiltBars:
         rejects: the rows that broke a rule, as received, with ``reason``, and ``is_replaced``: whether a usable row has
             the same stamp.
         ignored_rows: how many rows feed no bar without breaking a rule, by kind.
+        doubts: what the rules doubt that read rows, one for each rule and slot (see ``market.plausibility``); with the
+            volumes that the bars lack.
     """
 
     bars: pd.DataFrame
     sessions: pd.DataFrame
     rejects: pd.DataFrame
     ignored_rows: dict[str, int]
+    doubts: list[Doubt]
 
 
-def build_bars(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> BuiltBars:
+def build_bars(
+    rows: pd.DataFrame,
+    grid: SlotGrid,
+    source: Interval,
+    *,
+    find_days: FindDays | None = None,
+    find_lives: FindLives | None = None,
+    excused: Mapping[tuple[int, int], float] | None = None,
+) -> BuiltBars:
     """Build the bars of ``grid`` (at least one session) from a row table at interval ``source``.
 
     Open and close are those of the slot's first and last usable row, high and low its extremes. The volume is the sum,
-    rounded half to even where the rows are fractional. A row with a cumulative volume contributes its prices only. A
-    bar is final only if its symbol's rows reach beyond the slot (docs/decisions/0022).
+    rounded half to even where the rows are fractional. A row whose volume is proven to be a running total contributes
+    its prices only, one outside a confirmed listing life nothing. A bar is final only if its symbol's rows reach beyond
+    the slot (docs/decisions/0022).
+
+    Args:
+        rows: the row table, in any order.
+        grid: the slots.
+        source: interval of the rows.
+        find_days: gives the settled figures of days, which may prove what the rows alone do not.
+        find_lives: gives the listing lives of symbols.
+        excused: volumes that a person decided to be right, by symbol_id and stamp of the row: while the row has that
+            volume, it is neither doubted as a running total nor withheld.
     """
     validated = validate_rows(rows, grid, source)
-    is_running_total = find_cumulative_volumes(validated.table, validated.usable, grid)
+    if find_lives:
+        validated = _reject_outside_listing(validated, grid, find_lives)
+    doubts, is_withheld = _find_doubts(validated, grid, source, find_days, excused or {})
     reason = validated.reject_reason.copy()
-    reason[is_running_total] = "volume_cumulative"
+    reason[is_withheld] = str(Rule.VOLUME_RUNNING_TOTAL)
     sessions = _summarize_sessions(validated, grid, source)
     is_rejected = reason != ""
     rejects = validated.received.loc[is_rejected, list(ROW_COLUMNS)].assign(
         reason=reason[is_rejected], is_replaced=_is_replaced(validated, is_rejected)[is_rejected]
     )
     return BuiltBars(
-        bars=_aggregate_bars(validated, is_running_total, sessions, grid, source),
+        bars=_aggregate_bars(validated, is_withheld, sessions, grid, source),
         sessions=sessions,
         rejects=rejects.reset_index(drop=True),
         ignored_rows=validated.ignored_rows,
+        doubts=merge_doubts_of_slots(doubts, grid),
     )
+
+
+def _reject_outside_listing(validated: ValidatedRows, grid: SlotGrid, find_lives: FindLives) -> ValidatedRows:
+    """The rows without the usable ones of sessions outside a confirmed life: they are another instrument's."""
+    usable = np.flatnonzero(validated.usable)
+    days = np.array([session.day for session in grid.sessions], "datetime64[D]")
+    lives = find_lives(validated.table["symbol_id"].to_numpy(np.int64)[usable])
+    outside = usable[is_outside_confirmed_life(days[validated.table["session"].to_numpy(np.int64)[usable]], lives)]
+    if not len(outside):
+        return validated
+    reason, is_usable = validated.reject_reason.copy(), validated.usable.copy()
+    reason[outside], is_usable[outside] = str(Rule.OUTSIDE_LISTING), False
+    return replace(validated, usable=is_usable, reject_reason=reason)
+
+
+def _find_doubts(
+    validated: ValidatedRows,
+    grid: SlotGrid,
+    source: Interval,
+    find_days: FindDays | None,
+    excused: Mapping[tuple[int, int], float],
+) -> tuple[list[Doubt], Bools]:
+    """What is doubted in the usable rows, and the rows whose volume is withheld, shape (rows,)."""
+    table, usable = validated.table, validated.usable
+    panel, line, column = build_panel(
+        table["symbol_id"].to_numpy(np.int64)[usable],
+        table["timestamp"].to_numpy(np.int64)[usable],
+        {name: table[name].to_numpy(float)[usable] for name in PANEL_VALUES},
+        grid,
+        source.seconds,
+    )
+    days = find_days(panel.symbol_id, panel.session) if find_days else DayFigures.create_unknown(len(panel))
+    doubts = [doubt for doubt in find_row_doubts(panel, days) if not _is_excused(doubt, excused)]
+    is_withheld = np.zeros(len(table), bool)
+    withheld = [doubt for doubt in doubts if doubt.withheld_volume]
+    if withheld:
+        lines = {key: at for at, key in enumerate(zip(panel.symbol_id.tolist(), panel.session.tolist(), strict=True))}
+        cells = np.zeros(panel.close.shape, bool)
+        for doubt in withheld:
+            of_line = lines[doubt.symbol_id, doubt.session]
+            cells[of_line, (doubt.first_stamp - panel.opens[of_line]) // panel.seconds] = True
+        is_withheld[usable] = cells[line, column]
+    return doubts, is_withheld
+
+
+def _is_excused(doubt: Doubt, excused: Mapping[tuple[int, int], float]) -> bool:
+    if doubt.rule != Rule.VOLUME_RUNNING_TOTAL:
+        return False
+    return excused.get((doubt.symbol_id, doubt.first_stamp)) == doubt.figures["volume"]
 
 
 def _is_replaced(validated: ValidatedRows, is_rejected: Bools) -> Bools:
@@ -77,7 +159,7 @@ def _is_replaced(validated: ValidatedRows, is_rejected: Bools) -> Bools:
 
 def _aggregate_bars(
     validated: ValidatedRows,
-    is_running_total: Bools,
+    is_withheld: Bools,
     sessions: pd.DataFrame,
     grid: SlotGrid,
     source: Interval,
@@ -87,7 +169,7 @@ def _aggregate_bars(
     symbol_id = table["symbol_id"].to_numpy(np.int64)[usable]
     stamp = table["timestamp"].to_numpy(np.int64)[usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
-    volume = np.where(is_running_total, 0.0, table["volume"].to_numpy(float))[usable]
+    volume = np.where(is_withheld, 0.0, table["volume"].to_numpy(float))[usable]
     start = np.flatnonzero(np.r_[True, (symbol_id[1:] != symbol_id[:-1]) | (ordinal[1:] != ordinal[:-1])][: len(stamp)])
     if not len(start):
         return _make_empty_bars()
@@ -103,7 +185,7 @@ def _aggregate_bars(
             "low": np.minimum.reduceat(low, start),
             "close": close[end],
             "volume": round_volume(np.add.reduceat(volume, start)).astype(np.int64),
-            "source_rows": np.add.reduceat((~is_running_total[usable]).astype(np.int64), start),
+            "source_rows": np.add.reduceat((~is_withheld[usable]).astype(np.int64), start),
         }
     )
     bars["is_final"] = _is_final(bars, validated, sessions, grid, source)

@@ -29,7 +29,9 @@ REJECT_REASONS = {  # the reasons as they are stored, in words
     "ohlc_order": "high and low do not enclose open and close",
     "volume_negative": "the volume is negative",
     "volume_too_large": "the volume is too large",
-    "volume_cumulative": "the volume is the session's running total",
+    "volume_running_total": "the volume is the session's running total",
+    "volume_cumulative": "the volume is the session's running total",  # rows that version 0.3.0 and older rejected
+    "outside_listing": "the symbol was not listed",
     "duplicate_stamp": "a later row has the same time",
     "refused_by_table": "market_data refused the bar",  # no row: a bar built from rows (store.evidence.refusals)
 }
@@ -69,7 +71,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     Closing rows feed no bar (docs/decisions/0019), rejected rows are kept (docs/decisions/0023). A row without volume
     inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7): it is counted and feeds nothing.
     Volumes may be fractional.
-    Session-cumulative volumes (§7.3) stay usable here, because their prices are; see ``cumulative_volume``.
+    Volumes that are running totals (§7.3) stay usable here, because their prices are; see ``bar_builder``.
     """
     received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
     with np.errstate(over="ignore"):  # rounding makes 1e308 infinite, and that is rejected as too large

@@ -113,6 +113,18 @@ def list_overlapping_sessions(
     return tuple(s for s in overrides.apply_to(nearby_sessions) if s.open < end and s.close > start)
 
 
+def list_next_sessions(
+    session: Session, count: int, until: datetime, overrides: CalendarOverrides = NO_OVERRIDES
+) -> tuple[Session, ...]:
+    """At most ``count`` sessions after ``session`` that opened before ``until``, oldest first."""
+    first = session.day + timedelta(days=1)
+    last = min(until.date(), session.day + timedelta(days=10 + 2 * count))
+    if first > last:
+        return ()
+    later_sessions = overrides.apply_to(list_sessions(session.exchange, first, last))
+    return tuple(later for later in later_sessions if later.open < until)[:count]
+
+
 def list_previous_sessions(
     session: Session, count: int, overrides: CalendarOverrides = NO_OVERRIDES
 ) -> tuple[Session, ...]:

@@ -78,6 +78,31 @@ UNTRADED_DAYS = (DayTrading.NO_VOLUME, DayTrading.NOT_IN_MARKET_FILE, DayTrading
 
 
 @dataclass(frozen=True, eq=False)
+class HaltedSlots:
+    """Slots in which nothing traded although the day did (see ``halts``): parallel arrays of the shape (slots,).
+
+    Attributes:
+        slot_key: the key of each slot in a grid, ascending (see ``SlotGrid.get_slot_keys``).
+        is_outside_hours: whether the day's only trading was outside regular hours; else trading was halted.
+        next_request_at: epoch seconds from when both feeds are asked again, ∞ where the halt is final.
+    """
+
+    slot_key: Int64
+    is_outside_hours: Bools
+    next_request_at: Floats
+
+    @classmethod
+    def create_empty(cls) -> "HaltedSlots":
+        """No halt is known."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0))
+
+    def find(self, slot_key: Int64) -> Int64:
+        """The position of each slot key, ``NO_ENTRY`` for slots that are no halt."""
+        position = np.minimum(np.searchsorted(self.slot_key, slot_key), len(self.slot_key) - 1)
+        return np.where(np.append(self.slot_key, -1)[position] == slot_key, position, NO_ENTRY)
+
+
+@dataclass(frozen=True, eq=False)
 class AbsenceEvidence:
     """What else explains absence.
 
@@ -94,6 +119,7 @@ class AbsenceEvidence:
         refused: slot keys of bars that the vendor returned and ``market_data`` refused.
         unserved_asked_at: epoch seconds of the newest request for each symbol that the vendor does not serve (−∞ if
             there was none), NaN for all others; shape (symbols,), or empty if there is none.
+        halts: slots in which nothing traded although the day did.
     """
 
     incomplete_sessions: Int64
@@ -106,6 +132,7 @@ class AbsenceEvidence:
     closed: Bools
     refused: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
     unserved_asked_at: Floats = field(default_factory=lambda: np.zeros(0))
+    halts: HaltedSlots = field(default_factory=HaltedSlots.create_empty)
 
     @property
     def is_unserved(self) -> Bools:

@@ -14,19 +14,30 @@ Three rules determine from when that time counts:
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import IntEnum
 from itertools import accumulate
 
 import numpy as np
 
-from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.gaps.evidence import NO_ENTRY, RequestHistory, look_up
+
+
+class Recheck(IntEnum):
+    """How often a suspect bar is requested again."""
+
+    BY_COUNT = 0  # daily for ``RetrySchedule.max_daily_suspect_requests`` requests of its session, then weekly
+    DAILY = 1  # a doubt about it is open: daily for as many requests as an absent bar, then weekly
+    WEEKLY = 2  # the vendor repeated the values in doubt
+    NEVER = 3  # a person decided that it stays marked, or only an audit doubts it
 
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
     """The delays: ``steps`` first, then daily for ``daily_phase_days`` days, then weekly.
 
-    A suspect bar is requested again daily for ``max_daily_suspect_requests`` requests, then weekly.
+    A suspect bar is requested again daily for ``max_daily_suspect_requests`` requests, then weekly; what a doubt about
+    it changes is in ``Recheck``.
     """
 
     steps: tuple[timedelta, ...] = tuple(timedelta(hours=h) for h in (1, 3, 6, 12, 24))
@@ -34,6 +45,11 @@ class RetrySchedule:
     daily_phase_days: int = 10
     weekly_delay: timedelta = timedelta(days=7)
     max_daily_suspect_requests: int = 5
+
+    @property
+    def max_daily_requests(self) -> int:
+        """How many requests an absent bar gets before they are weekly."""
+        return len(self.steps) + self.daily_phase_days
 
     @property
     def vendor_gap_after(self) -> timedelta:
@@ -101,12 +117,19 @@ class SlotRetries:
 
 
 def compute_retries(
-    row: Int64, session: Int64, unfilled: Bools, suspect: Bools, past: PastRequests, schedule: RetrySchedule
+    row: Int64,
+    session: Int64,
+    unfilled: Bools,
+    suspect: Bools,
+    recheck: Int8,
+    past: PastRequests,
+    schedule: RetrySchedule,
 ) -> SlotRetries:
     """Apply ``schedule`` to open slots; all arrays of slots have the shape (slots,).
 
     ``unfilled`` slots were not in the newest response, or their bar was refused by the store. A slot is requested at
-    once if it never was, or if it was returned once and its bar is gone from the store.
+    once if it never was, or if it was returned once and its bar is gone from the store. ``recheck`` is a ``Recheck``
+    each; it counts for suspect bars only.
     """
     entry = past.entry_index[row, session]
     history = past.history
@@ -123,12 +146,16 @@ def compute_retries(
     # Returned, but with a suspect bar: daily at first, then weekly.
     is_checked_again = suspect & (entry != NO_ENTRY)
     checked = entry[is_checked_again]
+    how_often = recheck[is_checked_again]
+    # Answers that never hold the bar, or hold it with fewer rows, neither repeat nor end a doubt.
+    max_daily = np.where(how_often == Recheck.DAILY, schedule.max_daily_requests, schedule.max_daily_suspect_requests)
     delay = np.where(
-        history.request_count[checked] > schedule.max_daily_suspect_requests,
+        (how_often == Recheck.WEEKLY) | (history.request_count[checked] > max_daily),
         schedule.weekly_delay.total_seconds(),
         schedule.daily_delay.total_seconds(),
     )
     request_at[is_checked_again] = history.requested_at[checked] + delay
+    request_at[suspect & (recheck == Recheck.NEVER)] = np.inf
 
     # Never requested, or waiting already: not before the symbol's other sessions without data.
     may_wait = (entry == NO_ENTRY) | ~np.isneginf(request_at)

@@ -13,9 +13,13 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory, look_up
+from backfill_assets.market.gaps.evidence import NO_ENTRY, AbsenceEvidence, RequestHistory, look_up
 from backfill_assets.market.gaps.gap_rules import GapRules
-from backfill_assets.market.gaps.retry_schedule import compute_retries, select_past_requests
+from backfill_assets.market.gaps.halts import FINAL_AFTER
+from backfill_assets.market.gaps.retry_schedule import PastRequests, compute_retries, select_past_requests
+from backfill_assets.market.gaps.thin_symbols import is_thin
+
+DAY_SECONDS = 86_400
 
 
 class SlotState(IntEnum):
@@ -53,14 +57,17 @@ class OpenSlots:
         row: the symbol's position in the universe looked at.
         ordinal: the slot in the grid.
         stored_state: what is stored there: ``PROVISIONAL`` or ``SUSPECT`` for such a bar, ``MISSING`` for no bar.
-        has_rejected_row: whether one of the slot's source rows was rejected: its bar is suspect for that, or it has no
-            bar although the row shows a trade. That is usual for no symbol; None: none was.
+        is_unexcused: whether what is wrong with the slot is usual for no symbol: one of its source rows was rejected
+            (its bar is suspect for that, or it has no bar although the row shows a trade), or its bar is in doubt.
+            None: no slot.
+        recheck: how often a suspect bar is requested again, a ``Recheck`` each. None: all by the number of requests.
     """
 
     row: Int64
     ordinal: Int64
     stored_state: Int8
-    has_rejected_row: Bools | None = None
+    is_unexcused: Bools | None = None
+    recheck: Int8 | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +96,9 @@ class _SlotEvidence:
     session: Int64
     not_returned: Bools  # the newest response that covered it did not hold it
     published_beyond: Bools  # the symbol's own session was seen published beyond it
-    usual_for_thin: Bools  # the symbol often skips slots, and no row of this one was rejected
+    usual_for_thin: Bools  # the symbol often skips slots, and this one lacks only what such a symbol lacks
     untraded: Bools  # the daily data show that nothing traded and no bar disproves it, or the market was closed
+    halt: Int64  # the position in ``AbsenceEvidence.halts``, NO_ENTRY for a slot that is none
     refused: Bools  # the vendor returned a bar, and the table refused it
 
 
@@ -118,12 +126,13 @@ def classify_slots(
     overdue_at = _bring_forward_overdue(latest_overdue_at, evidence, rules)
     # A final bar should be there: the symbol has later rows, or the time allowed for publication has passed.
     overdue = known.published_beyond | (overdue_at[known.session] <= now_epoch)
-    # A stored bar lacks source rows, or one of them was rejected; that some are absent is usual for a thin symbol.
+    # A stored bar lacks source rows, one was rejected, or it is in doubt; absent rows are usual for a thin symbol.
     suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.usual_for_thin
     counting_starts_at = _compute_counting_start(latest_overdue_at, evidence, now_epoch)
     past = select_past_requests(history, entry_index, counting_starts_at, now_epoch)
     unfilled = known.not_returned | known.refused
-    retries = compute_retries(slots.row, known.session, unfilled, suspect, past, rules.retry_schedule)
+    recheck = np.zeros(len(slots.row), np.int8) if slots.recheck is None else slots.recheck
+    retries = compute_retries(slots.row, known.session, unfilled, suspect, recheck, past, rules.retry_schedule)
     # Requests have returned no new data for so long that the vendor is taken not to have the bar.
     is_vendor_gap = retries.seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
     # The vendor does not serve the symbol at all: its absent bars are no alarm of their own.
@@ -137,6 +146,9 @@ def classify_slots(
     is_improvable = np.isin(state, IMPROVABLE_STATES)
     # Not before the session is askable, nor before the retry schedule allows it.
     next_request_at = np.where(is_improvable, np.maximum(askable_at, retry_at), np.inf)
+    # A halt is no trade at once, and asked again all the same until it is final.
+    is_halt = (state == SlotState.NO_TRADE) & (known.halt != NO_ENTRY)
+    next_request_at[is_halt] = _ask_halts_again(slots, known, past, evidence)[is_halt]
     # The time of the next request has come; never for slots that no request improves.
     due = next_request_at <= now_epoch
     # An absent or provisional slot is a gap while its next request is pending; a suspect bar only when that is due.
@@ -177,16 +189,18 @@ def _collect_evidence(
 ) -> _SlotEvidence:
     session = grid.session_index[slots.ordinal]
     entry = entry_index[slots.row, session]
-    thin = _is_thin(slots.row, entry, history, evidence, rules)
+    key = grid.get_slot_keys(slots.row, slots.ordinal)
+    thin = is_thin(slots.row, entry, history, evidence, rules)
     return _SlotEvidence(
         session=session,
         not_returned=_is_not_returned(slots, history, grid),
         published_beyond=look_up(history.published, entry, default=False)
         | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
-        usual_for_thin=thin if slots.has_rejected_row is None else thin & ~slots.has_rejected_row,
+        usual_for_thin=thin if slots.is_unexcused is None else thin & ~slots.is_unexcused,
         untraded=(evidence.is_untraded[slots.row, session] & ~_has_bar(slots, session, entry_index.shape, grid))
         | evidence.closed[session],
-        refused=np.isin(grid.get_slot_keys(slots.row, slots.ordinal), evidence.refused),
+        halt=evidence.halts.find(key),
+        refused=np.isin(key, evidence.refused),
     )
 
 
@@ -207,6 +221,8 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     state[known.not_returned & known.published_beyond & known.usual_for_thin] = SlotState.NO_TRADE
     # The vendor's daily data prove that nothing traded.
     state[known.untraded] = SlotState.NO_TRADE
+    # Both feeds have rows on both sides of the slot and none inside.
+    state[known.halt != NO_ENTRY] = SlotState.NO_TRADE
     # The bar exists, whatever the daily data say, and no request to the vendor brings it into the table.
     state[known.refused] = SlotState.MISSING
     # A stored bar takes precedence over evidence of absence.
@@ -227,6 +243,19 @@ def _ask_unserved_weekly(
     # A request in the future comes from a mistaken --as-of. No slot waits for it.
     weekly_at = np.where(asked_at <= now_epoch, asked_at + rules.retry_schedule.weekly_delay.total_seconds(), -np.inf)
     return np.where(np.isnan(asked_at), retry_at, weekly_at)
+
+
+def _ask_halts_again(slots: OpenSlots, known: _SlotEvidence, past: PastRequests, evidence: AbsenceEvidence) -> Floats:
+    """When halts are requested again (epoch seconds, ∞ for other slots); shape (slots,).
+
+    Both feeds are asked in one run. If only the first could be, a day passes before it is asked once more, for as long
+    as a halt takes to become final: then the other feed has no calls, and the first one has said often enough.
+    """
+    next_at = look_up(evidence.halts.next_request_at, known.halt, default=np.inf)
+    requested_at = look_up(past.history.requested_at, past.entry_index[slots.row, known.session], default=0)
+    again_at = np.where(requested_at - next_at < FINAL_AFTER.total_seconds(), requested_at + DAY_SECONDS, np.inf)
+    postponed: Floats = np.where(requested_at >= next_at, again_at, next_at)
+    return postponed
 
 
 def _bring_forward_overdue(latest_overdue_at: Floats, evidence: AbsenceEvidence, rules: GapRules) -> Floats:
@@ -252,18 +281,3 @@ def _is_not_returned(slots: OpenSlots, history: RequestHistory, grid: SlotGrid) 
     """Whether a slot was requested and not returned. A slot that was returned once and is gone since is not."""
     not_returned_keys = grid.get_slot_keys(history.row[history.not_returned_entry], history.not_returned_ordinal)
     return np.isin(grid.get_slot_keys(slots.row, slots.ordinal), not_returned_keys)
-
-
-def _is_thin(row: Int64, entry: Int64, history: RequestHistory, evidence: AbsenceEvidence, rules: GapRules) -> Bools:
-    """Whether the symbol often skips slots, according to its other published sessions (docs/decisions/0007)."""
-    is_incomplete = np.zeros(len(history.row), bool)
-    is_incomplete[history.not_returned_entry] = True
-    # The session at hand must not explain itself: leave it out of the last 20.
-    is_published = look_up(history.published, entry, default=False)
-    is_published_incomplete = look_up(history.published & is_incomplete, entry, default=False)
-    other_sessions = evidence.published_sessions[row] - is_published
-    incomplete_sessions = evidence.incomplete_sessions[row] - is_published_incomplete
-    thin: Bools = (other_sessions >= rules.thin_min_sessions) & (
-        incomplete_sessions >= rules.thin_min_share * other_sessions
-    )
-    return thin

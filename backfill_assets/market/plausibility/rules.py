@@ -24,7 +24,7 @@ class Rule(StrEnum):
 
 RULE_TEXTS: Mapping[Rule, str] = {
     Rule.VOLUME_RUNNING_TOTAL: "the volume is the session's total so far, not the row's own",
-    Rule.VOLUME_EXCEEDS_DAY: "the volumes of the session sum to more than the day's",
+    Rule.VOLUME_EXCEEDS_DAY: "the session's volumes exceed the day's, or the usual share of it",
     Rule.PRICE_OUTSIDE_DAY: "a price lies outside the day's range",
     Rule.PRICE_SPIKE: "a price lies far from its neighbours and returns",
     Rule.SCALE_BREAK: "the prices are of another scale",

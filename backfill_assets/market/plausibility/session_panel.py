@@ -5,7 +5,7 @@ serves rows of 1m and 5m as well as stored bars.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,11 @@ class SessionPanel:
         same = np.zeros(len(self), bool)
         same[1:] = self.symbol_id[1:] == self.symbol_id[:-1]
         return same
+
+    def keep_cells(self, kept: Bools) -> "SessionPanel":
+        """The same sessions with only some of their rows or bars; shape (lines, columns)."""
+        cells = {name: np.where(kept, getattr(self, name), np.nan) for name in PANEL_VALUES}
+        return replace(self, **cells)  # type: ignore[arg-type] # mypy does not see which fields the names are of
 
     def get_stamp(self, line: int, column: int) -> int:
         """The open of a row or bar, epoch seconds UTC."""

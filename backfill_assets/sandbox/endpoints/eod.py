@@ -11,6 +11,7 @@ from typing import Any
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.endpoints.eod_rows import EodRow, EodRowSource
+from backfill_assets.sandbox.endpoints.splits import SplitEndpoints
 from backfill_assets.sandbox.wire.encoding import encode_json
 from backfill_assets.sandbox.wire.request import ParsedRequest, parse_us_symbol
 from backfill_assets.sandbox.wire.responses import (
@@ -42,6 +43,7 @@ class EodEndpoints:
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
         self._row_source = EodRowSource(config, world)
+        self._splits = SplitEndpoints(config, world)
 
     def serve_eod(self, request: ParsedRequest) -> SuccessResponse:
         """Answer ``/eod/{T}``: the daily rows of one ticker."""
@@ -81,7 +83,7 @@ class EodEndpoints:
         if session is None or data_type == "dividends":
             return build_rows_response([], calls, csv=request.wants_csv)
         rows = (
-            self._build_split_rows(session)
+            self._splits.list_market_rows(session.day, self._world.symbols)
             if data_type == "splits"
             else self._build_bulk_rows(request, session, tickers)
         )
@@ -129,13 +131,6 @@ class EodEndpoints:
                 "volume": row.volume,
             }
             for symbol, row in self._row_source.list_market_rows(symbols, session, request.now)
-        ]
-
-    def _build_split_rows(self, session: Session) -> list[dict[str, Any]]:
-        return [
-            {"code": symbol, "exchange": "US", "date": day.isoformat(), "split": f"{ratio:.6f}/1.000000"}
-            for symbol, (day, ratio) in self._config.splits.items()
-            if day == session.day and symbol in self._world.symbols
         ]
 
 

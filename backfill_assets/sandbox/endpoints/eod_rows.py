@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.wire.encoding import JsonNumber
@@ -65,7 +66,7 @@ class EodRowSource:
         sessions, ordinals = session_index.sessions[chosen], session_index.day_ordinals[chosen]
         published = session_index.closes[chosen] + self._get_delay(symbol) <= now.timestamp()
         count = int(published.sum())
-        columns = self._build_columns(symbol, ordinals[:count])
+        columns = self._build_columns(symbol, ordinals[:count], now)
         return [
             row
             for index, session in enumerate(sessions[:count])
@@ -102,7 +103,7 @@ class EodRowSource:
         """Whether the bulk file of ``session`` exists."""
         return now.timestamp() >= session.close.timestamp() + _MAIN_DELAY_SECONDS
 
-    def _build_columns(self, symbol: str, ordinals: Int64) -> _EodColumns:
+    def _build_columns(self, symbol: str, ordinals: Int64, now: datetime) -> _EodColumns:
         bars, listings = self._world.draw_daily_history(symbol, ordinals), self._world.listings
         factors, divisors = (
             listings.get_split_factors(symbol, ordinals),
@@ -112,10 +113,15 @@ class EodRowSource:
             np.round(np.round(price * factors, 2) / divisors, 4)
             for price in (bars.open, bars.high, bars.low, bars.close)
         )
-        adjusted = np.round(bars.close / divisors, 4)
-        return _EodColumns(
-            (open_price, high, low, close), adjusted, bars.volume, self._draw_null_prices([symbol], ordinals)
-        )
+        pending = factors if self._is_split_pending(symbol, now) else np.ones(len(ordinals))
+        adjusted = np.round(bars.close * pending / divisors, 4)
+        volume = (bars.volume / pending).astype(np.int64)
+        return _EodColumns((open_price, high, low, close), adjusted, volume, self._draw_null_prices([symbol], ordinals))
+
+    def _is_split_pending(self, symbol: str, now: datetime) -> bool:
+        """Whether the ticker's split is still to come, so that nothing is adjusted for it yet."""
+        split = self._config.splits.get(symbol) or self._config.splits.get(self._world.listings.get_root(symbol))
+        return split is not None and now.astimezone(TIME_ZONE).date() < split[0]
 
     def _draw_null_prices(self, symbols: list[str], ordinals: Int64) -> Bools:
         """Draw which rows have null prices: many days of one ticker, or one day of many tickers."""
@@ -130,7 +136,7 @@ class EodRowSource:
         self, symbol: str, session: Session, columns: _EodColumns, index: int, now: datetime
     ) -> EodRow | None:
         is_untraded = (symbol, session.day) in self._absences.untraded
-        volume = 0 if is_untraded else int(columns.volumes[index])
+        volume = 0 if is_untraded else int(columns.volumes[index]) - self._count_halted_shares(symbol, session)
         root = self._world.listings.get_root(symbol)
         day = session.day.toordinal()
         if volume == 0 and not is_untraded and draw_unit(self._config.seed, "idle row", root, day) < _MISSING_ROW_SHARE:
@@ -143,6 +149,13 @@ class EodRowSource:
         return EodRow(
             session.day.isoformat(), prices[0], prices[1], prices[2], prices[3], float(columns.adjusted[index]), shares
         )
+
+    def _count_halted_shares(self, symbol: str, session: Session) -> int:
+        """Count the shares that a halt kept from being traded, adjusted for splits like the volumes of the rows."""
+        if not self._config.quirks.halts:
+            return 0
+        factor = self._world.listings.get_split_factor(symbol, session.day)
+        return int(self._world.count_halted_shares(symbol, session) * factor)
 
     def _compute_volume_share(self, root: str, session: Session, now: datetime) -> float:
         """Compute the share of the volume in the first version of a row, valid until noon UTC of the next day."""

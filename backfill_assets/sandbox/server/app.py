@@ -13,6 +13,7 @@ from backfill_assets.sandbox.endpoints.intraday_archive import IntradayArchive
 from backfill_assets.sandbox.endpoints.live import LiveEndpoints
 from backfill_assets.sandbox.endpoints.reference import ReferenceEndpoints
 from backfill_assets.sandbox.endpoints.replay import Recordings
+from backfill_assets.sandbox.endpoints.splits import SplitEndpoints
 from backfill_assets.sandbox.endpoints.user import serve_user
 from backfill_assets.sandbox.server.control import ControlEndpoints
 from backfill_assets.sandbox.server.faults import FaultInjector
@@ -53,9 +54,10 @@ class Application:
 
 
 def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource) -> dict[str, Endpoint]:
-    live, daily, reference = (
+    live, daily, splits, reference = (
         LiveEndpoints(config, world),
         EodEndpoints(config, world),
+        SplitEndpoints(config, world),
         ReferenceEndpoints(config, world),
     )
 
@@ -72,6 +74,7 @@ def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource
         "us-quote-delayed": _restrict_demo_token(_adapt_handler(live.serve_delayed)),
         "eod": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(daily.serve_eod), invalid)),
         "eod-bulk-last-day": _restrict_demo_token(_adapt_handler(daily.serve_bulk)),
+        "splits": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(splits.serve_splits), invalid)),
         "exchange-symbol-list": _restrict_demo_token(_adapt_handler(reference.serve_symbols)),
         "exchange-details": _restrict_demo_token(_adapt_handler(reference.serve_exchange_details)),
         "symbol-change-history": _restrict_demo_token(_adapt_handler(reference.serve_symbol_changes)),

@@ -42,6 +42,17 @@ class DrawContext:
         """The session's day as an ordinal."""
         return self.session.day.toordinal()
 
+    @property
+    def halt(self) -> tuple[int, int] | None:
+        """The minutes of the session's halt (see ``DataQuirks.halts``), if it has one."""
+        return self.quirks.halts.get((self.root, self.session.day))
+
+    @property
+    def is_halted_at_close(self) -> bool:
+        """Whether a halt lasts until the close."""
+        minutes = int((self.session.close - self.session.open).total_seconds()) // MINUTE
+        return self.halt is not None and self.halt[1] >= minutes
+
     def is_affected(self, purpose: str, probability: float) -> bool:
         """Whether something with this probability happens to this ticker in this session."""
         return probability > 0 and draw_unit(self.seed, purpose, self.root, self.day_ordinal) < probability
@@ -90,6 +101,17 @@ def accumulate_volumes(context: DrawContext, rows: IntradayColumns) -> IntradayC
     volumes = rows.volumes.copy()
     volumes[chosen] = np.cumsum(np.maximum(rows.volumes, 0))[chosen]
     return IntradayColumns(rows.timestamps, rows.prices, volumes)
+
+
+def blank_windows(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
+    """Make the rows of a lost window all null (see ``DataQuirks.null_windows``); ``rows`` are the session's 5m grid."""
+    window = context.quirks.null_windows.get((context.root, context.session.day))
+    if window is None:
+        return rows
+    prices, volumes = rows.prices.copy(), rows.volumes.copy()
+    lost = slice(window[0] // 5, window[1] // 5)
+    prices[:, lost], volumes[lost] = np.nan, NULL_VOLUME
+    return IntradayColumns(rows.timestamps, prices, volumes)
 
 
 def make_stale_copy(context: DrawContext, rows: IntradayColumns) -> IntradayColumns:
@@ -148,6 +170,7 @@ def build_five_minute_rows(
     grid = add_quiet_windows(rows, timestamps, quiet_periods)
     if quirks.cumulative_volume_months and not repaired:
         grid = accumulate_volumes(context, grid)
+    grid = blank_windows(context, grid)
     parts = [grid]
     if context.is_affected("duplicate", quirks.duplicate_rows):
         parts.insert(0, make_stale_copy(context, rows))

@@ -24,7 +24,9 @@ _AUCTION_VOLUME_SHARES = (0.08, 0.35)
 
 
 def draw_auction_volume(context: DrawContext, official_bar: OfficialBar) -> int:
-    """Draw the number of shares traded in the closing auction."""
+    """Draw the number of shares traded in the closing auction; none after a halt that lasts until the close."""
+    if context.is_halted_at_close:
+        return 0
     return int(
         official_bar.volume
         * draw_between(_AUCTION_VOLUME_SHARES, context.seed, "auction", context.root, context.day_ordinal)

@@ -38,6 +38,10 @@ class ListingHistory:
         listed = self._config.listed
         return listed.get(symbol) or listed.get(self.get_root(symbol)) or self._config.history_from
 
+    def has_first_day(self, symbol: str) -> bool:
+        """Whether the ticker was listed after the sandbox's history begins."""
+        return symbol in self._config.listed or self.get_root(symbol) in self._config.listed
+
     def get_last_day(self, symbol: str) -> date | None:
         """Get the last trading day; None: still listed."""
         return self._config.delisted.get(symbol)
@@ -71,12 +75,12 @@ class ListingHistory:
 
     def get_split_factor(self, symbol: str, day: date) -> float:
         """Get the factor that converts today's prices to the prices of ``day``."""
-        split = self._find_split(symbol)
+        split = self.find_split(symbol)
         return split[1] if split is not None and day < split[0] else 1.0
 
     def get_split_factors(self, symbol: str, ordinals: Int64) -> Floats:
         """Get the split factors of many days, given as ordinals; shape (days,)."""
-        split = self._find_split(symbol)
+        split = self.find_split(symbol)
         if split is None:
             return np.ones(len(ordinals))
         return np.where(ordinals < split[0].toordinal(), split[1], 1.0)
@@ -88,5 +92,6 @@ class ListingHistory:
             return np.ones(len(ordinals))
         return np.where(ordinals < spinoff[0].toordinal(), spinoff[1], 1.0)
 
-    def _find_split(self, symbol: str) -> tuple[date, float] | None:
+    def find_split(self, symbol: str) -> tuple[date, float] | None:
+        """Find the first day after the ticker's split, and the new shares per old one."""
         return self._config.splits.get(symbol) or self._config.splits.get(self.get_root(symbol))

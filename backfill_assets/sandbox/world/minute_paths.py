@@ -50,7 +50,10 @@ def draw_regular_minutes(
 def draw_extended_minutes(
     rng: np.random.Generator, start: int, minutes: int, prices: tuple[float, float], volume: int
 ) -> IntradayColumns:
-    """Draw a full grid of minutes with little movement that leads from one price to the other."""
+    """Draw a full grid of minutes with little movement that leads from one price to the other.
+
+    They have no more than ``volume`` shares, as the day's volume holds all of its minutes, but one each at least.
+    """
     first, last = prices
     noise = rng.standard_normal((4, minutes))
     tick = 0.0002 * last
@@ -60,7 +63,8 @@ def draw_extended_minutes(
     closes = _round_to_ticks(points[1:], noise[1])
     reach = np.round(tick * np.abs(noise[2:4]), 2)
     highs, lows = np.maximum(opens, closes) + reach[0], np.minimum(opens, closes) - reach[1]
-    shares = np.maximum(volume / minutes * np.exp(noise[0]), 1).astype(np.int64)
+    weights = np.exp(noise[0])
+    shares = np.maximum(volume * weights / weights.sum(), 1).astype(np.int64)
     timestamps = start + MINUTE * np.arange(minutes, dtype=np.int64)
     return IntradayColumns(timestamps, np.round(np.stack([opens, highs, lows, closes]), 4), shares)
 

@@ -24,11 +24,13 @@ class PublicationStage(NamedTuple):
         share: the part of the session that is published; 1.0 is all.
         revised: whether the rows have their final values.
         repaired: whether running totals in the volumes are corrected.
+        mended: whether improbable values that the vendor corrects are corrected.
     """
 
     share: float
     revised: bool
     repaired: bool
+    mended: bool = True
 
 
 FINAL_STAGE = PublicationStage(1.0, True, True)
@@ -44,6 +46,7 @@ class PublicationTimes:
         complete_at: when all of it is published.
         revised_at: when a few values change; ``first_at`` if they never do.
         repaired_at: when running totals in the volumes are corrected.
+        mended_at: when improbable values that the vendor corrects are corrected.
     """
 
     first_at: float
@@ -51,16 +54,17 @@ class PublicationTimes:
     complete_at: float
     revised_at: float
     repaired_at: float
+    mended_at: float
 
     def get_stage(self, now: float) -> PublicationStage | None:
         """Get the stage at ``now``; None: nothing is published yet."""
         if now < self.first_at:
             return None
         share = 1.0 if now >= self.complete_at else self.first_share
-        return PublicationStage(share, now >= self.revised_at, now >= self.repaired_at)
+        return PublicationStage(share, now >= self.revised_at, now >= self.repaired_at, now >= self.mended_at)
 
 
-NEVER_PUBLISHED = PublicationTimes(inf, 1.0, inf, inf, inf)
+NEVER_PUBLISHED = PublicationTimes(inf, 1.0, inf, inf, inf, inf)
 
 
 class PublicationSchedule:
@@ -86,7 +90,11 @@ class PublicationSchedule:
         if draw_unit(seed, "revised", root, day, interval) < quirks.revisions:
             revised_at = complete_at + DAY_SECONDS * draw_between(quirks.revision_days, seed, "revised at", root, day)
         repaired_at = inf if quirks.repaired_after_days is None else first_at + DAY_SECONDS * quirks.repaired_after_days
-        return PublicationTimes(first_at, first_share, complete_at, revised_at, repaired_at)
+        mended_at = first_at
+        if quirks.oddities.by_kind:
+            mended_after = draw_between(quirks.oddities.mended_after_days, seed, "mended", root, day)
+            mended_at += DAY_SECONDS * mended_after
+        return PublicationTimes(first_at, first_share, complete_at, revised_at, repaired_at, mended_at)
 
     def is_never_published(self, symbol: str, root: str, day: date, interval: str) -> bool:
         """Whether ``day`` never appears: by configuration, or because it lies in a vendor gap."""

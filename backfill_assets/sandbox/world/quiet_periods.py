@@ -58,3 +58,11 @@ def draw_liquid_session(minutes: int, quirks: DataQuirks, *parts: str | int) -> 
     flat = drawn < quirks.flat_rows
     quiet = drawn < quirks.flat_rows + quirks.null_rows
     return QuietPeriods(rng.random(minutes) < quirks.quiet_minutes, quiet, flat)
+
+
+def add_halt(quiet: QuietPeriods, halt: tuple[int, int]) -> QuietPeriods:
+    """The periods with a halt: minutes from the open, first and the one after the last; whole five-minute windows."""
+    minutes, windows = quiet.minutes.copy(), quiet.windows.copy()
+    minutes[slice(*halt)] = True
+    windows[halt[0] // 5 : halt[1] // 5] = True
+    return QuietPeriods(minutes, windows, quiet.flat)

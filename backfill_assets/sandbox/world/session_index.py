@@ -55,6 +55,11 @@ class SessionIndex:
         """Find the index of the last session that closed by ``moment`` (epoch seconds); −1 before the first."""
         return int(np.searchsorted(self.closes, moment, side="right")) - 1
 
+    def find_earlier(self, session: Session, count: int) -> Session | None:
+        """Find the session ``count`` sessions before ``session``; None before the first."""
+        position = self._position_by_day[session.day] - count
+        return self.sessions[position] if position >= 0 else None
+
     def find_later(self, session: Session, count: int) -> Session:
         """Find the session that follows ``count`` sessions after ``session``; at most the last one."""
         position = self._position_by_day[session.day] + count

@@ -17,6 +17,7 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.oddities import Oddity
 from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
 from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars
 from backfill_assets.sandbox.world.data_quirks import DrawContext
@@ -28,6 +29,8 @@ from backfill_assets.sandbox.world.intraday_columns import (
     sort_by_timestamp,
 )
 from backfill_assets.sandbox.world.listings import ListingHistory
+from backfill_assets.sandbox.world.oddity_draws import DrawnOddity
+from backfill_assets.sandbox.world.oddity_rows import OddityRows
 from backfill_assets.sandbox.world.publication import (
     FINAL_STAGE,
     PublicationSchedule,
@@ -73,6 +76,7 @@ class World:
         self.publication_schedule = PublicationSchedule(config, self.session_index)
         self._keys = {symbol: hash_parts(config.seed, self.listings.get_root(symbol)) for symbol in self.symbols}
         self._typical_volumes = {symbol: self._draw_typical_volume(symbol) for symbol in self.symbols}
+        self._oddity_rows = OddityRows.create(config, self)
         self._get_session_draw = lru_cache(maxsize=2048)(self._draw_session)
         self._get_daily_block = lru_cache(maxsize=16384)(self._draw_daily_block)
         self.get_publication_times = lru_cache(maxsize=65536)(self._compute_publication_times)
@@ -89,9 +93,8 @@ class World:
         times = self.get_publication_times(symbol, session, source)
         rows = NO_ROWS
         if self.listings.is_listed_on(symbol, session.day) and times.first_at != np.inf:
-            rows = self._build_traded_rows(
-                symbol, session, source, as_of is None or as_of.timestamp() >= times.revised_at
-            )
+            revised = as_of is None or as_of.timestamp() >= times.revised_at
+            rows = self.build_traded_rows(symbol, session, source, revised=revised)
         starts = np.arange(
             to_epoch_seconds(session.open), to_epoch_seconds(session.close), interval.seconds, dtype=np.int64
         )
@@ -103,13 +106,15 @@ class World:
         self, symbol: str, session: Session, interval: str, stage: PublicationStage = FINAL_STAGE
     ) -> IntradayColumns:
         """Get the rows that ``/intraday`` has of one session at ``stage``, in published order."""
-        if not self.listings.is_listed_on(symbol, session.day) or session.day < HISTORY_STARTS[interval]:
+        oddity = self._oddity_rows.find(symbol, session, interval, stage)
+        is_listed = self.listings.is_listed_on(symbol, session.day) or oddity is not None
+        if not is_listed or session.day < HISTORY_STARTS[interval]:
             return NO_ROWS
         last_day = self.listings.get_last_day(symbol)
         if interval == "1m" and last_day is not None and last_day < _DELISTED_1M_FROM:
             return NO_ROWS
         context = self._make_context(symbol, session)
-        rows = self._build_published_rows(context, symbol, interval, stage)
+        rows = self._build_published_rows(context, symbol, interval, stage, oddity)
         if stage.share < 1.0:
             length = to_epoch_seconds(session.close) - to_epoch_seconds(session.open)
             rows = rows.select(rows.timestamps < to_epoch_seconds(session.open) + stage.share * length)
@@ -118,6 +123,10 @@ class World:
             if context.is_affected("unordered", self._quirks.unordered_rows)
             else rows
         )
+
+    def list_oddities(self, symbol: str, session: Session) -> list[Oddity]:
+        """List what is wrong in the published 5m rows of a session, if anything."""
+        return self._oddity_rows.list_oddities(symbol, session, self.get_publication_times(symbol, session, "5m"))
 
     def get_official_bar(self, symbol: str, session: Session) -> minute_paths.OfficialBar:
         """Get the official bar of one session, at the prices of that day."""
@@ -141,6 +150,11 @@ class World:
         typical_volumes = np.array([self._typical_volumes[symbol] for symbol in symbol_list], np.float64)
         thin = np.array([symbol in self._thin for symbol in symbol_list], bool)
         return draw_daily_bars(keys, np.array([session.day.toordinal()], np.int64), typical_volumes, thin)
+
+    def count_halted_shares(self, symbol: str, session: Session) -> int:
+        """Count the shares of the official bar that a halt kept from being traded (see ``DataQuirks.halts``)."""
+        halt = self._make_context(symbol, session).halt
+        return 0 if halt is None else int(self._get_session_draw(symbol, session).minutes.volumes[slice(*halt)].sum())
 
     def get_minute_path(self, symbol: str, session: Session) -> tuple[minute_paths.OfficialBar, IntradayColumns]:
         """Get the official bar and the consolidated regular minutes on a full grid, with minutes without a trade."""
@@ -166,11 +180,13 @@ class World:
         )
 
     def _build_published_rows(
-        self, context: DrawContext, symbol: str, interval: str, stage: PublicationStage
+        self, context: DrawContext, symbol: str, interval: str, stage: PublicationStage, oddity: DrawnOddity | None
     ) -> IntradayColumns:
         session = context.session
+        source = "5m" if interval == "5m" else "1m"
+        traded_rows = self.build_traded_rows(symbol, session, source, revised=stage.revised)
+        traded_rows = self._oddity_rows.change(oddity, symbol, session, interval, traded_rows)
         if interval == "5m":
-            traded_rows = self._build_traded_rows(symbol, session, "5m", stage.revised)
             timestamps = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 300, dtype=np.int64)
             session_draw = self._get_session_draw(symbol, session)
             return data_quirks.build_five_minute_rows(
@@ -181,16 +197,15 @@ class World:
                 session_draw.official_bar.close,
                 stage.repaired,
             )
-        traded_rows = self._build_traded_rows(symbol, session, "1m", stage.revised)
         if interval == "1h":
             hours = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 3600, dtype=np.int64)
             return aggregate_rows(traded_rows, hours)
-        if len(traded_rows) == 0:
+        if len(traded_rows) == 0 and context.halt is None:
             return NO_ROWS
         premarket, after_hours = self.build_extended_hours(symbol, session)
         return sort_by_timestamp(concatenate_rows(premarket, traded_rows, after_hours))
 
-    def _build_traded_rows(self, symbol: str, session: Session, source: str, revised: bool) -> IntradayColumns:
+    def build_traded_rows(self, symbol: str, session: Session, source: str, *, revised: bool) -> IntradayColumns:
         """Build the rows of ``source`` with a trade, without any quirk."""
         session_draw = self._get_session_draw(symbol, session)
         if source == "5m":
@@ -222,9 +237,12 @@ class World:
     ) -> quiet_periods.QuietPeriods:
         if official_bar.volume == 0 or (symbol, context.session.day) in self._untraded:
             return quiet_periods.make_quiet_session(minutes)
+        parts = (self._seed, context.root, context.day_ordinal)
         if symbol in self._thin:
-            return quiet_periods.draw_thin_session(minutes, self._seed, context.root, context.day_ordinal)
-        return quiet_periods.draw_liquid_session(minutes, self._quirks, self._seed, context.root, context.day_ordinal)
+            quiet = quiet_periods.draw_thin_session(minutes, *parts)
+        else:
+            quiet = quiet_periods.draw_liquid_session(minutes, self._quirks, *parts)
+        return quiet if context.halt is None else quiet_periods.add_halt(quiet, context.halt)
 
     def _draw_daily_block(self, symbol: str, block: int) -> DailyBars:
         return self.draw_daily_history(

@@ -9,14 +9,18 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.postgres.connection import Connection
 
-_SELECT_NEWEST_BAR = """
+# Of bars ``d``. PostgreSQL stores times of other programs that Python cannot hold and that are too far for arithmetic.
+HAS_POSSIBLE_TIME = "d.timestamp BETWEEN '0001-01-02' AND '9999-12-30'"
+_SELECT_NEWEST_BAR = f"""
 SELECT max(m.timestamp) FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     SELECT max(d.timestamp) AS timestamp FROM unnest(%(spellings)s::text[]) AS s (spelling) CROSS JOIN LATERAL (
         SELECT timestamp FROM market_data d WHERE d.symbol_id = u.symbol_id AND d.interval_type = s.spelling
+              AND {HAS_POSSIBLE_TIME}
         ORDER BY timestamp DESC LIMIT 1
     ) d
 ) m
-"""
+"""  # noqa: S608 - only a constant is inserted
+_SELECT_OLDEST_BAR = _SELECT_NEWEST_BAR.replace("max(", "min(").replace("timestamp DESC", "timestamp")
 _SELECT_PUBLICATIONS = """
 SELECT session_day, count(*), min(published_at), max(published_at) FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND source_interval = %(source)s AND is_published AND session_day = ANY (%(days)s)
@@ -28,6 +32,12 @@ FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) WITH ORDINALITY
 JOIN market_data d ON d.symbol_id = ANY (%(ids)s) AND d.interval_type = ANY (%(spellings)s)
      AND d.timestamp >= s.opens AND d.timestamp < s.closes
 GROUP BY 1, 2
+"""
+
+_COUNT_SYMBOLS = """
+SELECT timestamp, count(DISTINCT symbol_id) FROM market_data
+WHERE symbol_id = ANY (%(ids)s::int[]) AND interval_type = ANY (%(spellings)s) AND timestamp = ANY (%(slots)s)
+GROUP BY timestamp
 """
 
 
@@ -47,6 +57,13 @@ def read_newest_bar(connection: Connection, symbols: Sequence[Symbol], interval:
     return row[0].astimezone(UTC) if row and row[0] else None
 
 
+def read_oldest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Interval) -> datetime | None:
+    """The oldest slot that any of ``symbols`` has a bar for, UTC; one index lookup per symbol and spelling."""
+    values = {"ids": [s.symbol_id for s in symbols], "spellings": list(interval.spellings)}
+    row = connection.execute(_SELECT_OLDEST_BAR, values).fetchone()
+    return row[0].astimezone(UTC) if row and row[0] else None
+
+
 def read_publications(
     connection: Connection, interval: Interval, source: Interval, days: Sequence[date]
 ) -> dict[date, tuple[int, datetime, datetime]]:
@@ -54,6 +71,14 @@ def read_publications(
     values = {"interval": interval.name, "source": source.name, "days": list(days)}
     rows = connection.execute(_SELECT_PUBLICATIONS, values)
     return {day: (seen, first.astimezone(UTC), last.astimezone(UTC)) for day, seen, first, last in rows}
+
+
+def count_symbols_with_bar(
+    connection: Connection, symbol_ids: Sequence[int], interval: Interval, slots: Sequence[datetime]
+) -> dict[datetime, int]:
+    """How many of some symbols have a bar in each slot (start, UTC); slots without one are left out."""
+    values = {"ids": list(symbol_ids), "spellings": list(interval.spellings), "slots": list(slots)}
+    return {slot.astimezone(UTC): count for slot, count in connection.execute(_COUNT_SYMBOLS, values)}
 
 
 def read_provenance(

@@ -25,7 +25,9 @@ from decimal import Decimal
 from typing import Any
 
 import pandas as pd
+from psycopg.errors import CardinalityViolation
 
+from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
 from backfill_assets.store.bars.column_precision import round_to_columns
@@ -122,7 +124,8 @@ FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES} AN
 """  # noqa: S608 - only constants are inserted
 _SELECT_SERVER_TIME = "SELECT clock_timestamp()"
 _SELECT_BARS = """
-SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at
+SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at,
+       open_price::float8, high_price::float8, low_price::float8
 FROM market_data
 WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp BETWEEN %(first)s AND %(last)s
 ORDER BY timestamp
@@ -131,6 +134,10 @@ _DELETE_BARS = """
 DELETE FROM market_data
 WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp = ANY (%(timestamps)s)
 """
+_SAME_KEY = (
+    "a trigger or a rule of market_data changes bars so that several have the same symbol_id, interval_type and"
+    " timestamp; see what it changes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +213,9 @@ def write_bars(
         source_interval: the interval of the rows that the bars were built from.
         requested_at: the server's clock before the request; bars that changed since are not replaced.
         replace_other_feed: whether final bars also replace those of another source interval.
+
+    Raises:
+        DatabaseUnavailable: a trigger of another program gives several bars the same key.
     """
     values = {
         "spelling": spelling,
@@ -222,7 +232,12 @@ def write_bars(
 
     def merge(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         stage_bars(connection, accepted_bars)
-        outcomes = connection.execute(_MERGE_STAGED_BARS, values).fetchall()
+        try:
+            outcomes = connection.execute(_MERGE_STAGED_BARS, values).fetchall()
+        except CardinalityViolation:  # our bars have keys of their own
+            if not is_dropping:
+                raise
+            raise DatabaseUnavailable(_SAME_KEY) from None
         dropped = connection.execute(_SELECT_DROPPED_BARS, values).fetchall() if is_dropping else []
         drop_staged_bars(connection)
         return outcomes, dropped
@@ -262,6 +277,9 @@ class StoredBar:
     source_rows: int | None
     is_final: bool | None
     fetched_at: datetime | None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
 
 
 def read_bars(

@@ -1,5 +1,6 @@
 """Which slots of a window have a bar in the table, and what kind of bar.
 
+Why final bars are suspect for another reason than few source rows is read in ``suspect_slots``;
 ``market.gaps.slot_states`` interprets the rest. The cost follows the window, not the history: one range of an index per
 symbol, or the whole table where the window is most of it. Bars are counted first. Absent slots and doubtful bars are
 listed only for symbols whose counts show some. The newest sessions are read separately: they may be absent for every
@@ -13,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.arrays import Int64
+from backfill_assets.market.arrays import Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
-from backfill_assets.store.bars.rejects import IS_CURRENT
+from backfill_assets.store.bars.suspect_slots import choose_recheck, read_suspect_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -71,32 +72,6 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 ) x
 """
 _ABSENT_TYPES = {"symbol_id": ">i4", "stamp": ">i8"}
-_COVERED_SECONDS = "m.source_rows * CASE m.source_interval WHEN '1m' THEN 60 ELSE 300 END"
-# A running total may be in a bar of all its rows: its prices count. Any other rejected row is absent from its bar.
-_SELECT_SLOTS_WITH_REJECTS = f"""
-SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint,
-       CASE WHEN r.reason = 'volume_cumulative' THEN 0 ELSE {_COVERED_SECONDS} END
-FROM (SELECT * FROM backfill.rejects WHERE {IS_CURRENT}) r
-JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
-     AND m.timestamp > r.timestamp - make_interval(secs => %(seconds)s) AND m.timestamp <= r.timestamp
-     AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
-WHERE r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
-"""  # noqa: S608 - only constants are inserted
-# A row without shares may stand for a slot in which nothing traded.
-_SELECT_REJECTED_TRADES = f"""
-SELECT DISTINCT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.rejects
-WHERE {IS_CURRENT} AND volume > 0
-  AND timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
-"""  # noqa: S608 - only constants are inserted
-_SELECT_CUT_SLOTS = """
-SELECT m.symbol_id, extract(epoch FROM m.timestamp)::bigint
-FROM backfill.session_evidence e
-JOIN market_data m ON m.symbol_id = e.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
-     AND m.timestamp > e.data_until - make_interval(secs => %(seconds)s) AND m.timestamp < e.data_until
-     AND m.source_interval = e.source_interval
-WHERE e.ends_before_close AND e.interval_type = %(interval)s
-  AND e.session_day BETWEEN %(first_day)s AND %(last_day)s
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +82,11 @@ class StoredSlots:
         absent: slots without any bar, ascending.
         provisional: slots whose bar is not final.
         suspect: slots whose final bar may be wrong: it is built from unusually few source rows or around a rejected
-            one, or the rows of its session end within it, before the close.
+            one, the rows of its session end within it, before the close, or a doubt marks it.
         rejected: slots with a rejected row: suspect ones whose bar is built around it, and absent ones in which it
             shows a trade.
+        doubted: the suspect slots that a doubt marks, ascending.
+        recheck: how often each of those is requested again, a ``Recheck`` each.
         external: per symbol, how many slots have a bar that another program wrote, shape (symbols,).
         duplicates: how many slots have a bar under both spellings of the interval. Of the two, the one with a source
             counts.
@@ -119,6 +96,8 @@ class StoredSlots:
     provisional: Int64
     suspect: Int64
     rejected: Int64
+    doubted: Int64
+    recheck: Int8
     external: Int64
     duplicates: int
 
@@ -129,18 +108,19 @@ def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: S
     connection.execute(_FORCE_INDEX_SCANS)
     parts = [_SlotRange(connection, symbol_index, grid, newest, grid.size, _SELECT_BARS_BY_INDEX).read()]
     connection.execute(_FORCE_NESTED_LOOPS)
-    cut = _find_cut_slots(connection, symbol_index, grid)
-    rejected = _find_slots_with_rejects(connection, symbol_index, grid)
-    rejected_trades = _find_rejected_trades(connection, symbol_index, grid)
+    reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_ALL_JOINS)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
     parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
     absent = np.sort(np.concatenate([part.absent for part in parts]))
+    otherwise_suspect = np.concatenate([*(part.suspect for part in parts), reasons.cut, reasons.rejected])
     return StoredSlots(
         absent=absent,
         provisional=np.concatenate([part.provisional for part in parts]),
-        suspect=np.unique(np.concatenate([*(part.suspect for part in parts), cut, rejected])),
-        rejected=np.union1d(rejected, np.intersect1d(absent, rejected_trades)),
+        suspect=np.union1d(otherwise_suspect, reasons.doubted),
+        rejected=np.union1d(reasons.rejected, np.intersect1d(absent, reasons.rejected_trades)),
+        doubted=reasons.doubted,
+        recheck=choose_recheck(reasons.doubt_stage, np.isin(reasons.doubted, otherwise_suspect)),
         external=np.sum([part.external for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
     )
@@ -158,10 +138,11 @@ class _SlotRange:
     bars_query: str
 
     def read(self) -> StoredSlots:
-        """What the table holds of the range; rejected rows and sessions that end early are left out."""
+        """What the table holds of the range; rejected rows, early ends and doubts are left out."""
         none = np.zeros(0, np.int64)
         if self.begin == self.end or not self.symbol_index.size:
-            return StoredSlots(none, none, none, none, np.zeros(self.symbol_index.size, np.int64), 0)
+            external = np.zeros(self.symbol_index.size, np.int64)
+            return StoredSlots(none, none, none, none, none, none.astype(np.int8), external, 0)
         counts = self._count_bars(self.bars_query, np.arange(self.symbol_index.size))
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
@@ -178,7 +159,8 @@ class _SlotRange:
         provisional, sparse = (np.concatenate(both) for both in zip(*listed, strict=True))
         incomplete_rows = np.flatnonzero(counts["bars"] < self.end - self.begin)
         absent, none = self._list_absent(incomplete_rows), np.zeros(0, np.int64)
-        return StoredSlots(absent, provisional, sparse, none, counts["external"], duplicates)
+        no_recheck = none.astype(np.int8)
+        return StoredSlots(absent, provisional, sparse, none, none, no_recheck, counts["external"], duplicates)
 
     def _count_bars(self, bars_query: str, rows: Int64) -> dict[str, Int64]:
         """The counts of ``rows`` by name (see ``_COUNT_BARS``), shape (symbols,), 0 for the other symbols."""
@@ -227,51 +209,3 @@ class _SlotRange:
 
     def _to_datetimes(self, selection: Any) -> Sequence[datetime]:
         return [to_datetime(epoch) for epoch in self.grid.starts[selection].tolist()]
-
-
-def _find_slots_with_rejects(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
-    """Slots whose bar was built around a rejected row, ascending; not those with all rows that they can have."""
-    found = _query_slots(connection, _SELECT_SLOTS_WITH_REJECTS, symbol_index, grid, columns=3)
-    key, (covered,) = _build_slot_keys(found, symbol_index, grid)
-    _, ordinal = grid.split_slot_keys(key)
-    return np.unique(key[covered < (grid.ends - grid.starts)[ordinal]])
-
-
-def _find_rejected_trades(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
-    """Slots with a rejected row that has shares, with a bar or without, ascending."""
-    found = _query_slots(connection, _SELECT_REJECTED_TRADES, symbol_index, grid, columns=2)
-    ordinals = np.searchsorted(grid.starts, found[:, 1], side="right") - 1
-    is_inside = (ordinals >= 0) & (found[:, 1] < grid.ends[ordinals]) if len(found) else np.zeros(0, bool)
-    found[:, 1] = grid.starts[ordinals] if len(found) else 0
-    return np.unique(_build_slot_keys(found[is_inside], symbol_index, grid)[0])
-
-
-def _find_cut_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
-    """Slots within which the rows of their session end, although they should go on (docs/states.md)."""
-    found = _query_slots(connection, _SELECT_CUT_SLOTS, symbol_index, grid, columns=2)
-    return _build_slot_keys(found, symbol_index, grid)[0]
-
-
-def _query_slots(
-    connection: Connection, query: str, symbol_index: SymbolIndex, grid: SlotGrid, *, columns: int
-) -> Int64:
-    """What ``query`` returns about the window, shape (rows, columns): symbol_id, stamp of the slot, and more."""
-    if not grid.size or not symbol_index.size:
-        return np.zeros((0, columns), np.int64)
-    values = {
-        "first": grid.first_start,
-        "last": grid.last_start,
-        "first_day": grid.sessions[0].day,
-        "last_day": grid.sessions[-1].day,
-        "interval": grid.interval.name,
-        "spellings": list(grid.interval.spellings),
-        "seconds": grid.interval.seconds,
-    }
-    return np.array(connection.execute(query.encode(), values).fetchall(), np.int64).reshape(-1, columns)
-
-
-def _build_slot_keys(found: Int64, symbol_index: SymbolIndex, grid: SlotGrid) -> tuple[Int64, Int64]:
-    """The keys of found slots of the grid and its symbols, and the other columns of what was found."""
-    ordinals, rows = grid.find_ordinals(found[:, 1]), symbol_index.find_rows(found[:, 0])
-    is_known = (ordinals >= 0) & (rows >= 0)
-    return grid.get_slot_keys(rows, ordinals)[is_known], found[is_known, 2:].T

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backfill_assets.market.calendar.intervals import Interval, is_other_length, recognize_interval
+from backfill_assets.store.bars.bar_stats import HAS_POSSIBLE_TIME
 from backfill_assets.store.postgres.connection import Connection
 
 _SAMPLED_SYMBOLS = 300
@@ -79,7 +80,9 @@ FROM (
     ) x
     UNION ALL
     SELECT s.symbol_id, x.interval_type, x.source FROM sampled_closely s
-    CROSS JOIN LATERAL (SELECT max(timestamp) AS newest FROM market_data d WHERE d.symbol_id = s.symbol_id) m
+    CROSS JOIN LATERAL (
+        SELECT max(timestamp) AS newest FROM market_data d WHERE d.symbol_id = s.symbol_id AND {HAS_POSSIBLE_TIME}
+    ) m
     CROSS JOIN LATERAL ({_HALF_HOURS_BEFORE_NEWEST}) h
     CROSS JOIN LATERAL (
         SELECT interval_type, source FROM market_data d
@@ -89,7 +92,7 @@ FROM (
 """  # noqa: S608 - only constants are inserted
 _BY_TIME_AND_SYMBOL = f"""{_SAMPLE_SYMBOLS}
 SELECT coalesce(x.interval_type, 'NULL'), bool_or(x.source IS NULL), count(DISTINCT s.symbol_id)
-FROM sampled_closely s CROSS JOIN (SELECT max(timestamp) AS newest FROM market_data d) m
+FROM sampled_closely s CROSS JOIN (SELECT max(timestamp) AS newest FROM market_data d WHERE {HAS_POSSIBLE_TIME}) m
 CROSS JOIN LATERAL ({_HALF_HOURS_BEFORE_NEWEST}) h
 CROSS JOIN LATERAL (
     SELECT interval_type, source FROM market_data d
@@ -97,7 +100,8 @@ CROSS JOIN LATERAL (
 ) x GROUP BY 1
 """  # noqa: S608 - only constants are inserted
 _BY_TIME_AND_INTERVAL = f"""
-SELECT t.interval_type, bool_or(x.source IS NULL), count(*) FROM (SELECT max(timestamp) AS newest FROM market_data d) m
+SELECT t.interval_type, bool_or(x.source IS NULL), count(*)
+FROM (SELECT max(timestamp) AS newest FROM market_data d WHERE {HAS_POSSIBLE_TIME}) m
 CROSS JOIN LATERAL ({_HALF_HOURS_BEFORE_NEWEST}) h
 CROSS JOIN LATERAL ({_build_interval_walk("d.timestamp = h.half_hour")}) t
 CROSS JOIN LATERAL (

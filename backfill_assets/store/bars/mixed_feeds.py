@@ -1,7 +1,8 @@
 """Sessions whose bars come from two feeds of the vendor, as after a change of ``BACKFILL_SOURCE_INTERVAL``.
 
 The feeds are different series with different volumes (docs/vendor.md §2.6), so a session should be of one feed. Bars of
-live samples and of other programs are not counted.
+live samples and of other programs are not counted, nor slots that were taken whole from the other feed on purpose
+(``other_feed_bars``).
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ JOIN unnest(%(days)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[
      ON s.day = r.session_day
 JOIN market_data d ON d.symbol_id = r.symbol_id AND d.interval_type = ANY (%(spellings)s)
      AND d.timestamp >= s.opens AND d.timestamp < s.closes AND d.is_final
-WHERE r.symbol_id = ANY (%(ids)s)
+WHERE r.symbol_id = ANY (%(ids)s) AND NOT EXISTS (
+    SELECT FROM backfill.other_feed_bars o WHERE o.symbol_id = d.symbol_id AND o.interval_type = %(interval)s
+       AND o.timestamp = d.timestamp AND o.source_interval = d.source_interval)
 GROUP BY 1, 2 HAVING count(DISTINCT d.source_interval) > 1 ORDER BY 1 DESC, 2
 """
 

@@ -17,6 +17,7 @@ from backfill_assets.store.postgres.connection import Connection
 
 # A duplicate stands beside the row that counts, and a row without volume is a quote and no trade (docs/vendor.md
 # §2.12): neither takes anything from the bar. The first line is the condition of the partial index rejects_current.
+# Rows of version 0.3.0 have the reason volume_cumulative; today's running totals have a volume anyway.
 IS_CURRENT = """
 superseded_at IS NULL AND reason <> 'duplicate_stamp' AND (volume IS NOT NULL OR reason = 'volume_cumulative')
 AND %(interval)s <> ALL (superseded_intervals)

@@ -21,7 +21,7 @@ FROM backfill.revisions r
 LEFT JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = r.interval_type
      AND m.timestamp = r.timestamp
 WHERE r.symbol_id = ANY (%(ids)s) AND r.interval_type = ANY (%(spellings)s)
-  AND r.timestamp >= %(first)s AND r.timestamp < %(last)s
+  AND r.timestamp >= %(first)s AND r.timestamp < %(last)s AND r.decision_id IS NULL AND r.doubt_id IS NULL
 ORDER BY r.replaced_at DESC, r.symbol_id, r.timestamp LIMIT %(limit)s
 """
 _DELETE_UNCHANGED_REVISIONS = """
@@ -68,7 +68,7 @@ class RejectCount:
 def read_revisions(
     connection: Connection, symbols: Sequence[Symbol], grid: SlotGrid, limit: int
 ) -> tuple[int, list[Revision]]:
-    """How many revisions the bars of the window had, and the newest ``limit`` of them."""
+    """How many revisions by the vendor the bars of the window had, and the newest ``limit`` of them."""
     if not grid.size:
         return 0, []
     rows = connection.execute(_SELECT_REVISIONS, {**_build_parameters(symbols, grid), "limit": limit}).fetchall()

@@ -5,7 +5,7 @@ The rows are in ``daily_prices``. ``evidence_reader`` reads the part that explai
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from backfill_assets.store.postgres.connection import Connection
 
@@ -60,9 +60,15 @@ SELECT count(*), count(p.symbol_id) FROM (
 _SELECT_SYMBOLS_WITH_DAY = """
 SELECT symbol_id FROM backfill.daily_prices WHERE symbol_id = ANY (%(ids)s) AND day = %(day)s
 """
+# Not if a person said that the market was open.
 _INSERT_CLOSURE = """
-INSERT INTO backfill.closures (day, found_at, reason) VALUES (%(day)s, %(now)s, %(reason)s) ON CONFLICT DO NOTHING
+INSERT INTO backfill.closures (day, found_at, reason)
+SELECT %(day)s, %(now)s, %(reason)s WHERE NOT EXISTS (
+    SELECT FROM backfill.decisions
+    WHERE kind = 'closure' AND decision = 'rejected' AND refers_to @> ARRAY[%(day)s::date::text])
+ON CONFLICT (day) DO UPDATE SET reason = closures.reason
 """
+_DELETE_CLOSURE = "DELETE FROM backfill.closures WHERE day = %(day)s RETURNING found_at, reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,16 @@ def find_symbols_with_day(connection: Connection, symbol_ids: Sequence[int], day
     return {row[0] for row in rows}
 
 
-def record_closure(connection: Connection, day: date, reason: str, now: datetime) -> None:
-    """Record that the market did not hold a session that the calendar has."""
-    connection.execute(_INSERT_CLOSURE, {"day": day, "reason": reason, "now": now})
+def record_closure(connection: Connection, day: date, reason: str, now: datetime) -> bool:
+    """Record that the market did not hold a session that the calendar has.
+
+    Returns:
+        False if a person decided that it did; then nothing is recorded.
+    """
+    return connection.execute(_INSERT_CLOSURE, {"day": day, "reason": reason, "now": now}).rowcount > 0
+
+
+def delete_closure(connection: Connection, day: date) -> tuple[datetime, str] | None:
+    """Take back that a day was closed; returns when that was found (UTC) and why, None if it is not recorded."""
+    row = connection.execute(_DELETE_CLOSURE, {"day": day}).fetchone()
+    return (row[0].astimezone(UTC), row[1]) if row else None

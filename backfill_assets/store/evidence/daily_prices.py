@@ -4,12 +4,13 @@
 files and closures are in ``daily_data``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from backfill_assets.market.daily_prices import DailyPrices
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.daily_prices import SETTLED_AFTER, DailyPrices
 from backfill_assets.store.postgres.connection import Connection
 
 NOT_IN_MARKET_FILE = "not in the daily file of the market"
@@ -60,6 +61,11 @@ _INSERT_DAYS_WITHOUT_ROW = """
 INSERT INTO backfill.daily_prices (symbol_id, day, volume, no_row_reason)
 SELECT id, day, 0, %(reason)s FROM unnest(%(ids)s::int[], %(days)s::date[]) AS t (id, day) ORDER BY 1, 2
 ON CONFLICT DO NOTHING
+"""
+_COUNT_SETTLED = """
+SELECT count(*) FROM unnest(%(days)s::date[], %(settled_at)s::timestamptz[]) AS w (day, settled_at)
+JOIN backfill.daily_prices p ON p.day = w.day AND p.symbol_id = ANY (%(ids)s::int[])
+WHERE p.no_row_reason IS NULL AND p.read_at >= w.settled_at
 """
 _SELECT_DAILY_PRICE = """
 SELECT open_price, high_price, low_price, close_price, adjusted_close,
@@ -112,6 +118,16 @@ def record_days_without_row(connection: Connection, days: Sequence[tuple[int, da
     """
     ids, dates = [symbol_id for symbol_id, _ in days], [day for _, day in days]
     connection.execute(_INSERT_DAYS_WITHOUT_ROW, {"ids": ids, "days": dates, "reason": reason})
+
+
+def count_settled_rows(connection: Connection, symbol_ids: Collection[int], sessions: Sequence[Session]) -> int:
+    """How many days of these symbols and sessions have a row that was read when it was settled."""
+    values = {
+        "ids": sorted(symbol_ids),
+        "days": [session.day for session in sessions],
+        "settled_at": [session.close + SETTLED_AFTER for session in sessions],
+    }
+    return int(connection.execute(_COUNT_SETTLED, values).fetchall()[0][0])
 
 
 def read_daily_price(connection: Connection, symbol_id: int, day: date) -> DailyPrice | None:

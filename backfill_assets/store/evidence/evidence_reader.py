@@ -18,6 +18,7 @@ from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, Re
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
+from backfill_assets.store.evidence.halts import read_found_halts
 from backfill_assets.store.evidence.refusals import read_refused_slots
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -125,6 +126,7 @@ def read_evidence(
         closed=_read_closed_sessions(connection, values, grid),
         refused=read_refused_slots(connection, symbol_index, grid),
         unserved_asked_at=_read_unserved(connection, values, symbol_index),
+        halts=read_found_halts(connection, symbol_index, grid),
     )
     return _build_request_history(history, symbol_index, grid), evidence
 

@@ -17,7 +17,14 @@ BARS_REFUSED = "bars refused"
 ENDPOINT_NOT_IN_PLAN = "endpoint not in plan"
 NO_INTRADAY_DATA = "no intraday data"
 TOO_MANY_UNSERVED = "too many without data"
-TICKER_KINDS = (ENDED_OR_RENAMED, NO_INTRADAY_DATA)  # the subject is a ticker: they end when it is no longer active
+COMMON_PRICE_FACTOR = "common price factor"
+BARS_OUTSIDE_LISTING = "bars outside listing"
+TICKER_KINDS = (
+    ENDED_OR_RENAMED,
+    NO_INTRADAY_DATA,
+    COMMON_PRICE_FACTOR,
+    BARS_OUTSIDE_LISTING,
+)  # the subject is a ticker: they end when it is no longer active
 
 _UPSERT_FINDING = """
 INSERT INTO backfill.findings AS f (kind, subject, detail, found_at)

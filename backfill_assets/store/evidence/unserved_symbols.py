@@ -54,6 +54,11 @@ UPDATE backfill.unserved_symbols u SET ended_at = greatest(%(now)s, u.found_at)
 FROM answered a WHERE u.symbol_id = a.symbol_id AND u.ended_at IS NULL
 RETURNING u.symbol_id
 """  # noqa: S608 - only constants are inserted
+_CONTINUE_UNSERVED = """
+UPDATE backfill.unserved_symbols u SET ended_at = NULL
+WHERE symbol_id = ANY (%(ids)s)
+  AND found_at = (SELECT max(found_at) FROM backfill.unserved_symbols n WHERE n.symbol_id = u.symbol_id)
+"""
 _SELECT_UNSERVED = """
 SELECT symbol_id, asked_since, reason FROM backfill.unserved_symbols WHERE ended_at IS NULL
 """
@@ -133,6 +138,11 @@ def record_unserved(connection: Connection, symbols: Sequence[tuple[UnansweredSy
 def end_unserved(connection: Connection, active_ids: Sequence[int], now: datetime) -> set[int]:
     """End what no longer holds: symbols with a row or a bar since, and those that are not active; returns them."""
     return {row[0] for row in connection.execute(_END_ANSWERED, {"active_ids": list(active_ids), "now": now})}
+
+
+def continue_unserved(connection: Connection, symbol_ids: Sequence[int]) -> None:
+    """Take back that symbols ended being unserved: what was found of each last holds again."""
+    connection.execute(_CONTINUE_UNSERVED, {"ids": list(symbol_ids)})
 
 
 def list_unserved(connection: Connection) -> dict[int, UnservedSymbol]:

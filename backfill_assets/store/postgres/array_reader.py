@@ -33,8 +33,8 @@ def read_columns(
         values: its parameters.
         column_types: column → type of its elements in the server's binary form, big-endian: ``>i4`` integer or date
             (see ``to_postgres_days``), ``>i8`` bigint or timestamptz (see ``to_unix_seconds``,
-            ``to_whole_unix_seconds``), ``>i1`` boolean; or ``text``. A column of an existing table may be a wider
-            integer; its values must fit.
+            ``to_whole_unix_seconds``), ``>i1`` boolean, ``>f8`` double precision; or ``text``. A column of an existing
+            table may be a wider integer; its values must fit.
     """
     columns = (
         _AGGREGATE_TEXT.format(name) if code == "text" else _AGGREGATE_BINARY.format(name)
@@ -69,5 +69,7 @@ def _decode_elements(payload: Any, column_type: str) -> NDArray[Any]:
         return np.zeros(0, column_type[1:])
     # existing tables may have a wider integer than ours; the size of the first element tells
     size = int.from_bytes(payload[_ARRAY_HEADER_BYTES : _ARRAY_HEADER_BYTES + 4], "big")
-    elements = np.frombuffer(payload, np.dtype([("size", ">i4"), ("value", f">i{size}")]), offset=_ARRAY_HEADER_BYTES)
+    kind = column_type[:2]  # with the byte order
+    layout = np.dtype([("size", ">i4"), ("value", f"{kind}{size}")])
+    elements = np.frombuffer(payload, layout, offset=_ARRAY_HEADER_BYTES)
     return elements["value"].astype(column_type[1:])

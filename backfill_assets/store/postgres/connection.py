@@ -20,6 +20,7 @@ from backfill_assets.store.postgres.session_settings import CONNECTION_OPTIONS, 
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
+_SHOW_READ_ONLY = "SHOW transaction_read_only"
 CONNECT_TIMEOUT_SECONDS = 10
 MAX_WAIT_SECONDS = 60.0
 _ATTEMPT_SECONDS = 2.0  # per connection attempt; short, so that a server that restarts is found soon
@@ -123,3 +124,8 @@ class Database:
     def close(self) -> None:
         """Close all connections; idempotent."""
         self._pool.close()
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Whether the open transaction can write nothing, as on a standby server."""
+    return connection.execute(_SHOW_READ_ONLY).fetchall() == [("on",)]

@@ -8,14 +8,13 @@ from sqlalchemy import URL
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.connection import CONNECT_TIMEOUT_SECONDS
+from backfill_assets.store.postgres.connection import CONNECT_TIMEOUT_SECONDS, is_read_only
 from backfill_assets.store.postgres.database_errors import describe_database, translate_errors
 from backfill_assets.store.postgres.embedded import create_database, start_embedded_database
 from backfill_assets.store.postgres.session_settings import read_session_settings
 
 DAGSTER_DATABASE = "dagster"
 _ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})  # SQL_ASCII stores bytes as they come
-_SHOW_READ_ONLY = "SHOW transaction_read_only"
 _SHOW_ISOLATION = "SHOW transaction_isolation"
 
 
@@ -55,14 +54,14 @@ def _adapt_to_defaults(url: str, name: str) -> str:
     with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
         encoding = connection.info.parameter_status("server_encoding")
         client_encoding = connection.info.parameter_status("client_encoding")
-        is_read_only = connection.execute(_SHOW_READ_ONLY).fetchall() == [("on",)]
+        can_write = not is_read_only(connection)
         isolation = connection.execute(_SHOW_ISOLATION).fetchall()[0][0]
         differences = read_session_settings(connection).differences
     if encoding not in _ENCODINGS:
         raise DatabaseUnavailable(
             f"{name} has the encoding {encoding}; Dagster needs a database with the encoding UTF8"
         )
-    if is_read_only:
+    if not can_write:
         raise DatabaseUnavailable(f"{name} is read-only (default_transaction_read_only); Dagster writes to it")
     if isolation != "read committed":
         differences["default_transaction_isolation"] = "read\\ committed"

@@ -3,7 +3,7 @@
 Postgres holds all of it (tables ``budget``, ``permits``, ``ledger`` and ``ledger_by_purpose``, functions in
 ``migrations/functions.sql`` and ``migrations/0011_purposes.sql``), so every process on every machine shares it. The
 permits of a dead process expire by themselves. Waiting is the caller's part: ``take_permits`` returns at once with the
-time to wait, and keeps no transaction open.
+time to wait, and keeps no transaction open. What a single purpose may spend is in ``purpose_limit``.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.purposes import KEPT_SHARES, Purpose
 from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.quota.purpose_limit import lock_calls_left
 
 _TAKE_PERMITS = """
 SELECT permit_ids, wait_seconds, calls_affordable, is_paused FROM backfill.take_permits(
@@ -84,6 +85,7 @@ class QuotaLimits:
     daily_calls: int
     reserve: float
     spend_extra: bool = False
+    cross_feed_calls: int | None = None  # a day; None for a share of the day's calls (``purpose_limit``)
 
 
 def build_limits(settings: Settings) -> QuotaLimits:
@@ -96,6 +98,7 @@ def build_limits(settings: Settings) -> QuotaLimits:
         daily_calls=settings.daily_calls,
         reserve=settings.collector_reserve,
         spend_extra=settings.spend_extra_limit,
+        cross_feed_calls=settings.cross_feed_calls,
     )
 
 
@@ -130,10 +133,7 @@ class QuotaRefusal:
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """What is left of the day and of the rate window; times are UTC.
-
-    ``refusal`` is the vendor's word that the day's calls are used up, whatever the account endpoint counts.
-    """
+    """What is left of the day and of the rate window; times are UTC."""
 
     calls_left_today: int
     calls_spent_today: int
@@ -142,7 +142,7 @@ class BudgetStatus:
     requests_ceiling: int
     external_requests: int
     paused_until: datetime | None
-    refusal: QuotaRefusal | None = None
+    refusal: QuotaRefusal | None = None  # it holds whatever the account endpoint counts
 
 
 def fingerprint_token(token: str) -> str:
@@ -187,11 +187,19 @@ class Budget:
 
         While spending is paused, none are granted, also for requests that cost nothing.
         """
-        values = {**self._build_parameters(now), "wanted": wanted, "calls_each": calls_each}
+
+        def take(connection: Connection) -> PermitGrant:
+            values = {**self._build_parameters(now), "wanted": wanted, "calls_each": calls_each}
+            if self.purpose is Purpose.CROSS_FEED and calls_each:
+                left = lock_calls_left(connection, values, self._limits.cross_feed_calls)
+                values["wanted"] = min(wanted, left // calls_each)
+                if not values["wanted"]:
+                    return PermitGrant((), 0.0, left)
+            permits, wait_seconds, calls_left, is_paused = connection.execute(_TAKE_PERMITS, values).fetchall()[0]
+            return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left), is_paused)
+
         # If the connection breaks after the commit, the permits of the lost answer expire by themselves.
-        row = self._database.retry_transaction(lambda connection: connection.execute(_TAKE_PERMITS, values).fetchone())
-        permits, wait_seconds, calls_left, is_paused = row or ([], None, 0, False)
-        return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left), is_paused)
+        return self._database.retry_transaction(take)
 
     def settle_permits(self, settlement: PermitSettlement, now: datetime) -> None:
         """Report the end of requests; a permit that is never settled expires after its time-out."""

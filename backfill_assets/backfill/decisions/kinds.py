@@ -1,0 +1,14 @@
+"""The table of what a person may have to decide; a new kind is one module and one entry here."""
+
+from collections.abc import Mapping
+
+from backfill_assets.backfill.decisions.closures import CLOSURE
+from backfill_assets.backfill.decisions.doubts import DOUBT
+from backfill_assets.backfill.decisions.halts import HALT
+from backfill_assets.backfill.decisions.kind import DecisionKind
+from backfill_assets.backfill.decisions.listing_lives import LISTING_LIFE
+from backfill_assets.backfill.decisions.universe import MANY_WITHOUT_DATA, NO_DATA, RENAME
+
+KINDS: Mapping[str, DecisionKind] = {
+    kind.name: kind for kind in (DOUBT, LISTING_LIFE, RENAME, NO_DATA, MANY_WITHOUT_DATA, CLOSURE, HALT)
+}

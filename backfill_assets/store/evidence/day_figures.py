@@ -1,0 +1,63 @@
+"""Reads what is known of whole days, aligned with the lines of a panel of rows or bars: settled daily rows only."""
+
+import numpy as np
+
+from backfill_assets.market.arrays import Floats, Int64
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.daily_prices import SETTLED_AFTER
+from backfill_assets.market.plausibility.day_figures import DayFigures
+from backfill_assets.market.splits import find_split_ratios, undo_splits
+from backfill_assets.store.evidence.splits import read_splits
+from backfill_assets.store.postgres.array_reader import read_columns
+from backfill_assets.store.postgres.connection import Connection
+
+# Whether a row is settled is said by ``market.daily_prices.is_settled``; here in SQL, for all days at once.
+_SELECT_FIGURES = """
+SELECT p.symbol_id, s.position - 1 AS session, coalesce(p.open_price, 'NaN') AS open,
+       coalesce(p.high_price, 'NaN') AS high, coalesce(p.low_price, 'NaN') AS low,
+       coalesce(p.close_price, 'NaN') AS close, coalesce(p.adjusted_close, 'NaN') AS adjusted_close,
+       coalesce(p.reported_volume::float8, 'NaN') AS volume, extract(epoch FROM p.read_at)::float8 AS read_at
+FROM unnest(%(days)s::date[], %(closes)s::bigint[]) WITH ORDINALITY AS s (day, session_close, position)
+JOIN backfill.daily_prices p ON p.day = s.day AND p.symbol_id = ANY (%(ids)s::int[])
+WHERE p.no_row_reason IS NULL AND p.read_at >= to_timestamp(s.session_close) + %(settled_after)s
+"""
+_NUMBERS = ("open", "high", "low", "close", "adjusted_close", "volume", "read_at")
+_COLUMN_TYPES = {"symbol_id": ">i4", "session": ">i8", **dict.fromkeys(_NUMBERS, ">f8")}
+
+
+def read_day_figures(connection: Connection, symbol_id: Int64, session: Int64, grid: SlotGrid) -> DayFigures:
+    """The settled figures of the days of a panel's lines, NaN where none are known.
+
+    ``symbol_id`` (ascending) and ``session`` (position in the grid's sessions) have the shape (lines,).
+    """
+    if not len(symbol_id):
+        return DayFigures.create_unknown(0)
+    ids = np.unique(symbol_id)
+    *prices, volume, read_at = _read_numbers(connection, ids, symbol_id, session, grid)
+    day = np.array([item.day for item in grid.sessions], "datetime64[D]")[session]
+    splits = read_splits(connection, ids.tolist())
+    read_stamps = np.where(np.isnan(read_at), 0.0, read_at).astype(np.int64)
+    with np.errstate(over="ignore", under="ignore"):
+        adjustment = prices[4] / prices[3]
+    own_volume = undo_splits(volume, splits, symbol_id, day, read_stamps, adjustment)
+    figures = (*prices, own_volume, find_split_ratios(splits, symbol_id, day))
+    return DayFigures(*figures)
+
+
+def _read_numbers(connection: Connection, ids: Int64, symbol_id: Int64, session: Int64, grid: SlotGrid) -> Floats:
+    """The numbers of the rows as they are stored, shape (numbers, lines)."""
+    first, last = int(session.min()), int(session.max())
+    values = {
+        "ids": ids.tolist(),
+        "days": [item.day for item in grid.sessions[first : last + 1]],
+        "closes": grid.session_closes[first : last + 1].tolist(),
+        "settled_after": SETTLED_AFTER,
+    }
+    found = read_columns(connection, _SELECT_FIGURES, values, _COLUMN_TYPES)
+    shape = (len(ids), last - first + 1)
+    cells = np.full((len(_NUMBERS), shape[0] * shape[1]), np.nan)
+    place = np.searchsorted(ids, found["symbol_id"]) * shape[1] + found["session"]
+    for at, name in enumerate(_NUMBERS):
+        cells[at, place] = found[name]
+    numbers: Floats = cells[:, np.searchsorted(ids, symbol_id) * shape[1] + session - first]
+    return numbers

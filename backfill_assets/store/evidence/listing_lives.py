@@ -1,0 +1,61 @@
+"""Reads the lives of listings, aligned with the lines of a panel, and which bars lie outside of them.
+
+Lives are written with the daily data.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.plausibility.listing import ListingLives
+from backfill_assets.market.plausibility.rules import Rule
+from backfill_assets.store.evidence.confirmed_lives import IS_CONFIRMED
+from backfill_assets.store.postgres.connection import Connection
+
+_SELECT_LIVES = f"""
+SELECT symbol_id, first_day, CASE WHEN has_ended THEN last_day END, {IS_CONFIRMED} FROM backfill.listing_lives
+WHERE symbol_id = ANY (%(ids)s::int[])
+"""  # noqa: S608 - only a constant is inserted
+_SUMMARIZE_OUTSIDE = f"""
+SELECT d.symbol_id, count(DISTINCT d.session_day), min(d.session_day), max(d.session_day), l.first_day,
+       CASE WHEN l.has_ended THEN l.last_day END
+FROM backfill.doubts d JOIN backfill.listing_lives l USING (symbol_id)
+WHERE d.rule = '{Rule.OUTSIDE_LISTING}' AND d.marks_bar AND d.outcome IS DISTINCT FROM 'decided'
+GROUP BY d.symbol_id, l.symbol_id ORDER BY 1
+"""  # noqa: S608 - only a constant is inserted
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideListing:
+    """Sessions with bars outside the life of their symbol, about which no person decided.
+
+    ``listed_from`` and ``listed_until`` are the days of the life, None where one is unknown or the listing goes on.
+    """
+
+    symbol_id: int
+    sessions: int
+    first_session: date
+    last_session: date
+    listed_from: date | None
+    listed_until: date | None
+
+
+def summarize_outside_listing(connection: Connection) -> list[OutsideListing]:
+    """The undecided sessions with bars outside a listing life, one entry a symbol."""
+    return [OutsideListing(*row) for row in connection.execute(_SUMMARIZE_OUTSIDE.encode())]
+
+
+def read_listing_lives(connection: Connection, symbol_id: Int64) -> ListingLives:
+    """The life of the symbol of each line or row, shape (lines,): by the daily data, or confirmed by a person."""
+    ids = np.unique(symbol_id)
+    first, last = (np.full(len(ids), np.datetime64("NaT"), "datetime64[D]") for _ in range(2))
+    confirmed = np.zeros(len(ids), bool)
+    found = connection.execute(_SELECT_LIVES.encode(), {"ids": ids.tolist()})
+    for key, first_day, last_day, is_confirmed in found:
+        at = int(np.searchsorted(ids, key))
+        first[at], last[at] = np.datetime64(first_day or "NaT", "D"), np.datetime64(last_day or "NaT", "D")
+        confirmed[at] = is_confirmed
+    position = np.searchsorted(ids, symbol_id)
+    return ListingLives(first[position], last[position], confirmed[position])
