@@ -19,14 +19,7 @@ def test_clean_sessions_are_not_doubted(sort: str) -> None:
     assert count.doubted == 0, count.rules
 
 
-# A single running total beside a burst in the opening is found in seven of eight sessions (docs/plausibility.md).
-SINGLE = pytest.param(
-    OddityKind.LONE_RUNNING_TOTAL,
-    marks=pytest.mark.xfail(reason="bursts in the opening hide one of eight", strict=True),
-)
-
-
-@pytest.mark.parametrize("kind", [SINGLE if kind is OddityKind.LONE_RUNNING_TOTAL else kind for kind in OddityKind])
+@pytest.mark.parametrize("kind", OddityKind)
 def test_what_is_promised_is_found(kind: OddityKind) -> None:
     count = count_kind(kind, "liquid", SMALL)
     assert count.promised > 10

@@ -95,6 +95,15 @@ def test_ten_sessions_before_are_needed() -> None:
         assert find(changed).any() == is_doubted
 
 
+def test_high_sessions_side_by_side_are_judged_together() -> None:
+    usual = np.array([[0.3, 0.27, 0.33] * 7])
+    alone, together = np.append(usual, [[0.5]], axis=1), np.append(usual, [[0.5, 0.5, 0.5, 0.5]], axis=1)
+    assert not find(alone).any()
+    assert np.flatnonzero(find(together)[0]).tolist() == [21, 22, 23, 24]
+    parted = np.append(usual, [[0.5, 0.3, 0.5, 0.3, 0.5, 0.3, 0.5]], axis=1)
+    assert not find(parted).any()
+
+
 def test_a_part_of_the_session_is_not_compared_with_the_usual_share_but_with_the_day() -> None:
     shares = np.full((1, 14), 0.3)
     shares[0, 12:] = 0.65, 1.5

@@ -136,6 +136,25 @@ def test_a_lone_total_of_twenty_medians_is_doubted(factor: float) -> None:
     assert not proven.any()
 
 
+def test_a_total_beside_a_burst_of_the_opening_is_doubted() -> None:
+    volume = make_liquid_volumes()
+    volume[1:12] *= np.linspace(20, 2, 11)
+    volume[45] = np.floor(0.8 * volume[:45].sum())
+    proven, doubted = find(volume[None])
+    assert np.flatnonzero(doubted[0]).tolist() == [45]
+    assert not proven.any()
+
+
+def test_what_else_may_be_a_total_is_doubted_where_totals_are_proven() -> None:
+    volume = make_liquid_volumes()
+    true = volume.copy()
+    for column, factor in ((20, 1.0), (30, 1.0), (40, 1.0), (77, 0.7)):
+        volume[column] = np.floor(true[: column + 1].sum() * factor)
+    proven, doubted = find(volume[None])
+    assert np.flatnonzero(proven[0]).tolist() == [20, 30, 40]
+    assert np.flatnonzero(doubted[0]).tolist() == [77]
+
+
 REAL = {
     "recorded last row": [*make_liquid_volumes()[:-1], 3_380_000],
     "opening burst": [2_500_000, 2_400_000, 2_500_000, *make_liquid_volumes()[3:]],
@@ -144,6 +163,8 @@ REAL = {
     "rebalance that begins early": [*make_liquid_volumes()[:-3], 4e6, 9e6, 4e8],
     "earnings": [volume * 6 / (1 + at / 10) for at, volume in enumerate(make_liquid_volumes())],
     "news": [*make_liquid_volumes()[:40], *(3e5 + 2e7 * 0.7**at for at in range(38))],
+    "news that are over in minutes": [*make_liquid_volumes()[:40], 15e6, 7e6, 3e6, 1e6, *make_liquid_volumes()[44:]],
+    "a close that begins early": [*make_liquid_volumes()[:-4], 14e6, 16e6, 17e6, 22e6],
     "block trade of a thin name": [*make_liquid_volumes(3, 300)[:40], 30_000, *make_liquid_volumes(4, 300)[41:]],
     "round lots": [*[100, 100, 200] * 26],
     "round lots that double": [100, 100, 200, 400, 800, 1_600, 3_200, *[100] * 40, 10_000, *[200] * 30],

@@ -40,7 +40,7 @@ from bench.plausibility.markets import VENUE_DEVIATIONS
 BEYOND_RANGE, BEYOND_TICKS = 0.005, 2  # how far outside the day's range a price must lie
 MOVED_SESSIONS, LAST_SESSIONS = 15, 20
 STEADY_VENUE = 0.1  # a doubled volume shows where the venue's share of the day varies no more than this
-FAR_MORE = 2.5  # times the right volume: nine of its deviations, in a single session
+FAR_MORE = 3.0  # times the right volume: eleven of its deviations, so that a single session shows it
 
 
 def find_promised(injected: InjectedMarket) -> Bools:
@@ -64,7 +64,7 @@ def _promise_totals_that_continue(injected: InjectedMarket) -> Bools:
 def _exceed_day(injected: InjectedMarket) -> Bools:
     """Totals of six medians, after five rows, on a day whose settled volume is less than the session's.
 
-    If the venue has a steady part of the day's volume: also where the session has 2.5 times its right volume.
+    If the venue has a steady part of the day's volume: also where the session has three times its right volume.
     """
     volume, right = _get_volumes(injected)
     session = describe_volumes(right, injected.right.rows.seconds)

@@ -15,11 +15,11 @@ from backfill_assets.market.plausibility.session_panel import SessionPanel
 
 MAX_EXCESS = 1.001  # of the day's volume: it was divided and multiplied by splits, and bars are rounded
 # The usual share is the middle one of the last 20 sessions before that were not high themselves; ten are needed to know
-# how it varies. What is wrong lasts for weeks: the deviations of the high sessions side by side are added up, as those
-# of several samples are. Of 300,000 right sessions one was 7.2 above, and the highest three in a row 7.8 together.
+# how it varies. What is wrong lasts for weeks: the deviations of high sessions side by side are added up, as those of
+# several samples are. Of 330,000 right sessions one lay 7.2 above its usual share, three in a row 8.3 together.
 USUAL_SESSIONS, MIN_USUAL_SESSIONS = 20, 10
 MIN_MULTIPLE, MIN_DEVIATIONS = 1.4, 3.0  # of a high session
-MIN_HIGHEST_MULTIPLE, MIN_DEVIATIONS_TOGETHER = 1.6, 9.0
+MIN_HIGHEST_MULTIPLE, MIN_DEVIATIONS_TOGETHER = 1.6, 10.0
 MIN_SPREAD = 0.001  # volumes are whole numbers, so that no share is known better
 
 

@@ -28,9 +28,8 @@ from backfill_assets.market.plausibility.session_volumes import (
 )
 
 LARGE_MEDIANS = 6.0  # a large row, in medians of its session
-MIN_OVER_NEIGHBOURS = 3.0
-MIN_OVER_NEIGHBOURS_ALONE = 10.0
-MIN_OVER_OTHERS, MIN_DEVIATIONS = 4.0, 5.0
+MIN_OVER_NEIGHBOURS, MIN_OVER_NEIGHBOURS_ALONE = 3.0, 10.0  # the latter where nothing else proves the session
+MIN_OVER_OTHERS, MIN_DEVIATIONS = 4.0, 6.0  # above the largest other row: times, and deviations of the scatter
 # A match lies above the sum by its own volume, or slightly below it.
 MAX_OWN_MEDIANS, MAX_OWN_SHARE, MAX_SLIP = 4.0, 0.15, 0.015
 MIN_MATCHES, MIN_ROWS_BEFORE_MATCH, WEIGHT_SIDE_BY_SIDE = 2, 5, 0.25
@@ -38,9 +37,9 @@ MIN_MATCHES, MIN_ROWS_BEFORE_MATCH, WEIGHT_SIDE_BY_SIDE = 2, 5, 0.25
 OUTLIER_MEDIANS, OUTLIER_SHARE, MIN_ROWS_BEFORE_OUTLIER = 20.0, 0.1, 10
 MIN_SUMS, MAX_SUMS, MAX_SUMS_ALONE = 0.45, 3.0, 1.5
 REOPENING_GAP, CLOSING_ROWS = 600, 3  # seconds; rows that rise with the last one, for instance by an index rebalance
-# Large rows are usual where rows are absent, where 20 medians are less than what is called a block of shares, and
-# where volumes scatter so widely. There, so many must look alike.
-MIN_PRESENT_SHARE, BLOCK_SHARES, MIN_MATCHES_IF_THIN = 0.9, 10_000.0, 6
+# Large rows are usual where rows are absent, and where one trade of what is called a block of shares makes a large row.
+# There, so many must look alike.
+MIN_PRESENT_SHARE, BLOCK_SHARES, MIN_MATCHES_IF_THIN = 0.9, 10_000.0, 7
 
 
 def find_running_totals(panel: SessionPanel, days: DayFigures, judged: Bools) -> list[Doubt]:
@@ -138,45 +137,68 @@ def _set_aside(sessions: SessionVolumes) -> _SetAside:
 
 def _find_in_sessions(sessions: SessionVolumes, aside: _SetAside) -> tuple[Bools, Bools]:
     """Proven running totals, and rows that are only doubted."""
-    volume, after_opening = sessions.volume, sessions.rows_before >= MIN_ROWS_BEFORE_OUTLIER
+    volume, is_closing = sessions.volume, _is_closing(sessions)
     after_first = sessions.rows_before >= MIN_ROWS_BEFORE_MATCH
-    is_closing = _is_closing(sessions)
-    is_counted = after_opening & ~is_closing
+    is_counted = (sessions.rows_before >= MIN_ROWS_BEFORE_OUTLIER) & ~is_closing
+    is_reopening = sessions.gap_before >= REOPENING_GAP
     scatter = measure_deviation(aside.ordinary)
     is_like_sum = aside.is_aside & (volume >= MIN_SUMS * aside.sum_before)
-    is_reopening = sessions.gap_before >= REOPENING_GAP
-    is_thin = _is_thin(sessions)
+    stands_out = _exceeds_largest(volume, is_counted & ~aside.is_aside)
 
+    is_match, is_evidence = _find_matches(sessions, aside, is_like_sum & stands_out, is_like_sum)
+    is_clear = is_evidence & ~_is_thin(sessions) & ~is_reopening
+    is_clear &= _exceeds_largest(volume, is_counted & ~aside.is_aside, scatter)
+
+    sum_before = _sum_real(sessions, aside, is_match, is_like_sum)
+    may_be_total = is_like_sum & stands_out & after_first & ~is_closing & ~is_reopening
+    may_be_total &= (volume >= MIN_SUMS * sum_before) & (volume <= MAX_SUMS * sum_before)
+    others = is_counted & ~is_match & ~may_be_total
+    large = (others & (volume >= LARGE_MEDIANS * sessions.median)).sum(axis=1, keepdims=True)
+    matches = _count(aside, is_evidence)
+    is_proven = (_count(aside, is_clear) >= MIN_MATCHES) | (matches >= MIN_MATCHES_IF_THIN)
+    is_proven &= matches > large
+
+    is_outlier = may_be_total & _is_outlying(sessions, aside)
+    is_alone = is_outlier & (volume <= MAX_SUMS_ALONE * sum_before) & _exceeds_largest(volume, others, scatter)
+    is_alone &= _stands_out(sessions, ~aside.continues_sum, MIN_OVER_NEIGHBOURS_ALONE)
+    is_doubted = is_outlier & is_alone.any(axis=1, keepdims=True) & _exceeds_largest(volume, others)
+    proven = (is_match | may_be_total) & is_proven
+    return proven, (is_doubted | (is_like_sum & after_first & is_proven)) & ~proven
+
+
+def _find_matches(
+    sessions: SessionVolumes, aside: _SetAside, may_be_evidence: Bools, is_like_sum: Bools
+) -> tuple[Bools, Bools]:
+    """The matches, and those that can prove others. The last row may be as large as all others, and proves nothing."""
     is_continued = _find_continued(aside)
     is_match = is_like_sum & (aside.continues_sum | aside.continues_row | is_continued)
     is_match &= _stands_out(sessions, ~is_match)
-    stands_out = _exceeds_largest(volume, is_counted & ~aside.is_aside)
-    is_evidence = is_match & stands_out & (after_first | (aside.continues_sum & is_continued))
-    # Rows side by side are alike anyway.
-    weight = np.where(aside.previous == np.arange(volume.shape[1]) - 1, WEIGHT_SIDE_BY_SIDE, 1.0)
-    matches = (weight * is_evidence).sum(axis=1, keepdims=True)
-    is_clear = is_evidence & ~is_thin & ~is_reopening
-    is_clear &= _exceeds_largest(volume, is_counted & ~aside.is_aside, scatter)
-    clear_matches = (weight * is_clear).sum(axis=1, keepdims=True)
+    after_first = sessions.rows_before >= MIN_ROWS_BEFORE_MATCH
+    is_evidence = is_match & may_be_evidence & (after_first | (aside.continues_sum & is_continued))
+    return is_match, is_evidence & ~sessions.is_last
 
-    real = np.where(is_match | (is_like_sum & after_opening), aside.ordinary, volume)
-    sum_before = np.cumsum(real, axis=1) - real
-    may_be_total = is_like_sum & (volume >= MIN_SUMS * sum_before) & (volume <= MAX_SUMS * sum_before)
-    may_be_total &= after_first & stands_out
-    may_be_total &= ~is_closing & ~is_reopening
-    rest = np.where(aside.is_aside, 0.0, volume).sum(axis=1, keepdims=True)
-    is_outlier = may_be_total & (volume >= OUTLIER_MEDIANS * sessions.median) & (volume >= OUTLIER_SHARE * rest)
-    is_outlier &= after_opening & ~is_thin
-    others = is_counted & ~is_match & ~may_be_total
-    large = (others & (volume >= LARGE_MEDIANS * sessions.median)).sum(axis=1, keepdims=True)
 
-    is_proven = ((clear_matches >= MIN_MATCHES) | (matches >= MIN_MATCHES_IF_THIN)) & (matches > large)
-    is_alone = is_outlier & (volume <= MAX_SUMS_ALONE * sum_before) & _exceeds_largest(volume, others, scatter)
-    is_alone &= _stands_out(sessions, sessions.has_volume, MIN_OVER_NEIGHBOURS_ALONE)
-    is_doubted = is_alone.any(axis=1, keepdims=True) & _exceeds_largest(volume, others)
-    proven = (is_match | may_be_total) & is_proven
-    doubted = (is_outlier & is_doubted) | (is_like_sum & after_first & is_proven)
-    return proven, doubted & ~proven
+def _count(aside: _SetAside, is_counted: Bools) -> Floats:
+    """How many rows of each session count, shape (lines, 1); those side by side are alike anyway, and count less."""
+    is_beside = aside.previous == np.arange(is_counted.shape[1]) - 1
+    count: Floats = (np.where(is_beside, WEIGHT_SIDE_BY_SIDE, 1.0) * is_counted).sum(axis=1, keepdims=True)
+    return count
+
+
+def _sum_real(sessions: SessionVolumes, aside: _SetAside, is_match: Bools, is_like_sum: Bools) -> Floats:
+    """Sum before each row, in which large rows of the opening count if they meet no sum: they are real more often."""
+    after_opening = sessions.rows_before >= MIN_ROWS_BEFORE_OUTLIER
+    real = np.where(is_match | (is_like_sum & after_opening), aside.ordinary, sessions.volume)
+    sum_before: Floats = np.cumsum(real, axis=1) - real
+    return sum_before
+
+
+def _is_outlying(sessions: SessionVolumes, aside: _SetAside) -> Bools:
+    """Rows that are far too large for their session by size alone, after the opening of a name that is not thin."""
+    rest = np.where(aside.is_aside, 0.0, sessions.volume).sum(axis=1, keepdims=True)
+    is_outlying: Bools = (sessions.volume >= OUTLIER_MEDIANS * sessions.median) & ~_is_thin(sessions)
+    is_outlying &= (sessions.volume >= OUTLIER_SHARE * rest) & (sessions.rows_before >= MIN_ROWS_BEFORE_OUTLIER)
+    return is_outlying
 
 
 def _exceeds_largest(volume: Floats, others: Bools, scatter: Floats | float = 0.0) -> Bools:
