@@ -107,9 +107,17 @@ class TableCheck:
 
 
 def count_different(first: TableCheck, second: TableCheck) -> int:
-    """Count the bars that both tables trust with other values of the same feed."""
-    both = first.trusted.keys() & second.trusted.keys()
-    pairs = [(first.trusted[key], second.trusted[key]) for key in both]
+    """Count the bars that both tables trust with other values of the same feed.
+
+    Bars that are wrong in one of them below what the rules promise do not count: the vendor may mend them before only
+    one of the tables asks again.
+    """
+    wrong = [
+        {(bar.symbol, int(bar.opens_at.timestamp())) for bar in check.wrong if bar not in check.promised}
+        for check in (first, second)
+    ]
+    compared = (first.trusted.keys() & second.trusted.keys()) - (wrong[0] ^ wrong[1])
+    pairs = [(first.trusted[key], second.trusted[key]) for key in compared]
     return sum(one[-1] == other[-1] and not _is_equal(one[:-1], other[:-1]) for one, other in pairs)
 
 
