@@ -146,14 +146,15 @@ def check_bars(engine: Engine, world: World, symbols: Sequence[Symbol], sessions
         true = truth.get_bars(symbol, session, source_interval).get(stamp)
         if true is not None and _is_equal(values, true):
             continue
-        oddity, promised = truth.get_oddity(symbol, session)
+        is_settled = (symbol_id, session.day) in settled
+        oddity, promised = truth.get_oddity(symbol, session, is_settled)
         kind = oddity.kind if oddity else None
         if is_marked:
             check.marked_wrong[kind] += 1
             continue
         column = (stamp - int(session.open.timestamp())) // INTERVAL.seconds
         opens_at = datetime.fromtimestamp(stamp, UTC)
-        is_judged = kind in _WITHOUT_DAY or (symbol_id, session.day) in settled
+        is_judged = kind in _WITHOUT_DAY or is_settled
         is_promised = is_judged and bool(promised[column])
         check.wrong.append(WrongBar(symbol, opens_at, source_interval, kind, is_promised, tuple(values), true))
     return check
@@ -171,7 +172,7 @@ class _Truth:
         bars = self._world.true_bars(symbol, session, INTERVAL, source)
         return {int(bar[0]): tuple(map(float, bar[1:])) for bar in bars.itertuples(index=False)}
 
-    def _get_oddity(self, symbol: str, session: Session) -> tuple[Oddity | None, Bools]:
+    def _get_oddity(self, symbol: str, session: Session, is_settled: bool) -> tuple[Oddity | None, Bools]:
         """What is wrong in a session, and which of its bars the rules promise to doubt, shape (13,)."""
         oddities = self._world.list_oddities(symbol, session)
         if not oddities:
@@ -183,7 +184,9 @@ class _Truth:
         official = self._world.get_official_bar(symbol, session)
         figures = (official.open, official.high, official.low, official.close, official.close, official.volume, 1.0)
         days = DayFigures(*(np.array([float(figure)]) for figure in figures))
-        markets = [Market("liquid", 1, _lay_out(rows, session), days) for rows in (right, wrong)]
+        days = days if is_settled else DayFigures.create_unknown(1)
+        # A sort whose part of the day varies: what needs the sessions before to be found is not promised here.
+        markets = [Market("halted", 1, _lay_out(rows, session), days) for rows in (right, wrong)]
         first_row = int(session.open.timestamp())
         changed = np.isin(first_row + 300 * np.arange(ROWS), oddities[0].stamps)[None, :]
         lives, kind = ListingLives.create_unknown(1), self._choose_promise(symbol, session, oddities[0].kind)

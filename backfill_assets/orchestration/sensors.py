@@ -156,16 +156,15 @@ def build_daily_data_sensor(settings: Settings, job: dg.JobDefinition) -> dg.Sen
         default_status=get_default_sensor_status(settings),
     )
     def daily_data(engine: dg.ResourceParam[Engine]) -> dg.RunRequest | dg.SkipReason:
-        """Request one run for each settled session, or with the market's files one a day."""
+        """Request a run, and an hour later another one if daily data are still due."""
         try:
             due = find_due_reading(engine)
         except TokenRefused as error:
             return dg.SkipReason(str(error))
         if not due:
             return dg.SkipReason("the daily data of every settled session are read, or wait for the next morning")
-        # With files, symbols are requested on several days of one settled session.
-        file_day = due.file_session.day if due.file_session else engine.settings.now().date() if due.uses_file else ""
-        return dg.RunRequest(run_key=f"{due.settled[-1].day} {file_day}".strip())
+        # It is due no longer once it was requested: a pause or a spent budget has stopped the run of the hour before.
+        return dg.RunRequest(run_key=f"{due.settled[-1].day} at {engine.settings.now():%Y-%m-%d %H} h UTC")
 
     return daily_data
 

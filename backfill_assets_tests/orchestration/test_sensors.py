@@ -292,7 +292,9 @@ def test_daily_data_are_read_by_whatever_run_comes_first(deploy: Deploy, start_s
     deployment.sandbox.move_clock(tomorrow)
     later = deployment.with_settings(as_of=tomorrow)
     (request,) = later.tick("daily_data_sensor").run_requests
-    assert request.run_key == "2026-06-03"  # one run for a session: Dagster drops the same key
+    assert request.run_key == f"2026-06-03 at {tomorrow:%Y-%m-%d %H} h UTC"  # Dagster drops the same key
+    (repeated,) = deployment.with_settings(as_of=tomorrow + timedelta(hours=1)).tick("daily_data_sensor").run_requests
+    assert repeated.run_key != request.run_key  # that run may have been stopped by a pause
     job = deployment.definitions.resolve_job_def("read_daily_data")
     assert job.execute_in_process(instance=deployment.instance, resources={"engine": later.engine}).success
     assert deployment.sandbox.stats()["by_endpoint"]["eod"] == 8

@@ -49,8 +49,8 @@ def find_promised(injected: InjectedMarket) -> Bools:
     return promised
 
 
-def _promise_several_totals(injected: InjectedMarket) -> Bools:
-    """Totals of which a session has several: those that large totals of a day with too much volume are."""
+def _promise_totals(injected: InjectedMarket) -> Bools:
+    """What the day's volume proves, and single totals that rows alone show."""
     return _exceed_day(injected) | _stand_alone(injected)
 
 
@@ -58,7 +58,7 @@ def _promise_totals_that_continue(injected: InjectedMarket) -> Bools:
     """The same, and exact and slipping totals of a steady session that has two which are not side by side."""
     promised = _stand_out(injected)
     is_apart = promised & ~np.pad(promised, ((0, 0), (1, 0)))[:, :-1]
-    return _promise_several_totals(injected) | (promised & (is_apart.sum(axis=1, keepdims=True) >= MIN_MATCHES))
+    return _promise_totals(injected) | (promised & (is_apart.sum(axis=1, keepdims=True) >= MIN_MATCHES))
 
 
 def _exceed_day(injected: InjectedMarket) -> Bools:
@@ -81,7 +81,7 @@ def _stand_alone(injected: InjectedMarket) -> Bools:
     """Totals that are far too large for a steady session whose own rows are ordinary, wherever its others are.
 
     After ten rows, not in the last three, nor after ten minutes without rows: 20 medians, a tenth of the session, 0.45
-    to 1.5 times the sum before, ten times the rows beside, four times (and five deviations above) all others.
+    to 1.5 times the sum before, ten times the rows beside, four times and six deviations above all others.
     """
     volume, right = _get_volumes(injected)
     session = describe_volumes(right, injected.right.rows.seconds)
@@ -96,7 +96,7 @@ def _stand_alone(injected: InjectedMarket) -> Bools:
 
 
 def _stand_out(injected: InjectedMarket) -> Bools:
-    """Totals in a steady session that are four times (and five deviations above) its largest own row.
+    """Totals in a steady session that are four times and six deviations above its largest own row.
 
     Its own rows of six medians and more are in the first ten, or the last.
     """
@@ -166,9 +166,9 @@ def _promise_all(injected: InjectedMarket) -> Bools:
 _PROMISES: dict[OddityKind, Callable[[InjectedMarket], Bools]] = {
     OddityKind.EXACT_RUNNING_TOTALS: _promise_totals_that_continue,
     OddityKind.SLIPPING_RUNNING_TOTALS: _promise_totals_that_continue,
-    OddityKind.EXCESSIVE_RUNNING_TOTALS: _promise_several_totals,
-    OddityKind.UNSTEADY_RUNNING_TOTALS: _promise_several_totals,
-    OddityKind.LONE_RUNNING_TOTAL: _promise_several_totals,
+    OddityKind.EXCESSIVE_RUNNING_TOTALS: _promise_totals,
+    OddityKind.UNSTEADY_RUNNING_TOTALS: _promise_totals,
+    OddityKind.LONE_RUNNING_TOTAL: _promise_totals,
     OddityKind.FIELD_SPIKE: _promise_outside_day,
     OddityKind.ROW_SPIKE: _promise_outside_day,
     OddityKind.STALE_OPEN: _promise_outside_day,

@@ -169,13 +169,13 @@ def _find_in_sessions(sessions: SessionVolumes, aside: _SetAside) -> tuple[Bools
 def _find_matches(
     sessions: SessionVolumes, aside: _SetAside, may_be_evidence: Bools, is_like_sum: Bools
 ) -> tuple[Bools, Bools]:
-    """The matches, and those that can prove others. The last row may be as large as all others, and proves nothing."""
+    """The matches, and those that can prove others: not a last row that only continues a large one before the close."""
     is_continued = _find_continued(aside)
     is_match = is_like_sum & (aside.continues_sum | aside.continues_row | is_continued)
     is_match &= _stands_out(sessions, ~is_match)
     after_first = sessions.rows_before >= MIN_ROWS_BEFORE_MATCH
     is_evidence = is_match & may_be_evidence & (after_first | (aside.continues_sum & is_continued))
-    return is_match, is_evidence & ~sessions.is_last
+    return is_match, is_evidence & (aside.continues_sum | ~sessions.is_last)
 
 
 def _count(aside: _SetAside, is_counted: Bools) -> Floats:
