@@ -1,7 +1,8 @@
 """Whether a symbol's listing has ended, by its daily history and the vendor's list of renamed symbols.
 
 A rename explains the absence at once. Without one, the daily data must lack three sessions: a late publication must not
-end a listing. Which symbols are looked up, and when, is decided in ``backfill.absence.lookup``.
+end a listing. If the daily data end with the last session of the old name, the two sources confirm the listing's end.
+Which symbols are looked up, and when, is decided in ``backfill.absence.lookup``.
 """
 
 import logging
@@ -12,6 +13,7 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.backfill.findings import record_endpoint_warning
 from backfill_assets.backfill.optional_endpoints import SYMBOL_CHANGES
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, NO_OVERRIDES, CalendarOverrides, list_sessions
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.vendor import SymbolChange, VendorClient
 from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, VendorError
@@ -56,10 +58,14 @@ class SymbolChangeList:
 
 @dataclass(frozen=True, slots=True)
 class ListingEnd:
-    """A symbol's listing life as far as it is known, and the finding about its end; None if it goes on."""
+    """A symbol's listing life as far as it is known, and the finding about its end; None if it goes on.
+
+    ``agreed_rename`` is the rename of which the daily data show the same last session, in words; None without.
+    """
 
     life: ListingLife
     finding: Finding | None
+    agreed_rename: str | None = None
 
 
 async def judge_listing(
@@ -70,6 +76,7 @@ async def judge_listing(
     is_unknown: bool,
     absent_days: Sequence[date],
     now: datetime,
+    overrides: CalendarOverrides = NO_OVERRIDES,
 ) -> ListingEnd:
     """Decide whether a listing has ended, and under which name it goes on.
 
@@ -82,6 +89,7 @@ async def judge_listing(
         is_unknown: whether the vendor does not know the ticker.
         absent_days: the overdue sessions that were looked at.
         now: the time of the finding.
+        overrides: corrections of the exchange's calendar.
 
     Raises:
         TokenRefused, QuotaExhausted: as for any request.
@@ -97,6 +105,7 @@ async def judge_listing(
     return ListingEnd(
         end_at_rename(life, rename),
         Finding(ENDED_OR_RENAMED, str(symbol.ticker), describe_end(life.last_day, rename), now),
+        _describe_agreement(symbol, life.last_day, rename, now, overrides),
     )
 
 
@@ -125,6 +134,19 @@ def end_at_rename(life: ListingLife, rename: SymbolChange | None) -> ListingLife
         return life
     last_day_of_name = rename.effective_date - timedelta(days=1)
     return replace(life, last_day=max(life.last_day or last_day_of_name, last_day_of_name), has_ended=True)
+
+
+def _describe_agreement(
+    symbol: Symbol, last_day: date | None, rename: SymbolChange | None, now: datetime, overrides: CalendarOverrides
+) -> str | None:
+    """The rename in words if the daily data end on the session before it takes effect; None otherwise."""
+    effective = rename.effective_date if rename else None
+    if rename is None or effective is None or last_day is None or not last_day < effective <= now.date():
+        return None
+    day_after, day_before = max(EARLIEST_DATE, last_day + timedelta(days=1)), effective - timedelta(days=1)
+    if overrides.apply_to(list_sessions(symbol.ticker.exchange, day_after, day_before)):
+        return None
+    return f"{symbol.ticker} became {rename.new_symbol} on {effective}"
 
 
 def describe_end(last_day: date | None, rename: SymbolChange | None) -> str:

@@ -1,5 +1,7 @@
 """Bars outside an instrument's life: recycled tickers, and stamps of another year."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from backfill_assets.market.plausibility.listing import (
@@ -14,7 +16,7 @@ from backfill_assets_tests.unit.session_panels import build_full_panel, build_se
 
 def make_lives(panel: SessionPanel, first: str, last: str = "NaT", *, confirmed: bool = False) -> ListingLives:
     days = [np.full(len(panel), np.datetime64(day), "datetime64[D]") for day in (first, last)]
-    return ListingLives(days[0], days[1], np.full(len(panel), confirmed))
+    return ListingLives(days[0], days[1], np.full(len(panel), confirmed), np.full(len(panel), confirmed))
 
 
 def test_a_ticker_that_is_used_again_has_the_prices_of_another_before() -> None:
@@ -58,6 +60,16 @@ def test_rows_are_left_out_only_outside_a_confirmed_life() -> None:
         "confirmed",
         "confirmed",
     ]
+
+
+def test_two_sources_confirm_the_last_day_only() -> None:
+    panel = build_full_panel(build_session_grid("2026-03-02", "2026-03-06"))
+    lives = make_lives(panel, "2026-03-03", "2026-03-05", confirmed=True)
+    lives = replace(lives, is_first_day_confirmed=np.zeros(len(panel), bool))
+    days = np.arange("2026-03-02", "2026-03-07", dtype="datetime64[D]")
+    assert is_outside_confirmed_life(days, lives).tolist() == [False, False, False, False, True]
+    doubts = find_sessions_outside_listing(panel, lives, judge_all(panel))
+    assert [doubt.figures["life"] for doubt in doubts] == ["proposed", "confirmed"]
 
 
 def test_unknown_lives_doubt_nothing() -> None:

@@ -178,4 +178,4 @@ def _list_lives(market: Market, occurrence: Int64) -> ListingLives:
     days = (market.rows.opens // 86_400).astype("datetime64[D]").reshape(-1, market.sessions)
     listed = (occurrence < 0).reshape(days.shape).argmax(axis=1)
     first = np.repeat(days[np.arange(len(days)), listed], market.sessions)
-    return ListingLives(first, np.full(len(first), np.datetime64("NaT"), "datetime64[D]"), np.zeros(len(first), bool))
+    return replace(ListingLives.create_unknown(len(first)), first_day=first)

@@ -27,6 +27,7 @@ from backfill_assets.market.vendor_errors import (
     UnknownTicker,
     VendorError,
 )
+from backfill_assets.store.evidence.confirmed_lives import record_agreement
 from backfill_assets.store.evidence.daily_data import ListingLife, record_listing_lives, record_unreadable_history
 from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, record_daily_rows, record_days_without_row
 from backfill_assets.store.evidence.daily_reads import record_daily_answer
@@ -97,12 +98,14 @@ async def fetch_listing_history(
         is_unknown=isinstance(history.refusal, UnknownTicker),
         absent_days=[coverage.grid.sessions[session].day for session in _list_overdue_sessions(coverage)],
         now=coverage.now,
+        overrides=overrides,
     )
     skipped_sessions = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
     skipped = [session for session in skipped_sessions if session in absent_sessions]
     is_usual = bool(skipped) and _skips_days_often(history, coverage, overrides)
     with database.transaction() as connection:
         record_listing_lives(connection, [listing_end.life], coverage.now)
+        record_agreement(connection, symbol.symbol_id, listing_end.agreed_rename, coverage.now)
         if history.rows is not None:
             record_daily_rows(connection, _select_window(symbol, history.rows, coverage), coverage.now)
             record_daily_answer(connection, symbol.symbol_id, coverage.grid.sessions[0].day, coverage.now)

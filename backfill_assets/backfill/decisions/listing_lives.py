@@ -52,6 +52,7 @@ def _build_proposal(group: DoubtGroup, life: ProposedLife) -> Proposal:
         " right)",
         evidence=(
             ("daily data", f"read {life.read_at:%Y-%m-%d %H:%M} UTC: {life.describe()}"),
+            *([("last day confirmed by", life.agreement)] if life.agreement else []),
             *describe_doubts(group),
         ),
         fingerprint=compute_fingerprint(NAME, first.symbol_id, group.interval.name, life.first_day, life.end_day),

@@ -25,18 +25,20 @@ class ListingLives:
     Attributes:
         first_day: the first day of trading (``datetime64[D]``), NaT while it is unknown.
         last_day: the last one, NaT while it is unknown or the listing goes on.
-        is_confirmed: whether a person or two sources confirmed the life; else it is proposed, as by daily data.
+        is_first_day_confirmed: whether a person confirmed the first day; else it is proposed, as by daily data.
+        is_last_day_confirmed: whether a person or two sources confirmed the last day, or that the listing goes on.
     """
 
     first_day: DateArray
     last_day: DateArray
-    is_confirmed: Bools
+    is_first_day_confirmed: Bools
+    is_last_day_confirmed: Bools
 
     @classmethod
     def create_unknown(cls, lines: int) -> "ListingLives":
         """Nothing is known of any symbol."""
         unknown = np.full(lines, np.datetime64("NaT"), "datetime64[D]")
-        return cls(unknown, unknown, np.zeros(lines, bool))
+        return cls(unknown, unknown, np.zeros(lines, bool), np.zeros(lines, bool))
 
 
 def find_sessions_outside_listing(panel: SessionPanel, lives: ListingLives, judged: Bools) -> list[Doubt]:
@@ -49,6 +51,7 @@ def find_sessions_outside_listing(panel: SessionPanel, lives: ListingLives, judg
     """
     present = panel.is_present
     days = _get_days(panel)
+    is_confirmed = is_outside_confirmed_life(days, lives)
     outside = np.flatnonzero(judged & present.any(axis=1) & _is_outside(days, lives))
     first, last = find_first_columns(present), find_last_columns(present)
     return [
@@ -61,7 +64,7 @@ def find_sessions_outside_listing(panel: SessionPanel, lives: ListingLives, judg
             {
                 "first_day": _format_day(lives.first_day[line]),
                 "last_day": _format_day(lives.last_day[line]),
-                "life": "confirmed" if lives.is_confirmed[line] else "proposed",
+                "life": "confirmed" if is_confirmed[line] else "proposed",
                 "days_before": _count_days(days[line], lives.first_day[line]),
                 "days_after": _count_days(lives.last_day[line], days[line]),
                 "rows": int(present[line].sum()),
@@ -73,8 +76,10 @@ def find_sessions_outside_listing(panel: SessionPanel, lives: ListingLives, judg
 
 
 def is_outside_confirmed_life(days: DateArray, lives: ListingLives) -> Bools:
-    """Whether rows of these days (``datetime64[D]``) feed no bar, because the life is confirmed; shape of ``lives``."""
-    return lives.is_confirmed & _is_outside(days, lives)
+    """Whether rows of these days (``datetime64[D]``) feed no bar, because the bound that they cross is confirmed."""
+    is_before: Bools = lives.is_first_day_confirmed & (days < lives.first_day)  # False for NaT
+    is_after: Bools = lives.is_last_day_confirmed & (days > lives.last_day)
+    return is_before | is_after
 
 
 def _is_outside(days: DateArray, lives: ListingLives) -> Bools:

@@ -47,11 +47,14 @@ class ListingHistory:
         return self._config.delisted.get(symbol)
 
     def is_known(self, symbol: str, today: date) -> bool:
-        """Whether the vendor knows ``symbol`` on ``today``: it is or was listed, and under this name."""
+        """Whether the vendor knows ``symbol`` on ``today``: it is or was listed, and under this name.
+
+        A renamed ticker that is also delisted stays known, up to its last day.
+        """
         if symbol not in self._all_symbols or today < self.get_first_day(symbol):
             return False
         renaming = self._config.renamed.get(symbol)
-        if renaming is not None and today >= renaming[1]:
+        if renaming is not None and today >= renaming[1] and symbol not in self._config.delisted:
             return False
         predecessor = self._predecessors.get(symbol)
         return predecessor is None or today >= self._config.renamed[predecessor][1]

@@ -6,18 +6,18 @@ Findings themselves are in ``findings``; what ends each kind is decided in ``bac
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
-from backfill_assets.store.evidence.confirmed_lives import IS_CONFIRMED
+from backfill_assets.store.evidence.confirmed_lives import IS_END_CONFIRMED
 from backfill_assets.store.evidence.findings import PLAN_LIMITED
 from backfill_assets.store.postgres.connection import Connection
 
 # Of a symbol without daily data the last day is unknown; then sessions from shortly before the finding count. After an
-# end that a person confirmed, rows are another instrument's.
+# end that is confirmed, rows are another instrument's.
 _SELECT_ANSWERED_AGAIN = f"""
 SELECT f.symbol_id FROM unnest(%(ids)s::int[], %(found_at)s::timestamptz[]) AS f (symbol_id, found_at)
 WHERE EXISTS (
     SELECT 1 FROM backfill.session_evidence e LEFT JOIN backfill.listing_lives l USING (symbol_id)
     WHERE e.symbol_id = f.symbol_id AND e.is_published AND e.published_at > f.found_at
-      AND ({IS_CONFIRMED}) IS NOT TRUE
+      AND ({IS_END_CONFIRMED}) IS NOT TRUE
       AND e.session_day > coalesce(l.last_day, (f.found_at AT TIME ZONE 'UTC')::date - 5))
 """  # noqa: S608 - only a constant is inserted
 _CONTINUE_LIVES = "UPDATE backfill.listing_lives SET has_ended = false WHERE symbol_id = ANY (%(ids)s) AND has_ended"

@@ -11,13 +11,13 @@ import numpy as np
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.plausibility.listing import ListingLives
 from backfill_assets.market.plausibility.rules import Rule
-from backfill_assets.store.evidence.confirmed_lives import IS_CONFIRMED
+from backfill_assets.store.evidence.confirmed_lives import IS_CONFIRMED, IS_END_CONFIRMED
 from backfill_assets.store.postgres.connection import Connection
 
 _SELECT_LIVES = f"""
-SELECT symbol_id, first_day, CASE WHEN has_ended THEN last_day END, {IS_CONFIRMED} FROM backfill.listing_lives
-WHERE symbol_id = ANY (%(ids)s::int[])
-"""  # noqa: S608 - only a constant is inserted
+SELECT l.symbol_id, l.first_day, CASE WHEN l.has_ended THEN l.last_day END, {IS_CONFIRMED}, {IS_END_CONFIRMED}
+FROM backfill.listing_lives l WHERE l.symbol_id = ANY (%(ids)s::int[])
+"""  # noqa: S608 - only constants are inserted
 _SUMMARIZE_OUTSIDE = f"""
 SELECT d.symbol_id, count(DISTINCT d.session_day), min(d.session_day), max(d.session_day), l.first_day,
        CASE WHEN l.has_ended THEN l.last_day END
@@ -48,14 +48,14 @@ def summarize_outside_listing(connection: Connection) -> list[OutsideListing]:
 
 
 def read_listing_lives(connection: Connection, symbol_id: Int64) -> ListingLives:
-    """The life of the symbol of each line or row, shape (lines,): by the daily data, or confirmed by a person."""
+    """The life of the symbol of each line or row, shape (lines,): by the daily data, or confirmed."""
     ids = np.unique(symbol_id)
     first, last = (np.full(len(ids), np.datetime64("NaT"), "datetime64[D]") for _ in range(2))
-    confirmed = np.zeros(len(ids), bool)
+    first_confirmed, last_confirmed = np.zeros(len(ids), bool), np.zeros(len(ids), bool)
     found = connection.execute(_SELECT_LIVES.encode(), {"ids": ids.tolist()})
-    for key, first_day, last_day, is_confirmed in found:
+    for key, first_day, last_day, is_confirmed, is_end_confirmed in found:
         at = int(np.searchsorted(ids, key))
         first[at], last[at] = np.datetime64(first_day or "NaT", "D"), np.datetime64(last_day or "NaT", "D")
-        confirmed[at] = is_confirmed
+        first_confirmed[at], last_confirmed[at] = is_confirmed, is_end_confirmed
     position = np.searchsorted(ids, symbol_id)
-    return ListingLives(first[position], last[position], confirmed[position])
+    return ListingLives(first[position], last[position], first_confirmed[position], last_confirmed[position])
