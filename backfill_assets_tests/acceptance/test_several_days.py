@@ -1,6 +1,7 @@
 """Several days of market time: times of requests, states of slots, and calls spent."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -11,6 +12,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -25,6 +27,7 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 )
 from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_utc
 
+OTHER_FEED_REQUESTS = 3  # about slots that both feeds lack: at once, after 24 and after 72 hours
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
 MakeClock = Callable[..., MovingClock]
 
@@ -41,6 +44,15 @@ def make_clock(make_engine: Callable[..., Engine], start_sandbox: Callable[..., 
 def count_states(clock: MovingClock, now: str, **selection: object) -> dict[str, int]:
     coverage = clock.measure(parse_utc(now), **selection)
     return {state.name.lower(): coverage.count_slots(state) for state in SlotState if coverage.count_slots(state)}
+
+
+def count_requests_of_aapl(clock: MovingClock) -> Counter[str]:
+    """How many intraday requests of AAPL each purpose made."""
+    with clock.engine.database.transaction() as connection:
+        found = connection.execute(
+            "SELECT purpose FROM backfill.requests WHERE ticker = 'AAPL.US' AND endpoint = '/intraday'"
+        )
+        return Counter(purpose for (purpose,) in found)
 
 
 def test_normal_day_passes_all_checks_and_spends_few_calls(make_clock: MakeClock) -> None:
@@ -92,7 +104,10 @@ def test_session_published_four_sessions_late_is_stored_within_twelve_requests(m
     for now in iter_times(parse_utc("2026-06-01 20:00"), parse_utc("2026-06-07 12:00"), 30):
         clock.run(now)
     assert len(read_stored_bars(clock.engine.database, "AAPL")) == 13  # Monday's, published on Friday evening
-    assert clock.sandbox.stats()["per_ticker"]["AAPL.US"] <= 12
+    requests = count_requests_of_aapl(clock)
+    assert requests[Purpose.GAP] <= 12
+    assert requests[Purpose.CROSS_FEED] <= OTHER_FEED_REQUESTS
+    assert requests.total() == clock.sandbox.stats()["per_ticker"]["AAPL.US"]
     assert read_stored_bars(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", MONDAY)
 
 
@@ -112,16 +127,19 @@ def test_thin_ticker_has_no_missing_bars_and_costs_no_further_calls(make_clock: 
 def test_permanent_gap_becomes_a_vendor_gap_with_one_request_a_week(make_clock: MakeClock) -> None:
     clock = make_clock(("AAPL", "MSFT", "AMZN"), publication=Publication(never_published=frozenset({("AAPL", MONDAY)})))
 
-    def count_requests(first: str, last: str) -> int:
-        requests_before = int(clock.sandbox.stats()["per_ticker"].get("AAPL.US", 0))
+    def count_requests(first: str, last: str) -> Counter[str]:
+        requests_before = count_requests_of_aapl(clock)
         for now in iter_times(parse_utc(first), parse_utc(last), 60):
             engine = clock.move_to(now)
             run_backfill(engine, make_job(engine, start=MONDAY, end=MONDAY), ignore_progress)
-        return int(clock.sandbox.stats()["per_ticker"]["AAPL.US"]) - requests_before
+        return count_requests_of_aapl(clock) - requests_before
 
-    assert count_requests("2026-06-01 20:00", "2026-06-16 00:00") <= 1 + 5 + 10 + 1
+    requests = count_requests("2026-06-01 20:00", "2026-06-16 00:00")
+    assert requests[Purpose.GAP] <= 1 + 5 + 10 + 1
+    assert requests[Purpose.CROSS_FEED] <= OTHER_FEED_REQUESTS
+    assert requests.total() == clock.sandbox.stats()["per_ticker"]["AAPL.US"]
     assert count_states(clock, "2026-06-16 00:00", end=MONDAY) == {"present": 26, "vendor_gap": 13}
-    assert count_requests("2026-06-16 01:00", "2026-06-30 01:00") == 2
+    assert count_requests("2026-06-16 01:00", "2026-06-30 01:00") == {Purpose.GAP: 2}
     check_results = evaluate_window(clock.engine.database, clock.measure(parse_utc("2026-06-30 01:00"), end=MONDAY))
     assert all(c.passed for c in check_results if c.name == "no_missing_bars")
 
