@@ -60,6 +60,18 @@ def _add_filter_options(command: F) -> F:
     return command
 
 
+def _add_answer_options(command: F) -> F:
+    """The decisions that are answered, by ID or by filter, and why."""
+    for option in (
+        add_common_options,
+        click.option("--note", help="Why; shown with the decision."),
+        _add_filter_options,
+        click.argument("ids", metavar="[ID]...", nargs=-1, type=DECISION_ID),
+    ):
+        command = option(command)
+    return command
+
+
 def _build_filter(kind: str | None, rule: str | None, ticker: str | None) -> DecisionFilter:
     from backfill_assets.backfill.decisions.kinds import KINDS
     from backfill_assets.market.calendar.tickers import parse_ticker
@@ -136,43 +148,25 @@ def decisions_show(decision_id: int, output_format: str, as_of: datetime | None,
 
 
 @decisions.command("accept")
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=DECISION_ID)
-@_add_filter_options
-@click.option("--note", help="Why; shown with the decision.")
-@add_common_options
+@_add_answer_options
 def decisions_accept(
-    ids: tuple[int, ...],
-    kind: str | None,
-    rule: str | None,
-    ticker: str | None,
-    note: str | None,
-    as_of: datetime | None,
-    debug: bool,
+    ids: tuple[int, ...], note: str | None, as_of: datetime | None, debug: bool, **chosen: str | None
 ) -> None:
     """Do what was proposed: decisions with these IDs, or all open ones that the options choose."""
     from backfill_assets.store.evidence.proposals import Answer
 
-    _decide(Answer.ACCEPTED, ids, _build_filter(kind, rule, ticker), note, as_of, debug=debug)
+    _decide(Answer.ACCEPTED, ids, _build_filter(**chosen), note, as_of, debug=debug)
 
 
 @decisions.command("reject")
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=DECISION_ID)
-@_add_filter_options
-@click.option("--note", help="Why; shown with the decision.")
-@add_common_options
+@_add_answer_options
 def decisions_reject(
-    ids: tuple[int, ...],
-    kind: str | None,
-    rule: str | None,
-    ticker: str | None,
-    note: str | None,
-    as_of: datetime | None,
-    debug: bool,
+    ids: tuple[int, ...], note: str | None, as_of: datetime | None, debug: bool, **chosen: str | None
 ) -> None:
     """Decide against what was proposed: decisions with these IDs, or all open ones that the options choose."""
     from backfill_assets.store.evidence.proposals import Answer
 
-    _decide(Answer.REJECTED, ids, _build_filter(kind, rule, ticker), note, as_of, debug=debug)
+    _decide(Answer.REJECTED, ids, _build_filter(**chosen), note, as_of, debug=debug)
 
 
 @decisions.command("undo")

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from backfill_assets.eodhd.attempts import ApiRequest, T
 from backfill_assets.eodhd.connection_pool import build_connection_pool
 from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.error_mapping import to_single_line
@@ -25,9 +26,9 @@ from backfill_assets.eodhd.parsing import concatenate_intraday, parse_intraday
 from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.eodhd.quote_batches import fetch_in_halves
 from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, split_batches
-from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport
+from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport, require_token
 from backfill_assets.eodhd.reference import parse_account, parse_symbol_changes, parse_symbols
-from backfill_assets.eodhd.retries import ApiRequest, RetryingSender, T
+from backfill_assets.eodhd.retries import RetryingSender
 from backfill_assets.eodhd.splits import parse_bulk_splits, parse_splits
 from backfill_assets.market.optional_endpoints import OptionalEndpoints
 from backfill_assets.market.purposes import Purpose
@@ -89,7 +90,7 @@ class EodhdClient:
         Raises:
             TokenRefused: the token is empty.
         """
-        secret = _require_token(token)
+        secret = require_token(token)
         self._base_url = base_url
         self._timeout = timeout_seconds
         self._purpose = purpose
@@ -294,10 +295,3 @@ class EodhdClient:
         timeout = self._timeout * _SLOW_TIMEOUT_FACTOR if slow else None
         request = ApiRequest(f"/{endpoint}", path, calls, parse, self._purpose, params or {}, ticker, timeout)
         return await self._sender.send(request)
-
-
-def _require_token(token: SecretStr | str) -> SecretStr:
-    value = (token.get_secret_value() if isinstance(token, SecretStr) else token).strip()
-    if not value:
-        raise TokenRefused("the API token is missing")
-    return SecretStr(value)

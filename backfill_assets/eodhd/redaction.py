@@ -14,6 +14,8 @@ from urllib.parse import quote, quote_plus
 import httpx
 from pydantic import SecretStr
 
+from backfill_assets.market.vendor_errors import TokenRefused
+
 _TOKEN_PARAMETER = re.compile(r"(api_token=)[^&\s\"'<>]*")
 # a logging filter applies to its own logger only, not to child loggers
 _HTTP_LOGGERS = (
@@ -24,6 +26,18 @@ _HTTP_LOGGERS = (
     "httpcore.proxy",
     "httpcore.socks",
 )
+
+
+def require_token(token: SecretStr | str) -> SecretStr:
+    """The token without spaces around it, in a form that is not printed.
+
+    Raises:
+        TokenRefused: it is empty.
+    """
+    value = (token.get_secret_value() if isinstance(token, SecretStr) else token).strip()
+    if not value:
+        raise TokenRefused("the API token is missing")
+    return SecretStr(value)
 
 
 class TokenRedactor(logging.Filter):

@@ -1,6 +1,7 @@
 """One request as several attempts: permit, HTTP exchange, error mapping, record, and backoff.
 
-Endpoints and parsers are in ``eodhd.client``; which status means which error is in ``eodhd.error_mapping``.
+Endpoints and parsers are in ``eodhd.client``, requests and the state of an attempt in ``eodhd.attempts``; which status
+means which error is in ``eodhd.error_mapping``.
 
 Retries use tenacity rather than stamina. Stamina is built on it, but logs a WARNING for every retry through a
 process-wide hook, and cannot extend a jittered wait by a ``Retry-After``.
@@ -10,23 +11,18 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Callable, Mapping, Sized
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from time import perf_counter
-from typing import Any, Generic, TypeVar
+from collections.abc import Sized
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
+from backfill_assets.eodhd.attempts import ApiRequest, AttemptState, T
 from backfill_assets.eodhd.error_mapping import (
     extract_vendor_message,
     map_body_to_error,
     map_status_to_error,
-    parse_retry_after,
 )
 from backfill_assets.eodhd.redaction import TokenRedactor
-from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
     AccessRefused,
@@ -42,90 +38,6 @@ MAX_RETRY_AFTER_SECONDS = 120.0  # a longer Retry-After is raised, and the calle
 _MAX_ERROR_CHARS = 300
 _PASSING_PROXY_FAULT = re.compile(r"(408|429|5\d\d)\b")  # its status when it opens no tunnel, such as `503 ...`
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ApiRequest(Generic[T]):
-    """A request and the parser of its response.
-
-    Attributes:
-        endpoint: name in errors and in the request log.
-        path: below the base URL, percent-encoded.
-        calls: price of a response with status 200.
-        parse: from the body to the result; raises VendorError.
-        purpose: what the request is made for.
-        params: the query, without ``fmt`` and token.
-        ticker: the requested ticker, if there is one.
-        timeout_seconds: for the whole attempt; None means the client's.
-    """
-
-    endpoint: str
-    path: str
-    calls: int
-    parse: Callable[[bytes], T]
-    purpose: Purpose
-    params: Mapping[str, str | int] = field(default_factory=dict)
-    ticker: str | None = None
-    timeout_seconds: float | None = None
-
-
-@dataclass
-class _AttemptState:
-    """The state of an attempt in progress."""
-
-    request: ApiRequest[Any]
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    started_clock: float = field(default_factory=perf_counter)
-    response: httpx.Response | None = None
-    is_sent: bool = True
-    timed_out: bool = False
-    body_bytes: int = 0
-    rows: int | None = None
-
-    @property
-    def status(self) -> int | None:
-        return self.response.status_code if self.response is not None else None
-
-    def get_header(self, name: str) -> str | None:
-        return self.response.headers.get(name) if self.response is not None else None
-
-    def get_retry_after(self) -> float | None:
-        return parse_retry_after(self.get_header("retry-after"))
-
-    def _get_int_header(self, name: str) -> int | None:
-        value = (self.get_header(name) or "").strip()
-        return int(value) if value.isdecimal() and len(value) < 10 else None
-
-    def count_calls(self, error: BaseException | None) -> int:
-        """Price of the attempt: failures are free, an unknown symbol costs 1 (docs/vendor.md §1.4).
-
-        A request that was sent and then timed out or cancelled may have been billed, so it counts.
-        """
-        if self.status == 404:
-            return min(1, self.request.calls)
-        if self.status is not None:
-            return self.request.calls if 200 <= self.status < 300 else 0
-        may_be_billed = self.is_sent and (self.timed_out or not isinstance(error, Exception))
-        return self.request.calls if may_be_billed else 0
-
-    def build_record(self, error: BaseException | None) -> RequestRecord:
-        return RequestRecord(
-            endpoint=self.request.endpoint,
-            purpose=self.request.purpose,
-            ticker=self.request.ticker,
-            started_at=self.started_at,
-            seconds=perf_counter() - self.started_clock,
-            status=self.status,
-            calls=self.count_calls(error),
-            rows=self.rows,
-            body_bytes=self.body_bytes,
-            error=type(error).__name__ if error else None,
-            rate_limit=self._get_int_header("x-ratelimit-limit"),
-            rate_remaining=self._get_int_header("x-ratelimit-remaining"),
-            retry_after=self.get_retry_after(),
-            vendor_message=error.message if isinstance(error, VendorError) else "",
-        )
 
 
 class RetryingSender:
@@ -182,7 +94,7 @@ class RetryingSender:
 
     async def _send_once(self, request: ApiRequest[T]) -> T:
         permit = await self._rate_limiter.acquire(request.calls, request.purpose)
-        attempt = _AttemptState(request)
+        attempt = AttemptState(request)
         error: BaseException | None = None
         try:
             result = request.parse(await self._receive_body(request, attempt))
@@ -212,7 +124,7 @@ class RetryingSender:
         task.add_done_callback(self._pending_releases.discard)
         await asyncio.shield(task)
 
-    async def _receive_body(self, request: ApiRequest[T], attempt: _AttemptState) -> bytes:
+    async def _receive_body(self, request: ApiRequest[T], attempt: AttemptState) -> bytes:
         """The body of a successful response; errors are raised without an httpx exception as their cause."""
         timeout = request.timeout_seconds or self._timeout
         body, failure = b"", None
@@ -227,7 +139,7 @@ class RetryingSender:
             raise failure
         return body
 
-    async def _stream_response(self, request: ApiRequest[T], attempt: _AttemptState, timeout: float) -> bytes:
+    async def _stream_response(self, request: ApiRequest[T], attempt: AttemptState, timeout: float) -> bytes:
         # connecting has its own, shorter limit: a request that was never sent costs nothing
         limits = httpx.Timeout(timeout, connect=timeout / 3, pool=timeout / 3)
         params = {**request.params, "fmt": "json"}
@@ -240,7 +152,7 @@ class RetryingSender:
             attempt.body_bytes = attempt.body_bytes or len(body)
             return body
 
-    def _map_response_error(self, request: ApiRequest[T], attempt: _AttemptState, body: bytes) -> VendorError | None:
+    def _map_response_error(self, request: ApiRequest[T], attempt: AttemptState, body: bytes) -> VendorError | None:
         status = attempt.status or 0
         if 200 <= status < 300:
             is_html = "html" in (attempt.get_header("content-type") or "").lower()
@@ -264,13 +176,13 @@ class RetryingSender:
         return error
 
 
-def _refuse_redirect(status: int, attempt: _AttemptState) -> VendorError:
+def _refuse_redirect(status: int, attempt: AttemptState) -> VendorError:
     error = RequestRefused(f"redirect ({status}) to {_get_redirect_host(attempt)}; not followed")
     error.is_from_vendor = False  # the vendor is not known to redirect; its web site and other servers do
     return error
 
 
-def _map_transport_error(error: Exception, attempt: _AttemptState, timeout: float) -> VendorError | None:
+def _map_transport_error(error: Exception, attempt: AttemptState, timeout: float) -> VendorError | None:
     """Map a timeout or a lost connection to an error; None if the status already decides."""
     if attempt.status is not None and attempt.status != 200:
         return None
@@ -288,7 +200,7 @@ def _map_transport_error(error: Exception, attempt: _AttemptState, timeout: floa
     return Unreachable(f"no response ({detail})")
 
 
-def _get_redirect_host(attempt: _AttemptState) -> str:
+def _get_redirect_host(attempt: AttemptState) -> str:
     try:
         return httpx.URL(attempt.get_header("location") or "").host or "the same host"
     except httpx.InvalidURL:

@@ -11,8 +11,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from backfill_assets.eodhd.attempts import ApiRequest
 from backfill_assets.eodhd.redaction import TokenRedactor
-from backfill_assets.eodhd.retries import MAX_RETRY_AFTER_SECONDS, ApiRequest, RetryingSender
+from backfill_assets.eodhd.retries import MAX_RETRY_AFTER_SECONDS, RetryingSender
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,

@@ -250,12 +250,7 @@ def write_bars(
     (outcomes, dropped), refused_by_table = write_accepted_bars(connection, rounded, merge, fill_candidates)
     refused += refused_by_table
     refused += [describe_dropped_bar(key, stamp, is_new=outcome == "inserted") for key, stamp, outcome in dropped]
-    counts: dict[int, WriteCounts] = {}
-    for symbol_id, outcome, bar_count in [*outcomes, *((key, outcome, -1) for key, _, outcome in dropped)]:
-        name = "unchanged" if outcome in {"relabeled", "recounted"} else outcome
-        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{name: bar_count})
-    for bar in refused:
-        counts[bar.symbol_id] = counts.get(bar.symbol_id, WriteCounts()) + WriteCounts(refused=1)
+    counts = _count_outcomes(outcomes, dropped, refused)
     kept = Counter(key for key, _, outcome in dropped if outcome == "revised")
     for symbol_id, bar_count in delete_unchanged_revisions(
         connection, [key for key in counts if counts[key].revised or kept[key]]
@@ -263,6 +258,19 @@ def write_bars(
         unchanged = bar_count - kept[symbol_id]
         counts[symbol_id] += WriteCounts(revised=-unchanged, unchanged=unchanged)
     return WrittenBars(counts, refused)
+
+
+def _count_outcomes(
+    outcomes: Sequence[tuple[Any, ...]], dropped: Sequence[tuple[Any, ...]], refused: Sequence[RefusedBar]
+) -> dict[int, WriteCounts]:
+    """What was done with the bars of each symbol_id; bars that a trigger dropped are taken off their outcome."""
+    counts: dict[int, WriteCounts] = {}
+    for symbol_id, outcome, bar_count in [*outcomes, *((key, outcome, -1) for key, _, outcome in dropped)]:
+        name = "unchanged" if outcome in {"relabeled", "recounted"} else outcome
+        counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + WriteCounts(**{name: bar_count})
+    for bar in refused:
+        counts[bar.symbol_id] = counts.get(bar.symbol_id, WriteCounts()) + WriteCounts(refused=1)
+    return counts
 
 
 @dataclass(frozen=True, slots=True)
