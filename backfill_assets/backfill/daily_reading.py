@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from backfill_assets.backfill.absence.market_file import fetch_market_file
+from backfill_assets.backfill.actions.split_reading import SplitReading
 from backfill_assets.backfill.daily_requests import DailyRequests
 from backfill_assets.backfill.decisions.inbox import refresh_inbox
 from backfill_assets.backfill.due_work import build_retained_sessions_job
@@ -23,7 +24,6 @@ from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.findings import record_bars_outside_listing
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.backfill.plausibility.judge import judge_job
-from backfill_assets.backfill.split_reading import SplitReading
 from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.sessions import Session

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     REFERENCE = "reference"  # the symbol list of an exchange, one call
     DAILY = "daily"  # daily data and renames, which explain absence and which bars are compared with
     SPLITS = "splits"  # splits, without which daily volumes cannot be compared
+    DIVIDENDS = "dividends"  # dividends, and the closes before them, for adjusted prices
     CROSS_FEED = "cross_feed"  # doubtful and absent bars in the vendor's other feed
     REVIEW = "review"  # bars that are read again for corrections
 
@@ -29,6 +30,7 @@ KEPT_SHARES: Mapping[Purpose, float] = {
     Purpose.REFERENCE: 0.0,
     Purpose.DAILY: 0.05,
     Purpose.SPLITS: 0.05,
+    Purpose.DIVIDENDS: 0.05,
     Purpose.CROSS_FEED: 0.1,
     Purpose.REVIEW: 0.15,
 }

@@ -16,8 +16,8 @@ from backfill_assets.market.vendor_errors import BudgetSpent, SpendingPaused
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.config import DataQuirks, Faults, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.actions.splits import read_splits
 from backfill_assets.store.evidence.findings import ENDPOINT_NOT_IN_PLAN, list_findings
-from backfill_assets.store.evidence.splits import read_splits
 from backfill_assets.store.quota.calls_by_purpose import read_calls_by_purpose
 from backfill_assets.store.quota.spending_pause import start_pause
 from backfill_assets.store.symbols import add_symbols

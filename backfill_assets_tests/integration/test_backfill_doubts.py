@@ -24,13 +24,13 @@ from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.market.vendor import IntradayRows
+from backfill_assets.store.actions.splits import find_adjusted_symbols
 from backfill_assets.store.bars.revisions import read_revisions
 from backfill_assets.store.evidence.confirmed_lives import confirm_life
 from backfill_assets.store.evidence.daily_data import ListingLife, record_listing_lives
 from backfill_assets.store.evidence.daily_prices import record_daily_rows
 from backfill_assets.store.evidence.doubts import Outcome, StoredDoubt, end_doubts, list_doubts, record_doubts
 from backfill_assets.store.evidence.findings import BARS_OUTSIDE_LISTING, COMMON_PRICE_FACTOR, list_findings
-from backfill_assets.store.evidence.splits import find_adjusted_symbols
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 

@@ -20,9 +20,9 @@ from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
 from backfill_assets.sandbox.endpoints.intraday_rows import build_intraday_rows
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.simulation import World
+from backfill_assets.store.actions.splits import record_symbol_splits
 from backfill_assets.store.evidence.halt_facts import read_daily_volumes
 from backfill_assets.store.evidence.halts import StoredHalt, decide_halts, record_halts
-from backfill_assets.store.evidence.splits import record_symbol_splits
 from backfill_assets_tests.conftest import make_job
 
 StartSandbox = Callable[..., Sandbox]

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from backfill_assets.store.evidence.splits import (
+from backfill_assets.store.actions.splits import (
     FIRST_POSSIBLE_DAY,
     claim_split_requests,
     find_unread_symbols,

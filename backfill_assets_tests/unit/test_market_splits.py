@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from backfill_assets.market.splits import SplitHistory, find_split_ratios, undo_splits
+from backfill_assets.market.actions.splits import SplitHistory, find_split_ratios, undo_splits
 
 EX_DATE = np.datetime64("2026-06-03")
 HISTORY = SplitHistory(  # symbol 7: 10 for 1 on a Wednesday; symbol 9: none; 8 was never read

@@ -14,6 +14,7 @@ _ACTIVITIES: Mapping[Purpose, str] = {
     Purpose.REFERENCE: "symbol lists",
     Purpose.DAILY: "daily data",
     Purpose.SPLITS: "splits",
+    Purpose.DIVIDENDS: "dividends",
     Purpose.CROSS_FEED: "asking the other feed",
     Purpose.REVIEW: "the review",
 }

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from backfill_assets.market.actions.splits import find_split_ratios, undo_splits
 from backfill_assets.market.arrays import Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.plausibility.day_figures import DayFigures
-from backfill_assets.market.splits import find_split_ratios, undo_splits
-from backfill_assets.store.evidence.splits import read_splits
+from backfill_assets.store.actions.splits import read_splits
 from backfill_assets.store.postgres.array_reader import read_columns
 from backfill_assets.store.postgres.connection import Connection
 

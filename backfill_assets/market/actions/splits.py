@@ -1,7 +1,7 @@
 """Splits of symbols: what they do to daily volumes, and on which days they take effect. Pure.
 
 The vendor's daily volume is adjusted for every split between its day and the moment when the row was read, while
-intraday volume is raw (docs/vendor.md §5.4). Where splits are stored is ``store.evidence.splits``.
+intraday volume is raw (docs/vendor.md §5.4). Where splits are stored is ``store.actions.splits``.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Splits in the store, and for which symbols and days all of them are known.
 
-What they do to volumes is in ``market.splits``; when they are read is decided in ``backfill.split_reading``.
+What they do to volumes is in ``market.actions.splits``; when they are read is decided in
+``backfill.actions.split_reading``.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -8,8 +9,8 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
+from backfill_assets.market.actions.splits import MAX_UNADJUSTED_DIFFERENCE, SplitHistory
 from backfill_assets.market.arrays import Int64
-from backfill_assets.market.splits import MAX_UNADJUSTED_DIFFERENCE, SplitHistory
 from backfill_assets.store.postgres.connection import Connection
 
 FIRST_POSSIBLE_DAY = date(1900, 1, 1)  # of a whole history

@@ -17,8 +17,7 @@ from backfill_assets.market.calendar.sessions import Session, list_previous_sess
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.vendor import SplitRows, VendorClient
 from backfill_assets.market.vendor_errors import EndpointUnavailable, VendorError
-from backfill_assets.store.evidence.daily_reads import claim_splits_file
-from backfill_assets.store.evidence.splits import (
+from backfill_assets.store.actions.splits import (
     FIRST_POSSIBLE_DAY,
     claim_split_requests,
     count_split_requests,
@@ -28,6 +27,7 @@ from backfill_assets.store.evidence.splits import (
     record_symbol_splits,
     release_split_requests,
 )
+from backfill_assets.store.evidence.daily_reads import claim_splits_file
 from backfill_assets.store.symbols import list_symbols
 
 READ_AGAIN_AFTER = timedelta(days=6.5)  # on the same morning of the next week, also if it is read earlier then

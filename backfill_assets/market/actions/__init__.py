@@ -1,0 +1,1 @@
+"""Corporate actions: what splits, dividends and spin-offs do to prices and volumes. Pure."""

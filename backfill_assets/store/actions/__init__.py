@@ -1,0 +1,1 @@
+"""SQL of corporate actions: what the vendor lists, and what it listed before."""
