@@ -18,7 +18,7 @@ from bench.report_writer import print_section, write_machine_section, write_sect
 
 BENCHMARKS = (
     *("command_line", "rate_limit", "dagster_runs", "gap_detection", "bar_writing", "parsing", "startup"),
-    "audit",
+    *("audit", "adjusted_bars"),
 )
 DECISION_BENCHMARKS = ("shared_token", "permits", "simulated_days", "coverage", "calls")  # docs/decisions cites them
 QUICK = "quick"

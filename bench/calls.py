@@ -1,9 +1,9 @@
 """Calls by purpose: the real engine on the sandbox for a simulated week, scaled to a month of 30.4 days.
 
 Every hour runs what the sensors would start: gaps that are due, and the morning's daily data; on Sunday the review. The
-week is an ordinary one: the sessions before it are stored. Both clocks are moved by hand, so nothing depends on the
-machine's speed. Numbers of symbols that would take too long are computed from the largest measured one: what is paid
-for each symbol grows with their number, the market's files do not.
+week is an ordinary one: the sessions before it are stored, and two in five symbols pay dividends. Both clocks are moved
+by hand, so nothing depends on the machine's speed. Numbers of symbols that would take too long are computed from the
+largest measured one: what is paid for each symbol grows with their number, the market's files do not.
 """
 
 import tempfile
@@ -22,6 +22,7 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.sandbox.actions import ActionRates
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
@@ -31,7 +32,7 @@ from backfill_assets.store.symbols import add_symbols
 from bench.environment import TOKEN, build_symbols
 from bench.figures import Figure, Section
 
-MEASURED, COMPUTED = (30, 500), (5_000,)
+MEASURED, COMPUTED = (30, 50, 500), (5_000,)
 BEGIN = datetime(2026, 6, 1, 0, 5, tzinfo=UTC)  # a Monday; the week has five sessions
 WEEK = timedelta(days=7)
 REVIEW_AT = datetime(2026, 6, 7, 16, 5, tzinfo=UTC)
@@ -40,7 +41,12 @@ RETAINED_SESSIONS = 10
 # From how many symbols on a purpose reads the market's files, what these cost a week, and what else it costs.
 SESSIONS_A_WEEK = 5
 MAX_CROSS_FEED_A_DAY = 500  # the default of BACKFILL_CROSS_FEED_CALLS, for a plan of 100,000 calls a day
-_FILE_PURPOSES = {Purpose.DAILY: CALL_PRICES.bulk_daily, Purpose.SPLITS: CALL_PRICES.bulk_splits}
+_FILE_PURPOSES = {
+    Purpose.DAILY: CALL_PRICES.bulk_daily,
+    Purpose.SPLITS: CALL_PRICES.bulk_splits,
+    Purpose.DIVIDENDS: CALL_PRICES.bulk_dividends,
+}
+_ACTION_PURPOSES = {Purpose.SPLITS, Purpose.DIVIDENDS}
 
 
 def measure(*, quick: bool) -> Section:
@@ -56,8 +62,9 @@ def measure(*, quick: bool) -> Section:
         "Calls by purpose in a month",
         figures,
         (
-            "`daily`: the morning's daily data and lookups of absence. `splits`: each symbol's list once a week, or the"
-            " market's file. `cross_feed`: bounded by its setting. `review`: every symbol once a week.",
+            "`daily`: the morning's daily data and lookups of absence. `splits` and `dividends`: each symbol's list"
+            " once a week, or from 501 symbols on the market's file of each session. `cross_feed`: bounded by its"
+            " setting. `review`: every symbol once a week.",
         ),
     )
 
@@ -81,6 +88,7 @@ def simulate_week(count: int) -> dict[str, float]:
         per_minute=10_000_000,
         daily=10_000_000,
         quirks=DataQuirks.build_realistic(),
+        action_rates=ActionRates.build_realistic(),
         publication=Publication(hours_after_close=(3.0, 9.0), ticker_delay_minutes=20),
     )
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
@@ -130,9 +138,9 @@ def scale_week(week: Mapping[str, float], measured: int, count: int) -> dict[str
     files = {purpose: SESSIONS_A_WEEK * calls for purpose, calls in _FILE_PURPOSES.items()}
     scaled = {}
     for purpose, calls in week.items():
-        if purpose == Purpose.SPLITS:
-            scaled[purpose] = float(files[Purpose.SPLITS])  # instead of a list of each symbol
-            continue
+        if purpose in _ACTION_PURPOSES:
+            scaled[purpose] = files[Purpose(purpose)] + max(0.0, calls - measured) * count / measured
+            continue  # the files instead of a list of each symbol, and the lists that were read beside the weekly ones
         fixed = files.get(Purpose(purpose), 0)
         scaled[purpose] = fixed + max(0.0, calls - fixed) * count / measured
         if purpose == Purpose.CROSS_FEED:

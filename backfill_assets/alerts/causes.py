@@ -3,7 +3,7 @@
 The phrases are for people; no code depends on them. ``read_diagnostics`` reads what they are derived from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -34,6 +34,7 @@ from backfill_assets.store.evidence.findings import (
     CALENDAR_DRIFT,
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
+    SPLIT_WITHOUT_STEP,
     TOO_MANY_UNSERVED,
     Finding,
     list_findings,
@@ -100,6 +101,8 @@ def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
         return _explain_rate_limits(diagnostics)
     if check.cause_kind == "doubts":
         return _explain_doubts(diagnostics.doubts)
+    if check.cause_kind == "actions":
+        return _explain_actions(diagnostics.findings)
     if not diagnostics.coverage.missing.any():
         return ""
     return (
@@ -128,6 +131,15 @@ def _explain_doubts(doubts: Mapping[str, int]) -> str:
         return ""
     rule, count = max(doubts.items(), key=lambda item: (item[1], item[0]))
     return f"{RULE_TEXTS[Rule(rule)]} ({rule}, {count:,} of {format_count(sum(doubts.values()), 'open doubt')})"
+
+
+def _explain_actions(findings: Sequence[Finding]) -> str:
+    """Which symbols have a split that the prices do not show; else that the vendor's closes are of other actions."""
+    tickers = sorted(finding.subject for finding in findings if finding.kind == SPLIT_WITHOUT_STEP)
+    if not tickers:
+        return "the vendor adjusts its closes for other actions than those that are known"
+    shown = ", ".join(tickers[:MAX_NAMED_SYMBOLS]) + (", …" if len(tickers) > MAX_NAMED_SYMBOLS else "")
+    return f"the vendor lists a split that the prices do not show: {shown}"
 
 
 def _explain_refusals(diagnostics: Diagnostics) -> str:

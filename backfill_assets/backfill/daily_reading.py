@@ -13,8 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from backfill_assets.backfill.absence.ended_overnight import look_up_renames
 from backfill_assets.backfill.absence.market_file import fetch_market_file
-from backfill_assets.backfill.actions.split_reading import SplitReading
+from backfill_assets.backfill.actions.action_kinds import DIVIDEND_KIND, SPLIT_KIND
+from backfill_assets.backfill.actions.action_proof import prove_actions
+from backfill_assets.backfill.actions.action_reading import ActionReading
 from backfill_assets.backfill.daily_requests import DailyRequests
 from backfill_assets.backfill.decisions.inbox import refresh_inbox
 from backfill_assets.backfill.due_work import build_retained_sessions_job
@@ -25,6 +28,7 @@ from backfill_assets.backfill.findings import record_bars_outside_listing
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.actions.listed_actions import ListedDividend, ListedSplit
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
@@ -32,13 +36,14 @@ from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_actions import DividendRow, SplitRow
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.evidence.daily_reads import (
     count_daily_requests,
     find_read_files,
-    find_unread_days,
     read_file_days,
 )
+from backfill_assets.store.evidence.rows_to_read_again import find_first_days
 from backfill_assets.store.evidence.unserved_symbols import list_unserved
 
 RETRY_AFTER = timedelta(hours=20)  # a request that failed waits for the next morning
@@ -54,8 +59,8 @@ class DueReading:
         settled: the sessions whose daily rows are settled.
         uses_file: whether the market's file is read instead of one request a symbol.
         file_session: whose file is due; None if none is.
-        first_days: symbol_id → the oldest day that is due, for symbols that are requested one by one; with the file,
-            those with bars of sessions whose files do not have them.
+        first_days: symbol_id → the oldest day to request, of symbols that are requested one by one.
+        has_actions: whether corporate actions are due on a day without a file; on others they are read with the rows.
     """
 
     job: BackfillJob
@@ -63,9 +68,10 @@ class DueReading:
     uses_file: bool
     file_session: Session | None = None
     first_days: Mapping[int, date] = field(default_factory=dict)
+    has_actions: bool = False
 
     def __bool__(self) -> bool:
-        return self.file_session is not None or bool(self.first_days)
+        return self.file_session is not None or bool(self.first_days) or self.has_actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,11 @@ class DailyReading:
         requested: how many symbols were requested one by one.
         failed: for how many of them there was no answer.
         splits_requested: how many symbols' splits were requested, one by one.
-        splits_day: the day of the market's splits that were requested.
+        splits_day: the newest day of the market's splits that were requested.
+        dividends_requested: how many symbols' dividends were requested, one by one.
+        dividends_day: the newest day of the market's dividends that were requested.
+        closes_requested: how many symbols' daily closes were requested because a dividend or split needs them.
+        renamed: the tickers that the vendor's list of renamed symbols has, of those whose daily data have ended.
         stopped: the error that ended the reading.
     """
 
@@ -86,18 +96,26 @@ class DailyReading:
     failed: int = 0
     splits_requested: int = 0
     splits_day: date | None = None
+    dividends_requested: int = 0
+    dividends_day: date | None = None
+    closes_requested: int = 0
+    renamed: tuple[str, ...] = ()
     stopped: VendorError | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.file_day or self.requested or self.splits_requested or self.splits_day or self.stopped)
+        counts = (self.requested, self.splits_requested, self.dividends_requested, self.closes_requested)
+        return any((*counts, self.file_day, self.splits_day, self.dividends_day, self.stopped))
 
     def as_dict(self) -> dict[str, Any]:
         """The reading as a JSON object."""
-        days = {"file": self.file_day, "splits_file": self.splits_day}
+        days = {"file": self.file_day, "splits_file": self.splits_day, "dividends_file": self.dividends_day}
         return {
             "symbols": self.requested,
             "failed": self.failed,
             "splits": self.splits_requested,
+            "dividends": self.dividends_requested,
+            "closes": self.closes_requested,
+            "renamed": list(self.renamed),
             **{name: day.isoformat() if day else None for name, day in days.items()},
             "stopped": str(self.stopped) if self.stopped else None,
         }
@@ -109,10 +127,20 @@ class DailyReading:
         if self.requested:
             failed = f" ({self.failed} without an answer)" if self.failed else ""
             parts.append(f"{format_count(self.requested, 'symbol')}{failed}")
-        if self.splits_requested:
-            parts.append(f"splits of {format_count(self.splits_requested, 'symbol')}")
-        if self.splits_day:
-            parts.append(f"the market's splits of {self.splits_day}")
+        for name, requested, day in (
+            ("splits", self.splits_requested, self.splits_day),
+            ("dividends", self.dividends_requested, self.dividends_day),
+        ):
+            if requested:
+                parts.append(f"{name} of {format_count(requested, 'symbol')}")
+            if day:
+                parts.append(f"the market's {name} of {day}")
+        if self.closes_requested:
+            parts.append(
+                f"closes that their dividends and splits need of {format_count(self.closes_requested, 'symbol')}"
+            )
+        if self.renamed:
+            parts.append(f"renamed: {', '.join(self.renamed)}")
         if self.stopped:
             parts.append(f"stopped: {self.stopped}")
         return ", ".join(parts) or "nothing due"
@@ -138,7 +166,9 @@ def find_due_reading(engine: Engine, *, symbols: tuple[Symbol, ...] | None = Non
     file_session = _find_file_session(engine, settled, now) if uses_file and symbols is None else None
     if file_session is not None or (uses_file and _is_file_day(job.window.sessions, now)):
         return replace(due, file_session=file_session)
-    return replace(due, first_days=_find_first_days(engine, due, symbols or job.symbols))
+    readings = _create_action_readings(engine, due) if uses_file and symbols is None else ()
+    has_actions = any(reading.has_due() for reading in readings)
+    return replace(due, first_days=_find_first_days(engine, due, symbols or job.symbols), has_actions=has_actions)
 
 
 def read_daily_data(
@@ -162,6 +192,7 @@ def read_daily_data(
     in_flight = min(max_in_flight or engine.settings.in_flight_max, engine.settings.in_flight_max)
     reading = run_with_graceful_shutdown(_read(engine, due, in_flight))
     judge_job(engine, due.job)
+    prove_actions(engine, due.job)
     record_bars_outside_listing(engine.database, engine.settings.now())
     refresh_inbox(engine.database, engine.settings.now())
     if reading.stopped:
@@ -176,11 +207,30 @@ async def _read(engine: Engine, due: DueReading, in_flight: int) -> DailyReading
             reading = await _read_rows(engine, due, client, in_flight)
         except VendorError as error:
             return DailyReading(stopped=error)
-        splits = SplitReading(engine, client.for_purpose(Purpose.SPLITS), due.job.symbols, due.settled)
-        if not reading.stopped:
-            stopped = await splits.read(uses_file=due.uses_file)
-            reading = replace(reading, splits_requested=splits.requested, splits_day=splits.file_day, stopped=stopped)
-        return reading
+        reading = await _look_up_renames(engine, due, client, reading)
+        if reading.stopped:
+            return reading
+        splits, dividends = _create_action_readings(engine, due)
+        stopped = await splits.read(client) or await dividends.read(client)
+        return replace(
+            reading,
+            splits_requested=splits.requested,
+            splits_day=max(splits.file_days, default=None),
+            dividends_requested=dividends.requested,
+            dividends_day=max(dividends.file_days, default=None),
+            closes_requested=dividends.closes_requested,
+            stopped=stopped,
+        )
+
+
+def _create_action_readings(
+    engine: Engine, due: DueReading
+) -> tuple[ActionReading[SplitRow, ListedSplit], ActionReading[DividendRow, ListedDividend]]:
+    listed = tuple(symbol for symbol in due.job.symbols if symbol.is_active)  # one that ended has no further actions
+    return (
+        ActionReading(SPLIT_KIND, engine, listed, due.settled, uses_file=due.uses_file),
+        ActionReading(DIVIDEND_KIND, engine, listed, due.settled, uses_file=due.uses_file),
+    )
 
 
 async def _read_rows(engine: Engine, due: DueReading, client: VendorClient, in_flight: int) -> DailyReading:
@@ -193,6 +243,18 @@ async def _read_rows(engine: Engine, due: DueReading, client: VendorClient, in_f
     requests = DailyRequests(engine, client, due.job, due.settled[-1])
     stopped = await requests.send(due.first_days, RETRY_AFTER, in_flight)
     return DailyReading(requested=requests.requested, failed=requests.failed, stopped=stopped)
+
+
+async def _look_up_renames(
+    engine: Engine, due: DueReading, client: VendorClient, reading: DailyReading
+) -> DailyReading:
+    if reading.stopped:
+        return reading
+    try:
+        renamed = await look_up_renames(engine, client, due.job, due.settled)
+    except VendorError as error:
+        return replace(reading, stopped=error)
+    return replace(reading, renamed=tuple(str(symbol.ticker) for symbol in renamed))
 
 
 def _uses_file(engine: Engine, symbol_count: int) -> bool:
@@ -229,7 +291,7 @@ def _find_first_days(engine: Engine, due: DueReading, symbols: tuple[Symbol, ...
         limit = (1 - files_today) * prices.bulk_daily // prices.daily - count_daily_requests(connection, today)
         if limit <= 0:
             return {}
-        return find_unread_days(connection, ids, due.settled, now - RETRY_AFTER, limit, with_rows=due.uses_file)
+        return find_first_days(connection, ids, due.settled, now - RETRY_AFTER, limit, with_rows=due.uses_file)
 
 
 def _find_midnight(now: datetime) -> datetime:

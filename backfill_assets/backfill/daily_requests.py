@@ -1,24 +1,30 @@
-"""Requests for the daily rows of single symbols: one for each, from the oldest session that it lacks on."""
+"""Requests for the daily rows of single symbols: one for each, from the oldest session that it lacks on.
+
+It begins earlier if a corporate action needs an earlier close: a request costs the same whatever its span.
+"""
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 
+from backfill_assets.backfill.actions.needed_days import find_needed_days
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.fetcher import MAX_CONSECUTIVE_FAILURES
+from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.market.calendar.sessions import Session, list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
-from backfill_assets.market.daily_prices import build_daily_prices
-from backfill_assets.market.vendor import DailyRows, VendorClient
+from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import TransientError, VendorError
-from backfill_assets.store.evidence.daily_prices import record_daily_rows
+from backfill_assets.store.actions.needed_closes import claim_close_requests, list_days_with_bars
+from backfill_assets.store.evidence.daily_prices import record_rows_of_days
 from backfill_assets.store.evidence.daily_reads import (
     claim_daily_requests,
     record_daily_answer,
     release_daily_requests,
 )
+from backfill_assets.store.listing_bounds import ListingBounds, list_asked_tickers, read_ended_bounds
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +43,8 @@ class DailyRequests:
         self._now = engine.settings.now()
         self._stopped: VendorError | None = None
         self._failures_in_a_row = 0
+        self._needed_days: Mapping[int, Collection[date]] = {}
+        self._bounds: Mapping[int, ListingBounds] = {}
         self.requested = self.failed = 0
 
     async def send(self, first_days: Mapping[int, date], retry_after: timedelta, in_flight: int) -> VendorError | None:
@@ -51,10 +59,14 @@ class DailyRequests:
             The error that stopped the rest, if there is one.
         """
         database = self._engine.database
+        by_id = {symbol.symbol_id: symbol for symbol in self._job.symbols}
         with database.transaction() as connection:
             claimed = claim_daily_requests(connection, first_days, self._now, self._now - retry_after)
-        by_id = {symbol.symbol_id: symbol for symbol in self._job.symbols}
-        pending = deque(by_id[symbol_id] for symbol_id in first_days if symbol_id in claimed)
+            requested = [by_id[symbol_id] for symbol_id in first_days if symbol_id in claimed]
+            self._bounds = read_ended_bounds(connection, requested)
+            self._needed_days = find_needed_days(self._engine, connection, requested, self._last_day, self._now)
+            self._bounds = read_ended_bounds(connection, requested)
+        pending = deque(requested)
         try:
             await asyncio.gather(*(self._work(pending, first_days) for _ in range(min(len(pending), in_flight))))
         finally:
@@ -88,19 +100,21 @@ class DailyRequests:
         """One request. It begins a session earlier, whose adjusted close shows whether there was a split since."""
         sessions = {session.day: session for session in self._job.window.sessions}
         before = list_previous_sessions(sessions[first_day], 1, self._engine.settings.load_calendar_overrides())
-        rows = await self._client.fetch_daily(str(symbol.ticker), before[0].day if before else first_day)
+        needed = self._needed_days.get(symbol.symbol_id, ())
+        first = min([before[0].day if before else first_day, *needed])
+        tickers = list_asked_tickers(symbol, self._bounds)
+        rows = await ask_one_of(tickers, lambda ticker: self._client.fetch_daily(ticker, first))
         self.requested += 1
         self._failures_in_a_row = 0
         if rows.warning:
             _log.warning("%s: the vendor's daily data are limited: %s", symbol.ticker, rows.warning)
+        bound = self._bounds.get(symbol.symbol_id)
         with self._engine.database.transaction() as connection:
-            positions = _find_positions(rows, {*sessions, *(session.day for session in before)}, self._last_day)
-            prices = build_daily_prices([symbol.symbol_id] * len(positions), rows, positions)
-            record_daily_rows(connection, prices, self._now)
+            kept = {*sessions, *(session.day for session in before), *needed}
+            if needed:
+                kept |= list_days_with_bars(connection, symbol.symbol_id)
+                claim_close_requests(connection, [symbol.symbol_id], self._now, self._now)
+            if bound is not None:
+                kept = {day for day in kept if bound.holds(day)}
+            record_rows_of_days(connection, symbol.symbol_id, rows, kept, self._last_day, self._now)
             record_daily_answer(connection, symbol.symbol_id, first_day, self._now)
-
-
-def _find_positions(rows: DailyRows, days: set[date], last_day: date) -> list[int]:
-    """The rows of settled sessions; of several rows of one day the last."""
-    by_day = {day: position for position, day in enumerate(rows.date.astype(object).tolist())}
-    return [position for day, position in by_day.items() if day in days and day <= last_day]

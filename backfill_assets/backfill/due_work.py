@@ -20,9 +20,9 @@ from backfill_assets.market.calendar.windows import build_session_window, limit_
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor_errors import SpendingPaused
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
+from backfill_assets.store.job_universe import read_job_universe
 from backfill_assets.store.quota.spending_pause import read_pause
 from backfill_assets.store.runs import count_failed_runs
-from backfill_assets.store.symbols import list_symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,19 @@ class DueWork:
 
 
 def build_retained_sessions_job(engine: Engine, interval_name: str) -> BackfillJob:
-    """The job over all active symbols and all sessions that are partitions."""
+    """The job over all sessions that are partitions, of the active symbols and of those that ended in these."""
     settings = engine.settings
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
-        symbols = tuple(list_symbols(connection, DEFAULT_EXCHANGE))
-    session_count = limit_partition_sessions(settings.partition_days, len(symbols))
+        universe = read_job_universe(connection, DEFAULT_EXCHANGE, settings.as_of)
+    session_count = limit_partition_sessions(settings.partition_days, len(universe.active))
     window = build_session_window(DEFAULT_EXCHANGE, settings.now(), session_count, settings.load_calendar_overrides())
     return BackfillJob(
         window=window,
-        symbols=symbols,
+        symbols=universe.list_since(window.sessions[0].day if window.sessions else None),
         interval=interval,
         source_interval=choose_source_interval(interval, settings.source_interval),
+        universe_note=universe.note,
     )
 
 
@@ -94,7 +95,7 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
         return [], f"{waiting} for the next probe; no publication seen yet"
     with engine.database.transaction() as connection:
         failing_names = read_failing_tickers(connection, engine.vendor_access).keys()
-    selected = [request for request in requests if str(request.symbol.ticker) not in failing_names]
+    selected = [request for request in requests if str(request.tickers[0]) not in failing_names]
     return (
         selected,
         "" if selected else f"requests for {format_count(len(failing_names), 'symbol')} failed recently; backing off",

@@ -14,6 +14,7 @@ from uuid import UUID
 from backfill_assets.backfill.failed_requests import defer_unreadable, read_failing_tickers
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
+from backfill_assets.backfill.listed_requests import fit_to_listings
 from backfill_assets.backfill.optional_endpoints import StoredOptionalEndpoints
 from backfill_assets.backfill.planner import Plan, PlanOptions, Strategy, make_plan
 from backfill_assets.config.settings import Settings
@@ -31,6 +32,7 @@ from backfill_assets.store.bars.external_bars import read_external_bars
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.bars.source_host import require_source_host
 from backfill_assets.store.coverage import measure_coverage
+from backfill_assets.store.listing_bounds import read_listing_bounds
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.quota.budget import Budget, build_limits, fingerprint_token
 from backfill_assets.store.quota.live_budget import LiveBudget
@@ -56,6 +58,7 @@ class BackfillJob:
         purpose: what the intraday requests are made for.
         batch_size: tickers per batch, if the run goes in batches.
         batch_delay_seconds: pause between batches.
+        universe_note: what a person should know of a past universe, in one line; empty without.
     """
 
     window: Window
@@ -71,6 +74,7 @@ class BackfillJob:
     purpose: Purpose = Purpose.GAP
     batch_size: int | None = None
     batch_delay_seconds: float = 0.0
+    universe_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,13 @@ class Engine:
             overrides=self.settings.load_calendar_overrides(),
         )
         plan = make_plan(coverage, options)
-        if job.force or job.user_selected or not plan.requests:
+        if not plan.requests:
             return plan
         with self.database.transaction() as connection:
+            tickers = {request.symbol.symbol_id: request.symbol.ticker for request in plan.requests}
+            plan = fit_to_listings(plan, coverage, read_listing_bounds(connection, tickers.items()))
+            if job.force or job.user_selected:
+                return plan
             return defer_unreadable(plan, read_failing_tickers(connection, self.vendor_access))
 
     def create_budget(self, purpose: Purpose = Purpose.GAP) -> Budget:

@@ -29,7 +29,7 @@ def defer_unreadable(plan: Plan, failing: Mapping[str, FailingTicker]) -> Plan:
     until: dict[int, datetime] = {}
     rows = []
     for request in plan.requests:
-        failure = failing.get(str(request.symbol.ticker))
+        failure = failing.get(str(request.tickers[0]))
         if failure is not None and failure.is_unreadable:
             until[request.symbol.symbol_id] = failure.next_request_at
             rows.append(request.row)

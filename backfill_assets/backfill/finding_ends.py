@@ -8,6 +8,8 @@
 | ``calendar drift`` | the day is older than all retained sessions |
 | ``plan limited`` | a run has no remark and an answer that reaches as far back (``backfill.findings``) |
 | ``bars outside listing`` | a person decided, or no bar is outside any more (``backfill.findings``) |
+| ``split without step``, ``adjusted closes differ`` | prices, records or daily rows changed (``backfill.actions``) |
+| ``dividend in another currency`` | the vendor lists another one, or none (``backfill.actions``) |
 | ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 

@@ -18,10 +18,11 @@ from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, parse_tickers
 from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, build_date_window, build_hours_window
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
+from backfill_assets.store.job_universe import JobUniverse, read_job_universe
 from backfill_assets.store.name_notes import describe_names
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.database import open_database
-from backfill_assets.store.symbols import list_symbols, read_universe
+from backfill_assets.store.symbols import read_universe
 
 
 class NoActiveSymbols(UsageError):  # noqa: N818 - names a state of the universe
@@ -30,7 +31,10 @@ class NoActiveSymbols(UsageError):  # noqa: N818 - names a state of the universe
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """The options of a command or a Dagster config; None means the default."""
+    """The options of a command or a Dagster config; None means the default.
+
+    ``with_ended`` adds every ticker that has ended, also before the window.
+    """
 
     interval: str = DEFAULT_INTERVAL
     hours_back: float | None = None
@@ -42,6 +46,7 @@ class JobRequest:
     verify_existing: bool = False
     batch_size: int | None = None
     delay: float = 0.0
+    with_ended: bool = False
 
 
 @contextmanager
@@ -63,11 +68,13 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
     """
     interval = parse_interval(request.interval)
     source = choose_source_interval(interval, engine.settings.source_interval)
+    window = _build_window(engine.settings, request, engine.settings.build_gap_rules(source).compute_askable_at)
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [interval])
-        symbols, unknown = _select_symbols(connection, request.symbols)
+        universe = read_job_universe(connection, DEFAULT_EXCHANGE, engine.settings.as_of)
+        symbols, unknown = _select_symbols(connection, universe, request, window)
     job = BackfillJob(
-        window=_build_window(engine.settings, request, engine.settings.build_gap_rules(source).compute_askable_at),
+        window=window,
         symbols=symbols,
         interval=interval,
         source_interval=source,
@@ -78,29 +85,31 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
         verify_existing=request.verify_existing,
         batch_size=request.batch_size,
         batch_delay_seconds=request.delay,
+        universe_note=universe.note,
     )
     return job, unknown
 
 
 def _select_symbols(
-    connection: Connection, requested_symbols: Sequence[str]
+    connection: Connection, universe: JobUniverse, request: JobRequest, window: Window
 ) -> tuple[tuple[Symbol, ...], tuple[Ticker, ...]]:
-    active = list_symbols(connection, DEFAULT_EXCHANGE)
-    if not active:
+    """The job's symbols, and the requested tickers that are neither active nor ended."""
+    if not universe.active and not (universe.ended and (request.symbols or request.with_ended)):
         notes = describe_names(connection, read_universe(connection, DEFAULT_EXCHANGE))
         reason = f" ({'; '.join(notes)})" if notes else ""
         raise NoActiveSymbols(f"there are no active symbols{reason}; add some: backfill-assets symbols add AAPL MSFT")
-    if not requested_symbols:
-        return tuple(active), ()
-    active_by_ticker = {s.ticker: s for s in active}
-    wanted = parse_tickers(requested_symbols)
-    unknown = tuple(t for t in wanted if t not in active_by_ticker)
+    if not request.symbols:
+        first_day = window.sessions[0].day if window.sessions else None
+        return universe.list_all() if request.with_ended else universe.list_since(first_day), ()
+    known = {symbol.ticker: symbol for symbol in universe.list_all()}
+    wanted = parse_tickers(request.symbols)
+    unknown = tuple(t for t in wanted if t not in known)
     if len(unknown) == len(wanted):
         unknown_names = ", ".join(str(t) for t in unknown[:5])
         raise UsageError(
             f"none of the symbols is active in the universe: {unknown_names}; see: backfill-assets symbols list"
         )
-    return tuple(active_by_ticker[t] for t in wanted if t in active_by_ticker), unknown
+    return tuple(known[t] for t in wanted if t in known), unknown
 
 
 def _build_window(settings: Settings, request: JobRequest, askable_at: Callable[[Session], datetime]) -> Window:

@@ -13,22 +13,32 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.backfill.findings import record_endpoint_warning
 from backfill_assets.backfill.optional_endpoints import SYMBOL_CHANGES
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE, NO_OVERRIDES, CalendarOverrides, list_sessions
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.sessions import (
+    EARLIEST_DATE,
+    LATEST_DATE,
+    NO_OVERRIDES,
+    CalendarOverrides,
+    list_sessions,
+)
+from backfill_assets.market.calendar.tickers import Symbol, parse_ticker
 from backfill_assets.market.vendor import SymbolChange, VendorClient
 from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import ListingLife
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding
+from backfill_assets.store.evidence.ticker_changes import ListedChange, record_listed_changes
 from backfill_assets.store.postgres.connection import Database
 
 MAX_LOOKBACK = timedelta(days=7)  # before the last daily row; a rename may take effect before the old name's data end
+_BETWEEN_SESSIONS = timedelta(days=7)  # at most
 UNKNOWN_TICKER_LOOKBACK = timedelta(days=30)  # before the window, for a ticker without daily data
 _NEW_NAME = re.compile(r"; renamed to (\S+) on ")
 _log = logging.getLogger(__name__)
 
 
 class SymbolChangeList:
-    """The vendor's list of renamed symbols, requested at most once for the same or a shorter period."""
+    """The vendor's list of renamed symbols, requested at most once for the same or a shorter period, and kept."""
 
     def __init__(self, client: VendorClient, database: Database, now: datetime) -> None:
         self._client = client
@@ -48,6 +58,8 @@ class SymbolChangeList:
             try:
                 changes = await self._client.fetch_symbol_changes(since, self._now.date())
                 record_endpoint_warning(self._database, SYMBOL_CHANGES, changes.warning, self._now)
+                with self._database.transaction() as connection:
+                    record_listed_changes(connection, build_listed_changes(changes), self._now)
                 self._changes = changes
             except (TokenRefused, QuotaExhausted):
                 raise
@@ -61,11 +73,13 @@ class ListingEnd:
     """A symbol's listing life as far as it is known, and the finding about its end; None if it goes on.
 
     ``agreed_rename`` is the rename of which the daily data show the same last session, in words; None without.
+    ``rename`` is the one that explains the end; None without.
     """
 
     life: ListingLife
     finding: Finding | None
     agreed_rename: str | None = None
+    rename: SymbolChange | None = None
 
 
 async def judge_listing(
@@ -87,7 +101,7 @@ async def judge_listing(
         symbol: the symbol.
         life: its listing life by its daily data alone.
         is_unknown: whether the vendor does not know the ticker.
-        absent_days: the overdue sessions that were looked at.
+        absent_days: the sessions that were looked at: those that are overdue or without any bar.
         now: the time of the finding.
         overrides: corrections of the exchange's calendar.
 
@@ -106,6 +120,7 @@ async def judge_listing(
         end_at_rename(life, rename),
         Finding(ENDED_OR_RENAMED, str(symbol.ticker), describe_end(life.last_day, rename), now),
         _describe_agreement(symbol, life.last_day, rename, now, overrides),
+        rename if is_rename_after(rename, life.last_day) else None,
     )
 
 
@@ -153,6 +168,27 @@ def describe_end(last_day: date | None, rename: SymbolChange | None) -> str:
     """What the finding says, for example ``no daily data after 2026-06-01; renamed to CC on 2026-06-02``."""
     detail = f"no daily data after {last_day}" if last_day else "unknown to the vendor"
     return f"{detail}; renamed to {rename.new_symbol} on {rename.effective_date}" if rename else detail
+
+
+def build_listed_changes(changes: Sequence[SymbolChange]) -> list[ListedChange]:
+    """The changes of the vendor's list as they are kept: between tickers of the universe's exchange, on sessions."""
+    listed = []
+    for change in changes:
+        first_day = change.effective_date and find_first_session_day(change.effective_date)
+        try:
+            old, new = parse_ticker(change.old_symbol), parse_ticker(change.new_symbol)
+        except UsageError:  # the vendor's list also has names of securities that it has no data of
+            continue
+        if first_day and old != new:
+            listed.append(ListedChange(old, new, first_day, change.company_name))
+    return listed
+
+
+def find_first_session_day(day: date) -> date | None:
+    """``day`` if it is a session, else the next one; None beyond the calendar."""
+    if not EARLIEST_DATE <= day <= LATEST_DATE - _BETWEEN_SESSIONS:
+        return None
+    return next((session.day for session in list_sessions(DEFAULT_EXCHANGE, day, day + _BETWEEN_SESSIONS)), None)
 
 
 def find_new_symbol(detail: str) -> str | None:

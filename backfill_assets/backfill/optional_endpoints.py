@@ -39,11 +39,14 @@ from backfill_assets.store.quota.refused_endpoints import (
 ASK_AGAIN_AFTER = timedelta(days=7)
 DAILY_FILE, SYMBOL_CHANGES = "/eod-bulk-last-day", "/symbol-change-history"
 SPLITS, SPLITS_FILE = "/splits", "/eod-bulk-last-day?type=splits"
+DIVIDENDS, DIVIDENDS_FILE = "/div", "/eod-bulk-last-day?type=dividends"
 _FEATURES: Mapping[str, str] = {
     DAILY_FILE: "the market's daily file is not read",
     SYMBOL_CHANGES: "new names of renamed symbols are not looked up",
     SPLITS: "splits are not read, and rules that need them do not judge",
     SPLITS_FILE: "splits are not read from the market's file",
+    DIVIDENDS: "dividends are not read, and prices cannot be adjusted for them",
+    DIVIDENDS_FILE: "dividends are not read from the market's file",
 }
 T = TypeVar("T")
 Verdict: TypeAlias = Literal["plan", "quota", "unclear"]

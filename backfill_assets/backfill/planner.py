@@ -16,7 +16,7 @@ from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS
 from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides, list_previous_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.gaps.coverage import Coverage, ExternalBars
 from backfill_assets.market.gaps.slot_states import SlotState
 
@@ -72,8 +72,9 @@ class PlannedRequest:
         first_session: index in the plan's grid, including the overlap that is re-read for revisions.
         last_session: index in the plan's grid.
         slot_count: number of slots that the request is for.
-        oldest_due_session: the oldest session that makes the request due; index in the window.
-        newest_due_session: the newest session that makes it due; index in the window.
+        oldest_due_session: the oldest session that makes the request due (index in the window), and
+        newest_due_session: the newest one.
+        tickers: whom to ask, one after the other while the vendor knows none.
     """
 
     symbol: Symbol
@@ -85,6 +86,7 @@ class PlannedRequest:
     slot_count: int
     oldest_due_session: int
     newest_due_session: int
+    tickers: tuple[Ticker, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +97,7 @@ class Plan:
         requests: the requests.
         grid: the window's slots, after the slots of the overlap sessions.
         window_first_ordinal: ordinal in ``grid`` of the window's first slot; earlier bars are revised, never inserted.
-        deferred_until: symbol_id → when its next request is due (UTC), of tickers that have gaps but were requested too
-            recently (retry schedule).
+        deferred_until: symbol_id → when its next request is due (UTC), of tickers with gaps that the schedule defers.
         slot_keys: the requested slots: row × slots of the window + ordinal in the window.
         calls_per_request: price of a request, in vendor calls.
         external_bars: external bars to verify.
@@ -146,6 +147,7 @@ class Plan:
                     "from": datetime.fromtimestamp(request.start, UTC).isoformat(),
                     "to": datetime.fromtimestamp(request.end, UTC).isoformat(),
                     "slots": request.slot_count,
+                    "asked_as": str(request.tickers[0]),
                 }
                 for request in self.requests
             ],
@@ -267,6 +269,7 @@ def _build_requests(
                 slot_count=part.stop - part.start,
                 oldest_due_session=int(due_sessions.min()),
                 newest_due_session=int(due_sessions.max()),
+                tickers=(symbol.ticker,),
             )
             yield request, slice(start + part.start, start + part.stop)
 

@@ -11,6 +11,7 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import CALENDARS
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import ListedSymbol, RecordList
+from backfill_assets.store.evidence.listed_isins import record_listed_isins
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 MAX_EXAMPLES = 5
@@ -83,6 +84,7 @@ def sync_universe(engine: Engine, exchange: str, wanted: ListingFilter) -> Symbo
         raise UsageError(f"the vendor lists no symbol on {exchange}{words}")
     filtered = filter_listing(listed, exchange, wanted)
     with engine.database.transaction() as connection:
+        record_listed_isins(connection, exchange, listed, engine.settings.now())
         before = {symbol.ticker: symbol.is_active for symbol in list_symbols(connection, exchange, only_active=False)}
         active_codes = {ticker.symbol for ticker, is_active in before.items() if is_active}
         return SymbolSyncResult(

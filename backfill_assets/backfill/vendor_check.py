@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.vendor import IntradayRows
+from backfill_assets.store.listing_bounds import list_asked_tickers, read_ended_bounds
 
 _log = logging.getLogger(__name__)
 
@@ -30,5 +32,10 @@ def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
 
 
 async def _fetch_rows(engine: Engine, job: BackfillJob, start: int, end: int) -> IntradayRows:
+    symbol = job.symbols[0]
+    with engine.database.transaction() as connection:
+        tickers = list_asked_tickers(symbol, read_ended_bounds(connection, [symbol]))
     async with engine.open_vendor_client(job.purpose) as (_, client):
-        return await client.fetch_intraday(str(job.symbols[0].ticker), job.source_interval.name, start, end)
+        return await ask_one_of(
+            tickers, lambda ticker: client.fetch_intraday(ticker, job.source_interval.name, start, end)
+        )

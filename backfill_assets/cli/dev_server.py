@@ -21,6 +21,7 @@ from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.dagster_internals.storage import require_usable_installation
 from backfill_assets.orchestration.schedules import require_valid_checks_cron
+from backfill_assets.sandbox.actions import ActionRates
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.database_errors import describe_database
@@ -72,7 +73,13 @@ def provide_vendor(settings: Settings, console: Console) -> Iterator[Settings]:
         yield settings
         return
     reject_user_database(settings)
-    with Sandbox(SandboxConfig(symbols=SANDBOX_SYMBOLS, now=settings.as_of, latency_ms=(20, 80))) as sandbox:
+    config = SandboxConfig(
+        symbols=SANDBOX_SYMBOLS,
+        now=settings.as_of,
+        latency_ms=(20, 80),
+        action_rates=ActionRates.build_realistic(),
+    )
+    with Sandbox(config) as sandbox:
         warn_sandbox_data(console)
         sandbox_values = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         sandbox_settings = settings.model_copy(update=sandbox_values)

@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from backfill_assets.cli.actions import actions
 from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.audit import audit
 from backfill_assets.cli.decisions import decisions
@@ -44,7 +45,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(symbols, report, plan, run, verify, audit, why, decisions, review, live, status, pause, resume),
+    *(symbols, report, plan, run, verify, audit, why, actions, decisions, review, live, status, pause, resume),
     *(alerts, settings, sandbox, demo, dev),
 )
 for _command in _COMMANDS:

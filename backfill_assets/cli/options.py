@@ -15,7 +15,7 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVAL
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from backfill_assets.backfill.engine import Engine
+    from backfill_assets.backfill.engine import BackfillJob, Engine
     from backfill_assets.backfill.job_request import JobRequest
     from backfill_assets.config.settings import Settings
     from backfill_assets.market.calendar.tickers import Ticker
@@ -187,6 +187,14 @@ def warn_unknown_symbols(unknown: "tuple[Ticker, ...]") -> None:
     """Print the requested symbols that are not active in the universe, to standard error."""
     for ticker in unknown:
         click.echo(f"{ticker} is not active in the universe; add it: backfill-assets symbols add {ticker}", err=True)
+
+
+def show_past_universe(job: "BackfillJob", console: "Console | None" = None) -> None:
+    """Print what a person should know of the universe of a past moment: on the console, or to standard error."""
+    if job.universe_note and console is not None:
+        console.print(job.universe_note, highlight=False)
+    elif job.universe_note:
+        click.echo(job.universe_note, err=True)
 
 
 def warn_unused_names(engine: "Engine") -> None:

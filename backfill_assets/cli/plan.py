@@ -12,6 +12,7 @@ from backfill_assets.cli.options import (
     build_job_request,
     load_command_settings,
     make_console,
+    show_past_universe,
     warn_unknown_symbols,
 )
 
@@ -32,8 +33,10 @@ def plan(output_format: str, as_of: datetime | None, debug: bool, **window: Any)
     warn_unknown_symbols(unknown)
     seconds = engine.estimate_seconds(planned)
     if output_format == "json":
+        show_past_universe(job)
         click.echo(json.dumps({**planned.as_dict(), "estimated_seconds": round(seconds, 1)}, indent=1))
         return
     console = make_console()
     show_window(console, job.window, coverage.now)
+    show_past_universe(job, console)
     show_plan(console, planned, seconds)

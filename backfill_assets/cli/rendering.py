@@ -48,7 +48,7 @@ def show_report(
     table = Table(box=None, header_style="bold", pad_edge=False)
     columns = [c for c in REPORT_COLUMNS if c[1] not in _OPTIONAL_FIELDS or any(getattr(r, c[1]) for r in rows)]
     for title, field in columns:
-        text = field in ("symbol", "suspect_reasons", "first_timestamp", "last_timestamp")
+        text = field in ("symbol", "suspect_reasons", "first_timestamp", "last_timestamp", "listed_until")
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     worst_first = sorted(rows, key=lambda r: (-r.estimated_missing_bars, -r.pending_bars))
     rows_with_gaps = [r for r in worst_first if r.estimated_missing_bars]
@@ -85,6 +85,7 @@ def show_report(
 
 
 _OPTIONAL_FIELDS = (
+    "listed_until",
     "no_trade_bars",
     "vendor_gap_bars",
     "provisional_bars",

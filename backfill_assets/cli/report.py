@@ -15,6 +15,7 @@ from backfill_assets.cli.options import (
     build_job_request,
     load_command_settings,
     make_console,
+    show_past_universe,
     warn_unknown_symbols,
     warn_unused_names,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from backfill_assets.backfill.engine import BackfillJob, Engine
     from backfill_assets.market.gaps.coverage import Coverage
+    from backfill_assets.quality.action_entries import ActionEntry
     from backfill_assets.quality.live_accuracy import LiveAccuracy
     from backfill_assets.quality.report import SymbolReport
 
@@ -35,32 +37,45 @@ if TYPE_CHECKING:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of standard output."
 )
-def report(output_format: str, output: Path | None, as_of: datetime | None, debug: bool, **window: Any) -> None:
-    """Report gaps of all active symbols. Reads the database only; no vendor calls."""
+@click.option("--ended", is_flag=True, help="Also tickers whose listing ended before the window.")
+def report(
+    output_format: str, output: Path | None, ended: bool, as_of: datetime | None, debug: bool, **window: Any
+) -> None:
+    """Report gaps of all active symbols, and of tickers that ended in the window. No vendor calls."""
     from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.quality.corporate_actions_listing import add_details, list_window_actions
     from backfill_assets.quality.live_accuracy import read_live_accuracy
     from backfill_assets.quality.symbol_reports import read_symbol_reports
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        job, unknown = build_job(engine, build_job_request(**window))
+        job, unknown = build_job(engine, build_job_request(**window, with_ended=ended))
         coverage = engine.measure(job)
         warn_unused_names(engine)
         live = read_live_accuracy(engine.database, coverage) if output_format == "table" else None
         with engine.database.transaction() as connection:
-            rows = read_symbol_reports(connection, coverage)
-        text = _format_report(engine, job, coverage, rows, output_format) if output_format != "table" else ""
+            rows, actions = read_symbol_reports(connection, coverage), list_window_actions(connection, coverage)
+            if output_format == "json":
+                actions = add_details(connection, actions, coverage.now, coverage.grid.interval)
+        text = _format_report(engine, job, coverage, rows, actions, output_format) if output_format != "table" else ""
     warn_unknown_symbols(unknown)
     with _open_output(output) as file:
         if output_format == "table":
-            _print_report(make_console(file), job, coverage, rows, live)
+            _print_report(make_console(file), job, coverage, rows, actions, live)
         elif output_format == "html":
             click.echo(text.encode("utf-8"), file=file)  # the page says that it is UTF-8, wherever it goes
         else:
             click.echo(text, file=file)
+    if output_format != "table":
+        show_past_universe(job)
 
 
 def _format_report(
-    engine: "Engine", job: "BackfillJob", coverage: "Coverage", rows: "list[SymbolReport]", output_format: str
+    engine: "Engine",
+    job: "BackfillJob",
+    coverage: "Coverage",
+    rows: "list[SymbolReport]",
+    actions: "list[ActionEntry]",
+    output_format: str,
 ) -> str:
     from backfill_assets.quality import report_formats
     from backfill_assets.quality.live_accuracy import read_live_accuracy_by_symbol
@@ -70,7 +85,7 @@ def _format_report(
     if output_format == "json":
         live = read_live_accuracy_by_symbol(engine.database, coverage)
         return report_formats.to_json(
-            rows, {s.ticker.symbol: live[s.symbol_id] for s in coverage.symbols if s.symbol_id in live}
+            rows, {s.ticker.symbol: live[s.symbol_id] for s in coverage.symbols if s.symbol_id in live}, actions
         )
     to_text = {"csv": report_formats.to_csv, "markdown": report_formats.to_markdown}[output_format]
     return to_text(rows).rstrip("\n")
@@ -92,15 +107,19 @@ def _print_report(
     job: "BackfillJob",
     coverage: "Coverage",
     rows: "list[SymbolReport]",
+    actions: "list[ActionEntry]",
     live: "LiveAccuracy | None",
 ) -> None:
+    from backfill_assets.cli.action_rendering import show_window_actions
     from backfill_assets.cli.heatmap import show_heatmap
     from backfill_assets.cli.rendering import show_report, show_window
     from backfill_assets.quality.heatmap import build_heatmap
 
     show_window(console, job.window, coverage.now)
+    show_past_universe(job, console)
     if job.window.sessions:
         show_report(console, rows, coverage.duplicates, live)
+        show_window_actions(console, actions)
         show_heatmap(console, build_heatmap(coverage))
 
 

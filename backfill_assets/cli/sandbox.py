@@ -59,6 +59,7 @@ def sandbox(
     debug: bool,
 ) -> None:
     """Run a local imitation of the vendor's API on 127.0.0.1 until interrupted; accepts any token."""
+    from backfill_assets.sandbox.actions import ActionRates
     from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
     from backfill_assets.sandbox.server.serve import serve
 
@@ -72,6 +73,7 @@ def sandbox(
         daily=daily,
         replay=replay,
         quirks=DataQuirks.build_realistic(),
+        action_rates=ActionRates.build_realistic(),
     )
     unset_source_host = (
         " EODHD_SOURCE_HOST=" if settings.source_host else ""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill_assets.cli.options import add_common_options, load_command_settings, warn_unused_names
+from backfill_assets.cli.symbols_rename import symbols_rename
+from backfill_assets.cli.symbols_show import symbols_show
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.readable_text import to_one_line
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
@@ -106,6 +108,10 @@ def _merge_lines(lines: "Sequence[int]") -> list[str]:
     return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
 
 
+symbols.add_command(symbols_rename)
+symbols.add_command(symbols_show)
+
+
 @symbols.command("add")
 @click.argument("tickers", nargs=-1)
 @click.option(
@@ -114,9 +120,15 @@ def _merge_lines(lines: "Sequence[int]") -> list[str]:
     help="A text file with one symbol a line, or a table with the symbols in its first column; # starts a comment.",
 )
 @click.option("--skip-bad", is_flag=True, help="Add the symbols of the file although other lines cannot be read.")
+@click.option(
+    "--delisted",
+    is_flag=True,
+    help="Add delisted tickers with the days of their listing, for their history alone; they stay inactive."
+    f"  Costs {format_calls(CALL_PRICES.symbol_list)} for the list and {format_calls(CALL_PRICES.daily)} a ticker.",
+)
 @add_common_options
 def symbols_add(
-    tickers: tuple[str, ...], file: Path | None, skip_bad: bool, as_of: datetime | None, debug: bool
+    tickers: tuple[str, ...], file: Path | None, skip_bad: bool, delisted: bool, as_of: datetime | None, debug: bool
 ) -> None:
     """Add symbols to the universe, or reactivate them."""
     from backfill_assets.backfill.job_request import open_engine
@@ -125,6 +137,9 @@ def symbols_add(
 
     chosen = _collect_tickers(tickers, file, skip_bad=skip_bad)
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        if delisted:
+            _add_delisted(engine, chosen)
+            return
         with engine.database.transaction() as connection:
             new = add_symbols(connection, chosen)
             elsewhere = count_other_exchanges(connection, DEFAULT_EXCHANGE, [ticker.symbol for ticker in chosen])
@@ -133,6 +148,17 @@ def symbols_add(
     if elsewhere:
         named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
         click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)
+
+
+def _add_delisted(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
+    from backfill_assets.backfill.delisted_symbols import add_delisted
+    from backfill_assets.cli.caller import describe_caller
+
+    results = add_delisted(engine, chosen, describe_caller())
+    added = sum(result.is_added for result in results)
+    click.echo(f"{format_count(added, 'delisted symbol')} added, {len(results) - added} left as they are")
+    for result in results:
+        click.echo(f"  {result.describe()}")
 
 
 def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
@@ -146,10 +172,13 @@ def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
 
 
 @symbols.command("list")
-@click.option("--all", "include_inactive", is_flag=True, help="Also inactive symbols.")
+@click.option(
+    "--all", "include_inactive", is_flag=True, help="Also inactive symbols, and what ended ones were renamed to."
+)
 @add_common_options
 def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) -> None:
     """Print the symbols of the universe, one a line, and which of them the vendor does not serve."""
+    from backfill_assets.backfill.identity.lives import describe_ends
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
     from backfill_assets.store.evidence.unserved_symbols import list_unserved
@@ -159,8 +188,9 @@ def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) ->
         with engine.database.transaction() as connection:
             unserved = list_unserved(connection)
             listed = list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive)
+            ends = describe_ends(connection, DEFAULT_EXCHANGE) if include_inactive else {}
             for symbol in listed:
-                state = "" if symbol.is_active else "  inactive"
+                state = "" if symbol.is_active else f"  {ends.get(symbol.symbol_id, 'inactive')}"
                 if symbol.is_active and symbol.symbol_id in unserved:
                     state = f"  {unserved[symbol.symbol_id]}"
                 click.echo(f"{symbol.ticker}{state}")

@@ -13,6 +13,7 @@ from backfill_assets.cli.options import (
     build_job_request,
     load_command_settings,
     make_console,
+    show_past_universe,
     warn_unknown_symbols,
     warn_unused_names,
 )
@@ -38,9 +39,11 @@ def verify(output_format: str, as_of: datetime | None, debug: bool, **window: An
     warn_unknown_symbols(unknown)
     if output_format == "json":
         click.echo(json.dumps([describe_criterion(c) for c in criteria], indent=1))
+        show_past_universe(job)
     else:
         console = make_console()
         show_window(console, job.window, coverage.now)
+        show_past_universe(job, console)
         if job.window.sessions:
             show_criteria(console, criteria)
         show_short_histories(console, histories)

@@ -12,6 +12,7 @@ from backfill_assets.cli.options import (
     add_interval_option,
     load_command_settings,
     make_console,
+    show_past_universe,
 )
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 
@@ -30,15 +31,18 @@ from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 def why(
     ticker: str, day: date, ask: bool, interval: str, output_format: str, as_of: datetime | None, debug: bool
 ) -> None:
-    """Explain each slot of TICKER on DAY: its state, the evidence, the day's figures and the next request.
+    """Explain each slot of TICKER on DAY: its state, the evidence, the day's figures and actions, the next request.
 
     Doubts about its bars are shown with the bars beside them, what the vendor's other feed said, and how they ended.
     """
     from backfill_assets.backfill.failed_requests import read_failing_tickers
+    from backfill_assets.backfill.identity.lives import describe_ends
     from backfill_assets.backfill.job_request import JobRequest, build_job, open_engine
     from backfill_assets.backfill.vendor_check import fetch_current_bars
     from backfill_assets.cli.rendering import show_window
     from backfill_assets.cli.slot_rendering import show_doubt_explanations, show_slot_explanations, show_vendor_answer
+    from backfill_assets.quality.action_entries import explain_actions
+    from backfill_assets.quality.corporate_actions_listing import list_session_actions
     from backfill_assets.quality.daily_explanation import build_daily_fields, describe_daily_price
     from backfill_assets.quality.doubt_explanation import NEIGHBOURS_WITHIN, explain_doubts
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
@@ -63,17 +67,27 @@ def why(
             rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
             daily = read_daily_price(connection, symbol_id, day), read_daily_revisions(connection, symbol_id, day), end
+            actions = list_session_actions(connection, coverage, engine.settings.load_calendar_overrides())
+            how_ended = describe_ends(connection, job.symbols[0].ticker.exchange).get(symbol_id)
             failure = read_failing_tickers(connection, engine.vendor_access).get(str(job.symbols[0].ticker))
         unreadable_until = failure.next_request_at if failure and failure.is_unreadable else None
         explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until, doubts)
         doubted = explain_doubts(doubts, bars, daily[0], explanations)
-        evidence = [*describe_session(coverage, unreadable_until), *describe_daily_price(*daily)]
+        evidence = [
+            *describe_session(coverage, unreadable_until),
+            *describe_daily_price(*daily),
+            *explain_actions(actions),
+        ]
+        evidence += [f"{job.symbols[0].ticker}: {how_ended}"] if how_ended else []
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
         slots = [explanation.as_dict() for explanation in explanations]
         fields = {"evidence": evidence, "daily": build_daily_fields(*daily), "slots": slots}
-        click.echo(json.dumps({**fields, "doubts": [doubt.as_dict() for doubt in doubted]}, indent=1))
+        lists = {"doubts": [doubt.as_dict() for doubt in doubted], "actions": [action.as_dict() for action in actions]}
+        show_past_universe(job)
+        click.echo(json.dumps({**fields, **lists}, indent=1))
     else:
+        show_past_universe(job, console)
         show_slot_explanations(console, evidence, explanations)
         show_doubt_explanations(console, doubted)
     if answer is not None:

@@ -12,6 +12,7 @@ a whole exchange up to 1 % are left out.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from math import isfinite, isnan, nan
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ JsonObject = dict[str, Any]
 MAX_UNREADABLE_SHARE_OF_EXCHANGE = 0.01  # of the rows of a file that covers a whole exchange
 MIN_TIMESTAMP = 315_532_800  # 1980; keeps minutes and days out, the oldest data are of 2004 (docs/vendor.md §2.5)
 ABSENT_WORDS = frozenset({"", "-", "na", "n/a", "null", "none"})  # as are "nan" and "inf"; only the first two were seen
+MAX_DIGITS = 28  # of an exact number: those that Decimal keeps
 MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999; keeps milliseconds out
 
 
@@ -45,6 +47,7 @@ class _IntradayRecord(msgspec.Struct, gc=False):
     warning: str | None = None
 
 
+_EXACT_DECODER = msgspec.json.Decoder(Any, float_hook=Decimal)
 _INTRADAY_DECODER = msgspec.json.Decoder(list[_IntradayRecord])
 
 
@@ -112,15 +115,15 @@ class RowsBody:
     warning: str | None = None
 
 
-def decode_json(body: bytes) -> Any:
-    """The JSON of a body.
+def decode_json(body: bytes, *, exact_numbers: bool = False) -> Any:
+    """The JSON of a body; with ``exact_numbers`` its numbers with a fraction are Decimals of their text.
 
     Raises:
         BrokenAnswer: truncated, an HTML page, or otherwise not JSON.
         VendorError: an error envelope, or a refusal in words.
     """
     try:
-        payload = msgspec.json.decode(body)
+        payload = _EXACT_DECODER.decode(body) if exact_numbers else msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise map_body_to_error(body) from None
     if isinstance(payload, dict) and (error := find_error_in_body(payload)):
@@ -128,16 +131,16 @@ def decode_json(body: bytes) -> Any:
     return payload
 
 
-def parse_rows(body: bytes) -> RowsBody:
+def parse_rows(body: bytes, *, exact_numbers: bool = False) -> RowsBody:
     """Rows from a list, or from a map keyed "0", "1" as PHP writes them (docs/vendor.md §5.2).
 
-    Rows with only a ``warning`` do not count as rows (docs/vendor.md §1.7).
+    Rows with only a ``warning`` do not count as rows (docs/vendor.md §1.7). ``exact_numbers`` as for ``decode_json``.
 
     Raises:
         BrokenAnswer: neither of the two.
         VendorError: a refusal in words instead of rows.
     """
-    elements = _extract_elements(decode_json(body))
+    elements = _extract_elements(decode_json(body, exact_numbers=exact_numbers))
     rows = [element for element in elements if isinstance(element, dict)]
     if elements and not rows:
         raise map_shape_to_error(elements[0] if len(elements) == 1 else elements, "a list of rows")
@@ -232,6 +235,23 @@ def to_float(value: object) -> float | None:
     """A finite number or None."""
     result = to_float_or_nan(value)
     return None if isnan(result) else result
+
+
+def to_positive_decimal(value: object) -> Decimal | None:
+    """An exact number above 0, as decoded with ``exact_numbers`` or from a string; None for everything else.
+
+    More than 28 digits or places are none: beyond, a product of a history's numbers is not exact any more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    try:
+        result = Decimal(value)
+    except InvalidOperation:
+        return None
+    is_usable = result.is_finite() and result > 0 and abs(result.adjusted()) < MAX_DIGITS
+    if not is_usable or len(result.as_tuple().digits) > MAX_DIGITS:
+        return None
+    return Decimal(f"{result.normalize():f}")
 
 
 def to_int(value: object) -> int | None:

@@ -3,7 +3,7 @@
 The only place with these numbers. It imports no library, because help texts and plans show prices.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
@@ -15,6 +15,8 @@ CALL_PRICES = CallPrices(
     bulk_daily=100,
     splits=1,
     bulk_splits=100,
+    dividends=1,
+    bulk_dividends=100,
     symbol_list=1,
     symbol_changes=5,
     account=0,  # measured; documented as 1 (docs/vendor.md §6.12)
@@ -22,6 +24,7 @@ CALL_PRICES = CallPrices(
 REQUEST_LIMITS = RequestLimits(
     max_intraday_spans={"1m": timedelta(days=120), "5m": timedelta(days=600), "1h": timedelta(days=7200)},
     default_max_span=timedelta(days=120),  # not documented for other intervals, therefore the shortest (§6.8)
+    symbol_changes_since=date(2022, 7, 22),  # docs/vendor.md §5.8
 )
 
 

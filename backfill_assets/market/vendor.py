@@ -1,8 +1,9 @@
 """What the pipeline needs of a market-data vendor: one protocol and the values it returns.
 
 The values are plain columns and records, as the vendor sent them: absent numbers are NaN or None, and nothing is
-checked for plausibility. How to talk to a vendor (HTTP, retries, parsing) belongs to that vendor's package. What
-requests cost is in ``market.vendor_prices``, the errors that a client raises are in ``market.vendor_errors``.
+checked for plausibility. Corporate actions are in ``market.vendor_actions``. How to talk to a vendor (HTTP, retries,
+parsing) belongs to that vendor's package. What requests cost is in ``market.vendor_prices``, the errors that a client
+raises are in ``market.vendor_errors``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.market.vendor_actions import DividendRows, SplitRows
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
 
 DateArray: TypeAlias = NDArray[np.datetime64]
@@ -98,30 +100,6 @@ class BulkDailyRows:
     unparsable_rows: int = 0
     unreadable_codes: frozenset[str] = frozenset()
     unnamed_rows: int = 0
-    warning: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.code)
-
-
-@dataclass(frozen=True, eq=False)
-class SplitRows:
-    """Splits of one ticker or of a whole exchange, in the vendor's order; a split may occur twice.
-
-    Attributes:
-        code: the symbol without its exchange suffix; empty in the answer to one ticker.
-        ex_date: the first day with the new number of shares (``datetime64[D]``).
-        ratio: new shares for an old one, above 0.
-        unparsable_rows: number of rows that cannot be read; they are not in the columns.
-        unreadable_codes: the symbols of those rows, as far as they can be read.
-        warning: the vendor's remark, for example that the plan limits the data.
-    """
-
-    code: NDArray[np.object_]
-    ex_date: DateArray
-    ratio: Floats
-    unparsable_rows: int = 0
-    unreadable_codes: frozenset[str] = frozenset()
     warning: str | None = None
 
     def __len__(self) -> int:
@@ -232,6 +210,14 @@ class VendorClient(Protocol):
 
     async def fetch_bulk_splits(self, exchange: str, day: date) -> SplitRows:
         """The splits of a whole exchange that take effect on ``day``."""
+        ...
+
+    async def fetch_dividends(self, ticker: str, first: date | None = None) -> DividendRows:
+        """The cash dividends of a ticker with an ex-date from ``first`` on; without it all of them."""
+        ...
+
+    async def fetch_bulk_dividends(self, exchange: str, day: date) -> DividendRows:
+        """The cash dividends of a whole exchange whose ex-date is ``day``."""
         ...
 
     async def fetch_quotes(self, tickers: Sequence[str]) -> list[Quote]:

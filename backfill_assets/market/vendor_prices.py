@@ -5,7 +5,7 @@ It imports no array library, so that ``--help`` can show prices at once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class CallPrices:
         bulk_daily: one ``fetch_bulk_daily``.
         splits: one ``fetch_splits``, whatever its span.
         bulk_splits: one ``fetch_bulk_splits``.
+        dividends: one ``fetch_dividends``, whatever its span.
+        bulk_dividends: one ``fetch_bulk_dividends``.
         symbol_list: one ``fetch_symbols``.
         symbol_changes: one ``fetch_symbol_changes``.
         account: one ``fetch_account``.
@@ -32,6 +34,8 @@ class CallPrices:
     bulk_daily: int
     splits: int
     bulk_splits: int
+    dividends: int
+    bulk_dividends: int
     symbol_list: int
     symbol_changes: int
     account: int
@@ -44,10 +48,12 @@ class RequestLimits:
     Attributes:
         max_intraday_spans: longest span of one intraday request, by name of the source interval.
         default_max_span: the same for intervals that are not listed.
+        symbol_changes_since: the first day that ``fetch_symbol_changes`` knows of; None: there is no first one.
     """
 
     max_intraday_spans: Mapping[str, timedelta]
     default_max_span: timedelta
+    symbol_changes_since: date | None = None
 
     def get_max_span(self, interval_name: str) -> timedelta:
         """The longest span of one intraday request of a source interval."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 
-from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import UNUSABLE, ListingFilter, parse_filter_words
@@ -20,6 +19,7 @@ from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZON
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.orchestration.daily_data import read_and_record
 from backfill_assets.orchestration.materialization import (
     build_partition_job,
     build_run_metadata,
@@ -29,6 +29,8 @@ from backfill_assets.orchestration.materialization import (
 )
 from backfill_assets.orchestration.partitions import sync_symbol_partitions
 from backfill_assets.orchestration.progress_log import log_progress
+from backfill_assets.quality.action_entries import mark_sessions
+from backfill_assets.quality.corporate_actions_listing import list_window_actions
 from backfill_assets.quality.heatmap import build_heatmap
 from backfill_assets.quality.live_accuracy import read_live_accuracy
 from backfill_assets.quality.report_formats import to_markdown
@@ -161,7 +163,7 @@ def _materialize(
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
     if materialized.result.stopped is None:
-        context.log.info(f"daily data: {read_daily_data(engine)}")
+        read_and_record(context, engine)
     key = build_bars_key(interval)
     recorded = set() if is_manual else context.instance.get_materialized_partitions(key)
     complete = [
@@ -176,20 +178,24 @@ def _materialize(
 
 
 @dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key(DEFAULT_INTERVAL)])
-def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
+def data_quality_report(
+    context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]
+) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window, with a heat map of all retained sessions."""
     from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
     if engine.settings.token is not None:
-        read_daily_data(engine)
+        read_and_record(context, engine)
     retained_coverage = engine.measure(build_retained_sessions_job(engine, DEFAULT_INTERVAL))
     evaluation = checks.evaluate(engine, DEFAULT_INTERVAL)
     if evaluation is None:
         return dg.MaterializeResult(metadata={"symbols": 0})
     with engine.database.transaction() as connection:
         rows = read_symbol_reports(connection, evaluation.coverage)
+        actions = list_window_actions(connection, retained_coverage)
     worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
-    picture = render_heatmap_markdown(build_heatmap(retained_coverage))
+    days = [session.day for session in retained_coverage.grid.sessions]
+    picture = render_heatmap_markdown(build_heatmap(retained_coverage, mark_sessions(actions, days)))
     return dg.MaterializeResult(
         metadata={
             "symbols": len(rows),
@@ -200,6 +206,7 @@ def data_quality_report(engine: dg.ResourceParam[Engine]) -> dg.MaterializeResul
             "live_bars": str(
                 read_live_accuracy(engine.database, evaluation.coverage) or "no live bar was replaced by a final bar"
             ),
+            "corporate_actions": len(actions),
             "heat-map": dg.MarkdownMetadataValue(picture),
             "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),
         }

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.orchestration.action_assets import build_adjusted_bars_spec, corporate_actions
 from backfill_assets.orchestration.alert_sensor import build_alert_sensor
 from backfill_assets.orchestration.assets import build_bars_asset, data_quality_report, market_symbols
 from backfill_assets.orchestration.dagster_internals.partition_start import resolve_first_partition_day
@@ -36,6 +37,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             market_symbols,
             *(build_bars_asset(interval, partitions, live=interval in live) for interval in settings.intervals),
             *([live_quotes] if settings.live else []),
+            corporate_actions,
+            build_adjusted_bars_spec(settings.intervals),
             data_quality_report,
         ],
         jobs=[backfill_gaps, review_bars, daily_data, *verify_jobs],

@@ -7,7 +7,6 @@ from datetime import date
 import dagster as dg
 from pydantic import Field
 
-from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.planner import Strategy
@@ -15,6 +14,7 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, parse_in
 from backfill_assets.orchestration import checks
 from backfill_assets.orchestration.assets import POOL, build_bars_key
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.orchestration.daily_data import read_and_record
 from backfill_assets.orchestration.materialization import (
     build_run_metadata,
     find_complete_partitions,
@@ -80,7 +80,7 @@ def fill_window(
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
     if materialized.result.stopped is None:
-        context.log.info(f"daily data: {read_daily_data(engine)}")
+        read_and_record(context, engine)
     complete = [partition for partition, _ in find_complete_partitions(engine, materialized)]
     record_partitions(context, build_bars_key(config.interval), complete)
     context.log.info(summarize_run(materialized))
@@ -152,9 +152,8 @@ def review_bars() -> None:
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
 def read_settled_days(context: dg.OpExecutionContext, engine: dg.ResourceParam[Engine]) -> None:
-    """Read the daily data of settled sessions that were not read yet, and the splits that they need."""
-    reading = read_daily_data(engine)
-    context.log.info(f"daily data: {reading}")
+    """Read the daily data of settled sessions that were not read yet, and the corporate actions that are due."""
+    reading = read_and_record(context, engine)
     if reading.stopped is not None:
         raise dg.Failure(f"{reading.stopped}; what was read is stored", allow_retries=False)
 

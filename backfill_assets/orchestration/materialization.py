@@ -24,7 +24,7 @@ from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.bars.bar_stats import Provenance, read_provenance
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.job_universe import read_job_universe
 
 Partition = tuple[str, str, Mapping[str, Any]]
 
@@ -49,7 +49,7 @@ class MaterializedRun:
 def build_partition_job(
     engine: Engine, interval_name: str, partitions: Sequence[str | dg.MultiPartitionKey], *, explicit: bool
 ) -> BackfillJob:
-    """The backfill job over these partitions: their active symbols, and their sessions that have opened.
+    """The backfill job over these partitions: their symbols, active or ended, and their sessions that have opened.
 
     Args:
         engine: the engine.
@@ -62,7 +62,8 @@ def build_partition_job(
     settings = engine.settings
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
-        symbols = tuple(s for s in list_symbols(connection, DEFAULT_EXCHANGE) if str(s.ticker) in tickers)
+        universe = read_job_universe(connection, DEFAULT_EXCHANGE, settings.as_of)
+    symbols = tuple(s for s in universe.list_since(date.fromisoformat(days[0])) if str(s.ticker) in tickers)
     sessions = _list_opened_sessions(settings, date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
     return BackfillJob(
         window=Window(
@@ -105,7 +106,7 @@ def find_complete_partitions(engine: Engine, materialized: MaterializedRun) -> I
     with engine.database.transaction() as connection:
         origins = read_provenance(connection, coverage.symbols, coverage.grid)
     unknown_origin = Provenance(None, None, None)
-    for row, session in zip(*(axis.tolist() for axis in (figures.unsettled == 0).nonzero()), strict=True):
+    for row, session in zip(*(axis.tolist() for axis in figures.is_complete.nonzero()), strict=True):
         symbol, day = coverage.symbols[row], coverage.grid.sessions[session].day.isoformat()
         origin = origins.get((symbol.symbol_id, session), unknown_origin)
         bars = int(figures.bars[row, session])

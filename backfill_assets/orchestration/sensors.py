@@ -20,9 +20,14 @@ from backfill_assets.orchestration.partition_ranges import (
     cover_spans,
     find_active_ranges,
 )
-from backfill_assets.orchestration.partitions import SYMBOL_DIMENSION, list_day_keys, sync_symbol_partitions
+from backfill_assets.orchestration.partitions import (
+    SYMBOL_DIMENSION,
+    compute_first_day,
+    list_day_keys,
+    sync_symbol_partitions,
+)
 from backfill_assets.quality.session_counts import count_by_session
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.job_universe import read_job_universe
 
 PARTITION_EXCESS_FACTOR = 1.1  # of MAX_PARTITIONS: a code server gains a day with each session
 
@@ -91,7 +96,7 @@ def find_unrecorded_ranges(
     """Ranges over settled partitions that are not green: filled by the command line or by an external writer."""
     position = {ticker: index for index, ticker in enumerate(order)}
     days = _list_days(due_work)
-    is_settled = (count_by_session(due_work.coverage).unsettled == 0) & [day in known_days for day in days]
+    is_settled = count_by_session(due_work.coverage).is_complete & [day in known_days for day in days]
     recorded = instance.get_materialized_partitions(key)
     spans = []
     for row, symbol in enumerate(due_work.coverage.symbols):
@@ -170,7 +175,11 @@ def build_daily_data_sensor(settings: Settings, job: dg.JobDefinition) -> dg.Sen
 
 
 def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
-    """The sensor that keeps the symbol partitions equal to the active symbols."""
+    """The sensor that keeps the symbol partitions equal to the symbols of the retained sessions.
+
+    Those are the active ones. A ticker that has ended keeps its partition, with its history, until its last session is
+    no partition any more.
+    """
 
     @dg.sensor(
         name="symbol_partitions_sensor",
@@ -180,8 +189,10 @@ def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
     def symbol_partitions(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SensorResult:
         """Add and delete partitions; starts no run, but records a materialization of the universe if it changed."""
         with engine.database.transaction() as connection:
-            active = [str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)]
-        added, removed = sync_symbol_partitions(context.instance, active)
+            universe = read_job_universe(connection, DEFAULT_EXCHANGE, engine.settings.as_of)
+        active = [str(s.ticker) for s in universe.active]
+        listed = universe.list_since(compute_first_day(engine.settings, len(active)))
+        added, removed = sync_symbol_partitions(context.instance, [str(s.ticker) for s in listed])
         figures = {"active": len(active), "partitions added": added, "partitions removed": removed}
         events = [dg.AssetMaterialization(UNIVERSE_KEY, metadata=figures)] if added or removed else []
         message = f"{format_count(len(active), 'symbol')}: {format_count(added, 'partition')} added, {removed} removed"

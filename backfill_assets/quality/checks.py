@@ -2,7 +2,7 @@
 
 Everything that handles checks reads this table: the asset checks in Dagster, ``verify`` on the command line, the HTML
 report and the alerts. To add a check, write a function that returns a ``Criterion`` (in ``criteria`` or
-``bar_validity`` or ``plausibility``) and add one entry to ``CHECKS``.
+``bar_validity``, ``plausibility`` or ``corporate_actions``) and add one entry to ``CHECKS``.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,6 +13,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
+from backfill_assets.quality.corporate_actions import SPLITS_ARE_CONSISTENT, evaluate_corporate_actions
 from backfill_assets.quality.criteria import (
     Criterion,
     Severity,
@@ -29,7 +30,7 @@ DEFAULT_EOD_TOLERANCE_BPS = 15.0
 REPORT_COMMAND, STATUS_COMMAND = "backfill-assets report", "backfill-assets status"
 HTML_REPORT_COMMAND = f"{REPORT_COMMAND} --format html --output report.html"
 
-CauseKind: TypeAlias = Literal["gaps", "rate limit", "doubts"]
+CauseKind: TypeAlias = Literal["gaps", "rate limit", "doubts", "actions"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +62,8 @@ class CheckDefinition:
         evaluate: computes the result.
         severity: of a failure.
         command: shows more about a failure.
-        cause_kind: which likely causes an alert looks for: those of gaps, of rate limits or of doubts, or (None) none.
+        cause_kind: which likely causes an alert looks for: those of gaps, of rate limits, of doubts or of corporate
+            actions, or (None) none.
         is_criterion: whether it is one of the success criteria: the window is complete and on time.
         needs_live: whether it applies only where live samples make bars of the window's interval.
         covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
@@ -141,6 +143,13 @@ CHECKS = (
             given.database, given.coverage, given.source_interval, tolerance_bps=given.eod_tolerance_bps
         ),
         severity="warning",  # the vendor's two series differ for reasons of its own (docs/vendor.md §2.6, §5.4)
+    ),
+    CheckDefinition(
+        name=SPLITS_ARE_CONSISTENT,
+        description="Each split shows in the prices, and adjusted closes are the vendor's, or it is known why not.",
+        evaluate=lambda given: evaluate_corporate_actions(given.database, given.coverage),
+        severity="warning",  # raw bars are not wrong by it, and only the vendor can correct what it lists
+        cause_kind="actions",
     ),
 )
 _CHECK_BY_NAME = {check.name: check for check in CHECKS}

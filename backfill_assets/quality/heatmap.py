@@ -3,11 +3,12 @@
 Pure. Images of it are drawn in ``heatmap_image``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import IntEnum
 from itertools import groupby
+from types import MappingProxyType
 
 import numpy as np
 
@@ -71,11 +72,13 @@ class Heatmap:
         symbols: the tickers.
         days: the sessions, oldest first.
         cells: values of ``Cell``, shape (symbols, sessions).
+        marks: (ticker, day) → what happened on that day besides, such as a split; also of rows and days left out.
     """
 
     symbols: tuple[str, ...]
     days: tuple[date, ...]
     cells: Cells
+    marks: Mapping[tuple[str, date], str] = field(default_factory=dict)
 
     def has_gaps(self) -> Bools:
         """Which symbols have a missing, partial or vendor-gap session, shape (symbols,)."""
@@ -94,16 +97,26 @@ class Heatmap:
         """Rows with most missing sessions first, then most partial ones and so on; ties keep their order."""
         counts = [(self.cells == cell).sum(axis=1) for cell in Cell if cell not in UNREMARKABLE_CELLS]
         order = np.lexsort([np.arange(len(self.symbols)), *(-count for count in reversed(counts))])[:max_rows]
-        return Heatmap(tuple(self.symbols[row] for row in order), self.days, self.cells[order])
+        return self._select_rows(order)
 
     def filter_by_gaps(self, *, invert: bool = False) -> "Heatmap":
         """The rows with gaps (see ``has_gaps``), or with ``invert`` those without."""
         rows = np.flatnonzero(self.has_gaps() != invert)
-        return Heatmap(tuple(self.symbols[row] for row in rows), self.days, self.cells[rows])
+        return self._select_rows(rows)
 
     def select_newest(self, sessions: int) -> "Heatmap":
         """The newest ``sessions`` sessions."""
-        return Heatmap(self.symbols, self.days[-sessions:], self.cells[:, -sessions:])
+        return replace(self, days=self.days[-sessions:], cells=self.cells[:, -sessions:])
+
+    def list_marks(self) -> list[tuple[int, int, str]]:
+        """The marks of these rows and sessions: (row, session, text), by row, then by session."""
+        rows = {symbol: row for row, symbol in enumerate(self.symbols)}
+        sessions = {day: session for session, day in enumerate(self.days)}
+        return sorted(
+            (rows[symbol], sessions[day], text)
+            for (symbol, day), text in self.marks.items()
+            if symbol in rows and day in sessions
+        )
 
     def render_lines(self) -> list[str]:
         """One line for each row, with one letter for each session (``CELL_LETTERS``)."""
@@ -119,13 +132,17 @@ class Heatmap:
             if Cell(cell) not in (Cell.COMPLETE, Cell.NOT_LISTED):
                 yield Cell(cell), self.days[positions[0]], self.days[positions[-1]], len(positions)
 
+    def _select_rows(self, rows: Int64) -> "Heatmap":
+        return replace(self, symbols=tuple(self.symbols[row] for row in rows), cells=self.cells[rows])
 
-def build_heatmap(coverage: Coverage) -> Heatmap:
-    """The heat map of a coverage."""
+
+def build_heatmap(coverage: Coverage, marks: Mapping[tuple[str, date], str] = MappingProxyType({})) -> Heatmap:
+    """The heat map of a coverage; ``marks`` as in ``Heatmap``."""
     return Heatmap(
         symbols=tuple(str(s.ticker) for s in coverage.symbols),
         days=tuple(s.day for s in coverage.grid.sessions),
         cells=_classify_cells(coverage),
+        marks=marks,
     )
 
 

@@ -2,13 +2,13 @@
 
 Drawn with matplotlib's objects, without pyplot, which keeps state in the process. Each kind of cell has a colour that
 colour-blind readers can distinguish and a pattern that is readable without colour. Symbols are in blocks of 50 rows
-under their dates; with few sessions several blocks fit side by side.
+under their dates; with few sessions several blocks fit side by side. Marks are drawn by ``heatmap_marks``.
 """
 
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.arrays import Int8
 from backfill_assets.quality.heatmap import Cell, Heatmap
+from backfill_assets.quality.heatmap_marks import MARK_LABEL, draw_corner, render_marks
 
 Pixels = NDArray[np.uint8]
 CELL_WIDTH, CELL_HEIGHT = 14, 13  # pixels, including the gap to the next cell
@@ -59,14 +59,25 @@ def render_heatmap_svg(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> str:
     buffer = io.StringIO()
     options: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "backfill", "svg.image_inline": True}
     with _RENDER_LOCK, mpl.rc_context(options):
-        figure = _build_figure(heatmap, max_rows)
+        figure = _build_figure(heatmap, max_rows, with_marks=False)
         figure.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None})
     text = buffer.getvalue()
     _, _, body = text[text.index("<svg") :].partition(">")
     width, height = (round(side * DPI) for side in figure.get_size_inches())
     namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     head = f'<svg {namespaces} width="{width}" height="{height}" viewBox="0 0 {width} {height}" aria-hidden="true">'
-    return head + body.replace(TEXT_COLOR, "currentColor")
+    marks = render_marks(list(_place_marks(heatmap.sort_worst_first(max_rows))), CELL_WIDTH, CELL_HEIGHT)
+    return head + body.replace(TEXT_COLOR, "currentColor").replace("</svg>", f"{marks}</svg>")
+
+
+def _place_marks(shown: Heatmap) -> Iterator[tuple[int, int, str]]:
+    """Left, top and text of each mark; those of the worst symbols first."""
+    blocks = list(_layout_blocks(*shown.cells.shape))
+    for row, session, text in shown.list_marks():
+        (block,) = (b for b in blocks if b.first <= row < b.last)
+        left = block.x + LABEL_WIDTH + session * CELL_WIDTH
+        top = block.y + DATES_HEIGHT + (row - block.first) * CELL_HEIGHT
+        yield left, top, f"{shown.symbols[row]} {shown.days[session]}: {text}"
 
 
 def render_heatmap_png(heatmap: Heatmap, *, max_rows: int = MAX_ROWS) -> bytes:
@@ -92,7 +103,7 @@ def summarize_heatmap(heatmap: Heatmap) -> str:
     return f"{symbols} × {sessions}{days}: {counts or 'no cells'}"
 
 
-def _build_figure(heatmap: Heatmap, max_rows: int) -> Figure:
+def _build_figure(heatmap: Heatmap, max_rows: int, *, with_marks: bool = True) -> Figure:
     shown = heatmap.sort_worst_first(max_rows)
     rows, sessions = shown.cells.shape
     blocks = list(_layout_blocks(rows, sessions))
@@ -102,7 +113,7 @@ def _build_figure(heatmap: Heatmap, max_rows: int) -> Figure:
     note = f"worst {rows:,} of {len(heatmap.symbols):,} symbols" if rows < len(heatmap.symbols) else ""
     _draw_legend(figure, heatmap, note)
     for block in blocks:
-        _draw_block(figure, shown, block)
+        _draw_block(figure, shown if with_marks else replace(shown, marks={}), block)
     return figure
 
 
@@ -135,9 +146,7 @@ def _add_image(figure: Figure, image: Pixels, x: int, y: int) -> Axes:
 
 
 def _draw_block(figure: Figure, heatmap: Heatmap, block: _Block) -> None:
-    axes = _add_image(
-        figure, _render_cells(heatmap.cells[block.first : block.last]), block.x + LABEL_WIDTH, block.y + DATES_HEIGHT
-    )
+    axes = _add_image(figure, _render_cells(heatmap, block), block.x + LABEL_WIDTH, block.y + DATES_HEIGHT)
     style: dict[str, Any] = {"fontsize": 9, "color": TEXT_COLOR, "parse_math": False}
     for row, symbol in enumerate(heatmap.symbols[block.first : block.last]):
         axes.text(-5, (row + 0.5) * CELL_HEIGHT - 0.5, symbol.removesuffix(".US"), ha="right", va="center", **style)
@@ -160,6 +169,10 @@ def _draw_legend(figure: Figure, heatmap: Heatmap, note: str) -> None:
             axes = _add_image(figure, _CELL_TILES[cell], x, 4)
             axes.text(CELL_WIDTH + 4, CELL_HEIGHT / 2, cell.label, **style)
             x += CELL_WIDTH + 18 + round(6.5 * len(cell.label))
+    if heatmap.list_marks():
+        axes = _add_image(figure, _render_mark(), x, 4)
+        axes.text(CELL_WIDTH + 4, CELL_HEIGHT / 2, MARK_LABEL, **style)
+        x += CELL_WIDTH + 18 + round(6.5 * len(MARK_LABEL))
     if note:
         figure.text(
             (x + 8) / figure.get_figwidth() / DPI,
@@ -169,10 +182,20 @@ def _draw_legend(figure: Figure, heatmap: Heatmap, note: str) -> None:
         )
 
 
-def _render_cells(cells: Int8) -> Pixels:
-    rows, sessions = cells.shape
-    tiles = _CELL_TILES[cells]  # rows, sessions, high, wide, colour
+def _render_cells(heatmap: Heatmap, block: _Block) -> Pixels:
+    tiles = _CELL_TILES[heatmap.cells[block.first : block.last]]  # rows, sessions, high, wide, colour
+    rows, sessions = tiles.shape[:2]
+    for row, session, _ in heatmap.list_marks():
+        if block.first <= row < block.last:
+            draw_corner(tiles[row - block.first, session])
     return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * CELL_HEIGHT, sessions * CELL_WIDTH, 4)
+
+
+def _render_mark() -> Pixels:
+    """A complete cell with a mark."""
+    tile: Pixels = _CELL_TILES[Cell.COMPLETE].copy()
+    draw_corner(tile)
+    return tile
 
 
 def _render_tile(cell: Cell) -> Pixels:

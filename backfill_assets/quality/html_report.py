@@ -14,10 +14,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from backfill_assets.market.bars.source_rows import REJECT_REASONS
+from backfill_assets.quality.action_entries import KIND_NAMES
 from backfill_assets.quality.checks import format_result
 from backfill_assets.quality.heatmap import CELL_MEANINGS, Heatmap
 from backfill_assets.quality.heatmap_image import render_heatmap_svg, summarize_heatmap
-from backfill_assets.quality.html_report_data import ReportData
+from backfill_assets.quality.heatmap_marks import MARK_LABEL, MARK_MEANING
+from backfill_assets.quality.html_report_data import MAX_ACTIONS, ReportData
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 
 TEMPLATE = "report.html.jinja"
@@ -53,16 +55,25 @@ def to_html(summary: ReportData) -> str:
         svg=Markup(render_heatmap_svg(heatmap, max_rows=MAX_PAGE_ROWS)),  # noqa: S704 # nosec B704
         shown=summarize_heatmap(heatmap),
         sessions_shown=len(heatmap.days),
-        legend=[(c.label, CELL_MEANINGS[c]) for c in heatmap.list_used_cells()],
+        legend=list(_build_legend(heatmap)),
         tiles=list(_build_tiles(summary)),
         as_text=list(_describe_rows(heatmap)),
         worst=worst,
+        most_actions=MAX_ACTIONS,
+        kind_names=KIND_NAMES,
         most_findings=MAX_FINDINGS,
         most_decisions=MAX_DECISIONS,
         open_decisions=sorted(summary.decisions, key=lambda decision: not decision.is_waiting(summary.now)),
         columns=[c for c in REPORT_COLUMNS if any(getattr(row, c[1]) for row in worst) or c[1] == "symbol"],
         cell=format_cell,
     )
+
+
+def _build_legend(heatmap: Heatmap) -> Iterator[tuple[str, str]]:
+    for cell in heatmap.list_used_cells():
+        yield cell.label, CELL_MEANINGS[cell]
+    if heatmap.list_marks():
+        yield MARK_LABEL, MARK_MEANING
 
 
 def _build_tiles(summary: ReportData) -> Iterator[tuple[str, int, bool]]:

@@ -12,7 +12,9 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.quality.action_entries import ActionEntry, mark_sessions
 from backfill_assets.quality.checks import evaluate_all
+from backfill_assets.quality.corporate_actions_listing import add_details, list_window_actions
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.heatmap import Heatmap, build_heatmap
 from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accuracy
@@ -30,6 +32,7 @@ from backfill_assets.store.runs import FinishedRun, list_finished_runs
 from backfill_assets.store.symbols import list_symbols
 
 MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS, MAX_DECIDED = 5, 20, 20, 10
+MAX_ACTIONS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,8 @@ class ReportData:
         vendor: host of the vendor's API.
         rows: the report, one row for each symbol.
         criteria: the results of all checks.
-        heatmap: symbols × sessions.
+        heatmap: symbols × sessions, with the actions marked.
+        actions: corporate actions with an ex-date in the window, the newest first; those that are shown with details.
         runs: the runs that finished last, newest first.
         budget: calls and requests left for the token; None without a token.
         attempts: requests of the past 24 h by outcome: class name of the error, or empty for success.
@@ -64,6 +68,7 @@ class ReportData:
     rows: Sequence[SymbolReport]
     criteria: Sequence[Criterion]
     heatmap: Heatmap
+    actions: Sequence[ActionEntry]
     runs: Sequence[FinishedRun]
     budget: Mapping[str, Any] | None
     attempts: Mapping[str, int]
@@ -116,6 +121,7 @@ def collect_report_data(
     live = read_live_accuracy(database, coverage)
     with database.transaction() as connection:
         active = {str(symbol.ticker) for symbol in list_symbols(connection, DEFAULT_EXCHANGE)}
+        actions = list_window_actions(connection, coverage)
         return ReportData(
             now=coverage.now,
             window=window,
@@ -124,7 +130,9 @@ def collect_report_data(
             vendor=settings.vendor_host,
             rows=read_symbol_reports(connection, coverage),
             criteria=criteria,
-            heatmap=build_heatmap(coverage),
+            heatmap=build_heatmap(coverage, mark_sessions(actions, [s.day for s in coverage.grid.sessions])),
+            actions=add_details(connection, actions[:MAX_ACTIONS], coverage.now, coverage.grid.interval)
+            + actions[MAX_ACTIONS:],
             runs=list_finished_runs(connection, MAX_RUNS),
             budget=budget,
             attempts=count_requests_by_error(connection, until - timedelta(hours=24), until),

@@ -6,6 +6,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +38,7 @@ class SymbolReport:
         completeness: (bars + no_trade) / (expected − pending), 0 to 1; 1 if nothing is due.
         suspect_reasons: how many suspect bars each reason has: the code of a rule, or ``source_rows``.
         other_feed_bars: bars taken whole from the vendor's other feed, whose volumes are not comparable.
+        listed_until: the last session of a ticker that has ended, ISO date; None for an active one.
     """
 
     symbol: str
@@ -56,6 +58,7 @@ class SymbolReport:
     completeness: float
     other_feed_bars: int = 0
     suspect_reasons: Mapping[str, int] = field(default_factory=dict)
+    listed_until: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The row as a JSON object."""
@@ -66,6 +69,7 @@ def build_symbol_reports(
     coverage: Coverage,
     other_feed_bars: Mapping[int, int] = MappingProxyType({}),
     suspect_reasons: Mapping[int, Mapping[str, int]] = MappingProxyType({}),
+    listing_ends: Mapping[int, date] = MappingProxyType({}),
 ) -> list[SymbolReport]:
     """One row for each symbol of the coverage, in its order.
 
@@ -73,8 +77,12 @@ def build_symbol_reports(
         coverage: the state of every slot.
         other_feed_bars: by symbol_id, as ``store.bars.other_feed_bars.count_other_feed_bars`` gives it.
         suspect_reasons: by symbol_id, as ``quality.plausibility.read_suspect_reasons`` gives it.
+        listing_ends: symbol_id → last session, of tickers that have ended.
     """
     rows = [_build_row(coverage, position, other_feed_bars) for position in range(len(coverage.symbols))]
+    for position, symbol in enumerate(coverage.symbols if listing_ends else ()):
+        if last_day := listing_ends.get(symbol.symbol_id):
+            rows[position] = replace(rows[position], listed_until=last_day.isoformat())
     reasons = [suspect_reasons.get(symbol.symbol_id, {}) for symbol in coverage.symbols]
     return [replace(row, suspect_reasons=found) if found else row for row, found in zip(rows, reasons, strict=True)]
 

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from backfill_assets.quality.action_entries import ActionEntry
 from backfill_assets.quality.live_accuracy import LiveAccuracy
 from backfill_assets.quality.report import SymbolReport
 
@@ -24,6 +26,7 @@ REPORT_COLUMNS = (
     ("complete", "completeness"),
     ("first", "first_timestamp"),
     ("newest", "last_timestamp"),
+    ("ended", "listed_until"),
 )
 
 
@@ -45,13 +48,28 @@ def format_reasons(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
 
 
-def to_json(rows: Sequence[SymbolReport], live_accuracy: Mapping[str, LiveAccuracy]) -> str:
+def to_json(
+    rows: Sequence[SymbolReport], live_accuracy: Mapping[str, LiveAccuracy], actions: Iterable[ActionEntry] = ()
+) -> str:
     """A JSON array with one object for each symbol.
 
-    ``live_accuracy`` is by symbol; it becomes the field ``live``, null if none of the symbol's live bars was replaced.
+    Args:
+        rows: the report.
+        live_accuracy: by symbol; becomes the field ``live``, null if none of the symbol's live bars was replaced.
+        actions: of the window; those of a symbol become its field ``actions``.
     """
     live_by_symbol = {symbol: accuracy.as_dict() for symbol, accuracy in live_accuracy.items()}
-    return json.dumps([{**row.as_dict(), "live": live_by_symbol.get(row.symbol)} for row in rows], indent=1)
+    actions_by_ticker: dict[str, list[dict[str, Any]]] = {}
+    for action in actions:
+        actions_by_ticker.setdefault(action.ticker, []).append(action.as_dict())
+    fields = [
+        {
+            "live": live_by_symbol.get(row.symbol),
+            "actions": actions_by_ticker.get(f"{row.symbol}.{row.exchange}", []),
+        }
+        for row in rows
+    ]
+    return json.dumps([{**row.as_dict(), **more} for row, more in zip(rows, fields, strict=True)], indent=1)
 
 
 def to_csv(rows: Sequence[SymbolReport]) -> str:
@@ -64,9 +82,11 @@ def to_csv(rows: Sequence[SymbolReport]) -> str:
 
 
 def to_markdown(rows: Sequence[SymbolReport]) -> str:
-    """A Markdown table."""
-    header = "| " + " | ".join(title for title, _ in REPORT_COLUMNS) + " |"
-    left_aligned = {"symbol", "suspect_reasons", "first_timestamp", "last_timestamp"}
-    rule = "|" + "|".join("---" if field in left_aligned else "--:" for _, field in REPORT_COLUMNS) + "|"
-    body = ["| " + " | ".join(format_cell(row, field) for _, field in REPORT_COLUMNS) + " |" for row in rows]
+    """A Markdown table; with the column of ended tickers only if there is one."""
+    has_ended = any(row.listed_until for row in rows)
+    columns = [column for column in REPORT_COLUMNS if has_ended or column[1] != "listed_until"]
+    header = "| " + " | ".join(title for title, _ in columns) + " |"
+    left_aligned = {"symbol", "suspect_reasons", "first_timestamp", "last_timestamp", "listed_until"}
+    rule = "|" + "|".join("---" if field in left_aligned else "--:" for _, field in columns) + "|"
+    body = ["| " + " | ".join(format_cell(row, field) for _, field in columns) + " |" for row in rows]
     return "\n".join([header, rule, *body]) + "\n"

@@ -31,6 +31,7 @@ from backfill_assets.store.evidence.findings import (
     list_resolved_findings,
     select_of_active,
 )
+from backfill_assets.store.job_universe import build_job_universe
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.name_notes import describe_names
 from backfill_assets.store.postgres.connection import Database
@@ -122,19 +123,21 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
     sessions = build_hours_window(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, overrides).sessions
     with database.transaction() as connection:
         universe = read_universe(connection, DEFAULT_EXCHANGE)
-        active = [s for s in universe.symbols if s.is_active]
+        job_universe = build_job_universe(connection, universe.symbols)
+        active = job_universe.active
+        measured = job_universe.list_since(sessions[0].day if sessions else None)
         (interval,) = adopt_spellings(connection, [interval])
         return _StoredFacts(
             symbols=universe.symbols,
             name_notes=describe_names(connection, universe),
             active=active,
             newest_bar=read_newest_bar(connection, active, interval),
-            coverage=measure_coverage(connection, active, build_slot_grid(sessions, interval), source, rules, now),
+            coverage=measure_coverage(connection, measured, build_slot_grid(sessions, interval), source, rules, now),
             runs=list_active_runs(connection),
             publications=read_publications(connection, interval, source, [s.day for s in sessions]),
             findings=select_of_active(list_findings(connection), {str(s.ticker) for s in active}),
             resolved=list_resolved_findings(connection, now - RESOLVED_SHOWN_FOR),
-            mixed_feeds=find_mixed_feeds(connection, active, build_slot_grid(sessions, interval)),
+            mixed_feeds=find_mixed_feeds(connection, measured, build_slot_grid(sessions, interval)),
             table_warnings=find_table_warnings(connection),
             rounds=read_round_totals(connection, DEFAULT_EXCHANGE, sessions[-1].day) if sessions else None,
             pause=read_pause(connection),

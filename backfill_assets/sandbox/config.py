@@ -10,7 +10,9 @@ from pathlib import Path
 
 from backfill_assets.errors import UsageError
 from backfill_assets.sandbox.absences import Absences
+from backfill_assets.sandbox.actions import Action, ActionRates
 from backfill_assets.sandbox.oddities import OddityRates
+from backfill_assets.sandbox.recycled import Recycled
 
 MAX_SYMBOLS = 10_000
 KNOWN_SPLITS = {"NVDA": (date(2024, 6, 10), 10.0), "AAPL": (date(2020, 8, 31), 4.0)}
@@ -230,8 +232,12 @@ class SandboxConfig:
         listed: symbol → first trading day; other symbols start on ``history_from``.
         delisted: symbol → last trading day.
         renamed: old symbol → (new symbol, first day of the new name).
+        recycled: code → the two instruments that had it.
+        actions: symbol → its corporate actions, under its old or its new name; ``splits`` and ``spinoffs`` add to them.
+        action_rates: how often further actions are drawn.
         splits: symbol → (first day after it, new shares per old share).
         spinoffs: symbol → (first day after it, divisor of earlier ``/eod`` prices).
+        currencies: symbol → currency of its prices; US dollars for all others.
         history_from: the first day of every ticker that is not in ``listed``.
         replay: folder of recorded answers like ``intraday_AAPL.US_5m_2026-06-01.json``. They replace the
             generated tickers and rows of ``/intraday``.
@@ -260,8 +266,12 @@ class SandboxConfig:
     listed: Mapping[str, date] = field(default_factory=dict)
     delisted: Mapping[str, date] = field(default_factory=dict)
     renamed: Mapping[str, tuple[str, date]] = field(default_factory=dict)
+    recycled: Mapping[str, Recycled] = field(default_factory=dict)
+    actions: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
+    action_rates: ActionRates = field(default_factory=ActionRates)
     splits: Mapping[str, tuple[date, float]] = field(default_factory=lambda: dict(KNOWN_SPLITS))
     spinoffs: Mapping[str, tuple[date, float]] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
     history_from: date = date(2018, 1, 2)
     replay: Path | None = None
     faults: Faults = field(default_factory=Faults)

@@ -2,11 +2,13 @@
 
 Other programs may have written the rows in their own spelling. What a row means is decided in
 ``market.calendar.tickers``; the rows stay as they are. Several rows can mean one ticker. Then one of them is used: an
-active one before an inactive one, then the row in this program's spelling (``AAPL``, ``US``), then the oldest.
+active one before an inactive one, then one with a listing (``store.listings``), then the row in this program's spelling
+(``AAPL``, ``US``), then the oldest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -16,10 +18,11 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import list_exchange_names
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, recognize_ticker
 from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.universe_changes import UniverseAt, read_universe_at, record_universe_changes
 
 _INSERT_SYMBOLS = """
 INSERT INTO market_symbols (symbol, exchange, is_active)
-SELECT s, e, true FROM unnest(%s::text[], %s::text[]) AS t (s, e)
+SELECT s, e, %s FROM unnest(%s::text[], %s::text[]) AS t (s, e)
 ON CONFLICT DO NOTHING
 RETURNING symbol
 """
@@ -32,7 +35,9 @@ _IS_KNOWN = r"""
 upper(translate(coalesce(exchange, '') COLLATE "C", E' \t\r\n-._', '')) = ANY (%(names)s)
 """
 _SELECT_ROWS = f"""
-SELECT symbol_id, symbol, exchange, coalesce(is_active, true) FROM market_symbols WHERE {_IS_KNOWN} ORDER BY symbol_id
+SELECT symbol_id, symbol, exchange, coalesce(is_active, true),
+       symbol_id IN (SELECT l.symbol_id FROM backfill.listings l WHERE l.withdrawn_at IS NULL)
+FROM market_symbols WHERE {_IS_KNOWN} ORDER BY symbol_id
 """  # noqa: S608 - a constant is inserted
 _COUNT_ACTIVE_ROWS = f"""
 SELECT count(*) FROM market_symbols WHERE {_IS_KNOWN} AND coalesce(is_active, true)
@@ -52,6 +57,7 @@ class SymbolRow(NamedTuple):  # faster to create than a dataclass, and there may
     exchange: str | None
     is_active: bool
     ticker: Ticker | None
+    has_listing: bool = False
 
     @property
     def is_own_spelling(self) -> bool:
@@ -94,6 +100,22 @@ def list_symbols(connection: Connection, exchange: str, *, only_active: bool = T
     return [symbol for symbol in symbols if symbol.is_active] if only_active else symbols
 
 
+def list_symbols_at(connection: Connection, exchange: str, moment: datetime) -> UniverseAt:
+    """The symbols of ``exchange`` at ``moment`` (aware), inactive ones, too, as far as changes are recorded."""
+    recorded = read_universe_at(connection, moment)
+    if recorded.rows is None:
+        symbols, deleted = list_symbols(connection, exchange, only_active=False), 0
+    else:
+        rows = [
+            (row, _recognize(row.symbol_id, row.symbol, row.exchange, row.is_active, row.has_listing))
+            for row in recorded.rows
+        ]
+        of_exchange = [(was, row) for was, row in rows if row.ticker is not None and row.ticker.exchange == exchange]
+        deleted = sum(row.is_active and not was.is_there_now for was, row in of_exchange)
+        symbols = _sort_symbols(_group_rows(row for was, row in of_exchange if was.is_there_now)[0])
+    return UniverseAt(moment, tuple(symbols), recorded.first_record, deleted, recorded.is_assumed)
+
+
 def count_active_rows(connection: Connection, exchange: str) -> int:
     """How many rows of ``exchange`` are active, duplicates and unknown symbols included; faster than reading them."""
     values = {"names": sorted(list_exchange_names(exchange))}
@@ -109,8 +131,10 @@ def count_other_exchanges(
     return dict(connection.execute(_COUNT_OTHER_EXCHANGES.encode(), values).fetchall())
 
 
-def add_symbols(connection: Connection, tickers: Sequence[Ticker], *, reactivate: bool = True) -> int:
-    """Add tickers, or activate them again; returns how many were not active before.
+def add_symbols(
+    connection: Connection, tickers: Sequence[Ticker], *, reactivate: bool = True, is_active: bool = True
+) -> int:
+    """Add tickers, or activate them again; returns how many were added or activated.
 
     A ticker whose row another program spelled differently is that row. Works with a unique key on ``symbol`` alone as
     well as on (symbol, exchange).
@@ -119,15 +143,19 @@ def add_symbols(connection: Connection, tickers: Sequence[Ticker], *, reactivate
         connection: with a transaction open.
         tickers: without repeats.
         reactivate: whether inactive symbols become active; without it they are left as they are.
+        is_active: whether new ones are.
 
     Raises:
         UsageError: the table refuses a row, such as a symbol that it has for another exchange.
     """
+    record_universe_changes(connection)  # what other programs changed before
     rows_by_ticker = _read_rows_by_ticker(connection, tickers)
     new = [ticker for ticker in tickers if ticker not in rows_by_ticker]
     inactive = [rows[0].symbol_id for rows in rows_by_ticker.values() if not rows[0].is_active]
-    inserted = _insert_symbols(connection, new)
-    return inserted + (_set_active(connection, inactive, is_active=True) if reactivate else 0)
+    changed = _insert_symbols(connection, new, is_active=is_active)
+    changed += _set_active(connection, inactive, is_active=True) if reactivate else 0
+    record_universe_changes(connection)
+    return changed
 
 
 def deactivate_symbols(connection: Connection, tickers: Sequence[Ticker]) -> list[Ticker]:
@@ -137,7 +165,7 @@ def deactivate_symbols(connection: Connection, tickers: Sequence[Ticker]) -> lis
         for ticker, rows in _read_rows_by_ticker(connection, tickers).items()
         if rows[0].is_active
     }
-    _set_active(connection, [symbol_id for ids in active.values() for symbol_id in ids], is_active=False)
+    deactivate_rows(connection, [symbol_id for ids in active.values() for symbol_id in ids])
     return sorted(active)
 
 
@@ -149,14 +177,27 @@ def list_active_rows(connection: Connection, tickers: Sequence[Ticker]) -> list[
 
 def activate_rows(connection: Connection, symbol_ids: Sequence[int]) -> int:
     """Activate rows by their keys; returns how many were not active."""
-    return _set_active(connection, symbol_ids, is_active=True)
+    return _change_active(connection, symbol_ids, is_active=True)
 
 
-def _insert_symbols(connection: Connection, tickers: Sequence[Ticker]) -> int:
+def deactivate_rows(connection: Connection, symbol_ids: Sequence[int]) -> int:
+    """Deactivate rows by their keys; returns how many were active."""
+    return _change_active(connection, symbol_ids, is_active=False)
+
+
+def _change_active(connection: Connection, symbol_ids: Sequence[int], *, is_active: bool) -> int:
+    record_universe_changes(connection)  # what other programs changed before
+    changed = _set_active(connection, symbol_ids, is_active=is_active)
+    record_universe_changes(connection)
+    return changed
+
+
+def _insert_symbols(connection: Connection, tickers: Sequence[Ticker], *, is_active: bool) -> int:
     if not tickers:
         return 0
     try:
-        cursor = connection.execute(_INSERT_SYMBOLS, [[t.symbol for t in tickers], [t.exchange for t in tickers]])
+        values = [is_active, [t.symbol for t in tickers], [t.exchange for t in tickers]]
+        cursor = connection.execute(_INSERT_SYMBOLS, values)
     except (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.errors.RaiseException) as error:
         message = error.diag.message_primary or type(error).__name__
         raise UsageError(
@@ -203,10 +244,13 @@ def _read_rows_by_ticker(connection: Connection, tickers: Sequence[Ticker]) -> d
 def _read_rows(connection: Connection, exchange: str) -> list[SymbolRow]:
     """The rows of ``exchange`` under any of its names, the oldest first."""
     rows = connection.execute(_SELECT_ROWS.encode(), {"names": sorted(list_exchange_names(exchange))})
-    return [
-        SymbolRow(symbol_id, symbol, name, is_active, recognize_ticker(symbol, name))
-        for symbol_id, symbol, name, is_active in rows
-    ]
+    return [_recognize(*row) for row in rows]
+
+
+def _recognize(
+    symbol_id: int, symbol: str | None, exchange: str | None, is_active: bool, has_listing: bool = False
+) -> SymbolRow:
+    return SymbolRow(symbol_id, symbol, exchange, is_active, recognize_ticker(symbol, exchange), has_listing)
 
 
 def _sort_symbols(rows_by_ticker: Mapping[Ticker, Sequence[SymbolRow]]) -> list[Symbol]:
@@ -225,5 +269,5 @@ def _group_rows(rows: Iterable[SymbolRow]) -> tuple[dict[Ticker, list[SymbolRow]
             rows_by_ticker.setdefault(row.ticker, []).append(row)
     for shared in rows_by_ticker.values():
         if len(shared) > 1:
-            shared.sort(key=lambda row: (not row.is_active, not row.is_own_spelling, row.symbol_id))
+            shared.sort(key=lambda r: (not r.is_active, not r.has_listing, not r.is_own_spelling, r.symbol_id))
     return rows_by_ticker, unrecognized

@@ -1,11 +1,13 @@
 """An HTTP server with a fixed response to each endpoint, for commands that run in the test's thread."""
 
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 FAST_RETRIES = {"BACKFILL_ATTEMPTS": "2", "BACKFILL_BACKOFF_SECONDS": "[0, 0]"}
 
@@ -32,6 +34,13 @@ class StubVendor:
         return sum(path.startswith(f"/api/{name}") for path in self.request_paths)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print no traceback into the command's output if the command ended before it read its response."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serve_stub(vendor: StubVendor, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve ``vendor``; yields its address, with https if ``tls`` is given."""
@@ -52,7 +61,7 @@ def serve_stub(vendor: StubVendor, tls: ssl.SSLContext | None = None) -> Iterato
         def log_message(self, *_: object) -> None:
             """Print no line for each request."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _Server(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)

@@ -20,11 +20,13 @@ StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
 WINDOW_OPTIONS = {"--interval", "--hours-back", "--start", "--end", "--symbols"}
 OPTIONS_BY_COMMAND = {
-    "symbols add": {"--file", "--skip-bad"},
+    "symbols add": {"--file", "--skip-bad", "--delisted"},
     "symbols list": {"--all"},
     "symbols deactivate": set(),
+    "symbols rename": {"--on", "--yes", "--insist", "--undo", "--note"},
+    "symbols show": set(),
     "symbols sync": {"--exchange", "--type", "--listing"},
-    "report": {*WINDOW_OPTIONS, "--format", "--output"},
+    "report": {*WINDOW_OPTIONS, "--format", "--output", "--ended"},
     "plan": {*WINDOW_OPTIONS, "--format"},
     "run": {
         *WINDOW_OPTIONS, "--strategy", "--batch-size", "--delay", "--force", "--verify-existing", "--live", "--quiet",
@@ -204,7 +206,8 @@ def test_purchased_calls_are_spent_only_if_the_setting_allows_it(
     assert (result.code, sandbox.stats()["calls"]) == (4, 10)
     assert "3 tickers not requested" in result.out
     second_run = user.run_cli("run", BACKFILL_SPEND_EXTRA_LIMIT="true")
-    assert (second_run.code, sandbox.stats()["calls"]) == (0, 25 + 5 + 5)
+    calls = 25 + 5 + 5 + 5  # bars, daily rows, splits, dividends
+    assert (second_run.code, sandbox.stats()["calls"]) == (0, calls)
     assert sum(len(read_stored_bars(database, s)) for s in FIVE_SYMBOLS.split()) == 5 * 26
 
 
@@ -222,7 +225,7 @@ def test_status_shows_published_sessions_and_calls_left(make_user: MakeUser, sta
     assert after["published"]["2026-06-01"]["first"] == "2026-06-03T14:00:00Z"
     assert (after["symbols"], after["missing"], after["running"]) == ({"active": 2, "inactive": 0}, 0, [])
     budget = after["budget"]
-    assert (budget["calls_left_today"], budget["resets_at"]) == (90_000 - 10 - 4, "2026-06-04T00:00:00Z")
+    assert (budget["calls_left_today"], budget["resets_at"]) == (90_000 - 10 - 2 - 2 - 2, "2026-06-04T00:00:00Z")
     assert 0 < budget["requests_left_this_minute"] <= budget["requests_ceiling"] == 800
 
 

@@ -343,13 +343,13 @@ def test_two_people_who_decide_at_once_decide_once(inbox: Inbox) -> None:
     assert [(d["decided_by"], len(inbox.show(1)["history"])) for d in inbox.read("--all")] == [(winner, 1)]
 
 
-def test_a_rename_deactivates_the_old_name_and_activates_the_new_one(inbox: Inbox) -> None:
+def test_an_ended_ticker_is_deactivated_and_a_new_name_that_no_closes_bear_out_stays_out(inbox: Inbox) -> None:
     inbox.record(ENDED_OR_RENAMED, "AAPL.US", "no daily data after 2026-05-29; renamed to NEW on 2026-06-01")
     (decision,) = inbox.read()
-    assert (decision["kind"], decision["subject"], decision["state"]) == ("rename", "AAPL.US was renamed", "waits")
-    assert decision["proposal"].startswith("deactivate AAPL.US, and activate NEW.US, its new name")
+    assert (decision["kind"], decision["subject"], decision["state"]) == ("rename", "AAPL.US has ended", "waits")
+    assert decision["proposal"] == "deactivate AAPL.US (rejecting: AAPL.US stays active)"
     inbox.run("decisions accept 1")
-    assert (inbox.list_active(), inbox.list_findings(), inbox.read()) == (["MSFT.US", "NEW.US"], [], [])
+    assert (inbox.list_active(), inbox.list_findings(), inbox.read()) == (["MSFT.US"], [], [])
     inbox.run("decisions undo 1")
     assert (inbox.list_active(), inbox.list_findings()) == (["AAPL.US", "MSFT.US"], ["AAPL.US"])
     inbox.run("decisions accept 1")

@@ -97,6 +97,7 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_DAILY_FILE_SYMBOLS": {"0": "greater than or equal to 1", "many": "valid integer"},
     "BACKFILL_BULK_DAILY": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_DAILY_DATA": dict.fromkeys(["maybe", "2"], "valid boolean"),
+    "BACKFILL_ACTION_CALLS": build_range_errors(1, 1_000_000_000, whole=True),
     "BACKFILL_CROSS_FEED_CALLS": build_range_errors(0, 1_000_000_000, whole=True),
     "BACKFILL_OVERLAP_SESSIONS": build_range_errors(0, 60, whole=True),
     "BACKFILL_MAX_SPAN_DAYS": build_range_errors(1, 600, whole=True),
@@ -214,8 +215,8 @@ INVALID_NUMBERS = ["many", "1,5", "", "--"]
 INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOW_COMMANDS, "why", "review")},
     **{(c, "--hours-back"): [*INVALID_NUMBERS, "0", "-4", "nan", "inf", "1e9"] for c in WINDOW_COMMANDS},
-    **{(c, "--start"): INVALID_DATES for c in WINDOW_COMMANDS},
-    **{(c, "--end"): INVALID_DATES for c in WINDOW_COMMANDS},
+    **{(c, "--start"): INVALID_DATES for c in (*WINDOW_COMMANDS, "actions list")},
+    **{(c, "--end"): INVALID_DATES for c in (*WINDOW_COMMANDS, "actions list")},
     **{
         (c, "--symbols"): ["", ",", " , ", "AA/PL", "AAPL,BRK.B", "A" * 300, "NOSUCH"]
         for c in (*WINDOW_COMMANDS, "review")
@@ -224,11 +225,13 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
         (c, "--format"): ["xml", "", "JSON"]
         for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live")
     },
-    **{(c, "--format"): ["xml", "", "JSON"] for c in ("decisions list", "decisions show")},
+    **{(c, "--format"): ["xml", "", "JSON"] for c in ("decisions list", "decisions show", "actions list")},
+    ("actions list", "--kind"): ["", "splits", "SPLIT", "split,dividend", "spin-off"],
     **{(c, "--kind"): ["", "doubts", "DOUBT", "doubt,halt"] for c in ("decisions list", *ANSWERS)},
     **{(c, "--rule"): ["", "spike", "PRICE_SPIKE", "price_spike,frozen"] for c in ("decisions list", *ANSWERS)},
     **{(c, "--ticker"): ["", ",", "AA/PL", "AAPL,MSFT", "A" * 300] for c in ("decisions list", *ANSWERS)},
-    **{(c, "--note"): ["", "  ", "x" * 201, "\x07", "\udcff"] for c in (*ANSWERS, "decisions undo")},
+    **{(c, "--note"): ["", "  ", "x" * 201, "\x07", "\udcff"] for c in (*ANSWERS, "decisions undo", "symbols rename")},
+    ("symbols rename", "--on"): INVALID_DATES,
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
     ("pause", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
     ("pause", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "2 h", "367d", "30s", "999999d"],
@@ -252,6 +255,7 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
 }
 REQUIRED_ARGUMENTS = {
     **{"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)},
+    **{"symbols rename": ("AAPL", "NEW"), "symbols show": ("AAPL",)},
     **dict.fromkeys((*ANSWERS, "decisions show", "decisions undo"), ("1",)),
 }
 

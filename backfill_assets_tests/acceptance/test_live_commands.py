@@ -101,7 +101,8 @@ def test_run_fills_today_from_samples_and_older_slots_from_history(
     bars = read_stored_bars(database, "AAPL")
     assert datetime.fromtimestamp(bars[-1][0], MORNING.tzinfo) == parse_utc("2026-06-02 13:30")
     assert len(bars) > 13  # final bars of earlier sessions too
-    assert sandbox.stats()["calls_by_endpoint"] == {"real-time": 4, "intraday": 10, "eod": 2, "splits": 2, "user": 0}
+    daily = {"eod": 2, "splits": 2, "div": 2}
+    assert sandbox.stats()["calls_by_endpoint"] == {"real-time": 4, "intraday": 10, **daily, "user": 0}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, star
     run_result = user.run_cli("run")
     assert run_result.code == 0
     assert "130 missing before, 0 after, 100.0% closed" in run_result.out
-    assert "daily data: 5 symbols, splits of 5 symbols\n" in run_result.out
+    assert "daily data: 5 symbols, splits of 5 symbols, dividends of 5 symbols\n" in run_result.out
     assert "stored 26" in run_result.err  # outcomes of tickers are printed with the progress
 
     after = user.run_cli("report --format json")
@@ -69,7 +69,7 @@ def test_run_fills_an_empty_database_and_verify_passes(make_user: MakeUser, star
     assert all(c["passed"] for c in verified.json)
     status = user.run_cli("status --format json").json
     assert status["newest_bar"] == "2026-06-02T19:30:00Z"
-    assert status["budget"]["calls_spent_by_us_today"] == 25 + 5 + 5  # bars, daily rows, splits
+    assert status["budget"]["calls_spent_by_us_today"] == 25 + 5 + 5 + 5  # bars, daily rows, splits, dividends
 
 
 def test_report_fields_are_the_documented_ones(make_user: MakeUser, start_sandbox: StartSandbox) -> None:

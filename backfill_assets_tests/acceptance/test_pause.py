@@ -48,7 +48,8 @@ def test_no_command_sends_a_request_until_somebody_resumes(make_user: MakeUser, 
     assert sandbox.stats()["requests"] == 0
     resumed = user.run_cli("resume")
     assert (resumed.code, "resumed; spending had been paused by " in resumed.out) == (0, True)
-    assert (user.run_cli("run").code, sandbox.stats()["calls"]) == (0, 10 + 2 + 2)  # bars, daily rows, splits
+    calls = 10 + 2 + 2 + 2  # bars, daily rows, splits, dividends
+    assert (user.run_cli("run").code, sandbox.stats()["calls"]) == (0, calls)
 
 
 def test_status_shows_the_pause_and_calls_by_purpose(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
@@ -60,12 +61,12 @@ def test_status_shows_the_pause_and_calls_by_purpose(make_user: MakeUser, start_
         user.run_cli(command)
     user.run_cli(["pause", "--until", "2037-01-01T00:00:00+01:00"])
     status = user.run_cli("status --format json").json
-    calls = {"gap": 10, "review": 10, "daily": 2, "splits": 2, "reference": 1}
+    calls = {"gap": 10, "review": 10, "daily": 2, "splits": 2, "dividends": 2, "reference": 1}
     assert status["calls_by_purpose"] == {"today": calls, "past_30_days": calls}
     assert (status["spending_pause"]["until"], status["spending_pause"]["reason"]) == ("2036-12-31T23:00:00Z", None)
     table = user.run_cli("status").out
-    assert "calls today     gap 10 · review 10 · daily 2 · splits 2 · reference 1\n" in table
-    assert "calls 30 days   gap 10 · review 10 · daily 2 · splits 2 · reference 1\n" in table
+    assert "calls today     gap 10 · review 10 · daily 2 · dividends 2 · splits 2 · reference 1\n" in table
+    assert "calls 30 days   gap 10 · review 10 · daily 2 · dividends 2 · splits 2 · reference 1\n" in table
     assert "PAUSED          all spending, by " in table
     assert user.run_cli("status --format json", EODHD_API_TOKEN="").json["calls_by_purpose"] is None
 

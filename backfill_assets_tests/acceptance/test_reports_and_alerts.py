@@ -1,11 +1,12 @@
 """HTML reports, terminal reports, alerts and settings from the command line."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -18,16 +19,18 @@ from backfill_assets.alerts.notify import build_observations, process_observatio
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.action_entries import ActionEntry, ActionState
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.html_report import to_html
 from backfill_assets.quality.html_report_data import collect_report_data
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.actions.action_versions import ActionVersion
 from backfill_assets.store.evidence.findings import Finding
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.acceptance.conftest import TOKEN, User
-from backfill_assets_tests.conftest import make_job, make_monday_tuesday_job
+from backfill_assets_tests.conftest import NOW, make_job, make_monday_tuesday_job
 from backfill_assets_tests.integration.alert_receiver import SECRET, Receiver
 from backfill_assets_tests.moving_clock import MovingClock, parse_utc
 
@@ -133,6 +136,13 @@ def draw_cells_without_gaps(rows: int, sessions: int) -> Cells:
     return CELLS_WITHOUT_GAPS[np.random.default_rng(1).integers(0, 4, (rows, sessions))]
 
 
+def make_dividend(ticker: str, ex_date: date) -> ActionEntry:
+    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(ActionVersion))
+    known = {"known_from": NOW, "first_seen": NOW, "ex_date": ex_date, "period": "quarterly", "source": "/div"}
+    terms = {"kind": "dividend", "amount": Decimal("0.125"), "currency": "USD"}
+    return ActionEntry(ticker, ActionState.EFFECTIVE, ActionVersion(**{**values, **known, **terms}))
+
+
 @pytest.fixture
 def render_page(make_engine: Callable[..., Engine], start_sandbox: StartSandbox) -> Callable[[Cells], str]:
     engine = make_engine(start_sandbox(), tuple(f"S{n:04}" for n in range(50)))
@@ -144,12 +154,15 @@ def render_page(make_engine: Callable[..., Engine], start_sandbox: StartSandbox)
     def render(cells: Cells) -> str:
         rows, sessions = cells.shape
         days = tuple(date(2024, 9, 2) + timedelta(days=n) for n in range(sessions))
-        heatmap = Heatmap(tuple(f"SYMB{n:04}.US" for n in range(rows)), days, cells.astype(np.int8))
+        symbols = tuple(f"SYMB{n:04}.US" for n in range(rows))
+        marks = {(symbol, day): "dividend of 0.125 USD, weekly" for symbol in symbols for day in days[::5]}
+        heatmap = Heatmap(symbols, days, cells.astype(np.int8), marks)
         detail = (
             "no daily data after 2026-05-29; renamed to SYMBOL on 2026-06-01, see the vendor's list of symbol changes"
         )
         findings = [Finding("ended or renamed", symbol, detail, summary.now) for symbol in heatmap.symbols]
-        return to_html(replace(summary, heatmap=heatmap, findings=findings))
+        actions = [make_dividend(symbol, days[-1]) for symbol in symbols]
+        return to_html(replace(summary, heatmap=heatmap, actions=actions, findings=findings))
 
     return render
 
@@ -176,6 +189,7 @@ def test_large_html_report_is_under_2_mb_and_names_omitted_rows(
     assert ("Only the newest" in html) is (sessions > 60)
     assert Page(html).contains(f"and {rows - 300:,} older findings: backfill-assets status --all lists all")
     assert html.count("provisional 20") > 200
+    assert Page(html).contains(f"And {rows - 100:,} older ones: backfill-assets actions list")
 
 
 def test_terminal_report_shows_a_heatmap_of_symbols_with_gaps(make_user: MakeUser, start_sandbox: StartSandbox) -> None:

@@ -1,5 +1,6 @@
 """Changes of the text of an answer: encodings, cuts, pages instead of data, the vendor's own words."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -11,6 +12,7 @@ _QUOTA = b"You exceeded your daily API requests limit. Please contact support@eo
 _PHP_WARNING = b"<br />\n<b>Warning</b>: Undefined index in <b>/var/www/x.php</b><br />\n"
 _PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
 _CSV = b"Timestamp,Gmtoffset,Datetime,Open,High,Low,Close,Volume\n1780320600,0,2026-06-01 13:30:00,1,2,1,2,5\n"
+_LARGE = 1_000_000  # bytes
 _JSON_TEXTS = (
     "null", "{}", "[[]]", "[null]", "[1]", '""', '"x"', "0", "true", "NaN", "[NaN]", '{"error":"Internal"}',
     '{"error":null}', '{"error":{"code":402}}', '{"error":"x","code":402}',
@@ -30,6 +32,8 @@ _TEXTS: tuple[tuple[str, Callable[[bytes, Random], bytes]], ...] = (
     ("twice", lambda body, _: body + body),
     ("a byte changed", lambda body, random: _replace_byte(body, random)),
     ("two bytes changed", lambda body, random: _replace_byte(_replace_byte(body, random), random)),
+    ("a number is 1e400", lambda body, _: re.sub(rb":-?\d+(\.\d+)?(?=[,}])", b":1e400", body, count=1)),
+    ("every number is 1e400", lambda body, _: re.sub(rb":-?\d+(\.\d+)?(?=[,}])", b":1e400", body)),
     ("a byte that is no UTF-8", lambda body, random: body[:20] + b"\xff\xfe" + body[20:]),
     ("single quotes", lambda body, _: body.replace(b'"', b"'")),
     ("a comma at the end", lambda body, _: body.replace(b"}]", b"},]")),
@@ -45,7 +49,10 @@ _TEXTS: tuple[tuple[str, Callable[[bytes, Random], bytes]], ...] = (
     ("Only EOD data", lambda body, _: b"Only EOD data allowed for free users. Please, contact our support team"),
     ("deeply nested", lambda body, _: b"[" * 100_000),
     ("deeply nested objects", lambda body, _: b'{"a":' * 50_000),
-    ("megabytes of rows", lambda body, _: b"[" + b",".join([body.strip(b"[]") or b"{}"] * 40) + b"]"),
+    (
+        "megabytes of rows",
+        lambda body, _: b"[" + b",".join([body.strip(b"[]") or b"{}"] * (40 if len(body) < _LARGE else 2)) + b"]",
+    ),
     ("megabytes of spaces", lambda body, _: b" " * 3_000_000),
     *((f"{text!r}", lambda body, _, text=text: text.encode()) for text in _JSON_TEXTS),
 )

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from backfill_assets_tests.conftest import NOW
-from backfill_assets_tests.fuzz.answer_changes import draw_changes
+from backfill_assets_tests.fuzz.answer_changes import draw_action_changes, draw_changes
 from backfill_assets_tests.fuzz.command_runs import CommandRun, run_command
 from backfill_assets_tests.fuzz.inputs import FuzzInput, Verdict
 from backfill_assets_tests.fuzz.oracle import judge_runs
@@ -40,6 +40,7 @@ WHERE NOT coalesce(low_price > 0 AND low_price <= least(open_price, close_price)
 """
 _INTRADAY = ("intraday",)
 _OTHER_FEED = ("intraday 1m",)  # of a store whose bars come from 5m rows
+_ACTIONS = {"splits", "div", "dividends"}
 _ABSENT, _TUESDAY = (
     tuple(datetime(2026, 6, day, hour, tzinfo=UTC).timestamp() for hour in hours)
     for day, hours in ((1, (15, 16)), (2, (15, 19)))
@@ -56,8 +57,12 @@ _COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
     (("run",), ("eod-bulk-last-day",), 2),
     (("run",), ("user",), 1),
     (("run",), ("user", "internal-user"), 2),
-    (("run",), ("splits",), 2),
-    (("run",), ("eod", "splits"), 1),
+    (("run",), ("splits",), 4),
+    (("run",), ("div",), 4),
+    (("run",), ("splits", "div"), 2),
+    (("run", "--format", "json"), ("eod", "splits", "div"), 1),
+    (("run",), ("eod-bulk-last-day splits",), 2),
+    (("run",), ("eod-bulk-last-day dividends",), 2),
     (("run", "--force", *WINDOW), _OTHER_FEED, 3),
     (("run", "--force", *WINDOW, "--format", "json"), _OTHER_FEED, 1),
     (("run",), ("symbol-change-history",), 1),
@@ -79,6 +84,9 @@ _LOOKS = (
     ("audit", "--format", "json"),
     ("decisions", "list", "--format", "json"),
     ("decisions", "show", "1"),
+    ("actions", "list", "--all"),
+    ("actions", "list", "--all", "--format", "json"),
+    ("report", "--interval", "30m"),
     ("decisions", "accept", "--kind", "doubt"),
     ("decisions", "reject", "--kind", "doubt"),
 )
@@ -118,7 +126,8 @@ class AnswerFamily:
             look=random.choice(_LOOKS),
             source_interval="1m" if random.random() < 0.1 and endpoints != _OTHER_FEED else "5m",
         )
-        return FuzzInput(scenario, draw_changes(random))
+        lists_actions = bool(_ACTIONS & {word for name in endpoints for word in name.split()})
+        return FuzzInput(scenario, (draw_action_changes if lists_actions else draw_changes)(random))
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
         scenario: AnswerScenario = fuzz_input.scenario
@@ -143,7 +152,7 @@ def _build_environment(workbench: Workbench, url: str, scenario: AnswerScenario)
     environment = workbench.build_environment(url, BACKFILL_SOURCE_INTERVAL=scenario.source_interval)
     if scenario.command[0] == "live":
         environment |= {"BACKFILL_LIVE": "true", "BACKFILL_AS_OF": NOW.replace(hour=15, minute=10).isoformat()}
-    if "eod-bulk-last-day" in scenario.endpoints:
+    if any(name.startswith("eod-bulk-last-day") for name in scenario.endpoints):
         environment |= {"BACKFILL_DAILY_FILE_SYMBOLS": "1"}
     return environment
 

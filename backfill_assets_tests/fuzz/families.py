@@ -1,5 +1,6 @@
 """The families of the fuzz by name."""
 
+from backfill_assets_tests.fuzz.actions import ActionFamily
 from backfill_assets_tests.fuzz.answers import AnswerFamily
 from backfill_assets_tests.fuzz.files import FileFamily
 from backfill_assets_tests.fuzz.inputs import Family
@@ -11,6 +12,6 @@ from backfill_assets_tests.fuzz.tables import TableFamily
 
 _ALL: tuple[Family, ...] = (
     *(AnswerFamily(), TableFamily(), FileFamily(), SettingFamily(), OptionFamily()),
-    *(PathFamily(), LocaleFamily()),
+    *(PathFamily(), LocaleFamily(), ActionFamily()),
 )
 FAMILIES = {family.name: family for family in _ALL}

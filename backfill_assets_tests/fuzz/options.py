@@ -34,6 +34,8 @@ _USUAL_ARGUMENTS = {
     "why": ["AAPL", "2026-06-01"],
     "symbols add": ["AAPL"],
     "symbols deactivate": ["AAPL"],
+    "symbols rename": ["AAPL", "MSFT", "--on", "2026-06-02", "--yes", "--insist"],
+    "symbols show": ["AAPL"],
     **{f"decisions {name}": ["1"] for name in ("show", "accept", "reject", "undo")},
 }
 _LONG_COMMANDS = {"sandbox": 1.0, "dev": 20.0, "live": 5.0, "run": 10.0}  # seconds until Ctrl-C
@@ -133,6 +135,10 @@ _USUAL_VALUES: dict[str, tuple[str, ...]] = {
     "decision_id": ("1", "2", "99"),
     "ids": ("1", "2", "99"),
     "tickers": ("AAPL", "TSLA", "BRK-B", "NVDA.US"),
+    "old": ("AAPL", "MSFT", "NOSUCH", "AAPL.US", "AAPL.LSE"),
+    "new": ("AAPL", "MSFT", "NOSUCH", "NEWONE"),
+    "first_day": ("2026-06-01", "2026-06-02", "2026-06-06", "2022-06-09", "0001-01-01", "9999-12-31"),
+    "kinds": ("split", "dividend", "spinoff"),
     "port": ("0",),
 }
 

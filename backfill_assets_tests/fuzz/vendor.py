@@ -8,17 +8,27 @@ import asyncio
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from threading import Thread
 from typing import Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from backfill_assets.sandbox.actions import CashDividend, SpinOff, Split
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.conftest import NOW
 
 SANDBOX_TOKEN = "sandbox"  # noqa: S105 - any is accepted
 _LATER = datetime(2026, 6, 20, tzinfo=UTC)  # all sessions of the fuzz are published
+_ACTIONS = {
+    "AAPL": (Split(date(2026, 5, 28), 4), CashDividend(date(2026, 6, 2), Decimal("0.27"))),
+    "MSFT": (
+        CashDividend(date(2026, 6, 2), Decimal("0.91"), declared_on=date(2026, 3, 10), paid_on=date(2026, 6, 11)),
+        SpinOff(date(2026, 5, 27), 1.25),
+        Split(date(2026, 6, 2), 1, 10),
+    ),
+}
 _TODAY_ENDPOINTS = ("real-time", "us-quote-delayed", "user", "internal-user")
 
 
@@ -58,7 +68,7 @@ class FuzzVendor:
     def __init__(self) -> None:
         limits = {"per_minute": 10_000_000, "daily": 1_000_000_000, "symbols": 12, "clock_rate": 0.0}
         published = Publication(hours_after_close=(0.0, 0.0), one_minute_delay_hours=0.0)
-        self._later = Sandbox(SandboxConfig(now=_LATER, publication=published, **limits))
+        self._later = Sandbox(SandboxConfig(now=_LATER, publication=published, actions=_ACTIONS, **limits))
         self._today = Sandbox(SandboxConfig(now=NOW.replace(hour=15, minute=10), **limits))
         self._answers: dict[str, Answer] = {}
         self.change: Callable[[str, Answer], Answer] = keep_answer
@@ -136,9 +146,10 @@ class FuzzVendor:
 
 
 def _name_request(endpoint: str, target: str) -> str:
-    """The endpoint, for intraday rows with their interval: "intraday 1m"."""
-    interval = dict(parse_qsl(urlsplit(target).query)).get("interval")
-    return f"{endpoint} {interval}" if interval else endpoint
+    """The endpoint, with the interval of intraday rows and what a market's file lists: "intraday 1m"."""
+    query = dict(parse_qsl(urlsplit(target).query))
+    detail = query.get("interval") or (query.get("type") if endpoint == "eod-bulk-last-day" else None)
+    return f"{endpoint} {detail}" if detail else endpoint
 
 
 def _request(url: str) -> Answer:

@@ -87,7 +87,7 @@ def test_one_request_a_symbol_once_for_each_settled_session(
     assert [read_daily_data(after_weekend).requested for _ in range(2)] == [4, 0]  # four sessions at once
     with engine.database.transaction() as connection:
         calls = read_calls_by_purpose(connection, "test-token-4711", after_weekend.settings.now()).past_30_days
-    assert calls == {"daily": 12, "splits": 4}
+    assert calls == {"daily": 12, "splits": 4, "dividends": 4}
 
 
 def test_what_a_lookup_of_absence_read_is_not_read_again(open_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
@@ -108,7 +108,7 @@ def test_a_symbol_without_an_answer_keeps_none_from_theirs_and_waits_for_the_nex
     engine = open_engine(sandbox)
     reading = read_daily_data(engine)
     assert (reading.requested, reading.failed) == (4, 1)
-    assert str(reading) == "4 symbols (1 without an answer), splits of 3 symbols"
+    assert str(reading) == "4 symbols (1 without an answer), splits of 3 symbols, dividends of 3 symbols"
     assert not find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=17)))
     assert len(find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=20))).first_days) == 4
 
@@ -156,8 +156,8 @@ def test_beyond_100_symbols_the_markets_file_is_read(
     assert not read_daily_data(engine)
     assert sum(day == TUESDAY for _, day, _ in list_rows(engine)) == symbol_count
     stats = sandbox.stats()
-    assert stats["calls"] == 100 + reading.splits_requested
-    assert reading.splits_requested == min(100, symbol_count)
+    assert stats["calls"] == 100 + reading.splits_requested + reading.dividends_requested
+    assert reading.splits_requested == reading.dividends_requested == min(100, symbol_count)
 
 
 def test_a_file_that_was_missed_is_read_on_a_day_without_another(
@@ -198,7 +198,7 @@ def test_what_the_files_do_not_cover_is_read_when_no_file_is_due(
         reading = read_daily_data(move_to(engine, sandbox, now))
         with engine.database.transaction() as connection:
             calls = read_calls_by_purpose(connection, "test-token-4711", now).today
-        assert calls.get("daily", 0) <= 100
+        assert all(calls.get(purpose, 0) <= 100 for purpose in ("daily", "splits", "dividends"))
         return reading.file_day, reading.requested
 
     assert read_at(5) == (THURSDAY, 0)
@@ -210,7 +210,7 @@ def test_what_the_files_do_not_cover_is_read_when_no_file_is_due(
     assert not find_due_reading(saturday)  # the file takes the calls of the day
     assert [read_at(6), read_at(6, 15)] == [(FRIDAY, 0), (None, 0)]
     assert [read_at(7), read_at(7, 15)] == [(None, 100), (None, 0)]
-    assert [read_at(8), read_at(8, 15)] == [(None, 60), (None, 0)]
+    assert [read_at(8), read_at(8, 15)] == [(None, 58), (None, 0)]  # two have theirs with closes that their splits need
     settled = [(symbol, day) for symbol, day, read_at in list_rows(engine) if day >= TUESDAY]
     assert len(settled) == 160 * 4
     with engine.database.transaction() as connection:
@@ -251,7 +251,8 @@ def test_beyond_500_symbols_the_markets_splits_are_read(open_engine: MakeEngine,
     assert list_splits(engine) == [(TUESDAY, 4.0)]
     with engine.database.transaction() as connection:
         calls = read_calls_by_purpose(connection, "test-token-4711", NOW).today
-    assert calls == {"daily": 100, "splits": 100}
+    assert calls == {"daily": 100, "splits": 100, "dividends": 100}
+    assert (reading.dividends_day, reading.dividends_requested) == (TUESDAY, 0)
 
 
 def test_a_plan_without_splits_is_told_once(open_engine: MakeEngine, start_sandbox: StartSandbox) -> None:

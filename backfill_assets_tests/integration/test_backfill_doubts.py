@@ -464,7 +464,7 @@ def test_daily_figures_far_beyond_any_price_do_not_stop_the_judge(engine: Engine
     read_day(engine)
     query(engine, "UPDATE backfill.daily_prices SET close_price = 1e-300, adjusted_close = 1e300 RETURNING 1")
     with engine.database.transaction() as connection:
-        assert find_adjusted_symbols(connection, get_symbol_ids(engine), MONDAY, MONDAY)
+        assert find_adjusted_symbols(connection, get_symbol_ids(engine), (MONDAY, MONDAY), REQUESTED_AT)
     judge(engine)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.market.actions.listed_actions import ListedSplit
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.gaps.halts import HaltKind, HaltState
 from backfill_assets.market.gaps.slot_states import SlotState
@@ -236,7 +238,8 @@ def test_daily_volumes_are_in_shares_of_their_own_day(make_market: Callable[...,
         days = [date(2026, 6, day) for day in (1, 2, 3, 4)]
         assert read_daily_volumes(connection, 1, days) == {days[2]: 0.0, days[3]: 900.0}  # its splits are not known
         record_symbol_splits(
-            connection, 1, {date(2026, 6, 5): 4.0}, "/splits", datetime(2026, 6, 6, 13, tzinfo=UTC),
+            connection, 1, [ListedSplit(date(2026, 6, 5), Decimal(4), Decimal(1))], "/splits",
+            datetime(2026, 6, 6, 13, tzinfo=UTC),
             known_after=date(2026, 1, 1), known_until=date(2026, 6, 6),
         )  # fmt: skip
         assert read_daily_volumes(connection, 1, days) == {days[1]: 2000.0, days[2]: 0.0, days[3]: 900.0}

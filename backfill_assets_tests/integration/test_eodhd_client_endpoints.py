@@ -154,6 +154,14 @@ def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
             {"date": "2026-07-09", "type": "splits"},
             100,
         ),
+        (lambda client: client.fetch_dividends("A.US"), "/api/div/A.US", {}, 1),
+        (lambda client: client.fetch_dividends("A.US", day), "/api/div/A.US", {"from": "2026-07-09"}, 1),
+        (
+            lambda client: client.fetch_bulk_dividends("US", day),
+            "/api/eod-bulk-last-day/US",
+            {"date": "2026-07-09", "type": "dividends"},
+            100,
+        ),
         (
             lambda client: client.fetch_symbol_changes(day, day),
             "/api/symbol-change-history",

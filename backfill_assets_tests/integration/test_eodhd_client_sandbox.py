@@ -77,10 +77,11 @@ def test_every_endpoint_is_parsed_and_its_calls_are_counted(quirks_on: bool) -> 
     assert len(results["eod"]) == 5 - (date(2026, 5, 26).weekday() == 0)
     assert "AAPL" in results["bulk"].code.tolist()
     splits, split_count = results["splits"], 2 if quirks_on else 1
-    assert splits.ex_date.tolist() == [date(2020, 8, 31)] * split_count
-    assert splits.ratio.tolist() == [4.0] * split_count
+    assert [(row.ex_date, row.new_shares, row.old_shares) for row in splits.rows] == [
+        (date(2020, 8, 31), 4, 1)
+    ] * split_count
     assert len(results["recent splits"]) == 0
-    assert results["splits of a day"].code.tolist() == ["NVDA"] * split_count
+    assert [row.code for row in results["splits of a day"].rows] == ["NVDA"] * split_count
     assert [(c.old_symbol, c.new_symbol) for c in results["changes"]] == [("OLD", "MSFT")]
     assert results["user"].api_requests == sum(e.calls for e in rate_limiter.records)
     assert stats["requests"] == len(rate_limiter.records)

@@ -60,6 +60,8 @@ REQUESTS: list[Callable[[EodhdClient], Awaitable[object]]] = [
     lambda client: client.fetch_bulk_daily("US"),
     lambda client: client.fetch_splits("A.US"),
     lambda client: client.fetch_bulk_splits("US", date(2026, 1, 1)),
+    lambda client: client.fetch_dividends("A.US"),
+    lambda client: client.fetch_bulk_dividends("US", date(2026, 1, 1)),
     lambda client: client.fetch_symbol_changes(date(2026, 1, 1), date(2026, 1, 2)),
 ]
 

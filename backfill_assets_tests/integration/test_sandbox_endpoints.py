@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.sandbox.actions import CashDividend, Split
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.waiting import LONGEST_SECONDS
@@ -306,6 +308,69 @@ def test_bulk_file_has_splits(client: SandboxClient) -> None:
     assert client.get("/eod-bulk-last-day/US", type="gossip").status_code == 422
     assert client.get("/eod-bulk-last-day/XETRA").status_code == 404
     assert "name" in client.get("/eod-bulk-last-day/US", filter="extended").json()[0]
+
+
+def test_dividends_are_listed_by_ticker_and_by_day() -> None:
+    dividend = CashDividend(
+        date(2026, 6, 2),
+        Decimal("0.52"),
+        declared_on=date(2026, 5, 4),
+        record_on=date(2026, 6, 2),
+        paid_on=date(2026, 6, 23),
+    )
+    actions = {"MSFT": (dividend, Split(date(2026, 6, 3), 4), CashDividend(date(2026, 5, 5), Decimal(3), period=None))}
+    config = SandboxConfig(now=NOON, clock_rate=0.0, actions=actions, free_tokens=frozenset({"free"}))
+    with Sandbox(config) as sandbox:
+        client = SandboxClient(sandbox)
+        row = {
+            "date": "2026-06-02",
+            "declarationDate": "2026-05-04",
+            "recordDate": "2026-06-02",
+            "paymentDate": "2026-06-23",
+            "period": "Quarterly",
+            "value": 0.13,
+            "unadjustedValue": 0.52,
+            "currency": "USD",
+        }
+        special, quarterly = client.get("/div/MSFT.US").json()
+        assert (special["period"], special["declarationDate"], special["value"]) == (None, None, 0.75)
+        assert quarterly == row
+        assert client.get("/div/MSFT.US", from_="2026-06-01").json() == [row]
+        assert client.get("/div/AAPL.US").json() == []
+        assert client.get("/div/NOPE.US").status_code == 404
+        bulk = client.get("/eod-bulk-last-day/US", type="dividends", date="2026-06-02").json()
+        assert bulk == [{"code": "MSFT", "exchange": "US", **row}]
+        assert client.get("/div/MSFT.US", api_token="free").status_code == 403  # noqa: S106 - no secret
+        assert [client.get(f"/div/{t}.US", api_token="demo").status_code for t in ("MSFT", "SPY")] == [200, 403]  # noqa: S106
+        assert client.get("/splits/MSFT.US").json() == [{"date": "2026-06-03", "split": "4.000000/1.000000"}]
+        client.close()
+
+
+def test_old_names_currencies_and_isins_are_in_the_symbol_lists() -> None:
+    config = SandboxConfig(
+        symbols=5,
+        now=NOON,
+        clock_rate=0.0,
+        renamed={"FB": ("META", date(2022, 6, 9)), "SHORT": ("LONGER", date(2026, 6, 2))},
+        delisted={"META_old": date(2022, 1, 28), "GONE_old1": date(2024, 3, 1)},
+        currencies={"MSFT": "GBX"},
+    )
+    with Sandbox(config) as sandbox:
+        client = SandboxClient(sandbox)
+        sandbox.move_clock(NOON - timedelta(days=2))
+        before = {row["Code"]: row for row in client.get("/exchange-symbol-list/US").json()}
+        sandbox.move_clock(NOON)
+        after = {row["Code"]: row for row in client.get("/exchange-symbol-list/US").json()}
+        assert (set(before) - set(after), set(after) - set(before)) == ({"SHORT"}, {"LONGER"})
+        assert after["LONGER"]["Isin"] == before["SHORT"]["Isin"] is not None
+        assert (after["MSFT"]["Currency"], after["AAPL"]["Currency"]) == ("GBX", "USD")
+        delisted = [row["Code"] for row in client.get("/exchange-symbol-list/US", delisted=1).json()]
+        assert delisted == ["META_old", "GONE_old1"]
+        assert client.get("/eod/META_old.US", to="2022-02-28").json()[-1]["date"] == "2022-01-28"
+        changes = client.get("/symbol-change-history").json()
+        assert [row["old_symbol"] for row in changes] == ["SHORT"]  # the list begins on 2022-07-22
+        assert [client.get(f"/eod/{name}.US").status_code for name in ("FB", "SHORT", "META")] == [404, 404, 200]
+        client.close()
 
 
 def test_listed_and_delisted_symbols_are_separate_lists(client: SandboxClient) -> None:

@@ -21,6 +21,7 @@ from backfill_assets.store.evidence.daily_data import (
 )
 from backfill_assets.store.evidence.daily_prices import record_daily_rows
 from backfill_assets.store.evidence.evidence_reader import BASELINE_SESSIONS, read_evidence
+from backfill_assets.store.listings import NewListing, record_listings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.unit.market_builders import make_daily_prices
@@ -192,3 +193,22 @@ def test_publication_times_are_those_of_the_first_symbol_and_of_half_of_the_stor
 def test_nothing_is_read_without_sessions(store: Database) -> None:
     history, evidence = read(store, [AAPL], build_slot_grid([], INTERVALS["30m"]))
     assert (history.row.size, evidence.traded.shape) == (0, (3, 0))
+
+
+def test_a_session_without_rows_begins_anew_when_a_listing_is_recorded(store: Database) -> None:
+    vain_since, recorded_at = REQUESTED_AT - timedelta(days=2), REQUESTED_AT + timedelta(minutes=5)
+    answered = {"data_until": SESSIONS[0].close, "not_returned": "{[1,2)}"}
+    insert_request(store, AAPL, SESSIONS[0].day, no_new_data_since=vain_since, **answered)
+    insert_request(store, AAPL, SESSIONS[1].day, no_new_data_since=vain_since)
+    insert_request(store, AAPL, SESSIONS[2].day)
+    insert_request(store, MSFT, SESSIONS[1].day, no_new_data_since=vain_since)
+    with store.transaction() as connection:
+        listing = NewListing(get_symbol_ids(store)[AAPL], None, SESSIONS[3].day)
+        record_listings(connection, [listing], source="a test", by="ann@a", now=recorded_at)
+    history, _ = read(store, [AAPL, MSFT])
+    since = dict(
+        zip(zip(history.row.tolist(), history.session.tolist(), strict=True), history.no_new_data_since, strict=True)
+    )
+    assert since[AAPL, 1] == recorded_at.timestamp()
+    assert since[AAPL, 0] == since[MSFT, 1] == vain_since.timestamp()
+    assert np.isnan(since[AAPL, 2])

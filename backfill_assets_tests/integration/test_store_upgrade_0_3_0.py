@@ -34,16 +34,39 @@ def url_0_3_0(create_database: Callable[..., str]) -> str:
     return url
 
 
-def test_every_row_is_preserved_and_new_tables_are_empty(url_0_3_0: str, template_url: str) -> None:
-    before, bars = read_rows_by_table(url_0_3_0), fetch(url_0_3_0, CONTRACT_ROWS)
+def require_preserved_rows(url: str, template_url: str, later: list[str]) -> None:
+    """Upgrade a database that has a row in every table, and make sure that all rows are there, and no others."""
+    before, bars = read_rows_by_table(url), fetch(url, CONTRACT_ROWS)
     assert all(before.values()), "the fixture has a row in every table"
-    assert run_migrations(url_0_3_0) == LATER
-    after = read_rows_by_table(url_0_3_0)
+    assert run_migrations(url) == later
+    after = read_rows_by_table(url)
     for table, rows in before.items():
         assert sorted(map(str, rows)) == sorted(str({name: row[name] for name in rows[0]}) for row in after[table])
     assert {table: rows for table, rows in after.items() if rows and table not in before} == {}
-    assert fetch(url_0_3_0, CONTRACT_ROWS) == bars
-    assert read_schema(url_0_3_0) == read_schema(template_url)
+    assert fetch(url, CONTRACT_ROWS) == bars
+    assert read_schema(url) == read_schema(template_url)
+
+
+def cut_off_upgrade(url: str, read_table: str, new_table: str, number: int) -> list[str]:
+    """Keep an upgrade waiting with a reader of one table, let the server end its session, and let it be repeated.
+
+    Returns:
+        What was applied in the end.
+    """
+    find_waiting = f"SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'backfill.{read_table}'::regclass"
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(url) as reader:
+        reader.execute(f"SELECT count(*) FROM backfill.{read_table}".encode())
+        upgrade = threads.submit(run_migrations, url)
+        wait_until(lambda: fetch(url, find_waiting), "the upgrade to wait for the reader")
+        assert fetch(url, f"SELECT pg_terminate_backend(({find_waiting}))") == [(True,)]
+        left = fetch(url, f"SELECT max(number), to_regclass('backfill.{new_table}') FROM backfill.migrations")
+        assert left == [(number, None)]
+        reader.commit()
+        return upgrade.result(60)
+
+
+def test_every_row_is_preserved_and_new_tables_are_empty(url_0_3_0: str, template_url: str) -> None:
+    require_preserved_rows(url_0_3_0, template_url, LATER)
 
 
 @pytest.mark.parametrize("number", [n for n in load_migrations() if NUMBER_0_3_0 < n < NEWEST])
@@ -58,17 +81,7 @@ def test_a_database_between_two_migrations_is_completed(
 
 def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_3_0: str, template_url: str) -> None:
     """A reader of evidence keeps the last of the new migrations waiting; then the server ends the upgrade's session."""
-    find_waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'backfill.session_evidence'::regclass"
-    with ThreadPoolExecutor(1) as threads, psycopg.connect(url_0_3_0) as reader:
-        reader.execute("SELECT count(*) FROM backfill.session_evidence")
-        upgrade = threads.submit(run_migrations, url_0_3_0)
-        wait_until(lambda: fetch(url_0_3_0, find_waiting), "the upgrade to wait for the reader")
-        assert fetch(url_0_3_0, f"SELECT pg_terminate_backend(({find_waiting}))") == [(True,)]
-        assert fetch(url_0_3_0, "SELECT max(number), to_regclass('backfill.doubts') FROM backfill.migrations") == [
-            (NUMBER_0_3_0, None)
-        ]
-        reader.commit()
-        assert upgrade.result(60) == LATER
+    assert cut_off_upgrade(url_0_3_0, "session_evidence", "doubts", NUMBER_0_3_0) == LATER
     assert read_schema(url_0_3_0) == read_schema(template_url)
 
 

@@ -89,14 +89,14 @@ def test_earlier_events_are_ignored_and_simultaneous_failures_are_one_message(
     watched = deploy_watched(publication=UNPUBLISHED)
     assert watched.skip_reason == "following check results and runs from now on"
     watched.deployment.run_gap_sensor()
-    assert watched.tick() == "8 results read, 1 messages sent"
+    assert watched.tick() == "9 results read, 1 messages sent"
     assert receiver.titles == ["FAILING: bars_30m: newest_bar_is_fresh and 1 more"]
     message = receiver.messages[0]["message"]
     assert "13 bars are missing in 1 symbol" in message
     assert "AAPL.US (13)" in message
     assert parse_next_steps(message) == ["backfill-assets report"] * 2
     watched.evaluate_checks()
-    assert watched.tick() == "8 results read, 0 messages sent"
+    assert watched.tick() == "9 results read, 0 messages sent"
 
 
 def test_recovery_is_reported(deploy_watched: Callable[..., WatchedDeployment], receiver: Receiver) -> None:
@@ -146,7 +146,7 @@ def test_a_repeated_tick_sends_nothing_twice(
     watched.tick()
     assert len(receiver.titles) == 1
     watched.cursor = before  # the process died before its cursor was stored
-    assert watched.tick() == "8 results read, 0 messages sent"
+    assert watched.tick() == "9 results read, 0 messages sent"
     assert len(receiver.titles) == 1
 
 
@@ -249,7 +249,7 @@ def test_an_address_that_is_down_receives_the_message_later(
     watched = deploy_watched(publication=UNPUBLISHED)
     receiver.status = 503
     watched.deployment.run_gap_sensor()
-    assert watched.tick() == "8 results read, 0 messages sent, 1 addresses failed and will be retried"
+    assert watched.tick() == "9 results read, 0 messages sent, 1 addresses failed and will be retried"
     receiver.status = 200
     watched.with_settings(as_of=NOW + timedelta(hours=2))
     assert watched.tick() == "0 results read, 1 messages sent"

@@ -49,6 +49,22 @@ def test_further_intervals_get_assets_sensors_and_jobs(settings: Settings) -> No
     assert repository.has_job("verify_window_1m")
 
 
+def test_adjusted_bars_come_from_bars_and_actions_and_bars_from_neither(settings: Settings) -> None:
+    changed = settings.model_copy(update={"intervals": ("30m", "1h")})
+    graph = build_definitions(changed).get_repository_def().asset_graph
+    parents = {
+        name: {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys}
+        for name in ("adjusted_bars", "bars_30m", "corporate_actions", "data_quality_report")
+    }
+    assert parents == {
+        "adjusted_bars": {"bars_30m", "bars_1h", "corporate_actions"},
+        "bars_30m": {"market_symbols"},
+        "corporate_actions": {"market_symbols"},
+        "data_quality_report": {"bars_30m"},  # else Dagster asks "Are you sure?" until actions were read once
+    }
+    assert not graph.get(dg.AssetKey("adjusted_bars")).is_executable
+
+
 def test_pyproject_and_workspace_load_the_same_module() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dagster"]
     (workspace,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]

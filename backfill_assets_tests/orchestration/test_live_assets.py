@@ -55,7 +55,7 @@ def test_live_assets_are_absent_by_default(deploy: Deploy, start_sandbox: StartS
     assert LIVE_QUOTES not in repository.asset_graph.get_all_asset_keys()
     assert {key.name for key in repository.asset_graph.asset_check_keys if key.asset_key == BARS} == {
         *("every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "no_rate_limit_errors"),
-        *("bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod"),
+        *("bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod", "splits_are_consistent"),
     }
 
 

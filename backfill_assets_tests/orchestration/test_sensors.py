@@ -9,8 +9,11 @@ import dagster as dg
 import pytest
 
 from backfill_assets.backfill.due_work import find_due_work
+from backfill_assets.backfill.identity.rename import record_rename
+from backfill_assets.backfill.identity.rename_plan import Rename
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.orchestration.sensors import build_reload_warning
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
@@ -18,7 +21,13 @@ from backfill_assets.store.quota.spending_pause import end_pause, start_pause
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, StartSandbox, make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
-from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys, parse_tickers
+from backfill_assets_tests.orchestration.conftest import (
+    BARS,
+    SYMBOL_DIMENSION,
+    Deployment,
+    build_partition_keys,
+    parse_tickers,
+)
 
 Deploy = Callable[..., Deployment]
 SYMBOLS = ("AAPL", "MSFT", "AMZN", "TSLA")
@@ -299,3 +308,30 @@ def test_daily_data_are_read_by_whatever_run_comes_first(deploy: Deploy, start_s
     assert job.execute_in_process(instance=deployment.instance, resources={"engine": later.engine}).success
     assert deployment.sandbox.stats()["by_endpoint"]["eod"] == 8
     assert not later.tick("daily_data_sensor").run_requests
+
+
+def test_a_renamed_ticker_keeps_its_partition_until_its_last_session_is_none(
+    deploy: Deploy, start_sandbox: StartSandbox
+) -> None:
+    sandbox = start_sandbox(renamed={"FB": ("META", date(2026, 6, 2))})
+    deployment = deploy(sandbox, ("AAPL", "FB"))
+    fb, meta = parse_tickers(["FB", "META"])
+    last, first = list_sessions("US", date(2026, 6, 1), date(2026, 6, 2))
+    renamed = Rename(fb, meta, last, first)
+    with deployment.engine.database.transaction() as connection:
+        record_rename(connection, renamed, "told by a person", "ann@a", deployment.engine.settings.now())
+    deployment.tick("symbol_partitions_sensor")
+    assert deployment.instance.get_dynamic_partitions(SYMBOL_DIMENSION) == ["AAPL.US", "FB.US", "META.US"]
+    (run,) = deployment.run_gap_sensor()
+    assert run.success
+    settled = build_partition_keys(("AAPL",), (MONDAY, TUESDAY)) | {f"{MONDAY}|FB.US"}
+    assert deployment.materialized == settled | build_partition_keys(("META",), (MONDAY, TUESDAY))
+    for symbol, bars in (("FB", 13), ("META", 13), ("AAPL", 26)):
+        assert len(read_stored_bars(deployment.engine.database, symbol)) == bars
+    assert not deployment.tick().run_requests
+
+    later = deployment.with_settings(as_of=datetime(2026, 6, 5, 14, tzinfo=UTC))  # Wednesday is the oldest partition
+    later.tick("symbol_partitions_sensor")
+    assert later.instance.get_dynamic_partitions(SYMBOL_DIMENSION) == ["AAPL.US", "META.US"]
+    assert len(later.tick().run_requests) == 1
+    assert f"{MONDAY}|FB.US" in later.materialized  # its history stays

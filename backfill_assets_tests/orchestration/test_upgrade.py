@@ -157,7 +157,7 @@ def test_a_reported_failure_is_not_reported_again(upgraded: Upgraded) -> None:
     assert upgraded.read_cursor("alert_sensor") == ALERT_CURSOR
     assert upgraded.tick("alert_sensor").skip_message == "0 results read, 0 messages sent"
     assert upgraded.deployment.verify().success
-    assert upgraded.tick("alert_sensor").skip_message == "8 results read, 0 messages sent"  # seven checks and the run
+    assert upgraded.tick("alert_sensor").skip_message == "9 results read, 0 messages sent"  # eight checks and the run
     with engine.database.transaction() as connection:
         after = list_failing(connection)
     assert [(s.name, s.failing_since, s.notified_at) for s in after] == [

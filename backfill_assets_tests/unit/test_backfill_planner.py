@@ -357,7 +357,13 @@ def test_plan_as_json() -> None:
         "slots": 1,
         "tickers_waiting": 1,
         "asks": [
-            {"ticker": "AAPL.US", "from": "2026-05-28T13:30:00+00:00", "to": "2026-06-01T20:04:00+00:00", "slots": 1}
+            {
+                "ticker": "AAPL.US",
+                "from": "2026-05-28T13:30:00+00:00",
+                "to": "2026-06-01T20:04:00+00:00",
+                "slots": 1,
+                "asked_as": "AAPL.US",
+            }
         ],
     }
 

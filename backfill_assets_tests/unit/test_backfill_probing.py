@@ -32,7 +32,10 @@ def build_coverage(
 
 
 def build_request(coverage: Coverage, row: int, oldest_due: int = TUESDAY, newest_due: int = TUESDAY) -> PlannedRequest:
-    return PlannedRequest(coverage.symbols[row], row, 0, 1, oldest_due, newest_due, 1, oldest_due, newest_due)
+    symbol = coverage.symbols[row]
+    return PlannedRequest(
+        symbol, row, 0, 1, oldest_due, newest_due, 1, oldest_due, newest_due, tickers=(symbol.ticker,)
+    )
 
 
 def test_only_requests_for_the_fresh_session_alone_are_tentative() -> None:

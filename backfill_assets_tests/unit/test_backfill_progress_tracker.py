@@ -9,7 +9,7 @@ from backfill_assets.backfill.results import Progress, TickerOutcome
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 
 AAPL, MSFT = (
-    PlannedRequest(Symbol(number, Ticker(name), is_active=True), 0, 0, 1, 0, 0, 1, 0, 0)
+    PlannedRequest(Symbol(number, Ticker(name), is_active=True), 0, 0, 1, 0, 0, 1, 0, 0, (Ticker(name),))
     for number, name in ((1, "AAPL"), (2, "MSFT"))
 )
 

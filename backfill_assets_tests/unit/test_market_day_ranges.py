@@ -95,6 +95,21 @@ def test_a_spin_off_is_one_finding_and_wrong_rows_before_it_are_found(kind: str)
     assert [known.last_session for known in factors] == [21]
 
 
+@pytest.mark.parametrize(("factor", "is_found"), [(2.39, True), (1.17, True), (2.0, False), (10.0, False)])
+def test_bars_step_at_a_spin_off_by_its_factor_and_after_a_wrong_scale_by_a_plain_one(
+    factor: float, is_found: bool
+) -> None:
+    """The daily data are adjusted and go on at one level; the bars fall by the factor."""
+    panel, days = _simulate(sessions=31)
+    bars = aggregate_bars(panel)
+    lines = np.flatnonzero((bars.symbol_id == 2) & (bars.session < 22))
+    doubts, factors = find_prices_outside_day(
+        scale_prices(bars, lines, slice(None), factor), days, np.ones(len(bars), bool)
+    )
+    assert [(found.last_session, bool(doubts)) for found in factors] == [(21, False)] * is_found
+    assert len({doubt.session for doubt in doubts}) == (0 if is_found else 22)
+
+
 @pytest.mark.parametrize("sessions", [range(4), range(10, 15), range(6), range(20, 30)])
 def test_sessions_of_another_scale_are_no_spin_off(sessions: range) -> None:
     """Fewer than five, in the middle, at the beginning with a step back, or at the end."""

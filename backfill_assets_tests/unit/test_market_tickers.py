@@ -62,7 +62,7 @@ def test_an_unknown_source_interval_is_refused(preferred: str) -> None:
         ("NYSE: BRK-B", "BRK-B"),
         ("aapl.us", "AAPL"),
         (" BRK-B.US ", "BRK-B"),
-        ("ABC_old1.US", "ABC_OLD1"),
+        ("ABC_old1.US", "ABC_old1"),
         ("0700", "0700"),
     ],
 )
@@ -195,3 +195,16 @@ def test_a_symbol_of_another_program_is_recognized(symbol: str, exchange: str | 
 )
 def test_a_symbol_that_the_vendor_cannot_have_is_not_recognized(symbol: str | None, exchange: str) -> None:
     assert recognize_ticker(symbol, exchange) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol"),
+    [("ABC_old", "ABC_old"), ("abc_OLD1.us", "ABC_old1"), ("BRK-B_old", "BRK-B_old"), ("GOLD", "GOLD"), ("OLD", "OLD")],
+)
+def test_former_codes_are_spelled_as_the_vendor_spells_them(text: str, symbol: str) -> None:
+    assert parse_ticker(text) == recognize_ticker(text, "US") == Ticker(symbol)
+
+
+def test_a_former_code_that_no_table_holds_is_refused_with_the_reason() -> None:
+    with pytest.raises(UsageError, match=r"has at most 10 characters here, .* this one has 11 and cannot be stored"):
+        parse_ticker("ABCDEFG_old")

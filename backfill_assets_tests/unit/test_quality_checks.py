@@ -12,7 +12,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality import bar_validity, criteria, plausibility
+from backfill_assets.quality import bar_validity, corporate_actions, criteria, plausibility
 from backfill_assets.quality.bar_validity import check_bars_are_valid, check_sessions_agree_with_eod
 from backfill_assets.quality.checks import CHECKS, find_check, format_result, get_command, is_failure, select_checks
 from backfill_assets.quality.criteria import (
@@ -28,6 +28,7 @@ from backfill_assets_tests.unit.coverage_builders import NOW, build_coverage
 from backfill_assets_tests.unit.market_builders import build_grid
 
 CRITERIA = ["every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "no_rate_limit_errors"]
+OTHERS = ["bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod", "splits_are_consistent"]
 
 
 def test_names_are_unique_and_descriptions_are_sentences() -> None:
@@ -38,8 +39,8 @@ def test_names_are_unique_and_descriptions_are_sentences() -> None:
 @pytest.mark.parametrize(
     ("live", "criteria_only", "names"),
     [
-        (False, False, [*CRITERIA, "bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod"]),
-        (True, False, [*CRITERIA, "live_keeps_up", "bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod"]),
+        (False, False, [*CRITERIA, *OTHERS]),
+        (True, False, [*CRITERIA, "live_keeps_up", *OTHERS]),
         (False, True, CRITERIA),
         (True, True, [*CRITERIA, "live_keeps_up"]),
     ],
@@ -51,15 +52,16 @@ def test_select_checks_returns_those_that_apply(live: bool, criteria_only: bool,
 def test_every_check_function_is_in_the_table() -> None:
     functions = [
         name.removeprefix("check_")
-        for module in (criteria, bar_validity, plausibility)
+        for module in (criteria, bar_validity, plausibility, corporate_actions)
         for name, _ in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("check_")
     ]
     assert sorted(functions) == sorted(check.name for check in CHECKS)
 
 
-def test_only_the_comparison_with_daily_data_is_a_warning() -> None:
-    assert [check.name for check in CHECKS if check.severity == "warning"] == ["sessions_agree_with_eod"]
+def test_only_comparisons_with_what_the_vendor_says_elsewhere_are_warnings() -> None:
+    warnings = [check.name for check in CHECKS if check.severity == "warning"]
+    assert warnings == ["sessions_agree_with_eod", "splits_are_consistent"]
 
 
 @pytest.mark.parametrize(

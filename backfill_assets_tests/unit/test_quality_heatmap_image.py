@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import date, timedelta
 
 import matplotlib.image
@@ -12,6 +13,7 @@ import pytest
 
 from backfill_assets.quality.heatmap import Cell, Heatmap
 from backfill_assets.quality.heatmap_image import (
+    BLOCK_GAP,
     CELL_HEIGHT,
     CELL_WIDTH,
     DATES_HEIGHT,
@@ -70,6 +72,43 @@ def test_cells_are_drawn_at_their_positions() -> None:
     found = [[get_tile(picture, row, session) == missing for session in range(5)] for row in range(3)]
     assert found == (cells == Cell.MISSING).tolist()
     assert missing != complete
+
+
+def test_marks_are_drawn_over_their_cells_and_named_there_in_an_svg() -> None:
+    cells = np.full((60, 5), Cell.COMPLETE, np.int8)
+    cells[1, 0] = Cell.MISSING  # becomes the first row
+    plain = make_heatmap(60, 5, cells)
+    places = {
+        ("S0001.US", plain.days[2]): "a <split>",
+        ("S0059.US", plain.days[4]): "b",
+        ("ELSE.US", plain.days[0]): "c",
+    }
+    marked = replace(plain, marks=places)
+    before, after = read_pixels(render_heatmap_png(plain)), read_pixels(render_heatmap_png(marked))
+    changed = (before != after).any(axis=2)
+    changed[:LEGEND_HEIGHT] = False
+    top = LEGEND_HEIGHT + DATES_HEIGHT
+    first_y, first_x = np.argwhere(changed).min(axis=0)
+    assert (first_y, (first_x - LABEL_WIDTH) // CELL_WIDTH) == (top, 2)
+    root = ET.fromstring(render_heatmap_svg(marked))  # noqa: S314 - trusted
+    space = "{http://www.w3.org/2000/svg}"
+    titles = [(r.get("x"), r.get("y"), r[0].text) for r in root.iter(f"{space}rect") if len(r)]
+    left, later_block = LABEL_WIDTH + 2 * CELL_WIDTH, LABEL_WIDTH + 5 * CELL_WIDTH + BLOCK_GAP
+    assert titles[0] == (str(left), str(top), "S0001.US 2026-03-04: a <split>")
+    assert titles[1][2] == "S0059.US 2026-03-06: b"
+    assert int(str(titles[1][0])) == later_block + LABEL_WIDTH + 4 * CELL_WIDTH
+    assert len(titles) == 2
+    texts = [element.text for element in root.iter(f"{space}text")]
+    assert "corporate action" in texts
+
+
+def test_marks_stay_with_their_symbols_and_days() -> None:
+    heatmap = replace(
+        make_noise(20, 30), marks={("S0007.US", date(2026, 3, 31)): "x", ("S0007.US", date(2026, 3, 2)): "y"}
+    )
+    shown = heatmap.sort_worst_first(15).select_newest(10)
+    ((row, session, text),) = shown.list_marks()
+    assert (shown.symbols[row], shown.days[session], text) == ("S0007.US", date(2026, 3, 31), "x")
 
 
 def test_markdown_image_is_a_small_png_with_alternative_text() -> None:

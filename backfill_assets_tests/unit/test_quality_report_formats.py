@@ -56,8 +56,8 @@ def test_cell_of_an_absent_timestamp_is_a_dash() -> None:
 
 def test_json_has_an_object_for_each_symbol_with_its_live_accuracy() -> None:
     first, second = json.loads(to_json([AAPL, EMPTY], {"AAPL": ACCURACY}))
-    assert first == AAPL.as_dict() | {"live": ACCURACY.as_dict()}
-    assert second == EMPTY.as_dict() | {"live": None}
+    assert first == AAPL.as_dict() | {"live": ACCURACY.as_dict(), "actions": []}
+    assert second == EMPTY.as_dict() | {"live": None, "actions": []}
 
 
 def test_json_without_symbols_is_an_empty_array() -> None:
@@ -67,7 +67,8 @@ def test_json_without_symbols_is_an_empty_array() -> None:
 def test_csv_has_a_header_and_all_fields() -> None:
     first, second = csv.DictReader(io.StringIO(to_csv([AAPL, EMPTY])))
     reasons = "6 volume_running_total, 1 price_spike"
-    assert first == {name: str(value) for name, value in AAPL.as_dict().items()} | {"suspect_reasons": reasons}
+    fields = {name: str(value) for name, value in AAPL.as_dict().items()}
+    assert first == fields | {"suspect_reasons": reasons, "listed_until": ""}
     assert (second["symbol"], second["first_timestamp"], second["last_timestamp"]) == ("BRK-B", "", "")
 
 
@@ -85,6 +86,13 @@ def test_markdown_is_a_table_with_numbers_aligned_to_the_right() -> None:
     )
     assert second.endswith("| 0.0% | – | – |")
     assert len({line.count("|") for line in (header, rule, first, second)}) == 1
+
+
+def test_markdown_names_the_last_session_of_tickers_that_ended() -> None:
+    header, _, first, second = to_markdown([AAPL, replace(EMPTY, listed_until="2026-05-29")]).splitlines()
+    assert header.endswith("| newest | ended |")
+    assert first.endswith("| 2026-06-02 19:30 | – |")
+    assert second.endswith("| – | – | 2026-05-29 |")
 
 
 def test_suspect_bars_of_complete_symbols_are_summed_up() -> None:

@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 
 import numpy as np
 
-from backfill_assets.backfill.listing_ends import SymbolChangeList, judge_listing
+from backfill_assets.backfill.identity.rename_evidence import RenameEvidence
+from backfill_assets.backfill.listing_ends import SymbolChangeList, build_listed_changes, judge_listing
 from backfill_assets.backfill.plan_limits import PlanAnswers, build_reach
 from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
@@ -18,7 +19,9 @@ from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.daily_prices import DailyPrices, build_daily_prices
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
-from backfill_assets.market.vendor import DailyRows, VendorClient
+from backfill_assets.market.identity.closes import list_closes
+from backfill_assets.market.identity.recycled import find_breaks
+from backfill_assets.market.vendor import DailyRows, SymbolChange, VendorClient
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
     InvalidTicker,
@@ -38,6 +41,7 @@ from backfill_assets.store.evidence.findings import (
     record_finding,
     resolve_findings,
 )
+from backfill_assets.store.evidence.ticker_breaks import record_ticker_breaks
 from backfill_assets.store.postgres.connection import Connection, Database
 
 DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
@@ -96,10 +100,13 @@ async def fetch_listing_history(
         symbol,
         _build_listing_life(symbol, history, coverage),
         is_unknown=isinstance(history.refusal, UnknownTicker),
-        absent_days=[coverage.grid.sessions[session].day for session in _list_overdue_sessions(coverage)],
+        absent_days=[
+            coverage.grid.sessions[session].day for session in {*_list_overdue_sessions(coverage), *absent_sessions}
+        ],
         now=coverage.now,
         overrides=overrides,
     )
+    await _read_rename(client, changes, database, symbol, history, listing_end.rename, coverage.now)
     skipped_sessions = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
     skipped = [session for session in skipped_sessions if session in absent_sessions]
     is_usual = bool(skipped) and _skips_days_often(history, coverage, overrides)
@@ -109,12 +116,30 @@ async def fetch_listing_history(
         if history.rows is not None:
             record_daily_rows(connection, _select_window(symbol, history.rows, coverage), coverage.now)
             record_daily_answer(connection, symbol.symbol_id, coverage.grid.sessions[0].day, coverage.now)
+        if history.rows is not None and not history.rows.warning:  # all of it
+            record_ticker_breaks(connection, symbol.symbol_id, find_breaks(history.rows), coverage.now)
         if is_usual:
             days = [(symbol.symbol_id, coverage.grid.sessions[session].day) for session in skipped]
             record_days_without_row(connection, days, NO_ROW_AS_USUAL)
         finding = listing_end.finding or _build_finding_without_data(symbol, history, coverage)
         _update_findings(connection, symbol, finding, coverage)
     return [] if is_usual else skipped
+
+
+async def _read_rename(
+    client: VendorClient,
+    changes: SymbolChangeList,
+    database: Database,
+    symbol: Symbol,
+    history: _History,
+    rename: SymbolChange | None,
+    now: datetime,
+) -> None:
+    """Read what the closes under both names show about a rename of the vendor's list: one more request."""
+    for listed in build_listed_changes([rename] if rename else []):
+        evidence = RenameEvidence(client, database, changes, now)
+        old_closes = list_closes(history.rows) if history.rows is not None else None
+        await evidence.read_closes(symbol, listed.new, listed.first_day, old_closes)
 
 
 async def _fetch_history(client: VendorClient, database: Database, symbol: Symbol, now: datetime) -> _History | None:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from backfill_assets.backfill.absence.daily_history import fetch_listing_history
+from backfill_assets.backfill.absence.ended_history import fetch_ended_history
 from backfill_assets.backfill.absence.market_file import (
     explain_skipped_days,
     fetch_market_file,
@@ -25,6 +26,7 @@ from backfill_assets.market.gaps.evidence import DayTrading
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.store.evidence.daily_data import find_lives_read_since
+from backfill_assets.store.listing_bounds import read_ended_bounds
 from backfill_assets.store.postgres.connection import Database
 
 MIN_LOOKUP_INTERVAL = timedelta(hours=20)
@@ -62,12 +64,18 @@ async def explain_absence(
             await fetch_market_file(client, database, coverage, session, max_age=MIN_LOOKUP_INTERVAL)
             unexplained[:, session] &= find_not_in_market_file(database, coverage, session)
     recently_read = _find_recently_read(database, coverage, unexplained)
+    with database.transaction() as connection:
+        ended = read_ended_bounds(connection, coverage.symbols)
     changes = SymbolChangeList(client, database, coverage.now)
     skipped_days: list[tuple[int, int]] = []
     try:
         for row in np.flatnonzero(unexplained.any(axis=1)).tolist():
             symbol, absent_sessions = coverage.symbols[row], frozenset(np.flatnonzero(unexplained[row]).tolist())
-            if symbol.symbol_id not in recently_read:
+            if symbol.symbol_id in recently_read:
+                continue
+            if bound := ended.get(symbol.symbol_id):
+                await fetch_ended_history(client, database, coverage, symbol, bound)
+            else:
                 skipped = await fetch_listing_history(
                     client, changes, database, coverage, symbol, overrides, absent_sessions, answers
                 )

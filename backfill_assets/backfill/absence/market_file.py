@@ -15,6 +15,7 @@ from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_endpoint_
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.exchanges import TIME_ZONE
+from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.daily_prices import build_daily_prices
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import BulkDailyRows, VendorClient
@@ -33,6 +34,7 @@ from backfill_assets.store.evidence.daily_data import (
 )
 from backfill_assets.store.evidence.daily_prices import NOT_IN_MARKET_FILE, record_daily_rows, record_days_without_row
 from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, Finding, record_finding
+from backfill_assets.store.listing_bounds import ListingBounds, read_listing_bounds
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.symbols import list_symbols
 
@@ -172,20 +174,36 @@ def _record_file(connection: Connection, coverage: Coverage, session: int, bulk_
     """
     day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
     symbols = list_symbols(connection, exchange, only_active=False)
+    codes = list_codes(symbols, read_listing_bounds(connection, [(s.symbol_id, s.ticker) for s in symbols]), day)
     position_by_code = _find_rows_of_day(bulk_rows, day)
     unreadable = _find_unreadable(bulk_rows, coverage.now.astimezone(TIME_ZONE).date())
     is_silence_known = not bulk_rows.unnamed_rows and bool(position_by_code or not len(bulk_rows))
-    searched = [s.symbol_id for s in symbols if is_silence_known and s.ticker.symbol not in unreadable]
+    searched = [key for key, names in codes.items() if is_silence_known and unreadable.isdisjoint(names)]
     record_bulk_file(connection, day, len(position_by_code), searched, coverage.now)
     if position_by_code:
-        listed = [symbol for symbol in symbols if symbol.ticker.symbol in position_by_code]
-        positions = [position_by_code[symbol.ticker.symbol] for symbol in listed]
-        rows = build_daily_prices([symbol.symbol_id for symbol in listed], bulk_rows, positions)
+        found = {key: [position_by_code[name] for name in names if name in position_by_code]
+                 for key, names in codes.items()}  # fmt: skip
+        listed = {key: positions[0] for key, positions in found.items() if positions}
+        rows = build_daily_prices(list(listed), bulk_rows, list(listed.values()))
         record_daily_rows(connection, rows, coverage.now)
     elif is_silence_known and _is_nearly_all_absent(coverage, session):
         reason = "nearly all symbols have no rows and the vendor has no daily file"
         if record_closure(connection, day, reason, coverage.now):
             record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
+
+
+def list_codes(symbols: Sequence[Symbol], bounds: Mapping[int, ListingBounds], day: date) -> dict[int, tuple[str, ...]]:
+    """Under which codes a file may have each symbol on a day, the likeliest first; without those not listed then.
+
+    The vendor gives the history of a renamed ticker under the new code, whose row of that day is the old ticker's.
+    """
+    return {
+        symbol.symbol_id: (symbol.ticker.symbol,)
+        if (bound := bounds.get(symbol.symbol_id)) is None
+        else tuple(dict.fromkeys((symbol.ticker.symbol, *(t.symbol for t in bound.list_tickers(symbol.ticker)))))
+        for symbol in symbols
+        if symbol.symbol_id not in bounds or bounds[symbol.symbol_id].holds(day)
+    }
 
 
 def _is_nearly_all_absent(coverage: Coverage, session: int) -> bool:

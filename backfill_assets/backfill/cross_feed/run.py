@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from datetime import datetime
 
 from backfill_assets.backfill.cross_feed.answer_writer import CrossFeedContext, record_refused_request, write_answer
@@ -10,13 +10,16 @@ from backfill_assets.backfill.cross_feed.questions import TickerQuestions, find_
 from backfill_assets.backfill.cross_feed.request import CrossFeedRequest, build_request
 from backfill_assets.backfill.cross_feed_result import CrossFeedResult
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.backfill.plausibility.judge import judge_job
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.purposes import Purpose
-from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor import IntradayRows, VendorClient
 from backfill_assets.market.vendor_errors import BudgetSpent, UnreadableRows, VendorError
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import find_interval_spelling
 from backfill_assets.store.evidence.halts import refute_returned_halts
+from backfill_assets.store.listing_bounds import list_asked_tickers, read_ended_bounds
 from backfill_assets.store.postgres.connection import Connection
 
 _log = logging.getLogger(__name__)
@@ -80,14 +83,17 @@ class _OtherFeed:
         """Send one request and store what it settles."""
         max_span = self._client.limits.get_max_span(context.other.name)
         request = build_request(questions, context.coverage, max_span, self._overrides)
-        requested_at = await asyncio.to_thread(self._read_server_time)
-        ticker = str(questions.symbol.ticker)
+        requested_at, tickers = await asyncio.to_thread(self._prepare, questions.symbol)
+
+        def fetch(ticker: str) -> Awaitable[IntradayRows]:
+            return self._client.fetch_intraday(ticker, context.other.name, request.start, request.end)
+
         try:
-            rows = await self._client.fetch_intraday(ticker, context.other.name, request.start, request.end)
+            rows = await ask_one_of(tickers, fetch)
         except VendorError as error:
             if error.stops_run:
                 raise
-            _log.info("the other feed of %s: %s", ticker, error)
+            _log.info("the other feed of %s: %s", questions.symbol.ticker, error)
             if error.scope == "ticker" or isinstance(error, UnreadableRows):
                 await asyncio.to_thread(self._record_refused, context, request)
             return CrossFeedResult()
@@ -100,6 +106,8 @@ class _OtherFeed:
     def _record_refused(self, context: CrossFeedContext, request: CrossFeedRequest) -> None:
         self._engine.database.retry_transaction(lambda connection: record_refused_request(connection, context, request))
 
-    def _read_server_time(self) -> datetime:
+    def _prepare(self, symbol: Symbol) -> tuple[datetime, tuple[Ticker, ...]]:
+        """The server's time, and the tickers to ask about a symbol."""
         with self._engine.database.transaction() as connection:
-            return read_server_time(connection)
+            tickers = list_asked_tickers(symbol, read_ended_bounds(connection, [symbol]))
+            return read_server_time(connection), tickers

@@ -3,17 +3,18 @@
 Which kinds there are is in ``kinds``; the rows are in ``store.evidence.decisions``.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from backfill_assets.backfill.decisions.kind import DecisionRefused, create_context
+from backfill_assets.backfill.decisions.kind import Changes, DecisionContext, DecisionRefused, create_context
 from backfill_assets.backfill.decisions.kinds import KINDS
 from backfill_assets.store.evidence.decisions import (
     add_decision,
     close_decisions,
     find_decided,
     find_newer_decision,
+    find_open_decision,
     list_history,
     list_open_decisions,
     lock_decisions,
@@ -125,6 +126,43 @@ def decide(
             record_answer(connection, decision, answer, by=by, note=note, now=now, changes=changes)
         _refresh(connection, now)
         return list(read_decisions(connection, ids).values())
+
+
+def decide_at_once(
+    database: Database,
+    proposal: Proposal,
+    effect: Callable[[DecisionContext], Changes],
+    *,
+    by: str,
+    note: str | None,
+    now: datetime,
+) -> Decision:
+    """Accept what a person proposes; returns the decision, which can be undone like any other.
+
+    An open decision about the same is the one that is taken.
+
+    Args:
+        database: the store.
+        proposal: what the person wants, with the evidence that was shown.
+        effect: does it.
+        by: user and machine.
+        note: in the user's words.
+        now: the moment, UTC.
+
+    Raises:
+        UsageError: the effect fails; nothing was decided.
+    """
+    with database.transaction() as connection:
+        lock_decisions(connection)
+        _refresh(connection, now)
+        decision = find_open_decision(connection, proposal) or add_decision(connection, proposal, now)
+        update_decision(connection, decision.decision_id, proposal)
+        context = create_context(connection, now, by, note)
+        changes = effect(context)
+        answered = replace(decision, proposal=proposal)
+        record_answer(connection, answered, Answer.ACCEPTED, by=by, note=note, now=now, changes=changes)
+        _refresh(connection, now)
+        return read_decisions(connection, [decision.decision_id])[decision.decision_id]
 
 
 def undo(database: Database, decision_id: int, *, by: str, note: str | None, now: datetime) -> Decision:

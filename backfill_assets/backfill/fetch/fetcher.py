@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -27,10 +28,11 @@ from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_outco
 from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
+from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.backfill.plan_limits import PlanReach, build_reach, merge_reaches
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.results import TickerOutcome
-from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor import IntradayRows, VendorClient
 from backfill_assets.market.vendor_errors import (
     QuotaExhausted,
     TransientError,
@@ -122,9 +124,7 @@ class Fetcher:
                 return
             self._requested_at[request] = self._server_clock + timedelta(seconds=time.monotonic() - self._started)
             try:
-                rows = await self._client.fetch_intraday(
-                    str(request.symbol.ticker), self._context.source_interval.name, request.start, request.end
-                )
+                rows = await ask_one_of(request.tickers, partial(self._fetch_rows, request))
             except VendorError as error:
                 self._address.record_error(error)
                 if error.stops_run:
@@ -136,6 +136,10 @@ class Fetcher:
                 self._consecutive_failures = 0
                 self._address.record_answer()
                 responses.put(FetchedRows(request, rows))
+
+    async def _fetch_rows(self, request: PlannedRequest, ticker: str) -> IntradayRows:
+        interval = self._context.source_interval.name
+        return await self._client.fetch_intraday(ticker, interval, request.start, request.end)
 
     def _stop_if_hopeless(self, error: VendorError) -> None:
         """Stop when further requests are pointless.

@@ -105,7 +105,7 @@ class _Audit:
         stored = read_panel(connection, ids, self._grid)
         panel = stored.panel
         days = read_day_figures(connection, panel.symbol_id, panel.session, self._grid)
-        lives = read_listing_lives(connection, panel.symbol_id)
+        lives = read_listing_lives(connection, panel.symbol_id, of_stored=True)
         judged = panel.session >= self._options.first_session
         return stored, JudgedPanel(panel, days, lives, judged, last_sessions=None)
 

@@ -9,12 +9,14 @@ time. What an answer's rows show is in ``backfill.fetch.answer_doubts``.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import prod
 
 import numpy as np
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.plausibility.doubt_settler import DoubtSettler, JudgedDoubts
 from backfill_assets.backfill.plausibility.shared_spikes import confirm_shared_spikes
+from backfill_assets.market.actions.corporate_actions import SpinOff
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.sessions import (
     NO_OVERRIDES,
@@ -34,6 +36,7 @@ from backfill_assets.market.plausibility.judgement import (
     select_judgements,
 )
 from backfill_assets.market.plausibility.session_panel import SessionPanel
+from backfill_assets.store.actions.spinoffs import list_spinoffs
 from backfill_assets.store.bars.panel_reader import read_panel, split_symbols
 from backfill_assets.store.evidence.day_figures import read_day_figures
 from backfill_assets.store.evidence.doubt_answers import end_orphaned_doubts
@@ -42,6 +45,8 @@ from backfill_assets.store.evidence.findings import COMMON_PRICE_FACTOR, Finding
 from backfill_assets.store.evidence.judged_sessions import find_symbols_to_judge, lock_judgement, mark_judged
 from backfill_assets.store.evidence.listing_lives import read_listing_lives
 from backfill_assets.store.postgres.connection import Connection, Database
+
+MAX_KNOWN_DIFFERENCE = 0.02  # ranges of thin names show a factor only so exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +162,14 @@ class _Batch:
         days = read_day_figures(connection, panel.symbol_id, panel.session, self.wide)
         judged = _select_lines(panel, changed, self.before)
         judged &= (panel.is_present & ~stored.is_external).any(axis=1)
-        return JudgedPanel(panel, days, read_listing_lives(connection, panel.symbol_id), judged)
+        return JudgedPanel(panel, days, read_listing_lives(connection, panel.symbol_id, of_stored=True), judged)
 
     def _record_common_factors(self, connection: Connection, given: JudgedPanel, ids: Sequence[int]) -> None:
-        """One finding for each symbol whose prices all are one multiple of the daily ones."""
-        _, factors = find_prices_outside_day(given.panel, given.days, given.judged)
+        """One finding for each symbol whose prices all are one multiple of the daily ones, also of sessions before."""
+        of_judged = np.isin(given.panel.symbol_id, given.panel.symbol_id[given.judged])
+        _, found = find_prices_outside_day(given.panel, given.days, of_judged)
+        spinoffs = list_spinoffs(connection, {factor.symbol_id for factor in found}) if found else []
+        factors = [factor for factor in found if not _is_known(factor, spinoffs, self.wide)]
         for factor in factors:
             name, detail = self.tickers[factor.symbol_id], _describe_factor(factor, self.wide)
             record_finding(connection, Finding(COMMON_PRICE_FACTOR, name, detail, self.options.now))
@@ -189,6 +197,13 @@ def _select_lines(panel: SessionPanel, changed: Collection[tuple[int, int]], off
         is_after = last_change >= 0
         judged[begin:end] = is_after & (own - ordered[np.maximum(last_change, 0)] <= CONTEXT_SESSIONS)
     return judged
+
+
+def _is_known(factor: CommonFactor, spinoffs: Sequence[SpinOff], grid: SlotGrid) -> bool:
+    """Whether spin-offs that are recorded make the daily prices another multiple of the bars'."""
+    last_day = grid.sessions[factor.last_session].day
+    shares = [s.factor for s in spinoffs if s.symbol_id == factor.symbol_id and s.ex_date > last_day]
+    return abs(factor.factor * prod(shares) - 1) <= MAX_KNOWN_DIFFERENCE
 
 
 def _describe_factor(factor: CommonFactor, grid: SlotGrid) -> str:

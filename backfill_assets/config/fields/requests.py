@@ -29,6 +29,15 @@ class RequestFields(SettingsGroup):
         description="Whether each session's daily data are read in the morning after it, so that bars can be compared"
         f" with them: {format_calls(CALL_PRICES.daily)} a symbol, or the daily file.",
     )
+    action_calls: int = Field(
+        CALL_PRICES.bulk_dividends,
+        alias="BACKFILL_ACTION_CALLS",
+        ge=1,
+        le=1_000_000_000,
+        description="Calls a day for each kind of corporate action, splits and dividends, and never more than there are"
+        " active symbols. They are read with the morning's daily data. More of them fill the history of a large"
+        " universe sooner.",
+    )
     daily_file_symbols: int = Field(
         CALL_PRICES.bulk_daily // CALL_PRICES.daily + 1,
         alias="BACKFILL_DAILY_FILE_SYMBOLS",

@@ -33,8 +33,11 @@ class Split:
         symbol_id: the symbol.
         ex_date: the first session with the new number of shares.
         new_shares: as many shares ...
-        old_shares: ... for so many old ones; 10 for 1 in a split of 10:1, 1 for 15 in a reverse split.
+        old_shares: ... for so many old ones; 10 for 1 in a split of 10:1, 1 for 15 in a reverse split. A version of 1
+            for 1: it was listed under another ex-date then.
         listed: when the vendor listed it.
+        contradiction: the ratios that the vendor lists of this ex-date, if nothing tells which holds; then the split
+            has no factor.
     """
 
     symbol_id: int
@@ -42,6 +45,7 @@ class Split:
     new_shares: Decimal
     old_shares: Decimal
     listed: Listed
+    contradiction: str | None = None
 
     @property
     def ratio(self) -> float:
@@ -59,9 +63,12 @@ class Dividend:
         period: the vendor's word, in lower case: ``quarterly``, ``special``; empty if it gives none. Two dividends of
             one day differ by it.
         cum_day: the session before, whose official close the dividend is a share of.
-        amount: as paid, not adjusted for splits.
+        amount: as paid, not adjusted for splits. A version of 0: it was listed under another ex-date then.
         currency: of the amount; None if the vendor gives none: that of the prices.
         listed: when the vendor listed it.
+        contradiction: the amounts that the vendor lists of this ex-date, if nothing tells which holds; then the
+            dividend has no factor.
+        declared_on: None where the vendor gives no day, like ``record_on`` and ``paid_on``.
     """
 
     symbol_id: int
@@ -71,6 +78,10 @@ class Dividend:
     amount: Decimal
     currency: str | None
     listed: Listed
+    contradiction: str | None = None
+    declared_on: date | None = None
+    record_on: date | None = None
+    paid_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

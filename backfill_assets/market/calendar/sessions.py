@@ -3,6 +3,7 @@
 Which bars a session must have is in ``slots``. Which of them are absent is in ``market.gaps``.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -135,3 +136,18 @@ def list_previous_sessions(
     first = max(EARLIEST_DATE, session.day - lookback)
     earlier_sessions = list_sessions(session.exchange, first, session.day - timedelta(days=1))
     return overrides.apply_to(earlier_sessions)[-count:]
+
+
+def find_previous_session_day(exchange: str, day: date, overrides: CalendarOverrides = NO_OVERRIDES) -> date | None:
+    """The newest session before a day; None if that would be before ``EARLIEST_DATE``, or after ``LATEST_DATE``."""
+    for year in (day.year, day.year - 1):
+        days = _list_session_days(exchange, year) if FIRST_YEAR <= year <= LAST_YEAR else ()
+        before = (days[position] for position in reversed(range(bisect_left(days, day))))
+        if found := next((earlier for earlier in before if earlier not in overrides.closures), None):
+            return found
+    return None
+
+
+@lru_cache(maxsize=64)
+def _list_session_days(exchange: str, year: int) -> tuple[date, ...]:
+    return tuple(session.day for session in list_sessions(exchange, date(year, 1, 1), date(year, 12, 31)))

@@ -17,6 +17,8 @@ from backfill_assets.market.calendar.exchanges import (
 
 _SYMBOL_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,9}")
 _STORED_PATTERN = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,29}")  # another program's column may be wider than ours
+# The vendor's mark of a code that another company has now (docs/vendor.md §5.1): ABC_old, then ABC_old1.
+_FORMER_CODE = re.compile(r"([A-Z0-9-]+)_OLD([0-9]*)")
 _SHARE_CLASS = re.compile(r"([A-Z0-9]+)[./ ]([A-D])")  # not any letter: Reuters' AAPL.O and IBM.N name the exchange
 _MAX_SYMBOL_LENGTH = 10
 
@@ -42,7 +44,7 @@ class Symbol:
 
 
 def parse_ticker(text: str) -> Ticker:
-    """Read ``AAPL``, ``AAPL.US`` or ``NASDAQ:AAPL`` (any case).
+    """Read ``AAPL``, ``AAPL.US`` or ``NASDAQ:AAPL`` (any case), and former codes, which become ``ABC_old``.
 
     Raises:
         UsageError: empty, too long for the table's ``varchar(10)``, with characters that no US
@@ -57,6 +59,11 @@ def parse_ticker(text: str) -> Ticker:
     if exchange != DEFAULT_EXCHANGE and (not exchange or _SYMBOL_PATTERN.fullmatch(exchange)):
         hint = f"; the vendor writes share classes with a dash: {symbol}-{exchange}" if len(exchange) == 1 else ""
         raise UsageError(f"ticker {shortened!r}: exchange {exchange!r} is not supported, only US{hint}")
+    if len(symbol) > _MAX_SYMBOL_LENGTH and _FORMER_CODE.fullmatch(symbol):
+        raise UsageError(
+            f"ticker {shortened!r}: a former code such as ABC_old has at most {_MAX_SYMBOL_LENGTH} characters here,"
+            f" because market_symbols holds no more; this one has {len(symbol)} and cannot be stored"
+        )
     if exchange != DEFAULT_EXCHANGE or not _SYMBOL_PATTERN.fullmatch(symbol):
         foreign = next((c for c in stripped if c.isalpha() and not c.isascii()), "")
         character = f": it contains {foreign!r} (U+{ord(foreign):04X}), no letter from A to Z" if foreign else ""
@@ -64,7 +71,7 @@ def parse_ticker(text: str) -> Ticker:
             f"ticker {shortened!r} is not a symbol{character}: expected 1 to {_MAX_SYMBOL_LENGTH} of A-Z 0-9 - _,"
             " optionally followed by .US"
         )
-    return Ticker(symbol, exchange)
+    return Ticker(_mark_former(symbol), exchange)
 
 
 def parse_tickers(texts: Iterable[str]) -> tuple[Ticker, ...]:
@@ -87,7 +94,7 @@ def recognize_ticker(symbol: str | None, exchange: str | None) -> Ticker | None:
     if code is None or symbol is None:
         return None
     if _STORED_PATTERN.fullmatch(symbol):
-        return Ticker(symbol, code)
+        return Ticker(_mark_former(symbol), code)
     if not symbol.isascii():
         return None
     text = _drop_market(symbol.strip())
@@ -97,7 +104,13 @@ def recognize_ticker(symbol: str | None, exchange: str | None) -> Ticker | None:
         return None
     if share_class := _SHARE_CLASS.fullmatch(name):
         name = f"{share_class[1]}-{share_class[2]}"
-    return Ticker(name, code) if _STORED_PATTERN.fullmatch(name) else None
+    return Ticker(_mark_former(name), code) if _STORED_PATTERN.fullmatch(name) else None
+
+
+def _mark_former(symbol: str) -> str:
+    """A symbol in capitals as the vendor writes it: only its mark of a former code is in small letters."""
+    former = _FORMER_CODE.fullmatch(symbol) if "_OLD" in symbol else None
+    return f"{former[1]}_old{former[2]}" if former else symbol
 
 
 def _drop_market(text: str) -> str:

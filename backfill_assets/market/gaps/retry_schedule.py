@@ -3,13 +3,15 @@
 After about 1, 3, 6, 12 and 24 h, then daily for ten days, then weekly. The delay starts at the previous request. The
 step depends on how long requests have returned no new data; requests made for another session do not advance it.
 
-Three rules determine from when that time counts:
+Four rules determine from when that time counts:
 
 - New rows for the session restart it.
 - A session that was never seen published for any symbol: once it is overdue, time counts from its first request;
   before, it does not count at all. Once published for any symbol, time counts from then. So a symbol that was requested
   early, before the vendor published the session, does not wait longer than the others.
 - A session without any rows restarts when an older session of the same symbol appears.
+- It also restarts when a listing of its ticker is recorded: then another ticker may be asked for it. The store gives
+  such a session as one without new data since then (``store.evidence.evidence_reader``).
 """
 
 from dataclasses import dataclass, replace

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backfill_assets.market.actions.spinoffs import is_plain_scale
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.doubts import Doubt
@@ -46,8 +47,9 @@ def find_prices_outside_day(
     """Doubt the rows that lie outside the settled range of their day by more than 0.5 % and two ticks.
 
     Daily prices are adjusted back for spin-offs (docs/vendor.md §5.4), all days before one. So where at least five
-    sessions lie outside from the symbol's first on, one factor brings them into their days' ranges, and the bars do not
-    step where that ends, the factor is returned in place of doubts. A row that lies outside even then is doubted.
+    sessions lie outside from the symbol's first on, and one factor brings them into their days' ranges, the factor is
+    returned in place of doubts. A row that lies outside even then is doubted. Bars that step by the factor where that
+    ends, as they do at a spin-off, were of another scale if it is one of a scale, such as 10 or 2.
 
     Args:
         panel: rows or bars; every line counts as evidence of a common factor.
@@ -128,11 +130,12 @@ def _find_common_factor(panel: SessionPanel, days: DayFigures, lines: Int64) -> 
         return None
     lower, upper = float(least[common].max()), float(most[common].min())
     factor = float(np.sqrt(lower * upper))
-    return factor if lower <= upper * SLACK and not _steps_back(panel, int(lines[-1]), factor) else None
+    is_scale = is_plain_scale(factor, tolerance=SLACK - 1) and _steps_back(panel, int(lines[-1]), factor)
+    return factor if lower <= upper * SLACK and not is_scale else None
 
 
 def _steps_back(panel: SessionPanel, line: int, factor: float) -> bool:
-    """Whether the bars step by a factor after a line: then they were of another scale, not the daily prices."""
+    """Whether the bars step by a factor after a line."""
     if line + 1 == len(panel) or panel.symbol_id[line] != panel.symbol_id[line + 1]:
         return False
     before, after = panel.close[line], panel.open[line + 1]

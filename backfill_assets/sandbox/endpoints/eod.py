@@ -10,6 +10,7 @@ from typing import Any
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.endpoints.dividends import DividendEndpoints
 from backfill_assets.sandbox.endpoints.eod_rows import EodRow, EodRowSource
 from backfill_assets.sandbox.endpoints.splits import SplitEndpoints
 from backfill_assets.sandbox.wire.encoding import encode_json
@@ -43,7 +44,7 @@ class EodEndpoints:
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
         self._row_source = EodRowSource(config, world)
-        self._splits = SplitEndpoints(config, world)
+        self._splits, self._dividends = SplitEndpoints(config, world), DividendEndpoints(world)
 
     def serve_eod(self, request: ParsedRequest) -> SuccessResponse:
         """Answer ``/eod/{T}``: the daily rows of one ticker."""
@@ -80,14 +81,13 @@ class EodEndpoints:
         data_type = request.params.get("type") or "eod"
         if data_type not in {"eod", "splits", "dividends"}:
             raise validation_error(type="The selected type is invalid.")
-        if session is None or data_type == "dividends":
+        if session is None:
             return build_rows_response([], calls, csv=request.wants_csv)
-        rows = (
-            self._splits.list_market_rows(session.day, self._world.symbols)
-            if data_type == "splits"
-            else self._build_bulk_rows(request, session, tickers)
-        )
-        return build_rows_response(rows, calls, csv=request.wants_csv)
+        if data_type == "eod":
+            return build_rows_response(self._build_bulk_rows(request, session, tickers), calls, csv=request.wants_csv)
+        actions = self._splits if data_type == "splits" else self._dividends
+        action_rows = actions.list_market_rows(session.day, self._list_codes(request, tickers), request.today)
+        return build_rows_response(action_rows, calls, csv=request.wants_csv)
 
     def _respond_unknown(self, symbol: str) -> SuccessResponse:
         """A share class written without its dash is a 200 ``[]``, any other unknown symbol a 404."""
@@ -108,13 +108,19 @@ class EodEndpoints:
             index -= 1
         return session_index.sessions[index] if index >= 0 else None
 
+    def _list_codes(self, request: ParsedRequest, tickers: tuple[str, ...]) -> list[str]:
+        """List the known codes, only ``tickers`` if there are any."""
+        wanted = {parse_us_symbol(name) for name in tickers}
+        return [
+            symbol
+            for symbol in self._world.symbols
+            if (not wanted or symbol in wanted) and self._world.listings.is_known(symbol, request.today)
+        ]
+
     def _build_bulk_rows(
         self, request: ParsedRequest, session: Session, tickers: tuple[str, ...]
     ) -> list[dict[str, Any]]:
-        symbols = [symbol for symbol in self._world.symbols if self._world.listings.is_known(symbol, request.today)]
-        if tickers:
-            wanted = {parse_us_symbol(name) for name in tickers}
-            symbols = [symbol for symbol in symbols if symbol in wanted]
+        symbols = self._list_codes(request, tickers)
         code = "Code" if self._config.quirks.upper_case_codes else "code"
         extended = request.params.get("filter") == "extended"
         return [

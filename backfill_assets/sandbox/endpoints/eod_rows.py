@@ -15,6 +15,8 @@ from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.wire.encoding import JsonNumber
+from backfill_assets.sandbox.world.action_factors import VendorFactors
+from backfill_assets.sandbox.world.daily_bars import DailyBars
 from backfill_assets.sandbox.world.random_draws import draw_unit, draw_units, hash_parts
 from backfill_assets.sandbox.world.simulation import World
 
@@ -24,7 +26,7 @@ _MISSING_ROW_SHARE = 0.5  # of days without a trade: no row; the others have a r
 
 
 class EodRow(msgspec.Struct):
-    """A row of ``/eod``. Volume is adjusted for splits; prices are adjusted for spin-offs only."""
+    """A row of ``/eod``. Volume is adjusted for splits; unadjusted prices are adjusted for spin-offs only."""
 
     date: str
     open: JsonNumber
@@ -52,10 +54,12 @@ class EodRowSource:
         self._config, self._world = config, world
         self._absences = config.absences
 
-    def list_rows(self, symbol: str, first: date, last: date, now: datetime) -> list[EodRow]:
-        """List the rows of ``symbol`` from ``first`` to ``last`` that are published at ``now``, oldest first."""
-        skipped = {day.isoformat() for name, day in self._absences.eod_skipped if name == symbol}
-        return [row for row in self._list_all_rows(symbol, first, last, now) if row.date not in skipped]
+    def list_rows(self, code: str, first: date, last: date, now: datetime) -> list[EodRow]:
+        """List the rows of ``code`` from ``first`` to ``last`` that are published at ``now``, oldest first."""
+        skipped = {day.isoformat() for name, day in self._absences.eod_skipped if name == code}
+        holders = self._world.listings.list_served_holders(code, now.date())
+        rows = [row for symbol in holders for row in self._list_all_rows(symbol, first, last, now)]
+        return [row for row in rows if row.date not in skipped]
 
     def _list_all_rows(self, symbol: str, first: date, last: date, now: datetime) -> list[EodRow]:
         if symbol in self._absences.silent:
@@ -66,62 +70,71 @@ class EodRowSource:
         sessions, ordinals = session_index.sessions[chosen], session_index.day_ordinals[chosen]
         published = session_index.closes[chosen] + self._get_delay(symbol) <= now.timestamp()
         count = int(published.sum())
-        columns = self._build_columns(symbol, ordinals[:count], now)
+        bars = self._world.draw_daily_history(symbol, ordinals[:count])
+        columns = self._build_columns(
+            [symbol], ordinals[:count], bars, self._get_factors(symbol, ordinals[:count], now)
+        )
         return [
             row
             for index, session in enumerate(sessions[:count])
             if (row := self._build_row(symbol, session, columns, index, now)) is not None
         ]
 
-    def find_row(self, symbol: str, session: Session, now: datetime) -> EodRow | None:
+    def find_row(self, code: str, session: Session, now: datetime) -> EodRow | None:
         """Find the row of one day; None if it is not published at ``now`` or does not exist."""
-        rows = self._list_all_rows(symbol, session.day, session.day, now)
+        holder = self._world.listings.find_holder(code, session.day)
+        rows = self._list_all_rows(holder, session.day, session.day, now)
         return rows[0] if rows else None
 
-    def list_market_rows(self, symbols: Iterable[str], session: Session, now: datetime) -> list[tuple[str, EodRow]]:
+    def list_market_rows(self, codes: Iterable[str], session: Session, now: datetime) -> list[tuple[str, EodRow]]:
         """List the rows of many tickers on one day, in the order of the bulk file."""
-        seconds_since_close = now.timestamp() - session.close.timestamp()
-        traded = [
-            symbol
-            for symbol in symbols
-            if self._world.listings.is_listed_on(symbol, session.day)
+        listings, seconds_since_close = self._world.listings, now.timestamp() - session.close.timestamp()
+        holders = [
+            (code, symbol)
+            for code in codes
+            if listings.is_listed_on(symbol := listings.find_holder(code, session.day), session.day)
             and seconds_since_close >= self._get_delay(symbol)
-            and symbol not in self._absences.silent
-            and (symbol, session.day) not in self._absences.bulk_skipped
+            and code not in self._absences.silent
+            and (code, session.day) not in self._absences.bulk_skipped
         ]
-        adjusted = [symbol for symbol in traded if self._world.listings.has_split_or_spinoff(symbol)]
-        rows = {symbol: self.find_row(symbol, session, now) for symbol in adjusted}
-        unadjusted = [symbol for symbol in traded if symbol not in rows]
-        bars = self._world.draw_daily_market(unadjusted, session)
-        prices = (bars.open, bars.high, bars.low, bars.close)
-        ordinal = np.array([session.day.toordinal()], np.int64)
-        columns = _EodColumns(prices, bars.close, bars.volume, self._draw_null_prices(unadjusted, ordinal))
-        rows |= {s: self._build_row(s, session, columns, index, now) for index, s in enumerate(unadjusted)}
-        return [(symbol, row) for symbol in traded if (row := rows[symbol]) is not None]
+        symbols, ordinal = [symbol for _, symbol in holders], np.array([session.day.toordinal()], np.int64)
+        factors = np.ones((4, len(symbols)))
+        for index, symbol in enumerate(symbols):
+            if listings.list_actions(symbol):
+                factors[:, index] = np.ravel(self._get_factors(symbol, ordinal, now))
+        columns = self._build_columns(symbols, ordinal, self._world.draw_daily_market(symbols, session), factors)
+        rows = [self._build_row(symbol, session, columns, index, now) for index, symbol in enumerate(symbols)]
+        return [(code, row) for (code, _), row in zip(holders, rows, strict=True) if row is not None]
 
     def is_bulk_file_published(self, session: Session, now: datetime) -> bool:
         """Whether the bulk file of ``session`` exists."""
         return now.timestamp() >= session.close.timestamp() + _MAIN_DELAY_SECONDS
 
-    def _build_columns(self, symbol: str, ordinals: Int64, now: datetime) -> _EodColumns:
-        bars, listings = self._world.draw_daily_history(symbol, ordinals), self._world.listings
-        factors, divisors = (
-            listings.get_split_factors(symbol, ordinals),
-            listings.get_spinoff_divisors(symbol, ordinals),
-        )
-        open_price, high, low, close = (
-            np.round(np.round(price * factors, 2) / divisors, 4)
-            for price in (bars.open, bars.high, bars.low, bars.close)
-        )
-        pending = factors if self._is_split_pending(symbol, now) else np.ones(len(ordinals))
-        adjusted = np.round(bars.close * pending / divisors, 4)
-        volume = (bars.volume / pending).astype(np.int64)
-        return _EodColumns((open_price, high, low, close), adjusted, volume, self._draw_null_prices([symbol], ordinals))
+    def _get_factors(self, symbol: str, ordinals: Int64, now: datetime) -> Floats:
+        """Get the factors of days as the vendor applies them at ``now``, shape (4, days).
 
-    def _is_split_pending(self, symbol: str, now: datetime) -> bool:
-        """Whether the ticker's split is still to come, so that nothing is adjusted for it yet."""
-        split = self._config.splits.get(symbol) or self._config.splits.get(self._world.listings.get_root(symbol))
-        return split is not None and now.astimezone(TIME_ZONE).date() < split[0]
+        Raw prices ÷ continuous ones, adjusted ÷ raw prices, daily volume ÷ continuous volume, raw ÷ unadjusted prices.
+        """
+        true = self._world.action_factors.get_true(symbol)
+        vendor = self._get_vendor_factors(symbol, now)
+        return np.array(
+            [
+                true.prices.get_products(ordinals),
+                vendor.adjustment.get_products(ordinals),
+                vendor.shares.get_products(ordinals) / true.shares.get_products(ordinals),
+                vendor.spinoffs.get_products(ordinals),
+            ]
+        )
+
+    def _get_vendor_factors(self, symbol: str, now: datetime) -> VendorFactors:
+        return self._world.action_factors.get_vendor(symbol, now.astimezone(TIME_ZONE).date())
+
+    def _build_columns(self, symbols: list[str], ordinals: Int64, bars: DailyBars, factors: Floats) -> _EodColumns:
+        """Build the values of many days of one ticker, or of one day of many tickers."""
+        raw = [np.round(price * factors[0], 2) for price in (bars.open, bars.high, bars.low, bars.close)]
+        open_price, high, low, close = (np.round(price / factors[3], 4) for price in raw)
+        adjusted, volumes = np.round(raw[3] * factors[1], 4), (bars.volume * factors[2]).astype(np.int64)
+        return _EodColumns((open_price, high, low, close), adjusted, volumes, self._draw_null_prices(symbols, ordinals))
 
     def _draw_null_prices(self, symbols: list[str], ordinals: Int64) -> Bools:
         """Draw which rows have null prices: many days of one ticker, or one day of many tickers."""
@@ -136,7 +149,7 @@ class EodRowSource:
         self, symbol: str, session: Session, columns: _EodColumns, index: int, now: datetime
     ) -> EodRow | None:
         is_untraded = (symbol, session.day) in self._absences.untraded
-        volume = 0 if is_untraded else int(columns.volumes[index]) - self._count_halted_shares(symbol, session)
+        volume = 0 if is_untraded else int(columns.volumes[index]) - self._count_halted_shares(symbol, session, now)
         root = self._world.listings.get_root(symbol)
         day = session.day.toordinal()
         if volume == 0 and not is_untraded and draw_unit(self._config.seed, "idle row", root, day) < _MISSING_ROW_SHARE:
@@ -150,11 +163,12 @@ class EodRowSource:
             session.day.isoformat(), prices[0], prices[1], prices[2], prices[3], float(columns.adjusted[index]), shares
         )
 
-    def _count_halted_shares(self, symbol: str, session: Session) -> int:
+    def _count_halted_shares(self, symbol: str, session: Session, now: datetime) -> int:
         """Count the shares that a halt kept from being traded, adjusted for splits like the volumes of the rows."""
         if not self._config.quirks.halts:
             return 0
-        factor = self._world.listings.get_split_factor(symbol, session.day)
+        shares = self._get_vendor_factors(symbol, now).shares
+        factor = shares.get_products(np.array([session.day.toordinal()], np.int64))[0]
         return int(self._world.count_halted_shares(symbol, session) * factor)
 
     def _compute_volume_share(self, root: str, session: Session, now: datetime) -> float:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -57,28 +57,31 @@ class IntradayArchive:
 
     def iter_json_fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
         """Iterate over the rows in ``[start, end]`` as JSON, one fragment per published session."""
-        for session, stage in self._iter_published(symbol, interval, start, end, now):
+        for holder, session, stage in self._iter_published(symbol, interval, start, end, now):
             if self._is_inside(session, start, end):
-                yield self._encode_session(symbol, session, interval, stage)
+                yield self._encode_session(holder, session, interval, stage)
             else:
-                yield encode_json_fragment(self._select_rows(symbol, session, interval, stage, start, end))
+                yield encode_json_fragment(self._select_rows(holder, session, interval, stage, start, end))
 
     def iter_rows(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[IntradayRow]]:
         """Iterate over the same rows as objects."""
-        for session, stage in self._iter_published(symbol, interval, start, end, now):
-            yield self._select_rows(symbol, session, interval, stage, start, end)
+        for holder, session, stage in self._iter_published(symbol, interval, start, end, now):
+            yield self._select_rows(holder, session, interval, stage, start, end)
 
     def _iter_published(
-        self, symbol: str, interval: str, start: int, end: int, now: float
-    ) -> Iterator[tuple[Session, PublicationStage]]:
-        if symbol in self._without_rows:
+        self, code: str, interval: str, start: int, end: int, now: float
+    ) -> Iterator[tuple[str, Session, PublicationStage]]:
+        """Iterate over the published sessions with the symbol that ``code`` stood for in them."""
+        if code in self._without_rows:
             return
-        session_index = self._world.session_index
+        listings, session_index = self._world.listings, self._world.session_index
+        served = listings.list_served_holders(code, datetime.fromtimestamp(now, UTC).date())
         latest = min(end, int(now))
         for session in session_index.sessions[session_index.slice_overlapping(start, latest)]:
-            stage = self._world.get_publication_times(symbol, session, interval).get_stage(now)
-            if stage is not None:
-                yield session, stage
+            holder = listings.find_holder(code, session.day)
+            stage = self._world.get_publication_times(holder, session, interval).get_stage(now)
+            if stage is not None and holder in served:
+                yield holder, session, stage
 
     def _is_inside(self, session: Session, start: int, end: int) -> bool:
         """Whether the range contains every possible row of the session, extended hours included."""

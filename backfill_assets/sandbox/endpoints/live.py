@@ -138,7 +138,8 @@ class LiveEndpoints:
             symbol = parse_us_symbol(ticker)
         except ErrorResponse:
             return None
-        return symbol if self._world.listings.is_known(symbol, request.today) else None
+        listings = self._world.listings
+        return listings.find_holder(symbol, request.today) if listings.is_known(symbol, request.today) else None
 
     def _is_affected(self, purpose: str, symbol: str, probability: float) -> bool:
         return (

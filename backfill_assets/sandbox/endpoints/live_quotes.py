@@ -129,6 +129,9 @@ class QuoteGenerator:
         previous_session = self._world.session_index.sessions[index - 1] if index else None
         if previous_session is None or not self._world.listings.is_listed_on(symbol, previous_session.day):
             return None
-        factor = self._world.listings.get_split_factor(symbol, self._world.session_index.sessions[index].day)
-        previous_factor = self._world.listings.get_split_factor(symbol, previous_session.day)
-        return round(self._world.get_official_bar(symbol, previous_session).close * factor / previous_factor, 4)
+        days = [self._world.session_index.sessions[index].day, previous_session.day]
+        factors = self._world.action_factors.get_true(symbol).shares.get_products(
+            np.array([day.toordinal() for day in days], np.int64)
+        )
+        close = self._world.get_official_bar(symbol, previous_session).close
+        return round(float(close * factors[0] / factors[1]), 4)

@@ -44,7 +44,7 @@ class ReferenceEndpoints:
         delisted = request.params.get("delisted") == "1"
         security_type = request.params.get("type", "").replace("_", " ").lower()
         rows = [
-            _build_symbol_row(entry)
+            _build_symbol_row(entry, self._world.action_factors.get_currency(entry.code))
             for entry in self._list_entries(request.today, delisted=delisted)
             if exchange in {"US", entry.exchange} and security_type in {"", entry.security_type.lower()}
         ]
@@ -90,7 +90,7 @@ class ReferenceEndpoints:
     def _list_entries(self, today: date, *, delisted: bool) -> list[SymbolListEntry]:
         listings = self._world.listings
         entries = [
-            describe_symbol(symbol)
+            describe_symbol(symbol, listings.get_root(listings.find_holder(symbol, today)))
             for symbol in self._world.symbols
             if listings.is_known(symbol, today) and listings.is_delisted(symbol, today) is delisted
         ]
@@ -139,13 +139,13 @@ class ReferenceEndpoints:
         }
 
 
-def _build_symbol_row(entry: SymbolListEntry) -> dict[str, Any]:
+def _build_symbol_row(entry: SymbolListEntry, currency: str) -> dict[str, Any]:
     return {
         "Code": entry.code,
         "Name": entry.name,
         "Country": "USA",
         "Exchange": entry.exchange,
-        "Currency": "USD",
+        "Currency": currency,
         "Type": entry.security_type,
         "Isin": entry.isin,
     }

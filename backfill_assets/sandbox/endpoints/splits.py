@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
+from backfill_assets.sandbox.actions import Split
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.wire.request import ParsedRequest
 from backfill_assets.sandbox.wire.responses import (
@@ -13,12 +15,13 @@ from backfill_assets.sandbox.wire.responses import (
     build_rows_response,
     ticker_not_found_error,
 )
+from backfill_assets.sandbox.world.action_factors import list_values
 from backfill_assets.sandbox.world.random_draws import draw_unit
 from backfill_assets.sandbox.world.simulation import World
 
 
 class SplitEndpoints:
-    """The splits of one world; each is listed from its ex-date on."""
+    """The splits of one world; each is listed from its ex-date on, or as its ``Record`` says."""
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
@@ -30,35 +33,45 @@ class SplitEndpoints:
         symbol = request.parse_symbol()
         if not self._world.listings.is_known(symbol, request.today):
             raise ticker_not_found_error()
-        first, last = request.parse_date("from") or date.min, request.parse_date("to") or request.today
-        last = min(last, request.today)
         rows = [
-            {"date": ex_date.isoformat(), "split": format_ratio(ratio)}
-            for ex_date, ratio in self._list_records(symbol)
-            if first <= ex_date <= last
+            {"date": split.ex_date.isoformat(), "split": ratio}
+            for split, ratio in self._list_records(symbol, request.today)
+            if is_in_range(split.ex_date, request)
         ]
         return build_rows_response(rows, 1, csv=request.wants_csv)
 
-    def list_market_rows(self, day: date, symbols: Iterable[str]) -> list[dict[str, Any]]:
-        """List the rows of the market's file: every split of ``symbols`` that takes effect on ``day``."""
+    def list_market_rows(self, day: date, codes: Iterable[str], today: date) -> list[dict[str, Any]]:
+        """List the rows of the market's file: every split of ``codes`` that takes effect on ``day``."""
         return [
-            {"code": symbol, "exchange": "US", "date": day.isoformat(), "split": format_ratio(ratio)}
-            for symbol in symbols
-            for ex_date, ratio in self._list_records(symbol)
-            if ex_date == day
+            {"code": code, "exchange": "US", "date": day.isoformat(), "split": ratio}
+            for code in codes
+            for split, ratio in self._list_records(code, today)
+            if split.ex_date == day
         ]
 
-    def _list_records(self, symbol: str) -> list[tuple[date, float]]:
-        """The records of a ticker; one may be there twice."""
-        root = self._world.listings.get_root(symbol)
-        split = self._config.splits.get(symbol) or self._config.splits.get(root)
-        if split is None:
-            return []
-        return [split] * (
-            2 if draw_unit(self._config.seed, "split twice", root) < self._config.quirks.duplicate_splits else 1
-        )
+    def _list_records(self, code: str, today: date) -> list[tuple[Split, str]]:
+        """The records of a ticker with their ratios; some may be there twice."""
+        records = []
+        for symbol in self._world.listings.list_served_holders(code, today):
+            is_twice = self._is_listed_twice(symbol)
+            for split in self._world.listings.list_actions(symbol):
+                if isinstance(split, Split):
+                    ratios = [format_ratio(split, value) for value in list_values(split, today)]
+                    records += [(split, ratio) for ratio in (ratios[:1] if is_twice else []) + ratios]
+        return records
+
+    def _is_listed_twice(self, symbol: str) -> bool:
+        root, rate = self._world.listings.get_root(symbol), self._config.quirks.duplicate_splits
+        return rate > 0 and draw_unit(self._config.seed, "split twice", root) < rate
 
 
-def format_ratio(ratio: float) -> str:
-    """``4.000000/1.000000``: new shares, and old ones; a reverse split has more old ones."""
-    return f"{ratio:.6f}/1.000000" if ratio >= 1 else f"1.000000/{1 / ratio:.6f}"
+def is_in_range(ex_date: date, request: ParsedRequest) -> bool:
+    """Whether an ex-date lies between ``from`` and ``to``, both inclusive; without ``to`` coming ones do, too."""
+    first, last = request.parse_date("from") or date.min, request.parse_date("to") or date.max
+    return first <= ex_date <= last
+
+
+def format_ratio(split: Split, value: Decimal) -> str:
+    """``4.000000/1.000000``: new shares, and old ones. A value that is not the split's own is for one old share."""
+    new, old = (split.new_shares, split.old_shares) if value == split.value else (value, 1)
+    return f"{new:.6f}/{old:.6f}"

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backfill_assets.sandbox.accounts import TokenAccount
 from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.endpoints.dividends import DividendEndpoints
 from backfill_assets.sandbox.endpoints.eod import EodEndpoints
 from backfill_assets.sandbox.endpoints.intraday import IntradaySource, serve_intraday
 from backfill_assets.sandbox.endpoints.intraday_archive import IntradayArchive
@@ -54,10 +55,11 @@ class Application:
 
 
 def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource) -> dict[str, Endpoint]:
-    live, daily, splits, reference = (
+    live, daily, splits, dividends, reference = (
         LiveEndpoints(config, world),
         EodEndpoints(config, world),
         SplitEndpoints(config, world),
+        DividendEndpoints(world),
         ReferenceEndpoints(config, world),
     )
 
@@ -75,6 +77,7 @@ def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource
         "eod": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(daily.serve_eod), invalid)),
         "eod-bulk-last-day": _restrict_demo_token(_adapt_handler(daily.serve_bulk)),
         "splits": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(splits.serve_splits), invalid)),
+        "div": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(dividends.serve_dividends), invalid)),
         "exchange-symbol-list": _restrict_demo_token(_adapt_handler(reference.serve_symbols)),
         "exchange-details": _restrict_demo_token(_adapt_handler(reference.serve_exchange_details)),
         "symbol-change-history": _restrict_demo_token(_adapt_handler(reference.serve_symbol_changes)),

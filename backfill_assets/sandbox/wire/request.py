@@ -84,7 +84,7 @@ def normalize_ticker(ticker: str) -> str:
 
 
 def parse_us_symbol(ticker: str) -> str:
-    """Parse ``AAPL.US`` to ``AAPL``; without an exchange the ticker is a US one.
+    """Parse ``AAPL.US`` to ``AAPL``, ``META_OLD.US`` to ``META_old``; without an exchange the ticker is a US one.
 
     Raises:
         ErrorResponse: 404 for another exchange, 422 for a ticker with parentheses.
@@ -93,7 +93,13 @@ def parse_us_symbol(ticker: str) -> str:
         raise validation_error(ticker="The ticker format is invalid.")
     symbol, dot, exchange = ticker.upper().rpartition(".")
     if not dot:
-        return exchange
+        return _write_old(exchange)
     if exchange != "US" or "." in symbol or "/" in symbol:
         raise ticker_not_found_error()
-    return symbol
+    return _write_old(symbol)
+
+
+def _write_old(symbol: str) -> str:
+    """Write the mark of a former holder of a code as the symbol list does, in lower case."""
+    code, mark, number = symbol.rpartition("_OLD")
+    return f"{code}_old{number}" if mark and (not number or number.isdigit()) else symbol

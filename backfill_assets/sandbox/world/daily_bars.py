@@ -2,7 +2,7 @@
 
 The daily bar is drawn first and the minutes are fitted to it (``minute_paths``), so the history of a ticker or
 the day of a market costs microseconds per row. No day depends on the day before. Prices here are continuous;
-``simulation`` applies splits.
+``simulation`` applies corporate actions.
 """
 
 from dataclasses import dataclass
@@ -50,6 +50,12 @@ def draw_daily_bars(keys: UInt64, ordinals: Int64, typical_volumes: Floats, thin
     shape = np.broadcast_shapes(keys.shape, ordinals.shape)
     prices = [np.round(np.broadcast_to(price, shape), 2) for price in (open_price, high, low, close)]
     return DailyBars(prices[0], prices[1], prices[2], prices[3], np.where(idle, 0, volume).astype(np.int64))
+
+
+def scale_prices(bars: DailyBars, factors: Floats) -> DailyBars:
+    """Multiply prices by ``factors``, one for all pairs or one for each; they stay in whole cents."""
+    prices = [np.round(price * factors, 2) for price in (bars.open, bars.high, bars.low, bars.close)]
+    return DailyBars(prices[0], prices[1], prices[2], prices[3], bars.volume)
 
 
 def _compute_log_price(ticker_draws: Floats, ordinals: Int64) -> Floats:

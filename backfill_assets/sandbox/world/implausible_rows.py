@@ -36,7 +36,7 @@ class Surroundings:
 
     Attributes:
         close_before: official close of the session before, at that day's prices.
-        split_ratio: of the ticker's split, new shares per old one; 1 without one.
+        split_ratio: of the ticker's latest split, new shares per old one; 1 without one.
         get_rows_before: gets the 5m rows so many sessions before; empty if the ticker was not listed.
     """
 

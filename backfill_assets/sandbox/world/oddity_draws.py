@@ -109,14 +109,14 @@ class OddityDraws:
         return None
 
     def _find_split(self, symbol: str, session: Session) -> tuple[str | int, ...] | None:
-        split = self._listings.find_split(symbol)
-        if split is None or session.day < split[0]:
+        split = self._listings.find_latest_split(symbol, session.day)
+        if split is None:
             return None
-        parts = self._find_drawn(OddityKind.SPLIT_WITHOUT_STEP, symbol, split[0])
+        parts = self._find_drawn(OddityKind.SPLIT_WITHOUT_STEP, symbol, split.ex_date)
         if parts is None:
             return None
         before = self._session_index.find_earlier(session, self._draw_length(parts))
-        return parts if before is None or before.day < split[0] else None
+        return parts if before is None or before.day < split.ex_date else None
 
     def _find_before_listing(self, symbol: str, session: Session) -> tuple[str | int, ...] | None:
         first_day = self._listings.get_first_day(symbol)

@@ -78,7 +78,7 @@ class OddityRows:
 
     def _make_wrong(self, drawn: DrawnOddity, symbol: str, session: Session, right: IntradayColumns) -> IntradayColumns:
         listings, session_index = self.market.listings, self.market.session_index
-        before, split = session_index.find_earlier(session, 1), listings.find_split(symbol)
+        before, split = session_index.find_earlier(session, 1), listings.find_latest_split(symbol, session.day)
 
         def get_rows_before(count: int) -> IntradayColumns:
             earlier = session_index.find_earlier(session, count)
@@ -87,5 +87,7 @@ class OddityRows:
             return self.market.build_traded_rows(symbol, earlier, "5m", revised=True)
 
         close_before = self.market.get_official_bar(symbol, before or session).close
-        surroundings = implausible_rows.Surroundings(close_before, split[1] if split else 1.0, get_rows_before)
+        surroundings = implausible_rows.Surroundings(
+            close_before, float(split.value) if split else 1.0, get_rows_before
+        )
         return implausible_rows.make_implausible(drawn, right, surroundings)

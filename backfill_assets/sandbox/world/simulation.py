@@ -19,7 +19,8 @@ from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.oddities import Oddity
 from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
-from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars
+from backfill_assets.sandbox.world.action_factors import ActionFactors
+from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars, scale_prices
 from backfill_assets.sandbox.world.data_quirks import DrawContext
 from backfill_assets.sandbox.world.intraday_columns import (
     NO_ROWS,
@@ -62,7 +63,8 @@ class World:
 
     Attributes:
         symbols: all symbols, old and new names included.
-        listings: listing periods, renamings, splits and spin-offs.
+        listings: listing periods, renamings, recycled codes and corporate actions.
+        action_factors: what corporate actions do to prices and volumes.
         session_index: the sessions of the market.
         publication_schedule: computes when sessions are published.
     """
@@ -70,12 +72,15 @@ class World:
     def __init__(self, config: SandboxConfig, symbols: Iterable[str] | None = None) -> None:
         self._seed, self._quirks, self._thin = config.seed, config.quirks, config.thin
         self._untraded = config.absences.untraded
-        self.listings = ListingHistory(config, build_universe(config.symbols) if symbols is None else symbols)
-        self.symbols = self.listings.symbols
         self.session_index = get_session_index(min(config.history_from, *config.listed.values(), date(2018, 1, 2)))
+        universe = build_universe(config.symbols) if symbols is None else symbols
+        self.listings = ListingHistory(config, universe, self.session_index)
+        self.symbols = self.listings.symbols
         self.publication_schedule = PublicationSchedule(config, self.session_index)
-        self._keys = {symbol: hash_parts(config.seed, self.listings.get_root(symbol)) for symbol in self.symbols}
-        self._typical_volumes = {symbol: self._draw_typical_volume(symbol) for symbol in self.symbols}
+        holders = self.listings.holders
+        self._keys = {symbol: hash_parts(config.seed, self.listings.get_root(symbol)) for symbol in holders}
+        self._typical_volumes = {symbol: self._draw_typical_volume(symbol) for symbol in holders}
+        self.action_factors = ActionFactors(config, self)
         self._oddity_rows = OddityRows.create(config, self)
         self._get_session_draw = lru_cache(maxsize=2048)(self._draw_session)
         self._get_daily_block = lru_cache(maxsize=16384)(self._draw_daily_block)
@@ -90,6 +95,7 @@ class World:
         ``as_of`` returns the values of that time: a session has slightly different ones before its revision.
         Columns: timestamp (epoch seconds UTC), open, high, low, close, volume.
         """
+        symbol = self.listings.find_holder(symbol, session.day)
         times = self.get_publication_times(symbol, session, source)
         rows = NO_ROWS
         if self.listings.is_listed_on(symbol, session.day) and times.first_at != np.inf:
@@ -132,24 +138,29 @@ class World:
         """Get the official bar of one session, at the prices of that day."""
         block, offset = divmod(session.day.toordinal(), _BLOCK_DAYS)
         bars = self._get_daily_block(symbol, block)
-        factor = self.listings.get_split_factor(symbol, session.day)
+        factors, ordinals = self.action_factors.get_true(symbol), np.array([session.day.toordinal()], np.int64)
+        factor = float(factors.prices.get_products(ordinals)[0])
         open_price, high, low, close = (
             round(float(price[offset]) * factor, 2) for price in (bars.open, bars.high, bars.low, bars.close)
         )
-        return minute_paths.OfficialBar(open_price, high, low, close, int(bars.volume[offset] / factor))
+        volume = int(bars.volume[offset] / factors.shares.get_products(ordinals)[0])
+        return minute_paths.OfficialBar(open_price, high, low, close, volume)
 
     def draw_daily_history(self, symbol: str, ordinals: Int64) -> DailyBars:
-        """Draw the official bars of many days (ordinals) at today's prices, adjusted for splits."""
+        """Draw the official bars of many days (ordinals), continuous: without a step at a corporate action."""
         keys, typical_volume = np.array([self._keys[symbol]], np.uint64), np.array([self._typical_volumes[symbol]])
-        return draw_daily_bars(keys, ordinals, typical_volume, np.array([symbol in self._thin]))
+        bars = draw_daily_bars(keys, ordinals, typical_volume, np.array([symbol in self._thin]))
+        factor = self.listings.get_price_factor(symbol)
+        return bars if factor == 1.0 else scale_prices(bars, np.array([factor]))
 
     def draw_daily_market(self, symbols: Iterable[str], session: Session) -> DailyBars:
-        """Draw the official bars of many tickers on one day, at today's prices, adjusted for splits."""
+        """Draw the official bars of many tickers on one day, continuous likewise."""
         symbol_list = tuple(symbols)
         keys = np.array([self._keys[symbol] for symbol in symbol_list], np.uint64)
         typical_volumes = np.array([self._typical_volumes[symbol] for symbol in symbol_list], np.float64)
         thin = np.array([symbol in self._thin for symbol in symbol_list], bool)
-        return draw_daily_bars(keys, np.array([session.day.toordinal()], np.int64), typical_volumes, thin)
+        bars = draw_daily_bars(keys, np.array([session.day.toordinal()], np.int64), typical_volumes, thin)
+        return scale_prices(bars, np.array([self.listings.get_price_factor(symbol) for symbol in symbol_list]))
 
     def count_halted_shares(self, symbol: str, session: Session) -> int:
         """Count the shares of the official bar that a halt kept from being traded (see ``DataQuirks.halts``)."""

@@ -50,13 +50,16 @@ def build_universe(size: int) -> tuple[str, ...]:
     return (*FAMILIAR_SYMBOLS[:size], *generated)
 
 
-def describe_symbol(symbol: str) -> SymbolListEntry:
-    """Build the entry of ``symbol``. About every seventh symbol has no ISIN."""
+def describe_symbol(symbol: str, root: str | None = None) -> SymbolListEntry:
+    """Build the entry of ``symbol``. About every seventh instrument has no ISIN.
+
+    ``root`` is the first name of the instrument, or what else tells it apart: its ISIN stays when it is renamed.
+    """
     security_type = "ETF" if symbol in _ETFS else "Common Stock"
     exchange = (
         "NYSE ARCA" if symbol in _ETFS else "NASDAQ" if symbol in _NASDAQ or symbol not in FAMILIAR_SYMBOLS else "NYSE"
     )
-    digits = sum(ord(letter) * 31**place for place, letter in enumerate(symbol)) % 10**9
+    digits = sum(ord(letter) * 31**place for place, letter in enumerate(root or symbol)) % 10**9
     isin = None if digits % 7 == 0 else f"US{digits:09d}{digits % 10}"
     return SymbolListEntry(
         symbol, f"{symbol.title()} {'Fund' if security_type == 'ETF' else 'Inc'}", exchange, security_type, isin

@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.market.daily_prices import SETTLED_AFTER, DailyPrices
+from backfill_assets.market.daily_prices import SETTLED_AFTER, DailyPrices, build_daily_prices
+from backfill_assets.market.vendor import DailyRows
 from backfill_assets.store.postgres.connection import Connection
 
 NOT_IN_MARKET_FILE = "not in the daily file of the market"
@@ -72,6 +73,10 @@ SELECT open_price, high_price, low_price, close_price, adjusted_close,
        CASE WHEN read_at IS NULL THEN nullif(volume, 0) ELSE reported_volume END, read_at
 FROM backfill.daily_prices WHERE symbol_id = %(symbol_id)s AND day = %(day)s AND no_row_reason IS NULL
 """
+_SELECT_CLOSES = """
+SELECT day, close_price FROM backfill.daily_prices
+WHERE symbol_id = %(symbol_id)s AND day BETWEEN %(first)s AND %(last)s AND no_row_reason IS NULL AND close_price > 0
+"""
 _SELECT_REVISIONS = """
 SELECT open_price, high_price, low_price, close_price, adjusted_close, volume, read_at, replaced_at
 FROM backfill.daily_revisions WHERE symbol_id = %(symbol_id)s AND day = %(day)s ORDER BY replaced_at
@@ -111,6 +116,15 @@ def record_daily_rows(connection: Connection, rows: DailyPrices, now: datetime) 
         connection.execute(_UPSERT_DAILY_PRICES, {**values, "now": now})
 
 
+def record_rows_of_days(
+    connection: Connection, symbol_id: int, rows: DailyRows, days: Collection[date], last_day: date, now: datetime
+) -> None:
+    """Store a symbol's rows of some days up to ``last_day``, which is settled; of several rows of one day the last."""
+    by_day = {day: position for position, day in enumerate(rows.date.astype(object).tolist())}
+    positions = [position for day, position in by_day.items() if day in days and day <= last_day]
+    record_daily_rows(connection, build_daily_prices([symbol_id] * len(positions), rows, positions), now)
+
+
 def record_days_without_row(connection: Connection, days: Sequence[tuple[int, date]], reason: str) -> None:
     """Store that nothing traded on (symbol_id, day) pairs without a row of the vendor's; rows that exist stay.
 
@@ -134,6 +148,12 @@ def read_daily_price(connection: Connection, symbol_id: int, day: date) -> Daily
     """The vendor's daily figures of a symbol and day; None if no row was read."""
     row = connection.execute(_SELECT_DAILY_PRICE, {"symbol_id": symbol_id, "day": day}).fetchone()
     return _build_price(*row) if row else None
+
+
+def read_daily_closes(connection: Connection, symbol_id: int, first: date, last: date) -> dict[date, float]:
+    """The vendor's closes of a symbol by day, as far as they were read; both days inclusive."""
+    values = {"symbol_id": symbol_id, "first": first, "last": last}
+    return dict(connection.execute(_SELECT_CLOSES, values))
 
 
 def read_daily_revisions(connection: Connection, symbol_id: int, day: date) -> list[DailyPrice]:

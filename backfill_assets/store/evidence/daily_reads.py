@@ -2,19 +2,22 @@
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
+from typing import Literal, TypeAlias
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.daily_prices import SETTLED_AFTER
+from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
 from backfill_assets.store.postgres.connection import Connection
 
+FileKind: TypeAlias = Literal["splits", "dividends"]  # of corporate actions that the market has files of
 # A day is read if its row is settled, or known not to exist, or if an answer covers it that was given after it was
 # settled. A symbol whose newest request failed waits; a listing that has ended has no further rows.
-_SELECT_UNREAD = """
+_SELECT_UNREAD = f"""
 SELECT t.id, min(w.day)
 FROM unnest(%(ids)s::int[]) AS t (id)
 CROSS JOIN unnest(%(days)s::date[], %(settled_at)s::timestamptz[]) AS w (day, settled_at)
 LEFT JOIN backfill.daily_reads r ON r.symbol_id = t.id
-LEFT JOIN backfill.listing_lives l ON l.symbol_id = t.id
+LEFT JOIN {KNOWN_LIVES} l ON l.symbol_id = t.id
 LEFT JOIN backfill.daily_prices p ON p.symbol_id = t.id AND p.day = w.day
       AND (p.read_at >= w.settled_at OR p.no_row_reason IS NOT NULL)
 WHERE p.symbol_id IS NULL
@@ -25,7 +28,7 @@ WHERE p.symbol_id IS NULL
   AND (NOT %(with_rows)s OR EXISTS (
       SELECT FROM backfill.session_evidence e WHERE e.symbol_id = t.id AND e.session_day = w.day AND e.source_rows > 0))
 GROUP BY t.id ORDER BY 2, 1 LIMIT %(limit)s
-"""
+"""  # noqa: S608 - only a constant is inserted
 _COUNT_REQUESTS = "SELECT count(*) FROM backfill.daily_reads WHERE requested_at >= %(since)s"
 _CLAIM = """
 INSERT INTO backfill.daily_reads AS r (symbol_id, requested_at)
@@ -50,10 +53,32 @@ WHERE (f.tickers > 0 AND f.read_at >= w.settled_at) OR f.read_at > %(before)s
 _SELECT_FILE_DAYS = """
 SELECT min(day) FILTER (WHERE tickers > 0), count(*) FILTER (WHERE read_at >= %(since)s) FROM backfill.bulk_files
 """
-_CLAIM_SPLITS_FILE = """
-UPDATE backfill.bulk_files SET splits_requested_at = %(now)s
-WHERE day = %(day)s AND tickers > 0 AND (splits_requested_at IS NULL OR splits_requested_at <= %(before)s)
+_CLAIM_ACTIONS_FILE = """
+INSERT INTO backfill.bulk_files AS f (day, read_at, tickers, {0}_requested_at)
+VALUES (%(day)s, '-infinity', 0, %(now)s)
+ON CONFLICT (day) DO UPDATE SET {0}_requested_at = EXCLUDED.{0}_requested_at
+WHERE f.{0}_requested_at IS NULL OR f.{0}_requested_at <= %(before)s
 """
+_HAS_DATA = """
+(EXISTS (SELECT FROM backfill.daily_prices p
+         WHERE p.symbol_id = t.id AND p.day = {day} AND p.no_row_reason IS NULL)
+ OR EXISTS (SELECT FROM backfill.session_evidence e
+            WHERE e.symbol_id = t.id AND e.session_day = {day} AND e.source_rows > 0))
+"""
+_SELECT_SILENT = f"""
+SELECT t.id FROM unnest(%(ids)s::int[]) AS t (id)
+WHERE {_HAS_DATA.format(day="%(before)s")} AND NOT {_HAS_DATA.format(day="%(day)s")}
+  AND NOT EXISTS (SELECT FROM backfill.listing_lives l
+                  WHERE l.symbol_id = t.id AND (l.has_ended OR l.read_at >= %(settled_at)s))
+"""  # noqa: S608 - only constants are inserted
+_SELECT_ACTIONS_FILES = """
+SELECT max(day) FILTER (WHERE {0}_read_at IS NOT NULL), count(*) FILTER (WHERE {0}_requested_at >= %(since)s)
+FROM backfill.bulk_files
+"""
+_SELECT_UNCLAIMED = """
+SELECT NOT EXISTS (SELECT FROM backfill.bulk_files WHERE day = %(day)s AND {0}_requested_at > %(before)s)
+"""
+_RECORD_ACTIONS_FILE = "UPDATE backfill.bulk_files SET {0}_read_at = %(now)s WHERE day = %(day)s"
 
 
 def find_unread_days(
@@ -77,7 +102,20 @@ def find_unread_days(
     """
     values = {"ids": sorted(symbol_ids), "before": before, "limit": limit, "with_rows": with_rows}
     values |= _list_days(sessions)
-    return dict(connection.execute(_SELECT_UNREAD, values))
+    return dict(connection.execute(_SELECT_UNREAD.encode(), values))
+
+
+def find_silent_symbols(
+    connection: Connection, symbol_ids: Collection[int], newest: Session, before: Session
+) -> set[int]:
+    """The symbols with a daily or an intraday row of the session ``before`` and none of the ``newest``.
+
+    Those whose listing is known to have ended are left out, and those whose whole history was read since the newest
+    session's row is settled: then the list of renamed symbols was read, too, if it had to be.
+    """
+    values = {"ids": sorted(symbol_ids), "day": newest.day, "before": before.day}
+    rows = connection.execute(_SELECT_SILENT, {**values, "settled_at": newest.close + SETTLED_AFTER})
+    return {symbol_id for (symbol_id,) in rows}
 
 
 def count_daily_requests(connection: Connection, since: datetime) -> int:
@@ -118,9 +156,27 @@ def read_file_days(connection: Connection, since: datetime) -> tuple[date | None
     return first, int(count)
 
 
-def claim_splits_file(connection: Connection, day: date, now: datetime, before: datetime) -> bool:
-    """Whether the market's splits of a day with a file may be requested now: nobody did after ``before``."""
-    return connection.execute(_CLAIM_SPLITS_FILE, {"day": day, "now": now, "before": before}).rowcount > 0
+def claim_actions_file(connection: Connection, kind: FileKind, day: date, now: datetime, before: datetime) -> bool:
+    """Whether the market's actions of a day may be requested now: nobody did after ``before``."""
+    values = {"day": day, "now": now, "before": before}
+    return connection.execute(_CLAIM_ACTIONS_FILE.format(kind).encode(), values).rowcount > 0
+
+
+def is_actions_file_free(connection: Connection, kind: FileKind, day: date, before: datetime) -> bool:
+    """Whether nobody requested the market's actions of a day after ``before``."""
+    values = {"day": day, "before": before}
+    return bool(connection.execute(_SELECT_UNCLAIMED.format(kind).encode(), values).fetchall()[0][0])
+
+
+def read_actions_files(connection: Connection, kind: FileKind, since: datetime) -> tuple[date | None, int]:
+    """The newest day whose file of actions was read, and how many files were requested since a moment."""
+    newest, count = connection.execute(_SELECT_ACTIONS_FILES.format(kind).encode(), {"since": since}).fetchall()[0]
+    return newest, int(count)
+
+
+def record_actions_file(connection: Connection, kind: FileKind, day: date, now: datetime) -> None:
+    """Record that the market's actions of a day were read."""
+    connection.execute(_RECORD_ACTIONS_FILE.format(kind).encode(), {"day": day, "now": now})
 
 
 def _list_days(sessions: Sequence[Session]) -> dict[str, list[date] | list[datetime]]:

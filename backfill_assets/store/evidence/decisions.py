@@ -31,6 +31,10 @@ _SELECT_DECIDED = f"""
 SELECT {_COLUMNS} FROM backfill.decisions
 WHERE decision IS NOT NULL AND fingerprint = ANY (%(fingerprints)s) ORDER BY decision_id
 """  # noqa: S608 - only constants are inserted
+_SELECT_ACCEPTED = f"""
+SELECT {_COLUMNS} FROM backfill.decisions
+WHERE decision = 'accepted' AND kind = %(kind)s AND refers_to @> ARRAY[%(key)s::text] ORDER BY decision_id DESC
+"""  # noqa: S608 - only constants are inserted
 _SELECT_LAST = f"""
 SELECT {_COLUMNS} FROM backfill.decisions WHERE decided_at IS NOT NULL ORDER BY decided_at DESC, decision_id DESC
 LIMIT %(limit)s
@@ -53,6 +57,7 @@ INSERT INTO backfill.decisions (kind, subject, refers_to, proposal, evidence, fi
                                 rule, waits_since, opened_at)
 VALUES (%(kind)s, %(subject)s, %(refers_to)s, %(text)s, %(evidence)s, %(fingerprint)s, %(fingerprint)s, %(ticker)s,
         %(rule)s, %(waits_since)s, %(now)s)
+RETURNING decision_id
 """
 _UPDATE = """
 UPDATE backfill.decisions SET subject = %(subject)s, refers_to = %(refers_to)s, proposal = %(text)s,
@@ -132,9 +137,23 @@ def count_open_decisions(connection: Connection, now: datetime) -> tuple[int, in
     return int(waiting), int(optional)
 
 
-def add_decision(connection: Connection, proposal: Proposal, now: datetime) -> None:
-    """Put a proposal into the inbox."""
-    connection.execute(_INSERT, {**_build_values(proposal), "now": now})
+def find_open_decision(connection: Connection, proposal: Proposal) -> Decision | None:
+    """The open decision about what a proposal refers to; None if there is none."""
+    keys = set(proposal.refers_to)
+    found = (d for d in list_open_decisions(connection) if d.proposal.kind == proposal.kind)
+    return next((decision for decision in found if keys & set(decision.proposal.refers_to)), None)
+
+
+def list_accepted(connection: Connection, kind: str, key: str) -> list[Decision]:
+    """The decisions of a kind that were accepted and refer to a key, the newest first."""
+    rows = connection.execute(_SELECT_ACCEPTED.encode(), {"kind": kind, "key": key})
+    return [_build_decision(row) for row in rows]
+
+
+def add_decision(connection: Connection, proposal: Proposal, now: datetime) -> Decision:
+    """Put a proposal into the inbox; returns it as a decision."""
+    (decision_id,) = connection.execute(_INSERT, {**_build_values(proposal), "now": now}).fetchall()[0]
+    return read_decisions(connection, [decision_id])[decision_id]
 
 
 def update_decision(connection: Connection, decision_id: int, proposal: Proposal) -> None:

@@ -19,6 +19,7 @@ from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
 from backfill_assets.store.evidence.halts import read_found_halts
+from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
 from backfill_assets.store.evidence.refusals import read_refused_slots
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -27,13 +28,17 @@ from backfill_assets.store.symbols import count_active_rows
 
 BASELINE_SESSIONS = 20  # published sessions by which a symbol is called thin
 
+# What is recorded of a ticker's listings may change which ticker is asked: sessions without any row begin anew.
 _SELECT_EVIDENCE = """
 SELECT symbol_id, session_day, requested_at, request_count, is_published,
-       coalesce(no_new_data_since, '-infinity') AS no_new_data_since,
+       coalesce(CASE WHEN no_new_data_since IS NULL OR data_until IS NOT NULL THEN no_new_data_since
+                ELSE greatest(no_new_data_since, l.recorded_at) END, '-infinity') AS no_new_data_since,
        coalesce(data_until, '-infinity') AS data_until, coalesce(published_at, '-infinity') AS published_at,
        NOT isempty(not_returned) AS has_not_returned,
        CASE WHEN NOT isempty(not_returned) THEN not_returned::text END AS not_returned
-FROM backfill.session_evidence
+FROM backfill.session_evidence LEFT JOIN (
+    SELECT symbol_id, max(recorded_at) AS recorded_at FROM backfill.listings WHERE withdrawn_at IS NULL GROUP BY 1
+) l USING (symbol_id)
 WHERE interval_type = %(interval)s AND source_interval = %(source)s
 """
 _SELECT_REQUEST_HISTORY = f"""
@@ -68,11 +73,11 @@ _DAILY_CODES = {
     "as_usual_code": int(DayTrading.NO_ROW_AS_USUAL),
 }
 _DAILY_TYPES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i4"}
-_SELECT_LISTING_LIVES = """
+_SELECT_LISTING_LIVES = f"""
 SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day, coalesce(last_day, 'infinity') AS last_day,
        has_ended
-FROM backfill.listing_lives
-"""
+FROM {KNOWN_LIVES} l
+"""  # noqa: S608 - only a constant is inserted
 _LISTING_LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4", "has_ended": ">i1"}
 _SELECT_UNSERVED = """
 SELECT u.symbol_id, extract(epoch FROM (

@@ -19,11 +19,21 @@ NO_INTRADAY_DATA = "no intraday data"
 TOO_MANY_UNSERVED = "too many without data"
 COMMON_PRICE_FACTOR = "common price factor"
 BARS_OUTSIDE_LISTING = "bars outside listing"
+SPLITS_CONTRADICT = "splits contradict"
+DIVIDENDS_CONTRADICT = "dividends contradict"
+SPLIT_WITHOUT_STEP = "split without step"
+DIVIDEND_IN_OTHER_CURRENCY = "dividend in another currency"
+ADJUSTED_CLOSES_DIFFER = "adjusted closes differ"
 TICKER_KINDS = (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
     COMMON_PRICE_FACTOR,
     BARS_OUTSIDE_LISTING,
+    SPLITS_CONTRADICT,
+    DIVIDENDS_CONTRADICT,
+    SPLIT_WITHOUT_STEP,
+    DIVIDEND_IN_OTHER_CURRENCY,
+    ADJUSTED_CLOSES_DIFFER,
 )  # the subject is a ticker: they end when it is no longer active
 
 _UPSERT_FINDING = """

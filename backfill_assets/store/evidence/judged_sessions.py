@@ -30,6 +30,7 @@ LEFT JOIN (
 ) x ON x.symbol_id = e.symbol_id
 LEFT JOIN backfill.listing_lives l ON l.symbol_id = e.symbol_id
      AND (s.day < l.first_day OR (l.has_ended AND s.day > l.last_day))
+     AND NOT EXISTS (SELECT FROM backfill.listings n WHERE n.symbol_id = e.symbol_id AND n.withdrawn_at IS NULL)
 CROSS JOIN LATERAL (SELECT hash_record_extended(ROW(
     e.requested_at, e.request_count, p.open_price, p.high_price, p.low_price, p.close_price, p.reported_volume,
     round((ln(p.adjusted_close) - ln(p.close_price))::numeric, 4), x.splits,

@@ -13,6 +13,7 @@ from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
@@ -36,11 +37,11 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 ) m
 """
 _FIRST_BARS_TYPES = {"symbol_id": ">i4", "first_bar_at": ">i8"}
-_SELECT_LIVES = """
+_SELECT_LIVES = f"""
 SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day,
        CASE WHEN has_ended AND last_day IS NOT NULL THEN last_day ELSE 'infinity' END AS last_day
-FROM backfill.listing_lives
-"""
+FROM {KNOWN_LIVES} l
+"""  # noqa: S608 - only a constant is inserted
 _LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4"}
 _SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
 

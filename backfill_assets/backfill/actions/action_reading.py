@@ -1,0 +1,220 @@
+"""Reads the vendor's corporate actions of one kind: each symbol's list weekly, or the market's files.
+
+The calls of a kind have a purpose and a number a day of their own, and come after those for daily rows. In order: lists
+of which something is not known (of a symbol that is new; of splits, if a daily row's adjusted close knows of an action
+since), closes that actions need, and lists that are a week old. With the market's files, one of each session, lists are
+read only where something is not known, on days without a file.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Generic
+
+from backfill_assets.backfill.actions.action_kinds import ActionKind, ListedT, RowT
+from backfill_assets.backfill.actions.close_reading import CloseReading
+from backfill_assets.backfill.actions.contradictions import update_contradictions
+from backfill_assets.backfill.actions.market_action_files import MarketActionFiles
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.market.calendar.exchanges import TIME_ZONE
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.purposes import Purpose
+from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_actions import ActionRows
+from backfill_assets.market.vendor_errors import EndpointUnavailable, TransientError, VendorError
+from backfill_assets.store.actions.action_reads import (
+    FIRST_POSSIBLE_DAY,
+    claim_requests,
+    count_requests,
+    defer_requests,
+    find_unread_symbols,
+)
+from backfill_assets.store.actions.needed_closes import count_close_requests
+from backfill_assets.store.actions.splits import find_adjusted_symbols
+from backfill_assets.store.postgres.connection import Connection
+
+READ_AGAIN_AFTER = timedelta(days=6.5)  # on the same morning of the next week, also if it is read earlier then
+RETRY_AFTER = timedelta(hours=20)
+SESSIONS_A_WEEK = 5
+_log = logging.getLogger(__name__)
+
+
+class ActionReading(Generic[RowT, ListedT]):
+    """The actions of one kind in one reading.
+
+    Attributes:
+        requested: how many symbols were requested.
+        closes_requested: how many symbols' closes were requested.
+        file_days: the days of the market's files that were requested.
+    """
+
+    def __init__(
+        self,
+        kind: ActionKind[RowT, ListedT],
+        engine: Engine,
+        symbols: Sequence[Symbol],
+        settled: Sequence[Session],
+        *,
+        uses_file: bool,
+    ) -> None:
+        """Find out how actions are read.
+
+        The market's file, of one session each, is cheaper than a list a week from five times as many symbols on.
+
+        Args:
+            kind: the kind of action.
+            engine: the parts to work with.
+            symbols: the active ones.
+            settled: the retained sessions whose daily rows are settled.
+            uses_file: whether the market's file of daily rows is read.
+        """
+        self._kind: ActionKind[RowT, ListedT] = kind
+        self._engine, self._symbols, self._settled = engine, symbols, settled
+        self._now = engine.settings.now()
+        self._list_price, self._file_price = kind.get_prices(engine.prices)
+        self._calls_a_day = min(len(symbols), engine.settings.action_calls)
+        optional = engine.create_optional_endpoints()
+        self._reads_lists = optional.is_available(kind.list_endpoint)
+        is_file_cheaper = len(symbols) * self._list_price > SESSIONS_A_WEEK * self._file_price
+        is_file_wanted = uses_file and is_file_cheaper and self._calls_a_day >= self._file_price
+        self._files: MarketActionFiles[RowT, ListedT] | None = None
+        if is_file_wanted and optional.is_available(kind.file_endpoint):
+            self._files = MarketActionFiles(kind, engine, settled)
+        has_closes = uses_file and kind.purpose is Purpose.DIVIDENDS
+        self._closes = CloseReading(engine, symbols, settled[-1].day) if has_closes else None
+        self.requested = 0
+
+    @property
+    def closes_requested(self) -> int:
+        """How many symbols' closes were requested."""
+        return self._closes.requested if self._closes else 0
+
+    @property
+    def file_days(self) -> Sequence[date]:
+        """The days of the market's files that were requested."""
+        return self._files.days if self._files else ()
+
+    def has_due(self) -> bool:
+        """Whether something could be read now."""
+        with self._engine.database.transaction() as connection:
+            calls_left = self._count_calls_left(connection)
+            if calls_left < self._list_price:
+                return False
+            if self._reads_lists and self._find_lists(connection, 1, only_incomplete=self._files is not None):
+                return True
+        if self._files and calls_left >= self._file_price and self._files.find_due():
+            return True
+        return bool(self._closes and self._closes.find_due(1))
+
+    async def read(self, client: VendorClient) -> VendorError | None:
+        """Read what is due, with at most the calls of the day.
+
+        Returns:
+            The error that stopped the reading, if there is one.
+        """
+        client = client.for_purpose(self._kind.purpose)
+        try:
+            await self._read(client)
+        except EndpointUnavailable as error:  # a finding says so
+            _log.warning("%s are not read: %s", self._kind.name, error)
+        except VendorError as error:
+            return error
+        return None
+
+    async def _read(self, client: VendorClient) -> None:
+        while self._files and self._count_left() >= self._file_price:
+            if not await self._files.read_next(client):
+                break
+        if self._reads_lists:
+            await self._read_lists(client, only_incomplete=True)
+        if self._closes:
+            await self._closes.read(client, self._count_left() // self._engine.prices.daily)
+        if self._reads_lists and not self._files:
+            await self._read_lists(client, only_incomplete=False)
+
+    def _count_left(self) -> int:
+        with self._engine.database.transaction() as connection:
+            return max(0, self._count_calls_left(connection))
+
+    def _count_calls_left(self, connection: Connection) -> int:
+        """The calls of today (UTC) that are left for this kind."""
+        today = self._now.replace(hour=0, minute=0, second=0, microsecond=0)
+        spent = count_requests(connection, self._kind.reads_table, today) * self._list_price
+        if self._files:
+            spent += self._files.count_requests(connection, today) * self._file_price
+        if self._closes:
+            spent += count_close_requests(connection, today) * self._engine.prices.daily
+        return self._calls_a_day - spent
+
+    def _find_lists(self, connection: Connection, limit: int, *, only_incomplete: bool) -> list[int]:
+        ids, table = [symbol.symbol_id for symbol in self._symbols], self._kind.reads_table
+        before = self._now - READ_AGAIN_AFTER
+        due: list[int] = []
+        if self._kind.purpose is Purpose.SPLITS:
+            days = (self._settled[0].day, self._settled[-1].day)
+            due += find_adjusted_symbols(connection, ids, days, self._now - RETRY_AFTER)
+        due += find_unread_symbols(connection, table, ids, before, limit, only_incomplete=only_incomplete)
+        return list(dict.fromkeys(due))[:limit]
+
+    async def _read_lists(self, client: VendorClient, *, only_incomplete: bool) -> None:
+        with self._engine.database.transaction() as connection:
+            limit = max(0, self._count_calls_left(connection)) // self._list_price
+            due = self._find_lists(connection, limit, only_incomplete=only_incomplete)
+        by_id = {symbol.symbol_id: symbol for symbol in self._symbols}
+        for symbol_id in filter(self._claim, due):  # one by one: a process that dies keeps no other list from its turn
+            try:
+                await self._read_list(client, by_id[symbol_id])
+            except VendorError as error:
+                if error.stops_run or isinstance(error, EndpointUnavailable):
+                    self._defer(symbol_id, None)
+                    raise
+                _log.warning("no %s: %s", self._kind.name, error)
+                if isinstance(error, TransientError):
+                    self._defer(symbol_id, self._now - READ_AGAIN_AFTER + RETRY_AFTER)
+
+    def _claim(self, symbol_id: int) -> bool:
+        """Whether no other process has requested the list in the last hours."""
+        table, before = self._kind.reads_table, self._now - RETRY_AFTER
+        with self._engine.database.transaction() as connection:
+            return bool(claim_requests(connection, table, [symbol_id], self._now, before))
+
+    def _defer(self, symbol_id: int, at: datetime | None) -> None:
+        with self._engine.database.transaction() as connection:
+            defer_requests(connection, self._kind.reads_table, [symbol_id], at)
+
+    async def _read_list(self, client: VendorClient, symbol: Symbol) -> None:
+        rows = await self._kind.fetch_list(client, str(symbol.ticker))
+        self.requested += 1
+        yesterday = self._now.astimezone(TIME_ZONE).date() - timedelta(days=1)
+        known_after = self._find_known_after(symbol, rows, yesterday)
+        if known_after is None:
+            return
+        overrides = self._engine.settings.load_calendar_overrides()
+        with self._engine.database.transaction() as connection:
+            listed = self._kind.merge(connection, symbol, rows.rows, overrides)
+            self._kind.record_list(
+                connection,
+                symbol.symbol_id,
+                listed,
+                self._kind.list_endpoint,
+                self._now,
+                known_after=known_after,
+                known_until=yesterday,
+            )
+            update_contradictions(connection, self._kind.contradiction, [symbol], self._now)
+
+    def _find_known_after(self, symbol: Symbol, rows: ActionRows[RowT], yesterday: date) -> date | None:
+        """The day after which a list has every action: of those before it some are absent or cannot be read.
+
+        None if a row without a date cannot be read: it may be of any day.
+        """
+        known_after = FIRST_POSSIBLE_DAY
+        if rows.warning is not None:  # the plan limits the list
+            known_after = min([*(row.ex_date for row in rows.rows), yesterday])
+        if rows.unparsable_rows:
+            _log.warning("%s: %d %s cannot be read", symbol.ticker, rows.unparsable_rows, self._kind.name)
+            if rows.unreadable_until is None:
+                return None
+            known_after = max(known_after, min(rows.unreadable_until, yesterday))
+        return known_after
