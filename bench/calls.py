@@ -40,13 +40,13 @@ DAYS_A_MONTH = 30.4
 RETAINED_SESSIONS = 10
 # From how many symbols on a purpose reads the market's files, what these cost a week, and what else it costs.
 SESSIONS_A_WEEK = 5
+MAX_FILE_CALLS_A_DAY = 100  # of daily data, and by default of each kind of action (BACKFILL_ACTION_CALLS)
 MAX_CROSS_FEED_A_DAY = 500  # the default of BACKFILL_CROSS_FEED_CALLS, for a plan of 100,000 calls a day
 _FILE_PURPOSES = {
     Purpose.DAILY: CALL_PRICES.bulk_daily,
     Purpose.SPLITS: CALL_PRICES.bulk_splits,
     Purpose.DIVIDENDS: CALL_PRICES.bulk_dividends,
 }
-_ACTION_PURPOSES = {Purpose.SPLITS, Purpose.DIVIDENDS}
 
 
 def measure(*, quick: bool) -> Section:
@@ -63,8 +63,9 @@ def measure(*, quick: bool) -> Section:
         figures,
         (
             "`daily`: the morning's daily data and lookups of absence. `splits` and `dividends`: each symbol's list"
-            " once a week, or from 501 symbols on the market's file of each session. `cross_feed`: bounded by its"
-            " setting. `review`: every symbol once a week.",
+            " once a week, or from 501 symbols on the market's file of each session. `daily`, `splits` and `dividends`"
+            " are at most 100 calls a day each, a new store's history included. `cross_feed`: bounded by its setting."
+            " `review`: every symbol once a week.",
         ),
     )
 
@@ -138,11 +139,10 @@ def scale_week(week: Mapping[str, float], measured: int, count: int) -> dict[str
     files = {purpose: SESSIONS_A_WEEK * calls for purpose, calls in _FILE_PURPOSES.items()}
     scaled = {}
     for purpose, calls in week.items():
-        if purpose in _ACTION_PURPOSES:
-            scaled[purpose] = files[Purpose(purpose)] + max(0.0, calls - measured) * count / measured
-            continue  # the files instead of a list of each symbol, and the lists that were read beside the weekly ones
         fixed = files.get(Purpose(purpose), 0)
         scaled[purpose] = fixed + max(0.0, calls - fixed) * count / measured
+        if purpose in _FILE_PURPOSES:  # what a file leaves over of its price is spent on single symbols
+            scaled[purpose] = min(scaled[purpose], MAX_FILE_CALLS_A_DAY * WEEK.days)
         if purpose == Purpose.CROSS_FEED:
             scaled[purpose] = min(scaled[purpose], MAX_CROSS_FEED_A_DAY * WEEK.days)
     return scaled

@@ -15,9 +15,8 @@ from typing import Any
 
 from backfill_assets.backfill.absence.ended_overnight import look_up_renames
 from backfill_assets.backfill.absence.market_file import fetch_market_file
-from backfill_assets.backfill.actions.action_kinds import DIVIDEND_KIND, SPLIT_KIND
 from backfill_assets.backfill.actions.action_proof import prove_actions
-from backfill_assets.backfill.actions.action_reading import ActionReading
+from backfill_assets.backfill.actions.action_reading import create_action_readings
 from backfill_assets.backfill.daily_requests import DailyRequests
 from backfill_assets.backfill.decisions.inbox import refresh_inbox
 from backfill_assets.backfill.due_work import build_retained_sessions_job
@@ -28,7 +27,6 @@ from backfill_assets.backfill.findings import record_bars_outside_listing
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.actions.listed_actions import ListedDividend, ListedSplit
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
@@ -36,7 +34,6 @@ from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_actions import DividendRow, SplitRow
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.evidence.daily_reads import (
     count_daily_requests,
@@ -136,9 +133,7 @@ class DailyReading:
             if day:
                 parts.append(f"the market's {name} of {day}")
         if self.closes_requested:
-            parts.append(
-                f"closes that their dividends and splits need of {format_count(self.closes_requested, 'symbol')}"
-            )
+            parts.append(f"closes before dividends and splits of {format_count(self.closes_requested, 'symbol')}")
         if self.renamed:
             parts.append(f"renamed: {', '.join(self.renamed)}")
         if self.stopped:
@@ -166,7 +161,8 @@ def find_due_reading(engine: Engine, *, symbols: tuple[Symbol, ...] | None = Non
     file_session = _find_file_session(engine, settled, now) if uses_file and symbols is None else None
     if file_session is not None or (uses_file and _is_file_day(job.window.sessions, now)):
         return replace(due, file_session=file_session)
-    readings = _create_action_readings(engine, due) if uses_file and symbols is None else ()
+    reads_actions = uses_file and symbols is None
+    readings = create_action_readings(engine, job.symbols, settled, uses_file=uses_file) if reads_actions else ()
     has_actions = any(reading.has_due() for reading in readings)
     return replace(due, first_days=_find_first_days(engine, due, symbols or job.symbols), has_actions=has_actions)
 
@@ -210,7 +206,7 @@ async def _read(engine: Engine, due: DueReading, in_flight: int) -> DailyReading
         reading = await _look_up_renames(engine, due, client, reading)
         if reading.stopped:
             return reading
-        splits, dividends = _create_action_readings(engine, due)
+        splits, dividends = create_action_readings(engine, due.job.symbols, due.settled, uses_file=due.uses_file)
         stopped = await splits.read(client) or await dividends.read(client)
         return replace(
             reading,
@@ -221,16 +217,6 @@ async def _read(engine: Engine, due: DueReading, in_flight: int) -> DailyReading
             closes_requested=dividends.closes_requested,
             stopped=stopped,
         )
-
-
-def _create_action_readings(
-    engine: Engine, due: DueReading
-) -> tuple[ActionReading[SplitRow, ListedSplit], ActionReading[DividendRow, ListedDividend]]:
-    listed = tuple(symbol for symbol in due.job.symbols if symbol.is_active)  # one that ended has no further actions
-    return (
-        ActionReading(SPLIT_KIND, engine, listed, due.settled, uses_file=due.uses_file),
-        ActionReading(DIVIDEND_KIND, engine, listed, due.settled, uses_file=due.uses_file),
-    )
 
 
 async def _read_rows(engine: Engine, due: DueReading, client: VendorClient, in_flight: int) -> DailyReading:

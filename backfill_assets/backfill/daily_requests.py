@@ -63,7 +63,6 @@ class DailyRequests:
         with database.transaction() as connection:
             claimed = claim_daily_requests(connection, first_days, self._now, self._now - retry_after)
             requested = [by_id[symbol_id] for symbol_id in first_days if symbol_id in claimed]
-            self._bounds = read_ended_bounds(connection, requested)
             self._needed_days = find_needed_days(self._engine, connection, requested, self._last_day, self._now)
             self._bounds = read_ended_bounds(connection, requested)
         pending = deque(requested)

@@ -17,7 +17,7 @@ from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import UnknownTicker
-from backfill_assets.store.listings import NewListing, list_listings, record_listings
+from backfill_assets.store.listings import NewListing, list_listings, lock_listings, record_listings
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
 INTRADAY_AFTER = date(2021, 12, 31)  # no intraday data of listings that ended earlier (docs/vendor.md §2.17)
@@ -33,12 +33,14 @@ class DelistedSymbol:
         first_day: its first day in the vendor's daily data; None without any.
         last_day: the last one.
         known: what was recorded of its listing before, in words; empty if it was added now.
+        is_limited: whether the plan limits the history: then the listing began before ``first_day``, or then.
     """
 
     ticker: Ticker
     first_day: date | None = None
     last_day: date | None = None
     known: str = ""
+    is_limited: bool = False
 
     @property
     def is_added(self) -> bool:
@@ -51,7 +53,8 @@ class DelistedSymbol:
             return f"{self.ticker} has a listing already: {self.known}"
         if self.first_day is None or self.last_day is None:
             return f"{self.ticker} not added: the vendor has no daily data of it, so its listing is unknown"
-        listed = f"{self.ticker} was listed from {self.first_day} to {self.last_day}"
+        begin = "until" if self.is_limited else f"from {self.first_day} to"
+        listed = f"{self.ticker} was listed {begin} {self.last_day}"
         if self.last_day <= INTRADAY_AFTER:
             return f"{listed}; the vendor has intraday data only of listings that ended after {INTRADAY_AFTER.year}"
         first = max(self.first_day, EARLIEST_DATE)
@@ -98,17 +101,19 @@ async def _fetch_and_add(engine: Engine, tickers: Sequence[Ticker], by: str) -> 
 
 async def _add(engine: Engine, client: VendorClient, ticker: Ticker, by: str) -> DelistedSymbol:
     try:
-        days = (await client.fetch_daily(str(ticker))).date.astype(object).tolist()
+        rows = await client.fetch_daily(str(ticker))
     except UnknownTicker:
-        days = []
-    if not days:
         return DelistedSymbol(ticker)
-    found = DelistedSymbol(ticker, min(days), max(days))
-    source = f"added as delisted: in the vendor's list of delisted symbols, daily data {min(days)} to {max(days)}"
+    if not len(rows):
+        return DelistedSymbol(ticker)
+    first, last = rows.date.min().astype(object), rows.date.max().astype(object)
+    found = DelistedSymbol(ticker, first, last, is_limited=rows.warning is not None)
+    source = f"added as delisted: in the vendor's list of delisted symbols, daily data {first} to {last}"
     with engine.database.transaction() as connection:
+        lock_listings(connection)  # before the universe, as a rename does
         add_symbols(connection, [ticker], reactivate=False, is_active=False)
         (symbol,) = [s for s in list_symbols(connection, ticker.exchange, only_active=False) if s.ticker == ticker]
-        listing = NewListing(symbol.symbol_id, found.first_day, found.last_day)
+        listing = NewListing(symbol.symbol_id, None if found.is_limited else first, last)
         record_listings(connection, [listing], source=source, by=by, now=engine.settings.now())
     return found
 

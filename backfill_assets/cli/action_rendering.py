@@ -18,7 +18,11 @@ _STYLES = {ActionState.ANNOUNCED: "cyan", ActionState.WITHDRAWN: "dim", ActionSt
 def show_actions(console: Console, actions: Sequence[ActionEntry]) -> None:
     """Print a table of actions in their order, and how many more there are."""
     if not actions:
-        console.print("no corporate action is stored for these symbols and ex-dates", highlight=False)
+        console.print(
+            "no corporate action is stored for these symbols and ex-dates; backfill-assets run reads them in the"
+            " morning after a session",
+            highlight=False,
+        )
         return
     shown = actions[:MAX_TABLE_ROWS]
     columns = {title: [format_cell(action) for action in shown] for title, format_cell in _COLUMNS.items()}
@@ -33,17 +37,20 @@ def show_actions(console: Console, actions: Sequence[ActionEntry]) -> None:
         console.print(f"… and {len(actions) - MAX_TABLE_ROWS:,} more (--format json shows all)", highlight=False)
     count = format_count(len(actions), "action")
     console.print(
-        f"{count}; stored bars are raw, and prices before an ex-date times its factor compare with later ones"
+        f"{count}; stored bars are raw: multiply prices before an ex-date by its factor to compare them with later ones"
     )
 
 
 def show_window_actions(console: Console, actions: Sequence[ActionEntry]) -> None:
-    """Print the first actions of a report's window and how many more there are; nothing where none is."""
+    """Print some actions of a report's window and how many more there are; nothing where none is.
+
+    Splits and spin-offs come first: there are few of them, and they change prices most.
+    """
     if not actions:
         return
     console.print()
     console.print("corporate actions of the window; stored bars are raw:", highlight=False)
-    for action in actions[:MAX_LINES]:
+    for action in sorted(actions, key=lambda action: action.version.kind == "dividend")[:MAX_LINES]:
         line = f"  {action.version.ex_date}  {action.ticker}  {action.describe()}"
         console.print(line, highlight=False, markup=False)
     if len(actions) > MAX_LINES:

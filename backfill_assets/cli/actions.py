@@ -89,6 +89,8 @@ def _choose_symbols(connection: "Connection", names: Sequence[str]) -> "list[Sym
 
     wanted = parse_tickers(names)
     symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+    if not symbols:
+        click.echo("no symbols; add some: backfill-assets symbols add AAPL MSFT", err=True)
     if not wanted:
         return symbols
     known = {symbol.ticker for symbol in symbols}

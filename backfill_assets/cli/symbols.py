@@ -1,14 +1,15 @@
 """``symbols``: the universe, that is the symbols whose bars must be complete."""
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from backfill_assets.cli.options import add_common_options, load_command_settings, warn_unused_names
+from backfill_assets.cli.options import DateType, add_common_options, load_command_settings, warn_unused_names
 from backfill_assets.cli.symbols_rename import symbols_rename
 from backfill_assets.cli.symbols_show import symbols_show
+from backfill_assets.cli.symbols_taken_over import add_taken_over, require_one_ticker
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.readable_text import to_one_line
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
@@ -126,25 +127,51 @@ symbols.add_command(symbols_show)
     help="Add delisted tickers with the days of their listing, for their history alone; they stay inactive."
     f"  Costs {format_calls(CALL_PRICES.symbol_list)} for the list and {format_calls(CALL_PRICES.daily)} a ticker.",
 )
+@click.option(
+    "--listed-from",
+    type=DateType(),
+    help="For one ticker whose listing has ended (renamed, delisted) and which another company took over: the first"
+    " session of the new company. Its bars are expected from then on, as another instrument's.",
+)
 @add_common_options
 def symbols_add(
-    tickers: tuple[str, ...], file: Path | None, skip_bad: bool, delisted: bool, as_of: datetime | None, debug: bool
+    tickers: tuple[str, ...],
+    file: Path | None,
+    skip_bad: bool,
+    delisted: bool,
+    listed_from: date | None,
+    as_of: datetime | None,
+    debug: bool,
 ) -> None:
     """Add symbols to the universe, or reactivate them."""
+    from backfill_assets.backfill.identity.lives import describe_ended
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
     from backfill_assets.store.symbols import add_symbols, count_other_exchanges
 
+    if listed_from:
+        require_one_ticker(tickers, is_alone=not (file or skip_bad or delisted))
     chosen = _collect_tickers(tickers, file, skip_bad=skip_bad)
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        if listed_from:
+            add_taken_over(engine, chosen[0], listed_from)
+            _show_short_histories(engine, chosen)
+            return
         if delisted:
             _add_delisted(engine, chosen)
             return
         with engine.database.transaction() as connection:
             new = add_symbols(connection, chosen)
             elsewhere = count_other_exchanges(connection, DEFAULT_EXCHANGE, [ticker.symbol for ticker in chosen])
+            ended = describe_ended(connection, chosen)
         click.echo(f"{new} added or reactivated, {len(chosen) - new} were active already")
         _show_short_histories(engine, chosen)
+    for ticker, end in ended.items():
+        click.echo(
+            f"{ticker} {end}: later bars are neither expected nor requested; if it is another company's ticker now:"
+            f" backfill-assets symbols add {ticker} --listed-from DAY",
+            err=True,
+        )
     if elsewhere:
         named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
         click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)

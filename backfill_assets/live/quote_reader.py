@@ -17,7 +17,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.market.bars.bar_builder import round_volume
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.calendar.tickers import Symbol, recognize_ticker
 from backfill_assets.market.live.samples import SAMPLE_COLUMNS
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import Quote, VendorClient
@@ -148,7 +148,7 @@ async def _read_exchange(
         quotes = await _await_with_timeout(
             timeout_seconds, _fetch_exchange_quotes(engine, exchange, usage), "/real-time"
         )
-        selected = {name: quote for quote in quotes if (name := _qualify_code(quote, exchange)) in wanted}
+        selected = {name: quote for quote in quotes if (name := qualify_code(quote, exchange)) in wanted}
         if len(selected) < MIN_EXCHANGE_SHARE * len(wanted):
             raise BrokenAnswer(
                 f"the response contains {len(selected)} of {len(wanted)} symbols",
@@ -189,14 +189,16 @@ async def _read_tickers(client: VendorClient, symbols: Sequence[Symbol], timeout
         elif isinstance(result, BaseException):
             raise result
         else:
-            quotes |= {_qualify_code(quote, exchange): quote for quote in result}
+            quotes |= {qualify_code(quote, exchange): quote for quote in result}
     return QuoteReading("tickers", quotes, error=last_error)
 
 
-def _qualify_code(quote: Quote, exchange: str) -> str:
-    """The ticker of a quote, for example ``AAPL.US``, even if the vendor writes ``AAPL``."""
+def qualify_code(quote: Quote, exchange: str) -> str:
+    """The ticker of a quote, for example ``AAPL.US``, even if the vendor writes ``AAPL`` or ``aapl.us``."""
     code = quote.code.upper()
-    return code if "." in code else f"{code}.{exchange}"
+    symbol = code.removesuffix(f".{exchange}")
+    ticker = None if "." in symbol else recognize_ticker(symbol, exchange)  # which knows ABC_old
+    return str(ticker) if ticker else code
 
 
 async def _await_with_timeout(seconds: float, awaitable: Awaitable[T], endpoint: str) -> T:

@@ -142,10 +142,16 @@ def _explain(action: ActionEntry) -> str:
     if action.state in (ActionState.ANNOUNCED, ActionState.EFFECTIVE):
         return (
             f"ex-date of a {name}, source {source}: stored bars are raw, so prices before this session are not"
-            " comparable with those from it on"
+            f" comparable with those from it on{_describe_factor(action)}"
         )
     until = format_optional_timestamp(action.version.known_until)
     return f"a {name} was listed for this session until {until}, source {source}: it adjusts no bar"
+
+
+def _describe_factor(action: ActionEntry) -> str:
+    if action.factor is not None:
+        return f"; factor {action.factor:.6g}"
+    return f"; no factor: {action.factor_missing}" if action.factor_missing else ""
 
 
 def _format_decimal(value: Decimal) -> str:

@@ -90,6 +90,6 @@ def _describe_closes(compared: Sequence[ClosesCompared], days: int) -> str:
     notes += [f"{format_count(without_factor, 'more day has', 'more days have')} no factor"] if without_factor else []
     worst = max(item.worst_bps for item in compared)
     return (
-        f"{format_count(days, 'adjusted close', 'adjusted closes')} compared, at most {worst:.2g} basis points off"
-        + (f" ({', '.join(notes)})" if notes else "")
+        f"{format_count(days, 'adjusted close', 'adjusted closes')} compared,"
+        f" the largest difference {worst:.2g} basis points" + (f" ({', '.join(notes)})" if notes else "")
     )

@@ -105,7 +105,7 @@ def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
         passed=not len(without_bars),
         figure=len(without_bars),
         threshold=0,
-        meaning=f"{len(without_bars)} of {format_count(len(coverage.symbols), 'symbol')} "
+        meaning=f"{len(without_bars):,} of {format_count(len(coverage.symbols), 'symbol')} "
         f"{'has' if len(without_bars) == 1 else 'have'} no bar in the window",
         offenders=_list_tickers(coverage, without_bars),
     )

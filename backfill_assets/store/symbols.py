@@ -18,7 +18,12 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.exchanges import list_exchange_names
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, recognize_ticker
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.universe_changes import UniverseAt, read_universe_at, record_universe_changes
+from backfill_assets.store.universe_changes import (
+    UniverseAt,
+    begin_universe_change,
+    read_universe_at,
+    record_universe_changes,
+)
 
 _INSERT_SYMBOLS = """
 INSERT INTO market_symbols (symbol, exchange, is_active)
@@ -148,7 +153,7 @@ def add_symbols(
     Raises:
         UsageError: the table refuses a row, such as a symbol that it has for another exchange.
     """
-    record_universe_changes(connection)  # what other programs changed before
+    begin_universe_change(connection)
     rows_by_ticker = _read_rows_by_ticker(connection, tickers)
     new = [ticker for ticker in tickers if ticker not in rows_by_ticker]
     inactive = [rows[0].symbol_id for rows in rows_by_ticker.values() if not rows[0].is_active]
@@ -186,7 +191,7 @@ def deactivate_rows(connection: Connection, symbol_ids: Sequence[int]) -> int:
 
 
 def _change_active(connection: Connection, symbol_ids: Sequence[int], *, is_active: bool) -> int:
-    record_universe_changes(connection)  # what other programs changed before
+    begin_universe_change(connection)
     changed = _set_active(connection, symbol_ids, is_active=is_active)
     record_universe_changes(connection)
     return changed

@@ -125,13 +125,22 @@ class UniverseAt:
         return ""
 
 
+def begin_universe_change(connection: Connection) -> None:
+    """Record what other programs changed before, and let no other process change the table until the transaction ends.
+
+    Call it before ``market_symbols`` is changed: two processes that lock its rows first would wait for each other.
+    """
+    connection.execute(_TAKE_LOCK, {"lock": _LOCK})
+    record_universe_changes(connection)
+
+
 def record_universe_changes(connection: Connection, moment: datetime | None = None) -> int:
     """Record how ``market_symbols`` differs from the newest recorded state; returns in how many rows.
 
     One statement if nothing changed. A read-only server, or a role without the right, records nothing.
 
     Args:
-        connection: with a transaction open; call it in the transaction that changes the table, before and after.
+        connection: with a transaction open; call it in the transaction that changes the table, after the change.
         moment: when it was changed, UTC; by default the database server's clock. Not before the newest record.
     """
     if connection.execute(_IS_TO_RECORD.encode()).fetchall() != [(True,)]:

@@ -285,18 +285,33 @@ def compute_expected(market: ActionMarket, symbol: str, readings: Sequence[datet
     for session in market.sessions:
         later = [effect for effect in counted if session.day < effect.ex_date]
         ratio = prod((effect.ratio for effect in later), start=Fraction(1))
-        rows.append([ratio.numerator, ratio.denominator, prod(effect.factor for effect in later)])
+        rows.append([ratio.numerator, ratio.denominator, _multiply_factors(later)])
     per_bar = np.array(rows, np.float64)[market.session_of_bar].T
     return Expected(per_bar[0], per_bar[1], per_bar[2])
 
 
 @dataclass(frozen=True)
 class _Effect:
-    """What an action does to earlier bars: the ratio of a split, or the factor of another action, NaN without one."""
+    """What an action does to earlier bars.
+
+    Attributes:
+        ex_date: it affects the bars before it.
+        ratio: of a split.
+        factor: of a spin-off.
+        share: dividend ÷ close before the ex-date, NaN if it has no factor.
+    """
 
     ex_date: date
     ratio: Fraction = Fraction(1)
     factor: float = 1.0
+    share: float = 0.0
+
+
+def _multiply_factors(effects: Sequence[_Effect]) -> float:
+    """The product of the factors of spin-offs and of the days' dividends: the price falls by the sum of a day's."""
+    spinoffs = prod(effect.factor for effect in effects)
+    days = {effect.ex_date for effect in effects}
+    return spinoffs * prod(1.0 - sum(e.share for e in effects if e.ex_date == day) for day in days)
 
 
 def _find_effect(
@@ -314,7 +329,7 @@ def _find_effect(
         return _Effect(action.ex_date, ratio)
     is_contradicted = action.record.wrong_value is not None and action.record.corrected_after_days is None
     if is_contradicted or action.currency != "USD":
-        return _Effect(action.ex_date, factor=nan)
+        return _Effect(action.ex_date, share=nan)
     cum_session = max((s for s in market.sessions if s.day < action.ex_date), key=lambda session: session.day)
     close = market.world.get_official_bar(symbol, cum_session).close
-    return _Effect(action.ex_date, factor=1.0 - float(value) / close)
+    return _Effect(action.ex_date, share=float(value) / close)

@@ -141,8 +141,14 @@ def test_the_table_and_csv_have_the_same_actions(user: User) -> None:
 def test_what_cannot_be_listed_is_said(user: User) -> None:
     unknown = user.run_cli("actions list ZZZZ")
     assert (unknown.code, "ZZZZ.US is not in the universe" in unknown.err) == (0, True)
-    assert "no corporate action" in unknown.out
+    assert "no corporate action is stored" in unknown.out
+    assert "backfill-assets run reads them" in unknown.out
     assert "after --end" in user.run_cli("actions list --start 2026-06-02 --end 2026-06-01").error
+
+
+def test_an_empty_universe_says_what_to_do_first(make_user: MakeUser) -> None:
+    listed = make_user().run_cli("actions list --format json")
+    assert (listed.code, listed.json, "no symbols; add some: backfill-assets" in listed.err) == (0, [], True)
 
 
 def test_the_report_names_actions_of_its_window_for_people_and_programs(user: User) -> None:
@@ -153,6 +159,18 @@ def test_the_report_names_actions_of_its_window_for_people_and_programs(user: Us
     assert (name_actions(rows["NFLX"]), rows["AAPL"]) == ([("NFLX.US", "split", "2026-06-02", "effective")], [])
     assert "actions" not in user.run_cli("report --format csv").out.splitlines()[0]
     assert "corporate actions" not in user.run_cli("report --start 2026-05-26 --end 2026-05-28").out
+
+
+def test_a_split_is_not_hidden_in_the_report_by_many_dividends(user: User, database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO backfill.dividends (symbol_id, ex_date, period, cum_day, amount, currency, source, first_seen)"
+            " SELECT symbol_id, '2026-06-02', 'payment ' || n, '2026-06-01', 0.1, 'USD', '/div', date '2026-05-31'"
+            " FROM market_symbols, generate_series(1, 8) AS n WHERE symbol = 'AAPL'"
+        )
+    shown = user.run_cli("report").out
+    assert "2026-06-02  NFLX.US  split 10:1" in shown
+    assert "… and 4 more: backfill-assets actions list --start 2026-06-02 --end 2026-06-02" in shown
 
 
 def test_the_page_lists_actions_and_marks_them_in_the_heat_map(user: User) -> None:
@@ -171,6 +189,7 @@ def test_the_page_lists_actions_and_marks_them_in_the_heat_map(user: User) -> No
 def test_why_names_the_actions_of_the_session_and_says_that_bars_are_raw(user: User) -> None:
     shown = user.run_cli("why NFLX 2026-06-02")
     assert "ex-date of a split 10:1, source /splits: stored bars are raw" in shown.out
+    assert "from it on; factor 0.1\n" in shown.out
     assert "a split 7:1 (replaced) was listed for this session until 2026-06-02T14:00:00Z" in shown.out
     explained = user.run_cli("why NFLX 2026-06-02 --format json").json
     assert [action["state"] for action in explained["actions"]] == ["effective", "replaced"]

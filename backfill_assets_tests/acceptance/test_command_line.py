@@ -20,7 +20,7 @@ StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
 WINDOW_OPTIONS = {"--interval", "--hours-back", "--start", "--end", "--symbols"}
 OPTIONS_BY_COMMAND = {
-    "symbols add": {"--file", "--skip-bad", "--delisted"},
+    "symbols add": {"--file", "--skip-bad", "--delisted", "--listed-from"},
     "symbols list": {"--all"},
     "symbols deactivate": set(),
     "symbols rename": {"--on", "--yes", "--insist", "--undo", "--note"},

@@ -194,6 +194,9 @@ def test_what_contradicts_refuses_the_rename_although_it_is_confirmed(store: Sto
         "2022-06-11 is no session of US; say which one you mean: 2022-06-10 if it is the session before, or 2022-06-13"
         " if it is the first one after"
     )
+    assert "must lie between" in store.refuse("symbols rename FB META --on 0001-01-01 --yes").error
+    assert "must lie between" in store.refuse("symbols rename FB META --on 1999-12-24 --yes").error
+    assert "is yet to come" in store.refuse("symbols rename FB META --on 9999-12-31 --yes").error
     assert "is yet to come" in store.refuse("symbols rename FB META --on 2026-06-05 --yes").error
     assert "say from which session on" in store.refuse("symbols rename FB META --yes").error
     assert "cannot be renamed to itself" in store.refuse("symbols rename FB FB --on 2022-06-09").error
@@ -215,7 +218,10 @@ def test_what_contradicts_refuses_the_rename_although_it_is_confirmed(store: Sto
 
 def test_an_undo_is_refused_when_something_has_changed_since(store: Store) -> None:
     store.run(f"{RENAME} --yes --note press")
-    store.run("symbols add FB")
+    assert store.user.run_cli("symbols add FB META").err == (
+        "FB.US renamed to META.US on 2022-06-09: later bars are neither expected nor requested; if it is another"
+        " company's ticker now: backfill-assets symbols add FB.US --listed-from DAY\n"
+    )
     assert (
         "FB.US is active again, so the universe has changed since" in store.refuse("symbols rename FB META --undo").err
     )
@@ -268,6 +274,18 @@ def test_without_the_vendor_a_person_still_can_and_is_told_what_is_not_known(
     assert "not known" in said
     assert "could not be read" in said
     assert store.list_active() == ["META.US"]
+
+
+def test_an_old_name_that_the_vendor_has_forgotten_can_be_recorded_without_inventing_an_instrument(
+    store: Store,
+) -> None:
+    store.store_bars("META.US", date(2022, 6, 1), date(2022, 6, 15), 190.0)  # the vendor gives FB's history under it
+    del store.vendor.by_path["eod/FB.US"]
+    store.vendor.by_path["eod/META.US"] = (200, build_daily({**FB_CLOSES, "2022-06-09": 184.00}))
+    said = store.run(f"{RENAME} --yes")
+    assert "closes, not compared, until 2022-06-08" in said
+    assert "another instrument" not in said
+    assert store.list_lives() == [("FB", None, "2022-06-08", 1), ("META", "2022-06-09", None, 1)]
 
 
 def test_a_table_with_several_rows_of_a_ticker_and_one_of_each_symbol(store: Store) -> None:

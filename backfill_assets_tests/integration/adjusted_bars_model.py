@@ -7,6 +7,7 @@ anew, and reckons in fractions.
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from math import prod
 
 from backfill_assets.market.actions.adjustment import Adjustment
 from backfill_assets_tests.integration.stored_actions import NEW_YORK
@@ -114,6 +115,18 @@ def list_counted(world: World, instrument: int, moment: datetime | None, today: 
     ]  # fmt: skip
 
 
+def find_known_after(world: World, instrument: int) -> date:
+    """The day after which all actions are known: those of the newest ticker, before it of the one before."""
+    lives = [life for life in world.lives if life.instrument == instrument]
+    tickers = [life.symbol for life in sorted(lives, key=lambda life: life.first, reverse=True)] or [-instrument]
+    ends = [date.max, *sorted((life.last for life in lives), reverse=True)[1:]]
+    known_after = date.max
+    for ticker, end in zip(tickers, ends, strict=True):
+        if known_after <= end:
+            known_after = min(known_after, world.known_after[ticker] or date.max)
+    return known_after
+
+
 def find_close(world: World, action: Action, instrument: int) -> float | None:
     """The official close of the day before, None without one or if it is not known what it was adjusted for."""
     cum_day = action.ex_date - timedelta(days=1)
@@ -139,15 +152,15 @@ def adjust(
 ) -> tuple[float, float, float] | None:
     """Price by splits, price by all, and volume; None if a factor is missing."""
     symbol, start, close, volume = bar
-    day, today = to_day(start), to_day(moment or datetime.now(UTC))
+    now = datetime.now(UTC)
+    day, today = to_day(start), to_day(min(moment or now, now))
     instrument = find_instrument(world, symbol, day)
     if adjustment is Adjustment.NONE or instrument is None:
         return close, close, float(volume)
-    tickers = {life.symbol for life in world.lives if life.instrument == instrument} or {symbol}
-    known = [known for ticker in tickers if (known := world.known_after[ticker])]
-    if day < min(min(known, default=date.max), today):
+    if day < min(find_known_after(world, instrument), today):
         return None
     split, cash = Fraction(1), 1.0
+    paid: dict[tuple[date, float], Fraction] = {}  # by ex-date and close: the price falls by the sum
     for action, version in list_counted(world, instrument, moment, today):
         if action.ex_date <= day or (adjustment is Adjustment.SPLITS and action.kind != "split"):
             continue
@@ -159,8 +172,11 @@ def adjust(
             cash *= float(version.new)
         else:
             official = find_close(world, action, instrument)
-            if version.currency not in {None, "USD"} or official is None or version.amount >= official:
+            if version.currency not in {None, "USD"} or official is None:
                 return None
-            cash *= 1 - float(version.amount) / official
+            paid[action.ex_date, official] = paid.get((action.ex_date, official), Fraction(0)) + version.amount
+    if any(amount >= official for (_, official), amount in paid.items()):
+        return None
+    cash *= prod(1 - float(amount) / official for (_, official), amount in paid.items())
     price = close * split.denominator / split.numerator
     return price, price * cash, volume * split.numerator / split.denominator

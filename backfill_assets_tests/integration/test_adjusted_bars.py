@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import psycopg
 import pytest
 
 from backfill_assets.market.actions.adjustment import Adjustment
+from backfill_assets.market.actions.listed_actions import ListedDividend
+from backfill_assets.store.actions.dividends import record_symbol_dividends
 from backfill_assets.store.bars.adjusted_bars import MissingFactor
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.migrate import migrate
@@ -121,6 +124,80 @@ def test_actions_that_were_never_read_are_not_taken_for_none(store: Store) -> No
         store.read([never], BOTH)
 
 
+def test_the_list_of_an_earlier_ticker_does_not_say_what_came_after_a_rename(store: Store) -> None:
+    old, new = store.add_symbol("FB"), store.add_symbol("META", known_after=None)
+    store.add_closing_bars(old, {MONDAY: 200.0})
+    store.add_closing_bars(new, {WEDNESDAY: 200.0})
+    store.add_listings((old, None, MONDAY), (new, TUESDAY, None))
+    for symbol_id in (old, new):
+        with pytest.raises(MissingFactor, match="its splits: they have not been read"), store.connection.transaction():
+            store.read([symbol_id])
+    days = {"known_after": MONDAY, "known_until": date(2099, 1, 1)}
+    store.insert("backfill.split_reads", symbol_id=new, read_at=READ, **days)  # what came before is in the earlier list
+    assert (store.read_closes(old), store.read_closes(new)) == ([200.0], [200.0])
+    store.connection.execute("UPDATE backfill.split_reads SET known_until = '2024-05-31' WHERE symbol_id = %s", [old])
+    assert store.read_closes(old) == [200.0]
+    store.add_closing_bars(old, {date(2024, 5, 30): 200.0})
+    with pytest.raises(MissingFactor, match="splits: those up to 2024-06-03 have not been read"):
+        store.read([old])
+
+
+def test_the_list_of_the_newest_ticker_says_what_took_effect_under_an_earlier_one(store: Store) -> None:
+    old, new, gone = (store.add_symbol(name, known_after=None) for name in ("FB", "META", "GONE"))
+    for symbol_id in (old, gone):
+        store.add_closing_bars(symbol_id, {MONDAY: 200.0})
+    store.add_listings((old, None, MONDAY), (new, TUESDAY, None))
+    store.add_listings((gone, None, WEDNESDAY))
+    for symbol_id in (new, gone):
+        days = {"known_after": date(1900, 1, 1), "known_until": TUESDAY}
+        store.insert("backfill.split_reads", symbol_id=symbol_id, read_at=READ, **days)
+    assert (store.read_closes(old), store.read_closes(gone)) == ([200.0], [200.0])
+
+
+def test_of_an_inactive_symbol_it_is_said_when_its_actions_are_read(store: Store) -> None:
+    symbol_id = store.add_symbol("A", known_after=None)
+    store.add_closing_bars(symbol_id, {MONDAY: 200.0})
+    for is_active, remedy in ((True, "They are read with"), (False, "Of an inactive symbol they are read once with")):
+        store.connection.execute("UPDATE market_symbols SET is_active = %s", [is_active])
+        with pytest.raises(MissingFactor, match=remedy), store.connection.transaction():
+            store.read([symbol_id])
+
+
+def test_a_ticker_may_be_written_in_two_words(store: Store) -> None:
+    symbol_id = store.add_symbol("BRK B", known_after=None)
+    store.add_closing_bars(symbol_id, {MONDAY: 200.0})
+    with pytest.raises(MissingFactor) as caught:
+        store.read([symbol_id])
+    assert caught.value.ticker == "BRK B"
+
+
+def test_the_price_falls_by_the_sum_of_a_days_dividends(store: Store) -> None:
+    symbol_id = store.add_symbol("A")
+    store.add_closing_bars(symbol_id, {MONDAY: 50.0, TUESDAY: 45.0})
+    store.add_daily_row(symbol_id, MONDAY, 50.0)
+    store.add_dividend(symbol_id, TUESDAY, 0.5)  # 1 %
+    store.add_dividend(symbol_id, TUESDAY, 4.5, period="special")  # 9 %
+    assert store.read_closes(symbol_id, BOTH) == pytest.approx([45.0, 45.0], rel=1e-15)
+    query = "SELECT period, price_factor, missing FROM backfill.counted_actions(%s) ORDER BY period"
+    shares = store.connection.execute(query, [symbol_id]).fetchall()
+    assert shares == [("quarterly", 0.99, None), ("special", pytest.approx(45 / 49.5, rel=1e-15), None)]
+    store.connection.execute("UPDATE backfill.dividends SET amount = 49.5 WHERE period = 'special'")
+    reason = "50 USD are not below the close of 2024-06-03, 50"
+    lacking = store.connection.execute(query, [symbol_id]).fetchall()
+    assert lacking == [("quarterly", None, reason), ("special", None, reason)]
+    with pytest.raises(MissingFactor, match=f"A before 2024-06-04 .* dividend: {reason}"):
+        store.read_closes(symbol_id, BOTH)
+
+
+def test_the_dividend_of_a_split_day_is_per_share_before_the_split(store: Store) -> None:
+    symbol_id = store.add_symbol("A")
+    store.add_closing_bars(symbol_id, {MONDAY: 100.0, TUESDAY: 48.0})
+    store.add_daily_row(symbol_id, MONDAY, 100.0)
+    store.add_split(symbol_id, TUESDAY, 2)
+    store.add_dividend(symbol_id, TUESDAY, 4.0)
+    assert store.read_closes(symbol_id, BOTH) == pytest.approx([48.0, 48.0], rel=1e-15)
+
+
 @pytest.mark.parametrize("adjustment", ["split", "SPLITS", "", None])
 def test_an_unknown_adjustment_is_refused_even_where_there_is_nothing_to_read(
     store: Store, adjustment: str | None
@@ -209,6 +286,21 @@ def test_an_action_counts_from_its_ex_date_on(store: Store) -> None:
     ]  # fmt: skip
 
 
+def test_a_point_in_time_in_the_future_is_like_now(store: Store) -> None:
+    symbol_id = store.add_symbol("A")
+    store.add_closing_bars(symbol_id, {MONDAY: 100.0})
+    store.add_daily_row(symbol_id, MONDAY, 100.0)
+    store.add_split(symbol_id, TUESDAY, 4)
+    store.add_split(symbol_id, date(2999, 1, 2), 2)  # announced
+    store.add_dividend(symbol_id, date(2999, 1, 3), 1.0)
+    after = datetime(3000, 1, 1, tzinfo=UTC)
+    for moment in (None, after):
+        assert store.read_closes(symbol_id, BOTH, moment) == [25.0]
+    unread = "SELECT kind, until_day <= backfill.session_day(now()) FROM backfill.unread_actions(%s, 'splits', %s)"
+    never = store.add_symbol("B", known_after=None)
+    assert store.connection.execute(unread, [never, after]).fetchall() == [("splits", True)]
+
+
 def test_of_several_versions_the_one_known_at_the_point_in_time_counts(store: Store) -> None:
     symbol_id = store.add_symbol("A")
     store.add_closing_bars(symbol_id, {MONDAY: 120.0})
@@ -238,6 +330,20 @@ def test_an_action_first_loaded_after_its_ex_date_counts_as_it_was_loaded_first(
     assert late == [120.0, 30.0, 30.0, 30.0, 40.0]
     known_on_the_day = [store.read_closes(on_time, point_in_time=moment)[0] for moment in moments]
     assert known_on_the_day == [120.0, 120.0, 30.0, 30.0, 40.0]
+
+
+def test_a_dividend_under_another_date_needs_no_close_for_the_time_in_which_it_did_not_count(store: Store) -> None:
+    symbol_id = store.add_symbol("A")
+    store.add_closing_bars(symbol_id, {MONDAY: 200.0})
+    store.add_daily_row(symbol_id, MONDAY, 100.0)
+    listed, moved = at(date(2024, 5, 1)), at(date(2024, 7, 1))
+    lists = {"source": "/div", "known_after": date(1900, 1, 1), "known_until": date(2099, 1, 1)}
+    for now, ex_date in ((listed, TUESDAY), (moved, date(2024, 6, 7))):
+        dividend = ListedDividend(ex_date, "quarterly", ex_date - timedelta(days=1), Decimal(1), "USD")
+        record_symbol_dividends(store.connection, symbol_id, [dividend], now=now, **lists)
+    assert store.read_closes(symbol_id, BOTH, at(date(2024, 6, 20))) == pytest.approx([198.0])
+    with pytest.raises(MissingFactor, match="the daily close of 2024-06-06 is not stored"):
+        store.read_closes(symbol_id, BOTH)
 
 
 def test_a_correction_changes_exactly_the_bars_before_its_ex_date(store: Store) -> None:

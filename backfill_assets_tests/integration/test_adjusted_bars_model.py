@@ -20,6 +20,7 @@ from backfill_assets_tests.integration.stored_actions import Store
 FIRST = date(2023, 12, 22)  # with holidays, weekends, winter and the change to summer time
 DAYS = 90
 EXAMPLES = 40
+IN_THE_FUTURE = 10**9  # minutes, 1900 years
 _COPY_BARS = """
 COPY market_data (symbol_id, timestamp, open_price, high_price, low_price, close_price, volume) FROM STDIN
 """
@@ -96,7 +97,7 @@ def draw_bar_time(rng: random.Random, day: date) -> datetime:
 
 
 def draw_lives(rng: random.Random, draw_day: Callable[[], date]) -> list[Life]:
-    form = rng.choice(["none", "rename", "rename", "recycled", "chain"])
+    form = rng.choice(["none", "rename", "rename", "recycled", "chain", "swap", "back"])
     begin, end = date.min, date.max
     first, second = sorted({draw_day(), draw_day() + timedelta(days=5), FIRST + timedelta(days=200)})[:2]
     day = timedelta(days=1)
@@ -107,6 +108,11 @@ def draw_lives(rng: random.Random, draw_day: Callable[[], date]) -> list[Life]:
         return [Life(1, old, begin, first - day), Life(1, new, first, end)]
     if form == "recycled":  # the fund of the name ended before
         return [Life(1, old, begin, second - day), Life(1, new, second, end), Life(2, new, begin, first - day)]
+    if form == "swap":
+        of_one = [Life(1, old, begin, first - day), Life(1, new, first, end)]
+        return [*of_one, Life(2, new, begin, first - day), Life(2, old, first, end)]
+    if form == "back":
+        return [Life(1, old, begin, first - day), Life(1, new, first, second - day), Life(1, old, second, end)]
     return [
         *(Life(1, old, begin, first - day), Life(1, new, first, second - day), Life(1, newest, second, end)),
         Life(2, old, second + 3 * day, end),
@@ -181,7 +187,10 @@ def store(create_database: Callable[[], str]) -> Iterator[Store]:
 
 @seed(16)
 @settings(max_examples=EXAMPLES, database=None)
-@given(number=st.integers(0, 2**32), moment_at=st.one_of(st.none(), st.integers(-10 * 1440, (DAYS + 20) * 1440)))
+@given(
+    number=st.integers(0, 2**32),
+    moment_at=st.one_of(st.sampled_from([None, IN_THE_FUTURE]), st.integers(-10 * 1440, (DAYS + 20) * 1440)),
+)
 def test_adjusted_bars_are_those_of_the_model(store: Store, number: int, moment_at: int | None) -> None:
     world = draw_world(random.Random(number))
     start = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)

@@ -2,27 +2,33 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from backfill_assets.backfill.actions.action_kinds import DIVIDEND_KIND
+from backfill_assets.backfill.actions.action_kinds import DIVIDEND_KIND, SPLIT_KIND
 from backfill_assets.backfill.actions.action_reading import ActionReading
+from backfill_assets.backfill.actions.market_action_files import MarketActionFiles
 from backfill_assets.backfill.daily_reading import DailyReading, find_due_reading, read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.optional_endpoints import DIVIDENDS, DIVIDENDS_FILE
 from backfill_assets.market.actions.corporate_actions import Dividend
+from backfill_assets.market.actions.listed_actions import ListedSplit
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.purposes import Purpose
-from backfill_assets.market.vendor_errors import BudgetSpent
+from backfill_assets.market.vendor import VendorClient
+from backfill_assets.market.vendor_actions import ActionRows, DividendRow, DividendRows, SplitRow, SplitRows
+from backfill_assets.market.vendor_errors import BudgetSpent, UnreadableRows
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.actions import Action, CashDividend, Record, Split
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.actions.dividends import list_dividends
 from backfill_assets.store.actions.splits import list_splits
 from backfill_assets.store.evidence.findings import (
+    ADJUSTED_CLOSES_DIFFER,
     DIVIDENDS_CONTRADICT,
     ENDPOINT_NOT_IN_PLAN,
     SPLITS_CONTRADICT,
@@ -299,3 +305,87 @@ def test_the_markets_files_are_read_in_order_and_histories_on_days_without_one(
     assert read_day(7) == (FRIDAY, 0, 0)
     assert read_day(8) == (None, 100, 0)  # Monday: no session has settled since Saturday
     assert [d.ex_date for d in list_stored_dividends(engine)] == [OLD_DAYS[0], WEDNESDAY, THURSDAY]
+
+
+@pytest.mark.parametrize(
+    ("record", "before", "after"),
+    [
+        ({"listed_after_days": 4}, [], ["30 8-"]),
+        ({"wrong_value": Decimal(3), "corrected_after_days": 4}, ["3 4-"], ["30 8-"]),
+    ],
+    ids=["late", "corrected"],
+)
+def test_with_the_markets_files_a_correction_is_found_where_the_closes_show_one(
+    open_market: Callable[..., tuple[Engine, Sandbox]], record: dict[str, Any], before: list[str], after: list[str]
+) -> None:
+    """No file has it. The fall lets the rows be read again, and what they show lets the list be read."""
+    symbols = tuple(list_sandbox_symbols(501))
+    engine, sandbox = open_market(
+        pay(WEDNESDAY, "30", "Special", **record), symbols=symbols, payers=symbols[-1:], partition_days=5,
+        sandbox={"symbols": 501},
+    )  # fmt: skip
+    found = []
+    for day in (3, 4, 5, 6, 7, 8):
+        at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
+        read_daily_data(at)
+        assert read_calls(at, at.settings.now())["dividends"] == 100
+        found.append((bool(list_found(at, ADJUSTED_CLOSES_DIFFER)), list_amounts(at)))
+    assert found[4:] == [(True, before), (False, after)]
+
+
+def test_a_markets_file_that_cannot_be_read_does_not_keep_the_later_ones_from_it(
+    open_market: Callable[..., tuple[Engine, Sandbox]],
+) -> None:
+    engine, sandbox = open_market(partition_days=8)
+    requested = []
+
+    async def fetch(_: VendorClient, __: str, day: date) -> DividendRows:
+        requested.append(day)
+        if day == TUESDAY:
+            raise UnreadableRows("none of 3 dividends can be read")
+        return ActionRows((DividendRow("MSFT", day, "", Decimal(1), "USD"),))
+
+    kind = replace(DIVIDEND_KIND, fetch_file=fetch)
+
+    async def read_day(day: int) -> list[bool]:
+        at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
+        due = find_due_reading(at)
+        files = MarketActionFiles(kind, at, due.settled)
+        async with at.open_vendor_client(Purpose.DIVIDENDS) as (_, client):
+            return [await files.read_next(client) for _ in "12"]
+
+    days = [asyncio.run(read_day(day)) for day in (2, 3, 4, 5, 6)]
+    assert days == [[True, False], [False, False], [False, False], [False, False], [True, True]]
+    assert requested == [MONDAY, TUESDAY, TUESDAY, TUESDAY, TUESDAY, WEDNESDAY]
+    with engine.database.transaction() as connection:
+        known = connection.execute("SELECT DISTINCT known_after, known_until FROM backfill.dividend_reads").fetchall()
+    assert known == [(TUESDAY, WEDNESDAY)]  # what Tuesday's had is not known
+
+
+def test_a_list_that_cannot_be_read_is_requested_weekly(open_market: Callable[..., tuple[Engine, Sandbox]]) -> None:
+    """Also of splits, while adjusted closes say that there were actions."""
+    engine, sandbox = open_market(pay(WEDNESDAY, "30"), partition_days=8)
+
+    async def fetch(_: VendorClient, __: str) -> SplitRows:
+        raise UnreadableRows("none of 1 splits can be read")
+
+    kind = replace(SPLIT_KIND, fetch_list=fetch)
+    claimed = []
+    for day in (5, 6, 7, 8, 9, 10, 12):
+        at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
+        due = find_due_reading(at)
+        if day == 5:
+            read_daily_data(at)
+            with engine.database.transaction() as connection:
+                connection.execute("DELETE FROM backfill.split_reads")
+        reading = ActionReading(kind, at, due.job.symbols, due.settled, uses_file=False)
+
+        async def read(at: Engine = at, reading: ActionReading[SplitRow, ListedSplit] = reading) -> None:
+            async with at.open_vendor_client(Purpose.SPLITS) as (_, client):
+                assert await reading.read(client) is None
+
+        asyncio.run(read())
+        with engine.database.transaction() as connection:
+            rows = connection.execute("SELECT DISTINCT requested_at FROM backfill.split_reads").fetchall()
+        claimed.append([at.day for (at,) in rows])
+    assert claimed == [[5]] * 6 + [[12]]

@@ -11,6 +11,7 @@ from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.tickers import Ticker, parse_tickers
+from backfill_assets.sandbox.config import DataQuirks
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.listings import list_listings
 from backfill_assets.store.symbols import list_symbols
@@ -66,6 +67,19 @@ def test_delisted_tickers_get_a_listing_and_only_their_history_is_requested(engi
         False, "ENRN.US has a listing already: 2018-01-02 to 2020-11-30",
     )  # fmt: skip
     assert sandbox.stats()["calls"] == 8
+
+
+def test_a_plan_that_limits_the_history_leaves_the_begin_of_the_listing_open(
+    make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox]
+) -> None:
+    engine = make_engine(start_sandbox(delisted={"ABC_old": FRIDAY}, quirks=DataQuirks(plan_limit_days=30)))
+    (added,) = add(engine, "ABC_old")
+    assert added.describe() == (
+        "ABC_old.US was listed until 2026-05-29; to fetch its bars: backfill-assets run --symbols ABC_old"
+        f" --start {added.first_day} --end 2026-05-29"
+    )
+    with engine.database.transaction() as connection:
+        assert [listing.describe() for listing in list_listings(connection)] == ["until 2026-05-29"]
 
 
 def test_names_that_are_not_delisted_are_refused_and_nothing_is_added(engine: Engine) -> None:

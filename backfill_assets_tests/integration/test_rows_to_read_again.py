@@ -1,4 +1,4 @@
-"""Which symbols' daily rows are read again: a changed close, a fall without a split, a small split; each once."""
+"""Which symbols' daily rows are read again: a changed close, a step beyond the splits, a small split; each once."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -81,14 +81,20 @@ def test_a_close_that_a_reading_changed(database: Database) -> None:
     assert find(database) == []
 
 
-@pytest.mark.parametrize(("factor", "split", "found"), [(0.85, False, [1]), (0.95, False, []), (0.5, True, [])])
-def test_a_fall_of_the_price_in_rows_that_were_read_once(
-    database: Database, factor: float, split: bool, found: list[int]
+@pytest.mark.parametrize(
+    ("factor", "split", "found"),
+    [
+        (0.85, None, [1]), (0.95, None, []), (1.3, None, []), (10, None, [1]),
+        (0.5, 2, []), (0.25, 4, []), (0.25, 5, [1]), (0.2, 4, [1]), (10, 0.1, []), (15, 0.1, [1]),
+    ],
+)  # fmt: skip
+def test_a_step_of_the_price_in_rows_that_were_read_once(
+    database: Database, factor: float, split: float | None, found: list[int]
 ) -> None:
     read_mornings(database, 1, factor, again=False)
     read_mornings(database, 2, again=False)
     if split:
-        add_split(database, 1, 1 / factor)
+        add_split(database, 1, split)
     assert find(database) == found
     answer(database, 1)
     assert find(database) == []

@@ -1,8 +1,9 @@
 """Who was in the universe when: what is recorded by commands, what other programs changed, and past universes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.calendar.tickers import Ticker, parse_tickers
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.symbols import add_symbols, deactivate_symbols, list_symbols_at
 from backfill_assets.store.universe_changes import UniverseAt, read_universe_at, record_universe_changes
@@ -45,6 +46,24 @@ def test_commands_record_what_they_change_in_their_transaction(database: Databas
         connection.rollback()
     with database.transaction() as connection:
         assert len(read_changes(connection)) == 5
+
+
+def test_two_processes_that_change_the_universe_wait_for_each_other(database: Database) -> None:
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["FB"]))
+
+    def deactivate() -> list[Ticker]:
+        with database.transaction() as connection:
+            return deactivate_symbols(connection, parse_tickers(["FB"]))
+
+    with ThreadPoolExecutor(1) as pool, database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["META"]))  # as a rename does, before it deactivates the old ticker
+        other = pool.submit(deactivate)
+        while not connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            assert not other.done()
+        assert deactivate_symbols(connection, parse_tickers(["FB"])) == list(parse_tickers(["FB"]))
+        connection.commit()
+        other.result()  # no deadlock
 
 
 def test_the_universe_of_a_moment(database: Database) -> None:

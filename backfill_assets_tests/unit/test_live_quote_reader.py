@@ -1,8 +1,9 @@
 """Quotes as a sample table."""
 
 import numpy as np
+import pytest
 
-from backfill_assets.live.quote_reader import QuoteReading, build_sample_table
+from backfill_assets.live.quote_reader import QuoteReading, build_sample_table, qualify_code
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.vendor import Quote
 
@@ -14,3 +15,19 @@ def test_fractional_volumes_of_the_day_are_rounded_half_to_even() -> None:
     samples = build_sample_table(QuoteReading("tickers", quotes), symbols)
     assert samples["volume"].tolist()[:4] == [9_100, 2, 4, 7]
     assert np.isnan(samples["volume"].iloc[4])
+
+
+@pytest.mark.parametrize(
+    ("code", "ticker"),
+    [
+        ("AAPL.US", "AAPL.US"),
+        ("aapl", "AAPL.US"),
+        ("BRK-B.US", "BRK-B.US"),
+        ("ABC_old.US", "ABC_old.US"),
+        ("ABC_OLD1", "ABC_old1.US"),
+        ("BRK.B", "BRK.B"),
+        ("VOD.LSE", "VOD.LSE"),
+    ],
+)
+def test_a_quotes_code_is_the_ticker_that_was_requested(code: str, ticker: str) -> None:
+    assert qualify_code(Quote(code), "US") == ticker

@@ -69,6 +69,18 @@ def test_other_levels_a_name_in_use_and_missing_closes_bear_nothing_out(
     assert reason in " ".join([*facts.list_gaps(), *facts.list_contradictions()])
 
 
+def test_without_a_close_of_the_old_name_nothing_is_said_of_the_new_ones_earlier_closes() -> None:
+    facts = build_facts(compare_closes(FIRST, {}, {**FB_CLOSES, **META_CLOSES}))
+    assert (facts.is_uncompared, facts.list_contradictions()) == (True, [])
+    assert facts.list_gaps() == [
+        "no close of FB.US before 2022-06-09 is known, nor whose the earlier ones of META.US are"
+    ]
+    assert ("META.US before", "closes, not compared, until 2022-06-08") in facts.list_evidence()
+    assert not build_facts(
+        compare_closes(FIRST, {}, {**FUND, **META_CLOSES})
+    ).is_uncompared  # the fund ended long before
+
+
 def test_steps_up_to_25_percent_agree() -> None:
     for first in (196.64 / 1.25, 196.64 * 1.25):
         assert build_facts(compare_closes(FIRST, FB_CLOSES, {FIRST: first})).is_borne_out

@@ -123,6 +123,18 @@ def test_several_actions_multiply() -> None:
     assert row.volume == pytest.approx(raw * 6 / 4, rel=1e-3)
 
 
+def test_the_price_falls_by_the_sum_of_a_days_dividends() -> None:
+    quarterly, special = Decimal("0.52"), Decimal("19.4")
+    dividends = CashDividend(EX_DATE, quarterly), CashDividend(EX_DATE, special, period="Special")
+    continuous, fall = get_close(make_config(), CUM_DAY), float(quarterly + special)
+    row = find_row(make_config(*dividends), CUM_DAY)
+    assert row.close == pytest.approx(continuous + fall)
+    assert row.adjusted_close == pytest.approx(continuous, abs=1e-4)
+    split = find_row(make_config(*dividends, Split(EX_DATE, 2)), CUM_DAY)  # the amount is per share before it
+    assert split.close == pytest.approx(2 * continuous + fall)
+    assert split.adjusted_close == pytest.approx(continuous, abs=1e-4)
+
+
 def test_what_the_vendor_lists_over_time() -> None:
     def list_from(action: Split | CashDividend, first: int, last: int) -> list[list[float]]:
         days = (EX_DATE + timedelta(n) for n in range(first, last + 1))

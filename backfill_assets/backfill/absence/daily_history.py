@@ -138,7 +138,7 @@ async def _read_rename(
     """Read what the closes under both names show about a rename of the vendor's list: one more request."""
     for listed in build_listed_changes([rename] if rename else []):
         evidence = RenameEvidence(client, database, changes, now)
-        old_closes = list_closes(history.rows) if history.rows is not None else None
+        old_closes = list_closes(history.rows) if history.rows is not None else {}
         await evidence.read_closes(symbol, listed.new, listed.first_day, old_closes)
 
 

@@ -2,39 +2,47 @@
 
 The calls of a kind have a purpose and a number a day of their own, and come after those for daily rows. In order: lists
 of which something is not known (of a symbol that is new; of splits, if a daily row's adjusted close knows of an action
-since), closes that actions need, and lists that are a week old. With the market's files, one of each session, lists are
-read only where something is not known, on days without a file.
+since), lists of symbols with a finding about their actions, closes that actions need, and lists that are a week old.
+With the market's files, one of each session, weekly lists are left out, and the others are read on days without a file.
+Last come lists and closes of inactive symbols with bars: read once after their end, weekly until there is an answer.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Generic
 
-from backfill_assets.backfill.actions.action_kinds import ActionKind, ListedT, RowT
+from backfill_assets.backfill.actions.action_kinds import DIVIDEND_KIND, SPLIT_KIND, ActionKind, ListedT, RowT
 from backfill_assets.backfill.actions.close_reading import CloseReading
 from backfill_assets.backfill.actions.contradictions import update_contradictions
 from backfill_assets.backfill.actions.market_action_files import MarketActionFiles
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
+from backfill_assets.backfill.listed_requests import ask_one_of
+from backfill_assets.market.actions.listed_actions import ListedDividend, ListedSplit
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_actions import ActionRows
+from backfill_assets.market.vendor_actions import ActionRows, DividendRow, SplitRow
 from backfill_assets.market.vendor_errors import EndpointUnavailable, TransientError, VendorError
 from backfill_assets.store.actions.action_reads import (
     FIRST_POSSIBLE_DAY,
     claim_requests,
     count_requests,
     defer_requests,
+    find_unread_ended_symbols,
     find_unread_symbols,
 )
-from backfill_assets.store.actions.needed_closes import count_close_requests
+from backfill_assets.store.actions.needed_closes import count_close_requests, find_symbols_with_bars
 from backfill_assets.store.actions.splits import find_adjusted_symbols
+from backfill_assets.store.evidence.findings import list_findings
+from backfill_assets.store.listing_bounds import list_asked_tickers, read_ended_bounds
 from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.symbols import list_symbols
 
-READ_AGAIN_AFTER = timedelta(days=6.5)  # on the same morning of the next week, also if it is read earlier then
+READ_AGAIN_AFTER = timedelta(days=7)  # by the date (UTC): on the same day of the week, at whichever hour it is read
 RETRY_AFTER = timedelta(hours=20)
 SESSIONS_A_WEEK = 5
 _log = logging.getLogger(__name__)
@@ -57,6 +65,7 @@ class ActionReading(Generic[RowT, ListedT]):
         settled: Sequence[Session],
         *,
         uses_file: bool,
+        inactive: Sequence[Symbol] = (),
     ) -> None:
         """Find out how actions are read.
 
@@ -68,12 +77,15 @@ class ActionReading(Generic[RowT, ListedT]):
             symbols: the active ones.
             settled: the retained sessions whose daily rows are settled.
             uses_file: whether the market's file of daily rows is read.
+            inactive: those with bars.
         """
         self._kind: ActionKind[RowT, ListedT] = kind
         self._engine, self._symbols, self._settled = engine, symbols, settled
+        self._inactive = inactive
         self._now = engine.settings.now()
+        self._today = self._now.replace(hour=0, minute=0, second=0, microsecond=0)  # UTC
         self._list_price, self._file_price = kind.get_prices(engine.prices)
-        self._calls_a_day = min(len(symbols), engine.settings.action_calls)
+        self._calls_a_day = min(len(symbols) + len(inactive), engine.settings.action_calls)
         optional = engine.create_optional_endpoints()
         self._reads_lists = optional.is_available(kind.list_endpoint)
         is_file_cheaper = len(symbols) * self._list_price > SESSIONS_A_WEEK * self._file_price
@@ -81,14 +93,14 @@ class ActionReading(Generic[RowT, ListedT]):
         self._files: MarketActionFiles[RowT, ListedT] | None = None
         if is_file_wanted and optional.is_available(kind.file_endpoint):
             self._files = MarketActionFiles(kind, engine, settled)
-        has_closes = uses_file and kind.purpose is Purpose.DIVIDENDS
-        self._closes = CloseReading(engine, symbols, settled[-1].day) if has_closes else None
+        groups = () if kind.purpose is Purpose.SPLITS else (symbols if uses_file else (), inactive)
+        self._closes = [CloseReading(engine, group, settled[-1].day) for group in groups]  # of the active ones first
         self.requested = 0
 
     @property
     def closes_requested(self) -> int:
         """How many symbols' closes were requested."""
-        return self._closes.requested if self._closes else 0
+        return sum(closes.requested for closes in self._closes)
 
     @property
     def file_days(self) -> Sequence[date]:
@@ -103,9 +115,11 @@ class ActionReading(Generic[RowT, ListedT]):
                 return False
             if self._reads_lists and self._find_lists(connection, 1, only_incomplete=self._files is not None):
                 return True
+            if self._reads_lists and self._find_ended_lists(connection, 1):
+                return True
         if self._files and calls_left >= self._file_price and self._files.find_due():
             return True
-        return bool(self._closes and self._closes.find_due(1))
+        return any(closes.find_due(1) for closes in self._closes)
 
     async def read(self, client: VendorClient) -> VendorError | None:
         """Read what is due, with at most the calls of the day.
@@ -127,11 +141,15 @@ class ActionReading(Generic[RowT, ListedT]):
             if not await self._files.read_next(client):
                 break
         if self._reads_lists:
-            await self._read_lists(client, only_incomplete=True)
-        if self._closes:
-            await self._closes.read(client, self._count_left() // self._engine.prices.daily)
+            await self._read_lists(client, partial(self._find_lists, only_incomplete=True))
+        for closes in self._closes[:1]:
+            await closes.read(client, self._count_left() // self._engine.prices.daily)
         if self._reads_lists and not self._files:
-            await self._read_lists(client, only_incomplete=False)
+            await self._read_lists(client, partial(self._find_lists, only_incomplete=False))
+        if self._reads_lists and self._inactive:
+            await self._read_lists(client, self._find_ended_lists)
+        for closes in self._closes[1:]:
+            await closes.read(client, self._count_left() // self._engine.prices.daily)
 
     def _count_left(self) -> int:
         with self._engine.database.transaction() as connection:
@@ -139,29 +157,41 @@ class ActionReading(Generic[RowT, ListedT]):
 
     def _count_calls_left(self, connection: Connection) -> int:
         """The calls of today (UTC) that are left for this kind."""
-        today = self._now.replace(hour=0, minute=0, second=0, microsecond=0)
-        spent = count_requests(connection, self._kind.reads_table, today) * self._list_price
+        spent = count_requests(connection, self._kind.reads_table, self._today) * self._list_price
         if self._files:
-            spent += self._files.count_requests(connection, today) * self._file_price
-        if self._closes:
-            spent += count_close_requests(connection, today) * self._engine.prices.daily
+            spent += self._files.count_requests(connection, self._today) * self._file_price
+        for closes in self._closes:
+            spent += count_close_requests(connection, closes.symbol_ids, self._today) * self._engine.prices.daily
         return self._calls_a_day - spent
 
     def _find_lists(self, connection: Connection, limit: int, *, only_incomplete: bool) -> list[int]:
         ids, table = [symbol.symbol_id for symbol in self._symbols], self._kind.reads_table
-        before = self._now - READ_AGAIN_AFTER
+        before = self._find_read_again_before()
         due: list[int] = []
         if self._kind.purpose is Purpose.SPLITS:
             days = (self._settled[0].day, self._settled[-1].day)
             due += find_adjusted_symbols(connection, ids, days, self._now - RETRY_AFTER)
+        due += find_unread_symbols(connection, table, self._list_doubted(connection), before, limit)
         due += find_unread_symbols(connection, table, ids, before, limit, only_incomplete=only_incomplete)
         return list(dict.fromkeys(due))[:limit]
 
-    async def _read_lists(self, client: VendorClient, *, only_incomplete: bool) -> None:
+    def _find_ended_lists(self, connection: Connection, limit: int) -> list[int]:
+        ids = [symbol.symbol_id for symbol in self._inactive]
+        return find_unread_ended_symbols(connection, self._kind.reads_table, ids, self._find_read_again_before(), limit)
+
+    def _find_read_again_before(self) -> datetime:
+        return self._today + timedelta(days=1) - READ_AGAIN_AFTER
+
+    def _list_doubted(self, connection: Connection) -> list[int]:
+        """The symbols with an open finding that their list may end; a file has a correction of no earlier session."""
+        subjects = {finding.subject for finding in list_findings(connection) if finding.kind in self._kind.doubts}
+        return [symbol.symbol_id for symbol in self._symbols if str(symbol.ticker) in subjects]
+
+    async def _read_lists(self, client: VendorClient, find: Callable[[Connection, int], list[int]]) -> None:
         with self._engine.database.transaction() as connection:
             limit = max(0, self._count_calls_left(connection)) // self._list_price
-            due = self._find_lists(connection, limit, only_incomplete=only_incomplete)
-        by_id = {symbol.symbol_id: symbol for symbol in self._symbols}
+            due = find(connection, limit)
+        by_id = {symbol.symbol_id: symbol for symbol in (*self._symbols, *self._inactive)}
         for symbol_id in filter(self._claim, due):  # one by one: a process that dies keeps no other list from its turn
             try:
                 await self._read_list(client, by_id[symbol_id])
@@ -170,8 +200,8 @@ class ActionReading(Generic[RowT, ListedT]):
                     self._defer(symbol_id, None)
                     raise
                 _log.warning("no %s: %s", self._kind.name, error)
-                if isinstance(error, TransientError):
-                    self._defer(symbol_id, self._now - READ_AGAIN_AFTER + RETRY_AFTER)
+                if isinstance(error, TransientError) and error.is_repeated:  # else it would be the same answer
+                    self._defer(symbol_id, self._find_read_again_before() + timedelta(days=1))  # until tomorrow
 
     def _claim(self, symbol_id: int) -> bool:
         """Whether no other process has requested the list in the last hours."""
@@ -184,7 +214,9 @@ class ActionReading(Generic[RowT, ListedT]):
             defer_requests(connection, self._kind.reads_table, [symbol_id], at)
 
     async def _read_list(self, client: VendorClient, symbol: Symbol) -> None:
-        rows = await self._kind.fetch_list(client, str(symbol.ticker))
+        with self._engine.database.transaction() as connection:
+            tickers = list_asked_tickers(symbol, read_ended_bounds(connection, [symbol]))
+        rows = await ask_one_of(tickers, partial(self._kind.fetch_list, client))
         self.requested += 1
         yesterday = self._now.astimezone(TIME_ZONE).date() - timedelta(days=1)
         known_after = self._find_known_after(symbol, rows, yesterday)
@@ -218,3 +250,18 @@ class ActionReading(Generic[RowT, ListedT]):
                 return None
             known_after = max(known_after, min(rows.unreadable_until, yesterday))
         return known_after
+
+
+def create_action_readings(
+    engine: Engine, symbols: Sequence[Symbol], settled: Sequence[Session], *, uses_file: bool
+) -> tuple[ActionReading[SplitRow, ListedSplit], ActionReading[DividendRow, ListedDividend]]:
+    """The readings of the active ones of the symbols, and of all inactive symbols that have bars."""
+    active = [symbol for symbol in symbols if symbol.is_active]
+    with engine.database.transaction() as connection:
+        listed = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+        with_bars = find_symbols_with_bars(connection, [s.symbol_id for s in listed if not s.is_active])
+    inactive = [symbol for symbol in listed if symbol.symbol_id in with_bars]
+    return (
+        ActionReading(SPLIT_KIND, engine, active, settled, uses_file=uses_file, inactive=inactive),
+        ActionReading(DIVIDEND_KIND, engine, active, settled, uses_file=uses_file, inactive=inactive),
+    )

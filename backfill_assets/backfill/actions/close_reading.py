@@ -1,7 +1,7 @@
 """Reads the daily closes that corporate actions need and the store lacks: one request a symbol, whatever its span.
 
-Only where the market's file is read in the morning. Elsewhere ``backfill.daily_requests``, which requests each symbol
-anyway, has them with its own requests.
+Of active symbols only where the market's file is read in the morning. Elsewhere ``backfill.daily_requests``, which
+requests each of them anyway, has them with its own requests.
 """
 
 import logging
@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.backfill.actions.needed_days import ASK_AGAIN_AFTER, find_needed_days
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import TransientError, VendorError
@@ -19,6 +20,7 @@ from backfill_assets.store.actions.needed_closes import (
     list_days_with_bars,
 )
 from backfill_assets.store.evidence.daily_prices import record_rows_of_days
+from backfill_assets.store.listing_bounds import list_asked_tickers, read_ended_bounds
 
 RETRY_AFTER = timedelta(hours=20)  # a request that failed waits for the next morning
 _log = logging.getLogger(__name__)
@@ -36,6 +38,11 @@ class CloseReading:
         self._by_id = {symbol.symbol_id: symbol for symbol in symbols}
         self._now = engine.settings.now()
         self.requested = 0
+
+    @property
+    def symbol_ids(self) -> Collection[int]:
+        """Whose closes are read."""
+        return self._by_id.keys()
 
     def find_due(self, limit: int) -> dict[int, list[date]]:
         """The days that at most ``limit`` symbols lack."""
@@ -58,12 +65,14 @@ class CloseReading:
                     self._defer(symbol_id, None)
                     raise
                 _log.warning("no daily closes: %s", error)
-                if isinstance(error, TransientError):
+                if isinstance(error, TransientError) and error.is_repeated:  # else it would be the same answer
                     self._defer(symbol_id, self._now - ASK_AGAIN_AFTER + RETRY_AFTER)
 
     async def _request(self, client: VendorClient, symbol: Symbol, days: Collection[date]) -> None:
         self.requested += 1
-        rows = await client.fetch_daily(str(symbol.ticker), min(days))
+        with self._engine.database.transaction() as connection:
+            tickers = list_asked_tickers(symbol, read_ended_bounds(connection, [symbol]))
+        rows = await ask_one_of(tickers, lambda ticker: client.fetch_daily(ticker, min(days)))
         with self._engine.database.transaction() as connection:
             kept = {*days, *list_days_with_bars(connection, symbol.symbol_id)}
             record_rows_of_days(connection, symbol.symbol_id, rows, kept, self._last_day, self._now)

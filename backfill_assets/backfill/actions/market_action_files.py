@@ -15,6 +15,13 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.sessions import Session, list_previous_sessions
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_actions import ActionRows
+from backfill_assets.market.vendor_errors import (
+    BrokenAnswer,
+    EndpointUnavailable,
+    PermanentError,
+    ServerFault,
+    VendorError,
+)
 from backfill_assets.store.actions.action_reads import MarketFile
 from backfill_assets.store.evidence.daily_data import read_bulk_file_size
 from backfill_assets.store.evidence.daily_reads import (
@@ -27,8 +34,10 @@ from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import list_symbols
 
 RETRY_AFTER = timedelta(hours=20)
-# An empty file counts if the day's file of prices is there. One that is not there after this long will not come.
-WAITS_FOR_DAILY_FILE = timedelta(days=3)
+# An empty file counts if the day's file of prices is there. One that is not there, or cannot be read, after this long
+# will not come.
+WAITS_FOR_FILE = timedelta(days=3)
+FILE_FAULTS = (PermanentError, BrokenAnswer, ServerFault)  # errors that say something about one file
 _log = logging.getLogger(__name__)
 
 
@@ -59,10 +68,13 @@ class MarketActionFiles(Generic[RowT, ListedT]):
         return due[0]
 
     async def read_next(self, client: VendorClient) -> bool:
-        """Read the file that is due; False if none is, or another process reads it.
+        """Read the file that is due; False if none is, if another process reads it, or if it cannot be read yet.
+
+        One that cannot be read for days is given up, so that those after it are read. What is known begins anew then,
+        and the symbols' own lists are read.
 
         Raises:
-            VendorError: as for any request.
+            VendorError: the vendor cannot be asked.
         """
         session = self.find_due()
         if session is None:
@@ -71,7 +83,12 @@ class MarketActionFiles(Generic[RowT, ListedT]):
             before = self._now - RETRY_AFTER
             if not claim_actions_file(connection, self._kind.name, session.day, self._now, before):
                 return False
-        rows = await self._kind.fetch_file(client, session.exchange, session.day)
+        try:
+            rows = await self._kind.fetch_file(client, session.exchange, session.day)
+        except VendorError as error:
+            if error.stops_run or not isinstance(error, FILE_FAULTS) or isinstance(error, EndpointUnavailable):
+                raise
+            return self._note_fault(session, error)
         self.days.append(session.day)
         if rows.unparsable_rows:
             _log.warning("%d %s of %s cannot be read", rows.unparsable_rows, self._kind.name, session.day)
@@ -82,9 +99,21 @@ class MarketActionFiles(Generic[RowT, ListedT]):
             record_actions_file(connection, self._kind.name, session.day, self._now)
         return True
 
+    def _note_fault(self, session: Session, error: VendorError) -> bool:
+        """Whether a file that cannot be read is given up."""
+        is_old = self._is_old(session)
+        outcome = "they are left out" if is_old else "they are requested again"
+        _log.warning("the market's %s of %s cannot be read, %s: %s", self._kind.name, session.day, outcome, error)
+        if is_old:
+            with self._engine.database.transaction() as connection:
+                record_actions_file(connection, self._kind.name, session.day, self._now)
+        return is_old
+
+    def _is_old(self, session: Session) -> bool:
+        return self._now - session.close >= WAITS_FOR_FILE
+
     def _is_published(self, connection: Connection, rows: ActionRows[RowT], session: Session) -> bool:
-        is_old = self._now - session.close >= WAITS_FOR_DAILY_FILE
-        return bool(len(rows)) or is_old or read_bulk_file_size(connection, session.day) > 0
+        return bool(len(rows)) or self._is_old(session) or read_bulk_file_size(connection, session.day) > 0
 
     def _record(self, connection: Connection, rows: ActionRows[RowT], session: Session) -> None:
         overrides = self._engine.settings.load_calendar_overrides()

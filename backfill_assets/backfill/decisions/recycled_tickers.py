@@ -1,7 +1,8 @@
 """Decisions about tickers whose daily history breaks: probably they named several instruments in turn.
 
 Accepted: each life is an instrument of its own, and bars are expected in the newest one only. Rejected: it is one
-instrument. No bar changes in either case.
+instrument. No bar changes in either case. A person's ``symbols add --listed-from`` is of this kind, too: the ticker's
+listing had ended, and another company took it over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +22,12 @@ from backfill_assets.backfill.identity.recycled import (
     select_unrecorded,
     undo_lives,
 )
+from backfill_assets.backfill.identity.taken_over import TakenOver, record_taken_over, undo_taken_over
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.listings import describe_days
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.store.evidence.listed_isins import describe_listed_isins
-from backfill_assets.store.evidence.proposals import Decision, Proposal, compute_fingerprint
+from backfill_assets.store.evidence.proposals import Answer, Decision, Proposal, compute_fingerprint
 from backfill_assets.store.evidence.ticker_breaks import FoundBreak, list_ticker_breaks
 from backfill_assets.store.listings import list_listings
 from backfill_assets.store.postgres.connection import Connection
@@ -71,6 +73,30 @@ def _build_proposal(connection: Connection, symbol: Symbol, found: Sequence[Foun
     )
 
 
+def build_taken_over_proposal(found: TakenOver) -> Proposal:
+    """The proposal that a ticker whose listing has ended is another company's."""
+    ticker, symbol_id = str(found.symbol.ticker), found.symbol.symbol_id
+    return Proposal(
+        kind=NAME,
+        subject=str(found),
+        refers_to=(f"symbol {symbol_id}", f"listed from {found.first_day}"),
+        text=f"an instrument of its own: {ticker} is active, and its bars are expected from {found.first_day} on",
+        evidence=(("before", f"{ticker} {found.ended}"),),
+        fingerprint=compute_fingerprint(NAME, symbol_id, found.ended, found.first_day),
+        ticker=ticker,
+    )
+
+
+def accept_taken_over(context: DecisionContext, found: TakenOver) -> Changes:
+    """Record what a person says about a ticker whose listing has ended.
+
+    Raises:
+        RecycledRefused: the ticker's listings have changed since.
+    """
+    source = f"symbols add --listed-from, {context.describe(Answer.ACCEPTED)}"
+    return record_taken_over(context.connection, found, source, context.by, context.now)
+
+
 def _accept(context: DecisionContext, decision: Decision) -> Changes:
     symbol_id = int(decision.proposal.refers_to[0].removeprefix("symbol "))
     breaks = [one.ticker_break for one in list_ticker_breaks(context.connection) if one.symbol_id == symbol_id]
@@ -83,8 +109,13 @@ def _accept(context: DecisionContext, decision: Decision) -> Changes:
 def _undo(context: DecisionContext, decision: Decision, changes: Mapping[str, Any]) -> None:
     if not changes:
         return
+    name = decision.proposal.ticker or ""
     try:
-        undo_lives(context.connection, changes, decision.proposal.ticker or "", context.by, context.now)
+        if "taken_over" in changes:
+            symbol, _, exchange = name.rpartition(".")
+            undo_taken_over(context.connection, changes, Ticker(symbol, exchange), context.by, context.now)
+        else:
+            undo_lives(context.connection, changes, name, context.by, context.now)
     except RecycledRefused as error:
         raise DecisionRefused(str(error)) from None
 

@@ -1,10 +1,10 @@
 """Tells the recorded lives of tickers in words: which instrument a ticker named when, and where it went on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from backfill_assets.market.calendar.listings import Listing, find_newest_listing, sort_listings
-from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.store.listings import list_listings
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import list_symbols
@@ -43,6 +43,16 @@ def list_lives(connection: Connection, symbol: Symbol) -> list[Life]:
         )
         for life in own
     ]
+
+
+def describe_ended(connection: Connection, tickers: Collection[Ticker]) -> dict[Ticker, str]:
+    """How those of the tickers ended whose newest listing has an end, in the words of ``describe_ends``."""
+    wanted, found = set(tickers), dict[Ticker, str]()
+    for exchange in sorted({ticker.exchange for ticker in tickers}):
+        ends = describe_ends(connection, exchange)
+        symbols = list_symbols(connection, exchange, only_active=False) if ends else []
+        found |= {s.ticker: ends[s.symbol_id] for s in symbols if s.ticker in wanted and s.symbol_id in ends}
+    return found
 
 
 def describe_ends(connection: Connection, exchange: str) -> dict[int, str]:

@@ -48,8 +48,10 @@ def find_sessions_around(exchange: str, first_day: date, overrides: CalendarOver
     """The session of ``first_day`` and the one before it.
 
     Raises:
-        UsageError: the day is no session; the message names the nearest ones.
+        UsageError: the day is no session, and the message names the nearest ones; or the calendar does not have it.
     """
+    if not EARLIEST_DATE <= first_day <= LATEST_DATE:
+        raise UsageError(f"the day must lie between {EARLIEST_DATE} and {LATEST_DATE}, not {first_day}")
     begin, end = max(EARLIEST_DATE, first_day - _NEAR), min(LATEST_DATE, first_day + _NEAR)
     near = overrides.apply_to(list_sessions(exchange, begin, end))
     first = next((session for session in near if session.day >= first_day), None)
@@ -63,9 +65,15 @@ def find_sessions_around(exchange: str, first_day: date, overrides: CalendarOver
 
 def build_rename(facts: RenameFacts, sessions: SessionsAround, *, is_insisted: bool = False) -> Rename:
     """The rename that the facts are about."""
-    closes = facts.closes
+    closes, is_uncompared = facts.closes, facts.is_uncompared
     return Rename(
-        facts.old, facts.new, sessions.last, sessions.first, closes.other_until, closes.is_carried, is_insisted
+        facts.old,
+        facts.new,
+        sessions.last,
+        sessions.first,
+        other_until=None if is_uncompared else closes.other_until,
+        is_carried=closes.is_carried or is_uncompared,  # no other instrument is recorded that nobody has seen
+        is_insisted=is_insisted,
     )
 
 
@@ -129,8 +137,8 @@ class RenameEvidence:
             old: the symbol of the old ticker.
             new: the new ticker.
             first_day: its first session.
-            old_closes: of the old ticker, if they were read just now; else those of the store count, and without any
-                they are requested.
+            old_closes: of the old ticker, if they were requested just now, empty if the vendor does not know it any
+                more; else those of the store count, and without any they are requested.
 
         Raises:
             TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
@@ -140,7 +148,8 @@ class RenameEvidence:
             if known.read_at is not None and not known.facts.list_gaps():
                 return known.facts
             closes = old_closes or _read_stored_closes(connection, old, first_day)
-        closes = closes or await self._fetch_closes(old.ticker, first_day - COMPARED_BEFORE, first_day)
+        if not closes and old_closes is None:
+            closes = await self._fetch_closes(old.ticker, first_day - COMPARED_BEFORE, first_day)
         compared = compare_closes(first_day, closes, await self._fetch_closes(new))
         with self._database.transaction() as connection:
             record_compared_closes(connection, old.ticker, new, first_day, compared, self._now)

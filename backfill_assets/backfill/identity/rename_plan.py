@@ -29,7 +29,7 @@ class Rename:
         last_session: the last one under the old ticker.
         first_session: the first one under the new ticker, the next after ``last_session``.
         other_until: until when the new ticker named another instrument before; None if that is not known.
-        is_carried: whether the vendor gives the old ticker's history under the new one, too.
+        is_carried: whether the vendor gives the old ticker's history under the new one, too, or may do so.
         is_insisted: whether later bars of the old ticker are another instrument's, which took the ticker over.
     """
 

@@ -60,10 +60,10 @@ def examine_rename(engine: Engine, old: Ticker, new: Ticker, first_day: date, *,
         UsageError: the day is no session or is yet to come, the old ticker is not in the universe, or what is recorded
             or stored contradicts the rename.
     """
-    sessions = find_sessions_around(old.exchange, first_day, engine.settings.load_calendar_overrides())
     today = engine.settings.now().astimezone(TIME_ZONE).date()
     if first_day > today:
         raise UsageError(f"{first_day} is yet to come (today is {today}); record the rename from that day on")
+    sessions = find_sessions_around(old.exchange, first_day, engine.settings.load_calendar_overrides())
     stated = Rename(old, new, sessions.last, sessions.first, is_insisted=is_insisted)
     with engine.database.transaction() as connection:
         lives = read_recorded_lives(connection, stated)

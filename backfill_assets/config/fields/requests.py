@@ -35,8 +35,8 @@ class RequestFields(SettingsGroup):
         ge=1,
         le=1_000_000_000,
         description="Calls a day for each kind of corporate action, splits and dividends, and never more than there are"
-        " active symbols. They are read with the morning's daily data. More of them fill the history of a large"
-        " universe sooner.",
+        " active symbols and inactive ones with bars. They are read with the morning's daily data. More of them fill"
+        " the history of a large universe sooner.",
     )
     daily_file_symbols: int = Field(
         CALL_PRICES.bulk_daily // CALL_PRICES.daily + 1,

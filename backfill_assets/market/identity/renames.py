@@ -65,11 +65,18 @@ class RenameFacts:
         """Whether it may be proposed as a rename."""
         return not self.list_gaps() and not self.list_contradictions()
 
+    @property
+    def is_uncompared(self) -> bool:
+        """Whether the new name has closes of the weeks before that may be the old one's, of which none is known."""
+        until = self.closes.other_until
+        return self.closes.last is None and until is not None and self._is_in_use(until)
+
     def list_gaps(self) -> list[str]:
         """What is not known and would have to be, in words."""
         gaps = []
         if self.closes.last is None:
-            gaps.append(f"no close of {self.old} before {self.first_day} is known")
+            also = f", nor whose the earlier ones of {self.new} are" if self.is_uncompared else ""
+            gaps.append(f"no close of {self.old} before {self.first_day} is known{also}")
         if self.closes.first is None:
             gaps.append(f"no close of {self.new} from {self.first_day} on is known")
         return gaps
@@ -82,7 +89,7 @@ class RenameFacts:
             found.append(
                 f"{self.old} ended at {last}, {self.new} began at {first}: further apart than {MAX_STEP - 1:.0%}"
             )
-        if until is not None and until + COMPARED_BEFORE >= self.first_day:
+        if until is not None and self._is_in_use(until) and not self.is_uncompared:
             found.append(f"{self.new} traded until {until}, with other closes than {self.old}")
         if self.listed_on is not None and self.listed_on != self.first_day:
             found.append(f"the vendor's list of renamed symbols has it on {self.listed_on}")
@@ -106,6 +113,10 @@ class RenameFacts:
             *((SPEAKS_AGAINST, text) for text in self.list_contradictions()),
         )
 
+    def _is_in_use(self, until: date) -> bool:
+        """Whether the new name had closes shortly before the change."""
+        return until + COMPARED_BEFORE >= self.first_day
+
     def _describe_list(self) -> str:
         if self.listed_on is None and self.list_begins is not None:
             return f"the list of renamed symbols begins on {self.list_begins}"
@@ -121,7 +132,8 @@ class RenameFacts:
         if self.closes.is_carried:
             return f"the vendor gives {self.old}'s closes under it, too"
         if self.closes.other_until is not None:
-            return f"named another instrument, until {self.closes.other_until}"
+            what = "closes, not compared" if self.is_uncompared else "named another instrument"
+            return f"{what}, until {self.closes.other_until}"
         return "no daily data"
 
 

@@ -21,8 +21,6 @@ from backfill_assets.sandbox.world.daily_bars import DailyBars
 from backfill_assets.sandbox.world.listings import ListingHistory
 from backfill_assets.sandbox.world.session_index import SessionIndex
 
-_MAX_ROUNDS = 20  # of finding the close whose fall by several dividends gives the later price
-
 
 @dataclass(frozen=True, eq=False)
 class Steps:
@@ -149,7 +147,8 @@ def compute_true_factors(
     """Compute the true factors of an instrument, from the newest action back.
 
     ``continuous_cum_closes`` has the continuous close of the session before each dividend's ex-date. Prices before it
-    are multiplied by 1 ÷ (1 − amount ÷ raw close of that session), by several of one day one after the other.
+    are multiplied by 1 ÷ (1 − amount ÷ raw close of that session); several of one day are added up. Of a split on the
+    same day the amount is per share before it.
     """
     happened = [action for action in actions if isinstance(action, SpinOff) or not action.is_mistake]
     steps: list[tuple[date, float]] = []
@@ -157,13 +156,9 @@ def compute_true_factors(
     for ex_date in sorted({action.ex_date for action in happened}, reverse=True):
         of_day = [action for action in happened if action.ex_date == ex_date]
         factor = float(np.prod([_get_share_step(action) for action in of_day]))
-        amounts = [
-            float(action.amount * action.get_rate(price_currency))
-            for action in of_day
-            if isinstance(action, CashDividend)
-        ]
-        if amounts:
-            factor *= _compute_dividend_step(continuous_cum_closes[ex_date] * later * factor, amounts)
+        paid = float(sum(a.amount * a.get_rate(price_currency) for a in of_day if isinstance(a, CashDividend)))
+        if paid:
+            factor *= _compute_dividend_step(continuous_cum_closes[ex_date] * later * factor, paid)
         steps.append((ex_date, factor))
         later *= factor
     splits = [(action.ex_date, float(action.value)) for action in happened if isinstance(action, Split)]
@@ -183,11 +178,12 @@ def compute_vendor_factors(
     splits = [
         (action.ex_date, float(get_listed_value(action, today))) for action in effective if isinstance(action, Split)
     ]
-    dividends = []
+    paid: dict[date, Decimal] = {}  # several of one day are added up
     for action in effective:
         if isinstance(action, CashDividend):
-            worth = float(get_listed_value(action, today) * action.get_rate(price_currency))
-            dividends.append((action.ex_date, 1.0 - worth / cum_closes[action.ex_date]))
+            worth = get_listed_value(action, today) * action.get_rate(price_currency)
+            paid[action.ex_date] = paid.get(action.ex_date, Decimal(0)) + worth
+    dividends = [(ex_date, 1.0 - float(worth) / cum_closes[ex_date]) for ex_date, worth in paid.items()]
     inverse = [(day, 1.0 / factor) for day, factor in (*splits, *spinoffs)]
     return VendorFactors(Steps.create([*inverse, *dividends]), Steps.create(splits), Steps.create(spinoffs))
 
@@ -230,17 +226,15 @@ def _get_share_step(action: Action) -> float:
     return action.divisor if isinstance(action, SpinOff) else 1.0
 
 
-def _compute_dividend_step(ex_price: float, amounts: Sequence[float]) -> float:
+def _compute_dividend_step(ex_price: float, paid: float) -> float:
     """Compute close before ÷ ``ex_price``; if there is a close in whole cents, as they are published, with that one."""
 
     def compute_step(close: float) -> float:
-        return 1.0 / float(np.prod([1.0 - amount / close for amount in amounts]))
+        return 1.0 / (1.0 - paid / close)
 
-    close = ex_price + sum(amounts)
-    for _ in range(_MAX_ROUNDS if len(amounts) > 1 else 0):
-        close += ex_price - close / compute_step(close)
+    close = ex_price + paid
     for cents in (0, 1, -1, 2, -2):
         published = round(close + cents / 100, 2)
-        if published > max(amounts) and round(ex_price * compute_step(published), 2) == published:
+        if published > paid and round(ex_price * compute_step(published), 2) == published:
             return compute_step(published)
     return compute_step(close)

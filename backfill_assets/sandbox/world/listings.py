@@ -21,6 +21,7 @@ class ListingHistory:
     Attributes:
         symbols: all codes, old and new names included.
         holders: all symbols that have prices: the codes, and the other holders of recycled ones.
+        get_root: gets the first name of a ticker.
     """
 
     def __init__(self, config: SandboxConfig, symbols: Iterable[str], session_index: SessionIndex) -> None:
@@ -32,15 +33,10 @@ class ListingHistory:
         self._all_symbols = frozenset(self.symbols)
         self._others = {get_other_holder(code, self._predecessors): code for code in config.recycled}
         self.holders = (*self.symbols, *self._others)
+        self.get_root = lru_cache(maxsize=None)(self._find_root)  # asked for with every session
         self._assigned = self._assign_actions()
         self._draws = ActionDraws(config.action_rates, config.seed, session_index)
         self._list_of_root = lru_cache(maxsize=None)(self._list_root_actions)
-
-    def get_root(self, symbol: str) -> str:
-        """Get the first name of the ticker."""
-        while symbol in self._predecessors:
-            symbol = self._predecessors[symbol]
-        return symbol
 
     def find_holder(self, code: str, day: date) -> str:
         """Find which symbol ``code`` stands for on ``day``: between two holders, the earlier one."""
@@ -106,6 +102,11 @@ class ListingHistory:
         """Find the latest split that took effect by ``day``."""
         splits = [action for action in self.list_actions(symbol) if isinstance(action, Split) and not action.is_mistake]
         return next((split for split in reversed(splits) if split.ex_date <= day), None)
+
+    def _find_root(self, symbol: str) -> str:
+        while symbol in self._predecessors:
+            symbol = self._predecessors[symbol]
+        return symbol
 
     def _is_later_holder(self, symbol: str) -> bool:
         code = self._others.get(symbol, symbol)

@@ -4,7 +4,7 @@ One table for each kind: ``backfill.split_reads``, ``backfill.dividend_reads``. 
 ``backfill.actions``.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, TypeAlias
@@ -13,7 +13,6 @@ from backfill_assets.store.postgres.connection import Connection
 
 ReadsTable: TypeAlias = Literal["split_reads", "dividend_reads"]
 FIRST_POSSIBLE_DAY = date(1900, 1, 1)  # of a whole history
-_ACTIONS: Mapping[ReadsTable, str] = {"split_reads": "splits", "dividend_reads": "dividends"}
 _UPSERT_OWN_READ = """
 INSERT INTO backfill.{} (symbol_id, known_after, known_until, read_at, requested_at)
 VALUES (%(id)s, %(known_after)s, %(known_until)s, %(now)s, %(now)s)
@@ -40,12 +39,22 @@ RETURNING symbol_id
 _DEFER_REQUESTS = "UPDATE backfill.{} SET requested_at = %(at)s WHERE symbol_id = ANY (%(ids)s::int[])"
 # Actions of a symbol without daily rows are of no use. Files alone do not have what is known of a whole history.
 _SELECT_UNREAD = """
-SELECT t.id FROM unnest(%(ids)s::int[]) AS t (id) LEFT JOIN backfill.{reads} r ON r.symbol_id = t.id
+SELECT t.id FROM unnest(%(ids)s::int[]) AS t (id) LEFT JOIN backfill.{} r ON r.symbol_id = t.id
 WHERE (r.requested_at IS NULL OR r.requested_at <= %(before)s)
   AND EXISTS (SELECT FROM backfill.daily_prices d WHERE d.symbol_id = t.id AND d.read_at IS NOT NULL)
-  AND (NOT %(only_incomplete)s OR r.known_after IS NULL OR r.known_after > %(first_day)s OR EXISTS (
-      SELECT FROM backfill.{actions} a
-      WHERE a.symbol_id = t.id AND a.contradiction IS NOT NULL AND a.withdrawn_at IS NULL))
+  AND (NOT %(only_incomplete)s OR r.known_after IS NULL OR r.known_after > %(first_day)s)
+ORDER BY r.requested_at NULLS FIRST, t.id LIMIT %(limit)s
+"""
+# The end is that of the newest listing; without listings, the newest session with rows of the vendor.
+_SELECT_UNREAD_ENDED = """
+SELECT t.id FROM unnest(%(ids)s::int[]) AS t (id) LEFT JOIN backfill.{} r ON r.symbol_id = t.id
+LEFT JOIN (SELECT symbol_id, max(listed_until) AS last_day FROM backfill.listings WHERE withdrawn_at IS NULL
+           GROUP BY symbol_id) l ON l.symbol_id = t.id
+WHERE (r.requested_at IS NULL OR r.requested_at <= %(before)s)
+  AND (r.known_after IS NULL OR r.known_after > %(first_day)s OR r.known_until < l.last_day
+       OR l.last_day IS NULL AND EXISTS (
+           SELECT FROM backfill.session_evidence e
+           WHERE e.symbol_id = t.id AND e.session_day > r.known_until AND e.source_rows > 0))
 ORDER BY r.requested_at NULLS FIRST, t.id LIMIT %(limit)s
 """
 _COUNT_REQUESTS = "SELECT count(*) FROM backfill.{} WHERE requested_at >= %(since)s"
@@ -112,12 +121,22 @@ def find_unread_symbols(
 ) -> list[int]:
     """At most ``limit`` symbols with daily rows whose list was not requested after ``before``, oldest request first.
 
-    ``only_incomplete``: those of which not all actions are known from the beginning on, or contradict each other.
+    ``only_incomplete``: those of which not all actions are known from the beginning on.
     """
     values = {"ids": sorted(symbol_ids), "before": before, "limit": limit, "only_incomplete": only_incomplete}
     values["first_day"] = FIRST_POSSIBLE_DAY
-    statement = _SELECT_UNREAD.format(reads=table, actions=_ACTIONS[table]).encode()
-    return [symbol_id for (symbol_id,) in connection.execute(statement, values)]
+    return [symbol_id for (symbol_id,) in connection.execute(_name(_SELECT_UNREAD, table), values)]
+
+
+def find_unread_ended_symbols(
+    connection: Connection, table: ReadsTable, symbol_ids: Collection[int], before: datetime, limit: int
+) -> list[int]:
+    """At most ``limit`` inactive symbols of which not all actions are known up to the end of their bars.
+
+    None whose list was requested after ``before``. Whether they have daily rows does not matter.
+    """
+    values = {"ids": sorted(symbol_ids), "before": before, "limit": limit, "first_day": FIRST_POSSIBLE_DAY}
+    return [symbol_id for (symbol_id,) in connection.execute(_name(_SELECT_UNREAD_ENDED, table), values)]
 
 
 def count_requests(connection: Connection, table: ReadsTable, since: datetime) -> int:

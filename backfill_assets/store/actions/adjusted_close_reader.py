@@ -94,6 +94,7 @@ SELECT s.symbol_id, least(s.known_until, d.known_until)
 FROM backfill.split_reads s JOIN backfill.dividend_reads d USING (symbol_id)
 WHERE s.symbol_id = ANY (%(ids)s::int[]) AND least(s.known_until, d.known_until) IS NOT NULL
 """
+# The function goes through the whole history of a symbol: only of those that may have an action of these days.
 _SELECT_ACTIONS = """
 SELECT t.id, a.kind, a.ex_date, a.missing, a.missing IS NOT NULL AND (
            a.cum_close IS NULL AND a.kind = 'dividend' AND a.cum_day >= %(first)s
@@ -103,8 +104,12 @@ SELECT t.id, a.kind, a.ex_date, a.missing, a.missing IS NOT NULL AND (
                       AND d.ex_date = a.ex_date AND d.period = a.period AND d.contradiction IS NOT NULL)),
        a.missing IS NOT NULL AND a.currency IS NOT NULL
        AND backfill.convert_currency(a.amount, a.currency, backfill.price_currency(m.exchange)) IS NULL
-FROM unnest(%(ids)s::int[]) AS t (id) JOIN market_symbols m ON m.symbol_id = t.id
-CROSS JOIN LATERAL backfill.counted_actions(t.id) a
+FROM (SELECT id FROM unnest(%(ids)s::int[]) AS i (id)
+      WHERE EXISTS (SELECT FROM backfill.splits s WHERE s.symbol_id = i.id AND s.ex_date > %(first)s)
+         OR EXISTS (SELECT FROM backfill.dividends d WHERE d.symbol_id = i.id AND d.ex_date > %(first)s)
+         OR EXISTS (SELECT FROM backfill.spinoffs o WHERE o.symbol_id = i.id AND o.ex_date > %(first)s)
+         OR EXISTS (SELECT FROM backfill.listings l WHERE l.symbol_id = i.id)) t
+JOIN market_symbols m ON m.symbol_id = t.id CROSS JOIN LATERAL backfill.counted_actions(t.id) a
 WHERE a.ex_date > %(first)s ORDER BY 1, 3
 """
 
@@ -173,9 +178,16 @@ def read_adjusted_closes(connection: Connection, symbol_ids: Collection[int], gr
     rows = connection.execute(_SELECT_ACTIONS, {"ids": ids, "first": days[0]}).fetchall() if days else []
     day = np.array(days, "datetime64[D]")[found["session"]]
     read_day = found["read_day"].astype("datetime64[D]")
-    factor = _find_factors(connection, found["symbol_id"], day, found["read_at"], read_day)
     raw, differs = _find_raw_closes(
         connection, found["symbol_id"], day, read_day, found["close"], found["official_close"]
+    )
+    factor = _find_factors(
+        connection,
+        found["symbol_id"],
+        day,
+        found["read_at"],
+        read_day,
+        np.log(found["adjusted_close"]) - np.log(raw),
     )
     known = np.flatnonzero(~np.isnan(factor))
     closes = AdjustedCloses(
@@ -202,12 +214,17 @@ def read_adjusted_closes(connection: Connection, symbol_ids: Collection[int], gr
 
 
 def _find_factors(
-    connection: Connection, symbol_id: Int64, day: DateArray, read_at: Floats, read_day: DateArray
+    connection: Connection,
+    symbol_id: Int64,
+    day: DateArray,
+    read_at: Floats,
+    read_day: DateArray,
+    vendor_logarithm: Floats,
 ) -> Floats:
     """Our factor of each row at the moment of its reading; those of one symbol and date are one reading.
 
-    Of a symbol whose actions never changed it is today's factor without the actions since the reading. Others are
-    computed for each reading.
+    It is today's factor without the actions since the reading, or if an action was another one before that of its
+    version then, whichever is nearer to the vendor's: its row may have a correction that its list showed us later.
     """
     factor = np.full(len(symbol_id), np.nan)
     if not len(symbol_id):
@@ -224,8 +241,15 @@ def _find_factors(
     readings = np.split(again, np.flatnonzero(is_new) + 1) if len(again) else []
     moments = [float(read_at[lines].max()) for lines in readings]
     for position, get_factors in _read_factors(connection, [int(symbol_id[r[0]]) for r in readings], moments):
-        factor[readings[position]] = get_factors(day[readings[position]])
+        lines = readings[position]
+        factor[lines] = _choose_nearer(get_factors(day[lines]), factor[lines], vendor_logarithm[lines])
     return factor
+
+
+def _choose_nearer(then: Floats, now: Floats, vendor_logarithm: Floats) -> Floats:
+    """The factors of one reading by the actions of then, or by those of now where all together are nearer."""
+    off_then, off_now = (np.abs(np.log(factors) - vendor_logarithm).sum() for factors in (then, now))
+    return now if off_now < off_then or (np.isnan(off_then) and not np.isnan(off_now)) else then
 
 
 def _read_factors(

@@ -27,7 +27,14 @@ WHERE r.closes_requested_at IS NULL OR r.closes_requested_at <= %(before)s
 RETURNING symbol_id
 """
 _DEFER = "UPDATE backfill.dividend_reads SET closes_requested_at = %(at)s WHERE symbol_id = ANY (%(ids)s::int[])"
-_COUNT_REQUESTS = "SELECT count(*) FROM backfill.dividend_reads WHERE closes_requested_at >= %(since)s"
+_COUNT_REQUESTS = """
+SELECT count(*) FROM backfill.dividend_reads
+WHERE closes_requested_at >= %(since)s AND symbol_id = ANY (%(ids)s::int[])
+"""
+_SELECT_WITH_BARS = """
+SELECT t.id FROM unnest(%(ids)s::int[]) AS t (id)
+WHERE EXISTS (SELECT FROM market_data m WHERE m.symbol_id = t.id)
+"""
 _SELECT_DAYS_WITH_BARS = """
 SELECT session_day FROM backfill.session_evidence WHERE symbol_id = %(id)s AND source_rows > 0
 """
@@ -69,9 +76,15 @@ def defer_close_requests(connection: Connection, symbol_ids: Collection[int], at
     connection.execute(_DEFER, {"ids": sorted(symbol_ids), "at": at})
 
 
-def count_close_requests(connection: Connection, since: datetime) -> int:
-    """For how many symbols closes were last requested since a moment."""
-    return int(connection.execute(_COUNT_REQUESTS, {"since": since}).fetchall()[0][0])
+def count_close_requests(connection: Connection, symbol_ids: Collection[int], since: datetime) -> int:
+    """For how many of the symbols closes were last requested since a moment."""
+    values = {"ids": sorted(symbol_ids), "since": since}
+    return int(connection.execute(_COUNT_REQUESTS, values).fetchall()[0][0])
+
+
+def find_symbols_with_bars(connection: Connection, symbol_ids: Collection[int]) -> set[int]:
+    """Those of the symbols that have bars, of any interval and from any program."""
+    return {symbol_id for (symbol_id,) in connection.execute(_SELECT_WITH_BARS, {"ids": sorted(symbol_ids)})}
 
 
 def list_days_with_bars(connection: Connection, symbol_id: int) -> set[date]:

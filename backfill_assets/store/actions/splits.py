@@ -50,14 +50,15 @@ _SELECT_READS = """
 SELECT symbol_id, known_after, known_until, floor(extract(epoch FROM read_at))::bigint FROM backfill.split_reads
 WHERE symbol_id = ANY (%(ids)s::int[]) AND read_at IS NOT NULL ORDER BY 1
 """
-# A row whose adjusted close differs from its close knows of an action since; it may be a split.
+# A row whose adjusted close differs from its close knows of an action since; it may be a split. A row that was read
+# before the last request says nothing new: a list that cannot be read would be requested every day.
 _SELECT_ADJUSTED = """
 SELECT DISTINCT d.symbol_id
 FROM backfill.daily_prices d LEFT JOIN backfill.split_reads r USING (symbol_id)
 WHERE d.symbol_id = ANY (%(ids)s::int[]) AND d.day BETWEEN %(first)s AND %(last)s
   AND abs(ln(d.adjusted_close) - ln(d.close_price)) > ln(1 + %(difference)s::float8)
   AND (r.read_at IS NULL OR r.read_at < d.read_at OR r.known_after > d.day)
-  AND (r.requested_at IS NULL OR r.requested_at <= %(before)s)
+  AND (r.requested_at IS NULL OR r.requested_at <= %(before)s AND r.requested_at < d.read_at)
 ORDER BY 1
 """
 

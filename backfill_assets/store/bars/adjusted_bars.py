@@ -22,7 +22,7 @@ from backfill_assets.store.postgres.connection import Connection
 
 _SQLSTATE_OF_MISSING_FACTOR = "BF001"
 _MESSAGE = re.compile(
-    r"(?P<ticker>\S+) before (?P<ex_date>\d{4}-\d\d-\d\d) cannot be adjusted for its (?P<kind>\S+): (?P<reason>.+)"
+    r"(?P<ticker>.+) before (?P<ex_date>\d{4}-\d\d-\d\d) cannot be adjusted for its (?P<kind>\S+): (?P<reason>.+)"
 )
 _PRICES_AND_VOLUME = ("open", "high", "low", "close", "volume")
 _COLUMN_TYPES = {

@@ -16,7 +16,8 @@ from backfill_assets.store.evidence.daily_reads import find_unread_days
 from backfill_assets.store.postgres.connection import Connection
 
 RECENT_SESSIONS = 20  # what is older was found when it was new
-MIN_FALL = 0.1  # a spin-off that takes less is found when its symbol's rows are read again for another reason
+# A spin-off that takes less, or a ratio that is wrong by less, is found when rows are read again for another reason.
+MIN_FALL = 0.1
 
 # An answer since ends it, whatever it says: rows that the vendor does not give again are not requested forever.
 _SELECT_SYMBOLS = """
@@ -35,14 +36,16 @@ WHERE v.day = ANY (%(days)s::date[]) AND v.close_price > 0 AND p.close_price > 0
   AND abs(ln(p.close_price) - ln(v.close_price)) > %(min_difference)s
   AND e.read_at < v.replaced_at AND a.answered_at <= v.replaced_at
 UNION
--- the price fell overnight without a split, and the row before was read before that
+-- the price moved overnight beyond its splits, and the row before was read before that; without a split it rises by a
+-- tenth for other reasons, but hardly by half
 SELECT a.symbol_id FROM days
 JOIN backfill.daily_prices p ON p.day = days.day JOIN answers a USING (symbol_id)
 JOIN backfill.daily_prices e ON e.symbol_id = p.symbol_id AND e.day = days.day_before
-WHERE p.open_price > 0 AND e.close_price > 0 AND ln(p.open_price) - ln(e.close_price) < ln(1 - %(min_fall)s::float8)
+LEFT JOIN backfill.splits s ON s.symbol_id = p.symbol_id AND s.ex_date = p.day AND s.withdrawn_at IS NULL
+WHERE p.open_price > 0 AND e.close_price > 0
+  AND ln(p.open_price) - ln(e.close_price) + coalesce(ln(s.ratio), 0) NOT BETWEEN ln(1 - %(min_fall)s::float8)
+      AND CASE WHEN s.ratio IS NULL THEN %(min_split)s ELSE -ln(1 - %(min_fall)s::float8) END
   AND (e.read_at AT TIME ZONE %(zone)s)::date <= p.day AND a.answered_at < p.read_at
-  AND NOT EXISTS (SELECT FROM backfill.splits s
-                  WHERE s.symbol_id = p.symbol_id AND s.ex_date = p.day AND s.withdrawn_at IS NULL)
 UNION
 -- a split that only the factor in the daily data shows
 SELECT a.symbol_id FROM days JOIN backfill.splits s ON s.ex_date = days.day JOIN answers a USING (symbol_id)

@@ -41,8 +41,10 @@ $$;
 
 -- The actions that count at a point in time for the instruments that a symbol named, as far as an adjustment needs them:
 -- of each action the version that was known then, of several tickers' records of one action that of the ticker listed on
--- the day. Null: what holds now. new_shares and old_shares are 1 but for splits, price_factor is 1 for splits. An action
--- without a factor says in missing why, and in remedy what to do.
+-- the day. Null, or a moment in the future: what holds now. new_shares and old_shares are 1 but for splits, price_factor
+-- is 1 for splits. Of several dividends of one day each has its share of the day's factor, in the order of their
+-- periods: what it leaves of what those before it left. An action without a factor says in missing why, and in remedy
+-- what to do.
 CREATE FUNCTION backfill.counted_actions(
     for_symbol integer, adjustment text DEFAULT 'splits_and_dividends', point_in_time timestamptz DEFAULT NULL
 )
@@ -54,7 +56,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE COST 20000 ROWS 30 SET plan_cache_mode = f
 DECLARE
     has_cash boolean := adjustment = 'splits_and_dividends';
     known_at timestamptz := coalesce(point_in_time, 'infinity');
-    today date := backfill.session_day(coalesce(point_in_time, now()));
+    today date := backfill.session_day(least(point_in_time, now()));  -- least ignores null
     instruments bigint[] := (SELECT array_agg(DISTINCT l.instrument_id) FROM backfill.listings l
                              WHERE l.symbol_id = for_symbol AND l.withdrawn_at IS NULL);
     tickers integer[] := ARRAY[for_symbol];
@@ -106,7 +108,8 @@ BEGIN
               AND coalesce(l.listed_until, 'infinity') >= k.ex_date
             ORDER BY l.listed_until LIMIT 1
         ) h ON true
-        WHERE instruments IS NULL OR h.instrument_id = ANY (instruments)
+        WHERE (instruments IS NULL OR h.instrument_id = ANY (instruments))
+          AND k.amount IS DISTINCT FROM 0  -- that of a dividend which counted under another date then
     ), merged AS (
         SELECT DISTINCT ON (p.instrument_id, p.kind, p.ex_date, p.period) p.* FROM placed p
         ORDER BY p.instrument_id, p.kind, p.ex_date, p.period, p.is_listed DESC, p.symbol_id
@@ -149,6 +152,9 @@ BEGIN
             WHERE d.close_price IS NOT NULL AND s.ex_date > c.cum_day
               AND s.instrument_id IS NOT DISTINCT FROM c.instrument_id
         ) u ON true
+    ), summed AS (  -- the price falls by the sum of a day's dividends
+        SELECT p.*, sum(p.paid) OVER (day_of ORDER BY p.period) AS paid_so_far, sum(p.paid) OVER day_of AS paid_in_all
+        FROM priced p WINDOW day_of AS (PARTITION BY p.kind, p.instrument_id, p.ex_date, p.cum_close)
     ), judged AS (
         SELECT p.*,  -- a program of before migration 26 writes the ratio alone; older shares may stand beside it
                p.kind <> 'split' OR abs(p.new_shares / p.old_shares - p.ratio::numeric) < p.ratio::numeric / 1000000000
@@ -158,14 +164,16 @@ BEGIN
                          WHEN p.paid IS NULL THEN 'currency'
                          WHEN p.cum_close IS NULL THEN 'close'
                          WHEN p.is_unclear THEN 'spin-off'
-                         WHEN p.paid >= p.cum_close THEN 'amount' END AS lack
-        FROM priced p
+                         WHEN p.paid_in_all >= p.cum_close THEN 'amount' END AS lack
+        FROM summed p
     )
     SELECT r.instrument_id, r.symbol_id, r.kind, r.ex_date, r.period,
            CASE WHEN r.has_shares THEN r.new_shares WHEN r.ratio >= 1 THEN r.ratio::numeric ELSE 1 END,
            CASE WHEN r.has_shares THEN r.old_shares WHEN r.ratio >= 1 THEN 1 ELSE (1 / r.ratio)::numeric END,
            r.amount, r.currency, r.cum_day, r.cum_close,
-           CASE WHEN r.lack IS NOT NULL THEN NULL WHEN r.kind = 'dividend' THEN 1 - r.paid::float8 / r.cum_close
+           CASE WHEN r.lack IS NOT NULL THEN NULL
+                WHEN r.kind = 'dividend' THEN (1 - r.paid_so_far::float8 / r.cum_close)
+                                              / (1 - (r.paid_so_far - r.paid)::float8 / r.cum_close)
                 WHEN r.kind = 'spin-off' THEN r.ratio ELSE 1 END,
            CASE r.lack
                WHEN 'contradiction' THEN 'the vendor lists it as ' || r.contradiction
@@ -173,8 +181,8 @@ BEGIN
                WHEN 'close' THEN format('the daily close of %s is not stored', r.cum_day)
                WHEN 'spin-off' THEN
                    format('the daily close of %s may have been read before or after a spin-off', r.cum_day)
-               WHEN 'amount' THEN format('%s %s are not below the close of %s, %s', trim_scale(r.amount),
-                                         coalesce(r.currency, price_unit), r.cum_day, r.cum_close) END,
+               WHEN 'amount' THEN format('%s %s are not below the close of %s, %s', trim_scale(r.paid_in_all), price_unit,
+                                         r.cum_day, r.cum_close) END,
            CASE r.lack
                WHEN 'contradiction' THEN 'It counts as soon as the vendor lists only one of them.'
                WHEN 'currency' THEN 'Amounts of another currency are not converted.'
@@ -188,34 +196,54 @@ BEGIN
 END $$;
 
 -- For which days it is not known which actions took effect: those before until_day, by instrument. A list that was read
--- says all since 1900.
+-- says all since 1900. That of an instrument's newest ticker says what came last; that of an earlier one only what took
+-- effect while it was the ticker.
 CREATE FUNCTION backfill.unread_actions(
     for_symbol integer, adjustment text DEFAULT 'splits_and_dividends', point_in_time timestamptz DEFAULT NULL
 )
 RETURNS TABLE (instrument_id bigint, kind text, until_day date, missing text, remedy text)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT u.instrument_id, u.kind, least(u.known_after, backfill.session_day(coalesce(point_in_time, now()))),
+    WITH ticker AS (
+        SELECT DISTINCT m.instrument_id, m.symbol_id, nullif(m.listed_until, (
+            SELECT max(n.listed_until) FROM backfill.listings n
+            WHERE n.instrument_id = m.instrument_id AND n.withdrawn_at IS NULL
+            HAVING bool_and(n.listed_until IS NOT NULL))) AS listed_until, s.is_active
+        FROM backfill.listings o JOIN backfill.listings m ON m.instrument_id = o.instrument_id
+        JOIN market_symbols s ON s.symbol_id = m.symbol_id
+        WHERE o.symbol_id = for_symbol AND o.withdrawn_at IS NULL AND m.withdrawn_at IS NULL
+        UNION ALL
+        SELECT NULL, for_symbol, NULL, s.is_active FROM market_symbols s
+        WHERE s.symbol_id = for_symbol AND NOT EXISTS (
+            SELECT FROM backfill.listings l WHERE l.symbol_id = for_symbol AND l.withdrawn_at IS NULL)
+    ), known AS (
+        SELECT t.instrument_id, k.kind, bool_or(t.is_active) AS is_active, range_agg(daterange(r.known_after, CASE WHEN t.listed_until IS NOT NULL
+                   THEN greatest(least(t.listed_until, r.known_until), r.known_after) END, '(]'))
+                   FILTER (WHERE r.known_after IS NOT NULL) AS days
+        FROM ticker t CROSS JOIN (VALUES ('splits'), ('dividends')) AS k (kind)
+        LEFT JOIN LATERAL (
+            SELECT s.known_after, s.known_until FROM backfill.split_reads s
+            WHERE k.kind = 'splits' AND s.symbol_id = t.symbol_id
+            UNION ALL
+            SELECT d.known_after, d.known_until FROM backfill.dividend_reads d
+            WHERE k.kind = 'dividends' AND d.symbol_id = t.symbol_id
+        ) r ON true
+        WHERE k.kind = 'splits' OR adjustment = 'splits_and_dividends'
+        GROUP BY t.instrument_id, k.kind
+    )
+    SELECT u.instrument_id, u.kind, least(u.known_after, backfill.session_day(least(point_in_time, now()))),
            CASE u.known_after WHEN 'infinity' THEN 'they have not been read'
                 ELSE format('those up to %s have not been read', u.known_after) END,
-           'They are read with the daily data (BACKFILL_DAILY_DATA), if the vendor''s plan includes them. The adjustment '
+           CASE WHEN u.is_active
+                THEN 'They are read with the daily data (BACKFILL_DAILY_DATA), if the vendor''s plan includes them.'
+                ELSE 'Of an inactive symbol they are read once with the daily data (BACKFILL_DAILY_DATA), after those of'
+                     || ' active ones, and requested weekly while the vendor does not know the ticker.' END || ' The adjustment '
            || CASE u.kind WHEN 'splits' THEN '''none''' ELSE '''splits''' END || ' does without them.'
     FROM (
-        SELECT t.instrument_id, k.kind, coalesce(min(r.known_after), 'infinity') AS known_after
-        FROM (
-            SELECT DISTINCT o.instrument_id, m.symbol_id
-            FROM backfill.listings o JOIN backfill.listings m ON m.instrument_id = o.instrument_id
-            WHERE o.symbol_id = for_symbol AND o.withdrawn_at IS NULL AND m.withdrawn_at IS NULL
-            UNION ALL
-            SELECT NULL, for_symbol
-            WHERE NOT EXISTS (SELECT FROM backfill.listings l WHERE l.symbol_id = for_symbol AND l.withdrawn_at IS NULL)
-        ) t CROSS JOIN (VALUES ('splits'), ('dividends')) AS k (kind)
-        LEFT JOIN LATERAL (
-            SELECT s.known_after FROM backfill.split_reads s WHERE k.kind = 'splits' AND s.symbol_id = t.symbol_id
-            UNION ALL
-            SELECT d.known_after FROM backfill.dividend_reads d WHERE k.kind = 'dividends' AND d.symbol_id = t.symbol_id
-        ) r ON true
-        GROUP BY t.instrument_id, k.kind
-    ) u WHERE u.known_after > '1900-01-01' AND (u.kind = 'splits' OR adjustment = 'splits_and_dividends')
+        SELECT k.instrument_id, k.kind, k.is_active, coalesce(
+                   (SELECT lower(d.days) - 1 FROM unnest(k.days) AS d (days) WHERE upper_inf(d.days)), 'infinity'
+               ) AS known_after
+        FROM known k
+    ) u WHERE u.known_after > '1900-01-01'
 $$;
 
 -- What a symbol's bars are adjusted by, as arrays: those from begins[i] on, before begins[i + 1], by old_shares[i] /
