@@ -74,7 +74,8 @@ class ActionKind(Generic[RowT, ListedT]):
         file_endpoint: of the market's file.
         reads_table: for which symbols and days all are known.
         contradiction: the finding about versions that cannot be told apart.
-        doubts: the kinds of findings about a symbol that its own list may end, because it has what was corrected since.
+        reread_findings: the kinds of findings about a symbol that let its own list be read again: it may have what was
+            corrected since.
         get_prices: what a list and a file cost.
         fetch_list: requests a ticker's list.
         fetch_file: requests an exchange's file of a day.
@@ -89,7 +90,7 @@ class ActionKind(Generic[RowT, ListedT]):
     file_endpoint: str
     reads_table: ReadsTable
     contradiction: str
-    doubts: frozenset[str]
+    reread_findings: frozenset[str]
     get_prices: Callable[[CallPrices], tuple[int, int]]
     fetch_list: Callable[[VendorClient, str], Awaitable[ActionRows[RowT]]]
     fetch_file: Callable[[VendorClient, str, date], Awaitable[ActionRows[RowT]]]
@@ -117,7 +118,7 @@ SPLIT_KIND: ActionKind[SplitRow, ListedSplit] = ActionKind(
     file_endpoint=SPLITS_FILE,
     reads_table="split_reads",
     contradiction=SPLITS_CONTRADICT,
-    doubts=frozenset({SPLITS_CONTRADICT, SPLIT_WITHOUT_STEP, ADJUSTED_CLOSES_DIFFER, COMMON_PRICE_FACTOR}),
+    reread_findings=frozenset({SPLITS_CONTRADICT, SPLIT_WITHOUT_STEP, ADJUSTED_CLOSES_DIFFER, COMMON_PRICE_FACTOR}),
     get_prices=lambda prices: (prices.splits, prices.bulk_splits),
     fetch_list=lambda client, ticker: client.fetch_splits(ticker),
     fetch_file=lambda client, exchange, day: client.fetch_bulk_splits(exchange, day),
@@ -132,7 +133,7 @@ DIVIDEND_KIND: ActionKind[DividendRow, ListedDividend] = ActionKind(
     file_endpoint=DIVIDENDS_FILE,
     reads_table="dividend_reads",
     contradiction=DIVIDENDS_CONTRADICT,
-    doubts=frozenset({DIVIDENDS_CONTRADICT, DIVIDEND_IN_OTHER_CURRENCY, ADJUSTED_CLOSES_DIFFER}),
+    reread_findings=frozenset({DIVIDENDS_CONTRADICT, DIVIDEND_IN_OTHER_CURRENCY, ADJUSTED_CLOSES_DIFFER}),
     get_prices=lambda prices: (prices.dividends, prices.bulk_dividends),
     fetch_list=lambda client, ticker: client.fetch_dividends(ticker),
     fetch_file=lambda client, exchange, day: client.fetch_bulk_dividends(exchange, day),

@@ -184,7 +184,9 @@ class ActionReading(Generic[RowT, ListedT]):
 
     def _list_doubted(self, connection: Connection) -> list[int]:
         """The symbols with an open finding that their list may end; a file has a correction of no earlier session."""
-        subjects = {finding.subject for finding in list_findings(connection) if finding.kind in self._kind.doubts}
+        subjects = {
+            finding.subject for finding in list_findings(connection) if finding.kind in self._kind.reread_findings
+        }
         return [symbol.symbol_id for symbol in self._symbols if str(symbol.ticker) in subjects]
 
     async def _read_lists(self, client: VendorClient, find: Callable[[Connection, int], list[int]]) -> None:

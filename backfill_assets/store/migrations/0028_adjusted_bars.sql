@@ -216,9 +216,10 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         WHERE s.symbol_id = for_symbol AND NOT EXISTS (
             SELECT FROM backfill.listings l WHERE l.symbol_id = for_symbol AND l.withdrawn_at IS NULL)
     ), known AS (
-        SELECT t.instrument_id, k.kind, bool_or(t.is_active) AS is_active, range_agg(daterange(r.known_after, CASE WHEN t.listed_until IS NOT NULL
-                   THEN greatest(least(t.listed_until, r.known_until), r.known_after) END, '(]'))
-                   FILTER (WHERE r.known_after IS NOT NULL) AS days
+        SELECT t.instrument_id, k.kind, bool_or(t.is_active) AS is_active,
+               range_agg(daterange(r.known_after, CASE WHEN t.listed_until IS NOT NULL
+                                                       THEN greatest(least(t.listed_until, r.known_until), r.known_after)
+                                                  END, '(]')) FILTER (WHERE r.known_after IS NOT NULL) AS days
         FROM ticker t CROSS JOIN (VALUES ('splits'), ('dividends')) AS k (kind)
         LEFT JOIN LATERAL (
             SELECT s.known_after, s.known_until FROM backfill.split_reads s
@@ -236,8 +237,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
            CASE WHEN u.is_active
                 THEN 'They are read with the daily data (BACKFILL_DAILY_DATA), if the vendor''s plan includes them.'
                 ELSE 'Of an inactive symbol they are read once with the daily data (BACKFILL_DAILY_DATA), after those of'
-                     || ' active ones, and requested weekly while the vendor does not know the ticker.' END || ' The adjustment '
-           || CASE u.kind WHEN 'splits' THEN '''none''' ELSE '''splits''' END || ' does without them.'
+                     || ' active ones, and requested weekly while the vendor does not know the ticker.' END
+           || ' The adjustment ' || CASE u.kind WHEN 'splits' THEN '''none''' ELSE '''splits''' END || ' does without them.'
     FROM (
         SELECT k.instrument_id, k.kind, k.is_active, coalesce(
                    (SELECT lower(d.days) - 1 FROM unnest(k.days) AS d (days) WHERE upper_inf(d.days)), 'infinity'
