@@ -1,0 +1,31 @@
+"""How many slots of each symbol and session are in which state, unverified and present ones told apart.
+
+``session_counts`` derives from a coverage alone what a partition needs. Here the external bars are known, too.
+"""
+
+import numpy as np
+
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.slot_states import SlotState
+
+
+def count_states_by_session(coverage: Coverage) -> Int64:
+    """The expected slots in each state, shape (symbols, sessions, states); the last axis is indexed by ``SlotState``.
+
+    Args:
+        coverage: with its ``external_bars`` read; those that are not open count as ``UNVERIFIED``.
+    """
+    grid, slots = coverage.grid, coverage.open_slots
+    shape = (len(coverage.symbols), len(grid.sessions), len(SlotState))
+    expected = np.where(coverage.absence_evidence.is_listed, grid.session_sizes, 0)
+    open_keys = grid.get_slot_keys(slots.row, slots.ordinal)
+    external_row, external_ordinal = grid.split_slot_keys(np.setdiff1d(coverage.external_bars.slot_key, open_keys))
+    row = np.concatenate([slots.row, external_row])
+    session = grid.session_index[np.concatenate([slots.ordinal, external_ordinal])]
+    state = np.concatenate([coverage.slot_states.state, np.full(len(external_row), SlotState.UNVERIFIED)])
+    is_expected = expected[row, session] > 0
+    cell = ((row * shape[1] + session) * shape[2] + state)[is_expected]
+    counts = np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)
+    counts[:, :, SlotState.PRESENT] = expected - counts.sum(axis=2)
+    return counts.astype(np.int64)
