@@ -1,5 +1,5 @@
 # Two commands matter: `make run` shows the whole way once, `make test` runs the tests (`make test-long` the long ones).
-.PHONY: run dev test test-long check docs browser screenshots format bench soak fuzz audit clean
+.PHONY: run dev test test-long check docs browser screenshots format bench soak fuzz audit wheel example clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -21,9 +21,9 @@ dev: $(VENV)/.installed
 test: $(VENV)/.installed-for-tests
 	$(RUN) pytest -q --numprocesses 2 --dist worksteal $(ARGS)
 
-# Scenarios of many processes or many days. They do not count in the coverage of `make check`.
+# Scenarios of many processes or many days, which wait half of the time. They do not count in the coverage of `make check`.
 test-long: $(VENV)/.installed-for-tests
-	$(RUN) pytest -q -m long --numprocesses 2 --dist worksteal $(ARGS)
+	$(RUN) pytest -q -m long --numprocesses 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-for-tests
 	$(RUN) ruff format --check .
@@ -87,5 +87,15 @@ $(VENV)/.installed-for-tests: $(BIN)/python pyproject.toml constraints.txt
 	@$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.installed
 
+# The wheel, without what an earlier build left in build/lib.
+wheel: $(BIN)/python
+	@rm -rf build/lib build/bdist.* dist
+	@$(RUN) pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .
+	@echo dist/*.whl
+
+# The wheel and the example as users have them: in an environment of their own, without the checkout.
+example: $(VENV)/.installed-for-tests
+	$(RUN) pytest -q -m wheel $(ARGS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info

@@ -13,6 +13,11 @@ class BackfillError(Exception):
     exit_code: ClassVar[int] = 1
     details: Sequence[str] = ()  # shown below the message, one a line
 
+    @property
+    def headline(self) -> str:
+        """The message without the details."""
+        return str(self)
+
 
 class UsageError(BackfillError):
     """An invalid setting, option, argument or file (exit code 2)."""

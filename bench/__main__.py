@@ -18,9 +18,11 @@ from bench.report_writer import print_section, write_machine_section, write_sect
 
 BENCHMARKS = (
     *("command_line", "rate_limit", "dagster_runs", "gap_detection", "bar_writing", "parsing", "startup"),
-    *("audit", "adjusted_bars"),
+    *("audit", "adjusted_bars", "reading", "foreign_writer", "known_at"),
 )
-DECISION_BENCHMARKS = ("shared_token", "permits", "simulated_days", "coverage", "calls")  # docs/decisions cites them
+DECISION_BENCHMARKS = (  # docs/decisions cites them
+    *("shared_token", "permits", "simulated_days", "coverage", "calls", "certification"),
+)
 QUICK = "quick"
 PLAUSIBILITY = "plausibility"  # counts, not times; in docs/plausibility.md
 

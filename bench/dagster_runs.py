@@ -72,7 +72,7 @@ def _time_backfill(load: RateLimitedLoad) -> float:
                 "BACKFILL_SENSOR_SECONDS": "5",
                 "BACKFILL_AUTO": "false",
             }
-            with run_deployment(("backfill_assets", "dev"), "backfill_assets.definitions", home, variables) as dagster:
+            with run_deployment(("backfill_assets", "dev"), "backfill_assets", home, variables) as dagster:
                 dagster.start_sensor("symbol_partitions_sensor")
                 wait_until(lambda: dagster.count_symbols(ASSET) == load.tickers, "the symbols to be partitions")
                 dagster.start_sensor("gap_backfill_sensor")

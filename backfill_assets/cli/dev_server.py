@@ -93,13 +93,14 @@ def _start_dagster(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
     """Start Dagster in its own session, so that Ctrl-C reaches it once, from ``_wait_for_dagster``."""
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    instance_config = files("backfill_assets.orchestration") / "dagster.yaml"
-    (home / "dagster.yaml").write_text(instance_config.read_text("utf-8"), "utf-8")
+    for name in ("dagster.yaml", "workspace.yaml"):  # the installed ones are not found from another folder
+        packaged = files("backfill_assets.orchestration") / name
+        (home / name).write_text(packaged.read_text("utf-8"), "utf-8")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
     return subprocess.Popen(  # noqa: S603 - this interpreter with fixed arguments
         [
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
-            *("--module-name", "backfill_assets.definitions", "--log-level", settings.log_level.lower()),
+            *("--workspace", "workspace.yaml", "--log-level", settings.log_level.lower()),
         ],
         env={
             **build_child_environment(settings),

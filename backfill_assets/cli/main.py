@@ -13,9 +13,12 @@ import click
 from backfill_assets.cli.actions import actions
 from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.audit import audit
+from backfill_assets.cli.bars import bars
+from backfill_assets.cli.certify import certificates, certify
 from backfill_assets.cli.decisions import decisions
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
+from backfill_assets.cli.export import export
 from backfill_assets.cli.live import live
 from backfill_assets.cli.output import describe_failure, provide_output
 from backfill_assets.cli.pause import pause
@@ -28,7 +31,9 @@ from backfill_assets.cli.sandbox import sandbox
 from backfill_assets.cli.settings import settings
 from backfill_assets.cli.status import status
 from backfill_assets.cli.symbols import symbols
+from backfill_assets.cli.universes import universes
 from backfill_assets.cli.verify import verify
+from backfill_assets.cli.verify_certificate import verify_certificate
 from backfill_assets.cli.why import why
 from backfill_assets.config.garbage_collection import collect_less_often, exclude_loaded_objects
 from backfill_assets.config.readable_text import to_one_line
@@ -46,6 +51,7 @@ def cli() -> None:
 
 _COMMANDS = (
     *(symbols, report, plan, run, verify, audit, why, actions, decisions, review, live, status, pause, resume),
+    *(bars, export, universes, certify, verify_certificate, certificates),
     *(alerts, settings, sandbox, demo, dev),
 )
 for _command in _COMMANDS:
@@ -92,7 +98,7 @@ def _run_cli(*, debug: bool) -> int:
     except BackfillError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"error: {to_one_line(str(error))}", err=True)
+        click.echo(f"error: {to_one_line(error.headline)}", err=True)
         for detail in error.details:
             click.echo(f"  {to_one_line(detail)}", err=True)
         return error.exit_code

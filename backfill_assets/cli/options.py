@@ -11,6 +11,7 @@ import click
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
+from backfill_assets.market.universe_names import RULE, is_universe_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _DURATION_PATTERN = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?", re.ASCII)
 MAX_DURATION = timedelta(days=366)
+MAX_SHOWN_NAME = 40  # characters of what is no name
 WIDTH_WITHOUT_TERMINAL = 400  # characters; lines in a pipe or file are not wrapped
 
 
@@ -61,6 +63,19 @@ class DateType(click.ParamType[date]):
             return date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a date; example: 2026-06-03", param, ctx)
+
+
+class UniverseType(click.ParamType[str]):
+    """The name of a universe."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is no name; whether there is such a universe, the store knows."""
+        if not is_universe_name(value):
+            shown = value if len(value) <= MAX_SHOWN_NAME else f"{value[:MAX_SHOWN_NAME]}…"
+            self.fail(f"{shown!r} is no name of a universe: {RULE}", param, ctx)
+        return str(value)
 
 
 class DurationType(click.ParamType[timedelta]):

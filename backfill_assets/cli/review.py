@@ -41,6 +41,7 @@ def review(
     """
     from backfill_assets.backfill import review
     from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.certification.certify import certify_due
     from backfill_assets.cli.progress import show_run_progress
     from backfill_assets.cli.rendering import show_review
 
@@ -49,8 +50,12 @@ def review(
         warn_unknown_symbols(unknown)
         with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
             result = review.run_review(engine, job, listen, calls=calls)
+        certified = certify_due(engine, job.interval.name)
     if output_format == "json":
-        click.echo(json.dumps(result.as_dict(), indent=1))
+        written = [certificate.as_dict() for certificate in certified.written]
+        click.echo(json.dumps({**result.as_dict(), "certificates": written}, indent=1))
     else:
+        for line in certified.describe():
+            click.echo(line)
         show_review(make_console(), result)
     sys.exit(result.exit_code or (3 if unknown else 0))

@@ -55,6 +55,7 @@ def run(
     from backfill_assets.backfill.job_request import build_job, open_engine
     from backfill_assets.backfill.planner import Strategy
     from backfill_assets.backfill.runner import run_backfill
+    from backfill_assets.certification.certify import certify_due
     from backfill_assets.cli.progress import show_run_progress
     from backfill_assets.cli.rendering import show_run, show_short_histories, show_window
     from backfill_assets.live.collector import collect_today
@@ -78,6 +79,7 @@ def run(
             chosen = job.symbols if job.user_selected else None
             reading = read_daily_data(engine, symbols=chosen, max_in_flight=job.batch_size)
         histories = find_short_histories(engine.database, settings, job.interval)
+        certified = certify_due(engine, job.interval.name, sessions=job.window.sessions)
     if output_format == "json":
         described_live = live_round.as_dict() if live_round else None
         described_histories = [history.as_dict() for history in histories]
@@ -87,12 +89,15 @@ def run(
             "live": described_live,
             "daily": described_daily,
             "short_histories": described_histories,
+            "certificates": [certificate.as_dict() for certificate in certified.written],
         }
         click.echo(json.dumps(described, indent=1))
     else:
         if reading and not quiet:
             console.print(f"daily data: {reading}", highlight=False, markup=False)
-        show_run(console, result)
+        for line in certified.describe():
+            console.print(line, highlight=False, markup=False)
+        show_run(console, result)  # its last line is the last of the output without live collection
         show_short_histories(console, histories)
         if live_round:
             console.print(f"live: {live_round}", highlight=False, markup=False)

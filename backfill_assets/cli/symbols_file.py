@@ -2,7 +2,7 @@
 
 A file is a list of symbols, or a table with the symbols in its first column, such as a broker's or the vendor's export.
 Words that may be a company's name never become symbols: a line that can be read in two ways is a fault. How a symbol is
-written is decided in ``market.calendar.tickers``; opening the file is in ``cli.symbols``.
+written is decided in ``market.calendar.tickers``; opening the file is in ``cli.named_symbols``.
 """
 
 import csv

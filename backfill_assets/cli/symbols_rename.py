@@ -77,6 +77,7 @@ def _record_rename(
     is_insisted: bool,
 ) -> None:
     from backfill_assets.backfill.identity.rename_request import examine_rename
+    from backfill_assets.store.universes import list_universes_of
 
     case = examine_rename(engine, old, new, first_day, is_insisted=is_insisted)
     _show_case(case)
@@ -94,6 +95,9 @@ def _record_rename(
         f"recorded as decision {decision.decision_id}; to take it back: backfill-assets symbols rename"
         f" {old.symbol} {new.symbol} --undo"
     )
+    with engine.database.transaction() as connection:
+        for name in list_universes_of(connection, old, without=new):
+            click.echo(f"universe {name} has {old} and not {new}: backfill-assets universes add {name} {new}")
 
 
 def _confirm() -> bool:

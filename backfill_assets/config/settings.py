@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from backfill_assets.config.fields.alerts import AlertFields
+from backfill_assets.config.fields.certificates import CertificateFields
 from backfill_assets.config.fields.checks import CheckFields
 from backfill_assets.config.fields.dagster import DagsterFields
 from backfill_assets.config.fields.gaps import GapFields
@@ -42,7 +43,9 @@ MAX_SHOWN_CHARACTERS = 60  # of an invalid value in an error message
 MAX_CALENDAR_BYTES = 1_000_000
 CALENDAR_EXAMPLE = '{"closures": ["2026-01-09"], "early_closes": {"2026-07-02": "13:00"}}'
 SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # NAME_FILE may name a file instead
-SECRET_VARIABLES = frozenset({*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS"})  # not in error messages
+SECRET_VARIABLES = frozenset(  # not in error messages
+    {*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS", "BACKFILL_CODE_URL"}
+)
 
 
 class Settings(
@@ -55,6 +58,7 @@ class Settings(
     LiveFields,
     ReviewFields,
     CheckFields,
+    CertificateFields,
     DagsterFields,
     AlertFields,
     ProcessFields,
@@ -155,6 +159,9 @@ def load_settings(**overrides: Any) -> Settings:
     values: dict[str, Any] = {
         str(Settings.model_fields[name].alias): value for name, value in overrides.items() if value is not None
     }
+    for name in SECRETS_FROM_FILES:  # a secret that is given wins over a file in the environment, and the reverse
+        if (name in values) != (f"{name}_FILE" in values):
+            values = {name: None, f"{name}_FILE": None, **values}
     try:
         return Settings(**values)
     except ValidationError as error:

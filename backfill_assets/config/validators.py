@@ -6,7 +6,7 @@ Which settings there are is in ``config.fields``. Nothing here reads the environ
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
+from backfill_assets.market.universe_names import RULE, is_universe_name
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"
@@ -24,6 +25,7 @@ _HOST_PATTERN = re.compile(rf"(?=.{{1,253}}$)({_HOST_LABEL}(\.{_HOST_LABEL})*\.?
 _URL_PATTERN = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
 _CRON_FIELD = re.compile(r"[0-9a-z*,/-]+", re.IGNORECASE)
 _CRON_FIELD_COUNT = 5
+_OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:\S(.*\S)?")  # as Dagster checks them
 _MAX_SECRET_BYTES = 10_000  # of a file with a secret
 
 
@@ -59,6 +61,27 @@ def validate_interval_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names) or not set(names) <= set(INTERVALS):
         raise ValueError(f"must be one or more of {', '.join(INTERVALS)}, each once")
     return names
+
+
+def validate_universe_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """``names`` unchanged; a ValueError unless they are distinct names that can be part of an asset's key."""
+    if len(set(names)) < len(names) or not all(map(is_universe_name, names)):
+        raise ValueError(f"must be names of {RULE}, and each once")
+    return names
+
+
+def validate_session_start(day: date) -> date:
+    """``day`` unchanged; a ValueError outside the years that the calendars cover."""
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise ValueError(f"must lie between {FIRST_YEAR} and {LAST_YEAR}")
+    return day
+
+
+def validate_owners(owners: tuple[str, ...]) -> tuple[str, ...]:
+    """``owners`` unchanged; a ValueError unless each is an e-mail address or team:NAME, as Dagster wants them."""
+    if not all(_OWNER.fullmatch(owner) for owner in owners):
+        raise ValueError("must be e-mail addresses and names of teams such as team:market-data")
+    return owners
 
 
 def validate_cron(line: str) -> str:

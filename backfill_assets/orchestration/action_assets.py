@@ -13,12 +13,14 @@ ADJUSTED_BARS = dg.AssetKey("adjusted_bars")
 
 
 @dg.asset(key=CORPORATE_ACTIONS, group_name=GROUP, kinds={"postgres", "eodhd"}, deps=[UNIVERSE_KEY], pool=POOL)
-def corporate_actions(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
+def corporate_actions(
+    context: dg.AssetExecutionContext, backfill_engine: dg.ResourceParam[Engine]
+) -> dg.MaterializeResult[Any]:
     """Splits, dividends and spin-offs. Read with the daily data, each morning by whatever run comes first."""
-    recorded = read_due_data(context, engine)
+    recorded = read_due_data(context, backfill_engine)
     if recorded.reading.stopped is not None:
         raise dg.Failure(f"{recorded.reading.stopped}; what was read is stored", allow_retries=False)
-    return dg.MaterializeResult(metadata=build_actions_metadata(engine, recorded))
+    return dg.MaterializeResult(metadata=build_actions_metadata(backfill_engine, recorded))
 
 
 def build_adjusted_bars_spec(intervals: Sequence[str]) -> dg.AssetSpec:

@@ -33,7 +33,7 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )
-    def alert(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SkipReason:
+    def alert(context: dg.SensorEvaluationContext, backfill_engine: dg.ResourceParam[Engine]) -> dg.SkipReason:
         """Record check results and ends of runs since the last tick, and send the messages that are due."""
         if context.cursor is None:  # earlier events are not reported
             context.update_cursor(
@@ -44,12 +44,12 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
             return dg.SkipReason("following check results and runs from now on")
         cursor = json.loads(context.cursor)
         observations = [
-            *_read_check_results(context.instance, cursor, engine.settings.as_of),
+            *_read_check_results(context.instance, cursor, backfill_engine.settings.as_of),
             *_read_ended_runs(context.instance, cursor),
         ]
-        now = engine.settings.now()
-        waiting = observe_decisions(engine.database, now)
-        result = process_observations(engine.database, engine.settings, [*observations, waiting], now)
+        now = backfill_engine.settings.now()
+        waiting = observe_decisions(backfill_engine.database, now)
+        result = process_observations(backfill_engine.database, backfill_engine.settings, [*observations, waiting], now)
         context.update_cursor(json.dumps(cursor))
         unreachable = len(result.failed) - result.skipped
         problems = f", {unreachable} addresses failed and will be retried" if unreachable else ""

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import Engine
@@ -18,6 +19,8 @@ from backfill_assets.backfill.symbol_sync import SymbolSyncResult, sync_universe
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.orchestration import checks
+from backfill_assets.orchestration.catalog import ROW_COUNT
+from backfill_assets.orchestration.certificates import certify_and_log
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
 from backfill_assets.orchestration.daily_data import read_and_record
 from backfill_assets.orchestration.materialization import (
@@ -36,6 +39,7 @@ from backfill_assets.quality.live_accuracy import read_live_accuracy
 from backfill_assets.quality.report_formats import to_markdown
 from backfill_assets.quality.symbol_reports import read_symbol_reports
 from backfill_assets.store.name_notes import describe_names
+from backfill_assets.store.relations import count_universe_rows
 from backfill_assets.store.symbols import read_universe
 
 POOL = "eodhd"
@@ -48,12 +52,20 @@ FRESHNESS_POLICY = dg.FreshnessPolicy.cron(
 )
 
 
+STRATEGY_DESCRIPTION = (
+    "Which gaps to request: all in the window (targeted), the same with a second pass over failed requests (hybrid), or"
+    " those after each symbol's newest final bar (incremental)."
+)
+FORCE_DESCRIPTION = "Request everything in the window, also complete sessions and recent requests."
+CHECKS_WINDOW_DESCRIPTION = "Hours back from now that the checks look at; unset: 48."
+
+
 class BarsConfig(dg.Config):
     """The launchpad options of one run."""
 
-    strategy: str = "hybrid"
-    force: bool = False
-    hours_back: float | None = None
+    strategy: str = Field("hybrid", description=STRATEGY_DESCRIPTION)
+    force: bool = Field(False, description=FORCE_DESCRIPTION)
+    hours_back: float | None = Field(None, description=CHECKS_WINDOW_DESCRIPTION)
 
 
 def build_bars_key(interval: str) -> dg.AssetKey:
@@ -62,17 +74,20 @@ def build_bars_key(interval: str) -> dg.AssetKey:
 
 
 @dg.asset(key=UNIVERSE_KEY, group_name=GROUP, kinds={"postgres"}, pool=POOL)
-def market_symbols(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
+def market_symbols(
+    context: dg.AssetExecutionContext, backfill_engine: dg.ResourceParam[Engine]
+) -> dg.MaterializeResult[Any]:
     """The universe: active rows of market_symbols. With BACKFILL_SYNC_EXCHANGE, adds the vendor's new symbols first."""
-    synced = _sync_with_vendor(engine)
-    with engine.database.transaction() as connection:
+    synced = _sync_with_vendor(backfill_engine)
+    with backfill_engine.database.transaction() as connection:
         universe = read_universe(connection, DEFAULT_EXCHANGE)
+        row_count = count_universe_rows(connection)
         notes = describe_names(connection, universe)
     active = [str(symbol.ticker) for symbol in universe.symbols if symbol.is_active]
     added, removed = sync_symbol_partitions(context.instance, active)
     return dg.MaterializeResult(
         metadata={
-            **{"active": len(active), "partitions added": added, "partitions removed": removed},
+            **{"active": len(active), "partitions added": added, "partitions removed": removed, ROW_COUNT: row_count},
             **(_build_sync_metadata(synced) if synced else {}),
             **({"names not used": "; ".join(notes)} if notes else {}),
         }
@@ -126,14 +141,16 @@ def build_bars_asset(interval: str, partitions: dg.MultiPartitionsDefinition, *,
         pool=POOL,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def bars(context: dg.AssetExecutionContext, config: BarsConfig, engine: dg.ResourceParam[Engine]) -> Iterator[Any]:
+    def bars(
+        context: dg.AssetExecutionContext, config: BarsConfig, backfill_engine: dg.ResourceParam[Engine]
+    ) -> Iterator[Any]:
         checks.build_evaluation_job(
-            engine, interval, config.hours_back
+            backfill_engine, interval, config.hours_back
         )  # rejects an invalid window before any vendor call
         stopped = None
         if context.selected_asset_keys:
-            stopped = _materialize(context, config, engine, interval)
-        evaluation = checks.evaluate(engine, interval, config.hours_back)
+            stopped = _materialize(context, config, backfill_engine, interval)
+        evaluation = checks.evaluate(backfill_engine, interval, config.hours_back)
         yield from checks.build_check_results(key, evaluation, context.selected_asset_check_keys)
         if stopped is not None:
             raise dg.Failure(f"{stopped}; what was fetched is stored", allow_retries=False)
@@ -164,6 +181,7 @@ def _materialize(
         materialized = run_and_measure(engine, job, listener)
     if materialized.result.stopped is None:
         read_and_record(context, engine)
+    certify_and_log(context, engine, interval, job.window.sessions)
     key = build_bars_key(interval)
     recorded = set() if is_manual else context.instance.get_materialized_partitions(key)
     complete = [
@@ -179,35 +197,34 @@ def _materialize(
 
 @dg.asset(group_name=GROUP, kinds={"postgres"}, deps=[build_bars_key(DEFAULT_INTERVAL)])
 def data_quality_report(
-    context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]
+    context: dg.AssetExecutionContext, backfill_engine: dg.ResourceParam[Engine]
 ) -> dg.MaterializeResult[Any]:
     """The data-quality report over the default window, with a heat map of all retained sessions."""
     from backfill_assets.quality.heatmap_image import render_heatmap_markdown  # matplotlib is slow to import
 
-    if engine.settings.token is not None:
-        read_and_record(context, engine)
-    retained_coverage = engine.measure(build_retained_sessions_job(engine, DEFAULT_INTERVAL))
-    evaluation = checks.evaluate(engine, DEFAULT_INTERVAL)
+    if backfill_engine.settings.token is not None:
+        read_and_record(context, backfill_engine)
+    retained_coverage = backfill_engine.measure(build_retained_sessions_job(backfill_engine, DEFAULT_INTERVAL))
+    evaluation = checks.evaluate(backfill_engine, DEFAULT_INTERVAL)
     if evaluation is None:
         return dg.MaterializeResult(metadata={"symbols": 0})
-    with engine.database.transaction() as connection:
+    with backfill_engine.database.transaction() as connection:
         rows = read_symbol_reports(connection, evaluation.coverage)
         actions = list_window_actions(connection, retained_coverage)
-    worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))
+    accuracy = read_live_accuracy(backfill_engine.database, evaluation.coverage)
+    worst = sorted(rows, key=lambda row: (-row.estimated_missing_bars, row.completeness, row.symbol))[:100]
     days = [session.day for session in retained_coverage.grid.sessions]
     picture = render_heatmap_markdown(build_heatmap(retained_coverage, mark_sessions(actions, days)))
     return dg.MaterializeResult(
         metadata={
-            "symbols": len(rows),
+            **{"symbols": len(rows), ROW_COUNT: len(rows)},
             "expected_bars": sum(row.expected_bars for row in rows),
             "bar_count": sum(row.bar_count for row in rows),
             "estimated_missing_bars": sum(row.estimated_missing_bars for row in rows),
             "criteria_failed": sum(not criterion.passed for criterion in evaluation.criteria),
-            "live_bars": str(
-                read_live_accuracy(engine.database, evaluation.coverage) or "no live bar was replaced by a final bar"
-            ),
+            "live_bars": str(accuracy or "no live bar was replaced by a final bar"),
             "corporate_actions": len(actions),
             "heat-map": dg.MarkdownMetadataValue(picture),
-            "report": dg.MarkdownMetadataValue(to_markdown(worst[:100])),
+            "report": dg.MarkdownMetadataValue(to_markdown(worst)),
         }
     )

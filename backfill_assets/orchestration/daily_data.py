@@ -14,6 +14,7 @@ from backfill_assets.backfill.daily_reading import DailyReading, read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.orchestration.catalog import ROW_COUNT
 from backfill_assets.quality.action_entries import ACTION_KINDS, KIND_NAMES, ActionEntry
 from backfill_assets.quality.corporate_actions_listing import list_actions
 from backfill_assets.store.actions.action_versions import ActionCounts, count_actions
@@ -77,6 +78,7 @@ def build_actions_metadata(engine: Engine, recorded: RecordedReading) -> dict[st
         newest = list_actions(connection, symbols, now, limit=MAX_NEWEST)
     return {
         **_describe_counts(counts),
+        ROW_COUNT: sum(of_kind.listed for of_kind in counts.values()),
         "calls": recorded.calls,
         "newest": dg.TableMetadataValue([_build_record(action) for action in newest], _build_schema()),
     }

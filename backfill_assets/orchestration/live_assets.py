@@ -1,5 +1,6 @@
 """Live collection in Dagster, if BACKFILL_LIVE is on: the asset of its rounds and the schedule that starts them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -16,19 +17,26 @@ LIVE_QUOTES = dg.AssetKey("live_quotes")
 
 # not in the pool: a round must not wait for a long backfill; both share one rate limiter
 @dg.asset(key=LIVE_QUOTES, group_name=GROUP, kinds={"postgres", "eodhd"}, deps=[UNIVERSE_KEY])
-def live_quotes(context: dg.AssetExecutionContext, engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult[Any]:
+def live_quotes(
+    context: dg.AssetExecutionContext, backfill_engine: dg.ResourceParam[Engine]
+) -> dg.MaterializeResult[Any]:
     """One round of live quotes of all active symbols, and today's provisional bars built from them."""
     from backfill_assets.live.collector import collect_round  # imports the vendor's client
 
-    result = collect_round(engine)
+    result = collect_round(backfill_engine)
     context.log.info(str(result))
     if result.kind == "failed":
         raise dg.Failure(str(result), allow_retries=False)
     return dg.MaterializeResult(metadata=result.as_dict())
 
 
-def build_live_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """The schedule that starts a round every BACKFILL_LIVE_SECONDS during sampling hours."""
+def build_live_schedule(settings: Settings, overrides: Mapping[str, Any]) -> dg.ScheduleDefinition:
+    """The schedule that starts a round every BACKFILL_LIVE_SECONDS during sampling hours.
+
+    Args:
+        settings: when the definitions are loaded.
+        overrides: of settings that are read in each tick.
+    """
 
     @dg.schedule(
         name="live_schedule",
@@ -41,7 +49,7 @@ def build_live_schedule(settings: Settings) -> dg.ScheduleDefinition:
         """A run during sampling hours, else a reason to skip."""
         from backfill_assets.live.collector import find_session_to_sample
 
-        current = load_settings()
+        current = load_settings(**overrides)
         if find_session_to_sample(current, current.now()) is None:
             return dg.SkipReason("outside sampling hours (15 min after the open to 30 min after the close)")
         return dg.RunRequest()

@@ -19,6 +19,7 @@ from backfill_assets.market.calendar.intervals import choose_source_interval, pa
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.orchestration.catalog import PARTITION_ROW_COUNT
 from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION
 from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.bars.bar_stats import Provenance, read_provenance
@@ -112,6 +113,7 @@ def find_complete_partitions(engine: Engine, materialized: MaterializedRun) -> I
         bars = int(figures.bars[row, session])
         metadata = {
             "bars": bars,
+            PARTITION_ROW_COUNT: bars,
             "expected": int(figures.expected[row, session]),
             "no_trade": int(figures.no_trade[row, session]),
             "source": _describe_source(origin, bars),

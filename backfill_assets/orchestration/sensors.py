@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.windows import MAX_PARTITIONS
 from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.orchestration.assets import UNIVERSE_KEY, build_bars_key
+from backfill_assets.orchestration.catalog import ROW_COUNT
 from backfill_assets.orchestration.partition_ranges import (
     PartitionRange,
     clip_to_known_days,
@@ -28,6 +29,7 @@ from backfill_assets.orchestration.partitions import (
 )
 from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.job_universe import read_job_universe
+from backfill_assets.store.relations import count_universe_rows
 
 PARTITION_EXCESS_FACTOR = 1.1  # of MAX_PARTITIONS: a code server gains a day with each session
 
@@ -50,18 +52,18 @@ def build_gap_backfill_sensor(
         default_status=get_default_sensor_status(settings),
     )
     def gap_backfill(
-        context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]
+        context: dg.SensorEvaluationContext, backfill_engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """Request runs for due gaps, else for complete partitions that Dagster does not show as materialized."""
         try:
-            due_work = find_due_work(engine, interval)
+            due_work = find_due_work(backfill_engine, interval)
         except TokenRefused as error:
             yield dg.SkipReason(str(error))
             return
         order, days = context.instance.get_dynamic_partitions(SYMBOL_DIMENSION), list_day_keys(partitions)
-        ranges, reason = find_due_ranges(due_work, order, days, engine.settings), due_work.reason
+        ranges, reason = find_due_ranges(due_work, order, days, backfill_engine.settings), due_work.reason
         if not ranges:
-            ranges = find_unrecorded_ranges(due_work, order, days, context.instance, key, engine.settings)
+            ranges = find_unrecorded_ranges(due_work, order, days, context.instance, key, backfill_engine.settings)
         if reload_warning := build_reload_warning(due_work, days):
             context.log.warning(reload_warning)
         yield from build_run_requests(ranges, "; ".join(filter(None, (reason, reload_warning))), order, context, key)
@@ -160,16 +162,16 @@ def build_daily_data_sensor(settings: Settings, job: dg.JobDefinition) -> dg.Sen
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )
-    def daily_data(engine: dg.ResourceParam[Engine]) -> dg.RunRequest | dg.SkipReason:
+    def daily_data(backfill_engine: dg.ResourceParam[Engine]) -> dg.RunRequest | dg.SkipReason:
         """Request a run, and an hour later another one if daily data are still due."""
         try:
-            due = find_due_reading(engine)
+            due = find_due_reading(backfill_engine)
         except TokenRefused as error:
             return dg.SkipReason(str(error))
         if not due:
             return dg.SkipReason("the daily data of every settled session are read, or wait for the next morning")
         # It is due no longer once it was requested: a pause or a spent budget has stopped the run of the hour before.
-        return dg.RunRequest(run_key=f"{due.settled[-1].day} at {engine.settings.now():%Y-%m-%d %H} h UTC")
+        return dg.RunRequest(run_key=f"{due.settled[-1].day} at {backfill_engine.settings.now():%Y-%m-%d %H} h UTC")
 
     return daily_data
 
@@ -186,14 +188,22 @@ def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )
-    def symbol_partitions(context: dg.SensorEvaluationContext, engine: dg.ResourceParam[Engine]) -> dg.SensorResult:
+    def symbol_partitions(
+        context: dg.SensorEvaluationContext, backfill_engine: dg.ResourceParam[Engine]
+    ) -> dg.SensorResult:
         """Add and delete partitions; starts no run, but records a materialization of the universe if it changed."""
-        with engine.database.transaction() as connection:
-            universe = read_job_universe(connection, DEFAULT_EXCHANGE, engine.settings.as_of)
+        with backfill_engine.database.transaction() as connection:
+            universe = read_job_universe(connection, DEFAULT_EXCHANGE, backfill_engine.settings.as_of)
+            row_count = count_universe_rows(connection)
         active = [str(s.ticker) for s in universe.active]
-        listed = universe.list_since(compute_first_day(engine.settings, len(active)))
+        listed = universe.list_since(compute_first_day(backfill_engine.settings, len(active)))
         added, removed = sync_symbol_partitions(context.instance, [str(s.ticker) for s in listed])
-        figures = {"active": len(active), "partitions added": added, "partitions removed": removed}
+        figures = {
+            "active": len(active),
+            "partitions added": added,
+            "partitions removed": removed,
+            ROW_COUNT: row_count,
+        }
         events = [dg.AssetMaterialization(UNIVERSE_KEY, metadata=figures)] if added or removed else []
         message = f"{format_count(len(active), 'symbol')}: {format_count(added, 'partition')} added, {removed} removed"
         return dg.SensorResult(skip_reason=message, asset_events=events)

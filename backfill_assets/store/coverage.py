@@ -4,7 +4,8 @@
 ``market.gaps.slot_states`` decides the states. The result, ``Coverage``, is in ``market.gaps.coverage``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -30,6 +31,8 @@ def measure_coverage(
     source: Interval,
     rules: GapRules,
     now: datetime,
+    stored: StoredSlots | None = None,
+    lives: Mapping[int, tuple[int, int]] | None = None,
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``.
 
@@ -42,11 +45,16 @@ def measure_coverage(
         source: the vendor interval that the bars are built from, to which the evidence refers.
         rules: from when absent bars are requested and count.
         now: the moment to measure for, an aware datetime.
+        stored: what is stored there, if the caller knows it already (``store.bars.read_slots``); None: look.
+        lives: the first and the last session of symbols, by row, in which they are looked at, whatever is their newest
+            listing; others have the listing that is known.
     """
     symbol_index = SymbolIndex.from_symbols(symbols)
-    stored = read_stored_slots(connection, symbol_index, grid)
+    if stored is None:
+        stored = read_stored_slots(connection, symbol_index, grid)
     slots = _build_open_slots(stored, grid)
     request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, np.unique(slots.row))
+    absence_evidence = _set_lives(absence_evidence, lives or {})
     begins, ends = _get_listing_bounds(absence_evidence, grid)
     slots = _select_expected_slots(slots, begins, ends)
     slot_states = classify_slots(slots, request_history, absence_evidence, grid, rules, now)
@@ -70,6 +78,13 @@ def measure_coverage(
         askable_at=tuple(rules.compute_askable_at(s) for s in grid.sessions),
         overdue_at=tuple(rules.compute_overdue_at(s) for s in grid.sessions),
     )
+
+
+def _set_lives(evidence: AbsenceEvidence, lives: Mapping[int, tuple[int, int]]) -> AbsenceEvidence:
+    first, last = evidence.first_session.copy(), evidence.last_session.copy()
+    for row, (begin, end) in lives.items():
+        first[row], last[row] = begin, end
+    return replace(evidence, first_session=first, last_session=last)
 
 
 def _count_missing(counts: Int64, slots: OpenSlots, slot_states: SlotStates) -> Int64:

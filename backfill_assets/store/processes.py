@@ -30,9 +30,14 @@ def get_host_id() -> str:
 
 def get_current_process() -> ProcessIdentity:
     """The identity of this process."""
+    return identify_process(os.getpid())
+
+
+def identify_process(pid: int) -> ProcessIdentity:
+    """The identity of a running process of this host."""
     import psutil
 
-    return ProcessIdentity(get_host_id(), os.getpid(), psutil.Process().create_time())
+    return ProcessIdentity(get_host_id(), pid, psutil.Process(pid).create_time())
 
 
 def is_process_alive(pid: int, started_at: float | None = None) -> bool:

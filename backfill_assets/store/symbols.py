@@ -6,7 +6,8 @@ active one before an inactive one, then one with a listing (``store.listings``),
 (``AAPL``, ``US``), then the oldest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -44,6 +45,12 @@ SELECT symbol_id, symbol, exchange, coalesce(is_active, true),
        symbol_id IN (SELECT l.symbol_id FROM backfill.listings l WHERE l.withdrawn_at IS NULL)
 FROM market_symbols WHERE {_IS_KNOWN} ORDER BY symbol_id
 """  # noqa: S608 - a constant is inserted
+# Any spelling of a ticker contains the letters and digits of its name: this reads a few rows of 20,000.
+_SELECT_SIMILAR_ROWS = f"""
+SELECT * FROM ({_SELECT_ROWS}) r
+WHERE EXISTS (SELECT FROM unnest(%(parts)s::text[]) AS part WHERE strpos(upper(r.symbol COLLATE "C"), part) > 0)
+"""  # noqa: S608 - a constant is inserted
+_MAX_SIMILAR = 20  # tickers; for more of them it is quicker to read all rows
 _COUNT_ACTIVE_ROWS = f"""
 SELECT count(*) FROM market_symbols WHERE {_IS_KNOWN} AND coalesce(is_active, true)
 """  # noqa: S608 - a constant is inserted
@@ -52,6 +59,7 @@ SELECT exchange, count(*) FROM market_symbols
 WHERE NOT {_IS_KNOWN} AND coalesce(is_active, true) AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
 GROUP BY exchange ORDER BY 2 DESC, 1
 """  # noqa: S608 - a constant is inserted
+_NAME_PARTS = re.compile(r"[A-Z0-9]+")
 
 
 class SymbolRow(NamedTuple):  # faster to create than a dataclass, and there may be 20,000
@@ -103,6 +111,18 @@ def list_symbols(connection: Connection, exchange: str, *, only_active: bool = T
     """The symbols of ``exchange``, ordered by name; only active ones by default."""
     symbols = _sort_symbols(_group_rows(_read_rows(connection, exchange))[0])
     return [symbol for symbol in symbols if symbol.is_active] if only_active else symbols
+
+
+def find_symbols_by_ticker(connection: Connection, exchange: str, tickers: Collection[Ticker]) -> dict[Ticker, Symbol]:
+    """The symbols of tickers, inactive ones, too; tickers that the store does not have are left out."""
+    if len(tickers) > _MAX_SIMILAR:
+        rows = _read_rows(connection, exchange)
+    else:
+        parts = [max(_NAME_PARTS.findall(ticker.symbol.upper()), key=len) for ticker in tickers]
+        values = {"names": sorted(list_exchange_names(exchange)), "parts": parts}
+        rows = [_recognize(*row) for row in connection.execute(_SELECT_SIMILAR_ROWS.encode(), values)]
+    wanted = frozenset(tickers)
+    return {symbol.ticker: symbol for symbol in _sort_symbols(_group_rows(rows)[0]) if symbol.ticker in wanted}
 
 
 def list_symbols_at(connection: Connection, exchange: str, moment: datetime) -> UniverseAt:

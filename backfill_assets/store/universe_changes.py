@@ -44,6 +44,7 @@ FROM ({_DIFFERENCES}) AS found ORDER BY symbol_id
 _SELECT_BOUNDS = """
 SELECT changed_at, %(moment)s < clock_timestamp() FROM backfill.universe_changes ORDER BY change_id LIMIT 1
 """
+_SELECT_CHANGE_TIMES = "SELECT DISTINCT changed_at FROM backfill.universe_changes ORDER BY 1"
 _SELECT_STATE = """
 SELECT n.symbol_id, n.symbol, n.exchange, n.is_active, EXISTS (
     SELECT FROM market_symbols m WHERE m.symbol_id = n.symbol_id), EXISTS (
@@ -159,3 +160,8 @@ def read_universe_at(connection: Connection, moment: datetime) -> RecordedUniver
         return RecordedUniverse(None, first_record, is_assumed=moment < first_record)
     rows = connection.execute(_SELECT_STATE, {"moment": moment}).fetchall()
     return RecordedUniverse(tuple(RecordedRow(*row) for row in sorted(rows)), first_record, is_assumed=False)
+
+
+def list_change_times(connection: Connection) -> list[datetime]:
+    """When changes were recorded, ascending; between two of them the recorded universe is the same."""
+    return [changed_at for (changed_at,) in connection.execute(_SELECT_CHANGE_TIMES)]

@@ -119,7 +119,7 @@ def run_dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterD
     assert [process for process in descendants if process.is_running()] == []
 
 
-_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "backfill_assets.definitions"}
+_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "backfill_assets"}
 _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
     ... on RepositoryLocation { name } } } } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"

@@ -27,6 +27,8 @@ from backfill_assets.store.quota.calls_by_purpose import read_calls_by_purpose
 from backfill_assets_tests.acceptance import simulated_day
 from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
 
+pytestmark = pytest.mark.no_cover
+
 RECORDED = Path(__file__).with_name("database_0009") / "bars.sql.gz"
 CALLS_AT_65D0ACA = {Purpose.GAP: 341, Purpose.DAILY: 13, Purpose.REVIEW: 196}
 MORNING_CALLS = 38  # 40 symbols; one was looked up that morning, and the vendor does not serve another

@@ -111,6 +111,7 @@ def test_half_day_after_thanksgiving_is_complete_on_monday(run_and_compare: Call
     run_and_compare("thanksgiving_monday", ("AAPL",), date(2026, 11, 25), ["2026-11-30 13:00"])
 
 
+@pytest.mark.no_cover
 def test_trading_halt_becomes_a_vendor_gap(
     make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:

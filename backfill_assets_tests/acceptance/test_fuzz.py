@@ -16,7 +16,12 @@ from backfill_assets_tests.fuzz.reply import Reply
 from backfill_assets_tests.fuzz.vendor import Answer
 from backfill_assets_tests.fuzz.workbench import Workbench
 
-INPUTS = {"answers": 4, "tables": 6, "files": 8, "settings": 8, "options": 8, "paths": 5, "locales": 1, "actions": 6}
+pytestmark = pytest.mark.no_cover
+
+INPUTS = {
+    **{"answers": 4, "tables": 6, "files": 8, "settings": 8, "options": 8, "paths": 5, "locales": 1, "actions": 6},
+    **{"reads": 20, "certified": 6},
+}
 FIRST_SEED = 1
 
 

@@ -17,6 +17,8 @@ from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_
 from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_utc
 from bench.trusted_bars import TableCheck, check_bars
 
+pytestmark = pytest.mark.no_cover
+
 HISTORY, FIRST, LAST = date(2026, 4, 29), date(2026, 6, 1), date(2026, 6, 12)  # rules look back 20 sessions
 SPLIT, LISTED = date(2026, 6, 4), date(2026, 6, 8)
 QUIRKS = replace(DataQuirks.build_realistic(), revisions=0.0, cumulative_volume_months=0.0, duplicate_splits=0.5)

@@ -111,6 +111,26 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
         **dict.fromkeys(["[]", '["2h"]', '["30m", "30m"]', '["30min"]'], "one or more of 1m, 5m, 15m, 30m, 1h"),
         **dict.fromkeys(["[30]", '"30m"', "3"], ""),
     },
+    "BACKFILL_OWNERS": {
+        **JSON_ERRORS,
+        **dict.fromkeys(['["x"]', '["team:"]', '["a b@c"]', '[""]'], "e-mail addresses and names of teams"),
+        **dict.fromkeys(["3", "[3]", '{"a": 1}'], ""),
+    },
+    "BACKFILL_CODE_URL": {**dict.fromkeys(INVALID_URLS, ""), "x": "must be an http or https URL"},
+    "BACKFILL_UNIVERSES": {
+        **JSON_ERRORS,
+        **dict.fromkeys(
+            ['["a", "a"]', '["a b"]', '[""]', '["ü"]', '["a/b"]', '["A"]'], "names of small letters, digits, - and _"
+        ),
+        **dict.fromkeys(["3", "[3]", '"all"'], ""),
+    },
+    "BACKFILL_SESSIONS_START": {
+        **dict.fromkeys(["x", "2020-02-30", "01/10/2020"], "valid date"),
+        **dict.fromkeys(["1990-01-01", "2150-01-01"], "between 2004 and 2099"),
+    },
+    "BACKFILL_EVENT_SESSIONS": build_range_errors(1, 250, whole=True),
+    "BACKFILL_MATERIAL_PRICE_BPS": build_range_errors(0, 10_000),
+    "BACKFILL_MATERIAL_VOLUME_PERCENT": build_range_errors(0, 1000),
     "BACKFILL_PARTITION_DAYS": build_range_errors(2, 2500, whole=True),
     "BACKFILL_PARTITIONS_PER_RUN": build_range_errors(1, 100_000, whole=True),
     "BACKFILL_AUTO": dict.fromkeys(["maybe", "2"], "valid boolean"),
@@ -207,6 +227,8 @@ def test_invalid_calendar_file_is_named(make_user: MakeUser, tmp_path: Path, tex
     assert (result.code, f"BACKFILL_CALENDAR_FILE {tmp_path}/calendar cannot be used" in result.error) == (2, True)
 
 
+CERTIFICATE_COMMANDS = ("certify", "verify-certificate", "certificates list")
+READ_COMMANDS = ("bars", "export")
 WINDOW_COMMANDS = ("report", "plan", "run", "verify", "audit")
 ANSWERS = ("decisions accept", "decisions reject")
 INVALID_DATES = ["yesterday", "2026-02-30", "2026-6-1", "06/01/2026", "99999-01-01", "२०२६-०६-०१"]
@@ -232,6 +254,30 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     **{(c, "--ticker"): ["", ",", "AA/PL", "AAPL,MSFT", "A" * 300] for c in ("decisions list", *ANSWERS)},
     **{(c, "--note"): ["", "  ", "x" * 201, "\x07", "\udcff"] for c in (*ANSWERS, "decisions undo", "symbols rename")},
     ("symbols rename", "--on"): INVALID_DATES,
+    **{(c, "--interval"): ["2h", "", "30M", "1d"] for c in (*CERTIFICATE_COMMANDS, *READ_COMMANDS)},
+    **{(c, "--universe"): ["", "nosuch", "a b", "A" * 300] for c in (*CERTIFICATE_COMMANDS, *READ_COMMANDS)},
+    **{
+        (c, "--format"): ["xml", "", "JSON"]
+        for c in (*CERTIFICATE_COMMANDS, *READ_COMMANDS, "universes list", "universes show")
+    },
+    **{(c, "--start"): INVALID_DATES for c in ("certificates list", *READ_COMMANDS)},
+    **{(c, "--end"): INVALID_DATES for c in ("certificates list", *READ_COMMANDS)},
+    ("certificates list", "--limit"): [*INVALID_NUMBERS, "0", "-1", "1.5"],
+    ("verify-certificate", "--session"): INVALID_DATES,
+    **{(c, "--adjustment"): ["", "split", "SPLITS", "dividends"] for c in READ_COMMANDS},
+    **{(c, "--require"): ["", "all", "COMPLETE"] for c in READ_COMMANDS},
+    **{(c, "--on-incomplete"): ["", "skip", "DROP"] for c in READ_COMMANDS},
+    **{("bars", option): INVALID_TIMES[:3] for option in ("--known-at", "--point-in-time")},
+    ("bars", "--columns"): ["", ",", "price", "close,close", "Close"],
+    ("bars", "--output"): ["/nonexistent/bars.csv", "/", "/proc/nowhere"],
+    ("export", "--dir"): ["/dev/null", "/proc/nowhere"],
+    ("export", "--exchange"): ["LSE", "", "U/S"],
+    **{
+        (c, "--file"): ["/nonexistent/symbols", "/", "/dev/null", "/dev/zero"]
+        for c in ("universes add", "universes remove")
+    },
+    **{(c, "--max-incomplete"): [*INVALID_NUMBERS, "-1", "1.5", "1000001"] for c in ("universes add", "universes set")},
+    **{(c, "--deadline"): [*INVALID_NUMBERS, "0h", "2", "-2h", "367d"] for c in ("universes add", "universes set")},
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
     ("pause", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
     ("pause", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "2 h", "367d", "30s", "999999d"],
@@ -264,6 +310,13 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
 REQUIRED_ARGUMENTS = {
     **{"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)},
     **{"symbols rename": ("AAPL", "NEW"), "symbols show": ("AAPL",)},
+    **{
+        "bars": ("AAPL", "--start=2026-06-01", "--end=2026-06-01"),
+        "export": ("--dir=/tmp",),
+        "certify": ("2026-06-01",),
+    },
+    **{"universes show": ("all",), "universes add": ("model", "AAPL"), "universes set": ("all",)},
+    **{"universes remove": ("model",)},
     **dict.fromkeys((*ANSWERS, "decisions show", "decisions undo"), ("1",)),
 }
 
@@ -305,7 +358,8 @@ def test_invalid_option_is_named(make_user: MakeUser, start_sandbox: Callable[..
             result = user.run_cli([*command.split(), *REQUIRED_ARGUMENTS.get(command, ()), f"{option}={value}"])
             assert (result.code, option, value) == (2, option, value), result
             # some errors name the kind of value, not the option
-            words = (option, "interval", "symbol", "ticker", "exchange", "lists no", "replay", "kind", "rule")
+            words = ("interval", "symbol", "ticker", "exchange", "lists no", "replay", "kind", "rule", "columns")
+            words = (option, *words, "universe", "certificate of", "cannot be written")
             assert any(word in result.error for word in words), result
             assert len(result.error) < 300, result
 

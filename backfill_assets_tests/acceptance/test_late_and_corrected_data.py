@@ -21,6 +21,8 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 )
 from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_utc
 
+pytestmark = pytest.mark.no_cover
+
 MONDAY, TUESDAY, FRIDAY = date(2026, 6, 1), date(2026, 6, 2), date(2026, 6, 5)
 WEEK = tuple(MONDAY + timedelta(days=n) for n in range(5))
 MakeClock = Callable[..., MovingClock]

@@ -17,6 +17,8 @@ from backfill_assets_tests.conftest import read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import build_expected_bars, list_sandbox_symbols
 from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_utc
 
+pytestmark = pytest.mark.no_cover
+
 TUESDAY = date(2026, 6, 2)
 (SESSION,) = list_sessions("US", TUESDAY, TUESDAY)
 SYMBOLS = ("AAPL", "MSFT", "AMZN", "BRK-B")

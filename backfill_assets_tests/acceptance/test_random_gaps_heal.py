@@ -26,6 +26,8 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import build_expected_bars, ignore_progress
 
+pytestmark = pytest.mark.no_cover
+
 TICKERS = ("AAPL", "MSFT")
 HALF_HOUR = INTERVALS["30m"]
 # kinds of stored bars; an empty string is a slot without a bar and twice as likely

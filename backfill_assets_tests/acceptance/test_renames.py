@@ -177,7 +177,9 @@ def test_fb_became_meta_and_a_fund_had_the_name_before(store: Store) -> None:
 
 def test_bars_of_both_tickers_make_one_series_without_a_gap_or_a_double(store: Store) -> None:
     store.store_lives()
-    store.run(f"{RENAME} --yes")
+    store.run("universes add model FB")
+    renamed = store.run(f"{RENAME} --yes")
+    assert "universe model has FB.US and not META.US: backfill-assets universes add model META.US\n" in renamed
     for symbol in ("FB", "META"):
         series = store.execute(SERIES, {"symbol": symbol})
         sessions = [session.day for session in list_sessions("US", date(2022, 6, 1), date(2022, 6, 15))]

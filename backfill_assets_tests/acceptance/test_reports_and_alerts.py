@@ -167,6 +167,7 @@ def render_page(make_engine: Callable[..., Engine], start_sandbox: StartSandbox)
     return render
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("draw_cells", "rows", "sessions", "omitted"),
     [

@@ -27,6 +27,8 @@ from backfill_assets_tests.integration.test_backfill_engine import (
 )
 from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_utc
 
+pytestmark = pytest.mark.no_cover
+
 OTHER_FEED_REQUESTS = 3  # about slots that both feeds lack: at once, after 24 and after 72 hours
 MONDAY, TUESDAY = date(2026, 6, 1), date(2026, 6, 2)
 MakeClock = Callable[..., MovingClock]

@@ -14,7 +14,7 @@ from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import NOW, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, build_expected_bars
 from backfill_assets_tests.integration.test_store_migrate import build_from_migration_9, fetch
-from backfill_assets_tests.integration.test_store_upgrade_0_3_0 import NUMBER_0_3_0
+from backfill_assets_tests.integration.upgrades import NUMBER_0_3_0
 
 MakeUser = Callable[..., User]
 TABLES = (

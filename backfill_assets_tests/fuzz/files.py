@@ -18,6 +18,7 @@ _CSV = 'Symbol,Name,Last Sale\nAAPL,Apple Inc,1.5\nMSFT,Microsoft,2.5\nTSLA,"Tes
 _START: dict[str, bytes] = {
     "symbols": "\n".join(_SYMBOLS).encode(),
     "symbols CSV": _CSV.encode(),
+    "universe": b"AAPL\nMSFT\n",
     "calendar": json.dumps(_CALENDAR).encode(),
     "token": TOKEN.encode(),
     "database": b"",  # filled in when the address is known
@@ -44,14 +45,24 @@ class FileFamily:
 
     def draw(self, random: Random) -> FuzzInput:
         kind = random.choice(
-            ("symbols", "symbols", "symbols CSV", "symbols CSV", "calendar", "calendar", "token", "database")
+            (
+                "symbols",
+                "symbols",
+                "symbols CSV",
+                "symbols CSV",
+                "universe",
+                "calendar",
+                "calendar",
+                "token",
+                "database",
+            )
         )
         reads = ("report", "run", "verify", "plan", "status")
-        commands = (
-            (("symbols", "add", "--file", "FILE"), ("report",))
-            if kind.startswith("symbols")
-            else ((random.choice(reads),),)
-        )
+        commands: tuple[tuple[str, ...], ...] = ((random.choice(reads),),)
+        if kind.startswith("symbols"):
+            commands = (("symbols", "add", "--file", "FILE"), ("report",))
+        elif kind == "universe":
+            commands = (("universes", "add", "model", "--file", "FILE"), ("universes", "list"))
         draw = _draw_calendar_change if kind == "calendar" else _draw_symbols_change
         changes = [
             draw(random) if random.random() < 0.6 else _draw_bytes_change(random)
@@ -90,7 +101,7 @@ class FileFamily:
         faults = [
             f"{run.arguments[0]}: the error does not name the file: {run.last_line}"
             for run in runs
-            if run.code == 2 and "file" not in run.err
+            if run.code == 2 and "file" not in run.err and "not in the store" not in run.err
         ]
         return judge_runs(runs, faults, has_own_tables=scenario.kind != "database")
 

@@ -36,8 +36,16 @@ _USUAL_ARGUMENTS = {
     "symbols deactivate": ["AAPL"],
     "symbols rename": ["AAPL", "MSFT", "--on", "2026-06-02", "--yes", "--insist"],
     "symbols show": ["AAPL"],
+    "bars": ["AAPL", "--start", "2026-06-01", "--end", "2026-06-02", "--require", "any"],
+    "export": ["--dir", "out", "--require", "any"],
+    "certify": ["2026-06-01"],
+    "universes add": ["model", "AAPL"],
+    "universes show": ["all"],
+    "universes remove": ["model"],
+    "universes set": ["all", "--max-incomplete", "1"],
     **{f"decisions {name}": ["1"] for name in ("show", "accept", "reject", "undo")},
 }
+_FOLDERS = ("out", "a/b", ".", "", "/dev/null", "/dev/full", "/proc/nonexistent", "a\nb", "é" * 200, "x" * 300)
 _LONG_COMMANDS = {"sandbox": 1.0, "dev": 20.0, "live": 5.0, "run": 10.0}  # seconds until Ctrl-C
 _NO_DATABASE = "postgresql://127.0.0.1:1/closed"
 
@@ -140,6 +148,15 @@ _USUAL_VALUES: dict[str, tuple[str, ...]] = {
     "first_day": ("2026-06-01", "2026-06-02", "2026-06-06", "2022-06-09", "0001-01-01", "9999-12-31"),
     "kinds": ("split", "dividend", "spinoff"),
     "port": ("0",),
+    "universe": ("all", "model", "ALL", ""),
+    "name": ("all", "model", "MODEL", "a b", "'; --"),
+    "certificate": ("1", "99", "all"),
+    "session": ("2026-06-01", "2026-06-02", "2026-06-06"),
+    "columns": ("close", "symbol,timestamp,close", "close,close", "Close", ",", "volume,"),
+    "deadline": ("16h", "0h", "none", "1m", "400d", "-1h"),
+    "max_incomplete": ("0", "1", "2147483648"),
+    "known_at": ("2026-06-02T19:00:00Z", "2026-06-03T14:00:00Z", "2004-01-01T00:00:00Z", "2099-12-31T23:59:59Z"),
+    "point_in_time": ("2026-06-02T19:00:00Z", "2026-06-01T13:30:00Z", "2004-01-01T00:00:00Z", "2099-12-31T23:59:59Z"),
 }
 
 
@@ -152,6 +169,8 @@ def _find_usual_values(parameter: click.Parameter) -> tuple[str, ...]:
 
 def _draw_value(random: Random, parameter: click.Parameter) -> str:
     kind = random.random()
+    if parameter.name == "folder":  # made where they lack, so that they must lie in the folder of the input
+        return random.choice(_FOLDERS)
     if kind < 0.15:
         return draw_text(random).replace("\x00", "")
     if kind < 0.6 and (usual := _find_usual_values(parameter)):

@@ -76,6 +76,13 @@ _COMMANDS = (
         ("run", "--strategy", "incremental"),
         ("why", "AAPL", "2026-06-01", "--ask"),
     ),
+    *(
+        ("bars", "AAPL", "--start", "2026-06-01", "--end", "2026-06-02", "--require", "any"),
+        ("bars", "AAPL", "--start", "2026-06-01", "--end", "2026-06-02", "--known-at", "2026-06-03T14:00:00Z"),
+        ("universes", "add", "model", "AAPL"),
+        ("certify", "2026-06-01"),
+        ("verify-certificate", "--format", "json"),
+    ),
 )
 _SNAPSHOT = """
 WITH s AS (SELECT oid, nspname::text AS name FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'),

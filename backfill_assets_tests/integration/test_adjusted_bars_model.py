@@ -3,16 +3,23 @@
 import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from backfill_assets.market.actions.adjustment import Adjustment
-from backfill_assets.store.bars.adjusted_bars import MissingFactor
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.store.bars.adjusted_bars import AdjustedBars, MissingFactor
+from backfill_assets.store.bars.bar_factors import read_bar_factors
+from backfill_assets.store.bars.bar_table import BarTable, read_bar_table
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.integration.adjusted_bars_model import SYMBOLS, Action, Life, Version, World, adjust, to_day
 from backfill_assets_tests.integration.stored_actions import Store
@@ -209,6 +216,7 @@ def compare(store: Store, world: World, adjustment: Adjustment, moment: datetime
         expected = [adjust(world, bar, adjustment, moment) for bar in bars]
         if all(expected):
             found = store.read([symbol], adjustment, moment)
+            assert_equal_to_the_bit(store, found, adjustment, moment)
             assert found.session_day.tolist() == [to_day(start) for _, start, *_ in bars]
             for close, volume, values in zip(found.close.tolist(), found.volume.tolist(), expected, strict=True):
                 assert values is not None
@@ -221,7 +229,30 @@ def compare(store: Store, world: World, adjustment: Adjustment, moment: datetime
                 store.read([symbol], adjustment, moment)
             lacking = [to_day(bar[1]) for bar, values in zip(bars, expected, strict=True) if values is None]
             assert caught.value.ex_date > min(lacking)
+            with pytest.raises(MissingFactor, match=f"^{caught.value.ticker} before "), store.connection.transaction():
+                read_same_bars(store, symbol, [bar[1] for bar in bars], adjustment, moment)
         compare_factors(store, world, symbol, adjustment, moment)
+
+
+def assert_equal_to_the_bit(store: Store, found: AdjustedBars, adjustment: Adjustment, moment: datetime | None) -> None:
+    """What a read multiplies in arrays is what the function of the schema multiplies in each row."""
+    starts = [datetime.fromtimestamp(start, UTC) for start in found.start.tolist()]
+    bars = read_same_bars(store, int(found.symbol_id[0]), starts, adjustment, moment)
+    for name in ("open", "high", "low", "close", "volume"):
+        assert bars.values[name].tolist() == getattr(found, name).tolist()
+
+
+def read_same_bars(
+    store: Store, symbol_id: int, starts: list[datetime], adjustment: Adjustment, moment: datetime | None
+) -> BarTable:
+    """The bars as a read has them, on a grid of their own starts."""
+    at = np.array([start.timestamp() for start in starts], np.int64)
+    nothing = np.zeros(len(at), np.int64)
+    grid = SlotGrid(INTERVALS["30m"], (), at, at + 1800, nothing, np.array([0, len(at)]))
+    symbol = Symbol(symbol_id, Ticker("A", "US"), True)
+    bars = read_bar_table(store.connection, [symbol], grid)
+    factors = read_bar_factors(store.connection, [symbol], adjustment, moment)
+    return replace(bars, values=factors.adjust(store.connection, bars.values, bars.slot_key, grid))
 
 
 def compare_factors(store: Store, world: World, symbol: int, adjustment: Adjustment, moment: datetime | None) -> None:

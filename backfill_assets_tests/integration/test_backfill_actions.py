@@ -307,6 +307,7 @@ def test_the_markets_files_are_read_in_order_and_histories_on_days_without_one(
     assert [d.ex_date for d in list_stored_dividends(engine)] == [OLD_DAYS[0], WEDNESDAY, THURSDAY]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("record", "before", "after"),
     [

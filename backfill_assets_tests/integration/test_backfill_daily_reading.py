@@ -175,6 +175,7 @@ def test_a_file_that_was_missed_is_read_on_a_day_without_another(
     assert [read_at(7), read_at(7, 12), read_at(8), read_at(8, 12)] == [WEDNESDAY, None, TUESDAY, None]
 
 
+@pytest.mark.no_cover
 def test_without_the_file_a_plan_gets_one_request_a_symbol_and_no_more_than_the_file_costs(
     open_engine: MakeEngine, start_sandbox: StartSandbox
 ) -> None:
@@ -185,6 +186,7 @@ def test_without_the_file_a_plan_gets_one_request_a_symbol_and_no_more_than_the_
     assert read_daily_data(move_to(engine, sandbox, NOW + timedelta(hours=19))).requested == 80  # of the next session
 
 
+@pytest.mark.no_cover
 def test_what_the_files_do_not_cover_is_read_when_no_file_is_due(
     open_engine: MakeEngine, start_sandbox: StartSandbox
 ) -> None:

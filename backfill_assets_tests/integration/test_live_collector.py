@@ -140,6 +140,7 @@ def test_symbol_no_longer_written_externally_is_sampled(make_live_clock: Clock) 
     assert stored == [parse_utc("2026-06-02 13:30"), parse_utc("2026-06-02 15:00")]
 
 
+@pytest.mark.no_cover
 def test_live_budget_is_never_exceeded(make_live_clock: Clock) -> None:
     clock = make_live_clock(("AAPL", "MSFT", "AMZN"), live={"live_budget": 100})
     results = [
@@ -179,6 +180,7 @@ def test_refused_token_is_reported_and_recorded(make_live_clock: Clock) -> None:
         ]
 
 
+@pytest.mark.no_cover
 def test_small_account_is_not_exhausted(make_live_clock: Clock) -> None:
     clock = make_live_clock(daily=100)
     clock.run(parse_utc("2026-06-02 13:50"))  # the account is read: 100 calls a day
@@ -189,6 +191,7 @@ def test_small_account_is_not_exhausted(make_live_clock: Clock) -> None:
     assert all(result.error is None for result in results)
 
 
+@pytest.mark.no_cover
 def test_unreachable_vendor_loses_one_round_only(make_live_clock: Clock) -> None:
     clock = make_live_clock(live={"attempts": 1, "backoff_seconds": (0.0, 0.0)})
     for now in iter_times(parse_utc("2026-06-02 13:45"), parse_utc("2026-06-02 15:45"), 5):
@@ -223,6 +226,7 @@ def connect_through(clock: MovingClock, url: str) -> MovingClock:
     return replace(clock, engine=replace(clock.engine, settings=settings))
 
 
+@pytest.mark.no_cover
 def test_unusable_exchange_response_is_paid_once_and_retried_with_backoff(make_live_clock: Clock) -> None:
     """An unusable response also costs 100 calls: 500 tickers get every bar of the day within the budget."""
     symbols, requests = tuple(list_sandbox_symbols(500)), []

@@ -204,6 +204,7 @@ def test_without_daily_data_nothing_is_judged(make_engine: MakeEngine, start_san
     assert (criterion.judged, criterion.passed) == (False, True)
 
 
+@pytest.mark.no_cover
 def test_morning_by_morning_a_spin_off_is_found_two_sessions_after_it(
     make_engine: MakeEngine, start_sandbox: StartSandbox
 ) -> None:

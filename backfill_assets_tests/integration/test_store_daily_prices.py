@@ -118,6 +118,7 @@ def test_a_day_without_a_row_has_no_figures_until_the_vendor_has_one(database: D
     assert read(database) == (DailyPrice(*FIGURES, read_at=MORNING), [])
 
 
+@pytest.mark.no_cover
 def test_histories_of_many_symbols_are_two_statements_for_each_50_000_rows(database: Database) -> None:
     symbols, days = 250, 250
     count = symbols * days

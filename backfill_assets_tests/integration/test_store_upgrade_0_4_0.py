@@ -14,22 +14,22 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.actions.listed_actions import ListedSplit
 from backfill_assets.store.actions.splits import list_splits, record_symbol_splits
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.postgres.migrate import load_migrations
 from backfill_assets_tests import external_tables
-from backfill_assets_tests.integration.test_store_migrate import (
-    CONTRACT_ROWS,
-    FIXTURES,
-    build_from_migration_9,
-    fetch,
-    read_rows_by_table,
-    read_schema,
-    run_migrations,
+from backfill_assets_tests.integration.test_store_migrate import CONTRACT_ROWS, fetch, read_schema, run_migrations
+from backfill_assets_tests.integration.upgrades import (
+    NUMBER_0_4_0,
+    NUMBER_0_5_0,
+    apply_migrations,
+    build_database,
+    cut_off_upgrade,
+    list_between,
+    name_later,
+    require_completion,
+    require_preserved_rows,
 )
-from backfill_assets_tests.integration.test_store_upgrade_0_3_0 import cut_off_upgrade, require_preserved_rows
 
-NUMBER_0_4_0 = 25
-LATER = [migration.name for migration in load_migrations().values() if migration.number > NUMBER_0_4_0]
-NEWEST = max(load_migrations())
+LATER = name_later(NUMBER_0_4_0)
+ROWS = ["rows_0019.sql", "rows_0025.sql"]
 # Statements of version 0.4.0: a run that reads splits, a report, an answer to a decision.
 UPSERT_SPLITS = """
 INSERT INTO backfill.splits AS s (symbol_id, ex_date, ratio, source, first_seen)
@@ -46,18 +46,10 @@ WHERE symbol_id = ANY ('{1,2}'::int[]) AND withdrawn_at IS NULL ORDER BY 1, 2
 ACTIVATE = "UPDATE market_symbols SET is_active = true, updated_at = now() WHERE symbol_id = ANY ('{1,2}')"
 
 
-def build_database_of_0_4_0(url: str) -> None:
-    """Create the schema of migration 25 with rows in every table."""
-    build_from_migration_9(url, NUMBER_0_4_0)
-    with psycopg.connect(url, autocommit=True) as connection:
-        for name in ("rows_0019.sql", "rows_0025.sql"):
-            connection.execute((FIXTURES / name).read_bytes())
-
-
 @pytest.fixture
 def url_0_4_0(create_database: Callable[..., str]) -> str:
     url = create_database(None)
-    build_database_of_0_4_0(url)
+    build_database(url, NUMBER_0_4_0, ROWS)
     return url
 
 
@@ -65,26 +57,15 @@ def test_every_row_is_preserved_and_new_tables_are_empty(url_0_4_0: str, templat
     require_preserved_rows(url_0_4_0, template_url, LATER)
 
 
-@pytest.mark.parametrize("number", [n for n in load_migrations() if NUMBER_0_4_0 < n < NEWEST])
+@pytest.mark.parametrize("number", list_between(NUMBER_0_4_0, NUMBER_0_5_0))
 def test_a_database_between_two_migrations_is_completed(url_0_4_0: str, template_url: str, number: int) -> None:
-    with psycopg.connect(url_0_4_0, autocommit=True) as connection:
-        for migration in load_migrations().values():
-            if NUMBER_0_4_0 < migration.number <= number:
-                connection.execute(migration.sql.encode())
-                connection.execute(
-                    "INSERT INTO backfill.migrations VALUES (%s, %s, now(), 9)", [migration.number, migration.name]
-                )
-    before = read_rows_by_table(url_0_4_0)
-    assert run_migrations(url_0_4_0) == [m.name for m in load_migrations().values() if m.number > number]
-    assert read_schema(url_0_4_0) == read_schema(template_url)
-    assert {table: len(rows) for table, rows in read_rows_by_table(url_0_4_0).items() if rows} == {
-        table: len(rows) for table, rows in before.items() if rows
-    }
+    apply_migrations(url_0_4_0, NUMBER_0_4_0, number)
+    require_completion(url_0_4_0, template_url, number)
 
 
 def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_4_0: str, template_url: str) -> None:
     """A reader of the market's files keeps the upgrade waiting; then the server ends the upgrade's session."""
-    assert cut_off_upgrade(url_0_4_0, "bulk_files", "dividends", NUMBER_0_4_0) == LATER
+    assert cut_off_upgrade(url_0_4_0, "backfill.bulk_files", "dividends", NUMBER_0_4_0) == LATER
     assert read_schema(url_0_4_0) == read_schema(template_url)
 
 
@@ -103,7 +84,7 @@ def test_a_table_of_another_program_in_the_way_is_named_and_nothing_is_made(url_
 def test_tables_of_another_program_are_taken_over_as_before(create_database: Callable[..., str]) -> None:
     url = create_database(None)
     external_tables.create_external_tables(url)
-    build_database_of_0_4_0(url)
+    build_database(url, NUMBER_0_4_0, ROWS)
     columns = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
     before = fetch(url, columns), fetch(url, CONTRACT_ROWS)
     assert run_migrations(url) == LATER

@@ -42,7 +42,7 @@ class Deployment:
             instance=self.instance,
             repository_def=repository,
             cursor=cursor,
-            resources={"engine": self.engine},
+            resources={"backfill_engine": self.engine},
             sensor_name=name,
         )
         return repository.get_sensor_def(name).evaluate_tick(context)
@@ -58,7 +58,7 @@ class Deployment:
             [bars],
             instance=self.instance,
             tags=tags,
-            resources={"engine": self.engine},
+            resources={"backfill_engine": self.engine},
             run_config={"ops": {"bars_30m": {"config": config}}},
             raise_on_error=False,
         )
@@ -67,7 +67,7 @@ class Deployment:
         """Execute the checks without a backfill, like the schedule or the launchpad."""
         return self.definitions.resolve_job_def("verify_window").execute_in_process(
             instance=self.instance,
-            resources={"engine": self.engine},
+            resources={"backfill_engine": self.engine},
             run_config={"ops": {"judge_window": {"config": config}}},
             raise_on_error=False,
         )
@@ -76,7 +76,7 @@ class Deployment:
         """Execute the job ``backfill_gaps``, like the launchpad."""
         return self.definitions.resolve_job_def("backfill_gaps").execute_in_process(
             instance=self.instance,
-            resources={"engine": self.engine},
+            resources={"backfill_engine": self.engine},
             run_config={"ops": {"fill_window": {"config": config}}},
         )
 

@@ -59,7 +59,7 @@ class WatchedDeployment:
             instance=self.deployment.instance,
             selection=list(assets),
             tags=tags,
-            resources={"engine": self.deployment.engine},
+            resources={"backfill_engine": self.deployment.engine},
             raise_on_error=False,
         )
         return result.success
@@ -70,7 +70,7 @@ class WatchedDeployment:
 
     def evaluate_checks(self) -> None:
         job = self.deployment.definitions.resolve_job_def("verify_window")
-        resources = {"engine": self.deployment.engine}
+        resources = {"backfill_engine": self.deployment.engine}
         assert job.execute_in_process(instance=self.deployment.instance, resources=resources).success
 
 
@@ -217,7 +217,7 @@ def test_a_run_ended_by_an_invalid_setting_is_reported_with_it(
 def test_a_run_of_a_schedule_is_reported_under_its_asset(deploy_watched: Callable[..., WatchedDeployment]) -> None:
     watched = deploy_watched()
     job = watched.deployment.definitions.resolve_job_def("__anonymous_asset_job_morning_report_schedule")
-    resources = {"engine": watched.deployment.engine}
+    resources = {"backfill_engine": watched.deployment.engine}
     assert job.execute_in_process(instance=watched.deployment.instance, resources=resources).success
     watched.tick()
     with watched.deployment.engine.database.transaction() as connection:
@@ -273,7 +273,9 @@ def test_checks_of_another_interval_are_reported_under_their_own_names(
         rate_limited = RequestLogEntry(datetime.now(UTC), "/intraday", "AAPL.US", 429, "RateLimited", 0, None, 0, 0.1)
         log_requests(connection, None, [rate_limited])
     job = deployment.definitions.resolve_job_def("verify_window_1h")
-    assert job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine}).success
+    assert job.execute_in_process(
+        instance=deployment.instance, resources={"backfill_engine": deployment.engine}
+    ).success
     watched.tick()
     (message,) = [message["message"] for message in receiver.messages]
     next_steps_by_check = {

@@ -31,14 +31,16 @@ def materialize(deployment: Deployment) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [corporate_actions],
         instance=deployment.instance,
-        resources={"engine": deployment.engine},
+        resources={"backfill_engine": deployment.engine},
         raise_on_error=False,
     )
 
 
 def run_daily_job(deployment: Deployment) -> bool:
     job = deployment.definitions.resolve_job_def("read_daily_data")
-    return job.execute_in_process(instance=deployment.instance, resources={"engine": deployment.engine}).success
+    return job.execute_in_process(
+        instance=deployment.instance, resources={"backfill_engine": deployment.engine}
+    ).success
 
 
 def test_the_run_that_reads_records_the_asset_and_the_assets_own_run_reads_nothing_again(

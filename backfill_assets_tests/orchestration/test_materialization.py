@@ -11,6 +11,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
+from backfill_assets.store.certificates import read_certificates_after
 from backfill_assets.store.symbols import deactivate_symbols, list_symbols
 from backfill_assets_tests.conftest import StartSandbox, read_stored_bars
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys, parse_tickers
@@ -45,6 +46,9 @@ def test_a_partition_range_is_filled_by_one_request_per_ticker(deploy: Deploy, s
     figures = read_run_metadata(deployment)
     assert (figures["calls"], figures["inserted"], figures["partitions recorded"]) == (20, 104, 8)
     assert (figures["missing before"], figures["missing after"], figures["leftovers"]) == (104, 0, {})
+    with deployment.engine.database.transaction() as connection:
+        certified = [str(certificate.session_day) for certificate in read_certificates_after(connection, 0)]
+    assert certified == [MONDAY, TUESDAY]
 
 
 def read_partition_metadata(deployment: Deployment, partition: str) -> dict[str, Any]:
@@ -61,7 +65,8 @@ def test_a_partition_has_its_bar_counts_and_source_as_metadata(deploy: Deploy, s
     deployment.materialize(build_range_tags(MONDAY, "MSFT", MONDAY, "MSFT"))
     metadata = read_partition_metadata(deployment, f"{MONDAY}|MSFT.US")
     assert metadata.pop("fetched_at") > 0
-    assert metadata == {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
+    rows = {"bars": 13, "dagster/partition_row_count": 13}
+    assert metadata == {**rows, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
 
 
 def test_a_partition_without_bars_has_source_none(deploy: Deploy, start_sandbox: StartSandbox) -> None:
@@ -69,6 +74,7 @@ def test_a_partition_without_bars_has_source_none(deploy: Deploy, start_sandbox:
     deployment.materialize(build_range_tags(MONDAY, "MSFT", TUESDAY, "MSFT"))
     assert read_partition_metadata(deployment, f"{MONDAY}|MSFT.US") == {
         "bars": 0,
+        "dagster/partition_row_count": 0,
         "expected": 0,
         "no_trade": 0,
         "source": "none",
@@ -267,7 +273,9 @@ def test_active_symbols_become_partitions(deploy: Deploy, start_sandbox: StartSa
         for a in deployment.definitions.assets or []
         if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("market_symbols") in a.keys
     )
-    run = dg.materialize([symbols_asset], instance=deployment.instance, resources={"engine": deployment.engine})
+    run = dg.materialize(
+        [symbols_asset], instance=deployment.instance, resources={"backfill_engine": deployment.engine}
+    )
     assert run.success
     assert list(deployment.instance.get_dynamic_partitions("symbol")) == ["AMZN.US", "MSFT.US", "TSLA.US"]
 
@@ -280,7 +288,7 @@ def test_the_report_has_figures_and_a_table_as_metadata(deploy: Deploy, start_sa
         for a in deployment.definitions.assets or []
         if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
     )
-    run = dg.materialize([report], instance=deployment.instance, resources={"engine": deployment.engine})
+    run = dg.materialize([report], instance=deployment.instance, resources={"backfill_engine": deployment.engine})
     (event,) = run.get_asset_materialization_events()
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
     report_text = metadata.pop("report")
@@ -334,7 +342,7 @@ def test_the_morning_report_reads_the_bulk_file_once_and_compares_closes(
         if isinstance(a, dg.AssetsDefinition) and dg.AssetKey("data_quality_report") in a.keys
     )
     for _ in range(2):
-        run = dg.materialize([report], instance=deployment.instance, resources={"engine": deployment.engine})
+        run = dg.materialize([report], instance=deployment.instance, resources={"backfill_engine": deployment.engine})
         assert run.success
     assert deployment.sandbox.stats()["by_endpoint"]["eod-bulk-last-day"] == 1
     (closes,) = [

@@ -28,14 +28,20 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @dg.op
-def use_engine(engine: dg.ResourceParam[Any]) -> None:
+def use_engine(backfill_engine: dg.ResourceParam[Any]) -> None:
     """Use the engine."""
-    assert engine.database
+    assert backfill_engine.database
 
 
 @dg.job
 def engine_job() -> None:
     """Run one op that uses the engine."""
+    use_engine()
+
+
+@dg.job(executor_def=dg.multiprocess_executor, resource_defs={"backfill_engine": EngineResource()})
+def job_of_processes() -> None:
+    """Run the op in a process of its own, as a project does that chooses no executor."""
     use_engine()
 
 
@@ -98,7 +104,7 @@ def test_a_run_is_tagged_with_its_process(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("BACKFILL_HOME", str(home))
-    result = engine_job.execute_in_process(instance=instance, resources={"engine": EngineResource()})
+    result = engine_job.execute_in_process(instance=instance, resources={"backfill_engine": EngineResource()})
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
     assert build_process_tags(psutil.Process()).items() <= run.tags.items()
@@ -107,3 +113,17 @@ def test_a_run_is_tagged_with_its_process(
     run_after = instance.get_run_by_id(run.run_id)
     assert run_after is not None
     assert run_after.tags == run.tags
+
+
+@pytest.mark.long
+def test_a_run_whose_steps_are_processes_is_tagged_with_the_process_that_executes_it(
+    tmp_path: Path, database_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process of a step ends before the run does, which must not look like the end of the run."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("BACKFILL_HOME", str(home))
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        result = dg.execute_job(dg.reconstructable(job_of_processes), instance=instance, raise_on_error=True)
+        run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[PROCESS_TAG] == str(os.getpid())

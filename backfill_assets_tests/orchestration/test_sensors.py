@@ -234,6 +234,7 @@ def test_a_late_published_session_is_requested_days_later(deploy: Deploy, start_
     assert request.tags["dagster/asset_partition_range_start"].startswith(MONDAY)
 
 
+@pytest.mark.no_cover
 def test_two_deployments_on_one_database_fetch_each_gap_once(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     symbols = tuple(list_sandbox_symbols(60))
     deployment = deploy(start_sandbox(symbols=60, latency_ms=(5, 20)), symbols)
@@ -305,7 +306,7 @@ def test_daily_data_are_read_by_whatever_run_comes_first(deploy: Deploy, start_s
     (repeated,) = deployment.with_settings(as_of=tomorrow + timedelta(hours=1)).tick("daily_data_sensor").run_requests
     assert repeated.run_key != request.run_key  # that run may have been stopped by a pause
     job = deployment.definitions.resolve_job_def("read_daily_data")
-    assert job.execute_in_process(instance=deployment.instance, resources={"engine": later.engine}).success
+    assert job.execute_in_process(instance=deployment.instance, resources={"backfill_engine": later.engine}).success
     assert deployment.sandbox.stats()["by_endpoint"]["eod"] == 8
     assert not later.tick("daily_data_sensor").run_requests
 

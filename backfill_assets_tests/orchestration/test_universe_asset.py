@@ -17,7 +17,9 @@ def test_the_universe_asset_says_what_it_left_out(
     deployment = deploy(sandbox, ("AAPL", "MSFT")).with_settings(sync_exchange="US", sync_listing="NASDAQ")
     with deployment.engine.database.transaction() as connection:
         connection.execute("INSERT INTO market_symbols (symbol, exchange) VALUES ('AAPL', 'XYZ')")
-    result = dg.materialize([market_symbols], instance=deployment.instance, resources={"engine": deployment.engine})
+    result = dg.materialize(
+        [market_symbols], instance=deployment.instance, resources={"backfill_engine": deployment.engine}
+    )
     (event,) = result.asset_materializations_for_node("market_symbols")
     metadata = {name: value.value for name, value in event.metadata.items()}
     assert event.asset_key == UNIVERSE_KEY

@@ -133,7 +133,8 @@ def test_dagster_lists_the_stopped_sensor_as_stopped_and_others_as_running(engin
         "symbol_partitions_sensor": "STOPPED",
         "alert_sensor": "RUNNING",
         "gap_backfill_sensor": "RUNNING",
-        "daily_data_sensor": "RUNNING",  # of this version
+        "daily_data_sensor": "RUNNING",  # of later versions, as the next
+        "complete_sessions_sensor": "RUNNING",
     }
 
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("backfill_assets", "backfill_assets_tests", "bench", "docs", ".ci")
+FOLDERS = ("backfill_assets", "backfill_assets_tests", "bench", "docs", "examples", ".ci")
 COMMENT_SIGNS = {".sql": "--", ".toml": "#", ".yaml": "#", ".yml": "#", ".txt": "#", ".sh": "#", "": "#"}
 FENCED = re.compile(r"^```.*?^```|<!--.*?-->|^(?: {4}|\t).*?$", re.MULTILINE | re.DOTALL)
 
@@ -58,8 +58,10 @@ def list_files() -> tuple[Path, ...]:
     return tuple(sorted(path for path in files if "__pycache__" not in path.parts and not path.name.startswith(".")))
 
 
-def read_passages(paths: Iterable[Path]) -> list[Passage]:
-    return [passage for path in paths for passage in _read_file(path)]
+@cache
+def read_passages() -> list[Passage]:
+    """All passages of the repository, read when the first test needs them."""
+    return [passage for path in list_files() for passage in _read_file(path)]
 
 
 def _read_file(path: Path) -> Iterator[Passage]:
@@ -76,9 +78,18 @@ def _read_file(path: Path) -> Iterator[Passage]:
 
 def _read_docstrings(path: Path, source: str) -> Iterator[Passage]:
     """Docstrings, and strings that stand alone below an attribute."""
+    lines = source.encode("utf-8").splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield Passage(path, node.lineno, ast.get_source_segment(source, node.value) or "")
+            yield Passage(path, node.lineno, _cut_out(lines, node.value))
+
+
+def _cut_out(lines: list[bytes], node: ast.expr) -> str:
+    """The source of a node; ``ast.get_source_segment`` would split the file anew for each."""
+    block = lines[node.lineno - 1 : node.end_lineno]
+    block[-1] = block[-1][: node.end_col_offset]
+    block[0] = block[0][node.col_offset :]
+    return b"".join(block).decode("utf-8")
 
 
 def _read_python_comments(path: Path, source: str) -> Iterator[Passage]:

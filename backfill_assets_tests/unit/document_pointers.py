@@ -13,7 +13,10 @@ from pathlib import Path
 from backfill_assets_tests.unit.document_passages import FOLDERS, ROOT, Passage, list_files
 
 PACKAGES = ("backfill_assets", "backfill_assets_tests", "bench")
-FOREIGN = {"work_mem", "nohup", "hidepid", "pg_ctl", "find_suitable_socket_dir", "adjustedClose"}  # of other programs
+FOREIGN = {  # of other programs
+    *("work_mem", "nohup", "hidepid", "pg_ctl", "find_suitable_socket_dir", "adjustedClose", "fetch_arrow_table"),
+}
+FOREIGN_FILES = {"defs.yaml"}
 SUFFIXES = ("py", "md", "sql", "toml", "yaml", "jinja", "txt", "csv", "gz")
 CODE = r"``([^`\n]+)``|(?<!`)`([^`\n]+)`(?!`)"
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?:\(\))?")
@@ -142,7 +145,7 @@ def _is_file(passage: Passage, text: str) -> bool:
     if any((base / text).exists() or (base / f"{text}.py").is_file() for base in bases):
         return True
     if "/" not in text:
-        return any(path.name == text for path in list_files())
+        return text in FOREIGN_FILES or any(path.name == text for path in list_files())
     first = text.split("/")[0]
     is_internal = first in FOLDERS or any((ROOT / package / first).exists() for package in PACKAGES)
     return not is_internal and first.isidentifier() and find_spec(first) is not None  # a file of a library

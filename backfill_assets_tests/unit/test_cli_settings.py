@@ -74,6 +74,25 @@ def test_settings_reach_a_child_process(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_settings() == given
 
 
+def test_a_given_secret_wins_over_the_environment_in_either_form(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("of the file")
+    for given, inherited, token in (
+        ({"token": "given"}, {"EODHD_API_TOKEN_FILE": str(file)}, "given"),
+        ({"token_file": str(file)}, {"EODHD_API_TOKEN": "inherited"}, "of the file"),
+    ):
+        with monkeypatch.context() as environment:
+            for name, value in inherited.items():
+                environment.setenv(name, value)
+            settings = load_settings(**given)
+            child = build_child_environment(settings)
+        assert settings.token == SecretStr(token)
+        assert child["EODHD_API_TOKEN"] == token
+        assert ("EODHD_API_TOKEN_FILE" in child) == ("token_file" in given)
+
+
 def test_settings_shows_what_differs_from_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_settings() == f"0 of {len(FIELDS)} settings differ from their defaults (--all shows all)\n"
     monkeypatch.setenv("EODHD_API_TOKEN", "hush")
@@ -118,6 +137,9 @@ INVALID = {
     "BACKFILL_LADDER_HOURS": ["1, 3", "[]", "[0]", '["a"]', "3"],
     "BACKFILL_LIVE_SECONDS": ["77"],
     "BACKFILL_INTERVALS": ["[30m]", "30m", "['30m']", '["2h"]', "[30]", '"30m"'],
+    "BACKFILL_UNIVERSES": ["model", '["a", "a"]', '["a b"]', '["a/b"]'],
+    "BACKFILL_OWNERS": ["team:data", '["data"]', '["team:"]', '["a@b"]'],
+    "BACKFILL_CODE_URL": ["example.com/tree/main", "https://user:hush@h/"],
     "BACKFILL_CHECKS_CRON": ["hourly", "@daily"],
     "BACKFILL_ALERT_URLS": ["hush", "[hush", '[1, "hush"]', "//hush"],
     "BACKFILL_AS_OF": ["2026-06-03", "2026-06-03T12:00", "yesterday", "1999-01-01T00:00:00Z"],

@@ -317,6 +317,7 @@ def draw_mutated_body(draw: st.DrawFn) -> bytes:
     return bytes(raw[: draw(st.integers(0, len(raw)))] if draw(st.integers(0, 4)) == 0 else raw)
 
 
+@pytest.mark.no_cover
 @given(raw=draw_mutated_body())
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
 def test_mutated_responses_parse_or_raise_vendor_errors(raw: bytes) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.conftest import read_recorded_rows
 from backfill_assets_tests.unit.market_builders import build_grid
+
+pytestmark = pytest.mark.no_cover
 
 DAY = "2026-06-01"
 NUMBERS = st.sampled_from(

@@ -203,6 +203,7 @@ def draw_samples(draw: st.DrawFn) -> list[Sample]:
     return [(symbol_id, at, *values) for (symbol_id, at), values in samples.items()]
 
 
+@pytest.mark.no_cover
 @given(draw_samples())
 @settings(max_examples=150, deadline=None)
 def test_every_bar_equals_the_bar_of_the_slow_model(samples: list[Sample]) -> None:

@@ -120,6 +120,7 @@ def test_intervals_that_rounds_can_build(seconds: int, names: list[str]) -> None
     assert [interval.name for interval in select_collectable_intervals(INTERVALS.values(), seconds)] == names
 
 
+@pytest.mark.no_cover
 @given(minute=st.integers(0, 405), calls_each=st.integers(1, 700), calls_left=st.integers(0, 20_000))
 @settings(max_examples=100, deadline=None)
 def test_a_day_never_costs_more_than_the_calls_left_and_rounds_fall_on_edges(

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from math import inf, nan
 
 import numpy as np
+import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, classify
+
+pytestmark = pytest.mark.no_cover
 
 TICKERS = 2
 DAY = 24 * HOUR

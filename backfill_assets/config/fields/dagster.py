@@ -1,12 +1,20 @@
 """Settings of the Dagster definitions and of Dagster's own storage."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from backfill_assets.config.fields.group import SettingsGroup
-from backfill_assets.config.validators import validate_cron, validate_interval_names
+from backfill_assets.config.validators import (
+    validate_cron,
+    validate_http_address,
+    validate_interval_names,
+    validate_owners,
+    validate_session_start,
+    validate_universe_names,
+)
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 
 
@@ -19,6 +27,19 @@ class DagsterFields(SettingsGroup):
         (DEFAULT_INTERVAL,),
         alias="BACKFILL_INTERVALS",
         description="Bar intervals that are assets, as a JSON list; each interval needs its own requests.",
+    )
+    owners: Annotated[tuple[str, ...], AfterValidator(validate_owners)] = Field(
+        (),
+        alias="BACKFILL_OWNERS",
+        examples=['["team:market-data", "data@example.com"]'],
+        description="Owners of the assets in Dagster's catalog, as a JSON list of e-mail addresses and team:NAME.",
+    )
+    code_url: Annotated[str, AfterValidator(validate_http_address)] | None = Field(
+        None,
+        alias="BACKFILL_CODE_URL",
+        examples=["https://git.example.com/data/backfill_assets/-/tree/main"],
+        description="Address of the folder in source control that contains backfill_assets/, for the links from assets"
+        " to their code; unset: links to the installed files.",
     )
     partition_days: int = Field(
         90,
@@ -34,6 +55,25 @@ class DagsterFields(SettingsGroup):
         ge=1,
         le=100_000,
         description="Largest number of partitions in one run that the sensor starts.",
+    )
+    universes: Annotated[tuple[str, ...], AfterValidator(validate_universe_names)] = Field(
+        ("all",),
+        alias="BACKFILL_UNIVERSES",
+        description="Named universes that have an asset complete_sessions, as a JSON list.",
+    )
+    sessions_start: Annotated[date, AfterValidator(validate_session_start)] = Field(
+        date(2020, 10, 1),
+        alias="BACKFILL_SESSIONS_START",
+        description="First day that is a partition of complete_sessions; the same in every code location that depends"
+        " on it. The vendor's 5m data begin in October 2020.",
+    )
+    event_sessions: int = Field(
+        20,
+        alias="BACKFILL_EVENT_SESSIONS",
+        ge=1,
+        le=250,
+        description="Newest sessions of which a certificate becomes a materialization of complete_sessions by itself;"
+        " of older ones it does on request.",
     )
     auto: bool = Field(
         True, alias="BACKFILL_AUTO", description="Whether sensors and schedules are switched on by default."

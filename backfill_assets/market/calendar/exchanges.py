@@ -13,6 +13,9 @@ CALENDARS = {DEFAULT_EXCHANGE: "XNYS"}  # vendor's code -> calendar of exchange_
 TIME_ZONE = ZoneInfo("America/New_York")
 REGULAR_OPEN, REGULAR_CLOSE = timedelta(hours=9, minutes=30), timedelta(hours=16)  # since midnight in TIME_ZONE
 
+# From a slot's end until anybody can have its bar, where quotes are delayed (docs/vendor.md §8.3).
+PUBLICATION_DELAYS = {DEFAULT_EXCHANGE: timedelta(minutes=15)}
+
 # Names are compared in capitals, without spaces, dashes, dots and underscores.
 _NASDAQ = (
     "NASDAQ NASDAQGS NASDAQGM NASDAQCM NASDAQNMS XNAS XNGS XNMS XNCM NMS NGM NCM NASDAQGLOBALSELECT NASDAQGLOBAL"
@@ -32,6 +35,11 @@ PREFIX_MARKETS = frozenset(
 )
 _OWN_NAMES = {DEFAULT_EXCHANGE: frozenset({DEFAULT_EXCHANGE, "USA"})}
 _SEPARATORS = str.maketrans("", "", " \t\r\n-._")
+
+
+def get_publication_delay(exchange: str) -> timedelta:
+    """How long after a slot's end its bar counts as known at a point in time, by the exchange's code."""
+    return PUBLICATION_DELAYS[exchange]
 
 
 def normalize_market(name: str) -> str:

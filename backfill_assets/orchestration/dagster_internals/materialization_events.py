@@ -25,14 +25,20 @@ def record_partitions(
     context: ExecutionContext, key: dg.AssetKey, partitions: Sequence[tuple[str, str, Mapping[str, Any]]]
 ) -> None:
     """Record one materialization of ``key`` for each of ``partitions``: (ticker, day as ISO date, metadata)."""
+    materializations = []
+    for ticker, day, metadata in partitions:
+        partition = dg.MultiPartitionKey({SYMBOL_DIMENSION: ticker, DAY_DIMENSION: day})
+        tags = get_tags_from_multi_partition_key(partition)
+        materializations.append(dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags))
+    record_materializations(context, materializations)
+
+
+def record_materializations(context: ExecutionContext, materializations: Sequence[dg.AssetMaterialization]) -> None:
+    """Record materializations of the step's assets in one batch."""
     batch = str(uuid4())
     step = context.get_step_execution_context()
-    for number, (ticker, day, metadata) in enumerate(partitions, 1):
-        partition = dg.MultiPartitionKey({SYMBOL_DIMENSION: ticker, DAY_DIMENSION: day})
-        materialization = dg.AssetMaterialization(
-            key, partition=partition, metadata=metadata, tags=get_tags_from_multi_partition_key(partition)
-        )
+    for number, materialization in enumerate(materializations, 1):
         # creating the event also stores it; the return value is not needed
         DagsterEvent.asset_materialization(
-            step, materialization, DagsterEventBatchMetadata(batch, number == len(partitions))
+            step, materialization, DagsterEventBatchMetadata(batch, number == len(materializations))
         )

@@ -9,6 +9,7 @@ Relies on ``DefinitionsLoadContext`` and ``DefinitionsLoadType``: https://github
 "make reconstruction metadata a public API, so that definitions can depend on a value computed once in the code server".
 """
 
+from collections.abc import Callable
 from datetime import date
 
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
@@ -28,14 +29,21 @@ def resolve_first_partition_day(settings: Settings) -> date:
     Raises:
         DatabaseUnavailable: no database; the number of symbols decides how many days are partitions.
     """
+
+    def compute() -> str:
+        return compute_first_day(settings, _count_active_symbols(settings)).isoformat()
+
+    return date.fromisoformat(compute_once(METADATA_KEY, compute))
+
+
+def compute_once(key: str, compute: Callable[[], str]) -> str:
+    """What ``compute`` returned when the code server loaded the definitions; every later load has it by ``key``."""
     context = DefinitionsLoadContext.get()
     is_reconstruction = context.load_type is DefinitionsLoadType.RECONSTRUCTION
-    stored_day = context.reconstruction_metadata.get(METADATA_KEY) if is_reconstruction else None
-    first = (
-        date.fromisoformat(stored_day) if stored_day else compute_first_day(settings, _count_active_symbols(settings))
-    )
-    context.add_to_pending_reconstruction_metadata(METADATA_KEY, first.isoformat())
-    return first
+    stored = context.reconstruction_metadata.get(key) if is_reconstruction else None
+    value = compute() if stored is None else str(stored)
+    context.add_to_pending_reconstruction_metadata(key, value)
+    return value
 
 
 def _count_active_symbols(settings: Settings) -> int:

@@ -5,7 +5,8 @@ The arithmetic, and which actions count, is in the schema (docs/adjusted_prices.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -114,12 +115,8 @@ def read_adjusted_bars(
         "first": first,
         "after": last + timedelta(days=1),
     }
-    try:
+    with translate_missing_factor():
         columns = read_columns(connection, _SELECT_BARS, values, _COLUMN_TYPES)
-    except psycopg.Error as error:
-        if error.sqlstate == _SQLSTATE_OF_MISSING_FACTOR:
-            raise _build_missing_factor(error) from error
-        raise
     return AdjustedBars(
         symbol_id=columns["symbol_id"].astype(np.int64),
         start=to_whole_unix_seconds(columns["start"]),
@@ -129,7 +126,19 @@ def read_adjusted_bars(
     )
 
 
+@contextmanager
+def translate_missing_factor() -> Iterator[None]:
+    """Turn the error of the schema's functions into ``MissingFactor``."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate == _SQLSTATE_OF_MISSING_FACTOR:
+            raise _build_missing_factor(error) from error
+        raise
+
+
 def _build_missing_factor(error: psycopg.Error) -> MissingFactor:
+    """The error of the schema's functions with SQLSTATE of a missing factor as one of this package."""
     found = _MESSAGE.fullmatch(error.diag.message_primary or "")
     assert found is not None  # noqa: S101 - the schema's own function wrote it
     day = date.fromisoformat(found["ex_date"])

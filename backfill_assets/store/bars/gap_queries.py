@@ -7,7 +7,8 @@ listed only for symbols whose counts show some. The newest sessions are read sep
 symbol (not over, not published, just published), and would make the whole year expensive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -107,9 +108,8 @@ def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: S
     newest = int(grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
     connection.execute(_FORCE_INDEX_SCANS)
     parts = [_SlotRange(connection, symbol_index, grid, newest, grid.size, _SELECT_BARS_BY_INDEX).read()]
-    connection.execute(_FORCE_NESTED_LOOPS)
-    reasons = read_suspect_slots(connection, symbol_index, grid)
-    connection.execute(_ALLOW_ALL_JOINS)
+    with force_nested_loops(connection):
+        reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
     parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
     absent = np.sort(np.concatenate([part.absent for part in parts]))
@@ -124,6 +124,14 @@ def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: S
         external=np.sum([part.external for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
     )
+
+
+@contextmanager
+def force_nested_loops(connection: Connection) -> Iterator[None]:
+    """For statements that begin with few rows, as those of ``suspect_slots`` do."""
+    connection.execute(_FORCE_NESTED_LOOPS)
+    yield
+    connection.execute(_ALLOW_ALL_JOINS)
 
 
 @dataclass(frozen=True, eq=False)

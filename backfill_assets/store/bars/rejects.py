@@ -8,12 +8,13 @@ finds those bars. ``revisions`` counts rejects for reports.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
+
+if TYPE_CHECKING:  # slow to load, and those who only read the store do not need it
+    import pandas as pd
 
 # A duplicate stands beside the row that counts, and a row without volume is a quote and no trade (docs/vendor.md
 # §2.12): neither takes anything from the bar. The first line is the condition of the partial index rejects_current.
@@ -73,7 +74,9 @@ class Reject:
     reason: str
 
 
-def supersede_rejects(connection: Connection, sessions: pd.DataFrame, *, interval: Interval, source: Interval) -> None:
+def supersede_rejects(
+    connection: Connection, sessions: "pd.DataFrame", *, interval: Interval, source: Interval
+) -> None:
     """Supersede the rejects of the sessions of an answer, as far as its rows reach, for bars of one interval.
 
     What the answer still holds is made current again by ``record_rejects``, in the same transaction.
@@ -96,7 +99,7 @@ def supersede_rejects(connection: Connection, sessions: pd.DataFrame, *, interva
     connection.execute(_SUPERSEDE_REJECTS, values)
 
 
-def record_rejects(connection: Connection, rejects: pd.DataFrame, *, source: Interval) -> int:
+def record_rejects(connection: Connection, rejects: "pd.DataFrame", *, source: Interval) -> int:
     """Store source rows that broke a rule; returns how many are new.
 
     ``rejects`` are those of ``market.bars.bar_builder.BuiltBars``.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
@@ -27,6 +27,19 @@ class Outcome(StrEnum):
     DECIDED = "decided"  # by a person
 
 
+class SlotRange(NamedTuple):
+    """Slots of a symbol from the first to the last start, both inclusive; epoch seconds (UTC)."""
+
+    symbol_id: int
+    first_start: int
+    last_start: int
+
+
+_SELECT_OPEN_SLOTS = """
+SELECT symbol_id, extract(epoch FROM first_slot)::bigint, extract(epoch FROM last_slot)::bigint FROM backfill.doubts
+WHERE marks_bar AND ended_at IS NULL AND interval_type = %(interval)s
+  AND session_day BETWEEN %(first_day)s AND %(last_day)s
+"""
 BORNE_OUT = "the settled figures of the day, and the sessions before, bear the values out"
 # A hash of each bar: so it shows which of the bars have changed (``narrowing``).
 HASH_OF_BAR = """
@@ -216,6 +229,12 @@ def list_doubts(
         "with_ended": with_ended,
     }
     return [_build_doubt(row) for row in connection.execute(_SELECT_DOUBTS, values)]
+
+
+def list_open_slots(connection: Connection, interval: Interval, first_day: date, last_day: date) -> list[SlotRange]:
+    """The slots that open doubts mark, in sessions of these days (both inclusive); those of audits, too."""
+    values = {"interval": interval.name, "first_day": first_day, "last_day": last_day}
+    return [SlotRange(*row) for row in connection.execute(_SELECT_OPEN_SLOTS, values)]
 
 
 def list_decided_volumes(

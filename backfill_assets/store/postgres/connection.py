@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.database_errors import is_raised_by_function, translate_errors
-from backfill_assets.store.postgres.session_settings import CONNECTION_OPTIONS, read_session_settings
+from backfill_assets.store.postgres.session_settings import CONNECTION_OPTIONS, ISOLATION_LEVEL, read_session_settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
@@ -79,6 +79,19 @@ class Database:
         ):
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection whose statements all see the database as it was at the first one, and that can write nothing.
+
+        Raises:
+            DatabaseUnavailable: the server stays unreachable, or refuses.
+        """
+        with (
+            translate_errors(self.url),
+            self._lease_connection(time.monotonic() + self._max_wait_seconds, is_snapshot=True) as connection,
+        ):
+            yield connection
+
     def retry_transaction(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction, and again if the server becomes unreachable during it; returns its result.
 
@@ -99,14 +112,20 @@ class Database:
                     time.sleep(min(0.5, self._max_wait_seconds))
 
     @contextmanager
-    def _lease_connection(self, deadline: float) -> Iterator[Connection]:
+    def _lease_connection(self, deadline: float, *, is_snapshot: bool = False) -> Iterator[Connection]:
         connection = self._acquire_connection(deadline)
         try:
+            if is_snapshot:
+                connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
             with connection:
                 if self._prepare_transaction:
                     connection.execute(self._prepare_transaction.encode())
                 yield connection
         finally:
+            if is_snapshot and connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
+                connection.isolation_level, connection.read_only = ISOLATION_LEVEL, None
+            elif is_snapshot:  # interrupted within a statement; the pool opens another one
+                connection.close()
             self._pool.putconn(connection)
 
     def _acquire_connection(self, deadline: float) -> Connection:

@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 _READABLE_SINCE = re.compile(r"-- readable since: (\d+)\n")
 _TAKE_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 _HAS_MIGRATIONS = "SELECT to_regclass('backfill.migrations') IS NOT NULL"
+_MAY_MIGRATE = "SELECT has_schema_privilege('backfill', 'CREATE')"
 _SELECT_NUMBERS = "SELECT number FROM backfill.migrations"
 _RECORD_MIGRATION = """
 INSERT INTO backfill.migrations (number, name, readable_since) VALUES (%(number)s, %(name)s, %(readable_since)s)
@@ -84,8 +85,11 @@ def migrate(database: Database) -> list[str]:
     """
     known = {*range(1, SCHEMA_NUMBER), *load_migrations()}
     with database.transaction() as connection:  # one of its own: a lock held while waiting below would be a deadlock
-        if _read_applied(connection) == known:
+        applied = _read_applied(connection)
+        if applied == known:
             return []
+        if applied < known:
+            _require_right_to_migrate(connection, max(applied, default=0), max(known))
     return database.retry_transaction(_migrate_under_lock)  # also after a deadlock with a run that is under way
 
 
@@ -103,6 +107,15 @@ def _migrate_under_lock(connection: Connection) -> list[str]:
         for warning in record_table_warnings(connection):
             _log.warning("the existing table market_data: %s", warning)
     return names
+
+
+def _require_right_to_migrate(connection: Connection, found: int, needed: int) -> None:
+    """A role that may only read can use the schema of this version, and cannot bring it there."""
+    if found and connection.execute(_MAY_MIGRATE).fetchall() == [(False,)]:
+        raise DatabaseUnavailable(
+            f"the database has the schema of migration {found}, this version needs {needed}, and the user of"
+            " DATABASE_URL may not change it; run `backfill-assets status` once as the owner of schema backfill"
+        )
 
 
 def _require_upgradable(applied: set[int], known: set[int]) -> None:

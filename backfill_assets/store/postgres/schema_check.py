@@ -18,8 +18,13 @@ OWN_TABLES = frozenset(
         "alert_messages",
         "alert_states",
         "alert_vendor_gaps",
+        "bar_beginnings",
+        "bar_versions",
         "budget",
         "bulk_files",
+        "certificate_bars",
+        "certificates",
+        "certification_looks",
         "claims",
         "closures",
         "contract_tables",
@@ -34,6 +39,8 @@ OWN_TABLES = frozenset(
         "doubts",
         "findings",
         "halts",
+        "hashed_sessions",
+        "history_begins",
         "ledger",
         "ledger_by_purpose",
         "listed_isins",
@@ -64,6 +71,8 @@ OWN_TABLES = frozenset(
         "ticker_breaks",
         "ticker_changes",
         "universe_changes",
+        "universe_members",
+        "universes",
         "unserved_symbols",
     }
 )
@@ -73,6 +82,7 @@ OWN_FUNCTIONS = frozenset(
         "adjustment_arrays",
         "adjustment_factors",
         "backfill_calls_left",
+        "bars_known_at",
         "calls_allotted",
         "calls_left_for_purpose",
         "calls_spent",
@@ -80,13 +90,17 @@ OWN_FUNCTIONS = frozenset(
         "clear_provenance",
         "convert_currency",
         "counted_actions",
+        "create_history_triggers",
         "find_position",
         "find_refused_bars",
         "grant_permits",
         "is_day_used_up",
         "is_spending_paused",
+        "keep_bar_version",
+        "keep_truncated_bars",
         "live_calls_left",
         "live_calls_reserved",
+        "mark_restored_bar",
         "price_currency",
         "raise_missing_factor",
         "request_ceiling",
@@ -100,6 +114,27 @@ OWN_FUNCTIONS = frozenset(
         "unread_actions",
     }
 )
+# Triggers of market_data that keep the versions of bars.
+HISTORY_TRIGGERS = frozenset(
+    {
+        "backfill_keep_deleted",
+        "backfill_keep_edited",
+        "backfill_keep_replaced",
+        "backfill_keep_truncated",
+        "backfill_mark_restored",
+    }
+)
+# Without the other one, a bar that another program overwrites stays ours. They are gone, for instance, after the table
+# was created anew.
+_TRIGGERS = HISTORY_TRIGGERS | {"backfill_clear_provenance"}
+_SELECT_LOST_TRIGGERS = """
+SELECT name FROM unnest(%(names)s::text[]) AS name
+WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('market_data') AND tgname = name)
+   OR EXISTS (SELECT FROM pg_trigger WHERE tgname = name AND tgenabled IN ('D', 'R') AND tgrelid IN (
+                  SELECT to_regclass('market_data') UNION ALL
+                  SELECT relid FROM pg_partition_tree(to_regclass('market_data'))))
+ORDER BY name
+"""
 _SELECT_OWN_OBJECTS = """
 SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
@@ -140,18 +175,25 @@ def require_own_schema(database: Database) -> None:
 
 
 def require_complete_schema(database: Database) -> None:
-    """Make sure that no table or function of schema ``backfill`` is gone, before a request is paid for in vain.
+    """Make sure that no table, function or trigger of this program is gone, before a request is paid for in vain.
 
     Raises:
         DatabaseUnavailable: names what is missing.
     """
     with database.transaction() as connection:
         found = {name for (name,) in connection.execute(_SELECT_OWN_OBJECTS, {"schema": OWN_SCHEMA})}
+        lost = [name for (name,) in connection.execute(_SELECT_LOST_TRIGGERS, {"names": sorted(_TRIGGERS)})]
     if missing := sorted((OWN_TABLES | OWN_FUNCTIONS) - found):
         raise DatabaseUnavailable(
             f"{describe_database(database.url)} cannot be used: of its schema {OWN_SCHEMA} these are gone:"
             f" {', '.join(missing)}; restore them from a backup, or drop the whole schema to start anew (bars are kept,"
             " what is known about absent ones is lost)"
+        )
+    if lost:
+        raise DatabaseUnavailable(
+            f"{describe_database(database.url)} cannot be used: of the triggers of market_data these are gone or"
+            f" disabled: {', '.join(lost)}; without them changes of bars are not kept. As the owner of market_data"
+            " run: SELECT backfill.create_history_triggers(); the history of bars then begins at that moment"
         )
 
 

@@ -48,7 +48,9 @@ SELECT g.tgname::text, g.tgfoid::regproc::text FROM pg_trigger g
 WHERE g.tgparentid = 0 AND NOT g.tgisinternal AND g.tgrelid IN (
       SELECT to_regclass('market_data') UNION ALL SELECT relid FROM pg_partition_tree(to_regclass('market_data')))
   AND g.tgenabled NOT IN ('D', 'R')
-  AND g.tgname <> 'backfill_clear_provenance' AND g.tgtype & 20 <> 0  -- INSERT or UPDATE
+  AND g.tgtype & 20 <> 0  -- INSERT or UPDATE
+  AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                  WHERE p.oid = g.tgfoid AND n.nspname = 'backfill')
 ORDER BY g.tgname
 """
 # The foreign key of symbol_id holds for every bar: symbol_ids are read from market_symbols. A unique key that contains

@@ -1,0 +1,238 @@
+"""``read_changes``: which bars were added, revised or deleted between two moments, with old and new values.
+
+The table as it was at one moment is read with ``known_at`` of ``read_bars``. A read never writes.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from backfill_assets.backfill.engine import Engine
+from backfill_assets.config.settings import Settings
+from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
+from backfill_assets.market.calendar.sessions import list_overlapping_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.reading.frames import load_polars
+from backfill_assets.reading.health import shorten_list
+from backfill_assets.reading.opening import open_source
+from backfill_assets.reading.request import (
+    Format,
+    Moment,
+    get_zone,
+    parse_format,
+    parse_moment,
+    parse_symbols,
+    require_text,
+)
+from backfill_assets.store.bars.bar_changes import (
+    IN_NEW,
+    IN_OLD,
+    NO_VOLUME,
+    PRICES,
+    OpenWriters,
+    find_open_writers,
+    is_standby,
+    read_bar_changes,
+)
+from backfill_assets.store.bars.bar_versions import read_history_beginning
+from backfill_assets.store.bars.interval_spellings import adopt_spellings
+from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH, to_whole_unix_seconds
+from backfill_assets.store.postgres.connection import Connection, Database
+from backfill_assets.store.symbols import list_symbols
+
+LONGEST_WAIT_SECONDS = 5.0  # for transactions of which it is hidden when they began; a write of bars takes less
+_POLL_SECONDS = 0.05
+_MICROSECONDS = 1_000_000
+_STAMP = pa.timestamp("us", "UTC")
+_CHANGES = {IN_NEW: "added", IN_OLD: "deleted", IN_OLD | IN_NEW: "revised"}
+
+
+@dataclass(frozen=True, eq=False)
+class ChangesResult:
+    """The bars that differ between two moments.
+
+    Attributes:
+        frame: one row for each of them, in the format asked for; see ``read_changes``.
+        since: the first moment (UTC).
+        until: the second one, to be given as ``since`` next time: whatever is still being written comes after it.
+        unknown_before: if ``since`` is earlier: the moment from which on every change is kept (UTC). Of what was
+            before, only revisions are known.
+        held_back_by: the role whose transaction was not over and of which it cannot be seen when it began; then
+            ``until`` is ``since``, and nothing is returned.
+    """
+
+    frame: Any  # a pandas or polars DataFrame, or a pyarrow Table
+    since: datetime
+    until: datetime
+    unknown_before: datetime | None = None
+    held_back_by: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{len(self.frame):,} bars changed between {self.since:%Y-%m-%d %H:%M:%S} and"
+        text += f" {self.until:%Y-%m-%d %H:%M:%S} UTC"
+        if self.unknown_before:
+            text += f"; before {self.unknown_before:%Y-%m-%d %H:%M:%S} only revisions are known"
+        if self.held_back_by:
+            text += f"; held back by a write of {self.held_back_by} that is not over"
+        return text
+
+
+def read_changes(
+    since: Moment,
+    until: Moment | None = None,
+    symbols: str | Ticker | Iterable[str | Ticker] | None = None,
+    interval: str = DEFAULT_INTERVAL,
+    exchange: str = DEFAULT_EXCHANGE,
+    *,
+    format: Format = "pandas",  # noqa: A002 - the word that users of data frames know
+    settings: Settings | Engine | None = None,
+) -> ChangesResult:
+    """Read which bars of the store differ between two moments: the net change of each.
+
+    Bars of other programs are left out; one of ours that another program overwrote counts as deleted, one that was
+    taken over as added. No bar is lost between two calls if each takes the ``until`` of the one before: it lies before
+    every write that is not over.
+
+    Args:
+        since: a date (midnight in the exchange's time zone) or a moment with a time zone.
+        until: likewise; None, or a moment after what can be told, is the newest one that can be told.
+        symbols: one ticker, or several; None: all of the exchange.
+        interval: of the bars.
+        exchange: the vendor's code.
+        format: of the frame: "pandas", "polars" or "arrow".
+        settings: an open engine; or settings, None being those of the environment, whose database is opened.
+
+    Returns:
+        The frame, by symbol and time: ``symbol``, ``timestamp`` and ``slot_end`` (UTC), ``session``, ``change``
+        ("added", "revised", "deleted"; a provisional bar that became final is revised), ``cause`` (of the newest
+        change: "updated", "revised", "relabeled", "verified", "overwritten", "edited", "moved", "deleted", "truncated";
+        null for a bar that came new), ``changed_at`` (UTC), then open, high, low, close and volume as stored,
+        ``source_interval`` and provisional, each with "old_" and with "new_" before its name, null where there was no
+        bar.
+
+    Raises:
+        UsageError: an argument is wrong, a symbol is not in the store, or the server is a standby.
+        DatabaseUnavailable: the database cannot be reached or used.
+    """
+    zone = get_zone(exchange)
+    first = parse_moment(since, "since", zone)
+    last = None if until is None else parse_moment(until, "until", zone)
+    if last is not None and last < first:
+        raise UsageError(f"until {last} is before since {first}; give the earlier moment as since")
+    tickers = None if symbols is None else parse_symbols(symbols, None, exchange)
+    asked, kind = parse_interval(require_text(interval, "interval")), parse_format(format)
+    with open_source(settings) as engine:
+        moment, held_back_by = _find_settled_moment(engine.database, first)
+        last = max(first, moment if last is None else min(last, moment))
+        with engine.database.snapshot() as connection:
+            (asked,) = adopt_spellings(connection, [asked])
+            chosen = _find_symbols(connection, exchange, tickers)
+            found = read_bar_changes(connection, [s.symbol_id for s in chosen], asked, first, last)
+            beginning = read_history_beginning(connection)
+        grid = _build_grid(engine, exchange, asked, found["stamp"])
+    table = _build_table(found, [str(s.ticker) for s in chosen], grid)
+    unknown_before = beginning if beginning is not None and first < beginning else None
+    return ChangesResult(_convert(table, kind), first, last, unknown_before, held_back_by)
+
+
+def _find_settled_moment(database: Database, since: datetime) -> tuple[datetime, str | None]:
+    """The newest moment to which no open transaction can add a bar; or ``since``, and the role that is in the way."""
+    with database.transaction() as connection:
+        if is_standby(connection):
+            raise UsageError(
+                "the database is a standby, where it cannot be seen which writes are not over; read changes from the"
+                " primary server"
+            )
+        found = find_open_writers(connection)
+    left, deadline = found.undated, time.monotonic() + LONGEST_WAIT_SECONDS
+    while left and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        with database.transaction() as connection:
+            still = find_open_writers(connection).undated
+        left = {key: role for key, role in left.items() if key in still}
+    if left:
+        return since, next(iter(left.values()))
+    return _get_moment_before(found), None
+
+
+def _get_moment_before(writers: OpenWriters) -> datetime:
+    if writers.since is None:
+        return writers.read_at
+    return min(writers.read_at, writers.since - timedelta(microseconds=1))
+
+
+def _find_symbols(connection: Connection, exchange: str, tickers: Sequence[Ticker] | None) -> list[Symbol]:
+    known = {symbol.ticker: symbol for symbol in list_symbols(connection, exchange, only_active=False)}
+    if tickers is None:
+        return list(known.values())
+    if unknown := [str(ticker) for ticker in tickers if ticker not in known]:
+        raise UsageError(f"the universe does not have {shorten_list(unknown)}; see: backfill-assets symbols list")
+    return [known[ticker] for ticker in tickers]
+
+
+def _build_grid(engine: Engine, exchange: str, interval: Interval, stamps: NDArray[np.int64]) -> SlotGrid:
+    """The slots of the days of ``stamps``."""
+    seconds = to_whole_unix_seconds(stamps)
+    if not len(seconds):
+        return build_slot_grid([], interval)
+    first, last = (datetime.fromtimestamp(int(at), UTC) for at in (seconds.min(), seconds.max() + interval.seconds))
+    overrides = engine.settings.load_calendar_overrides()
+    return build_slot_grid(list_overlapping_sessions(exchange, first, last, overrides), interval)
+
+
+def _build_table(found: dict[str, NDArray[Any]], tickers: Sequence[str], grid: SlotGrid) -> pa.Table:
+    starts = to_whole_unix_seconds(found["stamp"])
+    ordinal = grid.find_ordinals(starts)
+    is_slot = ordinal >= 0
+    ends = np.where(is_slot, np.append(grid.ends, 0)[ordinal], starts + grid.interval.seconds)
+    days = np.array([*(session.day for session in grid.sessions), None], "datetime64[D]")
+    session = days[np.where(is_slot, np.append(grid.session_index, 0)[ordinal], -1)]
+    columns: dict[str, Any] = {
+        "symbol": pa.DictionaryArray.from_arrays(
+            pa.array(found["row"].astype(np.int32)), pa.array(tickers, pa.string())
+        ),
+        "timestamp": _to_moments(starts * _MICROSECONDS),
+        "slot_end": _to_moments(ends * _MICROSECONDS),
+        "session": pa.array(session),
+        "change": pa.array([_CHANGES[held] for held in found["held"].tolist()], pa.string()).dictionary_encode(),
+        "cause": _to_texts(found["cause"]),
+        "changed_at": _to_moments(found["changed_at"] + POSTGRES_EPOCH * _MICROSECONDS),
+    }
+    for when, bit in (("old", IN_OLD), ("new", IN_NEW)):
+        for price in PRICES:
+            columns[f"{when}_{price}"] = pa.array(found[f"{when}_{price}"], from_pandas=True)
+        volume = found[f"{when}_volume"]
+        columns[f"{when}_volume"] = pa.array(volume, mask=volume == NO_VOLUME)
+        columns[f"{when}_source_interval"] = _to_texts(found[f"{when}_source_interval"])
+        is_absent = np.equal(found["held"] & bit, 0)
+        columns[f"{when}_provisional"] = pa.array(found[f"{when}_provisional"].astype(bool), mask=is_absent)
+    return pa.table(columns)
+
+
+def _to_moments(microseconds: NDArray[np.int64]) -> pa.Array:
+    return pa.array(microseconds, pa.int64()).cast(_STAMP)
+
+
+def _to_texts(texts: NDArray[Any]) -> pa.Array:
+    """Few different texts; null where they are empty."""
+    return pa.array([text or None for text in texts], pa.string()).dictionary_encode()
+
+
+def _convert(table: pa.Table, format: str) -> Any:  # noqa: A002
+    if format == "arrow":
+        return table
+    if format == "polars":
+        return load_polars().from_arrow(table)
+    import pandas as pd  # slow to load
+
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return table.to_pandas(types_mapper=nullable.get, date_as_object=False)

@@ -1,0 +1,260 @@
+"""What a caller asks a read for: the arguments of ``read_bars``, checked and brought into one form.
+
+Knows no database: whether the universe has the symbols is found out in ``bars``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from backfill_assets.errors import UsageError
+from backfill_assets.market.actions.adjustment import Adjustment
+from backfill_assets.market.calendar.exchanges import CALENDARS, TIME_ZONE
+from backfill_assets.market.calendar.intervals import Interval, parse_interval
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
+from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
+
+Moment: TypeAlias = date | datetime | str
+Format: TypeAlias = Literal["pandas", "polars", "arrow"]
+FORMATS: tuple[str, ...] = get_args(Format)
+COLUMNS = (
+    *("symbol", "timestamp", "slot_end", "session", "open", "high", "low", "close", "volume"),
+    *("state", "source", "source_interval", "first_known", "revised"),
+)
+_LONGEST_DELAY = timedelta(days=30)
+_ISO_DATE = len("2026-06-01")
+_EXAMPLES = "a date such as '2026-06-01' or a moment with a time zone such as '2026-06-01T13:30:00Z'"
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class Require(StrEnum):
+    """What every expected slot must be."""
+
+    COMPLETE = "complete"  # a trusted bar, or no trade
+    EXPLAINED = "explained"  # also a vendor gap, or a bar whose doubt stands
+    ANY = "any"
+
+
+class OnIncomplete(StrEnum):
+    """What happens to symbols that are not as required."""
+
+    RAISE = "raise"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """The checked arguments of a read; ``read_bars`` explains each. Moments are UTC.
+
+    Attributes:
+        tickers: the symbols in the order asked for, without repeats; None: those of ``universe``.
+        columns: of the frame, in order.
+    """
+
+    tickers: tuple[Ticker, ...] | None
+    universe: str | None
+    start: datetime
+    end: datetime
+    interval: Interval
+    exchange: str
+    adjustment: Adjustment
+    point_in_time: datetime | None
+    known_at: datetime | None
+    require: Require
+    on_incomplete: OnIncomplete
+    provisional: bool
+    unverified: bool
+    external: bool
+    grid: bool
+    follow_renames: bool
+    columns: tuple[str, ...]
+    format: str
+    publication_delay: timedelta | None
+
+
+def build_request(
+    symbols: object, start: object, end: object, *, universe: str | None, interval: str, exchange: str, **options: Any
+) -> ReadRequest:
+    """Check the arguments of ``read_bars``, all but the settings.
+
+    Raises:
+        UsageError: says which argument is wrong, and what to write.
+    """
+    zone = get_zone(exchange)
+    first, after = parse_moment(start, "start", zone), parse_moment(end, "end", zone)
+    _require_range(first, after, start, end)
+    point_in_time, known_at = (
+        None if options[name] is None else parse_moment(options[name], name, zone)
+        for name in ("point_in_time", "known_at")
+    )
+    return ReadRequest(
+        tickers=parse_symbols(symbols, universe, exchange),
+        universe=universe,
+        start=first,
+        end=after,
+        interval=parse_interval(require_text(interval, "interval")),
+        exchange=exchange,
+        adjustment=parse_choice(Adjustment, options["adjustment"], "adjustment"),
+        point_in_time=point_in_time,
+        known_at=known_at,
+        require=parse_choice(Require, options["require"], "require"),
+        on_incomplete=parse_choice(OnIncomplete, options["on_incomplete"], "on_incomplete"),
+        **{name: bool(options[name]) for name in ("provisional", "unverified", "external", "grid", "follow_renames")},
+        columns=parse_columns(options["columns"], COLUMNS),
+        format=parse_format(options["format"]),
+        publication_delay=_check_delay(options["publication_delay"]),
+    )
+
+
+def get_zone(exchange: object) -> ZoneInfo:
+    """The time zone of an exchange.
+
+    Raises:
+        UsageError: it is not supported.
+    """
+    if not isinstance(exchange, str) or exchange not in CALENDARS:
+        raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
+    return TIME_ZONE
+
+
+def parse_moment(value: object, name: str, zone: ZoneInfo) -> datetime:
+    """A moment as UTC: an aware datetime, an ISO text with its zone, or a date, which means midnight in ``zone``.
+
+    pandas' and numpy's stamps are read, too.
+
+    Raises:
+        UsageError: no moment, or one without a time zone.
+    """
+    if isinstance(value, str):
+        value = _read_text(value.strip(), name)
+    elif isinstance(value, np.datetime64):  # of days a date, of anything shorter a naive stamp
+        value = (value if value.dtype == "datetime64[D]" else value.astype("datetime64[us]")).item()
+    if isinstance(value, datetime) and value == value:
+        if value.tzinfo is None or value.utcoffset() is None:
+            example = value.replace(microsecond=0).isoformat()
+            raise UsageError(
+                f"{name} {str(value)[:40]} has no time zone, and 09:30 in New York is another moment than 09:30 UTC;"
+                f" write {example}Z for UTC, or datetime(…, tzinfo=ZoneInfo({zone.key!r}))"
+            )
+        return _to_utc(value, name)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return _to_utc(datetime.combine(value, time(), zone), name)
+    raise UsageError(f"{name} {str(value)[:40]!r} is no date or moment; write {_EXAMPLES}")
+
+
+def _to_utc(moment: datetime, name: str) -> datetime:
+    try:
+        utc = moment.astimezone(UTC)
+    except (OverflowError, ValueError):  # in the first or the last hours of the calendar of Python
+        raise UsageError(f"{name} {str(moment)[:40]} is out of range") from None
+    return datetime.combine(utc.date(), utc.time(), UTC)  # also of a pandas Timestamp, which psycopg does not know
+
+
+def _read_text(text: str, name: str) -> date | datetime:
+    try:
+        return date.fromisoformat(text) if len(text) == _ISO_DATE else datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text[:40]!r} is no date or moment; write {_EXAMPLES}") from None
+
+
+def _require_range(first: datetime, after: datetime, start: object, end: object) -> None:
+    if first.date() < EARLIEST_DATE:
+        raise UsageError(f"start {str(start)[:40]} is before the vendor's first data, {EARLIEST_DATE}")
+    if after.date() > LATEST_DATE:
+        raise UsageError(f"end {str(end)[:40]} is after the last day of the calendar, {LATEST_DATE}")
+    if first > after:
+        raise UsageError(f"start {str(start)[:40]} is after end {str(end)[:40]}; give the earlier moment first")
+    if first == after:
+        raise UsageError(
+            f"start and end are both {str(end)[:40]}, and the end is not included; for one day, give the next date as"
+            " the end"
+        )
+
+
+def parse_symbols(symbols: object, universe: str | None, exchange: str) -> tuple[Ticker, ...] | None:
+    """The tickers in the order asked for, without repeats; None with a universe.
+
+    Raises:
+        UsageError: no symbols, both symbols and a universe, or symbols of another exchange.
+    """
+    if universe is not None:
+        if symbols is not None:
+            raise UsageError("give either symbols or a universe, not both")
+        require_text(universe, "universe")
+        return None
+    if isinstance(symbols, str | Ticker):
+        symbols = [symbols]
+    if not isinstance(symbols, Iterable):
+        raise UsageError("symbols: give a ticker, a list of tickers, or the name of a universe as universe='…'")
+    tickers = tuple(dict.fromkeys(_parse_symbol(symbol) for symbol in symbols))
+    if not tickers:
+        raise UsageError("symbols is empty; give a ticker, a list of tickers, or universe='all'")
+    if others := [str(ticker) for ticker in tickers if ticker.exchange != exchange]:
+        raise UsageError(f"symbols of another exchange than {exchange}: {', '.join(others[:5])}")
+    return tickers
+
+
+def _parse_symbol(symbol: object) -> Ticker:
+    return symbol if isinstance(symbol, Ticker) else parse_ticker(require_text(symbol, "symbols"))
+
+
+def require_text(value: object, name: str) -> str:
+    """The value, if it is a text.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name}: {str(value)[:40]!r} is no text")
+    return value
+
+
+def parse_choice(choices: type[_Choice], value: object, name: str) -> _Choice:
+    """One of ``choices``, by its word.
+
+    Raises:
+        UsageError: another word; the message lists them.
+    """
+    if isinstance(value, str) and value in list(choices):
+        return choices(value)
+    raise UsageError(f"{name} {str(value)[:40]!r} is unknown; use one of {', '.join(choices)}")
+
+
+def parse_columns(columns: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a frame, in the order asked for; None: all of them.
+
+    Raises:
+        UsageError: no list of names, an unknown column, one named twice, or none.
+    """
+    if columns is None:
+        return tuple(known)
+    if not isinstance(columns, Iterable):
+        raise UsageError(f"columns: {str(columns)[:40]!r} is no list of names; there are {', '.join(known)}")
+    chosen = (columns,) if isinstance(columns, str) else tuple(columns)
+    if unknown := [str(name)[:40] for name in chosen if name not in known]:
+        raise UsageError(f"unknown columns: {', '.join(unknown[:5])}; there are {', '.join(known)}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise UsageError("columns: give at least one of them, and none twice")
+    return chosen
+
+
+def parse_format(text: object) -> str:
+    """One of ``FORMATS``.
+
+    Raises:
+        UsageError: another word.
+    """
+    if text not in FORMATS:
+        raise UsageError(f"format {str(text)[:40]!r} is unknown; use one of {', '.join(FORMATS)}")
+    return str(text)
+
+
+def _check_delay(delay: object) -> timedelta | None:
+    if delay is None or (isinstance(delay, timedelta) and timedelta() <= delay <= _LONGEST_DELAY):
+        return delay
+    raise UsageError(f"publication_delay {str(delay)[:40]} is no timedelta between 0 and {_LONGEST_DELAY.days} days")

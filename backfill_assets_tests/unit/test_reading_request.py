@@ -1,0 +1,119 @@
+"""The arguments of a read: which are understood, and what is said of the others."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.reading import read_bars
+from backfill_assets.reading.request import COLUMNS, ReadRequest, build_request, parse_moment
+
+NEW_YORK = ZoneInfo("America/New_York")
+NAIVE = datetime(2026, 6, 1, 9, 30)  # noqa: DTZ001 - what is refused
+DEFAULTS: dict[str, Any] = {
+    **{"universe": None, "interval": "30m", "exchange": "US", "adjustment": "none", "point_in_time": None},
+    **{"known_at": None, "require": "complete", "on_incomplete": "raise", "provisional": False, "unverified": False},
+    **{"external": False, "grid": False, "follow_renames": False, "columns": None, "format": "pandas"},
+    "publication_delay": None,
+}
+
+
+def build(symbols: Any = "AAPL", start: Any = "2026-06-01", end: Any = "2026-06-02", **options: Any) -> ReadRequest:
+    return build_request(symbols, start, end, **{**DEFAULTS, **options})
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-06-01", datetime(2026, 6, 1, 4, tzinfo=UTC)),
+        ("2026-01-05", datetime(2026, 1, 5, 5, tzinfo=UTC)),
+        (date(2026, 6, 1), datetime(2026, 6, 1, 4, tzinfo=UTC)),
+        (np.datetime64("2026-06-01"), datetime(2026, 6, 1, 4, tzinfo=UTC)),
+        ("2026-06-01T13:30:00Z", datetime(2026, 6, 1, 13, 30, tzinfo=UTC)),
+        ("2026-06-01 09:30:00-04:00", datetime(2026, 6, 1, 13, 30, tzinfo=UTC)),
+        (datetime(2026, 6, 1, 9, 30, tzinfo=NEW_YORK), datetime(2026, 6, 1, 13, 30, tzinfo=UTC)),
+        (pd.Timestamp("2026-06-01 09:30", tz="America/New_York"), datetime(2026, 6, 1, 13, 30, tzinfo=UTC)),
+    ],
+)
+def test_moments(value: Any, moment: datetime) -> None:
+    parsed = parse_moment(value, "start", NEW_YORK)
+    assert parsed == moment
+    assert type(parsed) is datetime
+    assert parsed.tzinfo is UTC
+
+
+@given(st.datetimes(NAIVE.replace(year=2004), NAIVE.replace(year=2099)), st.integers(-720, 720))
+def test_every_aware_moment_keeps_its_microsecond(moment: datetime, offset: int) -> None:
+    aware = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
+    assert parse_moment(aware, "start", NEW_YORK) == aware == parse_moment(aware.isoformat(), "start", NEW_YORK)
+
+
+@pytest.mark.parametrize("value", [NAIVE, "2026-06-01T09:30:00", pd.Timestamp("2026-06-01"), np.datetime64("now")])
+def test_naive_stamps_are_refused_with_what_to_write(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"^end .* has no time zone, .*ZoneInfo\('America/New_York'\)"):
+        build(end=value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": "2026-06-02", "end": "2026-06-01"}, "start 2026-06-02 is after end 2026-06-01"),
+        ({"start": "2026-06-01", "end": "2026-06-01"}, "the end is not included"),
+        ({"start": "yesterday"}, "start 'yesterday' is no date or moment; write a date such as"),
+        ({"start": 20260601}, "start '20260601' is no date or moment"),
+        ({"start": pd.NaT}, "start 'NaT' is no date or moment"),
+        ({"start": np.datetime64("NaT")}, "start 'None' is no date or moment"),
+        ({"start": datetime.min.replace(tzinfo=timezone(timedelta(hours=9)))}, "start 0001-01-01"),
+        ({"end": datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))}, "end 9999-12-31"),
+        ({"start": "1999-01-01"}, "start 1999-01-01 is before the vendor's first data"),
+        ({"end": "2200-01-01"}, "end 2200-01-01 is after the last day of the calendar"),
+        ({"exchange": "LSE"}, "exchange 'LSE' is not supported; use one of US"),
+        ({"exchange": ["US"]}, "is not supported"),
+        ({"interval": "7m"}, "unknown interval '7m'"),
+        ({"interval": 30}, "interval: '30' is no text"),
+        ({"symbols": None}, "give a ticker, a list of tickers"),
+        ({"symbols": []}, "symbols is empty"),
+        ({"symbols": 5}, "give a ticker, a list of tickers"),
+        ({"symbols": [None]}, "symbols: 'None' is no text"),
+        ({"symbols": "A B"}, "is not a symbol"),
+        ({"symbols": "AAPL", "universe": "model"}, "either symbols or a universe"),
+        ({"symbols": None, "universe": 3}, "universe: '3' is no text"),
+        ({"symbols": [Ticker("VOD", "LSE")]}, "symbols of another exchange than US: VOD.LSE"),
+        ({"adjustment": "split"}, "adjustment 'split' is unknown; use one of none, splits, splits_and_dividends"),
+        ({"require": "all"}, "require 'all' is unknown; use one of complete, explained, any"),
+        ({"require": None}, "require 'None' is unknown"),
+        ({"on_incomplete": "fill"}, "on_incomplete 'fill' is unknown; use one of raise, drop"),
+        ({"format": "csv"}, "format 'csv' is unknown; use one of pandas, polars, arrow"),
+        ({"columns": ["open", "vwap"]}, "unknown columns: vwap; there are symbol, timestamp"),
+        ({"columns": ["open", "open"]}, "none twice"),
+        ({"columns": []}, "give at least one of them"),
+        ({"point_in_time": NAIVE}, "point_in_time 2026-06-01 09:30:00 has no time zone"),
+        ({"known_at": "x"}, "known_at 'x' is no date or moment"),
+        ({"publication_delay": 15}, "publication_delay 15 is no timedelta between 0 and 30 days"),
+        ({"publication_delay": timedelta(-1)}, "is no timedelta"),
+    ],
+)
+def test_what_cannot_be_used_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        build(**arguments)
+    assert message in str(raised.value)
+
+
+def test_symbols_and_columns_keep_their_order() -> None:
+    for symbols in (["msft", "AAPL.US", "MSFT"], pd.Series(["MSFT", "AAPL"]), np.array(["MSFT", "AAPL"])):
+        assert build(symbols).tickers == (Ticker("MSFT"), Ticker("AAPL"))
+    assert build(columns="close").columns == ("close",)
+    assert build(columns=["close", "symbol"]).columns == ("close", "symbol")
+    assert build().columns == COLUMNS
+
+
+def test_wrong_arguments_need_no_database() -> None:
+    with pytest.raises(UsageError, match="require 'most' is unknown"):
+        read_bars("AAPL", "2026-06-01", "2026-06-02", require="most")

@@ -1,0 +1,1 @@
+"""Assets that run when a session of bars is complete."""
