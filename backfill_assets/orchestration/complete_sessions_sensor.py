@@ -74,13 +74,14 @@ def build_complete_sessions_sensor(settings: Settings, exchange: str = DEFAULT_E
     @dg.sensor(
         name="complete_sessions_sensor",
         job_name=verify_sessions.name,
+        description="Certify what is due, and record sessions that became complete or were revised.",
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )
     def complete_sessions(
         context: dg.SensorEvaluationContext, backfill_engine: dg.ResourceParam[Engine]
     ) -> dg.SensorResult:
-        """Certify what is due, and record sessions that became complete or were revised since the last tick."""
+        """One tick."""
         return _Tick(context, backfill_engine, exchange, universes).run()
 
     return complete_sessions
