@@ -175,7 +175,7 @@ def store_former_close(engine: Engine, factor: float) -> None:
     """The store gets a close of AAPL that the vendor does not have, as if it had corrected it since."""
     execute(
         engine,
-        f"UPDATE market_data SET close_price = close_price * {factor}, fetched_at = fetched_at + interval '1 second'"
+        f"UPDATE market_data SET close_price = close_price * {factor}, fetched_at = clock_timestamp()"
         " WHERE timestamp = '2026-06-01 14:00Z'"
         " AND symbol_id = (SELECT symbol_id FROM market_symbols WHERE symbol = 'AAPL')",
     )
