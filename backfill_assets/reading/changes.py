@@ -38,7 +38,6 @@ from backfill_assets.store.bars.bar_changes import (
     IN_OLD,
     NO_VOLUME,
     PRICES,
-    OpenWriters,
     find_open_writers,
     is_standby,
     read_bar_changes,
@@ -66,8 +65,8 @@ class ChangesResult:
         until: the second one, to be given as ``since`` next time: whatever is still being written comes after it.
         unknown_before: if ``since`` is earlier: the moment from which on every change is kept (UTC). Of what was
             before, only revisions are known.
-        held_back_by: the role whose transaction was not over and of which it cannot be seen when it began; then
-            ``until`` is ``since``, and nothing is returned.
+        held_back_by: the role whose write is not over, so that ``until`` lies before it and not at the moment asked
+            for. Where it cannot be seen when that transaction began, ``until`` is ``since``, and nothing is returned.
     """
 
     frame: Any  # a pandas or polars DataFrame, or a pyarrow Table
@@ -131,7 +130,8 @@ def read_changes(
     tickers = None if symbols is None else parse_symbols(symbols, None, exchange)
     asked, kind = parse_interval(require_text(interval, "interval")), parse_format(format)
     with open_source(settings) as engine:
-        moment, held_back_by = _find_settled_moment(engine.database, first)
+        moment, writer = _find_settled_moment(engine.database, first)
+        held_back_by = writer if last is None or last > moment else None
         last = max(first, moment if last is None else min(last, moment))
         with engine.database.snapshot() as connection:
             (asked,) = adopt_spellings(connection, [asked])
@@ -145,7 +145,10 @@ def read_changes(
 
 
 def _find_settled_moment(database: Database, since: datetime) -> tuple[datetime, str | None]:
-    """The newest moment to which no open transaction can add a bar; or ``since``, and the role that is in the way."""
+    """The newest moment to which no open transaction can add a bar, and the role whose transaction is in the way.
+
+    ``since`` if it stays hidden when one of them began.
+    """
     with database.transaction() as connection:
         if is_standby(connection):
             raise UsageError(
@@ -161,13 +164,9 @@ def _find_settled_moment(database: Database, since: datetime) -> tuple[datetime,
         left = {key: role for key, role in left.items() if key in still}
     if left:
         return since, next(iter(left.values()))
-    return _get_moment_before(found), None
-
-
-def _get_moment_before(writers: OpenWriters) -> datetime:
-    if writers.since is None:
-        return writers.read_at
-    return min(writers.read_at, writers.since - timedelta(microseconds=1))
+    if found.since is None or found.since > found.read_at:
+        return found.read_at, None
+    return found.since - timedelta(microseconds=1), found.oldest
 
 
 def _find_symbols(connection: Connection, exchange: str, tickers: Sequence[Ticker] | None) -> list[Symbol]:

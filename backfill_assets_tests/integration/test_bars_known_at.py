@@ -367,6 +367,23 @@ def test_what_another_program_does_to_its_own_columns_is_no_version(recorder: Re
         assert connection.execute("SELECT count(*) FROM backfill.bar_versions").fetchall() == [(0,)]
 
 
+def test_a_column_changes_its_type_without_the_triggers(recorder: Recorder) -> None:
+    recorder.run([Step("final", 0, 0, 0), Step("final", 0, 1, 0)])
+    with recorder.database.transaction() as connection:  # as the runbook says
+        triggers = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'market_data'::regclass AND tgname LIKE 'backfill%'"
+        for (name,) in connection.execute(triggers).fetchall():
+            connection.execute(f"DROP TRIGGER {name} ON market_data".encode())
+        connection.execute(
+            "ALTER TABLE market_data ALTER open_price TYPE numeric(18, 6), ALTER interval_type TYPE varchar(40),"
+            " ALTER volume TYPE numeric(20), ALTER timestamp TYPE timestamptz(0), ALTER source_rows TYPE integer"
+        )
+        connection.execute("SELECT backfill.create_history_triggers()")
+    require_complete_schema(recorder.database)
+    for step in (Step("final", 0, 0, 1), Step("upsert", 0, 1, 1), Step("delete", 0, 0, 0)):
+        recorder.run([step])
+    require_replay(recorder)
+
+
 def test_a_writer_is_not_refused_where_keys_may_be_null_or_a_partition_has_another_owner(
     create_database: Callable[..., str],
 ) -> None:

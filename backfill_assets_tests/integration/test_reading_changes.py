@@ -110,7 +110,11 @@ def test_a_bar_that_is_committed_late_is_in_the_next_answer(
         with database.transaction() as connection:  # later, but committed before
             write(connection, 2, 0)
         first = read_changes(BEFORE, settings=engine)
+        assert first.held_back_by == late.info.user
+        assert "held back by a write of" in str(first)
+        assert read_changes(BEFORE, BEFORE + timedelta(days=1), settings=engine).held_back_by is None
     second = read_changes(first.until, settings=engine)
+    assert second.held_back_by is None
     assert [row[1] for row in list_rows(first)] == SLOTS[:1]
     assert [row[1] for row in list_rows(second)] == SLOTS[1:]
 

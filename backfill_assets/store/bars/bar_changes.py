@@ -89,11 +89,13 @@ class OpenWriters:
     Attributes:
         read_at: the server's clock before they were looked for (UTC).
         since: the start of the oldest of their transactions whose start is known; None if there is none.
+        oldest: the role of that one; None if there is none.
         undated: the others, by the number of the transaction, with the role.
     """
 
     read_at: datetime
     since: datetime | None
+    oldest: str | None
     undated: dict[str, str]
 
 
@@ -109,9 +111,10 @@ def find_open_writers(connection: Connection) -> OpenWriters:
     """
     read_at = read_server_time(connection).astimezone(UTC)
     writers = connection.execute(_SELECT_WRITERS).fetchall()
-    starts = [start.astimezone(UTC) for _, _, start in writers if start is not None]
+    dated = [(start.astimezone(UTC), role) for _, role, start in writers if start is not None]
     undated = {key: role for key, role, start in writers if start is None}
-    return OpenWriters(read_at, min(starts, default=None), undated)
+    since, oldest = min(dated, default=(None, None))
+    return OpenWriters(read_at, since, oldest, undated)
 
 
 def read_bar_changes(
