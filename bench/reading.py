@@ -57,6 +57,7 @@ FROM market_symbols, unnest(%s::timestamptz[]) AS at,
      LATERAL (SELECT abs(hashint8(symbol_id)) %% 1000000 / 1e4 AS p) AS d
 ORDER BY at::date, symbol_id, at
 """
+_AS_OF_THEN = "SET LOCAL session_replication_role = replica"  # known since its fetched_at, not since now
 _REVISE = """
 UPDATE market_data SET close_price = close_price + 0.01, fetched_at = clock_timestamp()
 WHERE hashint8(extract(epoch FROM "timestamp")::bigint + symbol_id) %% %s = 0
@@ -157,6 +158,7 @@ def _fill(database: Database, symbols: int, sessions: tuple[Session, ...]) -> No
     starts = [to_datetime(at) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
     with database.transaction() as connection:
         connection.execute(_SYMBOLS, [symbols])
+        connection.execute(_AS_OF_THEN)
         connection.execute(_BARS, [starts])
         connection.execute(_SPLITS)
         for table in ("split_reads", "dividend_reads"):
