@@ -30,6 +30,7 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="alert_sensor",
+        description="Sends messages about checks that fail or recover, and about runs that failed.",
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )

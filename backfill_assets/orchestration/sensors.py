@@ -47,6 +47,7 @@ def build_gap_backfill_sensor(
 
     @dg.sensor(
         name="gap_backfill_sensor" if interval == DEFAULT_INTERVAL else f"gap_backfill_sensor_{interval}",
+        description="Starts the fewest runs that fill all gaps that are due.",
         asset_selection=[key],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
@@ -158,6 +159,7 @@ def build_daily_data_sensor(settings: Settings, job: dg.JobDefinition) -> dg.Sen
 
     @dg.sensor(
         name="daily_data_sensor",
+        description="Has the daily data of settled sessions read, if no other run has read them.",
         job_name=job.name,
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
@@ -185,6 +187,7 @@ def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="symbol_partitions_sensor",
+        description="Keeps the symbol partitions equal to the universe; starts no run.",
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )
