@@ -65,7 +65,7 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
             Figure("all verified", "s", [_time(lambda: verify_newest(engine, "US", INTERVALS["30m"]))]),
         ]
         database.close()
-    return Section(f"Certificates, {SYMBOLS:,} symbols × {SESSIONS} sessions", figures)
+    return Section(f"13. Certificates, {SYMBOLS:,} symbols × {SESSIONS} sessions", figures)
 
 
 def _fill_store(database: Database, days: tuple[Session, ...]) -> None:
