@@ -107,5 +107,5 @@ def read_bars(
         publication_delay=publication_delay,
     )
     with open_source(settings) as engine, engine.database.snapshot() as connection:
-        reading = read_slots(connection, request, engine.settings)
+        reading = read_slots(engine.database, connection, request, engine.settings)
         return build_result(connection, reading)

@@ -22,6 +22,7 @@ from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
+from backfill_assets.store.postgres.joined_snapshot import join_snapshot
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.acceptance.conftest import User
@@ -169,3 +170,24 @@ def test_two_engines_share_a_pooler_in_transaction_mode(
         assert read_stored_bars(databases[0], symbol) == build_expected_bars(sandbox, symbol, MONDAY, TUESDAY)
     for database in databases:
         database.close()
+
+
+def test_a_read_does_not_wait_for_a_pooler_that_has_no_second_connection(pooler_url: str) -> None:
+    database = Database(pooler_url)
+    migrate(database)
+    others = [psycopg.connect(pooler_url, prepare_threshold=None) for _ in range(2)]
+    for other in others:  # with the read, all three connections that the pooler has
+        other.execute("SELECT 1")
+    with database.snapshot() as connection:
+        with join_snapshot(database, connection, patience_seconds=0.1) as second:
+            assert second is None
+        assert connection.execute("SELECT count(*) FROM market_data").fetchall() == [(0,)]
+    for other in others:
+        other.close()
+    with (
+        database.snapshot() as connection,
+        join_snapshot(database, connection, patience_seconds=60) as second,
+    ):
+        assert second is not None
+        assert second.execute("SHOW transaction_isolation").fetchall() == [("repeatable read",)]
+    database.close()

@@ -5,8 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
+from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
@@ -16,6 +18,7 @@ from backfill_assets.store.bars.bar_stream import NO_VOLUME
 from backfill_assets.store.bars.bar_table import NO_ORIGIN, BarTable, read_bar_table
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.joined_snapshot import join_snapshot
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests.external_tables import create_external_tables
 from backfill_assets_tests.integration.reading_store import INSERT_AS_OF_THEN
@@ -198,3 +201,42 @@ def test_a_bar_that_arrives_in_between_is_not_seen(database: Database) -> None:
         insert(database, AAPL, 2, 10.0, **OWN)
         assert len(read_bar_table(connection, (AAPL,), GRID)) == 1
     assert len(read(database)) == 2
+
+
+def test_a_second_connection_reads_its_half_of_the_same_state(database: Database) -> None:
+    for ordinal in range(1, 12):
+        insert(database, AAPL, ordinal, 10.0 + ordinal, **OWN)
+        insert(database, MSFT, ordinal, 20.0 + ordinal, **(EXTERNAL if ordinal % 3 else OWN))
+    with database.snapshot() as connection:
+        alone = read_bar_table(connection, (MSFT, AAPL), GRID)
+        with join_snapshot(database, connection, patience_seconds=60) as second:
+            assert second is not None
+            insert(database, AAPL, 15, 30.0, **OWN)
+            insert(database, MSFT, 15, 30.0, **OWN)
+            together = read_bar_table(connection, (MSFT, AAPL), GRID, second=second)
+    assert together.slot_key.tolist() == alone.slot_key.tolist()
+    assert {name: values.tolist() for name, values in together.values.items()} == {
+        name: values.tolist() for name, values in alone.values.items()
+    }
+    assert together.is_external.tolist() == alone.is_external.tolist()
+    assert len(read(database)) == len(alone) + 2  # the pool is as before
+
+
+def test_a_read_does_not_wait_for_a_second_connection(database: Database) -> None:
+    insert(database, AAPL, 1, 10.0, **OWN)
+    narrow = Database(database.url, max_connections=1)
+    with narrow.snapshot() as connection:
+        with join_snapshot(narrow, connection, patience_seconds=0.01) as second:
+            assert second is None
+        assert len(read_bar_table(connection, (AAPL,), GRID)) == 1
+    assert len(read(narrow, AAPL)) == 1
+    narrow.close()
+
+
+def test_a_lost_second_connection_is_an_error(database: Database) -> None:
+    insert(database, AAPL, 1, 10.0, **OWN)
+    lost = psycopg.connect(database.url)
+    lost.close()
+    with pytest.raises(DatabaseUnavailable, match="the connection is closed"):
+        read(database, MSFT, AAPL, second=lost)
+    assert len(read(database)) == 1

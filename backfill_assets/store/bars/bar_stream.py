@@ -5,7 +5,8 @@ What a read makes of the bars is in ``bar_table``.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -114,6 +115,11 @@ class BarQuery:
             "known_at": self.known_at,
         }
 
+    def split(self) -> tuple["BarQuery", "BarQuery"]:
+        """The same query for the first half of the symbols, and for the others."""
+        half = len(self.symbol_ids) // 2
+        return replace(self, symbol_ids=self.symbol_ids[:half]), replace(self, symbol_ids=self.symbol_ids[half:])
+
     @property
     def bars(self) -> str:
         """What the bars are selected from."""
@@ -175,6 +181,22 @@ def stream_bars(connection: Connection, query: BarQuery) -> Iterator[BarBatch]:
             rows, size = [], 0
     if rows:
         yield _decode(rows, types)
+
+
+def stream_side_by_side(connection: Connection, second: Connection, query: BarQuery) -> Iterator[BarBatch]:
+    """The same batches over two connections with one snapshot, each for half of the symbols.
+
+    The second half waits in memory, in place of the columns that it will be copied to.
+    """
+    of_first, of_second = query.split()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        later = thread.submit(lambda: list(stream_bars(second, of_second)))
+        yield from stream_bars(connection, of_first)
+        batches = later.result()
+    batches.reverse()
+    while batches:
+        batch = batches.pop()
+        yield replace(batch, row=batch.row + len(of_first.symbol_ids))
 
 
 def read_origin(

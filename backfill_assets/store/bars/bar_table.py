@@ -30,6 +30,7 @@ from backfill_assets.store.bars.bar_stream import (
     read_origin,
     read_volume_type,
     stream_bars,
+    stream_side_by_side,
     to_moments,
     to_postgres_moments,
 )
@@ -121,6 +122,7 @@ def read_bar_table(
     known_at: datetime | None = None,
     with_others: bool = False,
     columns: Collection[str] = (*VALUES, *MOMENTS),
+    second: Connection | None = None,
 ) -> BarTable:
     """The stored bars of some symbols and slots, also provisional, suspect and other programs' ones.
 
@@ -132,6 +134,7 @@ def read_bar_table(
         known_at: the moment at which the store held the bars; None: now.
         with_others: with ``known_at``: also the bars of other programs, of which nothing says when they came.
         columns: those of ``VALUES`` and ``MOMENTS`` that are needed. Others are not read.
+        second: a connection with the same snapshot, which reads half of the symbols meanwhile (``joined_snapshot``).
     """
     query = BarQuery(
         symbol_ids=[symbol.symbol_id for symbol in symbols],
@@ -143,7 +146,8 @@ def read_bar_table(
         has_moments=not set(MOMENTS).isdisjoint(columns),
     )
     builder = _Builder(query, grid)
-    for batch in stream_bars(connection, query):
+    batches = stream_bars(connection, query) if second is None else stream_side_by_side(connection, second, query)
+    for batch in batches:
         builder.add(batch)
     return builder.build(connection)
 
