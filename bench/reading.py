@@ -117,7 +117,7 @@ def _measure_year(engine: Engine, url: str, rounds: int) -> list[Figure]:
         Figure("pandas.read_sql of the same rows (SQLAlchemy, psycopg2)", "s", seconds["pandas.read_sql"]),
         Figure("… as many times as long as read_bars", "×", times, at_least=TIMES_FASTER),
         Figure("highest memory of a read, of the frame", "×", [memory], at_most=MEMORY_OF_FRAMES),
-        Figure("bars alone, without states and health", "× of read_bars", _divide(seconds["without health"], plain)),
+        Figure("bars alone, over one connection", "× of read_bars", _divide(seconds["without health"], plain)),
         Figure("as a polars frame", "× of read_bars", _divide(seconds["polars"], plain)),
         Figure("three columns", "× of read_bars", _divide(seconds["close only"], plain)),
         Figure("adjusted for splits", "× of read_bars", _divide(seconds["adjusted for splits"], plain)),
