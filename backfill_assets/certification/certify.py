@@ -57,9 +57,9 @@ class CertificationResult:
         lines = []
         if self.written:
             names = [f"{c.universe} {c.session_day}" for c in self.written[-MAX_NAMED:]]
-            more = f"{len(self.written) - MAX_NAMED:,} more, " if len(self.written) > MAX_NAMED else ""
+            more = f" and {len(self.written) - MAX_NAMED:,} earlier ones" if len(self.written) > MAX_NAMED else ""
             count = format_count(len(self.written), "certificate")
-            lines.append(f"{count} written: {more}{', '.join(names)}")
+            lines.append(f"{count} written: {', '.join(names)}{more}")
         lines += [
             f"certificate {c.certificate_id} ({c.universe} {c.session_day}) is broken: something else than this program"
             f" changed its bars; see: backfill-assets verify-certificate {c.certificate_id}"

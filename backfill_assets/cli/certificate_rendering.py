@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backfill_assets.certification.comparison import BarChange
+from backfill_assets.certification.comparison import BarChange, ChangeKind
 from backfill_assets.certification.request import CertifiedSession
 from backfill_assets.certification.verification import VerifiedCertificate
 from backfill_assets.config.counts import format_count
@@ -115,14 +115,20 @@ def _describe_remedies(certificate: Certificate, tickers: Sequence[str]) -> list
 def _describe_change(change: BarChange) -> str:
     start = format_timestamp(to_datetime(change.start))
     by = "" if change.is_revision else " by something else than this program"
-    values = f": {_format_values(change.old)} → {_format_values(change.new)}" if change.old or change.new else ""
+    known = [_format_values(values) for values in (change.old, change.new)]
+    if change.kind is ChangeKind.GONE:
+        known.pop()
+    elif change.kind is ChangeKind.ADDED:
+        known.pop(0)
+    values = f": {' → '.join(known)}" if change.old or change.new else ""
     return f"{change.ticker} {start} {change.kind}{by}{values}"
 
 
 def _format_values(values: PricesAndVolume | None) -> str:
     if values is None:
         return "?"
-    return f"{values.open:g}/{values.high:g}/{values.low:g}/{values.close:g} × {values.volume:,.0f}"
+    prices = "/".join(f"{price:.12g}" for price in (values.open, values.high, values.low, values.close))
+    return f"{prices} × {values.volume:,.0f}"
 
 
 def _print(console: Console, line: str) -> None:

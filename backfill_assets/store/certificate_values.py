@@ -20,11 +20,10 @@ class CertificateKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class NewCertificate:
     """What a session of a universe held when it was found complete.
 
     Attributes:
-        certificate_id: ascending in the order of commit.
         exchange: the vendor's code.
         universe: its name.
         session_day: the session.
@@ -38,16 +37,13 @@ class Certificate:
         counts: slots by state, by the names of ``SlotState`` in small letters.
         evidence: what it rests on besides the bars.
         code_version: of this package.
-        schema_version: the newest migration.
         as_of: the moment that the states refer to, UTC.
-        created_at: by the database server's clock, UTC.
         revised_bars: how many bars differ from the certificate before: added, changed or gone.
         max_price_bps: the largest change of a price among bars of both, basis points; None: not known.
         max_volume_percent: the same of a volume.
         is_material: whether what was computed from the bars before should be computed again; True of the first.
     """
 
-    certificate_id: int
     exchange: str
     universe: str
     session_day: date
@@ -61,24 +57,41 @@ class Certificate:
     counts: dict[str, int]
     evidence: dict[str, Any]
     code_version: str
-    schema_version: int
     as_of: datetime
-    created_at: datetime
     revised_bars: int
     max_price_bps: float | None
     max_volume_percent: float | None
     is_material: bool
 
+
+@dataclass(frozen=True, slots=True)
+class Certificate(NewCertificate):
+    """A certificate as it was written.
+
+    Attributes:
+        certificate_id: ascending in the order of commit.
+        schema_version: the newest migration.
+        created_at: by the database server's clock, UTC.
+    """
+
+    certificate_id: int
+    schema_version: int
+    created_at: datetime
+
     def as_dict(self) -> dict[str, Any]:
         """The fields in JSON's types, as the commands and Dagster's metadata have them."""
         described = {field.name: getattr(self, field.name) for field in fields(self)}
-        return described | {
-            "session_day": self.session_day.isoformat(),
-            "kind": str(self.kind),
-            "incomplete": list(self.incomplete),
-            "as_of": self.as_of.isoformat(),
-            "created_at": self.created_at.isoformat(),
-        }
+        return (
+            {"certificate_id": self.certificate_id}
+            | described
+            | {
+                "session_day": self.session_day.isoformat(),
+                "kind": str(self.kind),
+                "incomplete": list(self.incomplete),
+                "as_of": self.as_of.isoformat(),
+                "created_at": self.created_at.isoformat(),
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,27 +129,3 @@ class FoundCertificate:
     sha256: str
     created_at: datetime
     covered: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class NewCertificate:
-    """What is written; the fields mean what they mean in ``Certificate``."""
-
-    exchange: str
-    universe: str
-    session_day: date
-    interval: str
-    kind: CertificateKind
-    previous_id: int | None
-    symbols: int
-    incomplete: tuple[str, ...]
-    bars: int
-    sha256: str
-    counts: dict[str, int]
-    evidence: dict[str, Any]
-    code_version: str
-    as_of: datetime
-    revised_bars: int
-    max_price_bps: float | None
-    max_volume_percent: float | None
-    is_material: bool

@@ -26,10 +26,11 @@ _TAKE_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 _MAX_READ = 1000
 
 
+# In the order of the fields of ``Certificate``.
 _COLUMNS = """
-    c.certificate_id, c.exchange, c.universe, c.session_day, c.interval_type, c.kind, c.previous_id, c.symbols,
-    c.incomplete, c.bars, c.sha256, c.counts, c.evidence, c.code_version, c.schema_version, c.as_of, c.created_at,
-    c.revised_bars, c.max_price_bps, c.max_volume_percent, c.is_material
+    c.exchange, c.universe, c.session_day, c.interval_type, c.kind, c.previous_id, c.symbols, c.incomplete, c.bars,
+    c.sha256, c.counts, c.evidence, c.code_version, c.as_of, c.revised_bars, c.max_price_bps, c.max_volume_percent,
+    c.is_material, c.certificate_id, c.schema_version, c.created_at
 """
 _SELECT_BY_ID = f"SELECT {_COLUMNS} FROM backfill.certificates c WHERE c.certificate_id = %(id)s"  # noqa: S608
 _SELECT_AFTER = f"""

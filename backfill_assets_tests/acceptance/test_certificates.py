@@ -95,7 +95,10 @@ def test_sessions_are_certified_verified_and_audited(
         connection.execute("UPDATE market_data SET volume = volume + 1 WHERE timestamp = '2026-06-01 15:00Z'")
         connection.execute("SET session_replication_role = replica")
         connection.execute("UPDATE market_data SET volume = volume + 1 WHERE timestamp = '2026-06-01 16:00Z'")
-    remedy = user.run_cli("verify-certificate 1").out.partition("for the vendor's values: backfill-assets ")[2]
+    verified = user.run_cli("verify-certificate 1").out
+    assert " gone by something else than this program: " in verified
+    assert not any(" gone " in line and "→" in line for line in verified.splitlines())
+    remedy = verified.partition("for the vendor's values: backfill-assets ")[2]
     assert user.run_cli(f"{remedy.splitlines()[0]} --quiet").code == 0
     assert user.run_cli("verify-certificate 1").code == 0
     listed = json.loads(user.run_cli("certificates list --format json").out)
