@@ -124,6 +124,12 @@ def test_times_and_points_in_time(run: Run) -> None:
     assert grid.stdout.splitlines()[4] == ",missing"
 
 
+def test_known_at_gives_the_bars_that_the_store_had_then(run: Run) -> None:
+    words = ("bars", "AAPL", *ONE_DAY, "--require", "any", "--format", "csv", "--columns", "close", "--known-at")
+    before, after = run(*words, "2026-06-01T20:30Z"), run(*words, "2026-06-03T14:00Z")
+    assert (len(before.stdout.splitlines()), len(after.stdout.splitlines())) == (1, 14)
+
+
 def test_incomplete_bars_are_an_error(run: Run) -> None:
     refused = run("bars", "AAPL", "NVDA", *BOTH)
     assert isinstance(refused.exception, IncompleteBars)
