@@ -30,7 +30,7 @@ check: $(VENV)/.installed-for-tests
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
-	$(MAKE) test ARGS="--cov --cov-report term"
+	$(MAKE) test ARGS="--cov --cov-report term --numprocesses 3"
 
 browser: $(VENV)/.installed-for-tests
 	$(RUN) pytest -q -m browser $(ARGS)

@@ -18,7 +18,8 @@ class BackfillComponent(dg.Component, dg.Resolvable, dg.Model):
     exchanges: Annotated[
         list[str] | None,
         dg.Resolver.default(
-            description="The vendor's codes of the exchanges; US is the only one so far.", examples=[["US"]]
+            description="The vendor's codes of the exchanges; unset: BACKFILL_EXCHANGES, else US.",
+            examples=[["US"], ["US", "LSE"]],
         ),
     ] = None
     intervals: Annotated[

@@ -32,7 +32,7 @@ def build_backfill_definitions(
     environment, in the code server and in each run.
 
     Args:
-        exchanges: the vendor's codes; US is the only one so far. None: all that are supported.
+        exchanges: the vendor's codes, such as ``["US", "LSE"]``; None: BACKFILL_EXCHANGES, by default US.
         intervals: of the bars, such as ``["30m"]``; None: BACKFILL_INTERVALS.
         universes: names of universes whose complete sessions are an asset; None: BACKFILL_UNIVERSES.
         settings: any other setting of docs/configuration.md, by its variable or by its name in ``config.fields``, such

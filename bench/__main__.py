@@ -21,7 +21,7 @@ BENCHMARKS = (
     *("audit", "adjusted_bars", "reading", "foreign_writer", "known_at"),
 )
 DECISION_BENCHMARKS = (  # docs/decisions cites them
-    *("shared_token", "permits", "simulated_days", "coverage", "calls", "certification"),
+    *("shared_token", "permits", "simulated_days", "coverage", "calls", "certification", "definitions"),
 )
 QUICK = "quick"
 PLAUSIBILITY = "plausibility"  # counts, not times; in docs/plausibility.md

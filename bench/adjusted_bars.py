@@ -11,6 +11,7 @@ from pathlib import Path
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.postgres.array_reader import read_columns
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
@@ -76,7 +77,7 @@ def measure(*, quick: bool) -> Section:
 
 
 def _fill(database: Database, symbols: int) -> int:
-    sessions = list_sessions("US", *YEAR)
+    sessions = list_sessions(US, *YEAR)
     days = [session.day for session in sessions]
     grid = build_slot_grid(sessions, INTERVALS["30m"])
     with database.transaction() as connection:

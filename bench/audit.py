@@ -22,6 +22,7 @@ from backfill_assets.market.arrays import Floats, Int64
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
@@ -70,7 +71,7 @@ SELECT symbol_id, '1900-01-01', '2026-06-04', %(now)s FROM market_symbols
 def measure(*, quick: bool) -> Section:
     """Audit a store of each form, as a command and within this process."""
     count, rounds = (60, 1) if quick else (1000, 3)
-    grid = build_slot_grid(list_sessions("US", *YEAR), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions(US, *YEAR), INTERVALS["30m"])
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         for form, tables, spelling, most in (("", None, "30m", 60), (", DGAS form", TABLES, "30min", 120)):

@@ -20,6 +20,7 @@ from backfill_assets.backfill.fetch.batch_writer import WRITE_BATCH_SIZE
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.bar_writer import WriteCounts, read_server_time, write_bars
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
@@ -59,7 +60,7 @@ def measure(*, quick: bool) -> Section:
         external.close()
     least = dict.fromkeys((180, 70, 200)) if quick else {rate: rate for rate in (180, 70, 200)}
     return Section(
-        f"5. Writing bars, {WRITE_BATCH_SIZE} tickers × {len(list_sessions('US', *SPAN))} sessions in a transaction",
+        f"5. Writing bars, {WRITE_BATCH_SIZE} tickers × {len(list_sessions(US, *SPAN))} sessions in a transaction",
         [
             Figure("new bars", "k/s", _to_thousands(rates["new"]), at_least=least[180]),
             Figure(
@@ -88,7 +89,7 @@ def measure(*, quick: bool) -> Section:
 
 def make_batch(number: int, tickers: int = WRITE_BATCH_SIZE) -> pd.DataFrame:
     """Make bars of a batch of tickers in the form that ``write_bars`` takes."""
-    starts = build_slot_grid(list_sessions("US", *SPAN), INTERVAL).starts
+    starts = build_slot_grid(list_sessions(US, *SPAN), INTERVAL).starts
     chance = np.random.default_rng(number)
     rows = tickers * len(starts)
     base = np.round(50 + 100 * chance.random(rows), 4)

@@ -21,6 +21,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import load_settings
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.sandbox.actions import ActionRates
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
@@ -121,7 +122,7 @@ def simulate_week(count: int) -> dict[str, float]:
 def _prepare(engine: Engine, sandbox: Sandbox) -> None:
     """Store what there is before the week: bars, and what the mornings of the week before read."""
     for days in range(WEEK.days, 0, -1):
-        read_daily_data(_move_to(engine, sandbox, BEGIN - timedelta(days=days) + timedelta(hours=12)))
+        read_daily_data(_move_to(engine, sandbox, BEGIN - timedelta(days=days) + timedelta(hours=12)), US)
     _run_hour(_move_to(engine, sandbox, BEGIN - timedelta(hours=1)))
 
 
@@ -154,10 +155,10 @@ def _move_to(engine: Engine, sandbox: Sandbox, now: datetime) -> Engine:
 
 
 def _run_hour(engine: Engine) -> None:
-    due = find_due_work(engine, "30m")
+    due = find_due_work(engine, US, "30m")
     if due.ranges:
         run_backfill(engine, replace(due.job, symbols=tuple(r.symbol for r in due.ranges)), lambda _: None)
-    read_daily_data(engine)
+    read_daily_data(engine, US)
 
 
 def _review(engine: Engine) -> None:

@@ -14,6 +14,7 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.certified_bars import read_certified_sessions
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
@@ -50,7 +51,7 @@ _NOTE_REQUEST = "UPDATE backfill.session_evidence SET request_count = request_co
 
 def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     """Measure looks at 90 sessions of 500 symbols."""
-    days = list_overlapping_sessions("US", NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
+    days = list_overlapping_sessions(US, NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(start_embedded_database(Path(folder), "certificates"))
         migrate(database)

@@ -17,6 +17,7 @@ import psycopg
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.world.simulation import World
 from backfill_assets.store.postgres.connection import Database
@@ -114,7 +115,7 @@ def time_backfill(count: int) -> TimedBackfill:
 def _extrapolate(ticker_count: int, run: Callable[[str, str, Sequence[str], int, int], None]) -> float:
     """Compute the seconds for all tickers from a run over the first ones."""
     symbols = build_symbols(SYMBOLS)[:ticker_count]
-    sessions = list_sessions("US", *DAYS)
+    sessions = list_sessions(US, *DAYS)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         url = start_embedded_database(Path(folder), "baseline")
         database = Database(url)
@@ -142,7 +143,7 @@ def _count_wrong_bars(url: str, symbols: Sequence[str]) -> int:
     world = World(SandboxConfig(symbols=len(symbols)))
     true = {}
     for symbol in symbols:
-        for session in list_sessions("US", *DAYS):
+        for session in list_sessions(US, *DAYS):
             for bar in world.true_bars(symbol, session, INTERVALS["30m"], "5m").to_dict("records"):
                 values = tuple(round(bar[name], 6) for name in ("open", "high", "low", "close"))
                 true[symbol, int(bar["timestamp"])] = (*values, int(bar["volume"]))

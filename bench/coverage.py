@@ -15,6 +15,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.windows import Window, limit_partition_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
@@ -69,7 +70,7 @@ def fill_store(database: Database, symbols: int, sessions: tuple[Session, ...]) 
 
 def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     """Measure the sessions that are retained for so many symbols, and all sessions."""
-    days = list_overlapping_sessions("US", NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
+    days = list_overlapping_sessions(US, NOW - timedelta(days=2 * SESSIONS), NOW)[-SESSIONS:]
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(start_embedded_database(Path(folder), "survey"))
         migrate(database)
@@ -85,7 +86,7 @@ def time_measurements(database: Database, days: tuple[Session, ...]) -> Figure:
     engine = Engine(database, load_settings(as_of=NOW, token=TOKEN))
     with database.transaction() as connection:
         symbols = tuple(list_symbols(connection, "US"))
-    job = BackfillJob(Window(days, "bench"), symbols, INTERVALS["30m"], INTERVALS["5m"])
+    job = BackfillJob(Window(US, days, "bench"), symbols, INTERVALS["30m"], INTERVALS["5m"])
     seconds = []
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()

@@ -18,8 +18,8 @@ import dagster as dg
 
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
+from backfill_assets.orchestration.exchange_names import DAY_DIMENSION, SYMBOL_DIMENSION
 from backfill_assets.orchestration.partition_ranges import PartitionRange
-from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION, SYMBOL_PARTITIONS
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
@@ -176,7 +176,9 @@ def _time_run(instance: dg.DagsterInstance, count: int, *, one_by_one: int) -> t
     instance.add_dynamic_partitions(SYMBOL_DIMENSION, symbols)
     day = "2026-06-02"
     days = dg.DailyPartitionsDefinition(day, end_date="2026-06-03")
-    partitions = dg.MultiPartitionsDefinition({SYMBOL_DIMENSION: SYMBOL_PARTITIONS, DAY_DIMENSION: days})
+    partitions = dg.MultiPartitionsDefinition(
+        {SYMBOL_DIMENSION: dg.DynamicPartitionsDefinition(name=SYMBOL_DIMENSION), DAY_DIMENSION: days}
+    )
     spent: list[float] = []
 
     @dg.multi_asset(

@@ -22,6 +22,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
@@ -74,7 +75,7 @@ def measure(*, quick: bool) -> Section:
             for table in _TABLES:
                 connection.execute(f"ALTER TABLE {table} SET UNLOGGED")
             connection.execute(_SYMBOLS, [count])
-        year = list_sessions("US", *YEAR)
+        year = list_sessions(US, *YEAR)
         bars = _fill(database.url, year)
         recent, whole = build_slot_grid(year[-2:], INTERVALS["30m"]), build_slot_grid(year, INTERVALS["30m"])
         store = Store(database)
@@ -84,7 +85,7 @@ def measure(*, quick: bool) -> Section:
         slots = _time_rounds(lambda: store.measure(whole), 3)
         report = [_time_report(database.url) for _ in range(1 if quick else 3)]
         assert store.count_missing(recent) == _count_absent(database.url, recent, count)
-        twice = bars + _fill(database.url, list_sessions("US", *YEAR_BEFORE))
+        twice = bars + _fill(database.url, list_sessions(US, *YEAR_BEFORE))
         doubled = [store.measure_processor_seconds(recent) for _ in range(9)]
         with psycopg.connect(database.url) as connection:
             connection.execute(_GAPS_IN_ALL, [year[0].open])
@@ -122,7 +123,7 @@ class Store:
         self.database = database
         with database.transaction() as connection:
             self.symbols: list[Symbol] = list_symbols(connection, "US")
-        self.rules = load_settings().build_gap_rules(SOURCE)
+        self.rules = load_settings().build_gap_rules(US, SOURCE)
 
     def measure(self, grid: SlotGrid, connection: Any = None) -> Coverage:
         """Measure the state of every slot."""

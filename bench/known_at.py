@@ -12,6 +12,7 @@ from pathlib import Path
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.bar_stream import PRICES, BarQuery, stream_bars
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
@@ -37,7 +38,7 @@ MOMENTS = {"now": None, "today": datetime(2100, 1, 1, tzinfo=UTC), "a year ago":
 def measure(*, quick: bool) -> Section:
     """Time both reads in turns, of everything and of one symbol's month."""
     symbols, rounds = (40, 3) if quick else (500, 5)
-    grid = build_slot_grid(list_sessions("US", *YEAR), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions(US, *YEAR), INTERVALS["30m"])
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(start_embedded_database(Path(folder), "known_at"))
         migrate(database)

@@ -15,6 +15,7 @@ import psycopg
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
@@ -74,7 +75,7 @@ def fill_store(url: str) -> int:
     """Store history up to the last session before the two missing ones; return the number of bars."""
     database = Database(url)
     migrate(database)
-    sessions = list_sessions("US", date(2025, 1, 2), date(2026, 5, 29))[-SESSIONS:]
+    sessions = list_sessions(US, date(2025, 1, 2), date(2026, 5, 29))[-SESSIONS:]
     stamps = [datetime.fromtimestamp(at, UTC) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
     symbols = build_symbols(2 * SYMBOLS)[:SYMBOLS]
     with psycopg.connect(url, autocommit=True) as connection:

@@ -20,6 +20,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from bench.baselines import sequential_script, vendor_client
@@ -33,7 +34,7 @@ NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 def measure(*, quick: bool) -> Section:
     """Parse a batch of responses over 120 days several times, in processor seconds."""
     tickers = 8 if quick else 64
-    grid = build_slot_grid(list_sessions("US", *SPAN), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions(US, *SPAN), INTERVALS["30m"])
     bodies = _fetch_bodies(build_symbols(tickers), grid)
     rows = sum(len(json.loads(body)) for body in bodies)
     rounds = 3 if quick else 7

@@ -26,6 +26,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.reading import read_bars
 from backfill_assets.store.bars.bar_table import read_bar_table
 from backfill_assets.store.postgres.connection import Database
@@ -83,7 +84,7 @@ def measure(*, quick: bool) -> Section:
         url = start_embedded_database(Path(folder), "reading")
         database = Database(url)
         migrate(database)
-        _fill(database, symbols, list_sessions("US", FIRST, LAST))
+        _fill(database, symbols, list_sessions(US, FIRST, LAST))
         engine = Engine(database, load_settings(as_of=NOW, token=TOKEN, database_url=SecretStr(url)))
         figures = _measure_year(engine, url, rounds) + _measure_day(engine, 4 * rounds)
         database.close()
@@ -193,7 +194,7 @@ def _read_with_pandas(url: str) -> pd.DataFrame:
 
 
 def _read_without_health(engine: Engine) -> Any:
-    grid = build_slot_grid(list_sessions("US", FIRST, LAST), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions(US, FIRST, LAST), INTERVALS["30m"])
     with engine.database.snapshot() as connection:
         return read_bar_table(connection, list_symbols(connection, "US"), grid)
 

@@ -16,6 +16,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.publication import PublicationSchedule
@@ -58,9 +59,7 @@ def simulate(
             chosen = load_settings(token=TOKEN, base_url=sandbox.base_url, requests_per_minute=100_000, **settings)
             last = run_days(Engine(database, chosen), sandbox, days)
             calls = sandbox.stats()["calls"]
-        sessions = [
-            s for s in list_sessions("US", FIRST, last.date()) if s.regular_close + timedelta(hours=14.4) < last
-        ]
+        sessions = [s for s in list_sessions(US, FIRST, last.date()) if s.regular_close + timedelta(hours=14.4) < last]
         delays = sorted(compute_delays(database, config))
         database.close()
     ideal = 5 * TICKERS * len(sessions)
@@ -90,7 +89,7 @@ def compute_delays(database: Database, config: SandboxConfig) -> list[float]:
             " JOIN market_symbols USING (symbol_id) WHERE is_published AND session_day >= %s",
             [FIRST],
         ).fetchall()
-    sessions = {s.day: s for s in list_sessions("US", FIRST, FIRST + timedelta(days=30))}
+    sessions = {s.day: s for s in list_sessions(US, FIRST, FIRST + timedelta(days=30))}
     return [
         (at.timestamp() - schedule.get_times(symbol, symbol, sessions[day], "5m").first_at) / 60
         for symbol, day, at in seen

@@ -14,6 +14,9 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.arrays import Int64
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle, choose_moment_style
+from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.labels import format_exchange_day
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.plausibility.rules import RULE_TEXTS, Rule
@@ -35,6 +38,7 @@ from backfill_assets.store.evidence.findings import (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,
     SPLIT_WITHOUT_STEP,
+    TICKER_KINDS,
     TOO_MANY_UNSERVED,
     Finding,
     list_findings,
@@ -80,6 +84,7 @@ class Diagnostics:
         findings: open findings, such as calendar drift and renamed tickers.
         pause: the pause of all spending, if there is one.
         doubts: how many open doubts of the window each rule has.
+        style: how moments of the coverage's exchange are shown.
     """
 
     coverage: Coverage
@@ -88,6 +93,19 @@ class Diagnostics:
     findings: tuple[Finding, ...]
     pause: SpendingPause | None = None
     doubts: Mapping[str, int] = field(default_factory=dict)
+    style: MomentStyle = UTC_STYLE
+
+    @property
+    def exchange(self) -> str:
+        """The exchange by the vendor's code; empty while the US is the only one."""
+        return self.style.market.exchange if self.style.market else ""
+
+    def select_own_findings(self) -> list[Finding]:
+        """The findings without those about tickers of other exchanges."""
+        exchanges = {f".{symbol.ticker.exchange}" for symbol in self.coverage.symbols}
+        return [
+            f for f in self.findings if f.kind not in TICKER_KINDS or f.subject[f.subject.rfind(".") :] in exchanges
+        ]
 
 
 def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
@@ -102,7 +120,7 @@ def find_likely_cause(name: str, diagnostics: Diagnostics) -> str:
     if check.cause_kind == "doubts":
         return _explain_doubts(diagnostics.doubts)
     if check.cause_kind == "actions":
-        return _explain_actions(diagnostics.findings)
+        return _explain_actions(diagnostics.select_own_findings())
     if not diagnostics.coverage.missing.any():
         return ""
     return (
@@ -182,8 +200,9 @@ def _explain_sessions(diagnostics: Diagnostics) -> str:
     for session in reversed(range(len(sizes))):  # newest first
         has_gaps = missing[:, session] > 0
         day = coverage.grid.sessions[session].day
-        if has_gaps.any() and str(day) in drift_by_day:
-            return f"calendar: {day}: {drift_by_day[str(day)]}"
+        subject = format_exchange_day(coverage.grid.sessions[session].exchange, day)
+        if has_gaps.any() and subject in drift_by_day:
+            return f"calendar: {day}: {drift_by_day[subject]}"
         fully_missing = int((missing[:, session] == sizes[session]).sum())
         if fully_missing >= 2 and fully_missing >= MAJORITY_SHARE * listed[session]:
             symbols = format_count(int(listed[session]), "symbol")
@@ -195,16 +214,15 @@ def _explain_sessions(diagnostics: Diagnostics) -> str:
             int(listed[session]),
         )
         if tail >= 0:
-            moment = datetime.fromtimestamp(int(coverage.grid.starts[tail]), UTC)
-            return (
-                f"calendar: nearly all symbols have no bar from {moment:%Y-%m-%d %H:%M} UTC on; was it an early close?"
-            )
+            moment = diagnostics.style.format_minute(to_datetime(int(coverage.grid.starts[tail])))
+            return f"calendar: nearly all symbols have no bar from {moment} on; was it an early close?"
     return ""
 
 
 def _explain_symbols(diagnostics: Diagnostics) -> str:
     coverage = diagnostics.coverage
-    if too_many := [f.detail for f in diagnostics.findings if f.kind == TOO_MANY_UNSERVED]:
+    exchanges = {symbol.ticker.exchange for symbol in coverage.symbols}
+    if too_many := [f.detail for f in diagnostics.findings if f.kind == TOO_MANY_UNSERVED and f.subject in exchanges]:
         return f"symbols: {too_many[0]}"
     worst = np.argsort(-coverage.missing, kind="stable")
     with_gaps = [str(coverage.symbols[row].ticker) for row in worst if coverage.missing[row]]
@@ -249,4 +267,6 @@ def read_diagnostics(database: Database, settings: Settings, coverage: Coverage)
     budget = (
         Budget(database, token.get_secret_value(), build_limits(settings)).read_status(coverage.now) if token else None
     )
-    return Diagnostics(coverage, attempts, budget, tuple(open_findings), pause, doubts)
+    sessions = coverage.grid.sessions
+    style = choose_moment_style(sessions[0].market, settings.exchanges) if sessions else UTC_STYLE
+    return Diagnostics(coverage, attempts, budget, tuple(open_findings), pause, doubts, style)

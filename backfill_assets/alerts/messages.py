@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from backfill_assets.alerts.observation import Observation, VendorGap
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
+from backfill_assets.market.exchanges.registry import US, get_profile
 from backfill_assets.quality.checks import get_command
 
 ChangeKind: TypeAlias = Literal["failing", "still failing", "given up", "recovered", "no longer judged"]
@@ -39,7 +41,15 @@ def format_title(changes: Sequence[StateChange]) -> str:
         return f"backfill_assets: {title}"
     is_warning = kind in ("failing", "still failing") and all(c.observation.severity == "warning" for c in changes)
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"backfill_assets: {kind.upper()}{' (warning)' if is_warning else ''}: {names[0]}{more}"
+    where = _format_exchanges(changes, names[0])
+    return f"backfill_assets: {kind.upper()}{' (warning)' if is_warning else ''}: {where}{names[0]}{more}"
+
+
+def _format_exchanges(changes: Sequence[StateChange], name: str) -> str:
+    """The exchanges of the changes for the subject, unless only the US is concerned or ``name`` says which it is."""
+    exchanges = list(dict.fromkeys(change.observation.exchange for change in changes if change.observation.exchange))
+    is_said = exchanges in ([], [US.exchange]) or (len(exchanges) == 1 and f"_{exchanges[0]}" in name)
+    return "" if is_said else f"{', '.join(exchanges)}: "
 
 
 def format_body(changes: Sequence[StateChange]) -> str:
@@ -77,7 +87,8 @@ def _format_failure(change: StateChange, elapsed: timedelta) -> Iterator[str]:
         yield f"worst: {', '.join(observation.offenders[:MAX_LISTED])}" + (
             ", …" if len(observation.offenders) > MAX_LISTED else ""
         )
-    yield f"since: {change.since:%Y-%m-%d %H:%M} UTC" + (f" ({format_duration(elapsed)})" if elapsed else "")
+    style = MomentStyle(get_profile(observation.exchange)) if observation.exchange else UTC_STYLE
+    yield f"since: {style.format_minute(change.since)}" + (f" ({format_duration(elapsed)})" if elapsed else "")
     if observation.cause:
         yield f"likely cause: {observation.cause}"
 

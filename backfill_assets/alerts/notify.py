@@ -47,7 +47,8 @@ def _build_observation(
         criterion,
         observed_at,
         severity=check.severity if check else "error",
-        go_to=get_command(criterion.name, diagnostics.coverage.grid.interval.name),
+        go_to=get_command(criterion.name, diagnostics.coverage.grid.interval.name, diagnostics.exchange),
+        exchange=diagnostics.exchange if check is None or check.is_of_exchange else "",
         cause="" if criterion.passed else find_likely_cause(criterion.name, diagnostics),
         **(retained_fields if check and check.covers_retained_sessions else {}),
     )

@@ -47,6 +47,8 @@ class Observation:
         title: of a message about this observation alone; empty: the change and the name.
         news_at: when the newest part of a failure came up, UTC. With it, a failure that lasts is told again only if
             this is later than the last message.
+        exchange: whose bars it is about, by the vendor's code; messages name it and its time zone. Empty if it is about
+            all exchanges, or if the US is the only one.
     """
 
     event_id: str
@@ -65,11 +67,12 @@ class Observation:
     judged: bool = True
     title: str = ""
     news_at: datetime | None = None
+    exchange: str = ""
 
     def to_metadata(self) -> dict[str, Any]:
-        """The observation as JSON values."""
+        """The observation as JSON values; without an exchange as they were before there were several."""
         values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
-        return values
+        return values if self.exchange else {name: value for name, value in values.items() if name != "exchange"}
 
 
 _ADAPTER = TypeAdapter(Observation)

@@ -24,14 +24,17 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.graceful_shutdown import run_with_graceful_shutdown
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.findings import record_bars_outside_listing
+from backfill_assets.backfill.learning import compare_with_daily_data
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.backfill.plausibility.judge import judge_job
+from backfill_assets.backfill.unit_changes import find_changed_units
 from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
 from backfill_assets.market.daily_prices import SETTLED_AFTER
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import VendorError
@@ -52,8 +55,8 @@ class DueReading:
     """What the morning's reading lacks.
 
     Attributes:
-        job: over all active symbols and retained sessions.
-        settled: the sessions whose daily rows are settled.
+        job: over all active symbols and retained sessions of one exchange.
+        settled: its sessions whose daily rows are settled.
         uses_file: whether the market's file is read instead of one request a symbol.
         file_session: whose file is due; None if none is.
         first_days: symbol_id → the oldest day to request, of symbols that are requested one by one.
@@ -141,20 +144,21 @@ class DailyReading:
         return ", ".join(parts) or "nothing due"
 
 
-def find_due_reading(engine: Engine, *, symbols: tuple[Symbol, ...] | None = None) -> DueReading:
+def find_due_reading(engine: Engine, market: MarketProfile, *, symbols: tuple[Symbol, ...] | None = None) -> DueReading:
     """What the morning's reading lacks now; no vendor calls.
 
     Args:
         engine: the parts to work with.
+        market: the exchange.
         symbols: of these only, and never the market's file; by default of every active symbol.
 
     Raises:
         TokenRefused: no token is set.
     """
-    settings, job = engine.settings, build_retained_sessions_job(engine, DEFAULT_INTERVAL)
+    settings, job = engine.settings, build_retained_sessions_job(engine, market, DEFAULT_INTERVAL)
     now = settings.now()
     settled = tuple(s for s in job.window.sessions if s.close + SETTLED_AFTER <= now)
-    uses_file = _uses_file(engine, len(job.symbols))
+    uses_file = _uses_file(engine, market, len(job.symbols))
     due = DueReading(job, settled, uses_file)
     if not settings.daily_data or not settled:
         return due
@@ -168,7 +172,11 @@ def find_due_reading(engine: Engine, *, symbols: tuple[Symbol, ...] | None = Non
 
 
 def read_daily_data(
-    engine: Engine, *, symbols: tuple[Symbol, ...] | None = None, max_in_flight: int | None = None
+    engine: Engine,
+    market: MarketProfile,
+    *,
+    symbols: tuple[Symbol, ...] | None = None,
+    max_in_flight: int | None = None,
 ) -> DailyReading:
     """Read what is due, then the splits that its volumes need, and judge the bars by them; nothing if nothing is due.
 
@@ -176,17 +184,20 @@ def read_daily_data(
 
     Args:
         engine: the parts to work with.
+        market: the exchange.
         symbols: as for ``find_due_reading``.
         max_in_flight: at most this many requests at once; by default BACKFILL_IN_FLIGHT_MAX.
 
     Raises:
         TokenRefused: no token is set.
     """
-    due = find_due_reading(engine, symbols=symbols)
+    due = find_due_reading(engine, market, symbols=symbols)
     if not due:
         return DailyReading()
     in_flight = min(max_in_flight or engine.settings.in_flight_max, engine.settings.in_flight_max)
     reading = run_with_graceful_shutdown(_read(engine, due, in_flight))
+    compare_with_daily_data(engine, due.job)
+    find_changed_units(engine, due.job)
     judge_job(engine, due.job)
     prove_actions(engine, due.job)
     record_bars_outside_listing(engine.database, engine.settings.now())
@@ -221,7 +232,7 @@ async def _read(engine: Engine, due: DueReading, in_flight: int) -> DailyReading
 
 async def _read_rows(engine: Engine, due: DueReading, client: VendorClient, in_flight: int) -> DailyReading:
     if due.file_session is not None:
-        session_job = replace(due.job, window=Window((due.file_session,), ""))
+        session_job = replace(due.job, window=Window(due.file_session.market, (due.file_session,), ""))
         coverage = await asyncio.to_thread(engine.measure, session_job)
         max_age = coverage.now - (due.file_session.close + SETTLED_AFTER)
         is_requested = await fetch_market_file(client, engine.database, coverage, 0, max_age=max_age)
@@ -243,9 +254,9 @@ async def _look_up_renames(
     return replace(reading, renamed=tuple(str(symbol.ticker) for symbol in renamed))
 
 
-def _uses_file(engine: Engine, symbol_count: int) -> bool:
+def _uses_file(engine: Engine, market: MarketProfile, symbol_count: int) -> bool:
     settings = engine.settings
-    is_wanted = settings.bulk_daily and symbol_count >= settings.daily_file_symbols
+    is_wanted = settings.bulk_daily and market.has_market_file and symbol_count >= settings.daily_file_symbols
     return is_wanted and engine.create_optional_endpoints().is_available(DAILY_FILE)
 
 
@@ -253,7 +264,7 @@ def _find_file_session(engine: Engine, settled: tuple[Session, ...], now: dateti
     """The newest session without its file; an older one, missed in an outage, on a day without another file."""
     with engine.database.transaction() as connection:
         read_days = find_read_files(connection, settled, now - RETRY_AFTER)
-        first_day, read_today = read_file_days(connection, _find_midnight(now))
+        first_day, read_today = read_file_days(connection, settled[-1].exchange, _find_midnight(now))
     unread = [s for s in settled if s.day not in read_days]
     if settled[-1] in unread:
         return settled[-1]
@@ -273,8 +284,9 @@ def _find_first_days(engine: Engine, due: DueReading, symbols: tuple[Symbol, ...
     with engine.database.transaction() as connection:
         unserved = list_unserved(connection)
         ids = [symbol.symbol_id for symbol in symbols if symbol.symbol_id not in unserved]
-        _, files_today = read_file_days(connection, today) if due.uses_file else (None, 0)
-        limit = (1 - files_today) * prices.bulk_daily // prices.daily - count_daily_requests(connection, today)
+        _, files_today = read_file_days(connection, due.settled[-1].exchange, today) if due.uses_file else (None, 0)
+        own = ids if len(engine.settings.exchanges) > 1 else None  # each exchange has its own limit
+        limit = (1 - files_today) * prices.bulk_daily // prices.daily - count_daily_requests(connection, today, own)
         if limit <= 0:
             return {}
         return find_first_days(connection, ids, due.settled, now - RETRY_AFTER, limit, with_rows=due.uses_file)

@@ -98,7 +98,7 @@ class DailyRequests:
     async def _request(self, symbol: Symbol, first_day: date) -> None:
         """One request. It begins a session earlier, whose adjusted close shows whether there was a split since."""
         sessions = {session.day: session for session in self._job.window.sessions}
-        before = list_previous_sessions(sessions[first_day], 1, self._engine.settings.load_calendar_overrides())
+        before = list_previous_sessions(sessions[first_day], 1)
         needed = self._needed_days.get(symbol.symbol_id, ())
         first = min([before[0].day if before else first_day, *needed])
         tickers = list_asked_tickers(symbol, self._bounds)

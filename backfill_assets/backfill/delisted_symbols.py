@@ -59,7 +59,7 @@ class DelistedSymbol:
             return f"{listed}; the vendor has intraday data only of listings that ended after {INTRADAY_AFTER.year}"
         first = max(self.first_day, EARLIEST_DATE)
         return (
-            f"{listed}; to fetch its bars: backfill-assets run --symbols {self.ticker.symbol}"
+            f"{listed}; to fetch its bars: backfill-assets run --symbols {self.ticker.short_name}"
             f" --start {first} --end {self.last_day}"
         )
 

@@ -12,11 +12,13 @@ from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.failed_requests import MAX_BACKOFF, read_failing_tickers
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.probing import is_probe_due, split_requests
+from backfill_assets.backfill.scarce_requests import hold_back
+from backfill_assets.backfill.skip_reasons import HELD_BACK
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
+from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor_errors import SpendingPaused
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
@@ -51,30 +53,30 @@ class DueWork:
     reason: str
 
 
-def build_retained_sessions_job(engine: Engine, interval_name: str) -> BackfillJob:
+def build_retained_sessions_job(engine: Engine, market: MarketProfile, interval_name: str) -> BackfillJob:
     """The job over all sessions that are partitions, of the active symbols and of those that ended in these."""
     settings = engine.settings
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
-        universe = read_job_universe(connection, DEFAULT_EXCHANGE, settings.as_of)
+        universe = read_job_universe(connection, market.exchange, settings.as_of)
     session_count = limit_partition_sessions(settings.partition_days, len(universe.active))
-    window = build_session_window(DEFAULT_EXCHANGE, settings.now(), session_count, settings.load_calendar_overrides())
+    window = build_session_window(market, settings.now(), session_count)
     return BackfillJob(
         window=window,
         symbols=universe.list_since(window.sessions[0].day if window.sessions else None),
         interval=interval,
-        source_interval=choose_source_interval(interval, settings.source_interval),
+        source_interval=settings.choose_source(market, interval),
         universe_note=universe.note,
     )
 
 
-def find_due_work(engine: Engine, interval_name: str) -> DueWork:
+def find_due_work(engine: Engine, market: MarketProfile, interval_name: str) -> DueWork:
     """Measure the store and plan what a run would request; no vendor calls.
 
     Raises:
         TokenRefused: no token is set.
     """
-    job = build_retained_sessions_job(engine, interval_name)
+    job = build_retained_sessions_job(engine, market, interval_name)
     coverage = engine.measure(job)
     requests, reason = _select_requests(engine, job, coverage)
     return DueWork(job, coverage, tuple(_build_due_ranges(coverage, requests)), reason)
@@ -88,7 +90,10 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
     budget_status = engine.create_budget().read_status(engine.settings.now())
     if budget_status.calls_left_today < engine.prices.intraday:
         return [], f"daily call quota is used up; requests resume at {_format_time(budget_status.resets_at)}"
-    certain, tentative = split_requests(engine.plan(job, coverage).requests, coverage)
+    plan = hold_back(engine, job, coverage, engine.plan(job, coverage))
+    if plan.held_back and not plan.requests:
+        return [], f"{format_count(len(plan.held_back), 'symbol waits', 'symbols wait')}: {HELD_BACK}"
+    certain, tentative = split_requests(plan.requests, coverage)
     requests = [*certain, *(tentative if is_probe_due(coverage) else [])]
     if tentative and not requests:
         waiting = format_count(len(tentative), "symbol waits", "symbols wait")

@@ -23,6 +23,7 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
@@ -76,6 +77,11 @@ class BackfillJob:
     batch_delay_seconds: float = 0.0
     universe_note: str = ""
 
+    @property
+    def market(self) -> MarketProfile:
+        """The exchange of the window."""
+        return self.window.market
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -98,7 +104,7 @@ class Engine:
                 job.symbols,
                 grid,
                 job.source_interval,
-                self.settings.build_gap_rules(job.source_interval),
+                self.settings.build_gap_rules(job.market, job.source_interval),
                 self.settings.now(),
             )
             if job.verify_existing:
@@ -120,11 +126,11 @@ class Engine:
             calls_per_request=self.prices.intraday,
             overlap_sessions=self.settings.overlap_sessions,
             max_span=min(timedelta(days=self.settings.max_span_days), longest_span),
+            max_trading=timedelta(seconds=REQUEST_LIMITS.max_rows * job.source_interval.seconds),
             strategy=job.strategy,
             force=job.force,
             user_selected=job.user_selected,
             trigger_sessions=job.trigger_sessions,
-            overrides=self.settings.load_calendar_overrides(),
         )
         plan = make_plan(coverage, options)
         if not plan.requests:

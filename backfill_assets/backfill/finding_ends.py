@@ -10,18 +10,22 @@
 | ``bars outside listing`` | a person decided, or no bar is outside any more (``backfill.findings``) |
 | ``split without step``, ``adjusted closes differ`` | prices, records or daily rows changed (``backfill.actions``) |
 | ``dividend in another currency`` | the vendor lists another one, or none (``backfill.actions``) |
+| ``exchange not collected``, ``calendar ends`` | what they say is no longer so (``backfill.exchange_findings``) |
+| ``session hours differ`` | the calendar has the hours again, or all was read again (``backfill.session_hours``) |
 | ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.exchange_findings import note_calendar_ends, note_other_exchanges
 from backfill_assets.backfill.findings import MIN_TICKERS_FOR_DRIFT, NEARLY_ALL_SHARE
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.market.exchanges.labels import format_exchange_day, parse_exchange_day
 from backfill_assets.store.evidence.finding_ends import (
     continue_listing_lives,
     delete_answered_closures,
@@ -39,25 +43,26 @@ from backfill_assets.store.evidence.findings import (
     resolve_findings,
 )
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols
 
 
-def resolve_ended_findings(engine: Engine) -> None:
-    """Resolve what the store shows to hold no longer; no vendor calls.
+def resolve_ended_findings(engine: Engine) -> Sequence[Finding]:
+    """Resolve what the store shows to hold no longer; no vendor calls. Returns the findings that were open before.
 
     A finding about a listing's end opens again when its ticker was deactivated and is active again.
     """
     now = engine.settings.now()
     with engine.database.transaction() as connection:
-        active = {str(s.ticker): s for s in list_symbols(connection, DEFAULT_EXCHANGE)}
+        active = {str(s.ticker): s for s in list_all_symbols(connection)}
         _reopen_listing_ends(connection, active)
         findings = list_findings(connection)
         resolve_findings_of_inactive(connection, findings, active, now)
         _resolve_listing_ends(connection, findings, active, now)
-        drift_days = [date.fromisoformat(f.subject) for f in findings if f.kind == CALENDAR_DRIFT]
-        if drift_days:
-            ended = _find_ended_drift_days(connection, engine, drift_days, len(active))
-            resolve_findings(connection, CALENDAR_DRIFT, [str(day) for day in ended], now)
+        counts = Counter(symbol.ticker.exchange for symbol in active.values())
+        _resolve_drift(connection, engine, findings, counts)
+        note_other_exchanges(connection, engine.settings, findings, counts)
+        note_calendar_ends(connection, engine.settings, findings)
+    return findings
 
 
 def resolve_findings_of_inactive(
@@ -90,16 +95,38 @@ def find_disproved_drift(
 
 
 def resolve_disproved_drift(
-    engine: Engine, spans: Sequence[tuple[date, date]], off_calendar_days: Mapping[date, int]
+    engine: Engine, exchange: str, spans: Sequence[tuple[date, date]], off_calendar_days: Mapping[date, int]
 ) -> None:
     """Resolve findings of trading outside sessions that a run's answers disprove; days recorded as closed stay."""
     with engine.database.transaction() as connection:
-        days = [date.fromisoformat(f.subject) for f in list_findings(connection) if f.kind == CALENDAR_DRIFT]
+        days = _group_drift_days(list_findings(connection)).get(exchange, [])
         if not days:
             return
-        closed = find_closures(connection, days)
+        closed = find_closures(connection, exchange, days)
         disproved = find_disproved_drift([d for d in days if d not in closed], spans, off_calendar_days)
-        resolve_findings(connection, CALENDAR_DRIFT, [str(day) for day in disproved], engine.settings.now())
+        subjects = [format_exchange_day(exchange, day) for day in disproved]
+        resolve_findings(connection, CALENDAR_DRIFT, subjects, engine.settings.now())
+
+
+def _group_drift_days(findings: Sequence[Finding]) -> dict[str, list[date]]:
+    """By exchange, the days with a finding ``calendar drift``."""
+    days: dict[str, list[date]] = {}
+    for finding in findings:
+        if finding.kind == CALENDAR_DRIFT:
+            exchange, day = parse_exchange_day(finding.subject)
+            days.setdefault(exchange, []).append(day)
+    return days
+
+
+def _resolve_drift(
+    connection: Connection, engine: Engine, findings: Sequence[Finding], counts: Mapping[str, int]
+) -> None:
+    """Resolve findings about days of exchanges that are collected; the others wait until they are again."""
+    for exchange, days in _group_drift_days(findings).items():
+        if exchange in engine.settings.exchanges:
+            ended = _find_ended_drift_days(connection, engine, exchange, days, counts.get(exchange, 0))
+            subjects = [format_exchange_day(exchange, day) for day in ended]
+            resolve_findings(connection, CALENDAR_DRIFT, subjects, engine.settings.now())
 
 
 def _reopen_listing_ends(connection: Connection, active: Mapping[str, Symbol]) -> None:
@@ -122,14 +149,13 @@ def _resolve_listing_ends(
 
 
 def _find_ended_drift_days(
-    connection: Connection, engine: Engine, days: Sequence[date], active_count: int
+    connection: Connection, engine: Engine, exchange: str, days: Sequence[date], active_count: int
 ) -> set[date]:
-    settings = engine.settings
-    overrides = settings.load_calendar_overrides()
-    closed = find_closures(connection, days)
-    answered = delete_answered_closures(connection, days, (1 - NEARLY_ALL_SHARE) * active_count)
-    without_session = {day for day in closed if not overrides.apply_to(list_sessions(DEFAULT_EXCHANGE, day, day))}
+    settings, market = engine.settings, engine.settings.get_market(exchange)
+    closed = find_closures(connection, exchange, days)
+    answered = delete_answered_closures(connection, exchange, days, (1 - NEARLY_ALL_SHARE) * active_count)
+    without_session = {day for day in closed if not list_sessions(market, day, day)}
     count = limit_partition_sessions(settings.partition_days, active_count)
-    retained = build_session_window(DEFAULT_EXCHANGE, settings.now(), count, overrides).sessions
+    retained = build_session_window(market, settings.now(), count).sessions
     outdated = {day for day in days if retained and day < retained[0].day}
     return answered | without_session | outdated

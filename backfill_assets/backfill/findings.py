@@ -8,10 +8,12 @@ from datetime import date, datetime
 
 from backfill_assets.backfill.plan_limits import WHOLE_HISTORY_DAYS, PlanReach, find_disproved_limits
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.calendar.timestamps import format_timestamp
+from backfill_assets.market.exchanges.labels import format_exchange_day, name_corrections_file
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.store.evidence.finding_ends import (
     forget_limited_reach,
     read_limited_reaches,
@@ -30,30 +32,38 @@ from backfill_assets.store.evidence.findings import (
 from backfill_assets.store.evidence.listing_lives import OutsideListing, summarize_outside_listing
 from backfill_assets.store.evidence.refusals import RefusalSummary, summarize_refusals
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols
 
 NEARLY_ALL_SHARE = 0.9
 MIN_TICKERS_FOR_DRIFT = 10
 
 
 def record_calendar_drift(
-    database: Database, off_calendar_days: Mapping[date, int], ticker_count: int, now: datetime
+    database: Database, market: MarketProfile, off_calendar_days: Mapping[date, int], ticker_count: int, now: datetime
 ) -> None:
     """Record the days on which nearly all of ``ticker_count`` tickers traded outside the calendar's sessions.
 
+    Where nobody has seen yet which rows belong to the close, those after it are only counted
+    (``backfill.fetch.learned_answers``); then a day counts on which the calendar has no session.
+
     Args:
         database: the store.
+        market: the exchange of the tickers.
         off_calendar_days: by day, how many tickers traded outside a session.
         ticker_count: how many tickers were requested; with few of them nothing is recorded.
         now: the time of the finding.
     """
+    is_close_known = "closing_seconds" not in market.assumed
     drift_days = [
         day
         for day, count in off_calendar_days.items()
-        if ticker_count >= MIN_TICKERS_FOR_DRIFT and count >= NEARLY_ALL_SHARE * ticker_count
+        if ticker_count >= MIN_TICKERS_FOR_DRIFT
+        and count >= NEARLY_ALL_SHARE * ticker_count
+        and (is_close_known or not list_sessions(market, day, day))
     ]
-    detail = "the vendor has trading outside the calendar's session; see BACKFILL_CALENDAR_FILE"
-    _record_findings(database, [Finding(CALENDAR_DRIFT, str(day), detail, now) for day in drift_days])
+    detail = f"the vendor has trading outside the calendar's session; see {name_corrections_file(market.exchange)}"
+    subjects = [format_exchange_day(market.exchange, day) for day in drift_days]
+    _record_findings(database, [Finding(CALENDAR_DRIFT, subject, detail, now) for subject in subjects])
 
 
 def record_vendor_warnings(
@@ -126,7 +136,7 @@ def record_refused_bars(database: Database, interval: Interval, now: datetime) -
 def record_bars_outside_listing(database: Database, now: datetime) -> None:
     """Record which active symbols have bars outside their listing life; resolve what was decided, or ended."""
     with database.transaction() as connection:
-        tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)}
+        tickers = {s.symbol_id: str(s.ticker) for s in list_all_symbols(connection)}
         found = {tickers[o.symbol_id]: o for o in summarize_outside_listing(connection) if o.symbol_id in tickers}
         for ticker, outside in found.items():
             record_finding(connection, Finding(BARS_OUTSIDE_LISTING, ticker, _describe_outside(outside), now))

@@ -14,15 +14,15 @@ from datetime import date, datetime, timedelta
 from backfill_assets.backfill.findings import record_endpoint_warning
 from backfill_assets.backfill.optional_endpoints import SYMBOL_CHANGES
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.sessions import (
     EARLIEST_DATE,
     LATEST_DATE,
-    NO_OVERRIDES,
-    CalendarOverrides,
     list_sessions,
 )
 from backfill_assets.market.calendar.tickers import Symbol, parse_ticker
+from backfill_assets.market.exchanges.names import find_exchange
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.vendor import SymbolChange, VendorClient
 from backfill_assets.market.vendor_errors import QuotaExhausted, TokenRefused, VendorError
 from backfill_assets.store.evidence.daily_data import ListingLife
@@ -90,7 +90,7 @@ async def judge_listing(
     is_unknown: bool,
     absent_days: Sequence[date],
     now: datetime,
-    overrides: CalendarOverrides = NO_OVERRIDES,
+    market: MarketProfile,
 ) -> ListingEnd:
     """Decide whether a listing has ended, and under which name it goes on.
 
@@ -103,7 +103,7 @@ async def judge_listing(
         is_unknown: whether the vendor does not know the ticker.
         absent_days: the sessions that were looked at: those that are overdue or without any bar.
         now: the time of the finding.
-        overrides: corrections of the exchange's calendar.
+        market: the exchange's profile.
 
     Raises:
         TokenRefused, QuotaExhausted: as for any request.
@@ -119,7 +119,7 @@ async def judge_listing(
     return ListingEnd(
         end_at_rename(life, rename),
         Finding(ENDED_OR_RENAMED, str(symbol.ticker), describe_end(life.last_day, rename), now),
-        _describe_agreement(symbol, life.last_day, rename, now, overrides),
+        _describe_agreement(symbol, life.last_day, rename, now, market),
         rename if is_rename_after(rename, life.last_day) else None,
     )
 
@@ -129,7 +129,9 @@ def find_rename(changes: Sequence[SymbolChange], symbol: Symbol, since: date) ->
     renames = [
         change
         for change in changes
-        if change.old_symbol == symbol.ticker.symbol and (change.effective_date or since) >= since
+        if change.old_symbol == symbol.ticker.symbol
+        and find_exchange(change.exchange) == symbol.ticker.exchange
+        and (change.effective_date or since) >= since
     ]
     return renames[-1] if renames else None
 
@@ -152,14 +154,14 @@ def end_at_rename(life: ListingLife, rename: SymbolChange | None) -> ListingLife
 
 
 def _describe_agreement(
-    symbol: Symbol, last_day: date | None, rename: SymbolChange | None, now: datetime, overrides: CalendarOverrides
+    symbol: Symbol, last_day: date | None, rename: SymbolChange | None, now: datetime, market: MarketProfile
 ) -> str | None:
     """The rename in words if the daily data end on the session before it takes effect; None otherwise."""
     effective = rename.effective_date if rename else None
     if rename is None or effective is None or last_day is None or not last_day < effective <= now.date():
         return None
     day_after, day_before = max(EARLIEST_DATE, last_day + timedelta(days=1)), effective - timedelta(days=1)
-    if overrides.apply_to(list_sessions(symbol.ticker.exchange, day_after, day_before)):
+    if list_sessions(market, day_after, day_before):
         return None
     return f"{symbol.ticker} became {rename.new_symbol} on {effective}"
 
@@ -188,7 +190,10 @@ def find_first_session_day(day: date) -> date | None:
     """``day`` if it is a session, else the next one; None beyond the calendar."""
     if not EARLIEST_DATE <= day <= LATEST_DATE - _BETWEEN_SESSIONS:
         return None
-    return next((session.day for session in list_sessions(DEFAULT_EXCHANGE, day, day + _BETWEEN_SESSIONS)), None)
+    return next(
+        (session.day for session in list_sessions(US, day, day + _BETWEEN_SESSIONS)),
+        None,
+    )
 
 
 def find_new_symbol(detail: str) -> str | None:

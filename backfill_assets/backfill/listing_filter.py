@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import (
-    CALENDARS,
-    DAILY_ONLY_MARKETS,
-    LISTING_MARKETS,
-    normalize_market,
-)
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
+from backfill_assets.market.exchanges.names import DAILY_ONLY_MARKETS, LISTING_MARKETS, normalize_market
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, PROFILES
 from backfill_assets.market.vendor import ListedSymbol
 
 ALL = "all"
@@ -34,6 +30,9 @@ _TEST_CODE = re.compile(
     r"([A-Z]?TEST([.-]?[A-Z])?|Z[A-Z]ZZ[TC]|ZXYZ(-?[A-Z])?|ZTST|ZBZX|ZEXIT|ZIEXT|ZXIET|ZVV|IGZ|CBX)"
 )
 
+# London lists foreign shares again under such codes, thousands of them (docs/markets.md).
+_COPY_CODES = {"LSE": re.compile(r"0[0-9A-Z]{3}")}
+
 Rule = Callable[[ListedSymbol], str | None]
 
 
@@ -44,10 +43,12 @@ class ListingFilter:
     Attributes:
         markets: listing exchanges such as NYSE; empty: all that have intraday data; "all": every one.
         types: the vendor's types such as ETF; empty: shares and exchange-traded funds; "all": every one.
+        has_copies: whether further lines of shares that are listed elsewhere are wanted, too.
     """
 
     markets: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    has_copies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def filter_listing(listed: Sequence[ListedSymbol], exchange: str, wanted: Listin
     rules: list[Rule] = [
         partial(_reject_code, exchange=exchange),
         _reject_test_issue,
+        *([] if wanted.has_copies else [partial(_reject_copy, exchange=exchange)]),
         partial(_reject_type, types=tuple(map(_normalize_type, wanted.types))),
         partial(_reject_market, exchange=exchange, markets=tuple(map(normalize_market, wanted.markets))),
     ]
@@ -92,7 +94,7 @@ def filter_listing(listed: Sequence[ListedSymbol], exchange: str, wanted: Listin
     return FilteredList(
         tuple(passed),
         {reason: tuple(codes) for reason, codes in by_frequency},
-        sum(_is_unplaced(symbol) for symbol in passed.values()),
+        sum(_is_unplaced(symbol) for symbol in passed.values()) if exchange == DEFAULT_EXCHANGE else 0,
     )
 
 
@@ -131,6 +133,11 @@ def _reject_test_issue(symbol: ListedSymbol) -> str | None:
     return "test issue" if is_test else None
 
 
+def _reject_copy(symbol: ListedSymbol, *, exchange: str) -> str | None:
+    pattern = _COPY_CODES.get(exchange)
+    return "further line of a foreign share" if pattern and pattern.fullmatch(symbol.code) else None
+
+
 def _reject_type(symbol: ListedSymbol, *, types: tuple[str, ...]) -> str | None:
     name = _normalize_type(symbol.symbol_type)
     if ALL in types or name in types:
@@ -160,4 +167,4 @@ def _reject_market(symbol: ListedSymbol, *, exchange: str, markets: tuple[str, .
 
 def _is_unplaced(symbol: ListedSymbol) -> bool:
     """Whether the list does not say where a symbol is listed: some say US throughout (docs/vendor.md §5.1)."""
-    return normalize_market(symbol.exchange or "") in {"", *CALENDARS}
+    return normalize_market(symbol.exchange or "") in {"", *PROFILES}

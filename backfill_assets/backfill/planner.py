@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backfill_assets.backfill.request_spans import RequestSpans, SpanLimits, split_runs
 from backfill_assets.market.arrays import Bools, Int64
-from backfill_assets.market.bars.source_rows import CLOSING_SECONDS
-from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides, list_previous_sessions
+from backfill_assets.market.calendar.sessions import list_previous_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.gaps.coverage import Coverage, ExternalBars
@@ -43,21 +43,21 @@ class PlanOptions:
         calls_per_request: price of a request, in vendor calls.
         overlap_sessions: sessions before the gaps that are read again for revisions.
         max_span: longest span of one request.
+        max_trading: longest time of sessions in one request, which bounds the rows of its answer.
         strategy: which gaps are requested.
         force: request every askable slot of every ticker, complete or not.
         user_selected: request every gap and every suspect bar, regardless of the retry schedule.
         trigger_sessions: only gaps of these sessions make a ticker due; None means all.
-        overrides: corrections of the exchange's calendar.
     """
 
     calls_per_request: int
     overlap_sessions: int
     max_span: timedelta
+    max_trading: timedelta = timedelta.max
     strategy: Strategy = Strategy.HYBRID
     force: bool = False
     user_selected: bool = False
     trigger_sessions: Collection[date] | None = None
-    overrides: CalendarOverrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ class Plan:
         calls_per_request: price of a request, in vendor calls.
         external_bars: external bars to verify.
         unreadable_until: the same of tickers whose newest answer could not be read (``backfill.failed_requests``).
+        held_back: symbol_ids with requests that are left to other exchanges (``backfill.scarce_requests``); their slots
+            are in ``slot_keys``.
     """
 
     requests: tuple[PlannedRequest, ...]
@@ -112,6 +114,7 @@ class Plan:
     calls_per_request: int
     external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
     unreadable_until: Mapping[int, datetime] = field(default_factory=dict)
+    held_back: frozenset[int] = frozenset()
 
     @property
     def deferred(self) -> int:
@@ -169,10 +172,11 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
     the same whatever it covers. ``coverage`` holds the state of every slot of the window.
     """
     window, overlap = coverage.grid, options.overlap_sessions
-    earlier_sessions = list_previous_sessions(window.sessions[0], overlap, options.overrides) if window.sessions else ()
+    earlier_sessions = list_previous_sessions(window.sessions[0], overlap) if window.sessions else ()
     grid = build_slot_grid((*earlier_sessions, *window.sessions), window.interval)
     selected, deferred_until = _select_slots(coverage, options)
-    parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), overlap, options.max_span))
+    limits = SpanLimits(overlap, options.max_span, options.max_trading)
+    parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), limits))
     slot_keys = window.get_slot_keys(selected["row"].to_numpy(np.int64), selected["ordinal"].to_numpy(np.int64))
     slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
     return Plan(
@@ -245,25 +249,26 @@ def _find_askable_ordinals(coverage: Coverage) -> Int64:
 
 
 def _build_requests(
-    coverage: Coverage, selected: pd.DataFrame, grid: SlotGrid, session_offset: int, overlap: int, max_span: timedelta
+    coverage: Coverage, selected: pd.DataFrame, grid: SlotGrid, session_offset: int, limits: SpanLimits
 ) -> Iterator[tuple[PlannedRequest, slice]]:
     """Yield every request, and the selected slots that it is for."""
     row = selected["row"].to_numpy(np.int64)
     session = coverage.grid.session_index[selected["ordinal"].to_numpy(np.int64)]
     due = selected["due"].to_numpy(bool)
-    for start, end in _split_runs(row):
+    spans = RequestSpans(grid, limits)
+    for start, end in split_runs(row):
         symbol = coverage.symbols[row[start]]
         sessions = session[start:end]
-        for first, last, part in _split_spans(sessions + session_offset, grid, overlap, max_span):
+        for first, last, part in spans.split(sessions + session_offset):
             due_sessions = sessions[part][due[start:end][part]]
             if not len(due_sessions):  # gaps that are not due are not worth a request of their own
                 continue
-            first_session = max(0, first - overlap)
+            first_session = max(0, first - limits.overlap)
             request = PlannedRequest(
                 symbol=symbol,
                 row=int(row[start]),
-                start=int(grid.sessions[first_session].open.timestamp()),
-                end=int(grid.sessions[last].close.timestamp()) + CLOSING_SECONDS - 60,
+                start=spans.opens[first_session],
+                end=spans.closes[last] + grid.sessions[last].market.closing_seconds - 60,
                 first_session=first_session,
                 last_session=last,
                 slot_count=part.stop - part.start,
@@ -272,29 +277,3 @@ def _build_requests(
                 tickers=(symbol.ticker,),
             )
             yield request, slice(start + part.start, start + part.stop)
-
-
-def _split_runs(values: Int64) -> Iterator[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(values, prepend=-1))
-    yield from zip(edges.tolist(), [*edges[1:].tolist(), len(values)], strict=False)
-
-
-def _split_spans(
-    sessions: Int64, grid: SlotGrid, overlap: int, max_span: timedelta
-) -> Iterator[tuple[int, int, slice]]:
-    """Split one ticker's gap sessions (ascending, one entry per slot) into (first, last, slice of the entries).
-
-    The span of a request includes the overlap before it and the closing minutes after it.
-    """
-    longest_span = max_span - timedelta(seconds=CLOSING_SECONDS)
-    gap_sessions, entry_indices = np.unique(sessions, return_index=True)
-    first, first_entry, last = int(gap_sessions[0]), 0, int(gap_sessions[0])
-    for gap_session, entry_index in zip(gap_sessions.tolist(), entry_indices.tolist(), strict=True):
-        if (
-            gap_session > first
-            and grid.sessions[gap_session].close - grid.sessions[max(0, first - overlap)].open > longest_span
-        ):
-            yield first, last, slice(first_entry, entry_index)
-            first, first_entry = gap_session, entry_index
-        last = gap_session
-    yield first, last, slice(first_entry, len(sessions))

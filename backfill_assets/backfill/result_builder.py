@@ -11,7 +11,7 @@ from backfill_assets.backfill.fetch.fetch_result import FetchResult
 from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult, SlotCounts, TickerOutcome
-from backfill_assets.backfill.skip_reasons import find_skip_reasons, name_skipped
+from backfill_assets.backfill.skip_reasons import HELD_BACK, find_skip_reasons, name_skipped
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import UNSETTLED_STATES, SlotState
@@ -35,6 +35,12 @@ class PassResult:
     fetched: FetchResult
     claimed_elsewhere: frozenset[int] = frozenset()
     awaiting_publication: frozenset[int] = frozenset()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every symbol was answered with rows, or there was none."""
+        is_left = self.claimed_elsewhere or self.awaiting_publication or self.fetched.stopped
+        return not is_left and len(self.fetched.answered_ids) == len(self.fetched.outcomes)
 
     def add_later_pass(self, later: "PassResult") -> "PassResult":
         """This result with that of a second pass."""
@@ -63,7 +69,7 @@ def build_run_result(
         plan, fetched.outcomes.keys(), passes.claimed_elsewhere, awaiting_ids, fetched.stopped
     )
     slot_keys = np.unique(plan.slot_keys)
-    absent = _count_absence_reasons(before, after, slot_keys, fetched, skip_reasons)
+    absent = _count_absence_reasons(before, after, slot_keys, fetched, skip_reasons, plan.held_back)
     explained = _count_without_bar(before, after, slot_keys, _SETTLED_REASONS)
     return RunResult(
         described=job.window.description,
@@ -95,9 +101,14 @@ def build_run_result(
 
 
 def _count_absence_reasons(
-    before: Coverage, after: Coverage, slot_keys: Int64, fetched: FetchResult, skip_reasons: Mapping[int, str]
+    before: Coverage,
+    after: Coverage,
+    slot_keys: Int64,
+    fetched: FetchResult,
+    skip_reasons: Mapping[int, str],
+    held_back: frozenset[int],
 ) -> dict[str, int]:
-    """By reason, the planned slots that still have no final bar."""
+    """By reason, the planned slots that still have no final bar; ``held_back`` are symbol_ids, some with requests."""
     slots, classified = after.open_slots, after.slot_states
     is_planned = np.isin(after.grid.get_slot_keys(slots.row, slots.ordinal), slot_keys)
     is_absent = is_planned & np.isin(classified.state, UNSETTLED_STATES)
@@ -112,7 +123,8 @@ def _count_absence_reasons(
     stop_reason = fetched.stopped.stop_reason if fetched.stopped else None
     for (row, state, requested), count in zip(*np.unique(groups, axis=0, return_counts=True), strict=True):
         symbol_id = after.symbols[row].symbol_id
-        not_requested = skip_reasons.get(symbol_id) or (stop_reason if not requested else None)
+        left_reason = stop_reason or (HELD_BACK if symbol_id in held_back else None)
+        not_requested = skip_reasons.get(symbol_id) or (left_reason if not requested else None)
         reasons[_describe_absence(fetched.outcomes.get(symbol_id), SlotState(state), not_requested)] += int(count)
     if unverified := int(np.isin(after.external_bars.slot_key, slot_keys).sum()):
         reasons["external bar, not verified"] = unverified

@@ -15,7 +15,6 @@ from backfill_assets.backfill.absence.run_lookups import look_up_absence
 from backfill_assets.backfill.absence.unserved import release_served, set_aside_unserved
 from backfill_assets.backfill.cross_feed.run import ask_other_feed
 from backfill_assets.backfill.cross_feed_result import CrossFeedResult
-from backfill_assets.backfill.decisions.inbox import refresh_inbox
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.address_check import AddressCheck
 from backfill_assets.backfill.fetch.batch_writer import WriteContext
@@ -26,19 +25,16 @@ from backfill_assets.backfill.fetch.heartbeat import maintain_heartbeat
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
-from backfill_assets.backfill.finding_ends import resolve_disproved_drift, resolve_ended_findings
-from backfill_assets.backfill.findings import (
-    record_bars_outside_listing,
-    record_calendar_drift,
-    record_refused_bars,
-    record_vendor_warnings,
-)
+from backfill_assets.backfill.finding_ends import resolve_disproved_drift
+from backfill_assets.backfill.findings import record_calendar_drift, record_vendor_warnings
 from backfill_assets.backfill.plan_limits import PlanAnswers
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
 from backfill_assets.backfill.result_builder import PassResult, build_run_result
 from backfill_assets.backfill.results import ProgressListener, RunResult
+from backfill_assets.backfill.run_findings import update_findings
+from backfill_assets.backfill.scarce_requests import hold_back, leave_history_to_older_runs
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import VendorClient
@@ -49,7 +45,9 @@ from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run
 
 
-def run_backfill(engine: Engine, job: BackfillJob, on_progress: ProgressListener) -> RunResult:
+def run_backfill(
+    engine: Engine, job: BackfillJob, on_progress: ProgressListener, later: Sequence[BackfillJob] = ()
+) -> RunResult:
     """Carry out the job and return what the store contains afterwards.
 
     Ends early, with the fetched bars stored, when the vendor refuses the token or the day's calls are used up
@@ -59,22 +57,26 @@ def run_backfill(engine: Engine, job: BackfillJob, on_progress: ProgressListener
         engine: the parts to work with.
         job: what to do.
         on_progress: receives a report for each ticker.
+        later: jobs of other exchanges that follow; when calls are scarce, some are left to them.
 
     Raises:
         TokenRefused: no token is set.
         UsageError: the database contains bars of another host.
         DatabaseUnavailable: the database is gone; what was stored stays.
     """
-    return _BackfillRun(engine, job, on_progress).execute()
+    return _BackfillRun(engine, job, on_progress, later).execute()
 
 
 class _BackfillRun:
     """One run of a job; call ``execute`` once."""
 
-    def __init__(self, engine: Engine, job: BackfillJob, on_progress: ProgressListener) -> None:
+    def __init__(
+        self, engine: Engine, job: BackfillJob, on_progress: ProgressListener, later: Sequence[BackfillJob]
+    ) -> None:
         self._engine = engine
         self._job = job
         self._on_progress = on_progress
+        self._later = later
         self._run_id = uuid4()
         self._usage = Usage()
         self._fetched = FetchResult()  # of all passes: one pass does not disprove the remarks of another
@@ -89,20 +91,24 @@ class _BackfillRun:
         coverage, plan, server_clock = self._measure_and_plan()
         passes, after = PassResult(FetchResult()), coverage
         if plan.requests:
-            passes, after = self._execute_recorded(coverage, plan, server_clock)
+            passes, after, plan = self._execute_recorded(coverage, plan, server_clock)
         elif judge_job(self._engine, self._job).has_changed:
             after = self._engine.measure(self._job)
-        resolve_ended_findings(self._engine)
-        record_refused_bars(self._engine.database, self._job.interval, self._engine.settings.now())
-        record_bars_outside_listing(self._engine.database, self._engine.settings.now())
-        refresh_inbox(self._engine.database, self._engine.settings.now())
+        is_read_anew = self._job.force and not self._job.user_selected and passes.is_complete
+        update_findings(self._engine, self._job, is_read_anew=is_read_anew)
         seconds = time.monotonic() - started
         mixed_feeds = self._engine.find_mixed_feeds(after) if plan.requests else None
         result = build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)
         return replace(result, mixed_feeds=mixed_feeds, cross_feed=self._cross_feed)
 
-    def _execute_recorded(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> tuple[PassResult, Coverage]:
-        """Execute the plan between the start and the end of the run's record in the store."""
+    def _execute_recorded(
+        self, coverage: Coverage, plan: Plan, server_clock: datetime
+    ) -> tuple[PassResult, Coverage, Plan]:
+        """Execute the plan between the start and the end of the run's record in the store.
+
+        Returns:
+            What came of it, the coverage then, and what of the plan was not left to others.
+        """
         with self._engine.database.transaction() as connection:
             delete_old_requests(connection)
             description, vendor_access = self._job.window.description, self._engine.vendor_access
@@ -110,6 +116,7 @@ class _BackfillRun:
         outcome: str | None = "failed"
         metrics: RunMetrics | None = None
         try:
+            plan = leave_history_to_older_runs(self._engine, self._job, coverage, plan, self._run_id)
             passes = self._run_passes(coverage, plan, server_clock)
             after = self._measure_after(passes)
             outcome = "stopped" if passes.fetched.stopped else "finished"
@@ -125,14 +132,13 @@ class _BackfillRun:
         finally:
             if outcome:
                 self._finish(outcome, metrics)
-        return passes, after
+        return passes, after, plan
 
     def _measure_after(self, passes: PassResult) -> Coverage:
         """What the store contains now; bars are judged, and symbols that the vendor does not serve set aside first."""
         judge_job(self._engine, self._job)
         after = self._engine.measure(self._job)
-        overrides = self._engine.settings.load_calendar_overrides()
-        if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after, overrides):
+        if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after):
             return self._engine.measure(self._job)
         return after
 
@@ -164,7 +170,7 @@ class _BackfillRun:
         with self._engine.database.transaction() as connection:
             server_clock = read_server_time(connection)
         coverage = self._engine.measure(self._job)
-        plan = self._engine.plan(self._job, coverage)
+        plan = hold_back(self._engine, self._job, coverage, self._engine.plan(self._job, coverage), self._later)
         if symbol_ids is not None:
             requests = tuple(request for request in plan.requests if request.symbol.symbol_id in symbol_ids)
             plan = replace(plan, requests=requests, deferred_until={})
@@ -231,13 +237,14 @@ class _BackfillRun:
 
     def _record_findings(self, plan: Plan, fetched: FetchResult, now: datetime) -> None:
         database = self._engine.database
-        record_calendar_drift(database, fetched.off_calendar_days, len(fetched.outcomes), now)
+        market = self._job.market
+        record_calendar_drift(database, market, fetched.off_calendar_days, len(fetched.outcomes), now)
         spans = [
             (plan.grid.sessions[request.first_session].day, plan.grid.sessions[request.last_session].day)
             for request in plan.requests
             if request.symbol.symbol_id in fetched.answered_ids
         ]
-        resolve_disproved_drift(self._engine, spans, fetched.off_calendar_days)
+        resolve_disproved_drift(self._engine, market.exchange, spans, fetched.off_calendar_days)
         self._fetched = merge_results([self._fetched, fetched])
         record_vendor_warnings(database, self._fetched.vendor_warnings, now, self._fetched.reaches)
         release_served(database, [s for s in self._job.symbols if s.symbol_id in fetched.answered_ids], now)

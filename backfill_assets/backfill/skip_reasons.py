@@ -14,6 +14,7 @@ from backfill_assets.market.vendor_errors import VendorError
 CLAIMED = "claimed by another run"
 WAITS_FOR_PROBES = "waits for first publications (probe)"
 INTERRUPTED = "the run was interrupted"
+HELD_BACK = "the day's calls are left to other exchanges, whose recent sessions lack bars (BACKFILL_EXCHANGE_ORDER)"
 _DEFERRED = "deferred by the retry schedule"
 _UNREADABLE = "deferred: the vendor's answer could not be read"
 
@@ -45,7 +46,7 @@ def find_skip_reasons(
         stopped: the error that ended the run early.
     """
     other_reason = stopped.stop_reason if stopped else INTERRUPTED
-    reasons = {}
+    reasons = dict.fromkeys(plan.held_back.difference(requested_ids), HELD_BACK)
     for request in plan.requests:
         symbol_id = request.symbol.symbol_id
         if symbol_id in claimed_elsewhere:

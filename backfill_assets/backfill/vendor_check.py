@@ -9,7 +9,7 @@ import pandas as pd
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
-from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS
+from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.listing_bounds import list_asked_tickers, read_ended_bounds
@@ -24,7 +24,8 @@ def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
         VendorError: the request failed.
     """
     grid = build_slot_grid(job.window.sessions, job.interval)
-    rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), int(grid.ends[-1]) + CLOSING_SECONDS - 60))
+    end = int(grid.ends[-1]) + job.market.closing_seconds - 60
+    rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), end))
     if rows.warning:
         _log.warning("the vendor's data are limited: %s", rows.warning)
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})

@@ -12,11 +12,12 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.certification.drafts import Draft, build_drafts, get_longest_session, split_evaluated
 from backfill_assets.certification.evaluation import EvaluatedSession, EvaluationRequest, evaluate_sessions
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.certified_bars import read_bars_seen
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
@@ -30,7 +31,7 @@ from backfill_assets.store.certification_looks import (
     record_look,
 )
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import count_active_rows
+from backfill_assets.store.symbol_counts import count_active_rows
 from backfill_assets.store.universes import list_universes
 
 MAX_NAMED = 5  # certificates in a line
@@ -56,12 +57,12 @@ class CertificationResult:
         """What a person should know, a line each; nothing if nothing was written and nothing is broken."""
         lines = []
         if self.written:
-            names = [f"{c.universe} {c.session_day}" for c in self.written[-MAX_NAMED:]]
+            names = [f"{c.label} {c.session_day}" for c in self.written[-MAX_NAMED:]]
             more = f" and {len(self.written) - MAX_NAMED:,} earlier ones" if len(self.written) > MAX_NAMED else ""
             count = format_count(len(self.written), "certificate")
             lines.append(f"{count} written: {', '.join(names)}{more}")
         lines += [
-            f"certificate {c.certificate_id} ({c.universe} {c.session_day}) is broken: something else than this program"
+            f"certificate {c.certificate_id} ({c.label} {c.session_day}) is broken: something else than this program"
             f" changed its bars; see: backfill-assets verify-certificate {c.certificate_id}"
             for c in self.broken[:MAX_NAMED]
         ]
@@ -88,13 +89,15 @@ def certify_due(
         engine: the parts to work with.
         interval_name: of the bars.
         exchange: the vendor's code.
-        sessions: to look at besides the retained ones, such as those of a run over an older history.
+        sessions: to look at besides the retained ones, such as those of a run over an older history; of this exchange.
     """
-    now, overrides = engine.settings.now(), engine.settings.load_calendar_overrides()
+    if any(session.exchange != exchange for session in sessions):
+        raise ValueError(f"sessions of another exchange than {exchange}")
+    now = engine.settings.now()
     with engine.database.transaction() as connection:
         symbols = count_active_rows(connection, exchange)
     kept = limit_partition_sessions(engine.settings.partition_days, symbols)
-    retained = build_session_window(exchange, now, kept, overrides).sessions
+    retained = build_session_window(engine.settings.get_market(exchange), now, kept).sessions
     older = tuple(s for s in sessions if not retained or s.day < retained[0].day)
     if not retained and not older:
         return CertificationResult()
@@ -109,7 +112,7 @@ def certify_due(
     certifier = _Certifier(engine, exchange, interval, now)
     for begin in range(0, len(closed), CHUNK_SESSIONS):
         certifier.certify(tuple(closed[begin : begin + CHUNK_SESSIONS]))
-    moments = [*certifier.moments, *_list_next_closes(exchange, retained, now)]
+    moments = [*certifier.moments, *_list_next_closes(engine.settings.get_market(exchange), retained, now)]
     if certifier.is_overtaken:
         moments.append(now)
     with engine.database.transaction() as connection:
@@ -194,8 +197,8 @@ class _Certifier:
         self.is_overtaken |= len(certain) < len(stands)
 
 
-def _list_next_closes(exchange: str, retained: Sequence[Session], now: datetime) -> list[datetime]:
+def _list_next_closes(market: MarketProfile, retained: Sequence[Session], now: datetime) -> list[datetime]:
     """When the session that is open closes, or the next one."""
-    following = list_overlapping_sessions(exchange, now, now + _NEVER)
+    following = list_overlapping_sessions(market, now, now + _NEVER)
     closes = [session.close for session in (*retained, *following) if session.close > now]
     return [min(closes)] if closes else []

@@ -46,6 +46,8 @@ class BarChange:
         old: the certified values, as far as the history has them.
         new: the stored values; None if the bar is gone.
         digest: of the certified row; None if there was none.
+        is_outside_session: whether its time is no slot of the session any more: the calendar has other hours, and the
+            bar may well be stored.
     """
 
     ticker: str
@@ -56,6 +58,7 @@ class BarChange:
     old: PricesAndVolume | None = None
     new: PricesAndVolume | None = None
     digest: int | None = None
+    is_outside_session: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The change in JSON's types."""

@@ -29,6 +29,7 @@ from backfill_assets.store.certificate_values import Certificate, CertificateKin
 from backfill_assets.store.certificates import read_certified_bars
 from backfill_assets.store.evidence.evidence_summary import SessionEvidence, read_session_evidence
 from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.symbols import list_symbols
 
 MAX_BARS = 250_000  # hashed at once: some 60 MB
 _BASIS_POINTS, _PERCENT = 10_000, 100
@@ -88,7 +89,11 @@ def build_drafts(
     tickers = {s.symbol_id: str(s.ticker) for one in evaluated for s in one.members}
     stored = read_certified_sessions(connection, tickers, grid)
     session = grid.session_index[grid.find_ordinals(stored.values.start)]
-    evidence = read_session_evidence(connection, request.interval, sorted(days))
+    exchange = evaluated[0].universe.exchange
+    ids = None  # on a day, the only exchange's evidence is all there is
+    if list(settings.exchanges) != [exchange]:
+        ids = [symbol.symbol_id for symbol in list_symbols(connection, exchange, only_active=False)]
+    evidence = read_session_evidence(connection, request.interval, sorted(days), ids)
     position = {day: index for index, day in enumerate(sorted(days))}
     drafts = []
     for one in evaluated:

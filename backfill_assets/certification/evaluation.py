@@ -13,7 +13,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.certification.completeness import INCOMPLETE_STATES, Completeness, judge_completeness
 from backfill_assets.certification.membership import Memberships
 from backfill_assets.market.arrays import Bools, Int64
-from backfill_assets.market.calendar.intervals import Interval, choose_source_interval
+from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
@@ -102,8 +102,9 @@ def evaluate_sessions(connection: Connection, engine: Engine, request: Evaluatio
     symbols = tuple(sorted(by_id.values(), key=lambda symbol: (symbol.ticker, symbol.symbol_id)))
     if not symbols:
         return []
-    source = choose_source_interval(request.interval, engine.settings.source_interval)
-    rules = engine.settings.build_gap_rules(source)
+    market = request.sessions[0].market
+    source = engine.settings.choose_source(market, request.interval)
+    rules = engine.settings.build_gap_rules(market, source)
     grid = build_slot_grid(request.sessions, request.interval)
     coverage = measure_coverage(connection, symbols, grid, source, rules, request.now)
     coverage = replace(coverage, external_bars=read_external_bars(connection, symbols, grid))
@@ -141,7 +142,7 @@ def _read_members(connection: Connection, request: EvaluationRequest) -> Iterato
             certificate = standing.get((universe.name, session.day))
             found = memberships.list_members(universe, session)
             # One of a universe that was removed says nothing of its successor with the same name.
-            is_settled = certificate is not None and certificate.created_at >= universe.created_at
+            is_settled = certificate is not None and universe.existed_at(certificate.created_at)
             members = settled.get(certificate.certificate_id) if certificate and is_settled else None
             yield _SessionBody(
                 universe,

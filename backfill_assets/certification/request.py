@@ -13,9 +13,11 @@ from backfill_assets.certification.certify import is_ahead
 from backfill_assets.certification.drafts import Draft, build_drafts
 from backfill_assets.certification.evaluation import EvaluatedSession, EvaluationRequest, evaluate_sessions
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
+from backfill_assets.market.calendar.moment_style import choose_moment_style
 from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.calendar.tickers import shorten_ticker
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.certificate_values import Certificate
 from backfill_assets.store.certificates import lock_certificates, write_certificate
@@ -84,7 +86,7 @@ def certify_session(engine: Engine, request: CertifyRequest) -> CertifiedSession
     session = _find_session(engine, request)
     now = engine.settings.now()
     if now < session.close:
-        closes = f"{session.close:%Y-%m-%d %H:%M} UTC"
+        closes = choose_moment_style(session.market, engine.settings.exchanges).format_minute(session.close)
         return CertifiedSession(None, False, False, (f"the session is not over: it closes at {closes}",))
     with engine.database.transaction() as connection:
         if is_ahead(connection, engine):
@@ -105,7 +107,7 @@ def _certify(
         if not evaluated:
             raise UsageError(f"no symbol of universe {universe.name} was active and listed on {session.day}")
         if evaluated[0].kind is None:
-            return _explain_lack(evaluated[0], interval)
+            return _explain_lack(evaluated[0], interval, engine)
         (draft,) = build_drafts(connection, engine.settings, judged, evaluated)
     if not draft.is_news:
         return CertifiedSession(draft.standing, False, True)
@@ -118,26 +120,25 @@ def _certify(
 
 
 def _find_session(engine: Engine, request: CertifyRequest) -> Session:
-    overrides = engine.settings.load_calendar_overrides()
-    sessions = overrides.apply_to(list_sessions(request.exchange, request.day, request.day))
+    sessions = list_sessions(engine.settings.get_market(request.exchange), request.day, request.day)
     if not sessions:
         raise UsageError(f"{request.day} is no session of exchange {request.exchange}")
     return sessions[0]
 
 
-def _explain_lack(one: EvaluatedSession, interval: Interval) -> CertifiedSession:
+def _explain_lack(one: EvaluatedSession, interval: Interval, engine: Engine) -> CertifiedSession:
     lacking = tuple((str(i.symbol.ticker), dict(i.counts)) for i in one.incomplete)
     option = "" if interval.name == DEFAULT_INTERVAL else f" --interval {interval.name}"
-    suffix = f".{DEFAULT_EXCHANGE}"
     day = one.session.day
     reasons = [
-        f"{_describe_slots(name, counts)}; see: backfill-assets why {name.removesuffix(suffix)} {day}{option}"
+        f"{_describe_slots(name, counts)}; see: backfill-assets why {shorten_ticker(name)} {day}{option}"
         for name, counts in lacking[:MAX_NAMED]
     ]
     if len(lacking) > MAX_NAMED:
         reasons.append(f"and {len(lacking) - MAX_NAMED:,} more symbols")
     if one.next_gate_at is not None:
-        reasons.append(f"look again at {one.next_gate_at:%Y-%m-%d %H:%M} UTC")
+        style = choose_moment_style(one.session.market, engine.settings.exchanges)
+        reasons.append(f"look again at {style.format_minute(one.next_gate_at)}")
     return CertifiedSession(one.standing, False, False, tuple(reasons), lacking)
 
 

@@ -4,9 +4,11 @@ Writes nothing. ``verify-certificate`` shows the result, and an audit counts the
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
+
+import numpy as np
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.certification.comparison import BarChange, add_former_values, compare_bars, hash_bars
@@ -97,11 +99,14 @@ def _verify(
     connection: Connection, engine: Engine, certificate: Certificate, interval: Interval
 ) -> VerifiedCertificate:
     (symbols,) = read_certified_symbols(connection, [certificate.certificate_id]).values()
-    hashed = hash_bars(read_certified_sessions(connection, dict(symbols), _build_grid(engine, certificate, interval)))
+    grid = _build_grid(engine, certificate, interval)
+    hashed = hash_bars(read_certified_sessions(connection, dict(symbols), grid))
     changes: list[BarChange] = []
     if hashed.sha256 != certificate.sha256:
         changes = compare_bars(read_certified_bars(connection, certificate.certificate_id), hashed)
         changes = add_former_values(connection, interval, changes)
+        outside = (grid.find_ordinals(np.array([change.start for change in changes], np.int64)) < 0).tolist()
+        changes = [replace(change, is_outside_session=is_out) for change, is_out in zip(changes, outside, strict=True)]
     day = [certificate.session_day]
     (newest,) = list_newest_certificates(
         connection, certificate.exchange, certificate.interval, day, certificate.universe
@@ -113,5 +118,4 @@ def _verify(
 def _build_grid(engine: Engine, certificate: Certificate, interval: Interval) -> SlotGrid:
     """The slots of the certificate's session; none if the calendar has no such session any more."""
     day = certificate.session_day
-    overrides = engine.settings.load_calendar_overrides()
-    return build_slot_grid(overrides.apply_to(list_sessions(certificate.exchange, day, day)), interval)
+    return build_slot_grid(list_sessions(engine.settings.get_market(certificate.exchange), day, day), interval)

@@ -61,7 +61,7 @@ def actions_list(
         raise UsageError(f"--start {start} is after --end {end}")
     settings = load_command_settings(as_of, debug=debug)
     with open_engine(settings) as engine, engine.database.transaction() as connection:
-        symbols = _choose_symbols(connection, tickers)
+        symbols = _choose_symbols(connection, settings.exchanges, tickers)
         listed = list_actions(
             connection,
             symbols,
@@ -81,14 +81,17 @@ def actions_list(
         show_actions(make_console(), listed)
 
 
-def _choose_symbols(connection: "Connection", names: Sequence[str]) -> "list[Symbol]":
-    """The symbols with these names, or all; inactive ones, too. Names that the universe lacks go to standard error."""
-    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+def _choose_symbols(connection: "Connection", enabled: Sequence[str], names: Sequence[str]) -> "list[Symbol]":
+    """The symbols with these names, or all of the enabled exchanges; inactive ones, too.
+
+    Names that the universe lacks go to standard error.
+    """
     from backfill_assets.market.calendar.tickers import parse_tickers
     from backfill_assets.store.symbols import list_symbols
 
     wanted = parse_tickers(names)
-    symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+    exchanges = dict.fromkeys(ticker.exchange for ticker in wanted) or enabled
+    symbols = [symbol for code in exchanges for symbol in list_symbols(connection, code, only_active=False)]
     if not symbols:
         click.echo("no symbols; add some: backfill-assets symbols add AAPL MSFT", err=True)
     if not wanted:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backfill_assets.cli.exchange_choice import SupportedExchangeType
 from backfill_assets.cli.options import (
     InstantType,
     UniverseType,
@@ -29,6 +30,13 @@ BINARY_FORMATS = ("parquet", "arrow")
 @click.argument("tickers", metavar="[TICKER]...", nargs=-1)
 @click.option(
     "--universe", type=UniverseType(), help="Every symbol of this universe instead of named ones; see: universes list."
+)
+@click.option(
+    "--exchange",
+    type=SupportedExchangeType(),
+    default="US",
+    show_default=True,
+    help="Of the universe, and of tickers without a suffix.",
 )
 @click.option(
     "--start", type=MomentType(), required=True, help="First session date, or a time from which slots begin (ISO 8601)."

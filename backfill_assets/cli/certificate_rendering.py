@@ -12,12 +12,17 @@ from backfill_assets.certification.verification import VerifiedCertificate
 from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.exchanges.labels import format_exchange_option
 from backfill_assets.store.bars.former_values import PricesAndVolume
 from backfill_assets.store.certificate_values import Certificate
 
 MAX_NAMES = 5  # of incomplete symbols in a line
 MAX_CHANGES = 20  # of a certificate
 NO_CERTIFICATES = "no certificates; runs write them when sessions are complete: backfill-assets run"
+_OTHER_HOURS = (
+    "the calendar, or BACKFILL_MARKETS_FILE, has other hours than when it was certified: if those of now are right,"
+    " certify the session again with --accept-changes, else correct the day (docs/markets.md)"
+)
 _SHOWN_DIGITS = 12  # of a hash
 _COLUMNS = ("id", "session", "universe", "kind", "symbols", "bars", "revised", "sha256", "written (UTC)")
 _NUMBERS = frozenset(("id", "symbols", "bars", "revised"))
@@ -45,7 +50,7 @@ def describe(certificate: Certificate) -> str:
         kind = f"{kind} {names}"
     symbols, bars = format_count(certificate.symbols, "symbol"), format_count(certificate.bars, "bar")
     return (
-        f"{certificate.universe} {certificate.session_day} {kind} · {symbols} · {bars} ·"
+        f"{certificate.label} {certificate.session_day} {kind} · {symbols} · {bars} ·"
         f" sha256 {certificate.sha256[:_SHOWN_DIGITS]}"
     )
 
@@ -61,7 +66,7 @@ def show_certificates(console: Console, certificates: Sequence[Certificate]) -> 
     for one in certificates:
         lacking = f" {len(one.incomplete)}" if one.incomplete else ""
         cells = (
-            *(str(one.certificate_id), str(one.session_day), one.universe, f"{one.kind}{lacking}"),
+            *(str(one.certificate_id), str(one.session_day), one.label, f"{one.kind}{lacking}"),
             *(f"{one.symbols:,}", f"{one.bars:,}", f"{one.revised_bars:,}" if one.previous_id else ""),
             *(one.sha256[:_SHOWN_DIGITS], f"{one.created_at:%Y-%m-%d %H:%M}"),
         )
@@ -92,7 +97,9 @@ def show_broken(console: Console, one: VerifiedCertificate) -> None:
         _print(console, f"  {_describe_change(change)}")
     if len(one.changes) > MAX_CHANGES:
         _print(console, f"  … and {len(one.changes) - MAX_CHANGES:,} more (--format json shows all)")
-    foreign = sorted({change.ticker for change in one.changes if not change.is_revision})
+    if any(change.is_outside_session for change in one.changes):
+        _print(console, f"  {_OTHER_HOURS}")
+    foreign = sorted({c.ticker for c in one.changes if not (c.is_revision or c.is_outside_session)})
     if foreign and one.newer_id is None:
         for line in _describe_remedies(one.certificate, foreign):
             _print(console, f"  {line}")
@@ -102,18 +109,21 @@ def _describe_remedies(certificate: Certificate, tickers: Sequence[str]) -> list
     """The commands by which the certificate holds again, or is replaced."""
     day = certificate.session_day
     interval = "" if certificate.interval == DEFAULT_INTERVAL else f" --interval {certificate.interval}"
+    exchange = format_exchange_option(certificate.exchange)
     symbols = f" --symbols {','.join(tickers)}" if len(tickers) <= MAX_CHANGES else ""
     return [
         # --verify-existing asks about bars of others only; a change past the triggers leaves a bar this program's.
         f"for the vendor's values: backfill-assets run --force --verify-existing --start {day} --end {day}"
-        f"{interval}{symbols}",
-        f"to certify what is stored: backfill-assets certify {day} --universe {certificate.universe}{interval}"
-        " --accept-changes",
+        f"{exchange}{interval}{symbols}",
+        f"to certify what is stored: backfill-assets certify {day} --universe {certificate.universe}{exchange}"
+        f"{interval} --accept-changes",
     ]
 
 
 def _describe_change(change: BarChange) -> str:
     start = format_timestamp(to_datetime(change.start))
+    if change.is_outside_session:
+        return f"{change.ticker} {start} is no slot of the session any more"
     by = "" if change.is_revision else " by something else than this program"
     known = [_format_values(values) for values in (change.old, change.new)]
     if change.kind is ChangeKind.GONE:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 import click
 
+from backfill_assets.cli.exchange_choice import add_exchange_choice, choose_of_universe, list_chosen
 from backfill_assets.cli.options import (
     DateType,
     UniverseType,
@@ -15,7 +16,6 @@ from backfill_assets.cli.options import (
     load_command_settings,
     make_console,
 )
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 
 EXIT_NOT_CERTIFIABLE = 3
 DEFAULT_LIMIT = 20
@@ -30,12 +30,14 @@ DEFAULT_LIMIT = 20
     is_flag=True,
     help="Ask anew who belongs to the session, although its first certificate has settled that.",
 )
+@add_exchange_choice("the one that has the universe")
 @add_interval_option
 @add_format_option("table", "json")
 @add_common_options
 def certify(
     session: date,
     universe: str,
+    exchange: str | None,
     accept_changes: bool,
     current_members: bool,
     interval: str,
@@ -48,10 +50,12 @@ def certify(
     from backfill_assets.certification.request import CertifyRequest, certify_session
     from backfill_assets.cli.certificate_rendering import show_certified_session
 
-    request = CertifyRequest(
-        session, universe, interval, accept_changes=accept_changes, current_members=current_members
-    )
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+        with engine.database.transaction() as connection:
+            code = choose_of_universe(connection, engine.settings, exchange, universe)
+        request = CertifyRequest(
+            session, universe, interval, code, accept_changes=accept_changes, current_members=current_members
+        )
         answer = certify_session(engine, request)
     if output_format == "json":
         click.echo(json.dumps(answer.as_dict(), indent=1))
@@ -72,10 +76,12 @@ def certificates() -> None:
 @click.option(
     "--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="The newest sessions, so many."
 )
+@add_exchange_choice("those of BACKFILL_EXCHANGES")
 @add_interval_option
 @add_format_option("table", "json")
 @add_common_options
 def certificates_list(
+    exchange: str | None,
     universe: str | None,
     start: date | None,
     end: date | None,
@@ -93,12 +99,13 @@ def certificates_list(
     from backfill_assets.store.universes import find_universe
 
     name = parse_interval(interval).name
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
-        found = list_newest_certificates(connection, DEFAULT_EXCHANGE, name, None, universe)
-        if universe is not None and not found:
-            find_universe(
-                connection, DEFAULT_EXCHANGE, universe
-            )  # says that there is none; one removed has certificates
+    settings = load_command_settings(as_of, debug=debug)
+    with open_engine(settings) as engine, engine.database.transaction() as connection:
+        codes = list_chosen(settings, exchange)
+        found = [one for code in codes for one in list_newest_certificates(connection, code, name, None, universe)]
+        found.sort(key=lambda certificate: certificate.session_day)
+        if universe is not None and not found:  # says that there is none; one that was removed has certificates
+            find_universe(connection, choose_of_universe(connection, settings, exchange, universe), universe)
     is_empty = not found
     found = [c for c in found if (start is None or c.session_day >= start) and (end is None or c.session_day <= end)]
     newest = sorted({certificate.session_day for certificate in found})[-limit:]

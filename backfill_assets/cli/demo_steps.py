@@ -17,8 +17,8 @@ from backfill_assets.cli.progress import show_run_progress
 from backfill_assets.cli.rendering import show_criteria, show_plan, show_report, show_run, show_window
 from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.tickers import parse_ticker, parse_tickers
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.report import build_symbol_reports
 from backfill_assets.sandbox.config import Publication, SandboxConfig
@@ -37,6 +37,7 @@ def run_demo(settings: Settings, console: Console) -> None:
     Raises:
         UsageError: DATABASE_URL is set without a token; simulated bars are not written into a user's database.
     """
+    settings = settings.model_copy(update={"exchanges": (DEFAULT_EXCHANGE,)})  # its symbols and gaps are New York's
     if settings.token is not None:
         console.print(f"[bold]Using the vendor at {settings.vendor_host}.[/bold]")
         with open_engine(settings) as engine:

@@ -17,13 +17,14 @@ from backfill_assets.backfill.job_request import open_engine
 from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
 from backfill_assets.config.settings import Settings, build_child_environment
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.orchestration.dagster_internals.storage import require_usable_installation
 from backfill_assets.orchestration.schedules import require_valid_checks_cron
 from backfill_assets.sandbox.actions import ActionRates
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.sandbox.world.exchange_worlds import build_realistic_exchange
 from backfill_assets.store.postgres.database_errors import describe_database
 from backfill_assets.store.postgres.embedded_paths import find_temporary_folder
 from backfill_assets.store.symbols import add_symbols, list_symbols
@@ -61,7 +62,11 @@ def _require_free_port(port: int) -> None:
 
 def _resolve_paths(settings: Settings) -> Settings:
     """``settings`` with absolute paths, for child processes in another working directory."""
-    paths = {"home": settings.home, "calendar_file": settings.calendar_file}
+    paths = {
+        "home": settings.home,
+        "calendar_file": settings.calendar_file,
+        "markets_file": settings.markets_file,
+    }
     return settings.model_copy(update={name: path.expanduser().resolve() for name, path in paths.items() if path})
 
 
@@ -78,14 +83,21 @@ def provide_vendor(settings: Settings, console: Console) -> Iterator[Settings]:
         now=settings.as_of,
         latency_ms=(20, 80),
         action_rates=ActionRates.build_realistic(),
+        exchanges={
+            code: build_realistic_exchange(code, SANDBOX_SYMBOLS)
+            for code in settings.exchanges
+            if code != DEFAULT_EXCHANGE  # which every sandbox has
+        },
     )
     with Sandbox(config) as sandbox:
         warn_sandbox_data(console)
         sandbox_values = {"base_url": sandbox.base_url, "source_host": None, "token": SecretStr("sandbox")}
         sandbox_settings = settings.model_copy(update=sandbox_values)
         with open_engine(sandbox_settings) as engine, engine.database.transaction() as connection:
-            if not list_symbols(connection, DEFAULT_EXCHANGE):
-                add_symbols(connection, parse_tickers(sandbox.world.symbols))
+            for code in settings.exchanges:
+                if not list_symbols(connection, code):
+                    symbols = sandbox.worlds.get_world(code).symbols[:SANDBOX_SYMBOLS]  # funds and copies follow
+                    add_symbols(connection, [Ticker(symbol, code) for symbol in symbols])
         yield sandbox_settings
 
 

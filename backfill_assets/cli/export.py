@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backfill_assets.cli.exchange_choice import SupportedExchangeType
 from backfill_assets.cli.options import (
     DateType,
     UniverseType,
@@ -30,7 +31,7 @@ EXIT_INCOMPLETE = 3
 @click.option(
     "--universe", type=UniverseType(), default="all", show_default=True, help="Of which symbols; see: universes list."
 )
-@click.option("--exchange", default="US", show_default=True, help="Of which exchange.")
+@click.option("--exchange", type=SupportedExchangeType(), default="US", show_default=True, help="Of which exchange.")
 @add_interval_option
 @click.option("--start", type=DateType(), help="First session date, included.  [default: the oldest that is stored]")
 @click.option("--end", type=DateType(), help="Last session date, included.  [default: the newest that has closed]")

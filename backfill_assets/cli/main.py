@@ -20,6 +20,7 @@ from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
 from backfill_assets.cli.export import export
 from backfill_assets.cli.live import live
+from backfill_assets.cli.markets import markets
 from backfill_assets.cli.output import describe_failure, provide_output
 from backfill_assets.cli.pause import pause
 from backfill_assets.cli.plan import plan
@@ -50,7 +51,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(symbols, report, plan, run, verify, audit, why, actions, decisions, review, live, status, pause, resume),
+    *(markets, symbols, report, plan, run, verify, audit, why, actions, decisions, review, live, status, pause, resume),
     *(bars, export, universes, certify, verify_certificate, certificates),
     *(alerts, settings, sandbox, demo, dev),
 )

@@ -78,6 +78,28 @@ class UniverseType(click.ParamType[str]):
         return str(value)
 
 
+class ExchangeType(click.ParamType[str]):
+    """The vendor's code of an exchange that is collected."""
+
+    name = "code"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse an exchange that is not supported, or that BACKFILL_EXCHANGES does not enable."""
+        from backfill_assets.config.formatting import explain_not_collected
+        from backfill_assets.config.settings import load_settings
+        from backfill_assets.market.exchanges.registry import get_profile  # not loaded for --help
+
+        code = str(value).strip().upper()
+        try:
+            get_profile(code)
+        except UsageError as error:
+            shown = code if len(code) <= MAX_SHOWN_NAME else f"{code[:MAX_SHOWN_NAME]}…"
+            self.fail(str(error).replace(code, shown), param, ctx)
+        if code not in (enabled := load_settings().exchanges):
+            self.fail(explain_not_collected(code, enabled), param, ctx)
+        return code
+
+
 class DurationType(click.ParamType[timedelta]):
     """A length of time in days, hours and minutes."""
 
@@ -137,12 +159,22 @@ def add_interval_option(command: F) -> F:
     )
 
 
+def add_exchange_option(command: F) -> F:
+    """``--exchange``: one of the exchanges of BACKFILL_EXCHANGES; None without the option."""
+    return click.option(
+        "--exchange",
+        type=ExchangeType(),
+        help="Only this exchange, by the vendor's code, for example LSE.  [default: those of BACKFILL_EXCHANGES]",
+    )(command)
+
+
 def add_window_options(command: F, default: str = "48") -> F:
-    """The options that choose symbols, interval and sessions, and the common options.
+    """The options that choose symbols, exchange, interval and sessions, and the common options.
 
     ``default`` describes the sessions without any of these options.
     """
     for option in (
+        add_exchange_option,
         click.option(
             "--symbols", help="Only these symbols, comma-separated, for example AAPL,MSFT.US.  [default: all active]"
         ),
@@ -179,7 +211,13 @@ def load_command_settings(as_of: datetime | None = None, *, debug: bool) -> "Set
 
 
 def build_job_request(
-    interval: str, hours_back: float | None, start: date | None, end: date | None, symbols: str | None, **more: Any
+    interval: str,
+    hours_back: float | None,
+    start: date | None,
+    end: date | None,
+    symbols: str | None,
+    exchange: str | None = None,
+    **more: Any,
 ) -> "JobRequest":
     """The window options as a job request; ``more`` are further fields of it."""
     from backfill_assets.backfill.job_request import JobRequest
@@ -187,6 +225,8 @@ def build_job_request(
     symbol_names = [part.strip() for part in (symbols or "").split(",") if part.strip()]
     if symbols is not None and not symbol_names:
         raise UsageError("--symbols is empty; name at least one, for example --symbols AAPL,MSFT")
+    if exchange is not None:
+        more["exchange"] = exchange
     return JobRequest(interval=interval, hours_back=hours_back, start=start, end=end, symbols=symbol_names, **more)
 
 
@@ -214,10 +254,8 @@ def show_past_universe(job: "BackfillJob", console: "Console | None" = None) -> 
 
 def warn_unused_names(engine: "Engine") -> None:
     """Print what stands in the contract tables under names that are not used, to standard error."""
-    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-    from backfill_assets.store.name_notes import describe_names
-    from backfill_assets.store.symbols import read_universe
+    from backfill_assets.quality.unused_names import read_unused_names
 
     with engine.database.transaction() as connection:
-        for note in describe_names(connection, read_universe(connection, DEFAULT_EXCHANGE)):
+        for note in read_unused_names(connection, engine.settings.exchanges):
             click.echo(note, err=True)

@@ -13,10 +13,10 @@ from backfill_assets.config.counts import format_count
 
 
 @contextmanager
-def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[ProgressListener]:
+def show_run_progress(console: Console, *, show_tickers: bool, exchange: str = "") -> Iterator[ProgressListener]:
     """A progress bar with running totals; with ``show_tickers`` a line above it for each finished ticker.
 
-    After an interruption one line says how many tickers were not requested.
+    After an interruption one line says how many tickers were not requested. ``exchange`` stands before the totals.
     """
     columns = (
         SpinnerColumn(),
@@ -35,7 +35,7 @@ def show_run_progress(console: Console, *, show_tickers: bool) -> Iterator[Progr
             if show_tickers and step.batches > 1 and step.batch != batch:
                 batch = step.batch
                 progress.console.print(f"batch {step.batch} of {step.batches}")
-            totals = f"tickers · {step.bars:,} bars · {step.calls:,} calls"
+            totals = f"{f'{exchange} · ' if exchange else ''}tickers · {step.bars:,} bars · {step.calls:,} calls"
             if step.batches > 1:
                 totals += f" · batch {step.batch} of {step.batches}"
             progress.update(task, completed=step.done, total=step.tickers, totals=totals)

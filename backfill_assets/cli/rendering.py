@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,32 +12,39 @@ from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult, list_told_errors
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.skip_reasons import count_skipped
-from backfill_assets.cli.decision_rendering import format_open_decisions
-from backfill_assets.cli.finding_rendering import format_findings, format_resolved
-from backfill_assets.cli.named_lines import show_named_lines
-from backfill_assets.cli.spending_rendering import format_budget, format_spending
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.calendar.moment_style import MomentStyle, choose_moment_style
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.checks import format_result, is_failure
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.quality.live_accuracy import LiveAccuracy
 from backfill_assets.quality.report import SymbolReport, describe_suspect_bars
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
+from backfill_assets.quality.session_notes import list_closed_weekdays
 from backfill_assets.quality.short_histories import ShortHistory, describe_short_histories
 
 MAX_TABLE_ROWS = 40  # of a table; the other rows are only counted
 MAX_SYMBOLS_LISTED_IN_FULL = 10  # up to this number complete symbols are listed, too
 
 
-def show_window(console: Console, window: Window, now: datetime) -> None:
-    """Print the sessions of a window, one line; ``now`` is UTC."""
+def show_window(console: Console, window: Window, now: datetime, style: MomentStyle | None = None) -> None:
+    """Print the sessions of a window, one line; ``now`` is UTC.
+
+    Where the exchange is named, days without a session are, too. Without a style, moments of the US are in UTC, those
+    of another exchange in its zone.
+    """
+    style = style or choose_moment_style(window.market, [US.exchange])
+    as_of = style.format_minute(now)
     if not window.sessions:
-        console.print(f"no session due: none in {window.description} has opened by {now:%Y-%m-%d %H:%M} UTC")
+        console.print(f"no session due: none in {window.description} has opened by {as_of}")
         return
     days = [s.day.isoformat() + (" (early close)" if s.is_early_close else "") for s in window.sessions]
     listed_days = ", ".join(days) if len(days) <= 6 else f"{days[0]} … {days[-1]}"
     sessions = "session" if len(days) == 1 else "sessions"
-    console.print(f"{len(days)} {sessions} ({window.description}, as of {now:%Y-%m-%d %H:%M} UTC): {listed_days}")
+    closed = list_closed_weekdays(style.market, window.sessions, now) if style.market else []
+    holidays = f"; closed on {', '.join(str(day) for day in closed[:6])}" if closed else ""
+    console.print(f"{len(days)} {sessions} ({window.description}, as of {as_of}): {listed_days}{holidays}")
 
 
 def show_report(
@@ -223,72 +229,3 @@ def show_short_histories(console: Console, histories: Sequence[ShortHistory]) ->
     """Print that symbols lack sessions which were never fetched, and the command that fetches them."""
     if histories:
         console.print(f"history: {escape(describe_short_histories(histories))}", highlight=False)
-
-
-def _format_partitions(partitions: dict[str, int]) -> str:
-    text = f"{partitions['of_an_asset']:,} an asset: the last {partitions['sessions']:,} sessions × symbols"
-    if partitions["sessions"] < partitions["sessions_wanted"]:
-        text += (
-            f" (reduced from {partitions['sessions_wanted']:,} sessions: at most {partitions['at_most']:,} an asset)"
-        )
-    return f"{text}; updated when Dagster loads the definitions"
-
-
-def show_status(console: Console, status: dict[str, Any], *, show_all: bool = False) -> None:
-    """Print the status, one line an item; with ``show_all`` every finding, and those resolved in the past week."""
-    external = status["unverified"]
-    running = ", ".join(
-        f"{format_count(r['tickers'], 'ticker')} since {r['started_at']} ({r['window']})" for r in status["running"]
-    )
-    lines = {
-        "as of": status["as_of"],
-        "database": status["database"],
-        "vendor": status["vendor"],
-        "token": status["token"] or "not set",
-        "symbols": f"{status['symbols']['active']:,} active · {status['symbols']['inactive']:,} inactive",
-        **({"not used": "; ".join(status["names_not_used"])} if status["names_not_used"] else {}),
-        "newest bar": status["newest_bar"] or "none",
-        "missing": f"{format_count(status['missing'], 'bar')} of "
-        f"{format_count(status['symbols_with_missing'], 'symbol')}"
-        f" (sessions {', '.join(status['window']) or 'none'})",
-        "partitions": _format_partitions(status["partitions"]),
-        "live": _format_live(status["live"]),
-        "other collector": f"{format_count(external['bars'], 'bar')} of "
-        f"{format_count(external['symbols'], 'symbol')} (unverified)",
-        "running": running or "no backfill",
-        "budget left": format_budget(status["budget"]),
-        **format_spending(status["calls_by_purpose"], status["spending_pause"]),
-        **format_open_decisions(status["decisions"]),
-    }
-    if mixed := status["mixed_feeds"]:
-        lines["mixed feeds"] = (
-            f"{format_count(mixed['sessions'], 'session')} of {format_count(mixed['tickers'], 'symbol')}"
-            f" {'mixes' if mixed['sessions'] == 1 else 'mix'} bars of {' and '.join(mixed['feeds'])}"
-            " rows (run --force replaces them)"
-        )
-    if status["short_histories_summary"]:
-        lines["history"] = status["short_histories_summary"]
-    resolved = format_resolved(status["resolved"]) if show_all else ()
-    seen = (
-        (
-            f"seen {day}",
-            f"{format_count(of_day['tickers'], 'ticker')} published, first {of_day['first']}, last {of_day['last']}",
-        )
-        for day, of_day in status["published"].items()
-    )
-    findings = format_findings(status["findings"], show_all=show_all)
-    table = (("your table", warning) for warning in status["table_warnings"])
-    show_named_lines(console, [*lines.items(), *table, *findings, *resolved, *seen])
-
-
-def _format_live(live: dict[str, Any]) -> str:
-    bars = format_count(live["provisional_bars"], "provisional bar")
-    bars += f" of {format_count(live['provisional_symbols'], 'symbol')}"
-    if not live["on"]:
-        return f"off (BACKFILL_LIVE) · {bars}" if live["provisional_bars"] else "off (BACKFILL_LIVE)"
-    delay = f", {live['delay_seconds'] / 60:.0f} min behind" if live["delay_seconds"] is not None else ""
-    rounds = (
-        f"{format_count(live['rounds'], 'round')} of {live['session']}{delay}" if live["rounds"] else "no round yet"
-    )
-    spent = f" · {live['calls_spent_today']:,} of {live['budget']:,} calls today"
-    return f"{bars} · {rounds}{spent}" + (f" · last: {live['error']}" if live["error"] else "")

@@ -1,9 +1,10 @@
 """``report``: how complete the stored bars of a window are, as table, JSON, CSV, Markdown or HTML."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,20 +16,14 @@ from backfill_assets.cli.options import (
     build_job_request,
     load_command_settings,
     make_console,
-    show_past_universe,
     warn_unknown_symbols,
     warn_unused_names,
 )
 from backfill_assets.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from backfill_assets.backfill.engine import BackfillJob, Engine
-    from backfill_assets.market.gaps.coverage import Coverage
-    from backfill_assets.quality.action_entries import ActionEntry
-    from backfill_assets.quality.live_accuracy import LiveAccuracy
-    from backfill_assets.quality.report import SymbolReport
+    from backfill_assets.cli.window_report import WindowReport
 
 
 @click.command()
@@ -42,85 +37,118 @@ def report(
     output_format: str, output: Path | None, ended: bool, as_of: datetime | None, debug: bool, **window: Any
 ) -> None:
     """Report gaps of all active symbols, and of tickers that ended in the window. No vendor calls."""
-    from backfill_assets.backfill.job_request import build_job, open_engine
-    from backfill_assets.quality.corporate_actions_listing import add_details, list_window_actions
-    from backfill_assets.quality.live_accuracy import read_live_accuracy
-    from backfill_assets.quality.symbol_reports import read_symbol_reports
+    from backfill_assets.backfill.job_request import collect_jobs, open_engine
+    from backfill_assets.backfill.market_loop import work_on_markets
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        job, unknown = build_job(engine, build_job_request(**window, with_ended=ended))
-        coverage = engine.measure(job)
+        jobs = collect_jobs(engine, build_job_request(**window, with_ended=ended))
+        results = work_on_markets(jobs, partial(_read_report, engine, output_format))
+        reports = list(results.results.values())
         warn_unused_names(engine)
-        live = read_live_accuracy(engine.database, coverage) if output_format == "table" else None
-        with engine.database.transaction() as connection:
-            rows, actions = read_symbol_reports(connection, coverage), list_window_actions(connection, coverage)
-            if output_format == "json":
-                actions = add_details(connection, actions, coverage.now, coverage.grid.interval)
-        text = _format_report(engine, job, coverage, rows, actions, output_format) if output_format != "table" else ""
-    warn_unknown_symbols(unknown)
+        text = _format_reports(engine, reports, output_format) if output_format != "table" else ""
+    warn_unknown_symbols(jobs.unknown)
     with _open_output(output) as file:
         if output_format == "table":
-            _print_report(make_console(file), job, coverage, rows, actions, live)
+            _print_table(file, reports)
         elif output_format == "html":
             click.echo(text.encode("utf-8"), file=file)  # the page says that it is UTF-8, wherever it goes
         else:
             click.echo(text, file=file)
     if output_format != "table":
-        show_past_universe(job)
+        _tell_notes(reports, with_notices=output_format in ("json", "csv"))
+    for failure in results.describe_failures():
+        click.echo(failure, err=True)
+    if results.exit_code:
+        sys.exit(results.exit_code)
 
 
-def _format_report(
-    engine: "Engine",
-    job: "BackfillJob",
-    coverage: "Coverage",
-    rows: "list[SymbolReport]",
-    actions: "list[ActionEntry]",
-    output_format: str,
-) -> str:
-    from backfill_assets.quality import report_formats
-    from backfill_assets.quality.live_accuracy import read_live_accuracy_by_symbol
+def _print_table(file: IO[str], reports: "Sequence[WindowReport]") -> None:
+    from backfill_assets.cli.report_rendering import print_report, print_reports  # not loaded for other formats
 
-    if output_format == "html":
-        return _format_html(engine, job, coverage)
-    if output_format == "json":
-        live = read_live_accuracy_by_symbol(engine.database, coverage)
-        return report_formats.to_json(
-            rows, {s.ticker.symbol: live[s.symbol_id] for s in coverage.symbols if s.symbol_id in live}, actions
-        )
-    to_text = {"csv": report_formats.to_csv, "markdown": report_formats.to_markdown}[output_format]
-    return to_text(rows).rstrip("\n")
+    if reports[0].is_us_alone:
+        print_report(make_console(file), reports[0])
+    else:
+        print_reports(make_console(file), reports)
 
 
-def _format_html(engine: "Engine", job: "BackfillJob", coverage: "Coverage") -> str:
-    from backfill_assets.backfill.decisions.inbox import refresh_inbox
-    from backfill_assets.quality.html_report import to_html
-    from backfill_assets.quality.html_report_data import collect_report_data
+def _tell_notes(reports: "Sequence[WindowReport]", *, with_notices: bool) -> None:
+    """Print what a person should know of the universe and of experimental exchanges to standard error, each once."""
+    notices = [one.notice for one in reports] if with_notices else []
+    for note in dict.fromkeys([*(one.job.universe_note for one in reports), *notices]):
+        if note:
+            click.echo(note, err=True)
 
-    refresh_inbox(engine.database, engine.settings.now())
-    return to_html(
-        collect_report_data(engine.database, engine.settings, coverage, job.window.description, job.source_interval)
+
+def _read_report(engine: "Engine", output_format: str, job: "BackfillJob") -> "WindowReport":
+    """The report of one exchange, as far as the format needs it."""
+    from backfill_assets.cli.window_report import WindowReport
+    from backfill_assets.market.calendar.moment_style import choose_moment_style
+    from backfill_assets.quality.corporate_actions_listing import add_details, list_window_actions
+    from backfill_assets.quality.experimental import describe_experimental, read_comparison
+    from backfill_assets.quality.live_accuracy import read_live_accuracy, read_live_accuracy_by_symbol
+    from backfill_assets.quality.price_units import read_units_by_symbol
+    from backfill_assets.quality.symbol_reports import read_symbol_reports
+
+    coverage = engine.measure(job)
+    live = read_live_accuracy(engine.database, coverage) if output_format == "table" else None
+    with engine.database.transaction() as connection:
+        rows, actions = read_symbol_reports(connection, coverage), list_window_actions(connection, coverage)
+        if output_format == "json":
+            actions = add_details(connection, actions, coverage.now, coverage.grid.interval)
+        units = read_units_by_symbol(connection, job.symbols, job.window.sessions)
+    by_symbol = read_live_accuracy_by_symbol(engine.database, coverage) if output_format == "json" else {}
+    return WindowReport(
+        job=job,
+        coverage=coverage,
+        rows=rows,
+        actions=actions,
+        style=choose_moment_style(job.market, engine.settings.exchanges),
+        live=live,
+        live_by_symbol={s.ticker.symbol: by_symbol[s.symbol_id] for s in coverage.symbols if s.symbol_id in by_symbol},
+        units=units,
+        notice=describe_experimental(job.market, read_comparison(engine.database, job.market)),
     )
 
 
-def _print_report(
-    console: "Console",
-    job: "BackfillJob",
-    coverage: "Coverage",
-    rows: "list[SymbolReport]",
-    actions: "list[ActionEntry]",
-    live: "LiveAccuracy | None",
-) -> None:
-    from backfill_assets.cli.action_rendering import show_window_actions
-    from backfill_assets.cli.heatmap import show_heatmap
-    from backfill_assets.cli.rendering import show_report, show_window
-    from backfill_assets.quality.heatmap import build_heatmap
+def _format_reports(engine: "Engine", reports: "Sequence[WindowReport]", output_format: str) -> str:
+    from backfill_assets.quality import exchange_reports, report_formats
 
-    show_window(console, job.window, coverage.now)
-    show_past_universe(job, console)
-    if job.window.sessions:
-        show_report(console, rows, coverage.duplicates, live)
-        show_window_actions(console, actions)
-        show_heatmap(console, build_heatmap(coverage))
+    first = reports[0]
+    if output_format == "html":
+        return _format_html(engine, reports)
+    if not first.is_us_alone:
+        by_exchange = [one.build_exchange_report() for one in reports]
+        to_text = {
+            "json": exchange_reports.to_json_of_exchanges,
+            "csv": exchange_reports.to_csv_of_exchanges,
+            "markdown": exchange_reports.to_markdown_of_exchanges,
+        }
+        return to_text[output_format](by_exchange).rstrip("\n")
+    if output_format == "json":
+        return report_formats.to_json(first.rows, first.live_by_symbol, first.actions)
+    return {"csv": report_formats.to_csv, "markdown": report_formats.to_markdown}[output_format](first.rows).rstrip(
+        "\n"
+    )
+
+
+def _format_html(engine: "Engine", reports: "Sequence[WindowReport]") -> str:
+    from backfill_assets.backfill.decisions.inbox import refresh_inbox
+    from backfill_assets.quality.html_report import to_html, to_html_of_exchanges
+    from backfill_assets.quality.html_report_data import collect_report_data
+
+    refresh_inbox(engine.database, engine.settings.now())
+    pages = [
+        collect_report_data(
+            engine.database,
+            engine.settings,
+            one.coverage,
+            one.job.window.description,
+            one.job.source_interval,
+            market=one.job.market,
+        )
+        for one in reports
+    ]
+    return to_html(pages[0]) if reports[0].is_us_alone else to_html_of_exchanges(pages)
 
 
 @contextmanager

@@ -51,54 +51,24 @@ def run(
     output_format: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any
 ) -> None:
     """Find missing bars, fetch and store them, and prove the result."""
-    from backfill_assets.backfill.daily_reading import read_daily_data
-    from backfill_assets.backfill.job_request import build_job, open_engine
+    from backfill_assets.backfill.job_request import collect_jobs, open_engine
+    from backfill_assets.backfill.market_loop import work_on_markets
     from backfill_assets.backfill.planner import Strategy
-    from backfill_assets.backfill.runner import run_backfill
-    from backfill_assets.certification.certify import certify_due
-    from backfill_assets.cli.progress import show_run_progress
-    from backfill_assets.cli.rendering import show_run, show_short_histories, show_window
-    from backfill_assets.live.collector import collect_today
+    from backfill_assets.cli.market_runs import MarketRunner, describe_runs, find_worst_code
     from backfill_assets.quality.short_histories import find_short_histories
 
     if options["delay"] and options["batch_size"] is None:
         raise UsageError("--delay applies between batches; add --batch-size")
     settings = load_command_settings(as_of, debug=debug)
-    console = make_console()
+    console = None if output_format == "json" else make_console()
     with open_engine(settings) as engine:
-        job, unknown = build_job(engine, build_job_request(**options, strategy=Strategy(strategy)))
-        warn_unknown_symbols(unknown)
+        jobs = collect_jobs(engine, build_job_request(**options, strategy=Strategy(strategy)))
+        warn_unknown_symbols(jobs.unknown)
         warn_unused_names(engine)
-        if output_format == "table" and not (quiet and job.window.sessions):
-            show_window(console, job.window, settings.now())
-        live_round = collect_today(engine, job.window) if live else None
-        with show_run_progress(make_console(stderr=True), show_tickers=not quiet) as listen:
-            result = run_backfill(engine, job, listen)
-        reading = None
-        if result.stopped is None:
-            chosen = job.symbols if job.user_selected else None
-            reading = read_daily_data(engine, symbols=chosen, max_in_flight=job.batch_size)
-        histories = find_short_histories(engine.database, settings, job.interval)
-        certified = certify_due(engine, job.interval.name, sessions=job.window.sessions)
+        runner = MarketRunner(engine, jobs, console, live=live, quiet=quiet)
+        results = work_on_markets(jobs, runner.run)
+        histories = find_short_histories(engine.database, settings, jobs.jobs[0].interval)
+    runner.show_all(results, histories)
     if output_format == "json":
-        described_live = live_round.as_dict() if live_round else None
-        described_histories = [history.as_dict() for history in histories]
-        described_daily = reading.as_dict() if reading else None
-        described = {
-            **result.as_dict(),
-            "live": described_live,
-            "daily": described_daily,
-            "short_histories": described_histories,
-            "certificates": [certificate.as_dict() for certificate in certified.written],
-        }
-        click.echo(json.dumps(described, indent=1))
-    else:
-        if reading and not quiet:
-            console.print(f"daily data: {reading}", highlight=False, markup=False)
-        for line in certified.describe():
-            console.print(line, highlight=False, markup=False)
-        show_run(console, result)  # its last line is the last of the output without live collection
-        show_short_histories(console, histories)
-        if live_round:
-            console.print(f"live: {live_round}", highlight=False, markup=False)
-    sys.exit(result.exit_code or (3 if unknown else 0))
+        click.echo(json.dumps(describe_runs(results, histories), indent=1))
+    sys.exit(find_worst_code(results) or (3 if jobs.unknown else 0))

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +12,27 @@ from backfill_assets.cli.options import (
     add_common_options,
     load_command_settings,
 )
+from backfill_assets.errors import UsageError
+
+
+class ExchangesType(click.ParamType[tuple[str, ...]]):
+    """Codes of exchanges beside the US, comma-separated."""
+
+    name = "codes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split and check the codes; US, which is always there, may be among them."""
+        from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, get_profile
+
+        if isinstance(value, tuple):
+            return value
+        codes = [code for part in value.split(",") if (code := part.strip().upper())]
+        try:
+            for code in codes:
+                get_profile(code)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return tuple(dict.fromkeys(code for code in codes if code != DEFAULT_EXCHANGE))
 
 
 @click.command()
@@ -28,6 +50,12 @@ from backfill_assets.cli.options import (
     default=30,
     show_default=True,
     help="Number of symbols.",
+)
+@click.option(
+    "--exchanges",
+    type=ExchangesType(),
+    default="",
+    help="Further exchanges with as many symbols each, comma-separated, for example LSE,XETRA.  [default: US alone]",
 )
 @click.option("--now", type=InstantType(), help="Start time of the sandbox's clock.  [default: the current time]")
 @click.option(
@@ -50,6 +78,7 @@ from backfill_assets.cli.options import (
 def sandbox(
     port: int,
     symbol_count: int,
+    exchanges: tuple[str, ...],
     now: datetime | None,
     latency_ms: tuple[float, float],
     per_minute: int,
@@ -62,6 +91,7 @@ def sandbox(
     from backfill_assets.sandbox.actions import ActionRates
     from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
     from backfill_assets.sandbox.server.serve import serve
+    from backfill_assets.sandbox.world.exchange_worlds import build_realistic_exchange
 
     settings = load_command_settings(as_of, debug=debug)
     config = SandboxConfig(
@@ -74,6 +104,7 @@ def sandbox(
         replay=replay,
         quirks=DataQuirks.build_realistic(),
         action_rates=ActionRates.build_realistic(),
+        exchanges={exchange: build_realistic_exchange(exchange, symbol_count) for exchange in exchanges},
     )
     unset_source_host = (
         " EODHD_SOURCE_HOST=" if settings.source_host else ""

@@ -20,7 +20,7 @@ from backfill_assets.cli.options import (
 def status(output_format: str, show_all: bool, as_of: datetime | None, debug: bool) -> None:
     """Show symbols, newest bar, missing bars, running backfills and the remaining quota."""
     from backfill_assets.backfill.job_request import open_engine
-    from backfill_assets.cli.rendering import show_status
+    from backfill_assets.cli.status_rendering import show_status
     from backfill_assets.quality.status import read_status
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:

@@ -1,11 +1,13 @@
 """``symbols``: the universe, that is the symbols whose bars must be complete."""
 
+import sys
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from backfill_assets.cli.exchange_choice import add_exchange_choice, list_chosen
 from backfill_assets.cli.named_symbols import MAX_FAULTS, collect_tickers
 from backfill_assets.cli.options import DateType, add_common_options, load_command_settings, warn_unused_names
 from backfill_assets.cli.symbols_rename import symbols_rename
@@ -13,12 +15,15 @@ from backfill_assets.cli.symbols_show import symbols_show
 from backfill_assets.cli.symbols_taken_over import add_taken_over, require_one_ticker
 from backfill_assets.config.counts import format_count
 from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
+from backfill_assets.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from backfill_assets.backfill.engine import Engine
+    from backfill_assets.config.settings import Settings
     from backfill_assets.market.calendar.tickers import Ticker
+    from backfill_assets.store.postgres.connection import Connection
 
 
 @click.group()
@@ -63,8 +68,8 @@ def symbols_add(
     """Add symbols to the universe, or reactivate them."""
     from backfill_assets.backfill.identity.lives import describe_ended
     from backfill_assets.backfill.job_request import open_engine
-    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-    from backfill_assets.store.symbols import add_symbols, count_other_exchanges
+    from backfill_assets.store.symbol_counts import count_other_exchanges
+    from backfill_assets.store.symbols import add_symbols
 
     if listed_from:
         require_one_ticker(tickers, is_alone=not (file or skip_bad or delisted))
@@ -79,26 +84,42 @@ def symbols_add(
             return
         with engine.database.transaction() as connection:
             new = add_symbols(connection, chosen)
-            elsewhere = count_other_exchanges(connection, DEFAULT_EXCHANGE, [ticker.symbol for ticker in chosen])
+            known = {*engine.settings.exchanges, *(ticker.exchange for ticker in chosen)}
+            elsewhere = count_other_exchanges(connection, known, [ticker.symbol for ticker in chosen])
             ended = describe_ended(connection, chosen)
         click.echo(f"{new} added or reactivated, {len(chosen) - new} were active already")
         _show_short_histories(engine, chosen)
+        _warn_not_enabled(engine.settings, chosen)
+    _warn_ended(ended)
+    if elsewhere:
+        named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
+        click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)
+
+
+def _warn_ended(ended: "Mapping[Ticker, str]") -> None:
+    """Say of tickers whose listing has ended what to do, to standard error."""
     for ticker, end in ended.items():
         click.echo(
             f"{ticker} {end}: later bars are neither expected nor requested; if it is another company's ticker now:"
             f" backfill-assets symbols add {ticker} --listed-from DAY",
             err=True,
         )
-    if elsewhere:
-        named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
-        click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)
+
+
+def _warn_not_enabled(settings: "Settings", chosen: "Sequence[Ticker]") -> None:
+    """Say of exchanges that are not collected what to do, to standard error."""
+    from backfill_assets.config.formatting import explain_not_collected
+
+    if lacking := sorted({ticker.exchange for ticker in chosen} - set(settings.exchanges)):
+        click.echo(explain_not_collected(lacking[0], settings.exchanges, *lacking[1:]), err=True)
 
 
 def _add_delisted(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
     from backfill_assets.backfill.delisted_symbols import add_delisted
     from backfill_assets.cli.caller import describe_caller
 
-    results = add_delisted(engine, chosen, describe_caller())
+    by_exchange = [[t for t in chosen if t.exchange == code] for code in dict.fromkeys(t.exchange for t in chosen)]
+    results = [result for tickers in by_exchange for result in add_delisted(engine, tickers, describe_caller())]
     added = sum(result.is_added for result in results)
     click.echo(f"{format_count(added, 'delisted symbol')} added, {len(results) - added} left as they are")
     for result in results:
@@ -119,29 +140,44 @@ def _show_short_histories(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
 @click.option(
     "--all", "include_inactive", is_flag=True, help="Also inactive symbols, and what ended ones were renamed to."
 )
+@add_exchange_choice("those of BACKFILL_EXCHANGES")
 @add_common_options
-def symbols_list(include_inactive: bool, as_of: datetime | None, debug: bool) -> None:
+def symbols_list(include_inactive: bool, exchange: str | None, as_of: datetime | None, debug: bool) -> None:
     """Print the symbols of the universe, one a line, and which of them the vendor does not serve."""
-    from backfill_assets.backfill.identity.lives import describe_ends
     from backfill_assets.backfill.job_request import open_engine
-    from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-    from backfill_assets.store.evidence.unserved_symbols import list_unserved
-    from backfill_assets.store.symbols import list_symbols
+    from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         with engine.database.transaction() as connection:
-            unserved = list_unserved(connection)
-            listed = list_symbols(connection, DEFAULT_EXCHANGE, only_active=not include_inactive)
-            ends = describe_ends(connection, DEFAULT_EXCHANGE) if include_inactive else {}
-            for symbol in listed:
-                state = "" if symbol.is_active else f"  {ends.get(symbol.symbol_id, 'inactive')}"
-                if symbol.is_active and symbol.symbol_id in unserved:
-                    state = f"  {unserved[symbol.symbol_id]}"
-                click.echo(f"{symbol.ticker}{state}")
-        if not listed:
+            codes = list_chosen(engine.settings, exchange)
+            listed = [_show_symbols(connection, code, include_inactive=include_inactive) for code in codes]
+        if not any(listed):
             kind = "" if include_inactive else "active "
-            click.echo(f"no {kind}symbols; add some: backfill-assets symbols add AAPL MSFT", err=True)
+            suffixes = [f".{code}" for code in codes if code != DEFAULT_EXCHANGE]
+            example = "AAPL MSFT" if len(suffixes) < len(codes) else f"SYMBOL{suffixes[0]}"
+            click.echo(f"no {kind}symbols; add some: backfill-assets symbols add {example}", err=True)
         warn_unused_names(engine)
+
+
+def _show_symbols(connection: "Connection", exchange: str, *, include_inactive: bool) -> int:
+    """Print the symbols of an exchange, outside the US with the unit of their prices; returns how many there are."""
+    from backfill_assets.backfill.identity.lives import describe_ends
+    from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+    from backfill_assets.store.evidence.unserved_symbols import list_unserved
+    from backfill_assets.store.price_units import read_price_units
+    from backfill_assets.store.symbols import list_symbols
+
+    unserved = list_unserved(connection)
+    listed = list_symbols(connection, exchange, only_active=not include_inactive)
+    ends = describe_ends(connection, exchange) if include_inactive else {}
+    units = {} if exchange == DEFAULT_EXCHANGE else read_price_units(connection, [s.symbol_id for s in listed])
+    for symbol in listed:
+        unit = f"  {units[symbol.symbol_id].price_unit}" if symbol.symbol_id in units else ""
+        state = "" if symbol.is_active else f"  {ends.get(symbol.symbol_id, 'inactive')}"
+        if symbol.is_active and symbol.symbol_id in unserved:
+            state = f"  {unserved[symbol.symbol_id]}"
+        click.echo(f"{symbol.ticker}{unit}{state}")
+    return len(listed)
 
 
 @symbols.command("deactivate")
@@ -173,6 +209,12 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
 )
 @click.option("--exchange", default="US", show_default=True, help="Exchange code of the vendor's list.")
 @click.option(
+    "--all-lines",
+    is_flag=True,
+    help="Also further lines of shares that are listed elsewhere, such as London's codes 0XXX.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before more than 200 symbols are added.")
+@click.option(
     "--type",
     "symbol_type",
     help="Only these types of the vendor, comma-separated, for example 'Common Stock' or ETF; all: every type."
@@ -185,16 +227,32 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
 )
 @add_common_options
 def symbols_sync(
-    exchange: str, symbol_type: str | None, listing: str | None, as_of: datetime | None, debug: bool
+    exchange: str,
+    all_lines: bool,
+    yes: bool,
+    symbol_type: str | None,
+    listing: str | None,
+    as_of: datetime | None,
+    debug: bool,
 ) -> None:
     """Add the symbols of the vendor's list; activates and deactivates none."""
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.backfill.listing_filter import ListingFilter, parse_filter_words
-    from backfill_assets.backfill.symbol_sync import sync_universe
+    from backfill_assets.backfill.symbol_sync import add_new_symbols, find_new_symbols
 
-    wanted = ListingFilter(markets=parse_filter_words(listing), types=parse_filter_words(symbol_type))
+    wanted = ListingFilter(
+        markets=parse_filter_words(listing), types=parse_filter_words(symbol_type), has_copies=all_lines
+    )
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        synced = sync_universe(engine, exchange.upper(), wanted)
+        found = find_new_symbols(engine, exchange.upper(), wanted)
+        if found.needs_consent and not yes and not sys.stdin.isatty():
+            raise UsageError(f"nothing was added: {found.describe_new()}; to add that many, confirm with --yes")
+        if found.new:
+            click.echo(found.describe_new(), err=True)
+        if found.needs_consent and not yes and not click.confirm("add them?", default=False):
+            click.echo("nothing was added")
+            return
+        synced = add_new_symbols(engine, found)
     click.echo(f"{synced.listed:,} listed by the vendor, {synced.added:,} added, {synced.left_out_count:,} left out")
     for note in synced.describe():
         click.echo(f"  {note}")

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import find_exchange
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
+from backfill_assets.market.exchanges.names import find_exchange
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 
 _SEPARATORS = "\t;,|"
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
@@ -132,14 +133,16 @@ class _Reader:
 
     def _read_first(self, line: _Line) -> Ticker:
         exchange, test = self._get_cell(line, self._exchange_column), self._get_cell(line, self._test_column)
-        if find_exchange(exchange) is None:
+        code = find_exchange(exchange)
+        if code is None:
             raise UsageError(f"{_quote(line.cells[0])} is of exchange {_quote(exchange)}, which is not supported")
         if test.upper() == "Y":
             raise UsageError(f"{_quote(line.cells[0])} is a test issue")
         first = next((cell for cell in line.cells if cell), "") if not self.is_table else line.cells[0]
         if not first:
             raise UsageError(f"the first column is empty: {_quote(line.text)}")
-        return _parse_symbol(first)
+        is_other = code != DEFAULT_EXCHANGE and not first.upper().endswith(f".{code}")
+        return _parse_symbol(f"{first}.{code}" if is_other else first)
 
     @staticmethod
     def _get_cell(line: _Line, column: int | None) -> str:
@@ -255,7 +258,7 @@ def _parse_symbol(cell: str) -> Ticker:
             classes that the vendor does not know (``BACpL``); or a number.
     """
     ticker = parse_ticker(cell)
-    if ticker.symbol.isdecimal():
+    if ticker.symbol.isdecimal() and ticker.exchange == DEFAULT_EXCHANGE:  # in Seoul and Taipei numbers are symbols
         raise UsageError(f"{_quote(cell)} is a number, not a symbol")
     if ticker.symbol not in cell and ticker.symbol.lower() not in cell:
         raise UsageError(f"{_quote(cell)} may be a name; write a symbol in capitals")

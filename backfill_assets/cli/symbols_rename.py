@@ -93,7 +93,7 @@ def _record_rename(
     decision = _decide(engine, case, note)
     click.echo(
         f"recorded as decision {decision.decision_id}; to take it back: backfill-assets symbols rename"
-        f" {old.symbol} {new.symbol} --undo"
+        f" {old.short_name} {new.short_name} --undo"
     )
     with engine.database.transaction() as connection:
         for name in list_universes_of(connection, old, without=new):

@@ -16,19 +16,27 @@ def symbols_show(tickers: tuple[str, ...], as_of: datetime | None, debug: bool) 
     from backfill_assets.backfill.identity.lives import describe_ends, list_lives
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.market.calendar.tickers import parse_tickers
+    from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
     from backfill_assets.store.listings import read_listing_records
+    from backfill_assets.store.price_units import read_price_units
     from backfill_assets.store.symbols import list_symbols
 
     chosen = parse_tickers(tickers)
-    exchange = chosen[0].exchange
+    exchanges = sorted({ticker.exchange for ticker in chosen})
     with open_engine(load_command_settings(as_of, debug=debug)) as engine, engine.database.transaction() as connection:
-        symbols = {s.ticker: s for s in list_symbols(connection, exchange, only_active=False)}
-        ends = describe_ends(connection, exchange)
+        symbols = {s.ticker: s for code in exchanges for s in list_symbols(connection, code, only_active=False)}
+        ends = {key: text for code in exchanges for key, text in describe_ends(connection, code).items()}
+        elsewhere = [
+            s.symbol_id for s in symbols.values() if s.ticker in chosen and s.ticker.exchange != DEFAULT_EXCHANGE
+        ]
+        units = read_price_units(connection, elsewhere) if elsewhere else {}
         if unknown := [str(ticker) for ticker in chosen if ticker not in symbols]:
             raise UsageError(f"not in the universe: {', '.join(unknown[:5])}; see: backfill-assets symbols list --all")
         for symbol in (symbols[ticker] for ticker in chosen):
             state = "active" if symbol.is_active else ends.get(symbol.symbol_id, "inactive")
             click.echo(f"{symbol.ticker}  {state}")
+            if unit := units.get(symbol.symbol_id):
+                click.echo(f"  prices in {unit}")
             lives = list_lives(connection, symbol)
             records = read_listing_records(connection, [life.listing.listing_id for life in lives])
             for life in lives:

@@ -56,12 +56,12 @@ def add_taken_over(engine: "Engine", ticker: "Ticker", first_day: date) -> None:
 
 def _require_past_session(engine: "Engine", ticker: "Ticker", first_day: date) -> None:
     from backfill_assets.backfill.identity.rename_evidence import find_sessions_around
-    from backfill_assets.market.calendar.exchanges import TIME_ZONE
 
-    today = engine.settings.now().astimezone(TIME_ZONE).date()
+    market = engine.settings.get_market(ticker.exchange)
+    today = engine.settings.now().astimezone(market.zone).date()
     if first_day > today:
         raise UsageError(f"--listed-from {first_day} is yet to come (today is {today}); record it from that day on")
     try:
-        find_sessions_around(ticker.exchange, first_day, engine.settings.load_calendar_overrides())
+        find_sessions_around(market, first_day)
     except UsageError as error:
         raise UsageError(f"--listed-from: {error}") from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backfill_assets.cli.exchange_choice import add_exchange_choice, list_chosen
 from backfill_assets.cli.options import (
     DateType,
     UniverseType,
@@ -17,7 +18,6 @@ from backfill_assets.cli.options import (
     make_console,
 )
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 
 if TYPE_CHECKING:
     from backfill_assets.backfill.engine import Engine
@@ -32,6 +32,7 @@ ALL = "all"
 @click.argument("certificate", required=False)
 @click.option("--session", type=DateType(), help="The newest certificates of this session, instead of an id.")
 @click.option("--universe", type=UniverseType(), help="Only of this universe.  [default: all of them]")
+@add_exchange_choice("those of BACKFILL_EXCHANGES")
 @add_interval_option
 @add_format_option("table", "json")
 @add_common_options
@@ -39,6 +40,7 @@ def verify_certificate(
     certificate: str | None,
     session: date | None,
     universe: str | None,
+    exchange: str | None,
     interval: str,
     output_format: str,
     as_of: datetime | None,
@@ -52,7 +54,7 @@ def verify_certificate(
     from backfill_assets.cli.certificate_rendering import show_verified
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
-        verified = _verify(engine, certificate, session, universe, interval)
+        verified = _verify(engine, certificate, session, universe, exchange, interval)
     if output_format == "json":
         click.echo(json.dumps([one.as_dict() for one in verified], indent=1))
     else:
@@ -61,14 +63,19 @@ def verify_certificate(
 
 
 def _verify(
-    engine: "Engine", certificate: str | None, session: date | None, universe: str | None, interval: str
+    engine: "Engine",
+    certificate: str | None,
+    session: date | None,
+    universe: str | None,
+    exchange: str | None,
+    interval: str,
 ) -> "list[VerifiedCertificate]":
     from backfill_assets.certification import verification
     from backfill_assets.market.calendar.intervals import parse_interval
     from backfill_assets.store.bars.interval_spellings import adopt_spellings
 
     if certificate not in (None, ALL):
-        if session is not None or universe is not None:
+        if session is not None or universe is not None or exchange is not None:
             raise UsageError("give either an id, or --session and --universe")
         if not (certificate or "").isdecimal() or len(certificate or "") > MAX_DIGITS:
             raise UsageError(
@@ -78,8 +85,9 @@ def _verify(
     with engine.database.transaction() as connection:
         (known,) = adopt_spellings(connection, [parse_interval(interval)])
     days = None if session is None else [session]
-    verified = verification.verify_newest(engine, DEFAULT_EXCHANGE, known, days, universe)
-    if not verified and (session is not None or universe is not None):  # nothing that was asked about holds
-        of = " ".join(filter(None, [universe, session.isoformat() if session else None]))
+    codes = list_chosen(engine.settings, exchange)
+    verified = [one for code in codes for one in verification.verify_newest(engine, code, known, days, universe)]
+    if not verified and (session, universe, exchange) != (None, None, None):  # nothing that was asked about holds
+        of = " ".join(filter(None, [exchange, universe, session.isoformat() if session else None]))
         raise UsageError(f"there is no certificate of {of} ({known.name}); see: backfill-assets certificates list")
     return verified

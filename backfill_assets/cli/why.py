@@ -41,10 +41,12 @@ def why(
     from backfill_assets.backfill.vendor_check import fetch_current_bars
     from backfill_assets.cli.rendering import show_window
     from backfill_assets.cli.slot_rendering import show_doubt_explanations, show_slot_explanations, show_vendor_answer
+    from backfill_assets.market.calendar.moment_style import UTC_STYLE, choose_moment_style
     from backfill_assets.quality.action_entries import explain_actions
     from backfill_assets.quality.corporate_actions_listing import list_session_actions
     from backfill_assets.quality.daily_explanation import build_daily_fields, describe_daily_price
     from backfill_assets.quality.doubt_explanation import NEIGHBOURS_WITHIN, explain_doubts
+    from backfill_assets.quality.experimental import describe_experimental, read_comparison
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
     from backfill_assets.store.bars.bar_writer import read_bars
     from backfill_assets.store.bars.rejects import read_current_rejects
@@ -56,8 +58,10 @@ def why(
         job, _ = build_job(engine, JobRequest(interval=interval, start=day, end=day, symbols=[ticker]))
         console = make_console()
         coverage = engine.measure(job)
+        local = choose_moment_style(job.market, engine.settings.exchanges)
+        style = UTC_STYLE if output_format == "json" else local
         if not job.window.sessions:
-            show_window(console, job.window, coverage.now)
+            show_window(console, job.window, coverage.now, local)
             return
         session = job.window.sessions[0]
         with engine.database.transaction() as connection:
@@ -67,18 +71,20 @@ def why(
             rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
             daily = read_daily_price(connection, symbol_id, day), read_daily_revisions(connection, symbol_id, day), end
-            actions = list_session_actions(connection, coverage, engine.settings.load_calendar_overrides())
+            actions = list_session_actions(connection, coverage)
             how_ended = describe_ends(connection, job.symbols[0].ticker.exchange).get(symbol_id)
             failure = read_failing_tickers(connection, engine.vendor_access).get(str(job.symbols[0].ticker))
         unreadable_until = failure.next_request_at if failure and failure.is_unreadable else None
-        explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until, doubts)
+        explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until, doubts, style)
         doubted = explain_doubts(doubts, bars, daily[0], explanations)
         evidence = [
-            *describe_session(coverage, unreadable_until),
-            *describe_daily_price(*daily),
-            *explain_actions(actions),
+            *describe_session(coverage, unreadable_until, style),
+            *describe_daily_price(*daily, style),
+            *explain_actions(actions, style),
         ]
         evidence += [f"{job.symbols[0].ticker}: {how_ended}"] if how_ended else []
+        notice = describe_experimental(job.market, read_comparison(engine.database, job.market))
+        evidence += [notice] if notice else []
         answer = fetch_current_bars(engine, job) if ask else None
     if output_format == "json":
         slots = [explanation.as_dict() for explanation in explanations]
@@ -88,7 +94,7 @@ def why(
         click.echo(json.dumps({**fields, **lists}, indent=1))
     else:
         show_past_universe(job, console)
-        show_slot_explanations(console, evidence, explanations)
-        show_doubt_explanations(console, doubted)
+        show_slot_explanations(console, evidence, explanations, style)
+        show_doubt_explanations(console, doubted, style)
     if answer is not None:
-        show_vendor_answer(make_console(stderr=output_format == "json"), answer, coverage.grid)
+        show_vendor_answer(make_console(stderr=output_format == "json"), answer, coverage.grid, local)

@@ -4,11 +4,14 @@ Reading values is in ``settings``, checking them in ``validators``.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 
 HIDDEN_SECRET = "***"  # noqa: S105 - what is shown instead of a secret
 
@@ -17,6 +20,18 @@ def format_value(value: Any, *, show_secrets: bool = False) -> str:
     """``value`` as a user would write it into the environment; secrets as ``***`` unless ``show_secrets``."""
     plain = _to_plain(value, show_secrets=show_secrets)
     return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def explain_not_collected(exchange: str, collected: Sequence[str], *others: str) -> str:
+    """That BACKFILL_EXCHANGES, which names ``collected``, lacks an exchange and perhaps others, and what to do."""
+    lacking = (exchange, *others)
+    named, them = (f"exchanges {', '.join(lacking)} are", "them") if others else (f"exchange {exchange} is", "it")
+    us = DEFAULT_EXCHANGE if others else "it"
+    plain = f"; symbols without a suffix are of {us}" if DEFAULT_EXCHANGE in lacking else ""
+    return (
+        f"{named} not collected, only {', '.join(collected)}{plain}; to collect {them} set"
+        f" BACKFILL_EXCHANGES='{format_value((*collected, *lacking))}'"
+    )
 
 
 def find_example(field: FieldInfo) -> str | None:

@@ -9,10 +9,9 @@ in the code and in the documentation.
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
@@ -33,15 +32,14 @@ from backfill_assets.config.fields.vendor import VendorFields
 from backfill_assets.config.formatting import find_example, format_value
 from backfill_assets.config.validators import VENDOR_HOST, extract_host, fill_secrets_from_files
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.intervals import INTERVALS, Interval
-from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides
+from backfill_assets.market.calendar.intervals import INTERVALS, Interval, choose_source_interval
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, get_profile
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.retry_schedule import RetrySchedule
 from backfill_assets.market.live.sampling_schedule import select_collectable_intervals
 
 MAX_SHOWN_CHARACTERS = 60  # of an invalid value in an error message
-MAX_CALENDAR_BYTES = 1_000_000
-CALENDAR_EXAMPLE = '{"closures": ["2026-01-09"], "early_closes": {"2026-07-02": "13:00"}}'
 SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # NAME_FILE may name a file instead
 SECRET_VARIABLES = frozenset(  # not in error messages
     {*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS", "BACKFILL_CODE_URL"}
@@ -79,6 +77,15 @@ class Settings(
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_sync_exchange(self) -> Self:
+        if self.sync_exchange is not None and self.sync_exchange not in self.exchanges:
+            raise ValueError(
+                f"BACKFILL_SYNC_EXCHANGE is {format_value(self.sync_exchange)[:MAX_SHOWN_CHARACTERS]!r}: it must be one"
+                f" of BACKFILL_EXCHANGES ({', '.join(self.exchanges)}); example: {self.exchanges[0]}"
+            )
+        return self
+
     @property
     def is_vendor(self) -> bool:
         """Whether requests go to the vendor itself, not to a sandbox or another server."""
@@ -89,12 +96,16 @@ class Settings(
         """The host recorded as the source of bars: EODHD_SOURCE_HOST, else the host of EODHD_BASE_URL."""
         return self.source_host or extract_host(self.base_url)
 
-    def build_gap_rules(self, source: Interval) -> GapRules:
-        """When absent slots are requested and when they count as missing, for bars built from ``source``."""
+    def choose_source(self, market: MarketProfile, interval: Interval) -> Interval:
+        """The vendor interval that bars of ``interval`` are built from on an exchange."""
+        return choose_source_interval(interval, market.source_interval or self.source_interval)
+
+    def build_gap_rules(self, market: MarketProfile, source: Interval) -> GapRules:
+        """When absent slots of an exchange are requested and when they count as missing, for bars from ``source``."""
         askable = self.askable_hours_1m if source.name == "1m" else self.askable_hours_5m
         return GapRules(
-            askable_after=timedelta(hours=askable),
-            overdue_after=timedelta(hours=self.overdue_hours),
+            askable_after=market.askable_after or timedelta(hours=askable),
+            overdue_after=market.overdue_after or timedelta(hours=self.overdue_hours),
             overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
             retry_schedule=RetrySchedule(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
         )
@@ -107,24 +118,27 @@ class Settings(
             else ()
         )
 
-    def load_calendar_overrides(self) -> CalendarOverrides:
-        """The closures and early closes in BACKFILL_CALENDAR_FILE; no overrides where it is unset.
+    def get_market(self, exchange: str) -> MarketProfile:
+        """The profile of an exchange, by the vendor's code, with the corrections in the settings' files.
 
         Raises:
-            UsageError: the file cannot be read, or is not JSON of the documented form.
+            UsageError: the exchange is not supported, or a file cannot be read or is not of the documented form.
         """
-        if self.calendar_file is None:
-            return NO_OVERRIDES
-        prefix = f"BACKFILL_CALENDAR_FILE {self.calendar_file} cannot be used: "
-        try:
-            text = _read_start(self.calendar_file)
-            return TypeAdapter(CalendarOverrides).validate_json(text, strict=False, extra="forbid")
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{prefix}{place and place + ': '}{first['msg']}; example: {CALENDAR_EXAMPLE}") from None
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{prefix}{error}") from None
+        calendar_file = self.calendar_file if exchange == DEFAULT_EXCHANGE else None
+        if calendar_file is None and self.markets_file is None:
+            return get_profile(exchange)
+        from backfill_assets.config.markets_file import correct_profile  # its parser is loaded only for a file
+
+        return correct_profile(exchange, calendar_file, self.markets_file)
+
+    @property
+    def markets(self) -> tuple[MarketProfile, ...]:
+        """The profiles of BACKFILL_EXCHANGES, in its order.
+
+        Raises:
+            UsageError: a file of corrections cannot be read, or is not of the documented form.
+        """
+        return tuple(map(self.get_market, self.exchanges))
 
     def now(self) -> datetime:
         """The current time, UTC: BACKFILL_AS_OF if set, else the clock."""
@@ -172,15 +186,6 @@ def load_settings(**overrides: Any) -> Settings:
     except RecursionError:  # of the JSON parser, which does not name the field
         field = _find_most_nested_setting()
         raise UsageError(f"{field.alias} is nested too deeply; example: {find_example(field)}") from None
-
-
-def _read_start(file: Path) -> str:
-    """The text of ``file``; a ValueError if it has more than ``MAX_CALENDAR_BYTES``, as a device has."""
-    with file.open("rb") as opened:
-        content = opened.read(MAX_CALENDAR_BYTES + 1)
-    if len(content) > MAX_CALENDAR_BYTES:
-        raise ValueError(f"it has more than {MAX_CALENDAR_BYTES:,} bytes")
-    return content.decode("utf-8")
 
 
 def _find_most_nested_setting() -> FieldInfo:

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import FIRST_YEAR, LAST_YEAR
-from backfill_assets.market.universe_names import RULE, is_universe_name
+from backfill_assets.market.exchanges.registry import get_profile
+from backfill_assets.market.universe_names import RULE, is_universe_name, split_universe_name
 
 VENDOR_HOST = "eodhd.com"
 LOCAL_HOST = "127.0.0.1"
@@ -63,10 +65,28 @@ def validate_interval_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def validate_exchanges(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """``codes`` unchanged; a ValueError unless they are distinct codes of supported exchanges."""
+    for code in codes:
+        try:
+            get_profile(code)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+    if not codes or len(set(codes)) < len(codes):
+        raise ValueError("must be one or more exchanges, each once")
+    return codes
+
+
 def validate_universe_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """``names`` unchanged; a ValueError unless they are distinct names that can be part of an asset's key."""
-    if len(set(names)) < len(names) or not all(map(is_universe_name, names)):
+    """``names`` unchanged; a ValueError unless they are distinct names that can be part of an asset's key.
+
+    A name may have its exchange before it, as in ``LSE/model``.
+    """
+    parts = [split_universe_name(name) for name in names]
+    if len(set(names)) < len(names) or not all(is_universe_name(universe) for _, universe in parts):
         raise ValueError(f"must be names of {RULE}, and each once")
+    if exchanges := tuple(dict.fromkeys(exchange for exchange, _ in parts if exchange is not None)):
+        validate_exchanges(exchanges)
     return names
 
 

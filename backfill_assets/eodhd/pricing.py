@@ -23,6 +23,7 @@ CALL_PRICES = CallPrices(
 )
 REQUEST_LIMITS = RequestLimits(
     max_intraday_spans={"1m": timedelta(days=120), "5m": timedelta(days=600), "1h": timedelta(days=7200)},
+    max_rows=100_000,  # 120 days of 1m in New York are 80,000, extended hours included; no answer is longer
     default_max_span=timedelta(days=120),  # not documented for other intervals, therefore the shortest (§6.8)
     symbol_changes_since=date(2022, 7, 22),  # docs/vendor.md §5.8
 )

@@ -21,12 +21,12 @@ from backfill_assets.live.quote_reader import (
 )
 from backfill_assets.live.result import LiveRound, RoundKind
 from backfill_assets.live.sample_writer import SampleWriter
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session, list_overlapping_sessions, list_previous_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.live.sampling_schedule import (
     choose_round_seconds,
     find_due_round,
@@ -48,22 +48,28 @@ MAX_WAIT = timedelta(hours=12)
 _SESSION_SEARCH_SPAN = timedelta(days=7)
 
 
-def find_session_to_sample(settings: Settings, now: datetime) -> Session | None:
+def find_live_market(settings: Settings) -> MarketProfile | None:
+    """The first of the exchanges that are collected whose live quotes the vendor offers; None without one."""
+    return next((market for market in settings.markets if market.has_live_quotes), None)
+
+
+def find_session_to_sample(settings: Settings, now: datetime, market: MarketProfile | None = None) -> Session | None:
     """The session that a round at ``now`` would sample: from 15 min after its open to 30 min after its close.
 
-    Reads the calendar only, neither the vendor nor the database.
+    Reads the calendar only, neither the vendor nor the database. None also of an exchange without live quotes; without
+    ``market`` it is that of ``find_live_market``.
     """
-    sessions = list_overlapping_sessions(
-        DEFAULT_EXCHANGE, now - _SESSION_SEARCH_SPAN, now, settings.load_calendar_overrides()
-    )
-    return find_sampled_session(sessions, now)
+    market = market or find_live_market(settings)
+    if market is None or not market.has_live_quotes:
+        return None
+    return find_sampled_session(list_overlapping_sessions(market, now - _SESSION_SEARCH_SPAN, now), now)
 
 
-def collect_round(engine: Engine) -> LiveRound:
+def collect_round(engine: Engine, market: MarketProfile | None = None) -> LiveRound:
     """Collect a round at the engine's time if one is due; safe to call at any time.
 
-    Builds bars of every interval that live collection supports (``Settings.list_live_intervals``). Errors of the vendor
-    are in the result, not raised.
+    Without ``market`` it is about the exchange of ``find_live_market``. Builds bars of every interval that live
+    collection supports (``Settings.list_live_intervals``). Errors of the vendor are in the result, not raised.
 
     Raises:
         TokenRefused: no token is set.
@@ -73,22 +79,28 @@ def collect_round(engine: Engine) -> LiveRound:
     settings, now = engine.settings, engine.settings.now()
     if not settings.live:
         return LiveRound("off", now)
-    session = find_session_to_sample(settings, now)
+    market = market or find_live_market(settings)
+    if market is None or not market.has_live_quotes:
+        return LiveRound("not offered", now, exchanges=(market.exchange,) if market else settings.exchanges)
+    session = find_session_to_sample(settings, now, market)
     if session is None:
-        sessions = list_overlapping_sessions(
-            DEFAULT_EXCHANGE, now - _SESSION_SEARCH_SPAN, now + _SESSION_SEARCH_SPAN, settings.load_calendar_overrides()
-        )
+        sessions = list_overlapping_sessions(market, now - _SESSION_SEARCH_SPAN, now + _SESSION_SEARCH_SPAN)
         return LiveRound("closed", now, next_at=find_next_sampling_start(sessions, now))
     return _RoundRunner(engine, session, settings.list_live_intervals(), now).run()
 
 
 def collect_today(engine: Engine, window: Window) -> LiveRound | None:
-    """Collect a round before a run whose window includes today; None if live collection is off or not concerned."""
-    session = find_session_to_sample(engine.settings, engine.settings.now())
+    """Collect a round before a run whose window includes today; None if live collection is off or not concerned.
+
+    For an exchange without live quotes the round says so.
+    """
+    if engine.settings.live and not window.market.has_live_quotes:
+        return collect_round(engine, window.market)
+    session = find_session_to_sample(engine.settings, engine.settings.now(), window.market)
     is_needed = (
         engine.settings.live and session is not None and window.sessions and window.sessions[-1].day == session.day
     )
-    return collect_round(engine) if is_needed else None
+    return collect_round(engine, window.market) if is_needed else None
 
 
 def collect_until_close(
@@ -233,8 +245,7 @@ class _RoundRunner:
 
     def _find_newest_expected_slot(self, interval: Interval) -> datetime:
         """The newest slot of this session or the previous one that another collector would have written by now."""
-        overrides = self.engine.settings.load_calendar_overrides()
-        grid = build_slot_grid((*list_previous_sessions(self.session, 1, overrides), self.session), interval)
+        grid = build_slot_grid((*list_previous_sessions(self.session, 1), self.session), interval)
         ended = grid.starts[grid.ends <= (self.now - EXTERNAL_BAR_GRACE).timestamp()]
         return datetime.fromtimestamp(int(ended[-1]), UTC) if len(ended) else self.session.open
 

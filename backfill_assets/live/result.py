@@ -10,7 +10,9 @@ from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.live.rounds import ReadingCounts
 
-RoundKind: TypeAlias = Literal["sampled", "off", "closed", "no symbols", "not due", "out of calls", "paused", "failed"]
+RoundKind: TypeAlias = Literal[
+    "sampled", "off", "not offered", "closed", "no symbols", "not due", "out of calls", "paused", "failed"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class LiveRound:
     """What one call of the collector did; times are UTC.
 
     Attributes:
-        kind: ``sampled``, or why not: live collection is ``off``, the market is ``closed`` (outside sampling hours),
+        kind: ``sampled``, or why not: live collection is ``off``, the vendor has ``not offered`` live quotes of the
+            exchanges, the market is ``closed`` (outside sampling hours),
             there are ``no symbols`` to sample, the round is ``not due`` or another process collects it, the live budget
             is ``out of calls``, a person ``paused`` spending, or reading ``failed``.
         called_at: time of the call.
@@ -35,6 +38,7 @@ class LiveRound:
         longest_delay_seconds: the longest of these delays.
         written: what became of the provisional bars built from the session's samples.
         no_trade_slots: slots without trades, as far as the samples show.
+        exchanges: those whose quotes are not offered.
         error: the last error; some tickers may have been read nevertheless.
     """
 
@@ -53,6 +57,7 @@ class LiveRound:
     longest_delay_seconds: float | None = None
     written: WriteCounts = field(default_factory=WriteCounts)
     no_trade_slots: int = 0
+    exchanges: tuple[str, ...] = ()
     error: VendorError | None = None
 
     @property
@@ -87,6 +92,7 @@ class LiveRound:
             )
         reasons = {
             "off": "live collection is off (BACKFILL_LIVE)",
+            "not offered": f"the vendor has no live quotes of {', '.join(self.exchanges)}; bars come from history",
             "closed": "outside sampling hours (15 min after the open to 30 min after the close)",
             "no symbols": "no symbols to sample: another collector writes "
             f"{format_count(self.external_tickers, 'ticker')}",

@@ -26,7 +26,7 @@ class DailyPrices:
         open: prices are above 0; ``high`` and ``low`` are both unknown where they contradict each other.
         close: adjusted backwards for spin-offs, but not for splits (docs/vendor.md §5.4).
         adjusted_close: adjusted for splits and dividends until the row was read.
-        volume: whole shares, adjusted for splits until the row was read.
+        volume: shares, adjusted for splits until the row was read; those of some exchanges have a fraction.
         traded_volume: what the rules of absence read: without a volume nothing traded (docs/decisions/0007).
     """
 
@@ -60,7 +60,7 @@ def build_daily_prices(
         low=np.where(is_contradiction, np.nan, low),
         close=_drop_impossible_prices(rows.close[chosen]),
         adjusted_close=_drop_impossible_prices(rows.adjusted_close[chosen]),
-        volume=np.where((volume >= 0) & (volume <= MAX_DAILY_VOLUME), np.ceil(volume), np.nan),
+        volume=np.where((volume >= 0) & (volume <= MAX_DAILY_VOLUME), volume, np.nan),
         traded_volume=np.ceil(np.clip(np.where(np.isnan(volume), 0.0, volume), 0.0, MAX_DAILY_VOLUME)).astype(np.int64),
     )
 

@@ -48,11 +48,13 @@ class RequestLimits:
     Attributes:
         max_intraday_spans: longest span of one intraday request, by name of the source interval.
         default_max_span: the same for intervals that are not listed.
+        max_rows: the most rows that one answer is asked for.
         symbol_changes_since: the first day that ``fetch_symbol_changes`` knows of; None: there is no first one.
     """
 
     max_intraday_spans: Mapping[str, timedelta]
     default_max_span: timedelta
+    max_rows: int
     symbol_changes_since: date | None = None
 
     def get_max_span(self, interval_name: str) -> timedelta:

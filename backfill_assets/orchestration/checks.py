@@ -16,6 +16,7 @@ from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
 from backfill_assets.backfill.plausibility.judge import judge_job
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.checks import evaluate_all, select_checks
 from backfill_assets.quality.criteria import Criterion
@@ -40,39 +41,44 @@ class WindowEvaluation:
     is_alertable: bool
 
 
-def build_check_specs(key: dg.AssetKey, *, live: bool) -> list[dg.AssetCheckSpec]:
-    """The checks of a bars asset; ``live``: whether live samples make bars of its interval."""
+def build_check_specs(key: dg.AssetKey, market: MarketProfile, *, live: bool) -> list[dg.AssetCheckSpec]:
+    """The checks of an exchange's bars asset; ``live``: whether live samples make bars of its interval."""
     return [
-        dg.AssetCheckSpec(check.name, asset=key, description=check.description) for check in select_checks(live=live)
+        dg.AssetCheckSpec(check.name, asset=key, description=check.description)
+        for check in select_checks(live=live, exchange=market.exchange)
     ]
 
 
-def build_evaluation_job(engine: Engine, interval: str, hours_back: float | None = None) -> BackfillJob | None:
-    """The job that describes the window of the checks; None without an active symbol.
+def build_evaluation_job(
+    engine: Engine, market: MarketProfile, interval: str, hours_back: float | None = None
+) -> BackfillJob | None:
+    """The job that describes the window of an exchange's checks; None without an active symbol.
 
     Raises:
         UsageError: ``hours_back`` is out of range.
     """
     try:
-        return build_job(engine, JobRequest(interval=interval, hours_back=hours_back))[0]
+        return build_job(engine, JobRequest(interval=interval, hours_back=hours_back, exchange=market.exchange))[0]
     except NoActiveSymbols:
         return None
 
 
-def evaluate(engine: Engine, interval: str, hours_back: float | None = None) -> WindowEvaluation | None:
-    """Judge the window's bars and evaluate all checks on what the store holds now; None without an active symbol.
+def evaluate(
+    engine: Engine, market: MarketProfile, interval: str, hours_back: float | None = None
+) -> WindowEvaluation | None:
+    """Judge an exchange's bars and evaluate its checks on what the store holds now; None without an active symbol.
 
     Raises:
         UsageError: ``hours_back`` is out of range.
     """
-    job = build_evaluation_job(engine, interval, hours_back)
+    job = build_evaluation_job(engine, market, interval, hours_back)
     if job is None:
         return None
     judge_job(engine, job)
     coverage = engine.measure(job)
     criteria = evaluate_all(engine.database, engine.settings, coverage, job.source_interval)
     diagnostics = read_diagnostics(engine.database, engine.settings, coverage)
-    retained_coverage = engine.measure(build_retained_sessions_job(engine, interval))
+    retained_coverage = engine.measure(build_retained_sessions_job(engine, market, interval))
     observations = build_observations(criteria, coverage.now, diagnostics, retained_coverage)
     return WindowEvaluation(coverage, criteria, observations, is_alertable=hours_back is None)
 

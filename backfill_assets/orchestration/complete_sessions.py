@@ -14,13 +14,19 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.certification.request import CertifiedSession, CertifyRequest, certify_session
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
-from backfill_assets.orchestration.assets import GROUP, build_bars_key
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.orchestration.catalog import PARTITION_ROW_COUNT
 from backfill_assets.orchestration.complete_sessions_check import build_check_evaluations, build_check_spec
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_materializations
-from backfill_assets.reading.dagster import GATE, build_gate_key, build_session_days
+from backfill_assets.orchestration.exchange_names import (
+    GROUP,
+    add_exchange,
+    build_bars_key,
+    build_market_metadata,
+    describe_market,
+)
+from backfill_assets.reading.dagster import GATE, build_gate_key
 from backfill_assets.store.certificate_values import Certificate
 
 DATA_VERSION_TAG = "dagster/data_version"  # documented by Dagster for materializations that other programs report
@@ -28,37 +34,38 @@ _MAX_TOLD_REASONS = 3  # of a session that cannot be certified
 
 
 def build_complete_sessions_asset(
-    settings: Settings, universe: str, exchange: str = DEFAULT_EXCHANGE
+    settings: Settings, market: MarketProfile, universe: str, days: dg.DailyPartitionsDefinition
 ) -> dg.AssetsDefinition:
-    """The asset of a universe with its check. Nothing is read from the database."""
+    """The asset of a universe with its check, over the exchange's ``days``. Nothing is read from the database."""
+    exchange = market.exchange
     key = build_gate_key(universe, exchange)
-    partitions = build_session_days(settings, exchange, settings.sessions_start)
     spec = dg.AssetSpec(
         key,
         description=f"The complete sessions of universe {universe} of exchange {exchange}. A partition is materialized"
         " with its certificate once each slot of the session has a bar or is explained, and again after a material"
-        " revision. Materialize one yourself to have it certified now.",
+        " revision. Materialize one yourself to have it certified now." + describe_market(market),
         # lineage only: bars have other days and symbols, and every filled gap would mark sessions as out of date
-        deps=[dg.AssetDep(build_bars_key(DEFAULT_INTERVAL), partition_mapping=dg.AllPartitionMapping())],
+        deps=[dg.AssetDep(build_bars_key(DEFAULT_INTERVAL, exchange), partition_mapping=dg.AllPartitionMapping())],
         skippable=True,
-        group_name=GROUP,
+        group_name=add_exchange(GROUP, exchange),
         kinds={"postgres"},
-        partitions_def=partitions,
+        partitions_def=days,
+        metadata=build_market_metadata(market, settings.exchanges),
     )
 
     @dg.multi_asset(
         name="__".join([GATE, exchange, universe.replace("-", "___")]),
         specs=[spec],
-        check_specs=[build_check_spec(key, partitions)],
+        check_specs=[build_check_spec(key, days)],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def complete_sessions(
         context: dg.AssetExecutionContext, backfill_engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.AssetCheckEvaluation]:
-        days = [date.fromisoformat(day) for day in context.partition_keys]
-        refused = _certify(context, backfill_engine, key, days) if context.selected_asset_keys else []
-        yield from build_check_evaluations(backfill_engine, context.instance, key, days)
+        chosen = [date.fromisoformat(day) for day in context.partition_keys]
+        refused = _certify(context, backfill_engine, key, chosen) if context.selected_asset_keys else []
+        yield from build_check_evaluations(backfill_engine, context.instance, key, chosen)
         if refused:
             more = f"; and {len(refused) - 1} more sessions, see the log" if len(refused) > 1 else ""
             raise dg.Failure(f"not certified: {refused[0]}{more}", allow_retries=False)

@@ -18,7 +18,6 @@ from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import (
     DEFAULT_INTERVAL,
     Interval,
-    choose_source_interval,
     parse_interval,
 )
 from backfill_assets.market.calendar.sessions import Session, list_sessions
@@ -64,8 +63,8 @@ def read_session_states(engine: Engine, exchange: str, universe: str, days: Sequ
     """The states of sessions of a universe, oldest first; those that have none yet, or no symbols, are left out."""
     if not days:
         return {}
-    now, overrides = engine.settings.now(), engine.settings.load_calendar_overrides()
-    sessions = overrides.apply_to(list_sessions(exchange, min(days), max(days)))
+    now = engine.settings.now()
+    sessions = list_sessions(engine.settings.get_market(exchange), min(days), max(days))
     wanted = {session.day: session for session in sessions if session.day in set(days)}
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(DEFAULT_INTERVAL)])
@@ -80,7 +79,10 @@ def read_session_states(engine: Engine, exchange: str, universe: str, days: Sequ
 
 
 def _select_overdue(engine: Engine, interval: Interval, sessions: Sequence[Session]) -> tuple[Session, ...]:
-    rules = engine.settings.build_gap_rules(choose_source_interval(interval, engine.settings.source_interval))
+    if not sessions:
+        return ()
+    market = sessions[0].market
+    rules = engine.settings.build_gap_rules(market, engine.settings.choose_source(market, interval))
     return tuple(s for s in sessions if rules.compute_overdue_at(s) <= engine.settings.now())
 
 

@@ -12,9 +12,10 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.certification.certify import certify_due
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.windows import build_session_window
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.orchestration.complete_sessions import build_materialization, is_recorded
 from backfill_assets.orchestration.complete_sessions_check import build_check_evaluations, read_session_states
 from backfill_assets.orchestration.complete_sessions_events import (
@@ -23,6 +24,7 @@ from backfill_assets.orchestration.complete_sessions_events import (
     choose_events,
     parse_cursor,
 )
+from backfill_assets.orchestration.exchange_names import add_exchange, describe_market
 from backfill_assets.orchestration.sensors import get_default_sensor_status
 from backfill_assets.reading.dagster import build_gate_key
 from backfill_assets.store.certificates import (
@@ -62,19 +64,24 @@ def verify_sessions() -> None:
 
 def list_event_days(settings: Settings, exchange: str) -> list[date]:
     """The newest sessions that have opened, whose certificates become events by themselves; oldest first."""
-    overrides = settings.load_calendar_overrides()
-    window = build_session_window(exchange, settings.now(), settings.event_sessions, overrides)
+    window = build_session_window(settings.get_market(exchange), settings.now(), settings.event_sessions)
     return [session.day for session in window.sessions]
 
 
-def build_complete_sessions_sensor(settings: Settings, exchange: str = DEFAULT_EXCHANGE) -> dg.SensorDefinition:
-    """The sensor of all universes of an exchange that have an asset."""
-    universes = settings.universes
+def build_complete_sessions_sensor(
+    settings: Settings, market: MarketProfile, universes: Sequence[str]
+) -> dg.SensorDefinition:
+    """The sensor of all universes of an exchange that have an asset.
+
+    Each exchange has one: its cursor follows certificates, and a first look at a long history takes long.
+    """
+    exchange = market.exchange
 
     @dg.sensor(
-        name="complete_sessions_sensor",
+        name=add_exchange("complete_sessions_sensor", exchange),
         job_name=verify_sessions.name,
-        description="Certify what is due, and record sessions that became complete or were revised.",
+        description="Certify what is due, and record sessions that became complete or were revised."
+        + describe_market(market),
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )

@@ -3,7 +3,7 @@
 So nothing is read twice, and the asset is as fresh as the store. The asset itself is in ``action_assets``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,9 +12,12 @@ import dagster as dg
 
 from backfill_assets.backfill.daily_reading import DailyReading, read_daily_data
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.purposes import Purpose
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.orchestration.catalog import ROW_COUNT
+from backfill_assets.orchestration.exchange_loop import Attempts
+from backfill_assets.orchestration.exchange_names import name_exchange
 from backfill_assets.quality.action_entries import ACTION_KINDS, KIND_NAMES, ActionEntry
 from backfill_assets.quality.corporate_actions_listing import list_actions
 from backfill_assets.store.actions.action_versions import ActionCounts, count_actions
@@ -33,40 +36,70 @@ class RecordedReading:
     """What a run read.
 
     Attributes:
-        reading: the daily data and corporate actions that were due.
+        readings: by exchange, the daily data and corporate actions that were due.
+        attempts: which exchanges could not be read.
         since: when it began, UTC.
         calls: spent for splits and dividends by all processes while it lasted.
     """
 
-    reading: DailyReading
+    readings: Mapping[str, DailyReading]
+    attempts: Attempts
     since: datetime
     calls: int
 
+    @property
+    def has_read(self) -> bool:
+        """Whether anything was read to its end."""
+        return any(reading and reading.stopped is None for reading in self.readings.values())
 
-def read_due_data(context: ExecutionContext, engine: Engine) -> RecordedReading:
-    """Read the daily data and corporate actions that are due, and log one line about them.
+    @property
+    def stopped(self) -> VendorError | None:
+        """The error that ended a reading; the first one, None if there is none."""
+        return next((reading.stopped for reading in self.readings.values() if reading.stopped is not None), None)
+
+
+def read_due_data(context: ExecutionContext, engine: Engine, markets: Sequence[MarketProfile]) -> RecordedReading:
+    """Read the daily data and corporate actions of exchanges that are due, and log one line about each.
 
     Raises:
         TokenRefused: no token is set.
     """
     since, calls_before = engine.settings.now(), _count_calls(engine)
-    reading = read_daily_data(engine)
-    context.log.info(f"daily data: {reading}")
-    calls = max(0, _count_calls(engine) - calls_before) if reading else 0  # the count begins anew at midnight (UTC)
-    return RecordedReading(reading, since, calls)
+    attempts, readings = Attempts(markets, context.log), {}
+    for market in markets:
+        reading = attempts.attempt(market, lambda market: read_daily_data(engine, market))
+        if reading is not None:
+            of_whom = f" of {name_exchange(market)}" if len(markets) > 1 else ""
+            context.log.info(f"daily data{of_whom}: {reading}")
+            readings[market.exchange] = reading
+    is_idle = not any(readings.values())
+    calls = 0 if is_idle else max(0, _count_calls(engine) - calls_before)  # the count begins anew at midnight (UTC)
+    return RecordedReading(readings, attempts, since, calls)
 
 
-def read_and_record(context: ExecutionContext, engine: Engine) -> DailyReading:
+def read_and_record(context: ExecutionContext, engine: Engine, markets: Sequence[MarketProfile]) -> RecordedReading:
     """The same; records a materialization of the corporate actions if something was read.
 
     Raises:
         TokenRefused: no token is set.
     """
-    recorded = read_due_data(context, engine)
-    if recorded.reading and recorded.reading.stopped is None:
+    recorded = read_due_data(context, engine, markets)
+    if recorded.has_read:
         metadata = build_actions_metadata(engine, recorded)
         context.log_event(dg.AssetMaterialization(CORPORATE_ACTIONS, metadata=metadata))
-    return recorded.reading
+    return recorded
+
+
+def raise_failures(recorded: RecordedReading) -> None:
+    """End a step whose whole work was the reading as a failure, if it was not read to its end.
+
+    Raises:
+        Failure: the vendor, a pause or a spent budget stopped it.
+        ExchangesFailed: some exchanges could not be read.
+    """
+    recorded.attempts.raise_failures()
+    if recorded.stopped is not None:
+        raise dg.Failure(f"{recorded.stopped}; what was read is stored", allow_retries=False)
 
 
 def build_actions_metadata(engine: Engine, recorded: RecordedReading) -> dict[str, Any]:
@@ -74,7 +107,11 @@ def build_actions_metadata(engine: Engine, recorded: RecordedReading) -> dict[st
     now = engine.settings.now()
     with engine.database.transaction() as connection:
         counts = count_actions(connection, recorded.since)
-        symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+        symbols = [
+            symbol
+            for exchange in engine.settings.exchanges
+            for symbol in list_symbols(connection, exchange, only_active=False)
+        ]
         newest = list_actions(connection, symbols, now, limit=MAX_NEWEST)
     return {
         **_describe_counts(counts),

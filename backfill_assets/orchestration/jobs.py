@@ -1,27 +1,25 @@
-"""The jobs and their configuration: a backfill of any window, the review, and the checks alone."""
+"""The job that fills a window of a person's choice, and its configuration.
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+The jobs that read again are in ``reading_jobs``, those that only judge in ``verify_jobs``.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 import dagster as dg
 from pydantic import Field
 
-from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.job_request import JobRequest, build_job
-from backfill_assets.backfill.planner import Strategy
-from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, parse_interval
-from backfill_assets.orchestration import checks
-from backfill_assets.orchestration.assets import (
-    CHECKS_WINDOW_DESCRIPTION,
-    FORCE_DESCRIPTION,
-    POOL,
-    STRATEGY_DESCRIPTION,
-    build_bars_key,
-)
+from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.job_request import JobRequest, collect_jobs
+from backfill_assets.backfill.planner import Plan, Strategy
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
+from backfill_assets.orchestration.assets import FORCE_DESCRIPTION, STRATEGY_DESCRIPTION
 from backfill_assets.orchestration.certificates import certify_and_log
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
 from backfill_assets.orchestration.daily_data import read_and_record
+from backfill_assets.orchestration.exchange_loop import start_attempts
+from backfill_assets.orchestration.exchange_names import build_bars_key
 from backfill_assets.orchestration.materialization import (
     build_run_metadata,
     find_complete_partitions,
@@ -29,9 +27,12 @@ from backfill_assets.orchestration.materialization import (
     summarize_run,
 )
 from backfill_assets.orchestration.progress_log import log_progress
+from backfill_assets.orchestration.universe_asset import POOL
+from backfill_assets.orchestration.verify_jobs import build_check_evaluations
 
 INTERVAL_DESCRIPTION = "The bar interval, such as 30m."
 SYMBOLS_DESCRIPTION = "Tickers such as AAPL; unset: every active symbol."
+EXCHANGE_DESCRIPTION = "The vendor's code of an exchange; unset: those of the symbols, else all that are collected."
 
 
 class WindowConfig(dg.Config):
@@ -42,6 +43,7 @@ class WindowConfig(dg.Config):
     start: str | None = Field(None, description="The first session, such as 2026-06-01; belongs to end.")
     end: str | None = Field(None, description="The last session, which is included.")
     symbols: list[str] = Field(default_factory=list, description=SYMBOLS_DESCRIPTION)
+    exchange: str | None = Field(None, description=EXCHANGE_DESCRIPTION)
     strategy: str = Field("hybrid", description=STRATEGY_DESCRIPTION)
     force: bool = Field(False, description=FORCE_DESCRIPTION)
     verify_existing: bool = Field(
@@ -68,10 +70,20 @@ class WindowConfig(dg.Config):
             start=date.fromisoformat(self.start) if self.start else None,
             end=date.fromisoformat(self.end) if self.end else None,
             symbols=self.symbols,
+            exchange=self.exchange,
             strategy=Strategy(self.strategy),
             force=self.force,
             verify_existing=self.verify_existing,
         )
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """What came of a window on one exchange; without evaluations and error if it was only planned."""
+
+    plan: Plan
+    evaluations: Sequence[dg.AssetCheckEvaluation] = ()
+    stopped: Exception | None = None
 
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
@@ -79,143 +91,59 @@ def fill_window(
     context: dg.OpExecutionContext, config: WindowConfig, backfill_engine: dg.ResourceParam[Engine]
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Plan a window and, unless it is a dry run, fill it and record its complete partitions."""
-    job, unknown = build_job(backfill_engine, config.to_job_request())
+    collected = collect_jobs(backfill_engine, config.to_job_request())
+    if collected.unknown:
+        context.log.warning("not active symbols: %s", ", ".join(map(str, collected.unknown)))
+    jobs = {job.market.exchange: job for job in collected.jobs}
+    attempts = start_attempts(collected, context.log)
+    results: list[_Filled] = []
+    for market in attempts.markets:
+        filled = attempts.attempt(market, lambda m: _fill(context, config, backfill_engine, jobs[m.exchange]))
+        if filled is not None:
+            results.append(filled)
+            yield from filled.evaluations
+    if config.dry_run or not any(job.window.sessions for job in jobs.values()):
+        plans = [result.plan for result in results]
+        figures = {"requests": sum(len(plan.requests) for plan in plans), "calls": sum(plan.calls for plan in plans)}
+        context.add_output_metadata({**figures, "dry run": config.dry_run})
+    attempts.raise_failures()
+    raise_stopped(result.stopped for result in results)
+
+
+def raise_stopped(errors: Iterable[Exception | None]) -> None:
+    """End a step as a failure if something stopped one of its runs.
+
+    Raises:
+        Failure: the first error.
+    """
+    for stopped in filter(None, errors):
+        raise dg.Failure(f"{stopped}; what was fetched is stored", allow_retries=False)
+
+
+def _fill(context: dg.OpExecutionContext, config: WindowConfig, engine: Engine, job: BackfillJob) -> _Filled:
     job = replace(job, user_selected=job.user_selected or config.has_explicit_window)
-    if unknown:
-        context.log.warning("not active symbols: %s", ", ".join(map(str, unknown)))
-    plan = backfill_engine.plan(job, backfill_engine.measure(job))
-    seconds = backfill_engine.estimate_seconds(plan)
+    plan = engine.plan(job, engine.measure(job))
+    seconds = engine.estimate_seconds(plan)
     context.log.info(
         f"{job.window.description}: {len(plan.requests)} requests · {plan.calls} calls · about {seconds:.0f} s"
     )
     if config.dry_run or not job.window.sessions:
-        context.add_output_metadata({"requests": len(plan.requests), "calls": plan.calls, "dry run": config.dry_run})
-        return
-    with log_progress(backfill_engine, context.log.info) as listener:
-        materialized = run_and_measure(backfill_engine, job, listener)
+        return _Filled(plan)
+    with log_progress(engine, context.log.info) as listener:
+        materialized = run_and_measure(engine, job, listener)
     if materialized.result.stopped is None:
-        read_and_record(context, backfill_engine)
-    certify_and_log(context, backfill_engine, config.interval, job.window.sessions)
-    complete = [partition for partition, _ in find_complete_partitions(backfill_engine, materialized)]
-    record_partitions(context, build_bars_key(config.interval), complete)
+        read_and_record(context, engine, [job.market])
+    certify_and_log(context, engine, job.market, config.interval, job.window.sessions)
+    complete = [partition for partition, _ in find_complete_partitions(engine, materialized)]
+    key = build_bars_key(config.interval, job.market.exchange)
+    record_partitions(context, key, complete, job.market.exchange)
     context.log.info(summarize_run(materialized))
-    key = build_bars_key(config.interval)
     context.log_event(dg.AssetObservation(key, metadata=build_run_metadata(materialized, len(complete))))
-    yield from _build_check_evaluations(backfill_engine, config.interval)
-    if materialized.result.stopped is not None:
-        raise dg.Failure(f"{materialized.result.stopped}; what was fetched is stored", allow_retries=False)
-
-
-def _build_check_evaluations(
-    engine: Engine, interval: str, hours_back: float | None = None
-) -> Iterator[dg.AssetCheckEvaluation]:
-    """The results of an interval's checks, for a step outside the asset."""
-    key = build_bars_key(interval)
-    live = parse_interval(interval) in engine.settings.list_live_intervals()
-    selected = [check.key for check in checks.build_check_specs(key, live=live)]
-    for result in checks.build_check_results(key, checks.evaluate(engine, interval, hours_back), selected):
-        yield dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=str(result.check_name),
-            passed=result.passed,
-            metadata=result.metadata or {},
-            severity=result.severity,
-            description=result.description,
-        )
+    evaluations = build_check_evaluations(engine, job.market, config.interval)
+    return _Filled(plan, evaluations, materialized.result.stopped)
 
 
 @dg.job(executor_def=dg.in_process_executor, description="Fill a window of your choice, or only plan it (dry_run).")
 def backfill_gaps() -> None:
     """One step: ``fill_window``."""
     fill_window()
-
-
-class ReviewConfig(dg.Config):
-    """What to review: the symbols that are due, or ``symbols`` even if reviewed recently; at most ``calls`` calls."""
-
-    interval: str = Field(DEFAULT_INTERVAL, description=INTERVAL_DESCRIPTION)
-    symbols: list[str] = Field(
-        default_factory=list, description="Tickers such as AAPL, even if reviewed recently; unset: those that are due."
-    )
-    calls: int | None = Field(None, description="Largest number of calls to spend; unset: what the day has left over.")
-
-
-@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-def review_recent(
-    context: dg.OpExecutionContext, config: ReviewConfig, backfill_engine: dg.ResourceParam[Engine]
-) -> None:
-    """Re-read recent sessions with leftover quota; vendor corrections are stored as revisions."""
-    from backfill_assets.backfill.review import run_review  # imports the vendor's client
-
-    job, _ = build_job(backfill_engine, JobRequest(interval=config.interval, symbols=config.symbols))
-    with log_progress(backfill_engine, context.log.info) as listener:
-        result = run_review(backfill_engine, job, listener, calls=config.calls)
-    certify_and_log(context, backfill_engine, config.interval)
-    figures = {**result.as_dict(), "written": dg.JsonMetadataValue(asdict(result.written))}
-    context.log_event(
-        dg.AssetObservation(
-            build_bars_key(config.interval), metadata={k: v for k, v in figures.items() if v is not None}
-        )
-    )
-    context.log.info(f"{result.reviewed} of {result.due} due tickers reviewed; {result.written.revised} bars revised")
-    for warning in result.describe_warnings():
-        context.log.warning(warning)
-    if result.stopped is not None:
-        raise dg.Failure(f"{result.stopped}; what was read is stored", allow_retries=False)
-
-
-@dg.job(
-    executor_def=dg.in_process_executor,
-    description="Re-read the last 20 sessions of every symbol and store the vendor's corrections (weekly).",
-)
-def review_bars() -> None:
-    """One step: ``review_recent``."""
-    review_recent()
-
-
-@dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-def read_settled_days(context: dg.OpExecutionContext, backfill_engine: dg.ResourceParam[Engine]) -> None:
-    """Read the daily data of settled sessions that were not read yet, and the corporate actions that are due."""
-    reading = read_and_record(context, backfill_engine)
-    if reading.stopped is not None:
-        raise dg.Failure(f"{reading.stopped}; what was read is stored", allow_retries=False)
-
-
-@dg.job(
-    name="read_daily_data",
-    executor_def=dg.in_process_executor,
-    description="Read the daily data that bars are compared with (once for each session).",
-)
-def daily_data() -> None:
-    """One step: ``read_settled_days``."""
-    read_settled_days()
-
-
-class VerifyConfig(dg.Config):
-    """The window of the checks; the past 48 hours if unset."""
-
-    hours_back: float | None = Field(None, description=CHECKS_WINDOW_DESCRIPTION)
-
-
-def build_verify_job(interval: str) -> dg.JobDefinition:
-    """The job that evaluates the checks of an interval's bars without a materialization."""
-    suffix = "" if interval == DEFAULT_INTERVAL else f"_{interval}"
-
-    # not in the pool: it makes no vendor calls, and must report gaps while a backfill runs
-    @dg.op(name=f"judge_window{suffix}", out=dg.Out(dg.Nothing))
-    def judge_window(
-        context: dg.OpExecutionContext, config: VerifyConfig, backfill_engine: dg.ResourceParam[Engine]
-    ) -> Iterator[dg.AssetCheckEvaluation]:
-        """Evaluate the checks on what the store holds now, and certify what is complete."""
-        certify_and_log(context, backfill_engine, interval)
-        yield from _build_check_evaluations(backfill_engine, interval, config.hours_back)
-
-    @dg.job(
-        name=f"verify_window{suffix}",
-        executor_def=dg.in_process_executor,
-        description="Evaluate the checks on what the store holds now.",
-    )
-    def verify() -> None:
-        judge_window()
-
-    return verify

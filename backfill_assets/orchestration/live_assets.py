@@ -1,17 +1,20 @@
 """Live collection in Dagster, if BACKFILL_LIVE is on: the asset of its rounds and the schedule that starts them."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings, load_settings
-from backfill_assets.market.calendar.exchanges import REGULAR_CLOSE, REGULAR_OPEN, TIME_ZONE
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.live.sampling_schedule import CLOSING_ROUND_AFTER_CLOSE, FIRST_ROUND_AFTER_OPEN
-from backfill_assets.orchestration.assets import GROUP, UNIVERSE_KEY
+from backfill_assets.orchestration.exchange_names import GROUP
 from backfill_assets.orchestration.schedules import get_default_schedule_status
+from backfill_assets.orchestration.universe_asset import UNIVERSE_KEY
 
+_REGULAR_OPEN, _REGULAR_CLOSE = timedelta(hours=9, minutes=30), timedelta(hours=16)  # since midnight in New York
 LIVE_QUOTES = dg.AssetKey("live_quotes")
 
 
@@ -42,7 +45,7 @@ def build_live_schedule(settings: Settings, overrides: Mapping[str, Any]) -> dg.
         name="live_schedule",
         target=dg.AssetSelection.assets(LIVE_QUOTES),
         cron_schedule=build_rounds_cron(settings.live_seconds),
-        execution_timezone=str(TIME_ZONE),
+        execution_timezone=str(US.zone),
         default_status=get_default_schedule_status(settings),
     )
     def live() -> dg.RunRequest | dg.SkipReason:
@@ -67,7 +70,7 @@ def build_rounds_cron(seconds: int) -> str:
     minutes_between = seconds // 60 if seconds % 60 == 0 else 1
     first, closing_minute = (
         time.seconds // 60 % 60
-        for time in (REGULAR_OPEN + FIRST_ROUND_AFTER_OPEN, REGULAR_CLOSE + CLOSING_ROUND_AFTER_CLOSE)
+        for time in (_REGULAR_OPEN + FIRST_ROUND_AFTER_OPEN, _REGULAR_CLOSE + CLOSING_ROUND_AFTER_CLOSE)
     )
     minutes = sorted({*range(first % minutes_between, 60, minutes_between), closing_minute})
     minute_field = (

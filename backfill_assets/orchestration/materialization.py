@@ -14,13 +14,13 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.backfill.skip_reasons import count_skipped
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.intervals import choose_source_interval, parse_interval
+from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.orchestration.catalog import PARTITION_ROW_COUNT
-from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION
+from backfill_assets.orchestration.exchange_names import DAY_DIMENSION, build_symbol_dimension
 from backfill_assets.quality.session_counts import count_by_session
 from backfill_assets.store.bars.bar_stats import Provenance, read_provenance
 from backfill_assets.store.bars.bar_writer import read_server_time
@@ -48,39 +48,46 @@ class MaterializedRun:
 
 
 def build_partition_job(
-    engine: Engine, interval_name: str, partitions: Sequence[str | dg.MultiPartitionKey], *, explicit: bool
+    engine: Engine,
+    market: MarketProfile,
+    interval_name: str,
+    partitions: Sequence[str | dg.MultiPartitionKey],
+    *,
+    explicit: bool,
 ) -> BackfillJob:
     """The backfill job over these partitions: their symbols, active or ended, and their sessions that have opened.
 
     Args:
         engine: the engine.
+        market: the exchange of the asset.
         interval_name: of the bars.
         partitions: keys of symbol × day.
         explicit: whether a person selected them; then each gap is requested once, regardless of the retry schedule.
     """
     keys = [key.keys_by_dimension for key in partitions if isinstance(key, dg.MultiPartitionKey)]
-    tickers, days = {key[SYMBOL_DIMENSION] for key in keys}, sorted({key[DAY_DIMENSION] for key in keys})
+    dimension = build_symbol_dimension(market.exchange)
+    tickers, days = {key[dimension] for key in keys}, sorted({key[DAY_DIMENSION] for key in keys})
     settings = engine.settings
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
-        universe = read_job_universe(connection, DEFAULT_EXCHANGE, settings.as_of)
+        universe = read_job_universe(connection, market.exchange, settings.as_of)
     symbols = tuple(s for s in universe.list_since(date.fromisoformat(days[0])) if str(s.ticker) in tickers)
-    sessions = _list_opened_sessions(settings, date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
+    sessions = _list_opened_sessions(settings, market, date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
     return BackfillJob(
         window=Window(
+            market,
             tuple(s for s in sessions if s.day.isoformat() in days),
             f"{format_count(len(tickers), 'symbol')} × {days[0]} to {days[-1]}",
         ),
         symbols=symbols,
         interval=interval,
-        source_interval=choose_source_interval(interval, settings.source_interval),
+        source_interval=settings.choose_source(market, interval),
         user_selected=explicit,
     )
 
 
-def _list_opened_sessions(settings: Settings, first: date, last: date) -> tuple[Session, ...]:
-    held_sessions = settings.load_calendar_overrides().apply_to(list_sessions(DEFAULT_EXCHANGE, first, last))
-    return tuple(s for s in held_sessions if s.open <= settings.now())
+def _list_opened_sessions(settings: Settings, market: MarketProfile, first: date, last: date) -> tuple[Session, ...]:
+    return tuple(s for s in list_sessions(market, first, last) if s.open <= settings.now())
 
 
 def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener) -> MaterializedRun:
@@ -93,9 +100,13 @@ def run_and_measure(engine: Engine, job: BackfillJob, listener: ProgressListener
     with engine.database.transaction() as connection:
         started_at = read_server_time(connection)
     days = frozenset(session.day for session in job.window.sessions)
-    retained_sessions = build_retained_sessions_job(engine, job.interval.name).window.sessions
-    first = min(min(days), retained_sessions[0].day)
-    window = Window(_list_opened_sessions(engine.settings, first, retained_sessions[-1].day), job.window.description)
+    retained_sessions = build_retained_sessions_job(engine, job.market, job.interval.name).window.sessions
+    reach = {*days, *(session.day for session in retained_sessions)}  # none is retained before the vendor's first data
+    window = Window(
+        job.market,
+        _list_opened_sessions(engine.settings, job.market, min(reach), max(reach)),
+        job.window.description,
+    )
     result = run_backfill(engine, replace(job, window=window, trigger_sessions=days), listener)
     return MaterializedRun(result, before, engine.measure(job), started_at)
 

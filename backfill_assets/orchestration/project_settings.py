@@ -9,28 +9,28 @@ from typing import Any
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import CALENDARS
+from backfill_assets.market.exchanges.registry import get_profile
 
 # Read by the storage and the launcher that dagster.yaml names, before a project is loaded or outside of it.
 _SETTINGS_OF_THE_INSTANCE = ("dagster_postgres_url", "dagster_postgres_url_file", "batch_planned_events")
-_LISTS = ("intervals", "universes", "owners")  # a single text means a list of one
+_LISTS = ("exchanges", "intervals", "universes", "owners")  # a single text means a list of one
 
 
 def collect_overrides(exchanges: str | Sequence[str] | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that win over the environment, by field name; those given as None are left out.
 
     Args:
-        exchanges: what the project collects; None: all that are supported.
+        exchanges: what the project collects, by the vendor's codes; None: BACKFILL_EXCHANGES.
         given: settings by field name or by variable.
 
     Raises:
-        UsageError: an exchange that is not supported, a setting that does not exist, that is given twice, or that
-            belongs to Dagster's instance.
+        UsageError: an exchange that is not supported (the message says why); a setting that does not exist, that is
+            given twice, or that belongs to Dagster's instance.
     """
     if exchanges is not None:
         _require_supported([exchanges] if isinstance(exchanges, str) else list(exchanges))
     overrides: dict[str, Any] = {}
-    for given_name, value in given.items():
+    for given_name, value in [("exchanges", exchanges), *given.items()]:
         name = _find_field(given_name)
         if value is None:
             continue
@@ -42,10 +42,9 @@ def collect_overrides(exchanges: str | Sequence[str] | None, given: Mapping[str,
 
 def _require_supported(exchanges: Sequence[str]) -> None:
     for exchange in exchanges:
-        if exchange not in CALENDARS:
-            raise UsageError(f"exchange {exchange!r} is not supported; supported: {', '.join(CALENDARS)}")
+        get_profile(exchange)
     if not exchanges or len(set(exchanges)) < len(exchanges):
-        raise UsageError(f"exchanges is {exchanges!r}: must be one or more of {', '.join(CALENDARS)}, each once")
+        raise UsageError(f"exchanges is {exchanges!r}: must be one or more of the vendor's codes, each once")
 
 
 def _find_field(given_name: str) -> str:

@@ -1,4 +1,7 @@
-"""The schedules: the checks, the morning report, the weekly review. Cron lines are in the exchange's time zone."""
+"""The schedules: the checks, the morning reports, the weekly review.
+
+A report's cron line is in its exchange's time zone, the others are in New York's.
+"""
 
 import warnings
 from typing import Any
@@ -7,9 +10,12 @@ import dagster as dg
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import US
+from backfill_assets.orchestration.exchange_names import add_exchange, build_report_key
+from backfill_assets.orchestration.quality_report import OVERVIEW_KEY
+from backfill_assets.orchestration.timetable import Morning
 
-MORNING_CRON = "15 8 * * 2-6"
 SUNDAY_NOON_CRON = "0 12 * * 0"  # no session: the day's calls are free
 
 
@@ -29,7 +35,7 @@ def build_window_checks_schedule(settings: Settings, job: Any) -> dg.ScheduleDef
         name=job.name.replace("verify_window", "window_checks_schedule"),
         job=job,
         cron_schedule=settings.checks_cron,
-        execution_timezone=str(TIME_ZONE),
+        execution_timezone=str(US.zone),
         default_status=get_default_schedule_status(settings),
     )
 
@@ -51,13 +57,17 @@ def require_valid_checks_cron(settings: Settings) -> None:
         ) from None
 
 
-def build_morning_report_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """Materializes the report in the morning, when bars of the last session are overdue."""
+def build_morning_report_schedule(settings: Settings, market: MarketProfile, morning: Morning) -> dg.ScheduleDefinition:
+    """Materializes an exchange's report in its morning, when bars of its last session are overdue.
+
+    With several exchanges, the overview of all with it.
+    """
+    overview = [OVERVIEW_KEY] if len(settings.exchanges) > 1 else []
     return dg.ScheduleDefinition(
-        name="morning_report_schedule",
-        target=dg.AssetSelection.assets("data_quality_report"),
-        cron_schedule=MORNING_CRON,
-        execution_timezone=str(TIME_ZONE),
+        name=add_exchange("morning_report_schedule", market.exchange),
+        target=dg.AssetSelection.assets(build_report_key(market.exchange), *overview),
+        cron_schedule=morning.report_cron,
+        execution_timezone=str(market.zone),
         default_status=get_default_schedule_status(settings),
     )
 
@@ -68,6 +78,6 @@ def build_review_schedule(settings: Settings, job: Any) -> dg.ScheduleDefinition
         name="review_schedule",
         job=job,
         cron_schedule=SUNDAY_NOON_CRON,
-        execution_timezone=str(TIME_ZONE),
+        execution_timezone=str(US.zone),
         default_status=get_default_schedule_status(settings),
     )

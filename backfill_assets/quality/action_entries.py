@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp, format_timestamp
 from backfill_assets.store.actions.action_versions import ActionVersion
 
@@ -132,19 +133,19 @@ def mark_sessions(actions: Iterable[ActionEntry], days: Sequence[date]) -> dict[
     return {place: "; ".join(parts) for place, parts in texts.items()}
 
 
-def explain_actions(actions: Iterable[ActionEntry]) -> list[str]:
-    """What the actions of a session mean for its bars, a sentence each."""
-    return [_explain(action) for action in actions]
+def explain_actions(actions: Iterable[ActionEntry], style: MomentStyle = UTC_STYLE) -> list[str]:
+    """What the actions of a session mean for its bars, a sentence each, with moments in ``style``."""
+    return [_explain(action, style) for action in actions]
 
 
-def _explain(action: ActionEntry) -> str:
+def _explain(action: ActionEntry, style: MomentStyle) -> str:
     name, source = action.describe(), action.version.source
     if action.state in (ActionState.ANNOUNCED, ActionState.EFFECTIVE):
         return (
             f"ex-date of a {name}, source {source}: stored bars are raw, so prices before this session are not"
             f" comparable with those from it on{_describe_factor(action)}"
         )
-    until = format_optional_timestamp(action.version.known_until)
+    until = style.format_optional_moment(action.version.known_until)
     return f"a {name} was listed for this session until {until}, source {source}: it adjusts no bar"
 
 

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.criteria import MAX_OFFENDERS, Criterion
 from backfill_assets.store.bars.bar_checks import BarFault, CloseComparison, find_bar_faults, read_official_closes
@@ -18,10 +19,20 @@ BPS_PER_UNIT = 10_000
 MIN_SPIN_OFF_BPS = 100  # a smaller difference is not taken for the adjustment of a spin-off
 
 
-def evaluate_bars(database: Database, coverage: Coverage) -> Criterion:
-    """Evaluate ``bars_are_valid`` over the window of a coverage, for all tickers in the table."""
+def evaluate_bars(
+    database: Database, coverage: Coverage, style: MomentStyle = UTC_STYLE, *, with_unknown: bool = True
+) -> Criterion:
+    """Evaluate ``bars_are_valid`` over the window of a coverage, for all tickers of its exchange in the table.
+
+    Args:
+        database: the store.
+        coverage: of the window.
+        style: how moments are shown.
+        with_unknown: also rows without a symbol, which are of no exchange.
+    """
     with database.transaction() as connection:
-        return check_bars_are_valid(*find_bar_faults(connection, coverage.grid))
+        faults, rows = find_bar_faults(connection, coverage.grid, with_unknown=with_unknown)
+    return check_bars_are_valid(faults, rows, style)
 
 
 def evaluate_closes(database: Database, coverage: Coverage, source: Interval, *, tolerance_bps: float) -> Criterion:
@@ -31,10 +42,10 @@ def evaluate_closes(database: Database, coverage: Coverage, source: Interval, *,
     return check_sessions_agree_with_eod(closes, tolerance_bps=tolerance_bps)
 
 
-def check_bars_are_valid(faults: Sequence[BarFault], rows: int) -> Criterion:
+def check_bars_are_valid(faults: Sequence[BarFault], rows: int, style: MomentStyle = UTC_STYLE) -> Criterion:
     """Every stored bar is valid: OHLC order, prices above 0, on the grid, known ticker, no duplicate.
 
-    ``rows`` is the number of bars that were checked.
+    ``rows`` is the number of bars that were checked, ``style`` how moments are shown.
     """
     if not rows:
         return Criterion.create_not_judged("bars_are_valid", "no bar of the window is stored")
@@ -50,7 +61,7 @@ def check_bars_are_valid(faults: Sequence[BarFault], rows: int) -> Criterion:
         threshold=0,
         meaning=f"{invalid:,} rule violations in {rows:,} bars{breakdown}",
         offenders=tuple(
-            f"{f.subject}: {f.rows:,} {f.kind}, first {f.first:%Y-%m-%d %H:%M} UTC" for f in faults[:MAX_OFFENDERS]
+            f"{f.subject}: {f.rows:,} {f.kind}, first {style.format_minute(f.first)}" for f in faults[:MAX_OFFENDERS]
         ),
     )
 

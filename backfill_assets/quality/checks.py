@@ -11,8 +11,13 @@ from typing import Any, Literal, TypeAlias
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle, choose_moment_style
+from backfill_assets.market.exchanges.learned import NOTHING_COMPARED, DailyComparison, DailyFigure
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
+from backfill_assets.quality.calendar_check import CALENDAR_IS_KNOWN, evaluate_calendar
 from backfill_assets.quality.corporate_actions import SPLITS_ARE_CONSISTENT, evaluate_corporate_actions
 from backfill_assets.quality.criteria import (
     Criterion,
@@ -23,6 +28,7 @@ from backfill_assets.quality.criteria import (
     evaluate_live,
     evaluate_rate_limits,
 )
+from backfill_assets.quality.experimental import explain_learning, read_comparison
 from backfill_assets.quality.plausibility import BARS_ARE_PLAUSIBLE, evaluate_plausibility
 from backfill_assets.store.postgres.connection import Database
 
@@ -43,6 +49,9 @@ class CheckInput:
         source_interval: the vendor's interval that the window's bars are built from.
         missing_tolerance: missing bars that each symbol may have.
         eod_tolerance_bps: by how many basis points an official close may differ from the daily close.
+        style: how moments are shown.
+        seen: how the daily data of an experimental exchange compare with its bars.
+        with_unknown: whether bars without a symbol are checked, which one of several exchanges does.
     """
 
     database: Database
@@ -50,6 +59,15 @@ class CheckInput:
     source_interval: Interval
     missing_tolerance: int = 0
     eod_tolerance_bps: float = DEFAULT_EOD_TOLERANCE_BPS
+    style: MomentStyle = UTC_STYLE
+    seen: DailyComparison = NOTHING_COMPARED
+    with_unknown: bool = True
+
+    @property
+    def market(self) -> MarketProfile | None:
+        """The exchange of the window; None for one without sessions."""
+        sessions = self.coverage.grid.sessions
+        return sessions[0].market if sessions else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +87,9 @@ class CheckDefinition:
         covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
             in the window.
         judges_symbols: whether it judges symbols, so that it says how many it did not judge.
+        is_of_exchange: whether it is about one exchange; if not, its result is the same for all.
+        needs_foreign_exchange: whether it applies only outside the US.
+        rests_on_daily_data: what of the vendor's daily data it judges by; it judges nothing while that is learned.
     """
 
     name: str
@@ -81,6 +102,9 @@ class CheckDefinition:
     needs_live: bool = False
     covers_retained_sessions: bool = False
     judges_symbols: bool = True
+    is_of_exchange: bool = True
+    needs_foreign_exchange: bool = False
+    rests_on_daily_data: DailyFigure | None = None
 
 
 CHECKS = (
@@ -104,7 +128,7 @@ CHECKS = (
     CheckDefinition(
         name="newest_bar_is_fresh",
         description="Every symbol has bars up to its newest overdue slot (market time, not clock time).",
-        evaluate=lambda given: check_newest_bar_is_fresh(given.coverage),
+        evaluate=lambda given: check_newest_bar_is_fresh(given.coverage, given.style),
         command=REPORT_COMMAND,
         cause_kind="gaps",
         is_criterion=True,
@@ -117,6 +141,7 @@ CHECKS = (
         cause_kind="rate limit",
         is_criterion=True,
         judges_symbols=False,
+        is_of_exchange=False,
     ),
     CheckDefinition(
         name="live_keeps_up",
@@ -128,12 +153,14 @@ CHECKS = (
     CheckDefinition(
         name="bars_are_valid",
         description="Every stored bar is valid: OHLC order, prices above 0, on the grid, known symbol, no duplicate.",
-        evaluate=lambda given: evaluate_bars(given.database, given.coverage),
+        evaluate=lambda given: evaluate_bars(
+            given.database, given.coverage, given.style, with_unknown=given.with_unknown
+        ),
     ),
     CheckDefinition(
         name=BARS_ARE_PLAUSIBLE,
         description="No doubt about a bar has been open for more than a day.",
-        evaluate=lambda given: evaluate_plausibility(given.database, given.coverage),
+        evaluate=lambda given: evaluate_plausibility(given.database, given.coverage, given.style),
         cause_kind="doubts",
     ),
     CheckDefinition(
@@ -143,6 +170,7 @@ CHECKS = (
             given.database, given.coverage, given.source_interval, tolerance_bps=given.eod_tolerance_bps
         ),
         severity="warning",  # the vendor's two series differ for reasons of its own (docs/vendor.md §2.6, §5.4)
+        rests_on_daily_data=DailyFigure.PRICES,
     ),
     CheckDefinition(
         name=SPLITS_ARE_CONSISTENT,
@@ -150,6 +178,16 @@ CHECKS = (
         evaluate=lambda given: evaluate_corporate_actions(given.database, given.coverage),
         severity="warning",  # raw bars are not wrong by it, and only the vendor can correct what it lists
         cause_kind="actions",
+        rests_on_daily_data=DailyFigure.PRICES,
+    ),
+    CheckDefinition(
+        name=CALENDAR_IS_KNOWN,
+        description="The exchange's calendar is known for the next 60 days, and agrees with the stored sessions.",
+        evaluate=lambda given: evaluate_calendar(given.database, given.coverage),
+        severity="warning",  # nothing is wrong before the day on which it ends
+        command=STATUS_COMMAND,
+        judges_symbols=False,
+        needs_foreign_exchange=True,  # the calendar of the US has no end
     ),
 )
 _CHECK_BY_NAME = {check.name: check for check in CHECKS}
@@ -160,21 +198,31 @@ def find_check(name: str) -> CheckDefinition | None:
     return _CHECK_BY_NAME.get(name)
 
 
-def select_checks(*, live: bool, criteria_only: bool = False) -> list[CheckDefinition]:
+def select_checks(*, live: bool, criteria_only: bool = False, exchange: str = US.exchange) -> list[CheckDefinition]:
     """The checks that apply.
 
     Args:
         live: whether live samples make bars of the interval.
         criteria_only: only the success criteria.
+        exchange: whose bars are checked, by the vendor's code.
     """
-    return [check for check in CHECKS if (live or not check.needs_live) and (check.is_criterion or not criteria_only)]
+    return [
+        check
+        for check in CHECKS
+        if (live or not check.needs_live)
+        and (check.is_criterion or not criteria_only)
+        and (exchange != US.exchange or not check.needs_foreign_exchange)
+    ]
 
 
-def get_command(name: str, interval: str = DEFAULT_INTERVAL) -> str:
-    """The command that shows more about the check ``name`` of an interval's bars."""
+def get_command(name: str, interval: str = DEFAULT_INTERVAL, exchange: str = "") -> str:
+    """The command that shows more about the check ``name`` of an interval's bars; of an exchange that is named."""
     check = find_check(name)
     command = check.command if check else HTML_REPORT_COMMAND
-    return command if interval == DEFAULT_INTERVAL or command == STATUS_COMMAND else f"{command} --interval {interval}"
+    if command == STATUS_COMMAND:
+        return command
+    of_exchange = f"{command} --exchange {exchange}" if exchange else command
+    return of_exchange if interval == DEFAULT_INTERVAL else f"{of_exchange} --interval {interval}"
 
 
 def get_severity(criterion: Criterion) -> Severity:
@@ -201,19 +249,32 @@ def describe_criterion(criterion: Criterion) -> dict[str, Any]:
 def evaluate_checks(checks: Iterable[CheckDefinition], given: CheckInput) -> list[Criterion]:
     """The result of each check, in the order of ``checks``; those of symbols say how many were not judged."""
     not_judged = len(given.coverage.unserved_symbols)
-    return [check.evaluate(given).add_not_judged(not_judged if check.judges_symbols else 0) for check in checks]
+    return [_evaluate(check, given).add_not_judged(not_judged if check.judges_symbols else 0) for check in checks]
+
+
+def _evaluate(check: CheckDefinition, given: CheckInput) -> Criterion:
+    market, figure = given.market, check.rests_on_daily_data
+    reason = explain_learning(market, given.seen, figure) if market and figure else ""
+    if market and reason:
+        return Criterion.create_not_judged(check.name, f"{market.exchange} is experimental: {reason}")
+    return check.evaluate(given)
 
 
 def evaluate_all(database: Database, settings: Settings, coverage: Coverage, source: Interval) -> list[Criterion]:
     """All checks of a window on what the store holds now; ``source`` is what its bars are built from."""
+    market = coverage.grid.sessions[0].market if coverage.grid.sessions else US
     given = CheckInput(
         database,
         coverage,
         source,
         missing_tolerance=settings.missing_tolerance,
         eod_tolerance_bps=settings.eod_tolerance_bps,
+        style=choose_moment_style(market, settings.exchanges),
+        seen=read_comparison(database, market),
+        with_unknown=market.exchange == settings.exchanges[0],
     )
-    return evaluate_checks(select_checks(live=coverage.grid.interval in settings.list_live_intervals()), given)
+    live = market.has_live_quotes and coverage.grid.interval in settings.list_live_intervals()
+    return evaluate_checks(select_checks(live=live, exchange=market.exchange), given)
 
 
 def evaluate_window(

@@ -7,12 +7,13 @@ functions of the schema.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS, Interval
-from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
+from backfill_assets.market.calendar.sessions import list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.action_entries import ACTION_KINDS, ActionEntry, ActionState
 from backfill_assets.store.actions.action_factors import ActionFactor, ActionKey, read_action_factors
@@ -49,10 +50,11 @@ def list_actions(
         limit: at most so many; None: all.
     """
     tickers = {symbol.symbol_id: str(symbol.ticker) for symbol in symbols}
+    zones = {symbol.symbol_id: get_profile(symbol.ticker.exchange).zone for symbol in symbols}
     versions = list_action_versions(
         connection, tickers.keys(), now, kinds=kinds, first=first, last=last, with_former=with_former, limit=limit
     )
-    listed = [ActionEntry(tickers[v.symbol_id], _find_state(v, now), v) for v in versions]
+    listed = [ActionEntry(tickers[v.symbol_id], _find_state(v, now, zones[v.symbol_id]), v) for v in versions]
     return sorted(listed, key=lambda action: (-action.version.ex_date.toordinal(), action.ticker))
 
 
@@ -85,13 +87,13 @@ def list_window_actions(connection: Connection, coverage: Coverage) -> list[Acti
     return list_actions(connection, coverage.symbols, coverage.now, first=first, last=last)
 
 
-def list_session_actions(connection: Connection, coverage: Coverage, overrides: CalendarOverrides) -> list[ActionEntry]:
+def list_session_actions(connection: Connection, coverage: Coverage) -> list[ActionEntry]:
     """The actions that take effect on a coverage's first session, with details; also withdrawn ones and old versions.
 
     An ex-date without a session counts for the next one.
     """
     session = coverage.grid.sessions[0]
-    previous = list_previous_sessions(session, 1, overrides)
+    previous = list_previous_sessions(session, 1)
     first = previous[-1].day + timedelta(days=1) if previous else session.day
     listed = list_actions(connection, coverage.symbols, coverage.now, first=first, last=session.day, with_former=True)
     return add_details(connection, listed, coverage.now, coverage.grid.interval)
@@ -123,8 +125,8 @@ def _get_key(version: ActionVersion) -> ActionKey:
     return version.symbol_id, version.kind, version.ex_date, version.period
 
 
-def _find_state(version: ActionVersion, now: datetime) -> ActionState:
+def _find_state(version: ActionVersion, now: datetime, zone: ZoneInfo) -> ActionState:
     if version.known_until is not None and version.known_until <= now:
         return ActionState.WITHDRAWN if version.is_last else ActionState.REPLACED
-    is_announced = version.ex_date > now.astimezone(TIME_ZONE).date()
+    is_announced = version.ex_date > now.astimezone(zone).date()
     return ActionState.ANNOUNCED if is_announced else ActionState.EFFECTIVE

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
+from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.live.sampling_schedule import find_sampled_session
@@ -131,17 +133,18 @@ def check_no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterio
     )
 
 
-def check_newest_bar_is_fresh(coverage: Coverage) -> Criterion:
+def check_newest_bar_is_fresh(coverage: Coverage, style: MomentStyle = UTC_STYLE) -> Criterion:
     """Criterion 3: every symbol has its newest overdue bar.
 
-    Freshness is in market time, not in hours by the clock: on a Monday morning Friday's last bar is fresh.
+    Freshness is in market time, not in hours by the clock: on a Monday morning Friday's last bar is fresh. ``style`` is
+    how the newest overdue slot is shown.
     """
     newest = coverage.find_newest_missing()
     newest_overdue = coverage.find_newest_overdue()
     stale = np.flatnonzero((newest >= 0) & (newest > coverage.last_bar_at))
     if not len(stale) and (reason := _explain_nothing_due(coverage)):
         return Criterion.create_not_judged("newest_bar_is_fresh", reason)
-    due_until = f"{datetime.fromtimestamp(newest_overdue, UTC):%Y-%m-%d %H:%M} UTC" if newest_overdue >= 0 else "none"
+    due_until = style.format_minute(to_datetime(newest_overdue)) if newest_overdue >= 0 else "none"
     return Criterion(
         name="newest_bar_is_fresh",
         passed=not len(stale),

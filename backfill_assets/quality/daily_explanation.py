@@ -6,7 +6,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from backfill_assets.market.calendar.timestamps import format_optional_timestamp, format_timestamp
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
+from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.market.daily_prices import SETTLED_AFTER, is_settled
 from backfill_assets.store.evidence.daily_prices import DailyPrice
 
@@ -14,7 +15,10 @@ _FIGURES = ("open", "high", "low", "close", "adjusted_close", "volume")
 
 
 def describe_daily_price(
-    price: DailyPrice | None, revisions: Sequence[DailyPrice], session_close: datetime
+    price: DailyPrice | None,
+    revisions: Sequence[DailyPrice],
+    session_close: datetime,
+    style: MomentStyle = UTC_STYLE,
 ) -> list[str]:
     """The figures, when they were read and what the vendor changed before, as sentences; none without figures.
 
@@ -22,12 +26,13 @@ def describe_daily_price(
         price: the figures that hold.
         revisions: those that they replaced, oldest first.
         session_close: of the day's session, UTC.
+        style: how moments are shown.
     """
     if price is None:
         return []
     figures = ", ".join(f"{_format_name(name)} {_format_figure(getattr(price, name))}" for name in _FIGURES)
-    sentence = f"the day in the daily data: {figures}; {_describe_reading(price, session_close)}"
-    return [sentence if revisions else f"{sentence}, not revised", *_describe_revisions(price, revisions)]
+    sentence = f"the day in the daily data: {figures}; {_describe_reading(price, session_close, style)}"
+    return [sentence if revisions else f"{sentence}, not revised", *_describe_revisions(price, revisions, style)]
 
 
 def build_daily_fields(
@@ -50,23 +55,23 @@ def _build_fields(price: DailyPrice) -> dict[str, Any]:
     return {**figures, "read_at": format_optional_timestamp(price.read_at)}
 
 
-def _describe_reading(price: DailyPrice, session_close: datetime) -> str:
+def _describe_reading(price: DailyPrice, session_close: datetime, style: MomentStyle) -> str:
     if price.read_at is None:
         return "read by an earlier version"
-    read = f"read {format_timestamp(price.read_at)}"
+    read = f"read {style.format_moment(price.read_at)}"
     if is_settled(price.read_at, session_close):
         return read
     return f"{read}, less than {SETTLED_AFTER.total_seconds() / 3600:.0f} h after the close: the vendor may change it"
 
 
-def _describe_revisions(price: DailyPrice, revisions: Sequence[DailyPrice]) -> Iterator[str]:
+def _describe_revisions(price: DailyPrice, revisions: Sequence[DailyPrice], style: MomentStyle) -> Iterator[str]:
     for old, new in pairwise([*revisions, price]):
         changes = (
             f"{_format_name(name)} {_format_figure(getattr(old, name))} to {_format_figure(getattr(new, name))}"
             for name in _FIGURES
             if getattr(old, name) != getattr(new, name)
         )
-        replaced_at = format_timestamp(old.replaced_at) if old.replaced_at else "?"
+        replaced_at = style.format_moment(old.replaced_at) if old.replaced_at else "?"
         yield f"the vendor changed its daily data, seen {replaced_at}: {', '.join(changes)}"
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp, format_timestamp
 from backfill_assets.market.plausibility.doubt_texts import (
     describe_bar,
@@ -17,7 +18,7 @@ from backfill_assets.market.plausibility.doubt_texts import (
     format_figure,
 )
 from backfill_assets.market.plausibility.rules import RULE_TEXTS
-from backfill_assets.quality.slot_explanation import SlotExplanation
+from backfill_assets.quality.slot_explanation import SlotExplanation, format_request
 from backfill_assets.store.bars.bar_writer import StoredBar
 from backfill_assets.store.evidence.daily_prices import DailyPrice
 from backfill_assets.store.evidence.doubts import StoredDoubt
@@ -80,40 +81,39 @@ class DoubtExplanation:
             "marks_bar": doubt.marks_bar,
         }
 
-    def describe(self) -> list[str]:
-        """The same as lines for people; the first is the title."""
+    def describe(self, style: MomentStyle = UTC_STYLE) -> list[str]:
+        """The same as lines for people, with moments in ``style``; the first is the title."""
         doubt = self.doubt
-        lines = [f"doubt {doubt.doubt_id}: {RULE_TEXTS[doubt.rule]} ({doubt.rule})", self._describe_place()]
+        lines = [f"doubt {doubt.doubt_id}: {RULE_TEXTS[doubt.rule]} ({doubt.rule})", self._describe_place(style)]
         lines += [f"figures: {', '.join(describe_figures(doubt.figures))}"] if doubt.figures else []
         if doubt.withheld_volume:
             lines.append(f"withheld: {doubt.withheld_volume:,} shares, which the bar's volume lacks")
-        lines += self._describe_bars()
+        lines += self._describe_bars(style)
         lines += self._describe_day()
         lines += describe_other_feed(doubt.other_feed)
-        return [*lines, *self._describe_life()]
+        return [*lines, *self._describe_life(style)]
 
     @property
     def _bars_are(self) -> str:
         return "in doubt" if self.doubt.marks_bar else "now"
 
-    def _describe_place(self) -> str:
+    def _describe_place(self, style: MomentStyle) -> str:
         doubt = self.doubt
-        first, last = format_timestamp(doubt.first_slot), format_timestamp(doubt.last_slot)
+        first, last = style.format_moment(doubt.first_slot), style.format_moment(doubt.last_slot)
         slots = f"the bar of {first}" if first == last else f"the bars from {first} to {last}"
         if doubt.first_row is not None:
-            return (
-                f"in the vendor's rows of {doubt.source_interval}, first {format_timestamp(doubt.first_row)}: {slots}"
-            )
+            first_row = style.format_moment(doubt.first_row)
+            return f"in the vendor's rows of {doubt.source_interval}, first {first_row}: {slots}"
         source = f"built from {doubt.source_interval}" if doubt.source_interval else "of another program"
         return f"{slots}, {source}{', found by an audit' if doubt.from_audit else ''}"
 
-    def _describe_bars(self) -> Iterator[str]:
+    def _describe_bars(self, style: MomentStyle) -> Iterator[str]:
         """The first and the last bar in doubt, as they are stored now, between their neighbours."""
         ends = self.bars if len(self.bars) <= 2 else (self.bars[0], self.bars[-1])
         named = [("before", self.before), *((self._bars_are, bar) for bar in ends), ("after", self.after)]
         for name, bar in named:
             if bar is not None:
-                yield f"bar {name}: {format_timestamp(bar.timestamp)}  {describe_bar(_get_values(bar))}"
+                yield f"bar {name}: {style.format_moment(bar.timestamp)}  {describe_bar(_get_values(bar))}"
 
     def _describe_day(self) -> Iterator[str]:
         if self.day is None or self.day.high is None or self.day.low is None:
@@ -126,15 +126,15 @@ class DoubtExplanation:
             bounds += f", that of the bars {self._bars_are} {format_figure(min(lows))} to {format_figure(max(highs))}"
         yield bounds
 
-    def _describe_life(self) -> Iterator[str]:
+    def _describe_life(self, style: MomentStyle) -> Iterator[str]:
         doubt = self.doubt
-        since = f"opened {format_timestamp(doubt.opened_at)}, last found {format_timestamp(doubt.seen_at)}"
+        since = f"opened {style.format_moment(doubt.opened_at)}, last found {style.format_moment(doubt.seen_at)}"
         yield f"{since}; the vendor gave the same values {format_count(doubt.repeats, 'time')} since"
         if doubt.ended_at is None or doubt.outcome is None:
-            yield "open" if self.ask_again is None else f"open; next request: {self.ask_again}"
+            yield "open" if self.ask_again is None else f"open; next request: {format_request(self.ask_again, style)}"
             return
         marks = "the bars are suspect because of it" if doubt.marks_bar else "it no longer marks the bars"
-        outcome = f"{doubt.outcome} ({_OUTCOMES[doubt.outcome]}) {format_timestamp(doubt.ended_at)}"
+        outcome = f"{doubt.outcome} ({_OUTCOMES[doubt.outcome]}) {style.format_moment(doubt.ended_at)}"
         yield f"{outcome}: {doubt.outcome_reason or 'without a reason'}; {marks}"
 
 

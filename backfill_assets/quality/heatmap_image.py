@@ -7,7 +7,7 @@ under their dates; with few sessions several blocks fit side by side. Marks are 
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -148,10 +148,17 @@ def _add_image(figure: Figure, image: Pixels, x: int, y: int) -> Axes:
 def _draw_block(figure: Figure, heatmap: Heatmap, block: _Block) -> None:
     axes = _add_image(figure, _render_cells(heatmap, block), block.x + LABEL_WIDTH, block.y + DATES_HEIGHT)
     style: dict[str, Any] = {"fontsize": 9, "color": TEXT_COLOR, "parse_math": False}
+    suffix = _find_common_suffix(heatmap.symbols)
     for row, symbol in enumerate(heatmap.symbols[block.first : block.last]):
-        axes.text(-5, (row + 0.5) * CELL_HEIGHT - 0.5, symbol.removesuffix(".US"), ha="right", va="center", **style)
+        axes.text(-5, (row + 0.5) * CELL_HEIGHT - 0.5, symbol.removesuffix(suffix), ha="right", va="center", **style)
     for session, label in enumerate(_format_date_labels(heatmap)):
         axes.text((session + 0.5) * CELL_WIDTH, -4, label, ha="center", va="bottom", rotation=90, **style)
+
+
+def _find_common_suffix(tickers: Sequence[str]) -> str:
+    """The exchange that all tickers end with, such as ``.US``, which a label leaves out; empty if they differ."""
+    suffixes = {f".{ticker.rpartition('.')[2]}" for ticker in tickers}
+    return suffixes.pop() if len(suffixes) == 1 else ""
 
 
 def _format_date_labels(heatmap: Heatmap) -> list[str]:

@@ -9,13 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle, choose_moment_style
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.action_entries import ActionEntry, mark_sessions
 from backfill_assets.quality.checks import evaluate_all
 from backfill_assets.quality.corporate_actions_listing import add_details, list_window_actions
 from backfill_assets.quality.criteria import Criterion
+from backfill_assets.quality.exchange_reports import format_exchange_title
+from backfill_assets.quality.experimental import describe_experimental, read_comparison
 from backfill_assets.quality.heatmap import Heatmap, build_heatmap
 from backfill_assets.quality.live_accuracy import LiveAccuracy, read_live_accuracy
 from backfill_assets.quality.report import SymbolReport
@@ -58,6 +62,9 @@ class ReportData:
         decisions: what can be decided, the oldest first.
         decided: what was decided last, the newest first.
         live: accuracy of the window's live bars; None if none was replaced yet.
+        market: the exchange.
+        style: how its moments are shown.
+        notice: that the exchange is experimental, in one line; empty for a verified one.
     """
 
     now: datetime
@@ -78,10 +85,18 @@ class ReportData:
     decisions: Sequence[Decision]
     decided: Sequence[Decision]
     live: LiveAccuracy | None
+    market: MarketProfile = US
+    style: MomentStyle = UTC_STYLE
+    notice: str = ""
 
     def sum_field(self, field: str) -> int:
         """The sum of a field of ``SymbolReport`` over all symbols."""
         return sum(getattr(row, field) for row in self.rows)
+
+    @property
+    def title(self) -> str:
+        """The heading of the exchange: ``LSE · London Stock Exchange · prices in GBX``."""
+        return format_exchange_title(self.market)
 
     @property
     def symbols_with_gaps(self) -> int:
@@ -104,7 +119,13 @@ class ReportData:
 
 
 def collect_report_data(
-    database: Database, settings: Settings, coverage: Coverage, window: str, source: Interval
+    database: Database,
+    settings: Settings,
+    coverage: Coverage,
+    window: str,
+    source: Interval,
+    *,
+    market: MarketProfile = US,
 ) -> ReportData:
     """Read the data of a report.
 
@@ -114,13 +135,15 @@ def collect_report_data(
         coverage: the state of every slot in the window.
         window: description of the window.
         source: the vendor's interval that the bars are built from.
+        market: the exchange of the coverage.
     """
     until = datetime.now(UTC)  # the request log is on the real clock
     budget = read_budget(database, settings, coverage.now)
     criteria = evaluate_all(database, settings, coverage, source)
     live = read_live_accuracy(database, coverage)
+    notice = describe_experimental(market, read_comparison(database, market))
     with database.transaction() as connection:
-        active = {str(symbol.ticker) for symbol in list_symbols(connection, DEFAULT_EXCHANGE)}
+        active = {str(s.ticker) for exchange in settings.exchanges for s in list_symbols(connection, exchange)}
         actions = list_window_actions(connection, coverage)
         return ReportData(
             now=coverage.now,
@@ -142,4 +165,7 @@ def collect_report_data(
             decisions=list_open_decisions(connection),
             decided=list_last_decided(connection, MAX_DECIDED),
             live=live,
+            market=market,
+            style=choose_moment_style(market, settings.exchanges),
+            notice=notice,
         )

@@ -10,6 +10,7 @@ from datetime import timedelta
 import numpy as np
 
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.criteria import MAX_OFFENDERS, Criterion
@@ -22,22 +23,25 @@ OPEN_FOR = timedelta(days=1)  # a younger doubt is asked about again first
 SOURCE_ROWS = "source_rows"  # the reason of bars without a doubt: rows are absent or were rejected (docs/states.md)
 
 
-def evaluate_plausibility(database: Database, coverage: Coverage) -> Criterion:
+def evaluate_plausibility(database: Database, coverage: Coverage, style: MomentStyle = UTC_STYLE) -> Criterion:
     """Evaluate ``bars_are_plausible`` over the window of a coverage, for its symbols."""
     with database.transaction() as connection:
         doubts = _list_window_doubts(connection, coverage)
         ids = [symbol.symbol_id for symbol in coverage.symbols]
         settled_days = count_settled_rows(connection, ids, coverage.grid.sessions) if coverage.grid.sessions else 0
-    return check_bars_are_plausible(doubts, coverage, settled_days)
+    return check_bars_are_plausible(doubts, coverage, settled_days, style)
 
 
-def check_bars_are_plausible(doubts: Sequence[StoredDoubt], coverage: Coverage, settled_days: int) -> Criterion:
+def check_bars_are_plausible(
+    doubts: Sequence[StoredDoubt], coverage: Coverage, settled_days: int, style: MomentStyle = UTC_STYLE
+) -> Criterion:
     """No doubt of the window is open for more than a day; one that stands, or that a person decided, is no alarm.
 
     Args:
         doubts: those that mark bars of the window.
         coverage: the state of every slot in the window.
         settled_days: how many days of its symbols and sessions have settled daily data, which bars are compared with.
+        style: how moments are shown.
     """
     open_doubts = [doubt for doubt in doubts if doubt.is_open]
     overdue = [doubt for doubt in open_doubts if coverage.now - doubt.opened_at >= OPEN_FOR]
@@ -59,7 +63,7 @@ def check_bars_are_plausible(doubts: Sequence[StoredDoubt], coverage: Coverage, 
         meaning=f"{format_count(len(overdue), 'doubt has', 'doubts have')} been open for more than a day{by_rule}"
         f" ({len(doubts) - len(open_doubts):,} ended with their bars marked, {waiting:,} younger; {own_bars:,} bars,"
         f" {compared})" + ("; to decide: backfill-assets decisions list" if overdue else ""),
-        offenders=tuple(_describe_offenders(overdue, coverage)),
+        offenders=tuple(_describe_offenders(overdue, coverage, style)),
     )
 
 
@@ -108,7 +112,7 @@ def _list_window_doubts(connection: Connection, coverage: Coverage) -> list[Stor
     return list_doubts(connection, ids, coverage.grid.interval, sessions[0].day, sessions[-1].day)
 
 
-def _describe_offenders(doubts: Sequence[StoredDoubt], coverage: Coverage) -> list[str]:
+def _describe_offenders(doubts: Sequence[StoredDoubt], coverage: Coverage, style: MomentStyle) -> list[str]:
     """One text for each symbol and session, the session doubted most often first."""
     names = {symbol.symbol_id: str(symbol.ticker) for symbol in coverage.symbols}
     groups: dict[tuple[str, str], list[StoredDoubt]] = {}
@@ -117,6 +121,6 @@ def _describe_offenders(doubts: Sequence[StoredDoubt], coverage: Coverage) -> li
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
         f"{ticker} {day} ({', '.join(list_rule_counts(count_rules(found)))}"
-        f" since {min(doubt.opened_at for doubt in found):%Y-%m-%d %H:%M} UTC)"
+        f" since {style.format_minute(min(doubt.opened_at for doubt in found))})"
         for (ticker, day), found in ordered[:MAX_OFFENDERS]
     ]

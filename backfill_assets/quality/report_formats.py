@@ -58,6 +58,13 @@ def to_json(
         live_accuracy: by symbol; becomes the field ``live``, null if none of the symbol's live bars was replaced.
         actions: of the window; those of a symbol become its field ``actions``.
     """
+    return json.dumps(build_objects(rows, live_accuracy, actions), indent=1)
+
+
+def build_objects(
+    rows: Sequence[SymbolReport], live_accuracy: Mapping[str, LiveAccuracy], actions: Iterable[ActionEntry] = ()
+) -> list[dict[str, Any]]:
+    """The objects of ``to_json``; symbols of one exchange, because ``live_accuracy`` is by symbol."""
     live_by_symbol = {symbol: accuracy.as_dict() for symbol, accuracy in live_accuracy.items()}
     actions_by_ticker: dict[str, list[dict[str, Any]]] = {}
     for action in actions:
@@ -69,15 +76,20 @@ def to_json(
         }
         for row in rows
     ]
-    return json.dumps([{**row.as_dict(), **more} for row, more in zip(rows, fields, strict=True)], indent=1)
+    return [{**row.as_dict(), **more} for row, more in zip(rows, fields, strict=True)]
 
 
 def to_csv(rows: Sequence[SymbolReport]) -> str:
     """Comma-separated values with a header; a missing timestamp is an empty field."""
+    return write_csv([row.as_dict() for row in rows], list(SymbolReport.__dataclass_fields__))
+
+
+def write_csv(objects: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> str:
+    """Rows as JSON objects, in the fields' order, with their reasons as text."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(SymbolReport.__dataclass_fields__), lineterminator="\n")
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row.as_dict(), "suspect_reasons": format_reasons(row.suspect_reasons)} for row in rows)
+    writer.writerows({**row, "suspect_reasons": format_reasons(row["suspect_reasons"])} for row in objects)
     return text.getvalue()
 
 

@@ -5,7 +5,7 @@ in the default window. Costs no vendor calls. ``status``, ``run``, ``verify`` an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.arrays import Bools, Int64
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
-from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, choose_source_interval, parse_interval
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, choose_moment_style
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
@@ -25,9 +25,10 @@ from backfill_assets.market.calendar.windows import (
     build_session_window,
     limit_partition_sessions,
 )
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.evidence.requested_days import RequestedDays, has_any_evidence, read_requested_days
-from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.symbols import list_symbols
 
 MIN_SHARE_OF_SYMBOLS = 0.25  # that a session was fetched of, before it counts as lacking in the others
@@ -44,6 +45,7 @@ class ShortHistory:
         first_day: the first session that was never fetched.
         last_day: the last one.
         bars: how many bars those sessions have.
+        names_exchange: whether a command about it names its exchange, because there are others than the US.
     """
 
     ticker: Ticker
@@ -51,6 +53,7 @@ class ShortHistory:
     first_day: date
     last_day: date
     bars: int
+    names_exchange: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The history as JSON."""
@@ -69,18 +72,29 @@ def find_short_histories(
 ) -> list[ShortHistory]:
     """The active symbols with retained sessions that were never fetched, though at least a quarter has them.
 
-    Only sessions before the default window count: those of the window are missing, and each run requests them.
+    Each exchange of BACKFILL_EXCHANGES is looked at by itself, with its own sessions and shares. Only sessions before
+    the default window count: those of the window are missing, and each run requests them.
     """
     with database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [interval or parse_interval(DEFAULT_INTERVAL)])
         if not has_any_evidence(connection, interval):
             return []
-        symbols = list_symbols(connection, DEFAULT_EXCHANGE)
-        sessions = _list_retained_sessions(settings, len(symbols))
-        if not symbols or not sessions:
-            return []
-        known = read_requested_days(connection, symbols, interval, [s.day for s in sessions], sessions[0].open)
-    return select_short_histories(symbols, sessions, known, interval, _find_window_begin(settings, interval))
+        found = (_find_of_market(connection, settings, market, interval) for market in settings.markets)
+        return [history for histories in found for history in histories]
+
+
+def _find_of_market(
+    connection: Connection, settings: Settings, market: MarketProfile, interval: Interval
+) -> list[ShortHistory]:
+    symbols = list_symbols(connection, market.exchange)
+    sessions = _list_retained_sessions(settings, market, len(symbols))
+    if not symbols or not sessions:
+        return []
+    known = read_requested_days(connection, symbols, interval, sessions)
+    before = _find_window_begin(settings, market, interval)
+    names_exchange = choose_moment_style(market, settings.exchanges) is not UTC_STYLE
+    histories = select_short_histories(symbols, sessions, known, interval, before)
+    return [replace(history, names_exchange=names_exchange) for history in histories]
 
 
 def select_short_histories(
@@ -113,9 +127,16 @@ def select_short_histories(
 
 
 def describe_short_histories(histories: Sequence[ShortHistory]) -> str:
-    """One sentence, and the command that requests what is lacking; empty if nothing is."""
-    if not histories:
-        return ""
+    """One sentence, and the command that requests what is lacking; empty if nothing is.
+
+    With several exchanges it is a sentence for each, because the days of a command are those of one exchange.
+    """
+    exchanges = list(dict.fromkeys(history.ticker.exchange for history in histories))
+    groups = ([h for h in histories if h.ticker.exchange == exchange] for exchange in exchanges)
+    return "; ".join(map(_describe_group, groups))
+
+
+def _describe_group(histories: Sequence[ShortHistory]) -> str:
     bars = sum(h.bars for h in histories)
     if len(histories) == 1:
         (history,) = histories
@@ -129,10 +150,12 @@ def describe_short_histories(histories: Sequence[ShortHistory]) -> str:
 
 
 def build_command(histories: Sequence[ShortHistory]) -> str:
-    """The command that requests the lacking sessions."""
+    """The command that requests the lacking sessions of symbols of one exchange."""
     first, last = min(h.first_day for h in histories), max(h.last_day for h in histories)
-    names = ",".join(h.ticker.symbol for h in histories)
-    symbols = f" --symbols {names}" if len(histories) <= MAX_NAMED_SYMBOLS else ""
+    exchange = histories[0].ticker.exchange
+    names = ",".join(history.ticker.short_name for history in histories)
+    all_of_exchange = f" --exchange {exchange}" if histories[0].names_exchange else ""
+    symbols = f" --symbols {names}" if len(histories) <= MAX_NAMED_SYMBOLS else all_of_exchange
     return f"backfill-assets run{symbols} --start {first} --end {last}"
 
 
@@ -154,15 +177,14 @@ def _find_fetched_with_bars(first_session: Int64, has_bar: Bools, known: Request
     return fetched
 
 
-def _list_retained_sessions(settings: Settings, symbol_count: int) -> tuple[Session, ...]:
+def _list_retained_sessions(settings: Settings, market: MarketProfile, symbol_count: int) -> tuple[Session, ...]:
     count = limit_partition_sessions(settings.partition_days, symbol_count)
-    overrides = settings.load_calendar_overrides()
-    return build_session_window(DEFAULT_EXCHANGE, settings.now(), count, overrides).sessions
+    return build_session_window(market, settings.now(), count).sessions
 
 
-def _find_window_begin(settings: Settings, interval: Interval) -> date:
+def _find_window_begin(settings: Settings, market: MarketProfile, interval: Interval) -> date:
     """The first session of the default window; today without one."""
-    now, overrides = settings.now(), settings.load_calendar_overrides()
-    rules = settings.build_gap_rules(choose_source_interval(interval, settings.source_interval))
-    window = build_hours_window(DEFAULT_EXCHANGE, now, DEFAULT_HOURS, rules.compute_askable_at, overrides)
-    return window.sessions[0].day if window.sessions else now.date()
+    now = settings.now()
+    rules = settings.build_gap_rules(market, settings.choose_source(market, interval))
+    window = build_hours_window(market, now, DEFAULT_HOURS, rules.compute_askable_at)
+    return window.sessions[0].day if window.sessions else now.astimezone(market.zone).date()

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.bars.source_rows import REJECT_REASONS
+from backfill_assets.market.bars.source_rows import describe_reject
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import NO_ENTRY, DayTrading
 from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
@@ -56,6 +58,11 @@ class SlotExplanation:
         return asdict(self)
 
 
+def format_request(ask_again: str, style: MomentStyle) -> str:
+    """When a slot is requested again, as a person reads it: ``now``, or a moment in ``style``."""
+    return ask_again if ask_again == "now" else style.format_moment(datetime.fromisoformat(ask_again))
+
+
 def explain_slots(
     coverage: Coverage,
     bars: Sequence[StoredBar],
@@ -63,6 +70,7 @@ def explain_slots(
     refusals: Mapping[datetime, str] = MappingProxyType({}),
     unreadable_until: datetime | None = None,
     doubts: Sequence[StoredDoubt] = (),
+    style: MomentStyle = UTC_STYLE,
 ) -> list[SlotExplanation]:
     """Explain every slot of a coverage of one symbol and one session, oldest first.
 
@@ -73,6 +81,7 @@ def explain_slots(
         refusals: by start of the slot, the words with which the table refused its bar.
         unreadable_until: when the symbol is requested again, if the vendor's newest answer could not be read.
         doubts: about the session's bars; those that mark them are named.
+        style: how moments in the evidence are shown.
     """
     messages = {int(at.timestamp()): message for at, message in refusals.items()}
     stored_bars = {int(bar.timestamp.timestamp()): bar for bar in bars}
@@ -88,6 +97,7 @@ def explain_slots(
             position_by_ordinal.get(ordinal),
             stored_bars.get(start),
             rejects_by_ordinal.get(ordinal, []),
+            style,
         )
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
     ]
@@ -100,25 +110,29 @@ def explain_slots(
     ]
 
 
-def describe_session(coverage: Coverage, unreadable_until: datetime | None = None) -> list[str]:
-    """What is known about the session as a whole, as sentences; ``unreadable_until`` as in ``explain_slots``."""
+def describe_session(
+    coverage: Coverage, unreadable_until: datetime | None = None, style: MomentStyle = UTC_STYLE
+) -> list[str]:
+    """What is known about the session as a whole, as sentences; arguments as those of ``explain_slots``."""
     requests, facts = coverage.request_history, coverage.absence_evidence
     sentences = []
     if len(requests.row):
-        data_end = f"rows until {_format_epoch(int(requests.data_until[0]))}" if requests.data_until[0] else "no rows"
+        data_end = (
+            f"rows until {_format_epoch(int(requests.data_until[0]), style)}" if requests.data_until[0] else "no rows"
+        )
         published = "published completely" if requests.published[0] else "not known to be published completely"
         sentences.append(
             f"requested {format_count(int(requests.request_count[0]), 'time')},"
-            f" last {_format_epoch(int(requests.requested_at[0]))}: {data_end}; {published}"
+            f" last {_format_epoch(int(requests.requested_at[0]), style)}: {data_end}; {published}"
         )
         if not np.isnan(requests.no_new_data_since[0]):
             sentences.append(
-                f"requests have returned no new data since {_format_epoch(int(requests.no_new_data_since[0]))}"
+                f"requests have returned no new data since {_format_epoch(int(requests.no_new_data_since[0]), style)}"
             )
     elif unreadable_until is None:
         sentences.append(_NEVER_REQUESTED)
     if unreadable_until is not None:
-        sentences.append(f"{_UNREADABLE}; next try at {format_timestamp(unreadable_until)}")
+        sentences.append(f"{_UNREADABLE}; next try at {style.format_moment(unreadable_until)}")
     if len(coverage.open_slots.row):  # otherwise no slot is absent
         if facts.published_sessions[0]:
             sentences.append(
@@ -132,19 +146,24 @@ def describe_session(coverage: Coverage, unreadable_until: datetime | None = Non
     if not coverage.expected[0]:
         sentences.append("the ticker was not listed: no bars are expected")
     sentences.append(
-        f"requested from {format_timestamp(coverage.askable_at[0])} on,"
-        f" overdue from {format_timestamp(coverage.overdue_at[0])} at the latest"
+        f"requested from {style.format_moment(coverage.askable_at[0])} on,"
+        f" overdue from {style.format_moment(coverage.overdue_at[0])} at the latest"
     )
     return sentences
 
 
 def _explain_slot(
-    coverage: Coverage, ordinal: int, position: int | None, bar: StoredBar | None, rejects: Sequence[Reject]
+    coverage: Coverage,
+    ordinal: int,
+    position: int | None,
+    bar: StoredBar | None,
+    rejects: Sequence[Reject],
+    style: MomentStyle,
 ) -> SlotExplanation:
     start = _format_epoch(int(coverage.grid.starts[ordinal]))
     if position is None:
         name = classify_trusted_bar(bar.source).name.lower() if bar is not None else "not expected"
-        return SlotExplanation(start, name, _describe_bar(bar), None)
+        return SlotExplanation(start, name, _describe_bar(bar, style), None)
     state = SlotState(coverage.slot_states.state[position])
     next_request = float(coverage.slot_states.next_request_at[position])
     next_request_text = (
@@ -154,11 +173,11 @@ def _explain_slot(
         if coverage.slot_states.due[position]
         else _format_epoch(int(next_request))
     )
-    facts = [_describe_bar(bar) if bar else _describe_absence(coverage, ordinal)]
+    facts = [_describe_bar(bar, style) if bar else _describe_absence(coverage, ordinal)]
     if state is SlotState.SUSPECT and bar is not None:
-        facts += _describe_doubts(coverage, ordinal, bar)
+        facts += _describe_doubts(coverage, ordinal, bar, style)
     if state is SlotState.SUSPECT or (bar is None and state is not SlotState.NO_TRADE):
-        facts += _describe_rejects(rejects)
+        facts += _describe_rejects(rejects, coverage.grid.sessions[0].market, style)
     return SlotExplanation(start, state.name.lower(), "; ".join(facts), next_request_text)
 
 
@@ -191,7 +210,7 @@ def _defer_unreadable(explanation: SlotExplanation, until: datetime | None) -> S
     return replace(explanation, evidence=evidence, ask_again=ask_again)
 
 
-def _describe_bar(bar: StoredBar | None) -> str:
+def _describe_bar(bar: StoredBar | None, style: MomentStyle) -> str:
     if bar is None:
         return ""
     values = (
@@ -200,12 +219,12 @@ def _describe_bar(bar: StoredBar | None) -> str:
     )
     if bar.source is None:
         return f"{values}; written by an external writer"
-    fetched = format_timestamp(bar.fetched_at) if bar.fetched_at else "?"
+    fetched = style.format_moment(bar.fetched_at) if bar.fetched_at else "?"
     rows = "live samples" if bar.source_interval == LIVE_SOURCE_INTERVAL else f"rows of {bar.source_interval}"
     return f"{values}; {bar.source_rows} {rows}, {fetched}"
 
 
-def _describe_doubts(coverage: Coverage, ordinal: int, bar: StoredBar) -> list[str]:
+def _describe_doubts(coverage: Coverage, ordinal: int, bar: StoredBar, style: MomentStyle) -> list[str]:
     """Why a suspect bar may lack rows; none if it is suspect because of rejected rows only."""
     doubts, grid, requests = [], coverage.grid, coverage.request_history
     slot_seconds = int(grid.ends[ordinal] - grid.starts[ordinal])
@@ -213,19 +232,20 @@ def _describe_doubts(coverage: Coverage, ordinal: int, bar: StoredBar) -> list[s
     if bar.source_rows and row_seconds and bar.source_rows * row_seconds <= SUSPECT_SHARE * slot_seconds:
         doubts.append(f"only {bar.source_rows} of {slot_seconds // row_seconds} rows")
     if len(requests.row) and grid.starts[ordinal] < requests.data_until[0] < grid.ends[ordinal]:
-        doubts.append(f"the vendor's rows end at {_format_epoch(int(requests.data_until[0]))}, before the close")
+        data_end = _format_epoch(int(requests.data_until[0]), style)
+        doubts.append(f"the vendor's rows end at {data_end}, before the close")
     return doubts
 
 
-def _describe_rejects(rejects: Sequence[Reject]) -> list[str]:
+def _describe_rejects(rejects: Sequence[Reject], market: MarketProfile, style: MomentStyle) -> list[str]:
     """The rejected rows of a slot, by reason, with the stamp of the first."""
     first_by_reason: dict[str, Reject] = {}
     for reject in rejects:
         first_by_reason.setdefault(reject.reason, reject)
     counts = Counter(reject.reason for reject in rejects)
     return [
-        f"{counts[reason]} {'row' if counts[reason] == 1 else 'rows'} rejected: {REJECT_REASONS.get(reason, reason)}"
-        f" ({format_timestamp(first.timestamp)})"
+        f"{counts[reason]} {'row' if counts[reason] == 1 else 'rows'} rejected: {describe_reject(reason, market)}"
+        f" ({style.format_moment(first.timestamp)})"
         for reason, first in first_by_reason.items()
     ]
 
@@ -243,5 +263,5 @@ def _describe_absence(coverage: Coverage, ordinal: int) -> str:
     return "the vendor has later rows" if has_later_rows else "the vendor's rows end before it"
 
 
-def _format_epoch(epoch: int) -> str:
-    return format_timestamp(to_datetime(epoch))
+def _format_epoch(epoch: int, style: MomentStyle = UTC_STYLE) -> str:
+    return style.format_moment(to_datetime(epoch))

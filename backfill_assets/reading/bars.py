@@ -7,10 +7,10 @@ in ``requirements``. A read never writes.
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.reading.opening import EngineOrSettings, open_source
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+from backfill_assets.reading.opening import EngineOrSettings, open_source, resolve_source
 from backfill_assets.reading.request import Format, Moment, build_request
 from backfill_assets.reading.result_builder import build_result
 from backfill_assets.reading.results import BarsResult
@@ -54,12 +54,12 @@ def read_bars(
     nothing is written, except that the first use brings the schema to this version.
 
     Args:
-        symbols: a ticker or several, as ``AAPL`` or ``AAPL.US``; None with ``universe``.
+        symbols: a ticker or several of one exchange, as ``AAPL``, ``AAPL.US`` or ``VOD.LSE``; None with ``universe``.
         start: the first moment; slots that begin earlier are left out.
         end: the first moment that is not included: a slot counts if it ends by then.
         interval: 1m, 5m, 15m, 30m or 1h.
         universe: the name of a universe, in place of symbols: its members of now.
-        exchange: the vendor's code.
+        exchange: the vendor's code, of the universe and of tickers without a suffix; it need not be enabled.
         adjustment: ``none``, ``splits`` or ``splits_and_dividends`` (docs/adjusted_prices.md).
         point_in_time: for backtests. Bars count that had been published by then, with the values of now, and actions
             whose ex-date had come. Bars that this store loaded later are counted as ``health.assumed``.
@@ -85,6 +85,7 @@ def read_bars(
         MissingFactor: a bar needs the factor of a corporate action that is not known.
         DatabaseUnavailable: the database cannot be reached, read, or used.
     """
+    source, used = resolve_source(settings)
     request = build_request(
         symbols,
         start,
@@ -92,6 +93,7 @@ def read_bars(
         universe=universe,
         interval=interval,
         exchange=exchange,
+        find_market=used.get_market,
         adjustment=adjustment,
         point_in_time=point_in_time,
         known_at=known_at,
@@ -106,6 +108,6 @@ def read_bars(
         format=format,
         publication_delay=publication_delay,
     )
-    with open_source(settings) as engine, engine.database.snapshot() as connection:
+    with open_source(source) as engine, engine.database.snapshot() as connection:
         reading = read_slots(engine.database, connection, request, engine.settings)
         return build_result(connection, reading)

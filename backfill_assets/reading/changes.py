@@ -16,21 +16,22 @@ from numpy.typing import NDArray
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
 from backfill_assets.market.calendar.sessions import list_overlapping_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.frames import load_polars
 from backfill_assets.reading.health import shorten_list
-from backfill_assets.reading.opening import open_source
+from backfill_assets.reading.opening import open_source, resolve_source
 from backfill_assets.reading.request import (
     Format,
     Moment,
-    get_zone,
     parse_format,
     parse_moment,
     parse_symbols,
+    require_exchange,
     require_text,
 )
 from backfill_assets.store.bars.bar_changes import (
@@ -106,7 +107,7 @@ def read_changes(
         until: likewise; None, or a moment after what can be told, is the newest one that can be told.
         symbols: one ticker, or several; None: all of the exchange.
         interval: of the bars.
-        exchange: the vendor's code.
+        exchange: the vendor's code; of tickers without a suffix.
         format: of the frame: "pandas", "polars" or "arrow".
         settings: an open engine; or settings, None being those of the environment, whose database is opened.
 
@@ -122,23 +123,25 @@ def read_changes(
         UsageError: an argument is wrong, a symbol is not in the store, or the server is a standby.
         DatabaseUnavailable: the database cannot be reached or used.
     """
-    zone = get_zone(exchange)
+    source, used = resolve_source(settings)
+    tickers = None if symbols is None else parse_symbols(symbols, None, exchange)
+    market = used.get_market(tickers[0].exchange if tickers else require_exchange(exchange))
+    zone = market.zone
     first = parse_moment(since, "since", zone)
     last = None if until is None else parse_moment(until, "until", zone)
     if last is not None and last < first:
         raise UsageError(f"until {last} is before since {first}; give the earlier moment as since")
-    tickers = None if symbols is None else parse_symbols(symbols, None, exchange)
     asked, kind = parse_interval(require_text(interval, "interval")), parse_format(format)
-    with open_source(settings) as engine:
+    with open_source(source) as engine:
         moment, writer = _find_settled_moment(engine.database, first)
         held_back_by = writer if last is None or last > moment else None
         last = max(first, moment if last is None else min(last, moment))
         with engine.database.snapshot() as connection:
             (asked,) = adopt_spellings(connection, [asked])
-            chosen = _find_symbols(connection, exchange, tickers)
+            chosen = _find_symbols(connection, market.exchange, tickers)
             found = read_bar_changes(connection, [s.symbol_id for s in chosen], asked, first, last)
             beginning = read_history_beginning(connection)
-        grid = _build_grid(engine, exchange, asked, found["stamp"])
+    grid = _build_grid(market, asked, found["stamp"])
     table = _build_table(found, [str(s.ticker) for s in chosen], grid)
     unknown_before = beginning if beginning is not None and first < beginning else None
     return ChangesResult(_convert(table, kind), first, last, unknown_before, held_back_by)
@@ -178,14 +181,13 @@ def _find_symbols(connection: Connection, exchange: str, tickers: Sequence[Ticke
     return [known[ticker] for ticker in tickers]
 
 
-def _build_grid(engine: Engine, exchange: str, interval: Interval, stamps: NDArray[np.int64]) -> SlotGrid:
+def _build_grid(market: MarketProfile, interval: Interval, stamps: NDArray[np.int64]) -> SlotGrid:
     """The slots of the days of ``stamps``."""
     seconds = to_whole_unix_seconds(stamps)
     if not len(seconds):
         return build_slot_grid([], interval)
     first, last = (datetime.fromtimestamp(int(at), UTC) for at in (seconds.min(), seconds.max() + interval.seconds))
-    overrides = engine.settings.load_calendar_overrides()
-    return build_slot_grid(list_overlapping_sessions(exchange, first, last, overrides), interval)
+    return build_slot_grid(list_overlapping_sessions(market, first, last), interval)
 
 
 def _build_table(found: dict[str, NDArray[Any]], tickers: Sequence[str], grid: SlotGrid) -> pa.Table:

@@ -7,17 +7,20 @@ follow its settings in the environment. The gate itself, the asset ``complete_se
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from dagster import AutomationCondition
 from pydantic import Field, SecretStr
 
+from backfill_assets.config.calendar_cache import use_calendar_cache
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
-from backfill_assets.market.calendar.sessions import list_sessions
-from backfill_assets.market.calendar.windows import build_session_window
+from backfill_assets.market.calendar.sessions import find_calendar_end, list_sessions
+from backfill_assets.market.calendar.windows import list_newest_known_sessions
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.bars import read_bars
 from backfill_assets.reading.certified_symbols import list_certified_tickers
 from backfill_assets.reading.opening import open_source
@@ -25,7 +28,7 @@ from backfill_assets.reading.request import Moment
 from backfill_assets.reading.results import BarsResult
 
 GATE = "complete_sessions"
-WEEKEND_CRONS = ("0 0 * * 6", "0 0 * * 0")
+_WEEKDAYS = (5, 6, 0, 1, 2, 3, 4)  # of Python, Monday is 0; the order of the exclusions, which Dagster compares
 
 
 class BarsResource(dg.ConfigurableResource[Any]):
@@ -36,7 +39,10 @@ class BarsResource(dg.ConfigurableResource[Any]):
 
     database_url: str | None = Field(None, description="PostgreSQL database of the bars; unset: DATABASE_URL.")
     universe: str = Field("all", description="The named universe that is read if no symbols are given.")
-    exchange: str = Field(DEFAULT_EXCHANGE, description="The vendor's code of the exchange.")
+    exchange: str = Field(
+        DEFAULT_EXCHANGE,
+        description="The vendor's code of the exchange: of the universe, and of tickers without suffix.",
+    )
     require: str = Field(
         "complete",
         description="What every slot must be: complete (a bar, or no trade), explained (also vendor gaps and doubts"
@@ -97,7 +103,7 @@ def session_partitions(
 ) -> dg.DailyPartitionsDefinition:
     """The sessions of an exchange as partitions: without ``start`` those of ``complete_sessions``, one to one.
 
-    Keys are the dates of the sessions in the exchange's time zone. Weekends and holidays are no partitions, nor are the
+    Keys are the dates of the sessions in the exchange's time zone. Days off and holidays are no partitions, nor are the
     closures of BACKFILL_CALENDAR_FILE if the environment names it. The present day is one from midnight on.
 
     Args:
@@ -110,6 +116,7 @@ def session_partitions(
         UsageError: unknown exchange, or a setting or ``start`` that cannot be used.
     """
     settings = load_settings()
+    use_calendar_cache(settings)
     return build_session_days(settings, exchange, settings.sessions_start if start is None else _to_date(start))
 
 
@@ -119,28 +126,38 @@ def build_session_days(settings: Settings, exchange: str, first: date) -> dg.Dai
     Holidays are excluded until the end of next year; a code server that runs longer must be reloaded. The list depends
     on nothing but the year and the settings, so that two code locations have equal partitions.
     """
-    now, overrides = settings.now(), settings.load_calendar_overrides()
-    last = build_session_window(exchange, now, 1, overrides).sessions[-1].day
-    today = datetime.now(TIME_ZONE).date()
+    market = settings.get_market(exchange)
+    last = list_newest_known_sessions(market, settings.now(), 1)[-1].day
+    today = datetime.now(market.zone).date()
     end = last + timedelta(days=1) if settings.as_of else None
     first = min(first, last)
     return dg.DailyPartitionsDefinition(
         start_date=first.isoformat(),
         end_date=end.isoformat() if end else None,
         end_offset=max(0, (end - today).days + 1) if end else 1,
-        timezone=str(TIME_ZONE),
-        exclusions=[
-            *WEEKEND_CRONS,
-            *_list_holidays(exchange, first, date(max(last, today).year + 1, 12, 31), overrides.closures),
-        ],
+        timezone=str(market.zone),
+        exclusions=list_closed_days(market, first, date(max(last, today).year + 1, 12, 31)),
     )
 
 
-def _list_holidays(exchange: str, first: date, last: date, closures: frozenset[date]) -> list[datetime]:
-    session_days = {session.day for session in list_sessions(exchange, first, last)} - closures
+def list_closed_days(market: MarketProfile, first: date, last: date) -> list[str | datetime]:
+    """The days without a session, as Dagster excludes them: weekdays that never have one by their cron, others by date.
+
+    An excluded weekday cannot be taken back for one date. So a single session on a Saturday, which a user's corrections
+    may add, makes every other Saturday a date.
+    """
+    last = find_calendar_end(market, last) or last  # what comes after it is not known, and no holiday
+    session_days = {session.day for session in list_sessions(market, first, last)}
+    trading = {day.weekday() for day in session_days}
+    crons = [f"0 0 * * {(weekday + 1) % 7}" for weekday in _WEEKDAYS if weekday not in trading]  # of cron, Sunday is 0
     days = (first + timedelta(days=n) for n in range((last - first).days + 1))
     return [
-        datetime(d.year, d.month, d.day, tzinfo=TIME_ZONE) for d in days if d.weekday() < 5 and d not in session_days
+        *crons,
+        *(
+            datetime(day.year, day.month, day.day, tzinfo=market.zone)
+            for day in days
+            if day.weekday() in trading and day not in session_days
+        ),
     ]
 
 
@@ -191,8 +208,9 @@ def _begins_at(start: date, universe: str, exchange: str) -> dg.AutomationCondit
     A condition that Dagster's daemon can evaluate knows no dates, only how far back from the newest partition it looks.
     That is counted from the newest partition when the definitions are loaded, and what was in reach once stays so.
     """
-    newest = session_partitions(universe, exchange).get_last_partition_window()
-    last = datetime.fromtimestamp(newest.end.timestamp(), TIME_ZONE).date() if newest else date.min  # day after newest
+    partitions = session_partitions(universe, exchange)
+    newest, zone = partitions.get_last_partition_window(), ZoneInfo(partitions.timezone)
+    last = datetime.fromtimestamp(newest.end.timestamp(), zone).date() if newest else date.min  # day after newest
     if last <= start:
         raise UsageError(
             f"on_complete_session(start={start}): no session from then on has begun yet; give the newest session or an"

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.daily_reading import DailyReading
-from backfill_assets.reading.opening import EngineOrSettings, open_source
+from backfill_assets.reading.market_notes import read_units
+from backfill_assets.reading.opening import EngineOrSettings, open_source, resolve_source
 from backfill_assets.reading.request import Format, Moment, OnIncomplete, ReadRequest, build_request, parse_columns
 from backfill_assets.reading.requirements import find_refused, raise_refused
 from backfill_assets.reading.results import BarsResult
@@ -58,7 +59,7 @@ def read_daily(
         start: a date (midnight in the exchange's time zone) or a moment with a time zone.
         end: likewise; sessions that have closed by then are in.
         universe: instead of symbols.
-        exchange: the vendor's code.
+        exchange: the vendor's code, of the universe and of tickers without a suffix.
         adjustment: "none", "splits" or "splits_and_dividends". "none" is as traded: what the vendor adjusts prices and
             volumes for is undone.
         point_in_time: only sessions that were published by then, and actions whose ex-date had come. Figures are those
@@ -83,6 +84,7 @@ def read_daily(
         PendingSessions: only because their rows are not final yet.
         MissingFactor: an adjustment needs a factor that is not known.
     """
+    source, used = resolve_source(settings)
     request = build_request(
         symbols,
         start,
@@ -90,6 +92,7 @@ def read_daily(
         universe=universe,
         interval="30m",  # checked, and replaced below
         exchange=exchange,
+        find_market=used.get_market,
         adjustment=adjustment,
         point_in_time=point_in_time,
         known_at=None,
@@ -105,18 +108,19 @@ def read_daily(
         publication_delay=publication_delay,
     )
     request = replace(request, interval=DAY, columns=parse_columns(columns, DAILY_COLUMNS))
-    with open_source(settings) as engine:
+    with open_source(source) as engine:
         return _read(engine, request)
 
 
 def _read(engine: Engine, request: ReadRequest) -> BarsResult:
     require_readable_size(request, len(request.tickers or ("one",)))
-    window = build_window(request, engine.settings.load_calendar_overrides())
+    window = build_window(request)
     with engine.database.snapshot() as connection:
         symbols = find_symbols(connection, request)
         require_readable_size(request, len(symbols))
         series = read_daily_series(connection, [symbol.symbol_id for symbol in symbols], window.grid.sessions)
-        reading = DailyReading(request, window, symbols, series, engine.settings.now())
+        units = read_units(connection, request.market, symbols, window.grid.sessions)
+        reading = DailyReading(request, window, symbols, series, engine.settings.now(), units)
         refusal = find_refused(reading.odd_slots, request)
         refused = refusal.find_rows(window.grid).tolist()
         if refused and (request.on_incomplete is OnIncomplete.RAISE or len(refused) == len(symbols)):

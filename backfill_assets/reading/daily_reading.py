@@ -20,6 +20,7 @@ from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.reading.frames import FrameBars, build_frame, fill_grid
 from backfill_assets.reading.health import ReadHealth
+from backfill_assets.reading.market_notes import describe_market
 from backfill_assets.reading.problems import OddSlots
 from backfill_assets.reading.request import ReadRequest
 from backfill_assets.reading.window import ReadWindow
@@ -28,6 +29,7 @@ from backfill_assets.store.bars.bar_stream import NO_VOLUME, PRICES
 from backfill_assets.store.bars.bar_table import NO_ORIGIN, BarTable
 from backfill_assets.store.evidence.daily_series import DailySeries
 from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.price_units import SymbolUnit
 
 _VALUES = (*PRICES, "volume")
 _REQUESTED = (SlotState.PENDING, SlotState.PROVISIONAL, SlotState.MISSING)
@@ -46,6 +48,7 @@ class DailyReading:
     symbols: tuple[Symbol, ...]
     series: DailySeries
     now: datetime
+    units: tuple[SymbolUnit, ...] = ()
     dropped: tuple[str, ...] = ()
 
     @property
@@ -127,7 +130,12 @@ class DailyReading:
             dropped=self.dropped,
             assumed=self._count_assumed(),
             not_public=self.window.not_public * len(self.symbols),
-            notes=self._list_notes(),
+            notes=(*self._list_notes(), *describe_market(self.request.market, self.units)),
+            exchange=self.request.exchange,
+            is_experimental=self.request.market.is_experimental,
+            currency=self.request.market.currency,
+            price_unit=self.request.market.price_unit,
+            units=self.units,
         )
 
     def build_frame(self, connection: Connection) -> Any:

@@ -21,6 +21,7 @@ from backfill_assets.market.actions.adjustment import Adjustment
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, parse_interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.reading.bars import read_bars
 from backfill_assets.reading.errors import IncompleteBars, PendingSessions, ReadRefused
@@ -31,7 +32,7 @@ from backfill_assets.reading.export_sessions import choose_sessions
 from backfill_assets.reading.health import ReadHealth
 from backfill_assets.reading.opening import EngineOrSettings, open_source
 from backfill_assets.reading.problems import Problem
-from backfill_assets.reading.request import OnIncomplete, Require, get_zone, parse_choice
+from backfill_assets.reading.request import OnIncomplete, Require, parse_choice, require_exchange
 from backfill_assets.reading.results import BarsResult
 from backfill_assets.store.bars.source_host import read_source_host
 from backfill_assets.store.certificate_values import Certificate
@@ -60,7 +61,7 @@ def export_bars(
     folder: Path | str,
     *,
     universe: str = "all",
-    exchange: str = "US",
+    exchange: str = DEFAULT_EXCHANGE,
     interval: str = DEFAULT_INTERVAL,
     start: date | None = None,
     end: date | None = None,
@@ -89,7 +90,7 @@ def export_bars(
         UsageError: an option is wrong; the folder belongs to something else, holds an export with other options, or
             cannot be written; another export is writing to it.
     """
-    get_zone(exchange)
+    require_exchange(exchange)
     for choices, value, name in (
         (Adjustment, adjustment, "adjustment"),
         (Require, require, "require"),

@@ -4,7 +4,7 @@ Counting only. What a read accepts is decided in ``requirements``; the states ar
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import format_timestamp
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.reading.problems import OddSlots, Problems
+from backfill_assets.store.price_units import SymbolUnit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +69,11 @@ class ReadHealth:
             left out.
         not_public: with ``point_in_time``: slots of the window that had not been published by then, left out.
         notes: what else a reader should know, a sentence each.
+        exchange: the vendor's code of the exchange; days are those of its time zone.
+        is_experimental: whether what the exchange's data mean is assumed, not proven.
+        currency: ISO code of the exchange's prices; None: not known.
+        price_unit: what they count, such as GBX for pence; None: not known.
+        units: of single symbols, where they are others.
     """
 
     symbols: tuple[str, ...]
@@ -86,6 +93,11 @@ class ReadHealth:
     off_grid: int = 0
     not_public: int = 0
     notes: tuple[str, ...] = ()
+    exchange: str = DEFAULT_EXCHANGE
+    is_experimental: bool = False
+    currency: str | None = None
+    price_unit: str | None = None
+    units: tuple[SymbolUnit, ...] = ()
 
     @cached_property
     def totals(self) -> dict[str, int]:
@@ -154,6 +166,13 @@ class ReadHealth:
             "not_public": self.not_public,
             "stored_under": [str(entry) for entry in self.stored_under],
             "notes": list(self.notes),
+            "exchange": self.exchange,
+            "is_experimental": self.is_experimental,
+            "currency": self.currency,
+            "price_unit": self.price_unit,
+            "units": [
+                {**asdict(unit), "valid_from": str(unit.valid_from) if unit.valid_from else None} for unit in self.units
+            ],
         }
 
     def __str__(self) -> str:

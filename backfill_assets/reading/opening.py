@@ -9,11 +9,26 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.config.calendar_cache import use_calendar_cache
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.errors import UsageError
 from backfill_assets.store.postgres.database import open_database
 
 EngineOrSettings: TypeAlias = Engine | Settings | None
+
+
+def resolve_source(settings: EngineOrSettings) -> tuple[Engine | Settings, Settings]:
+    """What ``open_source`` is to open, the environment's settings for None, and its settings. Opens nothing.
+
+    Raises:
+        UsageError: a setting is invalid, or ``settings`` is something else.
+    """
+    if isinstance(settings, Engine):
+        return settings, settings.settings
+    used = load_settings() if settings is None else settings
+    if not isinstance(used, Settings):
+        raise UsageError(f"settings: give an open Engine, Settings or None, not {type(used).__name__}")
+    return used, used
 
 
 @contextmanager
@@ -24,12 +39,11 @@ def open_source(settings: EngineOrSettings) -> Iterator[Engine]:
         UsageError: a setting is invalid, or ``settings`` is something else.
         DatabaseUnavailable: the database cannot be reached or used, or a role that may only read finds an older schema.
     """
-    if isinstance(settings, Engine):
-        yield settings
+    source, used = resolve_source(settings)
+    if isinstance(source, Engine):
+        yield source
         return
-    used = load_settings() if settings is None else settings
-    if not isinstance(used, Settings):
-        raise UsageError(f"settings: give an open Engine, Settings or None, not {type(used).__name__}")
+    use_calendar_cache(used)
     database = open_database(used)
     try:
         yield Engine(database, used)

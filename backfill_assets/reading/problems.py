@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, overload
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
+from backfill_assets.market.calendar.moment_style import name_city
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.tickers import shorten_ticker
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.market.gaps.slot_states import SlotState
 
 _MAX_SHOWN_SLOTS = 3
@@ -58,6 +62,7 @@ class Problem:
         slots: where each of them starts, UTC, ascending.
         accepted_by: the argument with which a read accepts them; empty if only ``require="any"`` does.
         interval: of the slots.
+        zone: of the times in the text: UTC for the US, else the exchange's.
     """
 
     symbol: str
@@ -66,20 +71,23 @@ class Problem:
     slots: tuple[datetime, ...]
     accepted_by: str = ""
     interval: str = DEFAULT_INTERVAL
+    zone: ZoneInfo | None = None
 
     @property
     def command(self) -> str:
         """The command that says why."""
         is_other = self.interval in INTERVALS and self.interval != DEFAULT_INTERVAL  # it shows the daily row with any
         option = f" --interval {self.interval}" if is_other else ""
-        return f"backfill-assets why {self.symbol.rpartition('.')[0] or self.symbol} {self.session}{option}"
+        return f"backfill-assets why {shorten_ticker(self.symbol)} {self.session}{option}"
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{slot:%H:%M}" for slot in self.slots[:_MAX_SHOWN_SLOTS])
+        shown = ", ".join(f"{slot.astimezone(self.zone or UTC):%H:%M}" for slot in self.slots[:_MAX_SHOWN_SLOTS])
+        where = f"in {name_city(self.zone)}" if self.zone else "UTC"
         more = f" and {len(self.slots) - _MAX_SHOWN_SLOTS} more" if len(self.slots) > _MAX_SHOWN_SLOTS else ""
         noun = "slot" if len(self.slots) == 1 else "slots"
         return (
-            f"{self.symbol} {self.session}: {len(self.slots)} {noun} {self.state} ({shown}{more} UTC); {self.command}"
+            f"{self.symbol} {self.session}: {len(self.slots)} {noun} {self.state} ({shown}{more} {where});"
+            f" {self.command}"
         )
 
 
@@ -115,11 +123,13 @@ class Problems(Sequence[Problem]):
         slots = self._order[begin : begin + size]
         ordinal, state = self._ordinal[slots], SlotState(int(self._odd.state[slots[0]]))
         explained = _EXPLAINED if bool(self._odd.is_explained[slots].all()) else ""
+        session = self._grid.sessions[self._grid.session_index[ordinal[0]]]
         return Problem(
             symbol=self._symbols[self._row[slots[0]]],
-            session=self._grid.sessions[self._grid.session_index[ordinal[0]]].day,
+            session=session.day,
             state=state.name.lower(),
             slots=tuple(to_datetime(start) for start in self._grid.starts[ordinal].tolist()),
             accepted_by=_ACCEPTED_BY.get(state, explained),
             interval=self._grid.interval.name,
+            zone=None if session.exchange == DEFAULT_EXCHANGE else session.market.zone,
         )

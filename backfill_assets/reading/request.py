@@ -3,7 +3,7 @@
 Knows no database: whether the universe has the symbols is found out in ``bars``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -14,10 +14,12 @@ import numpy as np
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.actions.adjustment import Adjustment
-from backfill_assets.market.calendar.exchanges import CALENDARS, TIME_ZONE
 from backfill_assets.market.calendar.intervals import Interval, parse_interval
+from backfill_assets.market.calendar.moment_style import name_city
 from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, get_profile
 
 Moment: TypeAlias = date | datetime | str
 Format: TypeAlias = Literal["pandas", "polars", "arrow"]
@@ -53,6 +55,7 @@ class ReadRequest:
 
     Attributes:
         tickers: the symbols in the order asked for, without repeats; None: those of ``universe``.
+        market: the exchange that all symbols are of.
         columns: of the frame, in order.
     """
 
@@ -61,7 +64,7 @@ class ReadRequest:
     start: datetime
     end: datetime
     interval: Interval
-    exchange: str
+    market: MarketProfile
     adjustment: Adjustment
     point_in_time: datetime | None
     known_at: datetime | None
@@ -76,16 +79,33 @@ class ReadRequest:
     format: str
     publication_delay: timedelta | None
 
+    @property
+    def exchange(self) -> str:
+        """The vendor's code of the exchange."""
+        return self.market.exchange
+
 
 def build_request(
-    symbols: object, start: object, end: object, *, universe: str | None, interval: str, exchange: str, **options: Any
+    symbols: object,
+    start: object,
+    end: object,
+    *,
+    universe: str | None,
+    interval: str,
+    exchange: str,
+    find_market: Callable[[str], MarketProfile] = get_profile,
+    **options: Any,
 ) -> ReadRequest:
-    """Check the arguments of ``read_bars``, all but the settings.
+    """Check the arguments of ``read_bars``, all but the settings, of which ``find_market`` gives the profiles.
 
     Raises:
         UsageError: says which argument is wrong, and what to write.
     """
-    zone = get_zone(exchange)
+    market = find_market(require_exchange(exchange))
+    tickers = parse_symbols(symbols, universe, exchange)
+    if tickers and tickers[0].exchange != exchange:
+        market = find_market(tickers[0].exchange)
+    zone = market.zone
     first, after = parse_moment(start, "start", zone), parse_moment(end, "end", zone)
     _require_range(first, after, start, end)
     point_in_time, known_at = (
@@ -93,12 +113,12 @@ def build_request(
         for name in ("point_in_time", "known_at")
     )
     return ReadRequest(
-        tickers=parse_symbols(symbols, universe, exchange),
+        tickers=tickers,
         universe=universe,
         start=first,
         end=after,
         interval=parse_interval(require_text(interval, "interval")),
-        exchange=exchange,
+        market=market,
         adjustment=parse_choice(Adjustment, options["adjustment"], "adjustment"),
         point_in_time=point_in_time,
         known_at=known_at,
@@ -111,15 +131,13 @@ def build_request(
     )
 
 
-def get_zone(exchange: object) -> ZoneInfo:
-    """The time zone of an exchange.
+def require_exchange(exchange: object) -> str:
+    """The code of a supported exchange, whether it is enabled or not: what is stored can be read.
 
     Raises:
-        UsageError: it is not supported.
+        UsageError: it is not supported; says why.
     """
-    if not isinstance(exchange, str) or exchange not in CALENDARS:
-        raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
-    return TIME_ZONE
+    return get_profile(exchange if isinstance(exchange, str) else str(exchange)).exchange
 
 
 def parse_moment(value: object, name: str, zone: ZoneInfo) -> datetime:
@@ -138,7 +156,8 @@ def parse_moment(value: object, name: str, zone: ZoneInfo) -> datetime:
         if value.tzinfo is None or value.utcoffset() is None:
             example = value.replace(microsecond=0).isoformat()
             raise UsageError(
-                f"{name} {str(value)[:40]} has no time zone, and 09:30 in New York is another moment than 09:30 UTC;"
+                f"{name} {str(value)[:40]} has no time zone, and 09:30 in {name_city(zone)} is another moment than"
+                " 09:30 UTC;"
                 f" write {example}Z for UTC, or datetime(…, tzinfo=ZoneInfo({zone.key!r}))"
             )
         return _to_utc(value, name)
@@ -177,10 +196,12 @@ def _require_range(first: datetime, after: datetime, start: object, end: object)
 
 
 def parse_symbols(symbols: object, universe: str | None, exchange: str) -> tuple[Ticker, ...] | None:
-    """The tickers in the order asked for, without repeats; None with a universe.
+    """The tickers in the order asked for, without repeats, all of one exchange; None with a universe.
+
+    A suffix decides the exchange of a ticker, ``exchange`` that of one without.
 
     Raises:
-        UsageError: no symbols, both symbols and a universe, or symbols of another exchange.
+        UsageError: no symbols, both symbols and a universe, or symbols of several exchanges.
     """
     if universe is not None:
         if symbols is not None:
@@ -191,16 +212,34 @@ def parse_symbols(symbols: object, universe: str | None, exchange: str) -> tuple
         symbols = [symbols]
     if not isinstance(symbols, Iterable):
         raise UsageError("symbols: give a ticker, a list of tickers, or the name of a universe as universe='…'")
-    tickers = tuple(dict.fromkeys(_parse_symbol(symbol) for symbol in symbols))
+    tickers = tuple(dict.fromkeys(_parse_symbol(symbol, exchange) for symbol in symbols))
     if not tickers:
         raise UsageError("symbols is empty; give a ticker, a list of tickers, or universe='all'")
-    if others := [str(ticker) for ticker in tickers if ticker.exchange != exchange]:
-        raise UsageError(f"symbols of another exchange than {exchange}: {', '.join(others[:5])}")
+    _require_one_exchange(tickers, exchange)
     return tickers
 
 
-def _parse_symbol(symbol: object) -> Ticker:
-    return symbol if isinstance(symbol, Ticker) else parse_ticker(require_text(symbol, "symbols"))
+def _parse_symbol(symbol: object, exchange: str) -> Ticker:
+    if isinstance(symbol, Ticker):
+        require_exchange(symbol.exchange)
+        return symbol
+    text = require_text(symbol, "symbols")
+    has_exchange = exchange == DEFAULT_EXCHANGE or "." in text or ":" in text
+    return parse_ticker(text if has_exchange else f"{text.strip()}.{exchange}")
+
+
+def _require_one_exchange(tickers: Sequence[Ticker], exchange: str) -> None:
+    """Several exchanges have other days, hours and units of prices: dates of one window would mean several moments."""
+    first: dict[str, Ticker] = {}
+    for ticker in tickers:
+        first.setdefault(ticker.exchange, ticker)
+    if len(first) > 1:
+        raise UsageError(
+            f"symbols of several exchanges ({', '.join(map(str, list(first.values())[:5]))}): their days, hours and"
+            " currencies differ; read each exchange by itself and join the frames, whose times are all UTC"
+        )
+    if exchange not in (DEFAULT_EXCHANGE, tickers[0].exchange):
+        raise UsageError(f"{tickers[0]} is not of exchange {exchange}; leave exchange out, or give its own symbols")
 
 
 def require_text(value: object, name: str) -> str:

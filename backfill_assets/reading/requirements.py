@@ -9,8 +9,10 @@ from typing import NoReturn
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.reading.errors import IncompleteBars, PendingSessions
 from backfill_assets.reading.health import ReadHealth
@@ -81,8 +83,13 @@ def raise_refused(refusal: Refusal, health: ReadHealth, request: ReadRequest) ->
         raise IncompleteBars(f"the bars are not {request.require}: {found}{_advise(slots)}", problems, health)
     planned = slots.next_request_at[np.isfinite(slots.next_request_at)]
     next_at = max(to_datetime(int(planned.min())), health.measured_at) if len(planned) else None
-    when = f"; the next request is due at {format_timestamp(next_at)}" if next_at else ""
+    when = f"; the next request is due at {_get_style(request).format_moment(next_at)}" if next_at else ""
     raise PendingSessions(f"the sessions are not published yet: {found}{when}", problems, health, sessions, next_at)
+
+
+def _get_style(request: ReadRequest) -> MomentStyle:
+    """Of the US in UTC, whatever else is enabled: a reader's process need not know what is."""
+    return UTC_STYLE if request.exchange == DEFAULT_EXCHANGE else MomentStyle(request.market)
 
 
 def _count(number: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.state_counts import count_states_by_session
 from backfill_assets.reading.frames import FrameBars, build_frame, fill_grid
 from backfill_assets.reading.health import ReadHealth
+from backfill_assets.reading.market_notes import describe_market
 from backfill_assets.reading.problems import OddSlots
 from backfill_assets.reading.request import OnIncomplete
 from backfill_assets.reading.requirements import find_refused, raise_refused
@@ -104,6 +105,7 @@ class _Builder:
         is_kept = new_row[row] >= 0
         odd = self.odd_slots.select(is_kept)
         odd = replace(odd, slot_key=grid.get_slot_keys(new_row[row[is_kept]], ordinal[is_kept]))
+        market = reading.request.market
         return ReadHealth(
             symbols=tuple(names[position] for position in kept.tolist()),
             sessions=tuple(session.day for session in grid.sessions),
@@ -119,7 +121,15 @@ class _Builder:
             not_public=reading.window.not_public * len(kept),
             external_left_out=reading.external_left_out,
             unknown_before=reading.unknown_before,
-            notes=() if reading.request.known_at is None else (_NOTE_OF_KNOWN_AT,),
+            notes=(
+                *(() if reading.request.known_at is None else (_NOTE_OF_KNOWN_AT,)),
+                *describe_market(market, reading.units),
+            ),
+            exchange=market.exchange,
+            is_experimental=market.is_experimental,
+            currency=market.currency,
+            price_unit=market.price_unit,
+            units=reading.units,
         )
 
     def _count_states(self, kept: Int64) -> Int64:

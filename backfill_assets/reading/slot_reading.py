@@ -10,11 +10,13 @@ from datetime import datetime
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.actions.adjustment import Adjustment
 from backfill_assets.market.arrays import Bools
-from backfill_assets.market.calendar.intervals import choose_source_interval
+from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.explained_slots import find_explained_slots
+from backfill_assets.reading.market_notes import read_units
 from backfill_assets.reading.request import ReadRequest
 from backfill_assets.reading.series import Series, build_own_series, read_followed_series
 from backfill_assets.reading.symbols import find_symbols
@@ -31,6 +33,7 @@ from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.evidence.doubts import list_open_slots
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.joined_snapshot import join_snapshot
+from backfill_assets.store.price_units import SymbolUnit
 
 SLOTS_OF_A_LARGE_READ = 200_000  # 0.1 s of the server; a second connection costs some 10 ms
 
@@ -50,6 +53,7 @@ class SlotReading:
         certificates: about at least one of the symbols and sessions.
         external_left_out: with ``known_at``: how many bars of other programs the window has and the read has not.
         unknown_before: the moment before which deletions were not recorded, if ``known_at`` is earlier.
+        units: what prices of single symbols count, if not what those of the exchange do.
     """
 
     request: ReadRequest
@@ -62,6 +66,7 @@ class SlotReading:
     certificates: tuple[FoundCertificate, ...]
     external_left_out: int
     unknown_before: datetime | None
+    units: tuple[SymbolUnit, ...]
 
     @property
     def grid(self) -> SlotGrid:
@@ -82,7 +87,7 @@ def read_slots(database: Database, connection: Connection, request: ReadRequest,
         UsageError: the store does not have a symbol or universe, or the window is too large.
     """
     require_readable_size(request, len(request.tickers or ("one",)))
-    window = build_window(request, settings.load_calendar_overrides())
+    window = build_window(request)
     (interval,) = adopt_spellings(connection, [request.interval])
     window = replace(window, grid=replace(window.grid, interval=interval))
     return _read(database, connection, replace(request, interval=interval), window, settings)
@@ -97,8 +102,9 @@ def _read(
     series = read_series(connection, symbols, grid)
     bars, external_left_out = _read_bars(database, connection, request, series, window)
     now = settings.now() if request.known_at is None else min(settings.now(), request.known_at)
-    coverage = _measure(connection, series, grid, bars, settings, now)
-    source = choose_source_interval(request.interval, settings.source_interval)
+    source = settings.choose_source(request.market, request.interval)
+    rules = settings.build_gap_rules(request.market, source)
+    coverage = _measure(connection, series, grid, bars, (source, rules, now))
     has_suspects = bool((coverage.slot_states.state == SlotState.SUSPECT).any())
     days = [session.day for session in grid.sessions]
     doubts = list_open_slots(connection, grid.interval, days[0], days[-1]) if has_suspects else []
@@ -112,10 +118,11 @@ def _read(
         bars=bars,
         factors=_read_factors(connection, request, series),
         coverage=coverage,
-        is_explained=find_explained_slots(coverage, doubts, settings.build_gap_rules(source)),
+        is_explained=find_explained_slots(coverage, doubts, rules),
         certificates=tuple(certificates) if request.known_at is None else (),
         external_left_out=external_left_out,
         unknown_before=_find_unknown_before(connection, request),
+        units=read_units(connection, request.market, series.stored, grid.sessions),
     )
 
 
@@ -157,12 +164,10 @@ def _find_unknown_before(connection: Connection, request: ReadRequest) -> dateti
 
 
 def _measure(
-    connection: Connection, series: Series, grid: SlotGrid, bars: BarTable, settings: Settings, now: datetime
+    connection: Connection, series: Series, grid: SlotGrid, bars: BarTable, by: tuple[Interval, GapRules, datetime]
 ) -> Coverage:
-    """The coverage by the bars that were read, as of ``now``."""
-    source = choose_source_interval(grid.interval, settings.source_interval)
+    """The coverage by the bars that were read; ``by`` is what they are built from, the rules, and the moment."""
     slots = ReadSlots(bars.slot_key, bars.is_external, bars.is_provisional, bars.covered, bars.duplicates)
     stored = derive_stored_slots(connection, SymbolIndex.from_symbols(series.stored), grid, slots)
-    rules = settings.build_gap_rules(source)
-    coverage = measure_coverage(connection, series.stored, grid, source, rules, now, stored, series.lives)
+    coverage = measure_coverage(connection, series.stored, grid, *by, stored, series.lives)
     return replace(coverage, external_bars=slots.external_bars)

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.calendar.tickers import Symbol, Ticker, shorten_ticker
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.health import shorten_list
 from backfill_assets.reading.request import ReadRequest
 from backfill_assets.store.postgres.connection import Connection
@@ -24,8 +25,11 @@ def find_symbols(connection: Connection, request: ReadRequest) -> tuple[Symbol, 
         members = tuple(list_universe_symbols(connection, universe))
         if not members:
             add = "symbols add" if universe.has_all_symbols else f"universes add {universe.name}"
+            of, examples = "", "AAPL MSFT"
+            if request.exchange != DEFAULT_EXCHANGE:
+                of, examples = f" of {request.exchange}", f"TICKER.{request.exchange}"
             raise UsageError(
-                f"the universe {universe.name!r} has no symbols; add some: backfill-assets {add} AAPL MSFT"
+                f"the universe {universe.name!r}{of} has no symbols; add some: backfill-assets {add} {examples}"
             )
         return members
     return _find_named(connection, request.tickers or (), request.exchange)
@@ -34,7 +38,7 @@ def find_symbols(connection: Connection, request: ReadRequest) -> tuple[Symbol, 
 def _find_named(connection: Connection, tickers: Collection[Ticker], exchange: str) -> tuple[Symbol, ...]:
     known = find_symbols_by_ticker(connection, exchange, tickers)
     if unknown := [str(ticker) for ticker in tickers if ticker not in known]:
-        names = " ".join(name.rpartition(".")[0] for name in unknown[:_MAX_COMMAND_NAMES])
+        names = " ".join(shorten_ticker(name) for name in unknown[:_MAX_COMMAND_NAMES])
         raise UsageError(
             f"the store does not have {shorten_list(unknown)}; add it: backfill-assets symbols add {names}"
         )

@@ -8,12 +8,12 @@ import numpy as np
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.arrays import Int64
-from backfill_assets.market.calendar.exchanges import PUBLICATION_DELAYS, REGULAR_CLOSE, REGULAR_OPEN
-from backfill_assets.market.calendar.sessions import CalendarOverrides, list_overlapping_sessions
+from backfill_assets.market.calendar.sessions import list_overlapping_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.reading.request import ReadRequest
 
-_SESSIONS_A_DAY = 5 / 7  # of the calendar, holidays included
+_DAY_SECONDS = 86_400
+_SAMPLE = timedelta(days=364)
 _MAX_SLOTS = 20_000_000  # symbols × slots: 500 symbols over 12 years, some 2 GB in memory
 
 
@@ -38,9 +38,9 @@ class ReadWindow:
         return (ordinal >= self.first) & (ordinal < self.after)
 
 
-def build_window(request: ReadRequest, overrides: CalendarOverrides) -> ReadWindow:
+def build_window(request: ReadRequest) -> ReadWindow:
     """The slots that begin at ``start`` or later and end by ``end``, and had been published by the point in time."""
-    sessions = list_overlapping_sessions(request.exchange, request.start, request.end, overrides)
+    sessions = list_overlapping_sessions(request.market, request.start, request.end)
     whole = build_slot_grid(sessions, request.interval)
     first, after = _find_bounds(whole, request.start, request.end)
     public = after if request.point_in_time is None else _find_bounds(whole, request.start, _find_published(request))[1]
@@ -58,15 +58,23 @@ def require_readable_size(request: ReadRequest, symbol_count: int) -> None:
     Raises:
         UsageError: says how large it is.
     """
-    session_count = (request.end - request.start) / timedelta(days=1) * _SESSIONS_A_DAY
-    slots_a_session = (REGULAR_CLOSE - REGULAR_OPEN) / timedelta(seconds=request.interval.seconds)
-    size = int(symbol_count * session_count * slots_a_session)
+    days = (request.end - request.start) / timedelta(days=1)
+    if symbol_count * days * max(1, _DAY_SECONDS / request.interval.seconds) <= _MAX_SLOTS:
+        return  # whatever the exchange's hours
+    size = int(symbol_count * days * _count_slots_a_day(request))
     if size > _MAX_SLOTS:
         raise UsageError(
             f"{symbol_count:,} symbols from {request.start:%Y-%m-%d} to {request.end:%Y-%m-%d} have some {size:,} slots"
             f" of {request.interval.name}, more than one read can hold ({_MAX_SLOTS:,}); read fewer symbols at once, or"
             " a shorter window"
         )
+
+
+def _count_slots_a_day(request: ReadRequest) -> float:
+    """How many slots a day of the calendar has on the exchange, days without a session included."""
+    end = min(request.end, request.start + _SAMPLE)
+    sessions = list_overlapping_sessions(request.market, request.start, end)
+    return build_slot_grid(sessions, request.interval).size / ((end - request.start) / timedelta(days=1))
 
 
 def _find_bounds(grid: SlotGrid, start: datetime, end: datetime) -> tuple[int, int]:
@@ -79,4 +87,4 @@ def _find_published(request: ReadRequest) -> datetime:
     """By when a slot must have ended to count at the point in time."""
     assert request.point_in_time is not None  # noqa: S101 - the caller has looked
     delay = request.publication_delay
-    return request.point_in_time - (PUBLICATION_DELAYS[request.exchange] if delay is None else delay)
+    return request.point_in_time - (request.market.publication_delay if delay is None else delay)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Int64
+from backfill_assets.market.exchanges.labels import format_universe
 
 
 class CertificateKind(StrEnum):
@@ -62,6 +63,11 @@ class NewCertificate:
     max_price_bps: float | None
     max_volume_percent: float | None
     is_material: bool
+
+    @property
+    def label(self) -> str:
+        """The universe as people read it: with its exchange, unless that is the default one."""
+        return format_universe(self.exchange, self.universe)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from datetime import UTC, date, datetime
 from backfill_assets.store.postgres.connection import Connection
 
 _TABLES = (
-    *("market_data", "backfill.daily_prices", "backfill.closures", "backfill.listing_lives", "backfill.listings"),
-    *("backfill.halts", "backfill.rejects", "backfill.unserved_symbols", "backfill.revisions", "backfill.doubts"),
+    *("market_data", "backfill.daily_prices", "backfill.exchange_closures", "backfill.listing_lives"),
+    *("backfill.listings", "backfill.halts", "backfill.rejects", "backfill.unserved_symbols", "backfill.revisions"),
+    "backfill.doubts",
 )
 # Of a partitioned table the partitions have the rows; a plain one has no tree.
 _WRITES = """
@@ -30,7 +31,8 @@ SELECT concat_ws(' ', %(first)s::date,
     (SELECT concat_ws(',', count(*), count(ended_at), count(*) FILTER (WHERE marks_bar), max(doubt_id),
                       extract(epoch FROM max(ended_at)))
      FROM backfill.doubts WHERE session_day >= %(first)s AND interval_type = %(interval)s),
-    (SELECT concat_ws(',', count(*), extract(epoch FROM max(found_at))) FROM backfill.closures),
+    (SELECT concat_ws(',', count(*), extract(epoch FROM max(found_at))) FROM backfill.exchange_closures
+     WHERE exchange = %(exchange)s),
     (SELECT concat_ws(',', count(*), count(withdrawn_at), max(listing_id)) FROM backfill.listings),
     (SELECT max(change_id) FROM backfill.universe_changes),
     (SELECT md5(string_agg(concat_ws(',', name, max_incomplete, deadline, created_at), ' ' ORDER BY name))

@@ -3,9 +3,11 @@
 What is used and what is not is decided in ``store.symbols`` and ``store.bars.interval_spellings``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
+from backfill_assets.market.exchanges.names import find_exchange, find_exchange_of_suffix
+from backfill_assets.market.exchanges.registry import PROFILES
 from backfill_assets.store.bars.interval_spellings import find_unknown_intervals
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Universe
@@ -20,11 +22,18 @@ def describe_names(connection: Connection, universe: Universe) -> list[str]:
 
 
 def _describe_universe(universe: Universe) -> Iterator[str]:
-    if universe.other_exchanges:
-        counted = [f"{_quote(name)} ({count:,})" for name, count in universe.other_exchanges.items()]
+    others = universe.other_exchanges
+    if disabled := {name: count for name, count in others.items() if find_exchange(name) is not None}:
+        codes = ", ".join(sorted({code for name in disabled if (code := find_exchange(name)) is not None}))
         yield (
-            f"{_count(sum(universe.other_exchanges.values()), 'active row')} of market_symbols not used, because the"
-            f" exchange is not supported: {_list(counted)}; for US symbols write US or a market such as NASDAQ or NYSE"
+            f"{_count(sum(disabled.values()), 'active row')} of market_symbols not used, because the exchange is not"
+            f" enabled: {_count_each(disabled)}; add {codes} to BACKFILL_EXCHANGES"
+        )
+    if unsupported := {name: count for name, count in others.items() if name not in disabled}:
+        yield (
+            f"{_count(sum(unsupported.values()), 'active row')} of market_symbols not used, because the"
+            f" exchange is not supported: {_count_each(unsupported)}; for US symbols write US or a market such as"
+            f" NASDAQ or NYSE{_suggest_codes(unsupported)}"
         )
     if universe.unrecognized:
         rows = [f"{_quote(row.symbol)} (symbol_id {row.symbol_id})" for row in universe.unrecognized]
@@ -45,6 +54,12 @@ def _describe_universe(universe: Universe) -> Iterator[str]:
         )
 
 
+def _suggest_codes(names: Iterable[str | None]) -> str:
+    """The codes of exchanges that rows call by another program's suffix, such as L; empty without any."""
+    meant = {code for name in names if name and (code := find_exchange_of_suffix(name.strip().upper()))}
+    return "".join(f", for symbols of {PROFILES[code].name} {code}" for code in sorted(meant))
+
+
 def _describe_intervals(unknown: Sequence[str]) -> Iterator[str]:
     if unknown:
         yield (
@@ -56,6 +71,10 @@ def _describe_intervals(unknown: Sequence[str]) -> Iterator[str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _count_each(rows_by_name: Mapping[str, int]) -> str:
+    return _list([f"{_quote(name)} ({count:,})" for name, count in rows_by_name.items()])
 
 
 def _list(examples: Sequence[str]) -> str:

@@ -13,12 +13,13 @@ from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 
-import psycopg
-
-from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import list_exchange_names
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, recognize_ticker
+from backfill_assets.market.exchanges.names import list_exchange_names
+from backfill_assets.market.exchanges.registry import PROFILES
+from backfill_assets.store.exchanges import IS_OF_EXCHANGE, list_names
 from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.symbol_counts import count_other_exchanges
+from backfill_assets.store.symbol_rows import explain_missing_rows, insert_rows
 from backfill_assets.store.universe_changes import (
     UniverseAt,
     begin_universe_change,
@@ -26,24 +27,14 @@ from backfill_assets.store.universe_changes import (
     record_universe_changes,
 )
 
-_INSERT_SYMBOLS = """
-INSERT INTO market_symbols (symbol, exchange, is_active)
-SELECT s, e, %s FROM unnest(%s::text[], %s::text[]) AS t (s, e)
-ON CONFLICT DO NOTHING
-RETURNING symbol
-"""
 _SET_ACTIVE = """
 UPDATE market_symbols SET is_active = %(is_active)s, updated_at = now()
 WHERE symbol_id = ANY (%(ids)s) AND coalesce(is_active, true) <> %(is_active)s
 """
-# As in normalize_market. The collation "C": in a Turkish one, i is no lower case of I.
-_IS_KNOWN = r"""
-upper(translate(coalesce(exchange, '') COLLATE "C", E' \t\r\n-._', '')) = ANY (%(names)s)
-"""
 _SELECT_ROWS = f"""
 SELECT symbol_id, symbol, exchange, coalesce(is_active, true),
        symbol_id IN (SELECT l.symbol_id FROM backfill.listings l WHERE l.withdrawn_at IS NULL)
-FROM market_symbols WHERE {_IS_KNOWN} ORDER BY symbol_id
+FROM market_symbols WHERE {IS_OF_EXCHANGE} ORDER BY symbol_id
 """  # noqa: S608 - a constant is inserted
 # Any spelling of a ticker contains the letters and digits of its name: this reads a few rows of 20,000.
 _SELECT_SIMILAR_ROWS = f"""
@@ -51,14 +42,6 @@ SELECT * FROM ({_SELECT_ROWS}) r
 WHERE EXISTS (SELECT FROM unnest(%(parts)s::text[]) AS part WHERE strpos(upper(r.symbol COLLATE "C"), part) > 0)
 """  # noqa: S608 - a constant is inserted
 _MAX_SIMILAR = 20  # tickers; for more of them it is quicker to read all rows
-_COUNT_ACTIVE_ROWS = f"""
-SELECT count(*) FROM market_symbols WHERE {_IS_KNOWN} AND coalesce(is_active, true)
-"""  # noqa: S608 - a constant is inserted
-_COUNT_OTHER_EXCHANGES = f"""
-SELECT exchange, count(*) FROM market_symbols
-WHERE NOT {_IS_KNOWN} AND coalesce(is_active, true) AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s))
-GROUP BY exchange ORDER BY 2 DESC, 1
-"""  # noqa: S608 - a constant is inserted
 _NAME_PARTS = re.compile(r"[A-Z0-9]+")
 
 
@@ -95,15 +78,15 @@ class Universe:
     other_exchanges: Mapping[str, int]
 
 
-def read_universe(connection: Connection, exchange: str) -> Universe:
-    """Every row of ``market_symbols``, as seen from ``exchange``."""
+def read_universe(connection: Connection, exchange: str, enabled: Collection[str] = ()) -> Universe:
+    """Every row of ``market_symbols``, as seen from ``exchange``; rows of ``enabled`` exchanges are no others."""
     rows_by_ticker, unrecognized = _group_rows(_read_rows(connection, exchange))
     duplicates = [(row, used.symbol_id) for used, *others in rows_by_ticker.values() for row in others if row.is_active]
     return Universe(
         tuple(_sort_symbols(rows_by_ticker)),
         tuple(duplicates),
         tuple(row for row in unrecognized if row.is_active),
-        count_other_exchanges(connection, exchange),
+        count_other_exchanges(connection, {exchange, *enabled}),
     )
 
 
@@ -113,13 +96,21 @@ def list_symbols(connection: Connection, exchange: str, *, only_active: bool = T
     return [symbol for symbol in symbols if symbol.is_active] if only_active else symbols
 
 
+def list_all_symbols(connection: Connection, *, only_active: bool = True) -> list[Symbol]:
+    """The symbols of every exchange that has a profile, ordered by name; only active ones by default."""
+    names = sorted(frozenset().union(*map(list_exchange_names, PROFILES)))
+    rows = [_recognize(*row) for row in connection.execute(_SELECT_ROWS.encode(), {"names": names})]
+    symbols = _sort_symbols(_group_rows(rows)[0])
+    return [symbol for symbol in symbols if symbol.is_active] if only_active else symbols
+
+
 def find_symbols_by_ticker(connection: Connection, exchange: str, tickers: Collection[Ticker]) -> dict[Ticker, Symbol]:
     """The symbols of tickers, inactive ones, too; tickers that the store does not have are left out."""
     if len(tickers) > _MAX_SIMILAR:
         rows = _read_rows(connection, exchange)
     else:
         parts = [max(_NAME_PARTS.findall(ticker.symbol.upper()), key=len) for ticker in tickers]
-        values = {"names": sorted(list_exchange_names(exchange)), "parts": parts}
+        values = {**list_names(exchange), "parts": parts}
         rows = [_recognize(*row) for row in connection.execute(_SELECT_SIMILAR_ROWS.encode(), values)]
     wanted = frozenset(tickers)
     return {symbol.ticker: symbol for symbol in _sort_symbols(_group_rows(rows)[0]) if symbol.ticker in wanted}
@@ -139,21 +130,6 @@ def list_symbols_at(connection: Connection, exchange: str, moment: datetime) -> 
         deleted = sum(row.is_active and not was.is_there_now for was, row in of_exchange)
         symbols = _sort_symbols(_group_rows(row for was, row in of_exchange if was.is_there_now)[0])
     return UniverseAt(moment, tuple(symbols), recorded.first_record, deleted, recorded.is_assumed)
-
-
-def count_active_rows(connection: Connection, exchange: str) -> int:
-    """How many rows of ``exchange`` are active, duplicates and unknown symbols included; faster than reading them."""
-    values = {"names": sorted(list_exchange_names(exchange))}
-    count: int = connection.execute(_COUNT_ACTIVE_ROWS.encode(), values).fetchall()[0][0]
-    return count
-
-
-def count_other_exchanges(
-    connection: Connection, exchange: str, symbols: Sequence[str] | None = None
-) -> dict[str, int]:
-    """How many active rows there are by name of an exchange that is not ``exchange``; of ``symbols``, if given."""
-    values = {"names": sorted(list_exchange_names(exchange)), "symbols": None if symbols is None else list(symbols)}
-    return dict(connection.execute(_COUNT_OTHER_EXCHANGES.encode(), values).fetchall())
 
 
 def add_symbols(
@@ -177,7 +153,9 @@ def add_symbols(
     rows_by_ticker = _read_rows_by_ticker(connection, tickers)
     new = [ticker for ticker in tickers if ticker not in rows_by_ticker]
     inactive = [rows[0].symbol_id for rows in rows_by_ticker.values() if not rows[0].is_active]
-    changed = _insert_symbols(connection, new, is_active=is_active)
+    changed = insert_rows(connection, new, is_active=is_active)
+    if changed < len(new):
+        _require_stored(connection, new)
     changed += _set_active(connection, inactive, is_active=True) if reactivate else 0
     record_universe_changes(connection)
     return changed
@@ -217,24 +195,6 @@ def _change_active(connection: Connection, symbol_ids: Sequence[int], *, is_acti
     return changed
 
 
-def _insert_symbols(connection: Connection, tickers: Sequence[Ticker], *, is_active: bool) -> int:
-    if not tickers:
-        return 0
-    try:
-        values = [is_active, [t.symbol for t in tickers], [t.exchange for t in tickers]]
-        cursor = connection.execute(_INSERT_SYMBOLS, values)
-    except (psycopg.errors.IntegrityError, psycopg.errors.DataError, psycopg.errors.RaiseException) as error:
-        message = error.diag.message_primary or type(error).__name__
-        raise UsageError(
-            f"market_symbols refuses new rows such as {tickers[0].symbol!r} on exchange {tickers[0].exchange!r}:"
-            f" {message}; add them with the program that owns the table"
-        ) from None
-    inserted = cursor.rowcount
-    if inserted < len(tickers):
-        _require_stored(connection, tickers)
-    return inserted
-
-
 def _require_stored(connection: Connection, tickers: Sequence[Ticker]) -> None:
     """Make sure that each ticker has a row now; another process may have added it in the meantime.
 
@@ -243,13 +203,8 @@ def _require_stored(connection: Connection, tickers: Sequence[Ticker]) -> None:
     """
     stored = _read_rows_by_ticker(connection, tickers)
     missing = [ticker for ticker in tickers if ticker not in stored]
-    if not missing:
-        return
-    others = count_other_exchanges(connection, missing[0].exchange, [ticker.symbol for ticker in missing])
-    listed, names = ", ".join(ticker.symbol for ticker in missing[:5]), ", ".join(map(repr, others)) or "another one"
-    raise UsageError(
-        f"the table has these symbols for another exchange ({names}): {listed}; correct their exchange first"
-    )
+    if missing:
+        raise explain_missing_rows(connection, missing)
 
 
 def _set_active(connection: Connection, symbol_ids: Sequence[int], *, is_active: bool) -> int:
@@ -268,7 +223,7 @@ def _read_rows_by_ticker(connection: Connection, tickers: Sequence[Ticker]) -> d
 
 def _read_rows(connection: Connection, exchange: str) -> list[SymbolRow]:
     """The rows of ``exchange`` under any of its names, the oldest first."""
-    rows = connection.execute(_SELECT_ROWS.encode(), {"names": sorted(list_exchange_names(exchange))})
+    rows = connection.execute(_SELECT_ROWS.encode(), list_names(exchange))
     return [_recognize(*row) for row in rows]
 
 

@@ -1,7 +1,8 @@
 """Universes with a name: which symbols somebody's work rests on, and how many of them a certificate may lack.
 
-``all`` is there from the beginning and has every active symbol of its exchange. Members are rows of ``market_symbols``;
-who of them belongs to a session is decided in ``certification``. A universe that is removed leaves its certificates.
+Each exchange has ``all`` from the beginning, with every active symbol of it. That of an exchange that was never enabled
+has no row until its gates are set. Members are rows of ``market_symbols``; who belongs to a session is decided in
+``certification``. A universe that is removed leaves its certificates.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.exchanges.labels import format_universe
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import list_symbols
 
@@ -23,9 +26,10 @@ _INSERT_UNIVERSE = """
 INSERT INTO backfill.universes (exchange, name, max_incomplete, deadline)
 VALUES (%(exchange)s, %(name)s, %(max_incomplete)s, %(deadline)s) ON CONFLICT DO NOTHING
 """
-_UPDATE_GATES = """
-UPDATE backfill.universes SET max_incomplete = %(max_incomplete)s, deadline = %(deadline)s
-WHERE exchange = %(exchange)s AND name = %(name)s
+_SET_GATES = """
+INSERT INTO backfill.universes (exchange, name, max_incomplete, deadline)
+VALUES (%(exchange)s, %(name)s, %(max_incomplete)s, %(deadline)s)
+ON CONFLICT (exchange, name) DO UPDATE SET max_incomplete = EXCLUDED.max_incomplete, deadline = EXCLUDED.deadline
 """
 _DELETE_UNIVERSE = "DELETE FROM backfill.universes WHERE exchange = %(exchange)s AND name = %(name)s"
 _ADD_MEMBERS = """
@@ -54,19 +58,28 @@ class NamedUniverse:
         name: unique within the exchange.
         max_incomplete: so many symbols may be incomplete once a session is overdue.
         deadline: after a session's close; then it is certified however many lack. None: never.
-        created_at: UTC.
+        created_at: UTC; None: it was there from the beginning.
     """
 
     exchange: str
     name: str
     max_incomplete: int
     deadline: timedelta | None
-    created_at: datetime
+    created_at: datetime | None
 
     @property
     def has_all_symbols(self) -> bool:
         """Whether every active symbol belongs to it."""
         return self.name == ALL
+
+    @property
+    def label(self) -> str:
+        """The name as people read it: with its exchange, unless that is the default one."""
+        return format_universe(self.exchange, self.name)
+
+    def existed_at(self, moment: datetime) -> bool:
+        """Whether it was there at ``moment``, and not another one of its name."""
+        return self.has_all_symbols or self.created_at is None or self.created_at <= moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,8 @@ class Membership:
 def list_universes(connection: Connection, exchange: str) -> list[NamedUniverse]:
     """The universes of an exchange, ``all`` first, then by name."""
     values = {"exchange": exchange, "name": None}
-    return [_to_universe(row) for row in connection.execute(_SELECT_UNIVERSES, values)]
+    found = [_to_universe(row) for row in connection.execute(_SELECT_UNIVERSES, values)]
+    return found if any(universe.has_all_symbols for universe in found) else [_build_all(exchange), *found]
 
 
 def find_universe(connection: Connection, exchange: str, name: str) -> NamedUniverse:
@@ -96,11 +110,13 @@ def find_universe(connection: Connection, exchange: str, name: str) -> NamedUniv
         UsageError: there is none; names those that there are.
     """
     found = connection.execute(_SELECT_UNIVERSES, {"exchange": exchange, "name": name}).fetchone()
+    if found is None and name == ALL:
+        return _build_all(exchange)
     if found is None:
         names = ", ".join(universe.name for universe in list_universes(connection, exchange))
         raise UsageError(
             f"there is no universe {name!r} of exchange {exchange}, only {names}; add it:"
-            f" backfill-assets universes add {name} AAPL MSFT"
+            f" backfill-assets universes add {name} {_name_examples(exchange)}"
         )
     return _to_universe(found)
 
@@ -148,7 +164,7 @@ def set_gates(
         **{"exchange": universe.exchange, "name": universe.name},
         **{"max_incomplete": max_incomplete, "deadline": deadline},
     }
-    connection.execute(_UPDATE_GATES, values)
+    connection.execute(_SET_GATES, values)
     return find_universe(connection, universe.exchange, universe.name)
 
 
@@ -218,6 +234,14 @@ def _add(connection: Connection, exchange: str, name: str, symbols: Collection[S
     ids = sorted({symbol.symbol_id for symbol in symbols})
     values = {"exchange": exchange, "name": name, "ids": ids, "since": since}
     return connection.execute(_ADD_MEMBERS, values).rowcount
+
+
+def _build_all(exchange: str) -> NamedUniverse:
+    return NamedUniverse(exchange, ALL, max_incomplete=0, deadline=None, created_at=None)
+
+
+def _name_examples(exchange: str) -> str:
+    return "AAPL MSFT" if exchange == DEFAULT_EXCHANGE else f"TICKER.{exchange}"
 
 
 def _to_universe(row: Sequence[Any]) -> NamedUniverse:

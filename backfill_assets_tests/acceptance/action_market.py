@@ -20,6 +20,7 @@ from backfill_assets.market.arrays import Floats, Int64
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.actions import Action, CashDividend, Record, SpinOff, Split
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.world.simulation import World
@@ -159,7 +160,7 @@ class ActionMarket:
 
 def build_market() -> ActionMarket:
     """Build it: the same in each run."""
-    sessions = tuple(list_sessions("US", FIRST, LAST))
+    sessions = tuple(list_sessions(US, FIRST, LAST))
     actions, kinds = build_actions(sessions)
     config = SandboxConfig(
         symbols=SYMBOLS,

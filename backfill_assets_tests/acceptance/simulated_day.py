@@ -15,6 +15,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.review import run_review
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -66,7 +67,7 @@ def run_day(engine: Engine, sandbox: Sandbox, read_daily_data: Callable[[Engine,
         yield "gap"
         if now <= MORNING < now + timedelta(hours=1):
             engine_now = _move_to(engine, sandbox, MORNING)
-            read_daily_data(engine_now, engine_now.measure(build_retained_sessions_job(engine_now, "30m")))
+            read_daily_data(engine_now, engine_now.measure(build_retained_sessions_job(engine_now, US, "30m")))
             yield "daily"
         if now <= REVIEW_AT < now + timedelta(hours=1):
             engine_now = _move_to(engine, sandbox, REVIEW_AT)
@@ -81,6 +82,6 @@ def _move_to(engine: Engine, sandbox: Sandbox, now: datetime) -> Engine:
 
 def _run_due(engine: Engine) -> None:
     """Run what the sensor would start a run for."""
-    due = find_due_work(engine, "30m")
+    due = find_due_work(engine, US, "30m")
     if due.ranges:
         run_backfill(engine, replace(due.job, symbols=tuple(r.symbol for r in due.ranges)), lambda _: None)

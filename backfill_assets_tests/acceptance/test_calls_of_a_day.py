@@ -21,6 +21,7 @@ from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import open_engine
 from backfill_assets.config.settings import load_settings
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.quota.calls_by_purpose import read_calls_by_purpose
@@ -66,7 +67,7 @@ def upgraded(create_database: Callable[..., str], home: Path, sandbox: Sandbox) 
 
 
 def test_a_day_costs_as_many_calls_as_before_the_upgrade(upgraded: Engine, sandbox: Sandbox) -> None:
-    for _ in simulated_day.run_day(upgraded, sandbox, lambda engine, _: read_daily_data(engine)):
+    for _ in simulated_day.run_day(upgraded, sandbox, lambda engine, _: read_daily_data(engine, US)):
         pass
     with upgraded.database.transaction() as connection:
         calls = read_calls_by_purpose(connection, TOKEN, simulated_day.REVIEW_AT).today

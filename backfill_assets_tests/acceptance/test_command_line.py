@@ -18,14 +18,16 @@ from backfill_assets_tests.conftest import NOW, read_stored_bars
 MakeUser = Callable[..., User]
 StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
-WINDOW_OPTIONS = {"--interval", "--hours-back", "--start", "--end", "--symbols"}
+WINDOW_OPTIONS = {"--exchange", "--interval", "--hours-back", "--start", "--end", "--symbols"}
 OPTIONS_BY_COMMAND = {
     "symbols add": {"--file", "--skip-bad", "--delisted", "--listed-from"},
-    "symbols list": {"--all"},
+    "symbols list": {"--all", "--exchange"},
+    "markets list": {"--enabled", "--format"},
+    "markets show": {"--format"},
     "symbols deactivate": set(),
     "symbols rename": {"--on", "--yes", "--insist", "--undo", "--note"},
     "symbols show": set(),
-    "symbols sync": {"--exchange", "--type", "--listing"},
+    "symbols sync": {"--exchange", "--type", "--listing", "--all-lines", "--yes"},
     "report": {*WINDOW_OPTIONS, "--format", "--output", "--ended"},
     "plan": {*WINDOW_OPTIONS, "--format"},
     "run": {
@@ -40,11 +42,11 @@ OPTIONS_BY_COMMAND = {
     "decisions accept": {"--kind", "--rule", "--ticker", "--note"},
     "decisions reject": {"--kind", "--rule", "--ticker", "--note"},
     "decisions undo": {"--note"},
-    "review": {"--interval", "--symbols", "--calls", "--quiet", "--format"},
+    "review": {"--interval", "--exchange", "--symbols", "--calls", "--quiet", "--format"},
     "status": {"--format", "--all"},
     "pause": {"--until", "--for", "--reason"},
     "resume": set(),
-    "sandbox": {"--port", "--symbols", "--now", "--latency-ms", "--per-minute", "--daily", "--replay"},
+    "sandbox": {"--port", "--symbols", "--exchanges", "--now", "--latency-ms", "--per-minute", "--daily", "--replay"},
     "demo": set(),
 }  # fmt: skip
 BY_SERVER_CLOCK = {"pause"}  # its times are compared with the database server's clock, so it offers no other

@@ -386,8 +386,8 @@ def test_a_day_on_which_the_market_was_open_is_not_recorded_as_closed_again(inbo
     def find_closed(*, record: bool = False) -> set[date]:
         with inbox.database.transaction() as connection:
             if record:
-                record_closure(connection, MONDAY, "no file", NOW)
-            return find_closures(connection, [MONDAY])
+                record_closure(connection, "US", MONDAY, "no file", NOW)
+            return find_closures(connection, "US", [MONDAY])
 
     assert find_closed(record=True) == {MONDAY}
     inbox.record(CALENDAR_DRIFT, str(MONDAY), "no file")

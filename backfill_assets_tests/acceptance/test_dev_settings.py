@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from backfill_assets.backfill.job_request import open_engine
 from backfill_assets.cli.dev_server import provide_vendor
 from backfill_assets.config.settings import build_child_environment, load_settings
+from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import NOW
 
@@ -40,6 +42,16 @@ def test_dev_without_a_token_uses_the_sandbox_and_its_own_database(
     assert settings.base_url.startswith("http://127.0.0.1:")
     assert (status["vendor"], status["symbols"]["active"]) == ("127.0.0.1", 30)
     assert status["database"].startswith("database 'bars_sandbox' at ")
+
+
+def test_the_sandbox_of_dev_has_the_enabled_exchanges(home: Path) -> None:
+    chosen = load_settings(home=home, as_of=NOW, exchanges=("LSE",))
+    with (
+        provide_vendor(chosen, Console(file=io.StringIO())) as settings,
+        open_engine(settings) as engine,
+        engine.database.transaction() as connection,
+    ):
+        assert len(list_symbols(connection, "LSE")) == 30
 
 
 def test_dev_refuses_a_port_in_use(make_user: MakeUser) -> None:

@@ -9,6 +9,7 @@ import pytest
 from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import DataQuirks
 from backfill_assets.sandbox.oddities import OddityRates
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -47,11 +48,11 @@ def run_days(
     begin, end = parse_utc(f"{FIRST} 13:00"), parse_utc(f"{last + timedelta(days=4)} 13:00")
     for now in iter_times(begin, end, 60 * hours):
         if now.hour in range(12, 12 + hours):
-            read_daily_data(clock.move_to(now))
+            read_daily_data(clock.move_to(now), US)
         clock.run(now)
     with clock.engine.database.transaction() as connection:
         stored = tuple(list_symbols(connection, "US"))
-    return check_bars(clock.engine, sandbox.world, stored, list_sessions("US", history, last))
+    return check_bars(clock.engine, sandbox.world, stored, list_sessions(US, history, last))
 
 
 @pytest.mark.long

@@ -120,8 +120,10 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_UNIVERSES": {
         **JSON_ERRORS,
         **dict.fromkeys(
-            ['["a", "a"]', '["a b"]', '[""]', '["ü"]', '["a/b"]', '["A"]'], "names of small letters, digits, - and _"
+            ['["a", "a"]', '["a b"]', '[""]', '["ü"]', '["LSE/A"]', '["LSE/"]', '["A"]'],
+            "names of small letters, digits, - and _",
         ),
+        '["a/b"]': "exchange 'a' is not supported",
         **dict.fromkeys(["3", "[3]", '"all"'], ""),
     },
     "BACKFILL_SESSIONS_START": {
@@ -140,11 +142,22 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
         **dict.fromkeys(["hourly", "* * * *", "* * * * * *", "@daily", "; * * * *"], "cron expression of five fields"),
     },
     "BACKFILL_MISSING_TOLERANCE": build_range_errors(0, 10_000, whole=True),
-    "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "'US'"),
+    "BACKFILL_EXCHANGES": {
+        **JSON_ERRORS,
+        **dict.fromkeys(["[]", '["US", "US"]'], "one or more exchanges, each once"),
+        **dict.fromkeys(['["us"]', '["XNYS"]'], "is not supported"),
+        **dict.fromkeys(['"US"', "3", "[3]"], ""),
+    },
+    "BACKFILL_EXCHANGE_ORDER": dict.fromkeys(["FAIR", "random"], "'fair' or 'listed'"),
+    "BACKFILL_SYNC_EXCHANGE": dict.fromkeys(["LSE", "us"], "one of BACKFILL_EXCHANGES (US)"),
     "DAGSTER_POSTGRES_URL_FILE": FILE_ERRORS,
     "BACKFILL_BATCH_PLANNED_EVENTS": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_CALENDAR_FILE": {
         **dict.fromkeys(["/nonexistent/calendar", "/"], "cannot be used"),
+        "/dev/zero": "it has more than 1,000,000 bytes",
+    },
+    "BACKFILL_MARKETS_FILE": {
+        **dict.fromkeys(["/nonexistent/markets", "/"], "cannot be used"),
         "/dev/zero": "it has more than 1,000,000 bytes",
     },
     "BACKFILL_EOD_TOLERANCE_BPS": build_range_errors(0, 1000),
@@ -178,7 +191,7 @@ def test_invalid_setting_is_named_without_its_secret(variable: str, monkeypatch:
     for value, message in INVALID_SETTINGS[variable].items():
         monkeypatch.setenv(variable, value)
         with pytest.raises(UsageError) as caught:
-            load_settings().load_calendar_overrides()
+            load_settings().get_market("US")
         error = str(caught.value)
         assert error.startswith(f"{variable} "), value
         assert message in error, value
@@ -236,6 +249,7 @@ INVALID_TIMES = ["noon", "2026-06-02T10:00:00", "0001-01-01T00:00:00Z", "9999-12
 INVALID_NUMBERS = ["many", "1,5", "", "--"]
 INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOW_COMMANDS, "why", "review")},
+    **{(c, "--exchange"): ["LSE", "", "XNYS", "U/S", "A" * 300] for c in (*WINDOW_COMMANDS, "review")},
     **{(c, "--hours-back"): [*INVALID_NUMBERS, "0", "-4", "nan", "inf", "1e9"] for c in WINDOW_COMMANDS},
     **{(c, "--start"): INVALID_DATES for c in (*WINDOW_COMMANDS, "actions list")},
     **{(c, "--end"): INVALID_DATES for c in (*WINDOW_COMMANDS, "actions list")},
@@ -271,7 +285,14 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     ("bars", "--columns"): ["", ",", "price", "close,close", "Close"],
     ("bars", "--output"): ["/nonexistent/bars.csv", "/", "/proc/nowhere"],
     ("export", "--dir"): ["/dev/null", "/proc/nowhere"],
-    ("export", "--exchange"): ["LSE", "", "U/S"],
+    **{
+        (command, "--exchange"): ["NOWHERE", "", "U/S", "XLON"]
+        for command in (
+            *CERTIFICATE_COMMANDS,
+            *READ_COMMANDS,
+            *(f"universes {c}" for c in ("list", "show", "set", "remove")),
+        )
+    },
     **{
         (c, "--file"): ["/nonexistent/symbols", "/", "/dev/null", "/dev/zero"]
         for c in ("universes add", "universes remove")
@@ -295,11 +316,14 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
         "0001-01-01",
         "9999-12-31",
     ],
+    **{(c, "--format"): ["xml", "", "JSON"] for c in ("markets list", "markets show")},
+    ("symbols list", "--exchange"): ["NOWHERE", "", "U/S", "XLON"],
     ("symbols sync", "--exchange"): ["LSE", "", "U/S", "'; DROP TABLE market_data; --"],
     ("symbols sync", "--type"): ["no such type", "etf,no such type"],
     ("symbols sync", "--listing"): ["no such market", "NYSE,no such market"],
     ("sandbox", "--port"): [*INVALID_NUMBERS, "-1", "65536"],
     ("sandbox", "--symbols"): [*INVALID_NUMBERS, "0", "10001"],
+    ("sandbox", "--exchanges"): ["XLON", "LSE,NOPE", "../LSE"],
     ("sandbox", "--now"): INVALID_TIMES,
     ("sandbox", "--latency-ms"): ["9-1", "-1", "a-b", "1-2-3", "nan", "0-9999999"],
     ("sandbox", "--per-minute"): [*INVALID_NUMBERS, "0"],
@@ -309,7 +333,7 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
 }
 REQUIRED_ARGUMENTS = {
     **{"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)},
-    **{"symbols rename": ("AAPL", "NEW"), "symbols show": ("AAPL",)},
+    **{"markets show": ("LSE",), "symbols rename": ("AAPL", "NEW"), "symbols show": ("AAPL",)},
     **{
         "bars": ("AAPL", "--start=2026-06-01", "--end=2026-06-01"),
         "export": ("--dir=/tmp",),
@@ -407,7 +431,7 @@ INVALID_TICKERS = {
     "eleven": "A" * 11,
     "300": "A" * 300,
     "300 in the exchange": "A." + "S" * 300,
-    "exchange": "AAPL.LSE",
+    "exchange": "AAPL.XLON",
     "dash first": "-AAPL",
 }
 

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.criteria import evaluate_live
@@ -20,7 +21,7 @@ from backfill_assets_tests.moving_clock import MovingClock, iter_times, parse_ut
 pytestmark = pytest.mark.no_cover
 
 TUESDAY = date(2026, 6, 2)
-(SESSION,) = list_sessions("US", TUESDAY, TUESDAY)
+(SESSION,) = list_sessions(US, TUESDAY, TUESDAY)
 SYMBOLS = ("AAPL", "MSFT", "AMZN", "BRK-B")
 MakeClock = Callable[..., MovingClock]
 

@@ -18,6 +18,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
@@ -62,7 +63,7 @@ class Week:
 def draw_weeks(draw: st.DrawFn) -> Week:
     monday = date(2021, 1, 4) + timedelta(weeks=draw(st.integers(0, 300)))
     friday = monday + timedelta(days=4)
-    grid = build_slot_grid(list_sessions("US", monday, friday), HALF_HOUR)
+    grid = build_slot_grid(list_sessions(US, monday, friday), HALF_HOUR)
     # one kind with exceptions makes long and single gaps likelier than independent draws
     kinds_by_ticker = {}
     for ticker in TICKERS:

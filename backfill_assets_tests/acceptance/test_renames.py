@@ -11,6 +11,7 @@ import pytest
 
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.identity.recycled import find_breaks
 from backfill_assets.market.vendor import DailyRows, ListedSymbol
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding, list_findings, record_finding
@@ -81,7 +82,7 @@ class Store:
         """A full grid of 30-minute bars for each session."""
         starts = [
             session.open + n * timedelta(minutes=30)
-            for session in list_sessions("US", first, last)
+            for session in list_sessions(US, first, last)
             for n in range(int((session.close - session.open) / timedelta(minutes=30)))
         ]
         self.execute(
@@ -182,7 +183,7 @@ def test_bars_of_both_tickers_make_one_series_without_a_gap_or_a_double(store: S
     assert "universe model has FB.US and not META.US: backfill-assets universes add model META.US\n" in renamed
     for symbol in ("FB", "META"):
         series = store.execute(SERIES, {"symbol": symbol})
-        sessions = [session.day for session in list_sessions("US", date(2022, 6, 1), date(2022, 6, 15))]
+        sessions = [session.day for session in list_sessions(US, date(2022, 6, 1), date(2022, 6, 15))]
         assert [day for _, day, _ in series] == sessions
         assert {count for *_, count in series} == {13}
         assert {ticker for ticker, day, _ in series if day <= FB_END} == {"FB"}

@@ -13,6 +13,7 @@ from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.decisions.inbox import decide, refresh_inbox
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.actions import Split
 from backfill_assets.sandbox.config import Publication
@@ -33,7 +34,7 @@ MORNING = 12  # UTC
 
 
 def list_days(first: date, last: date) -> list[date]:
-    return [session.day for session in list_sessions("US", first, last)]
+    return [session.day for session in list_sessions(US, first, last)]
 
 
 def query(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
@@ -56,7 +57,7 @@ def let_days_pass(clock: MovingClock, accepted_at: datetime) -> None:
     for now in iter_times(BEGIN, END, 60 * HOURS_BETWEEN_RUNS):
         engine = clock.move_to(now)
         if now.hour in range(MORNING, MORNING + HOURS_BETWEEN_RUNS):
-            read_daily_data(engine)
+            read_daily_data(engine, US)
         if now >= accepted_at and not was_accepted:
             accept(engine, now)
             was_accepted = True

@@ -11,6 +11,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.quality.checks import evaluate_window
@@ -233,6 +234,6 @@ def test_calls_of_two_sessions_are_close_to_the_minimum(make_clock: MakeClock) -
         ).fetchall()
     assert len(rows) == 400
     for symbol, day, published_at in rows:
-        (session,) = list_sessions("US", day, day)
+        (session,) = list_sessions(US, day, day)
         delay = published_at.timestamp() - schedule.get_times(symbol, symbol, session, "5m").first_at
         assert delay <= timedelta(minutes=90).total_seconds()

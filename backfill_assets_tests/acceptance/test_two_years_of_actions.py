@@ -19,6 +19,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.actions.proof import Verdict
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.actions import Action, CashDividend, SpinOff, Split
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.actions.split_verdicts import judge_stored_splits
@@ -115,17 +116,17 @@ class TwoYears:
             names = list(self.symbols)
             for day, begin in enumerate(range(0, len(names), LISTS_A_MORNING)):
                 chosen = self._choose(names[begin : begin + LISTS_A_MORNING])
-                read_daily_data(self._clock.move_to(reading + timedelta(days=day)), symbols=chosen)
+                read_daily_data(self._clock.move_to(reading + timedelta(days=day)), US, symbols=chosen)
             self._deactivate_others()
             return
-        read_daily_data(self._clock.move_to(reading), symbols=self._choose([*self.market.kinds, *self.controls]))
+        read_daily_data(self._clock.move_to(reading), US, symbols=self._choose([*self.market.kinds, *self.controls]))
         parted = [
             symbol
             for symbol, action in self.iterate_actions()
             if isinstance(action, SpinOff) and timedelta() < reading.date() - action.ex_date < timedelta(days=31)
         ]
         if parted:
-            read_daily_data(self._clock.move_to(reading + timedelta(days=1)), symbols=self._choose(parted))
+            read_daily_data(self._clock.move_to(reading + timedelta(days=1)), US, symbols=self._choose(parted))
 
     def _deactivate_others(self) -> None:
         """Deactivate tickers without actions: a morning reads no more lists than the market's file would cost."""

@@ -13,6 +13,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.cli.options import make_console
 from backfill_assets.cli.rendering import show_run
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -119,7 +120,7 @@ def test_symbols_that_never_answer_are_set_aside_after_three_days_and_requested_
     assert {criterion.not_judged for criterion in of_symbols} == {4}
     assert all("4 symbols not judged" in criterion.meaning for criterion in of_symbols)
     assert [(c.not_judged, "not judged" in c.meaning) for c in of_requests] == [(0, False)]  # it judges no symbol
-    assert {due.symbol.ticker.symbol for due in find_due_work(engine, "30m").ranges} == set(SERVED)
+    assert {due.symbol.ticker.symbol for due in find_due_work(engine, US, "30m").ranges} == set(SERVED)
 
     user = make_user(clock.sandbox, BACKFILL_AS_OF="2026-06-03T14:30:00+00:00")
     listed = dict(line.split("  ", 1) for line in user.run_cli("symbols list").out.splitlines() if "  " in line)

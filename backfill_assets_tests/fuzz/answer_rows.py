@@ -125,6 +125,37 @@ def _shuffle(rows: Rows, random: Random) -> Rows:
     return rows
 
 
+def _add_rows_after(rows: Rows, random: Random) -> Rows:
+    """Rows in the time after each day's last one, as of an auction, some of them without volume."""
+    last = [row for row, later in zip(rows, [*rows[1:], {}], strict=True) if _is_last_of_day(row, later)]
+    late = [{**row, "timestamp": row["timestamp"] + 300 * n} for row in last for n in random.sample(range(1, 40), 4)]
+    return [*rows, *({**row, "volume": random.choice((None, 0, row.get("volume"), 5e6))} for row in late)]
+
+
+def _is_last_of_day(row: Row, later: Row) -> bool:
+    stamp, next_stamp = row.get("timestamp"), later.get("timestamp", 2**40)
+    is_usual = all(isinstance(value, int) and 0 < value <= 2**40 for value in (stamp, next_stamp))
+    return is_usual and next_stamp - stamp > 3600
+
+
+def _set_listing(row: Row, random: Random) -> Row:
+    """A line of a list of symbols with an odd code, currency, exchange or type."""
+    code = random.choice(
+        ("VOD", "vod", "VOD.LSE", "0A0A", "A B", "", "NULL", "X" * 30, "É", "AAPL", "VOD_old", "VOD-P")
+    )
+    unit = random.choice(
+        ("GBX", "GBp", "gbx", "GBP", "EUR", "ZAC", "ZAc", "", None, "Unknown", "XXXXXXXX" * 40, 7, "🚀")
+    )
+    exchange = random.choice(("LSE", "AU", "IL", "US", "NYSE", "", None, "lse"))
+    odd = {
+        "Code": code,
+        "Currency": unit,
+        "Exchange": exchange,
+        "Isin": random.choice((None, "", "GB", "US0378331005", 1)),
+    }
+    return {**row, **{name: odd[name] for name in random.sample(sorted(odd), random.choice((1, 1, 2)))}}
+
+
 _ROW_CHANGES: tuple[tuple[str, Callable[[Any, Random], Any]], ...] = (
     ("one field odd", _set_one_field),
     ("one field odd", _set_one_field),
@@ -176,6 +207,8 @@ _ROW_CHANGES: tuple[tuple[str, Callable[[Any, Random], Any]], ...] = (
     ("not an object", lambda row, random: draw_json_value(random)),
     ("nested", lambda row, _: {"data": row}),
     ("list of values", lambda row, _: list(row.values())),
+    ("an odd listing", _set_listing),
+    ("rows after the close", _add_rows_after),
     ("repeated with other values", _repeat),
     ("in random order", _shuffle),
     ("newest first", lambda rows, _: rows[::-1]),
@@ -196,4 +229,4 @@ _ROW_CHANGES: tuple[tuple[str, Callable[[Any, Random], Any]], ...] = (
     ("a warning at the end", lambda rows, _: [*rows, {"warning": "Your plan is limited to 1 year"}]),
     ("only a warning", lambda rows, _: [{"warning": "Data is limited by one year as you have free subscription"}]),
 )
-_WHOLE_LISTS = {name for name, _ in _ROW_CHANGES[-19:]}
+_WHOLE_LISTS = {name for name, _ in _ROW_CHANGES[-20:]}

@@ -4,7 +4,7 @@ Besides the exit codes it judges the store: bars are consistent and on the grid 
 make every bar right (``run --force``).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -15,6 +15,7 @@ import psycopg
 from backfill_assets_tests.conftest import NOW
 from backfill_assets_tests.fuzz.answer_changes import draw_action_changes, draw_changes
 from backfill_assets_tests.fuzz.command_runs import CommandRun, run_command
+from backfill_assets_tests.fuzz.exchanges import SEVERAL
 from backfill_assets_tests.fuzz.inputs import FuzzInput, Verdict
 from backfill_assets_tests.fuzz.oracle import judge_runs
 from backfill_assets_tests.fuzz.reply import parse_reply
@@ -22,6 +23,7 @@ from backfill_assets_tests.fuzz.vendor import Answer, keep_answer
 from backfill_assets_tests.fuzz.workbench import Workbench, get_name
 
 SYMBOLS = ("AAPL", "MSFT")
+_LONDON = ("VOD.LSE", "BP.LSE")
 WINDOW = ("--start", "2026-06-01", "--end", "2026-06-02")
 _SELECT_BARS = """
 SELECT s.symbol, extract(epoch FROM d.timestamp)::bigint, round(open_price::numeric, 5), round(high_price::numeric, 5),
@@ -36,7 +38,8 @@ WHERE NOT coalesce(low_price > 0 AND low_price <= least(open_price, close_price)
                    AND high_price >= greatest(open_price, close_price) AND volume >= 0 AND s.symbol IS NOT NULL
                    AND high_price < 'infinity', false)
    OR extract(epoch FROM d.timestamp)::bigint % 1800 <> 0 OR extract(isodow FROM d.timestamp AT TIME ZONE 'UTC') > 5
-   OR (d.timestamp AT TIME ZONE 'America/New_York')::time NOT BETWEEN '09:30' AND '15:30' LIMIT 1
+   OR s.exchange = 'US' AND (d.timestamp AT TIME ZONE 'America/New_York')::time NOT BETWEEN '09:30' AND '15:30'
+   OR s.exchange = 'LSE' AND (d.timestamp AT TIME ZONE 'Europe/London')::time NOT BETWEEN '08:00' AND '16:00' LIMIT 1
 """
 _INTRADAY = ("intraday",)
 _OTHER_FEED = ("intraday 1m",)  # of a store whose bars come from 5m rows
@@ -73,6 +76,17 @@ _COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
     (("symbols", "sync"), ("exchange-symbol-list",), 3),
     (("symbols", "sync", "--type", "Common Stock"), ("exchange-symbol-list",), 1),
 )
+_LONDON_COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
+    (("run",), _INTRADAY, 6),
+    (("run", "--exchange", "LSE", "--format", "json"), _INTRADAY, 2),
+    (("run", "--force", *WINDOW, "--exchange", "LSE"), _INTRADAY, 2),
+    (("run", "--exchange", "LSE"), ("eod",), 1),
+    (("run", "--exchange", "LSE"), ("eod-bulk-last-day",), 1),
+    (("run",), ("splits", "div"), 1),
+    (("run",), ("exchange-details", "symbol-change-history"), 1),
+    (("symbols", "sync", "--exchange", "LSE"), ("exchange-symbol-list",), 4),
+    (("symbols", "sync", "--exchange", "AU", "--all-lines"), ("exchange-symbol-list",), 1),
+)
 _LOOKS = (
     ("verify",),
     ("report", "--format", "json"),
@@ -90,6 +104,7 @@ _LOOKS = (
     ("decisions", "accept", "--kind", "doubt"),
     ("decisions", "reject", "--kind", "doubt"),
 )
+_LONDON_LOOKS = (*_LOOKS, ("markets", "show", "LSE"), ("markets", "list"), ("symbols", "list"), ("report",))
 
 
 @dataclass(frozen=True)
@@ -102,11 +117,12 @@ class AnswerScenario:
     is_filled: bool
     look: tuple[str, ...]
     source_interval: str
+    is_london: bool
 
     def __str__(self) -> str:
         """One line."""
         which = f"first {self.first_requests}" if self.first_requests < 1000 else "all"
-        store = "full store" if self.is_filled else "empty store"
+        store = ("London, " if self.is_london else "") + ("full store" if self.is_filled else "empty store")
         return f"{' '.join(self.command)} | {store}, {self.source_interval}, {which} of /{', /'.join(self.endpoints)}"
 
 
@@ -117,21 +133,25 @@ class AnswerFamily:
     share = 270
 
     def draw(self, random: Random) -> FuzzInput:
-        command, endpoints, _ = random.choices(_COMMANDS, [weight for *_, weight in _COMMANDS])[0]
+        is_london = random.random() < 0.2
+        choices = _LONDON_COMMANDS if is_london else _COMMANDS
+        command, endpoints, _ = random.choices(choices, [weight for *_, weight in choices])[0]
         scenario = AnswerScenario(
             command,
             endpoints,
             random.choice((1, 1, 2, 10_000, 10_000, 10_000)),
             is_filled=random.random() < 0.3 and command[0] != "symbols",
-            look=random.choice(_LOOKS),
-            source_interval="1m" if random.random() < 0.1 and endpoints != _OTHER_FEED else "5m",
+            look=random.choice(_LONDON_LOOKS if is_london else _LOOKS),
+            source_interval="1m" if random.random() < 0.1 and endpoints != _OTHER_FEED and not is_london else "5m",
+            is_london=is_london,
         )
         lists_actions = bool(_ACTIONS & {word for name in endpoints for word in name.split()})
         return FuzzInput(scenario, (draw_action_changes if lists_actions else draw_changes)(random))
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
         scenario: AnswerScenario = fuzz_input.scenario
-        full, empty = _get_templates(workbench, scenario.source_interval)
+        symbols = _LONDON if scenario.is_london else SYMBOLS
+        full, empty = _get_templates(workbench, scenario.source_interval, symbols)
         store = full if scenario.is_filled else empty
         if scenario.endpoints == _OTHER_FEED:
             store = _get_asked_template(workbench, empty)
@@ -141,7 +161,7 @@ class AnswerFamily:
             runs.append(run_command(scenario.look, environment))
             faults = list(_find_inconsistent_bars(url))
             later = {**environment, "BACKFILL_AS_OF": (NOW + timedelta(days=1)).isoformat(), "BACKFILL_LIVE": "false"}
-            runs.append(run_command(["run", "--force", "--symbols", ",".join(SYMBOLS), *WINDOW], later))
+            runs.append(run_command(["run", "--force", "--symbols", ",".join(symbols), *WINDOW], later))
             faults += _find_wrong_bars(url, workbench.cache[f"true bars of {full}"])
             if runs[-1].code not in {0, 3}:
                 faults.append(f"after right answers a run ends with {runs[-1].code}: {runs[-1].last_line}")
@@ -149,7 +169,8 @@ class AnswerFamily:
 
 
 def _build_environment(workbench: Workbench, url: str, scenario: AnswerScenario) -> dict[str, str]:
-    environment = workbench.build_environment(url, BACKFILL_SOURCE_INTERVAL=scenario.source_interval)
+    exchanges = {"BACKFILL_EXCHANGES": SEVERAL} if scenario.is_london else {}
+    environment = workbench.build_environment(url, BACKFILL_SOURCE_INTERVAL=scenario.source_interval, **exchanges)
     if scenario.command[0] == "live":
         environment |= {"BACKFILL_LIVE": "true", "BACKFILL_AS_OF": NOW.replace(hour=15, minute=10).isoformat()}
     if any(name.startswith("eod-bulk-last-day") for name in scenario.endpoints):
@@ -200,14 +221,15 @@ def _raise_doubts(endpoint: str, answer: Answer) -> Answer:
     return replace(reply, content=rows).finish()
 
 
-def _get_templates(workbench: Workbench, source_interval: str) -> tuple[str, str]:
+def _get_templates(workbench: Workbench, source_interval: str, symbols: Sequence[str]) -> tuple[str, str]:
     """Names of the databases with all bars of the window and with none; both know the symbols."""
-    key = f"answers {source_interval}"
+    key = f"answers {source_interval} of {symbols}"
     if key not in workbench.cache:
         empty, full = workbench.create_database(), workbench.create_database()
         for url in (empty, full):
             environment = workbench.build_environment(url, BACKFILL_SOURCE_INTERVAL=source_interval)
-            _require_success(run_command(["symbols", "add", *SYMBOLS], environment))
+            environment |= {"BACKFILL_EXCHANGES": SEVERAL} if symbols == _LONDON else {}
+            _require_success(run_command(["symbols", "add", *symbols], environment))
         _require_success(run_command(["run", "--force", *WINDOW], environment))
         workbench.cache[key] = (get_name(full), get_name(empty))
         workbench.cache[f"true bars of {get_name(full)}"] = set(_read(full, _SELECT_BARS))

@@ -6,20 +6,29 @@ from dataclasses import dataclass
 from random import Random
 
 from backfill_assets_tests.fuzz.command_runs import run_command
+from backfill_assets_tests.fuzz.exchanges import MARKETS, SEVERAL, draw_markets_change
 from backfill_assets_tests.fuzz.inputs import Change, FuzzInput, Verdict
 from backfill_assets_tests.fuzz.odd_values import DATES, TICKERS, TIMES, draw_json_value, draw_text
 from backfill_assets_tests.fuzz.oracle import TOKEN, judge_runs
-from backfill_assets_tests.fuzz.stores import get_usual_template
+from backfill_assets_tests.fuzz.stores import get_several_template, get_usual_template
 from backfill_assets_tests.fuzz.workbench import Workbench
 
 _SYMBOLS = ("AAPL", "MSFT", "TSLA", "NVDA", "BRK-B", "AMZN", "VTI", "META", "GOOG", "JPM")
 _CALENDAR = {"closures": ["2026-06-01"], "early_closes": {"2026-06-02": "13:00"}}
 _CSV = 'Symbol,Name,Last Sale\nAAPL,Apple Inc,1.5\nMSFT,Microsoft,2.5\nTSLA,"Tesla, Inc",3\n'
+_MARKET_COMMANDS = (
+    *(("markets", "list"), ("markets", "show", "LSE"), ("markets", "show", "AU", "--format", "json")),
+    *(("run",), ("run", "--exchange", "LSE", "--force"), ("report",), ("report", "--format", "html"), ("status",)),
+    *(("report", "--format", "json"), ("verify",), ("plan",), ("review",), ("why", "VOD.LSE", "2026-06-02")),
+    *(("bars", "VOD.LSE", "--start", "2026-06-01", "--end", "2026-06-03", "--require", "any"), ("audit",)),
+    *(("certify", "2026-06-02", "--exchange", "LSE"), ("markets", "list", "--enabled", "--format", "json")),
+)
 _START: dict[str, bytes] = {
     "symbols": "\n".join(_SYMBOLS).encode(),
     "symbols CSV": _CSV.encode(),
     "universe": b"AAPL\nMSFT\n",
     "calendar": json.dumps(_CALENDAR).encode(),
+    "markets": MARKETS.encode(),
     "token": TOKEN.encode(),
     "database": b"",  # filled in when the address is known
 }
@@ -51,8 +60,8 @@ class FileFamily:
                 "symbols CSV",
                 "symbols CSV",
                 "universe",
-                "calendar",
-                "calendar",
+                *("calendar", "calendar"),
+                *("markets", "markets", "markets", "markets"),
                 "token",
                 "database",
             )
@@ -63,9 +72,11 @@ class FileFamily:
             commands = (("symbols", "add", "--file", "FILE"), ("report",))
         elif kind == "universe":
             commands = (("universes", "add", "model", "--file", "FILE"), ("universes", "list"))
-        draw = _draw_calendar_change if kind == "calendar" else _draw_symbols_change
+        elif kind == "markets":
+            commands = tuple(random.sample(_MARKET_COMMANDS, 2))
+        draw = {"calendar": _draw_calendar_change, "markets": draw_markets_change}.get(kind, _draw_symbols_change)
         changes = [
-            draw(random) if random.random() < 0.6 else _draw_bytes_change(random)
+            draw(random) if random.random() < (0.9 if kind == "markets" else 0.6) else _draw_bytes_change(random)
             for _ in range(random.choice((1, 1, 2, 3)))
         ]
         return FuzzInput(
@@ -75,15 +86,18 @@ class FileFamily:
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
         scenario: FileScenario = fuzz_input.scenario
-        with workbench.lend_database(get_usual_template(workbench)) as url, workbench.lend_folder() as folder:
+        has_several = scenario.kind == "markets"
+        template = (get_several_template if has_several else get_usual_template)(workbench)
+        with workbench.lend_database(template) as url, workbench.lend_folder() as folder:
             content = url.encode() if scenario.kind == "database" else _START[scenario.kind]
             for change in fuzz_input.changes:
                 content = change.apply(content)
             file = folder / "file"
             file.write_bytes(content)
-            environment = workbench.build_environment(url)
+            environment = workbench.build_environment(url, **({"BACKFILL_EXCHANGES": SEVERAL} if has_several else {}))
             variable = {
                 "calendar": "BACKFILL_CALENDAR_FILE",
+                "markets": "BACKFILL_MARKETS_FILE",
                 "token": "EODHD_API_TOKEN_FILE",
                 "database": "DATABASE_URL_FILE",
             }.get(scenario.kind)
@@ -101,9 +115,13 @@ class FileFamily:
         faults = [
             f"{run.arguments[0]}: the error does not name the file: {run.last_line}"
             for run in runs
-            if run.code == 2 and "file" not in run.err and "not in the store" not in run.err
+            if run.code == 2 and not _names_file(run.err)
         ]
         return judge_runs(runs, faults, has_own_tables=scenario.kind != "database")
+
+
+def _names_file(err: str) -> bool:
+    return any(words in err.lower() for words in ("file", "not in the store", "extra_sessions"))
 
 
 # --- any file -------------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ import click
 from backfill_assets.cli.main import cli
 from backfill_assets.cli.options import DateType, InstantType, MillisecondRangeType
 from backfill_assets_tests.fuzz.command_runs import run_command
+from backfill_assets_tests.fuzz.exchanges import CODES, MOMENTS, SEVERAL, draw_ticker
 from backfill_assets_tests.fuzz.inputs import Change, FuzzInput, Verdict
 from backfill_assets_tests.fuzz.odd_values import DATES, NUMBERS, TICKERS, TIMES, draw_text
 from backfill_assets_tests.fuzz.oracle import judge_runs
-from backfill_assets_tests.fuzz.stores import get_usual_template
+from backfill_assets_tests.fuzz.stores import get_several_template, get_usual_template
 from backfill_assets_tests.fuzz.workbench import Workbench
 
 _PATHS = (
@@ -39,6 +40,7 @@ _USUAL_ARGUMENTS = {
     "bars": ["AAPL", "--start", "2026-06-01", "--end", "2026-06-02", "--require", "any"],
     "export": ["--dir", "out", "--require", "any"],
     "certify": ["2026-06-01"],
+    "markets show": ["LSE"],
     "universes add": ["model", "AAPL"],
     "universes show": ["all"],
     "universes remove": ["model"],
@@ -52,14 +54,16 @@ _NO_DATABASE = "postgresql://127.0.0.1:1/closed"
 
 @dataclass(frozen=True)
 class OptionScenario:
-    """A command with its usual arguments."""
+    """A command with its usual arguments, and whether several exchanges are collected."""
 
     words: tuple[str, ...]
     has_arguments: bool
+    has_several: bool
 
     def __str__(self) -> str:
         """One line."""
-        return " ".join(self.words) + ("" if self.has_arguments else " (without its arguments)")
+        notes = ("" if self.has_arguments else " (without its arguments)", " (several)" if self.has_several else "")
+        return " ".join(self.words) + "".join(notes)
 
 
 class OptionFamily:
@@ -70,9 +74,12 @@ class OptionFamily:
 
     def draw(self, random: Random) -> FuzzInput:
         path, command = random.choice(list(_iterate_commands(cli)))
+        has_several = random.random() < 0.4
+        if has_several:
+            path, command = random.choice([found for found in _iterate_commands(cli) if _is_of_exchanges(*found)])
         count = random.choice((1, 1, 2, 3))
         changes = tuple(_draw_change(random, command) for _ in range(count))
-        return FuzzInput(OptionScenario(tuple(path.split()), random.random() < 0.8), changes)
+        return FuzzInput(OptionScenario(tuple(path.split()), random.random() < 0.8, has_several), changes)
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
         scenario: OptionScenario = fuzz_input.scenario
@@ -80,8 +87,10 @@ class OptionFamily:
         arguments = [*_USUAL_ARGUMENTS.get(name, [])] if scenario.has_arguments else []
         for change in fuzz_input.changes:
             arguments = change.apply(arguments)
-        with workbench.lend_database(get_usual_template(workbench)) as url, workbench.lend_folder() as folder:
-            environment = workbench.build_environment(_NO_DATABASE if name == "dev" else url, BACKFILL_LIVE="true")
+        template = (get_several_template if scenario.has_several else get_usual_template)(workbench)
+        more = {"BACKFILL_LIVE": "true", **({"BACKFILL_EXCHANGES": SEVERAL} if scenario.has_several else {})}
+        with workbench.lend_database(template) as url, workbench.lend_folder() as folder:
+            environment = workbench.build_environment(_NO_DATABASE if name == "dev" else url, **more)
             workbench.vendor.sends_nothing = True
             run = run_command(
                 [*scenario.words, *arguments], environment, folder=folder, interrupt_after=_LONG_COMMANDS.get(name, 0)
@@ -103,8 +112,18 @@ def _iterate_commands(group: click.Group, path: str = "") -> Iterator[tuple[str,
             yield f"{path}{name}", command
 
 
+_OF_EXCHANGES = {"exchange", "symbols", "ticker", "tickers", "symbol", "as_of"}
+
+
+def _is_of_exchanges(path: str, command: click.Command) -> bool:
+    return path not in {"dev", "sandbox"} and any(
+        parameter.name in {"exchange", "ticker"} for parameter in command.params
+    )
+
+
 def _draw_change(random: Random, command: click.Command) -> Change:
-    parameter = random.choice(command.params)
+    named = [parameter for parameter in command.params if parameter.name in _OF_EXCHANGES]
+    parameter = random.choice(named if named and random.random() < 0.3 else command.params)
     value = _draw_value(random, parameter)
     if isinstance(parameter, click.Argument):
         given = ["--", value] if random.random() < 0.3 else [value]
@@ -132,6 +151,7 @@ _USUAL_VALUES: dict[str, tuple[str, ...]] = {
         "2027-01-04T00:00:00Z",
         "2004-01-01T00:00:00Z",
         "2099-12-31T23:59:59Z",
+        *MOMENTS,
     ),
     "batch_size": ("1", "2", "999999999999"),
     "delay": ("0", "0.1", "1e-9"),
@@ -148,6 +168,8 @@ _USUAL_VALUES: dict[str, tuple[str, ...]] = {
     "first_day": ("2026-06-01", "2026-06-02", "2026-06-06", "2022-06-09", "0001-01-01", "9999-12-31"),
     "kinds": ("split", "dividend", "spinoff"),
     "port": ("0",),
+    "exchange": ("LSE", "AU", "US", "lse", "PA", "HK", "XLON", "KO"),
+    "exchanges": ("LSE", "LSE,AU", "US", "HK"),
     "universe": ("all", "model", "ALL", ""),
     "name": ("all", "model", "MODEL", "a b", "'; --"),
     "certificate": ("1", "99", "all"),
@@ -171,6 +193,10 @@ def _draw_value(random: Random, parameter: click.Parameter) -> str:
     kind = random.random()
     if parameter.name == "folder":  # made where they lack, so that they must lie in the folder of the input
         return random.choice(_FOLDERS)
+    if parameter.name in {"exchange", "exchanges"} and kind > 0.5:
+        return random.choice(CODES)
+    if parameter.name in _OF_EXCHANGES - {"exchange", "as_of"} and kind > 0.7:
+        return draw_ticker(random)
     if kind < 0.15:
         return draw_text(random).replace("\x00", "")
     if kind < 0.6 and (usual := _find_usual_values(parameter)):

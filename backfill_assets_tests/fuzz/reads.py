@@ -20,9 +20,10 @@ from backfill_assets.reading import BackfillError, BarsResult, ChangesResult, re
 from backfill_assets.reading.request import COLUMNS
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import NOW
+from backfill_assets_tests.fuzz.exchanges import CODES, MOMENTS, draw_ticker
 from backfill_assets_tests.fuzz.inputs import Change, FuzzInput, Verdict
 from backfill_assets_tests.fuzz.odd_values import DATES, NUMBERS, TICKERS, TIMES, draw_text
-from backfill_assets_tests.fuzz.stores import get_usual_template
+from backfill_assets_tests.fuzz.stores import get_several_template
 from backfill_assets_tests.fuzz.workbench import Workbench
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -46,6 +47,7 @@ _MOMENTS: tuple[Any, ...] = (
 _SYMBOLS: tuple[Any, ...] = (
     *("AAPL", "MSFT", ["AAPL", "MSFT"], ("MSFT", "AAPL", "AAPL"), {"AAPL"}, "AAPL,MSFT", "aapl", "AAPL.US", "AAPL.LSE"),
     *("NOSUCH", ["NOSUCH", "MISSING"], ["AAPL", None], ["AAPL", 5], np.array(["AAPL"]), pd.Series(["AAPL", "MSFT"])),
+    *("VOD.LSE", ["VOD.LSE"], ["VOD.LSE", "AAPL"], "VOD", ["VOD.LSE", "BHP.AU"], ["BP.LSE", "VOD.L"], "VOD.lse"),
     *(pd.Index([]), {"AAPL": 1}, iter(["AAPL"]), [["AAPL"]], ["AAPL"] * 10_000, pd.Series(["AAPL", None])),
 )
 _COLUMNS: tuple[Any, ...] = (
@@ -64,9 +66,9 @@ _VALUES: dict[str, tuple[Any, ...]] = {
     "point_in_time": (*_MOMENTS, *TIMES),
     "since": (*_MOMENTS, *TIMES),
     "until": (*_MOMENTS, *TIMES),
-    "known_at": (*_MOMENTS, *TIMES),
+    "known_at": (*_MOMENTS, *TIMES, *MOMENTS),
     "interval": ("30m", "1h", "1m", "5m", "15m", "30min", "30 m", "1d", "0m", "-30m", *NUMBERS),
-    "exchange": ("US", "us", "NYSE", "LSE", ""),
+    "exchange": ("US", "us", "NYSE", "LSE", "", *CODES),
     "adjustment": ("splits", "splits_and_dividends", "none", "split", "Splits", ""),
     "require": ("complete", "explained", "any", "ANY", ""),
     "on_incomplete": ("raise", "drop", "ignore"),
@@ -113,7 +115,7 @@ class ReadFamily:
         for change in fuzz_input.changes:
             arguments = change.apply(arguments)
         url = workbench.build_environment("")["EODHD_BASE_URL"]
-        with workbench.lend_database(get_usual_template(workbench)) as database_url:
+        with workbench.lend_database(get_several_template(workbench)) as database_url:
             database = Database(database_url)
             settings = load_settings(token=workbench.token, base_url=url, as_of=NOW, home=workbench.folder)
             try:
@@ -131,7 +133,7 @@ def _draw_change(random: Random, argument: str) -> Change:
     values = _VALUES[argument]
     value = random.choice(values)
     if argument not in _FLAGS and random.random() < 0.2:
-        value = random.choice((*_ANYTHING, draw_text(random)))
+        value = random.choice((*_ANYTHING, draw_text(random), draw_ticker(random)))
     removed = {"symbols": None} if argument == "universe" and random.random() < 0.7 else {}
     return Change(f"{argument}={value!r}"[:160], lambda arguments: {**arguments, argument: value, **removed})
 

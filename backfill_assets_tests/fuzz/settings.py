@@ -8,33 +8,19 @@ from pydantic.fields import FieldInfo
 
 from backfill_assets.config.settings import SECRET_VARIABLES, Settings
 from backfill_assets_tests.fuzz.command_runs import run_command
+from backfill_assets_tests.fuzz.exchanges import CODES, ENABLED, MOMENTS, SEVERAL, draw_ticker
 from backfill_assets_tests.fuzz.inputs import Change, FuzzInput, Verdict
 from backfill_assets_tests.fuzz.odd_values import DATES, NUMBERS, TICKERS, TIMES, draw_text
 from backfill_assets_tests.fuzz.oracle import judge_runs
-from backfill_assets_tests.fuzz.stores import get_usual_template
+from backfill_assets_tests.fuzz.stores import get_several_template, get_usual_template
 from backfill_assets_tests.fuzz.workbench import Workbench
 
 _HUSH = "hush-4711"  # part of values of secret settings; no output may contain it
 _COMMANDS = (
-    *(
-        ("settings",),
-        ("settings", "--all"),
-        ("settings", "--format", "json"),
-        ("report",),
-        ("report", "--format", "html"),
-        ("status",),
-    ),
-    *(
-        ("run",),
-        ("run",),
-        ("run", "--format", "json"),
-        ("plan",),
-        ("verify",),
-        ("review",),
-        ("live",),
-        ("symbols", "list"),
-        ("symbols", "sync"),
-    ),
+    *(("settings",), ("settings", "--all"), ("settings", "--format", "json")),
+    *(("report",), ("report", "--format", "html"), ("status",)),
+    *(("run",), ("run",), ("run", "--format", "json"), ("plan",), ("verify",), ("review",), ("live",)),
+    *(("symbols", "list"), ("symbols", "sync")),
     *(
         ("audit",),
         ("decisions", "list"),
@@ -59,8 +45,6 @@ _LISTS = (
         "[1,",
         "{}",
         "[[1]]",
-    ),
-    *(
         "[null]",
         "[true]",
         "[1e400]",
@@ -80,8 +64,6 @@ _URLS = (
         "http://localhost:1/",
         "http://127.0.0.1:1/é",
         "http://127.0.0.1:1/a b",
-    ),
-    *(
         "http://",
         "https://eodhd.com@127.0.0.1/",
         "http://127.0.0.1:1//api//",
@@ -161,30 +143,29 @@ _ALERTS = (
     ),
 )
 _PATHS = (
-    "/proc/nonexistent/x",
-    "/dev/null",
-    "/",
-    ".",
-    "/proc/self/mem",
-    "/dev/zero",
-    "~",
-    "~nobody-here/x",
-    "a\nb",
-    "é" * 200,
-    "x" * 5000,
-    "\udcff",
+    *("/proc/nonexistent/x", "/dev/null", "/", ".", "/proc/self/mem", "/dev/zero", "~", "~nobody-here/x", "a\nb"),
+    *("é" * 200, "x" * 5000, "\udcff"),
+)
+_COMMANDS_OF_EXCHANGES = (
+    *(("markets", "list"), ("markets", "show", "LSE", "--format", "json"), ("run", "--exchange", "LSE")),
+    *(("symbols", "sync", "--exchange", "AU"), ("symbols", "list", "--exchange", "LSE"), ("run",), ("report",)),
+)
+_OF_EXCHANGES = (
+    *("BACKFILL_EXCHANGES", "BACKFILL_EXCHANGES", "BACKFILL_EXCHANGE_ORDER", "BACKFILL_MARKETS_FILE", "BACKFILL_AS_OF"),
+    *("BACKFILL_AS_OF", "BACKFILL_SYNC_EXCHANGE", "BACKFILL_CALENDAR_FILE"),
 )
 
 
 @dataclass(frozen=True)
 class SettingScenario:
-    """A command."""
+    """A command, and whether several exchanges are collected."""
 
     command: tuple[str, ...]
+    has_several: bool
 
     def __str__(self) -> str:
         """One line."""
-        return " ".join(self.command)
+        return " ".join(self.command) + (" (several exchanges)" if self.has_several else "")
 
 
 class SettingFamily:
@@ -195,11 +176,17 @@ class SettingFamily:
 
     def draw(self, random: Random) -> FuzzInput:
         changes = tuple(_draw_change(random) for _ in range(random.choice((1, 1, 1, 2, 3))))
-        return FuzzInput(SettingScenario(random.choice(_COMMANDS)), changes)
+        has_several = random.random() < 0.3
+        if has_several:
+            changes = (_draw_change(random, random.choice(_OF_EXCHANGES)), *changes[1:])
+        commands = (*_COMMANDS, *_COMMANDS_OF_EXCHANGES * 3) if has_several else _COMMANDS
+        return FuzzInput(SettingScenario(random.choice(commands), has_several), changes)
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
-        with workbench.lend_database(get_usual_template(workbench)) as url, workbench.lend_folder() as folder:
-            environment = workbench.build_environment(url)
+        has_several = fuzz_input.scenario.has_several
+        template = (get_several_template if has_several else get_usual_template)(workbench)
+        with workbench.lend_database(template) as url, workbench.lend_folder() as folder:
+            environment = workbench.build_environment(url, **({"BACKFILL_EXCHANGES": SEVERAL} if has_several else {}))
             for change in fuzz_input.changes:
                 environment = change.apply(environment)
             workbench.vendor.sends_nothing = True
@@ -214,14 +201,16 @@ class SettingFamily:
             run.code == 2
             and not any(name.removesuffix("_FILE") in run.err for name in names)
             and command[0] not in {"live", "alerts", "symbols"}
+            and "--exchange" not in command  # may name the exchange only
         ):
             faults.append(f"{command[0]}: exit code 2 names none of the settings: {run.last_line}")
         return judge_runs([run], faults, may_be_interrupted=True)
 
 
-def _draw_change(random: Random) -> Change:
-    field = random.choice(list(Settings.model_fields.values()))
-    name = str(field.alias)
+def _draw_change(random: Random, wanted: str | None = None) -> Change:
+    fields = {str(field.alias): field for field in Settings.model_fields.values()}
+    name = wanted or random.choice(list(fields))
+    field = fields[name]
     usual = _list_usual_values(field)
     value = random.choice(usual) if usual and random.random() < 0.5 else _draw_value(random, name, field.default)
     value = value.replace("\x00", "")
@@ -266,7 +255,10 @@ def _draw_value(random: Random, name: str, default: object) -> str:
         "BACKFILL_ALERT_URLS": _ALERTS,
     }
     special |= {
-        "BACKFILL_AS_OF": (*TIMES, *DATES),
+        "BACKFILL_AS_OF": (*TIMES, *DATES, *MOMENTS, *MOMENTS),
+        "BACKFILL_EXCHANGES": ENABLED,
+        "BACKFILL_SYNC_EXCHANGE": CODES,
+        "BACKFILL_LIVE_SYMBOLS": (draw_ticker(random),),
         "EODHD_API_TOKEN": (
             f"{_HUSH}",
             f" {_HUSH}\n",

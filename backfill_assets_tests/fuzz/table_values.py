@@ -77,6 +77,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
             "'.'",
             "'AAPL'",
         ),
+        *("'VOD.L'", "'VOD.LSE'", "'LSE:VOD'", "'BHP.AX'", "'AIR.PA'", "'BHP AU'", "'005930'", "'VOD.US'"),
     ),
     "exchange": (
         "''",
@@ -84,7 +85,30 @@ _VALUES: dict[str, tuple[str, ...]] = {
         "'NYSE'",
         "'us'",
         "' US '",
-        "'LSE'",
+        *(
+            "'LSE'",
+            "'LSE'",
+            "'XLON'",
+            "'London Stock Exchange'",
+            "'lse'",
+            "'L'",
+            "'AU'",
+            "'ASX'",
+            "'XASX'",
+            "'HK'",
+            "'TSE'",
+        ),
+        *(
+            "'Xetra'",
+            "'Börse Frankfurt'",
+            "'Euronext Paris'",
+            "'TSX'",
+            "'B3'",
+            "'Oslo Børs'",
+            "'CC'",
+            "'FOREX'",
+            "'US;LSE'",
+        ),
         "'é'",
         "NULL",
         "'nonsense'",
@@ -105,8 +129,13 @@ _VALUES: dict[str, tuple[str, ...]] = {
 _CONDITIONS = ("true", "n = 1", "n = 20", "n % 2 = 0", "n > 13", "n < 5")
 
 
-def draw_value(random: Random) -> Change:
-    column = random.choice(list(_VALUES))
+def draw_name(random: Random) -> Change:
+    """An odd name of a symbol or an exchange in some rows."""
+    return draw_value(random, random.choice(("exchange", "exchange", "symbol")))
+
+
+def draw_value(random: Random, column: str = "") -> Change:
+    column = column or random.choice(list(_VALUES))
     value, condition = random.choice(_VALUES[column]), random.choice(_CONDITIONS)
     return Change(
         f"{column} = {value} where {condition}", lambda t: replace(t, values=(*t.values, (column, value, condition)))

@@ -13,9 +13,11 @@ import psycopg
 from psycopg import conninfo, sql
 
 from backfill_assets_tests.fuzz.command_runs import CommandRun, run_command
+from backfill_assets_tests.fuzz.exchanges import SEVERAL
 from backfill_assets_tests.fuzz.inputs import FuzzInput, Verdict
 from backfill_assets_tests.fuzz.oracle import judge_runs
 from backfill_assets_tests.fuzz.table_changes import draw_changes
+from backfill_assets_tests.fuzz.table_values import draw_name
 from backfill_assets_tests.fuzz.user_tables import PRICES, Tables
 from backfill_assets_tests.fuzz.workbench import Workbench, get_name
 
@@ -84,6 +86,10 @@ _COMMANDS = (
         ("verify-certificate", "--format", "json"),
     ),
 )
+_COMMANDS_OF_EXCHANGES = (
+    *(("symbols", "add", "VOD.LSE"), ("symbols", "sync", "--exchange", "LSE"), ("symbols", "list", "--exchange", "AU")),
+    *(("run", "--exchange", "LSE"), ("markets", "list"), ("markets", "show", "LSE"), ("certify", "2026-06-01")),
+)
 _SNAPSHOT = """
 WITH s AS (SELECT oid, nspname::text AS name FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'),
      c AS (SELECT c.oid, c.oid::regclass::text AS name, relkind::text FROM pg_class c JOIN s ON s.oid = relnamespace)
@@ -109,13 +115,15 @@ _GRANTS = {
 
 @dataclass(frozen=True)
 class TableScenario:
-    """The commands."""
+    """The commands, and whether several exchanges are collected."""
 
     commands: tuple[tuple[str, ...], ...]
+    has_several: bool
 
     def __str__(self) -> str:
         """One line."""
-        return "; ".join(" ".join(command) for command in self.commands)
+        commands = "; ".join(" ".join(command) for command in self.commands)
+        return f"{commands} (several exchanges)" if self.has_several else commands
 
 
 class TableFamily:
@@ -126,7 +134,13 @@ class TableFamily:
 
     def draw(self, random: Random) -> FuzzInput:
         commands = [random.choice(_FIRST_COMMANDS), *random.sample(_COMMANDS, 3)]
-        return FuzzInput(TableScenario(tuple(commands)), draw_changes(random))
+        has_several = random.random() < 0.25
+        if has_several:
+            commands[-1] = random.choice(_COMMANDS_OF_EXCHANGES)
+            return FuzzInput(
+                TableScenario(tuple(commands), has_several), (draw_name(random), *draw_changes(random)[:2])
+            )
+        return FuzzInput(TableScenario(tuple(commands), has_several), draw_changes(random))
 
     def judge(self, workbench: Workbench, fuzz_input: FuzzInput) -> Verdict:
         tables = Tables()
@@ -249,12 +263,13 @@ def _insert(
 
 
 def _run_commands(workbench: Workbench, scenario: TableScenario, url: str, own_url: str) -> Verdict:
+    exchanges = {"BACKFILL_EXCHANGES": SEVERAL} if scenario.has_several else {}
     live = {"BACKFILL_LIVE": "true", "BACKFILL_AS_OF": "2026-06-03T15:10:00+00:00"}
     runs: list[CommandRun] = []
     faults, remarks = [], []
     is_accepted = False
     for command in scenario.commands:
-        environment = workbench.build_environment(own_url, **(live if command[0] == "live" else {}))
+        environment = workbench.build_environment(own_url, **exchanges, **(live if command[0] == "live" else {}))
         before, requests = _take_snapshot(workbench, url), workbench.vendor.request_count
         run = run_command(command, environment)
         runs.append(run)

@@ -15,7 +15,7 @@ from typing import Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from backfill_assets.sandbox.actions import CashDividend, SpinOff, Split
-from backfill_assets.sandbox.config import Publication, SandboxConfig
+from backfill_assets.sandbox.config import ExchangeConfig, Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.conftest import NOW
 
@@ -68,7 +68,13 @@ class FuzzVendor:
     def __init__(self) -> None:
         limits = {"per_minute": 10_000_000, "daily": 1_000_000_000, "symbols": 12, "clock_rate": 0.0}
         published = Publication(hours_after_close=(0.0, 0.0), one_minute_delay_hours=0.0)
-        self._later = Sandbox(SandboxConfig(now=_LATER, publication=published, actions=_ACTIONS, **limits))
+        exchanges = {
+            code: ExchangeConfig(symbols=3, foreign_copies=2, publication=published, history_from=date(2026, 1, 2))
+            for code in ("LSE", "AU")
+        }
+        self._later = Sandbox(
+            SandboxConfig(now=_LATER, publication=published, actions=_ACTIONS, exchanges=exchanges, **limits)
+        )
         self._today = Sandbox(SandboxConfig(now=NOW.replace(hour=15, minute=10), **limits))
         self._answers: dict[str, Answer] = {}
         self.change: Callable[[str, Answer], Answer] = keep_answer

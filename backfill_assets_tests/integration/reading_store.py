@@ -12,6 +12,8 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.reading import BarsResult, read_bars
 from backfill_assets.store.postgres.connection import Database
 
@@ -22,9 +24,9 @@ OWN = {"source": "vendor", "source_interval": "5m", "source_rows": 6, "is_final"
 EXTERNAL: dict[str, Any] = dict.fromkeys(OWN)
 
 
-def list_starts(first: date, last: date | None = None) -> list[datetime]:
+def list_starts(first: date, last: date | None = None, market: MarketProfile = US) -> list[datetime]:
     """The starts of all slots of 30 minutes, UTC."""
-    grid = build_slot_grid(list_sessions("US", first, last or first), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions(market, first, last or first), INTERVALS["30m"])
     return [to_datetime(start) for start in grid.starts.tolist()]
 
 
@@ -52,13 +54,20 @@ class ReadingStore:
 
     def add_symbol(self, symbol: str, **values: Any) -> int:
         """A ticker of the universe; returns its symbol_id."""
-        return int(self.insert("market_symbols", symbol=symbol, exchange="US", **values))
+        return int(self.insert("market_symbols", **{"symbol": symbol, "exchange": "US"} | values))
 
     def add_bars(
-        self, symbol_id: int, first: date, last: date | None = None, *, without: tuple[int, ...] = (), **values: Any
+        self,
+        symbol_id: int,
+        first: date,
+        last: date | None = None,
+        *,
+        without: tuple[int, ...] = (),
+        market: MarketProfile = US,
+        **values: Any,
     ) -> None:
         """Final bars of all slots but those at the positions ``without``; ``values`` are of other columns."""
-        starts = [start for at, start in enumerate(list_starts(first, last)) if at not in without]
+        starts = [start for at, start in enumerate(list_starts(first, last, market)) if at not in without]
         columns = {**OWN, "volume": 1000, "interval_type": "30m", **values}
         prices = {"open_price": 100, "high_price": 101, "low_price": 99, "close_price": 100.5}
         columns = {**prices, **columns}
@@ -69,11 +78,13 @@ class ReadingStore:
             connection.execute(INSERT_AS_OF_THEN)
             connection.cursor().executemany(statement, [(symbol_id, start, *columns.values()) for start in starts])
 
-    def add_complete_symbol(self, symbol: str, first: date, last: date, **bars: Any) -> int:
+    def add_complete_symbol(
+        self, symbol: str, first: date, last: date, *, market: MarketProfile = US, **bars: Any
+    ) -> int:
         """A ticker with all its bars, and the evidence that its sessions came whole; returns its symbol_id."""
-        symbol_id = self.add_symbol(symbol)
-        self.add_bars(symbol_id, first, last, **bars)
-        for session in list_sessions("US", first, last):
+        symbol_id = self.add_symbol(symbol, exchange=market.exchange)
+        self.add_bars(symbol_id, first, last, market=market, **bars)
+        for session in list_sessions(market, first, last):
             self.add_evidence(symbol_id, session.day)
         return symbol_id
 

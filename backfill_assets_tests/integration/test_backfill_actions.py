@@ -18,6 +18,7 @@ from backfill_assets.backfill.optional_endpoints import DIVIDENDS, DIVIDENDS_FIL
 from backfill_assets.market.actions.corporate_actions import Dividend
 from backfill_assets.market.actions.listed_actions import ListedSplit
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_actions import ActionRows, DividendRow, DividendRows, SplitRow, SplitRows
@@ -70,7 +71,7 @@ def open_market(make_engine: MakeEngine, start_sandbox: StartSandbox) -> Callabl
 
 
 def read_after(engine: Engine, sandbox: Sandbox, days: int, **overrides: Any) -> DailyReading:
-    return read_daily_data(move_to(engine, sandbox, NOW + timedelta(days=days), **overrides))
+    return read_daily_data(move_to(engine, sandbox, NOW + timedelta(days=days), **overrides), US)
 
 
 def list_stored_dividends(engine: Engine, *, with_versions: bool = False) -> list[Dividend]:
@@ -111,7 +112,7 @@ def test_a_new_tickers_history_is_read_once_and_its_closes_with_the_next_morning
     open_market: Callable[..., tuple[Engine, Sandbox]],
 ) -> None:
     engine, sandbox = open_market(*map(pay, OLD_DAYS), Split(date(2025, 6, 9), 4))
-    assert str(read_daily_data(engine)) == "2 symbols, splits of 2 symbols, dividends of 2 symbols"
+    assert str(read_daily_data(engine, US)) == "2 symbols, splits of 2 symbols, dividends of 2 symbols"
     stored = list_stored_dividends(engine)
     assert [(d.ex_date, d.cum_day, d.period) for d in stored] == [
         (ex_date, cum_day, "quarterly") for ex_date, cum_day in zip(OLD_DAYS, OLD_CUM_DAYS, strict=True)
@@ -157,7 +158,7 @@ def test_a_late_one_a_correction_and_a_withdrawal_are_kept_as_versions(
     corrected = pay(TUESDAY, "0.20", wrong_value=Decimal("2.00"), corrected_after_days=5)
     withdrawn = pay(THURSDAY, "0.30", listed_after_days=-9, withdrawn_after_days=3)
     engine, sandbox = open_market(late, corrected, withdrawn)
-    read_daily_data(engine)
+    read_daily_data(engine, US)
     assert list_amounts(engine) == ["2 3-", "0.3 3-"]  # the announced one is stored, too
     assert read_after(engine, sandbox, 7).dividends_requested == 2
     assert list_amounts(engine) == ["0.1 10-", "0.2 10-"]
@@ -178,7 +179,7 @@ def test_what_is_listed_twice_counts_once_and_a_contradiction_is_a_finding_until
         pay(OLD_DAYS[2], "0.25", wrong_value=Decimal("0.52")),
         pay(OLD_DAYS[2], "0.26", "Special", withdrawn_after_days=100),
     )
-    read_daily_data(engine)
+    read_daily_data(engine, US)
     stored = list_stored_dividends(engine)
     assert [(d.ex_date, d.period, d.contradiction is not None) for d in stored] == [
         (OLD_DAYS[0], "quarterly", False),
@@ -197,7 +198,7 @@ def test_of_two_ratios_of_a_day_the_daily_data_tell_the_right_one(
     open_market: Callable[..., tuple[Engine, Sandbox]],
 ) -> None:
     engine, sandbox = open_market(Split(date(2025, 6, 9), 4, record=Record(wrong_value=Decimal(5))))
-    read_daily_data(engine)
+    read_daily_data(engine, US)
     assert list_found(engine, SPLITS_CONTRADICT) == [(SPLITS_CONTRADICT, "AAPL.US")]
     read_after(engine, sandbox, 1)  # with the closes of both sides
     read_after(engine, sandbox, 7)
@@ -214,7 +215,7 @@ def test_a_plan_without_dividends_is_told_once_and_splits_are_read_all_the_same(
 ) -> None:
     refusal = (403, "Only EOD data allowed for free users. Please, contact our support team.")
     engine, sandbox = open_market(pay(OLD_DAYS[0]), sandbox={"refused_endpoints": {"div": refusal}})
-    first = read_daily_data(engine)
+    first = read_daily_data(engine, US)
     assert (first.splits_requested, first.dividends_requested, first.stopped) == (2, 0, None)
     assert read_after(engine, sandbox, 1).stopped is None
     assert sandbox.stats()["by_endpoint"]["div"] == 1
@@ -226,7 +227,7 @@ def test_a_reading_that_ends_early_goes_on_where_it_ended(
 ) -> None:
     """Two daily rows, two lists of splits, and calls for one list of dividends."""
     engine, sandbox = open_market(pay(OLD_DAYS[0]), sandbox={"daily": 5}, collector_reserve=0.0)
-    first = read_daily_data(engine)
+    first = read_daily_data(engine, US)
     assert (first.splits_requested, first.dividends_requested, type(first.stopped)) == (2, 1, BudgetSpent)
     assert read_after(engine, sandbox, 1).dividends_requested == 1
     assert sandbox.stats()["by_endpoint"]["div"] == 2
@@ -235,8 +236,10 @@ def test_a_reading_that_ends_early_goes_on_where_it_ended(
 def test_two_processes_at_once_read_each_list_once(open_market: Callable[..., tuple[Engine, Sandbox]]) -> None:
     symbols = tuple(list_sandbox_symbols(12))
     engine, sandbox = open_market(symbols=symbols, sandbox={"symbols": 12})
-    read_daily_data(move_to(engine, sandbox, NOW, base_url=sandbox.base_url, action_calls=1))  # daily rows; one list
-    due = find_due_reading(engine)
+    read_daily_data(
+        move_to(engine, sandbox, NOW, base_url=sandbox.base_url, action_calls=1), US
+    )  # daily rows; one list
+    due = find_due_reading(engine, US)
 
     async def read_at_once() -> list[int]:
         readings = [ActionReading(DIVIDEND_KIND, engine, due.job.symbols, due.settled, uses_file=False) for _ in "12"]
@@ -262,7 +265,7 @@ def test_many_tickers_at_once_stay_within_the_days_calls(
     days = []
     for day in range(3, 12):  # from Wednesday on; Sunday and Monday have no file
         at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
-        reading = read_daily_data(at)
+        reading = read_daily_data(at, US)
         calls = read_calls(at, at.settings.now())
         assert max(calls.get("splits", 0), calls.get("dividends", 0)) <= 4
         days.append((reading.splits_requested, reading.dividends_requested, reading.closes_requested))
@@ -288,7 +291,7 @@ def test_the_markets_files_are_read_in_order_and_histories_on_days_without_one(
 
     def read_day(day: int) -> tuple[date | None, int, int]:
         at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
-        reading = read_daily_data(at)
+        reading = read_daily_data(at, US)
         assert read_calls(at, at.settings.now())["dividends"] == 100
         return reading.dividends_day, reading.dividends_requested, reading.closes_requested
 
@@ -328,7 +331,7 @@ def test_with_the_markets_files_a_correction_is_found_where_the_closes_show_one(
     found = []
     for day in (3, 4, 5, 6, 7, 8):
         at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
-        read_daily_data(at)
+        read_daily_data(at, US)
         assert read_calls(at, at.settings.now())["dividends"] == 100
         found.append((bool(list_found(at, ADJUSTED_CLOSES_DIFFER)), list_amounts(at)))
     assert found[4:] == [(True, before), (False, after)]
@@ -350,7 +353,7 @@ def test_a_markets_file_that_cannot_be_read_does_not_keep_the_later_ones_from_it
 
     async def read_day(day: int) -> list[bool]:
         at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
-        due = find_due_reading(at)
+        due = find_due_reading(at, US)
         files = MarketActionFiles(kind, at, due.settled)
         async with at.open_vendor_client(Purpose.DIVIDENDS) as (_, client):
             return [await files.read_next(client) for _ in "12"]
@@ -374,9 +377,9 @@ def test_a_list_that_cannot_be_read_is_requested_weekly(open_market: Callable[..
     claimed = []
     for day in (5, 6, 7, 8, 9, 10, 12):
         at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
-        due = find_due_reading(at)
+        due = find_due_reading(at, US)
         if day == 5:
-            read_daily_data(at)
+            read_daily_data(at, US)
             with engine.database.transaction() as connection:
                 connection.execute("DELETE FROM backfill.split_reads")
         reading = ActionReading(kind, at, due.job.symbols, due.settled, uses_file=False)

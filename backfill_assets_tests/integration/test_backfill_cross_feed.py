@@ -13,6 +13,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.rules import Rule
@@ -128,7 +129,7 @@ def test_a_slot_that_1m_lacks_is_taken_from_5m(
 ) -> None:
     generated = start_sandbox().world
     lost_at = datetime.fromisoformat(LOST_SLOT).timestamp()
-    (session,) = list_sessions("US", TUESDAY, TUESDAY)
+    (session,) = list_sessions(US, TUESDAY, TUESDAY)
     for feed in ("1m", "5m"):
         rows = build_intraday_rows(generated.get_published_rows("AAPL", session, feed), False)
         kept = [row for row in rows if feed == "5m" or not lost_at <= row.timestamp < lost_at + 1800]

@@ -12,6 +12,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.optional_endpoints import SPLITS
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.vendor_errors import BudgetSpent, SpendingPaused
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.config import DataQuirks, Faults, Publication
@@ -73,9 +74,9 @@ def test_one_request_a_symbol_once_for_each_settled_session(
 ) -> None:
     sandbox = start_sandbox()
     engine = move_to(open_engine(sandbox), sandbox, SETTLED - timedelta(minutes=1))
-    assert read_daily_data(engine).requested == 4  # Monday is settled
+    assert read_daily_data(engine, US).requested == 4  # Monday is settled
     engine = move_to(engine, sandbox, SETTLED)
-    assert [read_daily_data(engine).requested for _ in range(3)] == [4, 0, 0]
+    assert [read_daily_data(engine, US).requested for _ in range(3)] == [4, 0, 0]
     rows = list_rows(engine)
     assert [(symbol, day) for symbol, day, _ in rows if day >= MONDAY] == [
         (symbol, day) for day in (MONDAY, TUESDAY) for symbol in sorted(FOUR)
@@ -84,7 +85,7 @@ def test_one_request_a_symbol_once_for_each_settled_session(
         SETTLED
     }  # Monday's rows once more, with Tuesday's
     after_weekend = move_to(engine, sandbox, datetime(2026, 6, 9, 9, tzinfo=UTC))
-    assert [read_daily_data(after_weekend).requested for _ in range(2)] == [4, 0]  # four sessions at once
+    assert [read_daily_data(after_weekend, US).requested for _ in range(2)] == [4, 0]  # four sessions at once
     with engine.database.transaction() as connection:
         calls = read_calls_by_purpose(connection, "test-token-4711", after_weekend.settings.now()).past_30_days
     assert calls == {"daily": 12, "splits": 4, "dividends": 4}
@@ -96,7 +97,7 @@ def test_what_a_lookup_of_absence_read_is_not_read_again(open_engine: MakeEngine
     engine = open_engine(sandbox)
     run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert count_requests(sandbox)["eod"] == 1
-    assert read_daily_data(engine).requested == 3
+    assert read_daily_data(engine, US).requested == 3
     run_backfill(engine, make_monday_tuesday_job(engine, force=True), ignore_progress)
     assert count_requests(sandbox)["eod"] == 4
 
@@ -106,18 +107,18 @@ def test_a_symbol_without_an_answer_keeps_none_from_theirs_and_waits_for_the_nex
 ) -> None:
     sandbox = start_sandbox(absences=Absences(invalid=frozenset({"MSFT"})))
     engine = open_engine(sandbox)
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     assert (reading.requested, reading.failed) == (4, 1)
     assert str(reading) == "4 symbols (1 without an answer), splits of 3 symbols, dividends of 3 symbols"
-    assert not find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=17)))
-    assert len(find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=20))).first_days) == 4
+    assert not find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=17)), US)
+    assert len(find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=20)), US).first_days) == 4
 
 
 def test_a_day_without_a_row_is_asked_for_once(open_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     sandbox = start_sandbox(absences=Absences(eod_skipped=frozenset({("AAPL", TUESDAY)})))
     engine = open_engine(sandbox)
-    assert [read_daily_data(engine).requested for _ in range(2)] == [4, 0]
-    assert not find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=17)))
+    assert [read_daily_data(engine, US).requested for _ in range(2)] == [4, 0]
+    assert not find_due_reading(move_to(engine, sandbox, NOW + timedelta(hours=17)), US)
 
 
 def test_a_spent_budget_and_a_pause_end_a_reading_and_nothing_waits_for_it(
@@ -125,22 +126,22 @@ def test_a_spent_budget_and_a_pause_end_a_reading_and_nothing_waits_for_it(
 ) -> None:
     poor, sandbox = start_sandbox(daily=3), start_sandbox()
     engine = open_engine(poor, collector_reserve=0.0)
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     assert (reading.requested, type(reading.stopped)) == (3, BudgetSpent)
     richer = move_to(engine, sandbox, NOW, base_url=sandbox.base_url)
-    assert read_daily_data(richer).requested == 1
+    assert read_daily_data(richer, US).requested == 1
     with engine.database.transaction() as connection:
         start_pause(connection, None, "me", None)
     tomorrow = move_to(richer, sandbox, NOW + timedelta(days=1))
-    assert type(read_daily_data(tomorrow).stopped) is SpendingPaused
-    assert len(find_due_reading(tomorrow).first_days) == 4
+    assert type(read_daily_data(tomorrow, US).stopped) is SpendingPaused
+    assert len(find_due_reading(tomorrow, US).first_days) == 4
 
 
 def test_a_vendor_that_is_down_ends_a_reading(open_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     sandbox = start_sandbox(symbols=40, faults=Faults(status_500=1.0))
     symbols = tuple(list_sandbox_symbols(40))
     engine = open_engine(sandbox, symbols, attempts=1, in_flight_max=1)
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     assert reading.stopped is not None
     assert reading.requested < 40
 
@@ -151,9 +152,9 @@ def test_beyond_100_symbols_the_markets_file_is_read(
 ) -> None:
     sandbox = start_sandbox(symbols=symbol_count)
     engine = open_engine(sandbox, tuple(list_sandbox_symbols(symbol_count)))
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     assert (reading.file_day, reading.requested) == ((TUESDAY, 0) if uses_file else (None, 100))
-    assert not read_daily_data(engine)
+    assert not read_daily_data(engine, US)
     assert sum(day == TUESDAY for _, day, _ in list_rows(engine)) == symbol_count
     stats = sandbox.stats()
     assert stats["calls"] == 100 + reading.splits_requested + reading.dividends_requested
@@ -167,7 +168,7 @@ def test_a_file_that_was_missed_is_read_on_a_day_without_another(
     engine = open_engine(sandbox, daily_file_symbols=4, partition_days=5)
 
     def read_at(day: int, hour: int = 9) -> date | None:
-        return read_daily_data(move_to(engine, sandbox, datetime(2026, 6, day, hour, tzinfo=UTC))).file_day
+        return read_daily_data(move_to(engine, sandbox, datetime(2026, 6, day, hour, tzinfo=UTC)), US).file_day
 
     assert read_at(2) == MONDAY
     assert [read_at(5), read_at(5, 12)] == [date(2026, 6, 4), None]  # down for two days
@@ -181,9 +182,11 @@ def test_without_the_file_a_plan_gets_one_request_a_symbol_and_no_more_than_the_
 ) -> None:
     sandbox = start_sandbox(symbols=120)
     engine = open_engine(sandbox, tuple(list_sandbox_symbols(120)), bulk_daily=False)
-    assert [read_daily_data(engine).requested for _ in range(2)] == [100, 0]
-    assert read_daily_data(move_to(engine, sandbox, NOW + timedelta(hours=16))).requested == 20
-    assert read_daily_data(move_to(engine, sandbox, NOW + timedelta(hours=19))).requested == 80  # of the next session
+    assert [read_daily_data(engine, US).requested for _ in range(2)] == [100, 0]
+    assert read_daily_data(move_to(engine, sandbox, NOW + timedelta(hours=16)), US).requested == 20
+    assert (
+        read_daily_data(move_to(engine, sandbox, NOW + timedelta(hours=19)), US).requested == 80
+    )  # of the next session
 
 
 @pytest.mark.no_cover
@@ -197,7 +200,7 @@ def test_what_the_files_do_not_cover_is_read_when_no_file_is_due(
 
     def read_at(day: int, hour: int = 9) -> tuple[date | None, int]:
         now = datetime(2026, 6, day, hour, tzinfo=UTC)
-        reading = read_daily_data(move_to(engine, sandbox, now))
+        reading = read_daily_data(move_to(engine, sandbox, now), US)
         with engine.database.transaction() as connection:
             calls = read_calls_by_purpose(connection, "test-token-4711", now).today
         assert all(calls.get(purpose, 0) <= 100 for purpose in ("daily", "splits", "dividends"))
@@ -207,9 +210,9 @@ def test_what_the_files_do_not_cover_is_read_when_no_file_is_due(
     with engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(tickers[:160]))
     saturday = move_to(engine, sandbox, datetime(2026, 6, 6, 7, tzinfo=UTC))
-    assert not find_due_reading(saturday)  # an hour before the file is due
+    assert not find_due_reading(saturday, US)  # an hour before the file is due
     run_backfill(saturday, make_job(saturday, start=TUESDAY, end=FRIDAY), ignore_progress)
-    assert not find_due_reading(saturday)  # the file takes the calls of the day
+    assert not find_due_reading(saturday, US)  # the file takes the calls of the day
     assert [read_at(6), read_at(6, 15)] == [(FRIDAY, 0), (None, 0)]
     assert [read_at(7), read_at(7, 15)] == [(None, 100), (None, 0)]
     assert [read_at(8), read_at(8, 15)] == [(None, 58), (None, 0)]  # two have theirs with closes that their splits need
@@ -225,10 +228,10 @@ def test_a_symbol_that_is_added_later_is_read_from_its_first_retained_session_on
 ) -> None:
     sandbox = start_sandbox()
     engine = move_to(open_engine(sandbox, FOUR[:2], partition_days=4), sandbox, datetime(2026, 6, 5, 9, tzinfo=UTC))
-    assert read_daily_data(engine).requested == 2
+    assert read_daily_data(engine, US).requested == 2
     with engine.database.transaction() as connection:
         add_symbols(connection, parse_tickers(FOUR))
-    assert read_daily_data(engine).requested == 2
+    assert read_daily_data(engine, US).requested == 2
     rows = [(symbol, day) for symbol, day, _ in list_rows(engine) if day >= MONDAY]
     assert rows == [(symbol, day) for day in (MONDAY, TUESDAY, WEDNESDAY, THURSDAY) for symbol in sorted(FOUR)]
 
@@ -237,10 +240,10 @@ def test_a_split_is_read_at_once_and_counts_once(open_engine: MakeEngine, start_
     quirks = DataQuirks(duplicate_splits=1.0)
     sandbox = start_sandbox(splits={"AAPL": (THURSDAY, 4.0)}, quirks=quirks)
     engine = open_engine(sandbox)
-    read_daily_data(engine)
+    read_daily_data(engine, US)
     assert list_splits(engine) == []  # it takes effect tomorrow
     engine = move_to(engine, sandbox, NOW + timedelta(days=1))
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     assert (reading.requested, reading.splits_requested) == (4, 1)  # Wednesday's adjusted close tells, not a week later
     assert list_splits(engine) == [(THURSDAY, 4.0)]
 
@@ -248,7 +251,7 @@ def test_a_split_is_read_at_once_and_counts_once(open_engine: MakeEngine, start_
 def test_beyond_500_symbols_the_markets_splits_are_read(open_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     sandbox = start_sandbox(symbols=501, splits={"AAPL": (TUESDAY, 4.0), "MSFT": (MONDAY, 2.0)})
     engine = open_engine(sandbox, tuple(list_sandbox_symbols(501)))
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     assert (reading.file_day, reading.splits_day, reading.splits_requested) == (TUESDAY, TUESDAY, 0)
     assert list_splits(engine) == [(TUESDAY, 4.0)]
     with engine.database.transaction() as connection:
@@ -261,8 +264,8 @@ def test_a_plan_without_splits_is_told_once(open_engine: MakeEngine, start_sandb
     refusal = (403, "Only EOD data allowed for free users. Please, contact our support team.")
     sandbox = start_sandbox(refused_endpoints={"splits": refusal})
     engine = open_engine(sandbox)
-    assert read_daily_data(engine).stopped is None
-    tomorrow = read_daily_data(move_to(engine, sandbox, NOW + timedelta(days=1)))
+    assert read_daily_data(engine, US).stopped is None
+    tomorrow = read_daily_data(move_to(engine, sandbox, NOW + timedelta(days=1)), US)
     assert (tomorrow.requested, tomorrow.splits_requested, tomorrow.stopped) == (4, 0, None)
     assert count_requests(sandbox)["splits"] == 1
     with engine.database.transaction() as connection:
@@ -272,5 +275,5 @@ def test_a_plan_without_splits_is_told_once(open_engine: MakeEngine, start_sandb
 
 def test_switched_off_nothing_is_read(open_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     sandbox = start_sandbox()
-    assert not read_daily_data(open_engine(sandbox, daily_data=False))
+    assert not read_daily_data(open_engine(sandbox, daily_data=False), US)
     assert sandbox.stats()["calls"] == 0

@@ -15,6 +15,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.symbol_reports import read_symbol_reports
 from backfill_assets.sandbox.config import Publication
@@ -43,7 +44,7 @@ def make_clock(make_engine: Callable[..., Engine], start_sandbox: Callable[..., 
 def rename(engine: Engine) -> dict[str, Any]:
     """FB became META on Tuesday, as a person's command records it; returns what was changed."""
     fb, meta = parse_tickers(["FB", "META"])
-    last, first = list_sessions("US", MONDAY, TUESDAY)
+    last, first = list_sessions(US, MONDAY, TUESDAY)
     found = Rename(fb, meta, last, first)
     with engine.database.transaction() as connection:
         return record_rename(connection, found, "told by a person", "ann@a", engine.settings.now())

@@ -16,6 +16,7 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.simulation import World
@@ -37,7 +38,7 @@ def build_expected_bars(
     """Build the bars that must be stored according to the simulated world of the sandbox."""
     rows = []
     for day in days:
-        (session,) = list_sessions("US", day, day)
+        (session,) = list_sessions(US, day, day)
         bars = sandbox.world.true_bars(symbol, session, INTERVALS[interval], source)
         rows += [
             (

@@ -10,6 +10,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.vendor_errors import WrongAddress
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets_tests.acceptance.stub_vendor import StubVendor, serve_stub
@@ -49,7 +50,7 @@ def test_unreadable_answer_is_paid_again_only_after_a_while_or_for_a_person(
     assert vendor.count_requests("intraday/MSFT") == 1
     assert (again.deferred, again.errors, again.exit_code) == (2, (), 3)
     assert again.skipped[MSFT].startswith("deferred: the vendor's answer could not be read; next try at 20")
-    assert find_due_work(engine, "30m").reason.endswith("failed recently; backing off")
+    assert find_due_work(engine, US, "30m").reason.endswith("failed recently; backing off")
     run(engine, force=True)
     assert vendor.count_requests("intraday/MSFT") == 2
     run_backfill(engine, make_job(engine, symbols=("MSFT",)), lambda _: None)
@@ -74,6 +75,6 @@ def test_mended_address_is_used_by_the_sensor_at_once(make_engine: MakeEngine, s
     wrong = make_engine(sandbox, ("AAPL", "MSFT"), base_url=sandbox.base_url.removesuffix("/api"))
     for _ in range(3):
         assert isinstance(run(wrong).stopped, WrongAddress)
-    assert find_due_work(wrong, "30m").reason.startswith("3 runs in a row ended early")
-    due = find_due_work(mended, "30m")
+    assert find_due_work(wrong, US, "30m").reason.startswith("3 runs in a row ended early")
+    due = find_due_work(mended, US, "30m")
     assert (len(due.ranges), due.reason) == (2, "")

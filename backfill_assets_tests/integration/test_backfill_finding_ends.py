@@ -104,7 +104,7 @@ def test_closed_day_ends_with_data_with_the_calendar_or_with_time(
     engine: Engine, day: date, published: tuple[str, ...], remaining: list[str]
 ) -> None:
     with engine.database.transaction() as connection:
-        record_closure(connection, day, "a reason", NOW)
+        record_closure(connection, "US", day, "a reason", NOW)
     record(engine, CALENDAR_DRIFT, str(day))
     record_published(engine, day, published)
     resolve_ended_findings(engine)
@@ -116,9 +116,9 @@ def test_closed_day_ends_with_data_with_the_calendar_or_with_time(
 
 def test_drift_of_trading_outside_is_disproved_by_answers_that_span_the_day(engine: Engine) -> None:
     record(engine, CALENDAR_DRIFT, str(MONDAY))
-    resolve_disproved_drift(engine, [(FRIDAY, TUESDAY)] * 20, {MONDAY: 20})
+    resolve_disproved_drift(engine, "US", [(FRIDAY, TUESDAY)] * 20, {MONDAY: 20})
     assert list_open(engine) == [str(MONDAY)]
-    resolve_disproved_drift(engine, [(FRIDAY, TUESDAY)] * 20, {MONDAY: 1})
+    resolve_disproved_drift(engine, "US", [(FRIDAY, TUESDAY)] * 20, {MONDAY: 1})
     assert list_open(engine) == []
 
 

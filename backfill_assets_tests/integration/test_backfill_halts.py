@@ -15,6 +15,7 @@ from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.actions.listed_actions import ListedSplit
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.halts import HaltKind, HaltState
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.slot_explanation import explain_slots
@@ -211,7 +212,7 @@ def test_a_rejected_row_that_shows_a_trade_is_no_halt(
 ) -> None:
     """Trading is halted from 11:00 to 12:00, but 5m has a row of 11:05 that cannot be right."""
     world = World(SandboxConfig(symbols=22, quirks=DataQuirks(halts={(HALTED, TUESDAY): (90, 150)})))
-    (session,) = list_sessions("US", TUESDAY, TUESDAY)
+    (session,) = list_sessions(US, TUESDAY, TUESDAY)
     for feed in ("1m", "5m"):
         rows = build_intraday_rows(world.get_published_rows(HALTED, session, feed), False)
         for row in rows:
@@ -236,10 +237,10 @@ def test_daily_volumes_are_in_shares_of_their_own_day(make_market: Callable[...,
             " AS t (day, adjusted, reported)"
         )
         days = [date(2026, 6, day) for day in (1, 2, 3, 4)]
-        assert read_daily_volumes(connection, 1, days) == {days[2]: 0.0, days[3]: 900.0}  # its splits are not known
+        assert read_daily_volumes(connection, 1, days, US.zone) == {days[2]: 0.0, days[3]: 900.0}  # without its splits
         record_symbol_splits(
             connection, 1, [ListedSplit(date(2026, 6, 5), Decimal(4), Decimal(1))], "/splits",
             datetime(2026, 6, 6, 13, tzinfo=UTC),
             known_after=date(2026, 1, 1), known_until=date(2026, 6, 6),
         )  # fmt: skip
-        assert read_daily_volumes(connection, 1, days) == {days[1]: 2000.0, days[2]: 0.0, days[3]: 900.0}
+        assert read_daily_volumes(connection, 1, days, US.zone) == {days[1]: 2000.0, days[2]: 0.0, days[3]: 900.0}

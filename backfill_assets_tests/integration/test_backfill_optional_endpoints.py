@@ -13,6 +13,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE, SYMBOL_CHANGES, judge_refusal
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.eodhd.error_mapping import map_status_to_error
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import AccountUsage
 from backfill_assets.market.vendor_errors import EndpointUnavailable, QuotaExhausted, TokenRefused, VendorError
@@ -153,7 +154,7 @@ def test_a_run_whose_lookups_are_refused_stores_its_bars_and_is_not_stopped(
     result = run_backfill(engine, make_monday_tuesday_job(engine), ignore_progress)
     assert (result.stopped, result.written.inserted) == (None, 26)
     assert sandbox.stats()["by_endpoint"]["symbol-change-history"] == 1
-    read_daily_data(engine)
+    read_daily_data(engine, US)
     subjects = {subject for subject, _ in read_endpoint_findings(engine)}
     assert subjects == (set() if text == QUOTA_TEXT else {SYMBOL_CHANGES, DAILY_FILE})
 

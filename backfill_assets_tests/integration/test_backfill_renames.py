@@ -10,6 +10,7 @@ import pytest
 from backfill_assets.backfill.daily_reading import DailyReading, read_daily_data
 from backfill_assets.backfill.decisions.inbox import decide, refresh_inbox, undo
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.recycled import Recycled
@@ -49,7 +50,7 @@ def read_morning(clock: MovingClock, now: str) -> tuple[Engine, DailyReading, in
     """The morning's reading, and for how many calls it asked for daily data and renames."""
     engine = clock.move_to(parse_utc(now))
     before = count_daily_calls(engine)
-    reading = read_daily_data(engine)
+    reading = read_daily_data(engine, US)
     return engine, reading, count_daily_calls(engine) - before
 
 

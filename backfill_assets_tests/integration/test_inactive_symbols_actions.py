@@ -13,6 +13,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.actions import Split
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.actions.action_reads import find_unread_ended_symbols
@@ -42,7 +43,7 @@ def fill(engine: Engine, symbol: str) -> None:
 def read_day(engine: Engine, sandbox: Sandbox, day: int) -> tuple[int, int, int]:
     """Lists of splits and of dividends, and closes, that were requested on a day of June; and the calls for them."""
     at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
-    reading = read_daily_data(at)
+    reading = read_daily_data(at, US)
     assert reading.stopped is None
     calls = read_calls(at, at.settings.now())
     spent = calls.get("splits", 0) + calls.get("dividends", 0)
@@ -124,7 +125,7 @@ def test_a_renamed_ticker_is_asked_under_its_present_one_and_an_unknown_one_week
     for day in (3, 4, 9, 10, 11):
         at = move_to(engine, sandbox, datetime(2026, 6, day, 14, tzinfo=UTC))
         before = len(query(engine, "SELECT ticker FROM backfill.requests WHERE endpoint = '/splits'"))
-        read_daily_data(at)
+        read_daily_data(at, US)
         rows = query(engine, "SELECT ticker FROM backfill.requests WHERE endpoint = '/splits' ORDER BY at")
         asked.append([ticker.removesuffix(".US") for (ticker,) in rows[before:]])
     assert asked == [["AAPL", "FB", "META", "NOSUCH"], [], [], ["AAPL", "NOSUCH"], []]
@@ -134,12 +135,12 @@ def test_a_week_is_seven_dates_whatever_the_hour(open_market: Callable[..., Any]
     engine, sandbox = open_market()
 
     def has_due(at: Engine) -> bool:
-        due = find_due_reading(at)
+        due = find_due_reading(at, US)
         return any(r.has_due() for r in create_action_readings(at, due.job.symbols, due.settled, uses_file=False))
 
     assert has_due(engine) is False  # no daily rows
     at = move_to(engine, sandbox, datetime(2026, 6, 8, 14, tzinfo=UTC))  # a Monday
-    read_daily_data(at)
+    read_daily_data(at, US)
     hours = [(8, 23), (14, 2), (14, 23), (15, 0)]
     assert [has_due(move_to(engine, sandbox, datetime(2026, 6, day, hour, 1, tzinfo=UTC))) for day, hour in hours] == [
         False, False, False, True,

@@ -18,6 +18,7 @@ from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.actions.adjusted_closes import Cause
 from backfill_assets.market.actions.proof import Verdict
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.corporate_actions import evaluate_corporate_actions
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.sandbox.actions import CashDividend, Record, SpinOff, Split
@@ -62,7 +63,7 @@ def make_market(make_engine: MakeEngine, start_sandbox: StartSandbox) -> MakeMar
         engine = make_engine(sandbox, tuple(chosen), requests_per_minute=100_000, daily_data=True, partition_days=40)
         job, _ = build_job(engine, JobRequest(start=FIRST, end=date(2026, 6, 2)))
         run_backfill(engine, job, ignore_progress)
-        read_daily_data(engine)
+        read_daily_data(engine, US)
         return engine, job
 
     return make
@@ -134,7 +135,7 @@ def test_a_split_by_mistake_fails_with_its_cause_and_ends_when_it_is_withdrawn(m
     assert cause == "the vendor lists a split that the prices do not show: AAPL.US, NVDA.US"
 
     query(engine, f"UPDATE backfill.splits SET withdrawn_at = now() WHERE ex_date = '{LATER}' OR ratio = 4 RETURNING 1")
-    prove_actions(engine, build_retained_sessions_job(engine, "30m"))
+    prove_actions(engine, build_retained_sessions_job(engine, US, "30m"))
     assert list_open(engine) == []
 
 
@@ -176,7 +177,7 @@ def test_contradictory_amounts_fail_and_have_no_factor(make_market: MakeMarket) 
 def test_what_older_sessions_show_is_a_finding_that_fails_the_check_of_newer_ones(make_market: MakeMarket) -> None:
     engine, _ = make_market({"NVDA": (CashDividend(LATER, Decimal("2.5")),)})
     query(engine, "UPDATE backfill.dividends SET amount = amount * 1.2 RETURNING 1")
-    retained = build_retained_sessions_job(engine, "30m")
+    retained = build_retained_sessions_job(engine, US, "30m")
     prove_actions(engine, retained)
     assert list_open(engine) == [(ADJUSTED_CLOSES_DIFFER, "NVDA.US")]
     newest, _ = build_job(engine, JobRequest(start=date(2026, 6, 1), end=date(2026, 6, 2)))
@@ -192,7 +193,7 @@ def test_figures_far_beyond_any_price_do_not_stop_it(make_market: MakeMarket) ->
     query(engine, "UPDATE backfill.daily_prices SET close_price = 1e-300, adjusted_close = 1e300 RETURNING 1")
     assert evaluate(engine, job).figure == 3  # the small split has no step, and both are not in the closes
     query(engine, "UPDATE backfill.daily_prices SET close_price = 1e300, adjusted_close = 1e-320 RETURNING 1")
-    prove_actions(engine, build_retained_sessions_job(engine, "30m"))
+    prove_actions(engine, build_retained_sessions_job(engine, US, "30m"))
     assert evaluate(engine, job).judged
 
 
@@ -216,9 +217,9 @@ def test_morning_by_morning_a_spin_off_is_found_two_sessions_after_it(
         now = datetime(2026, 5, day, 23, tzinfo=UTC) + timedelta(hours=11)
         sandbox.move_clock(now)
         engine = replace(engine, settings=engine.settings.model_copy(update={"as_of": now}))
-        job = build_retained_sessions_job(engine, "30m")
+        job = build_retained_sessions_job(engine, US, "30m")
         run_backfill(engine, job, ignore_progress)
-        requested[day] = [read_daily_data(engine).requested for _ in range(3)]
+        requested[day] = [read_daily_data(engine, US).requested for _ in range(3)]
         with engine.database.transaction() as connection:
             found[day] = [s.ex_date for s in list_spinoffs(connection, {s.symbol_id for s in job.symbols})]
         assert list_open(engine) == ([(COMMON_PRICE_FACTOR, "MSFT.US")] if day in (18, 19) else [])

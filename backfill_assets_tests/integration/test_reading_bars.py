@@ -64,7 +64,9 @@ def states(create_database: Callable[[], str], home: Path) -> Iterator[ReadingSt
         store.add_doubt(ids[name], SLOT, outcome)
     store.add_doubt(ids["AUDITED"], SLOT, "stands")  # what stands is explained until another doubt is opened
     store.add_doubt(ids["AUDITED"], SLOT, rule="scale_break", from_audit=True)
-    store.insert("backfill.daily_prices", symbol_id=ids["NOTRADE"], day=MONDAY, volume=0, read_at=NOW)
+    store.insert(
+        "backfill.daily_prices", symbol_id=ids["NOTRADE"], day=MONDAY, volume=0, reported_volume=0, read_at=NOW
+    )
     store.add_evidence(ids["REPEATED"], MONDAY, request_count=6)
     long_ago = {"no_new_data_since": NOW - timedelta(days=18), "not_returned": "{[4,5)}"}
     store.add_evidence(ids["GAP"], MONDAY, requested_at=NOW - timedelta(hours=1), data_until=STARTS[9], **long_ago)

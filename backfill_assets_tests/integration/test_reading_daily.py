@@ -12,12 +12,13 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.reading import IncompleteBars, MissingFactor, PendingSessions, read_daily
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.conftest import NOW
 from backfill_assets_tests.integration.stored_actions import Store
 
-SESSIONS = list_sessions("US", date(2026, 5, 27), date(2026, 6, 2))
+SESSIONS = list_sessions(US, date(2026, 5, 27), date(2026, 6, 2))
 WEDNESDAY, THURSDAY, FRIDAY, MONDAY, TUESDAY = (session.day for session in SESSIONS)
 MORNING = timedelta(hours=13)  # after a close
 

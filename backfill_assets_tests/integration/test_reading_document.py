@@ -17,10 +17,13 @@ from backfill_assets.backfill.daily_reading import read_daily_data
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.cli.main import cli
+from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.reading.dagster import BarsResource
 from backfill_assets.sandbox.actions import Split
-from backfill_assets.sandbox.config import DataQuirks, Publication
+from backfill_assets.sandbox.config import DataQuirks, ExchangeConfig, Publication
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests.conftest import NOW, make_job
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress
 from backfill_assets_tests.unit.document_passages import ROOT
@@ -40,7 +43,10 @@ CORRECTED = (0.6, 0.9)  # days after they were published
 def filled(
     make_engine: Callable[..., Engine], start_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> Engine:
-    """Runs on Tuesday and Wednesday morning: AAPL splits on Tuesday, TSLA's Monday is never published."""
+    """Runs on Tuesday and Wednesday morning: AAPL splits on Tuesday, TSLA's Monday is never published.
+
+    Two symbols of London are loaded on Wednesday.
+    """
     sandbox = start_sandbox(
         now=FIRST_RUN,
         per_minute=100_000,
@@ -48,6 +54,7 @@ def filled(
         actions={"AAPL": (Split(TUESDAY, 4),)},
         publication=Publication(never_published=frozenset({("TSLA", MONDAY)})),
         quirks=DataQuirks(revisions=1.0, revision_days=CORRECTED),
+        exchanges={"LSE": ExchangeConfig(symbols=1, more_symbols=("VOD", "BP"))},
     )
     settings = {"daily_data": True, "partition_days": 3, "requests_per_minute": 100_000}
     engine = make_engine(sandbox, ("AAPL", "MSFT", "TSLA"), **settings)
@@ -57,7 +64,11 @@ def filled(
         engine = replace(engine, settings=engine.settings.model_copy(update={"as_of": moment}))
         begun.append(datetime.now(UTC))
         run_backfill(engine, make_job(engine, start=FRIDAY, end=last), ignore_progress)
-        read_daily_data(engine)
+        read_daily_data(engine, US)
+    with engine.database.transaction() as connection:
+        add_symbols(connection, [Ticker("VOD", "LSE"), Ticker("BP", "LSE")])
+    both = replace(engine, settings=engine.settings.model_copy(update={"exchanges": ("US", "LSE")}))
+    run_backfill(both, make_job(both, exchange="LSE", start=MONDAY, end=TUESDAY), ignore_progress)
     date_back(engine, begun[1])
     monkeypatch.setenv("DATABASE_URL", engine.database.url)
     monkeypatch.setenv("BACKFILL_AS_OF", NOW.isoformat())
@@ -125,3 +136,9 @@ def assert_what_the_document_says(names: dict[str, Any]) -> None:
     assert set(names["revised"]["symbol"]) == {"AAPL.US", "MSFT.US"}
     assert names["lacking"].symbol == "TSLA.US"
     assert len(names["closes"]) == 3
+    both = names["both"]
+    assert both.groupby("symbol", observed=True)["unit"].first().to_dict() == {
+        **{"AAPL.US": "USD", "MSFT.US": "USD", "VOD.LSE": "GBX", "BP.LSE": "GBX"}
+    }
+    context = dg.build_asset_context(partition_key="2026-06-01")
+    assert names["bars_of_london"](context, london_bars=BarsResource(exchange="LSE")) == 34

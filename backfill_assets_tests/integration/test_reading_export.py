@@ -219,7 +219,7 @@ def test_a_folder_has_one_kind_of_bars(engine: Engine, tmp_path: Path) -> None:
         ({"universe": "nobody"}, "no universe 'nobody'"),
         ({"interval": "2h"}, "unknown interval"),
         ({"start": TUESDAY, "end": FRIDAY}, "is after"),
-        ({"exchange": "LSE"}, "exchange 'LSE' is not supported"),
+        ({"exchange": "NOWHERE"}, "exchange 'NOWHERE' is not supported"),
         ({"adjustment": "all"}, "adjustment 'all' is unknown"),
         ({"require": "most"}, "require 'most' is unknown"),
     ],

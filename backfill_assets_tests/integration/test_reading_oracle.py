@@ -19,6 +19,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.reading import IncompleteBars, PendingSessions, ReadRefused
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
@@ -28,7 +29,7 @@ from backfill_assets_tests.integration.reading_store import ReadingStore
 READS = 25
 NOW = datetime(2025, 12, 1, 16, 40, tzinfo=UTC)  # a Monday, 11:40 in New York
 DAYS = (date(2025, 11, 26), date(2025, 11, 28), date(2025, 12, 1))  # the second one closes early
-GRID = build_slot_grid([one for one in list_sessions("US", DAYS[0], DAYS[-1]) if one.day in DAYS], INTERVALS["30m"])
+GRID = build_slot_grid([one for one in list_sessions(US, DAYS[0], DAYS[-1]) if one.day in DAYS], INTERVALS["30m"])
 SLOTS = [
     (to_datetime(start), to_datetime(end), GRID.sessions[at].day)
     for start, end, at in zip(GRID.starts.tolist(), GRID.ends.tolist(), GRID.session_index.tolist(), strict=True)

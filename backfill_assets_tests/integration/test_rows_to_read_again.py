@@ -9,13 +9,14 @@ import pytest
 from backfill_assets.market.actions.listed_actions import ListedSplit
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.daily_prices import DailyPrices
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.actions.splits import record_symbol_splits
 from backfill_assets.store.evidence.daily_prices import record_daily_rows
 from backfill_assets.store.evidence.daily_reads import claim_daily_requests, record_daily_answer
 from backfill_assets.store.evidence.rows_to_read_again import find_symbols_to_read_again
 from backfill_assets.store.postgres.connection import Database
 
-SESSIONS = list_sessions("US", date(2026, 5, 4), date(2026, 5, 29))
+SESSIONS = list_sessions(US, date(2026, 5, 4), date(2026, 5, 29))
 EX = 12
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.bar_stream import NO_VOLUME
 from backfill_assets.store.bars.bar_table import NO_ORIGIN, BarTable, read_bar_table
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
@@ -24,7 +25,7 @@ from backfill_assets_tests.external_tables import create_external_tables
 from backfill_assets_tests.integration.reading_store import INSERT_AS_OF_THEN
 
 # 2020-11-27 closes early
-GRID = build_slot_grid(list_sessions("US", date(2020, 11, 25), date(2020, 11, 27)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2020, 11, 25), date(2020, 11, 27)), INTERVALS["30m"])
 AAPL, MSFT = Symbol(3, Ticker("AAPL", "US"), True), Symbol(7, Ticker("MSFT", "US"), True)
 FETCHED = datetime(2020, 11, 28, 1, 2, 3, 456_789, tzinfo=UTC)
 OWN: dict[str, Any] = {"source": "eodhd.com", "source_interval": "5m", "source_rows": 6, "is_final": True}

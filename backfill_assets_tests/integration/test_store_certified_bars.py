@@ -13,6 +13,7 @@ from backfill_assets.certification.comparison import hash_bars
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.certified_bars import read_bars_seen, read_certified_sessions
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
 from backfill_assets.store.postgres.connection import Database
@@ -20,7 +21,7 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests.external_tables import TABLES
 
-SESSIONS = list_sessions("US", date(2026, 6, 1), date(2026, 6, 2))
+SESSIONS = list_sessions(US, date(2026, 6, 1), date(2026, 6, 2))
 NAMES = ("MSFT", "AAPL", "BRK-B", "BRK", "A1")  # not in the order of their bytes
 INSERT = """
 INSERT INTO market_data (symbol_id, interval_type, "timestamp", open_price, high_price, low_price, close_price, volume)

@@ -12,6 +12,7 @@ import pytest
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import SlotState
@@ -22,7 +23,7 @@ from backfill_assets.store.symbols import list_symbols
 from backfill_assets_tests import external_tables
 
 # Nine sessions with an early close, more than the newest sessions whose evidence is always read
-SESSIONS = list_sessions("US", date(2026, 11, 16), date(2026, 11, 27))
+SESSIONS = list_sessions(US, date(2026, 11, 16), date(2026, 11, 27))
 NOW = datetime(2026, 12, 3, tzinfo=UTC)  # everything is overdue
 TICKERS = ("AAPL", "AMZN", "MSFT", "TSLA", "VTI")
 KINDS = ("absent", "final", "provisional", "too few rows", "external", "both", "two external")

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.evidence.daily_series import DailySeries, read_daily_series
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.integration.stored_actions import READ, Store
 
-SESSIONS = list_sessions("US", date(2025, 6, 2), date(2025, 6, 6))
+SESSIONS = list_sessions(US, date(2025, 6, 2), date(2025, 6, 6))
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = (session.day for session in SESSIONS)
 
 

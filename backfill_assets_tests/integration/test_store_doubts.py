@@ -8,6 +8,7 @@ import pytest
 from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.windows import build_session_window
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.store.evidence.doubts import Outcome, StoredDoubt, end_doubts, list_doubts, record_doubts
@@ -19,7 +20,7 @@ AAPL = 1
 
 @pytest.fixture
 def grid() -> SlotGrid:
-    return build_slot_grid(build_session_window("US", NOW, 2).sessions, parse_interval("30m"))
+    return build_slot_grid(build_session_window(US, NOW, 2).sessions, parse_interval("30m"))
 
 
 def store_bar(database: Database, grid: SlotGrid, ordinal: int, close: float) -> None:

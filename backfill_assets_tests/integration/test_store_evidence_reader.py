@@ -11,6 +11,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
@@ -26,7 +27,7 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.unit.market_builders import make_daily_prices
 
-SESSIONS = list_sessions("US", date(2026, 6, 1), date(2026, 6, 5))
+SESSIONS = list_sessions(US, date(2026, 6, 1), date(2026, 6, 5))
 GRID = build_slot_grid(SESSIONS, INTERVALS["30m"])
 REQUESTED_AT = datetime(2026, 6, 6, 14, tzinfo=UTC)
 AAPL, MSFT, SPY = 0, 1, 2  # rows
@@ -173,8 +174,8 @@ def test_listing_life_bounds_the_sessions(store: Database) -> None:
 
 def test_closed_session_is_marked(store: Database) -> None:
     with store.transaction() as connection:
-        record_closure(connection, SESSIONS[2].day, "no file", REQUESTED_AT)
-        record_closure(connection, SESSIONS[4].day + timedelta(days=1), "a Saturday", REQUESTED_AT)
+        record_closure(connection, "US", SESSIONS[2].day, "no file", REQUESTED_AT)
+        record_closure(connection, "US", SESSIONS[4].day + timedelta(days=1), "a Saturday", REQUESTED_AT)
     _, evidence = read(store)
     assert evidence.closed.tolist() == [False, False, True, False, False]
 

@@ -14,6 +14,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -28,7 +29,7 @@ from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESD
 
 StartSandbox = Callable[..., Sandbox]
 FRIDAY = date(2026, 5, 29)  # before the window: read again, never verified
-GRID = build_slot_grid(list_sessions("US", MONDAY, TUESDAY), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, MONDAY, TUESDAY), INTERVALS["30m"])
 
 
 @pytest.fixture(params=["managed", "external"])

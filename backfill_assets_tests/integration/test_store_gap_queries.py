@@ -11,12 +11,13 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, StoredSlots, read_stored_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
-GRID = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 5)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 6, 1), date(2026, 6, 5)), INTERVALS["30m"])
 EMPTY_GRID = build_slot_grid([], INTERVALS["30m"])
 OLD, NEW = 1, GRID.size - 1  # ordinals in the oldest and in the newest session
 FETCHED_AT = datetime(2026, 6, 6, tzinfo=UTC)

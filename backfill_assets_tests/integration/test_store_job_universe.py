@@ -10,6 +10,7 @@ from backfill_assets.backfill.due_work import build_retained_sessions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.job_universe import read_job_universe
 from backfill_assets.store.listings import NewListing, record_listings
 from backfill_assets.store.postgres.connection import Database
@@ -46,7 +47,7 @@ def test_a_report_of_a_past_moment_is_about_the_symbols_of_then(database: Databa
     before = make_job(database, settings, FIRST - DAY, symbols=["LATER"])
     assert before.universe_note.startswith("universe of 2026-05-19 12:00 UTC: assumed to be today's")
     retained = build_retained_sessions_job(
-        Engine(database, settings.model_copy(update={"as_of": FIRST + 4 * DAY})), "30m"
+        Engine(database, settings.model_copy(update={"as_of": FIRST + 4 * DAY})), US, "30m"
     )
     assert name(retained) == ["AAPL", "GONE"]
 

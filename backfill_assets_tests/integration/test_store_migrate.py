@@ -223,7 +223,9 @@ def test_an_externally_changed_bar_loses_its_provenance_after_the_upgrade(databa
 
 
 def test_the_names_that_are_checked_at_the_start_are_those_of_a_new_database(database_url: str) -> None:
-    tables = "SELECT relname::text FROM pg_class WHERE relnamespace = 'backfill'::regnamespace AND relkind = 'r'"
+    tables = (
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'backfill'::regnamespace AND relkind IN ('r', 'p')"
+    )
     functions = "SELECT proname::text FROM pg_proc WHERE pronamespace = 'backfill'::regnamespace"
     assert {name for (name,) in fetch(database_url, tables)} == OWN_TABLES
     assert {name for (name,) in fetch(database_url, functions)} == OWN_FUNCTIONS
@@ -319,6 +321,7 @@ def test_daily_rows_of_earlier_migrations_stay_and_have_null_in_the_new_columns(
     assert run_migrations(url) == [m.name for m in load_migrations().values() if m.number > number]
     rows = fetch(url, "SELECT to_jsonb(d) FROM backfill.daily_prices d WHERE day = '2026-06-02' ORDER BY symbol_id")
     new = dict.fromkeys(("open_price", "high_price", "low_price", "adjusted_close", "reported_volume", "read_at"), None)
+    new |= {"fractional_volume": None}
     old = {"symbol_id": 1, "day": "2026-06-02", "close_price": 11, "volume": 900, "no_row_reason": None}
     without_row = {"symbol_id": 2, "close_price": None, "volume": 0}
     assert [row for (row,) in rows] == [old | new, old | without_row | new]
@@ -337,3 +340,56 @@ def test_a_program_of_migration_9_goes_on_writing_daily_rows(database_url: str) 
                 [volume],
             )
     assert fetch(database_url, "SELECT volume, reported_volume FROM backfill.daily_prices") == [(900, None)]
+
+
+def test_a_program_of_migration_32_goes_on_with_its_files_and_closures(database_url: str) -> None:
+    """Its statements, beside rows of another exchange of the same day: it neither sees nor changes them."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for table, values in (
+            ("exchange_files", "'2026-01-15', '2026-01-16', 2425"),
+            ("exchange_closures", "'2026-01-15', '2026-01-16', 'no file'"),
+        ):
+            columns = "day, read_at, tickers" if table == "exchange_files" else "day, found_at, reason"
+            connection.execute(f"INSERT INTO backfill.{table} ({columns}, exchange) VALUES ({values}, 'AU')".encode())
+        claim = (
+            "INSERT INTO backfill.bulk_files AS f (day, read_at, tickers, requested_at)"
+            " VALUES ('2026-01-15', '-infinity', 0, clock_timestamp())"
+            " ON CONFLICT (day) DO UPDATE SET requested_at = EXCLUDED.requested_at"
+            " WHERE f.requested_at IS NULL OR f.requested_at < EXCLUDED.requested_at - interval '5 minutes'"
+        )
+        assert [connection.execute(claim).rowcount for _ in range(2)] == [1, 0]
+        connection.execute("UPDATE backfill.bulk_files SET tickers = 11000 WHERE day = '2026-01-15'")
+        close = (
+            "INSERT INTO backfill.closures (day, found_at, reason) VALUES ('2026-01-16', now(), 'no file')"
+            " ON CONFLICT (day) DO UPDATE SET reason = closures.reason"
+        )
+        assert [connection.execute(close).rowcount for _ in range(2)] == [1, 1]
+    assert fetch(database_url, "SELECT day::text FROM backfill.closures") == [("2026-01-16",)]
+    files = "SELECT exchange, tickers FROM backfill.exchange_files ORDER BY 1"
+    assert fetch(database_url, files) == [("AU", 2425), ("US", 11000)]
+    closures = "SELECT exchange, day::text FROM backfill.exchange_closures ORDER BY 1"
+    assert fetch(database_url, closures) == [("AU", "2026-01-15"), ("US", "2026-01-16")]
+
+
+SYMBOL_LENGTH = """
+SELECT atttypmod - 4 FROM pg_attribute WHERE attrelid = 'market_symbols'::regclass AND attname = 'symbol'
+"""
+
+
+@pytest.mark.parametrize(
+    ("dependent", "length"), [("", 20), ("CREATE VIEW names AS SELECT symbol FROM market_symbols", 10)]
+)
+def test_symbols_of_an_own_database_become_longer_unless_something_depends_on_them(
+    create_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch, dependent: str, length: int
+) -> None:
+    url = create_database(None)
+    older = {number: migration for number, migration in load_migrations().items() if number <= 32}
+    with monkeypatch.context() as patch:
+        patch.setattr("backfill_assets.store.postgres.migrate.load_migrations", lambda: older)
+        run_migrations(url)
+    assert fetch(url, SYMBOL_LENGTH) == [(10,)]
+    if dependent:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(dependent.encode())
+    run_migrations(url)
+    assert fetch(url, SYMBOL_LENGTH) == [(length,)]

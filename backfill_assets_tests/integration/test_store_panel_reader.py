@@ -10,6 +10,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.panel_reader import MAX_BARS, StoredPanel, read_panel, split_symbols
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
@@ -17,7 +18,7 @@ from backfill_assets_tests.conftest import Databases
 from backfill_assets_tests.external_tables import create_external_tables
 
 # 2026-11-27 closes early
-GRID = build_slot_grid(list_sessions("US", date(2026, 11, 25), date(2026, 11, 27)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 11, 25), date(2026, 11, 27)), INTERVALS["30m"])
 OWN: dict[str, Any] = {"spelling": "30m", "source": "vendor", "source_interval": "5m", "is_final": True}
 EXTERNAL: dict[str, Any] = {"spelling": "30m", "source": None, "source_interval": None, "is_final": None}
 INSERT_BAR = """

@@ -108,6 +108,14 @@ def test_deactivating_a_ticker_deactivates_all_its_rows(database: Database) -> N
     assert list_active(database) == [(4, "IBM.US")]
 
 
+def test_rows_with_a_terminals_suffix_as_exchange_are_told_the_vendors_code(database: Database) -> None:
+    insert_rows(database, ("VOD", "L", True), ("BP", "l", True), ("BMW", "DE", True))
+    assert describe(database).endswith(
+        "'l' (1); for US symbols write US or a market such as NASDAQ or NYSE, for symbols of London Stock Exchange LSE,"
+        " for symbols of Xetra XETRA"
+    )
+
+
 def test_rows_that_are_not_recognized_are_named_and_not_used(database: Database) -> None:
     insert_rows(
         database,
@@ -115,9 +123,13 @@ def test_rows_that_are_not_recognized_are_named_and_not_used(database: Database)
         *[("AAPL Inc", "US", True), ("^GSPC", "NYSE", True), ("OLD Inc", "US", False)],
     )
     assert list_active(database) == []
-    exchanges, symbols = describe(database).splitlines()
+    disabled, exchanges, symbols = describe(database).splitlines()
+    assert disabled == (
+        "1 active row of market_symbols not used, because the exchange is not enabled: 'LSE' (1); add LSE to"
+        " BACKFILL_EXCHANGES"
+    )
     assert exchanges == (
-        "3 active rows of market_symbols not used, because the exchange is not supported: 'XYZ' (2), 'LSE' (1);"
+        "2 active rows of market_symbols not used, because the exchange is not supported: 'XYZ' (2);"
         " for US symbols write US or a market such as NASDAQ or NYSE"
     )
     assert symbols == (

@@ -17,9 +17,9 @@ from backfill_assets_tests.integration.test_store_migrate import (
 )
 from backfill_assets_tests.waiting import wait_until
 
-NUMBER_0_3_0, NUMBER_0_4_0, NUMBER_0_5_0 = 19, 25, 30
+NUMBER_0_3_0, NUMBER_0_4_0, NUMBER_0_5_0, NUMBER_0_6_0 = 19, 25, 30, 32
 NEWEST = max(load_migrations())
-REBUILT = {"bar_versions"}  # filled with what older tables tell
+REBUILT = {"bar_versions", "exchange_closures", "exchange_files"}  # filled with what older tables tell
 
 
 def name_later(number: int) -> list[str]:

@@ -48,18 +48,19 @@ class Deployment:
         return repository.get_sensor_def(name).evaluate_tick(context)
 
     def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """Execute a run request of the gap sensor."""
-        return self.materialize({**request.tags, "dagster/sensor_name": "gap_backfill_sensor"})
+        """Execute a run request of a gap sensor."""
+        (key,) = request.asset_selection or ()
+        return self.materialize({**request.tags, "dagster/sensor_name": "gap_backfill_sensor"}, key)
 
-    def materialize(self, tags: dict[str, str], **config: Any) -> dg.ExecuteInProcessResult:
+    def materialize(self, tags: dict[str, str], key: dg.AssetKey = BARS, **config: Any) -> dg.ExecuteInProcessResult:
         """Execute one run over the partitions in the tags."""
-        (bars,) = (a for a in self.definitions.assets or [] if isinstance(a, dg.AssetsDefinition) and BARS in a.keys)
+        (bars,) = (a for a in self.definitions.assets or [] if isinstance(a, dg.AssetsDefinition) and key in a.keys)
         return dg.materialize(
             [bars],
             instance=self.instance,
             tags=tags,
             resources={"backfill_engine": self.engine},
-            run_config={"ops": {"bars_30m": {"config": config}}},
+            run_config={"ops": {key.to_user_string(): {"config": config}}},
             raise_on_error=False,
         )
 
@@ -80,9 +81,9 @@ class Deployment:
             run_config={"ops": {"fill_window": {"config": config}}},
         )
 
-    def run_gap_sensor(self) -> list[dg.ExecuteInProcessResult]:
-        """Tick the gap sensor and execute its run requests."""
-        return [self.run(request) for request in self.tick().run_requests or []]
+    def run_gap_sensor(self, name: str = "gap_backfill_sensor") -> list[dg.ExecuteInProcessResult]:
+        """Tick a gap sensor and execute its run requests."""
+        return [self.run(request) for request in self.tick(name).run_requests or []]
 
     @property
     def materialized(self) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 
 import backfill_assets
 from backfill_assets.config.settings import Settings
-from backfill_assets.orchestration import assets, complete_sessions_sensor, jobs
+from backfill_assets.orchestration import assets, complete_sessions_sensor, jobs, reading_jobs, verify_jobs
 from backfill_assets.orchestration.build import build_definitions
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests.external_tables import create_external_tables
@@ -86,14 +86,14 @@ def test_links_lead_to_source_control_if_its_address_is_set(settings: Settings) 
     specs = list_specs(settings, code_url=address)
     (symbols,) = read_addresses(specs["market_symbols"])
     file, _, line = symbols.partition("#L")
-    assert file == f"{address}/backfill_assets/orchestration/assets.py"
+    assert file == f"{address}/backfill_assets/orchestration/universe_asset.py"
     assert int(line) > 1
     assert read_addresses(specs["adjusted_bars"]) == [
         f"{address}/backfill_assets/store/migrations/0028_adjusted_bars.sql"
     ]
 
 
-@pytest.mark.parametrize("module", [assets, jobs, complete_sessions_sensor])
+@pytest.mark.parametrize("module", [assets, jobs, reading_jobs, verify_jobs, complete_sessions_sensor])
 def test_every_field_of_a_configuration_has_a_description(module: Any) -> None:
     configs = [
         value

@@ -48,9 +48,9 @@ def test_it_merges_into_a_project_that_has_an_engine_and_an_executor_of_its_own(
     merged = dg.Definitions.merge(build_backfill_definitions(), own)
     dg.Definitions.validate_loadable(merged)
     assert list_keys(merged) >= {"features", "bars_30m", "market_symbols", "complete_sessions/US/all"}
-    result = merged.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[dg.AssetKey("features")], instance=dg.DagsterInstance.ephemeral()
-    )
+    job = merged.resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(asset_selection=[dg.AssetKey("features")], instance=instance)
     assert result.output_for_node("features") == "my engine"
     assert set(merged.resources or {}) == {"engine", RESOURCE_KEY}
     assert merged.executor is dg.multiprocess_executor
@@ -62,9 +62,9 @@ def test_arguments_win_over_the_environment_by_either_name_and_in_runs_too(
     with database.transaction() as connection:
         add_symbols(connection, parse_tickers(("AAPL",)))
     definitions = build_backfill_definitions(
-        exchanges="US", intervals=["30m", "1h"], partition_days=2, BACKFILL_OWNERS=["team:data"], **SECRET
+        exchanges=["US", "LSE"], intervals=["30m", "1h"], partition_days=2, BACKFILL_OWNERS=["team:data"], **SECRET
     )
-    assert list_keys(definitions) >= {"bars_30m", "bars_1h"}
+    assert list_keys(definitions) >= {"bars_30m", "bars_1h", "bars_30m_LSE", "bars_1h_LSE"}
     repository = definitions.get_repository_def()
     assert repository.get_sensor_def("gap_backfill_sensor").minimum_interval_seconds == 40
     seen: list[Settings] = []
@@ -81,6 +81,7 @@ def test_arguments_win_over_the_environment_by_either_name_and_in_runs_too(
         resources = dict(definitions.resources or {})
         assert job.execute_in_process(instance=instance, resources=resources).success
     assert (seen[0].partition_days, seen[0].intervals, seen[0].sensor_seconds) == (2, ("30m", "1h"), 40)
+    assert seen[0].exchanges == ("US", "LSE")
     assert seen[0].token is not None
     assert seen[0].token.get_secret_value() == "hush-4711"
     assert "hush" not in repr(resources[RESOURCE_KEY]) + str(vars(resources[RESOURCE_KEY]))
@@ -95,8 +96,11 @@ def test_without_bars_of_the_default_interval_no_session_can_be_complete(environ
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"exchanges": ["XETRA"]}, "exchange 'XETRA' is not supported; supported: US"),
-        ({"exchanges": []}, "exchanges is []: must be one or more of US, each once"),
+        ({"exchanges": ["XLON"]}, "exchange 'XLON' is not supported; "),
+        ({"exchanges": []}, "exchanges is []: must be one or more of the vendor's codes, each once"),
+        ({"exchanges": "US", "BACKFILL_EXCHANGES": ["US"]}, "BACKFILL_EXCHANGES is given twice"),
+        ({"exchanges": "AU", "universes": "LSE/model"}, "BACKFILL_EXCHANGES does not have LSE; add it"),
+        ({"exchanges": ["AU", "LSE"], "universes": "model"}, "write for example AU/model"),
         ({"exchanges": ["US", "US"]}, "each once"),
         ({"intervals": ["2h"]}, "BACKFILL_INTERVALS is ['2h']: must be one or more of 1m, 5m"),
         ({"universes": "a/b"}, "BACKFILL_UNIVERSES"),

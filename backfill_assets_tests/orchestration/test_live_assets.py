@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from backfill_assets.live.collector import collect_round
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.live.sampling_schedule import find_sampled_session, list_rounds
 from backfill_assets.orchestration.live_assets import LIVE_QUOTES, build_rounds_cron
 from backfill_assets_tests.conftest import StartSandbox, read_stored_bars
@@ -37,7 +37,7 @@ def list_schedule_ticks(session: Session, seconds: int) -> list[datetime]:
     minutes, hours, *_ = build_rounds_cron(seconds).split()
     minute_values = range(0, 60, int(minutes[2:])) if minutes.startswith("*/") else map(int, minutes.split(","))
     assert hours == "9-16"
-    midnight = datetime.combine(session.day, time(), TIME_ZONE)
+    midnight = datetime.combine(session.day, time(), US.zone)
     ticks = [midnight + timedelta(hours=hour, minutes=minute) for minute in minute_values for hour in range(9, 17)]
     return sorted(tick.astimezone(UTC) for tick in ticks if find_sampled_session([session], tick))
 
@@ -127,7 +127,7 @@ def test_the_cron_expression_has_the_minutes_of_the_rounds(seconds: int, minutes
 @pytest.mark.parametrize("seconds", [s for s in range(60, 1801) if 1800 % s == 0])
 @pytest.mark.parametrize("day", [date(2026, 6, 2), date(2026, 11, 27)], ids=["regular", "early close"])
 def test_every_round_has_a_tick_of_the_schedule(seconds: int, day: date) -> None:
-    (session,) = list_sessions("US", day, day)
+    (session,) = list_sessions(US, day, day)
     ticks = list_schedule_ticks(session, seconds)
     for due in list_rounds(session, seconds):
         assert any(due <= tick < due + timedelta(minutes=1) for tick in ticks), due
@@ -141,7 +141,7 @@ def test_scheduled_rounds_build_every_bar_at_any_delay(
 ) -> None:
     """Quotes are 15 minutes late for MSFT and 16 for AAPL, plus ``minutes_late``."""
     clock = make_live_clock(("AAPL", "MSFT"), live={"live_seconds": seconds})
-    (session,) = list_sessions("US", clock.first, clock.first)
+    (session,) = list_sessions(US, clock.first, clock.first)
     delays = set()
     for tick in list_schedule_ticks(session, seconds):
         engine = clock.move_to(tick)

@@ -11,6 +11,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.reading.dagster import build_gate_key, on_complete_session, session_partitions
 from backfill_assets_tests.orchestration.gate import Automation
 
@@ -79,6 +80,25 @@ def test_any_newly_complete_or_revised_session_runs_once(instance: dg.DagsterIns
     assert [downstream.tick(), downstream.tick()] == [{"profile": {MONDAY}}, {}]
 
 
+def test_each_exchange_starts_what_depends_on_its_own_sessions(instance: dg.DagsterInstance) -> None:
+    """Sydney's Wednesday has closed when New York's and London's are open."""
+    assets = []
+    for code in ("LSE", "AU"):
+        days = session_partitions(exchange=code)
+        assets.append(dg.asset(key=build_gate_key(exchange=code), partitions_def=days)(lambda: None))
+        condition = on_complete_session(exchange=code)
+        depends = {"deps": [build_gate_key(exchange=code)], "automation_condition": condition}
+        assets.append(dg.asset(name=f"profile_{code}", partitions_def=days, **depends)(lambda: None))
+    automation = Automation(instance, dg.Definitions(assets=assets))
+    automation.tick()
+    for code, day in (("AU", WEDNESDAY), ("LSE", MONDAY)):
+        event = dg.AssetMaterialization(
+            build_gate_key(exchange=code), partition=day, tags={"dagster/data_version": "1"}
+        )
+        instance.report_runless_asset_event(event)
+        assert [automation.tick(), automation.tick()] == [{f"profile_{code}": {day}}, {}]
+
+
 def test_a_revision_during_a_run_is_run_after_it(instance: dg.DagsterInstance) -> None:
     downstream = Downstream(instance, profile={})
     downstream.complete(MONDAY)
@@ -144,8 +164,8 @@ def test_the_start_date_stays_while_sessions_are_added(
     downstream = Downstream(instance, profile={"condition": on_complete_session(start=newest)})
     later = datetime.now(UTC) + timedelta(days=21)
     assert downstream.automation.tick(later) == {}
-    (before,) = list_previous_sessions(list_sessions("US", date.fromisoformat(newest), later.date())[0], 1)
-    latest = list_sessions("US", date.fromisoformat(newest), later.date())[-1].day.isoformat()
+    (before,) = list_previous_sessions(list_sessions(US, date.fromisoformat(newest), later.date())[0], 1)
+    latest = list_sessions(US, date.fromisoformat(newest), later.date())[-1].day.isoformat()
     downstream.complete(before.day.isoformat(), newest, latest)
     assert downstream.automation.tick(later) == {"profile": {newest, latest}}
 
@@ -188,7 +208,7 @@ def test_plain_eager_without_partitions_runs_once_every_session_is_complete(inst
 def test_other_code_locations_have_equal_partitions() -> None:
     partitions = session_partitions("model", start="2026-05-01")
     assert partitions == session_partitions(start=date(2026, 5, 1))
-    days = [s.day.isoformat() for s in list_sessions("US", date(2026, 5, 1), date(2026, 6, 3))]
+    days = [s.day.isoformat() for s in list_sessions(US, date(2026, 5, 1), date(2026, 6, 3))]
     assert list(partitions.get_partition_keys()) == days
     assert session_partitions() == partitions
     assert Settings.model_fields["sessions_start"].default == date(2020, 10, 1)
@@ -200,7 +220,7 @@ def test_without_a_fixed_clock_the_partitions_have_no_end(monkeypatch: pytest.Mo
     partitions = session_partitions()
     assert partitions.end is None
     year = datetime.now(UTC).year + 1
-    sessions = [s.day.isoformat() for s in list_sessions("US", date(year, 1, 1), date(year, 12, 31))]
+    sessions = [s.day.isoformat() for s in list_sessions(US, date(year, 1, 1), date(year, 12, 31))]
     with partition_loading_context(effective_dt=datetime(year, 12, 31, 12, tzinfo=UTC)):
         assert [key for key in partitions.get_partition_keys() if key.startswith(str(year))] == sessions
 
@@ -212,8 +232,8 @@ def test_without_a_fixed_clock_the_partitions_have_no_end(monkeypatch: pytest.Mo
 def test_a_start_that_cannot_be_used_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         on_complete_session(**options)
-    with pytest.raises(UsageError, match="exchange 'LSE' is not supported"):
-        session_partitions(exchange="LSE")
+    with pytest.raises(UsageError, match="exchange 'NOWHERE' is not supported"):
+        session_partitions(exchange="NOWHERE")
 
 
 def test_the_condition_is_evaluated_by_the_daemon() -> None:

@@ -8,13 +8,16 @@ import pytest
 
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.orchestration.partitions import build_day_partitions, compute_first_day, sync_symbol_partitions
 
 
 def list_day_keys_at(moment: datetime | None, symbols: int = 10, **settings: Any) -> list[str]:
     changed_settings = load_settings(as_of=moment, **settings)
     return list(
-        build_day_partitions(changed_settings, compute_first_day(changed_settings, symbols)).get_partition_keys()
+        build_day_partitions(
+            changed_settings, "US", compute_first_day(changed_settings, changed_settings.get_market("US"), symbols)
+        ).get_partition_keys()
     )
 
 
@@ -31,7 +34,7 @@ def list_day_keys_at(moment: datetime | None, symbols: int = 10, **settings: Any
 )
 def test_partitions_are_the_newest_opened_sessions(moment: datetime) -> None:
     keys = list_day_keys_at(moment, partition_days=200)
-    sessions = list_sessions("US", date(moment.year - 2, 1, 1), moment.date())
+    sessions = list_sessions(US, date(moment.year - 2, 1, 1), moment.date())
     opened_days = [s.day.isoformat() for s in sessions if s.open <= moment]
     assert keys == opened_days[-200:]
 
@@ -39,7 +42,7 @@ def test_partitions_are_the_newest_opened_sessions(moment: datetime) -> None:
 def test_newest_sessions_are_partitions_without_a_fixed_clock() -> None:
     keys = list_day_keys_at(None, partition_days=30)
     today = datetime.now(UTC).date()
-    sessions = [s.day.isoformat() for s in list_sessions("US", date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
+    sessions = [s.day.isoformat() for s in list_sessions(US, date(today.year - 1, 1, 1), date(today.year + 1, 1, 31))]
     first = sessions.index(keys[0])
     assert keys == sessions[first : first + len(keys)]
     assert len(keys) in {30, 31}  # 31: a session that has not opened is also a partition

@@ -5,8 +5,8 @@ import pytest
 
 from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import UsageError
-from backfill_assets.orchestration.jobs import build_verify_job
 from backfill_assets.orchestration.schedules import build_window_checks_schedule
+from backfill_assets.orchestration.verify_jobs import build_verify_job
 
 VERIFY_JOB = build_verify_job("30m")
 # fmt: off

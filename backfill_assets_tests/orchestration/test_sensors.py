@@ -14,6 +14,7 @@ from backfill_assets.backfill.identity.rename_plan import Rename
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.orchestration.sensors import build_reload_warning
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
@@ -283,7 +284,7 @@ def test_only_partitions_of_the_code_server_are_requested(deploy: Deploy, start_
 
 def test_too_many_partitions_cause_a_reload_warning(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     deployment = deploy(start_sandbox(), SYMBOLS)
-    due_work = find_due_work(deployment.engine, "30m")
+    due_work = find_due_work(deployment.engine, US, "30m")
     days = [session.day.isoformat() for session in due_work.coverage.grid.sessions]
     # a few days more than when the definitions were loaded
     assert build_reload_warning(due_work, {*days, *map(str, range(27_000))}) == ""
@@ -317,7 +318,7 @@ def test_a_renamed_ticker_keeps_its_partition_until_its_last_session_is_none(
     sandbox = start_sandbox(renamed={"FB": ("META", date(2026, 6, 2))})
     deployment = deploy(sandbox, ("AAPL", "FB"))
     fb, meta = parse_tickers(["FB", "META"])
-    last, first = list_sessions("US", date(2026, 6, 1), date(2026, 6, 2))
+    last, first = list_sessions(US, date(2026, 6, 1), date(2026, 6, 2))
     renamed = Rename(fb, meta, last, first)
     with deployment.engine.database.transaction() as connection:
         record_rename(connection, renamed, "told by a person", "ann@a", deployment.engine.settings.now())

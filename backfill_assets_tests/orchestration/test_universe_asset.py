@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from backfill_assets.orchestration.assets import UNIVERSE_KEY, market_symbols
+from backfill_assets.orchestration.universe_asset import UNIVERSE_KEY, market_symbols
 from backfill_assets.sandbox.config import DataQuirks
 from backfill_assets_tests.conftest import StartSandbox
 from backfill_assets_tests.orchestration.conftest import Deployment

@@ -71,7 +71,8 @@ def build_history(entries: Sequence[Entry]) -> RequestHistory:
 def build_evidence(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidence:
     """Empty evidence except ``known``: lists, shaped like the attributes of ``AbsenceEvidence``."""
     empty = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
-    return replace(empty, **{name: np.array(value, getattr(empty, name).dtype) for name, value in known.items()})
+    arrays = {name: value for name, value in known.items() if not isinstance(value, bool)}
+    return replace(empty, **known | {name: np.array(arrays[name], getattr(empty, name).dtype) for name in arrays})
 
 
 def classify(

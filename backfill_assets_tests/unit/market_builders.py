@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.daily_prices import DailyPrices, build_daily_prices
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.vendor import DailyRows
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -36,7 +37,7 @@ def parse_epoch(text: str) -> int:
 
 
 def find_sessions(*days: str) -> tuple[Session, ...]:
-    return tuple(s for day in days for s in list_sessions("US", date.fromisoformat(day), date.fromisoformat(day)))
+    return tuple(s for day in days for s in list_sessions(US, date.fromisoformat(day), date.fromisoformat(day)))
 
 
 def build_grid(*days: str, interval: str = "30m") -> SlotGrid:

@@ -11,12 +11,13 @@ from backfill_assets.market.arrays import Bools, Floats
 from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, SessionPanel, build_panel
 
 
 def build_session_grid(first: str, last: str, interval: str = "30m") -> SlotGrid:
-    sessions = list_sessions("US", date.fromisoformat(first), date.fromisoformat(last))
+    sessions = list_sessions(US, date.fromisoformat(first), date.fromisoformat(last))
     return build_slot_grid(sessions, parse_interval(interval))
 
 

@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
@@ -43,7 +44,7 @@ def build_coverage_with_gaps(
     ``absent`` holds the ordinals without a bar for each ticker, ``not_returned`` the slots (row, ordinal) that
     a request at ``requested_at`` did not return. The slots are in ``stored_state``.
     """
-    grid = build_slot_grid(list_sessions("US", *days), INTERVALS["30m"])
+    grid = build_slot_grid(list_sessions(US, *days), INTERVALS["30m"])
     pairs = np.array([(row, at) for row, ordinals in enumerate(absent) for at in ordinals], np.int64).reshape(-1, 2)
     slots = OpenSlots(pairs[:, 0], pairs[:, 1], np.full(len(pairs), stored_state, np.int8))
     entries = sorted({(row, int(grid.session_index[at])) for row, at in not_returned})
@@ -404,3 +405,15 @@ def test_request_times_are_whole_seconds_utc() -> None:
     assert datetime.fromtimestamp(request.start, UTC).isoformat() == "2026-05-28T13:30:00+00:00"
     assert isinstance(request.start, int)
     assert isinstance(request.end, int)
+
+
+def test_an_answer_is_not_asked_for_more_rows_than_it_may_have() -> None:
+    """As an exchange has that is open day and night; here a month of New York is too much."""
+    coverage = build_coverage_with_gaps([list(range(0, 780, 13))], days=(date(2026, 1, 5), date(2026, 3, 31)))
+    assert len(make_test_plan(coverage).requests) == 1
+    month = make_test_plan(coverage, max_trading=timedelta(hours=21 * 6.5))
+    assert sum(request.slot_count for request in month.requests) == 60
+    for request in month.requests:
+        sessions = month.grid.sessions[request.first_session : request.last_session + 1]
+        assert sum((session.close - session.open for session in sessions), timedelta()) <= timedelta(hours=21 * 6.5)
+    assert len(month.requests) == 4  # each with the two sessions before it that are read again

@@ -11,11 +11,12 @@ from backfill_assets.backfill.probing import compute_first_block_size, is_probe_
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets_tests.unit.classified_coverage import build_classified_coverage
 from backfill_assets_tests.unit.gap_builders import Entry
 
-GRID = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 2)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 6, 1), date(2026, 6, 2)), INTERVALS["30m"])
 MONDAY, TUESDAY = 0, 1  # sessions of the grid
 TUESDAY_EVENING = datetime(2026, 6, 3, 0, tzinfo=UTC)  # 20:00 in New York: Tuesday is askable, but not overdue
 TUESDAY_OVERDUE = datetime(2026, 6, 3, 12, tzinfo=UTC)  # 08:00 in New York, 16 h after the close

@@ -14,12 +14,13 @@ from backfill_assets.backfill.identity.rename_plan import (
 from backfill_assets.market.calendar.listings import Listing
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.listing_bars import NO_BARS, BarsAround
 from backfill_assets.store.listings import NewListing
 
 FB, META = 1, 2
 LAST, FIRST = date(2022, 6, 8), date(2022, 6, 9)
-BEFORE, AFTER = list_sessions("US", LAST, FIRST)
+BEFORE, AFTER = list_sessions(US, LAST, FIRST)
 FUND_END = date(2022, 1, 28)
 
 

@@ -137,6 +137,8 @@ INVALID = {
     "BACKFILL_LADDER_HOURS": ["1, 3", "[]", "[0]", '["a"]', "3"],
     "BACKFILL_LIVE_SECONDS": ["77"],
     "BACKFILL_INTERVALS": ["[30m]", "30m", "['30m']", '["2h"]', "[30]", '"30m"'],
+    "BACKFILL_EXCHANGES": ["US", "[]", '["us"]', '["XLON"]', '["US", "US"]', "[3]"],
+    "BACKFILL_SYNC_EXCHANGE": ["LSE", "us", "XLON"],
     "BACKFILL_UNIVERSES": ["model", '["a", "a"]', '["a b"]', '["a/b"]'],
     "BACKFILL_OWNERS": ["team:data", '["data"]', '["team:"]', '["a@b"]'],
     "BACKFILL_CODE_URL": ["example.com/tree/main", "https://user:hush@h/"],
@@ -192,9 +194,9 @@ def test_the_example_of_an_invalid_calendar_file_is_accepted(tmp_path: Path, tex
     file = tmp_path / "calendar.json"
     file.write_text(text)
     with pytest.raises(UsageError) as refused:
-        load_settings(calendar_file=file).load_calendar_overrides()
+        load_settings(calendar_file=file).get_market("US")
     file.write_text(str(refused.value).rpartition("; example: ")[2])
-    assert load_settings(calendar_file=file).load_calendar_overrides().closures
+    assert load_settings(calendar_file=file).get_market("US").overrides.closures
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_high_below_the_low_makes_both_unknown() -> None:
     [
         (1000.0, 1000, 1000),
         (0.0, 0, 0),
-        (0.4, 1, 1),  # a fraction of a share is a trade
+        (0.4, 0.4, 1),  # a fraction of a share is a trade
         (None, None, 0),
         (-5.0, None, 0),
         (2 * MAX_DAILY_VOLUME, None, 2**53),
@@ -53,7 +53,7 @@ def test_a_high_below_the_low_makes_both_unknown() -> None:
     ],
 )
 def test_a_volume_that_is_impossible_is_unknown_and_absence_reads_what_it_read_before(
-    sent: float | None, known: int | None, read_by_absence: int
+    sent: float | None, known: float | None, read_by_absence: int
 ) -> None:
     prices = build_daily_prices([7], make_daily_rows((DAY, *replace_figure(5, sent))), [0])
     assert build_figures(*replace_figure(5, sent))[5] == known

@@ -1,12 +1,15 @@
 """Duplicates of the vendor, told apart: each action once, and contradictions named."""
 
+from dataclasses import replace
 from datetime import date, time, timedelta
 from decimal import Decimal
 
 import pytest
 
 from backfill_assets.market.actions.listed_actions import ListedSplit, merge_dividends, merge_splits
-from backfill_assets.market.calendar.sessions import CalendarOverrides, find_previous_session_day
+from backfill_assets.market.calendar.sessions import find_previous_session_day
+from backfill_assets.market.exchanges.profile import CalendarOverrides
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.vendor_actions import DividendRow, SplitRow
 
 DAY = date(2024, 5, 1)
@@ -64,7 +67,7 @@ def test_a_dividend_of_before_the_first_session_is_left_out() -> None:
     rows = [
         DividendRow("", day, "", Decimal(1), None) for day in (date(1987, 5, 11), date(2004, 1, 2), date(2004, 1, 5))
     ]
-    found = merge_dividends(rows, lambda day: find_previous_session_day("US", day))
+    found = merge_dividends(rows, lambda day: find_previous_session_day(US, day))
     assert [(d.ex_date, d.cum_day) for d in found] == [(date(2004, 1, 5), date(2004, 1, 2))]
 
 
@@ -78,9 +81,10 @@ def test_a_dividend_of_before_the_first_session_is_left_out() -> None:
     ],
 )
 def test_the_session_before_a_day(day: date, previous: date) -> None:
-    assert find_previous_session_day("US", day) == previous
+    assert find_previous_session_day(US, day) == previous
     overrides = CalendarOverrides(closures=frozenset({previous}), early_closes={day: time(13)})
-    assert find_previous_session_day("US", day, overrides) == find_previous_session_day("US", previous)
+    corrected = replace(US, overrides=overrides)
+    assert find_previous_session_day(corrected, day) == find_previous_session_day(US, previous)
 
 
 def test_a_list_with_thousands_of_versions_of_one_action_is_merged_and_described_briefly() -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, build_panel
 
 # 2026-11-27 closes early
-GRID = build_slot_grid(list_sessions("US", date(2026, 11, 25), date(2026, 11, 27)), parse_interval("30m"))
+GRID = build_slot_grid(list_sessions(US, date(2026, 11, 25), date(2026, 11, 27)), parse_interval("30m"))
 
 
 def test_rows_lie_in_the_line_of_their_session_and_the_column_of_their_time() -> None:

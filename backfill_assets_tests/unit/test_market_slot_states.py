@@ -190,6 +190,12 @@ def test_a_thin_symbol_did_not_skip_a_slot_in_which_a_rejected_row_shows_a_trade
         assert SlotState(int(found.state[0])) is expected
 
 
+def test_no_symbol_is_thin_while_rows_are_left_out_whose_meaning_nobody_knows() -> None:
+    entry = Entry(requested_at=int(EVENING.timestamp()), published=True, data_until=LATER, not_returned=[5])
+    assert get_noon_state([entry], **THIN) is SlotState.NO_TRADE
+    assert get_noon_state([entry], **THIN, judges_by_habit=False) is SlotState.MISSING
+
+
 @pytest.mark.parametrize(
     ("incomplete", "known", "expected"),
     [(3, 6, SlotState.NO_TRADE), (5, 5, SlotState.MISSING), (4, 11, SlotState.NO_TRADE), (3, 11, SlotState.MISSING)],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, classify
 
@@ -191,7 +192,7 @@ def draw_entry(draw: st.DrawFn, grid: SlotGrid, row: int, session: int, clock: i
 @st.composite
 def draw_world(draw: st.DrawFn) -> World:
     monday = date(2020, 12, 28) + timedelta(weeks=draw(st.integers(0, 340)))
-    days = list_sessions("US", monday, monday + timedelta(days=draw(st.sampled_from([0, 1, 4]))))
+    days = list_sessions(US, monday, monday + timedelta(days=draw(st.sampled_from([0, 1, 4]))))
     grid = build_slot_grid(days, INTERVALS[draw(st.sampled_from(["30m", "1h"]))])
     closes = [int(s.regular_close.timestamp()) for s in grid.sessions] or [0]
     hours = st.sampled_from([-7.0, 0.0, 3.0, 8.0, 16.0, 17.0, 40.0, 300.0, 400.0, 400.0])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from backfill_assets.market.actions.splits import SplitHistory, find_split_ratios, undo_splits
+from backfill_assets.market.exchanges.registry import US
 
 EX_DATE = np.datetime64("2026-06-03")
 HISTORY = SplitHistory(  # symbol 7: 10 for 1 on a Wednesday; symbol 9: none; 8 was never read
@@ -26,6 +27,7 @@ def undo(symbol_id: int, day: str, read_at: datetime, adjustment: float) -> floa
         np.array([day], "datetime64[D]"),
         np.array([int(read_at.timestamp())]),
         np.array([adjustment]),
+        US.zone,
     )
     return float(volume[0])
 

@@ -3,7 +3,6 @@
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import find_exchange
 from backfill_assets.market.calendar.intervals import (
     INTERVALS,
     choose_source_interval,
@@ -12,6 +11,9 @@ from backfill_assets.market.calendar.intervals import (
     recognize_interval,
 )
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker, parse_tickers, recognize_ticker
+from backfill_assets.market.exchanges.names import find_exchange, list_exchange_names
+from backfill_assets.market.exchanges.refused import REFUSED
+from backfill_assets.market.exchanges.registry import PROFILES
 
 
 @pytest.mark.parametrize(
@@ -80,8 +82,17 @@ def test_a_ticker_is_read_in_any_usual_form(text: str, symbol: str) -> None:
         ("A B", "not a symbol"),
         ("BC/PA", "not a symbol"),
         ("-A", "not a symbol"),
-        ("VOD.LSE", "exchange 'LSE' is not supported"),
+        ("VOD.XYZ", "exchange 'XYZ' is not supported; the command markets list"),
+        ("BMW.F", "exchange 'F' is not supported; it is one of several German venues"),
+        ("VOD.L", "dash: VOD-L; symbols of London Stock Exchange are written VOD.LSE"),
+        ("BMW.DE", "exchange 'DE' is not supported; symbols of Xetra are written BMW.XETRA"),
+        ("Sß.U_ B", "expected 1 to 10 of A-Z 0-9 - _, optionally followed by .US"),
+        ("VOD.XLON", "the vendor's code of London Stock Exchange is LSE"),
+        ("0700.HK", "break at noon"),
         ("LSE:VOD", "not a symbol"),
+        ("LSE:VOD", "the vendor writes VOD.LSE"),
+        ("VOD .LSE", "not a symbol"),
+        ("X" * 21 + ".AU", "1 to 20"),
         *[(text, "not a symbol") for text in (":AAPL", "A:Agilent", "IEX:Idex", "CBOE:Cboe")],
         ("BRK.B", "BRK-B"),
         ("AAPL.", "exchange '' is not supported"),
@@ -153,7 +164,79 @@ def test_names_of_us_markets_mean_the_vendors_exchange_us(name: str | None) -> N
     assert find_exchange(name) == "US"
 
 
-@pytest.mark.parametrize("name", ["XYZ", "LSE", "XETRA", "US2", "NASDAQ STOCKHOLM", "CC", "FOREX", "ＵＳ"])
+@pytest.mark.parametrize(
+    ("text", "symbol", "exchange"),
+    [
+        ("VOD.LSE", "VOD", "LSE"),
+        ("bmw.xetra", "BMW", "XETRA"),
+        ("BHP.AU", "BHP", "AU"),
+        (" NOVO-B.CO ", "NOVO-B", "CO"),
+        ("0P00007962.AU", "0P00007962", "AU"),
+        ("005930.KO", "005930", "KO"),
+        ("ABC.V", "ABC", "V"),
+        ("A" * 20 + ".LSE", "A" * 20, "LSE"),
+        ("ABC_OLD.LSE", "ABC_old", "LSE"),
+    ],
+)
+def test_a_ticker_of_another_exchange_has_the_vendors_code_behind_a_dot(text: str, symbol: str, exchange: str) -> None:
+    assert parse_ticker(text) == Ticker(symbol, exchange)
+    assert parse_ticker(str(parse_ticker(text))) == parse_ticker(text)
+
+
+def test_one_symbol_on_two_exchanges_is_two_tickers() -> None:
+    assert parse_tickers(["BHP.AU", "BHP", "BHP.US"]) == (Ticker("BHP", "AU"), Ticker("BHP", "US"))
+
+
+@pytest.mark.parametrize(
+    ("name", "exchange"),
+    [
+        ("LSE", "LSE"),
+        ("xlon", "LSE"),
+        ("LON", "LSE"),
+        ("London Stock Exchange", "LSE"),
+        ("XETRA", "XETRA"),
+        ("NASDAQ STOCKHOLM", "ST"),
+        ("BMEX", "MC"),
+        ("XTSX", "V"),
+        ("TSX", "TO"),
+        ("XKOS", "KQ"),
+        ("ROCO", "TWO"),
+    ],
+)
+def test_names_of_other_exchanges_mean_the_vendors_code(name: str, exchange: str) -> None:
+    assert find_exchange(name) == exchange
+
+
+def test_no_name_means_two_exchanges() -> None:
+    names = [name for exchange in PROFILES for name in list_exchange_names(exchange)]
+    assert len(names) == len(set(names))
+    assert all(find_exchange(exchange) == exchange for exchange in PROFILES)
+    assert not set(REFUSED) & set(names)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "exchange", "ticker"),
+    [
+        ("VOD.L", "LSE", "VOD"),
+        ("VOD.LSE", "XLON", "VOD"),
+        ("LSE:VOD", "LSE", "VOD"),
+        ("bmw.de", "Xetra", "BMW"),
+        ("NOVO.B", "CO", "NOVO-B"),
+        ("VOLV B", "XSTO", "VOLV-B"),
+        ("005930.KS", "KOSPI", "005930"),
+        ("VOD", "LSE", "VOD"),
+    ],
+)
+def test_a_symbol_of_another_exchange_is_recognized(symbol: str, exchange: str, ticker: str) -> None:
+    assert recognize_ticker(symbol, exchange) == Ticker(ticker, find_exchange(exchange))
+
+
+@pytest.mark.parametrize(("symbol", "exchange"), [("NASDAQ:VOD", "LSE"), ("BHP.AX", "LSE"), ("VOD.L", "US")])
+def test_a_symbol_that_names_another_exchange_than_its_row_is_not_recognized(symbol: str, exchange: str) -> None:
+    assert recognize_ticker(symbol, exchange) is None
+
+
+@pytest.mark.parametrize("name", ["XYZ", "US2", "TSE", "KRX", "FRA", "OSE", "CC", "FOREX", "ＵＳ"])
 def test_another_exchange_is_not_recognized(name: str) -> None:
     assert find_exchange(name) is None
 

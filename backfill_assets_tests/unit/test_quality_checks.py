@@ -12,7 +12,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality import bar_validity, corporate_actions, criteria, plausibility
+from backfill_assets.quality import bar_validity, calendar_check, corporate_actions, criteria, plausibility
 from backfill_assets.quality.bar_validity import check_bars_are_valid, check_sessions_agree_with_eod
 from backfill_assets.quality.checks import CHECKS, find_check, format_result, get_command, is_failure, select_checks
 from backfill_assets.quality.criteria import (
@@ -49,19 +49,24 @@ def test_select_checks_returns_those_that_apply(live: bool, criteria_only: bool,
     assert [check.name for check in select_checks(live=live, criteria_only=criteria_only)] == names
 
 
+def test_calendars_are_checked_outside_the_us() -> None:
+    names = [check.name for check in select_checks(live=False, exchange="LSE")]
+    assert names == [*CRITERIA, *OTHERS, "calendar_is_known"]
+
+
 def test_every_check_function_is_in_the_table() -> None:
     functions = [
         name.removeprefix("check_")
-        for module in (criteria, bar_validity, plausibility, corporate_actions)
+        for module in (criteria, bar_validity, plausibility, corporate_actions, calendar_check)
         for name, _ in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("check_")
     ]
     assert sorted(functions) == sorted(check.name for check in CHECKS)
 
 
-def test_only_comparisons_with_what_the_vendor_says_elsewhere_are_warnings() -> None:
+def test_comparisons_with_what_the_vendor_says_elsewhere_and_the_end_of_a_calendar_are_warnings() -> None:
     warnings = [check.name for check in CHECKS if check.severity == "warning"]
-    assert warnings == ["sessions_agree_with_eod", "splits_are_consistent"]
+    assert warnings == ["sessions_agree_with_eod", "splits_are_consistent", "calendar_is_known"]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import numpy as np
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.report import build_symbol_reports
 from backfill_assets_tests.unit.classified_coverage import build_classified_coverage
 
-GRID = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 2)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 6, 1), date(2026, 6, 2)), INTERVALS["30m"])
 TUESDAY_NIGHT = datetime(2026, 6, 3, 0, tzinfo=UTC)  # 20:00 in New York: Monday is overdue, Tuesday is not
 TUESDAY = range(13, 26)
 

@@ -8,6 +8,7 @@ import pytest
 from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.short_histories import (
     ShortHistory,
     build_command,
@@ -18,7 +19,7 @@ from backfill_assets.store.evidence.requested_days import RequestedDays
 
 NAMES = ("AAPL", "MSFT", "TSLA", "LATE")
 SYMBOLS = [Symbol(n, ticker, is_active=True) for n, ticker in enumerate(parse_tickers(NAMES))]
-SESSIONS = list_sessions("US", date(2026, 6, 1), date(2026, 6, 5))
+SESSIONS = list_sessions(US, date(2026, 6, 1), date(2026, 6, 5))
 
 
 def select(of_late: str, first_bar: int | None, listed: str = "11111", others: str = "11111") -> list[ShortHistory]:

@@ -12,6 +12,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.slot_explanation import SlotExplanation, describe_session, explain_slots
@@ -20,7 +21,7 @@ from backfill_assets.store.bars.rejects import Reject
 from backfill_assets_tests.unit.classified_coverage import build_classified_coverage
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry
 
-GRID = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 1)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 6, 1), date(2026, 6, 1)), INTERVALS["30m"])
 NOW = datetime(2026, 6, 2, 14, tzinfo=UTC)  # Tuesday 10:00 in New York: Monday is overdue
 EVENING = datetime(2026, 6, 1, 23, 30, tzinfo=UTC)  # 19:30 in New York: Monday is askable, but not overdue
 REQUESTED_AT = int(NOW.timestamp()) - HOUR // 2

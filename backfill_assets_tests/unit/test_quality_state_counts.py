@@ -8,13 +8,14 @@ import numpy as np
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.state_counts import count_states_by_session
 from backfill_assets_tests.unit.coverage_builders import build_coverage
 
-GRID = build_slot_grid(list_sessions("US", date(2026, 6, 1), date(2026, 6, 3)), INTERVALS["30m"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 6, 1), date(2026, 6, 3)), INTERVALS["30m"])
 STATES = {
     ("AAPL", range(2)): SlotState.MISSING,
     ("AAPL", range(13, 16)): SlotState.SUSPECT,

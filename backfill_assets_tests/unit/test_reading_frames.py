@@ -14,13 +14,14 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.reading.frames import COLUMNS, FrameBars, build_frame, fill_grid
 from backfill_assets.store.bars.bar_stream import NO_VOLUME
 from backfill_assets.store.bars.bar_table import NO_ORIGIN, BarTable
 
 # an hour's last slot is half an hour long, and 2026-11-27 closes at 13:00
-GRID = build_slot_grid(list_sessions("US", date(2026, 11, 25), date(2026, 11, 27)), INTERVALS["1h"])
+GRID = build_slot_grid(list_sessions(US, date(2026, 11, 25), date(2026, 11, 27)), INTERVALS["1h"])
 LAST = GRID.size - 1
 MOMENT = "2026-11-28T01:02:03.456789"
 

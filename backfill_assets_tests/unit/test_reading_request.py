@@ -1,5 +1,6 @@
 """The arguments of a read: which are understood, and what is said of the others."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.reading import read_bars
 from backfill_assets.reading.request import COLUMNS, ReadRequest, build_request, parse_moment
+from backfill_assets.reading.window import require_readable_size
 
 NEW_YORK = ZoneInfo("America/New_York")
 NAIVE = datetime(2026, 6, 1, 9, 30)  # noqa: DTZ001 - what is refused
+VOD, BHP = Ticker("VOD", "LSE"), Ticker("BHP", "AU")
 DEFAULTS: dict[str, Any] = {
     **{"universe": None, "interval": "30m", "exchange": "US", "adjustment": "none", "point_in_time": None},
     **{"known_at": None, "require": "complete", "on_incomplete": "raise", "provisional": False, "unverified": False},
@@ -74,7 +78,7 @@ def test_naive_stamps_are_refused_with_what_to_write(value: Any) -> None:
         ({"end": datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))}, "end 9999-12-31"),
         ({"start": "1999-01-01"}, "start 1999-01-01 is before the vendor's first data"),
         ({"end": "2200-01-01"}, "end 2200-01-01 is after the last day of the calendar"),
-        ({"exchange": "LSE"}, "exchange 'LSE' is not supported; use one of US"),
+        ({"exchange": "NOWHERE"}, "exchange 'NOWHERE' is not supported"),
         ({"exchange": ["US"]}, "is not supported"),
         ({"interval": "7m"}, "unknown interval '7m'"),
         ({"interval": 30}, "interval: '30' is no text"),
@@ -85,7 +89,11 @@ def test_naive_stamps_are_refused_with_what_to_write(value: Any) -> None:
         ({"symbols": "A B"}, "is not a symbol"),
         ({"symbols": "AAPL", "universe": "model"}, "either symbols or a universe"),
         ({"symbols": None, "universe": 3}, "universe: '3' is no text"),
-        ({"symbols": [Ticker("VOD", "LSE")]}, "symbols of another exchange than US: VOD.LSE"),
+        ({"symbols": [Ticker("AAPL"), VOD, BHP]}, "symbols of several exchanges (AAPL.US, VOD.LSE, BHP.AU)"),
+        ({"symbols": ["AAPL", VOD]}, "read each exchange by itself"),
+        ({"symbols": [VOD], "exchange": "AU"}, "VOD.LSE is not of exchange AU"),
+        ({"symbols": [Ticker("ABC", "NOWHERE")]}, "exchange 'NOWHERE' is not supported"),
+        ({"symbols": [BHP], "start": NAIVE}, "09:30 in Sydney is another moment than 09:30 UTC"),
         ({"adjustment": "split"}, "adjustment 'split' is unknown; use one of none, splits, splits_and_dividends"),
         ({"require": "all"}, "require 'all' is unknown; use one of complete, explained, any"),
         ({"require": None}, "require 'None' is unknown"),
@@ -114,6 +122,57 @@ def test_symbols_and_columns_keep_their_order() -> None:
     assert build().columns == COLUMNS
 
 
+@pytest.mark.parametrize(
+    ("options", "exchange", "midnight"),
+    [
+        ({}, "US", datetime(2026, 6, 1, 4, tzinfo=UTC)),
+        ({"symbols": [VOD]}, "LSE", datetime(2026, 5, 31, 23, tzinfo=UTC)),
+        ({"symbols": BHP}, "AU", datetime(2026, 5, 31, 14, tzinfo=UTC)),
+        ({"symbols": BHP, "exchange": "AU"}, "AU", datetime(2026, 5, 31, 14, tzinfo=UTC)),
+        ({"symbols": None, "universe": "all", "exchange": "KO"}, "KO", datetime(2026, 5, 31, 15, tzinfo=UTC)),
+        ({"symbols": None, "universe": "all"}, "US", datetime(2026, 6, 1, 4, tzinfo=UTC)),
+    ],
+)
+def test_a_date_is_a_day_of_the_exchange_that_the_symbols_are_of(
+    options: dict[str, Any], exchange: str, midnight: datetime
+) -> None:
+    request = build(**options, point_in_time="2026-06-01")
+    assert (request.exchange, request.start) == (exchange, midnight)
+    assert request.end == midnight + timedelta(days=1)
+    assert request.point_in_time == midnight
+
+
+def test_a_zone_that_the_user_corrected_is_that_of_dates() -> None:
+    perth = replace(get_profile("AU"), zone=ZoneInfo("Australia/Perth"))
+    assert build(BHP, find_market=lambda _: perth).start == datetime(2026, 5, 31, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "exchange", "expected"),
+    [
+        (["vod", "BARC.LSE", VOD], "LSE", ("VOD.LSE", "BARC.LSE")),
+        (["VOD.LSE", "BARC.LSE"], "US", ("VOD.LSE", "BARC.LSE")),
+        (["BMW", "BMW.XETRA"], "XETRA", ("BMW.XETRA",)),
+        (["BHP.US"], "US", ("BHP.US",)),
+        (["NASDAQ:AAPL"], "US", ("AAPL.US",)),
+    ],
+)
+def test_a_suffix_decides_the_exchange_and_plain_symbols_are_of_the_one_named(
+    symbols: list[str], exchange: str, expected: tuple[str, ...]
+) -> None:
+    request = build(symbols, exchange=exchange)
+    assert tuple(map(str, request.tickers or ())) == expected
+    assert request.exchange == expected[0].rpartition(".")[2]
+
+
 def test_wrong_arguments_need_no_database() -> None:
     with pytest.raises(UsageError, match="require 'most' is unknown"):
         read_bars("AAPL", "2026-06-01", "2026-06-02", require="most")
+
+
+def test_a_read_is_too_large_by_the_hours_of_its_exchange() -> None:
+    """An hour more a day: 16 symbols over ten years are 16 million slots of 1m in New York, 21 million in London."""
+    window = {"start": "2016-01-01", "end": "2026-01-01", "interval": "1m"}
+    require_readable_size(build("AAPL", **window), 16)
+    with pytest.raises(UsageError, match=r"16 symbols from 2016-01-01 to 2026-01-01 have some 20,[0-9,]+ slots of 1m"):
+        require_readable_size(build(VOD, **window), 16)

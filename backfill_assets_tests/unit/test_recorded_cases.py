@@ -14,18 +14,18 @@ import pandas as pd
 import pytest
 
 from backfill_assets.backfill.finding_ends import find_disproved_drift
-from backfill_assets.errors import UsageError
 from backfill_assets.market.actions.listed_actions import ListedSplit, merge_dividends, merge_splits
 from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import (
-    CalendarOverrides,
     Session,
     find_previous_session_day,
     list_sessions,
 )
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.profile import CalendarOverrides
+from backfill_assets.market.exchanges.registry import US, get_profile
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
 from backfill_assets.market.gaps.evidence import DayTrading, HaltedSlots
 from backfill_assets.market.gaps.halts import HaltFacts, HaltKind, HaltState, find_enclosed, judge_halt
@@ -72,8 +72,7 @@ PRICES = ("open", "high", "low", "close")
 FIVE, ONE = INTERVALS["5m"], INTERVALS["1m"]
 
 # Closes carried forward: USAS.PA, WLSC.PA and GAGH.PA, 2026-08-19.
-# These were daily files of Paris, which are not read: only US has a calendar. A session of bars that repeats the one
-# before is judged the same way.
+# These were daily files of Paris. A session of bars that repeats the one before is judged the same way.
 CARRIED_DAY, DAY_BEFORE = date(2026, 8, 19), date(2026, 8, 18)
 REPEATED_CLOSE, TRUE_CLOSE = 5.007, 4.993
 
@@ -108,9 +107,8 @@ def test_a_true_close_three_permille_from_the_repeated_one_does_not_confirm_it()
     assert verdict is Verdict.TAKEN
 
 
-def test_paris_has_no_calendar() -> None:
-    with pytest.raises(UsageError, match="'PA' is not supported"):
-        list_sessions("PA", DAY_BEFORE, CARRIED_DAY)
+def test_both_days_are_sessions_of_paris() -> None:
+    assert [one.day for one in list_sessions(get_profile("PA"), DAY_BEFORE, CARRIED_DAY)] == [DAY_BEFORE, CARRIED_DAY]
 
 
 # ALKS, 2020-10-09: no trade in regular hours; the first trade was at 17:40, and the day's volume is above zero.
@@ -176,7 +174,7 @@ def test_sbny_2023_03_13_and_14_are_missing_while_nothing_is_known_of_the_days()
 
 def test_two_days_without_a_daily_row_are_no_habit_of_sbny() -> None:
     """So the market's file of the day is asked, and no row alone proves nothing."""
-    days = [session.day for session in list_sessions("US", date(2022, 6, 1), date(2023, 3, 31))]
+    days = [session.day for session in list_sessions(US, date(2022, 6, 1), date(2023, 3, 31))]
     rows = {day for day in days if str(day) not in SBNY_DAYS}
     assert [str(days[position]) for position in find_skipped_days(rows, days)] == [*SBNY_DAYS]
     assert not skips_days_often(rows, days)
@@ -216,8 +214,8 @@ def test_a_low_of_zero_itself_is_rejected_and_the_row_is_kept_as_evidence() -> N
 
 
 # Two feeds: 5m is of one venue and has windows without values in liquid names, 1m has every minute.
-AAPL_DAYS = list_sessions("US", date(2026, 6, 1), date(2026, 6, 16))
-SPHB_DAYS = list_sessions("US", date(2024, 6, 3), date(2026, 5, 29))[:496]
+AAPL_DAYS = list_sessions(US, date(2026, 6, 1), date(2026, 6, 16))
+SPHB_DAYS = list_sessions(US, date(2024, 6, 3), date(2026, 5, 29))[:496]
 AAPL_DAY = str(AAPL_DAYS[0].day)
 
 
@@ -292,8 +290,8 @@ def test_2005_06_01_has_all_its_bars_although_trading_ended_at_15_56() -> None:
 
 
 def test_2005_06_01_can_be_corrected_to_the_minute() -> None:
-    overrides = CalendarOverrides(early_closes={date(2005, 6, 1): time(15, 56)})
-    (session,) = overrides.apply_to(find_sessions(BROKEN_OFF))
+    market = replace(US, overrides=CalendarOverrides(early_closes={date(2005, 6, 1): time(15, 56)}))
+    (session,) = list_sessions(market, date(2005, 6, 1), date(2005, 6, 1))
     grid = build_slot_grid([session], INTERVALS["30m"])
     assert session.is_early_close
     assert (grid.ends - grid.starts).tolist() == [1800] * 12 + [1560]
@@ -304,7 +302,7 @@ def test_2005_06_01_can_be_corrected_to_the_minute() -> None:
 def test_2025_01_09_is_closed_so_the_cum_day_of_an_ex_date_after_it_is_two_days_before() -> None:
     assert find_sessions("2025-01-09") == ()
     row = DividendRow("", date(2025, 1, 10), "", Decimal("0.25"), "USD")
-    (dividend,) = merge_dividends([row], lambda day: find_previous_session_day("US", day))
+    (dividend,) = merge_dividends([row], lambda day: find_previous_session_day(US, day))
     assert dividend.cum_day == date(2025, 1, 8)
 
 
@@ -313,7 +311,8 @@ HALF_DAY = date(2025, 7, 3)
 
 def find_trading_on_half_day(overrides: CalendarOverrides) -> dict[date, int]:
     """What twelve names that traded on 2025-07-02 and until 13:00 on 2025-07-03 say about a calendar."""
-    grid = build_slot_grid(overrides.apply_to(find_sessions("2025-07-02", str(HALF_DAY))), INTERVALS["30m"])
+    sessions = list_sessions(replace(US, overrides=overrides), date(2025, 7, 2), HALF_DAY)
+    grid = build_slot_grid(sessions, INTERVALS["30m"])
     of_days = (("2025-07-02", 78), (str(HALF_DAY), 42))
     rows = [make_session_rows(day, [100.0] * count, symbol_id=n) for n in range(12) for day, count in of_days]
     return find_days_traded_outside(pd.concat(rows, ignore_index=True), grid, FIVE)
@@ -339,7 +338,7 @@ def test_rows_without_volume_do_not_contradict_a_holiday() -> None:
 
 # Records of splits that are listed twice: 216 of them, and of SOPA two of 2024-05-01.
 def test_216_splits_that_are_listed_twice_are_216_splits() -> None:
-    days = [session.day for session in list_sessions("US", date(2023, 1, 3), date(2024, 4, 30))][:216]
+    days = [session.day for session in list_sessions(US, date(2023, 1, 3), date(2024, 4, 30))][:216]
     rows = [SplitRow("", day, Decimal(1), Decimal(15)) for day in days]
     assert merge_splits(rows + rows) == [ListedSplit(day, Decimal(1), Decimal(15)) for day in days]
 

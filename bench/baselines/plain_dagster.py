@@ -11,13 +11,14 @@ import httpx
 import psycopg
 
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from bench.baselines.sequential_script import build_bars, upsert_bars
 from bench.command_line import DAYS
 from bench.environment import TOKEN, build_symbols
 
 ASSET = "plain_bars"
 SYMBOLS = build_symbols(int(os.environ.get("PLAIN_SYMBOLS", "20")))
-SESSIONS = {session.day.isoformat(): session for session in list_sessions("US", *DAYS)}
+SESSIONS = {session.day.isoformat(): session for session in list_sessions(US, *DAYS)}
 
 
 @dg.asset(

@@ -13,6 +13,7 @@ from backfill_assets.market.arrays import Bools, Floats
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, SessionPanel
 from bench.plausibility.prices import PriceRows, draw_prices
@@ -51,7 +52,7 @@ class Market:
 @cache
 def get_grid() -> SlotGrid:
     """Get the 30m grid of the simulated sessions."""
-    return build_slot_grid(list_sessions("US", FIRST_DAY, LAST_DAY), INTERVALS["30m"])
+    return build_slot_grid(list_sessions(US, FIRST_DAY, LAST_DAY), INTERVALS["30m"])
 
 
 def draw_market(rng: np.random.Generator, sort: str, lines: int, split_share: float = SPLIT_SHARE) -> Market:

@@ -20,6 +20,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.exchanges.registry import US
 from bench.soak.fault_injector import VENDOR_FAULTS, SoakFaultInjector
 from bench.soak.scenario import ADDED_TICKERS, Scenario, open_scenario
 from bench.soak.small_disk import mount_small_disk
@@ -44,8 +45,8 @@ def iter_clock_changes() -> Iterator[date]:
 
 def list_times(change: date) -> tuple[date, list[datetime]]:
     """Return the first day and the times of a period, hours after three closes: one before ``change``, two after."""
-    before = list_sessions("US", change - timedelta(days=7), change)[-1]
-    after = list_sessions("US", change, change + timedelta(days=7))[:2]
+    before = list_sessions(US, change - timedelta(days=7), change)[-1]
+    after = list_sessions(US, change, change + timedelta(days=7))[:2]
     every = range(2, 19, HOURS_BETWEEN)  # hours after a close
     return before.day, [s.regular_close + timedelta(hours=hours) for s in (before, *after) for hours in every]
 

@@ -20,6 +20,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
+from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
 from backfill_assets.sandbox.oddities import OddityRates
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -125,11 +126,11 @@ class Scenario:
 
     def read_daily_data(self) -> None:
         """Read the daily data that are due, as it is done every morning."""
-        read_daily_data(self._engine_now)
+        read_daily_data(self._engine_now, US)
 
     def check_bars(self) -> TableCheck:
         """Compare the stored bars since ``first`` with the true ones."""
-        sessions = list_sessions("US", self.first, self.now.date())
+        sessions = list_sessions(US, self.first, self.now.date())
         past = tuple(session for session in sessions if session.close <= self.now)
         return check_bars(self.engine, self.sandbox.world, self._list_symbols(), past)
 

@@ -5,18 +5,18 @@ When it is read is decided in ``lookup``, whether a listing has ended in ``backf
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
 
 from backfill_assets.backfill.identity.rename_evidence import RenameEvidence
-from backfill_assets.backfill.listing_ends import SymbolChangeList, build_listed_changes, judge_listing
+from backfill_assets.backfill.listing_ends import ListingEnd, SymbolChangeList, build_listed_changes, judge_listing
 from backfill_assets.backfill.plan_limits import PlanAnswers, build_reach
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
-from backfill_assets.market.calendar.sessions import CalendarOverrides, list_previous_sessions
+from backfill_assets.market.calendar.sessions import list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.daily_prices import DailyPrices, build_daily_prices
+from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
 from backfill_assets.market.identity.closes import list_closes
@@ -42,6 +42,7 @@ from backfill_assets.store.evidence.findings import (
     resolve_findings,
 )
 from backfill_assets.store.evidence.ticker_breaks import record_ticker_breaks
+from backfill_assets.store.learning import may_judge_daily_data
 from backfill_assets.store.postgres.connection import Connection, Database
 
 DELISTED_AFTER_SESSIONS = 3  # without a row in the daily data
@@ -74,7 +75,6 @@ async def fetch_listing_history(
     database: Database,
     coverage: Coverage,
     symbol: Symbol,
-    overrides: CalendarOverrides,
     absent_sessions: Collection[int],
     answers: PlanAnswers,
 ) -> list[int]:
@@ -90,7 +90,7 @@ async def fetch_listing_history(
     Raises:
         TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
     """
-    history = await _fetch_history(client, database, symbol, coverage.now)
+    history = await _fetch_history(client, database, symbol, coverage)
     if history is None:
         return []
     if history.rows is not None:
@@ -104,13 +104,15 @@ async def fetch_listing_history(
             coverage.grid.sessions[session].day for session in {*_list_overdue_sessions(coverage), *absent_sessions}
         ],
         now=coverage.now,
-        overrides=overrides,
+        market=coverage.grid.sessions[0].market,
     )
     await _read_rename(client, changes, database, symbol, history, listing_end.rename, coverage.now)
     skipped_sessions = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
     skipped = [session for session in skipped_sessions if session in absent_sessions]
-    is_usual = bool(skipped) and _skips_days_often(history, coverage, overrides)
+    is_usual = bool(skipped) and _skips_days_often(history, coverage)
     with database.transaction() as connection:
+        if not may_judge_daily_data(connection, coverage.grid.sessions[0].market, DailyFigure.TRADING):
+            listing_end = _withhold_judgement(listing_end)
         record_listing_lives(connection, [listing_end.life], coverage.now)
         record_agreement(connection, symbol.symbol_id, listing_end.agreed_rename, coverage.now)
         if history.rows is not None:
@@ -124,6 +126,11 @@ async def fetch_listing_history(
         finding = listing_end.finding or _build_finding_without_data(symbol, history, coverage)
         _update_findings(connection, symbol, finding, coverage)
     return [] if is_usual else skipped
+
+
+def _withhold_judgement(listing_end: ListingEnd) -> ListingEnd:
+    """That the history was read, where daily data may not say yet from when to when a symbol is listed."""
+    return ListingEnd(replace(listing_end.life, first_day=None, has_ended=False), None)
 
 
 async def _read_rename(
@@ -142,14 +149,16 @@ async def _read_rename(
         await evidence.read_closes(symbol, listed.new, listed.first_day, old_closes)
 
 
-async def _fetch_history(client: VendorClient, database: Database, symbol: Symbol, now: datetime) -> _History | None:
+async def _fetch_history(
+    client: VendorClient, database: Database, symbol: Symbol, coverage: Coverage
+) -> _History | None:
     """The history up to the market's day, or the vendor's refusal of this ticker; None for any other error.
 
     An answer that cannot be read is billed, too, so it counts as a lookup.
     """
     try:
         rows = await client.fetch_daily(str(symbol.ticker))
-        return _History(rows.filter_rows(rows.date <= np.datetime64(now.astimezone(TIME_ZONE).date())))
+        return _History(rows.filter_rows(rows.date <= np.datetime64(_find_today(coverage))))
     except (TokenRefused, QuotaExhausted):
         raise
     except (UnknownTicker, InvalidTicker) as refusal:
@@ -158,8 +167,13 @@ async def _fetch_history(client: VendorClient, database: Database, symbol: Symbo
         _log.warning("cannot look up why data is absent: %s", error)
         if isinstance(error, BrokenAnswer):
             with database.transaction() as connection:
-                record_unreadable_history(connection, symbol.symbol_id, now)
+                record_unreadable_history(connection, symbol.symbol_id, coverage.now)
         return None
+
+
+def _find_today(coverage: Coverage) -> date:
+    """The exchange's day."""
+    return coverage.now.astimezone(coverage.grid.sessions[0].market.zone).date()
 
 
 def _report_dropped(answers: PlanAnswers, symbol: Symbol, rows: DailyRows, coverage: Coverage) -> None:
@@ -184,7 +198,7 @@ def _build_listing_life(symbol: Symbol, history: _History, coverage: Coverage) -
     last = max(history.days)
     overdue_sessions = _list_overdue_sessions(coverage)
     days_after_last = sum(coverage.grid.sessions[session].day > last for session in overdue_sessions)
-    is_last_old = coverage.now.date() - last > timedelta(days=2 * DELISTED_AFTER_SESSIONS)
+    is_last_old = _find_today(coverage) - last > timedelta(days=2 * DELISTED_AFTER_SESSIONS)
     return ListingLife(
         symbol.symbol_id,
         history.first_day,
@@ -193,9 +207,9 @@ def _build_listing_life(symbol: Symbol, history: _History, coverage: Coverage) -
     )
 
 
-def _skips_days_often(history: _History, coverage: Coverage, overrides: CalendarOverrides) -> bool:
+def _skips_days_often(history: _History, coverage: Coverage) -> bool:
     last = coverage.grid.sessions[-1]
-    earlier = list_previous_sessions(last, HABIT_SESSIONS - 1, overrides)
+    earlier = list_previous_sessions(last, HABIT_SESSIONS - 1)
     return skips_days_often(history.days, [session.day for session in (*earlier, last)])
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from backfill_assets.backfill.absence.daily_history import fetch_listing_history
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.identity.rename_evidence import RenameEvidence
+from backfill_assets.backfill.identity.symbol_changes import create_change_list
 from backfill_assets.backfill.listing_ends import (
     MAX_LOOKBACK,
     UNKNOWN_TICKER_LOOKBACK,
@@ -77,11 +78,10 @@ class OvernightLookup:
                 await evidence.read_closes(by_ticker[facts.old], facts.new, facts.first_day)
 
     async def _read_history(self, symbol: Symbol) -> None:
-        alone = replace(self.job, symbols=(symbol,), window=Window((self.newest,), ""))
+        alone = replace(self.job, symbols=(symbol,), window=Window(self.newest.market, (self.newest,), ""))
         coverage = await asyncio.to_thread(self.engine.measure, alone)
-        overrides = self.engine.settings.load_calendar_overrides()
         await fetch_listing_history(
-            self.client, self.changes, self.engine.database, coverage, symbol, overrides, {0}, PlanAnswers()
+            self.client, self.changes, self.engine.database, coverage, symbol, {0}, PlanAnswers()
         )
 
     def _is_incomplete(self, change: TickerChange) -> bool:
@@ -99,9 +99,9 @@ async def look_up_renames(
     Raises:
         TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
     """
-    if len(settled) < 2:
+    if len(settled) < 2 or not job.market.has_renames:
         return []
-    changes = SymbolChangeList(client, engine.database, engine.settings.now())
+    changes = create_change_list(job.market, client, engine.database, engine.settings.now())
     lookup = OvernightLookup(engine, client, changes, job, *settled[-2:])
     renamed = await lookup.find_renamed()
     await lookup.complete_evidence()

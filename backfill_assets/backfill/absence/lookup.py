@@ -17,10 +17,9 @@ from backfill_assets.backfill.absence.market_file import (
     find_not_in_market_file,
 )
 from backfill_assets.backfill.findings import record_vendor_warnings
-from backfill_assets.backfill.listing_ends import SymbolChangeList
+from backfill_assets.backfill.identity.symbol_changes import create_change_list
 from backfill_assets.backfill.plan_limits import PlanAnswers
 from backfill_assets.market.arrays import Bools
-from backfill_assets.market.calendar.sessions import NO_OVERRIDES, CalendarOverrides
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import DayTrading
 from backfill_assets.market.gaps.slot_states import SlotState
@@ -39,7 +38,6 @@ async def explain_absence(
     coverage: Coverage,
     *,
     bulk: bool,
-    overrides: CalendarOverrides = NO_OVERRIDES,
     answers: PlanAnswers | None = None,
 ) -> None:
     """Look up why whole sessions are absent, where that is not known yet.
@@ -49,7 +47,6 @@ async def explain_absence(
         database: the store.
         coverage: the state of the slots, measured after the run's requests.
         bulk: whether the token's plan includes the bulk file.
-        overrides: corrections of the exchange's calendar.
         answers: the daily histories that the run read before, if any; those read now are added.
 
     Raises:
@@ -66,7 +63,7 @@ async def explain_absence(
     recently_read = _find_recently_read(database, coverage, unexplained)
     with database.transaction() as connection:
         ended = read_ended_bounds(connection, coverage.symbols)
-    changes = SymbolChangeList(client, database, coverage.now)
+    changes = create_change_list(coverage.grid.sessions[0].market, client, database, coverage.now)
     skipped_days: list[tuple[int, int]] = []
     try:
         for row in np.flatnonzero(unexplained.any(axis=1)).tolist():
@@ -77,7 +74,7 @@ async def explain_absence(
                 await fetch_ended_history(client, database, coverage, symbol, bound)
             else:
                 skipped = await fetch_listing_history(
-                    client, changes, database, coverage, symbol, overrides, absent_sessions, answers
+                    client, changes, database, coverage, symbol, absent_sessions, answers
                 )
                 skipped_days += [(row, session) for session in skipped]
     finally:  # what was read counts, also if the day's calls are used up

@@ -14,9 +14,10 @@ import numpy as np
 from backfill_assets.backfill.findings import NEARLY_ALL_SHARE, record_endpoint_warning
 from backfill_assets.backfill.optional_endpoints import DAILY_FILE
 from backfill_assets.market.arrays import Bools
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.daily_prices import build_daily_prices
+from backfill_assets.market.exchanges.labels import format_exchange_day
+from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import BulkDailyRows, VendorClient
 from backfill_assets.market.vendor_errors import BrokenAnswer, TokenRefused, VendorError
@@ -34,6 +35,7 @@ from backfill_assets.store.evidence.daily_data import (
 )
 from backfill_assets.store.evidence.daily_prices import NOT_IN_MARKET_FILE, record_daily_rows, record_days_without_row
 from backfill_assets.store.evidence.findings import CALENDAR_DRIFT, Finding, record_finding
+from backfill_assets.store.learning import may_judge_daily_data
 from backfill_assets.store.listing_bounds import ListingBounds, read_listing_bounds
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.symbols import list_symbols
@@ -59,17 +61,17 @@ async def fetch_market_file(
     Raises:
         TokenRefused: other errors are logged.
     """
-    day = coverage.grid.sessions[session].day
-    if not await _claim_file(database, day, coverage.now - max_age):
+    day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
+    if not await _claim_file(database, exchange, day, coverage.now - max_age):
         return False
     try:
-        bulk_rows = await client.fetch_bulk_daily(coverage.grid.sessions[session].exchange, day)
+        bulk_rows = await client.fetch_bulk_daily(exchange, day)
     except BaseException as error:
         with database.transaction() as connection:
             if isinstance(error, BrokenAnswer):  # it is billed, too
-                record_unreadable_bulk_file(connection, day, coverage.now)
+                record_unreadable_bulk_file(connection, exchange, day, coverage.now)
             else:
-                release_bulk_file(connection, day)
+                release_bulk_file(connection, exchange, day)
         if isinstance(error, TokenRefused) or not isinstance(error, VendorError):
             raise
         # a plan without the file gets 402, as does an exhausted quota (docs/vendor.md §5.5)
@@ -85,13 +87,13 @@ async def fetch_market_file(
     return True
 
 
-async def _claim_file(database: Database, day: date, since: datetime) -> bool:
+async def _claim_file(database: Database, exchange: str, day: date, since: datetime) -> bool:
     """Claim the file, or wait for the process that reads it; False if it was read after ``since``."""
     while True:
         with database.transaction() as connection:
-            if is_bulk_file_read_since(connection, day, since):
+            if is_bulk_file_read_since(connection, exchange, day, since):
                 return False
-            if claim_bulk_file(connection, day, _MAX_CLAIM_AGE):
+            if claim_bulk_file(connection, exchange, day, _MAX_CLAIM_AGE):
                 return True
         await asyncio.sleep(_SECONDS_BETWEEN_CLAIMS)
 
@@ -110,9 +112,9 @@ def _find_rows_of_day(bulk_rows: BulkDailyRows, day: date) -> Mapping[str, int]:
 
 def find_not_in_market_file(database: Database, coverage: Coverage, session: int) -> Bools:
     """Symbols missing from a non-empty bulk file; none if more than ``MAX_NOT_IN_FILE`` are missing."""
-    day = coverage.grid.sessions[session].day
+    day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
     with database.transaction() as connection:
-        if not read_bulk_file_size(connection, day):
+        if not read_bulk_file_size(connection, exchange, day):
             return np.zeros(len(coverage.symbols), bool)
         listed_ids = find_symbols_with_day(connection, [s.symbol_id for s in coverage.symbols], day)
     not_in_file: Bools = np.array([s.symbol_id not in listed_ids for s in coverage.symbols], bool)
@@ -150,7 +152,8 @@ def _find_searched(database: Database, coverage: Coverage, session: int) -> set[
     """The symbols that were looked for in the file of a session."""
     asked = coverage.grid.sessions[session]
     with database.transaction() as connection:
-        return read_searched_symbols(connection, asked.day, asked.regular_close + _EMPTY_FILE_COUNTS_AFTER)
+        counts_since = asked.regular_close + _EMPTY_FILE_COUNTS_AFTER
+        return read_searched_symbols(connection, asked.exchange, asked.day, counts_since)
 
 
 def _record_silence(database: Database, day: date, symbol_ids: set[int], searched_ids: set[int]) -> None:
@@ -172,14 +175,15 @@ def _record_file(connection: Connection, coverage: Coverage, session: int, bulk_
     A symbol whose row cannot be read is not silent. Nobody is where a row's symbol cannot be read, or where all rows
     are of other days.
     """
-    day, exchange = coverage.grid.sessions[session].day, coverage.grid.sessions[session].exchange
-    symbols = list_symbols(connection, exchange, only_active=False)
+    asked = coverage.grid.sessions[session]
+    day, market = asked.day, asked.market
+    symbols = list_symbols(connection, market.exchange, only_active=False)
     codes = list_codes(symbols, read_listing_bounds(connection, [(s.symbol_id, s.ticker) for s in symbols]), day)
     position_by_code = _find_rows_of_day(bulk_rows, day)
-    unreadable = _find_unreadable(bulk_rows, coverage.now.astimezone(TIME_ZONE).date())
+    unreadable = _find_unreadable(bulk_rows, coverage.now.astimezone(market.zone).date())
     is_silence_known = not bulk_rows.unnamed_rows and bool(position_by_code or not len(bulk_rows))
     searched = [key for key, names in codes.items() if is_silence_known and unreadable.isdisjoint(names)]
-    record_bulk_file(connection, day, len(position_by_code), searched, coverage.now)
+    record_bulk_file(connection, market.exchange, day, len(position_by_code), searched, coverage.now)
     if position_by_code:
         found = {key: [position_by_code[name] for name in names if name in position_by_code]
                  for key, names in codes.items()}  # fmt: skip
@@ -187,9 +191,20 @@ def _record_file(connection: Connection, coverage: Coverage, session: int, bulk_
         rows = build_daily_prices(list(listed), bulk_rows, list(listed.values()))
         record_daily_rows(connection, rows, coverage.now)
     elif is_silence_known and _is_nearly_all_absent(coverage, session):
-        reason = "nearly all symbols have no rows and the vendor has no daily file"
-        if record_closure(connection, day, reason, coverage.now):
-            record_finding(connection, Finding(CALENDAR_DRIFT, str(day), reason, coverage.now))
+        _record_closure(connection, coverage, session)
+
+
+def _record_closure(connection: Connection, coverage: Coverage, session: int) -> None:
+    """Record that the market was closed; only logged where the daily data may not judge yet."""
+    asked, reason = coverage.grid.sessions[session], "nearly all symbols have no rows and the vendor has no daily file"
+    if not may_judge_daily_data(connection, asked.market, DailyFigure.TRADING):
+        _log.warning(
+            "%s may have been closed on %s: %s; add the day to its closures (docs/markets.md) if it was",
+            asked.exchange, asked.day, reason,
+        )  # fmt: skip
+    elif record_closure(connection, asked.exchange, asked.day, reason, coverage.now):
+        subject = format_exchange_day(asked.exchange, asked.day)
+        record_finding(connection, Finding(CALENDAR_DRIFT, subject, reason, coverage.now))
 
 
 def list_codes(symbols: Sequence[Symbol], bounds: Mapping[int, ListingBounds], day: date) -> dict[int, tuple[str, ...]]:

@@ -23,14 +23,14 @@ async def look_up_absence(
     """
     coverage = await asyncio.to_thread(engine.measure, job)
     optional = engine.create_optional_endpoints()
-    bulk = engine.settings.bulk_daily and await asyncio.to_thread(optional.is_available, DAILY_FILE)
+    has_file = engine.settings.bulk_daily and job.market.has_market_file
+    bulk = has_file and await asyncio.to_thread(optional.is_available, DAILY_FILE)
     try:
         await explain_absence(
             client.for_purpose(Purpose.DAILY),
             engine.database,
             coverage,
             bulk=bulk,
-            overrides=engine.settings.load_calendar_overrides(),
             answers=answers,
         )
     except BudgetSpent as error:  # what is left of the day is for requests that come first; the bars are there

@@ -7,8 +7,7 @@ rows is requested weekly from then on, and not judged. What that means for its s
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
-from backfill_assets.market.calendar.sessions import CalendarOverrides, Session
+from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import build_session_window
 from backfill_assets.market.gaps.coverage import Coverage
@@ -30,7 +29,7 @@ from backfill_assets.store.evidence.unserved_symbols import (
     record_unserved,
 )
 from backfill_assets.store.postgres.connection import Connection, Database
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols, list_symbols
 
 MIN_DAYS_ASKED = 3
 MAX_SHARE_PER_DAY, MIN_ALLOWED_PER_DAY = 0.02, 10  # more symbols than that are the fault of the vendor, or ours
@@ -38,18 +37,18 @@ MAX_NAMED = 20
 RECENT_SESSIONS = 10  # one of them is overdue, however late that is
 
 
-def set_aside_unserved(database: Database, coverage: Coverage, overrides: CalendarOverrides) -> bool:
+def set_aside_unserved(database: Database, coverage: Coverage) -> bool:
     """Set aside the symbols that the vendor has never served; returns whether there were any.
 
     If there are more than can be chance, or more than symbols with bars, nobody is set aside, and a finding says so.
     ``coverage`` gives the exchange, the moment, and from when a session counts; its window may be of the past.
     """
-    last = _find_newest_overdue_session(coverage, overrides)
+    last = _find_newest_overdue_session(coverage)
     if last is None:
         return False
     with database.transaction() as connection:
         tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, last.exchange)}
-        unanswered = find_unanswered_symbols(connection, list(tickers), last.day, TIME_ZONE.key, MIN_DAYS_ASKED)
+        unanswered = find_unanswered_symbols(connection, list(tickers), last.day, last.market.zone.key, MIN_DAYS_ASKED)
         if not unanswered:
             resolve_findings(connection, TOO_MANY_UNSERVED, [last.exchange], coverage.now)
             return False
@@ -64,13 +63,13 @@ def set_aside_unserved(database: Database, coverage: Coverage, overrides: Calend
     return True
 
 
-def _find_newest_overdue_session(coverage: Coverage, overrides: CalendarOverrides) -> Session | None:
+def _find_newest_overdue_session(coverage: Coverage) -> Session | None:
     """The newest session whose absence counts as missing, whatever the window is."""
     if not coverage.grid.sessions:
         return None
     measured = coverage.grid.sessions[-1]
     overdue_after = coverage.overdue_at[-1] - measured.regular_close
-    recent = build_session_window(measured.exchange, coverage.now, RECENT_SESSIONS, overrides).sessions
+    recent = build_session_window(measured.market, coverage.now, RECENT_SESSIONS).sessions
     overdue = [session for session in recent if session.regular_close + overdue_after <= coverage.now]
     return overdue[-1] if overdue else None
 
@@ -113,7 +112,7 @@ def release_served(database: Database, answered: Collection[Symbol], now: dateti
         if answered:
             resolve_findings(connection, NO_INTRADAY_DATA, [str(symbol.ticker) for symbol in answered], now)
         if list_unserved(connection):
-            symbols = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+            symbols = list_all_symbols(connection, only_active=False)
             ended = end_unserved(connection, [symbol.symbol_id for symbol in symbols if symbol.is_active], now)
             names = [str(symbol.ticker) for symbol in symbols if symbol.symbol_id in ended]
             resolve_findings(connection, NO_INTRADAY_DATA, names, now)

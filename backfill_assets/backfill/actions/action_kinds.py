@@ -17,8 +17,9 @@ from backfill_assets.market.actions.listed_actions import (
     merge_dividends,
     merge_splits,
 )
-from backfill_assets.market.calendar.sessions import CalendarOverrides, find_previous_session_day
+from backfill_assets.market.calendar.sessions import find_previous_session_day
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_actions import ActionRows, DividendRow, SplitRow
@@ -94,21 +95,21 @@ class ActionKind(Generic[RowT, ListedT]):
     get_prices: Callable[[CallPrices], tuple[int, int]]
     fetch_list: Callable[[VendorClient, str], Awaitable[ActionRows[RowT]]]
     fetch_file: Callable[[VendorClient, str, date], Awaitable[ActionRows[RowT]]]
-    merge: Callable[[Connection, Symbol, Iterable[RowT], CalendarOverrides], list[ListedT]]
+    merge: Callable[[Connection, Symbol, Iterable[RowT], MarketProfile], list[ListedT]]
     record_list: _RecordList[ListedT]
     record_file: _RecordFile[ListedT]
 
 
 def _merge_splits(
-    connection: Connection, symbol: Symbol, rows: Iterable[SplitRow], _: CalendarOverrides
+    connection: Connection, symbol: Symbol, rows: Iterable[SplitRow], _: MarketProfile
 ) -> list[ListedSplit]:
     return resolve_splits(connection, symbol, merge_splits(rows))
 
 
 def _merge_dividends(
-    _: Connection, symbol: Symbol, rows: Iterable[DividendRow], overrides: CalendarOverrides
+    _: Connection, __: Symbol, rows: Iterable[DividendRow], market: MarketProfile
 ) -> list[ListedDividend]:
-    return merge_dividends(rows, partial(find_previous_session_day, symbol.ticker.exchange, overrides=overrides))
+    return merge_dividends(rows, partial(find_previous_session_day, market))
 
 
 SPLIT_KIND: ActionKind[SplitRow, ListedSplit] = ActionKind(

@@ -23,13 +23,21 @@ from backfill_assets.store.evidence.findings import (
     record_finding,
     resolve_findings,
 )
+from backfill_assets.store.learning import may_judge_daily_data
 from backfill_assets.store.postgres.connection import Connection
 
 _Texts = dict[int, list[str]]
 
 
 def prove_actions(engine: Engine, job: BackfillJob) -> SpinOffChanges:
-    """Derive spin-offs of a job's symbols and window, judge all their splits of days with bars, and compare closes."""
+    """Derive spin-offs of a job's symbols and window, judge all their splits of days with bars, and compare closes.
+
+    Nothing on an exchange whose daily closes may not judge yet.
+    """
+    if job.market.is_experimental:
+        with engine.database.transaction() as connection:
+            if not may_judge_daily_data(connection, job.market):
+                return SpinOffChanges()
     changes = derive_spinoffs(engine, job)
     tickers = {symbol.symbol_id: str(symbol.ticker) for symbol in job.symbols}
     if not tickers or not job.window.sessions:

@@ -20,7 +20,6 @@ from backfill_assets.backfill.actions.market_action_files import MarketActionFil
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.market.actions.listed_actions import ListedDividend, ListedSplit
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.purposes import Purpose
@@ -74,17 +73,20 @@ class ActionReading(Generic[RowT, ListedT]):
         Args:
             kind: the kind of action.
             engine: the parts to work with.
-            symbols: the active ones.
-            settled: the retained sessions whose daily rows are settled.
+            symbols: the active ones of one exchange.
+            settled: its retained sessions whose daily rows are settled.
             uses_file: whether the market's file of daily rows is read.
             inactive: those with bars.
         """
         self._kind: ActionKind[RowT, ListedT] = kind
         self._engine, self._symbols, self._settled = engine, symbols, settled
-        self._inactive = inactive
+        self._inactive, self._market = inactive, settled[-1].market
         self._now = engine.settings.now()
         self._today = self._now.replace(hour=0, minute=0, second=0, microsecond=0)  # UTC
         self._list_price, self._file_price = kind.get_prices(engine.prices)
+        # With one exchange every request counts; with several each has calls of its own within those of all.
+        own = [symbol.symbol_id for symbol in (*symbols, *inactive)]
+        self._counted = own if len(engine.settings.exchanges) > 1 else None
         self._calls_a_day = min(len(symbols) + len(inactive), engine.settings.action_calls)
         optional = engine.create_optional_endpoints()
         self._reads_lists = optional.is_available(kind.list_endpoint)
@@ -157,12 +159,15 @@ class ActionReading(Generic[RowT, ListedT]):
 
     def _count_calls_left(self, connection: Connection) -> int:
         """The calls of today (UTC) that are left for this kind."""
-        spent = count_requests(connection, self._kind.reads_table, self._today) * self._list_price
+        spent = count_requests(connection, self._kind.reads_table, self._today, self._counted) * self._list_price
         if self._files:
             spent += self._files.count_requests(connection, self._today) * self._file_price
         for closes in self._closes:
             spent += count_close_requests(connection, closes.symbol_ids, self._today) * self._engine.prices.daily
-        return self._calls_a_day - spent
+        if self._counted is None:
+            return self._calls_a_day - spent
+        of_all = count_requests(connection, self._kind.reads_table, self._today) * self._list_price
+        return min(self._calls_a_day - spent, self._engine.settings.action_calls - of_all)
 
     def _find_lists(self, connection: Connection, limit: int, *, only_incomplete: bool) -> list[int]:
         ids, table = [symbol.symbol_id for symbol in self._symbols], self._kind.reads_table
@@ -220,13 +225,12 @@ class ActionReading(Generic[RowT, ListedT]):
             tickers = list_asked_tickers(symbol, read_ended_bounds(connection, [symbol]))
         rows = await ask_one_of(tickers, partial(self._kind.fetch_list, client))
         self.requested += 1
-        yesterday = self._now.astimezone(TIME_ZONE).date() - timedelta(days=1)
+        yesterday = self._now.astimezone(self._market.zone).date() - timedelta(days=1)
         known_after = self._find_known_after(symbol, rows, yesterday)
         if known_after is None:
             return
-        overrides = self._engine.settings.load_calendar_overrides()
         with self._engine.database.transaction() as connection:
-            listed = self._kind.merge(connection, symbol, rows.rows, overrides)
+            listed = self._kind.merge(connection, symbol, rows.rows, self._market)
             self._kind.record_list(
                 connection,
                 symbol.symbol_id,
@@ -257,10 +261,10 @@ class ActionReading(Generic[RowT, ListedT]):
 def create_action_readings(
     engine: Engine, symbols: Sequence[Symbol], settled: Sequence[Session], *, uses_file: bool
 ) -> tuple[ActionReading[SplitRow, ListedSplit], ActionReading[DividendRow, ListedDividend]]:
-    """The readings of the active ones of the symbols, and of all inactive symbols that have bars."""
+    """The readings of the active ones of the symbols, and of all inactive ones of their exchange that have bars."""
     active = [symbol for symbol in symbols if symbol.is_active]
     with engine.database.transaction() as connection:
-        listed = list_symbols(connection, DEFAULT_EXCHANGE, only_active=False)
+        listed = list_symbols(connection, settled[-1].exchange, only_active=False)
         with_bars = find_symbols_with_bars(connection, [s.symbol_id for s in listed if not s.is_active])
     inactive = [symbol for symbol in listed if symbol.symbol_id in with_bars]
     return (

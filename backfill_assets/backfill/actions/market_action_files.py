@@ -56,14 +56,15 @@ class MarketActionFiles(Generic[RowT, ListedT]):
 
     def count_requests(self, connection: Connection, since: datetime) -> int:
         """How many files were requested since a moment."""
-        return read_actions_files(connection, self._kind.name, since)[1]
+        return read_actions_files(connection, self._kind.name, self._settled[0].exchange, since)[1]
 
     def find_due(self) -> Session | None:
         """The session whose file is next; None if none is due, or its request failed in the last hours."""
         with self._engine.database.transaction() as connection:
-            newest, _ = read_actions_files(connection, self._kind.name, self._now)
+            newest, _ = read_actions_files(connection, self._kind.name, self._settled[0].exchange, self._now)
             due = [s for s in self._settled if newest is not None and s.day > newest] if newest else self._settled[-1:]
-            if not due or not is_actions_file_free(connection, self._kind.name, due[0].day, self._now - RETRY_AFTER):
+            before = self._now - RETRY_AFTER
+            if not due or not is_actions_file_free(connection, self._kind.name, due[0].exchange, due[0].day, before):
                 return None
         return due[0]
 
@@ -81,7 +82,7 @@ class MarketActionFiles(Generic[RowT, ListedT]):
             return False
         with self._engine.database.transaction() as connection:
             before = self._now - RETRY_AFTER
-            if not claim_actions_file(connection, self._kind.name, session.day, self._now, before):
+            if not claim_actions_file(connection, self._kind.name, session.exchange, session.day, self._now, before):
                 return False
         try:
             rows = await self._kind.fetch_file(client, session.exchange, session.day)
@@ -96,7 +97,7 @@ class MarketActionFiles(Generic[RowT, ListedT]):
             if not self._is_published(connection, rows, session):
                 return False
             self._record(connection, rows, session)
-            record_actions_file(connection, self._kind.name, session.day, self._now)
+            record_actions_file(connection, self._kind.name, session.exchange, session.day, self._now)
         return True
 
     def _note_fault(self, session: Session, error: VendorError) -> bool:
@@ -106,23 +107,26 @@ class MarketActionFiles(Generic[RowT, ListedT]):
         _log.warning("the market's %s of %s cannot be read, %s: %s", self._kind.name, session.day, outcome, error)
         if is_old:
             with self._engine.database.transaction() as connection:
-                record_actions_file(connection, self._kind.name, session.day, self._now)
+                record_actions_file(connection, self._kind.name, session.exchange, session.day, self._now)
         return is_old
 
     def _is_old(self, session: Session) -> bool:
         return self._now - session.close >= WAITS_FOR_FILE
 
     def _is_published(self, connection: Connection, rows: ActionRows[RowT], session: Session) -> bool:
-        return bool(len(rows)) or self._is_old(session) or read_bulk_file_size(connection, session.day) > 0
+        return (
+            bool(len(rows))
+            or self._is_old(session)
+            or read_bulk_file_size(connection, session.exchange, session.day) > 0
+        )
 
     def _record(self, connection: Connection, rows: ActionRows[RowT], session: Session) -> None:
-        overrides = self._engine.settings.load_calendar_overrides()
-        previous = list_previous_sessions(session, 1, overrides)
+        previous = list_previous_sessions(session, 1)
         of_day = _group_by_code(rows, session.day)
         symbols = {s.ticker.symbol: s for s in list_symbols(connection, session.exchange, only_active=False)}
         searched = [symbol for code, symbol in symbols.items() if code not in rows.unreadable_codes]
         listed = {
-            symbols[code].symbol_id: self._kind.merge(connection, symbols[code], found, overrides)
+            symbols[code].symbol_id: self._kind.merge(connection, symbols[code], found, session.market)
             for code, found in of_day.items()
             if code in symbols
         }

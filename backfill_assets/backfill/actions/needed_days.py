@@ -30,11 +30,10 @@ def find_needed_days(
 
     At most ``limit`` symbols, those whose closes were never requested first; none whose were within the week.
     """
-    overrides = engine.settings.load_calendar_overrides()
     exchanges = {symbol.symbol_id: symbol.ticker.exchange for symbol in symbols}
     split_days: list[tuple[int, date]] = []
     for split in list_splits(connection, exchanges):
-        cum_day = find_previous_session_day(exchanges[split.symbol_id], split.ex_date, overrides)
+        cum_day = find_previous_session_day(engine.settings.get_market(exchanges[split.symbol_id]), split.ex_date)
         if cum_day is not None:
             split_days += [(split.symbol_id, cum_day), (split.symbol_id, split.ex_date)]
     days = (EARLIEST_DATE, last_day)

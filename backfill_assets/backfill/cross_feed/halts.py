@@ -10,6 +10,7 @@ from backfill_assets.backfill.cross_feed.request import AFTER_CLOSE, BEFORE_OPEN
 from backfill_assets.market.arrays import Floats, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.halts import (
@@ -31,6 +32,7 @@ from backfill_assets.store.evidence.halt_facts import (
     read_daily_volumes,
 )
 from backfill_assets.store.evidence.halts import StoredHalt, list_halts
+from backfill_assets.store.learning import may_judge_daily_data
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import list_symbols
 
@@ -202,7 +204,10 @@ def _read_shares(
 ) -> Mapping[date, tuple[float | None, float | None, float | None]]:
     """Of each of ``days``: its daily volume, the share of it that 1m has, and the usual share; None for unknown."""
     context = question.request.context
-    daily = read_daily_volumes(connection, question.symbol_id, [session.day for session in context])
+    if not may_judge_daily_data(connection, context[0].market, DailyFigure.VOLUME):
+        return dict.fromkeys(days, (None, None, None))
+    context_days = [session.day for session in context]
+    daily = read_daily_volumes(connection, question.symbol_id, context_days, context[0].market.zone)
     of_feed = _sum_volumes(question.rows, question.request) if question.other.name == "1m" else None
     shares = {
         session.day: float(of_feed[at]) / daily[session.day]

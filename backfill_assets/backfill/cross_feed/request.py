@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from backfill_assets.backfill.cross_feed.questions import TickerQuestions, find_sessions
-from backfill_assets.market.calendar.sessions import CalendarOverrides, Session, list_previous_sessions
+from backfill_assets.market.calendar.sessions import Session, list_previous_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.market.gaps.coverage import Coverage
@@ -36,9 +36,7 @@ class CrossFeedRequest:
     end: int
 
 
-def build_request(
-    questions: TickerQuestions, coverage: Coverage, max_span: timedelta, overrides: CalendarOverrides
-) -> CrossFeedRequest:
+def build_request(questions: TickerQuestions, coverage: Coverage, max_span: timedelta) -> CrossFeedRequest:
     """The request for the newest of the questions; older ones are asked by a later run."""
     sessions = coverage.grid.sessions
     asked = sorted(set(find_sessions(questions, coverage)))
@@ -46,7 +44,7 @@ def build_request(
     end = min(sessions[last].close + FOLLOWING_TIME, max(coverage.now, sessions[last].close + AFTER_CLOSE))
     earliest = end - max_span
     first = next(at for at in asked if sessions[at].open - BEFORE_OPEN >= earliest or at == last)
-    earlier = list_previous_sessions(sessions[first], CONTEXT_SESSIONS, overrides)
+    earlier = list_previous_sessions(sessions[first], CONTEXT_SESSIONS)
     context = tuple(session for session in earlier if session.open - BEFORE_OPEN >= earliest)
     covered = sessions[first : last + 1]
     start = (context or covered)[0].open - BEFORE_OPEN

@@ -63,13 +63,12 @@ class _OtherFeed:
 
     def __init__(self, engine: Engine, job: BackfillJob, client: VendorClient) -> None:
         self._engine, self._job, self._client = engine, job, client
-        self._overrides = engine.settings.load_calendar_overrides()
 
     def find_questions(self, symbol_ids: Collection[int]) -> tuple[CrossFeedContext, list[TickerQuestions]]:
         """What to ask now about these symbols."""
         settings, job, coverage = self._engine.settings, self._job, self._engine.measure(self._job)
         other = get_other_feed(job.source_interval)
-        rules, other_rules = (settings.build_gap_rules(feed) for feed in (job.source_interval, other))
+        rules, other_rules = (settings.build_gap_rules(job.market, feed) for feed in (job.source_interval, other))
         with self._engine.database.transaction() as connection:
             refute_returned_halts(connection, sorted(symbol_ids), job.interval)
             questions = find_questions(connection, coverage, job.source_interval, rules, other_rules)
@@ -82,7 +81,7 @@ class _OtherFeed:
     async def ask(self, context: CrossFeedContext, questions: TickerQuestions) -> CrossFeedResult:
         """Send one request and store what it settles."""
         max_span = self._client.limits.get_max_span(context.other.name)
-        request = build_request(questions, context.coverage, max_span, self._overrides)
+        request = build_request(questions, context.coverage, max_span)
         requested_at, tickers = await asyncio.to_thread(self._prepare, questions.symbol)
 
         def fetch(ticker: str) -> Awaitable[IntradayRows]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from backfill_assets.backfill.decisions.kind import Changes, DecisionContext, DecisionKind, DecisionRefused
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
 from backfill_assets.market.plausibility.doubt_texts import describe_figures, describe_other_feed
 from backfill_assets.market.plausibility.doubted_rows import SEPARATOR
@@ -30,7 +29,7 @@ from backfill_assets.store.evidence.decided_doubts import (
 )
 from backfill_assets.store.evidence.proposals import Answer, Decision, Proposal, compute_fingerprint
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols
 
 NAME = "doubt"
 MAX_DAYS_APART = 7  # between the sessions of one decision
@@ -54,7 +53,7 @@ def list_groups(connection: Connection, rules: Collection[Rule], max_days_apart:
     Sessions that are more than ``max_days_apart`` calendar days apart are in different groups; None: all are in one.
     """
     names = list_doubted_intervals(connection, rules)
-    tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)} if names else {}
+    tickers = {s.symbol_id: str(s.ticker) for s in list_all_symbols(connection)} if names else {}
     groups = []
     for name in names:
         (interval,) = adopt_spellings(connection, [parse_interval(name)])

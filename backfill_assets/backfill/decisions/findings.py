@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.store.evidence.findings import Finding, list_findings, select_of_active
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols
 
 
 def list_findings_of_active(connection: Connection, kind: str) -> Sequence[Finding]:
     """The open findings of a kind about tickers that are active."""
     findings = [finding for finding in list_findings(connection) if finding.kind == kind]
-    active = {str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)} if findings else set()
+    active = {str(s.ticker) for s in list_all_symbols(connection)} if findings else set()
     return select_of_active(findings, active)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from backfill_assets.backfill.decisions.kind import Changes, DecisionContext, DecisionKind, DecisionRefused
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.gaps.halts import HaltState
 from backfill_assets.store.evidence.halt_decisions import (
@@ -21,7 +20,7 @@ from backfill_assets.store.evidence.halt_decisions import (
 from backfill_assets.store.evidence.halts import decide_halts
 from backfill_assets.store.evidence.proposals import Decision, Proposal, compute_fingerprint
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols
 
 NAME = "halt"
 DAILY_DATA_WITHIN = timedelta(days=1)  # a daily volume of 0 settles a halt without a person
@@ -29,7 +28,7 @@ DAILY_DATA_WITHIN = timedelta(days=1)  # a daily volume of 0 settles a halt with
 
 def _list_proposals(connection: Connection, now: datetime) -> list[Proposal]:  # noqa: ARG001 - the signature of a kind
     halts = list_proposed_halts(connection)
-    tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)} if halts else {}
+    tickers = {s.symbol_id: str(s.ticker) for s in list_all_symbols(connection)} if halts else {}
     return [_build_proposal(halt, tickers[halt.symbol_id]) for halt in halts if halt.symbol_id in tickers]
 
 

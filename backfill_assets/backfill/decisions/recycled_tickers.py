@@ -23,7 +23,6 @@ from backfill_assets.backfill.identity.recycled import (
     undo_lives,
 )
 from backfill_assets.backfill.identity.taken_over import TakenOver, record_taken_over, undo_taken_over
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.listings import describe_days
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.store.evidence.listed_isins import describe_listed_isins
@@ -31,14 +30,14 @@ from backfill_assets.store.evidence.proposals import Answer, Decision, Proposal,
 from backfill_assets.store.evidence.ticker_breaks import FoundBreak, list_ticker_breaks
 from backfill_assets.store.listings import list_listings
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import list_symbols
+from backfill_assets.store.symbols import list_all_symbols
 
 NAME = "recycled_ticker"
 
 
 def _list_proposals(connection: Connection, now: datetime) -> list[Proposal]:  # noqa: ARG001 - the signature of a kind
     breaks = list_ticker_breaks(connection)
-    symbols = list_symbols(connection, DEFAULT_EXCHANGE) if breaks else []
+    symbols = list_all_symbols(connection) if breaks else []
     by_symbol = {symbol: [one for one in breaks if one.symbol_id == symbol.symbol_id] for symbol in symbols}
     unrecorded = {symbol: _select_unrecorded(connection, symbol, found) for symbol, found in by_symbol.items() if found}
     return [_build_proposal(connection, symbol, found) for symbol, found in unrecorded.items() if found]

@@ -25,6 +25,7 @@ from backfill_assets.backfill.identity.rename_plan import Rename, RenameRefused
 from backfill_assets.backfill.listing_ends import find_new_symbol
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.market.identity.renames import NOT_KNOWN, SPEAKS_AGAINST, RenameFacts
 from backfill_assets.store.evidence.decisions import list_accepted, list_history
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding
@@ -127,7 +128,7 @@ def _find_rename(facts: RenameFacts | None) -> Rename | None:
     """The rename to propose; None if the facts do not bear one out."""
     if facts is None or not facts.is_borne_out:
         return None
-    return build_rename(facts, find_sessions_around(facts.old.exchange, facts.first_day))
+    return build_rename(facts, find_sessions_around(get_profile(facts.old.exchange), facts.first_day))
 
 
 def _accept(context: DecisionContext, decision: Decision) -> Changes:

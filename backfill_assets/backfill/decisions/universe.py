@@ -18,8 +18,8 @@ from backfill_assets.backfill.decisions.kind import (
 )
 from backfill_assets.backfill.identity.activation import deactivate_ticker, reactivate_ticker
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE, TIME_ZONE
 from backfill_assets.market.calendar.tickers import parse_ticker
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.store.evidence.finding_ends import reopen_findings
 from backfill_assets.store.evidence.findings import (
     NO_INTRADAY_DATA,
@@ -52,14 +52,17 @@ def _build_unanswered(finding: Finding) -> Proposal:
 
 
 def _list_mass_absences(connection: Connection, now: datetime) -> list[Proposal]:
-    """At most one: all tickers that never answered, when they are too many to be set aside one by one."""
-    findings = [f for f in list_findings(connection) if f.kind == TOO_MANY_UNSERVED and f.subject == DEFAULT_EXCHANGE]
-    if not findings:
-        return []
-    tickers = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, DEFAULT_EXCHANGE)}
-    unanswered = find_unanswered_symbols(connection, list(tickers), now.date(), TIME_ZONE.key, MIN_DAYS_ASKED)
-    names = sorted(tickers[symbol.symbol_id] for symbol in unanswered)
-    return [_build_mass_absence(findings[0], names)] if names else []
+    """At most one an exchange: all tickers that never answered, when they are too many to be set aside one by one."""
+    findings = [f for f in list_findings(connection) if f.kind == TOO_MANY_UNSERVED]
+    named = [(finding, _list_never_answered(connection, finding.subject, now)) for finding in findings]
+    return [_build_mass_absence(finding, names) for finding, names in named if names]
+
+
+def _list_never_answered(connection: Connection, exchange: str, now: datetime) -> list[str]:
+    tickers, zone = {s.symbol_id: str(s.ticker) for s in list_symbols(connection, exchange)}, get_profile(exchange).zone
+    today = now.astimezone(zone).date()
+    unanswered = find_unanswered_symbols(connection, list(tickers), today, zone.key, MIN_DAYS_ASKED)
+    return sorted(tickers[symbol.symbol_id] for symbol in unanswered)
 
 
 def _build_mass_absence(finding: Finding, tickers: Sequence[str]) -> Proposal:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.backfill.fetch.answer_doubts import find_excused_volumes, settle_answer_doubts
+from backfill_assets.backfill.fetch.learned_answers import learn_from_answers
 from backfill_assets.backfill.planner import Plan, PlannedRequest
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
@@ -113,6 +114,7 @@ def write_batch(
         source_interval=context.source_interval.name,
         requested_at=requested_at,
         replace_other_feed=context.replace_other_feed,
+        replace_more_rows=context.replace_other_feed and grid.sessions[0].market.leaves_quotes_out_by_setting,
     )
     if context.replace_other_feed:
         forget_replaced(connection, bars, grid.interval)
@@ -121,7 +123,16 @@ def write_batch(
     refused = [*written.refused, *verified.refused]
     open_refusals = record_refusals(connection, bars, refused, interval=grid.interval, source=context.source_interval)
     evidence = _build_session_evidence(context.plan, fetched, built, open_refusals)
-    record_evidence(connection, evidence, interval=grid.interval, source=context.source_interval, now=context.now)
+    if grid.sessions[0].market.is_experimental:
+        learn_from_answers(connection, rows, built.rejects, evidence, grid, context.source_interval)
+    record_evidence(
+        connection,
+        evidence,
+        interval=grid.interval,
+        source=context.source_interval,
+        now=context.now,
+        calendar=grid.sessions,
+    )
     with_rows = evidence.loc[evidence["source_rows"] > 0]
     supersede_rejects(connection, with_rows, interval=grid.interval, source=context.source_interval)
     rejected = record_rejects(connection, built.rejects, source=context.source_interval)

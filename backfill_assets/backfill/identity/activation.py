@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.store.evidence.finding_ends import reopen_findings
 from backfill_assets.store.evidence.findings import TICKER_KINDS, list_findings, resolve_findings
 from backfill_assets.store.evidence.unserved_symbols import continue_unserved, end_unserved
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.symbols import activate_rows, deactivate_symbols, list_active_rows, list_symbols
+from backfill_assets.store.symbols import activate_rows, deactivate_symbols, list_active_rows, list_all_symbols
 
 
 def deactivate_ticker(connection: Connection, ticker: Ticker, now: datetime) -> dict[str, Any]:
@@ -24,7 +23,7 @@ def deactivate_ticker(connection: Connection, ticker: Ticker, now: datetime) -> 
     open_kinds = {f.kind for f in list_findings(connection) if f.subject == name and f.kind in TICKER_KINDS}
     for kind in open_kinds:
         resolve_findings(connection, kind, [name], now)
-    active = [symbol.symbol_id for symbol in list_symbols(connection, DEFAULT_EXCHANGE)]
+    active = [symbol.symbol_id for symbol in list_all_symbols(connection)]
     ended = end_unserved(connection, active, now)
     return {"deactivated": name, "rows": rows, "findings": sorted(open_kinds), "unserved": sorted(ended & set(rows))}
 

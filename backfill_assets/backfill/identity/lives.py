@@ -62,7 +62,7 @@ def describe_ends(connection: Connection, exchange: str) -> dict[int, str]:
     return {
         key: _describe_end(listing, listings, names)
         for key, listing in newest.items()
-        if listing is not None and listing.listed_until is not None
+        if key in names and listing is not None and listing.listed_until is not None
     }
 
 

@@ -19,9 +19,9 @@ from backfill_assets.backfill.identity.rename_plan import (
     RenameRefused,
     plan_listings,
 )
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.listings import Listing
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.store.bars.listing_bars import NO_BARS, find_bars_around
 from backfill_assets.store.listings import (
     NewListing,
@@ -50,13 +50,13 @@ def read_recorded_lives(connection: Connection, rename: Rename) -> RecordedLives
             f"{rename.old} is not in the universe, so there is nothing to rename; add the new ticker:"
             f" backfill-assets symbols add {rename.new}"
         )
-    opened = rename.first_session.open
+    opened, zone = rename.first_session.open, get_profile(rename.old.exchange).zone
     return RecordedLives(
         old_id,
         new_id,
         list_related_listings(connection, [old_id, *([] if new_id is None else [new_id])]),
-        find_bars_around(connection, old_id, opened, TIME_ZONE),
-        NO_BARS if new_id is None else find_bars_around(connection, new_id, opened, TIME_ZONE),
+        find_bars_around(connection, old_id, opened, zone),
+        NO_BARS if new_id is None else find_bars_around(connection, new_id, opened, zone),
     )
 
 

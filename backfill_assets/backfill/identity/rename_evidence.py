@@ -11,17 +11,16 @@ from datetime import date, datetime, timedelta
 from backfill_assets.backfill.identity.rename_plan import Rename
 from backfill_assets.backfill.listing_ends import MAX_LOOKBACK, SymbolChangeList
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import (
     EARLIEST_DATE,
     LATEST_DATE,
-    NO_OVERRIDES,
-    CalendarOverrides,
     Session,
     list_sessions,
 )
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.market.identity.closes import Closes, list_closes
 from backfill_assets.market.identity.renames import COMPARED_BEFORE, ComparedCloses, RenameFacts, compare_closes
 from backfill_assets.market.vendor import VendorClient
@@ -44,7 +43,7 @@ class SessionsAround:
     first: Session
 
 
-def find_sessions_around(exchange: str, first_day: date, overrides: CalendarOverrides = NO_OVERRIDES) -> SessionsAround:
+def find_sessions_around(market: MarketProfile, first_day: date) -> SessionsAround:
     """The session of ``first_day`` and the one before it.
 
     Raises:
@@ -53,13 +52,13 @@ def find_sessions_around(exchange: str, first_day: date, overrides: CalendarOver
     if not EARLIEST_DATE <= first_day <= LATEST_DATE:
         raise UsageError(f"the day must lie between {EARLIEST_DATE} and {LATEST_DATE}, not {first_day}")
     begin, end = max(EARLIEST_DATE, first_day - _NEAR), min(LATEST_DATE, first_day + _NEAR)
-    near = overrides.apply_to(list_sessions(exchange, begin, end))
+    near = list_sessions(market, begin, end)
     first = next((session for session in near if session.day >= first_day), None)
     before = [session for session in near if session.day < first_day]
     if first is None or not before or first.day != first_day:
         later = f", or {first.day} if it is the first one after" if first else ""
         earlier = f"{before[-1].day} if it is the session before" if before else "another day"
-        raise UsageError(f"{first_day} is no session of {exchange}; say which one you mean: {earlier}{later}")
+        raise UsageError(f"{first_day} is no session of {market.exchange}; say which one you mean: {earlier}{later}")
     return SessionsAround(before[-1], first)
 
 
@@ -166,18 +165,19 @@ class RenameEvidence:
             _log.warning("no closes of %s: %s", ticker, error)
             self.failures.append(f"{ticker}: {error}")
             return {}
-        today = self._now.astimezone(TIME_ZONE).date()
+        today = self._now.astimezone(get_profile(ticker.exchange).zone).date()
         return {day: close for day, close in list_closes(rows).items() if day <= today}
 
 
 def _read_stored_closes(connection: Connection, old: Symbol, first_day: date) -> Mapping[date, float]:
     """The closes of the weeks before a change: the official ones, else those of the last bars."""
-    sessions = list_sessions(old.ticker.exchange, max(EARLIEST_DATE, first_day - COMPARED_BEFORE), first_day)
+    market = get_profile(old.ticker.exchange)
+    sessions = list_sessions(market, max(EARLIEST_DATE, first_day - COMPARED_BEFORE), first_day)
     before = [session for session in sessions if session.day < first_day]
     if not before:
         return {}
     (interval,) = adopt_spellings(connection, [INTERVALS["30m"]])
     of_bars = read_last_closes(
-        connection, old.symbol_id, interval.spellings, before[0].open, before[-1].close, TIME_ZONE
+        connection, old.symbol_id, interval.spellings, before[0].open, before[-1].close, market.zone
     )
     return {**of_bars, **read_daily_closes(connection, old.symbol_id, before[0].day, before[-1].day)}

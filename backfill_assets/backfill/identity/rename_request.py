@@ -16,9 +16,8 @@ from backfill_assets.backfill.identity.rename_evidence import (
     read_known_facts,
 )
 from backfill_assets.backfill.identity.rename_plan import ListingChanges, RecordedLives, Rename, plan_listings
-from backfill_assets.backfill.listing_ends import SymbolChangeList
+from backfill_assets.backfill.identity.symbol_changes import create_change_list
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.identity.renames import RenameFacts
 from backfill_assets.market.purposes import Purpose
@@ -60,10 +59,11 @@ def examine_rename(engine: Engine, old: Ticker, new: Ticker, first_day: date, *,
         UsageError: the day is no session or is yet to come, the old ticker is not in the universe, or what is recorded
             or stored contradicts the rename.
     """
-    today = engine.settings.now().astimezone(TIME_ZONE).date()
+    market = engine.settings.get_market(old.exchange)
+    today = engine.settings.now().astimezone(market.zone).date()
     if first_day > today:
         raise UsageError(f"{first_day} is yet to come (today is {today}); record the rename from that day on")
-    sessions = find_sessions_around(old.exchange, first_day, engine.settings.load_calendar_overrides())
+    sessions = find_sessions_around(market, first_day)
     stated = Rename(old, new, sessions.last, sessions.first, is_insisted=is_insisted)
     with engine.database.transaction() as connection:
         lives = read_recorded_lives(connection, stated)
@@ -91,8 +91,9 @@ async def _ask_vendor(
     now, first_day = engine.settings.now(), sessions.first.day
     async with engine.open_vendor_client(Purpose.DAILY) as (rate_limiter, client):
         await sync_quota(client, rate_limiter.budget, now)
-        changes = SymbolChangeList(client, engine.database, now)
+        market = engine.settings.get_market(old.ticker.exchange)
+        changes = create_change_list(market, client, engine.database, now)
         evidence = RenameEvidence(client, engine.database, changes, now)
-        list_begins = await evidence.read_list(old.ticker, new, first_day)
+        list_begins = await evidence.read_list(old.ticker, new, first_day) if market.has_renames else None
         facts = await evidence.read_closes(old, new, first_day)
         return replace(facts, list_begins=list_begins), evidence.calls, evidence.failures

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import EARLIEST_DATE
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_date_window
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.store.bars.bar_stats import read_oldest_bar
 from backfill_assets.store.postgres.connection import Database
 
@@ -30,19 +30,25 @@ class AuditSessions:
 
 
 def choose_audit_sessions(
-    database: Database, settings: Settings, symbols: Sequence[Symbol], interval: Interval, chosen: Window | None
+    database: Database,
+    settings: Settings,
+    market: MarketProfile,
+    symbols: Sequence[Symbol],
+    interval: Interval,
+    chosen: Window | None,
 ) -> AuditSessions:
-    """The sessions of a ``chosen`` window, or (None) of all that is stored of some symbols, and those before."""
+    """The sessions of a ``chosen`` window, or (None) of all that is stored of a market's symbols, and those before."""
     with database.transaction() as connection:
         oldest = read_oldest_bar(connection, symbols, interval)
     if oldest is None or (chosen is not None and not chosen.sessions):
-        return AuditSessions(chosen or Window((), WHOLE_STORE), build_slot_grid((), interval))
-    now, overrides = settings.now(), settings.load_calendar_overrides()
-    first = min(now.date(), max(EARLIEST_DATE, oldest.date()))
+        return AuditSessions(chosen or Window(market, (), WHOLE_STORE), build_slot_grid((), interval))
+    now = settings.now()
+    today = now.astimezone(market.zone).date()
+    first = min(today, max(EARLIEST_DATE, oldest.astimezone(market.zone).date()))
     if chosen is None:
-        stored = build_date_window(DEFAULT_EXCHANGE, first, now.date(), now, overrides).sessions
-        return AuditSessions(Window(stored, WHOLE_STORE), build_slot_grid(stored, interval))
+        stored = build_date_window(market, first, today, now).sessions
+        return AuditSessions(Window(market, stored, WHOLE_STORE), build_slot_grid(stored, interval))
     begin = chosen.sessions[0].day
-    stored = build_date_window(DEFAULT_EXCHANGE, min(first, begin), begin, now, overrides).sessions
+    stored = build_date_window(market, min(first, begin), begin, now).sessions
     earlier = tuple(session for session in stored if session.day < begin)
     return AuditSessions(chosen, build_slot_grid((*earlier, *chosen.sessions), interval))

@@ -16,11 +16,10 @@ import numpy as np
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.plausibility.doubt_settler import DoubtSettler, JudgedDoubts
 from backfill_assets.backfill.plausibility.shared_spikes import confirm_shared_spikes
+from backfill_assets.backfill.unit_changes import drop_doubts_of_units
 from backfill_assets.market.actions.corporate_actions import SpinOff
 from backfill_assets.market.arrays import Bools
 from backfill_assets.market.calendar.sessions import (
-    NO_OVERRIDES,
-    CalendarOverrides,
     list_next_sessions,
     list_previous_sessions,
 )
@@ -56,12 +55,10 @@ class JudgeOptions:
     Attributes:
         now: the moment, UTC.
         schedule: how often suspect bars are requested again; a doubt stands when it has run through it.
-        overrides: corrections of the exchange's calendar.
     """
 
     now: datetime
     schedule: RetrySchedule
-    overrides: CalendarOverrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +85,10 @@ def judge_job(engine: Engine, job: BackfillJob) -> JudgeResult:
     window moves with the days would look at that bar.
     """
     settings, sessions = engine.settings, job.window.sessions
-    overrides = settings.load_calendar_overrides()
-    schedule = settings.build_gap_rules(job.source_interval).retry_schedule
-    options = JudgeOptions(settings.now(), schedule, overrides)
+    schedule = settings.build_gap_rules(job.market, job.source_interval).retry_schedule
+    options = JudgeOptions(settings.now(), schedule)
     if sessions:
-        sessions = (*list_previous_sessions(sessions[0], settings.overlap_sessions, overrides), *sessions)
+        sessions = (*list_previous_sessions(sessions[0], settings.overlap_sessions), *sessions)
     return judge_window(engine.database, job.symbols, build_slot_grid(sessions, job.interval), options)
 
 
@@ -101,8 +97,8 @@ def judge_window(database: Database, symbols: Sequence[Symbol], grid: SlotGrid, 
     result = JudgeResult()
     if not grid.size or not symbols:
         return result
-    earlier = list_previous_sessions(grid.sessions[0], CONTEXT_SESSIONS, options.overrides)
-    later = list_next_sessions(grid.sessions[-1], CONTEXT_SESSIONS, options.now, options.overrides)
+    earlier = list_previous_sessions(grid.sessions[0], CONTEXT_SESSIONS)
+    later = list_next_sessions(grid.sessions[-1], CONTEXT_SESSIONS, options.now)
     wide = build_slot_grid((*earlier, *grid.sessions, *later), grid.interval)
     tickers = {symbol.symbol_id: str(symbol.ticker) for symbol in symbols}
     with database.transaction() as connection:
@@ -150,7 +146,8 @@ class _Batch:
         """What the rules find in the stored bars, and the doubts that are known."""
         given = self._read(connection, changed)
         entries = list(select_judgements(Form.STORED, only=True))
-        found = JudgedDoubts(find_doubts(given, entries), given, self.wide)
+        doubts = drop_doubts_of_units(connection, find_doubts(given, entries), self.wide)
+        found = JudgedDoubts(doubts, given, self.wide)
         first, last = self.grid.sessions[0].day, self.wide.sessions[-1].day
         known = list_doubts(connection, ids, self.grid.interval, first, last)
         return DoubtSettler(connection, found, entries, self.options.now, self.options.schedule), known

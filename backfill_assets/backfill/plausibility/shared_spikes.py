@@ -4,7 +4,6 @@ from datetime import datetime
 
 import numpy as np
 
-from backfill_assets.market.calendar.exchanges import DEFAULT_EXCHANGE
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.plausibility.price_spikes import MIN_SHARED_NAMES, Spike, find_shared_spikes
 from backfill_assets.market.plausibility.rules import Rule
@@ -19,9 +18,9 @@ SHARED = "at least 1 % of the market had the same spike at that time"
 def confirm_shared_spikes(connection: Connection, grid: SlotGrid, now: datetime) -> int:
     """End the spikes of the grid that the market shares; returns how many. Earlier ones of the slot count, too.
 
-    The market is every active symbol, whichever of them a run is about.
+    The market is every active symbol of the grid's exchange, whichever of them a run is about.
     """
-    symbol_ids = [symbol.symbol_id for symbol in list_symbols(connection, DEFAULT_EXCHANGE)]
+    symbol_ids = [symbol.symbol_id for symbol in list_symbols(connection, grid.sessions[0].exchange)]
     days = [session.day for session in grid.sessions]
     marking = list_doubts(connection, symbol_ids, grid.interval, days[0], days[-1])
     open_spikes = [

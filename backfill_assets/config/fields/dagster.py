@@ -59,7 +59,8 @@ class DagsterFields(SettingsGroup):
     universes: Annotated[tuple[str, ...], AfterValidator(validate_universe_names)] = Field(
         ("all",),
         alias="BACKFILL_UNIVERSES",
-        description="Named universes that have an asset complete_sessions, as a JSON list.",
+        description="Named universes that have an asset complete_sessions, as a JSON list; all is one of each exchange,"
+        " LSE/model one of exchange LSE.",
     )
     sessions_start: Annotated[date, AfterValidator(validate_session_start)] = Field(
         date(2020, 10, 1),

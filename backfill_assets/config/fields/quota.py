@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from backfill_assets.config.fields.group import SettingsGroup
+from backfill_assets.market.exchange_order import ExchangeOrder
 
 
 class QuotaFields(SettingsGroup):
@@ -46,6 +47,13 @@ class QuotaFields(SettingsGroup):
         ge=0,
         lt=1,
         description="Share of the daily calls that is left to other programs with the same token.",
+    )
+    exchange_order: ExchangeOrder = Field(
+        ExchangeOrder.FAIR,
+        alias="BACKFILL_EXCHANGE_ORDER",
+        description="How exchanges share calls that do not suffice for all, after the sessions that are overdue, which"
+        " come first: fair (older sessions of all, as equally as they need them) or listed (those of the first of"
+        " BACKFILL_EXCHANGES, then of the next).",
     )
     spend_extra_limit: bool = Field(
         False, alias="BACKFILL_SPEND_EXTRA_LIMIT", description="Whether calls purchased in addition may be used."

@@ -6,12 +6,12 @@ intraday volume is raw (docs/vendor.md §5.4). Where splits are stored is ``stor
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.vendor import DateArray
 
 # A row whose two closes differ by less was read before any split since its day: hardly a split has a ratio so near to
@@ -60,7 +60,13 @@ def find_split_ratios(splits: SplitHistory, symbol_id: Int64, day: DateArray) ->
 
 
 def undo_splits(
-    volume: Floats, splits: SplitHistory, symbol_id: Int64, day: DateArray, read_at: Int64, adjustment: Floats
+    volume: Floats,
+    splits: SplitHistory,
+    symbol_id: Int64,
+    day: DateArray,
+    read_at: Int64,
+    adjustment: Floats,
+    zone: ZoneInfo,
 ) -> Floats:
     """Daily volumes in shares of their own day.
 
@@ -74,12 +80,13 @@ def undo_splits(
         day: session dates (``datetime64[D]``).
         read_at: when the vendor's row was read, epoch seconds UTC.
         adjustment: the row's adjusted close / close, NaN where one is unknown.
+        zone: of the exchange, in which the day of reading is compared with days of splits.
 
     Returns:
         Shape (lines,), NaN where the splits since are not known.
     """
     factors = np.ones(len(volume))
-    read_day = _to_exchange_days(read_at)
+    read_day = _to_exchange_days(read_at, zone)
     for lines, ex_date, ratio in _iterate_splits(splits, symbol_id):
         is_since = (day[lines] < ex_date) & (ex_date <= read_day[lines])
         factors[lines][is_since] *= ratio
@@ -129,8 +136,8 @@ def _iterate_splits(splits: SplitHistory, symbol_id: Int64) -> Iterator[tuple[sl
             yield slice(start, stop), splits.ex_date[position], float(splits.ratio[position])
 
 
-def _to_exchange_days(stamp: Int64) -> DateArray:
-    """The date in the exchange's time zone; rows are read in few different hours."""
-    hours, position = np.unique(stamp // 3600, return_inverse=True)
-    days = [datetime.fromtimestamp(hour * 3600, UTC).astimezone(TIME_ZONE).date() for hour in hours.tolist()]
+def _to_exchange_days(stamp: Int64, zone: ZoneInfo) -> DateArray:
+    """The date in the exchange's time zone; rows are read in few different quarters of an hour."""
+    quarters, position = np.unique(stamp // 900, return_inverse=True)
+    days = [datetime.fromtimestamp(quarter * 900, zone).date() for quarter in quarters.tolist()]
     return np.array(days, "datetime64[D]")[position]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
-from backfill_assets.market.bars.source_rows import CLOSING_SECONDS, ROW_COLUMNS, ValidatedRows, validate_rows
+from backfill_assets.market.bars.source_rows import ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.plausibility.day_figures import DayFigures
@@ -30,7 +30,9 @@ FindLives = Callable[[Int64], ListingLives]  # the lives of symbols, by symbol_i
 
 @dataclass(frozen=True, eq=False)
 class BuiltBars:
-    """The bars of a batch of responses, and what else the rows show. Volumes are in shares.
+    """The bars of a batch of responses, and what else the rows show.
+
+    Volumes are in shares. A row without volume adds none where the market's profile takes it for a trade.
 
     Attributes:
         bars: one row per slot with at least one usable source row: ``symbol_id``, ``ordinal`` (of the grid),
@@ -102,7 +104,7 @@ def build_bars(
 def _reject_outside_listing(validated: ValidatedRows, grid: SlotGrid, find_lives: FindLives) -> ValidatedRows:
     """The rows without the usable ones of sessions outside a confirmed life: they are another instrument's."""
     usable = np.flatnonzero(validated.usable)
-    days = np.array([session.day for session in grid.sessions], "datetime64[D]")
+    days = grid.session_days
     lives = find_lives(validated.table["symbol_id"].to_numpy(np.int64)[usable])
     outside = usable[is_outside_confirmed_life(days[validated.table["session"].to_numpy(np.int64)[usable]], lives)]
     if not len(outside):
@@ -169,7 +171,7 @@ def _aggregate_bars(
     symbol_id = table["symbol_id"].to_numpy(np.int64)[usable]
     stamp = table["timestamp"].to_numpy(np.int64)[usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
-    volume = np.where(is_withheld, 0.0, table["volume"].to_numpy(float))[usable]
+    volume = np.where(is_withheld, 0.0, table["volume"].fillna(0.0).to_numpy(float))[usable]
     start = np.flatnonzero(np.r_[True, (symbol_id[1:] != symbol_id[:-1]) | (ordinal[1:] != ordinal[:-1])][: len(stamp)])
     if not len(start):
         return _make_empty_bars()
@@ -223,7 +225,7 @@ def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interv
     closes = grid.session_closes
     session = table["session"].to_numpy(np.int64)
     stamp = table["timestamp"].to_numpy(np.int64)
-    in_session = (session >= 0) & (stamp < closes[session] + CLOSING_SECONDS)
+    in_session = (session >= 0) & (stamp < closes[session] + grid.sessions[0].market.closing_seconds)
     session_rows = pd.DataFrame(
         {
             "symbol_id": table["symbol_id"].to_numpy(np.int64)[in_session],

@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
+from backfill_assets.market.exchanges.registry import US
 
 PRICES = ("open", "high", "low", "close")
 ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
-CLOSING_SECONDS = 300  # auction rows are stamped up to 16:04 (docs/vendor.md §2.9)
-PRICE_LIMIT = 1_000_000.0  # the table contract holds numeric(12,6)
+PRICE_LIMIT = US.price_limit  # of other exchanges it is higher
 PRICE_DECIMALS = 6
 VOLUME_LIMIT = 2.0**53  # above, float64 does not hold every whole number
+_PRICE_LIMIT = "<price limit>"  # in the texts below, that of the exchange
 REJECT_REASONS = {  # the reasons as they are stored, in words
     "off_grid": "its time is not one of the interval",
     "price_absent": "a price is absent",
     "price_not_positive": "a price is zero or negative",
-    "price_too_large": f"a price is {PRICE_LIMIT:,.0f} or more",
+    "price_too_large": f"a price is {_PRICE_LIMIT} or more",
     "ohlc_order": "high and low do not enclose open and close",
     "volume_negative": "the volume is negative",
     "volume_too_large": "the volume is too large",
@@ -51,8 +53,8 @@ class ValidatedRows:
             the grid's sessions of the last one that opened before the row, −1 before the first.
         received: the same rows as the vendor sent them.
         usable: rows that feed bars.
-        is_closing: rows within five minutes after their session's close (close print or auction), with a possible
-            close and volume.
+        is_closing: rows soon after their session's close (close print or auction; ``closing_seconds`` of the profile),
+            with a possible close and volume.
         reject_reason: the rule that a row breaks, empty for all others.
         ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
@@ -65,29 +67,35 @@ class ValidatedRows:
     ignored_rows: dict[str, int]
 
 
+def describe_reject(reason: str, market: MarketProfile) -> str:
+    """A stored reason in words; one that this version does not know as it is."""
+    return REJECT_REASONS.get(reason, reason).replace(_PRICE_LIMIT, f"{market.price_limit:,.0f}")
+
+
 def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> ValidatedRows:
     """Classify ``rows`` (a row table, in any order) for a grid with at least one session.
 
     Closing rows feed no bar (docs/decisions/0019), rejected rows are kept (docs/decisions/0023). A row without volume
-    inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7): it is counted and feeds nothing.
-    Volumes may be fractional.
+    inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7), unless the profile says that it is one: it
+    is counted and feeds nothing. Rows in a break are outside the session. Volumes may be fractional.
     Volumes that are running totals (§7.3) stay usable here, because their prices are; see ``bar_builder``.
     """
     received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
     with np.errstate(over="ignore"):  # rounding makes 1e308 infinite, and that is rejected as too large
         table = received.assign(**{name: received[name].round(PRICE_DECIMALS) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
+    market = grid.sessions[0].market
     session_index, since_open, past_close = _locate_in_sessions(stamps, grid)
     table["session"] = session_index
-    in_session = (session_index >= 0) & (past_close < 0)
-    is_closing = (session_index >= 0) & (past_close >= 0) & (past_close < CLOSING_SECONDS)
+    in_session = (session_index >= 0) & (past_close < 0) & ~grid.is_paused(stamps, source.seconds)
+    is_closing = (session_index >= 0) & (past_close >= 0) & (past_close < market.closing_seconds)
     has_no_prices = table[list(PRICES)].isna().all(axis=1).to_numpy()
-    has_no_volume = table["volume"].isna().to_numpy()
+    is_quote = table["volume"].isna().to_numpy() & (market.null_volume is NullVolume.QUOTE)
 
     reject_reason = np.full(len(table), "", object)
-    for rule_name, breaks_rule in _check_rules(table, since_open, source):
+    for rule_name, breaks_rule in _check_rules(table, since_open, source, market.price_limit):
         reject_reason[in_session & ~has_no_prices & breaks_rule & (reject_reason == "")] = rule_name
-    tradable = in_session & ~has_no_prices & ~has_no_volume & (reject_reason == "")
+    tradable = in_session & ~has_no_prices & ~is_quote & (reject_reason == "")
     table = _widen_to_open_and_close(table, tradable)
     is_superseded = _find_superseded(table, tradable)
     is_conflicting = is_superseded & _differs_from_replacement(table, is_superseded, tradable)
@@ -96,27 +104,32 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
         table=table,
         received=received,
         usable=tradable & ~is_superseded,
-        is_closing=is_closing & _is_plausible_closing(table),
+        is_closing=is_closing & _is_plausible_closing(table, market.price_limit),
         reject_reason=reject_reason,
         ignored_rows={
             "extended_hours": int((~in_session & ~is_closing).sum()),
             "closing": int(is_closing.sum()),
             "null": int((in_session & has_no_prices).sum()),
-            "no_volume": int((in_session & ~has_no_prices & has_no_volume & (reject_reason == "")).sum()),
+            "no_volume": int((in_session & ~has_no_prices & is_quote & (reject_reason == "")).sum()),
             "repeated": int((is_superseded & ~is_conflicting).sum()),
         },
     )
 
 
 def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
-    """Each row's session, and its seconds since that session's open and past its close (negative before it)."""
+    """Each row's session, and its seconds since that session's first slot and past its close (negative before it).
+
+    The first slot begins on the market's clock grid, also where the session opens beside it.
+    """
     opens = grid.session_opens
     closes = grid.session_closes
     session = np.searchsorted(opens, stamps, side="right").astype(np.int64) - 1
     return session, stamps - opens[session], stamps - closes[session]
 
 
-def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> list[tuple[str, Bools]]:
+def _check_rules(
+    table: pd.DataFrame, since_open: Int64, source: Interval, price_limit: float
+) -> list[tuple[str, Bools]]:
     """Every rule by name, with the rows that break it; of several the first counts."""
     opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
     volume = table["volume"].to_numpy(float)
@@ -127,17 +140,17 @@ def _check_rules(table: pd.DataFrame, since_open: Int64, source: Interval) -> li
         ("off_grid", since_open % source.seconds != 0),
         ("price_absent", np.isnan(prices).any(axis=1)),
         ("price_not_positive", (prices <= 0).any(axis=1)),
-        ("price_too_large", (prices >= PRICE_LIMIT).any(axis=1)),
+        ("price_too_large", (prices >= price_limit).any(axis=1)),
         ("ohlc_order", (low - lowest > tolerance) | (highest - high > tolerance)),
         ("volume_negative", volume < 0),
         ("volume_too_large", volume >= VOLUME_LIMIT),
     ]
 
 
-def _is_plausible_closing(table: pd.DataFrame) -> Bools:
+def _is_plausible_closing(table: pd.DataFrame, price_limit: float) -> Bools:
     """Whether a row's close and volume could be those of a closing row; a close print has no volume."""
     close, volume = table["close"].to_numpy(float), table["volume"].to_numpy(float)
-    result: Bools = (close > 0) & (close < PRICE_LIMIT) & ~((volume < 0) | (volume >= VOLUME_LIMIT))
+    result: Bools = (close > 0) & (close < price_limit) & ~((volume < 0) | (volume >= VOLUME_LIMIT))
     return result
 
 

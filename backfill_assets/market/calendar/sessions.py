@@ -1,36 +1,56 @@
-"""Trading sessions of an exchange, from its calendar, with early closes and daylight saving time.
+"""Trading sessions of an exchange, from its calendar, with early closes, breaks and daylight saving time.
 
-Which bars a session must have is in ``slots``. Which of them are absent is in ``market.gaps``.
+A user's corrections, which the profile carries, are applied here. Which bars a session must have is in ``slots``. Which
+of them are absent is in ``market.gaps``.
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.calendar.exchanges import CALENDARS
+from backfill_assets.market.calendar.calendar_tables import read_calendar_table
+from backfill_assets.market.calendar.session_hours import Hours, list_hours, refuse_overlaps
+from backfill_assets.market.exchanges.profile import MarketProfile
 
 FIRST_YEAR, LAST_YEAR = 2004, 2099  # the vendor's 1m data begin in 2004 (docs/vendor.md §2.5)
 EARLIEST_DATE = date(FIRST_YEAR, 1, 1)
 LATEST_DATE = date(LAST_YEAR + 1, 1, 1)
+CALENDAR_NOTICE = timedelta(days=60)  # long enough for a new version of the library, or to write down the sessions
+
+
+class CalendarEnded(UsageError):  # noqa: N818 - what happened to the calendar
+    """A day after the last one that a calendar's library knows (exit code 2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One trading day. Times are UTC; ``regular_close`` is the close of a full day.
+    """One trading day. Times are UTC.
 
-    The vendor publishes a number of hours after the regular close, also when the session closes early
-    (docs/glossary.md, "askable").
+    Attributes:
+        exchange: the vendor's code.
+        day: the day in the exchange's time zone.
+        segments: open and close of each part of the day, without its breaks; ascending, at least one.
+        regular_close: the close of a full day. The vendor publishes a number of hours after it, also when the session
+            closes early (docs/glossary.md, "askable").
+        market: the exchange's profile.
+        open: when the session opens.
+        close: when it closes.
     """
 
     exchange: str
     day: date
-    open: datetime
-    close: datetime
+    segments: tuple[Hours, ...]
     regular_close: datetime
+    market: MarketProfile = field(compare=False, repr=False)
+    open: datetime = field(init=False, compare=False)
+    close: datetime = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Set open and close, which are read far more often than a session is made."""
+        object.__setattr__(self, "open", self.segments[0][0])
+        object.__setattr__(self, "close", self.segments[-1][1])
 
     @property
     def is_early_close(self) -> bool:
@@ -38,116 +58,117 @@ class Session:
         return self.close < self.regular_close
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarOverrides:
-    """A user's corrections to the calendar: days without a session, and sessions that close early.
-
-    ``early_closes`` maps a day to its close in the exchange's time zone.
-    """
-
-    closures: frozenset[date] = frozenset()
-    early_closes: Mapping[date, time] = field(default_factory=dict)
-
-    def apply_to(self, sessions: Sequence[Session]) -> tuple[Session, ...]:
-        """``sessions`` with the corrections applied. A close outside the session is ignored."""
-        return tuple(self._apply_early_close(s) for s in sessions if s.day not in self.closures)
-
-    def _apply_early_close(self, session: Session) -> Session:
-        if session.day not in self.early_closes:
-            return session
-        zone = _load_calendar(session.exchange, session.day, session.day).tz
-        close = datetime.combine(session.day, self.early_closes[session.day], zone).astimezone(UTC)
-        return replace(session, close=close) if session.open < close < session.close else session
-
-
-NO_OVERRIDES = CalendarOverrides()
-
-
-def _load_calendar(exchange: str, first: date, last: date) -> Any:
-    """The calendar from ``first`` to ``last``, in whole decades: a decade takes no longer to build than a year."""
-    return _build_calendar(exchange, first.year // 10 * 10, last.year // 10 * 10 + 9)
-
-
-@lru_cache(maxsize=8)
-def _build_calendar(exchange: str, first_year: int, last_year: int) -> Any:
-    from exchange_calendars import exchange_calendar_xnys  # here because it takes half a second
-
-    calendar_classes = {"XNYS": exchange_calendar_xnys.XNYSExchangeCalendar}
-    return calendar_classes[CALENDARS[exchange]](start=f"{first_year}-01-01", end=f"{last_year}-12-31")
-
-
-def list_sessions(exchange: str, first: date, last: date) -> tuple[Session, ...]:
-    """Every session of the calendar from ``first`` to ``last``, both inclusive, oldest first.
+def list_sessions(market: MarketProfile, first: date, last: date) -> tuple[Session, ...]:
+    """Every session of the calendar from ``first`` to ``last``, both inclusive, oldest first, with the corrections.
 
     Raises:
-        UsageError: an exchange without a calendar, or dates outside ``EARLIEST_DATE`` to ``LATEST_DATE``.
+        CalendarEnded: ``last`` is after the last day that the calendar knows.
+        UsageError: dates outside ``EARLIEST_DATE`` to ``LATEST_DATE``, or before the first day that the calendar knows.
     """
-    if exchange not in CALENDARS:
-        raise UsageError(f"exchange {exchange!r} is not supported; use one of {', '.join(CALENDARS)}")
     if first < EARLIEST_DATE or last > LATEST_DATE:
         raise UsageError(f"dates must lie between {EARLIEST_DATE} and {LATEST_DATE}, not {first} to {last}")
     if last < first:
         return ()
-    calendar = _load_calendar(exchange, first, last)
-    opens = calendar.opens.loc[str(first) : str(last)]
-    closes = calendar.closes.loc[str(first) : str(last)]
-    regular_close_time = calendar.close_times[-1][1]
-    return tuple(
-        Session(
-            exchange,
-            day.date(),
-            opened.to_pydatetime().astimezone(UTC),
-            closed.to_pydatetime().astimezone(UTC),
-            datetime.combine(day.date(), regular_close_time, calendar.tz).astimezone(UTC),
-        )
-        for day, opened, closed in zip(opens.index, opens, closes, strict=True)
-    )
+    _check_bounds(market, first, last)
+    if first.year == last.year:
+        return _select(market, first.year, first, last)
+    years = range(first.year, last.year + 1)
+    return tuple(session for year in years for session in _select(market, year, first, last))
 
 
-def list_overlapping_sessions(
-    exchange: str, start: datetime, end: datetime, overrides: CalendarOverrides = NO_OVERRIDES
-) -> tuple[Session, ...]:
-    """Every session that overlaps ``[start, end)`` (aware datetimes), oldest first."""
-    nearby_sessions = list_sessions(
-        exchange, max(EARLIEST_DATE, start.date() - timedelta(days=2)), min(LATEST_DATE, end.date() + timedelta(days=2))
-    )
-    return tuple(s for s in overrides.apply_to(nearby_sessions) if s.open < end and s.close > start)
+def find_last_known_day(market: MarketProfile, near: date) -> date | None:
+    """The last day that the calendar of an exchange knows, or the last extra session after it; None: it has no end.
+
+    ``near`` is any day, at best one of a year whose sessions are needed anyway.
+    """
+    end = read_calendar_table(market.calendar, min(near, LATEST_DATE).year).last_day
+    return end and max(end, *market.overrides.extra_sessions, end)
 
 
-def list_next_sessions(
-    session: Session, count: int, until: datetime, overrides: CalendarOverrides = NO_OVERRIDES
-) -> tuple[Session, ...]:
+def find_calendar_end(market: MarketProfile, until: date) -> date | None:
+    """The last day that the calendar of an exchange knows, if that is before ``until``; else None."""
+    end = find_last_known_day(market, until)
+    return end if end is not None and end < until else None
+
+
+def is_near_end(last_day: date | None, today: date) -> bool:
+    """Whether a calendar's last known day, if it has one, is so near that people should be told."""
+    return last_day is not None and last_day - today <= CALENDAR_NOTICE
+
+
+def list_overlapping_sessions(market: MarketProfile, start: datetime, end: datetime) -> tuple[Session, ...]:
+    """Every session that overlaps ``[start, end)`` (aware datetimes), oldest first.
+
+    Raises:
+        CalendarEnded: ``end`` is after the last day that the calendar knows.
+    """
+    first = max(EARLIEST_DATE, start.date() - timedelta(days=2))
+    last = limit_to_calendar(market, min(LATEST_DATE, end.date() + timedelta(days=2)), end)
+    return tuple(s for s in list_sessions(market, first, last) if s.open < end and s.close > start)
+
+
+def limit_to_calendar(market: MarketProfile, last: date, moment: datetime) -> date:
+    """``last``, or the last day that the calendar knows while ``moment`` (aware) is not after it.
+
+    For ranges that reach a few days beyond what is asked for, so that a calendar serves until its very last day.
+    """
+    end = find_calendar_end(market, last)
+    return last if end is None or moment.astimezone(market.zone).date() > end else end
+
+
+def list_next_sessions(session: Session, count: int, until: datetime) -> tuple[Session, ...]:
     """At most ``count`` sessions after ``session`` that opened before ``until``, oldest first."""
     first = session.day + timedelta(days=1)
-    last = min(until.date(), session.day + timedelta(days=10 + 2 * count))
+    last = min(until.astimezone(session.market.zone).date(), session.day + timedelta(days=10 + 2 * count))
     if first > last:
         return ()
-    later_sessions = overrides.apply_to(list_sessions(session.exchange, first, last))
+    later_sessions = list_sessions(session.market, first, limit_to_calendar(session.market, last, until))
     return tuple(later for later in later_sessions if later.open < until)[:count]
 
 
-def list_previous_sessions(
-    session: Session, count: int, overrides: CalendarOverrides = NO_OVERRIDES
-) -> tuple[Session, ...]:
+def list_previous_sessions(session: Session, count: int) -> tuple[Session, ...]:
     """The ``count`` sessions before ``session``, oldest first."""
     if count == 0:
         return ()
     lookback = timedelta(days=10 + 2 * count)
     first = max(EARLIEST_DATE, session.day - lookback)
-    earlier_sessions = list_sessions(session.exchange, first, session.day - timedelta(days=1))
-    return overrides.apply_to(earlier_sessions)[-count:]
+    return list_sessions(session.market, first, session.day - timedelta(days=1))[-count:]
 
 
-def find_previous_session_day(exchange: str, day: date, overrides: CalendarOverrides = NO_OVERRIDES) -> date | None:
+def find_previous_session_day(market: MarketProfile, day: date) -> date | None:
     """The newest session before a day; None if that would be before ``EARLIEST_DATE``, or after ``LATEST_DATE``."""
     for year in (day.year, day.year - 1):
-        days = _list_session_days(exchange, year) if FIRST_YEAR <= year <= LAST_YEAR else ()
-        before = (days[position] for position in reversed(range(bisect_left(days, day))))
-        if found := next((earlier for earlier in before if earlier not in overrides.closures), None):
-            return found
+        days = _list_year(market, year)[0] if FIRST_YEAR <= year <= LAST_YEAR else ()
+        if position := bisect_left(days, day):
+            return days[position - 1]
     return None
 
 
-@lru_cache(maxsize=64)
-def _list_session_days(exchange: str, year: int) -> tuple[date, ...]:
-    return tuple(session.day for session in list_sessions(exchange, date(year, 1, 1), date(year, 12, 31)))
+def _check_bounds(market: MarketProfile, first: date, last: date) -> None:
+    name = f"the calendar of exchange {market.exchange} ({market.calendar} of the package exchange_calendars)"
+    if end := find_calendar_end(market, last):
+        raise CalendarEnded(
+            f"{name} ends on {end}, and {last} is after it; install a newer exchange_calendars, write sessions after"
+            f" it into extra_sessions of BACKFILL_MARKETS_FILE, or take {market.exchange} out of BACKFILL_EXCHANGES"
+        )
+    first_day = read_calendar_table(market.calendar, last.year).first_day
+    if first_day is not None and first < first_day:
+        raise UsageError(f"{name} begins on {first_day}, and {first} is before it")
+
+
+def _select(market: MarketProfile, year: int, first: date, last: date) -> tuple[Session, ...]:
+    days, sessions = _list_year(market, year)
+    return sessions[bisect_left(days, first) : bisect_right(days, last)]
+
+
+@lru_cache(maxsize=512)  # 250 sessions each; a profile with other corrections is another key
+def _list_year(market: MarketProfile, year: int) -> tuple[list[date], tuple[Session, ...]]:
+    """The days and the sessions of a year, corrected, oldest first."""
+    hours = list_hours(market, read_calendar_table(market.calendar, year))
+    if not market.overrides.extra_sessions.keys().isdisjoint({date(year - 1, 12, 31), date(year, 1, 1)}):
+        before = list_hours(market, read_calendar_table(market.calendar, year - 1))
+        refuse_overlaps(market, [*before[-1:], *hours[:1]])
+    sessions = tuple(
+        Session(market.exchange, day, segments, regular_close, market) for day, segments, regular_close in hours
+    )
+    return [session.day for session in sessions], sessions

@@ -120,6 +120,9 @@ class AbsenceEvidence:
         unserved_asked_at: epoch seconds of the newest request for each symbol that the vendor does not serve (−∞ if
             there was none), NaN for all others; shape (symbols,), or empty if there is none.
         halts: slots in which nothing traded although the day did.
+        judges_by_daily: whether the daily data may say that nothing traded (``market.exchanges.learned``).
+        judges_by_habit: whether lacking slots may be usual for a symbol: not where many rows are left out of bars and
+            nobody knows yet what they mean.
     """
 
     incomplete_sessions: Int64
@@ -133,6 +136,8 @@ class AbsenceEvidence:
     refused: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
     unserved_asked_at: Floats = field(default_factory=lambda: np.zeros(0))
     halts: HaltedSlots = field(default_factory=HaltedSlots.create_empty)
+    judges_by_daily: bool = True
+    judges_by_habit: bool = True
 
     @property
     def is_unserved(self) -> Bools:
@@ -145,7 +150,7 @@ class AbsenceEvidence:
     @property
     def is_untraded(self) -> Bools:
         """Whether the daily data show that nothing traded, shape (symbols, sessions)."""
-        return np.isin(self.traded, UNTRADED_DAYS)
+        return np.isin(self.traded, UNTRADED_DAYS) & self.judges_by_daily
 
     @property
     def is_listed(self) -> Bools:

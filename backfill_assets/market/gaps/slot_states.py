@@ -190,7 +190,7 @@ def _collect_evidence(
     session = grid.session_index[slots.ordinal]
     entry = entry_index[slots.row, session]
     key = grid.get_slot_keys(slots.row, slots.ordinal)
-    thin = is_thin(slots.row, entry, history, evidence, rules)
+    thin = is_thin(slots.row, entry, history, evidence, rules) & evidence.judges_by_habit
     return _SlotEvidence(
         session=session,
         not_returned=_is_not_returned(slots, history, grid),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.market.identity.closes import MAX_STEP, Closes, DayClose, is_same_level
 
 # The new name must be free for so long before the change; META's fund had ended 132 days before. Also how far back the
@@ -118,6 +119,8 @@ class RenameFacts:
         return until + COMPARED_BEFORE >= self.first_day
 
     def _describe_list(self) -> str:
+        if not get_profile(self.old.exchange).has_renames:
+            return f"there is no list of renamed symbols of {self.old.exchange}"
         if self.listed_on is None and self.list_begins is not None:
             return f"the list of renamed symbols begins on {self.list_begins}"
         if self.listed_on is None:

@@ -14,6 +14,7 @@ SEPARATOR = ", "  # between the figures of several rows
 DAY_VOLUME = "day_volume"  # the figure of rows whose volume the day disproves; others have none
 _NO_FIGURE = "–"
 _ZONE = " UTC"
+_SECONDS_OF_DAY = 86_400
 
 
 def make_row_doubt(
@@ -44,12 +45,13 @@ def make_row_doubt(
 
 def list_doubted_volumes(first_stamp: int, figures: Mapping[str, float | str | None]) -> list[tuple[int, float]]:
     """The stamp (epoch seconds) and the volume of each row of a doubt about the volumes of rows, oldest first."""
-    day = datetime.fromtimestamp(first_stamp, UTC).date()
+    midnight = first_stamp // _SECONDS_OF_DAY * _SECONDS_OF_DAY
     times = [time.fromisoformat(text.removesuffix(_ZONE)) for text in str(figures["row"]).split(SEPARATOR)]
     volumes = [float(text) for text in str(figures["volume"]).split(SEPARATOR)]
     if len(volumes) < len(times):  # equal figures are written once
         volumes *= len(times)
-    stamps = [int(datetime.combine(day, of_row, UTC).timestamp()) for of_row in times]
+    stamps = [midnight + of_row.hour * 3600 + of_row.minute * 60 for of_row in times]
+    stamps = [stamp if stamp >= first_stamp else stamp + _SECONDS_OF_DAY for stamp in stamps]  # Sydney trades on then
     return list(zip(stamps, volumes, strict=True))
 
 

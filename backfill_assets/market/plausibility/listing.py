@@ -15,8 +15,6 @@ from backfill_assets.market.plausibility.session_lines import find_first_columns
 from backfill_assets.market.plausibility.session_panel import SessionPanel
 from backfill_assets.market.vendor import DateArray
 
-_SECONDS_OF_DAY = 86_400
-
 
 @dataclass(frozen=True, eq=False)
 class ListingLives:
@@ -50,7 +48,7 @@ def find_sessions_outside_listing(panel: SessionPanel, lives: ListingLives, judg
         judged: which lines are judged, shape (lines,).
     """
     present = panel.is_present
-    days = _get_days(panel)
+    days = panel.session_days
     is_confirmed = is_outside_confirmed_life(days, lives)
     outside = np.flatnonzero(judged & present.any(axis=1) & _is_outside(days, lives))
     first, last = find_first_columns(present), find_last_columns(present)
@@ -85,11 +83,6 @@ def is_outside_confirmed_life(days: DateArray, lives: ListingLives) -> Bools:
 def _is_outside(days: DateArray, lives: ListingLives) -> Bools:
     is_outside: Bools = (days < lives.first_day) | (days > lives.last_day)  # False for NaT
     return is_outside
-
-
-def _get_days(panel: SessionPanel) -> DateArray:
-    """The dates of the lines' sessions: a US session opens and closes on one UTC date."""
-    return (panel.opens // _SECONDS_OF_DAY).astype("datetime64[D]")
 
 
 def _count_days(earlier: np.datetime64, later: np.datetime64) -> float | None:

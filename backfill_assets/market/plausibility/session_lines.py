@@ -42,8 +42,8 @@ def take_lines(values: Floats, lines: Int64) -> Floats:
 
 
 def format_session_day(panel: SessionPanel, line: int) -> str:
-    """The date of a line's session as ISO text. US sessions open and close on one UTC date."""
-    return str(panel.opens[line].astype("datetime64[s]").astype("datetime64[D]"))
+    """The day of a line's session as ISO text."""
+    return str(panel.session_days[line])
 
 
 def make_session_doubt(

@@ -11,8 +11,10 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.vendor import DateArray
 
 PANEL_VALUES = ("open", "high", "low", "close", "volume")
+_SECONDS_OF_DAY = 86_400
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,8 @@ class SessionPanel:
         sizes: how many columns the session has; fewer on days with an early close.
         seconds: length of a row or bar.
         open: like ``high``, ``low``, ``close`` (prices) and ``volume`` (shares), NaN where no row or bar is.
+        days: of each line, its session's day in the exchange's zone (``datetime64[D]``); None: the date in UTC on which
+            it opens, as in the US.
     """
 
     symbol_id: Int64
@@ -38,9 +42,15 @@ class SessionPanel:
     low: Floats
     close: Floats
     volume: Floats
+    days: DateArray | None = None
 
     def __len__(self) -> int:
         return len(self.symbol_id)
+
+    @property
+    def session_days(self) -> DateArray:
+        """The day of each line's session in the exchange's time zone, shape (lines,)."""
+        return (self.opens // _SECONDS_OF_DAY).astype("datetime64[D]") if self.days is None else self.days
 
     @property
     def is_present(self) -> Bools:
@@ -102,6 +112,7 @@ def build_panel(
         opens=opens[of_line],
         sizes=columns[of_line],
         seconds=seconds,
+        days=grid.session_days[of_line],
         **laid_out,
     )
     return panel, line, column

@@ -16,18 +16,23 @@ import dagster as dg
 from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
-from backfill_assets.orchestration.partitions import DAY_DIMENSION, SYMBOL_DIMENSION
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+from backfill_assets.orchestration.exchange_names import DAY_DIMENSION, build_symbol_dimension
 
 ExecutionContext = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
 def record_partitions(
-    context: ExecutionContext, key: dg.AssetKey, partitions: Sequence[tuple[str, str, Mapping[str, Any]]]
+    context: ExecutionContext,
+    key: dg.AssetKey,
+    partitions: Sequence[tuple[str, str, Mapping[str, Any]]],
+    exchange: str = DEFAULT_EXCHANGE,
 ) -> None:
-    """Record one materialization of ``key`` for each of ``partitions``: (ticker, day as ISO date, metadata)."""
+    """Record one materialization of an exchange's ``key`` for each partition: (ticker, day as ISO date, metadata)."""
+    dimension = build_symbol_dimension(exchange)
     materializations = []
     for ticker, day, metadata in partitions:
-        partition = dg.MultiPartitionKey({SYMBOL_DIMENSION: ticker, DAY_DIMENSION: day})
+        partition = dg.MultiPartitionKey({dimension: ticker, DAY_DIMENSION: day})
         tags = get_tags_from_multi_partition_key(partition)
         materializations.append(dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags))
     record_materializations(context, materializations)

@@ -44,7 +44,7 @@ class DividendEndpoints:
     def list_market_rows(self, day: date, codes: Iterable[str], today: date) -> list[dict[str, Any]]:
         """List the rows of the market's file: every dividend of ``codes`` with the ex-date ``day``."""
         return [
-            {"code": code, "exchange": "US", **row}
+            {"code": code, "exchange": self._world.market.exchange, **row}
             for code in codes
             for row in self._list_records(code, today)
             if row["date"] == day.isoformat()

@@ -1,4 +1,4 @@
-"""``/eod/{T}`` and ``/eod-bulk-last-day/US``: parameters, prices and formats (docs/vendor.md §5.4, §5.5).
+"""``/eod/{T}`` and ``/eod-bulk-last-day/{X}``: parameters, prices and formats (docs/vendor.md §5.4, §5.5).
 
 The rows are in ``eod_rows``.
 """
@@ -14,7 +14,7 @@ from backfill_assets.sandbox.endpoints.dividends import DividendEndpoints
 from backfill_assets.sandbox.endpoints.eod_rows import EodRow, EodRowSource
 from backfill_assets.sandbox.endpoints.splits import SplitEndpoints
 from backfill_assets.sandbox.wire.encoding import encode_json
-from backfill_assets.sandbox.wire.request import ParsedRequest, parse_us_symbol
+from backfill_assets.sandbox.wire.request import ParsedRequest, parse_symbol
 from backfill_assets.sandbox.wire.responses import (
     FREE_PLAN_DAYS,
     FREE_PLAN_TEXT,
@@ -27,7 +27,6 @@ from backfill_assets.sandbox.wire.responses import (
     validation_error,
 )
 from backfill_assets.sandbox.world.simulation import World
-from backfill_assets.sandbox.world.universe import describe_symbol
 
 BULK_CALLS = 100
 _FIRST_DAY = date(1970, 1, 1)
@@ -70,10 +69,10 @@ class EodEndpoints:
         return build_rows_response(rows, 1, csv=request.wants_csv, compressible=True)
 
     def serve_bulk(self, request: ParsedRequest) -> SuccessResponse:
-        """Answer ``/eod-bulk-last-day/US``: one day of the whole market; ``[]`` without a file of that day."""
+        """Answer ``/eod-bulk-last-day/{X}``: one day of the whole market; ``[]`` without a file of that day."""
         if request.is_free_plan:
             raise ErrorResponse(402, FREE_PLAN_TEXT)
-        if request.path_argument.upper() != "US":
+        if request.path_argument.upper() != self._config.exchange:
             raise ticker_not_found_error()
         tickers = request.split_tickers("symbols")
         calls = BULK_CALLS + len(tickers)
@@ -110,7 +109,7 @@ class EodEndpoints:
 
     def _list_codes(self, request: ParsedRequest, tickers: tuple[str, ...]) -> list[str]:
         """List the known codes, only ``tickers`` if there are any."""
-        wanted = {parse_us_symbol(name) for name in tickers}
+        wanted = {parse_symbol(name, self._config.exchange) for name in tickers}
         return [
             symbol
             for symbol in self._world.symbols
@@ -126,8 +125,8 @@ class EodEndpoints:
         return [
             {
                 code: symbol,
-                **({"name": describe_symbol(symbol).name} if extended else {}),
-                "exchange_short_name": "US",
+                **({"name": self._world.universe.describe(symbol).name} if extended else {}),
+                "exchange_short_name": self._config.exchange,
                 "date": row.date,
                 "open": row.open,
                 "high": row.high,

@@ -11,17 +11,16 @@ import msgspec
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.wire.encoding import JsonNumber
+from backfill_assets.sandbox.world import daily_volumes
 from backfill_assets.sandbox.world.action_factors import VendorFactors
 from backfill_assets.sandbox.world.daily_bars import DailyBars
 from backfill_assets.sandbox.world.random_draws import draw_unit, draw_units, hash_parts
 from backfill_assets.sandbox.world.simulation import World
 
-_MAIN_DELAY_SECONDS = 20 * 60  # after the close; funds and OTC come later
-_LATE_DELAY_SECONDS = 3 * 3600
+_LATE_DELAY_SECONDS = 3 * 3600  # of funds and OTC
 _MISSING_ROW_SHARE = 0.5  # of days without a trade: no row; the others have a row with volume 0
 
 
@@ -34,7 +33,7 @@ class EodRow(msgspec.Struct):
     low: JsonNumber
     close: JsonNumber
     adjusted_close: JsonNumber
-    volume: int
+    volume: int | float
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class EodRowSource:
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
-        self._absences = config.absences
+        self._absences, self._feed = config.absences, config.feed
+        self._main_delay_seconds = 60 * config.feed.daily_delay_minutes
 
     def list_rows(self, code: str, first: date, last: date, now: datetime) -> list[EodRow]:
         """List the rows of ``code`` from ``first`` to ``last`` that are published at ``now``, oldest first."""
@@ -108,7 +108,7 @@ class EodRowSource:
 
     def is_bulk_file_published(self, session: Session, now: datetime) -> bool:
         """Whether the bulk file of ``session`` exists."""
-        return now.timestamp() >= session.close.timestamp() + _MAIN_DELAY_SECONDS
+        return now.timestamp() >= session.close.timestamp() + self._main_delay_seconds
 
     def _get_factors(self, symbol: str, ordinals: Int64, now: datetime) -> Floats:
         """Get the factors of days as the vendor applies them at ``now``, shape (4, days).
@@ -127,7 +127,7 @@ class EodRowSource:
         )
 
     def _get_vendor_factors(self, symbol: str, now: datetime) -> VendorFactors:
-        return self._world.action_factors.get_vendor(symbol, now.astimezone(TIME_ZONE).date())
+        return self._world.action_factors.get_vendor(symbol, now.astimezone(self._world.market.zone).date())
 
     def _build_columns(self, symbols: list[str], ordinals: Int64, bars: DailyBars, factors: Floats) -> _EodColumns:
         """Build the values of many days of one ticker, or of one day of many tickers."""
@@ -152,6 +152,8 @@ class EodRowSource:
         volume = 0 if is_untraded else int(columns.volumes[index]) - self._count_halted_shares(symbol, session, now)
         root = self._world.listings.get_root(symbol)
         day = session.day.toordinal()
+        if volume == 0 and self._feed.carries_forward:
+            return self._carry_forward(symbol, session)
         if volume == 0 and not is_untraded and draw_unit(self._config.seed, "idle row", root, day) < _MISSING_ROW_SHARE:
             return None
         if columns.null_prices[index]:
@@ -159,9 +161,25 @@ class EodRowSource:
         else:
             prices = [float(price[index]) for price in columns.unadjusted]
         shares = int(volume * self._compute_volume_share(root, session, now))
-        return EodRow(
-            session.day.isoformat(), prices[0], prices[1], prices[2], prices[3], float(columns.adjusted[index]), shares
-        )
+        reported = daily_volumes.report_volume(self._config, root, day, shares)
+        opened, high, low, close = prices
+        return EodRow(session.day.isoformat(), opened, high, low, close, float(columns.adjusted[index]), reported)
+
+    def _carry_forward(self, symbol: str, session: Session) -> EodRow:
+        """The row of a day without a trade, at the last close: a name that was never traded stands at its first one."""
+        last = self._find_last_traded(symbol, session)
+        close = self._world.get_official_bar(symbol, last).close
+        volume = daily_volumes.report_volume(self._config, symbol, session.day.toordinal(), 0)
+        return EodRow(session.day.isoformat(), close, close, close, close, close, volume)
+
+    def _find_last_traded(self, symbol: str, session: Session) -> Session:
+        earlier = self._world.session_index.find_earlier(session, 1)
+        while earlier is not None and self._world.listings.is_listed_on(symbol, earlier.day):
+            is_untraded = (symbol, earlier.day) in self._absences.untraded
+            if not is_untraded and self._world.get_official_bar(symbol, earlier).volume:
+                return earlier
+            earlier = self._world.session_index.find_earlier(earlier, 1)
+        return session
 
     def _count_halted_shares(self, symbol: str, session: Session, now: datetime) -> int:
         """Count the shares that a halt kept from being traded, adjusted for splits like the volumes of the rows."""
@@ -184,5 +202,5 @@ class EodRowSource:
         late_share = self._config.quirks.late_daily_rows
         root = self._world.listings.get_root(symbol)
         if late_share and draw_unit(self._config.seed, "daily late", root) < late_share:
-            return _MAIN_DELAY_SECONDS + _LATE_DELAY_SECONDS
-        return _MAIN_DELAY_SECONDS
+            return self._main_delay_seconds + _LATE_DELAY_SECONDS
+        return self._main_delay_seconds

@@ -14,7 +14,6 @@ from backfill_assets.sandbox.wire.encoding import encode_json_fragment
 from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.publication import PublicationStage
 from backfill_assets.sandbox.world.random_draws import draw_unit
-from backfill_assets.sandbox.world.session_index import AFTER_HOURS_SECONDS, PREMARKET_SECONDS
 from backfill_assets.sandbox.world.simulation import World
 
 
@@ -85,7 +84,9 @@ class IntradayArchive:
 
     def _is_inside(self, session: Session, start: int, end: int) -> bool:
         """Whether the range contains every possible row of the session, extended hours included."""
-        first, last = session.open.timestamp() - PREMARKET_SECONDS, session.close.timestamp() + AFTER_HOURS_SECONDS
+        session_index = self._world.session_index
+        first = session.open.timestamp() - session_index.before_seconds
+        last = session.close.timestamp() + session_index.after_seconds
         return start <= first and last <= end
 
     def _encode_session(self, symbol: str, session: Session, interval: str, stage: PublicationStage) -> bytes:

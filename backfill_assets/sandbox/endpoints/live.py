@@ -9,7 +9,7 @@ from typing import Any
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.endpoints.live_quotes import DelayedQuote, QuoteGenerator
 from backfill_assets.sandbox.wire.encoding import encode_json
-from backfill_assets.sandbox.wire.request import ParsedRequest, normalize_ticker, parse_us_symbol
+from backfill_assets.sandbox.wire.request import ParsedRequest, normalize_ticker, parse_symbol
 from backfill_assets.sandbox.wire.responses import (
     FREE_PLAN_TEXT,
     ErrorResponse,
@@ -135,7 +135,7 @@ class LiveEndpoints:
 
     def _resolve_symbol(self, request: ParsedRequest, ticker: str) -> str | None:
         try:
-            symbol = parse_us_symbol(ticker)
+            symbol = parse_symbol(ticker)
         except ErrorResponse:
             return None
         listings = self._world.listings

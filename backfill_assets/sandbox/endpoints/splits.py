@@ -43,7 +43,7 @@ class SplitEndpoints:
     def list_market_rows(self, day: date, codes: Iterable[str], today: date) -> list[dict[str, Any]]:
         """List the rows of the market's file: every split of ``codes`` that takes effect on ``day``."""
         return [
-            {"code": code, "exchange": "US", "date": day.isoformat(), "split": ratio}
+            {"code": code, "exchange": self._config.exchange, "date": day.isoformat(), "split": ratio}
             for code in codes
             for split, ratio in self._list_records(code, today)
             if split.ex_date == day

@@ -1,4 +1,4 @@
-"""The ASGI application: connects paths to endpoints over one world and one clock."""
+"""The ASGI application: connects paths to the endpoints of each exchange's world, over one clock."""
 
 from collections.abc import Awaitable, Callable
 
@@ -17,11 +17,13 @@ from backfill_assets.sandbox.endpoints.replay import Recordings
 from backfill_assets.sandbox.endpoints.splits import SplitEndpoints
 from backfill_assets.sandbox.endpoints.user import serve_user
 from backfill_assets.sandbox.server.control import ControlEndpoints
+from backfill_assets.sandbox.server.exchange_router import ExchangeRouter
 from backfill_assets.sandbox.server.faults import FaultInjector
 from backfill_assets.sandbox.server.gateway import Endpoint, Gateway
 from backfill_assets.sandbox.server.stats import RequestStats
 from backfill_assets.sandbox.wire.request import ParsedRequest
 from backfill_assets.sandbox.wire.responses import SuccessResponse, forbidden_error, validation_error
+from backfill_assets.sandbox.world.exchange_worlds import ExchangeWorlds
 from backfill_assets.sandbox.world.simulation import World
 
 DEMO_TICKERS = frozenset(f"{symbol}.US" for symbol in ("AAPL", "MSFT", "AMZN", "TSLA", "VTI"))
@@ -32,7 +34,8 @@ class Application:
 
     Attributes:
         clock: the sandbox's clock.
-        world: the simulated market.
+        worlds: the simulated markets.
+        world: the market of the US.
         stats: counts of requests.
         fault_injector: chooses the fault of each request.
         gateway: the application under ``/api``.
@@ -41,10 +44,13 @@ class Application:
     def __init__(self, config: SandboxConfig) -> None:
         recordings = None if config.replay is None else Recordings(config.replay)
         self.clock = SandboxClock(config.now, config.clock_rate)
-        self.world = World(config, None if recordings is None else recordings.symbols)
+        self.worlds = ExchangeWorlds(config, None if recordings is None else recordings.symbols)
+        self.world = self.worlds.get_world(config.exchange)
         self.stats = RequestStats(config.window_seconds)
         self.fault_injector = FaultInjector(config.faults, config.seed)
         endpoints = _build_endpoints(config, self.world, recordings or IntradayArchive(config, self.world))
+        if config.exchanges:
+            endpoints = ExchangeRouter(self.worlds, config.exchange, endpoints, _build_exchange_endpoints).endpoints
         self.gateway = Gateway(config, self.clock, self.stats, self.fault_injector, endpoints)
         self._control_app: ASGIApp = ControlEndpoints(self.stats, self.fault_injector, self.clock).build_app()
 
@@ -52,6 +58,11 @@ class Application:
         """Pass a request on to the gateway or to the control endpoints."""
         target = self._control_app if scope["path"].startswith("/__") else self.gateway
         await target(scope, receive, send)
+
+
+def _build_exchange_endpoints(world: World) -> dict[str, Endpoint]:
+    """The endpoints of an exchange beside the US."""
+    return _build_endpoints(world.config, world, IntradayArchive(world.config, world))
 
 
 def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource) -> dict[str, Endpoint]:
@@ -79,6 +90,7 @@ def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource
         "splits": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(splits.serve_splits), invalid)),
         "div": _restrict_demo_token(_refuse_invalid_symbols(_adapt_handler(dividends.serve_dividends), invalid)),
         "exchange-symbol-list": _restrict_demo_token(_adapt_handler(reference.serve_symbols)),
+        "exchanges-list": _restrict_demo_token(_adapt_handler(reference.serve_exchanges)),
         "exchange-details": _restrict_demo_token(_adapt_handler(reference.serve_exchange_details)),
         "symbol-change-history": _restrict_demo_token(_adapt_handler(reference.serve_symbol_changes)),
         "user": handle_user,

@@ -23,7 +23,7 @@ from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.faults import FaultInjector, InterruptibleWait, SlowResponse, TruncatedResponse
 from backfill_assets.sandbox.server.stats import RequestStats
 from backfill_assets.sandbox.wire import responses
-from backfill_assets.sandbox.wire.request import ParsedRequest, normalize_ticker
+from backfill_assets.sandbox.wire.request import ParsedRequest, find_exchange, normalize_ticker
 from backfill_assets.sandbox.wire.responses import ErrorResponse, SuccessResponse
 
 Endpoint: TypeAlias = Callable[[ParsedRequest, TokenAccount], Awaitable[SuccessResponse]]
@@ -60,9 +60,8 @@ class Gateway:
         endpoint, _, path_argument = path.removeprefix("/api").strip("/").partition("/")
         path_argument = path_argument.strip("/")
         counted_endpoint = endpoint if endpoint in self._endpoints else "other"
-        self._stats.record_start(
-            counted_endpoint, normalize_ticker(path_argument) if endpoint == "intraday" else None, monotonic()
-        )
+        ticker = normalize_ticker(path_argument) if endpoint == "intraday" else None
+        self._stats.record_start(counted_endpoint, ticker, monotonic(), self._find_exchange(endpoint, path_argument))
         counting = _CountingSend(self._stats, send)
         try:
             response = await self._handle(request, endpoint, path_argument, receive)
@@ -137,7 +136,13 @@ class Gateway:
         if not account.can_spend(calls, parsed.today):
             raise responses.quota_exceeded_error()
         account.spend(calls, parsed.today)
-        self._stats.record_calls(parsed.endpoint, calls)
+        exchange = self._find_exchange(parsed.endpoint, parsed.path_argument)
+        self._stats.record_calls(parsed.endpoint, calls, exchange)
+
+    def _find_exchange(self, endpoint: str, path_argument: str) -> str:
+        """Find which exchange a request is counted for; the first one's are also those of none."""
+        exchange = find_exchange(endpoint, path_argument)
+        return exchange if exchange in self._config.exchanges else self._config.exchange
 
     async def _simulate_latency(self) -> None:
         low, high = self._config.latency_ms

@@ -15,6 +15,7 @@ from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.app import Application
 from backfill_assets.sandbox.server.faults import apply_changes
+from backfill_assets.sandbox.world.exchange_worlds import ExchangeWorlds
 from backfill_assets.sandbox.world.simulation import World
 
 HOST = "127.0.0.1"
@@ -28,7 +29,8 @@ class Sandbox:
 
     Attributes:
         base_url: URL of the API, like ``http://127.0.0.1:43121/api``; empty before the context is entered.
-        world: the simulated market.
+        world: the simulated market of the US.
+        worlds: the markets of all exchanges.
         clock: the sandbox's clock.
     """
 
@@ -36,6 +38,7 @@ class Sandbox:
         self._config = config
         self._application = Application(config)
         self.world: World = self._application.world
+        self.worlds: ExchangeWorlds = self._application.worlds
         self.clock: SandboxClock = self._application.clock
         self.base_url = ""
 

@@ -4,6 +4,8 @@ from collections import Counter, deque
 from threading import Lock
 from typing import Any
 
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+
 
 class RequestStats:
     """Counts of requests under ``/api``; safe to read from another thread.
@@ -28,15 +30,18 @@ class RequestStats:
             self._by_endpoint: Counter[str] = Counter()
             self._calls_by_endpoint: Counter[str] = Counter()
             self._per_ticker: Counter[str] = Counter()
+            self._by_exchange: Counter[str] = Counter()
+            self._calls_by_exchange: Counter[str] = Counter()
             self._recent: deque[float] = deque()
 
-    def record_start(self, endpoint: str, ticker: str | None, now: float) -> None:
+    def record_start(self, endpoint: str, ticker: str | None, now: float, exchange: str = DEFAULT_EXCHANGE) -> None:
         """Count a request that arrived at ``now`` (real seconds); ``ticker`` only for ``/intraday``."""
         with self._lock:
             self._requests += 1
             self._in_flight += 1
             self._most_in_flight = max(self._most_in_flight, self._in_flight)
             self._by_endpoint[endpoint] += 1
+            self._by_exchange[exchange] += 1
             if ticker is not None:
                 self._per_ticker[ticker] += 1
             self._recent.append(now)
@@ -55,11 +60,12 @@ class RequestStats:
         with self._lock:
             self._by_fault[kind] += 1
 
-    def record_calls(self, endpoint: str, calls: int) -> None:
+    def record_calls(self, endpoint: str, calls: int, exchange: str = DEFAULT_EXCHANGE) -> None:
         """Count billed calls."""
         with self._lock:
             self._calls += calls
             self._calls_by_endpoint[endpoint] += calls
+            self._calls_by_exchange[exchange] += calls
 
     def as_dict(self) -> dict[str, Any]:
         """Return all counts, ready for JSON. ``per_ticker`` counts ``/intraday`` only."""
@@ -76,4 +82,6 @@ class RequestStats:
                 "by_endpoint": dict(self._by_endpoint),
                 "calls_by_endpoint": dict(self._calls_by_endpoint),
                 "per_ticker": dict(self._per_ticker),
+                "by_exchange": dict(self._by_exchange),
+                "calls_by_exchange": dict(self._calls_by_exchange),
             }

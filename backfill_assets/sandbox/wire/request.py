@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.sandbox.wire.responses import ticker_not_found_error, validation_error
 
 
@@ -18,6 +19,7 @@ class ParsedRequest:
         now: the sandbox's time of the answer.
         is_free_plan: the token has the free plan.
         is_demo_token: the token is ``demo``.
+        exchange: the vendor's code of the exchange that answers.
     """
 
     endpoint: str
@@ -26,6 +28,7 @@ class ParsedRequest:
     now: datetime
     is_free_plan: bool = False
     is_demo_token: bool = False
+    exchange: str = DEFAULT_EXCHANGE
 
     @property
     def wants_csv(self) -> bool:
@@ -38,12 +41,12 @@ class ParsedRequest:
         return self.now.date()
 
     def parse_symbol(self) -> str:
-        """Parse the symbol of the US ticker in the path.
+        """Parse the symbol of the ticker in the path.
 
         Raises:
             ErrorResponse: 404 for another exchange, 422 for a ticker with parentheses (docs/vendor.md §5.4).
         """
-        return parse_us_symbol(self.path_argument)
+        return parse_symbol(self.path_argument, self.exchange)
 
     def split_tickers(self, name: str = "s") -> tuple[str, ...]:
         """Split a comma-separated parameter into tickers, as they are written."""
@@ -83,8 +86,15 @@ def normalize_ticker(ticker: str) -> str:
     return ticker.upper() if "." in ticker else f"{ticker.upper()}.US"
 
 
-def parse_us_symbol(ticker: str) -> str:
-    """Parse ``AAPL.US`` to ``AAPL``, ``META_OLD.US`` to ``META_old``; without an exchange the ticker is a US one.
+def find_exchange(endpoint: str, path_argument: str) -> str:
+    """Find whose data a request is about: the exchange in the path or of its ticker, else the US."""
+    if endpoint in {"eod-bulk-last-day", "exchange-symbol-list", "exchange-details"}:
+        return path_argument.upper()
+    return path_argument.upper().rpartition(".")[2] if "." in path_argument else DEFAULT_EXCHANGE
+
+
+def parse_symbol(ticker: str, market: str = DEFAULT_EXCHANGE) -> str:
+    """Parse ``AAPL.US`` to ``AAPL``, ``META_OLD.US`` to ``META_old``; a ticker without an exchange is of ``market``.
 
     Raises:
         ErrorResponse: 404 for another exchange, 422 for a ticker with parentheses.
@@ -94,7 +104,7 @@ def parse_us_symbol(ticker: str) -> str:
     symbol, dot, exchange = ticker.upper().rpartition(".")
     if not dot:
         return _write_old(exchange)
-    if exchange != "US" or "." in symbol or "/" in symbol:
+    if exchange != market or "." in symbol or "/" in symbol:
         raise ticker_not_found_error()
     return _write_old(symbol)
 

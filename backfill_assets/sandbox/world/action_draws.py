@@ -16,10 +16,10 @@ _LATE_DAYS, _CORRECTED_DAYS, _MISTAKE_DAYS = (1, 11), (2, 21), (1, 11)
 
 
 class ActionDraws:
-    """Draws for the tickers of one sandbox, each known by its root."""
+    """Draws for the tickers of one market, each known by its root; dividends are in ``currency``."""
 
-    def __init__(self, rates: ActionRates, seed: int, session_index: SessionIndex) -> None:
-        self._rates, self._seed, self._session_index = rates, seed, session_index
+    def __init__(self, rates: ActionRates, seed: int, session_index: SessionIndex, currency: str) -> None:
+        self._rates, self._seed, self._session_index, self._currency = rates, seed, session_index, currency
 
     def draw(self, root: str) -> list[Action]:
         """Draw the actions of a ticker in all years of the sandbox."""
@@ -53,11 +53,13 @@ class ActionDraws:
         first_month = 1 + int(3 * draw_unit(*parts, "month"))
         for month in range(first_month, 13, 3):
             begin = date(year, month, 5)
-            yield _make_dividend(self._draw_day(begin, begin + timedelta(20), *parts, year, month), amount, "Quarterly")
+            regular_day = self._draw_day(begin, begin + timedelta(20), *parts, year, month)
+            yield _make_dividend(regular_day, amount, "Quarterly", self._currency)
             is_special = draw_unit(*parts, "special", year, month) < self._rates.special_dividends
             if is_special and month < 12:  # the sessions of the next year may not be known
                 special_day = self._draw_day(begin + timedelta(28), begin + timedelta(50), *parts, "special", year)
-                yield _make_dividend(special_day, _to_cents(draw_between(_SPECIAL_AMOUNTS, *parts, month)), "Special")
+                special_amount = _to_cents(draw_between(_SPECIAL_AMOUNTS, *parts, month))
+                yield _make_dividend(special_day, special_amount, "Special", self._currency)
 
     def _draw_record(self, root: str, action: Action) -> Action:
         parts = (self._seed, self._rates.seed, "record", root, type(action).__name__, action.ex_date.toordinal())
@@ -80,11 +82,12 @@ class ActionDraws:
         return sessions[int(draw_unit(*parts) * len(sessions))].day
 
 
-def _make_dividend(ex_date: date, amount: Decimal, period: str) -> CashDividend:
+def _make_dividend(ex_date: date, amount: Decimal, period: str, currency: str) -> CashDividend:
     """Declared four weeks before; paid three weeks after. Shares settle in a day: the ex-date is the record day."""
     return CashDividend(
         ex_date,
         amount,
+        currency,
         period=period,
         declared_on=ex_date - timedelta(28),
         record_on=ex_date,

@@ -102,7 +102,7 @@ class ActionFactors:
     """The factors of all instruments of one market, computed when they are needed first."""
 
     def __init__(self, config: SandboxConfig, market: PricedMarket) -> None:
-        self._currencies, self._market = config.currencies, market
+        self._currencies, self._currency, self._market = config.currencies, config.feed.currency, market
         self._get_instrument = lru_cache(maxsize=None)(self._compute_instrument)
         self._get_vendor = lru_cache(maxsize=16384)(self._compute_vendor)
 
@@ -116,7 +116,11 @@ class ActionFactors:
 
     def get_currency(self, symbol: str) -> str:
         """Get the currency of a symbol's prices."""
-        return self._currencies.get(symbol) or self._currencies.get(self._market.listings.get_root(symbol)) or "USD"
+        return (
+            self._currencies.get(symbol)
+            or self._currencies.get(self._market.listings.get_root(symbol))
+            or self._currency
+        )
 
     def _compute_instrument(self, root: str) -> _Instrument:
         actions = self._market.listings.list_actions(root)

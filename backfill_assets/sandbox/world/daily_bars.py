@@ -15,6 +15,7 @@ from backfill_assets.sandbox.world.random_draws import UInt64, draw_units
 _WAVE_PERIODS = np.array([11.0, 37.0, 131.0, 700.0])[:, None]  # days
 _WAVE_AMPLITUDES = np.array([0.012, 0.03, 0.06, 0.16])[:, None]
 _ZERO_ORDINAL = np.zeros(1, np.int64)
+_THIN_VOLUMES, _OTHER_VOLUMES, _FAMILIAR_VOLUMES = (3e3, 3e4), (1e5, 4e6), (3e6, 6e7)  # shares a day
 IDLE_SESSION_SHARE = 0.04  # sessions in which a thin ticker does not trade at all
 
 
@@ -50,6 +51,12 @@ def draw_daily_bars(keys: UInt64, ordinals: Int64, typical_volumes: Floats, thin
     shape = np.broadcast_shapes(keys.shape, ordinals.shape)
     prices = [np.round(np.broadcast_to(price, shape), 2) for price in (open_price, high, low, close)]
     return DailyBars(prices[0], prices[1], prices[2], prices[3], np.where(idle, 0, volume).astype(np.int64))
+
+
+def compute_typical_volume(unit: float, *, is_thin: bool, is_familiar: bool) -> float:
+    """Compute the typical number of shares a day for a number drawn in [0, 1)."""
+    low, high = _THIN_VOLUMES if is_thin else _FAMILIAR_VOLUMES if is_familiar else _OTHER_VOLUMES
+    return float(low * (high / low) ** unit)
 
 
 def scale_prices(bars: DailyBars, factors: Floats) -> DailyBars:

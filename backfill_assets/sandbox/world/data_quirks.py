@@ -50,8 +50,8 @@ class DrawContext:
     @property
     def is_halted_at_close(self) -> bool:
         """Whether a halt lasts until the close."""
-        minutes = int((self.session.close - self.session.open).total_seconds()) // MINUTE
-        return self.halt is not None and self.halt[1] >= minutes
+        halt = self.halt
+        return halt is not None and halt[1] >= int((self.session.close - self.session.open).total_seconds()) // MINUTE
 
     def is_affected(self, purpose: str, probability: float) -> bool:
         """Whether something with this probability happens to this ticker in this session."""

@@ -35,7 +35,7 @@ class ListingHistory:
         self.holders = (*self.symbols, *self._others)
         self.get_root = lru_cache(maxsize=None)(self._find_root)  # asked for with every session
         self._assigned = self._assign_actions()
-        self._draws = ActionDraws(config.action_rates, config.seed, session_index)
+        self._draws = ActionDraws(config.action_rates, config.seed, session_index, config.feed.currency)
         self._list_of_root = lru_cache(maxsize=None)(self._list_root_actions)
 
     def find_holder(self, code: str, day: date) -> str:

@@ -76,20 +76,33 @@ def draw_venue_bars(
 
     Windows in ``quiet_windows`` are left out. Prices are 32-bit floats cut to six decimals (docs/vendor.md §2.1).
     """
-    open_prices, high, low, close = minutes.prices.reshape(4, -1, 5)
+    whole = _fill_last_window(minutes)
+    open_prices, high, low, close = whole.prices.reshape(4, -1, 5)
     noise = rng.random((5, len(quiet_windows)))
     top, bottom = high.max(axis=1), low.min(axis=1)
     opens = np.clip(open_prices[:, 0] + _pick_cent_offsets(noise[0], 0.3), bottom, top)
     closes = np.clip(close[:, -1] + _pick_cent_offsets(noise[1], 0.3), bottom, top)
     highs = np.maximum(np.maximum(opens, closes), top - np.where(noise[2] < 0.3, 0.01, 0.0))
     lows = np.minimum(np.minimum(opens, closes), bottom + np.where(noise[3] < 0.3, 0.01, 0.0))
-    shares = minutes.volumes.reshape(-1, 5).sum(axis=1) * share * (0.7 + 0.6 * noise[4])
+    shares = whole.volumes.reshape(-1, 5).sum(axis=1) * share * (0.7 + 0.6 * noise[4])
     bars = IntradayColumns(
         minutes.timestamps[::5],
         truncate_to_float32(np.stack([opens, highs, lows, closes])),
         np.maximum(shares, 1).astype(np.int64),
     )
     return bars.select(~quiet_windows) if quiet_windows.any() else bars
+
+
+def _fill_last_window(minutes: IntradayColumns) -> IntradayColumns:
+    """Repeat the last minute, without its volume, up to the end of a five-minute window."""
+    missing = -len(minutes) % 5
+    if missing == 0:
+        return minutes
+    return IntradayColumns(
+        minutes.timestamps,
+        np.pad(minutes.prices, ((0, 0), (0, missing)), mode="edge"),
+        np.pad(minutes.volumes, (0, missing)),
+    )
 
 
 def truncate_to_float32(prices: Floats) -> Floats:

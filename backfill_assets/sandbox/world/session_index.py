@@ -1,6 +1,7 @@
-"""The sessions of the sandbox's market, searchable by time and by day."""
+"""The sessions of one of the sandbox's markets, searchable by time and by day."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 
@@ -8,24 +9,34 @@ import numpy as np
 
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.exchanges.profile import NO_OVERRIDES, MarketProfile
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, US, get_profile
+from backfill_assets.sandbox.config import SandboxConfig
 
 PREMARKET_SECONDS = 5 * 3600 + 1800  # 04:00 to 09:30 New York time
 AFTER_HOURS_SECONDS = 4 * 3600
+_AUCTION_SECONDS = 3600  # outside the US there is only the closing auction, within this long after the close
+_HISTORY_FROM = date(2018, 1, 2)
 LAST_DAY = date(2035, 12, 31)
 
 
 class SessionIndex:
-    """The US sessions from ``first`` to ``last``, oldest first.
+    """The sessions of ``market`` from ``first`` to ``last``, oldest first.
 
     Attributes:
         sessions: the sessions.
+        before_seconds: from the first possible row of a session to its open.
+        after_seconds: from a session's close to its last possible row.
         day_ordinals: their days as proleptic ordinals, shape (sessions,).
         opens: epoch seconds of their opens, shape (sessions,).
         closes: epoch seconds of their closes, shape (sessions,).
     """
 
-    def __init__(self, first: date, last: date = LAST_DAY) -> None:
-        self.sessions: Sequence[Session] = list_sessions("US", first, last)
+    def __init__(self, first: date, last: date = LAST_DAY, market: MarketProfile = US) -> None:
+        self.sessions: Sequence[Session] = list_sessions(market, first, last)
+        has_extended_hours = market.exchange == DEFAULT_EXCHANGE
+        self.before_seconds = PREMARKET_SECONDS if has_extended_hours else 0
+        self.after_seconds = AFTER_HOURS_SECONDS if has_extended_hours else _AUCTION_SECONDS
         self.day_ordinals: Int64 = np.array([s.day.toordinal() for s in self.sessions], np.int64)
         self.opens: Int64 = np.array([int(s.open.timestamp()) for s in self.sessions], np.int64)
         self.closes: Int64 = np.array([int(s.close.timestamp()) for s in self.sessions], np.int64)
@@ -38,8 +49,8 @@ class SessionIndex:
 
     def slice_overlapping(self, start: int, end: int) -> slice:
         """Find the sessions that overlap ``[start, end]`` (epoch seconds), extended hours included."""
-        first = np.searchsorted(self.closes + AFTER_HOURS_SECONDS, start, side="right")
-        stop = np.searchsorted(self.opens - PREMARKET_SECONDS, end, side="right")
+        first = np.searchsorted(self.closes + self.after_seconds, start, side="right")
+        stop = np.searchsorted(self.opens - self.before_seconds, end, side="right")
         return slice(int(first), int(stop))
 
     def slice_days(self, first: date, last: date) -> slice:
@@ -66,7 +77,20 @@ class SessionIndex:
         return self.sessions[min(position, len(self.sessions) - 1)]
 
 
-@lru_cache(maxsize=4)
-def get_session_index(first: date) -> SessionIndex:
-    """Get the index from ``first``, cached: building one takes 0.2 s."""
-    return SessionIndex(first)
+@lru_cache(maxsize=64)  # two for each exchange
+def get_session_index(first: date, last: date = LAST_DAY, market: MarketProfile = US) -> SessionIndex:
+    """Get the index, cached: building one takes 0.2 s."""
+    return SessionIndex(first, last, market)
+
+
+def build_market(config: SandboxConfig) -> MarketProfile:
+    """The profile of the exchange that a configuration is of, with what its real sessions differ in."""
+    market = get_profile(config.exchange)
+    return market if config.overrides is NO_OVERRIDES else replace(market, overrides=config.overrides)
+
+
+def build_session_index(config: SandboxConfig, market: MarketProfile) -> SessionIndex:
+    """The sessions that a configuration's tickers can have."""
+    days = [config.history_from, *config.listed.values()]
+    first = min(*days, _HISTORY_FROM) if config.exchange == DEFAULT_EXCHANGE else min(days)
+    return get_session_index(first, config.history_to, market)

@@ -1,4 +1,4 @@
-"""The simulated market: every bar depends on seed, ticker and session only.
+"""A simulated market, of one exchange: every bar depends on seed, ticker and session only.
 
 There is no clock here: a ``PublicationStage`` chooses between the published versions of a session.
 HTTP answers are built in ``endpoints``.
@@ -18,9 +18,9 @@ from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.oddities import Oddity
-from backfill_assets.sandbox.world import data_quirks, extended_hours, minute_paths, quiet_periods
+from backfill_assets.sandbox.world import data_quirks, extended_hours, feed_rows, minute_paths, quiet_periods
 from backfill_assets.sandbox.world.action_factors import ActionFactors
-from backfill_assets.sandbox.world.daily_bars import DailyBars, draw_daily_bars, scale_prices
+from backfill_assets.sandbox.world.daily_bars import DailyBars, compute_typical_volume, draw_daily_bars, scale_prices
 from backfill_assets.sandbox.world.data_quirks import DrawContext
 from backfill_assets.sandbox.world.intraday_columns import (
     NO_ROWS,
@@ -39,12 +39,11 @@ from backfill_assets.sandbox.world.publication import (
     PublicationTimes,
 )
 from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit, hash_parts, make_generator
-from backfill_assets.sandbox.world.session_index import get_session_index
-from backfill_assets.sandbox.world.universe import FAMILIAR_SYMBOLS, build_universe
+from backfill_assets.sandbox.world.session_index import build_market, build_session_index
+from backfill_assets.sandbox.world.universe import Universe
 
 HISTORY_STARTS = {"1m": date(2004, 1, 1), "5m": date(2020, 10, 12), "1h": date(2020, 10, 12)}
 _DELISTED_1M_FROM = date(2022, 1, 1)  # no 1m of tickers delisted before (docs/vendor.md §2.17)
-_THIN_VOLUMES, _OTHER_VOLUMES, _FAMILIAR_VOLUMES = (3e3, 3e4), (1e5, 4e6), (3e6, 6e7)  # shares a day
 _BLOCK_DAYS = 32  # days drawn together
 _VENUE_VOLUME_SHARES = (0.15, 0.7)
 
@@ -62,6 +61,9 @@ class World:
     """All bars of all tickers.
 
     Attributes:
+        config: its configuration.
+        market: the exchange's profile, with what its real sessions differ in from the calendar.
+        universe: the symbols, and how the symbol list describes them.
         symbols: all symbols, old and new names included.
         listings: listing periods, renamings, recycled codes and corporate actions.
         action_factors: what corporate actions do to prices and volumes.
@@ -70,11 +72,15 @@ class World:
     """
 
     def __init__(self, config: SandboxConfig, symbols: Iterable[str] | None = None) -> None:
-        self._seed, self._quirks, self._thin = config.seed, config.quirks, config.thin
+        self.config = config
+        self._seed, self._quirks, self._feed, self._thin = config.seed, config.quirks, config.feed, config.thin
         self._untraded = config.absences.untraded
-        self.session_index = get_session_index(min(config.history_from, *config.listed.values(), date(2018, 1, 2)))
-        universe = build_universe(config.symbols) if symbols is None else symbols
-        self.listings = ListingHistory(config, universe, self.session_index)
+        self.market = build_market(config)
+        self.universe = Universe.create(config)
+        self.session_index = build_session_index(config, self.market)
+        self.listings = ListingHistory(
+            config, self.universe.symbols if symbols is None else symbols, self.session_index
+        )
         self.symbols = self.listings.symbols
         self.publication_schedule = PublicationSchedule(config, self.session_index)
         holders = self.listings.holders
@@ -82,6 +88,7 @@ class World:
         self._typical_volumes = {symbol: self._draw_typical_volume(symbol) for symbol in holders}
         self.action_factors = ActionFactors(config, self)
         self._oddity_rows = OddityRows.create(config, self)
+        self._starts = {interval: max(day, self.market.data_from or day) for interval, day in HISTORY_STARTS.items()}
         self._get_session_draw = lru_cache(maxsize=2048)(self._draw_session)
         self._get_daily_block = lru_cache(maxsize=16384)(self._draw_daily_block)
         self.get_publication_times = lru_cache(maxsize=65536)(self._compute_publication_times)
@@ -114,7 +121,7 @@ class World:
         """Get the rows that ``/intraday`` has of one session at ``stage``, in published order."""
         oddity = self._oddity_rows.find(symbol, session, interval, stage)
         is_listed = self.listings.is_listed_on(symbol, session.day) or oddity is not None
-        if not is_listed or session.day < HISTORY_STARTS[interval]:
+        if not is_listed or session.day < self._starts[interval]:
             return NO_ROWS
         last_day = self.listings.get_last_day(symbol)
         if interval == "1m" and last_day is not None and last_day < _DELISTED_1M_FROM:
@@ -150,7 +157,7 @@ class World:
         """Draw the official bars of many days (ordinals), continuous: without a step at a corporate action."""
         keys, typical_volume = np.array([self._keys[symbol]], np.uint64), np.array([self._typical_volumes[symbol]])
         bars = draw_daily_bars(keys, ordinals, typical_volume, np.array([symbol in self._thin]))
-        factor = self.listings.get_price_factor(symbol)
+        factor = self._get_price_factor(symbol)
         return bars if factor == 1.0 else scale_prices(bars, np.array([factor]))
 
     def draw_daily_market(self, symbols: Iterable[str], session: Session) -> DailyBars:
@@ -160,7 +167,7 @@ class World:
         typical_volumes = np.array([self._typical_volumes[symbol] for symbol in symbol_list], np.float64)
         thin = np.array([symbol in self._thin for symbol in symbol_list], bool)
         bars = draw_daily_bars(keys, np.array([session.day.toordinal()], np.int64), typical_volumes, thin)
-        return scale_prices(bars, np.array([self.listings.get_price_factor(symbol) for symbol in symbol_list]))
+        return scale_prices(bars, np.array([self._get_price_factor(symbol) for symbol in symbol_list]))
 
     def count_halted_shares(self, symbol: str, session: Session) -> int:
         """Count the shares of the official bar that a halt kept from being traded (see ``DataQuirks.halts``)."""
@@ -195,29 +202,42 @@ class World:
     ) -> IntradayColumns:
         session = context.session
         source = "5m" if interval == "5m" else "1m"
-        traded_rows = self.build_traded_rows(symbol, session, source, revised=stage.revised)
+        traded_rows = self._build_rows(symbol, session, source, revised=stage.revised)
         traded_rows = self._oddity_rows.change(oddity, symbol, session, interval, traded_rows)
         if interval == "5m":
             timestamps = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 300, dtype=np.int64)
             session_draw = self._get_session_draw(symbol, session)
-            return data_quirks.build_five_minute_rows(
+            rows = data_quirks.build_five_minute_rows(
                 context,
-                traded_rows,
+                feed_rows.hide_volumes(context, self._feed, traded_rows),
                 timestamps,
                 session_draw.quiet_periods,
                 session_draw.official_bar.close,
                 stage.repaired,
             )
+            return self._add_auction(context, symbol, rows) if len(traded_rows) else rows
         if interval == "1h":
             hours = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 3600, dtype=np.int64)
             return aggregate_rows(traded_rows, hours)
         if len(traded_rows) == 0 and context.halt is None:
             return NO_ROWS
+        if not self._feed.has_extended_hours:
+            return self._add_auction(context, symbol, traded_rows)
         premarket, after_hours = self.build_extended_hours(symbol, session)
         return sort_by_timestamp(concatenate_rows(premarket, traded_rows, after_hours))
 
+    def _add_auction(self, context: DrawContext, symbol: str, rows: IntradayColumns) -> IntradayColumns:
+        official_close = self._get_session_draw(symbol, context.session).official_bar.close
+        volume = self.get_auction_volume(symbol, context.session)
+        row = feed_rows.make_auction_row(context, self._feed, official_close, volume)
+        return rows if row is None else sort_by_timestamp(concatenate_rows(rows, row))
+
     def build_traded_rows(self, symbol: str, session: Session, source: str, *, revised: bool) -> IntradayColumns:
         """Build the rows of ``source`` with a trade, without any quirk."""
+        rows = self._build_rows(symbol, session, source, revised=revised)
+        return feed_rows.keep_traded(self._make_context(symbol, session), self._feed, rows) if source == "5m" else rows
+
+    def _build_rows(self, symbol: str, session: Session, source: str, *, revised: bool) -> IntradayColumns:
         session_draw = self._get_session_draw(symbol, session)
         if source == "5m":
             root = self.listings.get_root(symbol)
@@ -261,12 +281,12 @@ class World:
         )
 
     def _draw_typical_volume(self, symbol: str) -> float:
-        """Draw the typical number of shares per day."""
         root = self.listings.get_root(symbol)
-        low, high = (
-            _THIN_VOLUMES if symbol in self._thin else _FAMILIAR_VOLUMES if root in FAMILIAR_SYMBOLS else _OTHER_VOLUMES
-        )
-        return float(low * (high / low) ** draw_unit(self._seed, "size", root))
+        unit = draw_unit(self._seed, "size", root)
+        return compute_typical_volume(unit, is_thin=symbol in self._thin, is_familiar=root in self.universe.familiar)
+
+    def _get_price_factor(self, symbol: str) -> float:
+        return self.listings.get_price_factor(symbol) * self._feed.price_level
 
     def _make_context(self, symbol: str, session: Session) -> DrawContext:
         return DrawContext(self._seed, self.listings.get_root(symbol), session, self._quirks)

@@ -1,6 +1,12 @@
-"""The symbols of a sandbox, well-known US tickers before generated ones, and their entries in the symbol list."""
+"""The symbols of a market, well-known ones before generated ones, and their entries in the symbol list."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.exchange_traits import US_TRAITS, ExchangeTraits, get_traits
 
 _FAMILIAR_TEXT = (
     "AAPL MSFT AMZN TSLA VTI NVDA GOOGL META BRK-B JPM SPY QQQ AMD NFLX JNJ V WMT PG MA UNH XOM CVX HD KO BAC DIS INTC "
@@ -64,3 +70,60 @@ def describe_symbol(symbol: str, root: str | None = None) -> SymbolListEntry:
     return SymbolListEntry(
         symbol, f"{symbol.title()} {'Fund' if security_type == 'ETF' else 'Inc'}", exchange, security_type, isin
     )
+
+
+# Of codes and ISINs of foreign shares' lines: London lists several thousand of them (docs/vendor.md §8.1).
+_COPY_CURRENCIES, _COPY_COUNTRIES = ("EUR", "USD", "GBP"), ("US", "DE", "FR")
+_FUND_CODES = "0P0000"  # such as 0P00007962; funds are in lists and daily files only
+
+
+@dataclass(frozen=True, eq=False)
+class Universe:
+    """The symbols of one exchange.
+
+    Attributes:
+        exchange: the vendor's code.
+        traits: what the exchange looks like.
+        symbols: those without a configured listing.
+        familiar: those that many trade.
+        copies: lines of foreign shares, with the currency of each.
+    """
+
+    exchange: str
+    traits: ExchangeTraits
+    symbols: tuple[str, ...]
+    familiar: frozenset[str]
+    copies: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, config: SandboxConfig) -> Self:
+        """The universe of a configuration's exchange."""
+        if config.exchange == DEFAULT_EXCHANGE:
+            symbols = (*build_universe(config.symbols), *config.more_symbols)
+            return cls(config.exchange, US_TRAITS, symbols, frozenset(FAMILIAR_SYMBOLS))
+        traits = get_traits(config.exchange)
+        own = (*traits.familiar[: config.symbols], *_generate_symbols(len(traits.familiar), config.symbols))
+        copies = {
+            f"0{chr(65 + number // 260 % 26)}{number % 10}{chr(65 + number // 10 % 26)}": _COPY_CURRENCIES[number % 3]
+            for number in range(config.foreign_copies)
+        }
+        symbols = (*own, *config.more_symbols, *copies)
+        return cls(config.exchange, traits, symbols, frozenset(traits.familiar), copies)
+
+    def describe(self, symbol: str, root: str | None = None) -> SymbolListEntry:
+        """Build the entry of ``symbol`` in the symbol list; ``root`` as in ``describe_symbol``."""
+        entry = describe_symbol(symbol, root)
+        if self.exchange == DEFAULT_EXCHANGE:
+            return entry
+        country = self.traits.iso2
+        if symbol in self.copies:
+            country = _COPY_COUNTRIES[_COPY_CURRENCIES.index(self.copies[symbol])]
+        isin = entry.isin and f"{country}{entry.isin[2:]}"
+        if symbol.startswith(_FUND_CODES):
+            return SymbolListEntry(symbol, "Sandbox Fund", self.exchange, "FUND", None)
+        return SymbolListEntry(symbol, f"{symbol.title()} Plc", self.exchange, "Common Stock", isin)
+
+
+def _generate_symbols(first: int, size: int) -> list[str]:
+    """Symbols that generated US tickers have, too: equal codes on two exchanges are the rule."""
+    return [f"S{number:04d}" for number in range(first + 1, size + 1)]

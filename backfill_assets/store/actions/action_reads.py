@@ -58,6 +58,9 @@ WHERE (r.requested_at IS NULL OR r.requested_at <= %(before)s)
 ORDER BY r.requested_at NULLS FIRST, t.id LIMIT %(limit)s
 """
 _COUNT_REQUESTS = "SELECT count(*) FROM backfill.{} WHERE requested_at >= %(since)s"
+_COUNT_REQUESTS_OF = """
+SELECT count(*) FROM backfill.{} WHERE requested_at >= %(since)s AND symbol_id = ANY (%(ids)s::int[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +142,13 @@ def find_unread_ended_symbols(
     return [symbol_id for (symbol_id,) in connection.execute(_name(_SELECT_UNREAD_ENDED, table), values)]
 
 
-def count_requests(connection: Connection, table: ReadsTable, since: datetime) -> int:
-    """For how many symbols the list was last requested since a moment."""
-    return int(connection.execute(_name(_COUNT_REQUESTS, table), {"since": since}).fetchall()[0][0])
+def count_requests(
+    connection: Connection, table: ReadsTable, since: datetime, symbol_ids: Collection[int] | None = None
+) -> int:
+    """For how many symbols (of all, or of some) the list was last requested since a moment."""
+    statement = _name(_COUNT_REQUESTS if symbol_ids is None else _COUNT_REQUESTS_OF, table)
+    values = {"since": since, "ids": None if symbol_ids is None else sorted(symbol_ids)}
+    return int(connection.execute(statement, values).fetchall()[0][0])
 
 
 def _name(statement: str, table: ReadsTable) -> bytes:

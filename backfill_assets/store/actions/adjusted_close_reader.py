@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.vendor import DateArray
 from backfill_assets.store.actions.spinoffs import list_spinoffs
+from backfill_assets.store.exchanges import get_zone_name
 from backfill_assets.store.postgres.array_reader import read_columns
 from backfill_assets.store.postgres.connection import Connection
 
@@ -31,7 +32,7 @@ WITH action AS MATERIALIZED (
     WHERE symbol_id = ANY (%(ids)s::int[]) AND withdrawn_at IS NULL
 ), stored AS MATERIALIZED (
     SELECT p.symbol_id, p.day, s.position - 1 AS session, p.close_price, p.adjusted_close, p.read_at,
-           backfill.session_day(p.read_at) AS read_day
+           (p.read_at AT TIME ZONE %(zone)s)::date AS read_day
     FROM unnest(%(days)s::date[], %(closes)s::bigint[]) WITH ORDINALITY AS s (day, session_close, position)
     JOIN backfill.daily_prices p ON p.day = s.day AND p.symbol_id = ANY (%(ids)s::int[])
     WHERE p.no_row_reason IS NULL AND p.close_price > 0 AND p.adjusted_close > 0
@@ -71,11 +72,11 @@ _COLUMN_TYPES = {
 }
 _SELECT_FACTORS = """
 SELECT r.position - 1,
-       ARRAY(SELECT backfill.session_day(b.begins)
+       ARRAY(SELECT (b.begins AT TIME ZONE a.zone)::date
              FROM unnest(a.begins[2:]) WITH ORDINALITY AS b (begins, at) ORDER BY b.at),
        a.old_shares, a.new_shares, a.cash_factor
 FROM unnest(%(ids)s::int[], %(moments)s::float8[]) WITH ORDINALITY AS r (symbol_id, moment, position)
-CROSS JOIN LATERAL backfill.adjustment_arrays(r.symbol_id, 'splits_and_dividends', to_timestamp(r.moment)) a
+CROSS JOIN LATERAL backfill.adjustment_arrays(r.symbol_id, 'splits_and_dividends', to_timestamp(r.moment), %(zone)s) a
 """
 # Symbols whose actions were others before, or may be other tickers' as well.
 _SELECT_CHANGED = """
@@ -103,13 +104,13 @@ SELECT t.id, a.kind, a.ex_date, a.missing, a.missing IS NOT NULL AND (
            OR EXISTS (SELECT FROM backfill.dividends d WHERE a.kind = 'dividend' AND d.symbol_id = a.listed_as
                       AND d.ex_date = a.ex_date AND d.period = a.period AND d.contradiction IS NOT NULL)),
        a.missing IS NOT NULL AND a.currency IS NOT NULL
-       AND backfill.convert_currency(a.amount, a.currency, backfill.price_currency(m.exchange)) IS NULL
+       AND backfill.convert_currency(a.amount, a.currency, backfill.price_unit(t.id, a.cum_day)) IS NULL
 FROM (SELECT id FROM unnest(%(ids)s::int[]) AS i (id)
       WHERE EXISTS (SELECT FROM backfill.splits s WHERE s.symbol_id = i.id AND s.ex_date > %(first)s)
          OR EXISTS (SELECT FROM backfill.dividends d WHERE d.symbol_id = i.id AND d.ex_date > %(first)s)
          OR EXISTS (SELECT FROM backfill.spinoffs o WHERE o.symbol_id = i.id AND o.ex_date > %(first)s)
          OR EXISTS (SELECT FROM backfill.listings l WHERE l.symbol_id = i.id)) t
-JOIN market_symbols m ON m.symbol_id = t.id CROSS JOIN LATERAL backfill.counted_actions(t.id) a
+CROSS JOIN LATERAL backfill.counted_actions(t.id, known_zone => %(zone)s) a
 WHERE a.ex_date > %(first)s ORDER BY 1, 3
 """
 
@@ -168,6 +169,7 @@ def read_adjusted_closes(connection: Connection, symbol_ids: Collection[int], gr
     values: dict[str, Any] = {
         "ids": ids,
         "days": days,
+        "zone": get_zone_name(grid.sessions),
         "closes": grid.session_closes.tolist(),
         "interval": grid.interval.name,
         "settled_after": SETTLED_AFTER,
@@ -175,13 +177,14 @@ def read_adjusted_closes(connection: Connection, symbol_ids: Collection[int], gr
     }
     found = read_columns(connection, _SELECT_ADJUSTED, values, _COLUMN_TYPES)
     unadjusted: dict[int, int] = dict(connection.execute(_COUNT_UNADJUSTED, values).fetchall())
-    rows = connection.execute(_SELECT_ACTIONS, {"ids": ids, "first": days[0]}).fetchall() if days else []
+    rows = connection.execute(_SELECT_ACTIONS, {**values, "first": days[0]}).fetchall() if days else []
     day = np.array(days, "datetime64[D]")[found["session"]]
     read_day = found["read_day"].astype("datetime64[D]")
     raw, differs = _find_raw_closes(
         connection, found["symbol_id"], day, read_day, found["close"], found["official_close"]
     )
     factor = _find_factors(
+        partial(_read_factors, connection, get_zone_name(grid.sessions)),
         connection,
         found["symbol_id"],
         day,
@@ -213,7 +216,11 @@ def read_adjusted_closes(connection: Connection, symbol_ids: Collection[int], gr
     )
 
 
+_FactorsAt: TypeAlias = tuple[int, Callable[[DateArray], Floats]]  # a position, and the factors of days
+
+
 def _find_factors(
+    read_factors: Callable[[Sequence[int], Sequence[float | None]], Iterator[_FactorsAt]],
     connection: Connection,
     symbol_id: Int64,
     day: DateArray,
@@ -231,7 +238,7 @@ def _find_factors(
         return factor
     own = np.split(np.arange(len(symbol_id)), np.flatnonzero(np.diff(symbol_id)) + 1)
     ids = [int(symbol_id[lines[0]]) for lines in own]
-    for position, get_factors in _read_factors(connection, ids, [None] * len(ids)):
+    for position, get_factors in read_factors(ids, [None] * len(ids)):
         lines = own[position]
         with np.errstate(invalid="ignore"):
             factor[lines] = get_factors(day[lines]) / get_factors(read_day[lines])
@@ -240,7 +247,7 @@ def _find_factors(
     is_new = (np.diff(symbol_id[again]) != 0) | (read_day[again][1:] != read_day[again][:-1])
     readings = np.split(again, np.flatnonzero(is_new) + 1) if len(again) else []
     moments = [float(read_at[lines].max()) for lines in readings]
-    for position, get_factors in _read_factors(connection, [int(symbol_id[r[0]]) for r in readings], moments):
+    for position, get_factors in read_factors([int(symbol_id[r[0]]) for r in readings], moments):
         lines = readings[position]
         factor[lines] = _choose_nearer(get_factors(day[lines]), factor[lines], vendor_logarithm[lines])
     return factor
@@ -253,10 +260,11 @@ def _choose_nearer(then: Floats, now: Floats, vendor_logarithm: Floats) -> Float
 
 
 def _read_factors(
-    connection: Connection, symbol_ids: Sequence[int], moments: Sequence[float | None]
-) -> Iterator[tuple[int, Callable[[DateArray], Floats]]]:
+    connection: Connection, zone: str, symbol_ids: Sequence[int], moments: Sequence[float | None]
+) -> Iterator[_FactorsAt]:
     """For each position of a symbol and a moment (None: now), its factors as a function of days."""
-    rows = connection.execute(_SELECT_FACTORS, {"ids": list(symbol_ids), "moments": list(moments)}).fetchall()
+    values = {"ids": list(symbol_ids), "moments": list(moments), "zone": zone}
+    rows = connection.execute(_SELECT_FACTORS, values).fetchall()
     for position, first_days, *products in rows:
         old, new, cash = (np.array(product, np.float64) for product in products)
         yield position, partial(_take_factors, np.array(first_days, "datetime64[D]"), old / new * cash)

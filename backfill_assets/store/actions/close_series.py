@@ -6,11 +6,11 @@ import numpy as np
 
 from backfill_assets.market.actions.spinoffs import MIN_DIFFERENCE, MIN_SESSIONS_BEFORE, CloseSeries
 from backfill_assets.market.arrays import Int64
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.plausibility.session_lines import find_first_columns, find_last_columns
 from backfill_assets.store.bars.panel_reader import read_panel, split_symbols
+from backfill_assets.store.exchanges import get_zone_name
 from backfill_assets.store.postgres.array_reader import read_columns
 from backfill_assets.store.postgres.connection import Connection
 
@@ -95,6 +95,6 @@ def _list_values(symbol_ids: Collection[int], grid: SlotGrid) -> dict[str, objec
         "last": sessions[-1],
         "closes": grid.session_closes.tolist(),
         "interval": grid.interval.name,
-        "zone": TIME_ZONE.key,
+        "zone": get_zone_name(grid.sessions),
         "settled_after": SETTLED_AFTER,
     }

@@ -11,7 +11,6 @@ import numpy as np
 from backfill_assets.market.actions.overnight_steps import OvernightSteps, compute_log_ratio
 from backfill_assets.market.actions.proof import Verdict, judge_splits
 from backfill_assets.market.arrays import Floats
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.postgres.connection import Connection
 
@@ -28,34 +27,38 @@ SELECT s.symbol_id, s.ex_date, s.ratio, b.day, a.day, b.price, a.price, db.close
                         UNION ALL SELECT symbol_id, ex_date FROM backfill.dividends WHERE withdrawn_at IS NULL) o
            WHERE o.symbol_id = s.symbol_id AND o.ex_date <> s.ex_date
              AND o.ex_date BETWEEN least(db.read_day, da.read_day) AND greatest(db.read_day, da.read_day))
-FROM backfill.splits s
-CROSS JOIN LATERAL (SELECT s.ex_date::timestamp AT TIME ZONE %(zone)s AS begins) t
+FROM (
+    SELECT symbol_id, ex_date, ratio, backfill.symbol_zone(symbol_id) AS zone FROM backfill.splits
+    WHERE symbol_id = ANY (%(ids)s::int[]) AND withdrawn_at IS NULL
+      AND ex_date BETWEEN %(first_at)s::date - 2 AND %(now)s::date + 2 OFFSET 0
+) s
+CROSS JOIN LATERAL (SELECT s.ex_date::timestamp AT TIME ZONE s.zone AS begins) t
 LEFT JOIN LATERAL (
-    SELECT (d.timestamp AT TIME ZONE %(zone)s)::date AS day, d.close_price::float8 AS price FROM market_data d
+    SELECT (d.timestamp AT TIME ZONE s.zone)::date AS day, d.close_price::float8 AS price FROM market_data d
     WHERE d.symbol_id = s.symbol_id AND d.interval_type = ANY (%(spellings)s) AND d.is_final IS NOT FALSE
       AND d.timestamp < t.begins AND d.timestamp >= t.begins - %(max_gap)s
     ORDER BY d.timestamp DESC LIMIT 1) b ON true
 LEFT JOIN LATERAL (
-    SELECT (d.timestamp AT TIME ZONE %(zone)s)::date AS day, d.open_price::float8 AS price FROM market_data d
+    SELECT (d.timestamp AT TIME ZONE s.zone)::date AS day, d.open_price::float8 AS price FROM market_data d
     WHERE d.symbol_id = s.symbol_id AND d.interval_type = ANY (%(spellings)s) AND d.is_final IS NOT FALSE
       AND d.timestamp >= t.begins AND d.timestamp < t.begins + %(max_gap)s
     ORDER BY d.timestamp LIMIT 1) a ON true
 LEFT JOIN LATERAL (
-    SELECT p.*, (p.read_at AT TIME ZONE %(zone)s)::date AS read_day
+    SELECT p.*, (p.read_at AT TIME ZONE s.zone)::date AS read_day
     FROM generate_series(1, %(max_gap_days)s) AS g (days)
     JOIN backfill.daily_prices p ON p.day = s.ex_date - g.days AND p.symbol_id = s.symbol_id
     WHERE p.no_row_reason IS NULL AND p.close_price > 0 ORDER BY g.days LIMIT 1) db ON true
 LEFT JOIN LATERAL (
-    SELECT p.*, (p.read_at AT TIME ZONE %(zone)s)::date AS read_day
+    SELECT p.*, (p.read_at AT TIME ZONE s.zone)::date AS read_day
     FROM generate_series(0, %(max_gap_days)s) AS g (days)
     JOIN backfill.daily_prices p ON p.day = s.ex_date + g.days AND p.symbol_id = s.symbol_id
     WHERE p.no_row_reason IS NULL AND p.close_price > 0 ORDER BY g.days LIMIT 1) da ON true
-WHERE s.symbol_id = ANY (%(ids)s::int[]) AND s.withdrawn_at IS NULL AND s.ex_date BETWEEN %(first)s AND %(today)s
+WHERE s.ex_date BETWEEN (%(first_at)s AT TIME ZONE s.zone)::date AND (%(now)s AT TIME ZONE s.zone)::date
 ORDER BY 1, 2
 """
-# The first day with stored bars: no older split is among them.
-_SELECT_FIRST_DAY = """
-SELECT (min(d.timestamp) AT TIME ZONE %(zone)s)::date
+# The first stored bar: no split of an earlier session is among bars.
+_SELECT_FIRST_BAR = """
+SELECT min(d.timestamp)
 FROM unnest(%(ids)s::int[]) AS t (id) CROSS JOIN LATERAL (
     SELECT timestamp FROM market_data
     WHERE symbol_id = t.id AND interval_type = ANY (%(spellings)s) ORDER BY timestamp LIMIT 1) d
@@ -104,14 +107,13 @@ def judge_stored_splits(
     values: dict[str, Any] = {
         "ids": sorted(symbol_ids),
         "spellings": list(interval.spellings),
-        "zone": TIME_ZONE.key,
         "max_gap": MAX_GAP,
         "max_gap_days": MAX_GAP.days,
     }
-    ((first,),) = connection.execute(_SELECT_FIRST_DAY, values).fetchall()
-    if first is None:
+    ((first_at,),) = connection.execute(_SELECT_FIRST_BAR, values).fetchall()
+    if first_at is None:
         return []
-    values |= {"first": first, "today": now.astimezone(TIME_ZONE).date()}
+    values |= {"first_at": first_at, "now": now}
     rows = connection.execute(_SELECT_EVIDENCE, values).fetchall()
     if not rows:
         return []

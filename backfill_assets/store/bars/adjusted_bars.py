@@ -31,13 +31,15 @@ _COLUMN_TYPES = {
     **dict.fromkeys(_PRICES_AND_VOLUME, ">f8"),
     "is_final": ">i1",
 }
+# The moments only narrow what is read: a session date may begin on the date before in UTC, or end on the one after.
 _SELECT_BARS = """
 SELECT symbol_id, "timestamp" AS start, session_day, coalesce(open_price, 'NaN') AS open,
        coalesce(high_price, 'NaN') AS high, coalesce(low_price, 'NaN') AS low, coalesce(close_price, 'NaN') AS close,
        coalesce(volume, 'NaN') AS volume, is_final IS NOT FALSE AS is_final
 FROM backfill.adjusted_bars(%(adjustment)s, %(point_in_time)s)
 WHERE symbol_id = ANY (%(ids)s::int[]) AND interval_type = ANY (%(spellings)s::text[])
-  AND "timestamp" >= backfill.session_day_begin(%(first)s) AND "timestamp" < backfill.session_day_begin(%(after)s)
+  AND "timestamp" >= %(first)s::date - interval '1 day' AND "timestamp" < %(after)s::date + interval '1 day'
+  AND session_day >= %(first)s AND session_day < %(after)s
 ORDER BY symbol_id, "timestamp"
 """
 
@@ -99,7 +101,7 @@ def read_adjusted_bars(
         connection: with a transaction open; it has failed after an error.
         symbol_ids: the symbols; their bars must fit into memory, 65 bytes each.
         interval: of the bars, in any of its spellings.
-        first: the first session date, in the exchange's time zone.
+        first: the first session date, in the time zone of each symbol's exchange.
         last: the last one.
         adjustment: what for.
         point_in_time: the moment whose knowledge counts (UTC); None is what holds now.

@@ -10,19 +10,23 @@ from datetime import UTC, date, datetime
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol, recognize_ticker
+from backfill_assets.store.exchanges import IS_OF_EXCHANGE, list_names
 from backfill_assets.store.postgres.connection import Connection
 
 # The recursion walks the index from one symbol_id with bars to the next. So it finds orphans, too, and the cost depends
 # on the window and the number of symbols, not on the length of the history.
-_SELECT_FAULTS = """
+_SELECT_FAULTS = f"""
 WITH RECURSIVE ids AS (
     SELECT min(symbol_id) AS symbol_id FROM market_data
     UNION ALL
     SELECT (SELECT min(d.symbol_id) FROM market_data d WHERE d.symbol_id > i.symbol_id) FROM ids i
     WHERE i.symbol_id IS NOT NULL
+), judged AS MATERIALIZED (  -- bars without a symbol are of no exchange
+    SELECT i.symbol_id FROM ids i LEFT JOIN market_symbols s USING (symbol_id)
+    WHERE CASE WHEN s.symbol_id IS NULL THEN %(with_unknown)s ELSE {IS_OF_EXCHANGE} END
 ), stored AS MATERIALIZED (
     SELECT i.symbol_id, m.*, count(*) OVER (PARTITION BY i.symbol_id, m.timestamp) AS spellings
-    FROM ids i CROSS JOIN LATERAL (
+    FROM judged i CROSS JOIN LATERAL (
         SELECT d.timestamp, d.source, d.open_price::float8 AS o, d.high_price::float8 AS h,
                d.low_price::float8 AS l, d.close_price::float8 AS c, d.volume AS v
         FROM market_data d
@@ -50,7 +54,7 @@ SELECT fault, symbol_id, symbol, exchange, count(*), min(timestamp) FROM checked
 ]) AS f (fault) WHERE fault IS NOT NULL GROUP BY 1, 2, 3, 4
 UNION ALL SELECT '', NULL, NULL, NULL, count(*), NULL FROM stored
 ORDER BY 5 DESC, 3, 2, 1
-"""
+"""  # noqa: S608 - only a constant is inserted
 _SELECT_CLOSES = """
 SELECT u.row - 1, e.session_day, e.official_close, d.close_price
 FROM unnest(%(ids)s::int[]) WITH ORDINALITY AS u (symbol_id, row)
@@ -82,18 +86,22 @@ class CloseComparison:
     daily: float | None
 
 
-def find_bar_faults(connection: Connection, grid: SlotGrid) -> tuple[list[BarFault], int]:
+def find_bar_faults(connection: Connection, grid: SlotGrid, *, with_unknown: bool = True) -> tuple[list[BarFault], int]:
     """Rows of the grid's window that break a rule, the most frequent first, and how many rows there are.
 
-    All symbols are checked, active or not. A bar within a session that does not start with a slot is off the grid.
-    Outside the sessions only bars of this program are, because other programs may store extended hours. ``duplicate``
-    counts both rows of a slot that is stored under two spellings of the interval.
+    All symbols of the grid's exchange are checked, active or not; those of other exchanges have other grids. Rows
+    without a symbol are checked ``with_unknown``, which is for one of several exchanges. A bar within a session that
+    does not start with a slot is off the grid. Outside the sessions only bars of this program are, because other
+    programs may store extended hours. ``duplicate`` counts both rows of a slot that is stored under two spellings of
+    the interval.
     """
     if not grid.size:
         return [], 0
     rows = connection.execute(
-        _SELECT_FAULTS,
+        _SELECT_FAULTS.encode(),
         {
+            **list_names(grid.sessions[0].exchange),
+            "with_unknown": with_unknown,
             "spellings": list(grid.interval.spellings),
             "starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()],
             "opens": [s.open for s in grid.sessions],

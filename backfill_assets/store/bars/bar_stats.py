@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.store.exchanges import IS_OF_EXCHANGE, list_names
 from backfill_assets.store.postgres.connection import Connection
 
 # Of bars ``d``. PostgreSQL stores times of other programs that Python cannot hold and that are too far for arithmetic.
@@ -21,11 +23,12 @@ SELECT max(m.timestamp) FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN 
 ) m
 """  # noqa: S608 - only a constant is inserted
 _SELECT_OLDEST_BAR = _SELECT_NEWEST_BAR.replace("max(", "min(").replace("timestamp DESC", "timestamp")
-_SELECT_PUBLICATIONS = """
+_SELECT_PUBLICATIONS = f"""
 SELECT session_day, count(*), min(published_at), max(published_at) FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND source_interval = %(source)s AND is_published AND session_day = ANY (%(days)s)
+  AND symbol_id IN (SELECT symbol_id FROM market_symbols WHERE {IS_OF_EXCHANGE})
 GROUP BY session_day ORDER BY session_day
-"""
+"""  # noqa: S608 - only a constant is inserted
 _SELECT_PROVENANCE = """
 SELECT d.symbol_id, s.ordinal::int - 1, max(d.source), max(d.source_interval), max(d.fetched_at)
 FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) WITH ORDINALITY AS s (opens, closes, ordinal)
@@ -65,11 +68,13 @@ def read_oldest_bar(connection: Connection, symbols: Sequence[Symbol], interval:
 
 
 def read_publications(
-    connection: Connection, interval: Interval, source: Interval, days: Sequence[date]
+    connection: Connection, interval: Interval, source: Interval, sessions: Sequence[Session]
 ) -> dict[date, tuple[int, datetime, datetime]]:
-    """Per session day: how many symbols were seen published, and when the first and the last of them (UTC)."""
-    values = {"interval": interval.name, "source": source.name, "days": list(days)}
-    rows = connection.execute(_SELECT_PUBLICATIONS, values)
+    """By day of an exchange's sessions: how many symbols were seen published, the first when, and the last (UTC)."""
+    if not sessions:
+        return {}
+    values = {"interval": interval.name, "source": source.name, "days": [session.day for session in sessions]}
+    rows = connection.execute(_SELECT_PUBLICATIONS.encode(), {**values, **list_names(sessions[0].exchange)})
     return {day: (seen, first.astimezone(UTC), last.astimezone(UTC)) for day, seen, first, last in rows}
 
 

@@ -6,7 +6,7 @@ The same SQL works with the table that this program creates and with one that an
 - a final bar replaces a provisional one;
 - a final bar is revised only by a final one of the same source interval that has at least as many source rows and was
   requested after the stored one was written; the old values go to ``backfill.revisions``. With ``replace_other_feed``,
-  it is also revised by a final one of another source interval, whatever its rows;
+  it is also revised by a final one of another source interval, and with ``replace_more_rows`` whatever its rows;
 - of an equal bar the number of source rows follows the newest answer, without a revision;
 - a bar without provenance belongs to another program and stays; ``external_bars`` verifies it on request.
 
@@ -59,7 +59,7 @@ _EVALUATE_STAGED_BARS = f"""
                WHEN {_REPLACES_OTHER_FEED} THEN 'revised'
                WHEN m.source_interval <> %(source_interval)s OR m.fetched_at > %(requested_at)s THEN 'protected'
                WHEN m.is_final IS FALSE THEN 'updated'
-               WHEN s.is_final AND s.source_rows >= m.source_rows THEN 'revised'
+               WHEN s.is_final AND (s.source_rows >= m.source_rows OR %(replace_more_rows)s) THEN 'revised'
                ELSE 'protected'
            END AS outcome
     FROM staged_bars s
@@ -199,6 +199,7 @@ def write_bars(
     source_interval: str,
     requested_at: datetime,
     replace_other_feed: bool = False,
+    replace_more_rows: bool = False,
 ) -> WrittenBars:
     """Write ``bars`` within the caller's transaction.
 
@@ -213,6 +214,7 @@ def write_bars(
         source_interval: the interval of the rows that the bars were built from.
         requested_at: the server's clock before the request; bars that changed since are not replaced.
         replace_other_feed: whether final bars also replace those of another source interval.
+        replace_more_rows: whether final bars also replace those of more source rows.
 
     Raises:
         DatabaseUnavailable: a trigger of another program gives several bars the same key.
@@ -224,6 +226,7 @@ def write_bars(
         "source_interval": source_interval,
         "requested_at": requested_at,
         "replace_other_feed": replace_other_feed,
+        "replace_more_rows": replace_more_rows,
         "live": LIVE_SOURCE_INTERVAL,
         "interval": interval.name,
     }

@@ -110,6 +110,7 @@ def read_panel(connection: Connection, symbol_ids: Collection[int] | Int64, grid
         opens=grid.session_opens[of_line],
         sizes=grid.session_sizes[of_line],
         seconds=grid.interval.seconds,
+        days=grid.session_days[of_line],
         **cells,
     )
     return StoredPanel(panel, feed == _EXTERNAL)

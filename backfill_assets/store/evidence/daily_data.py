@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from backfill_assets.market.exchanges.labels import format_exchange_day
 from backfill_assets.store.postgres.connection import Connection
 
 _UPSERT_LISTING_LIVES = """
@@ -22,33 +23,46 @@ _SELECT_LIVES_READ_SINCE = """
 SELECT l.symbol_id FROM unnest(%(ids)s::int[], %(since)s::timestamptz[]) AS t (symbol_id, since)
 JOIN backfill.listing_lives l ON l.symbol_id = t.symbol_id AND l.read_at > t.since
 """
+# Without a key after ON CONFLICT: the part of the US has another one, too, for programs of migration 32, and of two
+# processes that insert a row at once one would fail by it. Whoever has not inserted the row sees the other's, or none.
 _CLAIM_BULK_FILE = """
-INSERT INTO backfill.bulk_files AS f (day, read_at, tickers, requested_at)
-VALUES (%(day)s, '-infinity', 0, clock_timestamp())
-ON CONFLICT (day) DO UPDATE SET requested_at = EXCLUDED.requested_at
-WHERE f.requested_at IS NULL OR f.requested_at < EXCLUDED.requested_at - %(max_age)s
+WITH inserted AS (
+    INSERT INTO backfill.exchange_files (exchange, day, read_at, tickers, requested_at)
+    VALUES (%(exchange)s, %(day)s, '-infinity', 0, clock_timestamp()) ON CONFLICT DO NOTHING RETURNING day
+), claimed AS (
+    UPDATE backfill.exchange_files SET requested_at = clock_timestamp()
+    WHERE exchange = %(exchange)s AND day = %(day)s
+      AND (requested_at IS NULL OR requested_at < clock_timestamp() - %(max_age)s)
+    RETURNING day
+)
+SELECT day FROM inserted UNION ALL SELECT day FROM claimed
 """
-_RELEASE_BULK_FILE = "UPDATE backfill.bulk_files SET requested_at = NULL WHERE day = %(day)s"
+_RELEASE_BULK_FILE = """
+UPDATE backfill.exchange_files SET requested_at = NULL WHERE exchange = %(exchange)s AND day = %(day)s
+"""
 _UPDATE_BULK_FILE = """
-UPDATE backfill.bulk_files
+UPDATE backfill.exchange_files
 SET read_at = %(now)s, tickers = %(tickers)s, searched_ids = %(searched_ids)s::int[], requested_at = NULL
-WHERE day = %(day)s
+WHERE exchange = %(exchange)s AND day = %(day)s
 """
 # What an earlier file said stays; the silence of an empty one does not, because it counts only from some time on.
 _UPDATE_UNREADABLE_BULK_FILE = """
-UPDATE backfill.bulk_files
+UPDATE backfill.exchange_files
 SET read_at = %(now)s, requested_at = NULL, searched_ids = CASE WHEN tickers > 0 THEN searched_ids END
-WHERE day = %(day)s
+WHERE exchange = %(exchange)s AND day = %(day)s
 """
 _UPSERT_UNREADABLE_HISTORY = """
 INSERT INTO backfill.listing_lives (symbol_id, has_ended, read_at) VALUES (%(symbol_id)s, false, %(now)s)
 ON CONFLICT (symbol_id) DO UPDATE SET read_at = EXCLUDED.read_at
 """
-_SELECT_BULK_FILE_READ_SINCE = "SELECT 1 FROM backfill.bulk_files WHERE day = %(day)s AND read_at > %(since)s"
-_SELECT_BULK_FILE_SIZE = "SELECT tickers FROM backfill.bulk_files WHERE day = %(day)s"
+_SELECT_BULK_FILE_READ_SINCE = """
+SELECT 1 FROM backfill.exchange_files WHERE exchange = %(exchange)s AND day = %(day)s AND read_at > %(since)s
+"""
+_SELECT_BULK_FILE_SIZE = "SELECT tickers FROM backfill.exchange_files WHERE exchange = %(exchange)s AND day = %(day)s"
 _SELECT_SEARCHED = """
-SELECT searched_ids FROM backfill.bulk_files
-WHERE day = %(day)s AND searched_ids IS NOT NULL AND (tickers > 0 OR read_at >= %(empty_since)s)
+SELECT searched_ids FROM backfill.exchange_files
+WHERE exchange = %(exchange)s AND day = %(day)s AND searched_ids IS NOT NULL
+  AND (tickers > 0 OR read_at >= %(empty_since)s)
 """
 # Symbols of which every bar of the day was returned have traded on it, so a complete file has their rows.
 _COUNT_TRADED_SYMBOLS = """
@@ -62,13 +76,19 @@ SELECT symbol_id FROM backfill.daily_prices WHERE symbol_id = ANY (%(ids)s) AND 
 """
 # Not if a person said that the market was open.
 _INSERT_CLOSURE = """
-INSERT INTO backfill.closures (day, found_at, reason)
-SELECT %(day)s, %(now)s, %(reason)s WHERE NOT EXISTS (
+WITH was_open AS (
     SELECT FROM backfill.decisions
-    WHERE kind = 'closure' AND decision = 'rejected' AND refers_to @> ARRAY[%(day)s::date::text])
-ON CONFLICT (day) DO UPDATE SET reason = closures.reason
+    WHERE kind = 'closure' AND decision = 'rejected' AND refers_to @> ARRAY[%(name)s::text]
+), inserted AS (
+    INSERT INTO backfill.exchange_closures (exchange, day, found_at, reason)
+    SELECT %(exchange)s, %(day)s, %(now)s, %(reason)s WHERE NOT EXISTS (SELECT FROM was_open)
+    ON CONFLICT DO NOTHING
+)
+SELECT NOT EXISTS (SELECT FROM was_open)
 """
-_DELETE_CLOSURE = "DELETE FROM backfill.closures WHERE day = %(day)s RETURNING found_at, reason"
+_DELETE_CLOSURE = """
+DELETE FROM backfill.exchange_closures WHERE exchange = %(exchange)s AND day = %(day)s RETURNING found_at, reason
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,39 +134,41 @@ def find_lives_read_since(connection: Connection, since: Mapping[int, datetime])
     return {row[0] for row in rows}
 
 
-def claim_bulk_file(connection: Connection, day: date, max_age: timedelta) -> bool:
+def claim_bulk_file(connection: Connection, exchange: str, day: date, max_age: timedelta) -> bool:
     """Claim the exchange's daily file of ``day``, so that two processes do not pay for it; ends when it is recorded.
 
     Returns:
         False if another process has claimed it within ``max_age`` (server clock).
     """
-    return connection.execute(_CLAIM_BULK_FILE, {"day": day, "max_age": max_age}).rowcount > 0
+    values = {"exchange": exchange, "day": day, "max_age": max_age}
+    return connection.execute(_CLAIM_BULK_FILE, values).fetchone() is not None
 
 
-def release_bulk_file(connection: Connection, day: date) -> None:
+def release_bulk_file(connection: Connection, exchange: str, day: date) -> None:
     """Give up the claim on a file that could not be read."""
-    connection.execute(_RELEASE_BULK_FILE, {"day": day})
+    connection.execute(_RELEASE_BULK_FILE, {"exchange": exchange, "day": day})
 
 
 def record_bulk_file(
-    connection: Connection, day: date, tickers: int, searched_ids: Sequence[int], now: datetime
+    connection: Connection, exchange: str, day: date, tickers: int, searched_ids: Sequence[int], now: datetime
 ) -> None:
     """Record that the claimed file of ``day`` was read, how many tickers it had, and who was looked for."""
-    values = {"day": day, "tickers": tickers, "searched_ids": list(searched_ids), "now": now}
+    values = {"exchange": exchange, "day": day, "tickers": tickers, "searched_ids": list(searched_ids), "now": now}
     connection.execute(_UPDATE_BULK_FILE, values)
 
 
-def record_unreadable_bulk_file(connection: Connection, day: date, now: datetime) -> None:
+def record_unreadable_bulk_file(connection: Connection, exchange: str, day: date, now: datetime) -> None:
     """Record that the claimed file of ``day`` was requested and could not be read; what is known of it stays."""
-    connection.execute(_UPDATE_UNREADABLE_BULK_FILE, {"day": day, "now": now})
+    connection.execute(_UPDATE_UNREADABLE_BULK_FILE, {"exchange": exchange, "day": day, "now": now})
 
 
-def read_searched_symbols(connection: Connection, day: date, empty_since: datetime) -> set[int]:
+def read_searched_symbols(connection: Connection, exchange: str, day: date, empty_since: datetime) -> set[int]:
     """The symbols that were looked for in the exchange's daily file of ``day``; none if it was never read.
 
     A file without rows counts only if it was read at ``empty_since`` or later, because before it may not be published.
     """
-    row = connection.execute(_SELECT_SEARCHED, {"day": day, "empty_since": empty_since}).fetchone()
+    values = {"exchange": exchange, "day": day, "empty_since": empty_since}
+    row = connection.execute(_SELECT_SEARCHED, values).fetchone()
     return set(row[0]) if row else set()
 
 
@@ -156,14 +178,15 @@ def count_traded_symbols(connection: Connection, symbol_ids: Collection[int], da
     return int(row[0]), int(row[1])
 
 
-def is_bulk_file_read_since(connection: Connection, day: date, since: datetime) -> bool:
+def is_bulk_file_read_since(connection: Connection, exchange: str, day: date, since: datetime) -> bool:
     """Whether the exchange's daily file of ``day`` was read after ``since``."""
-    return connection.execute(_SELECT_BULK_FILE_READ_SINCE, {"day": day, "since": since}).fetchone() is not None
+    values = {"exchange": exchange, "day": day, "since": since}
+    return connection.execute(_SELECT_BULK_FILE_READ_SINCE, values).fetchone() is not None
 
 
-def read_bulk_file_size(connection: Connection, day: date) -> int:
+def read_bulk_file_size(connection: Connection, exchange: str, day: date) -> int:
     """How many tickers the exchange's daily file of ``day`` had when it was last read; 0 if it never was."""
-    row = connection.execute(_SELECT_BULK_FILE_SIZE, {"day": day}).fetchone()
+    row = connection.execute(_SELECT_BULK_FILE_SIZE, {"exchange": exchange, "day": day}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -173,16 +196,18 @@ def find_symbols_with_day(connection: Connection, symbol_ids: Sequence[int], day
     return {row[0] for row in rows}
 
 
-def record_closure(connection: Connection, day: date, reason: str, now: datetime) -> bool:
-    """Record that the market did not hold a session that the calendar has.
+def record_closure(connection: Connection, exchange: str, day: date, reason: str, now: datetime) -> bool:
+    """Record that an exchange did not hold a session that the calendar has.
 
     Returns:
         False if a person decided that it did; then nothing is recorded.
     """
-    return connection.execute(_INSERT_CLOSURE, {"day": day, "reason": reason, "now": now}).rowcount > 0
+    name = format_exchange_day(exchange, day)
+    values = {"exchange": exchange, "day": day, "name": name, "reason": reason, "now": now}
+    return bool(connection.execute(_INSERT_CLOSURE, values).fetchall()[0][0])
 
 
-def delete_closure(connection: Connection, day: date) -> tuple[datetime, str] | None:
+def delete_closure(connection: Connection, exchange: str, day: date) -> tuple[datetime, str] | None:
     """Take back that a day was closed; returns when that was found (UTC) and why, None if it is not recorded."""
-    row = connection.execute(_DELETE_CLOSURE, {"day": day}).fetchone()
+    row = connection.execute(_DELETE_CLOSURE, {"exchange": exchange, "day": day}).fetchone()
     return (row[0].astimezone(UTC), row[1]) if row else None

@@ -23,7 +23,8 @@ WITH incoming AS MATERIALIZED (
     SELECT symbol_id, day, nullif(open_price, 'NaN') AS open_price, nullif(high_price, 'NaN') AS high_price,
            nullif(low_price, 'NaN') AS low_price, nullif(close_price, 'NaN') AS close_price,
            nullif(adjusted_close, 'NaN') AS adjusted_close,
-           nullif(reported_volume, 'NaN')::bigint AS reported_volume, volume
+           ceil(nullif(reported_volume, 'NaN'))::bigint AS reported_volume, volume,
+           CASE WHEN reported_volume <> floor(reported_volume) THEN reported_volume END AS fractional_volume
     FROM unnest(%(symbol_id)s::int[], %(day)s::date[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
                 %(close)s::float8[], %(adjusted_close)s::float8[], %(volume)s::float8[], %(traded_volume)s::bigint[])
       AS t (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume)
@@ -33,9 +34,10 @@ WITH incoming AS MATERIALIZED (
 # changing the rows between the two statements; everybody takes it in the same order.
 _INSERT_REVISIONS = f"""
 {_WITH_INCOMING} INSERT INTO backfill.daily_revisions
-    (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, volume, read_at, replaced_at)
+    (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, volume, fractional_volume,
+     read_at, replaced_at)
 SELECT symbol_id, day, p.open_price, p.high_price, p.low_price, p.close_price, p.adjusted_close, p.known_volume,
-       p.read_at, %(now)s
+       p.fractional_volume, p.read_at, %(now)s
 FROM (
     SELECT d.*, CASE WHEN d.read_at IS NULL THEN nullif(d.volume, 0) ELSE d.reported_volume END AS known_volume
     FROM backfill.daily_prices d
@@ -46,16 +48,19 @@ WHERE (p.open_price IS NOT NULL AND p.open_price IS DISTINCT FROM i.open_price)
    OR (p.high_price IS NOT NULL AND p.high_price IS DISTINCT FROM i.high_price)
    OR (p.low_price IS NOT NULL AND p.low_price IS DISTINCT FROM i.low_price)
    OR (p.close_price IS NOT NULL AND p.close_price IS DISTINCT FROM i.close_price)
-   OR (p.known_volume IS NOT NULL AND p.known_volume IS DISTINCT FROM i.reported_volume)
+   OR (p.known_volume IS NOT NULL AND (p.known_volume, p.fractional_volume)
+                                      IS DISTINCT FROM (i.reported_volume, i.fractional_volume))
 """  # noqa: S608 - only a constant is inserted
 _UPSERT_DAILY_PRICES = f"""
 {_WITH_INCOMING} INSERT INTO backfill.daily_prices
-    (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume, read_at)
+    (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume,
+     fractional_volume, read_at)
 SELECT i.*, %(now)s FROM incoming i ORDER BY symbol_id, day
 ON CONFLICT (symbol_id, day) DO UPDATE SET
     open_price = EXCLUDED.open_price, high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price,
     close_price = EXCLUDED.close_price, adjusted_close = EXCLUDED.adjusted_close,
-    reported_volume = EXCLUDED.reported_volume, volume = EXCLUDED.volume, read_at = EXCLUDED.read_at,
+    reported_volume = EXCLUDED.reported_volume, volume = EXCLUDED.volume,
+    fractional_volume = EXCLUDED.fractional_volume, read_at = EXCLUDED.read_at,
     no_row_reason = NULL
 """  # noqa: S608 - only a constant is inserted
 _INSERT_DAYS_WITHOUT_ROW = """
@@ -70,7 +75,7 @@ WHERE p.no_row_reason IS NULL AND p.read_at >= w.settled_at
 """
 _SELECT_DAILY_PRICE = """
 SELECT open_price, high_price, low_price, close_price, adjusted_close,
-       CASE WHEN read_at IS NULL THEN nullif(volume, 0) ELSE reported_volume END, read_at
+       CASE WHEN read_at IS NULL THEN nullif(volume, 0) ELSE reported_volume END, fractional_volume, read_at
 FROM backfill.daily_prices WHERE symbol_id = %(symbol_id)s AND day = %(day)s AND no_row_reason IS NULL
 """
 _SELECT_CLOSES = """
@@ -78,7 +83,8 @@ SELECT day, close_price FROM backfill.daily_prices
 WHERE symbol_id = %(symbol_id)s AND day BETWEEN %(first)s AND %(last)s AND no_row_reason IS NULL AND close_price > 0
 """
 _SELECT_REVISIONS = """
-SELECT open_price, high_price, low_price, close_price, adjusted_close, volume, read_at, replaced_at
+SELECT open_price, high_price, low_price, close_price, adjusted_close, volume, fractional_volume, read_at,
+       replaced_at
 FROM backfill.daily_revisions WHERE symbol_id = %(symbol_id)s AND day = %(day)s ORDER BY replaced_at
 """
 
@@ -88,7 +94,8 @@ class DailyPrice:
     """The daily figures of one symbol and day, each None where it is unknown; times are UTC.
 
     Attributes:
-        open: of the day, like ``high``, ``low``, ``close``, ``adjusted_close`` and ``volume``.
+        open: of the day, like ``high``, ``low``, ``close`` and ``adjusted_close``.
+        volume: shares; a fraction only at exchanges whose daily data have one.
         read_at: when they were last read; None if that is not known.
         replaced_at: of old figures, when others were read instead; None for those that hold.
     """
@@ -98,7 +105,7 @@ class DailyPrice:
     low: float | None
     close: float | None
     adjusted_close: float | None
-    volume: int | None
+    volume: float | None
     read_at: datetime | None
     replaced_at: datetime | None = None
 
@@ -147,7 +154,7 @@ def count_settled_rows(connection: Connection, symbol_ids: Collection[int], sess
 def read_daily_price(connection: Connection, symbol_id: int, day: date) -> DailyPrice | None:
     """The vendor's daily figures of a symbol and day; None if no row was read."""
     row = connection.execute(_SELECT_DAILY_PRICE, {"symbol_id": symbol_id, "day": day}).fetchone()
-    return _build_price(*row) if row else None
+    return _build_price([*row, None]) if row else None
 
 
 def read_daily_closes(connection: Connection, symbol_id: int, first: date, last: date) -> dict[date, float]:
@@ -159,9 +166,12 @@ def read_daily_closes(connection: Connection, symbol_id: int, first: date, last:
 def read_daily_revisions(connection: Connection, symbol_id: int, day: date) -> list[DailyPrice]:
     """The figures that the vendor has replaced since, oldest first."""
     rows = connection.execute(_SELECT_REVISIONS, {"symbol_id": symbol_id, "day": day})
-    return [_build_price(*row) for row in rows]
+    return [_build_price(row) for row in rows]
 
 
-def _build_price(*columns: Any) -> DailyPrice:
+def _build_price(columns: Sequence[Any]) -> DailyPrice:
     values: list[Any] = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in columns]
+    fractional_volume = values.pop(6)
+    if fractional_volume is not None:
+        values[5] = fractional_volume
     return DailyPrice(*values)

@@ -29,7 +29,10 @@ WHERE p.symbol_id IS NULL
       SELECT FROM backfill.session_evidence e WHERE e.symbol_id = t.id AND e.session_day = w.day AND e.source_rows > 0))
 GROUP BY t.id ORDER BY 2, 1 LIMIT %(limit)s
 """  # noqa: S608 - only a constant is inserted
-_COUNT_REQUESTS = "SELECT count(*) FROM backfill.daily_reads WHERE requested_at >= %(since)s"
+_COUNT_REQUESTS = """
+SELECT count(*) FROM backfill.daily_reads
+WHERE requested_at >= %(since)s AND (%(ids)s::int[] IS NULL OR symbol_id = ANY (%(ids)s::int[]))
+"""
 _CLAIM = """
 INSERT INTO backfill.daily_reads AS r (symbol_id, requested_at)
 SELECT id, %(now)s FROM unnest(%(ids)s::int[]) AS t (id) ORDER BY 1
@@ -46,18 +49,26 @@ ON CONFLICT (symbol_id) DO UPDATE SET
 """
 # A file without rows was not published yet, or could not be read; it is requested again after some hours.
 _SELECT_READ_FILES = """
-SELECT f.day FROM backfill.bulk_files f
+SELECT f.day FROM backfill.exchange_files f
 JOIN unnest(%(days)s::date[], %(settled_at)s::timestamptz[]) AS w (day, settled_at) USING (day)
-WHERE (f.tickers > 0 AND f.read_at >= w.settled_at) OR f.read_at > %(before)s
+WHERE f.exchange = %(exchange)s AND ((f.tickers > 0 AND f.read_at >= w.settled_at) OR f.read_at > %(before)s)
 """
 _SELECT_FILE_DAYS = """
-SELECT min(day) FILTER (WHERE tickers > 0), count(*) FILTER (WHERE read_at >= %(since)s) FROM backfill.bulk_files
+SELECT min(day) FILTER (WHERE tickers > 0), count(*) FILTER (WHERE read_at >= %(since)s)
+FROM backfill.exchange_files WHERE exchange = %(exchange)s
 """
+# As the claim of a daily file in daily_data, and for the reason given there.
 _CLAIM_ACTIONS_FILE = """
-INSERT INTO backfill.bulk_files AS f (day, read_at, tickers, {0}_requested_at)
-VALUES (%(day)s, '-infinity', 0, %(now)s)
-ON CONFLICT (day) DO UPDATE SET {0}_requested_at = EXCLUDED.{0}_requested_at
-WHERE f.{0}_requested_at IS NULL OR f.{0}_requested_at <= %(before)s
+WITH inserted AS (
+    INSERT INTO backfill.exchange_files (exchange, day, read_at, tickers, {0}_requested_at)
+    VALUES (%(exchange)s, %(day)s, '-infinity', 0, %(now)s) ON CONFLICT DO NOTHING RETURNING day
+), claimed AS (
+    UPDATE backfill.exchange_files SET {0}_requested_at = %(now)s
+    WHERE exchange = %(exchange)s AND day = %(day)s
+      AND ({0}_requested_at IS NULL OR {0}_requested_at <= %(before)s)
+    RETURNING day
+)
+SELECT day FROM inserted UNION ALL SELECT day FROM claimed
 """
 _HAS_DATA = """
 (EXISTS (SELECT FROM backfill.daily_prices p
@@ -73,12 +84,15 @@ WHERE {_HAS_DATA.format(day="%(before)s")} AND NOT {_HAS_DATA.format(day="%(day)
 """  # noqa: S608 - only constants are inserted
 _SELECT_ACTIONS_FILES = """
 SELECT max(day) FILTER (WHERE {0}_read_at IS NOT NULL), count(*) FILTER (WHERE {0}_requested_at >= %(since)s)
-FROM backfill.bulk_files
+FROM backfill.exchange_files WHERE exchange = %(exchange)s
 """
 _SELECT_UNCLAIMED = """
-SELECT NOT EXISTS (SELECT FROM backfill.bulk_files WHERE day = %(day)s AND {0}_requested_at > %(before)s)
+SELECT NOT EXISTS (SELECT FROM backfill.exchange_files
+                   WHERE exchange = %(exchange)s AND day = %(day)s AND {0}_requested_at > %(before)s)
 """
-_RECORD_ACTIONS_FILE = "UPDATE backfill.bulk_files SET {0}_read_at = %(now)s WHERE day = %(day)s"
+_RECORD_ACTIONS_FILE = """
+UPDATE backfill.exchange_files SET {0}_read_at = %(now)s WHERE exchange = %(exchange)s AND day = %(day)s
+"""
 
 
 def find_unread_days(
@@ -118,9 +132,10 @@ def find_silent_symbols(
     return {symbol_id for (symbol_id,) in rows}
 
 
-def count_daily_requests(connection: Connection, since: datetime) -> int:
-    """For how many symbols the newest request was sent since a moment."""
-    return int(connection.execute(_COUNT_REQUESTS, {"since": since}).fetchall()[0][0])
+def count_daily_requests(connection: Connection, since: datetime, symbol_ids: Collection[int] | None = None) -> int:
+    """For how many symbols the newest request was sent since a moment; of ``symbol_ids``, by default of all."""
+    values = {"since": since, "ids": None if symbol_ids is None else sorted(symbol_ids)}
+    return int(connection.execute(_COUNT_REQUESTS, values).fetchall()[0][0])
 
 
 def claim_daily_requests(
@@ -145,38 +160,43 @@ def record_daily_answer(connection: Connection, symbol_id: int, read_from: date,
 
 
 def find_read_files(connection: Connection, sessions: Sequence[Session], before: datetime) -> set[date]:
-    """The sessions whose market's file was read when it was settled, or in vain after ``before``."""
-    values = {"before": before, **_list_days(sessions)}
+    """Those of an exchange's sessions, at least one, whose file was read when settled, or in vain after ``before``."""
+    values = {"exchange": sessions[0].exchange, "before": before, **_list_days(sessions)}
     return {day for (day,) in connection.execute(_SELECT_READ_FILES, values)}
 
 
-def read_file_days(connection: Connection, since: datetime) -> tuple[date | None, int]:
-    """The oldest day with a market's file, and how many files were read since a moment."""
-    first, count = connection.execute(_SELECT_FILE_DAYS, {"since": since}).fetchall()[0]
+def read_file_days(connection: Connection, exchange: str, since: datetime) -> tuple[date | None, int]:
+    """The oldest day with a file of the exchange, and how many of its files were read since a moment."""
+    first, count = connection.execute(_SELECT_FILE_DAYS, {"exchange": exchange, "since": since}).fetchall()[0]
     return first, int(count)
 
 
-def claim_actions_file(connection: Connection, kind: FileKind, day: date, now: datetime, before: datetime) -> bool:
-    """Whether the market's actions of a day may be requested now: nobody did after ``before``."""
-    values = {"day": day, "now": now, "before": before}
-    return connection.execute(_CLAIM_ACTIONS_FILE.format(kind).encode(), values).rowcount > 0
+def claim_actions_file(
+    connection: Connection, kind: FileKind, exchange: str, day: date, now: datetime, before: datetime
+) -> bool:
+    """Whether the exchange's actions of a day may be requested now: nobody did after ``before``."""
+    values = {"exchange": exchange, "day": day, "now": now, "before": before}
+    return connection.execute(_CLAIM_ACTIONS_FILE.format(kind).encode(), values).fetchone() is not None
 
 
-def is_actions_file_free(connection: Connection, kind: FileKind, day: date, before: datetime) -> bool:
-    """Whether nobody requested the market's actions of a day after ``before``."""
-    values = {"day": day, "before": before}
+def is_actions_file_free(connection: Connection, kind: FileKind, exchange: str, day: date, before: datetime) -> bool:
+    """Whether nobody requested the exchange's actions of a day after ``before``."""
+    values = {"exchange": exchange, "day": day, "before": before}
     return bool(connection.execute(_SELECT_UNCLAIMED.format(kind).encode(), values).fetchall()[0][0])
 
 
-def read_actions_files(connection: Connection, kind: FileKind, since: datetime) -> tuple[date | None, int]:
-    """The newest day whose file of actions was read, and how many files were requested since a moment."""
-    newest, count = connection.execute(_SELECT_ACTIONS_FILES.format(kind).encode(), {"since": since}).fetchall()[0]
+def read_actions_files(
+    connection: Connection, kind: FileKind, exchange: str, since: datetime
+) -> tuple[date | None, int]:
+    """The newest day whose file of the exchange's actions was read, and how many were requested since a moment."""
+    values = {"exchange": exchange, "since": since}
+    newest, count = connection.execute(_SELECT_ACTIONS_FILES.format(kind).encode(), values).fetchall()[0]
     return newest, int(count)
 
 
-def record_actions_file(connection: Connection, kind: FileKind, day: date, now: datetime) -> None:
-    """Record that the market's actions of a day were read."""
-    connection.execute(_RECORD_ACTIONS_FILE.format(kind).encode(), {"day": day, "now": now})
+def record_actions_file(connection: Connection, kind: FileKind, exchange: str, day: date, now: datetime) -> None:
+    """Record that the exchange's actions of a day were read."""
+    connection.execute(_RECORD_ACTIONS_FILE.format(kind).encode(), {"exchange": exchange, "day": day, "now": now})
 
 
 def _list_days(sessions: Sequence[Session]) -> dict[str, list[date] | list[datetime]]:

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from backfill_assets.market.actions.splits import undo_splits
 from backfill_assets.market.arrays import Bools, Floats, Int64
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.daily_prices import SETTLED_AFTER
 from backfill_assets.market.vendor import DateArray
 from backfill_assets.store.actions.splits import read_splits
 from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
+from backfill_assets.store.exchanges import get_zone_name
 from backfill_assets.store.postgres.array_reader import read_columns
 from backfill_assets.store.postgres.connection import Connection
 
@@ -27,8 +28,8 @@ _SELECT_CELLS = f"""
 SELECT t.id AS symbol_id, s.position - 1 AS session, coalesce(p.open_price, 'NaN') AS open,
        coalesce(p.high_price, 'NaN') AS high, coalesce(p.low_price, 'NaN') AS low,
        coalesce(p.close_price, 'NaN') AS close, coalesce(p.adjusted_close, 'NaN') AS adjusted_close,
-       coalesce(CASE WHEN p.read_at IS NULL THEN nullif(p.volume, 0) ELSE p.reported_volume END::float8, 'NaN')
-           AS volume,
+       coalesce(p.fractional_volume, CASE WHEN p.read_at IS NULL THEN nullif(p.volume, 0) ELSE p.reported_volume END,
+                'NaN') AS volume,
        coalesce(extract(epoch FROM p.read_at)::float8, 'NaN') AS read_at,
        coalesce((p.read_at AT TIME ZONE %(zone)s)::date, '1970-01-01') - date '1970-01-01' AS read_day,
        p.symbol_id IS NOT NULL AND p.no_row_reason IS NULL AS has_row,
@@ -125,7 +126,7 @@ def read_daily_series(connection: Connection, symbol_ids: Sequence[int], session
         "days": [session.day for session in sessions],
         "closes": [session.close for session in sessions],
         "settled_after": SETTLED_AFTER,
-        "zone": TIME_ZONE.key,
+        "zone": get_zone_name(sessions),
     }
     cells = read_columns(connection, _SELECT_CELLS, values, _COLUMN_TYPES)
     symbol_id = cells["symbol_id"].astype(np.int64)
@@ -138,7 +139,7 @@ def read_daily_series(connection: Connection, symbol_ids: Sequence[int], session
     series = DailySeries(
         symbol_ids=tuple(ids),
         **prices,
-        volume=_undo_splits(connection, ids, symbol_id, day, cells).reshape(shape),
+        volume=_undo_splits(connection, ids, symbol_id, day, cells, ZoneInfo(get_zone_name(sessions))).reshape(shape),
         read_at=cells["read_at"].reshape(shape),
         **flags,
         is_unclear=(is_unclear & cells["has_row"].astype(bool)).reshape(shape),
@@ -148,12 +149,18 @@ def read_daily_series(connection: Connection, symbol_ids: Sequence[int], session
 
 
 def _undo_splits(
-    connection: Connection, ids: Sequence[int], symbol_id: Int64, day: DateArray, cells: dict[str, Floats]
+    connection: Connection,
+    ids: Sequence[int],
+    symbol_id: Int64,
+    day: DateArray,
+    cells: dict[str, Floats],
+    zone: ZoneInfo,
 ) -> Floats:
     read_stamps = np.where(np.isnan(cells["read_at"]), 0.0, cells["read_at"]).astype(np.int64)
     with np.errstate(over="ignore", under="ignore"):
         adjustment = cells["adjusted_close"] / cells["close"]
-    return undo_splits(cells["volume"], read_splits(connection, ids), symbol_id, day, read_stamps, adjustment)
+    splits = read_splits(connection, ids)
+    return undo_splits(cells["volume"], splits, symbol_id, day, read_stamps, adjustment, zone)
 
 
 def _find_spinoff_divisors(

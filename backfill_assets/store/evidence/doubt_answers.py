@@ -11,6 +11,7 @@ import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.store.bars.column_precision import round_to_columns
 from backfill_assets.store.evidence.doubts import HASH_OF_BARS
 from backfill_assets.store.postgres.connection import Connection
@@ -48,6 +49,14 @@ WHERE d.marks_bar AND NOT d.from_audit AND d.interval_type = %(interval)s AND d.
     WHERE m.symbol_id = d.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.source IS NOT NULL
       AND m.timestamp BETWEEN d.first_slot AND d.last_slot)
 """
+# As mended: the rule may open it again, with the same values.
+_END_OF_RULES = """
+UPDATE backfill.doubts SET ended_at = coalesce(ended_at, %(now)s), outcome = 'mended', outcome_reason = %(reason)s,
+       marks_bar = false
+WHERE marks_bar AND NOT from_audit AND NOT from_rows AND outcome IS DISTINCT FROM 'decided'
+  AND symbol_id = ANY (%(ids)s::int[]) AND rule = ANY (%(rules)s)
+"""
+CONTRADICTED = "the exchange's bars contradict its daily data, which judge nothing"
 ORPHANED = "the bars are another program's now, or gone"
 _COUNT_REPEATS = "UPDATE backfill.doubts SET repeats = repeats + 1 WHERE doubt_id = ANY (%(ids)s) AND marks_bar"
 
@@ -114,6 +123,15 @@ def end_orphaned_doubts(connection: Connection, symbol_ids: Collection[int], gri
         "reason": ORPHANED,
     }
     return connection.execute(_END_ORPHANED, values).rowcount
+
+
+def end_doubts_of_rules(
+    connection: Connection, symbol_ids: Collection[int], rules: Collection[Rule], now: datetime
+) -> None:
+    """End the doubts of rules that rest on daily data which may not judge any more. Decisions and audits stay."""
+    if rules:
+        values = {"ids": sorted(symbol_ids), "rules": sorted(rules), "now": now, "reason": CONTRADICTED}
+        connection.execute(_END_OF_RULES, values)
 
 
 def count_repeats(connection: Connection, doubt_ids: Collection[int]) -> None:

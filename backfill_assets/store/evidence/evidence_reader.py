@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
@@ -21,10 +22,11 @@ from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, NOT_IN_
 from backfill_assets.store.evidence.halts import read_found_halts
 from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
 from backfill_assets.store.evidence.refusals import read_refused_slots
+from backfill_assets.store.learning import has_unclear_rows, may_judge_daily_data
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import expand_multiranges
-from backfill_assets.store.symbols import count_active_rows
+from backfill_assets.store.symbol_counts import count_rows
 
 BASELINE_SESSIONS = 20  # published sessions by which a symbol is called thin
 
@@ -42,7 +44,7 @@ FROM backfill.session_evidence LEFT JOIN (
 WHERE interval_type = %(interval)s AND source_interval = %(source)s
 """
 _SELECT_REQUEST_HISTORY = f"""
-{_SELECT_EVIDENCE} AND session_day = ANY (%(newest)s)
+{_SELECT_EVIDENCE} AND session_day = ANY (%(newest)s){{without_others}}
 UNION ALL
 {_SELECT_EVIDENCE} AND session_day >= %(first)s AND session_day < %(newest_first)s AND symbol_id = ANY (%(open)s::int[])
 """
@@ -60,9 +62,12 @@ FROM unnest(%(open)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     ORDER BY session_day DESC LIMIT %(sessions)s
 ) e GROUP BY u.symbol_id
 """
+_WITHOUT_OTHERS = " AND symbol_id <> ALL (%(others)s::int[])"  # rows of other exchanges
 _SELECT_DAILY = """
-SELECT symbol_id, day, CASE no_row_reason WHEN %(not_in_file)s THEN %(not_in_file_code)s
-       WHEN %(as_usual)s THEN %(as_usual_code)s ELSE (volume > 0)::int END AS traded
+SELECT symbol_id, day, CASE WHEN no_row_reason = %(not_in_file)s THEN %(not_in_file_code)s
+       WHEN no_row_reason = %(as_usual)s THEN %(as_usual_code)s
+       WHEN reported_volume IS NULL AND read_at IS NOT NULL THEN %(unknown_code)s -- a volume that is absent is not 0
+       ELSE (volume > 0)::int END AS traded
 FROM backfill.daily_prices
 WHERE symbol_id = ANY (%(open)s::int[]) AND day BETWEEN %(first)s AND %(last)s
 """
@@ -71,6 +76,7 @@ _DAILY_CODES = {
     "not_in_file_code": int(DayTrading.NOT_IN_MARKET_FILE),
     "as_usual": NO_ROW_AS_USUAL,
     "as_usual_code": int(DayTrading.NO_ROW_AS_USUAL),
+    "unknown_code": int(DayTrading.UNKNOWN),
 }
 _DAILY_TYPES = {"symbol_id": ">i4", "day": ">i4", "traded": ">i4"}
 _SELECT_LISTING_LIVES = f"""
@@ -88,7 +94,9 @@ LEFT JOIN LATERAL (SELECT true AS found FROM market_data d
                    WHERE d.symbol_id = u.symbol_id AND d.is_final IS NOT FALSE LIMIT 1) bar ON true
 WHERE u.ended_at IS NULL AND bar.found IS NULL
 """
-_SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
+_SELECT_CLOSURES = """
+SELECT day FROM backfill.exchange_closures WHERE exchange = %(exchange)s AND day BETWEEN %(first)s AND %(last)s
+"""
 
 
 def read_evidence(
@@ -97,14 +105,18 @@ def read_evidence(
     """Read everything that ``market.gaps.slot_states`` needs about absent bars, over the sessions of ``grid``.
 
     ``open_rows`` are the symbols with open slots. Of the others only requests for the newest sessions are read, which
-    show whether those are published; nothing else about them explains anything.
+    show whether those are published; nothing else about them explains anything. Requests for symbols of other exchanges
+    show nothing.
     """
     if not symbol_index.size or not grid.sessions:
         empty = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
         return RequestHistory.create_empty(), empty
     days = [s.day for s in grid.sessions]
     newest = days[-NEWEST_SESSIONS:]  # older sessions are overdue anyway
+    active, others = count_rows(connection, grid.sessions[0].exchange)
     values: dict[str, Any] = {
+        "exchange": grid.sessions[0].exchange,
+        "others": others,
         "open": symbol_index.format_array(open_rows),
         "interval": grid.interval.name,
         "source": source.name,
@@ -116,10 +128,10 @@ def read_evidence(
     }
     published_sessions, incomplete_sessions = _read_baseline(connection, values, symbol_index)
     first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
-    history = read_columns(connection, _SELECT_REQUEST_HISTORY, values, _REQUEST_HISTORY_TYPES)
-    first_published_at, half_published_at = _find_publication_times(
-        history, len(newest), _count_half_of_universe(connection, grid), grid
-    )
+    statement = _SELECT_REQUEST_HISTORY.format(without_others=_WITHOUT_OTHERS if others else "")
+    history = read_columns(connection, statement, values, _REQUEST_HISTORY_TYPES)
+    half_count = max(1, (active + 1) // 2)
+    first_published_at, half_published_at = _find_publication_times(history, len(newest), half_count, grid)
     evidence = AbsenceEvidence(
         incomplete_sessions=incomplete_sessions,
         published_sessions=published_sessions,
@@ -132,6 +144,8 @@ def read_evidence(
         refused=read_refused_slots(connection, symbol_index, grid),
         unserved_asked_at=_read_unserved(connection, values, symbol_index),
         halts=read_found_halts(connection, symbol_index, grid),
+        judges_by_daily=may_judge_daily_data(connection, grid.sessions[0].market, DailyFigure.TRADING),
+        judges_by_habit=not has_unclear_rows(connection, grid.sessions[0].market, source),
     )
     return _build_request_history(history, symbol_index, grid), evidence
 
@@ -196,15 +210,10 @@ def _read_closed_sessions(connection: Connection, values: dict[str, Any], grid: 
     return closed
 
 
-def _count_half_of_universe(connection: Connection, grid: SlotGrid) -> int:
-    active = count_active_rows(connection, grid.sessions[0].exchange) if grid.sessions else 0
-    return max(1, (active + 1) // 2)
-
-
 def _find_publication_times(
     found: dict[str, NDArray[Any]], newest: int, half_count: int, grid: SlotGrid
 ) -> tuple[Floats, Floats]:
-    """When the first and the ``half_count``-th symbol of the whole store was seen published, shape (sessions,) each.
+    """When the first and the ``half_count``-th symbol of the exchange was seen published, shape (sessions,) each.
 
     Epoch seconds; NaN before, and for all but the ``newest`` sessions.
     """
@@ -220,7 +229,7 @@ def _find_publication_times(
 
 
 def _build_request_history(found: dict[str, NDArray[Any]], symbol_index: SymbolIndex, grid: SlotGrid) -> RequestHistory:
-    """The history of the universe, out of the requests for all symbols of the store."""
+    """The history of the universe, out of the requests for all symbols of the exchange."""
     row, session = symbol_index.find_rows(found["symbol_id"]), _find_sessions(found["session_day"], grid)
     owner, within = expand_multiranges(found["not_returned"].tolist())
     entry = np.flatnonzero(found["has_not_returned"])[owner]  # only those entries have a text of ``not_returned``

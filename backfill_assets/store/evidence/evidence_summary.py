@@ -12,9 +12,11 @@ _SELECT_SUMMARY = """
 SELECT e.session_day, count(DISTINCT e.symbol_id), coalesce(sum(e.request_count), 0)::bigint, max(e.requested_at),
        count(DISTINCT e.symbol_id) FILTER (WHERE e.is_published), array_agg(DISTINCT e.source_interval),
        (SELECT count(*) FROM backfill.doubts d WHERE d.session_day = e.session_day AND d.marks_bar
-          AND d.interval_type = %(interval)s AND d.ended_at IS NOT NULL)
+          AND d.interval_type = %(interval)s AND d.ended_at IS NOT NULL
+          AND (%(ids)s::int[] IS NULL OR d.symbol_id = ANY (%(ids)s::int[])))
 FROM backfill.session_evidence e
-WHERE e.session_day = ANY (%(days)s::date[]) AND e.interval_type = %(interval)s GROUP BY e.session_day
+WHERE e.session_day = ANY (%(days)s::date[]) AND e.interval_type = %(interval)s
+  AND (%(ids)s::int[] IS NULL OR e.symbol_id = ANY (%(ids)s::int[])) GROUP BY e.session_day
 """
 
 
@@ -51,10 +53,11 @@ class SessionEvidence:
 
 
 def read_session_evidence(
-    connection: Connection, interval: Interval, days: Sequence[date]
+    connection: Connection, interval: Interval, days: Sequence[date], symbol_ids: Sequence[int] | None = None
 ) -> dict[date, SessionEvidence]:
-    """The evidence of sessions of which anything was requested."""
-    rows = connection.execute(_SELECT_SUMMARY, {"interval": interval.name, "days": list(days)})
+    """The evidence of sessions of which anything was requested; of some symbols, such as an exchange's, or of any."""
+    values = {"interval": interval.name, "days": list(days), "ids": None if symbol_ids is None else list(symbol_ids)}
+    rows = connection.execute(_SELECT_SUMMARY, values)
     return {
         day: SessionEvidence(symbols, requests, at.astimezone(UTC), published, tuple(sorted(sources)), standing)
         for day, symbols, requests, at, published, sources, standing in rows

@@ -3,14 +3,21 @@
 ``evidence_reader`` reads it. Rejected rows are in ``store.bars.rejects``.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.store.evidence.session_fingerprints import INSERT_FINGERPRINTS, list_fingerprints
 from backfill_assets.store.postgres.connection import Connection
 
-_UPSERT_EVIDENCE = """
+# The hours of sessions that have no evidence yet are kept with it, in the same statement.
+_UPSERT_EVIDENCE = f"""
+WITH hours AS (
+    {INSERT_FINGERPRINTS}
+)
 INSERT INTO backfill.session_evidence AS e (symbol_id, interval_type, source_interval, session_day, requested_at,
     no_new_data_since, source_rows, data_until, is_published, published_at, not_returned, official_close,
     auction_volume, ends_before_close)
@@ -44,11 +51,17 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
     not_returned = EXCLUDED.not_returned,
     official_close = coalesce(EXCLUDED.official_close, e.official_close),
     auction_volume = coalesce(EXCLUDED.auction_volume, e.auction_volume)
-"""
+"""  # noqa: S608 - only a constant is inserted
 
 
 def record_evidence(
-    connection: Connection, sessions: pd.DataFrame, *, interval: Interval, source: Interval, now: datetime
+    connection: Connection,
+    sessions: pd.DataFrame,
+    *,
+    interval: Interval,
+    source: Interval,
+    now: datetime,
+    calendar: Sequence[Session] = (),
 ) -> None:
     """Store what the vendor returned for each symbol and session that a request covered.
 
@@ -63,10 +76,13 @@ def record_evidence(
         interval: the bar interval.
         source: the vendor's interval of the source rows.
         now: the time of the request.
+        calendar: the sessions of the calendar among which these are; their hours are kept with the first evidence.
     """
+    days = set(sessions["day"])
     connection.execute(
-        _UPSERT_EVIDENCE,
+        _UPSERT_EVIDENCE.encode(),
         {
+            **list_fingerprints([session for session in calendar if session.day in days]),
             "interval": interval.name,
             "source": source.name,
             "now": now.astimezone(UTC),

@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from backfill_assets.store.evidence.confirmed_lives import IS_END_CONFIRMED
 from backfill_assets.store.evidence.findings import PLAN_LIMITED
+from backfill_assets.store.exchanges import IS_OF_EXCHANGE, list_names
 from backfill_assets.store.postgres.connection import Connection
 
 # Of a symbol without daily data the last day is unknown; then sessions from shortly before the finding count. After an
@@ -26,12 +27,17 @@ _REOPEN_FINDINGS = """
 UPDATE backfill.findings SET resolved_at = NULL
 WHERE kind = %(kind)s AND subject = ANY (%(subjects)s) AND resolved_at IS NOT NULL
 """
-_SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day = ANY (%(days)s)"
-_DELETE_ANSWERED_CLOSURES = """
-DELETE FROM backfill.closures c WHERE day = ANY (%(days)s) AND %(more_than)s < (
-    SELECT count(DISTINCT symbol_id) FROM backfill.session_evidence e WHERE e.session_day = c.day AND e.is_published)
-RETURNING day
+_SELECT_CLOSURES = """
+SELECT day FROM backfill.exchange_closures WHERE exchange = %(exchange)s AND day = ANY (%(days)s)
 """
+_DELETE_ANSWERED_CLOSURES = f"""
+DELETE FROM backfill.exchange_closures c
+WHERE exchange = %(exchange)s AND day = ANY (%(days)s) AND %(more_than)s < (
+    SELECT count(DISTINCT symbol_id) FROM backfill.session_evidence e
+    WHERE e.session_day = c.day AND e.is_published AND e.symbol_id IN (
+        SELECT symbol_id FROM market_symbols WHERE {IS_OF_EXCHANGE}))
+RETURNING day
+"""  # noqa: S608 - only a constant is inserted
 _RECORD_REACH = """
 UPDATE backfill.findings SET reach_days = least(reach_days, %(days)s)
 WHERE kind = %(kind)s AND subject = %(subject)s AND resolved_at IS NULL
@@ -63,15 +69,21 @@ def reopen_findings(connection: Connection, kind: str, subjects: Sequence[str]) 
     return connection.execute(_REOPEN_FINDINGS, {"kind": kind, "subjects": list(subjects)}).rowcount
 
 
-def find_closures(connection: Connection, days: Sequence[date]) -> set[date]:
-    """Those of the days that are recorded as closed."""
-    return {row[0] for row in connection.execute(_SELECT_CLOSURES, {"days": list(days)})}
+def find_closures(connection: Connection, exchange: str, days: Sequence[date]) -> set[date]:
+    """Those of the days that are recorded as closed at the exchange."""
+    return {row[0] for row in connection.execute(_SELECT_CLOSURES, {"exchange": exchange, "days": list(days)})}
 
 
-def delete_answered_closures(connection: Connection, days: Sequence[date], more_than: float) -> set[date]:
-    """Delete closures for whose day more than ``more_than`` symbols were seen published; returns their days."""
-    values = {"days": list(days), "more_than": more_than}
-    return {row[0] for row in connection.execute(_DELETE_ANSWERED_CLOSURES, values)}
+def delete_answered_closures(
+    connection: Connection, exchange: str, days: Sequence[date], more_than: float
+) -> set[date]:
+    """Delete closures for whose day more than ``more_than`` symbols of the exchange were seen published.
+
+    Returns:
+        Their days.
+    """
+    values = {"exchange": exchange, "days": list(days), "more_than": more_than, **list_names(exchange)}
+    return {row[0] for row in connection.execute(_DELETE_ANSWERED_CLOSURES.encode(), values)}
 
 
 def record_limited_reach(connection: Connection, exchange: str, days: int) -> None:

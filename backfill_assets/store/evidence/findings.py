@@ -24,6 +24,9 @@ DIVIDENDS_CONTRADICT = "dividends contradict"
 SPLIT_WITHOUT_STEP = "split without step"
 DIVIDEND_IN_OTHER_CURRENCY = "dividend in another currency"
 ADJUSTED_CLOSES_DIFFER = "adjusted closes differ"
+EXCHANGE_NOT_COLLECTED = "exchange not collected"
+CALENDAR_ENDS = "calendar ends"
+SESSION_HOURS_DIFFER = "session hours differ"
 TICKER_KINDS = (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,

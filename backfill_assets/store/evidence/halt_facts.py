@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -46,7 +47,8 @@ LEFT JOIN seen s ON s.session_day = q.day AND (s.is_published OR q.is_overdue)
 GROUP BY q.position ORDER BY q.position
 """
 _SELECT_DAILY_VOLUMES = """
-SELECT day, reported_volume::float8, coalesce(adjusted_close / nullif(close_price, 0), 'NaN')::float8,
+SELECT day, coalesce(fractional_volume, reported_volume),
+       coalesce(adjusted_close / nullif(close_price, 0), 'NaN')::float8,
        coalesce(extract(epoch FROM read_at), 0)::bigint
 FROM backfill.daily_prices
 WHERE symbol_id = %(symbol_id)s AND day = ANY (%(days)s) AND no_row_reason IS NULL AND reported_volume IS NOT NULL
@@ -97,14 +99,17 @@ def count_lacking(
     return [(seen, lacking) for seen, lacking in connection.execute(_COUNT_LACKING, values)]
 
 
-def read_daily_volumes(connection: Connection, symbol_id: int, days: Sequence[date]) -> dict[date, float]:
+def read_daily_volumes(
+    connection: Connection, symbol_id: int, days: Sequence[date], zone: ZoneInfo
+) -> dict[date, float]:
     """The volumes of a symbol's daily rows in shares of their own day, by day; only known ones, settled or not."""
     values = {"symbol_id": symbol_id, "days": list(days)}
     found = connection.execute(_SELECT_DAILY_VOLUMES, values).fetchall()
     volume, adjustment = (np.array([row[at] for row in found], np.float64) for at in (1, 2))
     ids, read_at = np.full(len(found), symbol_id, np.int64), np.array([row[3] for row in found], np.int64)
     found_days = np.array([row[0] for row in found], "datetime64[D]")
-    own_volume = undo_splits(volume, read_splits(connection, [symbol_id]), ids, found_days, read_at, adjustment)
+    splits = read_splits(connection, [symbol_id])
+    own_volume = undo_splits(volume, splits, ids, found_days, read_at, adjustment, zone)
     own_volume[volume == 0] = 0.0  # whatever the splits
     return {row[0]: known for row, known in zip(found, own_volume.tolist(), strict=True) if not math.isnan(known)}
 

@@ -54,6 +54,12 @@ WHERE symbol_id = %(symbol_id)s AND interval_type = %(interval)s AND session_day
 """
 
 
+_FORGET_ALL = """
+UPDATE backfill.session_evidence SET judged_as = NULL
+WHERE symbol_id = ANY (%(ids)s::int[]) AND judged_as IS NOT NULL
+"""
+
+
 def lock_judgement(connection: Connection) -> None:
     """Wait until no other process judges; holds until the end of the transaction."""
     connection.execute(_TAKE_LOCK, {"lock": _LOCK})
@@ -76,6 +82,11 @@ def mark_judged(connection: Connection, symbol_ids: Sequence[int], grid: SlotGri
 def forget_judgement(connection: Connection, symbol_id: int, interval: Interval, days: Collection[date]) -> None:
     """Have sessions judged again whose bars were changed without a request of the feed that they are built from."""
     connection.execute(_FORGET, {"symbol_id": symbol_id, "interval": interval.name, "days": sorted(days)})
+
+
+def forget_judgements(connection: Connection, symbol_ids: Collection[int]) -> None:
+    """Have every session of some symbols judged again, because rules apply that did not before."""
+    connection.execute(_FORGET_ALL, {"ids": sorted(symbol_ids)})
 
 
 def _build_parameters(symbol_ids: Sequence[int], grid: SlotGrid) -> dict[str, Any]:

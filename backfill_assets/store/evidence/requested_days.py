@@ -5,22 +5,24 @@ By whole days; the state of single slots is measured in ``store.coverage``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
+from backfill_assets.store.exchanges import get_zone_name
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT FROM backfill.session_evidence WHERE interval_type = %(interval)s)"
 _SELECT_REQUESTED_DAYS = """
 SELECT symbol_id, session_day, data_until IS NULL AS is_empty, (symbol_id, session_day) IN (
-    SELECT r.symbol_id, (r.timestamp AT TIME ZONE 'UTC')::date FROM backfill.rejects r
+    SELECT r.symbol_id, (r.timestamp AT TIME ZONE %(zone)s)::date FROM backfill.rejects r
     WHERE r.reason = 'refused_by_table' AND r.resolved_at IS NULL AND r.interval_type = %(interval)s) AS is_refused
 FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND session_day BETWEEN %(first)s AND %(last)s
@@ -43,7 +45,9 @@ SELECT symbol_id, coalesce(first_day, '-infinity') AS first_day,
 FROM {KNOWN_LIVES} l
 """  # noqa: S608 - only a constant is inserted
 _LIVES_TYPES = {"symbol_id": ">i4", "first_day": ">i4", "last_day": ">i4"}
-_SELECT_CLOSURES = "SELECT day FROM backfill.closures WHERE day BETWEEN %(first)s AND %(last)s"
+_SELECT_CLOSURES = """
+SELECT day FROM backfill.exchange_closures WHERE exchange = %(exchange)s AND day BETWEEN %(first)s AND %(last)s
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +76,22 @@ def has_any_evidence(connection: Connection, interval: Interval) -> bool:
 
 
 def read_requested_days(
-    connection: Connection, symbols: Sequence[Symbol], interval: Interval, days: Sequence[date], opened_at: datetime
+    connection: Connection, symbols: Sequence[Symbol], interval: Interval, sessions: Sequence[Session]
 ) -> RequestedDays:
-    """Read what was requested of ``symbols`` on session ``days``, ascending; the first one opened at ``opened_at``.
+    """Read what was requested of ``symbols``, all of one exchange, in its ``sessions``, ascending and at least one.
 
     Evidence of any source interval counts.
     """
+    days = [session.day for session in sessions]
     index = SymbolIndex.from_symbols(symbols)
     known_days = to_postgres_days(days)
-    values = {"interval": interval.name, "first": days[0], "last": days[-1]}
+    values: dict[str, object] = {
+        "interval": interval.name,
+        "first": days[0],
+        "last": days[-1],
+        "exchange": sessions[0].exchange,
+        "zone": get_zone_name(sessions),
+    }
     found = read_columns(connection, _SELECT_REQUESTED_DAYS, values, _REQUESTED_DAYS_TYPES)
     row, day = index.find_rows(found["symbol_id"]), np.searchsorted(known_days, found["session_day"])
     day = np.minimum(day, len(days) - 1)
@@ -96,7 +107,7 @@ def read_requested_days(
         empty,
         refused,
         _read_listed(connection, index, known_days, values),
-        _read_first_bars(connection, index, interval, opened_at),
+        _read_first_bars(connection, index, interval, sessions[0].open),
     )
 
 

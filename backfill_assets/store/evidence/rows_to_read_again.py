@@ -10,9 +10,9 @@ from itertools import islice
 
 from backfill_assets.market.actions.overnight_steps import MIN_SPLIT
 from backfill_assets.market.actions.spinoffs import MIN_DIFFERENCE
-from backfill_assets.market.calendar.exchanges import TIME_ZONE
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.store.evidence.daily_reads import find_unread_days
+from backfill_assets.store.exchanges import get_zone_name
 from backfill_assets.store.postgres.connection import Connection
 
 RECENT_SESSIONS = 20  # what is older was found when it was new
@@ -88,7 +88,7 @@ def find_symbols_to_read_again(
         "min_difference": MIN_DIFFERENCE,
         "min_fall": MIN_FALL,
         "min_split": float(MIN_SPLIT),
-        "zone": TIME_ZONE.key,
+        "zone": get_zone_name(sessions),
         "before": before,
     }
     return [symbol_id for (symbol_id,) in connection.execute(_SELECT_SYMBOLS, values)]

@@ -35,7 +35,8 @@ HAVING count(DISTINCT (e.no_new_data_since AT TIME ZONE %(zone)s)::date) >= %(mi
 """  # noqa: S608 - only constants are inserted
 _COUNT_UNIVERSE = f"""
 SELECT count(*), count(bar.found),
-       (SELECT count(*) FROM backfill.unserved_symbols WHERE ended_at IS NULL AND found_at > %(since)s)
+       (SELECT count(*) FROM backfill.unserved_symbols
+        WHERE ended_at IS NULL AND found_at > %(since)s AND symbol_id = ANY (%(ids)s::int[]))
 FROM unnest(%(ids)s::int[]) AS t (symbol_id) {_JOIN_FINAL_BAR.format(symbol_id="t.symbol_id")}
 """  # noqa: S608 - only constants are inserted
 _INSERT_UNSERVED = """

@@ -1,7 +1,9 @@
 """Opens the database of the bars: on the user's own server, else on the embedded one."""
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.store.postgres.connection import Database
+from backfill_assets.store.postgres.exchange_profiles import record_exchanges
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.postgres.schema_check import require_complete_schema, require_own_schema
 from backfill_assets.store.postgres.takeover_check import require_contract
@@ -11,7 +13,7 @@ SANDBOX_DATABASE = "bars_sandbox"
 
 
 def open_database(settings: Settings) -> Database:
-    """Connect to the database of the bars and migrate it to this version's schema.
+    """Connect to the database of the bars, migrate it to this version's schema, and make it know the exchanges.
 
     The embedded server has two databases, one for the vendor's bars and one for those of any other host such as the
     sandbox. The host of the base URL decides, so that simulated bars never mix with real ones.
@@ -33,6 +35,8 @@ def open_database(settings: Settings) -> Database:
         require_contract(database)
         migrate(database)
         require_complete_schema(database)
+        if set(settings.exchanges) != {DEFAULT_EXCHANGE}:  # the US needs no statement, nor its files of corrections yet
+            record_exchanges(database, settings.markets)
     except BaseException:
         database.close()
         raise

@@ -1,20 +1,8 @@
-"""The supported exchanges: their library calendars, and the time zone and regular hours of the default one.
+"""The names of exchanges in other programs' tables, and of the markets that the vendor keeps under one code."""
 
-Also the names of the markets that the vendor keeps under one exchange code, because other programs write those. Times
-of a given session, early closes included, are in ``sessions``. The profile of a further exchange belongs here.
-"""
-
-from datetime import timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
-DEFAULT_EXCHANGE = "US"  # the vendor's code; a ticker without a suffix is of this exchange
-CALENDARS = {DEFAULT_EXCHANGE: "XNYS"}  # vendor's code -> calendar of exchange_calendars
-TIME_ZONE = ZoneInfo("America/New_York")
-REGULAR_OPEN, REGULAR_CLOSE = timedelta(hours=9, minutes=30), timedelta(hours=16)  # since midnight in TIME_ZONE
-
-# From a slot's end until anybody can have its bar, where quotes are delayed (docs/vendor.md §8.3).
-PUBLICATION_DELAYS = {DEFAULT_EXCHANGE: timedelta(minutes=15)}
+from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, PROFILES
 
 # Names are compared in capitals, without spaces, dashes, dots and underscores.
 _NASDAQ = (
@@ -25,21 +13,30 @@ _NYSE = "NYSE XNYS NYQ NYS NEWYORKSTOCKEXCHANGE NYSEARCA ARCA ARCX PCX NYSEAMERI
 _BATS_AND_IEX = "BATS BATSBZX BATSTRADING CBOE CBOEBZX BZX IEX IEXG"
 _TAPE_CODES = "N A P Q Z"  # in files of Nasdaq Trader: NYSE, American, Arca, Nasdaq, BZX
 _OTC = "OTC OTCMKTS OTCMARKETS OTCM OTCQB OTCQX OTCPINK OTCBB OTCCE OTCGREY OTHEROTC PINK PINX PNK GREY XOTC"
-LISTING_MARKETS = {
+# Markets under one code with intraday data; a code outside the US is one market.
+LISTING_MARKETS = {code: frozenset({code, *profile.names}) for code, profile in PROFILES.items()} | {
     DEFAULT_EXCHANGE: frozenset(f"{_NASDAQ} {_NYSE} {_BATS_AND_IEX} {_TAPE_CODES}".split())
-}  # with intraday data
-DAILY_ONLY_MARKETS = {DEFAULT_EXCHANGE: frozenset(f"{_OTC} NMFQS".split())}  # docs/vendor.md §2.17; NMFQS: mutual funds
+}
+DAILY_ONLY_MARKETS = dict.fromkeys(PROFILES, frozenset[str]()) | {  # docs/vendor.md §2.17; NMFQS: mutual funds
+    DEFAULT_EXCHANGE: frozenset(f"{_OTC} NMFQS".split())
+}
 # In front of a symbol, as charting sites write them (NASDAQ:AAPL). No name that is also a ticker, as IEX and CBOE are.
 PREFIX_MARKETS = frozenset(
     ["US", "NASDAQ", "NYSE", "NYSEARCA", "NYSEAMERICAN", "ARCA", "AMEX", "BATS", "OTC", "OTCMKTS"]
 )
-_OWN_NAMES = {DEFAULT_EXCHANGE: frozenset({DEFAULT_EXCHANGE, "USA"})}
+# What charting sites and terminals write after a symbol's dot where it is not the vendor's code: VOD.L, BMW.DE.
+_SUFFIXES = {
+    "LSE": "L",
+    "XETRA": "DE",
+    "MC": "MA",
+    "SW": "S",
+    "WAR": "WA",
+    "AU": "AX",
+    "KO": "KS",
+    "JSE": "JO",
+    "IR": "I",
+}
 _SEPARATORS = str.maketrans("", "", " \t\r\n-._")
-
-
-def get_publication_delay(exchange: str) -> timedelta:
-    """How long after a slot's end its bar counts as known at a point in time, by the exchange's code."""
-    return PUBLICATION_DELAYS[exchange]
 
 
 def normalize_market(name: str) -> str:
@@ -49,11 +46,22 @@ def normalize_market(name: str) -> str:
 
 def list_exchange_names(exchange: str) -> frozenset[str]:
     """All names that mean ``exchange`` (the vendor's code), normalized; a blank one means the default exchange."""
-    blank = {""} if exchange == DEFAULT_EXCHANGE else set()
-    return _OWN_NAMES[exchange] | LISTING_MARKETS[exchange] | DAILY_ONLY_MARKETS[exchange] | blank
+    full_name = normalize_market(PROFILES[exchange].name)
+    further = {"", "USA"} if exchange == DEFAULT_EXCHANGE else {full_name} if full_name.isascii() else set()
+    return LISTING_MARKETS[exchange] | DAILY_ONLY_MARKETS[exchange] | {exchange, *further}
 
 
-_EXCHANGES_BY_NAME = {name: exchange for exchange in CALENDARS for name in list_exchange_names(exchange)}
+def list_suffixes(exchange: str) -> tuple[str, ...]:
+    """What may follow a symbol of an exchange after a dot: the vendor's code first."""
+    return (exchange, _SUFFIXES[exchange]) if exchange in _SUFFIXES else (exchange,)
+
+
+def find_exchange_of_suffix(suffix: str) -> str | None:
+    """The exchange of which a suffix in capitals is no code but another program's: LSE of L, XETRA of DE."""
+    return next((exchange for exchange, other in _SUFFIXES.items() if other == suffix), None)
+
+
+_EXCHANGES_BY_NAME = {name: exchange for exchange in PROFILES for name in list_exchange_names(exchange)}
 
 
 @lru_cache(maxsize=1024)  # a universe of 20,000 symbols has few exchanges

@@ -1,0 +1,1 @@
+"""Exchanges: a profile of each, their names, and what a user corrects of them."""

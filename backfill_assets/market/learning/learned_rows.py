@@ -1,0 +1,170 @@
+"""Counts what the vendor's rows of an experimental exchange show that its profile only assumes. Pure.
+
+Which sessions of which symbols are counted is decided by the caller: each once. The counts are kept by
+``store.learning``; what follows from them is in ``proposed_settings``.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.calendar.slots import SlotGrid
+
+if TYPE_CHECKING:  # slow to load, and those who only read the store do not need it
+    import pandas as pd
+
+AFTER_CLOSE_SECONDS = 7_200  # auctions end within half an hour; 1m has rows of later trading, too
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingRows:
+    """Rows of a session at one time after its close.
+
+    Attributes:
+        seconds: from the close to the row's time.
+        prints: how many have no volume.
+        auctions: how many have one.
+        volume: the sum of these.
+    """
+
+    seconds: int
+    prints: int
+    auctions: int
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRows:
+    """The rows of one session of an exchange.
+
+    Attributes:
+        session: position in the grid's sessions.
+        symbols: of how many symbols.
+        source_rows: rows within the session.
+        without_prices: rows of nulls among them.
+        null_flat: rows without volume at one price.
+        null_moving: rows without volume at several prices.
+        off_grid: rows at a time that is not one of the interval.
+        fractional: rows with a fraction of a share.
+        closing: the rows from the close on, by time.
+    """
+
+    session: int
+    symbols: int
+    source_rows: int
+    without_prices: int
+    null_flat: int
+    null_moving: int
+    off_grid: int
+    fractional: int
+    closing: tuple[ClosingRows, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedRows:
+    """What the rows of an exchange have shown, summed over its sessions.
+
+    Attributes:
+        sessions: how many sessions were seen.
+        first_day: the oldest of them; None without any.
+        last_day: the newest.
+        symbol_sessions: sessions of symbols.
+        source_rows: rows within sessions.
+        without_prices: rows of nulls.
+        null_flat: rows without volume at one price.
+        null_moving: rows without volume at several prices.
+        off_grid: rows at a time that is not one of the interval.
+        fractional: rows with a fraction of a share.
+        closing: rows from the close on, by time.
+    """
+
+    sessions: int
+    first_day: date | None
+    last_day: date | None
+    symbol_sessions: int
+    source_rows: int
+    without_prices: int
+    null_flat: int
+    null_moving: int
+    off_grid: int
+    fractional: int
+    closing: tuple[ClosingRows, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPublication:
+    """How long after its regular close a session was first seen published: for one symbol, and for half of them."""
+
+    day: date
+    first_after: timedelta
+    half_after: timedelta
+    symbols: int
+
+
+def count_learned_rows(
+    rows: "pd.DataFrame", rejects: "pd.DataFrame", counted: Collection[tuple[int, int]], grid: SlotGrid
+) -> list[SessionRows]:
+    """Count the rows of some symbols' sessions, the oldest session first.
+
+    Args:
+        rows: a row table (see ``market.bars.source_rows``) as received.
+        rejects: the rows that broke a rule (see ``BuiltBars``).
+        counted: (symbol_id, session of the grid) each; rows of others are left out.
+        grid: the slots.
+    """
+    session = _locate(rows, counted, grid)
+    rejected = rejects.loc[rejects["reason"] == "off_grid"]
+    off_grid = np.bincount(_locate(rejected, counted, grid) + 1, minlength=len(grid.sessions) + 1)[1:]
+    symbols = np.bincount([at for _, at in counted], minlength=len(grid.sessions))
+    return [
+        _count_session(rows.loc[session == at], at, int(symbols[at]), int(off_grid[at]), grid)
+        for at in np.flatnonzero(symbols).tolist()
+    ]
+
+
+def _locate(rows: "pd.DataFrame", counted: Collection[tuple[int, int]], grid: SlotGrid) -> Int64:
+    """The session of each row, up to two hours after its close; −1 for rows that are not counted."""
+    stamp, symbol_id = rows["timestamp"].to_numpy(np.int64), rows["symbol_id"].to_numpy(np.int64)
+    session = np.searchsorted(grid.session_opens, stamp, side="right").astype(np.int64) - 1
+    is_near = (session >= 0) & (stamp < grid.session_closes[session] + AFTER_CLOSE_SECONDS)
+    chosen = np.array([key * len(grid.sessions) + at for key, at in counted], np.int64)
+    is_counted = is_near & np.isin(symbol_id * len(grid.sessions) + session, chosen)
+    return np.where(is_counted, session, -1)
+
+
+def _count_session(rows: "pd.DataFrame", session: int, symbols: int, off_grid: int, grid: SlotGrid) -> SessionRows:
+    after = rows["timestamp"].to_numpy(np.int64) - int(grid.session_closes[session])
+    is_inside = after < 0
+    prices = rows[["open", "high", "low", "close"]].to_numpy(float)
+    volume = rows["volume"].to_numpy(float)
+    has_prices: Bools = ~np.isnan(prices).all(axis=1)
+    is_null = is_inside & has_prices & np.isnan(volume)
+    is_flat = prices.max(axis=1, initial=-np.inf) == prices.min(axis=1, initial=np.inf)
+    return SessionRows(
+        session=session,
+        symbols=symbols,
+        source_rows=int(is_inside.sum()),
+        without_prices=int((is_inside & ~has_prices).sum()),
+        null_flat=int((is_null & is_flat).sum()),
+        null_moving=int((is_null & ~is_flat).sum()),
+        off_grid=off_grid,
+        fractional=int((volume != np.floor(volume))[~np.isnan(volume)].sum()),
+        closing=tuple(_count_closing(after[~is_inside & has_prices], volume[~is_inside & has_prices])),
+    )
+
+
+def _count_closing(after: Int64, volume: Floats) -> list[ClosingRows]:
+    traded = np.nan_to_num(volume) > 0
+    return [
+        ClosingRows(
+            seconds=seconds,
+            prints=int((~traded & (after == seconds)).sum()),
+            auctions=int((traded & (after == seconds)).sum()),
+            volume=float(volume[traded & (after == seconds)].sum()),
+        )
+        for seconds in np.unique(after).tolist()
+    ]

@@ -1,0 +1,105 @@
+"""A store as commands of version 0.6.0 (migration 32) left it: its proofs stay, and a second exchange joins.
+
+``database_0032`` has the store and the script that recorded it.
+"""
+
+import gzip
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from backfill_assets.config.settings import Settings
+from backfill_assets.reading import read_bars
+from backfill_assets.sandbox.config import ExchangeConfig
+from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.postgres.migrate import load_migrations
+from backfill_assets_tests.acceptance.conftest import User
+from backfill_assets_tests.acceptance.database_0032.record import RECORDED_AT, build_sandbox_config
+from backfill_assets_tests.integration.test_store_migrate import fetch
+
+STORE = Path(__file__).with_name("database_0032") / "bars.sql.gz"
+# What the upgrade must leave as it is, with everything that 0.6.0 knew of it.
+TABLES = (
+    *("market_data", "market_symbols", "backfill.session_evidence", "backfill.bar_versions", "backfill.revisions"),
+    *("backfill.certificates", "backfill.certificate_bars", "backfill.hashed_sessions", "backfill.universes"),
+    *("backfill.universe_members", "backfill.decisions", "backfill.doubts", "backfill.findings", "backfill.splits"),
+    *("backfill.dividends", "backfill.listings", "backfill.live_samples"),
+)
+CERTIFICATES = 21
+READING = (
+    *("status", "symbols list --all", "report", "plan", "audit", "decisions list", "why AAPL 2026-05-28"),
+    *("universes list", "universes show model", "bars AAPL --start 2026-05-20 --end 2026-05-27 --require any"),
+)
+WINDOW = "--start 2026-05-20 --end 2026-06-02"
+KEPT = {"BACKFILL_PARTITION_DAYS": "8"}
+# Sessions with a certificate; 25 May is a holiday in New York, and MSFT lacks 28 May.
+NEWEST_CERTIFICATES = {("US", "all"): 11, ("US", "model"): 12, ("AU", "all"): 10}
+BOTH = {**KEPT, "BACKFILL_EXCHANGES": '["US", "AU"]'}
+
+
+@pytest.fixture
+def url(create_database: Callable[..., str]) -> str:
+    created = create_database(None)
+    with psycopg.connect(created, autocommit=True) as connection:
+        connection.execute(gzip.decompress(STORE.read_bytes()))
+    return created
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    config = replace(
+        build_sandbox_config(RECORDED_AT), exchanges={"AU": ExchangeConfig(symbols=1, more_symbols=("AAPL",))}
+    )
+    with Sandbox(config) as running:
+        yield running
+
+
+@pytest.fixture
+def user(make_user: Callable[..., User], sandbox: Sandbox, url: str) -> User:
+    return make_user(sandbox, RECORDED_AT, DATABASE_URL=url, **KEPT)
+
+
+def read_rows(url: str) -> dict[str, list[str]]:
+    """Every row of the tables as text, sorted."""
+    return {name: sorted(row for (row,) in fetch(url, f"SELECT t::text FROM {name} t")) for name in TABLES}
+
+
+def test_nothing_is_changed_and_every_certificate_still_holds(user: User, sandbox: Sandbox, url: str) -> None:
+    before = read_rows(url)
+    assert all(before[name] for name in ("market_data", "backfill.decisions", "backfill.bar_versions"))
+    for command in READING:
+        result = user.run_cli(command)
+        assert result.code == 0, (command, result)
+    assert read_rows(url) == before
+    assert fetch(url, "SELECT max(number) FROM backfill.migrations") == [(max(load_migrations()),)]
+    verified = user.run_cli("verify-certificate")
+    assert (verified.code, verified.out.splitlines()[-1]) == (0, f"{CERTIFICATES} certificates hold, 0 do not")
+    assert sandbox.stats()["by_endpoint"] == {}
+
+
+def test_a_second_exchange_joins_and_the_first_goes_on(
+    user: User, sandbox: Sandbox, url: str, settings: Settings
+) -> None:
+    """``AAPL.AU`` comes beside ``AAPL.US``: what was certified stays, and the same run completes both."""
+    later = (RECORDED_AT + timedelta(days=1)).replace(hour=12)
+    sandbox.move_clock(later)
+    both = {**BOTH, "BACKFILL_AS_OF": later.isoformat()}
+    before = read_rows(url)["backfill.certificates"]
+    assert user.run_cli("symbols add AAPL.AU", **both).code == 0
+    ran = user.run_cli(f"run {WINDOW}", **both)
+    assert ran.code == 3, ran  # the vendor never published a session of MSFT
+    assert "2 exchanges: 172 missing before, 13 after" in ran.out
+    certificates = user.run_cli("certificates list --format json", **both).json
+    assert Counter((row["exchange"], row["universe"]) for row in certificates) == NEWEST_CERTIFICATES
+    assert set(before) < set(read_rows(url)["backfill.certificates"])
+    assert user.run_cli("verify-certificate", **both).code == 0
+    used = settings.model_copy(update={"database_url": SecretStr(url), "as_of": later, "exchanges": ("US", "AU")})
+    for ticker, count in (("AAPL.US", 26), ("AAPL.AU", 24)):
+        read = read_bars(ticker, "2026-06-01", "2026-06-03", settings=used)
+        assert (len(read.frame), set(read.frame["symbol"]), len(read.certificates)) == (count, {ticker}, 2)

@@ -1,0 +1,71 @@
+"""With the US alone Dagster's definitions are those of version 0.6.0; others have names of their own beside them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill_assets.config.settings import Settings
+from backfill_assets.orchestration.build import build_definitions
+from backfill_assets_tests.orchestration.described_definitions import describe_definitions
+
+RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "version_0_6_0" / "names.json").read_text("utf-8"))
+EVERY_OPTION = {"intervals": ("30m", "1h"), "universes": ("all", "model"), "live": True, "auto": False}
+
+
+def describe(settings: Settings, **changed: Any) -> dict[str, Any]:
+    return describe_definitions(build_definitions(settings.model_copy(update=changed)))
+
+
+@pytest.mark.parametrize(("variant", "options"), [("default", {}), ("every option", EVERY_OPTION)])
+def test_with_the_us_alone_everything_is_as_in_version_0_6_0(
+    settings: Settings, variant: str, options: dict[str, Any]
+) -> None:
+    assert describe(settings, **options) == RECORDED[variant]
+
+
+def test_other_exchanges_are_beside_the_us_and_change_none_of_its_names(settings: Settings) -> None:
+    both = describe(settings, exchanges=("US", "LSE", "AU"))
+    alone = RECORDED["default"]
+    for kind in ("checks", "sensors", "jobs"):
+        assert {name: both[kind][name] for name in alone[kind]} == alone[kind], kind
+    for name, asset in alone["assets"].items():
+        assert asset["partitions"] == both["assets"][name]["partitions"]
+        assert asset["group"] == both["assets"][name]["group"]
+        assert asset["freshness"] == both["assets"][name]["freshness"]
+    assert both["assets"].keys() - alone["assets"].keys() == {
+        "data_quality_overview",
+        *(f"{name}_{code}" for name in ("bars_30m", "data_quality_report") for code in ("LSE", "AU")),
+        *(f"complete_sessions/{code}/all" for code in ("LSE", "AU")),
+    }
+    assert both["sensors"].keys() - alone["sensors"].keys() == {
+        f"{name}_{code}" for name in ("gap_backfill_sensor", "complete_sessions_sensor") for code in ("LSE", "AU")
+    }
+    assert both["schedules"] == {
+        **alone["schedules"],
+        "morning_report_schedule_LSE": [
+            "45 8 * * 2-6",
+            "Europe/London",
+            both["schedules"]["morning_report_schedule_LSE"][2],
+        ],
+        "morning_report_schedule_AU": [
+            "15 8 * * 2-6",
+            "Australia/Sydney",
+            both["schedules"]["morning_report_schedule_AU"][2],
+        ],
+    }
+    assert both["jobs"] == alone["jobs"]  # one verify job for all
+    london = both["assets"]["bars_30m_LSE"]
+    assert (london["group"], london["freshness"]) == (
+        "market_data_LSE",
+        ["30 8 * * 2-6", "13:00:00", "Europe/London"],
+    )
+    assert london["partitions"]["symbol_LSE"] == "symbol_LSE"
+    assert london["partitions"]["day"]["holidays"][-2:] == ["2026-12-25", "2026-12-28"]
+    assert both["assets"]["adjusted_bars"]["parents"] == [
+        "bars_30m",
+        "bars_30m_AU",
+        "bars_30m_LSE",
+        "corporate_actions",
+    ]
