@@ -48,8 +48,8 @@ def why(
     from backfill_assets.quality.doubt_explanation import NEIGHBOURS_WITHIN, explain_doubts
     from backfill_assets.quality.experimental import describe_experimental, read_comparison
     from backfill_assets.quality.slot_explanation import describe_session, explain_slots
-    from backfill_assets.store.bars.bar_writer import read_bars
     from backfill_assets.store.bars.rejects import read_current_rejects
+    from backfill_assets.store.bars.stored_bars import read_bars
     from backfill_assets.store.evidence.daily_prices import read_daily_price, read_daily_revisions
     from backfill_assets.store.evidence.doubts import list_doubts
     from backfill_assets.store.evidence.refusals import read_refusal_messages

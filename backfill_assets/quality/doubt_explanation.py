@@ -19,7 +19,7 @@ from backfill_assets.market.plausibility.doubt_texts import (
 )
 from backfill_assets.market.plausibility.rules import RULE_TEXTS
 from backfill_assets.quality.slot_explanation import SlotExplanation, format_request
-from backfill_assets.store.bars.bar_writer import StoredBar
+from backfill_assets.store.bars.stored_bars import StoredBar
 from backfill_assets.store.evidence.daily_prices import DailyPrice
 from backfill_assets.store.evidence.doubts import StoredDoubt
 

@@ -19,9 +19,10 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import NO_ENTRY, DayTrading
 from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
 from backfill_assets.market.plausibility.rules import RULE_TEXTS
-from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
+from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE
 from backfill_assets.store.bars.rejects import Reject
+from backfill_assets.store.bars.stored_bars import StoredBar
 from backfill_assets.store.evidence.doubts import StoredDoubt
 
 _NEVER_REQUESTED = "never requested"

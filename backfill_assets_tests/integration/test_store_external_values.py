@@ -13,8 +13,8 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.quality.html_report_data import MAX_REVISIONS
 from backfill_assets.quality.slot_explanation import explain_slots
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.store.bars.bar_writer import read_bars
 from backfill_assets.store.bars.revisions import read_revisions
+from backfill_assets.store.bars.stored_bars import read_bars
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests.conftest import make_job, make_monday_tuesday_job

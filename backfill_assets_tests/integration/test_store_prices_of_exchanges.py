@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from backfill_assets.market.daily_prices import build_daily_prices
-from backfill_assets.store.bars.bar_writer import read_bars, write_bars
+from backfill_assets.store.bars.bar_writer import write_bars
+from backfill_assets.store.bars.stored_bars import read_bars
 from backfill_assets.store.evidence.daily_prices import read_daily_price, read_daily_revisions, record_daily_rows
 from backfill_assets.store.evidence.daily_series import read_daily_series
 from backfill_assets.store.postgres.connection import Database

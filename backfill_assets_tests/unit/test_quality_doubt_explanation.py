@@ -7,7 +7,7 @@ from backfill_assets.market.plausibility.doubt_texts import describe_figures
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.quality.doubt_explanation import explain_doubts
 from backfill_assets.quality.slot_explanation import SlotExplanation
-from backfill_assets.store.bars.bar_writer import StoredBar
+from backfill_assets.store.bars.stored_bars import StoredBar
 from backfill_assets.store.evidence.daily_prices import DailyPrice
 from backfill_assets.store.evidence.doubts import Outcome, StoredDoubt
 

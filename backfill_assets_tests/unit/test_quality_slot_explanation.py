@@ -16,8 +16,9 @@ from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.slot_explanation import SlotExplanation, describe_session, explain_slots
-from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL, StoredBar
+from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.bars.rejects import Reject
+from backfill_assets.store.bars.stored_bars import StoredBar
 from backfill_assets_tests.unit.classified_coverage import build_classified_coverage
 from backfill_assets_tests.unit.gap_builders import HOUR, Entry
 

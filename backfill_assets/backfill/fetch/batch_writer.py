@@ -94,14 +94,7 @@ def write_batch(
     """
     grid = context.plan.grid
     rows = build_row_table(fetched)
-    built = build_bars(
-        rows,
-        grid,
-        context.source_interval,
-        find_days=lambda symbol_id, session: read_day_figures(connection, symbol_id, session, grid),
-        find_lives=lambda symbol_id: read_listing_lives(connection, symbol_id),
-        excused=find_excused_volumes(connection, rows, grid),
-    )
+    built = _build_bars(connection, context, rows)
     bars = built.bars.assign(may_insert=built.bars["ordinal"] >= context.plan.window_first_ordinal)
     if len(bars):
         bind_source_host(connection, context.vendor_host)
@@ -149,6 +142,18 @@ def write_batch(
         off_calendar_days=off_calendar_days,
         rejected=rejected,
         refusals=Counter(bar.message for bar in refused),
+    )
+
+
+def _build_bars(connection: Connection, context: WriteContext, rows: pd.DataFrame) -> BuiltBars:
+    grid = context.plan.grid
+    return build_bars(
+        rows,
+        grid,
+        context.source_interval,
+        find_days=lambda symbol_id, session: read_day_figures(connection, symbol_id, session, grid),
+        find_lives=lambda symbol_id: read_listing_lives(connection, symbol_id),
+        excused=find_excused_volumes(connection, rows, grid),
     )
 
 

@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -123,13 +122,6 @@ SELECT symbol_id, extract(epoch FROM stamp)::bigint, outcome
 FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES} AND outcome <> 'recounted'
 """  # noqa: S608 - only constants are inserted
 _SELECT_SERVER_TIME = "SELECT clock_timestamp()"
-_SELECT_BARS = """
-SELECT timestamp, close_price::float8, volume, source, source_interval, source_rows, is_final, fetched_at,
-       open_price::float8, high_price::float8, low_price::float8
-FROM market_data
-WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp BETWEEN %(first)s AND %(last)s
-ORDER BY timestamp
-"""
 _DELETE_BARS = """
 DELETE FROM market_data
 WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp = ANY (%(timestamps)s)
@@ -274,31 +266,6 @@ def _count_outcomes(
     for bar in refused:
         counts[bar.symbol_id] = counts.get(bar.symbol_id, WriteCounts()) + WriteCounts(refused=1)
     return counts
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBar:
-    """One bar with its provenance, which is None if another program wrote the bar, as its values may be."""
-
-    timestamp: datetime
-    close: float | None
-    volume: int | Decimal | None
-    source: str | None
-    source_interval: str | None
-    source_rows: int | None
-    is_final: bool | None
-    fetched_at: datetime | None
-    open: float | None = None
-    high: float | None = None
-    low: float | None = None
-
-
-def read_bars(
-    connection: Connection, symbol_id: int, interval: Interval, first: datetime, last: datetime
-) -> list[StoredBar]:
-    """A symbol's bars from ``first`` to ``last``, both inclusive, oldest first."""
-    values = {"symbol_id": symbol_id, "spellings": list(interval.spellings), "first": first, "last": last}
-    return [StoredBar(*row) for row in connection.execute(_SELECT_BARS, values)]
 
 
 def delete_bars(connection: Connection, symbol_id: int, interval: Interval, timestamps: Sequence[datetime]) -> int:
