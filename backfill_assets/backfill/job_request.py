@@ -1,6 +1,6 @@
 """Builds jobs from a user's options, one an exchange: opens the database, selects the symbols and the window.
 
-Shared by the command line, Dagster and tests. What is done with several jobs is in ``market_loop``.
+Shared by the command line, Dagster and tests. What is done with several jobs is in ``exchange_loop``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

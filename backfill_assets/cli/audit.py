@@ -60,8 +60,8 @@ def audit(output_format: str, write: bool, as_of: datetime | None, debug: bool, 
     Certificates of the window are computed again: a bar that something else changed breaks the one of its session.
     """
     from backfill_assets.backfill.decisions.inbox import refresh_inbox
+    from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.backfill.job_request import collect_jobs, open_engine
-    from backfill_assets.backfill.market_loop import work_on_markets
     from backfill_assets.cli.market_rendering import describe_markets, show_exchange, show_failures
 
     settings = load_command_settings(as_of, debug=debug)

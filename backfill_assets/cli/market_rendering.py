@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from backfill_assets.backfill.market_loop import MarketResults
+from backfill_assets.backfill.exchange_loop import MarketResults
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.quality.experimental import describe_experimental, read_comparison
 from backfill_assets.store.postgres.connection import Database

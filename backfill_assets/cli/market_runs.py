@@ -8,8 +8,8 @@ from rich.console import Console
 
 from backfill_assets.backfill.daily_reading import DailyReading, read_daily_data
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.exchange_loop import MarketResults
 from backfill_assets.backfill.job_request import MarketJobs
-from backfill_assets.backfill.market_loop import MarketResults
 from backfill_assets.backfill.market_results import find_exit_code, sum_runs
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill

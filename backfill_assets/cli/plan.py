@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from backfill_assets.backfill.engine import BackfillJob, Engine
-    from backfill_assets.backfill.market_loop import MarketResults
+    from backfill_assets.backfill.exchange_loop import MarketResults
     from backfill_assets.backfill.planner import Plan
 
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 @add_format_option("table", "json")
 def plan(output_format: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Show the requests a run would make, their cost and duration. No vendor calls."""
+    from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.backfill.job_request import collect_jobs, open_engine
-    from backfill_assets.backfill.market_loop import work_on_markets
     from backfill_assets.cli.market_rendering import show_exchange, show_failures
 
     settings = load_command_settings(as_of, debug=debug)

@@ -37,8 +37,8 @@ def report(
     output_format: str, output: Path | None, ended: bool, as_of: datetime | None, debug: bool, **window: Any
 ) -> None:
     """Report gaps of all active symbols, and of tickers that ended in the window. No vendor calls."""
+    from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.backfill.job_request import collect_jobs, open_engine
-    from backfill_assets.backfill.market_loop import work_on_markets
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         jobs = collect_jobs(engine, build_job_request(**window, with_ended=ended))

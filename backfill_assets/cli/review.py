@@ -20,8 +20,8 @@ from backfill_assets.cli.options import (
 
 if TYPE_CHECKING:
     from backfill_assets.backfill.engine import BackfillJob, Engine
+    from backfill_assets.backfill.exchange_loop import MarketResults
     from backfill_assets.backfill.job_request import MarketJobs
-    from backfill_assets.backfill.market_loop import MarketResults
     from backfill_assets.backfill.review_result import ReviewResult
 
 
@@ -74,7 +74,7 @@ def _review_all(
 ) -> "MarketResults[ReviewResult]":
     """Review the exchanges one after the other, within ``calls`` of all of them."""
     from backfill_assets.backfill import review
-    from backfill_assets.backfill.market_loop import work_on_markets
+    from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.cli.progress import show_run_progress
 
     spent = 0

@@ -51,8 +51,8 @@ def run(
     output_format: str, strategy: str, live: bool, quiet: bool, as_of: datetime | None, debug: bool, **options: Any
 ) -> None:
     """Find missing bars, fetch and store them, and prove the result."""
+    from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.backfill.job_request import collect_jobs, open_engine
-    from backfill_assets.backfill.market_loop import work_on_markets
     from backfill_assets.backfill.planner import Strategy
     from backfill_assets.cli.market_runs import MarketRunner, describe_runs, find_worst_code
     from backfill_assets.quality.short_histories import find_short_histories

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from backfill_assets.backfill.engine import BackfillJob
-    from backfill_assets.backfill.market_loop import MarketResults
+    from backfill_assets.backfill.exchange_loop import MarketResults
     from backfill_assets.quality.criteria import Criterion
 
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @add_format_option("table", "json")
 def verify(output_format: str, as_of: datetime | None, debug: bool, **window: Any) -> None:
     """Evaluate all checks on the stored bars, as Dagster does; those of severity warning never change the exit code."""
+    from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.backfill.job_request import collect_jobs, open_engine
-    from backfill_assets.backfill.market_loop import work_on_markets
     from backfill_assets.cli.market_rendering import show_exchange, show_failures
     from backfill_assets.cli.rendering import show_short_histories
     from backfill_assets.quality.checks import evaluate_all, is_failure

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from logging import Logger
 from typing import TypeVar
 
+from backfill_assets.backfill.exchange_loop import concerns_all_markets
 from backfill_assets.backfill.job_request import MarketJobs
-from backfill_assets.backfill.market_loop import concerns_all_markets
 from backfill_assets.errors import BackfillError
 from backfill_assets.market.exchanges.profile import MarketProfile
 

@@ -11,10 +11,10 @@ import pytest
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.exchange_findings import note_calendar_ends
+from backfill_assets.backfill.exchange_loop import work_on_markets
 from backfill_assets.backfill.finding_ends import resolve_ended_findings
 from backfill_assets.backfill.findings import MIN_TICKERS_FOR_DRIFT, record_calendar_drift
 from backfill_assets.backfill.job_request import JobRequest, collect_jobs
-from backfill_assets.backfill.market_loop import work_on_markets
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.review import run_review
 from backfill_assets.backfill.runner import run_backfill
