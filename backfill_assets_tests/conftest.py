@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,7 +19,10 @@ from pydantic import SecretStr
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
+from backfill_assets.config.calendar_cache import CalendarCache
 from backfill_assets.config.settings import Settings, load_settings
+from backfill_assets.market.calendar import calendar_tables
+from backfill_assets.market.calendar.calendar_tables import TableReader
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -62,16 +66,38 @@ def pytest_configure() -> None:
             signal.signal(number, signal.default_int_handler)  # ends the tests as Ctrl-C does, fixtures included
 
 
+@pytest.fixture(scope="session")
+def cache_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's cache that all test processes share, so that each calendar is built once and not by every process.
+
+    Its name holds what the code that builds calendars is: after a change they are built anew.
+    """
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    source = b"".join(path.read_bytes() for path in sorted(Path(calendar_tables.__file__).parent.glob("*.py")))
+    return (cache.mkdir("calendars") if cache else tmp_path_factory.getbasetemp()) / f"{zlib.crc32(source):08x}"
+
+
+@pytest.fixture(scope="session")
+def shared_calendars(cache_home: Path) -> TableReader:
+    """The reader of calendars from ``cache_home``; a test that uses another one puts it back."""
+    return CalendarCache(cache_home / "backfill_assets" / "calendars").read
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _use_shared_calendars(shared_calendars: TableReader) -> None:
+    calendar_tables.use_table_reader(shared_calendars)
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> None:
     """Remove all settings of the package from the environment, and keep calendars out of the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
 
 
 @pytest.fixture(scope="session")
-def home() -> Iterator[Path]:
+def home(cache_home: Path) -> Iterator[Path]:
     """The home folder of the tests' PostgreSQL, in memory if enough is free there.
 
     It is not under pytest's own folders, because another pytest session may remove those while the server runs.
@@ -80,6 +106,7 @@ def home() -> Iterator[Path]:
     options: dict[str, Any] = {"dir": MEMORY_FOLDER} if in_memory else {}
     with tempfile.TemporaryDirectory(prefix="backfill-tests-", ignore_cleanup_errors=True, **options) as folder:
         processes.start_watchdog(Path(folder))
+        (Path(folder) / "calendars").symlink_to(cache_home / "backfill_assets" / "calendars")
         yield Path(folder)
         release_embedded_server(Path(folder))
         processes.stop_watchdogs()

@@ -1,7 +1,8 @@
 """The morning's reading of daily data, which bars are compared with: once for each settled session.
 
 Up to a number of symbols one request for each, beyond it the market's file. On days without a file, such as Sundays,
-symbols are requested that have bars of sessions whose files do not cover them, because they were added later. Whatever
+symbols are requested that have bars of sessions whose files do not cover them, because they were added later. Nothing
+is requested of an exchange whose daily data neither explain nor judge, and no actions where there are none. Whatever
 comes first reads: a run, the morning's report, or the sensor that finds it due. What is absent is looked up in
 ``absence``, which also reads daily data; a row that it read when it was settled is not read again here.
 """
@@ -160,12 +161,12 @@ def find_due_reading(engine: Engine, market: MarketProfile, *, symbols: tuple[Sy
     settled = tuple(s for s in job.window.sessions if s.close + SETTLED_AFTER <= now)
     uses_file = _uses_file(engine, market, len(job.symbols))
     due = DueReading(job, settled, uses_file)
-    if not settings.daily_data or not settled:
+    if not settings.daily_data or not settled or not market.uses_daily_data:
         return due
     file_session = _find_file_session(engine, settled, now) if uses_file and symbols is None else None
     if file_session is not None or (uses_file and _is_file_day(job.window.sessions, now)):
         return replace(due, file_session=file_session)
-    reads_actions = uses_file and symbols is None
+    reads_actions = uses_file and symbols is None and market.has_actions
     readings = create_action_readings(engine, job.symbols, settled, uses_file=uses_file) if reads_actions else ()
     has_actions = any(reading.has_due() for reading in readings)
     return replace(due, first_days=_find_first_days(engine, due, symbols or job.symbols), has_actions=has_actions)
@@ -215,7 +216,7 @@ async def _read(engine: Engine, due: DueReading, in_flight: int) -> DailyReading
         except VendorError as error:
             return DailyReading(stopped=error)
         reading = await _look_up_renames(engine, due, client, reading)
-        if reading.stopped:
+        if reading.stopped or not due.job.market.has_actions:
             return reading
         splits, dividends = create_action_readings(engine, due.job.symbols, due.settled, uses_file=due.uses_file)
         stopped = await splits.read(client) or await dividends.read(client)

@@ -3,6 +3,7 @@
 A run plans again when it starts, since the state may have changed by then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ import numpy as np
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.failed_requests import MAX_BACKOFF, read_failing_tickers
 from backfill_assets.backfill.planner import PlannedRequest
-from backfill_assets.backfill.probing import is_probe_due, split_requests
+from backfill_assets.backfill.probing import SECONDS_BETWEEN_ROUNDS, is_probe_due, split_requests
 from backfill_assets.backfill.scarce_requests import hold_back
 from backfill_assets.backfill.skip_reasons import HELD_BACK
 from backfill_assets.config.counts import format_count
@@ -93,6 +94,9 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
     plan = hold_back(engine, job, coverage, engine.plan(job, coverage))
     if plan.held_back and not plan.requests:
         return [], f"{format_count(len(plan.held_back), 'symbol waits', 'symbols wait')}: {HELD_BACK}"
+    if not plan.requests and coverage.request_history.probe_row is not None and plan.deferred_until:
+        resumes = _format_time(min(plan.deferred_until.values()))
+        return [], f"every symbol waits for its turn, or for the retry schedule; the first is due at {resumes}"
     certain, tentative = split_requests(plan.requests, coverage)
     requests = [*certain, *(tentative if is_probe_due(coverage) else [])]
     if tentative and not requests:
@@ -101,10 +105,27 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
     with engine.database.transaction() as connection:
         failing_names = read_failing_tickers(connection, engine.vendor_access).keys()
     selected = [request for request in requests if str(request.tickers[0]) not in failing_names]
+    if selected and coverage.grid.is_around_the_clock and not _is_round_due(coverage, selected):
+        waiting = format_count(len(selected), "symbol waits", "symbols wait")
+        return [], f"{waiting} for the next round; there is one every half hour"
     return (
         selected,
         "" if selected else f"requests for {format_count(len(failing_names), 'symbol')} failed recently; backing off",
     )
+
+
+def _is_round_due(coverage: Coverage, requests: Sequence[PlannedRequest]) -> bool:
+    """Whether requests for a market around the clock are to be sent; those for new symbols at once.
+
+    Nobody waits for more than half an hour, however often a person requests other symbols meanwhile.
+    """
+    rows = {request.row for request in requests}
+    if is_probe_due(coverage) or not rows <= set(coverage.request_history.row):
+        return True
+    states = coverage.slot_states
+    is_requested = states.due & np.isin(coverage.open_slots.row, list(rows))
+    due_since = states.next_request_at[is_requested].min(initial=np.inf)
+    return bool(due_since <= coverage.now.timestamp() - SECONDS_BETWEEN_ROUNDS)
 
 
 def _explain_nothing_due(coverage: Coverage) -> str:
@@ -137,8 +158,12 @@ def _explain_backoff(engine: Engine) -> str:
 
 
 def _build_due_ranges(coverage: Coverage, requests: list[PlannedRequest]) -> list[DueRange]:
-    """For each requested symbol, the first and last session with a gap; one request covers them all."""
-    gaps = np.flatnonzero(coverage.slot_states.gap)
+    """For each requested symbol, the first and last session with a gap; one request covers them all.
+
+    Around the clock a request leaves out gaps that are not due.
+    """
+    states = coverage.slot_states
+    gaps = np.flatnonzero(states.due if coverage.grid.is_around_the_clock else states.gap)
     rows, sessions = coverage.open_slots.row[gaps], coverage.grid.session_index[coverage.open_slots.ordinal[gaps]]
     first = np.full(len(coverage.symbols), len(coverage.grid.sessions))
     last = np.full(len(coverage.symbols), -1)

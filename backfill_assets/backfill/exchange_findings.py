@@ -9,7 +9,7 @@ from datetime import date
 
 from backfill_assets.config.counts import format_count
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.sessions import find_last_known_day, is_near_end
+from backfill_assets.market.calendar.sessions import SessionsUnknown, find_last_known_day, is_near_end
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.store.evidence.findings import (
     CALENDAR_ENDS,
@@ -67,7 +67,10 @@ def note_calendar_ends(connection: Connection, settings: Settings, findings: Seq
     ending: dict[str, str] = {}
     for market in settings.markets:
         today = settings.now().astimezone(market.zone).date()
-        last_day = find_last_known_day(market, today)
+        try:
+            last_day = find_last_known_day(market, today)
+        except SessionsUnknown:  # what is done for this exchange fails and says why; the others go on
+            continue
         if last_day is not None and is_near_end(last_day, today):
             ending[market.exchange] = describe_calendar_end(market, last_day, today)
     for exchange, detail in ending.items():

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.quota.request_log import FailingTicker, find_failing_tickers
@@ -27,18 +25,12 @@ def read_failing_tickers(connection: Connection, vendor_access: str) -> dict[str
 def defer_unreadable(plan: Plan, failing: Mapping[str, FailingTicker]) -> Plan:
     """The plan without the tickers whose newest answer could not be read; ``Plan.unreadable_until`` names them."""
     until: dict[int, datetime] = {}
-    rows = []
+    rows = set()
     for request in plan.requests:
         failure = failing.get(str(request.tickers[0]))
         if failure is not None and failure.is_unreadable:
             until[request.symbol.symbol_id] = failure.next_request_at
-            rows.append(request.row)
+            rows.add(request.row)
     if not until:
         return plan
-    slot_rows = plan.slot_keys // (plan.grid.size - plan.window_first_ordinal)
-    return replace(
-        plan,
-        requests=tuple(request for request in plan.requests if request.symbol.symbol_id not in until),
-        slot_keys=plan.slot_keys[~np.isin(slot_rows, rows)],
-        unreadable_until=until,
-    )
+    return replace(plan.leave_out(rows), unreadable_until=until)

@@ -12,6 +12,7 @@
 | ``dividend in another currency`` | the vendor lists another one, or none (``backfill.actions``) |
 | ``exchange not collected``, ``calendar ends`` | what they say is no longer so (``backfill.exchange_findings``) |
 | ``session hours differ`` | the calendar has the hours again, or all was read again (``backfill.session_hours``) |
+| ``calendar or vendor hole`` | a ticker has the slots, or the calendar no longer (``backfill.shared_holes``) |
 | ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 

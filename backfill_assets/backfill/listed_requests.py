@@ -64,7 +64,7 @@ def _fit(request: PlannedRequest, plan: Plan, coverage: Coverage, bound: Listing
     closed = int(plan.grid.sessions[request.last_session].close.timestamp())
     return replace(
         request,
-        start=int(plan.grid.sessions[first].open.timestamp()),
+        start=int(plan.grid.sessions[first].rows_from.timestamp()),
         end=request.end - closed + int(plan.grid.sessions[last].close.timestamp()),
         first_session=first,
         last_session=last,

@@ -75,13 +75,7 @@ def filter_listing(listed: Sequence[ListedSymbol], exchange: str, wanted: Listin
     _require_listed("type", "--type", wanted.types, {_normalize_type(s.symbol_type) for s in listed}, _normalize_type)
     markets = {normalize_market(s.exchange or "") for s in listed}
     _require_listed("listing exchange", "--listing", wanted.markets, markets, normalize_market)
-    rules: list[Rule] = [
-        partial(_reject_code, exchange=exchange),
-        _reject_test_issue,
-        *([] if wanted.has_copies else [partial(_reject_copy, exchange=exchange)]),
-        partial(_reject_type, types=tuple(map(_normalize_type, wanted.types))),
-        partial(_reject_market, exchange=exchange, markets=tuple(map(normalize_market, wanted.markets))),
-    ]
+    rules = _list_rules(exchange, wanted)
     passed: dict[Ticker, ListedSymbol] = {}
     left_out: dict[str, list[str]] = {}
     for symbol in listed:
@@ -101,6 +95,17 @@ def filter_listing(listed: Sequence[ListedSymbol], exchange: str, wanted: Listin
 def parse_filter_words(text: str | None) -> tuple[str, ...]:
     """Comma-separated words of an option or a setting; () if it is not set."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _list_rules(exchange: str, wanted: ListingFilter) -> list[Rule]:
+    """The rules of an exchange. Of pairs of currencies or coins, all of one type and place, only what is asked for."""
+    by_type = partial(_reject_type, types=tuple(map(_normalize_type, wanted.types)))
+    by_market = partial(_reject_market, exchange=exchange, markets=tuple(map(normalize_market, wanted.markets)))
+    usable = partial(_reject_code, exchange=exchange)
+    if not PROFILES[exchange].has_actions:
+        return [usable, *([by_type] if wanted.types else []), *([by_market] if wanted.markets else [])]
+    by_copy = [] if wanted.has_copies else [partial(_reject_copy, exchange=exchange)]
+    return [usable, _reject_test_issue, *by_copy, by_type, by_market]
 
 
 def _require_listed(

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from backfill_assets.backfill.ask_costs import AskCosts, compute_ask_costs
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
 from backfill_assets.market.calendar.moment_style import name_city
-from backfill_assets.market.calendar.sessions import CalendarEnded, Session
+from backfill_assets.market.calendar.sessions import Session, SessionsUnknown, select_regular_days
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
 from backfill_assets.market.exchanges.learned import MIN_SESSIONS, DailyFigure, may_judge_by_daily_data
@@ -34,8 +35,9 @@ class MarketLine:
         market: its profile, with a user's corrections.
         is_enabled: whether BACKFILL_EXCHANGES has it.
         symbols: how many are active.
-        hours: of a full day, in its time zone; None: its calendar has ended.
+        hours: of a full day, in its time zone; None: its calendar has ended, or its breaks are not given.
         slots: of 30 minutes in a full day.
+        unknown: why there are no hours; empty: there are.
     """
 
     market: MarketProfile
@@ -43,6 +45,7 @@ class MarketLine:
     symbols: int
     hours: str | None
     slots: int | None
+    unknown: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The line as a JSON object."""
@@ -70,6 +73,7 @@ class MarketReport:
         assumed: names of attributes that are assumed still.
         settings: the proposed passage of BACKFILL_MARKETS_FILE.
         judging: what daily data may say, in words.
+        costs: of its requests, where it never closes.
         min_sessions: how many must have been seen before anything is proposed.
     """
 
@@ -79,6 +83,7 @@ class MarketReport:
     settings: str
     judging: str
     min_sessions: int = MIN_SESSIONS
+    costs: AskCosts | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The report as a JSON object."""
@@ -93,6 +98,7 @@ class MarketReport:
             "learned": learned,
             "daily_data": self.judging or None,
             "proposed_settings": self.settings or None,
+            **({"requests": self.costs.as_dict(self.line.symbols)} if self.costs else {}),
         }
 
 
@@ -120,19 +126,24 @@ def report_market(engine: Engine, exchange: str) -> MarketReport:
         seen = _read_seen(connection, engine, market, [symbol.symbol_id for symbol in symbols])
     attributes = tuple(list_seen(market, seen))
     return MarketReport(
-        line, attributes, market.assumed, format_settings(market, attributes), _describe_judging(market, seen)
+        line,
+        attributes,
+        market.assumed,
+        format_settings(market, attributes),
+        _describe_judging(market, seen),
+        costs=compute_ask_costs(engine, market),
     )
 
 
 def _read_seen(connection: Connection, engine: Engine, market: MarketProfile, ids: Sequence[int]) -> SeenMarket:
     settings = engine.settings
     count = limit_partition_sessions(settings.partition_days, max(1, len(ids)))
-    sessions = build_session_window(market, settings.now(), count).sessions
-    return SeenMarket(
-        read_learned_rows(connection, market.exchange),
-        read_daily_comparison(connection, market.exchange),
-        list_publications(connection, ids, sessions),
-    )
+    learned = read_learned_rows(connection, market.exchange), read_daily_comparison(connection, market.exchange)
+    try:
+        sessions = build_session_window(market, settings.now(), count).sessions
+    except SessionsUnknown:
+        return SeenMarket(*learned)
+    return SeenMarket(*learned, list_publications(connection, ids, sessions))
 
 
 def _describe_judging(market: MarketProfile, seen: SeenMarket) -> str:
@@ -140,6 +151,10 @@ def _describe_judging(market: MarketProfile, seen: SeenMarket) -> str:
         has_volume = may_judge_by_daily_data(market, seen.daily, DailyFigure.VOLUME)
         rest = "them out; rules rest on them" if has_volume else "prices out, and not volumes; rules rest on prices"
         return f"compared in {seen.daily.sessions} sessions, which bear {rest}"
+    if not market.uses_daily_data:
+        return "not requested: they say nothing about absence, and their day has other hours than the session"
+    if not market.daily_covers_session:
+        return "their day has other hours than the session; they judge no bar"
     if seen.daily.sessions >= MIN_SESSIONS:
         return f"compared in {seen.daily.sessions} sessions, and contradicted by the bars; they judge nothing"
     return f"compared in {seen.daily.sessions} of {MIN_SESSIONS} sessions; until then they judge nothing"
@@ -149,18 +164,17 @@ def _build_line(engine: Engine, market: MarketProfile, symbols: int) -> MarketLi
     is_enabled = market.exchange in engine.settings.exchanges
     try:
         session = _find_regular_session(engine, market)
-    except CalendarEnded:
-        session = None
+    except SessionsUnknown as error:
+        return MarketLine(market, is_enabled, symbols, None, None, str(error))
     if session is None:
-        return MarketLine(market, is_enabled, symbols, None, None)
+        return MarketLine(market, is_enabled, symbols, None, None, "no session of a full day lately")
     slots = build_slot_grid((session,), INTERVALS[DEFAULT_INTERVAL]).size
     return MarketLine(market, is_enabled, symbols, _format_hours(session), slots)
 
 
 def _find_regular_session(engine: Engine, market: MarketProfile) -> Session | None:
     recent = build_session_window(market, engine.settings.now() + timedelta(days=1), LOOKBACK_SESSIONS).sessions
-    full = [session for session in recent if not session.is_early_close]
-    return max(full, key=lambda session: session.close - session.open, default=None)
+    return max(select_regular_days(recent), key=lambda session: session.close - session.open, default=None)
 
 
 def _format_hours(session: Session) -> str:

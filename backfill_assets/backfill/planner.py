@@ -4,7 +4,7 @@ Pure functions of a measured coverage. ``backfill.runner`` sends the requests.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -43,7 +43,7 @@ class PlanOptions:
         calls_per_request: price of a request, in vendor calls.
         overlap_sessions: sessions before the gaps that are read again for revisions.
         max_span: longest span of one request.
-        max_trading: longest time of sessions in one request, which bounds the rows of its answer.
+        max_trading: longest time of which an answer has rows, which bounds how many they are.
         strategy: which gaps are requested.
         force: request every askable slot of every ticker, complete or not.
         user_selected: request every gap and every suspect bar, regardless of the retry schedule.
@@ -136,6 +136,12 @@ class Plan:
         keys: Int64 = row * (self.grid.size - self.window_first_ordinal) + ordinal - self.window_first_ordinal
         return keys
 
+    def leave_out(self, rows: Collection[int]) -> "Plan":
+        """The plan without the requests, and the slots, of symbols at these rows."""
+        slot_rows = self.slot_keys // (self.grid.size - self.window_first_ordinal)
+        requests = tuple(request for request in self.requests if request.row not in rows)
+        return replace(self, requests=requests, slot_keys=self.slot_keys[~np.isin(slot_rows, list(rows))])
+
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON; times are ISO 8601, UTC."""
         return {
@@ -205,6 +211,7 @@ def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFram
     is_suspect = coverage.has_state(SlotState.SUSPECT) & np.isin(slots.ordinal, _find_askable_ordinals(coverage))
     is_asked = classified.gap | (is_suspect & options.user_selected)  # by schedule, suspect bars are gaps when due
     table = pd.concat([table.loc[is_asked], _select_external_slots(coverage)], ignore_index=True)
+    table["is_wanted"] = table["due"]
     table["due"] &= in_trigger_session[table["ordinal"]]
     if options.strategy is Strategy.INCREMENTAL:
         table = table.loc[coverage.grid.starts[table["ordinal"]] > _find_newest_final_bars(coverage)[table["row"]]]
@@ -214,7 +221,9 @@ def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFram
         coverage.symbols[row].symbol_id: datetime.fromtimestamp(at, UTC)
         for row, at in zip(next_at.index.tolist(), next_at.tolist(), strict=True)
     }
-    return table.loc[is_requested].sort_values(["row", "ordinal"]), deferred_until
+    # Requests are frequent around the clock; if each read old gaps again, its answer would hold months of rows.
+    is_wanted = is_requested & table["is_wanted"] if coverage.grid.is_around_the_clock else is_requested
+    return table.loc[is_wanted].sort_values(["row", "ordinal"]), deferred_until
 
 
 def _find_trigger_slots(window: SlotGrid, trigger_sessions: Collection[date] | None) -> Bools:
@@ -244,8 +253,7 @@ def _select_external_slots(coverage: Coverage) -> pd.DataFrame:
 
 
 def _find_askable_ordinals(coverage: Coverage) -> Int64:
-    grid = coverage.grid
-    return np.flatnonzero(coverage.is_session_askable[grid.session_index])
+    return np.flatnonzero(coverage.is_slot_askable)
 
 
 def _build_requests(

@@ -4,6 +4,9 @@ A request is *tentative* if its gaps are in such sessions only. Tentative reques
 then twice as many as long as at least half of the last block was published. The next round starts half an hour later
 at the earliest. From 16 hours after the close no request is tentative, so by then every gap is requested. Each round
 draws new probes, so that a ticker without data does not block the others for long.
+
+Around the clock no request is tentative: each ticker has its own turn (``market.gaps.ask_times``), and one round, every
+half hour, takes all whose turn has come, so that there is not a run for each of them.
 """
 
 from collections.abc import Sequence
@@ -36,9 +39,17 @@ def split_requests(
 
 
 def is_probe_due(coverage: Coverage) -> bool:
-    """Whether the last request for a fresh session is long enough ago for another round."""
-    is_fresh = np.isin(coverage.request_history.session, list(_find_fresh_sessions(coverage)))
-    newest_request_at = coverage.request_history.requested_at[is_fresh].max(initial=0)
+    """Whether the last request for a fresh session is long enough ago for another round.
+
+    Around the clock all requests count that take a symbol's turn (``market.gaps.ask_times``).
+    """
+    requested_at = coverage.request_history.requested_at
+    if coverage.grid.is_around_the_clock:
+        counts = requested_at <= coverage.now.timestamp()
+        counts &= ~coverage.is_session_overdue[coverage.request_history.session]
+    else:
+        counts = np.isin(coverage.request_history.session, list(_find_fresh_sessions(coverage)))
+    newest_request_at = requested_at[counts].max(initial=0)
     return bool(coverage.now.timestamp() - newest_request_at >= SECONDS_BETWEEN_ROUNDS)
 
 
@@ -51,7 +62,9 @@ def compute_first_block_size(coverage: Coverage) -> int:
 
 
 def _find_fresh_sessions(coverage: Coverage) -> set[int]:
-    """Sessions that are not overdue and were seen published for less than half of the universe."""
+    """Sessions not overdue and seen published for less than half of the universe; none around the clock."""
+    if coverage.grid.is_around_the_clock:
+        return set()
     return {
         session
         for session, overdue_at in enumerate(coverage.overdue_at)

@@ -20,7 +20,8 @@ class SpanLimits:
     Attributes:
         overlap: sessions before the gaps that are read again.
         max_span: from its first to its last second.
-        max_trading: time of sessions in it: an exchange that is open day and night has more rows in the same span.
+        max_trading: time in it of which an answer has rows, at most: that of sessions, or all of it where sessions are
+            whole days.
     """
 
     overlap: int
@@ -42,6 +43,8 @@ class RequestSpans:
         self._overlap = limits.overlap
         self.opens, self.closes = opens.tolist(), closes.tolist()
         self._traded = [0, *np.cumsum(closes - opens).tolist()]  # seconds of all sessions before each one
+        # Where sessions are whole days the vendor has rows on closed days, too: currencies have them on weekends.
+        self._has_rows_always = any(session.is_whole_day for session in grid.sessions)
         closing = grid.sessions[0].market.closing_seconds if grid.sessions else 0
         self._longest_span = limits.max_span.total_seconds() - closing
         self._longest_trading = limits.max_trading.total_seconds()
@@ -61,5 +64,6 @@ class RequestSpans:
         yield first, last, slice(first_entry, len(sessions))
 
     def _is_too_long(self, first: int, last: int) -> bool:
-        span, trading = self.closes[last] - self.opens[first], self._traded[last + 1] - self._traded[first]
+        span = self.closes[last] - self.opens[first]
+        trading = span if self._has_rows_always else self._traded[last + 1] - self._traded[first]
         return bool(span > self._longest_span or trading > self._longest_trading)

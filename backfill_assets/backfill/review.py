@@ -18,7 +18,7 @@ from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.results import Progress, ProgressListener, RunResult
 from backfill_assets.backfill.review_result import ReviewResult
 from backfill_assets.backfill.runner import run_backfill
-from backfill_assets.backfill.scarce_requests import count_unsettled
+from backfill_assets.backfill.scarce_requests import count_turns, count_unsettled
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window
@@ -126,9 +126,12 @@ def _count_spare_calls(engine: Engine, job: BackfillJob, coverage: Coverage) -> 
     asyncio.run(_sync_quota(engine))
     unsettled_rows = np.unique(coverage.open_slots.row[np.isin(coverage.slot_states.state, IMPROVABLE_STATES)])
     others = [market for market in engine.settings.markets if market.exchange != job.market.exchange]
-    unsettled = len(unsettled_rows) + sum(count_unsettled(engine, market, job.interval) for market in others)
+    budget = engine.create_budget().read_status(now)
+    turns = count_turns(engine, job.market, job.interval, len(unsettled_rows), budget.resets_at)
+    unsettled = max(len(unsettled_rows), turns)
+    unsettled += sum(count_unsettled(engine, market, job.interval) for market in others)
     reserved = engine.prices.intraday * unsettled
-    calls_left = engine.create_budget().read_status(now).calls_left_today
+    calls_left = budget.calls_left_today
     return max(0, min(calls_left - reserved, engine.create_budget(Purpose.REVIEW).read_status(now).calls_left_today))
 
 

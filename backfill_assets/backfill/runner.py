@@ -95,7 +95,7 @@ class _BackfillRun:
         elif judge_job(self._engine, self._job).has_changed:
             after = self._engine.measure(self._job)
         is_read_anew = self._job.force and not self._job.user_selected and passes.is_complete
-        update_findings(self._engine, self._job, is_read_anew=is_read_anew)
+        update_findings(self._engine, self._job, after, is_read_anew=is_read_anew)
         seconds = time.monotonic() - started
         mixed_feeds = self._engine.find_mixed_feeds(after) if plan.requests else None
         result = build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)

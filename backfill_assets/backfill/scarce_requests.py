@@ -4,9 +4,10 @@ Nothing is measured with one exchange, nor while the day's calls suffice whateve
 shared is in ``market.exchange_order``. A person who names symbols gets them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.planner import Plan, PlannedRequest
+from backfill_assets.eodhd.pricing import REQUEST_LIMITS
 from backfill_assets.errors import UsageError
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
@@ -21,7 +23,9 @@ from backfill_assets.market.calendar.sessions import Session, list_overlapping_s
 from backfill_assets.market.calendar.windows import MIN_ASKABLE_SESSIONS, Window
 from backfill_assets.market.exchange_order import Need, allot_requests
 from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.gaps.ask_times import compute_turns
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import IMPROVABLE_STATES
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.store.job_universe import read_job_universe
@@ -29,6 +33,7 @@ from backfill_assets.store.runs import list_active_runs
 from backfill_assets.store.symbol_counts import count_active_rows
 
 _RECENT = timedelta(days=14)  # longer than any closure: holds the newest sessions of an exchange
+_DAY = timedelta(days=1)
 _OVERDUE, _SOON, _HISTORY = range(3)
 
 
@@ -44,11 +49,14 @@ def hold_back(
         plan: all its requests.
         later: jobs of other exchanges that the same command does afterwards; their history counts, too.
     """
+    plan = _leave_out_probe(engine, job, coverage, plan, later)
     if not _is_shared(engine, job, plan):
         return plan
     budget = engine.create_budget().read_status(engine.settings.now())
     available = budget.calls_left_today // engine.prices.intraday
-    is_plenty = available >= len(plan.requests) + _bound_others(engine, job, later) + len(job.symbols)
+    turns = count_turns(engine, job.market, job.interval, len(job.symbols), budget.resets_at)
+    own_later = max(len(job.symbols), turns)
+    is_plenty = available >= len(plan.requests) + _bound_others(engine, job, later) + own_later
     if is_plenty or available <= 0:  # with nothing left to share the budget says so
         return plan
     ranks = rank_requests(plan.requests, coverage, _find_recent_begin(engine, job.market, job.interval))
@@ -86,6 +94,29 @@ def leave_history_to_older_runs(engine: Engine, job: BackfillJob, coverage: Cove
     return keep_urgent(plan, ranks, int((ranks != _HISTORY).sum()))
 
 
+def _leave_out_probe(
+    engine: Engine, job: BackfillJob, coverage: Coverage, plan: Plan, later: Sequence[BackfillJob]
+) -> Plan:
+    """The plan without the probe of a market around the clock before its turn, unless calls suffice for all turns."""
+    probe = coverage.request_history.probe_row
+    if probe is None or job.user_selected or job.force or all(request.row != probe for request in plan.requests):
+        return plan
+    now, rules = coverage.now, _build_rules(engine, job.market, job.interval)
+    history, is_recent = replace(coverage.request_history, probe_row=None), ~coverage.is_session_overdue
+    turn = float(compute_turns(history, is_recent, len(coverage.symbols), rules, now.timestamp())[probe])
+    if turn <= now.timestamp():
+        return plan
+    budget = engine.create_budget().read_status(now)
+    with engine.database.transaction() as connection:  # the job may have the symbols that are due, and no others
+        count = max(len(job.symbols), count_active_rows(connection, job.market.exchange))
+    needed = count_turns(engine, job.market, job.interval, count, budget.resets_at, with_probe=False)
+    others = _bound_others(engine, job, later) if len(engine.settings.exchanges) > 1 else 0
+    if budget.calls_left_today // engine.prices.intraday > needed + others:
+        return plan
+    until = {coverage.symbols[probe].symbol_id: datetime.fromtimestamp(turn, UTC)}
+    return replace(plan.leave_out({probe}), deferred_until={**plan.deferred_until, **until})
+
+
 def _is_shared(engine: Engine, job: BackfillJob, plan: Plan) -> bool:
     """Whether the plan has anything to share with other exchanges."""
     is_alone = len(engine.settings.exchanges) == 1
@@ -104,9 +135,19 @@ def rank_requests(requests: Sequence[PlannedRequest], coverage: Coverage, recent
     first = sum(opened < recent_begin for opened in opens)
     last = int(coverage.is_session_overdue.sum()) - 1
     newest = np.array([request.newest_due_session for request in requests], np.int64)
+    has_overdue = np.isin([request.row for request in requests], _find_rows_with_overdue(coverage))
     oldest = np.array([request.oldest_due_session for request in requests], np.int64)
-    ranks: Int64 = np.where(newest < first, _HISTORY, np.where(oldest > last, _SOON, _OVERDUE)).astype(np.int64)
+    is_soon = (oldest > last) & ~has_overdue
+    ranks: Int64 = np.where(newest < first, _HISTORY, np.where(is_soon, _SOON, _OVERDUE)).astype(np.int64)
     return ranks
+
+
+def _find_rows_with_overdue(coverage: Coverage) -> Int64:
+    """The symbols with a due slot that is overdue: around the clock others of the same session may not be yet."""
+    if not coverage.grid.is_around_the_clock:
+        return np.zeros(0, np.int64)
+    slots = coverage.open_slots
+    return np.unique(slots.row[coverage.slot_states.due & coverage.is_slot_overdue[slots.ordinal]])
 
 
 def keep_urgent(plan: Plan, ranks: Int64, count: int) -> Plan:
@@ -126,6 +167,27 @@ def count_unsettled(engine: Engine, market: MarketProfile, interval: Interval) -
     return need.overdue + need.soon
 
 
+def count_turns(
+    engine: Engine,
+    market: MarketProfile,
+    interval: Interval,
+    symbols: int,
+    until: datetime,
+    *,
+    with_probe: bool = True,
+) -> int:
+    """How many requests so many symbols of a market around the clock make until then; 0 for other markets."""
+    if not market.is_around_the_clock or not symbols:
+        return 0
+    rules = _build_rules(engine, market, interval)
+    left = until - engine.settings.now()
+    return symbols * math.ceil(left / rules.ask_every) + with_probe * math.ceil(left / rules.probe_every)
+
+
+def _build_rules(engine: Engine, market: MarketProfile, interval: Interval) -> GapRules:
+    return engine.settings.build_gap_rules(market, engine.settings.choose_source(market, interval))
+
+
 def _count_waiting(engine: Engine, job: BackfillJob, coverage: Coverage, own: Need, until: datetime) -> int:
     """How many requests the job's own exchange needs today about sessions that cannot be asked for yet.
 
@@ -138,20 +200,24 @@ def _count_waiting(engine: Engine, job: BackfillJob, coverage: Coverage, own: Ne
 
 def _bound_others(engine: Engine, job: BackfillJob, later: Sequence[BackfillJob]) -> int:
     """At most so many requests the other exchanges need; one statement an exchange."""
-    bound = sum(len(other.symbols) * _count_spans(engine, other.window) for other in later)
+    bound = sum(len(other.symbols) * _count_spans(engine, other.window, other.source_interval) for other in later)
+    others = [market for market in engine.settings.markets if market.exchange != job.market.exchange]
     with engine.database.transaction() as connection:
-        return bound + sum(
-            count_active_rows(connection, exchange)
-            for exchange in engine.settings.exchanges
-            if exchange != job.market.exchange
-        )
+        symbols = {market: count_active_rows(connection, market.exchange) for market in others}
+    now = engine.settings.now()
+    return bound + sum(
+        max(count, count_turns(engine, market, job.interval, count, now + _DAY)) for market, count in symbols.items()
+    )
 
 
-def _count_spans(engine: Engine, window: Window) -> int:
+def _count_spans(engine: Engine, window: Window, source: Interval) -> int:
     """How many requests a symbol with gaps everywhere needs, at most."""
     if not window.sessions:
         return 0
-    return 1 + (window.sessions[-1].day - window.sessions[0].day).days // max(1, int(engine.settings.max_span_days))
+    longest = engine.settings.max_span_days
+    if window.sessions[0].is_whole_day:  # the rows of an answer set the limit sooner
+        longest = min(longest, timedelta(seconds=REQUEST_LIMITS.max_rows * source.seconds).days)
+    return 1 + (window.sessions[-1].day - window.sessions[0].day).days // max(1, int(longest))
 
 
 def _count_ranks(ranks: Int64) -> Need:
@@ -179,7 +245,7 @@ def _list_recent(
     None of an exchange whose calendar has ended. ``until`` is when calls are renewed.
     """
     now = engine.settings.now()
-    rules = engine.settings.build_gap_rules(market, engine.settings.choose_source(market, interval))
+    rules = _build_rules(engine, market, interval)
     try:
         sessions = list_overlapping_sessions(market, now - _RECENT, until)
     except UsageError:
@@ -200,6 +266,8 @@ def _measure_recent(engine: Engine, market: MarketProfile, interval: Interval, u
     job = BackfillJob(Window(market, sessions, ""), symbols, interval, engine.settings.choose_source(market, interval))
     coverage = engine.measure(job)
     overdue = _count_ranks(rank_requests(engine.plan(job, coverage).requests, coverage, sessions[0].open)).overdue
+    if asks := count_turns(engine, market, interval, len(symbols), until):
+        return Need(overdue, max(0, asks - overdue))
     if opens_later:
         return Need(overdue, len(symbols) - overdue)
     is_soon = np.array([at <= until for at in coverage.overdue_at], bool)[coverage.grid.session_index]

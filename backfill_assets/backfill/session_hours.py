@@ -43,7 +43,7 @@ def note_session_hours(engine: Engine, job: BackfillJob, findings: Sequence[Find
     """
     if not job.window.sessions:
         return
-    sessions = _list_sessions(engine, job)
+    sessions = list_kept_sessions(engine, job)
     with engine.database.transaction() as connection:
         if is_read_anew:  # of corrected days, too: their correction may be taken back once the library has it
             renewed = find_contradicting_sessions(connection, job.window.sessions, with_corrected=True)
@@ -97,7 +97,7 @@ def _format_hours(market: MarketProfile, opened: datetime, closed: datetime) -> 
     return f"{opened.astimezone(market.zone):%H:%M} to {closed.astimezone(market.zone):%H:%M}"
 
 
-def _list_sessions(engine: Engine, job: BackfillJob) -> tuple[Session, ...]:
+def list_kept_sessions(engine: Engine, job: BackfillJob) -> tuple[Session, ...]:
     """Every session from the first retained one, or the job's first one, to the last that has opened."""
     settings = engine.settings
     kept = limit_partition_sessions(settings.partition_days, len(job.symbols))

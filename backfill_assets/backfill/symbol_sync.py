@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from backfill_assets.backfill.ask_costs import AskCosts, compute_ask_costs
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.listing_filter import FilteredList, ListingFilter, filter_listing
 from backfill_assets.config.counts import format_count
@@ -98,6 +99,7 @@ class SymbolSync:
         filtered: the list, divided.
         known: the symbols of the universe, and whether each is active.
         calls_a_day: about how many of the vendor's calls the new symbols will cost.
+        costs: of requests, if the market never closes.
     """
 
     exchange: str
@@ -105,6 +107,7 @@ class SymbolSync:
     filtered: FilteredList
     known: Mapping[Ticker, bool]
     calls_a_day: int
+    costs: AskCosts | None = None
 
     @property
     def new(self) -> list[Ticker]:
@@ -119,7 +122,8 @@ class SymbolSync:
     def describe_new(self) -> str:
         """How many symbols are new, and what they cost."""
         counted = format_count(len(self.new), "new symbol")
-        return f"{counted}: about {format_count(self.calls_a_day, 'call')} a day"
+        described = f"{counted}: about {format_count(self.calls_a_day, 'call')} a day"
+        return f"{described}; {self.costs.describe(0)}" if self.costs else described
 
 
 def find_new_symbols(engine: Engine, exchange: str, wanted: ListingFilter) -> SymbolSync:
@@ -141,7 +145,9 @@ def find_new_symbols(engine: Engine, exchange: str, wanted: ListingFilter) -> Sy
         record_listed_isins(connection, exchange, listed, engine.settings.now())
         known = {symbol.ticker: symbol.is_active for symbol in list_symbols(connection, exchange, only_active=False)}
     new_count = sum(ticker not in known for ticker in filtered.tickers)
-    return SymbolSync(exchange, listed, filtered, known, estimate_calls_a_day(engine, exchange, new_count, len(known)))
+    calls_a_day = estimate_calls_a_day(engine, exchange, new_count, len(known))
+    costs = compute_ask_costs(engine, engine.settings.get_market(exchange))
+    return SymbolSync(exchange, listed, filtered, known, calls_a_day, costs)
 
 
 def add_new_symbols(engine: Engine, sync: SymbolSync, limit: int | None = None) -> SymbolSyncResult:
@@ -195,9 +201,12 @@ def estimate_calls_a_day(engine: Engine, exchange: str, new: int, known: int) ->
     settings, prices, market = engine.settings, engine.prices, engine.settings.get_market(exchange)
     sources = {settings.choose_source(market, INTERVALS[name]).name for name in settings.intervals}
     calls = float(new * prices.intraday * len(sources))
-    if settings.daily_data:
+    if costs := compute_ask_costs(engine, market):
+        calls = float(new * costs.calls + (0 if known else costs.probe_calls))
+    if settings.daily_data and market.uses_daily_data:
         uses_file = settings.bulk_daily and market.has_market_file and new + known >= settings.daily_file_symbols
         calls += (prices.bulk_daily if known < settings.daily_file_symbols else 0) if uses_file else new * prices.daily
+    if settings.daily_data and market.has_actions:
         calls += min(new * (prices.splits + prices.dividends) / DAYS_A_WEEK, 2.0 * settings.action_calls)
     return math.ceil(calls)
 

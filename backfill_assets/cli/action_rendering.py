@@ -15,12 +15,16 @@ MAX_LINES = 5  # of the report
 _STYLES = {ActionState.ANNOUNCED: "cyan", ActionState.WITHDRAWN: "dim", ActionState.REPLACED: "dim"}
 
 
-def show_actions(console: Console, actions: Sequence[ActionEntry]) -> None:
-    """Print a table of actions in their order, and how many more there are."""
+def show_actions(console: Console, actions: Sequence[ActionEntry], without: Sequence[str] = ()) -> None:
+    """Print a table of actions in their order, and how many more there are.
+
+    ``without`` are the symbols' exchanges if none of them has corporate actions.
+    """
     if not actions:
+        remedy = f"{' and '.join(without)} have none" if len(without) > 1 else f"{''.join(without)} has none"
+        reading = "backfill-assets run reads them in the morning after a session"
         console.print(
-            "no corporate action is stored for these symbols and ex-dates; backfill-assets run reads them in the"
-            " morning after a session",
+            f"no corporate action is stored for these symbols and ex-dates; {remedy if without else reading}",
             highlight=False,
         )
         return

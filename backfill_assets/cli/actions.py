@@ -78,7 +78,9 @@ def actions_list(
     elif output_format == "csv":
         click.echo(_to_csv(listed), nl=False)
     else:
-        show_actions(make_console(), listed)
+        exchanges = sorted({symbol.ticker.exchange for symbol in symbols})
+        has_actions = any(settings.get_market(code).has_actions for code in exchanges)
+        show_actions(make_console(), listed, () if has_actions else exchanges)
 
 
 def _choose_symbols(connection: "Connection", enabled: Sequence[str], names: Sequence[str]) -> "list[Symbol]":

@@ -1,5 +1,6 @@
 """Certificates in a terminal: one that was asked for, a list, and what differs from the stored bars."""
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -125,7 +126,7 @@ def _describe_change(change: BarChange) -> str:
     if change.is_outside_session:
         return f"{change.ticker} {start} is no slot of the session any more"
     by = "" if change.is_revision else " by something else than this program"
-    known = [_format_values(values) for values in (change.old, change.new)]
+    known = [format_values(values) for values in (change.old, change.new)]
     if change.kind is ChangeKind.GONE:
         known.pop()
     elif change.kind is ChangeKind.ADDED:
@@ -134,11 +135,12 @@ def _describe_change(change: BarChange) -> str:
     return f"{change.ticker} {start} {change.kind}{by}{values}"
 
 
-def _format_values(values: PricesAndVolume | None) -> str:
+def format_values(values: PricesAndVolume | None) -> str:
+    """Prices and volume of a bar; ``?`` if they are not known any more."""
     if values is None:
         return "?"
     prices = "/".join(f"{price:.12g}" for price in (values.open, values.high, values.low, values.close))
-    return f"{prices} × {values.volume:,.0f}"
+    return f"{prices} × {'unknown volume' if math.isnan(values.volume) else f'{values.volume:,.0f}'}"
 
 
 def _print(console: Console, line: str) -> None:

@@ -17,13 +17,12 @@ from backfill_assets.cli.progress import show_run_progress
 from backfill_assets.cli.rendering import show_criteria, show_plan, show_report, show_run, show_window
 from backfill_assets.cli.sandbox_mode import SANDBOX_SYMBOLS, reject_user_database, warn_sandbox_data
 from backfill_assets.config.settings import Settings
-from backfill_assets.market.calendar.tickers import parse_ticker, parse_tickers
+from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.report import build_symbol_reports
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
-from backfill_assets.sandbox.world.simulation import World
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
@@ -51,13 +50,11 @@ def run_demo(settings: Settings, console: Console) -> None:
 
 
 def _run_on_sandbox(settings: Settings, console: Console) -> None:
-    thin_ticker = World(SandboxConfig(symbols=SANDBOX_SYMBOLS)).symbols[-1]
     config = SandboxConfig(
         symbols=SANDBOX_SYMBOLS,
         now=settings.as_of,
         latency_ms=(20, 80),
         publication=Publication(hours_after_close=(2.0, 2.5)),
-        thin=frozenset({thin_ticker}),
     )
     with Sandbox(config) as sandbox:
         warn_sandbox_data(console)
@@ -96,10 +93,6 @@ def _create_history_with_gaps(engine: Engine, tickers: tuple[str, ...], console:
             deleted = delete_bars(connection, ids[symbol], default_job.interval, deleted_stamps)
             unit = "bar" if deleted == 1 else "bars"
             console.print(f"  deleted: {symbol}.US {name:<10} {deleted:>3} {unit}", highlight=False)
-    console.print(
-        f"  thin:    {parse_ticker(tickers[-1])} trades rarely: some of its slots have no trade and no bar",
-        highlight=False,
-    )
 
 
 def _run_steps(engine: Engine, console: Console) -> None:

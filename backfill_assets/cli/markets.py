@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backfill_assets.cli.markets_probe import markets_probe
 from backfill_assets.cli.options import add_common_options, add_format_option, load_command_settings, make_console
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 @click.group()
 def markets() -> None:
     """The exchanges: their hours, what is assumed of them, and what was seen."""
+
+
+markets.add_command(markets_probe)
 
 
 @markets.command("list")
@@ -47,7 +51,7 @@ def _show_list(lines: "list[MarketLine]") -> None:
             str(line.market.status),
             "yes" if line.is_enabled else "",
             f"{line.symbols:,}" if line.symbols else "",
-            line.hours or "calendar ended",
+            line.hours or ("breaks not given" if line.market.needs_breaks else "not known"),
             str(line.slots or ""),
         )
     make_console().print(table)
@@ -71,13 +75,20 @@ def markets_show(exchange: str, output_format: str, as_of: datetime | None, debu
 
 
 def _show_report(report: "MarketReport") -> None:
+    from backfill_assets.market.exchanges.price_units import describe_price_unit
+    from backfill_assets.market.learning.proposed_settings import describe_uncounted
+
     line, market = report.line, report.line.market
     enabled = "enabled" if line.is_enabled else f'not enabled; add "{market.exchange}" to BACKFILL_EXCHANGES'
     click.echo(f"{market.exchange}  {market.name}: {market.status}, {enabled}")
-    click.echo(f"  hours    {line.hours or 'the calendar has ended'}, {line.slots or 0} slots of 30 minutes")
-    click.echo(f"  prices   {market.price_unit or 'unknown'}" + _describe_currency(market.currency, market.price_unit))
+    hours = f"{line.hours}, {line.slots} slots of 30 minutes" if line.hours else line.unknown
+    click.echo(f"  hours    {hours}")
+    unit = describe_price_unit(market)
+    click.echo(f"  prices   {unit}" + _describe_currency(market.currency, market.price_unit))
     click.echo(f"  volumes  {market.volume_kind}")
     click.echo(f"  symbols  {line.symbols:,} active")
+    if report.costs:
+        click.echo(f"  requests {report.costs.describe(line.symbols)}")
     if not report.attributes:
         click.echo("  Nothing is assumed: the profile was checked against the vendor's recorded answers.")
         return
@@ -85,9 +96,10 @@ def _show_report(report: "MarketReport") -> None:
     for item in report.attributes:
         mark = "assumed" if item.name in report.assumed else "set"
         click.echo(f"{item.name}\n  {mark:9}{item.assumed}\n  seen     {item.seen or 'nothing yet'}")
-        click.echo(f"  proposed {item.proposed or f'nothing before {report.min_sessions} sessions show it'}")
+        nothing = f"nothing before {report.min_sessions} sessions show it" if mark == "assumed" else "no change"
+        click.echo(f"  proposed {item.proposed or nothing}")
     for name in sorted(report.assumed - {item.name for item in report.attributes}):
-        click.echo(f"{name}\n  assumed  {getattr(market, name)}; not counted")
+        click.echo(f"{name}\n  assumed  {describe_uncounted(market, name)}; not counted")
     click.echo(f"\nDaily data: {report.judging}.")
     if report.settings:
         click.echo("\nProposed for BACKFILL_MARKETS_FILE (docs/markets.md); nothing is set by itself:\n")

@@ -57,6 +57,7 @@ def plan(output_format: str, as_of: datetime | None, debug: bool, **window: Any)
 
 
 def _show(engine: "Engine", job: "BackfillJob", planned: "Plan", console: "Console | None") -> None:
+    from backfill_assets.backfill.ask_costs import compute_ask_costs
     from backfill_assets.cli.rendering import show_plan, show_window
     from backfill_assets.market.calendar.moment_style import choose_moment_style
 
@@ -67,6 +68,8 @@ def _show(engine: "Engine", job: "BackfillJob", planned: "Plan", console: "Conso
     show_window(console, job.window, engine.settings.now(), style)
     show_past_universe(job, console)
     show_plan(console, planned, engine.estimate_seconds(planned))
+    if costs := compute_ask_costs(engine, job.market):
+        console.print(costs.describe(len(job.symbols)), soft_wrap=True)
 
 
 def _show_total(engine: "Engine", results: "MarketResults[Plan]", console: "Console") -> None:

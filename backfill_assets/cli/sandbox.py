@@ -55,7 +55,7 @@ class ExchangesType(click.ParamType[tuple[str, ...]]):
     "--exchanges",
     type=ExchangesType(),
     default="",
-    help="Further exchanges with as many symbols each, comma-separated, for example LSE,XETRA.  [default: US alone]",
+    help="Further exchanges with as many symbols each, comma-separated, for example LSE,CC,FOREX.  [default: US alone]",
 )
 @click.option("--now", type=InstantType(), help="Start time of the sandbox's clock.  [default: the current time]")
 @click.option(

@@ -10,6 +10,7 @@ from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.price_digits import format_price
 from backfill_assets.quality.doubt_explanation import DoubtExplanation
 from backfill_assets.quality.slot_explanation import SlotExplanation, format_request
 
@@ -51,5 +52,6 @@ def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid, style
     for bar in built.bars.to_dict("records"):
         stamp = style.format_without_zone(to_datetime(bar["timestamp"]))
         final = "" if bar["is_final"] else ", not final"
-        values = f"close {bar['close']:g}, volume {bar['volume']:,}, {bar['source_rows']} rows{final}"
+        volume = f"{bar['volume']:,.0f}" if bar["volume_known"] else "unknown"
+        values = f"close {format_price(bar['close'])}, volume {volume}, {bar['source_rows']} rows{final}"
         console.print(f"  {stamp}  {values}", highlight=False)

@@ -68,12 +68,17 @@ def _list_exchange_lines(code: str, exchange: Mapping[str, Any], as_of: str) -> 
     unit = f" · prices in {exchange['price_unit']}" if exchange["price_unit"] else ""
     now = style.format_minute(datetime.fromisoformat(as_of))
     yield code, f"{exchange['name']}{unit} · {now}{_format_session(exchange['next_session'], style, as_of)}"
+    unknown = exchange.get("sessions_unknown")
+    if unknown:
+        yield "sessions", unknown
     if exchange["notice"]:
         yield "notice", exchange["notice"]
     symbols = exchange["symbols"]
     yield "symbols", f"{symbols['active']:,} active · {symbols['inactive']:,} inactive"
     newest = exchange["newest_bar"]
-    yield from _format_bars(exchange, style.format_moment(datetime.fromisoformat(newest)) if newest else None).items()
+    bars = _format_bars(exchange, style.format_moment(datetime.fromisoformat(newest)) if newest else None)
+    # Without sessions 0 says nothing.
+    yield from (line for line in bars.items() if not unknown or line[0] == "newest bar")
     if special := _format_special_days(exchange):
         yield "special days", special
     yield "other collector", _format_unverified(exchange["unverified"])
@@ -86,6 +91,8 @@ def _format_session(session: Mapping[str, str] | None, style: MomentStyle, as_of
     """Whether the exchange is open, and until or from when."""
     if session is None:
         return ""
+    if style.market is not None and style.market.is_around_the_clock:
+        return " · open around the clock"
     opens, closes = (datetime.fromisoformat(session[name]) for name in ("open", "close"))
     if opens <= datetime.fromisoformat(as_of):
         return f" · open until {style.format_without_zone(closes)}"

@@ -88,12 +88,24 @@ def symbols_add(
             elsewhere = count_other_exchanges(connection, known, [ticker.symbol for ticker in chosen])
             ended = describe_ended(connection, chosen)
         click.echo(f"{new} added or reactivated, {len(chosen) - new} were active already")
+        _show_ask_costs(engine, chosen)
         _show_short_histories(engine, chosen)
         _warn_not_enabled(engine.settings, chosen)
     _warn_ended(ended)
     if elsewhere:
         named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
         click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)
+
+
+def _show_ask_costs(engine: "Engine", chosen: "Sequence[Ticker]") -> None:
+    """Print what requests for the exchanges of tickers cost a day, of those that never close."""
+    from backfill_assets.backfill.ask_costs import compute_ask_costs
+    from backfill_assets.store.symbol_counts import count_active_rows
+
+    for exchange in sorted({ticker.exchange for ticker in chosen}):
+        if costs := compute_ask_costs(engine, engine.settings.get_market(exchange)):
+            with engine.database.transaction() as connection:
+                click.echo(costs.describe(count_active_rows(connection, exchange)))
 
 
 def _warn_ended(ended: "Mapping[Ticker, str]") -> None:
@@ -205,7 +217,7 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
 @symbols.command(
     "sync",
     help=f"Add the symbols of the vendor's list ({format_calls(CALL_PRICES.symbol_list)}): shares and ETFs listed on"
-    " exchanges with intraday data, without test issues. Activates and deactivates none.",
+    " exchanges with intraday data, without test issues; all pairs of CC and FOREX. Activates and deactivates none.",
 )
 @click.option("--exchange", default="US", show_default=True, help="Exchange code of the vendor's list.")
 @click.option(
@@ -218,7 +230,7 @@ def symbols_deactivate(tickers: tuple[str, ...], as_of: datetime | None, debug: 
     "--type",
     "symbol_type",
     help="Only these types of the vendor, comma-separated, for example 'Common Stock' or ETF; all: every type."
-    "  [default: Common Stock, Preferred Stock, ETF and listed funds]",
+    "  [default: Common Stock, Preferred Stock, ETF and listed funds; of pairs all]",
 )
 @click.option(
     "--listing",

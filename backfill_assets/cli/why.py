@@ -47,7 +47,8 @@ def why(
     from backfill_assets.quality.daily_explanation import build_daily_fields, describe_daily_price
     from backfill_assets.quality.doubt_explanation import NEIGHBOURS_WITHIN, explain_doubts
     from backfill_assets.quality.experimental import describe_experimental, read_comparison
-    from backfill_assets.quality.slot_explanation import describe_session, explain_slots
+    from backfill_assets.quality.session_explanation import describe_session
+    from backfill_assets.quality.slot_explanation import explain_slots
     from backfill_assets.store.bars.rejects import read_current_rejects
     from backfill_assets.store.bars.stored_bars import read_bars
     from backfill_assets.store.evidence.daily_prices import read_daily_price, read_daily_revisions
@@ -65,10 +66,12 @@ def why(
             return
         session = job.window.sessions[0]
         with engine.database.transaction() as connection:
-            symbol_id, first, end = job.symbols[0].symbol_id, session.open, session.close
+            symbol_id, first, end = job.symbols[0].symbol_id, session.rows_from, session.close
             bars = read_bars(connection, symbol_id, job.interval, first - NEIGHBOURS_WITHIN, end + NEIGHBOURS_WITHIN)
             doubts = list_doubts(connection, [symbol_id], job.interval, day, day, with_ended=True)
-            rejects = read_current_rejects(connection, symbol_id, job.interval, job.source_interval, first, end)
+            rejects = read_current_rejects(
+                connection, symbol_id, job.market, job.interval, job.source_interval, first, end
+            )
             refusals = read_refusal_messages(connection, symbol_id, job.interval, first, end)
             daily = read_daily_price(connection, symbol_id, day), read_daily_revisions(connection, symbol_id, day), end
             actions = list_session_actions(connection, coverage)
@@ -76,7 +79,7 @@ def why(
             failure = read_failing_tickers(connection, engine.vendor_access).get(str(job.symbols[0].ticker))
         unreadable_until = failure.next_request_at if failure and failure.is_unreadable else None
         explanations = explain_slots(coverage, bars, rejects, refusals, unreadable_until, doubts, style)
-        doubted = explain_doubts(doubts, bars, daily[0], explanations)
+        doubted = explain_doubts(job.market, doubts, bars, daily[0], explanations)
         evidence = [
             *describe_session(coverage, unreadable_until, style),
             *describe_daily_price(*daily, style),

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, time, timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,14 +18,16 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from backfill_assets.market.calendar.calendar_tables import has_calendar
 from backfill_assets.market.calendar.session_hours import ROW_MINUTES
 from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
-from backfill_assets.market.exchanges.profile import MarketStatus, NullVolume, VolumeKind
+from backfill_assets.market.exchanges.profile import DailyEvidence, MarketStatus, NullVolume, TimesCountFrom, VolumeKind
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
 _DURATION = re.compile(r"(?=\d)(?:(\d{1,3})h)?(?:(\d{1,4})m)?")
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # as date.weekday() counts
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -84,12 +87,31 @@ def _check_break(hours: tuple[time, time]) -> tuple[time, time]:
     return hours
 
 
+def _read_weekday(value: Any) -> int:
+    if value not in _WEEKDAYS:
+        raise ValueError("must be a day of the week such as friday")
+    return _WEEKDAYS.index(value)
+
+
+def _check_parts(parts: tuple[tuple[time, time], ...]) -> tuple[tuple[time, time], ...]:
+    if not parts:
+        raise ValueError('must have at least one part such as ["09:00", "16:00"]; closed days belong into closures')
+    if any(opens >= closes for opens, closes in parts):
+        raise ValueError("a part of a day must end after it begins")
+    for (_, closes), (opens, _) in pairwise(parts):
+        _check_break((closes, opens))
+    return parts
+
+
 Clock = Annotated[time, PlainValidator(_read_clock)]
 Day = Annotated[date, PlainValidator(_read_day)]
 Duration = Annotated[timedelta, PlainValidator(_read_duration)]
 Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=60, strip_whitespace=True)]
 Code = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z]{3}$")]
 Break = Annotated[tuple[Clock, Clock], AfterValidator(_check_break)]
+Weekday = Annotated[int, PlainValidator(_read_weekday)]
+DayParts = Annotated[tuple[tuple[Clock, Clock], ...], AfterValidator(_check_parts)]
+OLDER_FORM = "older_form"  # the type of the error that two forms of one field are given
 # Every field, and the one-line example that errors and docs/markets.md show.
 CORRECTIONS = {
     "name": 'name = "London"',
@@ -100,18 +122,26 @@ CORRECTIONS = {
     "price_unit": 'price_unit = "GBX"',
     "grid_anchor": 'grid_anchor = "08:00"',
     "breaks": 'breaks = [["12:00", "13:00"]]',
+    "weekday_hours": 'weekday_hours.friday = [["09:00", "11:30"], ["14:00", "15:50"]]',
     "closing_seconds": "closing_seconds = 900",
     "source_interval": 'source_interval = "5m"',
+    "times_count_from": 'times_count_from = "close"',
     "askable_after": 'askable_after = "3h"',
     "overdue_after": 'overdue_after = "24h"',
     "publication_delay": 'publication_delay = "15m"',
     "price_limit": "price_limit = 1000000000",
     "null_volume": 'null_volume = "quote"',
     "volume_kind": 'volume_kind = "shares"',
+    "price_step": "price_step = 0.01",
+    "daily_evidence": 'daily_evidence = "carried forward"',
     "daily_volume_tells": "daily_volume_tells = false",
+    "has_thin_symbols": "has_thin_symbols = false",
+    "daily_covers_session": "daily_covers_session = false",
     "has_live_quotes": "has_live_quotes = false",
     "has_market_file": "has_market_file = true",
     "has_renames": "has_renames = false",
+    "has_actions": "has_actions = true",
+    "has_other_feed": "has_other_feed = false",
     "data_from": "data_from = 2025-01-01",
     "closures": "closures = [2026-05-08]",
     "early_closes": 'early_closes.2026-12-24 = "12:30"',
@@ -133,18 +163,26 @@ class MarketCorrections(BaseModel):
     price_unit: Code | None = None
     grid_anchor: Annotated[time, PlainValidator(_read_anchor)] | None = None
     breaks: tuple[Break, ...] | None = None
+    weekday_hours: dict[Weekday, DayParts] | None = None
     closing_seconds: Annotated[StrictInt, Field(ge=0, le=14_400)] | None = None
     source_interval: Literal["1m", "5m"] | None = None
+    times_count_from: TimesCountFrom | None = None
     askable_after: Duration | None = None
     overdue_after: Duration | None = None
     publication_delay: Duration | None = None
     price_limit: Annotated[StrictFloat | StrictInt, Field(gt=0, le=9_000_000_000)] | None = None
     null_volume: NullVolume | None = None
     volume_kind: VolumeKind | None = None
+    price_step: Annotated[StrictFloat | StrictInt, Field(ge=0, le=1000)] | None = None
+    daily_evidence: DailyEvidence | None = None
     daily_volume_tells: StrictBool | None = None
+    has_thin_symbols: StrictBool | None = None
+    daily_covers_session: StrictBool | None = None
     has_live_quotes: StrictBool | None = None
     has_market_file: StrictBool | None = None
     has_renames: StrictBool | None = None
+    has_actions: StrictBool | None = None
+    has_other_feed: StrictBool | None = None
     data_from: Day | None = None
     closures: frozenset[Day] = frozenset()
     early_closes: dict[Day, Clock] = Field(default_factory=dict)
@@ -162,7 +200,21 @@ class MarketCorrections(BaseModel):
         """The days that are given hours."""
         return frozenset({*self.early_closes, *self.late_opens, *self.extra_sessions})
 
+    @model_validator(mode="after")
+    def _check_evidence(self) -> "MarketCorrections":
+        if self.daily_evidence is not None and self.daily_volume_tells is not None:
+            raise PydanticCustomError(OLDER_FORM, "it is the older form of daily_evidence: give one of the two")
+        return self
+
     def list_fields(self) -> dict[str, Any]:
         """The given fields of the profile, by name."""
         given = self.model_fields_set - {"closures", "early_closes", "late_opens", "extra_sessions"}
-        return {name: getattr(self, name) for name in given}
+        fields = {name: getattr(self, name) for name in given}
+        if (tells := fields.pop("daily_volume_tells", None)) is not None:
+            fields["daily_evidence"] = DailyEvidence.VOLUME if tells else DailyEvidence.NOTHING
+        return fields
+
+    def list_known(self) -> frozenset[str]:
+        """The attributes of the profile that are not assumed any more: who sets a field knows it."""
+        older = {"daily_volume_tells"} if self.daily_evidence is not None else set()
+        return frozenset(self.model_fields_set | older)

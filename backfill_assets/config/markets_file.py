@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from backfill_assets.config.calendar_file import parse_calendar, read_calendar_text, read_limited_text
-from backfill_assets.config.market_fields import CORRECTIONS, MarketCorrections
+from backfill_assets.config.market_fields import CORRECTIONS, OLDER_FORM, MarketCorrections
 from backfill_assets.config.toml_lines import find_line
 from backfill_assets.errors import UsageError
 from backfill_assets.market.exchanges.profile import CalendarOverrides, MarketProfile
@@ -59,18 +59,18 @@ def _read_markets_text(file: Path) -> str:
     return text
 
 
-@lru_cache(maxsize=256)  # texts are few, exchanges are 27
+@lru_cache(maxsize=256)  # texts are few, exchanges are 40
 def _build_profile(exchange: str, calendar: str | None, markets: str | None) -> MarketProfile:
     profile = get_profile(exchange)
     overrides = parse_calendar(calendar) if calendar is not None else profile.overrides
     corrections = _parse_markets(markets).get(exchange) if markets is not None else None
     if corrections is None:
         return replace(profile, overrides=overrides)
-    fields = corrections.list_fields()
     return replace(
         profile,
-        **fields,
-        assumed=profile.assumed - fields.keys(),  # who sets a field knows it
+        **corrections.list_fields(),
+        needs_breaks=profile.needs_breaks and corrections.breaks is None,
+        assumed=profile.assumed - corrections.list_known(),  # who sets a field knows it
         overrides=_merge_overrides(overrides, corrections),
     )
 
@@ -101,17 +101,22 @@ def _parse_markets(text: str) -> Mapping[str, MarketCorrections]:
 
 def _parse_table(text: str, exchange: str, table: Any) -> MarketCorrections:
     try:
-        get_profile(exchange)
+        profile = get_profile(exchange)
     except UsageError as error:
         raise ValueError(f"{_place(text, (exchange,))}{error}") from None
     if not isinstance(table, dict):
         raise ValueError(_explain(text, (exchange,), "must be a table of an exchange"))  # noqa: TRY004 - of the user's
+    source = table.get("source_interval")
+    if profile.is_source_fixed and source not in (None, profile.source_interval):
+        reason = f"must stay {profile.source_interval}: the vendor's rows of other lengths come from another source"
+        raise ValueError(_explain(text, (exchange, "source_interval"), reason, f'"{profile.source_interval}"'))
     try:
         return MarketCorrections.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        # What is wrong with the table as a whole is a day among closures that has hours, too.
-        location = tuple(str(part) for part in first["loc"] if part != "[key]") or ("closures",)
+        # What is wrong with the table as a whole is two forms of a field, or a day among closures that has hours, too.
+        of_table = "daily_volume_tells" if first["type"] == OLDER_FORM else "closures"
+        location = tuple(str(part) for part in first["loc"] if part != "[key]") or (of_table,)
         raise ValueError(_explain(text, (exchange, *location), _describe_fault(dict(first), location))) from None
 
 
@@ -122,9 +127,9 @@ def _describe_fault(error: Mapping[str, Any], location: tuple[str, ...]) -> str:
     return f"there is no such field{f'; did you mean {similar[0]}?' if similar else ''}"
 
 
-def _explain(text: str, location: tuple[str, ...], reason: str) -> str:
+def _explain(text: str, location: tuple[str, ...], reason: str, value: str | None = None) -> str:
     field = location[1] if len(location) > 1 else ""
-    example = CORRECTIONS.get(field, MARKETS_EXAMPLE.partition(".")[2])
+    example = f"{field} = {value}" if value else CORRECTIONS.get(field, MARKETS_EXAMPLE.partition(".")[2])
     return f"{_place(text, location)}{'.'.join(location)}: {reason}; example: {location[0]}.{example}"
 
 

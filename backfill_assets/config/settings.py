@@ -108,6 +108,7 @@ class Settings(
             overdue_after=market.overdue_after or timedelta(hours=self.overdue_hours),
             overdue_after_half=timedelta(hours=self.overdue_after_half_hours),
             retry_schedule=RetrySchedule(steps=tuple(timedelta(hours=h) for h in self.ladder_hours)),
+            ask_every=timedelta(hours=self.around_the_clock_ask_hours),
         )
 
     def list_live_intervals(self) -> tuple[Interval, ...]:

@@ -19,8 +19,11 @@ CALL_PRICES = CallPrices(
     bulk_dividends=100,
     symbol_list=1,
     symbol_changes=5,
+    exchange_list=1,
+    exchange_hours=None,  # unknown (docs/vendor.md §6.13)
     account=0,  # measured; documented as 1 (docs/vendor.md §6.12)
 )
+ASSUMED_HOURS_CALLS = 5  # what budgets count for hours: the price of their first version
 REQUEST_LIMITS = RequestLimits(
     max_intraday_spans={"1m": timedelta(days=120), "5m": timedelta(days=600), "1h": timedelta(days=7200)},
     max_rows=100_000,  # 120 days of 1m in New York are 80,000, extended hours included; no answer is longer

@@ -3,7 +3,8 @@
 Absent values become None. Fields that are not named here are ignored.
 """
 
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, time
 
 from backfill_assets.eodhd.error_mapping import map_shape_to_error
 from backfill_assets.eodhd.parsing import (
@@ -16,7 +17,7 @@ from backfill_assets.eodhd.parsing import (
     to_int,
     to_text,
 )
-from backfill_assets.market.vendor import AccountUsage, ListedSymbol, RecordList, SymbolChange
+from backfill_assets.market.vendor import AccountUsage, ExchangeHours, ListedSymbol, RecordList, SymbolChange
 
 MIN_YEAR, MAX_YEAR = 1900, 2099
 MAX_CALL_COUNT = 1_000_000_000  # the sum of two fits a 32-bit integer
@@ -74,6 +75,58 @@ def parse_symbol_changes(body: bytes) -> RecordList[SymbolChange]:
         if old and new
     )
     return RecordList(changes, parsed.warning)
+
+
+def parse_exchange_codes(body: bytes) -> frozenset[str]:
+    """Parse ``/exchanges-list``: the codes of the exchanges that the plan holds (docs/vendor.md §5.10)."""
+    return frozenset(code for row in parse_rows(body).rows if (code := to_code(row.get("Code"))))
+
+
+def parse_exchange_hours(body: bytes) -> ExchangeHours:
+    """Parse ``/v2/exchange-details/{code}`` (docs/vendor.md §8.6); what cannot be read is absent.
+
+    Raises:
+        VendorError: no object with trading hours, or a refusal in words.
+    """
+    payload = _decode_object(body)
+    details = payload.get("data", payload)
+    hours = details.get("TradingHours") if isinstance(details, dict) else None
+    if not isinstance(hours, dict):
+        raise map_shape_to_error(payload, "an exchange with trading hours")
+    lunch = (_to_time(hours.get("LunchBreakStart")), _to_time(hours.get("LunchBreakEnd")))
+    holidays = list(_list_holidays(details.get("ExchangeHolidays")))
+    early = ((day, _to_time(entry.get("EarlyClose"))) for day, entry in holidays)
+    return ExchangeHours(
+        name=to_text(details.get("Name")),
+        zone=to_text(details.get("Timezone")),
+        opens=_to_time(hours.get("Open")),
+        closes=_to_time(hours.get("Close")),
+        lunch=(lunch[0], lunch[1]) if lunch[0] and lunch[1] and lunch[0] < lunch[1] else None,
+        holidays=frozenset(day for day, entry in holidays if _read_type(entry) == "official"),
+        bank_holidays=frozenset(day for day, entry in holidays if _read_type(entry) == "bank"),
+        early_closes={day: close for day, close in early if close is not None},
+    )
+
+
+def _list_holidays(value: object) -> Iterator[tuple[date, JsonObject]]:
+    """Each day with its entry: in a map by day, as version 2 has it, or with the day as a field of the entry."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
+    for key, entry in entries:
+        if isinstance(entry, dict) and (day := to_date(entry.get("Date")) or to_date(key)):
+            yield day, entry
+
+
+def _read_type(entry: JsonObject) -> str:
+    """The kind of day, in lower case: versions differ in capitals."""
+    return (to_text(entry.get("Type")) or "").lower()
+
+
+def _to_time(value: object) -> time | None:
+    """A local time written HH:MM or HH:MM:SS, or None."""
+    try:
+        return time.fromisoformat(to_text(value) or "").replace(tzinfo=None)
+    except ValueError:
+        return None
 
 
 def to_date(value: object) -> date | None:

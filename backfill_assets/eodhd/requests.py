@@ -5,7 +5,7 @@ Which endpoints there are is in ``eodhd.client``. Attempts and their records are
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from backfill_assets.eodhd.attempts import ApiRequest, T
 from backfill_assets.eodhd.connection_pool import build_connection_pool
 from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.parameters import Params
+from backfill_assets.eodhd.parsing import decode_json
 from backfill_assets.eodhd.pricing import CALL_PRICES
 from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport, require_token
 from backfill_assets.eodhd.reference import parse_account
@@ -35,6 +36,13 @@ from backfill_assets.market.vendor_errors import (
 
 RowsT = TypeVar("RowsT", IntradayRows, DailyRows, BulkDailyRows, SplitRows, DividendRows)
 _SLOW_TIMEOUT_FACTOR = 10  # responses for a whole exchange may take this many times longer
+
+
+@dataclass(frozen=True)
+class JsonAnswer:
+    """Any JSON; a plain list would count as rows."""
+
+    content: Any
 
 
 class EodhdRequests:
@@ -124,6 +132,19 @@ class EodhdRequests:
             raise
         except (PermanentError, BrokenAnswer):  # the vendor documents both paths; an error of the second is raised
             return await self._request("internal-user", parse_account, CALL_PRICES.account)
+
+    async def fetch_json(self, endpoint: str, subject: str, params: Params, calls: int, *, is_ticker: bool) -> Any:
+        """The JSON of an answer as it came but for the token, for recordings; refusals are errors as always.
+
+        ``subject`` is the ticker or code in the path; empty: none. ``calls`` is what the budget counts.
+        """
+        ticker, code = (subject, None) if is_ticker else (None, subject or None)
+        answer = await self._request(endpoint, self._parse_json, calls, params, ticker=ticker, path_segment=code)
+        return answer.content
+
+    def _parse_json(self, body: bytes) -> JsonAnswer:
+        decode_json(body)  # refusals in words are errors
+        return JsonAnswer(decode_json(self._redactor.redact(body.decode("utf-8", "replace")).encode()))
 
     def _sanitize_warning(self, rows: RowsT) -> RowsT:
         return rows if rows.warning is None else replace(rows, warning=self._sanitize_text(rows.warning))

@@ -27,7 +27,7 @@ class DailyPrices:
         close: adjusted backwards for spin-offs, but not for splits (docs/vendor.md §5.4).
         adjusted_close: adjusted for splits and dividends until the row was read.
         volume: shares, adjusted for splits until the row was read; those of some exchanges have a fraction.
-        traded_volume: what the rules of absence read: without a volume nothing traded (docs/decisions/0007).
+        traded_volume: what the rules of absence read, whole; NaN where the volume is unknown: then they read nothing.
     """
 
     symbol_id: Int64
@@ -38,7 +38,7 @@ class DailyPrices:
     close: Floats
     adjusted_close: Floats
     volume: Floats
-    traded_volume: Int64
+    traded_volume: Floats | Int64
 
     def __len__(self) -> int:
         return len(self.symbol_id)
@@ -52,6 +52,7 @@ def build_daily_prices(
     high, low = _drop_impossible_prices(rows.high[chosen]), _drop_impossible_prices(rows.low[chosen])
     is_contradiction = high < low
     volume = rows.volume[chosen]
+    known_volume = np.where((volume >= 0) & (volume <= MAX_DAILY_VOLUME), volume, np.nan)
     return DailyPrices(
         symbol_id=np.array(symbol_ids, np.int64),
         day=rows.date[chosen],
@@ -60,8 +61,8 @@ def build_daily_prices(
         low=np.where(is_contradiction, np.nan, low),
         close=_drop_impossible_prices(rows.close[chosen]),
         adjusted_close=_drop_impossible_prices(rows.adjusted_close[chosen]),
-        volume=np.where((volume >= 0) & (volume <= MAX_DAILY_VOLUME), volume, np.nan),
-        traded_volume=np.ceil(np.clip(np.where(np.isnan(volume), 0.0, volume), 0.0, MAX_DAILY_VOLUME)).astype(np.int64),
+        volume=known_volume,
+        traded_volume=np.ceil(known_volume),
     )
 
 

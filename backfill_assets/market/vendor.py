@@ -6,9 +6,9 @@ parsing) belongs to that vendor's package. What requests cost is in ``market.ven
 raises are in ``market.vendor_errors``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, time
 from typing import Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
@@ -165,6 +165,31 @@ class SymbolChange:
     new_symbol: str
     company_name: str | None
     effective_date: date | None
+
+
+@dataclass(frozen=True)
+class ExchangeHours:
+    """The hours of an exchange as the vendor has them; times are local, absent ones are None.
+
+    Attributes:
+        name: of the exchange.
+        zone: name of the time zone.
+        opens: of a regular session.
+        closes: of a regular session.
+        lunch: start and end of the break at noon; None: there is none.
+        holidays: days without a session, as the vendor says. On a bank's holiday an exchange may be open.
+        bank_holidays: days that are holidays of banks.
+        early_closes: day → the close.
+    """
+
+    name: str | None
+    zone: str | None
+    opens: time | None
+    closes: time | None
+    lunch: tuple[time, time] | None
+    holidays: frozenset[date]
+    bank_holidays: frozenset[date]
+    early_closes: Mapping[date, time]
 
 
 class RecordList(list[RecordT]):

@@ -24,6 +24,8 @@ class CallPrices:
         bulk_dividends: one ``fetch_bulk_dividends``.
         symbol_list: one ``fetch_symbols``.
         symbol_changes: one ``fetch_symbol_changes``.
+        exchange_list: one list of the vendor's exchanges.
+        exchange_hours: one request for the hours of an exchange; None: unknown.
         account: one ``fetch_account``.
     """
 
@@ -38,6 +40,8 @@ class CallPrices:
     bulk_dividends: int
     symbol_list: int
     symbol_changes: int
+    exchange_list: int
+    exchange_hours: int | None
     account: int
 
 

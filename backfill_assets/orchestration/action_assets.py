@@ -23,7 +23,8 @@ def corporate_actions(
     context: dg.AssetExecutionContext, backfill_engine: dg.ResourceParam[Engine]
 ) -> dg.MaterializeResult[Any]:
     """Splits, dividends and spin-offs. Read with the daily data, each morning by whatever run comes first."""
-    recorded = read_due_data(context, backfill_engine, backfill_engine.settings.markets)
+    markets = [market for market in backfill_engine.settings.markets if market.has_actions]
+    recorded = read_due_data(context, backfill_engine, markets)
     raise_failures(recorded)
     return dg.MaterializeResult(metadata=build_actions_metadata(backfill_engine, recorded))
 

@@ -63,12 +63,14 @@ class ExchangeBars:
         exchanges: all that are collected.
         partitions: symbol × day.
         morning: when its bars are overdue.
+        days: what the description says of the hours of a day; empty where there is a night between two.
     """
 
     market: MarketProfile
     exchanges: tuple[str, ...]
     partitions: dg.MultiPartitionsDefinition
     morning: Morning
+    days: str
 
 
 def build_bars_asset(bars: ExchangeBars, interval: str, *, live: bool) -> dg.AssetsDefinition:
@@ -113,7 +115,7 @@ def _build_spec(bars: ExchangeBars, interval: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         build_bars_key(interval, market.exchange),
         description=f"{interval} bars in Postgres. A partition is green once each slot of its session has a final bar"
-        f" or provably had no trade.{describe_market(market)}",
+        f" or provably had no trade.{bars.days}{describe_market(market)}",
         deps=[UNIVERSE_KEY],
         skippable=True,
         group_name=add_exchange(GROUP, market.exchange),

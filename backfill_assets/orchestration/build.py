@@ -3,6 +3,7 @@
 Which exchanges there are says the setting, never the database: what is there must not come and go with rows.
 """
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,6 +13,9 @@ import dagster as dg
 
 from backfill_assets.config.calendar_cache import use_calendar_cache
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.sessions import SessionsUnknown
+from backfill_assets.market.calendar.windows import list_newest_known_sessions
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.orchestration.action_assets import build_adjusted_bars_spec, corporate_actions
 from backfill_assets.orchestration.alert_sensor import build_alert_sensor
 from backfill_assets.orchestration.catalog import describe_assets, read_asset_relations
@@ -34,6 +38,8 @@ from backfill_assets.orchestration.shared_sensors import build_daily_data_sensor
 from backfill_assets.orchestration.universe_asset import market_symbols
 from backfill_assets.orchestration.verify_jobs import build_verify_job
 
+_log = logging.getLogger(__name__)
+
 
 def build_definitions(settings: Settings, overrides: Mapping[str, Any] = MappingProxyType({})) -> dg.Definitions:
     """Assets, checks, sensors, schedules and jobs for the exchanges and intervals in the settings.
@@ -45,23 +51,23 @@ def build_definitions(settings: Settings, overrides: Mapping[str, Any] = Mapping
         overrides: of the settings that runs and ticks read; by field name.
 
     Raises:
-        UsageError: an exchange's calendar or a universe cannot be used.
+        UsageError: a universe cannot be used, or of no exchange sessions can be told.
         DatabaseUnavailable: no database; the number of symbols decides how many days are partitions.
     """
     use_calendar_cache(settings)
     parts = _build_parts(settings)
     verify_jobs = [build_verify_job(interval) for interval in settings.intervals]
     has_live = settings.live and any(part.market.has_live_quotes for part in parts)
+    daily_jobs = _list_daily_jobs(parts)
     return dg.Definitions(
         assets=_describe_assets(settings, _build_assets(settings, parts, has_live=has_live)),
         jobs=[
-            *(backfill_gaps, review_bars, daily_data, *verify_jobs),
+            *(backfill_gaps, review_bars, *daily_jobs, *verify_jobs),
             *([verify_sessions] if any(part.gates for part in parts) else []),
         ],
-        sensors=_build_sensors(settings, parts),
+        sensors=_build_sensors(settings, parts, daily_jobs),
         schedules=[
-            *(build_window_checks_schedule(settings, job) for job in verify_jobs),
-            *_build_schedules(settings, parts),
+            *_build_schedules(settings, parts, verify_jobs),
             *([build_live_schedule(settings, overrides)] if has_live else []),
         ],
         resources={RESOURCE_KEY: build_engine_resource(overrides)},
@@ -69,12 +75,44 @@ def build_definitions(settings: Settings, overrides: Mapping[str, Any] = Mapping
 
 
 def _build_parts(settings: Settings) -> list[ExchangeDefinitions]:
-    markets, gated = settings.markets, list_gated_universes(settings)
+    markets, gated = list_known_markets(settings), list_gated_universes(settings)
     first_days = resolve_first_partition_days(settings, markets)
     return [
         build_exchange_definitions(settings, market, first_days[market.exchange], gated[market.exchange])
         for market in markets
     ]
+
+
+def list_known_markets(settings: Settings) -> list[MarketProfile]:
+    """The exchanges whose sessions can be told; the log names the others, whose days would be no partitions.
+
+    Runs for all exchanges that need their sessions fail for them, so that nobody takes them for collected.
+
+    Raises:
+        SessionsUnknown: of no exchange.
+    """
+    known: list[MarketProfile] = []
+    unknown: list[SessionsUnknown] = []
+    for market in settings.markets:
+        try:
+            list_newest_known_sessions(market, settings.now(), 1)
+            known.append(market)
+        except SessionsUnknown as error:
+            unknown.append(error)
+            _log.error("no assets are defined for exchange %s: %s", market.exchange, error)
+    if not known:
+        raise unknown[0]
+    return known
+
+
+def _reads_mornings(market: MarketProfile) -> bool:
+    """Whether there is anything to read about an exchange besides its bars: daily data, or corporate actions."""
+    return market.uses_daily_data or market.has_actions
+
+
+def _list_daily_jobs(parts: Sequence[ExchangeDefinitions]) -> list[dg.JobDefinition]:
+    """The job that reads daily data and actions; none where no exchange has either, as with currencies alone."""
+    return [daily_data] if any(_reads_mornings(part.market) for part in parts) else []
 
 
 def _describe_assets(settings: Settings, assets: Sequence[Definition]) -> list[Definition]:
@@ -87,27 +125,42 @@ def _describe_assets(settings: Settings, assets: Sequence[Definition]) -> list[D
 
 def _build_assets(settings: Settings, parts: Sequence[ExchangeDefinitions], *, has_live: bool) -> list[Definition]:
     markets = [part.market for part in parts]
-    bars = [build_bars_key(interval, market.exchange) for market in markets for interval in settings.intervals]
     return [
         market_symbols,
         *(asset for part in parts for asset in part.bars),
         *([live_quotes] if has_live else []),
-        corporate_actions,
-        build_adjusted_bars_spec(bars),
+        *_build_action_assets(settings, markets),
         *(part.report for part in parts),
-        *([build_overview_asset(markets)] if len(markets) > 1 else []),
+        *([build_overview_asset(markets)] if len(settings.exchanges) > 1 else []),
         *(asset for part in parts for asset in part.gates),
     ]
 
 
-def _build_schedules(settings: Settings, parts: Sequence[ExchangeDefinitions]) -> list[dg.ScheduleDefinition]:
-    return [*(part.report_schedule for part in parts), build_review_schedule(settings, review_bars)]
+def _build_action_assets(settings: Settings, markets: Sequence[MarketProfile]) -> list[Definition]:
+    """Corporate actions and adjusted bars; none where no exchange has actions, as with currencies alone."""
+    with_actions = [market for market in markets if market.has_actions]
+    if not with_actions:
+        return []
+    bars = [build_bars_key(interval, market.exchange) for market in with_actions for interval in settings.intervals]
+    return [corporate_actions, build_adjusted_bars_spec(bars)]
 
 
-def _build_sensors(settings: Settings, parts: Sequence[ExchangeDefinitions]) -> list[dg.SensorDefinition]:
+def _build_schedules(
+    settings: Settings, parts: Sequence[ExchangeDefinitions], verify_jobs: Sequence[dg.JobDefinition]
+) -> list[dg.ScheduleDefinition]:
+    return [
+        *(build_window_checks_schedule(settings, job) for job in verify_jobs),
+        *(part.report_schedule for part in parts),
+        build_review_schedule(settings, review_bars),
+    ]
+
+
+def _build_sensors(
+    settings: Settings, parts: Sequence[ExchangeDefinitions], daily_jobs: Sequence[dg.JobDefinition]
+) -> list[dg.SensorDefinition]:
     return [
         build_symbol_partitions_sensor(settings),
         build_alert_sensor(settings),
-        build_daily_data_sensor(settings, daily_data),
+        *(build_daily_data_sensor(settings, job) for job in daily_jobs),
         *(sensor for part in parts for sensor in part.sensors),
     ]

@@ -15,6 +15,7 @@ from dagster import CodeReferencesMetadataValue, LocalFileCodeReference, UrlCode
 import backfill_assets
 from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.dagster_internals.partition_start import compute_once
+from backfill_assets.orchestration.exchange_names import CLOSE, VOLUME
 from backfill_assets.quality.report_formats import REPORT_COLUMNS
 from backfill_assets.store.postgres.database import open_database
 from backfill_assets.store.relations import Column, Relation, read_relations
@@ -45,6 +46,7 @@ _COLUMN_DESCRIPTIONS = {
     "low_price": "The lowest price of the slot.",
     "close_price": "The last price of the slot; of a session's last slot the official close.",
     "volume": "Shares traded.",
+    "volume_known": "False where the volume is not known (a row has none, or volumes mean nothing); else true or null.",
     "source": "The host that the bar came from; null for a bar of another program.",
     "source_interval": "The interval of the rows that the bar was built from.",
     "source_rows": "How many rows the bar was built from.",
@@ -117,7 +119,7 @@ def _describe(
 ) -> dg.AssetSpec:
     name = spec.key.path[0]
     relation = relations.get(_BARS if name.startswith("bars_") else _RELATIONS.get(name, ""))
-    table = _build_table_metadata(relation) if relation else _build_report_metadata() if "report" in name else {}
+    table = _build_table_metadata(relation, spec) if relation else _build_report_metadata() if "report" in name else {}
     references = spec.metadata.get(_CODE_REFERENCES) or _refer_to_migration()
     links = CodeReferencesMetadataValue(
         code_references=[_link(reference, code_url) for reference in references.code_references]
@@ -127,12 +129,15 @@ def _describe(
     )
 
 
-def _build_table_metadata(relation: Relation) -> Mapping[str, object]:
+def _build_table_metadata(relation: Relation, spec: dg.AssetSpec) -> Mapping[str, object]:
+    """Table and columns; the asset's own metadata say what its exchange has in place of shares and official closes."""
+    facts = {"volume": spec.metadata.get(VOLUME), "close_price": spec.metadata.get(CLOSE)}
+    descriptions = _COLUMN_DESCRIPTIONS | {name: text for name, text in facts.items() if text}
     columns = [
         dg.TableColumn(
             column.name,
             column.type,
-            description=_COLUMN_DESCRIPTIONS.get(column.name),
+            description=descriptions.get(column.name),
             constraints=dg.TableColumnConstraints(nullable=column.is_nullable),
         )
         for column in relation.columns

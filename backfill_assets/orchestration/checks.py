@@ -45,7 +45,7 @@ def build_check_specs(key: dg.AssetKey, market: MarketProfile, *, live: bool) ->
     """The checks of an exchange's bars asset; ``live``: whether live samples make bars of its interval."""
     return [
         dg.AssetCheckSpec(check.name, asset=key, description=check.description)
-        for check in select_checks(live=live, exchange=market.exchange)
+        for check in select_checks(live=live, market=market)
     ]
 
 

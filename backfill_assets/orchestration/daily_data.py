@@ -48,9 +48,10 @@ class RecordedReading:
     calls: int
 
     @property
-    def has_read(self) -> bool:
-        """Whether anything was read to its end."""
-        return any(reading and reading.stopped is None for reading in self.readings.values())
+    def has_read_actions(self) -> bool:
+        """Whether anything was read to its end of an exchange that has corporate actions."""
+        of_markets = [self.readings.get(market.exchange) for market in self.attempts.markets if market.has_actions]
+        return any(reading and reading.stopped is None for reading in of_markets)
 
     @property
     def stopped(self) -> VendorError | None:
@@ -78,13 +79,13 @@ def read_due_data(context: ExecutionContext, engine: Engine, markets: Sequence[M
 
 
 def read_and_record(context: ExecutionContext, engine: Engine, markets: Sequence[MarketProfile]) -> RecordedReading:
-    """The same; records a materialization of the corporate actions if something was read.
+    """The same; records a materialization of the corporate actions if something was read of an exchange that has any.
 
     Raises:
         TokenRefused: no token is set.
     """
     recorded = read_due_data(context, engine, markets)
-    if recorded.has_read:
+    if recorded.has_read_actions:
         metadata = build_actions_metadata(engine, recorded)
         context.log_event(dg.AssetMaterialization(CORPORATE_ACTIONS, metadata=metadata))
     return recorded
@@ -109,8 +110,9 @@ def build_actions_metadata(engine: Engine, recorded: RecordedReading) -> dict[st
         counts = count_actions(connection, recorded.since)
         symbols = [
             symbol
-            for exchange in engine.settings.exchanges
-            for symbol in list_symbols(connection, exchange, only_active=False)
+            for market in engine.settings.markets
+            if market.has_actions
+            for symbol in list_symbols(connection, market.exchange, only_active=False)
         ]
         newest = list_actions(connection, symbols, now, limit=MAX_NEWEST)
     return {

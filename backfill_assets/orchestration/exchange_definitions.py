@@ -7,10 +7,12 @@ from datetime import date
 import dagster as dg
 
 from backfill_assets.config.settings import Settings
+from backfill_assets.market.calendar.windows import list_newest_known_sessions
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.orchestration.assets import ExchangeBars, build_bars_asset
 from backfill_assets.orchestration.complete_sessions import build_complete_sessions_asset
 from backfill_assets.orchestration.complete_sessions_sensor import build_complete_sessions_sensor
+from backfill_assets.orchestration.exchange_names import describe_days
 from backfill_assets.orchestration.partitions import build_bars_partitions
 from backfill_assets.orchestration.quality_report import build_report_asset
 from backfill_assets.orchestration.schedules import build_morning_report_schedule
@@ -55,7 +57,8 @@ def build_exchange_definitions(
     """
     partitions = build_bars_partitions(settings, market.exchange, first_day)
     morning = build_morning(settings, market)
-    bars = ExchangeBars(market, settings.exchanges, partitions, morning)
+    days = describe_days(list_newest_known_sessions(market, settings.now(), 1)[-1])
+    bars = ExchangeBars(market, settings.exchanges, partitions, morning, days)
     live = {interval.name for interval in settings.list_live_intervals()} if market.has_live_quotes else set()
     sensors = [build_gap_backfill_sensor(settings, market, interval, partitions) for interval in settings.intervals]
     if universes:

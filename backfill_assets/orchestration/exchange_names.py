@@ -8,11 +8,19 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.calendar.moment_style import name_city
+from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.exchanges.profile import MarketProfile, VolumeKind
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 
 GROUP = "market_data"
 SYMBOL_DIMENSION, DAY_DIMENSION = "symbol", "day"
+VOLUME, CLOSE = "volume", "close"
+_VOLUMES = {
+    VolumeKind.QUOTE_CURRENCY: "What was traded, in the quote currency, such as USD of BTC-USD; null where it is"
+    " unknown.",
+    VolumeKind.NONE: "Null: the vendor's volumes mean nothing on this exchange.",
+}
 
 
 def add_exchange(name: str, exchange: str) -> str:
@@ -48,11 +56,30 @@ def describe_market(market: MarketProfile) -> str:
     return f" Exchange {name_exchange(market)}{unproven}."
 
 
+def describe_days(session: Session) -> str:
+    """What a description says of days that have no night between them; nothing of others.
+
+    Args:
+        session: any full session of the exchange.
+    """
+    if not session.is_whole_day:
+        return ""
+    opens, closes = (moment.astimezone(session.market.zone) for moment in (session.open, session.regular_close))
+    evening = " of the day before" if opens.date() < session.day else ""
+    end = "24:00" if closes.date() > session.day else f"{closes:%H:%M}"
+    return f" A day goes from {opens:%H:%M}{evening} to {end} ({name_city(session.market.zone)})."
+
+
 def build_market_metadata(market: MarketProfile, exchanges: tuple[str, ...]) -> Mapping[str, str]:
     """The exchange's facts as metadata of an asset; none where the US is the only one of ``exchanges``."""
     if exchanges == (DEFAULT_EXCHANGE,):
         return {}
-    facts = {"currency": market.currency, "price unit": market.price_unit}
+    facts = {
+        "currency": market.currency,
+        "price unit": market.price_unit,
+        VOLUME: _VOLUMES.get(market.volume_kind),
+        CLOSE: None if market.has_closing_rows else "The last price of the slot; the market has no official close.",
+    }
     return {
         "exchange": name_exchange(market),
         "status of the exchange": str(market.status),

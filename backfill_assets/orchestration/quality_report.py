@@ -81,7 +81,7 @@ def _build_report(engine: Engine, market: MarketProfile) -> dict[str, Any]:
         **({"experimental": notice} if notice else {}),
         **{**_sum_figures(evaluation, rows), ROW_COUNT: len(rows)},
         "live_bars": str(accuracy or "no live bar was replaced by a final bar"),
-        "corporate_actions": len(actions),
+        **({"corporate_actions": len(actions)} if market.has_actions else {}),
         "heat-map": dg.MarkdownMetadataValue(picture),
         "report": dg.MarkdownMetadataValue(to_markdown(worst[:_MAX_SHOWN_SYMBOLS])),
     }

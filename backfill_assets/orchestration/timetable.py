@@ -9,6 +9,7 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.windows import list_newest_known_sessions
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+from backfill_assets.market.gaps.gap_rules import GapRules
 
 REPORT_AFTER_DEADLINE = timedelta(minutes=15)
 _REGULAR_SHARE = 0.5  # of the weeks of a year: on such weekdays an exchange trades, but for holidays
@@ -35,20 +36,32 @@ _MORNING_IN_NEW_YORK = Morning("0 8 * * 2-6", "15 8 * * 2-6", timedelta(hours=13
 
 
 def build_morning(settings: Settings, market: MarketProfile) -> Morning:
-    """The morning of an exchange, from its regular close and the hours until its bars are overdue."""
+    """The morning of an exchange, from its regular close and the hours until its bars are overdue.
+
+    A market without a close has its days end at midnight in UTC. A day of it is complete with the first request after
+    the vendor has its last bar, and requests go out some hours apart.
+    """
     if market.exchange == DEFAULT_EXCHANGE:
         return _MORNING_IN_NEW_YORK
     session = list_newest_known_sessions(market, settings.now(), 1)[-1]
     rules = settings.build_gap_rules(market, settings.choose_source(market, parse_interval(DEFAULT_INTERVAL)))
     close = session.regular_close.astimezone(market.zone).replace(tzinfo=None)  # wall clock, as cron lines are
-    deadline = close + rules.overdue_after
+    waiting = _compute_waiting(market, rules)
+    deadline = close + waiting
     weekdays = _list_trading_weekdays(market, session.day)
     report = deadline + REPORT_AFTER_DEADLINE
     return Morning(
         _build_cron(deadline, session.day, weekdays),
         _build_cron(report, session.day, weekdays),
-        min(max(rules.overdue_after - rules.askable_after, timedelta(hours=1)), _LONGEST_REACH),
+        min(max(waiting - rules.askable_after, timedelta(hours=1)), _LONGEST_REACH),
     )
+
+
+def _compute_waiting(market: MarketProfile, rules: GapRules) -> timedelta:
+    """How long after a session's end its last bar is waited for: until it is overdue, or for the next request."""
+    if market.is_around_the_clock:
+        return max(rules.overdue_after, rules.askable_after + rules.ask_every)
+    return rules.overdue_after
 
 
 def _list_trading_weekdays(market: MarketProfile, until: date) -> list[int]:
@@ -62,6 +75,8 @@ def _build_cron(moment: datetime, session_day: date, weekdays: list[int]) -> str
     """The cron line of the same moment after each session; cron counts weekdays from Sunday."""
     later = (moment.date() - session_day).days
     days = sorted((weekday + 1 + later) % 7 for weekday in weekdays)
+    if len(days) == 7:
+        return f"{moment.minute} {moment.hour} * * *"
     return f"{moment.minute} {moment.hour} * * {_format_days(days)}"
 
 

@@ -89,6 +89,7 @@ class CheckDefinition:
         judges_symbols: whether it judges symbols, so that it says how many it did not judge.
         is_of_exchange: whether it is about one exchange; if not, its result is the same for all.
         needs_foreign_exchange: whether it applies only outside the US.
+        can_fail: whether an exchange has what is compared; where it has not, the check would pass for ever.
         rests_on_daily_data: what of the vendor's daily data it judges by; it judges nothing while that is learned.
     """
 
@@ -104,6 +105,7 @@ class CheckDefinition:
     judges_symbols: bool = True
     is_of_exchange: bool = True
     needs_foreign_exchange: bool = False
+    can_fail: Callable[[MarketProfile], bool] = lambda _: True
     rests_on_daily_data: DailyFigure | None = None
 
 
@@ -170,6 +172,7 @@ CHECKS = (
             given.database, given.coverage, given.source_interval, tolerance_bps=given.eod_tolerance_bps
         ),
         severity="warning",  # the vendor's two series differ for reasons of its own (docs/vendor.md §2.6, §5.4)
+        can_fail=lambda market: market.has_closing_rows and market.daily_covers_session,
         rests_on_daily_data=DailyFigure.PRICES,
     ),
     CheckDefinition(
@@ -178,6 +181,7 @@ CHECKS = (
         evaluate=lambda given: evaluate_corporate_actions(given.database, given.coverage),
         severity="warning",  # raw bars are not wrong by it, and only the vendor can correct what it lists
         cause_kind="actions",
+        can_fail=lambda market: market.has_actions,
         rests_on_daily_data=DailyFigure.PRICES,
     ),
     CheckDefinition(
@@ -198,20 +202,21 @@ def find_check(name: str) -> CheckDefinition | None:
     return _CHECK_BY_NAME.get(name)
 
 
-def select_checks(*, live: bool, criteria_only: bool = False, exchange: str = US.exchange) -> list[CheckDefinition]:
+def select_checks(*, live: bool, criteria_only: bool = False, market: MarketProfile = US) -> list[CheckDefinition]:
     """The checks that apply.
 
     Args:
         live: whether live samples make bars of the interval.
         criteria_only: only the success criteria.
-        exchange: whose bars are checked, by the vendor's code.
+        market: the exchange whose bars are checked.
     """
     return [
         check
         for check in CHECKS
         if (live or not check.needs_live)
         and (check.is_criterion or not criteria_only)
-        and (exchange != US.exchange or not check.needs_foreign_exchange)
+        and (market.exchange != US.exchange or not check.needs_foreign_exchange)
+        and check.can_fail(market)
     ]
 
 
@@ -274,7 +279,7 @@ def evaluate_all(database: Database, settings: Settings, coverage: Coverage, sou
         with_unknown=market.exchange == settings.exchanges[0],
     )
     live = market.has_live_quotes and coverage.grid.interval in settings.list_live_intervals()
-    return evaluate_checks(select_checks(live=live, exchange=market.exchange), given)
+    return evaluate_checks(select_checks(live=live, market=market), given)
 
 
 def evaluate_window(

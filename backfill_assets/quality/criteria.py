@@ -12,8 +12,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from backfill_assets.config.counts import format_count
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.calendar.windows import DEFAULT_HOURS
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.live.sampling_schedule import find_sampled_session
@@ -98,8 +100,12 @@ def evaluate_live(database: Database, coverage: Coverage) -> Criterion:
 
 
 def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
-    """Criterion 1: every active symbol has a bar in the window; not judged if no bar is overdue yet."""
-    without_bars = np.flatnonzero((coverage.last_bar_at < 0) & (coverage.missing > 0))
+    """Criterion 1: every active symbol has a bar in the window; not judged if no bar is overdue yet.
+
+    Around the clock a window that reaches the present counts bars of exactly the past 48 hours.
+    """
+    begin = _find_recent_begin(coverage)
+    without_bars = np.flatnonzero((coverage.last_bar_at < begin) & (_count_missing_since(coverage, begin) > 0))
     if not len(without_bars) and (reason := _explain_nothing_due(coverage)):
         return Criterion.create_not_judged("every_symbol_has_recent_bars", reason)
     return Criterion(
@@ -108,9 +114,26 @@ def check_every_symbol_has_recent_bars(coverage: Coverage) -> Criterion:
         figure=len(without_bars),
         threshold=0,
         meaning=f"{len(without_bars):,} of {format_count(len(coverage.symbols), 'symbol')} "
-        f"{'has' if len(without_bars) == 1 else 'have'} no bar in the window",
+        f"{'has' if len(without_bars) == 1 else 'have'} no bar in the {'window' if not begin else 'past 48 h'}",
         offenders=_list_tickers(coverage, without_bars),
     )
+
+
+def _find_recent_begin(coverage: Coverage) -> int:
+    """From when bars count as recent, epoch seconds; 0: all of the window."""
+    begin = int((coverage.now - timedelta(hours=DEFAULT_HOURS)).timestamp())
+    grid = coverage.grid
+    return begin if grid.is_around_the_clock and grid.starts[0] < begin < grid.starts[-1] else 0
+
+
+def _count_missing_since(coverage: Coverage, begin: int) -> Int64:
+    """``estimated_missing_bars`` of each symbol, of slots from ``begin`` on; shape (symbols,)."""
+    if not begin:
+        return coverage.missing
+    slots, states = coverage.open_slots, coverage.slot_states
+    is_missing = (states.state == SlotState.MISSING) | (states.overdue & (states.state == SlotState.PROVISIONAL))
+    is_missing &= coverage.grid.starts[slots.ordinal] >= begin
+    return np.bincount(slots.row[is_missing], minlength=len(coverage.symbols))
 
 
 def check_no_missing_bars(coverage: Coverage, *, tolerance: int = 0) -> Criterion:

@@ -11,6 +11,7 @@ from typing import Any
 from backfill_assets.config.counts import format_count
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp, format_timestamp
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.plausibility.doubt_texts import (
     describe_bar,
     describe_figures,
@@ -38,6 +39,7 @@ class DoubtExplanation:
     """A doubt with what is known around it.
 
     Attributes:
+        market: the exchange; what it does not have is not said to be absent.
         doubt: the doubt.
         before: the last stored bar before those in doubt, a week before at most.
         bars: the bars in doubt, oldest first.
@@ -46,6 +48,7 @@ class DoubtExplanation:
         ask_again: when its first slot is requested again, or ``now``; None if it is not requested any more.
     """
 
+    market: MarketProfile
     doubt: StoredDoubt
     before: StoredBar | None
     bars: tuple[StoredBar, ...]
@@ -89,8 +92,8 @@ class DoubtExplanation:
         if doubt.withheld_volume:
             lines.append(f"withheld: {doubt.withheld_volume:,} shares, which the bar's volume lacks")
         lines += self._describe_bars(style)
-        lines += self._describe_day()
-        lines += describe_other_feed(doubt.other_feed)
+        lines += self._describe_day() if self.market.daily_covers_session else ()
+        lines += describe_other_feed(doubt.other_feed) if self.market.has_other_feed or doubt.other_feed else ()
         return [*lines, *self._describe_life(style)]
 
     @property
@@ -139,6 +142,7 @@ class DoubtExplanation:
 
 
 def explain_doubts(
+    market: MarketProfile,
     doubts: Sequence[StoredDoubt],
     bars: Sequence[StoredBar],
     day: DailyPrice | None,
@@ -147,21 +151,23 @@ def explain_doubts(
     """Explain the doubts about one symbol and one session.
 
     Args:
+        market: the symbol's exchange.
         doubts: in any order, ended ones included.
         bars: the symbol's stored bars of the session and some before and after it, oldest first.
         day: what the daily data say about the day.
         slots: the session's slots, which say when they are requested again.
     """
     requests = {slot.slot: slot.ask_again for slot in slots}
-    return [_explain(doubt, bars, day, requests.get(format_timestamp(doubt.first_slot))) for doubt in doubts]
+    return [_explain(market, doubt, bars, day, requests.get(format_timestamp(doubt.first_slot))) for doubt in doubts]
 
 
 def _explain(
-    doubt: StoredDoubt, bars: Sequence[StoredBar], day: DailyPrice | None, ask_again: str | None
+    market: MarketProfile, doubt: StoredDoubt, bars: Sequence[StoredBar], day: DailyPrice | None, ask_again: str | None
 ) -> DoubtExplanation:
     before = [bar for bar in bars if bar.timestamp < doubt.first_slot]
     after = [bar for bar in bars if bar.timestamp > doubt.last_slot]
     return DoubtExplanation(
+        market=market,
         doubt=doubt,
         before=before[-1] if before else None,
         bars=tuple(bar for bar in bars if doubt.first_slot <= bar.timestamp <= doubt.last_slot),

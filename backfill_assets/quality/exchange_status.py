@@ -10,6 +10,7 @@ from typing import Any
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.sessions import Session, SessionsUnknown
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp, format_timestamp
@@ -21,6 +22,7 @@ from backfill_assets.market.calendar.windows import (
 )
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.session_notes import find_next_session, list_closed_weekdays
 from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
@@ -47,6 +49,7 @@ class ExchangeFacts:
         publications: session day → how many symbols were seen published, and when the first and the last (UTC).
         rounds: of live collection in its newest session.
         mixed_feeds: its sessions with bars of both feeds.
+        sessions_unknown: why its sessions cannot be told, so that none is in the window; None if they can.
     """
 
     market: MarketProfile
@@ -57,15 +60,19 @@ class ExchangeFacts:
     publications: Publications
     rounds: SessionRoundTotals | None
     mixed_feeds: MixedFeeds | None
+    sessions_unknown: str | None = None
 
 
 def read_exchange_facts(
     connection: Connection, settings: Settings, market: MarketProfile, interval: Interval, now: datetime
 ) -> ExchangeFacts:
-    """Read the facts of one exchange; ``interval`` with the spellings of the table."""
+    """Read the facts of one exchange; ``interval`` with the spellings of the table.
+
+    Where its sessions cannot be told, the window is empty and the facts say why: those of the others are shown.
+    """
     source = settings.choose_source(market, interval)
     rules = settings.build_gap_rules(market, source)
-    sessions = build_hours_window(market, now, DEFAULT_HOURS, rules.compute_askable_at).sessions
+    sessions, sessions_unknown = _list_window(market, now, rules)
     grid = build_slot_grid(sessions, interval)
     universe = read_universe(connection, market.exchange)
     job_universe = build_job_universe(connection, universe.symbols)
@@ -79,7 +86,15 @@ def read_exchange_facts(
         publications=read_publications(connection, interval, source, sessions),
         rounds=read_round_totals(connection, market.exchange, sessions[-1].day) if sessions else None,
         mixed_feeds=find_mixed_feeds(connection, measured, grid),
+        sessions_unknown=sessions_unknown,
     )
+
+
+def _list_window(market: MarketProfile, now: datetime, rules: GapRules) -> tuple[Sequence[Session], str | None]:
+    try:
+        return build_hours_window(market, now, DEFAULT_HOURS, rules.compute_askable_at).sessions, None
+    except SessionsUnknown as error:
+        return (), str(error)
 
 
 def describe_exchange(facts: ExchangeFacts, settings: Settings, notice: str, now: datetime) -> dict[str, Any]:
@@ -104,7 +119,8 @@ def describe_exchange(facts: ExchangeFacts, settings: Settings, notice: str, now
         "window": [session.day.isoformat() for session in sessions],
         "early_closes": [session.day.isoformat() for session in sessions if session.is_early_close],
         "closed": [day.isoformat() for day in list_closed_weekdays(market, sessions, now)],
-        "next_session": _describe_next(market, now),
+        "next_session": None if facts.sessions_unknown else _describe_next(market, now),
+        **({"sessions_unknown": facts.sessions_unknown} if facts.sessions_unknown else {}),
         "partitions": describe_partitions(settings, len(facts.active)),
         **describe_gaps(facts.coverage),
         "published": describe_publications(facts.publications),

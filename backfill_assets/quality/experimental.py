@@ -19,6 +19,11 @@ _ASSUMPTIONS = {
     "closing_seconds": "which rows belong to the close",
     "null_volume": "what rows without volume mean",
     "askable_after": "when bars are published",
+    "overdue_after": "from when an absent bar is missing",
+    "source_interval": "whether rows of 5m exist",
+    "data_from": "since when there are rows",
+    "weekday_hours": "hours of single weekdays",
+    "grid_anchor": "where slots begin",
     "daily_volume_tells": "what daily volumes prove",
 }
 
@@ -46,6 +51,8 @@ def explain_learning(market: MarketProfile, seen: DailyComparison, figure: Daily
     """Why the daily data of an exchange judge nothing yet; empty if they do."""
     if may_judge_by_daily_data(market, seen, figure):
         return ""
+    if not market.daily_covers_session:
+        return "daily data judge nothing, because their day has other hours than the session"
     if seen.sessions >= MIN_SESSIONS:
         return "daily data judge nothing, because they contradict the bars"
     return f"daily data are compared and judge nothing yet ({seen.sessions} of {MIN_SESSIONS} sessions)"

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from backfill_assets.market.bars.source_rows import describe_reject
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
+from backfill_assets.market.exchanges.price_units import describe_price_unit
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.quality.action_entries import KIND_NAMES
 from backfill_assets.quality.checks import format_result
@@ -82,6 +83,7 @@ def _load_template(name: str, style: MomentStyle, market: MarketProfile) -> Temp
     environment.filters["result"] = format_result
     environment.filters["moment"] = style.format_minute
     environment.filters["thousands"] = "{:,}".format
+    environment.filters["price_unit"] = describe_price_unit
     environment.filters["reject_reason"] = partial(describe_reject, market=market)
     return environment.from_string((files("backfill_assets.quality") / name).read_text("utf-8"))
 

@@ -1,5 +1,6 @@
 """Sessions of a window in words, with what is unusual about them: early closes, late opens and days without one."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
@@ -31,6 +32,7 @@ def list_closed_weekdays(market: MarketProfile, sessions: Sequence[Session], now
     first, today = sessions[0].day, now.astimezone(market.zone).date()
     last = limit_to_calendar(market, max(sessions[-1].day, today), now)
     nearby = {session.day for session in list_sessions(market, max(EARLIEST_DATE, first - _USUAL_FROM), last)}
-    weekdays = {day.weekday() for day in nearby}
+    counts = Counter(day.weekday() for day in nearby)
+    weekdays = {weekday for weekday, count in counts.items() if count > 1}  # one is a session on an unusual day
     days = (first + timedelta(days=number) for number in range((last - first).days + 1))
     return [day for day in days if day.weekday() in weekdays and day not in nearby]

@@ -16,7 +16,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval, parse_interval
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, choose_moment_style
-from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.sessions import Session, SessionsUnknown
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.calendar.windows import (
@@ -72,8 +72,9 @@ def find_short_histories(
 ) -> list[ShortHistory]:
     """The active symbols with retained sessions that were never fetched, though at least a quarter has them.
 
-    Each exchange of BACKFILL_EXCHANGES is looked at by itself, with its own sessions and shares. Only sessions before
-    the default window count: those of the window are missing, and each run requests them.
+    Each exchange of BACKFILL_EXCHANGES is looked at by itself, with its own sessions and shares; of one whose sessions
+    cannot be told nothing is known. Only sessions before the default window count: those of the window are missing, and
+    each run requests them.
     """
     with database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [interval or parse_interval(DEFAULT_INTERVAL)])
@@ -87,11 +88,14 @@ def _find_of_market(
     connection: Connection, settings: Settings, market: MarketProfile, interval: Interval
 ) -> list[ShortHistory]:
     symbols = list_symbols(connection, market.exchange)
-    sessions = _list_retained_sessions(settings, market, len(symbols))
+    try:
+        sessions = _list_retained_sessions(settings, market, len(symbols))
+        before = _find_window_begin(settings, market, interval)
+    except SessionsUnknown:  # its own commands say why; those of other exchanges must not fail with it
+        return []
     if not symbols or not sessions:
         return []
     known = read_requested_days(connection, symbols, interval, sessions)
-    before = _find_window_begin(settings, market, interval)
     names_exchange = choose_moment_style(market, settings.exchanges) is not UTC_STYLE
     histories = select_short_histories(symbols, sessions, known, interval, before)
     return [replace(history, names_exchange=names_exchange) for history in histories]

@@ -9,33 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from backfill_assets.config.counts import format_count
 from backfill_assets.market.bars.source_rows import describe_reject
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle
-from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.calendar.timestamps import format_timestamp
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.gaps.evidence import NO_ENTRY, DayTrading
+from backfill_assets.market.gaps.evidence import NO_ENTRY
 from backfill_assets.market.gaps.slot_states import SlotState, classify_trusted_bar
+from backfill_assets.market.gaps.thin_symbols import MIN_TICKERS_FOR_HOLE, count_same_slot
 from backfill_assets.market.plausibility.rules import RULE_TEXTS
+from backfill_assets.market.price_digits import format_price
+from backfill_assets.quality.session_explanation import NEVER_REQUESTED, UNREADABLE, format_epoch
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE
 from backfill_assets.store.bars.rejects import Reject
 from backfill_assets.store.bars.stored_bars import StoredBar
 from backfill_assets.store.evidence.doubts import StoredDoubt
 
-_NEVER_REQUESTED = "never requested"
 _HALT = "no trade (halt): both feeds of the vendor have rows on both sides and none inside"
 _OUTSIDE_HOURS = "no trade (halt): the day's only trading was outside regular hours"
-_UNREADABLE = "the vendor's newest answer could not be read"
-_DAY_TRADING_TEXTS = {
-    DayTrading.UNKNOWN: "not read, or without a row of that day",
-    DayTrading.NO_VOLUME: "not traded on that day",
-    DayTrading.TRADED: "traded on that day",
-    DayTrading.NOT_IN_MARKET_FILE: "no row of that day, neither of its own nor in the daily file of the market",
-    DayTrading.NO_ROW_AS_USUAL: "no row of that day, as on many of its last 250 sessions",
-}
+_HOLE = f"none of at least {MIN_TICKERS_FOR_HOLE} tickers has it: no habit explains it (see the findings)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,7 @@ def explain_slots(
     for reject in rejects:
         ordinal = int(np.searchsorted(coverage.grid.starts, reject.timestamp.timestamp(), side="right")) - 1
         rejects_by_ordinal.setdefault(ordinal, []).append(reject)
+    counts = _count_same_slot(coverage)
     explanations = [
         _explain_slot(
             coverage,
@@ -98,6 +93,7 @@ def explain_slots(
             position_by_ordinal.get(ordinal),
             stored_bars.get(start),
             rejects_by_ordinal.get(ordinal, []),
+            counts.get(ordinal, ""),
             style,
         )
         for ordinal, start in enumerate(coverage.grid.starts.tolist())
@@ -111,57 +107,16 @@ def explain_slots(
     ]
 
 
-def describe_session(
-    coverage: Coverage, unreadable_until: datetime | None = None, style: MomentStyle = UTC_STYLE
-) -> list[str]:
-    """What is known about the session as a whole, as sentences; arguments as those of ``explain_slots``."""
-    requests, facts = coverage.request_history, coverage.absence_evidence
-    sentences = []
-    if len(requests.row):
-        data_end = (
-            f"rows until {_format_epoch(int(requests.data_until[0]), style)}" if requests.data_until[0] else "no rows"
-        )
-        published = "published completely" if requests.published[0] else "not known to be published completely"
-        sentences.append(
-            f"requested {format_count(int(requests.request_count[0]), 'time')},"
-            f" last {_format_epoch(int(requests.requested_at[0]), style)}: {data_end}; {published}"
-        )
-        if not np.isnan(requests.no_new_data_since[0]):
-            sentences.append(
-                f"requests have returned no new data since {_format_epoch(int(requests.no_new_data_since[0]), style)}"
-            )
-    elif unreadable_until is None:
-        sentences.append(_NEVER_REQUESTED)
-    if unreadable_until is not None:
-        sentences.append(f"{_UNREADABLE}; next try at {style.format_moment(unreadable_until)}")
-    if len(coverage.open_slots.row):  # otherwise no slot is absent
-        if facts.published_sessions[0]:
-            sentences.append(
-                f"{facts.incomplete_sessions[0]} of its last {facts.published_sessions[0]} published sessions had gaps"
-            )
-        sentences.append(f"daily data: {_DAY_TRADING_TEXTS[DayTrading(int(facts.traded[0, 0]))]}")
-    if facts.is_unserved[0]:
-        sentences.append("the vendor has no intraday data of this symbol: requested weekly, and not judged")
-    if facts.closed[0]:
-        sentences.append("the market was closed, although the calendar has this session")
-    if not coverage.expected[0]:
-        sentences.append("the ticker was not listed: no bars are expected")
-    sentences.append(
-        f"requested from {style.format_moment(coverage.askable_at[0])} on,"
-        f" overdue from {style.format_moment(coverage.overdue_at[0])} at the latest"
-    )
-    return sentences
-
-
 def _explain_slot(
     coverage: Coverage,
     ordinal: int,
     position: int | None,
     bar: StoredBar | None,
     rejects: Sequence[Reject],
+    same_slot: str,
     style: MomentStyle,
 ) -> SlotExplanation:
-    start = _format_epoch(int(coverage.grid.starts[ordinal]))
+    start = format_epoch(int(coverage.grid.starts[ordinal]))
     if position is None:
         name = classify_trusted_bar(bar.source).name.lower() if bar is not None else "not expected"
         return SlotExplanation(start, name, _describe_bar(bar, style), None)
@@ -172,14 +127,34 @@ def _explain_slot(
         if np.isinf(next_request) and next_request > 0
         else "now"
         if coverage.slot_states.due[position]
-        else _format_epoch(int(next_request))
+        else format_epoch(int(next_request))
     )
     facts = [_describe_bar(bar, style) if bar else _describe_absence(coverage, ordinal)]
     if state is SlotState.SUSPECT and bar is not None:
         facts += _describe_doubts(coverage, ordinal, bar, style)
+    if same_slot and (bar is None or state in (SlotState.PRESENT, SlotState.SUSPECT)):
+        facts.append(same_slot)
     if state is SlotState.SUSPECT or (bar is None and state is not SlotState.NO_TRADE):
         facts += _describe_rejects(rejects, coverage.grid.sessions[0].market, style)
     return SlotExplanation(start, state.name.lower(), "; ".join(facts), next_request_text)
+
+
+def _count_same_slot(coverage: Coverage) -> dict[int, str]:
+    """By ordinal, how often other sessions lacked the slot of an open one; only of a symbol that often lacks some."""
+    slots, evidence = coverage.open_slots, coverage.absence_evidence
+    counts = count_same_slot(slots.row, slots.ordinal, coverage.grid, evidence.slot_baseline)
+    has_bar = slots.stored_state != SlotState.MISSING
+    lacking = np.where(has_bar, counts.absent_or_sparse, counts.absent).tolist()
+    texts = {
+        ordinal: f"in {count} of its {others} other published sessions with this time of day it was"
+        f" {'absent, or lacked rows' if stored else 'absent'}"
+        for ordinal, count, others, stored in zip(
+            slots.ordinal.tolist(), lacking, counts.other_sessions.tolist(), has_bar.tolist(), strict=True
+        )
+        if others
+    }
+    holes = set(evidence.holes.tolist()) & set(slots.ordinal.tolist())
+    return texts | dict.fromkeys(holes, _HOLE)
 
 
 def _add_doubts(explanation: SlotExplanation, start: int, doubts: Sequence[StoredDoubt]) -> SlotExplanation:
@@ -205,7 +180,7 @@ def _defer_unreadable(explanation: SlotExplanation, until: datetime | None) -> S
     """The explanation of a slot that would be requested before ``until``, if no request is sent until then."""
     if until is None or explanation.ask_again is None:
         return explanation
-    evidence = _UNREADABLE if explanation.evidence == _NEVER_REQUESTED else explanation.evidence
+    evidence = UNREADABLE if explanation.evidence == NEVER_REQUESTED else explanation.evidence
     is_earlier = explanation.ask_again == "now" or datetime.fromisoformat(explanation.ask_again) < until
     ask_again = format_timestamp(until) if is_earlier else explanation.ask_again
     return replace(explanation, evidence=evidence, ask_again=ask_again)
@@ -215,8 +190,8 @@ def _describe_bar(bar: StoredBar | None, style: MomentStyle) -> str:
     if bar is None:
         return ""
     values = (
-        f"close {'null' if bar.close is None else format(bar.close, 'g')}, "
-        f"volume {'null' if bar.volume is None else format(bar.volume, ',')}"
+        f"close {'null' if bar.close is None else format_price(bar.close)}, "
+        f"volume {('unknown' if bar.source else 'null') if bar.volume is None else format(bar.volume, ',')}"
     )
     if bar.source is None:
         return f"{values}; written by an external writer"
@@ -233,7 +208,7 @@ def _describe_doubts(coverage: Coverage, ordinal: int, bar: StoredBar, style: Mo
     if bar.source_rows and row_seconds and bar.source_rows * row_seconds <= SUSPECT_SHARE * slot_seconds:
         doubts.append(f"only {bar.source_rows} of {slot_seconds // row_seconds} rows")
     if len(requests.row) and grid.starts[ordinal] < requests.data_until[0] < grid.ends[ordinal]:
-        data_end = _format_epoch(int(requests.data_until[0]), style)
+        data_end = format_epoch(int(requests.data_until[0]), style)
         doubts.append(f"the vendor's rows end at {data_end}, before the close")
     return doubts
 
@@ -254,7 +229,7 @@ def _describe_rejects(rejects: Sequence[Reject], market: MarketProfile, style: M
 def _describe_absence(coverage: Coverage, ordinal: int) -> str:
     requests = coverage.request_history
     if not len(requests.row):
-        return _NEVER_REQUESTED
+        return NEVER_REQUESTED
     (halt,) = coverage.absence_evidence.halts.find(np.array([ordinal])).tolist()  # the key of a slot of one symbol
     if halt != NO_ENTRY:
         return _OUTSIDE_HOURS if coverage.absence_evidence.halts.is_outside_hours[halt] else _HALT
@@ -262,7 +237,3 @@ def _describe_absence(coverage: Coverage, ordinal: int) -> str:
         return "returned before, but no longer in the table"
     has_later_rows = requests.published[0] or requests.data_until[0] > coverage.grid.ends[ordinal]
     return "the vendor has later rows" if has_later_rows else "the vendor's rows end before it"
-
-
-def _format_epoch(epoch: int, style: MomentStyle = UTC_STYLE) -> str:
-    return style.format_moment(to_datetime(epoch))

@@ -64,7 +64,10 @@ class _StoredFacts:
 
 
 def read_status(database: Database, settings: Settings) -> dict[str, Any]:
-    """Read the status; times are ISO 8601 UTC. Works without symbols and without a token."""
+    """Read the status; times are ISO 8601 UTC. Works without symbols and without a token.
+
+    An exchange whose sessions are not known, as after its calendar's end, does not keep the others from being shown.
+    """
     now = settings.now()
     facts = _read_facts(database, settings, now)
     exchanges = facts.exchanges
@@ -123,8 +126,9 @@ def _read_facts(database: Database, settings: Settings, now: datetime) -> _Store
 def _describe_exchanges(
     database: Database, settings: Settings, exchanges: Sequence[ExchangeFacts], now: datetime
 ) -> dict[str, Any]:
-    """The field ``exchanges``, by the vendor's code; no field while the US is the only exchange."""
-    if all(choose_moment_style(one.market, settings.exchanges) is UTC_STYLE for one in exchanges):
+    """The field ``exchanges``, by the vendor's code; no field while the US is the only exchange, and has sessions."""
+    has_us_alone = all(choose_moment_style(one.market, settings.exchanges) is UTC_STYLE for one in exchanges)
+    if has_us_alone and not exchanges[0].sessions_unknown:
         return {}
     notices = [describe_experimental(one.market, read_comparison(database, one.market)) for one in exchanges]
     return {

@@ -50,8 +50,9 @@ def read_bars(
     unknown). Nothing is filled in: a slot without a bar has no row, or nulls with ``grid``.
 
     A moment is an aware datetime, an ISO text with its time zone, or a date, which means midnight in the exchange's
-    time zone. So an end date is not included. Bars, coverage and certificates are of one snapshot of the database, and
-    nothing is written, except that the first use brings the schema to this version.
+    time zone, or the open of that date's session where it opens on the day before. So an end date is not included.
+    Bars, coverage and certificates are of one snapshot of the database, and nothing is written, except that the first
+    use brings the schema to this version.
 
     Args:
         symbols: a ticker or several of one exchange, as ``AAPL``, ``AAPL.US`` or ``VOD.LSE``; None with ``universe``.

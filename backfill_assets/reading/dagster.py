@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr
 from backfill_assets.config.calendar_cache import use_calendar_cache
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.calendar_tables import read_calendar_table
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.sessions import find_calendar_end, list_sessions
 from backfill_assets.market.calendar.windows import list_newest_known_sessions
@@ -104,7 +105,8 @@ def session_partitions(
     """The sessions of an exchange as partitions: without ``start`` those of ``complete_sessions``, one to one.
 
     Keys are the dates of the sessions in the exchange's time zone. Days off and holidays are no partitions, nor are the
-    closures of BACKFILL_CALENDAR_FILE if the environment names it. The present day is one from midnight on.
+    closures of BACKFILL_CALENDAR_FILE if the environment names it. The present day is one from midnight on; where
+    sessions open on the day before their date, as those of FOREX do, the next one, too.
 
     Args:
         universe: as in the asset's key; all universes of an exchange have the same sessions.
@@ -130,14 +132,25 @@ def build_session_days(settings: Settings, exchange: str, first: date) -> dg.Dai
     last = list_newest_known_sessions(market, settings.now(), 1)[-1].day
     today = datetime.now(market.zone).date()
     end = last + timedelta(days=1) if settings.as_of else None
+    begun = 2 if opens_on_day_before(market, last.year) else 1  # the session of today, and one that opens today
     first = min(first, last)
     return dg.DailyPartitionsDefinition(
         start_date=first.isoformat(),
         end_date=end.isoformat() if end else None,
-        end_offset=max(0, (end - today).days + 1) if end else 1,
+        end_offset=max(0, (end - today).days + 1) if end else begun,
         timezone=str(market.zone),
         exclusions=list_closed_days(market, first, date(max(last, today).year + 1, 12, 31)),
     )
+
+
+def opens_on_day_before(market: MarketProfile, year: int) -> bool:
+    """Whether sessions open on the day before their date, by the clock of the exchange: a partition must exist then.
+
+    The calendar decides, not a user's corrections of some days: partitions would be others on these.
+    """
+    table = read_calendar_table(market.calendar, year)
+    opens = [datetime.fromtimestamp(moment, market.zone).date() for moment in table.opens[:1]]
+    return any(opened < day for opened, day in zip(opens, table.days, strict=False))
 
 
 def list_closed_days(market: MarketProfile, first: date, last: date) -> list[str | datetime]:

@@ -188,7 +188,7 @@ class _Export:
         try:
             return read_bars(
                 tickers,
-                first.open,
+                first.rows_from,
                 last.close,
                 self.target.interval,
                 exchange=self.target.exchange,

@@ -1,12 +1,12 @@
 """Which sessions an export brings up to date. What is written of them is decided in ``export``."""
 
 from datetime import date
-from zoneinfo import ZoneInfo
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import parse_interval
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE, Session, list_sessions
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, Session, find_session_day, list_sessions
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.reading.export_folder import ExportFolder
 from backfill_assets.reading.export_result import ExportOptions
 from backfill_assets.store.bars.bar_stats import read_oldest_bar
@@ -27,7 +27,7 @@ def choose_sessions(
         raise UsageError(f"--start {start} is after --end {end}; give the earlier date first")
     market = engine.settings.get_market(target.exchange)
     today = now.astimezone(market.zone).date()  # of the exchange: Sydney is a day ahead of UTC every evening
-    first = max(start or _find_first_day(engine, target, options.universe, market.zone) or date.max, EARLIEST_DATE)
+    first = max(start or _find_first_day(engine, target, options.universe, market) or date.max, EARLIEST_DATE)
     last = min(end or today, today)
     exported = set(target.list_days()) if options.is_adjusted else set()
     earliest = min({first, *exported})
@@ -39,8 +39,8 @@ def choose_sessions(
     ]
 
 
-def _find_first_day(engine: Engine, target: ExportFolder, universe_name: str, zone: ZoneInfo) -> date | None:
-    """The exchange's day of the oldest bar of the symbols that belong or once belonged to the universe."""
+def _find_first_day(engine: Engine, target: ExportFolder, universe_name: str, market: MarketProfile) -> date | None:
+    """The session date of the oldest bar of the symbols that belong or once belonged to the universe."""
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(target.interval)])
         universe = find_universe(connection, target.exchange, universe_name)
@@ -49,4 +49,4 @@ def _find_first_day(engine: Engine, target: ExportFolder, universe_name: str, zo
             members = {membership.symbol_id for membership in list_memberships(connection, universe)}
             symbols = [symbol for symbol in symbols if symbol.symbol_id in members]
         oldest = read_oldest_bar(connection, symbols, interval)
-    return oldest.astimezone(zone).date() if oldest else None
+    return find_session_day(market, oldest) if oldest else None

@@ -18,7 +18,9 @@ EngineOrSettings: TypeAlias = Engine | Settings | None
 
 
 def resolve_source(settings: EngineOrSettings) -> tuple[Engine | Settings, Settings]:
-    """What ``open_source`` is to open, the environment's settings for None, and its settings. Opens nothing.
+    """What ``open_source`` is to open, the environment's settings for None, and its settings.
+
+    Opens nothing; calendars are read through the settings' cache from now on.
 
     Raises:
         UsageError: a setting is invalid, or ``settings`` is something else.
@@ -28,6 +30,7 @@ def resolve_source(settings: EngineOrSettings) -> tuple[Engine | Settings, Setti
     used = load_settings() if settings is None else settings
     if not isinstance(used, Settings):
         raise UsageError(f"settings: give an open Engine, Settings or None, not {type(used).__name__}")
+    use_calendar_cache(used)  # before dates are checked against sessions: loading the library takes most of a second
     return used, used
 
 
@@ -43,7 +46,6 @@ def open_source(settings: EngineOrSettings) -> Iterator[Engine]:
     if isinstance(source, Engine):
         yield source
         return
-    use_calendar_cache(used)
     database = open_database(used)
     try:
         yield Engine(database, used)

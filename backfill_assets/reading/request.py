@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.actions.adjustment import Adjustment
 from backfill_assets.market.calendar.intervals import Interval, parse_interval
 from backfill_assets.market.calendar.moment_style import name_city
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE, find_day_start
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, get_profile
@@ -106,7 +107,8 @@ def build_request(
     if tickers and tickers[0].exchange != exchange:
         market = find_market(tickers[0].exchange)
     zone = market.zone
-    first, after = parse_moment(start, "start", zone), parse_moment(end, "end", zone)
+    start_of_day = partial(find_day_start, market)
+    first, after = parse_moment(start, "start", zone, start_of_day), parse_moment(end, "end", zone, start_of_day)
     _require_range(first, after, start, end)
     point_in_time, known_at = (
         None if options[name] is None else parse_moment(options[name], name, zone)
@@ -140,10 +142,12 @@ def require_exchange(exchange: object) -> str:
     return get_profile(exchange if isinstance(exchange, str) else str(exchange)).exchange
 
 
-def parse_moment(value: object, name: str, zone: ZoneInfo) -> datetime:
+def parse_moment(
+    value: object, name: str, zone: ZoneInfo, start_of_day: Callable[[date], datetime] | None = None
+) -> datetime:
     """A moment as UTC: an aware datetime, an ISO text with its zone, or a date, which means midnight in ``zone``.
 
-    pandas' and numpy's stamps are read, too.
+    With ``start_of_day`` a date means what that gives. pandas' and numpy's stamps are read, too.
 
     Raises:
         UsageError: no moment, or one without a time zone.
@@ -162,7 +166,7 @@ def parse_moment(value: object, name: str, zone: ZoneInfo) -> datetime:
             )
         return _to_utc(value, name)
     if isinstance(value, date) and not isinstance(value, datetime):
-        return _to_utc(datetime.combine(value, time(), zone), name)
+        return _to_utc(start_of_day(value) if start_of_day else datetime.combine(value, time(), zone), name)
     raise UsageError(f"{name} {str(value)[:40]!r} is no date or moment; write {_EXAMPLES}")
 
 

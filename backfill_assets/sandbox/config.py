@@ -13,6 +13,7 @@ from backfill_assets.market.exchanges.profile import NO_OVERRIDES, CalendarOverr
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, get_profile
 from backfill_assets.sandbox.absences import Absences
 from backfill_assets.sandbox.actions import Action, ActionRates
+from backfill_assets.sandbox.around_the_clock import Withheld
 from backfill_assets.sandbox.exchange_feed import US_FEED, ExchangeFeed
 from backfill_assets.sandbox.quirks import DataQuirks
 from backfill_assets.sandbox.recycled import Recycled
@@ -101,6 +102,7 @@ class ExchangeConfig:
     action_rates: ActionRates = field(default_factory=ActionRates)
     currencies: Mapping[str, str] = field(default_factory=dict)
     history_from: date | None = None
+    withheld: tuple[Withheld, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class SandboxConfig:
         feed: what the exchange's data mean.
         overrides: how the exchange's real sessions differ from the calendar's.
         history_to: the last day of every ticker; the calendar is built up to it.
+        withheld: rows that ``/intraday`` lacks for some time.
     """
 
     port: int = 0
@@ -189,6 +192,7 @@ class SandboxConfig:
     feed: ExchangeFeed = US_FEED
     overrides: CalendarOverrides = NO_OVERRIDES
     history_to: date = date(2035, 12, 31)
+    withheld: tuple[Withheld, ...] = ()
 
     def __post_init__(self) -> None:
         """Validate the values.

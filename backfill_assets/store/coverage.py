@@ -15,12 +15,13 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.market.gaps.evidence import AbsenceEvidence
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots, count_states
 from backfill_assets.store.bars.gap_queries import StoredSlots, read_stored_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.evidence_reader import read_evidence
+from backfill_assets.store.evidence.probe import find_probe
 from backfill_assets.store.postgres.connection import Connection
 
 
@@ -53,7 +54,8 @@ def measure_coverage(
     if stored is None:
         stored = read_stored_slots(connection, symbol_index, grid)
     slots = _build_open_slots(stored, grid)
-    request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, np.unique(slots.row))
+    request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, slots, rules)
+    request_history = _set_probe(connection, request_history, symbol_index, grid, source, now)
     absence_evidence = _set_lives(absence_evidence, lives or {})
     begins, ends = _get_listing_bounds(absence_evidence, grid)
     slots = _select_expected_slots(slots, begins, ends)
@@ -77,7 +79,25 @@ def measure_coverage(
         duplicates=stored.duplicates,
         askable_at=tuple(rules.compute_askable_at(s) for s in grid.sessions),
         overdue_at=tuple(rules.compute_overdue_at(s) for s in grid.sessions),
+        slot_askable_at=rules.compute_slot_askable_at(grid),
+        slot_overdue_at=rules.compute_slot_overdue_at(grid),
     )
+
+
+def _set_probe(
+    connection: Connection,
+    history: RequestHistory,
+    symbol_index: SymbolIndex,
+    grid: SlotGrid,
+    source: Interval,
+    now: datetime,
+) -> RequestHistory:
+    """The history with the symbol that is requested every half hour, of a market around the clock."""
+    if not grid.is_around_the_clock or not symbol_index.size:
+        return history
+    probe = find_probe(connection, grid.sessions[0].exchange, grid.interval, source, now)
+    row = -1 if probe is None else int(symbol_index.find_rows(np.array([probe]))[0])
+    return replace(history, probe_row=row if row >= 0 else None)
 
 
 def _set_lives(evidence: AbsenceEvidence, lives: Mapping[int, tuple[int, int]]) -> AbsenceEvidence:

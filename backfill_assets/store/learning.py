@@ -80,7 +80,7 @@ JOIN backfill.daily_prices p ON p.day = s.day AND p.symbol_id = ANY (%(ids)s::in
      AND (p.no_row_reason IS NOT NULL OR p.read_at >= s.closes + %(settled_after)s)
 CROSS JOIN LATERAL (SELECT p.no_row_reason IS NOT NULL OR p.reported_volume = 0 AS is_untraded) u
 CROSS JOIN LATERAL (
-    SELECT count(*) AS bars, sum(d.volume) AS volume,
+    SELECT count(*) AS bars, sum(d.volume) FILTER (WHERE d.volume_known IS NOT FALSE) AS volume,
            max(d.high_price)::float8 AS high, min(d.low_price)::float8 AS low
     FROM market_data d
     WHERE d.symbol_id = p.symbol_id AND d.interval_type = ANY (%(spellings)s) AND d.is_final IS NOT FALSE
@@ -178,7 +178,7 @@ def compare_daily_data(
         return 0
     values |= {
         "days": [item.day for item in chosen],
-        "opens": [item.open for item in chosen],
+        "opens": [item.rows_from for item in chosen],
         "closes": [item.close for item in chosen],
         "settled_after": SETTLED_AFTER,
         "tolerance": RANGE_TOLERANCE,

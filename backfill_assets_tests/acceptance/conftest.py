@@ -105,6 +105,8 @@ def make_user(
             "EODHD_BASE_URL": sandbox.base_url if sandbox else "http://127.0.0.1:9/api",
             "BACKFILL_AS_OF": now.isoformat(),
         }
+        if sandbox is None:
+            defaults["BACKFILL_BACKOFF_SECONDS"] = "[0, 0]"  # nothing will answer the next attempt either
         return User({**defaults, **environment}, monkeypatch, capfd)
 
     return make

@@ -146,6 +146,13 @@ def test_what_cannot_be_listed_is_said(user: User) -> None:
     assert "after --end" in user.run_cli("actions list --start 2026-06-02 --end 2026-06-01").error
 
 
+def test_currencies_have_no_actions_that_a_run_could_read(make_user: MakeUser) -> None:
+    user = make_user()
+    assert user.run_cli("symbols add EURUSD.FOREX").code == 0
+    shown = " ".join(user.run_cli("actions list EURUSD.FOREX").out.split())
+    assert "no corporate action is stored for these symbols and ex-dates; FOREX has none" in shown
+
+
 def test_an_empty_universe_says_what_to_do_first(make_user: MakeUser) -> None:
     listed = make_user().run_cli("actions list --format json")
     assert (listed.code, listed.json, "no symbols; add some: backfill-assets" in listed.err) == (0, [], True)

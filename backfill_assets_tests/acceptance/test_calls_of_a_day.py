@@ -35,7 +35,10 @@ CALLS_AT_65D0ACA = {Purpose.GAP: 341, Purpose.DAILY: 13, Purpose.REVIEW: 196}
 MORNING_CALLS = 38  # 40 symbols; one was looked up that morning, and the vendor does not serve another
 RENAME_CALLS = 2  # closes under the new name; again in the evening, as there are none under the old one
 ACTION_CALLS = {Purpose.SPLITS: 39, Purpose.DIVIDENDS: 39}  # of the symbols with a daily row; not again for a week
-CROSS_FEED_CALLS = 10  # two symbols lack slots after they were asked for twice
+# Two symbols lack slots after they were asked for twice. A rarely traded one lacks some that it usually has
+# (docs/decisions/0072), of the recorded sessions and of Tuesday: the other feed shows at once that nothing traded.
+# Without its calls the day has five calls less in all, and the slots stay missing for twelve days.
+CROSS_FEED_CALLS = 20
 TOLERATED_SHARE = 0.05
 TOLERATED_CALLS = 5  # one request: a twentieth of a few calls would tolerate none
 TOKEN = "test-token-4711"  # noqa: S105 - of the sandbox

@@ -88,6 +88,7 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_ASKABLE_HOURS_5M": build_range_errors(0, 72),
     "BACKFILL_ASKABLE_HOURS_1M": build_range_errors(0, 72),
     "BACKFILL_OVERDUE_HOURS": build_range_errors(0, 240),
+    "BACKFILL_AROUND_THE_CLOCK_ASK_HOURS": build_range_errors(0.5, 12),
     "BACKFILL_OVERDUE_AFTER_HALF_HOURS": build_range_errors(0, 240),
     "BACKFILL_LADDER_HOURS": {
         **JSON_ERRORS,
@@ -316,7 +317,10 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
         "0001-01-01",
         "9999-12-31",
     ],
-    **{(c, "--format"): ["xml", "", "JSON"] for c in ("markets list", "markets show")},
+    **{(c, "--format"): ["xml", "", "JSON"] for c in ("markets list", "markets show", "markets probe")},
+    ("markets probe", "--symbols"): ["", ",", "AA/PL", "AAPL.US", "A" * 300],
+    ("markets probe", "--output"): ["/nonexistent/probe.json", "/"],
+    ("markets probe", "--from"): ["/nonexistent/probe.json", "/", "/dev/null", "/proc/version"],
     ("symbols list", "--exchange"): ["NOWHERE", "", "U/S", "XLON"],
     ("symbols sync", "--exchange"): ["LSE", "", "U/S", "'; DROP TABLE market_data; --"],
     ("symbols sync", "--type"): ["no such type", "etf,no such type"],
@@ -333,7 +337,12 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
 }
 REQUIRED_ARGUMENTS = {
     **{"why": ("AAPL", "2026-06-02"), "symbols add": ("AAPL",), "symbols deactivate": ("AAPL",)},
-    **{"markets show": ("LSE",), "symbols rename": ("AAPL", "NEW"), "symbols show": ("AAPL",)},
+    **{
+        "markets show": ("LSE",),
+        "markets probe": ("LSE",),
+        "symbols rename": ("AAPL", "NEW"),
+        "symbols show": ("AAPL",),
+    },
     **{
         "bars": ("AAPL", "--start=2026-06-01", "--end=2026-06-01"),
         "export": ("--dir=/tmp",),
@@ -383,7 +392,7 @@ def test_invalid_option_is_named(make_user: MakeUser, start_sandbox: Callable[..
             assert (result.code, option, value) == (2, option, value), result
             # some errors name the kind of value, not the option
             words = ("interval", "symbol", "ticker", "exchange", "lists no", "replay", "kind", "rule", "columns")
-            words = (option, *words, "universe", "certificate of", "cannot be written")
+            words = (option, *words, "universe", "certificate of", "cannot be written", "recording")
             assert any(word in result.error for word in words), result
             assert len(result.error) < 300, result
 

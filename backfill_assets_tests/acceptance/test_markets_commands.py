@@ -64,5 +64,25 @@ def test_markets_show_says_what_is_assumed_and_why_a_code_is_refused(make_user: 
     assert "Nothing is assumed" in user.run_cli("markets show US").out
     assert "  volumes  shares" in shown
     assert 'add "PA" to BACKFILL_EXCHANGES' in user.run_cli("markets show PA").out
-    refused = user.run_cli("markets show HK")
-    assert (refused.code, "'HK' is not supported" in refused.error) == (2, True)
+    refused = user.run_cli("markets show IL")
+    assert (refused.code, "'IL' is not supported" in refused.error) == (2, True)
+
+
+def test_requests_around_the_clock_are_told_with_their_calls(make_user: MakeUser, start_sandbox: StartSandbox) -> None:
+    user = make_user(start_sandbox(), BACKFILL_EXCHANGES='["US", "CC"]')
+    costs = "CC: 4 requests a symbol and day (20 calls), plus the probe: 240 calls a day"
+    shown = user.run_cli("markets show CC").out
+    assert f"  requests {costs}\n" in shown
+    assert "an absent bar is missing 24:00 h after its slot's end; not counted\n" in shown
+    added = user.run_cli("symbols add BTC-USD.CC ETH-USD.CC AAPL").out
+    assert f"{costs}; with 2 symbols up to 280 calls a day\n" in added
+    assert f"{costs}; with 2 symbols up to 280 calls a day\n" in user.run_cli("plan --exchange CC").out
+    rare = user.run_cli("markets show CC --format json", BACKFILL_AROUND_THE_CLOCK_ASK_HOURS="12").out
+    assert json.loads(rare)["requests"] == {
+        "requests_per_symbol_and_day": 2,
+        "calls_per_symbol_and_day": 10,
+        "probe_calls_a_day": 240,
+        "calls_a_day": 260,
+    }
+    assert "requests" not in json.loads(user.run_cli("markets show LSE --format json").out)
+    assert "a symbol and day" not in user.run_cli("plan --exchange US").out

@@ -139,7 +139,7 @@ def test_dev_runs_in_an_empty_folder_and_calls_the_location_by_its_name(dev: Dag
         ... on TextMetadataEntry { text } ... on TableSchemaMetadataEntry { schema { columns { name } } } } } } }"""
     entries = {entry["label"]: entry for entry in dev.send_query(query)["assetNodeOrError"]["metadataEntries"]}
     assert entries["dagster/table_name"]["text"] == "bars_sandbox.public.market_data"
-    assert len(entries["dagster/column_schema"]["schema"]["columns"]) == 13
+    assert len(entries["dagster/column_schema"]["schema"]["columns"]) == 14
     assert "dagster/code_references" in entries
 
 

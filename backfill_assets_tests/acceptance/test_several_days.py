@@ -1,8 +1,8 @@
 """Several days of market time: times of requests, states of slots, and calls spent."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 import pytest
@@ -10,7 +10,9 @@ import pytest
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.results import RunResult
 from backfill_assets.backfill.runner import run_backfill
-from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.purposes import Purpose
@@ -114,16 +116,36 @@ def test_session_published_four_sessions_late_is_stored_within_twelve_requests(m
     assert read_stored_bars(clock.engine.database, "AAPL") == build_expected_bars(clock.sandbox, "AAPL", MONDAY)
 
 
+def find_slots_absent_once(clock: MovingClock, symbol: str, sessions: Sequence[Session]) -> set[int]:
+    """Starts of the slots that no true bar fills, and that every other session fills at that time of day."""
+    absent = defaultdict(list)
+    for session in sessions:
+        bars = clock.sandbox.world.true_bars(symbol, session, INTERVALS["30m"], "5m")
+        starts = build_slot_grid([session], INTERVALS["30m"]).starts.tolist()
+        for start in set(starts) - set(bars["timestamp"].tolist()):
+            absent[start - int(session.open.timestamp())].append(start)
+    return {starts[0] for starts in absent.values() if len(starts) == 1}
+
+
 def test_thin_ticker_has_no_missing_bars_and_costs_no_further_calls(make_clock: MakeClock) -> None:
-    first = date(2026, 5, 18)
-    clock = make_clock(("AAPL", "SPHB"), first=first, thin=frozenset({"SPHB"}), symbols=100)
+    """UPS skips no time of day only once in these sessions; SPHB does, and such a slot may have been lost."""
+    first = date(2026, 5, 20)
+    clock = make_clock(("AAPL", "SPHB", "UPS"), first=first, thin=frozenset({"SPHB", "UPS"}), symbols=100)
     result = clock.run(parse_utc("2026-06-03 14:00"))
-    assert result.after.missing == 0
-    assert count_states(clock, "2026-06-03 14:00")["no_trade"] > 0
-    calls_before = clock.calls
+    sessions = list_sessions(US, first - timedelta(days=2), TUESDAY)  # with the two before that are requested as well
+    absent_once = {at for at in find_slots_absent_once(clock, "SPHB", sessions) if at >= sessions[2].open.timestamp()}
+    coverage = clock.measure(parse_utc("2026-06-03 14:00"))
+    missing = coverage.open_slots.ordinal[coverage.has_state(SlotState.MISSING)]
+    assert set(coverage.grid.starts[missing].tolist()) == absent_once
+    assert result.after.missing == len(absent_once) > 0
+    assert find_slots_absent_once(clock, "UPS", sessions) == set()
+    assert count_states(clock, "2026-06-03 14:00")["no_trade"] > 30
+    requests_before, calls_before = clock.sandbox.stats()["per_ticker"], clock.calls
     for now in iter_times(parse_utc("2026-06-03 14:30"), parse_utc("2026-06-03 22:00"), 90):
         clock.run(now)
-    assert clock.calls == calls_before
+    requests = Counter(clock.sandbox.stats()["per_ticker"]) - Counter(requests_before)
+    assert set(requests) == {"SPHB.US"}
+    assert clock.calls - calls_before == 5 * (2 + 1)  # after 1 and 3 hours, and the other feed
 
 
 @pytest.mark.long

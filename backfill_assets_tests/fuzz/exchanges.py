@@ -15,7 +15,7 @@ CODES = (
     "", "*", "all", "none", "X" * 21, "LSE/US", "VOD.LSE", "LSE\n", "-", "0", "%", "../LSE", "ΑU", "AU\u200b",
 )  # fmt: skip
 ENABLED = (
-    SEVERAL, '["LSE"]', '["AU", "US"]', "US LSE AU", "lse", '["US", "US"]', "[]", '["US", "XLON"]', '["US", "HK"]',
+    SEVERAL, '["LSE"]', '["AU", "US"]', "US LSE AU", "lse", '["US", "US"]', "[]", '["US", "XLON"]', '["US", "IL"]',
     '["us", "LSE"]', '["LSE", "KO", "SA"]', '["US", null]', '["US", 1]', '[["US"]]', '{"US": 1}', "US,LSE", "US;LSE",
     '[" LSE "]', '["ＬＳＥ"]', '["US", "' + "X" * 5000 + '"]', '["CC"]', str(list(_SUPPORTED)).replace("'", '"'),
     *(f'["US", "{code}"]' for code in _SUPPORTED[1:]),

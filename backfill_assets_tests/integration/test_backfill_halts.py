@@ -131,6 +131,26 @@ def test_with_few_symbols_a_person_settles_a_halt(make_market: Callable[..., tup
     assert read_halts(engine, "state, decided_by") == [("found", "ann")]
 
 
+def test_no_person_is_asked_about_slots_of_a_rarely_traded_symbol(
+    make_market: Callable[..., tuple[Engine, Sandbox]],
+) -> None:
+    """It lacked another time of day in half of its sessions, so this one is not usual, and no halt either."""
+    engine, sandbox = make_market(SYMBOLS[:5], halts={(SYMBOLS[0], TUESDAY): (90, 120)})
+    earlier = [session.day for session in list_sessions(US, date(2026, 5, 20), date(2026, 5, 29))][-6:]
+    with engine.database.transaction() as connection:
+        for number, day in enumerate(earlier):
+            connection.execute(
+                "INSERT INTO backfill.session_evidence (symbol_id, interval_type, source_interval, session_day,"
+                " requested_at, source_rows, is_published, not_returned)"
+                " SELECT symbol_id, '30m', '5m', %s, now(), 72, true, %s FROM market_symbols WHERE symbol = %s",
+                [day, "{[9,10)}" if number < 3 else "{}", SYMBOLS[0]],
+            )
+    run_at(engine, sandbox, EVENING)
+    result = run_at(engine, sandbox, EVENING + timedelta(hours=1.5))
+    assert (result.cross_feed.tickers, result.after.missing) == (1, 1)  # the other feed may have had the bar
+    assert read_halts(engine) == []
+
+
 def test_a_bar_that_comes_later_ends_the_halt(
     make_market: Callable[..., tuple[Engine, Sandbox]], start_sandbox: StartSandbox
 ) -> None:

@@ -25,12 +25,15 @@ from backfill_assets.live.collector import collect_round, collect_today, find_li
 from backfill_assets.market.calendar import sessions
 from backfill_assets.market.calendar.calendar_tables import (
     CalendarTable,
+    CalendarUnbuildable,
     TableReader,
     build_calendar_table,
     use_table_reader,
 )
+from backfill_assets.market.calendar.sessions import SessionsUnknown
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.exchanges.registry import get_profile
+from backfill_assets.quality.status import read_status
 from backfill_assets.sandbox.config import ExchangeConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.findings import list_findings
@@ -95,7 +98,7 @@ def test_an_exchange_whose_tickers_are_unknown_does_not_stop_the_other(make_both
 
 
 @pytest.fixture
-def end_sydney() -> Any:
+def end_sydney(shared_calendars: TableReader) -> Any:
     """Let Sydney's calendar end on 29 May 2026, as those do whose library knows no more holidays."""
 
     def read(calendar: str, year: int) -> CalendarTable:
@@ -105,7 +108,7 @@ def end_sydney() -> Any:
         return CalendarTable(calendar, year, None, date(2026, 5, 29))
 
     yield lambda: use_calendars(read)
-    use_calendars(None)
+    use_calendars(shared_calendars)
 
 
 def test_an_exchange_whose_calendar_has_ended_does_not_stop_the_other(
@@ -122,6 +125,53 @@ def test_an_exchange_whose_calendar_has_ended_does_not_stop_the_other(
     use_calendars(None)
     resolve_ended_findings(engine)
     assert list_all(engine, "calendar ends") == []
+
+
+def test_an_exchange_whose_sessions_cannot_be_told_does_not_stop_the_other(make_both: Callable[..., Engine]) -> None:
+    """Jakarta's breaks are not given. The end of a run, and the status, look at all exchanges."""
+    engine = make_both(("AAPL.US", "BBCA.JK"), exchanges=("US", "JK"))
+    results = run_all(engine)
+    assert (results["US"].after.missing, type(results["JK"])) == (0, SessionsUnknown)
+    assert {name: found[0] for name, found in read_bars(engine.database).items()} == {"AAPL.US": 26}
+    shown = read_status(engine.database, engine.settings)["exchanges"]
+    assert "sessions_unknown" not in shown["US"]
+    assert shown["US"]["window"]
+    assert (shown["JK"]["sessions_unknown"], shown["JK"]["next_session"]) == (str(results["JK"]), None)
+    assert shown["JK"]["symbols"] == {"active": 1, "inactive": 0}
+
+
+def test_a_calendar_that_cannot_be_built_is_none_that_ends(
+    make_both: Callable[..., Engine], shared_calendars: TableReader
+) -> None:
+    def read(calendar: str, year: int) -> CalendarTable:
+        if calendar == "XASX":
+            raise CalendarUnbuildable("pandas 3.1 cannot build it")
+        return build_calendar_table(calendar, year)
+
+    engine = make_both()
+    use_calendars(read)
+    try:
+        results = run_all(engine)
+    finally:
+        use_calendars(shared_calendars)
+    assert (results["US"].after.missing, type(results["AU"])) == (0, SessionsUnknown)
+    assert list_all(engine, "calendar ends") == []
+
+
+def test_the_status_of_the_us_alone_says_when_its_calendar_cannot_be_built(
+    make_both: Callable[..., Engine], shared_calendars: TableReader
+) -> None:
+    def read(calendar: str, year: int) -> CalendarTable:
+        raise CalendarUnbuildable("pandas 3.1 cannot build it")
+
+    engine = make_both(("AAPL.US",), exchanges=("US",))
+    assert "exchanges" not in read_status(engine.database, engine.settings)
+    use_calendars(read)
+    try:
+        shown = read_status(engine.database, engine.settings)["exchanges"]
+    finally:
+        use_calendars(shared_calendars)
+    assert "pandas 3.1 cannot build it" in shown["US"]["sessions_unknown"]
 
 
 def test_a_calendar_that_ends_is_a_finding_60_days_before_by_its_own_date(
@@ -211,7 +261,7 @@ def test_a_run_over_history_leaves_the_calls_for_what_is_overdue_elsewhere(
 
 
 @pytest.fixture
-def close_early() -> Any:
+def close_early(shared_calendars: TableReader) -> Any:
     """Let a newer library have New York close at 13:00 on 1 June 2026."""
 
     def read(calendar: str, year: int) -> CalendarTable:
@@ -223,7 +273,7 @@ def close_early() -> Any:
         return replace(table, closes=tuple(closes))
 
     yield lambda: use_calendars(read)
-    use_calendars(None)
+    use_calendars(shared_calendars)
 
 
 def use_calendars(reader: TableReader | None) -> None:

@@ -210,6 +210,12 @@ def test_us_is_not_configured_as_another_exchange() -> None:
             SandboxConfig(exchanges={exchange: ExchangeConfig()})
 
 
+@pytest.mark.parametrize("exchange", ["LSE", "TSE", "HK", "SHG"])
+def test_volumes_of_realistic_exchanges_are_no_running_totals(exchange: str) -> None:
+    """They were seen in the US alone; there a first run of one symbol would be half in doubt in a month of fifty."""
+    assert build_realistic_exchange(exchange, 4).quirks.cumulative_volume_months == 0
+
+
 def test_realistic_exchange_is_served() -> None:
     config = {"LSE": build_realistic_exchange("LSE", 4)}
     with Sandbox(SandboxConfig(symbols=1, now=NOW, clock_rate=0.0, exchanges=config)) as sandbox:

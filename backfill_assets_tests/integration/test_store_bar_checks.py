@@ -1,6 +1,7 @@
 """The checks find invalid bars in managed and external tables, and compare closes with daily data."""
 
 from collections.abc import Callable, Iterator
+from datetime import date
 
 import psycopg
 import pytest
@@ -8,9 +9,13 @@ import pytest
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
 from backfill_assets.quality.criteria import Criterion
 from backfill_assets.sandbox.server.serve import Sandbox
+from backfill_assets.store.bars.bar_checks import find_bar_faults
 from backfill_assets.store.evidence.daily_prices import record_daily_rows
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
@@ -165,3 +170,22 @@ def test_closes_are_compared_with_the_stored_daily_data(
             "UPDATE backfill.daily_prices SET close_price = NULL WHERE symbol_id = 2 AND day = %s", [TUESDAY]
         )
     assert compare_closes() == (2, "2 of 3")
+
+
+def test_bars_of_others_in_a_break_are_none_of_the_session_and_the_first_bar_may_begin_before_an_odd_open(
+    unconstrained: Database,
+) -> None:
+    with unconstrained.transaction() as connection:
+        connection.execute("UPDATE market_symbols SET exchange = 'KAR'")
+    grid = build_slot_grid(list_sessions(get_profile("KAR"), date(2026, 6, 5), date(2026, 6, 5)), INTERVALS["30m"])
+    at = {"first": "04:15", "noon": "08:00", "off": "09:40"}  # of Friday: 9:15, 13:00 and 14:40 in Karachi
+    for name, clock in at.items():
+        high = 8 if name == "first" else 11  # below the open
+        insert_bars(unconstrained, f"1, '30m', '2026-06-05 {clock}+00', 10, {high}, 9, 10, 5")
+    with unconstrained.transaction() as connection:
+        faults, rows = find_bar_faults(connection, grid)
+    assert rows == 3
+    assert {(fault.kind, f"{fault.first:%H:%M}") for fault in faults} == {
+        ("OHLC out of order", at["first"]),
+        ("off the grid", at["off"]),
+    }

@@ -50,10 +50,10 @@ def test_all_figures_are_stored_with_the_time_of_reading(database: Database) -> 
     assert read(database) == (DailyPrice(*FIGURES, read_at=MORNING), [])
 
 
-def test_unknown_figures_are_null_and_absence_reads_a_volume_of_0(database: Database) -> None:
+def test_unknown_figures_are_null_and_say_nothing_about_absence(database: Database) -> None:
     record(database, MORNING, None, None, None, 11.0, None, None)
     assert read(database) == (DailyPrice(None, None, None, 11.0, None, None, MORNING), [])
-    assert query(database, "SELECT volume, no_row_reason FROM backfill.daily_prices") == [(0, None)]
+    assert query(database, "SELECT volume, no_row_reason FROM backfill.daily_prices") == [(None, None)]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3, 5])

@@ -11,8 +11,9 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
-from backfill_assets.market.exchanges.registry import US
-from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.exchanges.registry import US, get_profile
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.daily_data import (
@@ -20,11 +21,19 @@ from backfill_assets.store.evidence.daily_data import (
     record_closure,
     record_listing_lives,
 )
-from backfill_assets.store.evidence.daily_prices import record_daily_rows
-from backfill_assets.store.evidence.evidence_reader import BASELINE_SESSIONS, read_evidence
+from backfill_assets.store.evidence.daily_prices import (
+    NO_ROW_AS_USUAL,
+    NOT_IN_MARKET_FILE,
+    record_daily_rows,
+    record_days_without_row,
+)
+from backfill_assets.store.evidence.daily_series import read_daily_series
+from backfill_assets.store.evidence.evidence_reader import read_evidence
+from backfill_assets.store.evidence.slot_baseline import BASELINE_SESSIONS
 from backfill_assets.store.listings import NewListing, record_listings
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
+from backfill_assets_tests.unit.gap_builders import RULES, Slot, build_open_slots
 from backfill_assets_tests.unit.market_builders import make_daily_prices
 
 SESSIONS = list_sessions(US, date(2026, 6, 1), date(2026, 6, 5))
@@ -73,11 +82,13 @@ def insert_request(database: Database, row: int, day: date, **changed: Any) -> N
 
 
 def read(
-    database: Database, open_rows: Sequence[int] = (), grid: SlotGrid = GRID
+    database: Database, open_rows: Sequence[int] = (), grid: SlotGrid = GRID, slots: Sequence[Slot] = ()
 ) -> tuple[RequestHistory, AbsenceEvidence]:
+    """Read with an absent first slot of each of ``open_rows``, or with ``slots``."""
     index = SymbolIndex(np.array(get_symbol_ids(database), np.int64))
+    open_slots = build_open_slots(slots or [(row, 0, SlotState.MISSING) for row in open_rows])
     with database.transaction() as connection:
-        return read_evidence(connection, index, grid, INTERVALS["5m"], np.array(open_rows, np.int64))
+        return read_evidence(connection, index, grid, INTERVALS["5m"], open_slots, RULES)
 
 
 def test_nothing_is_known_of_an_empty_store(store: Database) -> None:
@@ -213,3 +224,55 @@ def test_a_session_without_rows_begins_anew_when_a_listing_is_recorded(store: Da
     assert since[AAPL, 1] == recorded_at.timestamp()
     assert since[AAPL, 0] == since[MSFT, 1] == vain_since.timestamp()
     assert np.isnan(since[AAPL, 2])
+
+
+def test_slots_are_read_of_symbols_that_may_be_thin(store: Database) -> None:
+    """Of AAPL, which lacked a slot in two of six sessions, but not of MSFT, which lacked one in one."""
+    days = [session.day for session in list_previous_sessions(SESSIONS[0], 6)]
+    for number, day in enumerate(days):
+        insert_request(store, AAPL, day, is_published=True, not_returned="{[2,4)}" if number in (1, 4) else "{}")
+        insert_request(store, MSFT, day, is_published=True, not_returned="{[2,4)}" if number == 1 else "{}")
+    _, evidence = read(store, [AAPL, MSFT])
+    baseline = evidence.slot_baseline
+    assert baseline.grid is not None
+    assert [session.day for session in baseline.grid.sessions] == days
+    assert (baseline.rows.tolist(), baseline.is_published.tolist()) == ([AAPL], [[True] * 6])
+    first = [AAPL * baseline.grid.size + session * 13 for session in (1, 4)]
+    assert baseline.absent.tolist() == [key + slot for key in first for slot in (2, 3)]
+    assert read(store, [MSFT])[1].slot_baseline.grid is None
+
+
+@pytest.mark.parametrize(("exchange", "tells"), [("LSE", True), ("AU", False)])
+def test_where_daily_rows_are_carried_forward_one_that_is_absent_says_nothing(
+    database: Database, exchange: str, tells: bool
+) -> None:
+    sessions = list_sessions(get_profile(exchange), date(2026, 6, 1), date(2026, 6, 3))
+    grid = build_slot_grid(sessions, INTERVALS["30m"])
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers([f"ABC.{exchange}"]))
+        symbols = list_symbols(connection, exchange)
+        ids = [symbols[0].symbol_id]
+        record_days_without_row(connection, [(ids[0], sessions[0].day)], NOT_IN_MARKET_FILE)
+        record_days_without_row(connection, [(ids[0], sessions[1].day)], NO_ROW_AS_USUAL)
+        index = SymbolIndex.from_symbols(symbols)
+        is_open = build_open_slots([(0, 0, SlotState.MISSING)])
+        _, evidence = read_evidence(connection, index, grid, INTERVALS["5m"], is_open, RULES)
+        series = read_daily_series(connection, ids, sessions)
+    absent = [DayTrading.NOT_IN_MARKET_FILE, DayTrading.NO_ROW_AS_USUAL] if tells else [DayTrading.UNKNOWN] * 2
+    assert evidence.traded[0].tolist() == [*absent, DayTrading.UNKNOWN]
+    assert series.is_without_trade[0].tolist() == [tells, tells, False]
+
+
+def test_a_daily_volume_of_0_that_an_older_version_wrote_for_an_unknown_one_says_nothing(store: Database) -> None:
+    """Version 0.7.0 wrote 0 and no reported volume; versions before it no reported volume for any row."""
+    (symbol_id, *_) = get_symbol_ids(store)
+    insert = """INSERT INTO backfill.daily_prices (symbol_id, day, close_price, volume, reported_volume, read_at)
+    VALUES (%(id)s, '2026-06-01', 1, 0, NULL, now()), (%(id)s, '2026-06-02', 1, NULL, NULL, now()),
+           (%(id)s, '2026-06-03', 1, 0, 0, now()), (%(id)s, '2026-06-04', 1, 0, NULL, NULL)"""
+    with store.transaction() as connection:
+        connection.execute(insert, {"id": symbol_id})
+        series = read_daily_series(connection, [symbol_id], SESSIONS)
+    _, evidence = read(store, [AAPL])
+    assert series.is_without_trade[0].tolist() == [False, False, True, True, False]
+    unknown, untraded = DayTrading.UNKNOWN, DayTrading.NO_VOLUME
+    assert evidence.traded[AAPL].tolist() == [unknown, unknown, untraded, untraded, unknown]

@@ -10,6 +10,7 @@ import pytest
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.forex_calendar import get_day_begin
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.exchanges.names import list_exchange_names
@@ -48,12 +49,16 @@ def store(create_database: Callable[..., str]) -> Iterator[Database]:
 def test_the_seeded_exchanges_are_the_profiles(database: Database) -> None:
     seeded = {
         row[0]: row[1:]
-        for row in execute(database, "SELECT exchange, zone, currency, price_unit, names FROM backfill.exchanges")
+        for row in execute(
+            database,
+            "SELECT exchange, zone, currency, price_unit, has_actions, day_begin, names FROM backfill.exchanges",
+        )
     }
     assert seeded.keys() == PROFILES.keys()
     for code, profile in PROFILES.items():
         *facts, names = seeded[code]
-        assert facts == [profile.zone.key, profile.currency, profile.price_unit]
+        day_begin = get_day_begin(profile.calendar)
+        assert facts == [profile.zone.key, profile.currency, profile.price_unit, profile.has_actions, day_begin]
         assert set(names) <= list_exchange_names(code)
 
 
@@ -64,6 +69,16 @@ def test_the_database_learns_what_a_user_corrects_of_a_profile(database: Databas
     assert execute(database, select) == [("Australia/Sydney", "AUD")]
     record_exchanges(database, [US, corrected])
     assert execute(database, select) == [("Australia/Perth", "AUX")]
+
+
+def test_nothing_is_unread_of_symbols_that_have_no_actions(database: Database) -> None:
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["AAPL", "EURUSD.FOREX", "BTC-USD.CC", "BHP.AU"]))
+        connection.execute("UPDATE market_symbols SET exchange = 'crypto' WHERE exchange = 'CC'")
+    select = "SELECT symbol FROM market_symbols s WHERE EXISTS (SELECT FROM backfill.unread_actions(s.symbol_id))"
+    assert sorted(execute(database, select)) == [("AAPL",), ("BHP",)]
+    record_exchanges(database, [US, replace(AU, has_actions=False)])
+    assert execute(database, select) == [("AAPL",)]
 
 
 def test_a_store_of_the_us_alone_is_opened_without_asking_for_exchanges(

@@ -10,7 +10,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_datetime
-from backfill_assets.market.exchanges.registry import US
+from backfill_assets.market.exchanges.registry import US, get_profile
 from backfill_assets.store.bars.panel_reader import MAX_BARS, StoredPanel, read_panel, split_symbols
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
@@ -147,3 +147,14 @@ def test_symbols_are_read_in_chunks_that_fit_into_memory() -> None:
     assert np.concatenate(chunks).tolist() == list(range(1, 30_001))
     assert all(len(chunk) * GRID.size <= MAX_BARS for chunk in chunks)
     assert [len(chunk) for chunk in chunks[:-1]] == [MAX_BARS // GRID.size] * (len(chunks) - 1)
+
+
+def test_a_break_has_no_column_and_stamps_after_it_are_right(database: Database) -> None:
+    grid = build_slot_grid(list_sessions(get_profile("TSE"), date(2026, 6, 4), date(2026, 6, 5)), INTERVALS["30m"])
+    for ordinal in range(11, 22):
+        insert(database, OWN, 0, timestamp=to_datetime(int(grid.starts[ordinal])))
+    insert(database, EXTERNAL, 0, timestamp=to_datetime(int(grid.ends[4])))  # at noon
+    with database.transaction() as connection:
+        panel = read_panel(connection, (3,), grid).panel
+    assert (panel.sizes.tolist(), panel.is_present.all()) == ([11], True)
+    assert [panel.get_stamp(0, column) for column in range(11)] == grid.starts[11:].tolist()

@@ -42,6 +42,7 @@ from backfill_assets_tests.integration.two_exchanges import (
     open_store,
     publish,
 )
+from backfill_assets_tests.unit.gap_builders import RULES, build_open_slots
 
 REJECT_CLOSURE = """
 INSERT INTO backfill.decisions (kind, subject, refers_to, proposal, evidence, fingerprint, shown_fingerprint, opened_at,
@@ -73,7 +74,7 @@ def read_half_seen(database: Database, market: Market) -> tuple[list[float], lis
     """When the first and when half of the symbols of an exchange were seen published, by session; −1 before."""
     index = SymbolIndex(np.array(sorted(market.ids.values()), np.int64))
     with database.transaction() as connection:
-        _, evidence = read_evidence(connection, index, market.grid, SOURCE, np.zeros(0, np.int64))
+        _, evidence = read_evidence(connection, index, market.grid, SOURCE, build_open_slots([]), RULES)
     return tuple(
         np.nan_to_num(at, nan=-1.0).tolist() for at in (evidence.first_published_at, evidence.half_published_at)
     )
@@ -115,7 +116,7 @@ def test_a_closed_day_of_one_exchange_is_a_session_of_the_other(store: Database)
     for market, is_closed in ((us, False), (au, True)):
         index = SymbolIndex(np.array(sorted(market.ids.values()), np.int64))
         with store.transaction() as connection:
-            _, evidence = read_evidence(connection, index, market.grid, SOURCE, np.zeros(0, np.int64))
+            _, evidence = read_evidence(connection, index, market.grid, SOURCE, build_open_slots([]), RULES)
             known = read_requested_days(connection, list_symbols(connection, market.profile.exchange), INTERVAL,
                                         market.sessions)  # fmt: skip
             assert find_closures(connection, market.profile.exchange, [THURSDAY]) == (

@@ -9,12 +9,9 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets_tests.integration.test_store_migrate import fetch, read_schema, run_migrations
 from backfill_assets_tests.integration.upgrades import (
     NUMBER_0_3_0,
-    NUMBER_0_4_0,
     build_database,
     cut_off_upgrade,
-    list_between,
     name_later,
-    require_completion,
     require_preserved_rows,
 )
 
@@ -31,15 +28,6 @@ def url_0_3_0(create_database: Callable[..., str]) -> str:
 
 def test_every_row_is_preserved_and_new_tables_are_empty(url_0_3_0: str, template_url: str) -> None:
     require_preserved_rows(url_0_3_0, template_url, LATER)
-
-
-@pytest.mark.parametrize("number", list_between(NUMBER_0_3_0, NUMBER_0_4_0))
-def test_a_database_between_two_migrations_is_completed(
-    create_database: Callable[..., str], template_url: str, number: int
-) -> None:
-    url = create_database(None)
-    build_database(url, number, [])
-    require_completion(url, template_url, number)
 
 
 def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_3_0: str, template_url: str) -> None:

@@ -17,14 +17,11 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.integration.test_store_migrate import CONTRACT_ROWS, fetch, read_schema, run_migrations
 from backfill_assets_tests.integration.upgrades import (
+    COLUMNS_OF_OTHERS,
     NUMBER_0_4_0,
-    NUMBER_0_5_0,
-    apply_migrations,
     build_database,
     cut_off_upgrade,
-    list_between,
     name_later,
-    require_completion,
     require_preserved_rows,
 )
 
@@ -57,12 +54,6 @@ def test_every_row_is_preserved_and_new_tables_are_empty(url_0_4_0: str, templat
     require_preserved_rows(url_0_4_0, template_url, LATER)
 
 
-@pytest.mark.parametrize("number", list_between(NUMBER_0_4_0, NUMBER_0_5_0))
-def test_a_database_between_two_migrations_is_completed(url_0_4_0: str, template_url: str, number: int) -> None:
-    apply_migrations(url_0_4_0, NUMBER_0_4_0, number)
-    require_completion(url_0_4_0, template_url, number)
-
-
 def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_4_0: str, template_url: str) -> None:
     """A reader of the market's files keeps the upgrade waiting; then the server ends the upgrade's session."""
     assert cut_off_upgrade(url_0_4_0, "backfill.bulk_files", "dividends", NUMBER_0_4_0) == LATER
@@ -85,10 +76,9 @@ def test_tables_of_another_program_are_taken_over_as_before(create_database: Cal
     url = create_database(None)
     external_tables.create_external_tables(url)
     build_database(url, NUMBER_0_4_0, ROWS)
-    columns = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
-    before = fetch(url, columns), fetch(url, CONTRACT_ROWS)
+    before = fetch(url, COLUMNS_OF_OTHERS), fetch(url, CONTRACT_ROWS)
     assert run_migrations(url) == LATER
-    assert (fetch(url, columns), fetch(url, CONTRACT_ROWS)) == before
+    assert (fetch(url, COLUMNS_OF_OTHERS), fetch(url, CONTRACT_ROWS)) == before
 
 
 def test_roles_that_work_with_the_evidence_work_with_the_new_tables(url_0_4_0: str) -> None:

@@ -64,7 +64,7 @@ def _describe_partitions(partitions: Any) -> Any:
     zone = ZoneInfo(partitions.timezone)
     excluded = [
         one if isinstance(one, str) else datetime.fromtimestamp(one.timestamp, zone).date().isoformat()
-        for one in partitions.exclusions
+        for one in partitions.exclusions or ()
     ]
     holidays = [day for day in excluded if "2000" < day < "2027"]
     return {

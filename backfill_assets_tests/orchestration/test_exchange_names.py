@@ -1,4 +1,4 @@
-"""With the US alone Dagster's definitions are those of version 0.6.0; others have names of their own beside them."""
+"""With the US alone Dagster's definitions are those of version 0.7.0; others have names of their own beside them."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.orchestration.build import build_definitions
 from backfill_assets_tests.orchestration.described_definitions import describe_definitions
 
-RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "version_0_6_0" / "names.json").read_text("utf-8"))
+RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "version_0_7_0" / "names.json").read_text("utf-8"))
 EVERY_OPTION = {"intervals": ("30m", "1h"), "universes": ("all", "model"), "live": True, "auto": False}
 
 
@@ -19,7 +19,7 @@ def describe(settings: Settings, **changed: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("variant", "options"), [("default", {}), ("every option", EVERY_OPTION)])
-def test_with_the_us_alone_everything_is_as_in_version_0_6_0(
+def test_with_the_us_alone_everything_is_as_in_version_0_7_0(
     settings: Settings, variant: str, options: dict[str, Any]
 ) -> None:
     assert describe(settings, **options) == RECORDED[variant]
@@ -27,6 +27,7 @@ def test_with_the_us_alone_everything_is_as_in_version_0_6_0(
 
 def test_other_exchanges_are_beside_the_us_and_change_none_of_its_names(settings: Settings) -> None:
     both = describe(settings, exchanges=("US", "LSE", "AU"))
+    assert both == RECORDED["three exchanges"]
     alone = RECORDED["default"]
     for kind in ("checks", "sensors", "jobs"):
         assert {name: both[kind][name] for name in alone[kind]} == alone[kind], kind

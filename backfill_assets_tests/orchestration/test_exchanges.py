@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from backfill_assets.market.calendar.sessions import SessionsUnknown
 from backfill_assets.orchestration.build import build_definitions
 from backfill_assets.orchestration.exchange_loop import ExchangesFailed
 from backfill_assets.orchestration.exchange_names import build_bars_key
@@ -181,6 +182,26 @@ def test_definitions_are_loaded_after_a_calendar_has_ended_and_before_the_first_
     assert list_days(early, "TW") == {"2024-06-05"}  # its data begin in 2025
     early.tick("symbol_partitions_sensor")
     assert early.tick("gap_backfill_sensor_TW").run_requests == []
+
+
+def test_an_exchange_whose_breaks_nobody_gave_has_no_assets_and_the_others_are_loaded(
+    deploy: Callable[..., Deployment], start_sandbox: StartSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment = deploy(start_sandbox(), ("AAPL", "BBCA.JK"))
+    both = deployment.with_settings(exchanges=("US", "JK"))
+    both = replace(both, definitions=build_definitions(both.engine.settings))
+    dg.Definitions.validate_loadable(both.definitions)
+    keys = {key.to_user_string() for key in both.definitions.resolve_all_asset_keys()}
+    assert {"bars_30m", "data_quality_overview"} <= keys
+    assert not [key for key in keys if "JK" in key]
+    (line,) = [record.message for record in caplog.records if "no assets" in record.message]
+    assert "for exchange JK: the hours of exchange JK" in line
+    assert "markets probe JK" in line
+    result = both.verify()
+    assert list_checked_assets(result) == {"bars_30m": 8}
+    assert not result.success  # the alert names what failed
+    with pytest.raises(SessionsUnknown, match="JK"):
+        build_definitions(deployment.with_settings(exchanges=("JK",)).engine.settings)
 
 
 def test_daily_data_of_all_exchanges_are_one_run(deploy_exchanges: DeployExchanges) -> None:

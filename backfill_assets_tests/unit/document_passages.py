@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("backfill_assets", "backfill_assets_tests", "bench", "docs", "examples", ".ci")
@@ -68,20 +69,58 @@ def _read_file(path: Path) -> Iterator[Passage]:
     if path.suffix == ".md":
         yield Passage(path, 1, path.read_text("utf-8"))
     elif path.suffix == ".py":
-        source = path.read_text("utf-8")
-        yield from _read_docstrings(path, source)
-        yield from _read_python_comments(path, source)
+        module = read_module(path)
+        yield from (Passage(path, line, text) for line, text in module.docstrings)
+        yield from _join_comments(path, module.comments)
     elif sign := COMMENT_SIGNS.get(path.suffix):
         lines = enumerate(path.read_text("utf-8", errors="ignore").splitlines(), start=1)
         yield from _join_comments(path, ((number, line) for number, line in lines if line.lstrip().startswith(sign)))
 
 
-def _read_docstrings(path: Path, source: str) -> Iterator[Passage]:
-    """Docstrings, and strings that stand alone below an attribute."""
+@dataclass(frozen=True, slots=True)
+class ModuleText:
+    """The parts of a Python file.
+
+    Attributes:
+        docstrings: line and source of each docstring, and of strings that stand alone below an attribute.
+        comments: line and text of each.
+        code: the source without these.
+    """
+
+    docstrings: list[tuple[int, str]]
+    comments: list[tuple[int, str]]
+    code: str
+
+
+@cache
+def read_module(path: Path) -> ModuleText:
+    """The parts of a Python file, found in one pass because the repository has a thousand of them."""
+    source = path.read_text("utf-8")
     lines = source.encode("utf-8").splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield Passage(path, node.lineno, _cut_out(lines, node.value))
+    texts = [node.value for node in _list_statements(ast.parse(source)) if _is_text(node)]
+    docstrings = [(text.lineno, _cut_out(lines, text)) for text in texts]
+    for text in texts:
+        _blank(lines, text)
+    code = b"".join(lines).decode("utf-8")
+    comments = _list_comments(code) if "#" in code else []  # reading tokens is slow
+    rows = code.splitlines(keepends=True)
+    for line, column, comment in comments:
+        rows[line - 1] = rows[line - 1][:column] + rows[line - 1][column + len(comment) :]
+    return ModuleText(docstrings, [(line, comment) for line, _, comment in comments], "".join(rows))
+
+
+def _list_statements(tree: ast.Module) -> Iterator[Any]:
+    """All statements of a module, blocks within blocks included; expressions are not walked."""
+    blocks: list[Any] = [tree]
+    while blocks:
+        block = blocks.pop()
+        yield block
+        for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+            blocks.extend(getattr(block, field, ()))
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _cut_out(lines: list[bytes], node: ast.expr) -> str:
@@ -92,9 +131,21 @@ def _cut_out(lines: list[bytes], node: ast.expr) -> str:
     return b"".join(block).decode("utf-8")
 
 
-def _read_python_comments(path: Path, source: str) -> Iterator[Passage]:
+def _blank(lines: list[bytes], node: ast.expr) -> None:
+    """Put an empty string in place of one that stands alone; the number of lines stays."""
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    lines[last] = lines[last][node.end_col_offset :] if last > first else lines[last]
+    if last == first:
+        lines[first] = lines[first][: node.col_offset] + b'""' + lines[first][node.end_col_offset :]
+        return
+    lines[first] = lines[first][: node.col_offset] + b'""\n'
+    lines[first + 1 : last] = [b"\n"] * (last - first - 1)
+
+
+def _list_comments(source: str) -> list[tuple[int, int, str]]:
+    """Line, column and text of each comment."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    yield from _join_comments(path, ((t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT))
+    return [(*token.start, token.string) for token in tokens if token.type == tokenize.COMMENT]
 
 
 def _join_comments(path: Path, comments: Iterable[tuple[int, str]]) -> Iterator[Passage]:

@@ -3,14 +3,13 @@
 Each function returns faults as ``path:line: message``. A name of a library (``numpy.ndarray``) is not a fault.
 """
 
-import ast
 import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from backfill_assets_tests.unit.document_passages import FOLDERS, ROOT, Passage, list_files
+from backfill_assets_tests.unit.document_passages import FOLDERS, ROOT, Passage, list_files, read_module
 
 PACKAGES = ("backfill_assets", "backfill_assets_tests", "bench")
 FOREIGN = {  # of other programs
@@ -207,26 +206,8 @@ def _number_vendor_sections() -> frozenset[str]:
 
 @cache
 def _read_names(module: Path) -> frozenset[str]:
-    """Every name and string that the code of a module contains, docstrings left out."""
-    names: set[str] = set()
-    for node in ast.walk(_drop_docstrings(ast.parse(module.read_text("utf-8")))):
-        for field in ("id", "attr", "arg", "name", "asname", "module"):
-            if isinstance(value := getattr(node, field, None), str):
-                names.update(value.split("."))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.update(re.findall(r"\w+", node.value))
-    return frozenset(names)
-
-
-def _drop_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [item for item in body if not _is_text(item)] or [ast.Pass()]
-    return tree
-
-
-def _is_text(item: ast.AST) -> bool:
-    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+    """Every word in the code of a module and in its strings, docstrings and comments left out."""
+    return frozenset(re.findall(r"\w+", read_module(module).code))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Profiles of exchanges that are not supported yet, for what the market layer must hold already: breaks, odd grids."""
+"""Profiles with the rules of the US and the hours of others: breaks, opens beside the clock, no close at all."""
 
 from dataclasses import replace
 from datetime import date, time

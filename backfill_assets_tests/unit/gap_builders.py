@@ -1,14 +1,17 @@
 """Builds request history and evidence of absence for tests: one entry per requested symbol and session."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
+from backfill_assets.market.arrays import Int64
+from backfill_assets.market.calendar.sessions import list_previous_sessions
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory, SlotBaseline
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.retry_schedule import Recheck
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots
@@ -68,10 +71,47 @@ def build_history(entries: Sequence[Entry]) -> RequestHistory:
     )
 
 
+Lacking = Mapping[int, Mapping[int, Collection[int]]]  # row → session → ordinals, of a grid
+
+
+def build_slot_baseline(grid: SlotGrid, absent: Lacking, sparse: Lacking = MappingProxyType({})) -> SlotBaseline:
+    """What symbols lacked in sessions of ``grid``; those that are named in ``absent`` count."""
+    rows = sorted(absent)
+    is_published = np.zeros((len(rows), len(grid.sessions)), bool)
+    for position, row in enumerate(rows):
+        is_published[position, sorted(absent[row])] = True
+
+    def build_keys(lacking: Lacking) -> Int64:
+        keys = [row * grid.size + at for row, by_day in lacking.items() for of in by_day.values() for at in of]
+        return np.array(sorted(keys), np.int64)
+
+    return SlotBaseline(grid, np.array(rows, np.int64), is_published, build_keys(absent), build_keys(sparse))
+
+
+def build_habit(grid: SlotGrid, published: Sequence[int], incomplete: Sequence[int]) -> SlotBaseline:
+    """Of each symbol as many sessions before ``grid`` as are published; the incomplete ones lack every slot."""
+    if not grid.sessions or not max(published):
+        return SlotBaseline()
+    before = build_slot_grid(list_previous_sessions(grid.sessions[0], max(published)), grid.interval)
+    offsets = before.session_offsets.tolist()
+    return build_slot_baseline(
+        before,
+        {
+            row: {at: range(offsets[at], offsets[at + 1] if at < lacking else offsets[at]) for at in range(count)}
+            for row, (count, lacking) in enumerate(zip(published, incomplete, strict=True))
+        },
+    )
+
+
 def build_evidence(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidence:
-    """Empty evidence except ``known``: lists, shaped like the attributes of ``AbsenceEvidence``."""
+    """Empty evidence except ``known``: lists, shaped like the attributes of ``AbsenceEvidence``.
+
+    Without ``slot_baseline``, incomplete sessions lacked every slot.
+    """
     empty = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
-    arrays = {name: value for name, value in known.items() if not isinstance(value, bool)}
+    if {"incomplete_sessions", "published_sessions"} <= known.keys() and "slot_baseline" not in known:
+        known |= {"slot_baseline": build_habit(grid, known["published_sessions"], known["incomplete_sessions"])}
+    arrays = {name: value for name, value in known.items() if not isinstance(value, bool | SlotBaseline)}
     return replace(empty, **known | {name: np.array(arrays[name], getattr(empty, name).dtype) for name in arrays})
 
 

@@ -104,3 +104,14 @@ def test_a_word_that_no_listed_symbol_has_is_refused(wanted: ListingFilter, mess
 def test_symbols_without_a_listing_exchange_are_counted() -> None:
     filtered = filter_listing([PASSED["unknown listing exchange"], PASSED["share"]], "US", ListingFilter())
     assert (len(filtered.tickers), filtered.unplaced) == (2, 1)
+
+
+def test_pairs_pass_whatever_the_list_calls_them() -> None:
+    codes = ["BTC-USD", "BABYDOGE-USD", "SAFEMOON-USD", "TEST-USD", "0P0000ABCD", "$MYRO-USD"]
+    listed = [ListedSymbol(code, "Test Token", "Unknown", "CCC", "USD", "Currency", None) for code in codes]
+    found = filter_listing(listed, "CC", ListingFilter())
+    assert [ticker.symbol for ticker in found.tickers] == codes[:-1]
+    assert found.left_out == {"not usable as a ticker": ("$MYRO-USD",)}
+    gold = ListedSymbol("XAUUSD", "Gold", "Unknown", "FOREX", "USD", "currency", None)
+    assert [str(ticker) for ticker in filter_listing([gold], "FOREX", ListingFilter()).tickers] == ["XAUUSD.FOREX"]
+    assert filter_listing(listed, "CC", ListingFilter(types=("currency",))).left_out == found.left_out

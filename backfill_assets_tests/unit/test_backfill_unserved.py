@@ -1,11 +1,17 @@
 """How many symbols may be set aside in a day, and what a finding says about them."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from backfill_assets.backfill.absence.unserved import describe_reason, describe_too_many, is_too_many
+from backfill_assets.backfill.absence.unserved import (
+    describe_reason,
+    describe_too_many,
+    find_newest_overdue_session,
+    is_too_many,
+)
 from backfill_assets.store.evidence.unserved_symbols import UnansweredSymbol, UniverseCounts
+from backfill_assets_tests.unit.around_the_clock_model import World
 
 NOW = datetime(2026, 6, 3, 14, tzinfo=UTC)
 
@@ -46,3 +52,12 @@ def test_alarm_names_at_most_twenty_symbols() -> None:
 )
 def test_reason_is_what_the_vendor_said(last_day: date | None, refusal: str | None, reason: str) -> None:
     assert describe_reason(UnansweredSymbol(1, last_day, last_day, refusal, NOW)) == reason
+
+
+@pytest.mark.parametrize(("minutes", "day"), [(29, date(2026, 11, 2)), (30, date(2026, 11, 3))])
+def test_around_the_clock_a_session_counts_from_its_first_overdue_slot_on(minutes: int, day: date) -> None:
+    """Not from its last one, a day later: a pair that is never served would alarm for so long."""
+    world = World(datetime(2026, 11, 1, tzinfo=UTC), 4, 1, lambda *_: False)
+    session = find_newest_overdue_session(world.measure(datetime(2026, 11, 4, tzinfo=UTC) + timedelta(minutes=minutes)))
+    assert session is not None
+    assert session.day == day

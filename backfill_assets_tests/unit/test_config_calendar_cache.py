@@ -14,6 +14,7 @@ from backfill_assets.config.calendar_cache import CalendarCache, build_key, find
 from backfill_assets.config.settings import load_settings
 from backfill_assets.market.calendar.calendar_tables import (
     CalendarTable,
+    TableReader,
     build_calendar_table,
     read_calendar_table,
     use_table_reader,
@@ -28,10 +29,10 @@ def expected() -> CalendarTable:
 
 
 @pytest.fixture(autouse=True)
-def _keep_reader() -> Iterator[None]:
-    """The library again after each test, until something opens an engine."""
+def _keep_reader(shared_calendars: TableReader) -> Iterator[None]:
+    """The calendars of all tests again after each one."""
     yield
-    use_table_reader(None)
+    use_table_reader(shared_calendars)
     calendar_cache._use.cache_clear()
 
 

@@ -13,8 +13,10 @@ from backfill_assets.config.market_fields import CORRECTIONS, MarketCorrections
 from backfill_assets.config.settings import load_settings
 from backfill_assets.config.toml_lines import find_line
 from backfill_assets.errors import UsageError
-from backfill_assets.market.exchanges.profile import MarketProfile, MarketStatus, NullVolume
+from backfill_assets.market.calendar.sessions import SessionsUnknown, list_sessions
+from backfill_assets.market.exchanges.profile import DailyEvidence, MarketProfile, MarketStatus, NullVolume
 from backfill_assets.market.exchanges.registry import US, get_profile
+from backfill_assets_tests.unit.exchange_profiles import list_local_segments
 
 ReadMarket = Callable[..., MarketProfile]
 
@@ -102,19 +104,52 @@ US.early_closes = { 2026-07-02 = "12:00", 2026-01-12 = "13:00" }
 
 
 def test_every_field_of_a_profile_can_be_set_and_has_an_example(read_market: ReadMarket) -> None:
-    fixed = {"exchange", "names", "assumed", "overrides"}
+    fixed = {"exchange", "names", "assumed", "overrides", "needs_breaks", "is_source_fixed"}
     days = {"closures", "early_closes", "late_opens", "extra_sessions"}
-    assert set(CORRECTIONS) == set(MarketProfile.__slots__) - fixed | days == set(MarketCorrections.model_fields)
+    older = {"daily_volume_tells"}  # of daily_evidence, and not given with it
+    assert (
+        set(CORRECTIONS) == set(MarketProfile.__slots__) - fixed | days | older == set(MarketCorrections.model_fields)
+    )
     for exchange in ("US", "LSE"):
-        read_market("\n".join(f"{exchange}.{example}" for example in CORRECTIONS.values()), exchange)
+        read_market(
+            "\n".join(f"{exchange}.{example}" for name, example in CORRECTIONS.items() if name not in older), exchange
+        )
+
+
+def test_what_daily_data_say_has_three_values_and_an_older_form_with_two(read_market: ReadMarket) -> None:
+    for value in DailyEvidence:
+        market = read_market(f'LSE.daily_evidence = "{value}"')
+        assert (market.daily_evidence, "daily_volume_tells" in market.assumed) == (value, False)
+    assert read_market("AU.daily_volume_tells = true", "AU").daily_evidence is DailyEvidence.VOLUME
+    assert read_market("AU.daily_volume_tells = false", "AU").daily_evidence is DailyEvidence.NOTHING
+    assert read_market("", "AU").daily_evidence is DailyEvidence.CARRIED_FORWARD
+
+
+def test_breaks_in_the_file_give_an_exchange_its_sessions(read_market: ReadMarket) -> None:
+    text = """
+[JK]
+breaks = [["12:00", "13:30"]]
+weekday_hours.friday = [["09:00", "11:30"], ["14:00", "15:50"]]
+"""
+    thursday, friday = list_sessions(read_market(text, "JK"), date(2026, 6, 11), date(2026, 6, 12))
+    assert list_local_segments(thursday) == ["09:00-12:00", "13:30-15:50"]
+    assert list_local_segments(friday) == ["09:00-11:30", "14:00-15:50"]
+    (whole,) = list_sessions(read_market("JK.breaks = []", "JK"), date(2026, 6, 12), date(2026, 6, 12))
+    assert list_local_segments(whole) == ["09:00-15:50"]
+    with pytest.raises(SessionsUnknown, match="markets probe JK"):
+        list_sessions(read_market('JK.name = "x"', "JK"), date(2026, 6, 12), date(2026, 6, 12))
 
 
 FAULTS = {
+    "both forms": (
+        '[LSE]\ndaily_evidence = "volume"\ndaily_volume_tells = true',
+        "line 3: LSE.daily_volume_tells: it is the older form of daily_evidence: give one of the two; example: LSE.",
+    ),
     "not TOML": ("[LSE]\nclosing_seconds == 3", "it is not valid TOML: Invalid value (at line 2, column 18); example:"),
     "twice": ("[LSE]\na = 1\na = 2\n", "(at line 3, column"),
     "MIC": ("[XLON]", "line 1: exchange 'XLON' is not supported; the vendor's code of London Stock Exchange is LSE"),
-    "refused": ("\n[SHG]\n", "line 2: exchange 'SHG' is not supported; its sessions have a break"),
-    "unknown": ("[US]\n[ABC]", "line 2: exchange 'ABC' is not supported; use one of US, LSE"),
+    "refused": ("\n[MI]\n", "line 2: exchange 'MI' is not supported; the vendor's list of exchanges"),
+    "unknown": ("[US]\n[ABC]", "line 2: exchange 'ABC' is not supported; the command markets list shows"),
     "no table": ("# a\nLSE = 3", "line 2: LSE: must be a table of an exchange; example: LSE.closing_seconds = 900"),
     "field": ("[LSE]\n\nclosing_second = 1", "line 3: LSE.closing_second: there is no such field; did you mean clos"),
     "other field": ("LSE.king = 1", "line 1: LSE.king: there is no such field; example: LSE.closing_seconds"),
@@ -159,7 +194,19 @@ FAULTS = {
         "[LSE]\nclosures = [2026-05-08]\nlate_opens.2026-05-08 = '09:00'",
         "line 2: LSE.closures: 2026-05-08 is among closures and has hours, too; example: LSE.closures = [2026-05-08]",
     ),
-    "refused in a dotted key": ("LSE.name = 'x'\nSHG.name = 'y'", "line 2: exchange 'SHG' is not supported; its ses"),
+    "refused in a dotted key": ("LSE.name = 'x'\nMI.name = 'y'", "line 2: exchange 'MI' is not supported; the v"),
+    "weekday": ("LSE.weekday_hours.freitag = [['09:00', '12:00']]", "must be a day of the week such as friday"),
+    "no part": ("[LSE.weekday_hours]\nfriday = []", "line 2: LSE.weekday_hours.friday: must have at least one part"),
+    "part": ("LSE.weekday_hours.friday = [['12:00', '12:00']]", "a part of a day must end after it begins"),
+    "parts": (
+        "LSE.weekday_hours.friday = [['09:00', '12:00'], ['11:00', '15:00']]",
+        "a break must end after it begins",
+    ),
+    "other source": (
+        "[FOREX]\nsource_interval = '5m'",
+        "line 2: FOREX.source_interval: must stay 1m: the vendor's rows of other lengths come from another source;"
+        ' example: FOREX.source_interval = "1m"',
+    ),
     "anchor": ("LSE.grid_anchor = '08:07'", "line 1: LSE.grid_anchor: must be a multiple of 5 minutes"),
 }
 

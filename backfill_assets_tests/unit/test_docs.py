@@ -32,7 +32,7 @@ def test_documents_contain_commands() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_documented_command_is_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BACKFILL_EXCHANGES", '["US", "LSE", "AU"]')  # as docs/markets.md sets it
+    monkeypatch.setenv("BACKFILL_EXCHANGES", '["US", "LSE", "AU", "CC", "FOREX", "TSE"]')  # as docs/markets.md sets it
     words = [word for word in shlex.split(command) if word != "…"]
     current: click.Command = cli
     while isinstance(current, click.Group):

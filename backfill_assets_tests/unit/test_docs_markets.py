@@ -12,6 +12,7 @@ from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.exchanges.refused import REFUSED
 from backfill_assets.market.exchanges.registry import PROFILES
 from backfill_assets_tests.unit.document_passages import ROOT
+from backfill_assets_tests.unit.test_market_calendars_of_exchanges import FACTS
 
 PAGE = (ROOT / "docs" / "markets.md").read_text("utf-8")
 ROWS = {
@@ -23,11 +24,14 @@ EXAMPLE = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 @pytest.mark.parametrize("exchange", PROFILES)
 def test_an_exchange_has_a_line_that_agrees_with_its_profile(exchange: str) -> None:
     market = PROFILES[exchange]
-    _, name, calendar, zone, hours, _, _, unit, closing, seen = ROWS[exchange]
-    assert (name, calendar, zone, unit) == (market.name, market.calendar, market.zone.key, market.price_unit)
+    _, name, calendar, zone, hours, slots, _, unit, closing, seen = ROWS[exchange]
+    expected = (market.name, market.calendar, market.zone.key, market.price_unit or "-")
+    assert (name, calendar, zone, unit) == expected
     assert int(closing) * 60 == market.closing_seconds
     assert seen == ("no" if "source_interval" in market.assumed else "yes" if market.is_experimental else "proven")
-    assert time.fromisoformat(hours.split(" to ")[0].rjust(5, "0")) == market.grid_anchor
+    opens, closes, count, *_ = FACTS[exchange]
+    assert [part.rjust(5, "0") for part in hours.replace("24:00", "00:00").split(" to ")] == [opens, closes]
+    assert int(slots.split(",")[0]) == count
 
 
 def test_every_refused_code_is_listed() -> None:

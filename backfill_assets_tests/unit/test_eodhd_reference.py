@@ -1,7 +1,7 @@
 """Quotes, daily rows, accounts and symbol lists in the forms of docs/vendor.md §3 and §5."""
 
 import json
-from datetime import date
+from datetime import date, time
 
 import numpy as np
 import pytest
@@ -10,11 +10,13 @@ from backfill_assets.eodhd.eod import parse_bulk_eod, parse_eod
 from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, split_batches
 from backfill_assets.eodhd.reference import (
     parse_account,
+    parse_exchange_codes,
+    parse_exchange_hours,
     parse_symbol_changes,
     parse_symbols,
 )
 from backfill_assets.market.vendor import AccountUsage, ListedSymbol, Quote, SymbolChange
-from backfill_assets.market.vendor_errors import BrokenAnswer
+from backfill_assets.market.vendor_errors import BrokenAnswer, VendorError
 
 LIVE = (
     b'[{"code":"AMD.US","timestamp":1787603340,"gmtoffset":0,"open":468.54,"high":468.54,"low":451,'
@@ -221,3 +223,61 @@ def test_bulk_rows_that_cannot_be_read_are_named_as_far_as_possible() -> None:
     dropped = [{**BULK, "code": None}, {**BULK, "code": "ODD", "date": "2026-13-45"}]
     rows = parse_bulk_eod(json.dumps([*[BULK] * 198, *dropped]).encode())
     assert (rows.unparsable_rows, rows.unreadable_codes, rows.unnamed_rows) == (2, {"ODD"}, 1)
+
+
+HOURS = {
+    "data": {
+        "Name": "Jakarta Stock Exchange",
+        "Code": "XIDX",
+        "Timezone": "Asia/Jakarta",
+        "TradingHours": {
+            "Open": "09:00:00",
+            "Close": "15:50:00",
+            "LunchBreakStart": "12:00:00",
+            "LunchBreakEnd": "13:30:00",
+            "PreMarketOpen": None,
+        },
+        "ExchangeHolidays": {
+            "2026-12-25": {"Holiday": "Christmas Day", "Type": "Official"},
+            "2026-12-26": {"Holiday": "Bank Holiday", "Type": "Bank"},
+            "2026-12-31": {"Holiday": "Half Day", "Type": "EarlyClose", "EarlyClose": "12:00"},
+            "soon": {"Type": "Official"},
+        },
+    },
+    "meta": [],
+}
+
+
+def test_hours_with_a_break_and_kinds_of_holidays() -> None:
+    hours = parse_exchange_hours(json.dumps(HOURS).encode())
+    assert (hours.zone, hours.opens, hours.closes) == ("Asia/Jakarta", time(9), time(15, 50))
+    assert hours.lunch == (time(12), time(13, 30))
+    assert (hours.holidays, hours.bank_holidays) == ({date(2026, 12, 25)}, {date(2026, 12, 26)})
+    assert hours.early_closes == {date(2026, 12, 31): time(12)}
+
+
+@pytest.mark.parametrize(
+    "trading",
+    [
+        {},
+        {"LunchBreakStart": "12:00"},
+        {"LunchBreakStart": "13:00", "LunchBreakEnd": "12:00"},
+        {"Open": 9, "Close": ""},
+    ],
+)
+def test_hours_without_a_usable_break(trading: dict[str, object]) -> None:
+    hours = parse_exchange_hours(json.dumps({"TradingHours": trading, "ExchangeHolidays": []}).encode())
+    assert (hours.lunch, hours.opens, hours.holidays) == (None, None, frozenset())
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"data": ["XIDX"]}', b'{"data": {"Name": "x"}}'])
+def test_hours_of_another_shape_are_refused(body: bytes) -> None:
+    with pytest.raises(VendorError):
+        parse_exchange_hours(body)
+
+
+def test_codes_of_the_list_of_exchanges() -> None:
+    assert parse_exchange_codes(b'[{"Code": "US"}, {"Code": "LSE ", "Currency": "GBP"}, {"Name": "x"}]') == {
+        "US",
+        "LSE",
+    }

@@ -1,16 +1,21 @@
 """Every calendar that a profile names is built and walked, and its hours are those known of its exchange."""
 
 from collections import Counter
-from datetime import date, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
-from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.sessions import Session, find_calendar_end, list_sessions
-from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.slots import build_slot_grid, count_seconds_beside_clock
 from backfill_assets.market.exchanges.registry import PROFILES
 
+ASIA_WITHOUT_CHRISTMAS = {"SHG", "SHE", "TSE", "TA", "BK"}
+ROW = 300  # seconds
 FIRST, LAST = date(2020, 1, 1), date(2029, 12, 31)
 # Open, close, slots of 30 minutes, minutes of the last slot; opens and closes of other days from 2024-01 to 2026-11.
 FACTS = {
@@ -41,6 +46,32 @@ FACTS = {
     "IR": ("08:00", "16:28", 17, 28, {"12:28"}),
     "TW": ("09:00", "13:30", 9, 30, set()),
     "TWO": ("09:00", "13:30", 9, 30, set()),
+    "SHG": ("09:30", "15:00", 8, 30, set()),
+    "SHE": ("09:30", "15:00", 8, 30, set()),
+    "HK": ("09:30", "16:00", 11, 30, {"12:00"}),
+    "TSE": ("09:00", "15:30", 11, 30, {"15:00"}),
+    "NSE": ("09:15", "15:30", 13, 15, set()),
+    "KAR": ("09:32", "15:30", 12, 30, {"09:17", "16:30"}),
+    "TA": ("09:59", "17:15", 16, 15, {"13:50", "14:15", "15:40"}),
+    "JK": ("09:00", "15:50", 11, 20, set()),
+    "BK": ("10:00", "16:30", 10, 30, set()),
+    "KLSE": ("09:00", "17:00", 12, 30, {"12:30"}),
+    "PSE": ("09:30", "15:30", 10, 30, set()),
+    "CC": ("00:00", "00:00", 48, 30, set()),
+    "FOREX": ("17:00", "17:00", 48, 30, set()),
+}
+WEEKDAYS = {"CC": set(range(7)), "NSE": {*range(6)}, "TA": {0, 1, 2, 3, 4, 6}}
+REGULAR_CLOSES = {"TSE": {"15:00", "15:30"}, "KAR": {"15:30", "16:30"}}
+# Breaks that the library's calendars lack, as a user gives them.
+BREAKS = {
+    "JK": ((time(12), time(13, 30)),),
+    "BK": ((time(12, 30), time(14)),),
+    "KLSE": ((time(12, 30), time(14, 30)),),
+    "PSE": ((time(12), time(13)),),
+}
+MARKETS = {
+    code: replace(profile, breaks=BREAKS.get(code, profile.breaks), needs_breaks=False)
+    for code, profile in PROFILES.items()
 }
 
 
@@ -49,30 +80,53 @@ def read_clock(moment: datetime, session: Session) -> str:
 
 
 def list_closes(exchange: str, first: date, last: date) -> dict[str, str]:
-    return {str(s.day): read_clock(s.close, s) for s in list_sessions(PROFILES[exchange], first, last)}
+    return {str(s.day): read_clock(s.close, s) for s in list_sessions(MARKETS[exchange], first, last)}
+
+
+def check_slots(sessions: Sequence[Session], interval: Interval) -> None:
+    """Slots lie in their segment, cover it without a hole and never overlap, nor do segments."""
+    segments = np.array([[at.timestamp() for at in part] for s in sessions for part in s.segments]).astype(np.int64)
+    assert (segments[:, 0] < segments[:, 1]).all()
+    assert (segments[1:, 0] >= segments[:-1, 1]).all()
+    grid = build_slot_grid(sessions, interval)
+    assert ((grid.starts < grid.ends) & (grid.ends - grid.starts <= interval.seconds)).all()
+    assert (grid.ends[:-1] <= grid.starts[1:]).all()
+    rows_from = segments[:, 0] // ROW * ROW  # the first slot begins with the row in which the segment opens
+    segment = np.searchsorted(rows_from, grid.starts, side="right") - 1
+    opens, closes = segments[segment].T
+    assert ((grid.starts > opens - ROW) & (grid.ends <= closes)).all()
+    traded = np.bincount(segment, grid.ends - np.maximum(grid.starts, opens))
+    assert traded.tolist() == (segments[:, 1] - segments[:, 0]).tolist()
+    assert grid.session_opens.tolist() == [int(s.rows_from.timestamp()) for s in sessions]
 
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("exchange", PROFILES)
 def test_a_calendar_is_built_and_walked_to_its_bound(exchange: str) -> None:
-    market = PROFILES[exchange]
+    market = MARKETS[exchange]
     sessions = list_sessions(market, FIRST, find_calendar_end(market, LAST) or LAST)
     opens, closes, slots, minutes, other_days = FACTS[exchange]
     days = [s.day for s in sessions]
     assert days == sorted(set(days))
-    assert 2_400 < len(days) < 2_600
-    assert {day.weekday() for day in days} == set(range(5))
+    years = (days[-1] - days[0]).days / 365.25
+    assert 230 < len(days) / years < (366 if exchange == "CC" else 261)
+    assert {day.weekday() for day in days} == WEEKDAYS.get(exchange, set(range(5)))
     assert all(before.close <= after.open for before, after in pairwise(sessions))
     recent = [s for s in sessions if date(2024, 1, 1) <= s.day <= date(2026, 11, 30)]
     hours = Counter((read_clock(s.open, s), read_clock(s.close, s)) for s in recent)
     assert hours.most_common(1)[0][0] == (opens, closes)
     assert {time for pair in hours for time in pair} - {opens, closes} == other_days
-    assert {read_clock(s.regular_close, s) for s in recent} == {closes}
-    assert sum(s.is_early_close for s in recent) == sum(count for pair, count in hours.items() if pair[1] != closes)
-    full = next(s for s in recent if not s.is_early_close and read_clock(s.open, s) == opens)
+    regular_closes = REGULAR_CLOSES.get(exchange, {closes})
+    assert {read_clock(s.regular_close, s) for s in recent} == regular_closes
+    early = sum(count for pair, count in hours.items() if pair[1] not in regular_closes)
+    assert sum(s.is_early_close for s in recent) == early
+    full = next(s for s in recent if (read_clock(s.open, s), read_clock(s.close, s)) == (opens, closes))
     grid = build_slot_grid([full], INTERVALS["30m"])
     assert (grid.size, int(grid.ends[-1] - grid.starts[-1]) // 60) == (slots, minutes)
-    assert grid.session_opens.tolist() == [int(full.open.timestamp())]
+    for name in ("5m", "30m", "1h"):
+        check_slots(recent, INTERVALS[name])
+    beside = count_seconds_beside_clock(full, INTERVALS["5m"])
+    assert grid.session_opens.tolist() == [int(full.open.timestamp()) - beside]
 
 
 def test_seoul_trades_an_hour_later_on_the_day_of_the_examination_that_the_library_knows() -> None:
@@ -84,8 +138,8 @@ def test_seoul_trades_an_hour_later_on_the_day_of_the_examination_that_the_libra
 
 @pytest.mark.parametrize("exchange", PROFILES)
 def test_which_exchanges_trade_on_good_friday(exchange: str) -> None:
-    is_open = bool(list_sessions(PROFILES[exchange], date(2024, 3, 29), date(2024, 3, 29)))
-    assert is_open == (exchange in {"KO", "KQ", "TW", "TWO"})
+    is_open = bool(list_sessions(MARKETS[exchange], date(2024, 3, 29), date(2024, 3, 29)))
+    assert is_open == (exchange in {*"KO KQ TW TWO SHG SHE TSE KAR BK KLSE CC FOREX".split()})  # noqa: SIM905
 
 
 @pytest.mark.parametrize(
@@ -106,7 +160,7 @@ def test_which_exchanges_trade_on_good_friday(exchange: str) -> None:
     ],
 )
 def test_hours_in_utc_follow_each_zones_clock(exchange: str, day: str, opens: str, closes: str) -> None:
-    (session,) = list_sessions(PROFILES[exchange], date.fromisoformat(day), date.fromisoformat(day))
+    (session,) = list_sessions(MARKETS[exchange], date.fromisoformat(day), date.fromisoformat(day))
     assert (f"{session.open:%H:%M}", f"{session.close:%H:%M}") == (opens, closes)
     assert str(session.open.date()) == day
 
@@ -141,11 +195,12 @@ def test_closes_around_christmas(exchange: str, closes: dict[str, str]) -> None:
 def test_days_around_christmas_that_only_some_exchanges_have() -> None:
     days = {code: set(list_closes(code, date(2024, 12, 23), date(2025, 1, 3))) for code in PROFILES}
     assert {code for code, of in days.items() if "2024-12-24" in of} == set(PROFILES) - {
-        *("XETRA", "SW", "ST", "OL", "CO", "HE", "VI", "WAR", "SA", "IC")
+        *("XETRA", "SW", "ST", "OL", "CO", "HE", "VI", "WAR", "SA", "IC", "PSE")
     }
-    assert {code for code, of in days.items() if "2024-12-26" in of} == {"US", "SA", "MX", "KO", "KQ", "TW", "TWO"}
-    assert {code for code, of in days.items() if "2025-01-02" in of} == set(PROFILES) - {"SW"}
-    assert not [code for code, of in days.items() if "2024-12-25" in of and code not in {"TW", "TWO"}]
+    trades_on_26 = {"US", "SA", "MX", "KO", "KQ", "TW", "TWO", "CC", "FOREX"} | ASIA_WITHOUT_CHRISTMAS
+    assert {code for code, of in days.items() if "2024-12-26" in of} == trades_on_26 | {"NSE", "KAR", "KLSE", "PSE"}
+    assert {code for code, of in days.items() if "2025-01-02" in of} == set(PROFILES) - {"SW", "TSE"}
+    assert {code for code, of in days.items() if "2024-12-25" in of} == {"TW", "TWO", "CC"} | ASIA_WITHOUT_CHRISTMAS
 
 
 @pytest.mark.parametrize(
@@ -164,7 +219,7 @@ def test_days_around_christmas_that_only_some_exchanges_have() -> None:
     ],
 )
 def test_the_last_slot_of_a_session_may_be_short(exchange: str, day: str, slots: int, minutes: int) -> None:
-    sessions = list_sessions(PROFILES[exchange], date.fromisoformat(day), date.fromisoformat(day))
+    sessions = list_sessions(MARKETS[exchange], date.fromisoformat(day), date.fromisoformat(day))
     grid = build_slot_grid(sessions, INTERVALS["30m"])
     lengths = (grid.ends - grid.starts) // 60
     assert lengths.tolist() == [30] * (slots - 1) + [minutes]

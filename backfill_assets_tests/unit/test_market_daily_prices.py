@@ -46,18 +46,18 @@ def test_a_high_below_the_low_makes_both_unknown() -> None:
         (1000.0, 1000, 1000),
         (0.0, 0, 0),
         (0.4, 0.4, 1),  # a fraction of a share is a trade
-        (None, None, 0),
-        (-5.0, None, 0),
-        (2 * MAX_DAILY_VOLUME, None, 2**53),
-        (np.inf, None, 2**53),
+        (None, None, None),
+        (-5.0, None, None),
+        (2 * MAX_DAILY_VOLUME, None, None),
+        (np.inf, None, None),
     ],
 )
-def test_a_volume_that_is_impossible_is_unknown_and_absence_reads_what_it_read_before(
-    sent: float | None, known: float | None, read_by_absence: int
+def test_a_volume_that_is_impossible_is_unknown_and_one_of_a_fraction_is_a_trade(
+    sent: float | None, known: float | None, read_by_absence: int | None
 ) -> None:
     prices = build_daily_prices([7], make_daily_rows((DAY, *replace_figure(5, sent))), [0])
     assert build_figures(*replace_figure(5, sent))[5] == known
-    assert prices.traded_volume.tolist() == [read_by_absence]
+    assert [None if np.isnan(volume) else volume for volume in prices.traded_volume] == [read_by_absence]
 
 
 def test_a_row_is_settled_twelve_hours_after_the_close() -> None:

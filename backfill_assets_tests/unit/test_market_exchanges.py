@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.sessions import SessionsUnknown, list_sessions
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.refused import REFUSED
@@ -39,17 +41,17 @@ def test_a_refused_code_says_why(code: str) -> None:
         ("XLON", "the vendor's code of London Stock Exchange is LSE"),
         ("lse", "is LSE"),
         ("BMEX", "the vendor's code of Bolsa de Madrid is MC"),
-        ("XNYS", "use one of US, LSE, XETRA"),
-        ("us", "use one of US, LSE, XETRA"),
-        ("", "use one of US, LSE, XETRA"),
-        ("X" * 500, "use one of"),
+        ("XNYS", "the command markets list shows those that are"),
+        ("us", "the vendor's code of United States is US"),
+        ("", "the command markets list shows"),
+        ("X" * 500, "the command markets list shows"),
     ],
 )
-def test_an_unknown_code_names_those_that_exist(code: str, message: str) -> None:
+def test_an_unknown_code_says_where_those_that_exist_are(code: str, message: str) -> None:
     with pytest.raises(UsageError, match="is not supported") as caught:
         get_profile(code)
     assert message in str(caught.value)
-    assert len(str(caught.value)) < 250
+    assert len(str(caught.value)) < 150
 
 
 def test_the_us_profile_is_proven_and_has_the_hours_and_endpoints_of_the_us() -> None:
@@ -60,7 +62,8 @@ def test_the_us_profile_is_proven_and_has_the_hours_and_endpoints_of_the_us() ->
 @pytest.mark.parametrize("profile", [one for one in PROFILES.values() if one is not US], ids=lambda one: one.exchange)
 def test_what_nobody_saw_is_named_as_assumed(profile: MarketProfile) -> None:
     assert profile.is_experimental
-    assert {"closing_seconds", "null_volume", "askable_after", "daily_volume_tells"} <= profile.assumed
+    of_shares = {"closing_seconds", "null_volume", "daily_volume_tells"} if profile.volume_kind == "shares" else set()
+    assert {"askable_after", *of_shares} <= profile.assumed
     assert all(hasattr(profile, name) for name in profile.assumed)
     assert (profile.has_live_quotes, profile.has_renames) == (False, False)
     assert parse_ticker(f"ABC.{profile.exchange}") == Ticker("ABC", profile.exchange)
@@ -68,7 +71,18 @@ def test_what_nobody_saw_is_named_as_assumed(profile: MarketProfile) -> None:
 
 def test_units_of_prices_that_are_no_currency() -> None:
     units = {code: one.price_unit for code, one in PROFILES.items() if one.price_unit != one.currency}
-    assert units == {"LSE": "GBX", "JSE": "ZAC"}
+    assert units == {"LSE": "GBX", "JSE": "ZAC", "TA": "ILA"}
+
+
+def test_only_exchanges_whose_break_no_calendar_knows_wait_for_it() -> None:
+    assert {code for code, one in PROFILES.items() if one.needs_breaks} == {"JK", "BK", "KLSE", "PSE"}
+    with pytest.raises(SessionsUnknown) as caught:
+        list_sessions(PROFILES["JK"], date(2026, 6, 1), date(2026, 6, 5))
+    assert str(caught.value) == (
+        "the hours of exchange JK (Indonesia Stock Exchange) are not known: its sessions have a break that its calendar"
+        " lacks; write JK.breaks into BACKFILL_MARKETS_FILE (the command `backfill-assets markets probe JK` reads the"
+        " vendor's hours and prints the line), or take JK out of BACKFILL_EXCHANGES"
+    )
 
 
 def test_only_taiwan_has_recent_data_alone() -> None:

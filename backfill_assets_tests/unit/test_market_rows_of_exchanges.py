@@ -184,14 +184,15 @@ def test_trading_of_sydney_outside_its_calendar_is_of_the_day_in_sydney() -> Non
 
 
 def test_a_row_without_volume_is_a_trade_where_the_profile_says_so() -> None:
-    for null_volume, volumes in ((NullVolume.QUOTE, [100] * 47), (NullVolume.TRADE, [100] * 47 + [0])):
+    for null_volume, unknown in ((NullVolume.QUOTE, []), (NullVolume.TRADE, [False])):
         market = replace(ROUND_THE_CLOCK, null_volume=null_volume)
         session = find_session(market, "2026-06-06")
         rows = pd.concat(
             [make_rows(session, "00:00", "23:25", volume=100 / 6), make_rows(session, "23:30", "23:55", volume=None)]
         )
         built = build_bars(rows, build_slot_grid([session], INTERVALS["30m"]), FIVE)
-        assert built.bars["volume"].tolist() == volumes
+        assert built.bars["volume_known"].tolist() == [True] * 47 + unknown
+        assert built.bars["volume"].dropna().tolist() == [100] * 47
         assert built.ignored_rows["no_volume"] == (6 if null_volume is NullVolume.QUOTE else 0)
         assert (built.ignored_rows["closing"], len(built.rejects)) == (0, 0)
 

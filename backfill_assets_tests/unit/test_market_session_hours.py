@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar import calendar_tables
 from backfill_assets.market.calendar.calendar_tables import (
     CalendarTable,
+    TableReader,
     build_calendar_table,
     read_calendar_table,
     use_table_reader,
@@ -16,7 +18,9 @@ from backfill_assets.market.calendar.calendar_tables import (
 from backfill_assets.market.calendar.session_fingerprint import compute_session_fingerprint
 from backfill_assets.market.calendar.sessions import (
     CalendarEnded,
+    SessionsUnknown,
     find_calendar_end,
+    find_day_start,
     find_last_known_day,
     find_previous_session_day,
     list_next_sessions,
@@ -264,7 +268,7 @@ def test_days_before_a_calendar_begins_are_an_error_that_names_it() -> None:
 
 
 @pytest.fixture
-def asked_tables() -> Iterator[list[tuple[str, int]]]:
+def asked_tables(shared_calendars: TableReader) -> Iterator[list[tuple[str, int]]]:
     asked: list[tuple[str, int]] = []
 
     def read(calendar: str, year: int) -> CalendarTable:
@@ -273,7 +277,7 @@ def asked_tables() -> Iterator[list[tuple[str, int]]]:
 
     use_table_reader(read)
     yield asked
-    use_table_reader(None)
+    use_table_reader(shared_calendars)
 
 
 def test_tables_are_read_once_a_year_by_the_reader_in_use(asked_tables: list[tuple[str, int]]) -> None:
@@ -282,6 +286,27 @@ def test_tables_are_read_once_a_year_by_the_reader_in_use(asked_tables: list[tup
         list_sessions(market, date(2025, 12, 1), date(2026, 1, 31))
     assert sorted(asked_tables) == [("XLON", 2025), ("XLON", 2026)]
     assert read_calendar_table("XLON", 2026).days[0] == date(2026, 1, 2)
+
+
+def test_a_calendar_that_the_installed_pandas_cannot_build_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(**_: str) -> None:
+        raise NotImplementedError("weekmask")
+
+    fail.bound_min = fail.bound_max = lambda: None  # type: ignore[attr-defined]
+    monkeypatch.setattr(calendar_tables, "_find_factory", lambda _: fail)
+    calendar_tables._build_decade.cache_clear()
+    use_table_reader(build_calendar_table)
+    try:
+        with pytest.raises(SessionsUnknown) as caught:
+            list_sessions(correct("TA"), date(2026, 6, 1), date(2026, 6, 5))
+    finally:
+        use_table_reader(None)
+    message = str(caught.value)
+    assert message.startswith("the sessions of exchange TA cannot be told: exchange_calendars 4.")
+    assert "cannot build the calendar XTAE (NotImplementedError('weekmask'))" in message
+    assert "install the versions in constraints.txt (pandas below 3.1), set another TA.calendar" in message
 
 
 def test_a_table_has_the_sessions_of_its_year() -> None:
@@ -306,3 +331,19 @@ def test_a_fingerprint_is_of_hours_and_slots_alone_and_the_same_for_ever() -> No
     assert compute_session_fingerprint(fewer) != compute_session_fingerprint(session)
     sessions = list_sessions(KARACHI, date(2026, 1, 1), date(2026, 12, 31))
     assert len({compute_session_fingerprint(s) for s in sessions}) == len(sessions)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "day", "start"),
+    [
+        ("US", date(2026, 11, 10), "2026-11-10T00:00"),
+        ("CC", date(2026, 11, 10), "2026-11-10T00:00"),
+        ("FOREX", date(2026, 11, 9), "2026-11-08T17:00"),  # Monday begins on Sunday, clocks changed or not
+        ("FOREX", date(2026, 11, 2), "2026-11-01T17:00"),
+        ("FOREX", date(2026, 11, 7), "2026-11-07T00:00"),  # no session
+        ("FOREX", date(2026, 12, 25), "2026-12-25T00:00"),
+        ("FOREX", date.min, "0001-01-01T00:00"),
+    ],
+)
+def test_a_day_begins_at_midnight_or_when_its_session_opens_before(exchange: str, day: date, start: str) -> None:
+    assert f"{find_day_start(get_profile(exchange), day):%Y-%m-%dT%H:%M}".zfill(16) == start

@@ -1,9 +1,11 @@
 """Random cases compared with a slow model that handles one slot at a time (docs/glossary.md, "state of a slot")."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache, cached_property
+from itertools import pairwise
 from math import inf, nan
 
 import numpy as np
@@ -12,17 +14,23 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from backfill_assets.market.calendar.intervals import INTERVALS
-from backfill_assets.market.calendar.sessions import list_sessions
+from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.exchanges.registry import US
+from backfill_assets.market.gaps.evidence import SlotBaseline
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, classify
+from backfill_assets_tests.unit.gap_builders import HOUR, Entry, Slot, build_slot_baseline, classify
 
 pytestmark = pytest.mark.no_cover
 
 TICKERS = 2
 DAY = 24 * HOUR
 Outcome = tuple[SlotState, bool, bool, float, bool]  # state, overdue, gap, next_request_at, due
+
+
+@cache
+def find_local_time(start: int) -> time:
+    return datetime.fromtimestamp(start, US.zone).time()
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,10 @@ class World:
     first_published: list[float]
     half_published: list[float]
     closed: list[bool]
+    before: SlotGrid  # sessions before the grid's; all of them are published
+    lacking_before: list[list[frozenset[int]]]  # per row and session of ``before``, the ordinals that were absent
+    sparse_before: list[list[frozenset[int]]]  # and those of bars with few rows
+    holes: frozenset[int]  # ordinals that nobody has
 
     def get_close(self, session: int) -> float:
         return self.grid.sessions[session].regular_close.timestamp()
@@ -48,6 +60,22 @@ class World:
         return bool(
             ordinals - {ordinal for r, ordinal, stored in self.slots if (r, stored) == (row, SlotState.MISSING)}
         )
+
+    @cached_property
+    def published_slots(self) -> dict[tuple[int, time], list[tuple[int, bool, bool]]]:
+        """By row and local time: the session (-1 before the grid), whether it lacked the slot or had few rows of it."""
+        slots: dict[tuple[int, time], list[tuple[int, bool, bool]]] = defaultdict(list)
+        times = [find_local_time(start) for start in self.before.starts.tolist()]
+        for row in range(TICKERS):
+            for at, session in enumerate(self.before.session_index.tolist()):
+                absent, sparse = self.lacking_before[row][session], self.sparse_before[row][session]
+                slots[row, times[at]].append((-1, at in absent, at in sparse))
+        for entry in self.entries:
+            if entry.published:
+                for at in range(*self.grid.session_offsets[entry.session : entry.session + 2].tolist()):
+                    time_of_slot = find_local_time(int(self.grid.starts[at]))
+                    slots[entry.row, time_of_slot].append((entry.session, at in entry.not_returned, False))
+        return slots
 
     def find_entry(self, row: int, session: int) -> Entry | None:
         return next((e for e in self.entries if (e.row, e.session) == (row, session)), None)
@@ -85,6 +113,18 @@ def is_thin(world: World, row: int, entry: Entry | None) -> bool:
     return others >= 5 and 10 * incomplete >= 3 * others
 
 
+def is_usual(world: World, slot: Slot) -> bool:
+    """At least five other published sessions have a slot at the same local time, and a tenth of them lacks it."""
+    row, ordinal, stored = slot
+    session, time_of_slot = int(world.grid.session_index[ordinal]), find_local_time(int(world.grid.starts[ordinal]))
+    lacking = [
+        is_absent or (stored is SlotState.SUSPECT and is_sparse)
+        for published, is_absent, is_sparse in world.published_slots.get((row, time_of_slot), [])
+        if published != session
+    ]
+    return len(lacking) >= 5 and 10 * sum(lacking) >= len(lacking)
+
+
 def is_overdue(world: World, session: int, *, beyond: bool) -> bool:
     half = world.half_published[session] + 6 * HOUR  # NaN before half of the universe is published: compares as False
     return beyond or world.clock >= world.get_close(session) + 16 * HOUR or world.clock >= half
@@ -96,7 +136,7 @@ def compute_state(world: World, slot: Slot) -> tuple[SlotState, bool]:
     entry = world.find_entry(row, session)
     beyond = entry is not None and (entry.published or entry.data_until > world.grid.ends[ordinal])
     overdue = is_overdue(world, session, beyond=beyond)
-    thin = is_thin(world, row, entry)
+    thin = is_thin(world, row, entry) and ordinal not in world.holes and is_usual(world, slot)
     if stored is SlotState.PROVISIONAL:
         return stored, overdue
     if stored is SlotState.SUSPECT:  # absent rows are usual for a thin symbol, rejected ones for none
@@ -109,7 +149,8 @@ def compute_state(world: World, slot: Slot) -> tuple[SlotState, bool]:
         if beyond and thin and slot not in world.rejected:
             return SlotState.NO_TRADE, overdue
         since = max(find_no_new_data_since(world, entry), compute_counting_start(world, session))
-        if entry.requested_at <= world.clock and entry.requested_at - since >= 46 * HOUR + 10 * DAY:
+        is_hole = ordinal in world.holes
+        if not is_hole and entry.requested_at <= world.clock and entry.requested_at - since >= 46 * HOUR + 10 * DAY:
             return SlotState.VENDOR_GAP, overdue
     return SlotState.MISSING if overdue else SlotState.PENDING, overdue
 
@@ -218,6 +259,7 @@ def draw_world(draw: st.DrawFn) -> World:
     rejected = [slot for slot in slots if slot[2] is SlotState.SUSPECT and draw(st.booleans())]
     refused = [slot for slot in slots if slot[2] is not SlotState.SUSPECT and draw(st.integers(0, 5)) == 5]
     published_sessions = [draw(st.integers(4, 8)) for _ in range(TICKERS)]
+    before = build_slot_grid(list_previous_sessions(days[0], 6) if days else (), grid.interval)
     times = st.sampled_from([nan, nan, *(clock - hours * HOUR for hours in (0, 1, 5, 6, 23, 46, 500, 500))])
     return World(
         grid=grid,
@@ -231,7 +273,34 @@ def draw_world(draw: st.DrawFn) -> World:
         first_published=[draw(times) for _ in grid.sessions],
         half_published=[draw(times) for _ in grid.sessions],
         closed=[draw(st.sampled_from([False, False, False, True])) for _ in grid.sessions],
+        before=before,
+        lacking_before=draw_lacking(draw, before),
+        sparse_before=draw_lacking(draw, before),
+        holes=frozenset(draw(st.lists(st.integers(0, max(0, grid.size - 1)), max_size=3))),
         rejected=frozenset([*rejected, *draw_rejected_trades(draw, slots, grid)]),
+    )
+
+
+def draw_lacking(draw: st.DrawFn, grid: SlotGrid) -> list[list[frozenset[int]]]:
+    """Per row and session, some ordinals."""
+    offsets = grid.session_offsets.tolist()
+    chosen = (list_set_bits(draw(st.integers(0, 2**grid.size - 1)), 0, grid.size) for _ in range(TICKERS))
+    return [
+        [frozenset(at for at in ordinals if first <= at < after) for first, after in pairwise(offsets)]
+        for ordinals in chosen
+    ]
+
+
+def build_world_baseline(world: World) -> SlotBaseline:
+    """The sessions before the grid, and those of the grid that are published, in one grid."""
+    size, count = world.before.size, len(world.before.sessions)
+    whole = build_slot_grid([*world.before.sessions, *world.grid.sessions], world.grid.interval)
+    absent = {row: dict(enumerate(world.lacking_before[row])) for row in range(TICKERS)}
+    for entry in world.entries:
+        if entry.published:
+            absent[entry.row][count + entry.session] = frozenset(size + at for at in entry.not_returned)
+    return build_slot_baseline(
+        whole, absent, {row: dict(enumerate(world.sparse_before[row])) for row in range(TICKERS)}
     )
 
 
@@ -256,6 +325,8 @@ def classify_world(world: World) -> list[Outcome]:
         first_published_at=world.first_published,
         half_published_at=world.half_published,
         closed=world.closed,
+        slot_baseline=build_world_baseline(world),
+        holes=sorted(world.holes),
         refused=[row * world.grid.size + ordinal for row, ordinal, _ in world.refused],
     )
     columns: Sequence[np.ndarray] = (found.state, found.overdue, found.gap, found.next_request_at, found.due)

@@ -31,7 +31,7 @@ NOTHING_IGNORED = {"extended_hours": 0, "closing": 0, "null": 0, "no_volume": 0,
         ("price_absent", make_row(f"{DAY} 10:05", volume=None, open=None, close=None)),
         ("price_not_positive", make_row(f"{DAY} 10:05", low=0.0)),
         ("price_not_positive", make_row(f"{DAY} 10:05", low=-9.0)),
-        ("price_not_positive", make_flat_row(f"{DAY} 10:05", 0.0000004, 100)),
+        ("price_not_positive", make_flat_row(f"{DAY} 10:05", 1e-30, 100)),
         ("price_too_large", make_row(f"{DAY} 10:05", high=1_000_000.0)),
         ("price_too_large", make_row(f"{DAY} 10:05", high=np.inf)),
         ("ohlc_order", make_row(f"{DAY} 10:05", high=10.4)),
@@ -138,8 +138,8 @@ def test_a_rejected_row_is_replaced_by_a_usable_one_with_its_stamp(other: str, i
 
 
 def test_a_rejected_row_is_returned_as_received() -> None:
-    built = build_bars(make_row_table([make_flat_row(f"{DAY} 10:00", 0.0000004, 100)]), build_grid(DAY), FIVE)
-    assert built.rejects["open"].tolist() == [0.0000004]
+    built = build_bars(make_row_table([make_flat_row(f"{DAY} 10:00", 1e-30, 100)]), build_grid(DAY), FIVE)
+    assert built.rejects["open"].tolist() == [1e-30]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.exchanges.registry import PROFILES
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import SlotState
@@ -50,8 +51,16 @@ def test_select_checks_returns_those_that_apply(live: bool, criteria_only: bool,
 
 
 def test_calendars_are_checked_outside_the_us() -> None:
-    names = [check.name for check in select_checks(live=False, exchange="LSE")]
+    names = [check.name for check in select_checks(live=False, market=PROFILES["LSE"])]
     assert names == [*CRITERIA, *OTHERS, "calendar_is_known"]
+
+
+@pytest.mark.parametrize("exchange", ["CC", "FOREX"])
+def test_what_nothing_can_be_compared_with_is_not_checked(exchange: str) -> None:
+    names = [check.name for check in select_checks(live=False, market=PROFILES[exchange])]
+    assert names == [*CRITERIA, "bars_are_valid", "bars_are_plausible", "calendar_is_known"]
+    with_actions = replace(PROFILES[exchange], has_actions=True)
+    assert "splits_are_consistent" in {check.name for check in select_checks(live=False, market=with_actions)}
 
 
 def test_every_check_function_is_in_the_table() -> None:

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
+from backfill_assets.market.exchanges.registry import PROFILES, US
 from backfill_assets.market.plausibility.doubt_texts import describe_figures
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.quality.doubt_explanation import explain_doubts
@@ -51,7 +54,7 @@ BARS = [build_bar(-2), build_bar(-1), build_bar(0, 9_999.0), build_bar(1), build
 
 
 def test_an_open_doubt_is_shown_between_its_neighbours_and_beside_its_day() -> None:
-    (explanation,) = explain_doubts([DOUBT], BARS, DAY, SLOTS)
+    (explanation,) = explain_doubts(US, [DOUBT], BARS, DAY, SLOTS)
     assert explanation.describe() == [
         "doubt 7: a price lies far from its neighbours and returns (price_spike)",
         "in the vendor's rows of 5m, first 2026-06-01T15:10:00Z: the bar of 2026-06-01T15:00:00Z",
@@ -67,7 +70,7 @@ def test_an_open_doubt_is_shown_between_its_neighbours_and_beside_its_day() -> N
 
 
 def test_its_json_has_the_same() -> None:
-    fields = explain_doubts([DOUBT], BARS, DAY, SLOTS)[0].as_dict()
+    fields = explain_doubts(US, [DOUBT], BARS, DAY, SLOTS)[0].as_dict()
     bar = {"open": 100.0, "high": 100.5, "low": 99.5, "close": 100.25, "volume": 1_200.0, "source_interval": "5m"}
     assert fields == {
         "doubt_id": 7,
@@ -104,7 +107,7 @@ def test_what_the_other_feed_said_is_shown() -> None:
             {"slot": "2026-06-01T15:00:00Z", "open": 100.0, "high": 100.6, "low": 99.4, "close": 100.2, "volume": 9}
         ],
     }
-    lines = explain_doubts([replace(DOUBT, other_feed=said)], BARS, DAY)[0].describe()
+    lines = explain_doubts(US, [replace(DOUBT, other_feed=said)], BARS, DAY)[0].describe()
     assert lines[7:9] == [
         "the vendor's other feed (1m, asked 2026-06-03T13:05:00Z): does not settle it",
         "its bar: 2026-06-01T15:00:00Z  open 100, high 100.6, low 99.4, close 100.2, volume 9",
@@ -116,7 +119,7 @@ def test_bars_that_were_taken_from_the_other_feed_are_shown_once_and_no_longer_i
     bar = {"slot": "2026-06-01T15:00:00Z", "open": 100.0, "high": 9_999.0, "low": 99.5, "close": 100.25, "volume": 1200}
     said = {"source_interval": "1m", "answer": "taken", "bars": [bar]}
     mended = replace(DOUBT, other_feed=said, marks_bar=False, outcome=Outcome.MENDED, ended_at=READ_AT)
-    lines = explain_doubts([mended], BARS, DAY)[0].describe()
+    lines = explain_doubts(US, [mended], BARS, DAY)[0].describe()
     assert lines[4] == "bar now: 2026-06-01T15:00:00Z  open 100, high 9,999, low 99.5, close 100.25, volume 1,200"
     assert "the vendor's other feed (1m): differs, and the bars were taken from it" in lines
     assert not [line for line in lines if line.startswith("its bar")]
@@ -135,12 +138,12 @@ def test_figures_are_written_alike_whatever_was_compared() -> None:
 
 def test_an_ended_doubt_says_how() -> None:
     ended = replace(DOUBT, ended_at=READ_AT, outcome=Outcome.STANDS, outcome_reason="the vendor repeats it")
-    assert explain_doubts([ended], BARS, DAY)[0].describe()[-1] == (
+    assert explain_doubts(US, [ended], BARS, DAY)[0].describe()[-1] == (
         "stands (the bars stay suspect, without an alarm) 2026-06-02T13:00:00Z: the vendor repeats it;"
         " the bars are suspect because of it"
     )
     confirmed = replace(ended, outcome=Outcome.CONFIRMED, marks_bar=False)
-    assert explain_doubts([confirmed], BARS, DAY)[0].describe()[-1].endswith("; it no longer marks the bars")
+    assert explain_doubts(US, [confirmed], BARS, DAY)[0].describe()[-1].endswith("; it no longer marks the bars")
 
 
 def test_a_doubt_about_many_bars_shows_the_first_and_the_last() -> None:
@@ -154,7 +157,7 @@ def test_a_doubt_about_many_bars_shows_the_first_and_the_last() -> None:
         source_interval=None,
         withheld_volume=1_500,
     )
-    (explanation,) = explain_doubts([whole], BARS, None)
+    (explanation,) = explain_doubts(US, [whole], BARS, None)
     lines = explanation.describe()
     assert (
         lines[1] == "the bars from 2026-06-01T14:00:00Z to 2026-06-01T16:00:00Z, of another program, found by an audit"
@@ -167,4 +170,10 @@ def test_a_doubt_about_many_bars_shows_the_first_and_the_last() -> None:
     assert not [line for line in lines if line.startswith(("bar before", "bar after"))]
     assert "the day's range is not known" in lines
     assert len(explanation.as_dict()["bars"]) == 5
-    assert explain_doubts([], BARS, DAY) == []
+    assert explain_doubts(US, [], BARS, DAY) == []
+
+
+@pytest.mark.parametrize(("exchange", "said"), [("CC", ["the day's range is not known"]), ("FOREX", [])])
+def test_what_an_exchange_does_not_have_is_not_said_to_be_absent(exchange: str, said: list[str]) -> None:
+    lines = explain_doubts(PROFILES[exchange], [DOUBT], BARS, None)[0].describe()
+    assert [line for line in lines if "other feed" in line or "day's range" in line] == said

@@ -15,7 +15,8 @@ from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.quality.slot_explanation import SlotExplanation, describe_session, explain_slots
+from backfill_assets.quality.session_explanation import describe_session
+from backfill_assets.quality.slot_explanation import SlotExplanation, explain_slots
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.bars.rejects import Reject
 from backfill_assets.store.bars.stored_bars import StoredBar
@@ -225,3 +226,19 @@ def test_request_without_rows_is_described() -> None:
     assert describe_session(coverage)[0] == (
         "requested 1 time, last 2026-06-02T13:00:00Z: no rows; not known to be published completely"
     )
+
+
+def test_why_says_how_often_the_same_time_of_day_was_absent() -> None:
+    """Only of a symbol that often lacks some slot; the others have nothing to compare."""
+    entry = Entry(requested_at=REQUESTED_AT, published=True, data_until=int(GRID.ends[-1]), not_returned=[0])
+    habit = {"incomplete_sessions": [4], "published_sessions": [9]}
+    explanation = explain_first(build_coverage(MISSING_FIRST_SLOT, [entry], **habit))
+    counted = "in 4 of its 9 other published sessions with this time of day it was absent"
+    assert (explanation.state, explanation.evidence) == ("no_trade", f"the vendor has later rows; {counted}")
+    explanation = explain_first(build_coverage(MISSING_FIRST_SLOT, [entry], **habit, holes=[0]))
+    hole = "none of at least 10 tickers has it: no habit explains it (see the findings)"
+    assert (explanation.state, explanation.evidence) == ("missing", f"the vendor has later rows; {hole}")
+    suspect = explain_first(build_coverage([(0, 0, SlotState.SUSPECT)], [entry], **habit), replace(BAR, source_rows=2))
+    assert suspect.state == "present"
+    assert suspect.evidence.endswith(f"; {counted}, or lacked rows")
+    assert explain_first(build_coverage(MISSING_FIRST_SLOT, [entry])).evidence == "the vendor has later rows"

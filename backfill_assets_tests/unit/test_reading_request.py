@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,8 +11,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from backfill_assets.errors import UsageError
+from backfill_assets.config.settings import load_settings
+from backfill_assets.errors import DatabaseUnavailable, UsageError
+from backfill_assets.market.calendar.calendar_tables import TableReader, use_table_reader
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.reading import read_bars
@@ -51,6 +55,19 @@ def test_moments(value: Any, moment: datetime) -> None:
     assert parsed == moment
     assert type(parsed) is datetime
     assert parsed.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("day", "moment"),
+    [
+        ("2026-03-09", datetime(2026, 3, 8, 21, tzinfo=UTC)),  # the clocks were changed on that Sunday
+        ("2026-03-06", datetime(2026, 3, 5, 22, tzinfo=UTC)),
+        (date(2025, 12, 26), datetime(2025, 12, 25, 22, tzinfo=UTC)),
+        (np.datetime64("2026-01-02"), datetime(2026, 1, 1, 22, tzinfo=UTC)),
+    ],
+)
+def test_a_trade_date_begins_on_the_evening_before(day: Any, moment: datetime) -> None:
+    assert build(["EURUSD.FOREX"], start=day, end="2026-03-11").start == moment
 
 
 @given(st.datetimes(NAIVE.replace(year=2004), NAIVE.replace(year=2099)), st.integers(-720, 720))
@@ -176,3 +193,16 @@ def test_a_read_is_too_large_by_the_hours_of_its_exchange() -> None:
     require_readable_size(build("AAPL", **window), 16)
     with pytest.raises(UsageError, match=r"16 symbols from 2016-01-01 to 2026-01-01 have some 20,[0-9,]+ slots of 1m"):
         require_readable_size(build(VOD, **window), 16)
+
+
+def test_dates_are_checked_against_calendars_of_the_disk_before_a_database_is_opened(
+    tmp_path: Path, shared_calendars: TableReader
+) -> None:
+    """Else each process that reads bars loads the library of calendars, which takes longer than the read."""
+    settings = load_settings(home=tmp_path, database_url=SecretStr("postgresql://127.0.0.1:9/none"))
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            read_bars("CDR.WAR", "2031-06-02", "2031-06-03", settings=settings)
+    finally:
+        use_table_reader(shared_calendars)
+    assert [path.name for path in tmp_path.rglob("XWAR*")] == ["XWAR-2030"]

@@ -17,6 +17,7 @@ from backfill_assets.market.calendar.sessions import list_previous_sessions
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.daily_prices import DailyPrices, build_daily_prices
 from backfill_assets.market.exchanges.learned import DailyFigure
+from backfill_assets.market.exchanges.profile import DailyEvidence
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
 from backfill_assets.market.identity.closes import list_closes
@@ -107,18 +108,18 @@ async def fetch_listing_history(
         market=coverage.grid.sessions[0].market,
     )
     await _read_rename(client, changes, database, symbol, history, listing_end.rename, coverage.now)
-    skipped_sessions = find_skipped_days(history.days, [session.day for session in coverage.grid.sessions])
-    skipped = [session for session in skipped_sessions if session in absent_sessions]
+    market = coverage.grid.sessions[0].market
+    skipped = _find_skipped(history, coverage, absent_sessions)
     is_usual = bool(skipped) and _skips_days_often(history, coverage)
     with database.transaction() as connection:
-        if not may_judge_daily_data(connection, coverage.grid.sessions[0].market, DailyFigure.TRADING):
+        if not may_judge_daily_data(connection, market, DailyFigure.TRADING):
             listing_end = _withhold_judgement(listing_end)
         record_listing_lives(connection, [listing_end.life], coverage.now)
         record_agreement(connection, symbol.symbol_id, listing_end.agreed_rename, coverage.now)
-        if history.rows is not None:
+        if history.rows is not None and market.uses_daily_data:
             record_daily_rows(connection, _select_window(symbol, history.rows, coverage), coverage.now)
             record_daily_answer(connection, symbol.symbol_id, coverage.grid.sessions[0].day, coverage.now)
-        if history.rows is not None and not history.rows.warning:  # all of it
+        if history.rows is not None and not history.rows.warning and market.daily_volume_tells:  # all of it
             record_ticker_breaks(connection, symbol.symbol_id, find_breaks(history.rows), coverage.now)
         if is_usual:
             days = [(symbol.symbol_id, coverage.grid.sessions[session].day) for session in skipped]
@@ -205,6 +206,15 @@ def _build_listing_life(symbol: Symbol, history: _History, coverage: Coverage) -
         last,
         has_ended=days_after_last >= DELISTED_AFTER_SESSIONS or (days_after_last > 0 and is_last_old),
     )
+
+
+def _find_skipped(history: _History, coverage: Coverage, absent_sessions: Collection[int]) -> list[int]:
+    """Those of the absent sessions that the history lacks, where that says anything."""
+    sessions = coverage.grid.sessions
+    if sessions[0].market.daily_evidence is not DailyEvidence.VOLUME:
+        return []
+    skipped = find_skipped_days(history.days, [session.day for session in sessions])
+    return [session for session in skipped if session in absent_sessions]
 
 
 def _skips_days_often(history: _History, coverage: Coverage) -> bool:

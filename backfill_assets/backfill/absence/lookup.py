@@ -2,7 +2,8 @@
 
 One ticker's daily history (``daily_history``) and the market's daily file of one session (``market_file``) have
 different prices; the cheaper one is read, and none twice within 20 hours. What is learned goes to the store;
-``market.gaps.slot_states`` uses it.
+``market.gaps.slot_states`` uses it. Where daily data say nothing about absence, only symbols are looked up of which the
+vendor never had a row: their daily data tell whether it knows them at all.
 """
 
 from datetime import datetime, timedelta
@@ -54,6 +55,8 @@ async def explain_absence(
     """
     answers = PlanAnswers() if answers is None else answers
     unexplained = _find_absent_sessions(coverage)
+    if coverage.symbols and not coverage.grid.sessions[0].market.daily_volume_tells:
+        unexplained[_find_served(coverage)] = False
     if bulk:
         # reading the histories one by one would cost more than the bulk file
         is_bulk_cheaper = client.prices.daily * unexplained.sum(axis=0) > client.prices.bulk_daily
@@ -95,6 +98,14 @@ def _find_absent_sessions(coverage: Coverage) -> Bools:
     is_unknown = coverage.absence_evidence.traded == DayTrading.UNKNOWN
     absent: Bools = (missing_counts == coverage.grid.session_sizes) & was_requested & is_unknown
     return absent
+
+
+def _find_served(coverage: Coverage) -> Bools:
+    """The symbols of which the vendor had intraday rows, shape (symbols,)."""
+    history = coverage.request_history
+    is_served = coverage.absence_evidence.published_sessions > 0
+    is_served[history.row[history.data_until > 0]] = True
+    return is_served
 
 
 def _find_recently_read(database: Database, coverage: Coverage, unexplained: Bools) -> set[int]:

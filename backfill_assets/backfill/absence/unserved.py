@@ -43,7 +43,7 @@ def set_aside_unserved(database: Database, coverage: Coverage) -> bool:
     If there are more than can be chance, or more than symbols with bars, nobody is set aside, and a finding says so.
     ``coverage`` gives the exchange, the moment, and from when a session counts; its window may be of the past.
     """
-    last = _find_newest_overdue_session(coverage)
+    last = find_newest_overdue_session(coverage)
     if last is None:
         return False
     with database.transaction() as connection:
@@ -63,14 +63,21 @@ def set_aside_unserved(database: Database, coverage: Coverage) -> bool:
     return True
 
 
-def _find_newest_overdue_session(coverage: Coverage) -> Session | None:
-    """The newest session whose absence counts as missing, whatever the window is."""
-    if not coverage.grid.sessions:
+def find_newest_overdue_session(coverage: Coverage) -> Session | None:
+    """The newest session of which an absent bar counts as missing, whatever the window is.
+
+    Around the clock that is its first bar: with the last one, its symbol would alarm for a day longer than elsewhere.
+    """
+    grid = coverage.grid
+    if not grid.sessions:
         return None
-    measured = coverage.grid.sessions[-1]
+    measured = grid.sessions[-1]
     overdue_after = coverage.overdue_at[-1] - measured.regular_close
+    if grid.is_around_the_clock:
+        overdue_after += timedelta(seconds=grid.interval.seconds)
     recent = build_session_window(measured.market, coverage.now, RECENT_SESSIONS).sessions
-    overdue = [session for session in recent if session.regular_close + overdue_after <= coverage.now]
+    counted_from = [session.open if grid.is_around_the_clock else session.regular_close for session in recent]
+    overdue = [s for s, start in zip(recent, counted_from, strict=True) if start + overdue_after <= coverage.now]
     return overdue[-1] if overdue else None
 
 

@@ -32,8 +32,10 @@ _Texts = dict[int, list[str]]
 def prove_actions(engine: Engine, job: BackfillJob) -> SpinOffChanges:
     """Derive spin-offs of a job's symbols and window, judge all their splits of days with bars, and compare closes.
 
-    Nothing on an exchange whose daily closes may not judge yet.
+    Nothing on an exchange without actions, or whose daily closes may not judge yet.
     """
+    if not job.market.has_actions:
+        return SpinOffChanges()
     if job.market.is_experimental:
         with engine.database.transaction() as connection:
             if not may_judge_daily_data(connection, job.market):

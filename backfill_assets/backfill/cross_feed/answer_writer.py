@@ -164,7 +164,7 @@ def _narrow_doubts(
     days = [
         session.day
         for session in request.grid.sessions
-        if any(session.open.timestamp() <= at < session.close.timestamp() for at in taken)
+        if any(session.rows_from.timestamp() <= at < session.close.timestamp() for at in taken)
     ]
     forget_judgement(connection, symbol_id, interval, days)
     marking = list_doubts(connection, [symbol_id], interval, days[0], days[-1])

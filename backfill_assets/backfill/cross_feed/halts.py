@@ -1,6 +1,6 @@
 """Finds halts among the slots that both feeds lack: collects the facts that ``market.gaps.halts`` judges."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -24,6 +24,7 @@ from backfill_assets.market.gaps.halts import (
     find_enclosed,
     judge_halt,
 )
+from backfill_assets.market.gaps.thin_symbols import is_thin
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.evidence.halt_facts import (
     AskedSession,
@@ -79,6 +80,9 @@ def find_halts(connection: Connection, question: HaltQuestion) -> list[StoredHal
     kinds = {ordinal: kind for ordinal, kind in kinds.items() if ordinal not in shown}
     known = _list_known(connection, question)
     judged = _judge_slots(connection, question, kinds, known) if kinds else []
+    # A rarely traded symbol lacks slots every day: nobody could answer for each of them.
+    thin = _find_thin_days(question, kinds)
+    judged = [halt for halt in judged if halt.state is not HaltState.PROPOSED or halt.session_day not in thin]
     return [*judged, *_ask_on(question, kinds.keys() | shown, known)]
 
 
@@ -88,6 +92,16 @@ def _find_shown_trades(question: HaltQuestion) -> Set[int]:
     if slots.is_unexcused is None:
         return frozenset()
     return frozenset(slots.ordinal[(slots.row == row) & slots.is_unexcused].tolist())
+
+
+def _find_thin_days(question: HaltQuestion, ordinals: Collection[int]) -> Set[date]:
+    """The days of slots by whose other sessions the symbol is rarely traded."""
+    coverage, history = question.coverage, question.coverage.request_history
+    session = np.unique(coverage.grid.session_index[list(ordinals)]) if ordinals else np.zeros(0, np.int64)
+    row = np.full(len(session), question.request.questions.row, np.int64)
+    entries = history.build_entry_index(len(coverage.symbols), len(coverage.grid.sessions))
+    thin = is_thin(row, entries[row, session], history, coverage.absence_evidence, question.rules)
+    return {coverage.grid.sessions[at].day for at in session[thin].tolist()}
 
 
 def _list_known(connection: Connection, question: HaltQuestion) -> dict[datetime, StoredHalt]:
@@ -191,7 +205,7 @@ def _find_outside_hours(question: HaltQuestion) -> dict[int, HaltKind]:
     found: dict[int, HaltKind] = {}
     for session in np.unique(grid.session_index[question.ordinals]).tolist():
         slots = np.arange(grid.session_offsets[session], grid.session_offsets[session + 1])
-        opens, closes = grid.sessions[session].open.timestamp(), grid.sessions[session].close.timestamp()
+        opens, closes = grid.sessions[session].rows_from.timestamp(), grid.sessions[session].close.timestamp()
         first, last = opens - BEFORE_OPEN.total_seconds(), closes + AFTER_CLOSE.total_seconds()
         before, inside, after = np.diff(np.searchsorted(trades, [first, opens, closes, last])).tolist()
         if np.isin(slots, question.ordinals).all() and not inside and before + after:

@@ -1,4 +1,4 @@
-"""Finds what the other feed is asked: doubts, halts that are not final, and absent slots of liquid symbols.
+"""Finds what the other feed is asked: doubts, halts that are not final, and slots whose absence is not usual.
 
 Only what the first feed was asked again once, and has not given. What both feeds lack is asked again on a ladder
 (``market.gaps.halts``); nothing else is asked twice while nothing changed.
@@ -19,7 +19,7 @@ from backfill_assets.market.gaps.evidence import look_up
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.halts import compute_next_request
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets.market.gaps.thin_symbols import is_thin
+from backfill_assets.market.gaps.thin_symbols import is_thin, is_usual
 from backfill_assets.market.plausibility.other_feed import ASKED_RULES
 from backfill_assets.store.evidence.doubts import Outcome, StoredDoubt, list_doubts
 from backfill_assets.store.evidence.other_feed_answers import AskedSlot, read_asked_slots
@@ -82,7 +82,7 @@ def find_questions(
 
 
 def _find_absent(coverage: Coverage, rules: GapRules) -> Bools:
-    """Which open slots of liquid symbols the first feed lacks, after it was asked twice; shape (open slots,)."""
+    """Which open slots the first feed lacks after it was asked twice, and the symbol usually has; (open slots,)."""
     slots, history, evidence, grid = (
         coverage.open_slots,
         coverage.request_history,
@@ -99,8 +99,13 @@ def _find_absent(coverage: Coverage, rules: GapRules) -> Bools:
     # A symbol that was never seen published may have no intraday data at all, and one request more shows nothing.
     is_served = ~evidence.is_unserved[slots.row] & (evidence.published_sessions[slots.row] > 0)
     not_returned = grid.get_slot_keys(history.row[history.not_returned_entry], history.not_returned_ordinal)
-    is_liquid = ~is_thin(slots.row, entry, history, evidence, rules)
-    found: Bools = is_absent & is_unexplained & was_asked_again & is_served & is_liquid & np.isin(key, not_returned)
+    found: Bools = is_absent & is_unexplained & was_asked_again & is_served & np.isin(key, not_returned)
+    is_thin_slot = is_thin(slots.row, entry, history, evidence, rules)
+    # What is usual for the symbol needs no second feed. What nobody has would take all its calls.
+    is_skipped = np.isin(slots.ordinal, evidence.holes)
+    has_bar = np.zeros(len(slots.row), bool)
+    is_skipped |= is_usual(slots.row, slots.ordinal, has_bar, grid, evidence.slot_baseline, rules)
+    found &= ~(is_thin_slot & is_skipped)
     return found
 
 

@@ -39,7 +39,7 @@ async def ask_other_feed(
     Raises:
         VendorError: one that stops the run; what was answered before is stored.
     """
-    if job.purpose is Purpose.REVIEW or engine.settings.cross_feed_calls == 0:
+    if job.purpose is Purpose.REVIEW or engine.settings.cross_feed_calls == 0 or not job.market.has_other_feed:
         return CrossFeedResult()
     if get_other_feed(job.source_interval).seconds > job.interval.seconds:
         return CrossFeedResult()  # a row of 5m says nothing about one minute

@@ -192,7 +192,8 @@ def _compute_ratios(
 
 
 def _to_feed_bars(bars: pd.DataFrame) -> dict[int, FeedBar]:
-    columns = [bars[name].tolist() for name in ("timestamp", "open", "high", "low", "close", "volume")]
+    columns = [bars[name].tolist() for name in ("timestamp", "open", "high", "low", "close")]
+    columns.append([int(one) if one == one else one for one in bars["volume"].tolist()])  # NaN: not known
     return {start: FeedBar(*values) for start, *values in zip(*columns, strict=True)}
 
 

@@ -50,13 +50,13 @@ def read_recorded_lives(connection: Connection, rename: Rename) -> RecordedLives
             f"{rename.old} is not in the universe, so there is nothing to rename; add the new ticker:"
             f" backfill-assets symbols add {rename.new}"
         )
-    opened, zone = rename.first_session.open, get_profile(rename.old.exchange).zone
+    opened, market = rename.first_session.open, get_profile(rename.old.exchange)
     return RecordedLives(
         old_id,
         new_id,
         list_related_listings(connection, [old_id, *([] if new_id is None else [new_id])]),
-        find_bars_around(connection, old_id, opened, zone),
-        NO_BARS if new_id is None else find_bars_around(connection, new_id, opened, zone),
+        find_bars_around(connection, old_id, opened, market),
+        NO_BARS if new_id is None else find_bars_around(connection, new_id, opened, market),
     )
 
 

@@ -178,6 +178,6 @@ def _read_stored_closes(connection: Connection, old: Symbol, first_day: date) ->
         return {}
     (interval,) = adopt_spellings(connection, [INTERVALS["30m"]])
     of_bars = read_last_closes(
-        connection, old.symbol_id, interval.spellings, before[0].open, before[-1].close, market.zone
+        connection, old.symbol_id, interval.spellings, before[0].rows_from, before[-1].close, market
     )
     return {**of_bars, **read_daily_closes(connection, old.symbol_id, before[0].day, before[-1].day)}

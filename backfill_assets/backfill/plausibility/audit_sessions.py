@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE
+from backfill_assets.market.calendar.sessions import EARLIEST_DATE, find_session_day
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_date_window
@@ -44,7 +44,7 @@ def choose_audit_sessions(
         return AuditSessions(chosen or Window(market, (), WHOLE_STORE), build_slot_grid((), interval))
     now = settings.now()
     today = now.astimezone(market.zone).date()
-    first = min(today, max(EARLIEST_DATE, oldest.astimezone(market.zone).date()))
+    first = min(today, max(EARLIEST_DATE, find_session_day(market, oldest)))
     if chosen is None:
         stored = build_date_window(market, first, today, now).sessions
         return AuditSessions(Window(market, stored, WHOLE_STORE), build_slot_grid(stored, interval))

@@ -98,7 +98,7 @@ def count_bars(panel: SessionPanel, doubts: Sequence[Doubt], sessions: int) -> I
     keys = panel.symbol_id * sessions + panel.session
     line = np.searchsorted(keys, [doubt.symbol_id * sessions + doubt.session for doubt in doubts])
     first, last = (
-        (np.array(stamps, np.int64) - panel.opens[line]) // panel.seconds
+        panel.find_columns(line, np.array(stamps, np.int64))
         for stamps in ([doubt.first_stamp for doubt in doubts], [doubt.last_stamp for doubt in doubts])
     )
     before = np.cumsum(np.pad(panel.is_present[line], ((0, 0), (1, 0))), axis=1)

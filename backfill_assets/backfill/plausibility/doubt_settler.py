@@ -158,7 +158,7 @@ class DoubtSettler:
             lines = [(line, d) for d in doubts if d.rule is rule and (line := self.found.find_line(d)) is not None]
             kept, judged = np.ones_like(panel.is_present), np.zeros(len(panel), bool)
             for line, doubt in lines:
-                starts = panel.opens[line] + panel.seconds * np.arange(kept.shape[1])
+                starts = panel.list_stamps(line)
                 kept[line] = (starts >= doubt.first_slot.timestamp()) & (starts <= doubt.last_slot.timestamp())
                 judged[line] = True
             alone = replace(given, panel=panel.keep_cells(kept), judged=judged)

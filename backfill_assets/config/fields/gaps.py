@@ -47,6 +47,14 @@ class GapFields(SettingsGroup):
         le=240,
         description="Hours, once half of the symbols were seen published, before an absent bar counts as missing.",
     )
+    around_the_clock_ask_hours: float = Field(
+        6,
+        alias="BACKFILL_AROUND_THE_CLOCK_ASK_HOURS",
+        ge=0.5,
+        le=12,  # the vendor trails by 10 hours at most: so every bar is requested before it is overdue after 24
+        description="Hours between requests for a symbol of a market that never closes, such as CC; one symbol is"
+        " requested every half hour, to see how far the vendor's rows reach.",
+    )
     ladder_hours: Annotated[tuple[float, ...], AfterValidator(validate_ladder_hours)] = Field(
         (1, 3, 6, 12, 24),
         alias="BACKFILL_LADDER_HOURS",

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.bars.session_summary import summarize_sessions
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.exchanges.profile import NullVolume, VolumeKind
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.listing import ListingLives, is_outside_confirmed_life
@@ -22,7 +24,10 @@ from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, buil
 
 FULL_GRID_SECONDS = 300  # 5m responses have a row for every five minutes; 1m omits minutes without a trade
 VOLUME_DECIMALS = 6  # of fractional volumes
-PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows that it is published
+BAR_COLUMNS = (
+    *("symbol_id", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "volume_known", "source_rows"),
+    "is_final",
+)
 # What is known of the days of lines, by their symbol_id and session (position in the grid), shape (lines,) each.
 FindDays = Callable[[Int64, Int64], DayFigures]
 FindLives = Callable[[Int64], ListingLives]  # the lives of symbols, by symbol_id, shape (rows,)
@@ -32,15 +37,17 @@ FindLives = Callable[[Int64], ListingLives]  # the lives of symbols, by symbol_i
 class BuiltBars:
     """The bars of a batch of responses, and what else the rows show.
 
-    Volumes are in shares. A row without volume adds none where the market's profile takes it for a trade.
+    Volumes are in what the market's profile says: shares, or the currency that prices are in, in whole units. That of a
+    bar is not known if one of its rows has none, or if the profile says that volumes mean nothing.
 
     Attributes:
         bars: one row per slot with at least one usable source row: ``symbol_id``, ``ordinal`` (of the grid),
-            ``timestamp`` (epoch seconds UTC of the slot's open), ``open high low close``, ``volume``,
-            ``source_rows``, ``is_final``; ordered by symbol_id and ordinal.
+            ``timestamp`` (epoch seconds UTC of the slot's open), ``open high low close``, ``volume`` (whole, in double
+            precision; NaN where it is not known), ``volume_known``, ``source_rows``, ``is_final``; ordered by
+            symbol_id and ordinal.
         sessions: one row per symbol and session with any row at all: ``symbol_id``, ``session`` (position in the grid's
             sessions), ``source_rows``, ``data_until`` (epoch seconds to which the rows reach), ``published``,
-            ``ends_before_close`` (rows before the close are absent, see ``_summarize_sessions``), ``official_close``
+            ``ends_before_close`` (rows before the close are absent, see ``session_summary``), ``official_close``
             and ``auction_volume`` (NaN if no row shows them).
         rejects: the rows that broke a rule, as received, with ``reason``, and ``is_replaced``: whether a usable row has
             the same stamp.
@@ -87,10 +94,10 @@ def build_bars(
     doubts, is_withheld = _find_doubts(validated, grid, source, find_days, excused or {})
     reason = validated.reject_reason.copy()
     reason[is_withheld] = str(Rule.VOLUME_RUNNING_TOTAL)
-    sessions = _summarize_sessions(validated, grid, source)
+    sessions = summarize_sessions(validated, grid, source)
     is_rejected = reason != ""
     rejects = validated.received.loc[is_rejected, list(ROW_COLUMNS)].assign(
-        reason=reason[is_rejected], is_replaced=_is_replaced(validated, is_rejected)[is_rejected]
+        reason=reason[is_rejected], is_replaced=_is_replaced(validated, is_rejected, grid, source)[is_rejected]
     )
     return BuiltBars(
         bars=_aggregate_bars(validated, is_withheld, sessions, grid, source),
@@ -137,9 +144,9 @@ def _find_doubts(
     if withheld:
         lines = {key: at for at, key in enumerate(zip(panel.symbol_id.tolist(), panel.session.tolist(), strict=True))}
         cells = np.zeros(panel.close.shape, bool)
-        for doubt in withheld:
-            of_line = lines[doubt.symbol_id, doubt.session]
-            cells[of_line, (doubt.first_stamp - panel.opens[of_line]) // panel.seconds] = True
+        of_line = np.array([lines[doubt.symbol_id, doubt.session] for doubt in withheld], np.int64)
+        first_stamps = np.array([doubt.first_stamp for doubt in withheld], np.int64)
+        cells[of_line, panel.find_columns(of_line, first_stamps)] = True
         is_withheld[usable] = cells[line, column]
     return doubts, is_withheld
 
@@ -150,12 +157,24 @@ def _is_excused(doubt: Doubt, excused: Mapping[tuple[int, int], float]) -> bool:
     return excused.get((doubt.symbol_id, doubt.first_stamp)) == doubt.figures["volume"]
 
 
-def _is_replaced(validated: ValidatedRows, is_rejected: Bools) -> Bools:
-    """Whether a rejected row has the symbol and stamp of a usable one, which stands for it; shape (rows,)."""
+def _is_replaced(validated: ValidatedRows, is_rejected: Bools, grid: SlotGrid, source: Interval) -> Bools:
+    """Whether a usable row stands for a rejected one; shape (rows,).
+
+    It has the same symbol and stamp. Where the vendor gives a row for every interval, also without volume, the row
+    within whose interval one off the grid lies stands for that one: 03:25 for 03:29.
+    """
     if not is_rejected.any():
         return is_rejected
     keys = pd.MultiIndex.from_frame(validated.table[["symbol_id", "timestamp"]])
-    is_replaced: Bools = is_rejected & ~validated.usable & keys.isin(keys[validated.usable])
+    of_usable = keys[validated.usable]
+    is_replaced: Bools = is_rejected & ~validated.usable & keys.isin(of_usable)
+    if grid.sessions[0].market.null_volume is NullVolume.TRADE:
+        off_grid = np.flatnonzero(validated.reject_reason == "off_grid")
+        rows = validated.table.iloc[off_grid]
+        stamp = rows["timestamp"].to_numpy(np.int64)
+        since_open = stamp - grid.session_opens[rows["session"].to_numpy(np.int64)]
+        covering = pd.MultiIndex.from_arrays([rows["symbol_id"], stamp - since_open % source.seconds])
+        is_replaced[off_grid] |= covering.isin(of_usable)
     return is_replaced
 
 
@@ -171,7 +190,9 @@ def _aggregate_bars(
     symbol_id = table["symbol_id"].to_numpy(np.int64)[usable]
     stamp = table["timestamp"].to_numpy(np.int64)[usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
-    volume = np.where(is_withheld, 0.0, table["volume"].fillna(0.0).to_numpy(float))[usable]
+    volume = np.where(is_withheld, 0.0, table["volume"].to_numpy(float))[usable]
+    if grid.sessions[0].market.volume_kind is VolumeKind.NONE:
+        volume[:] = np.nan
     start = np.flatnonzero(np.r_[True, (symbol_id[1:] != symbol_id[:-1]) | (ordinal[1:] != ordinal[:-1])][: len(stamp)])
     if not len(start):
         return _make_empty_bars()
@@ -186,12 +207,13 @@ def _aggregate_bars(
             "high": np.maximum.reduceat(high, start),
             "low": np.minimum.reduceat(low, start),
             "close": close[end],
-            "volume": round_volume(np.add.reduceat(volume, start)).astype(np.int64),
+            "volume": round_volume(np.add.reduceat(volume, start)),  # NaN if that of one row is
             "source_rows": np.add.reduceat((~is_withheld[usable]).astype(np.int64), start),
         }
     )
+    bars["volume_known"] = bars["volume"].notna()
     bars["is_final"] = _is_final(bars, validated, sessions, grid, source)
-    return bars
+    return bars[list(BAR_COLUMNS)]
 
 
 def _is_final(
@@ -215,58 +237,8 @@ def round_volume(volume: Floats) -> Floats:
     return rounded
 
 
-def _summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
-    """One row per symbol and session with rows (see ``BuiltBars.sessions``).
-
-    Rows before the close are absent if nothing came for longer than the symbol was silent anywhere else in the session.
-    So quiet minutes at the end of a thinly traded session, which the vendor leaves out at 1m, are not taken for it.
-    """
-    table = validated.table
-    closes = grid.session_closes
-    session = table["session"].to_numpy(np.int64)
-    stamp = table["timestamp"].to_numpy(np.int64)
-    in_session = (session >= 0) & (stamp < closes[session] + grid.sessions[0].market.closing_seconds)
-    session_rows = pd.DataFrame(
-        {
-            "symbol_id": table["symbol_id"].to_numpy(np.int64)[in_session],
-            "session": session[in_session],
-            "data_until": np.minimum(stamp + source.seconds, closes[session])[in_session],
-            "published": (stamp >= closes[session] - PUBLISHED_SECONDS)[in_session],
-        }
-    )
-    is_first = ~session_rows.duplicated(["symbol_id", "session"]).to_numpy()
-    silence = np.diff(session_rows["data_until"].to_numpy(), prepend=0) - source.seconds
-    session_rows["silence"] = np.where(is_first, 0, silence)  # since the row before, in seconds
-    summary = session_rows.groupby(["symbol_id", "session"], sort=True).agg(
-        source_rows=("data_until", "size"),
-        data_until=("data_until", "max"),
-        published=("published", "max"),
-        silence=("silence", "max"),
-    )
-    session_close = closes[summary.index.get_level_values("session").to_numpy(np.int64)]
-    summary["ends_before_close"] = session_close - summary["data_until"] > summary["silence"].clip(lower=0)
-    return summary.drop(columns="silence").join(_find_official_closes(validated)).reset_index()
-
-
-def _find_official_closes(validated: ValidatedRows) -> pd.DataFrame:
-    """Official close and auction volume of each symbol and session whose closing rows show them.
-
-    At 5m the close print is a flat row without volume. At 1m the auction is the largest row of the first five minutes
-    (AAPL on 2025-01-15: 19.2 M shares in the row of 16:00, whose close of 237.87 was the official one).
-    """
-    rows = validated.table.loc[validated.is_closing].drop_duplicates(["symbol_id", "timestamp"], keep="last")
-    ordered = rows.assign(size=rows["volume"].fillna(-1.0)).sort_values(
-        ["symbol_id", "session", "size", "timestamp"], ascending=[True, True, False, True]
-    )
-    grouped = ordered.groupby(["symbol_id", "session"], sort=True)
-    return pd.DataFrame(
-        {"official_close": grouped["close"].first(), "auction_volume": grouped["volume"].sum(min_count=1)}
-    )
-
-
 def _make_empty_bars() -> pd.DataFrame:
-    integers = dict.fromkeys(("symbol_id", "ordinal", "timestamp", "volume", "source_rows"), np.int64)
-    prices = dict.fromkeys(("open", "high", "low", "close"), np.float64)
-    columns = ("symbol_id", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "source_rows")
-    empty = pd.DataFrame({name: np.zeros(0, {**integers, **prices}[name]) for name in columns})
-    return empty.assign(is_final=np.zeros(0, bool))
+    integers = dict.fromkeys(("symbol_id", "ordinal", "timestamp", "source_rows"), np.int64)
+    numbers = dict.fromkeys(("open", "high", "low", "close", "volume"), np.float64)
+    types = {**integers, **numbers, "volume_known": np.bool_, "is_final": np.bool_}
+    return pd.DataFrame({name: np.zeros(0, types[name]) for name in BAR_COLUMNS})

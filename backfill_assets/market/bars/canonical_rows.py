@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.price_digits import SMALL_PRICE
 
-SMALL_PRICE = 0.01  # below it a price has eight significant digits
 DIGEST_BYTES = 4  # of a single row: it only has to tell one change from none
 _NULL = "null"
 _USUAL_ROW = "%s,%d,%.6f,%.6f,%.6f,%.6f,%d\n"

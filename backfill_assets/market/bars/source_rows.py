@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
 from backfill_assets.market.exchanges.registry import US
+from backfill_assets.market.price_digits import PRICE_DECIMALS, round_prices
 
 PRICES = ("open", "high", "low", "close")
 ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
 PRICE_LIMIT = US.price_limit  # of other exchanges it is higher
-PRICE_DECIMALS = 6
 VOLUME_LIMIT = 2.0**53  # above, float64 does not hold every whole number
 _PRICE_LIMIT = "<price limit>"  # in the texts below, that of the exchange
 REJECT_REASONS = {  # the reasons as they are stored, in words
@@ -40,7 +40,7 @@ REJECT_REASONS = {  # the reasons as they are stored, in words
 # Prices of 5m rows carry the noise of 32-bit floats, about 6e-8 of the price (docs/vendor.md §2.1). So a high may lie
 # below its row's close by a few times that, or by one unit of the last decimal after rounding.
 ORDER_TOLERANCE_SHARE = 1e-6  # of the price
-ORDER_TOLERANCE_MIN = 1.5e-6
+ORDER_TOLERANCE_MIN = 1.5e-6  # where the row has no more than six decimals
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class ValidatedRows:
     """The rows of a response, classified; arrays have the shape (rows,).
 
     Attributes:
-        table: every row, ordered by symbol_id and timestamp, prices rounded to the table's six decimals, high and low
+        table: every row, ordered by symbol_id and timestamp, prices rounded as ``price_digits`` says, high and low
             widened to enclose open and close where they miss them by noise, with the column ``session``: position in
             the grid's sessions of the last one that opened before the row, −1 before the first.
         received: the same rows as the vendor sent them.
@@ -76,13 +76,14 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     """Classify ``rows`` (a row table, in any order) for a grid with at least one session.
 
     Closing rows feed no bar (docs/decisions/0019), rejected rows are kept (docs/decisions/0023). A row without volume
-    inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7), unless the profile says that it is one: it
-    is counted and feeds nothing. Rows in a break are outside the session. Volumes may be fractional.
+    inside a session is a quote, not a trade (docs/vendor.md §7.1 and §7.7): it is counted and feeds nothing. Where the
+    profile says that it is a trade of unknown volume, it feeds its bar (docs/decisions/0073). Rows in a break are
+    outside the session. Volumes may be fractional.
     Volumes that are running totals (§7.3) stay usable here, because their prices are; see ``bar_builder``.
     """
     received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
     with np.errstate(over="ignore"):  # rounding makes 1e308 infinite, and that is rejected as too large
-        table = received.assign(**{name: received[name].round(PRICE_DECIMALS) for name in PRICES})
+        table = received.assign(**{name: round_prices(received[name].to_numpy(float)) for name in PRICES})
     stamps = table["timestamp"].to_numpy(np.int64)
     market = grid.sessions[0].market
     session_index, since_open, past_close = _locate_in_sessions(stamps, grid)
@@ -134,17 +135,25 @@ def _check_rules(
     opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
     volume = table["volume"].to_numpy(float)
     lowest, highest = np.fmin(opened, close), np.fmax(opened, close)
-    tolerance = np.maximum(ORDER_TOLERANCE_SHARE * highest, ORDER_TOLERANCE_MIN)
     prices = table[list(PRICES)].to_numpy(float)
     return [
         ("off_grid", since_open % source.seconds != 0),
         ("price_absent", np.isnan(prices).any(axis=1)),
         ("price_not_positive", (prices <= 0).any(axis=1)),
         ("price_too_large", (prices >= price_limit).any(axis=1)),
-        ("ohlc_order", (low - lowest > tolerance) | (highest - high > tolerance)),
+        ("ohlc_order", _breaks_order(prices, np.fmax(low - lowest, highest - high), highest)),
         ("volume_negative", volume < 0),
         ("volume_too_large", volume >= VOLUME_LIMIT),
     ]
+
+
+def _breaks_order(prices: Floats, excess: Floats, highest: Floats) -> Bools:
+    """Whether open or close lie so far (``excess``) outside of low and high that rounding does not explain it."""
+    breaks: Bools = excess > ORDER_TOLERANCE_SHARE * highest
+    beyond = np.flatnonzero(breaks)  # few rows: counting the decimals of all would take longer than all rules
+    has_more_decimals = (np.round(prices[beyond], PRICE_DECIMALS) != prices[beyond]).any(axis=1)
+    breaks[beyond] = has_more_decimals | (excess[beyond] > ORDER_TOLERANCE_MIN)
+    return breaks
 
 
 def _is_plausible_closing(table: pd.DataFrame, price_limit: float) -> Bools:
@@ -182,5 +191,6 @@ def _differs_from_replacement(table: pd.DataFrame, is_superseded: Bools, tradabl
     newest_rows = newest_rows.set_index(["symbol_id", "timestamp"])[values]
     rows = table.loc[is_superseded]
     replacement = newest_rows.loc[pd.MultiIndex.from_frame(rows[["symbol_id", "timestamp"]])].to_numpy(float)
-    result[is_superseded] = (rows[values].to_numpy(float) != replacement).any(axis=1)
+    given = rows[values].to_numpy(float)
+    result[is_superseded] = ((given != replacement) & ~(np.isnan(given) & np.isnan(replacement))).any(axis=1)
     return result

@@ -9,9 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
+from backfill_assets.market.calendar.forex_calendar import FOREX_CALENDAR, find_close, find_open, list_trade_dates
+
 NO_BREAK = -1  # in place of a moment
+
+
+class CalendarUnbuildable(Exception):  # noqa: N818 - a property of the calendar
+    """The library has the calendar and cannot build it with the version of pandas that is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,10 @@ def build_calendar_table(calendar: str, year: int) -> CalendarTable:
 
     Raises:
         KeyError: the library has no such calendar.
+        CalendarUnbuildable: the library cannot build it with the pandas that is installed.
     """
+    if calendar == FOREX_CALENDAR:
+        return _build_forex_table(year)
     factory = _find_factory(calendar)
     first_day, last_day = (bound and bound.date() for bound in (factory.bound_min(), factory.bound_max()))
     first, last = max(first_day or date.min, date(year, 1, 1)), min(last_day or date.max, date(year, 12, 31))
@@ -77,11 +87,22 @@ def build_calendar_table(calendar: str, year: int) -> CalendarTable:
     )
 
 
+def _build_forex_table(year: int) -> CalendarTable:
+    days = tuple(list_trade_dates(year))
+    closes = tuple(map(find_close, days))
+    breaks = (NO_BREAK,) * len(days)
+    return CalendarTable(
+        FOREX_CALENDAR, year, None, None, days, tuple(map(find_open, days)), closes, closes, breaks, breaks
+    )
+
+
 _reader: TableReader = build_calendar_table
 
 
 def has_calendar(calendar: str) -> bool:
     """Whether the library has a calendar of this name; imports the library."""
+    if calendar == FOREX_CALENDAR:
+        return True
     from exchange_calendars import calendar_utils
 
     return calendar in calendar_utils._default_calendar_factories
@@ -107,9 +128,12 @@ def _build_decade(calendar: str, first_year: int) -> Any:
     lower, upper = factory.bound_min(), factory.bound_max()
     # A month more: Seoul's first session of a year opens late, and the library takes the last one it builds for that
     start, end = date(first_year, 1, 1), date(first_year + 10, 1, 31)
-    return factory(
-        start=str(max(start, lower.date()) if lower else start), end=str(min(end, upper.date()) if upper else end)
-    )
+    first, last = max(start, lower.date()) if lower else start, min(end, upper.date()) if upper else end
+    try:
+        return factory(start=str(first), end=str(last))
+    except Exception as error:  # whatever a newer pandas refuses of the library's rules, NotImplementedError among it
+        libraries = " and ".join(f"{name} {version(name)}" for name in ("exchange_calendars", "pandas"))
+        raise CalendarUnbuildable(f"{libraries} cannot build the calendar {calendar} ({error!r:.100})") from error
 
 
 def _find_factory(calendar: str) -> Any:

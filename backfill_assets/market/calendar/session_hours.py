@@ -21,20 +21,31 @@ def list_hours(market: MarketProfile, table: CalendarTable) -> list[tuple[date, 
     """Day, segments and regular close of each session of a year, oldest first.
 
     Raises:
-        UsageError: an extra session of the user overlaps another session, or its hours are none on that day.
+        UsageError: an extra session of the user overlaps another session, or its hours are none on that day; breaks of
+            the user leave nothing of a session.
     """
     overrides = market.overrides
     sessions = []
     for day, hours, regular_close, breaks in _iterate_table(table):
         if day in overrides.closures:
             continue
+        if day.weekday() in market.weekday_hours:
+            hours, regular_close, breaks = _apply_weekday(market, day, hours, regular_close)
         hours = _correct_hours(market, day, hours)
-        sessions.append((day, _cut_breaks(market, day, hours, breaks), max(regular_close, hours[1])))
+        segments = _cut_breaks(market, day, hours, breaks)
+        if not segments:
+            raise UsageError(
+                f"breaks of {market.exchange} in BACKFILL_MARKETS_FILE leave nothing of the session of {day}; give the"
+                " breaks within a session, and days without one as closures"
+            )
+        sessions.append((day, segments, max(regular_close, hours[1])))
     known = {*table.days, *overrides.closures}
     for day, (opens, closes) in overrides.extra_sessions.items():
         if day.year == table.year and day not in known:
             hours = _correct_hours(market, day, _place_hours(market, day, opens, closes))
-            sessions.append((day, _cut_breaks(market, day, hours, []), _find_regular_close(market, table, day, hours)))
+            breaks = _list_weekday_breaks(market, day)
+            segments = _cut_breaks(market, day, hours, breaks) or (hours,)  # a session at noon has no break
+            sessions.append((day, segments, _find_regular_close(market, table, day, hours)))
     sessions.sort()
     if overrides.extra_sessions:
         refuse_overlaps(market, sessions)
@@ -86,6 +97,23 @@ def _correct_hours(market: MarketProfile, day: date, hours: Hours) -> Hours:
     return hours
 
 
+def _apply_weekday(
+    market: MarketProfile, day: date, hours: Hours, regular_close: datetime
+) -> tuple[Hours, datetime, list[Hours]]:
+    """Hours, regular close and breaks of a day whose weekday has hours of its own; an early close stays one."""
+    parts = market.weekday_hours[day.weekday()]
+    opens, closes = _localize(market, day, parts[0][0]), _localize(market, day, parts[-1][1])
+    close = min(hours[1], closes) if hours[1] < regular_close else closes
+    return (opens, max(close, opens + timedelta(minutes=ROW_MINUTES))), closes, _list_weekday_breaks(market, day)
+
+
+def _list_weekday_breaks(market: MarketProfile, day: date) -> list[Hours]:
+    parts = market.weekday_hours.get(day.weekday(), ())
+    return [
+        (_localize(market, day, closed), _localize(market, day, opened)) for (_, closed), (opened, _) in pairwise(parts)
+    ]
+
+
 def _place_hours(market: MarketProfile, day: date, opens: time, closes: time) -> Hours:
     """Hours of a day; an open that is not before the close is on the evening before."""
     hours = _localize(market, day if opens < closes else day - _DAY, opens), _localize(market, day, closes)
@@ -115,14 +143,15 @@ def _find_regular_close(market: MarketProfile, table: CalendarTable, day: date, 
 
 
 def _cut_breaks(market: MarketProfile, day: date, hours: Hours, breaks: list[Hours]) -> tuple[Hours, ...]:
-    """The segments of a session: without the calendar's breaks and those of the profile."""
-    of_profile = [(_localize(market, day, start), _localize(market, day, end)) for start, end in market.breaks]
+    """The segments of a session: without the calendar's breaks and those of the profile, which may leave none."""
+    of_every_day = () if day.weekday() in market.weekday_hours else market.breaks
+    of_profile = [(_localize(market, day, start), _localize(market, day, end)) for start, end in of_every_day]
     segments: tuple[Hours, ...] = (hours,)
     for start, end in (*breaks, *of_profile):
         if start >= end:  # the clock is put forward in between
             continue
         segments = tuple(part for segment in segments for part in _cut(segment, start, end))
-    return segments or (hours,)  # an extra session at noon has no break
+    return segments
 
 
 def _cut(segment: Hours, start: datetime, end: datetime) -> Iterator[Hours]:

@@ -65,6 +65,11 @@ class SlotGrid:
         return to_datetime(int(self.starts[-1]))
 
     @property
+    def is_around_the_clock(self) -> bool:
+        """Whether the market never closes, so that times count from the end of each slot; false without sessions."""
+        return bool(self.sessions) and self.sessions[0].market.is_around_the_clock
+
+    @property
     def session_opens(self) -> Int64:
         """Epoch seconds of the start of each session's first slot, shape (sessions,)."""
         return self.starts[self.session_offsets[:-1]]
@@ -99,6 +104,17 @@ class SlotGrid:
         position = np.searchsorted(self.pauses[:, 0], stamps, side="right") - 1
         is_inside: Bools = (position >= 0) & (stamps + seconds <= self.pauses[position, 1])
         return is_inside
+
+    def count_paused_seconds(self, stamps: Int64) -> Int64:
+        """How many seconds of pauses have passed at each moment, counted from the grid's start; shape of ``stamps``."""
+        if not len(self.pauses):
+            return np.zeros(len(stamps), np.int64)
+        begins, ends = self.pauses.T
+        passed = np.concatenate([_NONE, [0], np.cumsum(ends - begins)])
+        position = np.searchsorted(begins, stamps, side="right")
+        last_end = np.concatenate([_NONE, [0], ends])[position]
+        seconds: Int64 = passed[position] - np.maximum(0, last_end - stamps) * (position > 0)
+        return seconds
 
     def get_slot_keys(self, row: NDArray[Any], ordinal: NDArray[Any]) -> Int64:
         """The slot key of each pair of a symbol's row and an ordinal."""

@@ -98,7 +98,7 @@ def _explain_exchange(symbol: str, suffix: str) -> str:
         return f"exchange {suffix!r} is not supported; {share_class}{hint and '; ' + hint}"
     if hint:
         return f"exchange {suffix!r} is not supported; {hint}"
-    return explain_refusal(suffix, "the command markets list shows those that are")
+    return explain_refusal(suffix)
 
 
 def _explain_characters(text: str, exchange: str, longest: int) -> str:

@@ -42,7 +42,8 @@ def build_hours_window(
     """Every session that overlaps the past ``hours``.
 
     The default of 48 h is extended back until it holds two askable sessions, so that on a Monday morning the window
-    holds Thursday and Friday instead of an empty weekend. ``askable_at`` returns from when a session is askable.
+    holds Thursday and Friday instead of an empty weekend. ``askable_at`` returns from when a session is askable. A
+    market that never closes needs no extension: its window is the sessions that overlap the 48 h.
 
     Raises:
         UsageError: ``hours`` is not positive, or longer than ten years.
@@ -52,7 +53,7 @@ def build_hours_window(
     description = f"the past {hours:g} h"
     start = now - timedelta(hours=hours)
     sessions = _list_sessions_with_data(market, start, now)
-    if hours == DEFAULT_HOURS:
+    if hours == DEFAULT_HOURS and not market.is_around_the_clock:
         recent = _list_sessions_with_data(market, start - _LONGEST_CLOSURE, now)
         askable_sessions = [s for s in recent if askable_at(s) <= now]
         if len(askable_sessions) >= MIN_ASKABLE_SESSIONS:

@@ -7,7 +7,7 @@ profile. On a verified exchange nothing is counted and every rule applies.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from backfill_assets.market.exchanges.profile import MarketProfile
+from backfill_assets.market.exchanges.profile import MarketProfile, VolumeKind
 
 MIN_SESSIONS = 20  # four weeks: a month's end, a holiday and an early close are likely among them
 MAX_CONTRADICTED_SHARE = 0.01  # of the days of symbols; more is no chance, and what is unknown stays unknown
@@ -72,14 +72,19 @@ def may_judge_by_daily_data(
     """Whether a rule may judge bars or their absence by the vendor's daily data.
 
     On an experimental exchange not before 20 sessions were compared, and only if the bars bear the daily data out.
-    Until then slots are what they would be without daily data. ``daily_volume_tells``, once it is not assumed any more
-    (BACKFILL_MARKETS_FILE), decides for trading whatever was seen.
+    Until then slots are what they would be without daily data. What they say about trading is decided by the profile,
+    whatever was seen, once it is not assumed any more (BACKFILL_MARKETS_FILE). Daily data of other hours than the
+    session's judge no bar, and no volume that does not count shares is compared with a day's.
 
     Args:
         market: the exchange.
         seen: what ``store.learning.read_daily_comparison`` returned for it.
         figure: what the rule rests on.
     """
+    if figure is not DailyFigure.TRADING and not market.daily_covers_session:
+        return False
+    if figure is DailyFigure.VOLUME and market.volume_kind is not VolumeKind.SHARES:
+        return False
     is_assumed = "daily_volume_tells" in market.assumed
     if figure is DailyFigure.TRADING and not (market.is_experimental and is_assumed):
         return market.daily_volume_tells

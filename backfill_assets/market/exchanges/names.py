@@ -35,6 +35,13 @@ _SUFFIXES = {
     "KO": "KS",
     "JSE": "JO",
     "IR": "I",
+    "SHG": "SS",
+    "SHE": "SZ",
+    "TSE": "T",
+    "NSE": "NS",
+    "KAR": "KA",
+    "KLSE": "KL",
+    "PSE": "PS",
 }
 _SEPARATORS = str.maketrans("", "", " \t\r\n-._")
 

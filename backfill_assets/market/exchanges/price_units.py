@@ -22,6 +22,11 @@ def get_currency(unit: str) -> str:
     return SUBUNITS.get(unit, unit)
 
 
+def describe_price_unit(market: MarketProfile) -> str:
+    """What most prices of the exchange count, in words."""
+    return market.price_unit or ("unknown" if market.has_actions else "the second currency of each pair")
+
+
 def has_subunit(market: MarketProfile) -> bool:
     """Whether prices of the exchange usually count a hundredth of its currency, so that some may count the whole."""
     return market.price_unit in SUBUNITS

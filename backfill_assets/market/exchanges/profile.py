@@ -32,6 +32,14 @@ class VolumeKind(StrEnum):
     NONE = "none"
 
 
+class DailyEvidence(StrEnum):
+    """What the vendor's daily data say about a session without bars."""
+
+    VOLUME = "volume"  # a volume of 0, and the absence of a row among others, say that nothing traded
+    CARRIED_FORWARD = "carried forward"  # a volume of 0 does; every day has a row, so its absence says nothing
+    NOTHING = "nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class CalendarOverrides:
     """A user's corrections to one exchange's calendar. Times are in its time zone.
@@ -52,6 +60,13 @@ class CalendarOverrides:
 NO_OVERRIDES = CalendarOverrides()
 
 
+class TimesCountFrom(StrEnum):
+    """The moment from which the times until a bar can be requested, and until it is overdue, count."""
+
+    CLOSE = "close"  # the session's regular close: the vendor publishes a session at once
+    SLOT_END = "slot end"  # the end of each slot: the market never closes, and the vendor trails it by some hours
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MarketProfile:
     """One exchange. Two profiles of the same exchange differ only by a user's corrections.
@@ -66,19 +81,29 @@ class MarketProfile:
         price_unit: the unit that the vendor quotes in, such as GBX (pence); the currency's code where it is the same.
         names: further names of the exchange in other programs' tables.
         breaks: local start and end of each break of a full day; the calendar's library knows some, not all.
+        weekday_hours: weekday (Monday is 0) → local open and close of each part of a full day, oldest first, where they
+            are not those of the calendar and ``breaks``; a day on which the calendar closes early closes early still.
         grid_anchor: a local time on the clock grid of slots, such as the open; multiples of an interval count from it.
         closing_seconds: rows this long after the close, the close included, belong to the close (print or auction).
         source_interval: the vendor interval that bars are built from; None: BACKFILL_SOURCE_INTERVAL.
-        askable_after: from the regular close until a request may return bars; None: BACKFILL_ASKABLE_HOURS_*.
-        overdue_after: from the regular close until an absent bar counts as missing; None: BACKFILL_OVERDUE_HOURS.
+        is_source_fixed: whether no other ``source_interval`` may be set: its rows would come from another source.
+        times_count_from: whether ``askable_after`` and ``overdue_after`` count from a session's close or a slot's end.
+        askable_after: from then until a request may return bars; None: BACKFILL_ASKABLE_HOURS_*.
+        overdue_after: from then until an absent bar counts as missing; None: BACKFILL_OVERDUE_HOURS.
         publication_delay: from a slot's end until anybody can have its bar.
         price_limit: a row with a price from here on is rejected. What a table cannot hold is refused by the table.
         null_volume: what a row without volume means.
-        volume_kind: what volumes count. Only shown so far: those of every supported exchange count shares.
-        daily_volume_tells: whether a daily volume of 0, or an absent daily row, proves that nothing traded.
+        volume_kind: what volumes count; rules about volumes are made for shares.
+        price_step: the step that prices of one unit and more come in; 0: digits are as many as the price needs.
+        daily_evidence: what daily data say about a session without bars.
+        daily_covers_session: whether a daily row is of the hours of the session with its day; else it judges nothing.
+        has_thin_symbols: whether an absent slot may be usual for a symbol that often lacks the same slot.
         has_live_quotes: whether live quotes can be collected.
         has_market_file: whether the vendor has a daily file of the whole exchange.
         has_renames: whether the vendor lists changes of symbols.
+        has_actions: whether its symbols have dividends and splits.
+        has_other_feed: whether rows of the vendor's other interval may bear bars out.
+        needs_breaks: whether its sessions have a break that no calendar knows and that a user has not given yet.
         data_from: the first day of intraday data where it is later than that of others; None: the vendor's first.
         assumed: names of the attributes above that nobody has seen in the vendor's answers yet.
         overrides: a user's corrections of the calendar.
@@ -94,18 +119,27 @@ class MarketProfile:
     grid_anchor: time
     names: frozenset[str] = frozenset()
     breaks: tuple[tuple[time, time], ...] = ()
+    weekday_hours: Mapping[int, tuple[tuple[time, time], ...]] = field(default_factory=dict)
     closing_seconds: int = 300
     source_interval: str | None = None
+    is_source_fixed: bool = False
+    times_count_from: TimesCountFrom = TimesCountFrom.CLOSE
     askable_after: timedelta | None = None
     overdue_after: timedelta | None = None
     publication_delay: timedelta = timedelta(minutes=15)
     price_limit: float = 1_000_000_000.0  # below it float64 holds every price of six decimals
     null_volume: NullVolume = NullVolume.QUOTE
     volume_kind: VolumeKind = VolumeKind.SHARES
-    daily_volume_tells: bool = True
+    price_step: float = 0.01
+    daily_evidence: DailyEvidence = DailyEvidence.VOLUME
+    daily_covers_session: bool = True
+    has_thin_symbols: bool = True
     has_live_quotes: bool = False
     has_market_file: bool = True
     has_renames: bool = False
+    has_actions: bool = True
+    has_other_feed: bool = True
+    needs_breaks: bool = False
     data_from: date | None = None
     assumed: frozenset[str] = frozenset()
     overrides: CalendarOverrides = NO_OVERRIDES
@@ -114,6 +148,26 @@ class MarketProfile:
     def is_experimental(self) -> bool:
         """Whether rules that rest on unproven facts only learn here, and reports say so."""
         return self.status is MarketStatus.EXPERIMENTAL
+
+    @property
+    def daily_volume_tells(self) -> bool:
+        """Whether a daily volume of 0 says that nothing traded; among ``assumed`` it stands for ``daily_evidence``."""
+        return self.daily_evidence is not DailyEvidence.NOTHING
+
+    @property
+    def uses_daily_data(self) -> bool:
+        """Whether daily data explain or judge anything, so that they are requested."""
+        return self.daily_volume_tells or self.daily_covers_session
+
+    @property
+    def is_around_the_clock(self) -> bool:
+        """Whether the market never closes, so that times count from the end of each slot."""
+        return self.times_count_from is TimesCountFrom.SLOT_END
+
+    @property
+    def has_closing_rows(self) -> bool:
+        """Whether rows soon after a close may belong to it; a market that has no close has none."""
+        return self.closing_seconds > 0
 
     @property
     def leaves_quotes_out_by_setting(self) -> bool:

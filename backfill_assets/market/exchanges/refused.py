@@ -5,10 +5,6 @@ Supported exchanges are in ``registry``. The facts behind the reasons are in doc
 
 from collections.abc import Iterable, Iterator
 
-_BREAK = "its sessions have a break at noon, which is not supported yet"
-_UNKNOWN_BREAK = "its sessions have a break at noon that no calendar knows"
-_ROUND_THE_CLOCK = "markets that never close at night are not supported yet"
-_OFF_GRID = "its sessions open beside the half hour, and how the vendor cuts its bars there was never seen"
 _ONE_PANDAS = "its calendar cannot be built with pandas 3.1 and later"
 _NO_CALENDAR = "no calendar of its sessions is known"
 _NO_EXCHANGE = "it is no exchange with trading hours"
@@ -17,13 +13,6 @@ _UNSEEN = "it has a calendar, but nobody has seen intraday data of it, and its h
 _SEVERAL_VENUES = "it is one of several German venues of the same shares with long hours of quotes; use XETRA"
 
 _CODES_BY_REASON = {
-    _BREAK: "SHG SHE",
-    f"{_ABSENT}, and {_BREAK}": "HK TSE",
-    _ROUND_THE_CLOCK: "CC FOREX",
-    _UNKNOWN_BREAK: "JK BK KLSE PSE",
-    _OFF_GRID: "KAR",
-    f"{_ABSENT}, and {_OFF_GRID}": "NSE",
-    f"{_OFF_GRID}, and {_ONE_PANDAS}": "TA",
     _ONE_PANDAS: "AT RO",
     _SEVERAL_VENUES: "F STU DU HM BE HA MU",
     "it holds the lines in US dollars of London's international order book; use LSE": "IL",

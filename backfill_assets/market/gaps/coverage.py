@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
@@ -54,9 +54,11 @@ class Coverage:
         absence_evidence: what else explains absence. ``published_sessions``, ``incomplete_sessions`` and ``traded``
             are filled only for symbols with open slots.
         duplicates: slots that have a bar under both spellings of the interval.
-        askable_at: from when a request may return each session's bars.
-        overdue_at: from when absent bars of each session count as missing, at the latest.
+        askable_at: from when a request may return bars of each session.
+        overdue_at: from when absent bars of each session count as missing, all of them, at the latest.
         external_bars: bars that another program wrote, if the caller requested them.
+        slot_askable_at: the same as ``askable_at`` of each slot, epoch seconds, shape (slots,); None: as its session.
+        slot_overdue_at: the same as ``overdue_at``.
     """
 
     symbols: tuple[Symbol, ...]
@@ -75,6 +77,8 @@ class Coverage:
     askable_at: tuple[datetime, ...]
     overdue_at: tuple[datetime, ...]
     external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
+    slot_askable_at: Floats | None = None
+    slot_overdue_at: Floats | None = None
 
     @property
     def is_session_askable(self) -> Bools:
@@ -85,6 +89,22 @@ class Coverage:
     def is_session_overdue(self) -> Bools:
         """Whether absent bars of each session count as missing for every symbol by ``now``, shape (sessions,)."""
         return np.array([at <= self.now for at in self.overdue_at], bool)
+
+    @property
+    def is_slot_askable(self) -> Bools:
+        """Whether a request may return the bar of each slot by ``now``, shape (slots,)."""
+        if self.slot_askable_at is None:
+            return self.is_session_askable[self.grid.session_index]
+        askable: Bools = self.slot_askable_at <= self.now.timestamp()
+        return askable
+
+    @property
+    def is_slot_overdue(self) -> Bools:
+        """Whether the absence of each slot's bar counts for every symbol by ``now``, shape (slots,)."""
+        if self.slot_overdue_at is None:
+            return self.is_session_overdue[self.grid.session_index]
+        overdue: Bools = self.slot_overdue_at <= self.now.timestamp()
+        return overdue
 
     @property
     def unserved_symbols(self) -> tuple[Symbol, ...]:
@@ -119,5 +139,5 @@ class Coverage:
 
     def find_newest_overdue(self) -> int:
         """Epoch seconds of the newest slot whose absence counts for every symbol, −1 without one."""
-        overdue_starts = self.grid.starts[self.is_session_overdue[self.grid.session_index]]
+        overdue_starts = self.grid.starts[self.is_slot_overdue]
         return int(overdue_starts[-1]) if len(overdue_starts) else -1

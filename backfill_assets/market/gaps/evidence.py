@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
+from backfill_assets.market.calendar.slots import SlotGrid
 
 NO_ENTRY = -1  # in the place of an entry's position: the history has no entry
 
@@ -33,6 +34,7 @@ class RequestHistory:
         not_returned_entry: of each slot that was requested and not returned, the position of its entry,
             shape (slots not returned,).
         not_returned_ordinal: of each such slot, its ordinal in the grid.
+        probe_row: the symbol that is requested every half hour (``ask_times``); None: none of these.
     """
 
     row: Int64
@@ -45,6 +47,7 @@ class RequestHistory:
     published_at: Floats
     not_returned_entry: Int64
     not_returned_ordinal: Int64
+    probe_row: int | None = None
 
     @classmethod
     def create_empty(cls) -> "RequestHistory":
@@ -103,6 +106,29 @@ class HaltedSlots:
 
 
 @dataclass(frozen=True, eq=False)
+class SlotBaseline:
+    """Which slots were absent or sparse in the last published sessions of symbols that often lack some.
+
+    It has a grid of its own, because these sessions may be older than the window looked at, and because the same slot
+    of two sessions is found by the market's clock, not by its ordinal. A slot key is one of that grid.
+
+    Attributes:
+        grid: the slots of all these sessions, whichever symbol they count for; None: nothing is known.
+        rows: the symbols, ascending, shape (baseline symbols,).
+        is_published: which of the grid's sessions count for each, shape (baseline symbols, sessions of the grid).
+        absent: the slot keys of what was requested and not returned, ascending.
+        sparse: the slot keys of bars built from few source rows, or within which the rows of a session end, ascending;
+            read only for symbols with such bars in the window looked at.
+    """
+
+    grid: SlotGrid | None = None
+    rows: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    is_published: Bools = field(default_factory=lambda: np.zeros((0, 0), bool))
+    absent: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    sparse: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
 class AbsenceEvidence:
     """What else explains absence.
 
@@ -122,7 +148,9 @@ class AbsenceEvidence:
         halts: slots in which nothing traded although the day did.
         judges_by_daily: whether the daily data may say that nothing traded (``market.exchanges.learned``).
         judges_by_habit: whether lacking slots may be usual for a symbol: not where many rows are left out of bars and
-            nobody knows yet what they mean.
+            nobody knows yet what they mean, nor where the market's profile forbids it.
+        slot_baseline: what symbols that often lack slots lacked, slot by slot.
+        holes: ordinals of slots that none of many tickers has, each published beyond it (``thin_symbols``), ascending.
     """
 
     incomplete_sessions: Int64
@@ -138,6 +166,8 @@ class AbsenceEvidence:
     halts: HaltedSlots = field(default_factory=HaltedSlots.create_empty)
     judges_by_daily: bool = True
     judges_by_habit: bool = True
+    slot_baseline: SlotBaseline = field(default_factory=SlotBaseline)
+    holes: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def is_unserved(self) -> Bools:

@@ -126,12 +126,14 @@ def compute_retries(
     recheck: Int8,
     past: PastRequests,
     schedule: RetrySchedule,
+    delayed_from: Floats | None = None,
 ) -> SlotRetries:
     """Apply ``schedule`` to open slots; all arrays of slots have the shape (slots,).
 
     ``unfilled`` slots were not in the newest response, or their bar was refused by the store. A slot is requested at
     once if it never was, or if it was returned once and its bar is gone from the store. ``recheck`` is a ``Recheck``
-    each; it counts for suspect bars only.
+    each; it counts for suspect bars only. What was requested before ``delayed_from`` (epoch seconds; None: nothing)
+    is requested then: around the clock an answer covers hours that the vendor cannot have yet.
     """
     entry = past.entry_index[row, session]
     history = past.history
@@ -144,6 +146,9 @@ def compute_retries(
     seconds = np.fmax(history.requested_at[retried] - past.compute_start(retried, session[is_retried]), 0.0)
     seconds_without_data[is_retried] = seconds
     request_at[is_retried] = history.requested_at[retried] + schedule.compute_delays(seconds)
+    if delayed_from is not None:
+        is_early = history.requested_at[retried] < delayed_from[is_retried]
+        request_at[is_retried] = np.where(is_early, delayed_from[is_retried], request_at[is_retried])
 
     # Returned, but with a suspect bar: daily at first, then weekly.
     is_checked_again = suspect & (entry != NO_ENTRY)

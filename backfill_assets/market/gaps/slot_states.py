@@ -13,11 +13,12 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.gaps.ask_times import ask_unserved_weekly, wait_for_turns
 from backfill_assets.market.gaps.evidence import NO_ENTRY, AbsenceEvidence, RequestHistory, look_up
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.halts import FINAL_AFTER
 from backfill_assets.market.gaps.retry_schedule import PastRequests, compute_retries, select_past_requests
-from backfill_assets.market.gaps.thin_symbols import is_thin
+from backfill_assets.market.gaps.thin_symbols import is_thin, is_usual
 
 DAY_SECONDS = 86_400
 
@@ -75,7 +76,7 @@ class SlotStates:
     """The state of each open slot, and when a request may improve it; every array has the shape (slots,).
 
     Attributes:
-        state: a ``SlotState`` each. A suspect bar of a thin symbol is ``PRESENT``.
+        state: a ``SlotState`` each. A suspect bar that lacks what is usual for its symbol is ``PRESENT``.
         overdue: whether a final bar should be there by now; for a provisional bar this makes it count as missing.
         gap: whether a request could improve the slot now.
         next_request_at: epoch seconds from when it is to be requested (again); ∞ where no request helps.
@@ -96,7 +97,8 @@ class _SlotEvidence:
     session: Int64
     not_returned: Bools  # the newest response that covered it did not hold it
     published_beyond: Bools  # the symbol's own session was seen published beyond it
-    usual_for_thin: Bools  # the symbol often skips slots, and this one lacks only what such a symbol lacks
+    is_habit: Bools  # the symbol often skips this very slot, and it lacks only what such a symbol lacks
+    is_hole: Bools  # none of many tickers has the slot
     untraded: Bools  # the daily data show that nothing traded and no bar disproves it, or the market was closed
     halt: Int64  # the position in ``AbsenceEvidence.halts``, NO_ENTRY for a slot that is none
     refused: Bools  # the vendor returned a bar, and the table refused it
@@ -123,25 +125,35 @@ def classify_slots(
     latest_overdue_at = _to_epochs(rules.compute_overdue_at(s) for s in grid.sessions)
     entry_index = history.build_entry_index(len(evidence.published_sessions), len(grid.sessions))
     known = _collect_evidence(slots, history, entry_index, evidence, grid, rules)
-    overdue_at = _bring_forward_overdue(latest_overdue_at, evidence, rules)
+    overdue_at = _bring_forward_overdue(latest_overdue_at, evidence, grid, rules)
     # A final bar should be there: the symbol has later rows, or the time allowed for publication has passed.
-    overdue = known.published_beyond | (overdue_at[known.session] <= now_epoch)
-    # A stored bar lacks source rows, one was rejected, or it is in doubt; absent rows are usual for a thin symbol.
-    suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.usual_for_thin
+    slot_overdue_at = np.minimum(rules.compute_slot_overdue_at(grid)[slots.ordinal], overdue_at[known.session])
+    overdue = known.published_beyond | (slot_overdue_at <= now_epoch)
+    # A stored bar lacks source rows, one was rejected, or it is in doubt; absent rows may be usual for the symbol.
+    suspect = (slots.stored_state == SlotState.SUSPECT) & ~known.is_habit
     counting_starts_at = _compute_counting_start(latest_overdue_at, evidence, now_epoch)
     past = select_past_requests(history, entry_index, counting_starts_at, now_epoch)
     unfilled = known.not_returned | known.refused
     recheck = np.zeros(len(slots.row), np.int8) if slots.recheck is None else slots.recheck
-    retries = compute_retries(slots.row, known.session, unfilled, suspect, recheck, past, rules.retry_schedule)
+    askable_at = rules.compute_slot_askable_at(grid)[slots.ordinal]
+    delayed_from = askable_at if grid.is_around_the_clock else None  # elsewhere all of a session is askable at once
+    retries = compute_retries(
+        slots.row, known.session, unfilled, suspect, recheck, past, rules.retry_schedule, delayed_from
+    )
     # Requests have returned no new data for so long that the vendor is taken not to have the bar.
     is_vendor_gap = retries.seconds_without_data >= rules.retry_schedule.vendor_gap_after.total_seconds()
+    # A slot that nobody has may be none of the calendar: it is not said of the vendor either.
+    is_vendor_gap &= ~known.is_hole
     # The vendor does not serve the symbol at all: its absent bars are no alarm of their own.
     is_unserved = evidence.is_unserved[slots.row]
     is_vendor_gap |= is_unserved & overdue
     overdue &= ~is_unserved
     state = _decide_states(slots.stored_state, known, overdue, is_vendor_gap)
-    askable_at = _to_epochs(rules.compute_askable_at(s) for s in grid.sessions)[known.session]
-    retry_at = _ask_unserved_weekly(slots.row, retries.next_request_at, evidence, rules, now_epoch)
+    retry_at = ask_unserved_weekly(slots.row, retries.next_request_at, evidence, rules, now_epoch)
+    if grid.is_around_the_clock:  # another slot is askable every half hour, and each request costs the same
+        is_pending = state == SlotState.PENDING
+        is_recent = latest_overdue_at > now_epoch
+        retry_at = wait_for_turns(retry_at, slots.row, is_pending, history, is_recent, rules, now_epoch)
     # A request could change the state, now or later: every state but present, unverified and no trade.
     is_improvable = np.isin(state, IMPROVABLE_STATES)
     # Not before the session is askable, nor before the retry schedule allows it.
@@ -169,7 +181,7 @@ def count_states(slots: OpenSlots, slot_states: SlotStates, expected: Int64, ext
     """
     counts = np.zeros((len(expected), len(SlotState)), np.int64)
     np.add.at(counts, (slots.row, slot_states.state), 1)
-    counts[:, SlotState.PRESENT] = 0  # the rest, below; it includes suspect bars of thin symbols
+    counts[:, SlotState.PRESENT] = 0  # the rest, below; it includes suspect bars that lack what is usual
     counts[:, SlotState.UNVERIFIED] = np.minimum(external, expected - counts.sum(axis=1))
     counts[:, SlotState.PRESENT] = expected - counts.sum(axis=1)
     return counts
@@ -190,13 +202,17 @@ def _collect_evidence(
     session = grid.session_index[slots.ordinal]
     entry = entry_index[slots.row, session]
     key = grid.get_slot_keys(slots.row, slots.ordinal)
-    thin = is_thin(slots.row, entry, history, evidence, rules) & evidence.judges_by_habit
+    is_hole = np.isin(slots.ordinal, evidence.holes)
+    has_bar = slots.stored_state != SlotState.MISSING
+    is_habit = evidence.judges_by_habit & is_thin(slots.row, entry, history, evidence, rules) & ~is_hole
+    is_habit &= is_usual(slots.row, slots.ordinal, has_bar, grid, evidence.slot_baseline, rules)
     return _SlotEvidence(
         session=session,
         not_returned=_is_not_returned(slots, history, grid),
         published_beyond=look_up(history.published, entry, default=False)
         | (look_up(history.data_until, entry, default=0) > grid.ends[slots.ordinal]),
-        usual_for_thin=thin if slots.is_unexcused is None else thin & ~slots.is_unexcused,
+        is_habit=is_habit if slots.is_unexcused is None else is_habit & ~slots.is_unexcused,
+        is_hole=is_hole,
         untraded=(evidence.is_untraded[slots.row, session] & ~_has_bar(slots, session, entry_index.shape, grid))
         | evidence.closed[session],
         halt=evidence.halts.find(key),
@@ -217,8 +233,8 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     state = np.where(overdue, SlotState.MISSING, SlotState.PENDING).astype(np.int8)
     # Requests have returned no new data for long enough.
     state[is_vendor_gap] = SlotState.VENDOR_GAP
-    # A thin symbol skipped the slot: its session was published beyond it, and the response did not hold it.
-    state[known.not_returned & known.published_beyond & known.usual_for_thin] = SlotState.NO_TRADE
+    # A thin symbol skipped the slot, as often: its session was published beyond it, and the response did not hold it.
+    state[known.not_returned & known.published_beyond & known.is_habit] = SlotState.NO_TRADE
     # The vendor's daily data prove that nothing traded.
     state[known.untraded] = SlotState.NO_TRADE
     # Both feeds have rows on both sides of the slot and none inside.
@@ -228,21 +244,9 @@ def _decide_states(stored_state: Int8, known: _SlotEvidence, overdue: Bools, is_
     # A stored bar takes precedence over evidence of absence.
     has_bar = stored_state != SlotState.MISSING
     state[has_bar] = stored_state[has_bar]
-    # Absent source rows are usual for a thin symbol: its bar is not suspect.
-    state[(stored_state == SlotState.SUSPECT) & known.usual_for_thin] = SlotState.PRESENT
+    # Absent source rows are usual for the symbol in this slot: its bar is not suspect.
+    state[(stored_state == SlotState.SUSPECT) & known.is_habit] = SlotState.PRESENT
     return state
-
-
-def _ask_unserved_weekly(
-    row: Int64, retry_at: Floats, evidence: AbsenceEvidence, rules: GapRules, now_epoch: float
-) -> Floats:
-    """``retry_at``, but every slot of a symbol that the vendor does not serve waits a week from its newest request."""
-    if not len(evidence.unserved_asked_at):
-        return retry_at
-    asked_at = evidence.unserved_asked_at[row]
-    # A request in the future comes from a mistaken --as-of. No slot waits for it.
-    weekly_at = np.where(asked_at <= now_epoch, asked_at + rules.retry_schedule.weekly_delay.total_seconds(), -np.inf)
-    return np.where(np.isnan(asked_at), retry_at, weekly_at)
 
 
 def _ask_halts_again(slots: OpenSlots, known: _SlotEvidence, past: PastRequests, evidence: AbsenceEvidence) -> Floats:
@@ -258,8 +262,15 @@ def _ask_halts_again(slots: OpenSlots, known: _SlotEvidence, past: PastRequests,
     return postponed
 
 
-def _bring_forward_overdue(latest_overdue_at: Floats, evidence: AbsenceEvidence, rules: GapRules) -> Floats:
-    """From when absence counts (epoch seconds): sooner if half of the universe was seen published; (sessions,)."""
+def _bring_forward_overdue(
+    latest_overdue_at: Floats, evidence: AbsenceEvidence, grid: SlotGrid, rules: GapRules
+) -> Floats:
+    """From when absence counts (epoch seconds): sooner if half of the universe was seen published; (sessions,).
+
+    Not around the clock: there the vendor's rows of each symbol end elsewhere, and a session is published bit by bit.
+    """
+    if grid.is_around_the_clock:
+        return latest_overdue_at
     after_half = evidence.half_published_at + rules.overdue_after_half.total_seconds()
     sooner: Floats = np.fmin(latest_overdue_at, after_half)  # fmin ignores the NaN of a session not seen published
     return sooner

@@ -4,7 +4,7 @@ Which sessions of which symbols are counted is decided by the caller: each once.
 ``store.learning``; what follows from them is in ``proposed_settings``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class SessionRows:
         null_moving: rows without volume at several prices.
         off_grid: rows at a time that is not one of the interval.
         fractional: rows with a fraction of a share.
-        closing: the rows from the close on, by time.
+        closing: the rows from the close on, by time; none of a market that has no close, or trades on after it.
     """
 
     session: int
@@ -120,10 +120,44 @@ def count_learned_rows(
     rejected = rejects.loc[rejects["reason"] == "off_grid"]
     off_grid = np.bincount(_locate(rejected, counted, grid) + 1, minlength=len(grid.sessions) + 1)[1:]
     symbols = np.bincount([at for _, at in counted], minlength=len(grid.sessions))
+    order = np.argsort(session, kind="stable")
+    stamp, prices, volume = (
+        rows["timestamp"].to_numpy(np.int64)[order],
+        rows[["open", "high", "low", "close"]].to_numpy(float)[order],
+        rows["volume"].to_numpy(float)[order],
+    )
+    begins = np.searchsorted(session[order], np.arange(len(grid.sessions) + 1))
+    parts = {at: slice(begins[at], begins[at + 1]) for at in np.flatnonzero(symbols).tolist()}
     return [
-        _count_session(rows.loc[session == at], at, int(symbols[at]), int(off_grid[at]), grid)
-        for at in np.flatnonzero(symbols).tolist()
+        _count_session(stamp[part], prices[part], volume[part], at, int(symbols[at]), int(off_grid[at]), grid)
+        for at, part in parts.items()
     ]
+
+
+def sum_learned_rows(counted: Sequence[SessionRows], grid: SlotGrid) -> LearnedRows:
+    """The counts of several sessions as one, where they are not kept in the store."""
+    figures = ("source_rows", "without_prices", "null_flat", "null_moving", "off_grid", "fractional")
+    by_seconds: dict[int, list[ClosingRows]] = {}
+    for row in (row for session in counted for row in session.closing):
+        by_seconds.setdefault(row.seconds, []).append(row)
+    days = [grid.sessions[session.session].day for session in counted]
+    return LearnedRows(
+        sessions=len(counted),
+        first_day=min(days, default=None),
+        last_day=max(days, default=None),
+        symbol_sessions=sum(session.symbols for session in counted),
+        **{name: sum(getattr(session, name) for session in counted) for name in figures},
+        closing=tuple(_sum_closing(seconds, rows) for seconds, rows in sorted(by_seconds.items())),
+    )
+
+
+def _sum_closing(seconds: int, rows: Sequence[ClosingRows]) -> ClosingRows:
+    return ClosingRows(
+        seconds,
+        sum(row.prints for row in rows),
+        sum(row.auctions for row in rows),
+        sum(row.volume for row in rows),
+    )
 
 
 def _locate(rows: "pd.DataFrame", counted: Collection[tuple[int, int]], grid: SlotGrid) -> Int64:
@@ -136,13 +170,15 @@ def _locate(rows: "pd.DataFrame", counted: Collection[tuple[int, int]], grid: Sl
     return np.where(is_counted, session, -1)
 
 
-def _count_session(rows: "pd.DataFrame", session: int, symbols: int, off_grid: int, grid: SlotGrid) -> SessionRows:
-    after = rows["timestamp"].to_numpy(np.int64) - int(grid.session_closes[session])
+def _count_session(
+    stamp: Int64, prices: Floats, volume: Floats, session: int, symbols: int, off_grid: int, grid: SlotGrid
+) -> SessionRows:
+    """Counts of one session's rows; ``prices`` have the shape (rows, 4)."""
+    after = stamp - int(grid.session_closes[session])
     is_inside = after < 0
-    prices = rows[["open", "high", "low", "close"]].to_numpy(float)
-    volume = rows["volume"].to_numpy(float)
-    has_prices: Bools = ~np.isnan(prices).all(axis=1)
+    has_prices: Bools = np.logical_not(np.isnan(prices).all(axis=1))
     is_null = is_inside & has_prices & np.isnan(volume)
+    is_closing = ~is_inside & has_prices & grid.sessions[session].market.has_closing_rows
     is_flat = prices.max(axis=1, initial=-np.inf) == prices.min(axis=1, initial=np.inf)
     return SessionRows(
         session=session,
@@ -153,7 +189,7 @@ def _count_session(rows: "pd.DataFrame", session: int, symbols: int, off_grid: i
         null_moving=int((is_null & ~is_flat).sum()),
         off_grid=off_grid,
         fractional=int((volume != np.floor(volume))[~np.isnan(volume)].sum()),
-        closing=tuple(_count_closing(after[~is_inside & has_prices], volume[~is_inside & has_prices])),
+        closing=tuple(_count_closing(after[is_closing], volume[is_closing])),
     )
 
 

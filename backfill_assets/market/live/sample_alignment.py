@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
-from backfill_assets.market.bars.source_rows import PRICE_DECIMALS, PRICES
+from backfill_assets.market.bars.source_rows import PRICES
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.live.sampling_schedule import EDGE_TOLERANCE_DIVISOR
+from backfill_assets.market.price_digits import PRICE_DECIMALS
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats
+from backfill_assets.market.exchanges.registry import US
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class DayFigures:
         volume: shares of the day itself: the splits since are undone; NaN while the symbol's splits are not known.
         split_ratio: new shares for an old one by a split that takes effect on the day, 1 without one, NaN while the
             symbol's splits are not known.
+        price_step: the step that prices of one unit and more come in, 0 for none (see ``MarketProfile``).
     """
 
     open: Floats
@@ -31,6 +33,7 @@ class DayFigures:
     adjusted_close: Floats
     volume: Floats
     split_ratio: Floats
+    price_step: float = US.price_step
 
     @property
     def is_known(self) -> Bools:
@@ -41,4 +44,4 @@ class DayFigures:
     @classmethod
     def create_unknown(cls, lines: int) -> "DayFigures":
         """Nothing is known of any day."""
-        return cls(*(np.full(lines, np.nan) for _ in range(7)))
+        return cls(*np.full((7, lines), np.nan))  # all but the step

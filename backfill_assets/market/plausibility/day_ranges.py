@@ -12,13 +12,13 @@ import numpy as np
 from backfill_assets.market.actions.spinoffs import is_plain_scale
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.plausibility.day_figures import DayFigures
-from backfill_assets.market.plausibility.doubts import Doubt
+from backfill_assets.market.plausibility.doubts import Doubt, round_price
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.market.plausibility.session_panel import SessionPanel
 
 TOLERANCE_SHARE = 0.005  # closes at early closes lay 0.12 % from the daily one (docs/vendor.md §2.10)
 TOLERANCE_TICKS = 2
-TICK, SMALL_TICK, SMALL_TICK_BELOW = 0.01, 0.0001, 1.0  # US shares below one dollar are quoted in 1/100 cent
+SMALL_TICK_SHARE, SMALL_TICK_BELOW = 0.01, 1.0  # US shares below one dollar are quoted in 1/100 cent
 SLACK = (1 + TOLERANCE_SHARE) ** 2  # a high and a low may both lie beyond their bounds
 MAX_SPREAD_SHARE = 0.05  # a thin name's rows show only part of their day's range, and the factor only so exactly
 MIN_COMMON_SESSIONS = 5  # sessions of a wrong scale come singly or a few in a row, a spin-off changes all before it
@@ -49,7 +49,8 @@ def find_prices_outside_day(
     Daily prices are adjusted back for spin-offs (docs/vendor.md §5.4), all days before one. So where at least five
     sessions lie outside from the symbol's first on, and one factor brings them into their days' ranges, the factor is
     returned in place of doubts. A row that lies outside even then is doubted. Bars that step by the factor where that
-    ends, as they do at a spin-off, were of another scale if it is one of a scale, such as 10 or 2.
+    ends, as they do at a spin-off, were of another scale if it is one of a scale, such as 10 or 2. Where there are no
+    spin-offs, such as of coins, all of them are doubted.
 
     Args:
         panel: rows or bars; every line counts as evidence of a common factor.
@@ -62,7 +63,7 @@ def find_prices_outside_day(
     outside_lines = _find_outside_lines(panel, days)
     factor = np.ones(len(panel))
     found = []
-    for stretch in _find_beginnings(panel, days, outside_lines):
+    for stretch in _find_beginnings(panel, days, outside_lines) if panel.market.has_actions else ():
         common = _find_common_factor(panel, days, stretch)
         if common is not None:
             factor[stretch] = common
@@ -71,13 +72,14 @@ def find_prices_outside_day(
                 found.append(CommonFactor(int(panel.symbol_id[stretch[0]]), first, last, common))
     doubts: list[Doubt] = []
     for line in outside_lines[judged[outside_lines]].tolist():
-        doubts += _doubt_line(panel, line, float(days.low[line] * factor[line]), float(days.high[line] * factor[line]))
+        low, high = float(days.low[line] * factor[line]), float(days.high[line] * factor[line])
+        doubts += _doubt_line(panel, line, low, high, days.price_step)
     return doubts, found
 
 
-def compute_tolerance(bound: Floats) -> Floats:
-    """How far beyond a bound of the day's range a price may lie."""
-    tick = np.where(bound >= SMALL_TICK_BELOW, TICK, SMALL_TICK)
+def compute_tolerance(bound: Floats, price_step: float) -> Floats:
+    """How far beyond a bound of the day's range a price may lie, at the step of prices of one unit and more."""
+    tick = np.where(bound >= SMALL_TICK_BELOW, price_step, SMALL_TICK_SHARE * price_step)
     tolerance: Floats = np.maximum(TOLERANCE_SHARE * bound, TOLERANCE_TICKS * tick)
     return tolerance
 
@@ -85,7 +87,9 @@ def compute_tolerance(bound: Floats) -> Floats:
 def is_borne_out(days: DayFigures, line: Int64, low: Floats, high: Floats) -> Bools:
     """Whether the settled range of a line's day is known and holds prices from ``low`` to ``high``; by element."""
     day_low, day_high = days.low[line], days.high[line]
-    held: Bools = (low >= day_low - compute_tolerance(day_low)) & (high <= day_high + compute_tolerance(day_high))
+    lowest = day_low - compute_tolerance(day_low, days.price_step)
+    highest = day_high + compute_tolerance(day_high, days.price_step)
+    held: Bools = (low >= lowest) & (high <= highest)
     return held
 
 
@@ -93,8 +97,9 @@ def _find_outside_lines(panel: SessionPanel, days: DayFigures) -> Int64:
     if not len(panel):
         return np.zeros(0, np.int64)
     high, low = np.fmax.reduce(panel.high, axis=1), np.fmin.reduce(panel.low, axis=1)
-    above = high > days.high + compute_tolerance(days.high)
-    return np.flatnonzero(days.is_known & (above | (low < days.low - compute_tolerance(days.low))))
+    above = high > days.high + compute_tolerance(days.high, days.price_step)
+    below = low < days.low - compute_tolerance(days.low, days.price_step)
+    return np.flatnonzero(days.is_known & (above | below))
 
 
 def _find_beginnings(panel: SessionPanel, days: DayFigures, outside_lines: Int64) -> Iterable[Int64]:
@@ -145,12 +150,12 @@ def _steps_back(panel: SessionPanel, line: int, factor: float) -> bool:
     return bool(abs(step + np.log(factor)) < abs(step))
 
 
-def _doubt_line(panel: SessionPanel, line: int, low: float, high: float) -> Sequence[Doubt]:
+def _doubt_line(panel: SessionPanel, line: int, low: float, high: float, price_step: float) -> Sequence[Doubt]:
     """One doubt for each stretch of rows outside the day's range."""
     present = np.flatnonzero(panel.is_present[line])
     highs, lows = panel.high[line, present], panel.low[line, present]
-    highest_allowed = high + float(compute_tolerance(np.array(high)))
-    lowest_allowed = low - float(compute_tolerance(np.array(low)))
+    highest_allowed = high + float(compute_tolerance(np.array(high), price_step))
+    lowest_allowed = low - float(compute_tolerance(np.array(low), price_step))
     is_outside = (highs > highest_allowed) | (lows < lowest_allowed)
     edges = np.flatnonzero(np.diff(np.r_[False, is_outside, False].astype(np.int8)))
     return [
@@ -165,8 +170,8 @@ def _doubt_line(panel: SessionPanel, line: int, low: float, high: float) -> Sequ
                 "highest": float(highs[start:end].max()),
                 "day_low": low,
                 "day_high": high,
-                "lowest_allowed": round(lowest_allowed, 6),
-                "highest_allowed": round(highest_allowed, 6),
+                "lowest_allowed": round_price(lowest_allowed),
+                "highest_allowed": round_price(highest_allowed),
             },
         )
         for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backfill_assets.market.plausibility.doubted_rows import SEPARATOR
+from backfill_assets.market.plausibility.doubts import round_price
+from backfill_assets.market.price_digits import PRICE_DECIMALS, SMALL_PRICE, format_price
 
 _VALUES = ("open", "high", "low", "close", "volume")
 # The database keeps figures in no order. These come first, all others follow by name.
@@ -42,11 +44,14 @@ def describe_figures(figures: Mapping[str, float | str | None]) -> list[str]:
 
 
 def format_figure(value: float | str | None) -> str:
-    """A number with thousands separators and at most six decimals; a text as it is."""
+    """A number with thousands separators and at most six decimals, a price below 0.01 in full; a text as it is."""
     if value is None:
         return "unknown"
     if isinstance(value, str):
         return SEPARATOR.join(f"{int(part):,}" if part.isdecimal() else part for part in value.split(SEPARATOR))
+    # Ratios have six decimals at most, or more than eight digits.
+    if abs(value) < SMALL_PRICE and round(value, PRICE_DECIMALS) != value == round_price(value):
+        return format_price(value)
     return f"{value:,.6f}".rstrip("0").rstrip(".")
 
 

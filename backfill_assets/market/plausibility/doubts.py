@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backfill_assets.market.plausibility.rules import Rule
+from backfill_assets.market.price_digits import PRICE_DECIMALS, SMALL_PRICE, SMALL_PRICE_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,8 @@ class Doubt:
     last_stamp: int
     figures: Mapping[str, float | str | None]
     withheld_volume: float = 0.0
+
+
+def round_price(price: float) -> float:
+    """A price as it is shown among figures: six decimals, below 0.01 eight significant digits."""
+    return round(price, PRICE_DECIMALS) if abs(price) >= SMALL_PRICE else float(f"{price:.{SMALL_PRICE_DIGITS}g}")

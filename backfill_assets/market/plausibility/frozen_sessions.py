@@ -1,8 +1,13 @@
-"""Find sessions that are frozen: one price and no volume, while the daily data say that the symbol traded."""
+"""Find sessions that are frozen: one price and no volume, while the symbol traded.
+
+That it did is said by the daily data; of currencies, which have none of their session and no volumes, by the market: in
+a day and a night of trading a pair that moved on most days does not stand still.
+"""
 
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.exchanges.profile import VolumeKind
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.rules import Rule
@@ -15,7 +20,7 @@ MIN_ROWS = 2  # a single quote is no frozen session
 
 
 def find_frozen_sessions(panel: SessionPanel, days: DayFigures, judged: Bools) -> list[Doubt]:
-    """Doubt each session with one price and no volume on a day with settled figures that show trading.
+    """Doubt each session with one price and no volume on a day on which the symbol traded.
 
     Only names are judged whose price moved within the session on at least 15 of the last 20 before it; sessions that
     are frozen themselves do not count among these, so that a feed that stands still for weeks is doubted to the end.
@@ -30,8 +35,9 @@ def find_frozen_sessions(panel: SessionPanel, days: DayFigures, judged: Bools) -
         np.fmax.reduce(panel.high, axis=1, initial=-np.inf),
         np.fmin.reduce(panel.low, axis=1, initial=np.inf),
     )
-    has_no_volume = ((panel.volume == 0) | ~present).all(axis=1)
-    traded = (days.volume > 0) | (days.high > days.low)  # without known splits the volume of a day is unknown
+    has_no_volume = _lacks_volume(panel).all(axis=1)
+    # without known splits the volume of a day is unknown
+    traded = (days.volume > 0) | (days.high > days.low) | is_always_traded(panel)
     is_frozen = (present.sum(axis=1) >= MIN_ROWS) & (highest == lowest) & has_no_volume & traded
     if not (judged & is_frozen).any():
         return []
@@ -55,6 +61,19 @@ def find_frozen_sessions(panel: SessionPanel, days: DayFigures, judged: Bools) -
         )
         for line in np.flatnonzero(judged & is_frozen & (moved >= MIN_MOVED_SESSIONS)).tolist()
     ]
+
+
+def is_always_traded(panel: SessionPanel) -> Bools:
+    """Lines with bars in half of their session, of an exchange without volumes that say whether it trades; (lines,)."""
+    is_half: Bools = panel.is_present.sum(axis=1) * 2 >= panel.sizes
+    return is_half & (panel.market.volume_kind is VolumeKind.NONE)
+
+
+def _lacks_volume(panel: SessionPanel) -> Bools:
+    """Where no volume is; one that is unknown is a volume only where volumes count shares, shape (lines, columns)."""
+    is_unknown = np.isnan(panel.volume) & (panel.market.volume_kind is not VolumeKind.SHARES)
+    lacks: Bools = (panel.volume == 0) | ~panel.is_present | is_unknown
+    return lacks
 
 
 def _count_moved_before(panel: SessionPanel, is_frozen: Bools, has_moved: Bools) -> Int64:

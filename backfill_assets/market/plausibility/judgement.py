@@ -12,11 +12,12 @@ from enum import Flag, auto
 import numpy as np
 
 from backfill_assets.market.arrays import Bools
+from backfill_assets.market.exchanges.profile import VolumeKind
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.day_ranges import find_prices_outside_day
 from backfill_assets.market.plausibility.day_volumes import find_volumes_exceeding_day
 from backfill_assets.market.plausibility.doubts import Doubt
-from backfill_assets.market.plausibility.frozen_sessions import find_frozen_sessions
+from backfill_assets.market.plausibility.frozen_sessions import find_frozen_sessions, is_always_traded
 from backfill_assets.market.plausibility.listing import ListingLives, find_sessions_outside_listing
 from backfill_assets.market.plausibility.price_doubts import find_price_doubts
 from backfill_assets.market.plausibility.price_steps import find_price_steps
@@ -25,6 +26,7 @@ from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.market.plausibility.running_totals import find_running_totals
 from backfill_assets.market.plausibility.session_panel import SessionPanel
 
+_SHARES = frozenset({VolumeKind.SHARES})
 CONTEXT_SESSIONS = 20  # before those that are judged; the most that a rule reads
 
 
@@ -41,6 +43,7 @@ class Need(Flag):
     NOTHING = 0
     DAY_RANGE = auto()
     DAY_VOLUME = auto()  # with the splits since undone
+    TRADING = auto()  # that the symbol traded: by the range of its day, or because its market always does
     LISTING = auto()
 
 
@@ -89,6 +92,7 @@ class Judgement:
             sessions than an answer has. Else what can be found in rows is not looked for in our own stored bars.
         reads_one_session: whether a session is judged by itself. Else an answer without the sessions beside it says
             nothing by not showing a doubt.
+        volume_kinds: what the volumes count on exchanges where the rules apply; on others they find nothing.
         clears_rest: the lines where finding nothing clears bars that have not changed, although others of the session
             have; shape (lines,). By default none: a session that stands still at one price, but for one bar, is no
             longer found, and its other bars are as wrong as before.
@@ -100,6 +104,7 @@ class Judgement:
     find: Callable[[JudgedPanel], list[Doubt]]
     sees_more_in_each: bool = False
     reads_one_session: bool = False
+    volume_kinds: frozenset[VolumeKind] = frozenset(VolumeKind)
     clears_rest: Callable[[JudgedPanel], Bools] = _is_none
 
     def is_able(self, given: JudgedPanel) -> Bools:
@@ -107,6 +112,8 @@ class Judgement:
         able = given.judged & given.panel.is_present.any(axis=1)
         if Need.DAY_RANGE in self.needs:
             able &= given.days.is_known
+        if Need.TRADING in self.needs:
+            able &= given.days.is_known | is_always_traded(given.panel)
         if Need.DAY_VOLUME in self.needs:
             able &= ~np.isnan(given.days.volume)
         if Need.LISTING in self.needs:
@@ -121,12 +128,14 @@ JUDGEMENTS: tuple[Judgement, ...] = (
         Need.NOTHING,
         lambda given: find_running_totals(given.panel, given.days, given.judged),
         reads_one_session=True,
+        volume_kinds=_SHARES,
     ),
     Judgement(
         frozenset({Rule.VOLUME_EXCEEDS_DAY}),
         Form.STORED,
         Need.DAY_VOLUME,
         lambda given: find_volumes_exceeding_day(given.panel, given.days, given.judged),
+        volume_kinds=_SHARES,
         clears_rest=_has_all_volumes,  # the sum is right, whichever of the volumes made it so
     ),
     Judgement(
@@ -152,7 +161,7 @@ JUDGEMENTS: tuple[Judgement, ...] = (
     Judgement(
         frozenset({Rule.FROZEN}),
         Form.STORED,
-        Need.DAY_RANGE,
+        Need.TRADING,
         lambda given: find_frozen_sessions(given.panel, given.days, given.judged),
     ),
     Judgement(
@@ -178,5 +187,6 @@ def select_judgements(form: Form, *, only: bool = False) -> Iterable[Judgement]:
 
 
 def find_doubts(given: JudgedPanel, judgements: Iterable[Judgement]) -> list[Doubt]:
-    """What some entries of the table doubt."""
-    return [doubt for entry in judgements for doubt in entry.find(given)]
+    """What some entries of the table doubt, those that are for volumes of the exchange's kind."""
+    kind = given.panel.market.volume_kind
+    return [doubt for entry in judgements if kind in entry.volume_kinds for doubt in entry.find(given)]

@@ -39,7 +39,8 @@ def _leave_out(panel: SessionPanel, doubts: Sequence[Doubt], lines: Sequence[int
         return panel
     is_left_out = np.zeros(panel.close.shape, bool)
     for doubt, line in zip(doubts, lines, strict=True):
-        first, last = ((at - int(panel.opens[line])) // panel.seconds for at in (doubt.first_stamp, doubt.last_stamp))
+        stamps = np.array([doubt.first_stamp, doubt.last_stamp], np.int64)
+        first, last = panel.find_columns(np.array([line, line]), stamps).tolist()
         is_left_out[line, first : last + 1] = True
     opened, high, low, close, volume = (np.where(is_left_out, np.nan, getattr(panel, name)) for name in PANEL_VALUES)
     return replace(panel, open=opened, high=high, low=low, close=close, volume=volume)

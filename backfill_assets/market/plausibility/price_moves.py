@@ -19,9 +19,7 @@ USUAL_MOVE_QUANTILE = 0.75  # the median of a thin name is often 0, while its pr
 LEFT_OUT_MOVES = 3  # the largest: a spike of two rows makes three
 MIN_MOVES = 10  # fewer do not tell what is usual: 13 bars are a session
 UNKNOWN_MOVE_SHARE = 0.5  # then only what other tools take for an error, a step of 50 %
-CENT = 0.01
-MIN_MOVE_CENTS = 5  # prices of a cheap name come in whole cents, and jump by them
-LOWEST_JUDGED_PRICE = MIN_MOVE_CENTS * CENT  # below five cents one step of the price is 20 % of it and more
+MIN_MOVE_STEPS = 5  # prices of a cheap name come in whole cents, and jump by them
 MAX_SESSIONS_APART = 5  # sessions further apart than a week say nothing about each other's prices
 
 
@@ -129,10 +127,15 @@ def measure_usual_moves(panel: SessionPanel, lines: Int64) -> Floats:
     return usual
 
 
-def compute_move_limits(usual_move: Floats, price: Floats) -> Floats:
-    """From which distance on, as a logarithm, a reverting move is improbable, at a usual move and a price."""
+def get_lowest_judged(panel: SessionPanel) -> float:
+    """The price from which on moves are judged: below five cents one step of the price is 20 % of it and more."""
+    return MIN_MOVE_STEPS * panel.market.price_step
+
+
+def compute_move_limits(usual_move: Floats, price: Floats, price_step: float) -> Floats:
+    """From which distance on, as a logarithm, a reverting move is improbable, at a usual move, a price and its step."""
     known = np.where(np.isnan(usual_move), np.log1p(UNKNOWN_MOVE_SHARE), MIN_MOVE_UNITS * usual_move)
-    limits: Floats = np.fmax(np.fmax(known, np.log1p(MIN_MOVE_SHARE)), np.log1p(MIN_MOVE_CENTS * CENT / price))
+    limits: Floats = np.fmax(np.fmax(known, np.log1p(MIN_MOVE_SHARE)), np.log1p(MIN_MOVE_STEPS * price_step / price))
     return limits
 
 

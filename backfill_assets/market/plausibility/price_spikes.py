@@ -25,14 +25,14 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.day_ranges import is_borne_out
-from backfill_assets.market.plausibility.doubts import Doubt
+from backfill_assets.market.plausibility.doubts import Doubt, round_price
 from backfill_assets.market.plausibility.price_moves import (
-    LOWEST_JUDGED_PRICE,
     MIN_MOVE_SHARE,
     NeighbouredRows,
     compute_move_limits,
     find_lively_lines,
     gather_rows,
+    get_lowest_judged,
     measure_usual_moves,
 )
 from backfill_assets.market.plausibility.rules import Rule
@@ -52,7 +52,8 @@ MIN_SHARED_NAMES = 5  # so many share a spike where fewer than 500 names are see
 def find_price_spikes(panel: SessionPanel, days: DayFigures, judged: Bools) -> list[Doubt]:
     """Doubt rows far outside their neighbours that return, and opens that repeat the close before.
 
-    Rows that the settled range of their day holds are not doubted, nor are names below five cents.
+    Rows that the settled range of their day holds are not doubted, nor are names below five steps of their prices,
+    which are cents in the US.
 
     Args:
         panel: rows or bars; sessions beside a judged one are its neighbours.
@@ -74,9 +75,10 @@ def find_price_spikes(panel: SessionPanel, days: DayFigures, judged: Bools) -> l
     usual = usual_of_line[rows.line]
     beside = _measure_beside(rows)
     price = np.fmin(beside.low_before, beside.low_after)
-    limit = np.fmax(compute_move_limits(usual, price), MIN_RANGES * beside.range)
-    direction = _find_excursions(rows, beside, limit)
-    direction[(direction == 0) & _find_stale_opens(rows, beside, EDGE_FACTOR * limit)] = _STALE
+    limit = np.fmax(compute_move_limits(usual, price, panel.market.price_step), MIN_RANGES * beside.range)
+    lowest = get_lowest_judged(panel)
+    direction = _find_excursions(rows, beside, limit, lowest)
+    direction[(direction == 0) & _find_stale_opens(rows, beside, EDGE_FACTOR * limit, lowest)] = _STALE
     is_hit = is_chosen[rows.line] & (direction != 0) & ~is_borne_out(days, rows.line, rows.low, rows.high)
     return [
         _make_doubt(panel, rows, beside, at, int(direction[at]), (usual[at], limit[at]))
@@ -152,8 +154,11 @@ def _take_robust(first: Floats, second: Floats, third: Floats) -> Floats:
     return robust
 
 
-def _find_excursions(rows: NeighbouredRows, beside: _Beside, limit: Floats) -> Int8:
-    """Rows that lie above (1) or below (-1) all their neighbours by more than the limit; 0 for all others."""
+def _find_excursions(rows: NeighbouredRows, beside: _Beside, limit: Floats, lowest: float) -> Int8:
+    """Rows above (1) or below (-1) all their neighbours by more than the limit; 0 for others.
+
+    None where a neighbour is below ``lowest``.
+    """
     upper, lower = np.fmax(beside.high_before, beside.high_after), np.fmin(beside.low_before, beside.low_after)
     limit = np.where(_is_at_edge(rows), EDGE_FACTOR, 1.0) * limit
     # Where the symbol has no rows on one side, only the row itself shows that its price returns: its open or its close.
@@ -162,7 +167,7 @@ def _find_excursions(rows: NeighbouredRows, beside: _Beside, limit: Floats) -> I
     alone = np.where(is_first | is_last, np.fmax(limit, np.log(LONE_RATIO)), np.inf)
     is_above = (rows.high > np.fmax(upper, own) * np.exp(limit)) | (rows.high > upper * np.exp(alone))
     is_below = (rows.low < np.fmin(lower, own) * np.exp(-limit)) | (rows.low < lower * np.exp(-alone))
-    is_judged = lower >= LOWEST_JUDGED_PRICE
+    is_judged = lower >= lowest
     return (is_judged * np.where(is_above, _UP, np.where(is_below, _DOWN, 0))).astype(np.int8)
 
 
@@ -173,13 +178,13 @@ def _is_at_edge(rows: NeighbouredRows) -> Bools:
     return at_edge
 
 
-def _find_stale_opens(rows: NeighbouredRows, beside: _Beside, limit: Floats) -> Bools:
+def _find_stale_opens(rows: NeighbouredRows, beside: _Beside, limit: Floats, lowest: float) -> Bools:
     """First rows whose open is the close before, an extreme of the row, and far from its close and the next row."""
     is_equal = rows.is_first & (np.abs(rows.open - beside.close_before) <= EQUAL_SHARE * rows.open)
     next_low, next_high = rows.shift(rows.low, -1), rows.shift(rows.high, -1)
     jumps_up = (rows.open <= rows.low) & (np.fmin(rows.close, next_low) > rows.open * np.exp(limit))
     jumps_down = (rows.open >= rows.high) & (np.fmax(rows.close, next_high) * np.exp(limit) < rows.open)
-    stale: Bools = is_equal & ~np.isnan(next_low) & (rows.open >= LOWEST_JUDGED_PRICE) & (jumps_up | jumps_down)
+    stale: Bools = is_equal & ~np.isnan(next_low) & (rows.open >= lowest) & (jumps_up | jumps_down)
     return stale
 
 
@@ -204,7 +209,7 @@ def _make_doubt(
 
 
 def _get_number(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
+    return None if np.isnan(value) else round_price(float(value))
 
 
 def _get_percent(move: float) -> float | None:

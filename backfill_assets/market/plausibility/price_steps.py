@@ -95,8 +95,8 @@ def _find_outside_range(panel: SessionPanel, days: DayFigures) -> Bools:
 
     All do where the range is unknown; none does where the day contradicts itself, as around a spin-off.
     """
-    low = (days.low - compute_tolerance(days.low))[:, None]
-    high = (days.high + compute_tolerance(days.high))[:, None]
+    low = (days.low - compute_tolerance(days.low, days.price_step))[:, None]
+    high = (days.high + compute_tolerance(days.high, days.price_step))[:, None]
     contradicts_itself = (days.open[:, None] < low) | (days.open[:, None] > high)
     is_outside: Bools = ~((panel.open >= low) & (panel.open <= high)) & ~contradicts_itself
     return is_outside

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.price_digits import SMALL_PRICE
 
 Hashes = NDArray[np.uint64]
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, with bits all over: 2**64 divided by the golden ratio
 _SHIFT = np.uint64(29)
 _EIGHTH = np.uint64(1 << 61)
-_PRICE_UNITS = 1e6  # prices are compared to the sixth decimal, as they are stored
+_PRICE_UNITS = 1e6  # prices from 0.01 on are compared to the sixth decimal, as they are stored
 
 
 def hash_prices(columns: Sequence[Floats]) -> Hashes:
@@ -69,7 +70,8 @@ def pair_with_previous(hashes: Hashes) -> tuple[Int64, Int64]:
 
 
 def _to_bits(prices: Floats) -> Hashes:
-    bits: Hashes = np.rint(prices * _PRICE_UNITS).view(np.uint64)
+    units = np.where(np.abs(prices) < SMALL_PRICE, prices, np.rint(prices * _PRICE_UNITS))
+    bits: Hashes = units.view(np.uint64)
     return bits
 
 

@@ -54,7 +54,8 @@ def find_running_totals(panel: SessionPanel, days: DayFigures, judged: Bools) ->
     exceeds_day = volume.sum(axis=1) > days.volume
     lines = np.flatnonzero(judged & (_has_row_like_sum(volume) | exceeds_day))
     lines = lines[_has_large_rows(volume[lines], panel.seconds) | exceeds_day[lines]]
-    sessions = describe_volumes(volume[lines], panel.seconds)
+    starts = None if panel.starts is None else panel.starts[lines]
+    sessions = describe_volumes(volume[lines], panel.seconds, starts)
     aside = _set_aside(sessions)
     proven, doubted = _find_in_sessions(sessions, aside)
     by_day = np.zeros(proven.shape, bool)

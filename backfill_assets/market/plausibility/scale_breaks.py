@@ -20,11 +20,11 @@ from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.day_ranges import is_borne_out
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.price_moves import (
-    LOWEST_JUDGED_PRICE,
     NeighbouredRows,
     compute_move_limits,
     find_lively_lines,
     gather_rows,
+    get_lowest_judged,
     measure_usual_moves,
 )
 from backfill_assets.market.plausibility.rules import Rule
@@ -108,7 +108,7 @@ def _find_steps(panel: SessionPanel, rows: NeighbouredRows) -> list[_Step]:
     unit = _take_nearest(size, UNIT_RATIOS)
     ratio = np.where(np.abs(size - np.log(unit)) <= TOLERANCE, unit, ratio)
     is_step = np.abs(size - np.log(ratio)) <= TOLERANCE
-    is_step &= size > compute_move_limits(usual, np.fmax(rows.close, close_before)[large])
+    is_step &= size > compute_move_limits(usual, np.fmax(rows.close, close_before)[large], panel.market.price_step)
     return [
         _Step(
             int(large[at]),
@@ -168,7 +168,8 @@ def _may_be_real(panel: SessionPanel, rows: NeighbouredRows, step: _Step) -> boo
     if _is_unit(step.ratio):
         return False
     at = step.position
-    apart = int(rows.column[at] - rows.column[at - 1]) * panel.seconds
+    line, before = int(rows.line[at]), int(rows.column[at - 1])
+    apart = panel.get_stamp(line, int(rows.column[at])) - panel.get_stamp(line, before)
     jumps = abs(np.log(rows.open[at] / rows.close[at])) < abs(step.change) / 2  # else the row itself moved
     tolerance = max(LONE_TOLERANCE, LONE_TOLERANCE_UNITS * step.usual_move)
     is_exact = abs(step.change - np.log(step.ratio)) <= tolerance
@@ -220,7 +221,7 @@ def _make_doubts(
     has_after = end < len(rows) and rows.stretch[end] == rows.stretch[end - 1]
     price_after = float(rows.close[end]) if has_after else None
     beside = [price for price in (price_before, price_after) if price is not None]
-    if beside and min(beside) < LOWEST_JUDGED_PRICE:
+    if beside and min(beside) < get_lowest_judged(panel):
         return
     if has_after and not rows.is_first[end] and _has_other_scale(rows, end, price_after, ratio):
         end += 1  # a bar in which the scale returns

@@ -24,6 +24,7 @@ class SessionVolumes:
         count: how many rows a session has.
         median: of their volumes, the lower one; infinite without rows.
         is_last: the last row of its session.
+        starts: when each column begins, as in ``SessionPanel``; None: one after the other.
     """
 
     volume: Floats
@@ -33,12 +34,17 @@ class SessionVolumes:
     count: Int64
     median: Floats
     is_last: Bools
+    starts: Int64 | None = None
 
     @property
     def gap_before(self) -> Int64:
         """How many seconds without rows are before each row, 0 before the first."""
-        columns = np.arange(self.volume.shape[1]) - 1 - find_previous(self.has_volume)
-        return np.where(self.rows_before > 0, columns * self.seconds, 0)
+        previous = find_previous(self.has_volume)
+        if self.starts is None:
+            gap = (np.arange(self.volume.shape[1]) - 1 - previous) * self.seconds
+        else:
+            gap = self.starts - np.take_along_axis(self.starts, np.maximum(previous, 0), axis=1) - self.seconds
+        return np.where(self.rows_before > 0, gap, 0)
 
     @property
     def present_share(self) -> Floats:
@@ -49,15 +55,15 @@ class SessionVolumes:
         return share
 
 
-def describe_volumes(volume: Floats, seconds: int) -> SessionVolumes:
-    """Describe the volumes of sessions; rows without volume are 0."""
+def describe_volumes(volume: Floats, seconds: int, starts: Int64 | None = None) -> SessionVolumes:
+    """Describe the volumes of sessions; rows without volume are 0. ``starts`` is that of ``SessionPanel``."""
     has_volume = volume > 0
     count = has_volume.sum(axis=1, keepdims=True)
     rows_before: Int64 = np.cumsum(has_volume, axis=1) - has_volume
     ordered = np.sort(np.where(has_volume, volume, np.inf), axis=1)
     median = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=1)
     is_last = has_volume & (rows_before == count - 1)
-    return SessionVolumes(volume, seconds, has_volume, rows_before, count, median, is_last)
+    return SessionVolumes(volume, seconds, has_volume, rows_before, count, median, is_last, starts)
 
 
 def measure_deviation(volume: Floats) -> Floats:

@@ -10,6 +10,7 @@ from typing import Any
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.endpoints.clock_daily_rows import ClockDailyRows
 from backfill_assets.sandbox.endpoints.dividends import DividendEndpoints
 from backfill_assets.sandbox.endpoints.eod_rows import EodRow, EodRowSource
 from backfill_assets.sandbox.endpoints.splits import SplitEndpoints
@@ -42,7 +43,8 @@ class EodEndpoints:
 
     def __init__(self, config: SandboxConfig, world: World) -> None:
         self._config, self._world = config, world
-        self._row_source = EodRowSource(config, world)
+        clock = config.feed.clock
+        self._row_source = EodRowSource(config, world) if clock is None else ClockDailyRows(config, world, clock)
         self._splits, self._dividends = SplitEndpoints(config, world), DividendEndpoints(world)
 
     def serve_eod(self, request: ParsedRequest) -> SuccessResponse:
@@ -154,7 +156,7 @@ def _merge_rows(rows: list[EodRow]) -> EodRow:
     first, last = rows[0], rows[-1]
     high = max(row.high for row in rows if row.high is not None)
     low = min(row.low for row in rows if row.low is not None)
-    volume = sum(row.volume for row in rows)
+    volume = sum(row.volume or 0 for row in rows)
     return EodRow(last.date, first.open, high, low, last.close, last.adjusted_close, volume)
 
 

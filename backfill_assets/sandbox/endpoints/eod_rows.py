@@ -33,7 +33,7 @@ class EodRow(msgspec.Struct):
     low: JsonNumber
     close: JsonNumber
     adjusted_close: JsonNumber
-    volume: int | float
+    volume: int | float | None
 
 
 @dataclass(frozen=True)

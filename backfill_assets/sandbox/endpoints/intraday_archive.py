@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.endpoints.intraday_rows import IntradayRow, build_intraday_rows, format_vendor_datetime
+from backfill_assets.sandbox.endpoints.withheld_rows import WithheldRows
 from backfill_assets.sandbox.wire.encoding import encode_json_fragment
 from backfill_assets.sandbox.world.intraday_columns import IntradayColumns
 from backfill_assets.sandbox.world.publication import PublicationStage
@@ -48,6 +49,7 @@ class IntradayArchive:
         self._world = world
         self._seed, self._quirks = config.seed, config.quirks
         self._without_rows = config.absences.without_intraday
+        self._withheld = WithheldRows(config.withheld)
         self._cache = ByteCache()
 
     def is_known(self, symbol: str, today: date) -> bool:
@@ -57,15 +59,15 @@ class IntradayArchive:
     def iter_json_fragments(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[bytes]:
         """Iterate over the rows in ``[start, end]`` as JSON, one fragment per published session."""
         for holder, session, stage in self._iter_published(symbol, interval, start, end, now):
-            if self._is_inside(session, start, end):
+            if self._is_inside(session, start, end) and not self._withheld.has_any(holder):
                 yield self._encode_session(holder, session, interval, stage)
             else:
-                yield encode_json_fragment(self._select_rows(holder, session, interval, stage, start, end))
+                yield encode_json_fragment(self._select_rows(holder, session, interval, stage, (start, end), now))
 
     def iter_rows(self, symbol: str, interval: str, start: int, end: int, now: float) -> Iterator[list[IntradayRow]]:
         """Iterate over the same rows as objects."""
         for holder, session, stage in self._iter_published(symbol, interval, start, end, now):
-            yield self._select_rows(holder, session, interval, stage, start, end)
+            yield self._select_rows(holder, session, interval, stage, (start, end), now)
 
     def _iter_published(
         self, code: str, interval: str, start: int, end: int, now: float
@@ -99,10 +101,17 @@ class IntradayArchive:
         return cached
 
     def _select_rows(
-        self, symbol: str, session: Session, interval: str, stage: PublicationStage, start: int, end: int
+        self,
+        symbol: str,
+        session: Session,
+        interval: str,
+        stage: PublicationStage,
+        bounds: tuple[int, int],
+        now: float,
     ) -> list[IntradayRow]:
         rows = self._world.get_published_rows(symbol, session, interval, stage)
-        selected = rows.select((rows.timestamps >= start) & (rows.timestamps <= end))
+        selected = rows.select((rows.timestamps >= bounds[0]) & (rows.timestamps <= bounds[1]))
+        selected = selected.select(~self._withheld.find(symbol, selected.timestamps, now))
         return self._build_rows(symbol, session, selected)
 
     def _build_rows(self, symbol: str, session: Session, columns: IntradayColumns) -> list[IntradayRow]:

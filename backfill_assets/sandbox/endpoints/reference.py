@@ -148,7 +148,7 @@ class ReferenceEndpoints:
 
     def _build_symbol_row(self, entry: SymbolListEntry) -> dict[str, Any]:
         universe = self._world.universe
-        currency = universe.copies.get(entry.code) or self._world.action_factors.get_currency(entry.code)
+        currency = universe.find_currency(entry.code) or self._world.action_factors.get_currency(entry.code)
         return {
             "Code": entry.code,
             "Name": entry.name,

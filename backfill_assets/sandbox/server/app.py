@@ -7,8 +7,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backfill_assets.sandbox.accounts import TokenAccount
 from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.endpoints.clock_archive import ClockArchive
 from backfill_assets.sandbox.endpoints.dividends import DividendEndpoints
 from backfill_assets.sandbox.endpoints.eod import EodEndpoints
+from backfill_assets.sandbox.endpoints.exchange_hours import serve_exchange_hours
 from backfill_assets.sandbox.endpoints.intraday import IntradaySource, serve_intraday
 from backfill_assets.sandbox.endpoints.intraday_archive import IntradayArchive
 from backfill_assets.sandbox.endpoints.live import LiveEndpoints
@@ -62,7 +64,9 @@ class Application:
 
 def _build_exchange_endpoints(world: World) -> dict[str, Endpoint]:
     """The endpoints of an exchange beside the US."""
-    return _build_endpoints(world.config, world, IntradayArchive(world.config, world))
+    clock = world.config.feed.clock
+    archive = IntradayArchive(world.config, world) if clock is None else ClockArchive(world.config, world, clock)
+    return _build_endpoints(world.config, world, archive)
 
 
 def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource) -> dict[str, Endpoint]:
@@ -93,6 +97,7 @@ def _build_endpoints(config: SandboxConfig, world: World, source: IntradaySource
         "exchanges-list": _restrict_demo_token(_adapt_handler(reference.serve_exchanges)),
         "exchange-details": _restrict_demo_token(_adapt_handler(reference.serve_exchange_details)),
         "symbol-change-history": _restrict_demo_token(_adapt_handler(reference.serve_symbol_changes)),
+        "v2": _restrict_demo_token(_adapt_handler(serve_exchange_hours)),
         "user": handle_user,
         "internal-user": handle_user,
     }

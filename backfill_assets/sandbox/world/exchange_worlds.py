@@ -38,11 +38,18 @@ class ExchangeWorlds:
 
 
 def build_realistic_exchange(exchange: str, symbols: int) -> ExchangeConfig:
-    """An exchange with the usual irregularities: a name with few trades, a fund, and in London foreign lines."""
-    familiar = get_traits(exchange).familiar[:symbols]
+    """An exchange with the usual irregularities: a name with few trades, a fund, and in London foreign lines.
+
+    Volumes that are running totals were seen in the US alone (docs/vendor.md §2.14), and are there alone. Pairs of
+    currencies and coins have the irregularities of their feed instead.
+    """
+    traits = get_traits(exchange)
+    if traits.has_pairs:
+        return ExchangeConfig(symbols=symbols)
+    familiar = traits.familiar[:symbols]
     return ExchangeConfig(
         symbols=symbols,
-        quirks=replace(DataQuirks.build_realistic(), close_print=False),
+        quirks=replace(DataQuirks.build_realistic(), close_print=False, cumulative_volume_months=0.0),
         action_rates=ActionRates.build_realistic(),
         thin=frozenset(familiar[-1:]),
         absences=Absences(daily_only=frozenset({_FUND})),
@@ -83,5 +90,6 @@ def build_exchange_config(config: SandboxConfig, exchange: str) -> SandboxConfig
         currencies=own.currencies,
         history_from=own.history_from or config.history_from,
         history_to=date(start.year + _YEARS_AHEAD, 12, 31),
+        withheld=own.withheld,
         replay=None,
     )

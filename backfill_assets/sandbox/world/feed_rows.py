@@ -6,10 +6,13 @@ Whether there are any is in ``sandbox.exchange_feed``.
 import numpy as np
 
 from backfill_assets.market.arrays import Bools
-from backfill_assets.sandbox.exchange_feed import AuctionRows, ExchangeFeed, NullVolumeRows
+from backfill_assets.sandbox.exchange_feed import AuctionRows, BreakRows, ExchangeFeed, NullVolumeRows
 from backfill_assets.sandbox.world.data_quirks import DrawContext
 from backfill_assets.sandbox.world.intraday_columns import NULL_VOLUME, IntradayColumns, make_flat_row
-from backfill_assets.sandbox.world.minute_paths import MINUTE, truncate_to_float32
+from backfill_assets.sandbox.world.minute_paths import FIVE_MINUTES, MINUTE, truncate_to_float32
+from backfill_assets.sandbox.world.session_minutes import list_break_stamps
+
+_BREAK_VOLUME = 100  # shares
 
 
 def hide_volumes(context: DrawContext, feed: ExchangeFeed, rows: IntradayColumns) -> IntradayColumns:
@@ -39,6 +42,24 @@ def make_auction_row(
     timestamp = int(context.session.close.timestamp()) + MINUTE * feed.auction_minutes
     price = float(truncate_to_float32(np.array([official_close]))[0])
     return make_flat_row(timestamp, price, volume if feed.auction is AuctionRows.WITH_VOLUME else NULL_VOLUME)
+
+
+def make_break_rows(
+    context: DrawContext, feed: ExchangeFeed, rows: IntradayColumns, interval: str
+) -> list[IntradayColumns]:
+    """The flat rows of the session's breaks, each at the last price before it; none where the feed has none."""
+    if feed.break_rows is BreakRows.NONE:
+        return []
+    volume = _BREAK_VOLUME if feed.break_rows is BreakRows.WITH_VOLUME else NULL_VOLUME
+    seconds = MINUTE if interval == "1m" else FIVE_MINUTES
+    priced = rows.select(~np.isnan(rows.prices[3]))
+    stamps = list_break_stamps(context.session, seconds)
+    before = np.searchsorted(priced.timestamps, stamps) - 1
+    return [
+        make_flat_row(stamp, float(priced.prices[3, at]), volume)
+        for stamp, at in zip(stamps.tolist(), before.tolist(), strict=True)
+        if at >= 0
+    ]
 
 
 def _draw_hidden(context: DrawContext, feed: ExchangeFeed, rows: IntradayColumns) -> Bools:

@@ -25,10 +25,9 @@ class OfficialBar:
     volume: int
 
 
-def draw_regular_minutes(
-    rng: np.random.Generator, official_bar: OfficialBar, start: int, minutes: int
-) -> IntradayColumns:
-    """Draw a full grid of minutes from ``start`` (epoch seconds), within the day's range, with U-shaped volumes."""
+def draw_regular_minutes(rng: np.random.Generator, official_bar: OfficialBar, timestamps: Int64) -> IntradayColumns:
+    """Draw the minutes at ``timestamps`` (epoch seconds), within the day's range, with U-shaped volumes."""
+    minutes = len(timestamps)
     points = _fit_to_range(_draw_bridge(rng, official_bar, minutes), official_bar)
     noise = rng.standard_normal((4, minutes))
     tick = official_bar.close * 0.00015
@@ -39,7 +38,6 @@ def draw_regular_minutes(
     lows = np.maximum(np.minimum(opens, closes) - reach[1], official_bar.low)
     highs[np.argmax(highs)] = official_bar.high
     lows[np.argmin(lows)] = official_bar.low
-    timestamps = start + MINUTE * np.arange(minutes, dtype=np.int64)
     return IntradayColumns(
         timestamps,
         np.round(np.stack([opens, highs, lows, closes]), 4),

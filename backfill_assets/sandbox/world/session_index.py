@@ -8,10 +8,11 @@ from functools import lru_cache
 import numpy as np
 
 from backfill_assets.market.arrays import Int64
-from backfill_assets.market.calendar.sessions import Session, list_sessions
+from backfill_assets.market.calendar.sessions import Session, find_last_known_day, list_sessions
 from backfill_assets.market.exchanges.profile import NO_OVERRIDES, MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, US, get_profile
 from backfill_assets.sandbox.config import SandboxConfig
+from backfill_assets.sandbox.exchange_hours import HOURS
 
 PREMARKET_SECONDS = 5 * 3600 + 1800  # 04:00 to 09:30 New York time
 AFTER_HOURS_SECONDS = 4 * 3600
@@ -84,8 +85,13 @@ def get_session_index(first: date, last: date = LAST_DAY, market: MarketProfile 
 
 
 def build_market(config: SandboxConfig) -> MarketProfile:
-    """The profile of the exchange that a configuration is of, with what its real sessions differ in."""
+    """The profile of the exchange that a configuration is of, with what its real sessions differ in.
+
+    Where users must give the breaks, they are those that ``/v2/exchange-details`` has.
+    """
     market = get_profile(config.exchange)
+    if market.needs_breaks:
+        market = replace(market, needs_breaks=False, breaks=HOURS[market.calendar].break_times)
     return market if config.overrides is NO_OVERRIDES else replace(market, overrides=config.overrides)
 
 
@@ -93,4 +99,5 @@ def build_session_index(config: SandboxConfig, market: MarketProfile) -> Session
     """The sessions that a configuration's tickers can have."""
     days = [config.history_from, *config.listed.values()]
     first = min(*days, _HISTORY_FROM) if config.exchange == DEFAULT_EXCHANGE else min(days)
-    return get_session_index(first, config.history_to, market)
+    known = find_last_known_day(market, config.history_to)
+    return get_session_index(first, min(known or config.history_to, config.history_to), market)

@@ -15,6 +15,7 @@ import pandas as pd
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.timestamps import to_epoch_seconds
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.oddities import Oddity
@@ -40,6 +41,7 @@ from backfill_assets.sandbox.world.publication import (
 )
 from backfill_assets.sandbox.world.random_draws import draw_between, draw_unit, hash_parts, make_generator
 from backfill_assets.sandbox.world.session_index import build_market, build_session_index
+from backfill_assets.sandbox.world.session_minutes import list_stamps
 from backfill_assets.sandbox.world.universe import Universe
 
 HISTORY_STARTS = {"1m": date(2004, 1, 1), "5m": date(2020, 10, 12), "1h": date(2020, 10, 12)}
@@ -69,6 +71,7 @@ class World:
         action_factors: what corporate actions do to prices and volumes.
         session_index: the sessions of the market.
         publication_schedule: computes when sessions are published.
+        starts: interval → the first day of intraday data.
     """
 
     def __init__(self, config: SandboxConfig, symbols: Iterable[str] | None = None) -> None:
@@ -88,7 +91,7 @@ class World:
         self._typical_volumes = {symbol: self._draw_typical_volume(symbol) for symbol in holders}
         self.action_factors = ActionFactors(config, self)
         self._oddity_rows = OddityRows.create(config, self)
-        self._starts = {interval: max(day, self.market.data_from or day) for interval, day in HISTORY_STARTS.items()}
+        self.starts = {interval: max(day, self.market.data_from or day) for interval, day in HISTORY_STARTS.items()}
         self._get_session_draw = lru_cache(maxsize=2048)(self._draw_session)
         self._get_daily_block = lru_cache(maxsize=16384)(self._draw_daily_block)
         self.get_publication_times = lru_cache(maxsize=65536)(self._compute_publication_times)
@@ -108,10 +111,7 @@ class World:
         if self.listings.is_listed_on(symbol, session.day) and times.first_at != np.inf:
             revised = as_of is None or as_of.timestamp() >= times.revised_at
             rows = self.build_traded_rows(symbol, session, source, revised=revised)
-        starts = np.arange(
-            to_epoch_seconds(session.open), to_epoch_seconds(session.close), interval.seconds, dtype=np.int64
-        )
-        bars = aggregate_rows(rows, starts)
+        bars = aggregate_rows(rows, build_slot_grid((session,), interval).starts)
         columns = dict(zip(("open", "high", "low", "close"), bars.prices, strict=True))
         return pd.DataFrame({"timestamp": bars.timestamps, **columns, "volume": bars.volumes})
 
@@ -121,7 +121,7 @@ class World:
         """Get the rows that ``/intraday`` has of one session at ``stage``, in published order."""
         oddity = self._oddity_rows.find(symbol, session, interval, stage)
         is_listed = self.listings.is_listed_on(symbol, session.day) or oddity is not None
-        if not is_listed or session.day < self._starts[interval]:
+        if not is_listed or session.day < self.starts[interval]:
             return NO_ROWS
         last_day = self.listings.get_last_day(symbol)
         if interval == "1m" and last_day is not None and last_day < _DELISTED_1M_FROM:
@@ -205,32 +205,35 @@ class World:
         traded_rows = self._build_rows(symbol, session, source, revised=stage.revised)
         traded_rows = self._oddity_rows.change(oddity, symbol, session, interval, traded_rows)
         if interval == "5m":
-            timestamps = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 300, dtype=np.int64)
             session_draw = self._get_session_draw(symbol, session)
             rows = data_quirks.build_five_minute_rows(
                 context,
                 feed_rows.hide_volumes(context, self._feed, traded_rows),
-                timestamps,
+                list_stamps(session, minute_paths.FIVE_MINUTES),
                 session_draw.quiet_periods,
                 session_draw.official_bar.close,
                 stage.repaired,
             )
-            return self._add_auction(context, symbol, rows) if len(traded_rows) else rows
+            return self._add_flat_rows(context, symbol, rows, interval) if len(traded_rows) else rows
         if interval == "1h":
             hours = np.arange(to_epoch_seconds(session.open), to_epoch_seconds(session.close), 3600, dtype=np.int64)
             return aggregate_rows(traded_rows, hours)
         if len(traded_rows) == 0 and context.halt is None:
             return NO_ROWS
         if not self._feed.has_extended_hours:
-            return self._add_auction(context, symbol, traded_rows)
+            return self._add_flat_rows(context, symbol, traded_rows, interval)
         premarket, after_hours = self.build_extended_hours(symbol, session)
         return sort_by_timestamp(concatenate_rows(premarket, traded_rows, after_hours))
 
-    def _add_auction(self, context: DrawContext, symbol: str, rows: IntradayColumns) -> IntradayColumns:
+    def _add_flat_rows(
+        self, context: DrawContext, symbol: str, rows: IntradayColumns, interval: str
+    ) -> IntradayColumns:
+        """Add the rows of breaks and of the closing auction, where the feed has them."""
         official_close = self._get_session_draw(symbol, context.session).official_bar.close
         volume = self.get_auction_volume(symbol, context.session)
-        row = feed_rows.make_auction_row(context, self._feed, official_close, volume)
-        return rows if row is None else sort_by_timestamp(concatenate_rows(rows, row))
+        auction = feed_rows.make_auction_row(context, self._feed, official_close, volume)
+        flat_rows = [*feed_rows.make_break_rows(context, self._feed, rows, interval), *([auction] if auction else [])]
+        return sort_by_timestamp(concatenate_rows(rows, *flat_rows)) if flat_rows else rows
 
     def build_traded_rows(self, symbol: str, session: Session, source: str, *, revised: bool) -> IntradayColumns:
         """Build the rows of ``source`` with a trade, without any quirk."""
@@ -246,12 +249,13 @@ class World:
             rows = minute_paths.draw_venue_bars(rng, session_draw.minutes, share, session_draw.quiet_periods.windows)
         else:
             rows = session_draw.minutes.select(~session_draw.quiet_periods.minutes)
+            rows = rows.select(rows.timestamps >= to_epoch_seconds(session.open))
         return rows if revised else data_quirks.make_preliminary(self._make_context(symbol, session), rows, source)
 
     def _draw_session(self, symbol: str, session: Session) -> _SessionDraw:
         official_bar, context = self.get_official_bar(symbol, session), self._make_context(symbol, session)
         rng = make_generator(self._seed, "path", context.root, context.day_ordinal)
-        count = (to_epoch_seconds(session.close) - to_epoch_seconds(session.open)) // 60
+        stamps = list_stamps(session, minute_paths.MINUTE)
         volume = max(
             int(official_bar.volume * extended_hours.REGULAR_VOLUME_SHARE)
             - extended_hours.draw_auction_volume(context, official_bar),
@@ -260,8 +264,8 @@ class World:
         regular_bar = minute_paths.OfficialBar(
             official_bar.open, official_bar.high, official_bar.low, official_bar.close, volume
         )
-        minutes = minute_paths.draw_regular_minutes(rng, regular_bar, to_epoch_seconds(session.open), count)
-        return _SessionDraw(official_bar, minutes, self._draw_quiet_periods(symbol, context, official_bar, count))
+        minutes = minute_paths.draw_regular_minutes(rng, regular_bar, stamps)
+        return _SessionDraw(official_bar, minutes, self._draw_quiet_periods(symbol, context, official_bar, len(stamps)))
 
     def _draw_quiet_periods(
         self, symbol: str, context: DrawContext, official_bar: minute_paths.OfficialBar, minutes: int

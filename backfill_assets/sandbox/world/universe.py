@@ -102,7 +102,7 @@ class Universe:
             symbols = (*build_universe(config.symbols), *config.more_symbols)
             return cls(config.exchange, US_TRAITS, symbols, frozenset(FAMILIAR_SYMBOLS))
         traits = get_traits(config.exchange)
-        own = (*traits.familiar[: config.symbols], *_generate_symbols(len(traits.familiar), config.symbols))
+        own = (*traits.familiar[: config.symbols], *_generate_symbols(traits, config.symbols))
         copies = {
             f"0{chr(65 + number // 260 % 26)}{number % 10}{chr(65 + number // 10 % 26)}": _COPY_CURRENCIES[number % 3]
             for number in range(config.foreign_copies)
@@ -110,11 +110,17 @@ class Universe:
         symbols = (*own, *config.more_symbols, *copies)
         return cls(config.exchange, traits, symbols, frozenset(traits.familiar), copies)
 
+    def find_currency(self, symbol: str) -> str | None:
+        """Find the currency of a symbol whose code tells it: a pair's, or that of a foreign share's line."""
+        return symbol[-3:] if self.traits.has_pairs else self.copies.get(symbol)
+
     def describe(self, symbol: str, root: str | None = None) -> SymbolListEntry:
         """Build the entry of ``symbol`` in the symbol list; ``root`` as in ``describe_symbol``."""
         entry = describe_symbol(symbol, root)
         if self.exchange == DEFAULT_EXCHANGE:
             return entry
+        if self.traits.has_pairs:
+            return SymbolListEntry(symbol, f"{symbol} pair", self.exchange, self.traits.security_type, None)
         country = self.traits.iso2
         if symbol in self.copies:
             country = _COPY_COUNTRIES[_COPY_CURRENCIES.index(self.copies[symbol])]
@@ -124,6 +130,7 @@ class Universe:
         return SymbolListEntry(symbol, f"{symbol.title()} Plc", self.exchange, "Common Stock", isin)
 
 
-def _generate_symbols(first: int, size: int) -> list[str]:
+def _generate_symbols(traits: ExchangeTraits, size: int) -> list[str]:
     """Symbols that generated US tickers have, too: equal codes on two exchanges are the rule."""
-    return [f"S{number:04d}" for number in range(first + 1, size + 1)]
+    first = len(traits.familiar)
+    return [f"S{number:04d}{traits.generated_suffix}" for number in range(first + 1, size + 1)]

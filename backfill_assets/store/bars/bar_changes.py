@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.bars.bar_writer import read_server_time
+from backfill_assets.store.bars.stored_values import select_volume
 from backfill_assets.store.postgres.array_reader import read_columns
 from backfill_assets.store.postgres.connection import Connection
 
 PRICES = ("open", "high", "low", "close")
-NO_VOLUME = -(2**63)  # there is no bar, or it has no volume
+NO_VOLUME = -(2**63)  # there is no bar, or its volume is not known
 _IS_STANDBY = "SELECT pg_is_in_recovery()"
 # A write takes the moment of a bar after it has locked the table, and keeps the lock until its transaction ends. So
 # whoever may still add a bar of an earlier moment holds one. The start of another role's transaction is
@@ -33,24 +34,26 @@ WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backen
 """
 _VALUES = """
 open_price::float8 AS open, high_price::float8 AS high, low_price::float8 AS low, close_price::float8 AS close,
-volume::bigint AS volume, source_interval::text AS source_interval, is_final
+{volume}::bigint AS volume, source_interval::text AS source_interval, is_final
 """
+_VERSION = _VALUES.format(volume="volume")  # null where it was not known
+_BAR = _VALUES.format(volume=f"({select_volume('m')})")
 _OF_WINDOW = "symbol_id = ANY (%(ids)s::int[]) AND interval_type = ANY (%(spellings)s)"
 _NEWEST = "SELECT DISTINCT ON (symbol_id, timestamp)"
 # A version that holds at both moments has not changed; nor has the bar of market_data unless it came in between.
 _SELECT_CHANGES = f"""
 WITH before AS (
-    {_NEWEST} symbol_id, timestamp, {_VALUES} FROM backfill.bar_versions
+    {_NEWEST} symbol_id, timestamp, {_VERSION} FROM backfill.bar_versions
     WHERE {_OF_WINDOW} AND source IS NOT NULL
       AND known_from <= %(since)s AND known_to > %(since)s AND known_to <= %(until)s
     ORDER BY symbol_id, timestamp, known_to DESC
 ), after AS (
     {_NEWEST} * FROM (
-        SELECT symbol_id, timestamp, {_VALUES}, known_from FROM backfill.bar_versions
+        SELECT symbol_id, timestamp, {_VERSION}, known_from FROM backfill.bar_versions
         WHERE {_OF_WINDOW} AND source IS NOT NULL
           AND known_to > %(until)s AND known_from > %(since)s AND known_from <= %(until)s
         UNION ALL
-        SELECT m.symbol_id, m.timestamp, {_VALUES}, greatest(m.fetched_at, b.known_from) FROM market_data m
+        SELECT m.symbol_id, m.timestamp, {_BAR}, greatest(m.fetched_at, b.known_from) FROM market_data m
         LEFT JOIN backfill.bar_beginnings b USING (symbol_id, interval_type, timestamp)
         WHERE m.symbol_id = ANY (%(ids)s::int[]) AND m.interval_type = ANY (%(spellings)s) AND m.source IS NOT NULL
           AND m.fetched_at <= %(until)s AND greatest(m.fetched_at, b.known_from) > %(since)s

@@ -28,7 +28,8 @@ WITH RECURSIVE ids AS (
     SELECT i.symbol_id, m.*, count(*) OVER (PARTITION BY i.symbol_id, m.timestamp) AS spellings
     FROM judged i CROSS JOIN LATERAL (
         SELECT d.timestamp, d.source, d.open_price::float8 AS o, d.high_price::float8 AS h,
-               d.low_price::float8 AS l, d.close_price::float8 AS c, d.volume AS v
+               d.low_price::float8 AS l, d.close_price::float8 AS c, d.volume AS v,
+               d.volume_known IS FALSE AS unknown
         FROM market_data d
         WHERE d.symbol_id = i.symbol_id AND d.interval_type = ANY (%(spellings)s)
           AND d.timestamp >= %(first)s AND d.timestamp < %(last)s
@@ -38,7 +39,7 @@ WITH RECURSIVE ids AS (
            h.symbol_id, s.symbol, s.exchange,
            (least(o, h, l, c) > 0 AND greatest(o, h, l, c) < 'Infinity' AND num_nulls(o, h, l, c) = 0) AS priced,
            (l <= least(o, c) AND h >= greatest(o, c)) AS ordered,
-           v >= 0 AS counted,
+           CASE WHEN unknown THEN true ELSE v >= 0 END AS counted,
            h.timestamp <> ALL (%(starts)s::timestamptz[]) AND (h.source IS NOT NULL OR EXISTS (
                SELECT FROM unnest(%(opens)s::timestamptz[], %(closes)s::timestamptz[]) AS t (opened, closed)
                WHERE h.timestamp >= opened AND h.timestamp < closed)) AS off_grid
@@ -91,9 +92,9 @@ def find_bar_faults(connection: Connection, grid: SlotGrid, *, with_unknown: boo
 
     All symbols of the grid's exchange are checked, active or not; those of other exchanges have other grids. Rows
     without a symbol are checked ``with_unknown``, which is for one of several exchanges. A bar within a session that
-    does not start with a slot is off the grid. Outside the sessions only bars of this program are, because other
-    programs may store extended hours. ``duplicate`` counts both rows of a slot that is stored under two spellings of
-    the interval.
+    does not start with a slot is off the grid. Outside the sessions, and in their breaks, only bars of this program
+    are, because other programs may store extended hours. ``duplicate`` counts both rows of a slot that is stored under
+    two spellings of the interval.
     """
     if not grid.size:
         return [], 0
@@ -104,9 +105,9 @@ def find_bar_faults(connection: Connection, grid: SlotGrid, *, with_unknown: boo
             "with_unknown": with_unknown,
             "spellings": list(grid.interval.spellings),
             "starts": [datetime.fromtimestamp(at, UTC) for at in grid.starts.tolist()],
-            "opens": [s.open for s in grid.sessions],
-            "closes": [s.close for s in grid.sessions],
-            "first": grid.sessions[0].open,
+            "opens": [opens for s in grid.sessions for opens, _ in s.segments],
+            "closes": [closes for s in grid.sessions for _, closes in s.segments],
+            "first": grid.sessions[0].rows_from,
             "last": grid.sessions[-1].close,
         },
     ).fetchall()

@@ -1,11 +1,17 @@
 """Copies bars into the temporary table ``staged_bars``, in the binary format of COPY.
 
+Where a volume is not known, it is below zero there: another column would cost every bar.
+
 ``bar_writer`` compares them there with the stored bars.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from backfill_assets.market.arrays import Int64
 from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH
 from backfill_assets.store.postgres.connection import Connection
 
@@ -19,6 +25,7 @@ _COPY_COLUMNS: tuple[tuple[str, str], ...] = (
     ("symbol_id", ">i4"), ("timestamp", ">i8"), ("open", ">f8"), ("high", ">f8"), ("low", ">f8"),
     ("close", ">f8"), ("volume", ">i8"), ("source_rows", ">i2"), ("is_final", ">i1"), ("may_insert", ">i1"),
 )  # fmt: skip
+_UNKNOWN_VOLUME = -1
 _COPY_STAGED_BARS = "COPY staged_bars FROM STDIN (FORMAT BINARY)"
 _DROP_STAGING_TABLE = "DROP TABLE staged_bars"
 
@@ -35,6 +42,16 @@ def drop_staged_bars(connection: Connection) -> None:
     connection.execute(_DROP_STAGING_TABLE)
 
 
+def mark_unknown_volumes(bars: pd.DataFrame) -> pd.DataFrame:
+    """``bars`` with whole volumes, -1 where they are not known (NaN)."""
+    return bars.assign(volume=_mark_unknown(bars["volume"].to_numpy()))
+
+
+def _mark_unknown(volume: NDArray[Any]) -> Int64:
+    values = volume.astype(np.float64)  # live collection gives Python numbers and None
+    return np.where(np.isnan(values), _UNKNOWN_VOLUME, values).astype(np.int64)
+
+
 def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
     """The rows in the binary format of COPY: for each field its length and its big-endian value."""
     layout: list[tuple[str, str]] = [("fields", ">i2")]
@@ -45,5 +62,7 @@ def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
     for name, _ in _COPY_COLUMNS:
         rows[f"{name}_size"] = rows.dtype[name].itemsize
         values = bars[name].to_numpy()
+        if name == "volume":
+            values = _mark_unknown(values)  # of the column alone: a copy of the frame takes as long as the rest
         rows[name] = (values - POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values
     return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff"

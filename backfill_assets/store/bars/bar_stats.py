@@ -91,7 +91,7 @@ def read_provenance(
 ) -> dict[tuple[int, int], Provenance]:
     """By symbol_id and position of the session in ``grid``; sessions without bars are left out."""
     values = {
-        "opens": [s.open for s in grid.sessions],
+        "opens": [s.rows_from for s in grid.sessions],
         "closes": [s.close for s in grid.sessions],
         "ids": [s.symbol_id for s in symbols],
         "spellings": list(grid.interval.spellings),

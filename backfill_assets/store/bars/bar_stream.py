@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.store.bars.stored_values import select_volume
 from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH
 from backfill_assets.store.postgres.connection import Connection
 
 PRICES = ("open", "high", "low", "close")
 BATCH_BARS = 100_000  # some 10 MB; a symbol with more is a batch of its own
-NO_VOLUME = np.iinfo(np.int64).min  # of a bar whose volume another program left null
+NO_VOLUME = np.iinfo(np.int64).min  # of a bar whose volume is not known
 NEVER = np.iinfo(np.int64).min  # '-infinity', a moment that is not known
 _ARRAY_HEADER_BYTES = 20  # dimensions, nulls, type, length, lower bound (4 bytes each)
 _ELEMENT_BYTES = 12  # length and value
@@ -44,9 +45,9 @@ FROM pg_attribute WHERE attrelid = to_regclass('market_data') AND attname = 'vol
 """
 # Kind of the column, which another program may have declared → expression, and type of its binary form.
 _VOLUMES = {
-    "integer": (f"coalesce(d.volume::bigint, {NO_VOLUME})", ">i8"),
-    "whole numbers": (f"coalesce(nullif(d.volume, 'NaN')::bigint, {NO_VOLUME})", ">i8"),
-    "other": ("coalesce(d.volume::float8, 'NaN')", ">f8"),
+    "integer": (f"coalesce({{volume}}::bigint, {NO_VOLUME})", ">i8"),
+    "whole numbers": (f"coalesce(nullif({{volume}}, 'NaN')::bigint, {NO_VOLUME})", ">i8"),
+    "other": ("coalesce({volume}::float8, 'NaN')", ">f8"),
 }
 _TABLE, _FUNCTION = "market_data", "backfill.bars_known_at(%(known_at)s)"
 _ORIGIN = """
@@ -251,7 +252,10 @@ def _build_expressions(connection: Connection, query: BarQuery) -> dict[str, tup
         if name in query.values:
             expressions[name] = (f"coalesce(d.{name}_price::float8, 'NaN')", ">f8")
     if "volume" in query.values:
-        expressions["volume"] = _VOLUMES[_read_volume_kind(connection)]
+        # Versions have null where a volume was not known.
+        volume = f"({select_volume('d')})" if query.known_at is None else "d.volume"
+        expression, code = _VOLUMES[_read_volume_kind(connection)]
+        expressions["volume"] = (expression.format(volume=volume), code)
     if query.has_moments:
         expressions["written"] = (f"coalesce(d.{moment}, '-infinity')", ">i8")
     return expressions

@@ -58,8 +58,8 @@ class BarTable:
     Attributes:
         slot_key: the key of each bar's slot, whose row is the position in the symbols read.
         values: column → its values: ``open`` to ``close`` in double precision, NaN where another program stored null;
-            ``volume`` as int64 with ``NO_VOLUME`` for null, or in double precision with NaN for null, if the table's
-            column has decimals or it was adjusted since. Only the columns that were asked for.
+            ``volume`` as int64 with ``NO_VOLUME`` where it is not known, or in double precision with NaN there, if
+            the table's column has decimals or it was adjusted since. Only the columns that were asked for.
         origin: position in ``origins``, ``NO_ORIGIN`` for a bar of another program.
         origins: source and source interval of our bars.
         source_rows: how many of the vendor's rows each bar was built from, 0 if unknown.

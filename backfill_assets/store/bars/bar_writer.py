@@ -10,8 +10,9 @@ The same SQL works with the table that this program creates and with one that an
 - of an equal bar the number of source rows follows the newest answer, without a revision;
 - a bar without provenance belongs to another program and stays; ``external_bars`` verifies it on request.
 
-Prices are compared as the table stores them (``column_precision``). Bars that the table refuses are left out and
-returned (``refused_bars``).
+Prices are compared as the table stores them (``column_precision``). Where a volume is not known, the column holds null,
+or 0 where another program's table allows no null, and ``volume_known`` is false (``stored_values``). Bars that the
+table refuses are left out and returned (``refused_bars``).
 
 The values of a provisional bar are stored beside those of the final bar that replaces it
 (``backfill.live_reconciliations``).
@@ -32,6 +33,7 @@ from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
 from backfill_assets.store.bars.column_precision import round_to_columns
 from backfill_assets.store.bars.refused_bars import RefusedBar, describe_dropped_bar, may_drop_rows, write_accepted_bars
 from backfill_assets.store.bars.revisions import delete_unchanged_revisions
+from backfill_assets.store.bars.stored_values import choose_volume_marks, compare_bars, mark_volume, select_volume
 from backfill_assets.store.postgres.connection import Connection
 
 LIVE_SOURCE_INTERVAL = "live"  # the source interval of bars made from live samples
@@ -42,15 +44,13 @@ _REPLACES_OTHER_FEED = """
 _EVALUATE_STAGED_BARS = f"""
     SELECT s.*, coalesce(m.interval_type, %(spelling)s) AS spelling,
            m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
-           m.close_price AS old_close, m.volume AS old_volume, m.source_interval AS old_source_interval,
+           m.close_price AS old_close, {select_volume("m")} AS old_volume, m.source_interval AS old_source_interval,
            m.source_rows AS old_source_rows, m.fetched_at AS old_fetched_at,
            CASE
                WHEN m.symbol_id IS NULL THEN CASE WHEN s.may_insert THEN 'inserted' ELSE 'outside' END
                WHEN m.source IS NULL OR m.source <> %(source)s THEN 'protected'
                WHEN m.is_final IS FALSE AND s.is_final THEN 'updated'
-               WHEN abs(m.open_price::float8 - s.open_price) < 5e-7 AND abs(m.high_price::float8 - s.high_price) < 5e-7
-                    AND abs(m.low_price::float8 - s.low_price) < 5e-7
-                    AND abs(m.close_price::float8 - s.close_price) < 5e-7 AND m.volume = s.volume
+               WHEN {compare_bars("m", "s", ("open_price", "high_price", "low_price", "close_price"))}
                THEN CASE WHEN {_REPLACES_OTHER_FEED} THEN 'relabeled'
                          WHEN m.source_interval = %(source_interval)s AND s.is_final AND s.source_rows <> m.source_rows
                               AND m.fetched_at <= %(requested_at)s THEN 'recounted'
@@ -67,11 +67,12 @@ _EVALUATE_STAGED_BARS = f"""
            AND d.interval_type = ANY (%(spellings)s) ORDER BY d.source IS NULL LIMIT 1
     ) m ON true
 """  # noqa: S608 - only constants are inserted
+_STORED_VOLUME, _VOLUME_MARK = mark_volume("evaluated")
 _WRITTEN_OUTCOMES = "('inserted', 'updated', 'revised', 'relabeled', 'recounted')"
 _FILL_CANDIDATES = f"""
 INSERT INTO candidate_bars
 SELECT row_number() OVER (ORDER BY stamp, symbol_id), symbol_id, spelling, stamp, open_price, high_price, low_price,
-       close_price, volume, %(source)s::text, %(source_interval)s::text, source_rows, is_final
+       close_price, {_STORED_VOLUME}, %(source)s::text, %(source_interval)s::text, source_rows, is_final
 FROM ({_EVALUATE_STAGED_BARS}) evaluated WHERE outcome IN {_WRITTEN_OUTCOMES}
 """  # noqa: S608 - only constants are inserted
 _MERGE_STAGED_BARS = f"""
@@ -92,8 +93,8 @@ WITH evaluated AS MATERIALIZED ({_EVALUATE_STAGED_BARS}), archived AS (
         live_close, live_volume, sample_count, exact_fields, final_open, final_high, final_low, final_close,
         final_volume, source_interval)
     SELECT r.symbol_id, %(interval)s, r.stamp, r.old_open, r.old_high, r.old_low, r.old_close, r.old_volume,
-           l.sample_count, l.exact_fields, r.open_price, r.high_price, r.low_price, r.close_price, r.volume,
-           %(source_interval)s
+           l.sample_count, l.exact_fields, r.open_price, r.high_price, r.low_price, r.close_price,
+           greatest(r.volume, 0), %(source_interval)s
     FROM replaced_live_bars r LEFT JOIN removed_live_slots l ON l.symbol_id = r.symbol_id AND l.timestamp = r.stamp
     ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
         live_open = EXCLUDED.live_open, live_high = EXCLUDED.live_high, live_low = EXCLUDED.live_low,
@@ -103,15 +104,17 @@ WITH evaluated AS MATERIALIZED ({_EVALUATE_STAGED_BARS}), archived AS (
         source_interval = EXCLUDED.source_interval, reconciled_at = EXCLUDED.reconciled_at
 ), written AS (
     INSERT INTO market_data AS m (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
-                                  close_price, volume, source, source_interval, source_rows, is_final, fetched_at)
-    SELECT symbol_id, spelling, stamp, open_price, high_price, low_price, close_price, volume,
-           %(source)s, %(source_interval)s, source_rows, is_final, clock_timestamp()
+                                  close_price, volume, source, source_interval, source_rows, is_final, fetched_at,
+                                  volume_known)
+    SELECT symbol_id, spelling, stamp, open_price, high_price, low_price, close_price, {_STORED_VOLUME},
+           %(source)s, %(source_interval)s, source_rows, is_final, clock_timestamp(),
+           {_VOLUME_MARK}
     FROM evaluated WHERE outcome IN {_WRITTEN_OUTCOMES} ORDER BY symbol_id, stamp
     ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
         open_price = EXCLUDED.open_price, high_price = EXCLUDED.high_price, low_price = EXCLUDED.low_price,
         close_price = EXCLUDED.close_price, volume = EXCLUDED.volume, source = EXCLUDED.source,
         source_interval = EXCLUDED.source_interval, source_rows = EXCLUDED.source_rows,
-        is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at
+        is_final = EXCLUDED.is_final, fetched_at = EXCLUDED.fetched_at, volume_known = EXCLUDED.volume_known
     WHERE m.source = %(source)s AND (m.is_final IS FALSE OR EXCLUDED.is_final AND m.fetched_at <= %(requested_at)s)
 )
 SELECT symbol_id, outcome, count(*) FROM evaluated GROUP BY symbol_id, outcome
@@ -197,9 +200,9 @@ def write_bars(
 
     Args:
         connection: with a transaction open.
-        bars: ``symbol_id``, ``timestamp`` (epoch seconds UTC), ``open high low close``, ``volume``,
-            ``source_rows``, ``is_final``, and ``may_insert``: False for bars before the window, which only revise
-            stored bars.
+        bars: ``symbol_id``, ``timestamp`` (epoch seconds UTC), ``open high low close``, ``volume`` (NaN where it is not
+            known), ``source_rows``, ``is_final``, and ``may_insert``: False for bars before the window, which only
+            revise stored bars.
         interval: of the bars.
         spelling: the ``interval_type`` of new rows.
         source: the vendor's host.
@@ -221,8 +224,8 @@ def write_bars(
         "replace_more_rows": replace_more_rows,
         "live": LIVE_SOURCE_INTERVAL,
         "interval": interval.name,
+        **choose_volume_marks(connection, bars),
     }
-
     is_dropping = may_drop_rows(connection)
 
     def merge(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.bars.canonical_rows import BarValues
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.store.bars.stored_values import select_volume
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -26,7 +27,7 @@ _ALLOW_SEQUENTIAL_SCANS = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL jit = 
 _SELECT_BARS = f"""
 SELECT d.symbol_id, d.timestamp AS stamp, coalesce(d.open_price::float8, 'NaN') AS open,
        coalesce(d.high_price::float8, 'NaN') AS high, coalesce(d.low_price::float8, 'NaN') AS low,
-       coalesce(d.close_price::float8, 'NaN') AS close, coalesce(d.volume::float8, 'NaN') AS volume,
+       coalesce(d.close_price::float8, 'NaN') AS close, coalesce(({select_volume("d")})::float8, 'NaN') AS volume,
        CASE WHEN d.source IS NULL THEN '{_NO_WRITE}' ELSE coalesce(d.fetched_at, '{_NO_WRITE}') END AS written,
        d.interval_type = %(spelling)s AS is_main_spelling
 FROM market_data d
@@ -44,7 +45,7 @@ _COLUMN_TYPES = {
 _SELECT_SEEN = """
 SELECT s.day, count(*) || ' ' || count(d.fetched_at) || ' ' || coalesce(extract(epoch FROM max(d.fetched_at)), 0)
        || ' ' || coalesce(bit_xor(hashtextextended(concat_ws(',', d.symbol_id, d.timestamp, d.open_price, d.high_price,
-           d.low_price, d.close_price, d.volume), 0)) FILTER (WHERE d.fetched_at IS NULL), 0)
+           d.low_price, d.close_price, d.volume, d.volume_known), 0)) FILTER (WHERE d.fetched_at IS NULL), 0)
 FROM market_data d
 JOIN unnest(%(days)s::date[], %(opens)s::timestamptz[], %(ends)s::timestamptz[]) AS s (day, opened, ended)
   ON d.timestamp >= s.opened AND d.timestamp < s.ended
@@ -117,10 +118,10 @@ def read_bars_seen(connection: Connection, symbol_ids: Collection[int], grid: Sl
     values = {
         "ids": "{" + ",".join(map(str, sorted(symbol_ids))) + "}",
         "days": list(nothing),
-        "opens": [session.open for session in grid.sessions],
+        "opens": [session.rows_from for session in grid.sessions],
         "ends": [session.close for session in grid.sessions],
         "spellings": list(grid.interval.spellings),
-        "first": grid.sessions[0].open,
+        "first": grid.sessions[0].rows_from,
         "end": grid.sessions[-1].close,
     }
     return nothing | dict(connection.execute(_SELECT_SEEN, values).fetchall())

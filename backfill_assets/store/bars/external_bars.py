@@ -1,7 +1,8 @@
 """External bars: written by another program, and verified against the vendor's on request (docs/decisions/0022).
 
-A bar equal to the vendor's gets our provenance. Any other is replaced, and its values are kept as a revision. A bar
-that its writer changed since it was read stays as it is. All other writing of bars is in ``bar_writer``.
+A bar equal to the vendor's gets our provenance; where the vendor's volume is not known, one without is equal. Any other
+is replaced, and its values are kept as a revision. A bar that its writer changed since it was read stays as it
+is. All other writing of bars is in ``bar_writer``.
 """
 
 from collections import Counter
@@ -11,14 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backfill_assets.market.bars.source_rows import PRICES
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.gaps.coverage import ExternalBars
+from backfill_assets.store.bars.bar_staging import mark_unknown_volumes
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars
 from backfill_assets.store.bars.column_precision import round_to_columns
 from backfill_assets.store.bars.refused_bars import describe_dropped_bar, may_drop_rows, write_accepted_bars
 from backfill_assets.store.bars.revisions import delete_unchanged_revisions
+from backfill_assets.store.bars.stored_values import choose_volume_marks, compare_prices, mark_volume
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
@@ -40,9 +44,8 @@ _COLUMN_TYPES = {"row": ">i8", "stamp": ">i8", "fingerprint": ">i8"}
 _COMPARE_TEMPLATE = """
     SELECT s.*, m.interval_type, m.open_price AS old_open, m.high_price AS old_high, m.low_price AS old_low,
            m.close_price AS old_close, m.volume AS old_volume,
-           (abs(m.open_price::float8 - s.open) < 5e-7 AND abs(m.high_price::float8 - s.high) < 5e-7
-               AND abs(m.low_price::float8 - s.low) < 5e-7 AND abs(m.close_price::float8 - s.close) < 5e-7
-               AND m.volume = s.volume) IS TRUE AS equal  -- a null is not equal
+           ({same_prices} AND CASE WHEN s.volume >= 0 THEN m.volume = s.volume
+                                   ELSE coalesce(m.volume, 0) = 0 END) IS TRUE AS equal  -- a null price is not equal
     FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
                 %(close)s::float8[], %(volume)s::bigint[], %(rows)s::smallint[], %(fingerprints)s::bigint[])
            AS s (symbol_id, epoch, open, high, low, close, volume, source_rows, fingerprint)
@@ -54,7 +57,7 @@ _COMPARE_TEMPLATE = """
 _FILL_CANDIDATES_TEMPLATE = """
 INSERT INTO candidate_bars
 SELECT row_number() OVER (ORDER BY epoch, symbol_id), symbol_id, interval_type, to_timestamp(epoch), open, high, low,
-       close, volume, %(source)s::text, %(source_interval)s::text, source_rows, true
+       close, {stored_volume}, %(source)s::text, %(source_interval)s::text, source_rows, true
 FROM ({compared}) compared
 """
 # After verifying: an external bar that is still there was kept by a trigger.
@@ -71,17 +74,22 @@ WITH compared AS MATERIALIZED ({compared}), recorded AS (
         high_price = CASE WHEN c.equal THEN m.high_price ELSE c.high END,
         low_price = CASE WHEN c.equal THEN m.low_price ELSE c.low END,
         close_price = CASE WHEN c.equal THEN m.close_price ELSE c.close END,
-        volume = c.volume, source = %(source)s, source_interval = %(source_interval)s, source_rows = c.source_rows,
-        is_final = true, fetched_at = clock_timestamp()
+        volume = {stored_volume}, source = %(source)s, source_interval = %(source_interval)s,
+        source_rows = c.source_rows, is_final = true, fetched_at = clock_timestamp(),
+        volume_known = {volume_mark}
     FROM compared c WHERE m.symbol_id = c.symbol_id AND m.timestamp = to_timestamp(c.epoch)
       AND m.interval_type = c.interval_type
 )
 SELECT symbol_id, count(*) FILTER (WHERE equal), count(*) FILTER (WHERE NOT equal) FROM compared GROUP BY symbol_id
 """
 _SELECT_EXTERNAL_BARS = _SELECT_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
-_COMPARED = _COMPARE_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL)
-_FILL_CANDIDATES = _FILL_CANDIDATES_TEMPLATE.format(compared=_COMPARED)
-_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(compared=_COMPARED)
+_SAME_PRICES = " AND ".join(compare_prices(f"m.{name}_price", f"s.{name}") for name in PRICES)
+_COMPARED = _COMPARE_TEMPLATE.format(fingerprint=_FINGERPRINT, only_row=_IS_ONLY_EXTERNAL, same_prices=_SAME_PRICES)
+_FILL_CANDIDATES = _FILL_CANDIDATES_TEMPLATE.format(compared=_COMPARED, stored_volume=mark_volume("compared")[0])
+_STORED_VOLUME, _VOLUME_MARK = mark_volume("c")
+_VERIFY_EXTERNAL_BARS = _VERIFY_TEMPLATE.format(
+    compared=_COMPARED, stored_volume=_STORED_VOLUME, volume_mark=_VOLUME_MARK
+)
 _SELECT_KEPT_BARS = _KEPT_TEMPLATE.format(compared=_COMPARED)
 
 
@@ -120,7 +128,12 @@ def verify_external_bars(
     """
     if bars.empty:
         return WrittenBars({}, [])
-    constants = {"spellings": list(interval.spellings), "source": source, "source_interval": source_interval}
+    constants = {
+        "spellings": list(interval.spellings),
+        "source": source,
+        "source_interval": source_interval,
+        **choose_volume_marks(connection, bars),
+    }
 
     def verify(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         values = _to_arrays(accepted_bars) | constants
@@ -148,6 +161,7 @@ def verify_external_bars(
 
 
 def _to_arrays(bars: pd.DataFrame) -> dict[str, Any]:
+    bars = mark_unknown_volumes(bars)
     return {
         "ids": bars["symbol_id"].tolist(),
         "stamps": bars["timestamp"].tolist(),

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from zoneinfo import ZoneInfo
 
+from backfill_assets.market.calendar.forex_calendar import get_day_begin
+from backfill_assets.market.calendar.sessions import find_session_day
+from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.store.postgres.connection import Connection
 
 _SELECT_BARS_AROUND = """
@@ -12,7 +14,7 @@ SELECT (SELECT max(timestamp) FROM market_data WHERE symbol_id = %(id)s AND time
        (SELECT min(timestamp) FROM market_data WHERE symbol_id = %(id)s AND timestamp >= %(at)s)
 """
 _SELECT_LAST_CLOSES = """
-SELECT DISTINCT ON (1) (timestamp AT TIME ZONE %(zone)s)::date, close_price::float8 FROM market_data
+SELECT DISTINCT ON (1) (timestamp AT TIME ZONE %(zone)s - %(day_begin)s)::date, close_price::float8 FROM market_data
 WHERE symbol_id = %(id)s AND interval_type = ANY (%(spellings)s) AND timestamp >= %(first)s AND timestamp < %(end)s
   AND close_price > 0
 ORDER BY 1, timestamp DESC
@@ -30,17 +32,23 @@ class BarsAround:
 NO_BARS = BarsAround(None, None)
 
 
-def find_bars_around(connection: Connection, symbol_id: int, moment: datetime, zone: ZoneInfo) -> BarsAround:
-    """The bars of a symbol, of any interval, around ``moment`` (aware); days are those of the time zone ``zone``."""
+def find_bars_around(connection: Connection, symbol_id: int, moment: datetime, market: MarketProfile) -> BarsAround:
+    """The bars of a symbol, of any interval, around ``moment`` (aware), by their session dates."""
     before, after = connection.execute(_SELECT_BARS_AROUND, {"id": symbol_id, "at": moment}).fetchall()[0]
     return BarsAround(
-        before.astimezone(zone).date() if before else None, after.astimezone(zone).date() if after else None
+        find_session_day(market, before) if before else None, find_session_day(market, after) if after else None
     )
 
 
 def read_last_closes(
-    connection: Connection, symbol_id: int, spellings: Sequence[str], first: datetime, end: datetime, zone: ZoneInfo
+    connection: Connection,
+    symbol_id: int,
+    spellings: Sequence[str],
+    first: datetime,
+    end: datetime,
+    market: MarketProfile,
 ) -> dict[date, float]:
-    """The close of the last bar of each day (time zone ``zone``) from ``first`` to before ``end`` (both aware)."""
-    values = {"id": symbol_id, "spellings": list(spellings), "first": first, "end": end, "zone": zone.key}
-    return dict(connection.execute(_SELECT_LAST_CLOSES, values))
+    """The close of the last bar of each session date of ``market`` from ``first`` to before ``end`` (both aware)."""
+    values = {"id": symbol_id, "spellings": list(spellings), "first": first, "end": end}
+    days = {"zone": market.zone.key, "day_begin": get_day_begin(market.calendar)}
+    return dict(connection.execute(_SELECT_LAST_CLOSES, {**values, **days}))

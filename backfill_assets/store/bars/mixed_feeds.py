@@ -78,7 +78,7 @@ def find_mixed_feeds(connection: Connection, symbols: Sequence[Symbol], grid: Sl
         "interval": grid.interval.name,
         "spellings": list(grid.interval.spellings),
         "days": [s.day for s in grid.sessions],
-        "opens": [s.open for s in grid.sessions],
+        "opens": [s.rows_from for s in grid.sessions],
         "closes": [s.close for s in grid.sessions],
     }
     found = connection.execute(_SELECT_MIXED_SESSIONS, values).fetchall()

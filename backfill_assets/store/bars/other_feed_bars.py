@@ -17,6 +17,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.plausibility.other_feed import FeedBar
 from backfill_assets.store.bars.bar_writer import WrittenBars, write_bars
+from backfill_assets.store.bars.stored_values import select_volume
 from backfill_assets.store.postgres.connection import Connection
 
 ABSENT = "absent"  # why a bar was taken: the first feed had none; else the rule of the doubt
@@ -34,13 +35,13 @@ ON CONFLICT (symbol_id, interval_type, timestamp) DO UPDATE SET
     why = EXCLUDED.why
 RETURNING symbol_id, extract(epoch FROM timestamp)::bigint
 """
-_SELECT_FEED_BARS = """
+_SELECT_FEED_BARS = f"""
 SELECT extract(epoch FROM timestamp)::bigint, open_price::float8, high_price::float8, low_price::float8,
-       close_price::float8, volume::float8
+       close_price::float8, coalesce(({select_volume("market_data")})::float8, 'NaN')
 FROM market_data
 WHERE symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND source = %(source)s
   AND source_interval = %(source_interval)s AND is_final AND timestamp >= %(first)s AND timestamp < %(end)s
-"""
+"""  # noqa: S608 - only constants are inserted
 _FORGET = """
 DELETE FROM backfill.other_feed_bars o
 USING unnest(%(ids)s::int[], %(stamps)s::bigint[]) AS t (symbol_id, epoch)
@@ -120,7 +121,7 @@ def read_feed_bars(
         "spellings": list(interval.spellings),
         "source": source,
         "source_interval": feed.name,
-        "first": sessions[0].open,
+        "first": sessions[0].rows_from,
         "end": sessions[-1].close,
     }
     return {epoch: FeedBar(*numbers) for epoch, *numbers in connection.execute(_SELECT_FEED_BARS, values)}

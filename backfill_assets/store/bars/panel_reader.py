@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, SessionPanel
+from backfill_assets.market.exchanges.registry import US
+from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, SessionPanel, list_starts
+from backfill_assets.store.bars.stored_values import select_volume
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -30,16 +32,16 @@ FROM backfill.other_feed_bars
 WHERE symbol_id = ANY (%(ids)s::int[]) AND interval_type = %(interval)s AND NOT volume_comparable
   AND timestamp >= %(first)s AND timestamp <= %(last)s
 """
-_SELECT_BARS = """
+_SELECT_BARS = f"""
 SELECT d.symbol_id, d.timestamp AS stamp, coalesce(d.open_price::float8, 'NaN') AS open,
        coalesce(d.high_price::float8, 'NaN') AS high, coalesce(d.low_price::float8, 'NaN') AS low,
-       coalesce(d.close_price::float8, 'NaN') AS close, coalesce(d.volume::float8, 'NaN') AS volume,
+       coalesce(d.close_price::float8, 'NaN') AS close, coalesce(({select_volume("d")})::float8, 'NaN') AS volume,
        CASE WHEN d.source IS NULL THEN 3 WHEN d.source_interval = '5m' THEN 0 WHEN d.source_interval = '1m' THEN 1
             ELSE 2 END AS feed, d.interval_type = %(spelling)s AS is_main_spelling
 FROM market_data d
 WHERE d.symbol_id = ANY (%(ids)s::int[]) AND d.interval_type = ANY (%(spellings)s)
   AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s AND d.is_final IS NOT FALSE
-"""
+"""  # noqa: S608 - only constants are inserted
 _COLUMN_TYPES = {
     "symbol_id": ">i4",
     "stamp": ">i8",
@@ -111,6 +113,8 @@ def read_panel(connection: Connection, symbol_ids: Collection[int] | Int64, grid
         sizes=grid.session_sizes[of_line],
         seconds=grid.interval.seconds,
         days=grid.session_days[of_line],
+        starts=list_starts(grid, of_line),
+        market=grid.sessions[0].market if grid.sessions else US,
         **cells,
     )
     return StoredPanel(panel, feed == _EXTERNAL)

@@ -11,17 +11,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
 from backfill_assets.store.postgres.connection import Connection
 
 if TYPE_CHECKING:  # slow to load, and those who only read the store do not need it
     import pandas as pd
 
 # A duplicate stands beside the row that counts, and a row without volume is a quote and no trade (docs/vendor.md
-# §2.12): neither takes anything from the bar. The first line is the condition of the partial index rejects_current.
+# §2.12), unless the profile says that it is one: neither takes anything from the bar. The partial index rejects_current
+# has the conditions of the second text, but for the last.
 # Rows of version 0.3.0 have the reason volume_cumulative; today's running totals have a volume anyway.
-IS_CURRENT = """
+_IS_CURRENT = """
 superseded_at IS NULL AND reason <> 'duplicate_stamp' AND (volume IS NOT NULL OR reason = 'volume_cumulative')
 AND %(interval)s <> ALL (superseded_intervals)
+"""
+_IS_CURRENT_TRADE = """
+superseded_at IS NULL AND reason <> 'duplicate_stamp' AND %(interval)s <> ALL (superseded_intervals)
 """
 _SELECT_SYMBOLS_WITH_REJECTS = """
 SELECT DISTINCT symbol_id FROM backfill.rejects
@@ -58,12 +63,12 @@ DO UPDATE SET
     superseded_intervals = CASE WHEN EXCLUDED.superseded_at IS NULL THEN '{}' ELSE r.superseded_intervals END
 RETURNING xmax = 0
 """
-_SELECT_CURRENT_REJECTS = f"""
+_SELECT_CURRENT_REJECTS = """
 SELECT timestamp, reason FROM backfill.rejects
 WHERE symbol_id = %(symbol_id)s AND source_interval = %(source)s AND timestamp >= %(first)s AND timestamp < %(end)s
-  AND {IS_CURRENT}
+  AND {is_current}
 ORDER BY timestamp
-"""  # noqa: S608 - only a constant is inserted
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,11 @@ class Reject:
 
     timestamp: datetime
     reason: str
+
+
+def select_current(market: MarketProfile) -> str:
+    """SQL: whether a reject of this exchange may take something from its bar; needs the parameter ``interval``."""
+    return _IS_CURRENT_TRADE if market.null_volume is NullVolume.TRADE else _IS_CURRENT
 
 
 def supersede_rejects(
@@ -116,7 +126,13 @@ def record_rejects(connection: Connection, rejects: "pd.DataFrame", *, source: I
 
 
 def read_current_rejects(
-    connection: Connection, symbol_id: int, interval: Interval, source: Interval, first: datetime, end: datetime
+    connection: Connection,
+    symbol_id: int,
+    market: MarketProfile,
+    interval: Interval,
+    source: Interval,
+    first: datetime,
+    end: datetime,
 ) -> Sequence[Reject]:
     """A symbol's rejects from ``first`` to before ``end`` that are current for bars of ``interval``, oldest first."""
     values = {
@@ -126,4 +142,5 @@ def read_current_rejects(
         "first": first,
         "end": end,
     }
-    return [Reject(at.astimezone(UTC), reason) for at, reason in connection.execute(_SELECT_CURRENT_REJECTS, values)]
+    query = _SELECT_CURRENT_REJECTS.format(is_current=select_current(market)).encode()
+    return [Reject(at.astimezone(UTC), reason) for at, reason in connection.execute(query, values)]

@@ -12,26 +12,28 @@ from typing import Any
 
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.store.bars.stored_values import select_volume
 from backfill_assets.store.postgres.connection import Connection
 
-_SELECT_REVISIONS = """
+_SELECT_REVISIONS = f"""
 SELECT count(*) OVER (), r.symbol_id, r.timestamp, r.replaced_at, r.close_price, m.close_price::float8,
-       r.volume, m.volume::numeric
+       r.volume, ({select_volume("m")})::numeric
 FROM backfill.revisions r
 LEFT JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = r.interval_type
      AND m.timestamp = r.timestamp
 WHERE r.symbol_id = ANY (%(ids)s) AND r.interval_type = ANY (%(spellings)s)
   AND r.timestamp >= %(first)s AND r.timestamp < %(last)s AND r.decision_id IS NULL AND r.doubt_id IS NULL
 ORDER BY r.replaced_at DESC, r.symbol_id, r.timestamp LIMIT %(limit)s
-"""
-_DELETE_UNCHANGED_REVISIONS = """
+"""  # noqa: S608 - only constants are inserted
+_DELETE_UNCHANGED_REVISIONS = f"""
 DELETE FROM backfill.revisions r USING market_data m
 WHERE r.symbol_id = ANY (%(ids)s) AND r.replaced_at >= transaction_timestamp()
   AND m.symbol_id = r.symbol_id AND m.interval_type = r.interval_type AND m.timestamp = r.timestamp
   AND (r.open_price, r.high_price, r.low_price, r.close_price, r.volume) IS NOT DISTINCT FROM
-      (m.open_price::float8, m.high_price::float8, m.low_price::float8, m.close_price::float8, m.volume::numeric)
+      (m.open_price::float8, m.high_price::float8, m.low_price::float8, m.close_price::float8,
+       ({select_volume("m")})::numeric)
 RETURNING r.symbol_id
-"""
+"""  # noqa: S608 - only constants are inserted
 _COUNT_REJECTS = """
 SELECT reason, count(*), count(DISTINCT symbol_id) FROM backfill.rejects
 WHERE symbol_id = ANY (%(ids)s) AND timestamp >= %(first)s AND timestamp < %(last)s AND resolved_at IS NULL
@@ -43,8 +45,8 @@ GROUP BY reason ORDER BY 2 DESC, 1
 class Revision:
     """One change of a final bar by the vendor; times are UTC.
 
-    Old values are None where another program had stored null, new ones if the bar was deleted since. Volumes may have
-    decimals only in tables of other programs.
+    Old values are None where another program had stored null, new ones if the bar was deleted since, volumes also where
+    they are not known. Volumes may have decimals only in tables of other programs.
     """
 
     ticker: str
@@ -104,6 +106,6 @@ def _build_parameters(symbols: Sequence[Symbol], grid: SlotGrid) -> dict[str, An
     return {
         "ids": [s.symbol_id for s in symbols],
         "spellings": list(grid.interval.spellings),
-        "first": grid.sessions[0].open,
+        "first": grid.sessions[0].rows_from,
         "last": grid.sessions[-1].close,
     }

@@ -10,30 +10,32 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.retry_schedule import Recheck
-from backfill_assets.store.bars.rejects import IS_CURRENT
+from backfill_assets.store.bars.rejects import select_current
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.connection import Connection
 
 _OPEN, _STANDS, _FROM_AUDIT, _DECIDED = 1, 2, 3, 4  # how far a doubt about a bar is
-_COVERED_SECONDS = "m.source_rows * CASE m.source_interval WHEN '1m' THEN 60 ELSE 300 END"
 # A running total may be in a bar of all its rows: its prices count. Any other rejected row is absent from its bar.
-_SELECT_SLOTS_WITH_REJECTS = f"""
-SELECT DISTINCT r.symbol_id, extract(epoch FROM m.timestamp)::bigint,
-       CASE WHEN r.reason IN ('volume_running_total', 'volume_cumulative') THEN 0 ELSE {_COVERED_SECONDS} END
-FROM (SELECT * FROM backfill.rejects WHERE {IS_CURRENT}) r
+_SELECT_SLOTS_WITH_REJECTS = """
+SELECT r.symbol_id, extract(epoch FROM m.timestamp)::bigint,
+       CASE WHEN r.reason IN ('volume_running_total', 'volume_cumulative') THEN 0
+            ELSE m.source_rows * CASE m.source_interval WHEN '1m' THEN 60 ELSE 300 END END,
+       extract(epoch FROM min(r.timestamp))::bigint
+FROM (SELECT * FROM backfill.rejects WHERE {is_current}) r
 JOIN market_data m ON m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
      AND m.timestamp > r.timestamp - make_interval(secs => %(seconds)s) AND m.timestamp <= r.timestamp
      AND m.source_interval = r.source_interval AND r.last_seen >= m.fetched_at
 WHERE r.timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
-"""  # noqa: S608 - only constants are inserted
-# A row without shares may stand for a slot in which nothing traded.
-_SELECT_REJECTED_TRADES = f"""
+GROUP BY 1, 2, 3
+"""
+# A row of no shares may stand for a slot in which nothing traded. One without volume is current only if it is a trade.
+_SELECT_REJECTED_TRADES = """
 SELECT DISTINCT symbol_id, extract(epoch FROM timestamp)::bigint FROM backfill.rejects
-WHERE {IS_CURRENT} AND volume > 0
+WHERE {is_current} AND (volume > 0 OR volume IS NULL AND reason <> 'volume_cumulative')
   AND timestamp BETWEEN %(first)s AND %(last)s + make_interval(secs => %(seconds)s)
-"""  # noqa: S608 - only constants are inserted
+"""
 _SELECT_CUT_SLOTS = """
-SELECT m.symbol_id, extract(epoch FROM m.timestamp)::bigint
+SELECT m.symbol_id, extract(epoch FROM m.timestamp)::bigint, extract(epoch FROM e.data_until)::bigint
 FROM backfill.session_evidence e
 JOIN market_data m ON m.symbol_id = e.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.is_final
      AND m.timestamp > e.data_until - make_interval(secs => %(seconds)s) AND m.timestamp < e.data_until
@@ -91,10 +93,11 @@ def choose_recheck(stage: Int64, is_otherwise_suspect: Bools) -> Int8:
 
 def _find_slots_with_rejects(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
     """Slots whose bar was built around a rejected row, ascending; not those with all rows that they can have."""
-    found = _query_slots(connection, _SELECT_SLOTS_WITH_REJECTS, symbol_index, grid, columns=3)
-    key, (covered,) = _build_slot_keys(found, symbol_index, grid)
+    found = _query_slots(connection, _SELECT_SLOTS_WITH_REJECTS, symbol_index, grid, columns=4)
+    key, (covered, first_row) = _build_slot_keys(found, symbol_index, grid)
     _, ordinal = grid.split_slot_keys(key)
-    return np.unique(key[covered < (grid.ends - grid.starts)[ordinal]])
+    is_within = first_row < grid.ends[ordinal]  # a slot that is short may end before the row
+    return np.unique(key[is_within & (covered < (grid.ends - grid.starts)[ordinal])])
 
 
 def _find_rejected_trades(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
@@ -108,8 +111,11 @@ def _find_rejected_trades(connection: Connection, symbol_index: SymbolIndex, gri
 
 def _find_cut_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
     """Slots within which the rows of their session end, although they should go on (docs/states.md)."""
-    found = _query_slots(connection, _SELECT_CUT_SLOTS, symbol_index, grid, columns=2)
-    return _build_slot_keys(found, symbol_index, grid)[0]
+    found = _query_slots(connection, _SELECT_CUT_SLOTS, symbol_index, grid, columns=3)
+    key, (data_until,) = _build_slot_keys(found, symbol_index, grid)
+    _, ordinal = grid.split_slot_keys(key)
+    is_within: Bools = data_until < grid.ends[ordinal]
+    return np.asarray(key[is_within], np.int64)
 
 
 def _find_doubted_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> tuple[Int64, Int64]:
@@ -135,7 +141,8 @@ def _query_slots(
         "spellings": list(grid.interval.spellings),
         "seconds": grid.interval.seconds,
     }
-    return np.array(connection.execute(query.encode(), values).fetchall(), np.int64).reshape(-1, columns)
+    statement = query.format(is_current=select_current(grid.sessions[0].market)).encode()
+    return np.array(connection.execute(statement, values).fetchall(), np.int64).reshape(-1, columns)
 
 
 def _build_slot_keys(found: Int64, symbol_index: SymbolIndex, grid: SlotGrid) -> tuple[Int64, Int64]:

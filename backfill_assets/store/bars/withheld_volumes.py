@@ -15,7 +15,7 @@ from backfill_assets.store.postgres.connection import Connection
 REASONS = ("volume_running_total", "volume_cumulative")  # of the rejects; the second is that of version 0.3.0
 _THE_BAR = """
 symbol_id = %(symbol_id)s AND interval_type = ANY (%(spellings)s) AND timestamp = %(slot)s
-AND source_interval = %(source_interval)s AND is_final
+AND source_interval = %(source_interval)s AND is_final AND volume_known IS NOT FALSE
 """
 _LOCK_BAR = f"SELECT 1 FROM market_data WHERE {_THE_BAR} FOR UPDATE"  # noqa: S608 - only constants are inserted
 _KEEP_OLD_VALUES = f"""
@@ -32,11 +32,15 @@ FROM (SELECT symbol_id, interval_type, timestamp, volume, source_rows FROM marke
 WHERE (m.symbol_id, m.interval_type, m.timestamp) = (o.symbol_id, o.interval_type, o.timestamp)
 RETURNING m.volume = o.volume + %(volume)s
 """  # noqa: S608 - only constants are inserted
+# A slot may be short. A row after it is in the next bar, which has its prices.
 _SUPERSEDE_REJECTS = """
-UPDATE backfill.rejects SET superseded_intervals = superseded_intervals || %(interval)s::text
+UPDATE backfill.rejects r SET superseded_intervals = superseded_intervals || %(interval)s::text
 WHERE symbol_id = %(symbol_id)s AND source_interval = %(source_interval)s AND reason = ANY (%(reasons)s)
   AND timestamp >= %(slot)s AND timestamp < %(end)s
   AND superseded_at IS NULL AND %(interval)s <> ALL (superseded_intervals)
+  AND NOT EXISTS (SELECT FROM market_data m
+                  WHERE m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s)
+                    AND m.timestamp > %(slot)s AND m.timestamp <= r.timestamp)
 RETURNING extract(epoch FROM timestamp)::bigint, volume
 """
 _RESTORE_REJECTS = """

@@ -23,10 +23,10 @@ WITH incoming AS MATERIALIZED (
     SELECT symbol_id, day, nullif(open_price, 'NaN') AS open_price, nullif(high_price, 'NaN') AS high_price,
            nullif(low_price, 'NaN') AS low_price, nullif(close_price, 'NaN') AS close_price,
            nullif(adjusted_close, 'NaN') AS adjusted_close,
-           ceil(nullif(reported_volume, 'NaN'))::bigint AS reported_volume, volume,
+           ceil(nullif(reported_volume, 'NaN'))::bigint AS reported_volume, nullif(volume, 'NaN')::bigint AS volume,
            CASE WHEN reported_volume <> floor(reported_volume) THEN reported_volume END AS fractional_volume
     FROM unnest(%(symbol_id)s::int[], %(day)s::date[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
-                %(close)s::float8[], %(adjusted_close)s::float8[], %(volume)s::float8[], %(traded_volume)s::bigint[])
+                %(close)s::float8[], %(adjusted_close)s::float8[], %(volume)s::float8[], %(traded_volume)s::float8[])
       AS t (symbol_id, day, open_price, high_price, low_price, close_price, adjusted_close, reported_volume, volume)
 )
 """

@@ -16,6 +16,7 @@ from backfill_assets.market.actions.splits import undo_splits
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.daily_prices import SETTLED_AFTER
+from backfill_assets.market.exchanges.profile import DailyEvidence
 from backfill_assets.market.vendor import DateArray
 from backfill_assets.store.actions.splits import read_splits
 from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
@@ -33,7 +34,9 @@ SELECT t.id AS symbol_id, s.position - 1 AS session, coalesce(p.open_price, 'NaN
        coalesce(extract(epoch FROM p.read_at)::float8, 'NaN') AS read_at,
        coalesce((p.read_at AT TIME ZONE %(zone)s)::date, '1970-01-01') - date '1970-01-01' AS read_day,
        p.symbol_id IS NOT NULL AND p.no_row_reason IS NULL AS has_row,
-       p.no_row_reason IS NOT NULL OR p.volume = 0 IS TRUE AS is_without_trade,
+       (%(absence_tells)s AND p.no_row_reason IS NOT NULL) OR (
+           %(volume_tells)s AND p.no_row_reason IS NULL AND p.volume = 0
+           AND (p.reported_volume = 0 OR p.read_at IS NULL)) IS TRUE AS is_without_trade,
        coalesce(p.read_at >= w.settled_at, false) AS is_settled,
        coalesce(r.read_from <= s.day AND r.answered_at >= w.settled_at, false) AS is_answered,
        coalesce((l.first_day IS NULL OR s.day >= l.first_day)
@@ -126,6 +129,8 @@ def read_daily_series(connection: Connection, symbol_ids: Sequence[int], session
         "days": [session.day for session in sessions],
         "closes": [session.close for session in sessions],
         "settled_after": SETTLED_AFTER,
+        "volume_tells": all(session.market.daily_volume_tells for session in sessions[:1]),
+        "absence_tells": all(session.market.daily_evidence is DailyEvidence.VOLUME for session in sessions[:1]),
         "zone": get_zone_name(sessions),
     }
     cells = read_columns(connection, _SELECT_CELLS, values, _COLUMN_TYPES)

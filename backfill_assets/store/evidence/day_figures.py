@@ -39,17 +39,17 @@ def read_day_figures(connection: Connection, symbol_id: Int64, session: Int64, g
     if market is None or not may_judge_daily_data(connection, market):
         return DayFigures.create_unknown(len(symbol_id))
     ids = np.unique(symbol_id)
-    *prices, volume, read_at = _read_numbers(connection, ids, symbol_id, session, grid)
+    opened, high, low, close, adjusted_close, volume, read_at = _read_numbers(connection, ids, symbol_id, session, grid)
     if not may_judge_daily_data(connection, market, DailyFigure.VOLUME):
         volume = np.full_like(volume, np.nan)
     day = np.array([item.day for item in grid.sessions], "datetime64[D]")[session]
     splits = read_splits(connection, ids.tolist())
     read_stamps = np.where(np.isnan(read_at), 0.0, read_at).astype(np.int64)
     with np.errstate(over="ignore", under="ignore"):
-        adjustment = prices[4] / prices[3]
+        adjustment = adjusted_close / close
     own_volume = undo_splits(volume, splits, symbol_id, day, read_stamps, adjustment, market.zone)
-    figures = (*prices, own_volume, find_split_ratios(splits, symbol_id, day))
-    return DayFigures(*figures)
+    ratios = find_split_ratios(splits, symbol_id, day)
+    return DayFigures(opened, high, low, close, adjusted_close, own_volume, ratios, market.price_step)
 
 
 def _read_numbers(connection: Connection, ids: Int64, symbol_id: Int64, session: Int64, grid: SlotGrid) -> Floats:

@@ -9,26 +9,27 @@ from datetime import datetime
 
 import pandas as pd
 
+from backfill_assets.market.bars.source_rows import PRICES
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.plausibility.rules import Rule
+from backfill_assets.store.bars.bar_staging import mark_unknown_volumes
 from backfill_assets.store.bars.column_precision import round_to_columns
+from backfill_assets.store.bars.stored_values import compare_bars
 from backfill_assets.store.evidence.doubts import HASH_OF_BARS
 from backfill_assets.store.postgres.connection import Connection
 
 # Prices are equal as in ``store.bars.bar_writer``.
 _COMPARE = f"""
 WITH answer AS MATERIALIZED (
-    SELECT id, to_timestamp(at) AS stamp, o, h, l, c, v
+    SELECT id, to_timestamp(at) AS stamp, o, h, l, c, volume
     FROM unnest(%(ids)s::int[], %(stamps)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
-                %(close)s::float8[], %(volume)s::bigint[]) AS t (id, at, o, h, l, c, v)
+                %(close)s::float8[], %(volume)s::bigint[]) AS t (id, at, o, h, l, c, volume)
 )
 SELECT ({HASH_OF_BARS.format(symbol_id="r.symbol_id", first_slot="r.first_slot", last_slot="r.last_slot")}),
        coalesce((
            SELECT bool_and(a.id IS NOT NULL AND m.source_interval = %(source)s
-                           AND abs(m.open_price::float8 - a.o) < 5e-7 AND abs(m.high_price::float8 - a.h) < 5e-7
-                           AND abs(m.low_price::float8 - a.l) < 5e-7 AND abs(m.close_price::float8 - a.c) < 5e-7
-                           AND m.volume = a.v)
+                           AND {compare_bars("m", "a", ("o", "h", "l", "c"))})
            FROM market_data m LEFT JOIN answer a ON a.id = m.symbol_id AND a.stamp = m.timestamp
            WHERE m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s) AND m.source IS NOT NULL
              AND m.timestamp BETWEEN r.first_slot AND r.last_slot
@@ -96,8 +97,9 @@ def compare_with_answer(
     ids, first_slots, last_slots = zip(*stretches, strict=True)
     concerned = bars.loc[bars["symbol_id"].isin(set(ids))]
     rounded, _ = round_to_columns(connection, concerned)
-    names = {"ids": "symbol_id", "stamps": "timestamp"} | {name: name for name in ("open", "high", "low", "close")}
-    values = {name: rounded[column].tolist() for name, column in (names | {"volume": "volume"}).items()}
+    names = {"ids": "symbol_id", "stamps": "timestamp"} | {name: name for name in (*PRICES, "volume")}
+    staged = mark_unknown_volumes(rounded)
+    values = {name: staged[column].tolist() for name, column in names.items()}
     values |= {"symbol_id": list(ids), "first_slot": list(first_slots), "last_slot": list(last_slots)}
     options = {"spellings": list(interval.spellings), "source": source.name}
     return [BarsInDoubt(*row) for row in connection.execute(_COMPARE, {**values, **options})]

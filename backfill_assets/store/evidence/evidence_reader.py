@@ -15,20 +15,22 @@ from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.exchanges.learned import DailyFigure
+from backfill_assets.market.exchanges.profile import DailyEvidence
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
+from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.slot_states import OpenSlots
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
 from backfill_assets.store.evidence.halts import read_found_halts
 from backfill_assets.store.evidence.known_lives import KNOWN_LIVES
 from backfill_assets.store.evidence.refusals import read_refused_slots
+from backfill_assets.store.evidence.slot_baseline import read_baseline
 from backfill_assets.store.learning import has_unclear_rows, may_judge_daily_data
 from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_days, to_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.multiranges import expand_multiranges
 from backfill_assets.store.symbol_counts import count_rows
-
-BASELINE_SESSIONS = 20  # published sessions by which a symbol is called thin
 
 # What is recorded of a ticker's listings may change which ticker is asked: sessions without any row begin anew.
 _SELECT_EVIDENCE = """
@@ -53,15 +55,6 @@ _REQUEST_HISTORY_TYPES = {
     "no_new_data_since": ">i8", "data_until": ">i8", "published_at": ">i8", "has_not_returned": ">i1",
     "not_returned": "text",
 }  # fmt: skip
-_SELECT_BASELINE = """
-SELECT u.symbol_id, count(*), count(*) FILTER (WHERE NOT isempty(e.not_returned))
-FROM unnest(%(open)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
-    SELECT not_returned FROM backfill.session_evidence
-    WHERE symbol_id = u.symbol_id AND interval_type = %(interval)s AND source_interval = %(source)s
-      AND session_day <= %(last)s AND is_published
-    ORDER BY session_day DESC LIMIT %(sessions)s
-) e GROUP BY u.symbol_id
-"""
 _WITHOUT_OTHERS = " AND symbol_id <> ALL (%(others)s::int[])"  # rows of other exchanges
 _SELECT_DAILY = """
 SELECT symbol_id, day, CASE WHEN no_row_reason = %(not_in_file)s THEN %(not_in_file_code)s
@@ -100,41 +93,44 @@ SELECT day FROM backfill.exchange_closures WHERE exchange = %(exchange)s AND day
 
 
 def read_evidence(
-    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, source: Interval, open_rows: Int64
+    connection: Connection,
+    symbol_index: SymbolIndex,
+    grid: SlotGrid,
+    source: Interval,
+    slots: OpenSlots,
+    rules: GapRules,
 ) -> tuple[RequestHistory, AbsenceEvidence]:
     """Read everything that ``market.gaps.slot_states`` needs about absent bars, over the sessions of ``grid``.
 
-    ``open_rows`` are the symbols with open slots. Of the others only requests for the newest sessions are read, which
-    show whether those are published; nothing else about them explains anything. Requests for symbols of other exchanges
-    show nothing.
+    Of symbols without open ``slots`` only requests for the newest sessions are read, which show whether those are
+    published; nothing else about them explains anything. Requests for symbols of other exchanges show nothing.
     """
     if not symbol_index.size or not grid.sessions:
         empty = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
         return RequestHistory.create_empty(), empty
-    days = [s.day for s in grid.sessions]
+    days, market = [s.day for s in grid.sessions], grid.sessions[0].market
     newest = days[-NEWEST_SESSIONS:]  # older sessions are overdue anyway
-    active, others = count_rows(connection, grid.sessions[0].exchange)
+    active, others = count_rows(connection, market.exchange)
     values: dict[str, Any] = {
-        "exchange": grid.sessions[0].exchange,
+        "exchange": market.exchange,
         "others": others,
-        "open": symbol_index.format_array(open_rows),
+        "open": symbol_index.format_array(np.unique(slots.row)),
         "interval": grid.interval.name,
         "source": source.name,
         "first": days[0],
         "last": days[-1],
-        "sessions": BASELINE_SESSIONS,
         "newest": newest,
         "newest_first": newest[0],
     }
-    published_sessions, incomplete_sessions = _read_baseline(connection, values, symbol_index)
+    baseline = read_baseline(connection, values, symbol_index, grid, slots, rules)
     first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
     statement = _SELECT_REQUEST_HISTORY.format(without_others=_WITHOUT_OTHERS if others else "")
     history = read_columns(connection, statement, values, _REQUEST_HISTORY_TYPES)
     half_count = max(1, (active + 1) // 2)
     first_published_at, half_published_at = _find_publication_times(history, len(newest), half_count, grid)
     evidence = AbsenceEvidence(
-        incomplete_sessions=incomplete_sessions,
-        published_sessions=published_sessions,
+        incomplete_sessions=baseline.incomplete_sessions,
+        published_sessions=baseline.published_sessions,
         traded=_read_traded(connection, values, symbol_index, grid),
         first_session=first_session,
         last_session=last_session,
@@ -144,8 +140,10 @@ def read_evidence(
         refused=read_refused_slots(connection, symbol_index, grid),
         unserved_asked_at=_read_unserved(connection, values, symbol_index),
         halts=read_found_halts(connection, symbol_index, grid),
-        judges_by_daily=may_judge_daily_data(connection, grid.sessions[0].market, DailyFigure.TRADING),
-        judges_by_habit=not has_unclear_rows(connection, grid.sessions[0].market, source),
+        judges_by_daily=may_judge_daily_data(connection, market, DailyFigure.TRADING),
+        judges_by_habit=market.has_thin_symbols and not has_unclear_rows(connection, market, source),
+        slot_baseline=baseline.slots,
+        holes=baseline.holes,
     )
     return _build_request_history(history, symbol_index, grid), evidence
 
@@ -157,15 +155,6 @@ def _find_sessions(days: NDArray[Any], grid: SlotGrid) -> Int64:
     return np.where(np.r_[known, -1][position] == days, position, -1)
 
 
-def _read_baseline(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex) -> tuple[Int64, Int64]:
-    """How many of each symbol's last published sessions are known, and how many of those lacked a slot."""
-    found = np.array(connection.execute(_SELECT_BASELINE, values).fetchall(), np.int64).reshape(-1, 3)
-    row = symbol_index.get_rows(found[:, 0])
-    published, incomplete = np.zeros(symbol_index.size, np.int64), np.zeros(symbol_index.size, np.int64)
-    published[row], incomplete[row] = found[:, 1], found[:, 2]
-    return published, incomplete
-
-
 def _read_traded(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex, grid: SlotGrid) -> Int8:
     """Whether the daily data show volume (see ``AbsenceEvidence.traded``), shape (symbols, sessions)."""
     found = read_columns(connection, _SELECT_DAILY, values | _DAILY_CODES, _DAILY_TYPES)
@@ -173,6 +162,9 @@ def _read_traded(connection: Connection, values: dict[str, Any], symbol_index: S
     in_grid = session >= 0
     traded = np.full((symbol_index.size, len(grid.sessions)), -1, np.int8)
     traded[symbol_index.get_rows(found["symbol_id"])[in_grid], session[in_grid]] = found["traded"][in_grid]
+    if any(session.market.daily_evidence is DailyEvidence.CARRIED_FORWARD for session in grid.sessions[:1]):
+        # Recorded before that was known of the exchange: every day has a row there, so its absence says nothing.
+        traded[np.isin(traded, (DayTrading.NOT_IN_MARKET_FILE, DayTrading.NO_ROW_AS_USUAL))] = DayTrading.UNKNOWN
     return traded
 
 

@@ -27,6 +27,7 @@ ADJUSTED_CLOSES_DIFFER = "adjusted closes differ"
 EXCHANGE_NOT_COLLECTED = "exchange not collected"
 CALENDAR_ENDS = "calendar ends"
 SESSION_HOURS_DIFFER = "session hours differ"
+CALENDAR_OR_VENDOR_HOLE = "calendar or vendor hole"
 TICKER_KINDS = (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,

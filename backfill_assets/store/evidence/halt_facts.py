@@ -16,7 +16,7 @@ from backfill_assets.market.actions.splits import undo_splits
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.store.actions.splits import read_splits
-from backfill_assets.store.evidence.evidence_reader import BASELINE_SESSIONS
+from backfill_assets.store.evidence.slot_baseline import BASELINE_SESSIONS
 from backfill_assets.store.postgres.connection import Connection
 
 # Thin tickers lack slots of their own accord, and those that the vendor does not serve lack all. A slot that was taken

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
+from backfill_assets.market.calendar.forex_calendar import get_day_begin
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol
@@ -22,7 +23,7 @@ from backfill_assets.store.postgres.connection import Connection
 _HAS_EVIDENCE = "SELECT EXISTS (SELECT FROM backfill.session_evidence WHERE interval_type = %(interval)s)"
 _SELECT_REQUESTED_DAYS = """
 SELECT symbol_id, session_day, data_until IS NULL AS is_empty, (symbol_id, session_day) IN (
-    SELECT r.symbol_id, (r.timestamp AT TIME ZONE %(zone)s)::date FROM backfill.rejects r
+    SELECT r.symbol_id, (r.timestamp AT TIME ZONE %(zone)s - %(day_begin)s)::date FROM backfill.rejects r
     WHERE r.reason = 'refused_by_table' AND r.resolved_at IS NULL AND r.interval_type = %(interval)s) AS is_refused
 FROM backfill.session_evidence
 WHERE interval_type = %(interval)s AND session_day BETWEEN %(first)s AND %(last)s
@@ -91,6 +92,7 @@ def read_requested_days(
         "last": days[-1],
         "exchange": sessions[0].exchange,
         "zone": get_zone_name(sessions),
+        "day_begin": get_day_begin(sessions[0].market.calendar),
     }
     found = read_columns(connection, _SELECT_REQUESTED_DAYS, values, _REQUESTED_DAYS_TYPES)
     row, day = index.find_rows(found["symbol_id"]), np.searchsorted(known_days, found["session_day"])

@@ -71,7 +71,8 @@ def find_first_days(
     The oldest one that it lacks (``find_unread_days``, with the same arguments); the first of all if it is read again.
     """
     unread = find_unread_days(connection, symbol_ids, sessions, before, limit, with_rows=with_rows)
-    again = find_symbols_to_read_again(connection, symbol_ids, sessions, before)
+    has_actions = bool(sessions) and sessions[0].market.has_actions  # else nothing adjusts earlier rows
+    again = find_symbols_to_read_again(connection, symbol_ids, sessions, before) if has_actions else ()
     return dict(islice((unread | dict.fromkeys(again, sessions[0].day)).items(), limit))
 
 

@@ -26,7 +26,7 @@ WITH doubt AS (
 ), bar AS (
     SELECT m.* FROM market_data m JOIN doubt d ON m.symbol_id = d.symbol_id AND m.timestamp = d.first_slot
     WHERE m.interval_type = ANY (%(spellings)s) AND m.source_interval = d.source_interval AND m.is_final
-      AND m.volume >= %(volume)s
+      AND m.volume >= %(volume)s AND m.volume_known IS NOT FALSE
     FOR UPDATE OF m SKIP LOCKED
 ), kept AS (
     INSERT INTO backfill.revisions (symbol_id, interval_type, timestamp, open_price, high_price, low_price,
@@ -44,7 +44,8 @@ UPDATE backfill.doubts b SET values_hash = ({_HASH}),
        figures = CASE WHEN doubt_id = %(id)s THEN (figures - '{DAY_VOLUME}') || %(figures)s::jsonb ELSE figures END
 WHERE doubt_id = ANY (%(current)s)
 """  # noqa: S608 - only constants are inserted
-# Rows whose volume is in the bar again; what the rows themselves prove is in no doubt with a figure of the day.
+# Rows whose volume is in the bar again; what the rows themselves prove is in no doubt with a figure of the day. A slot
+# may be short: a row after it is in the next bar, which has its prices.
 _SUPERSEDE_REJECTS = """
 UPDATE backfill.rejects r SET superseded_intervals = r.superseded_intervals || %(interval)s::text
 FROM backfill.doubts d
@@ -52,6 +53,9 @@ WHERE d.doubt_id = %(id)s AND r.symbol_id = d.symbol_id AND r.source_interval = 
   AND r.reason = 'volume_running_total' AND r.timestamp >= d.first_slot
   AND r.timestamp < d.first_slot + make_interval(secs => %(seconds)s)
   AND r.superseded_at IS NULL AND %(interval)s <> ALL (r.superseded_intervals)
+  AND NOT EXISTS (SELECT FROM market_data m
+                  WHERE m.symbol_id = r.symbol_id AND m.interval_type = ANY (%(spellings)s)
+                    AND m.timestamp > d.first_slot AND m.timestamp <= r.timestamp)
 """
 
 

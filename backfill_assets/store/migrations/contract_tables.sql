@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS market_data (
     source_interval text,
     source_rows     smallint,
     is_final        boolean,
+    volume_known    boolean,  -- before fetched_at, whose alignment leaves room: it makes no row longer
     fetched_at      timestamptz,
     PRIMARY KEY (symbol_id, interval_type, "timestamp")
 );
@@ -39,4 +40,5 @@ ALTER TABLE market_data ADD COLUMN IF NOT EXISTS source text;
 ALTER TABLE market_data ADD COLUMN IF NOT EXISTS source_interval text;
 ALTER TABLE market_data ADD COLUMN IF NOT EXISTS source_rows smallint;
 ALTER TABLE market_data ADD COLUMN IF NOT EXISTS is_final boolean;
+ALTER TABLE market_data ADD COLUMN IF NOT EXISTS volume_known boolean;
 ALTER TABLE market_data ADD COLUMN IF NOT EXISTS fetched_at timestamptz;

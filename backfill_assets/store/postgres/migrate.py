@@ -144,7 +144,7 @@ def _create_schema(connection: Connection, baseline: Migration) -> str:
 def _apply(connection: Connection, migration: Migration) -> str:
     connection.execute(migration.sql.encode())
     if migration.number == SCHEMA_NUMBER:
-        _execute_files(connection, ["functions.sql"])
+        _execute_files(connection, ["contract_tables.sql", "functions.sql"])
         record_contract_tables(connection, _read_file("contract_tables.sql"))
     _record_migration(connection, migration.number, migration.name, migration.readable_since)
     return migration.name

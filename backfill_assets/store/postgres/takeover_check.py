@@ -33,7 +33,7 @@ _REQUIRED_COLUMNS = {
 }
 _PROVENANCE_COLUMNS = {  # created where they are missing
     **{"source": _TEXT_TYPES, "source_interval": _TEXT_TYPES, "source_rows": ("int2", *_INTEGER_TYPES)},
-    **{"is_final": ("bool",), "fetched_at": _TIMESTAMP_TYPES},
+    **{"is_final": ("bool",), "fetched_at": _TIMESTAMP_TYPES, "volume_known": ("bool",)},
 }
 _WRITTEN_COLUMNS = {
     "market_symbols": {"symbol", "exchange", "is_active"},

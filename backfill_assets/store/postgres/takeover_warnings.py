@@ -11,7 +11,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.bars.source_rows import PRICE_DECIMALS, PRICE_LIMIT, PRICES
+from backfill_assets.market.bars.source_rows import PRICE_LIMIT, PRICES
+from backfill_assets.market.price_digits import PRICE_DECIMALS
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.database_errors import SERVER_ERRORS
 

