@@ -138,6 +138,7 @@ CORRECTIONS = {
     "has_thin_symbols": "has_thin_symbols = false",
     "daily_covers_session": "daily_covers_session = false",
     "has_live_quotes": "has_live_quotes = false",
+    "has_exchange_quotes": "has_exchange_quotes = false",
     "has_market_file": "has_market_file = true",
     "has_renames": "has_renames = false",
     "has_actions": "has_actions = true",
@@ -179,6 +180,7 @@ class MarketCorrections(BaseModel):
     has_thin_symbols: StrictBool | None = None
     daily_covers_session: StrictBool | None = None
     has_live_quotes: StrictBool | None = None
+    has_exchange_quotes: StrictBool | None = None
     has_market_file: StrictBool | None = None
     has_renames: StrictBool | None = None
     has_actions: StrictBool | None = None

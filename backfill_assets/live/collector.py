@@ -250,8 +250,10 @@ class _RoundRunner:
         return datetime.fromtimestamp(int(ended[-1]), UTC) if len(ended) else self.session.open
 
     def _choose_plan(self, ticker_count: int, calls_left: int) -> _RoundPlan:
-        """The cheaper method; after failures of the whole exchange, ticker by ticker if the calls suffice."""
+        """The cheaper method that there is; after failures of the exchange, ticker by ticker if the calls suffice."""
         by_ticker = self._plan_method("tickers", ticker_count, calls_left)
+        if not self.session.market.has_exchange_quotes:
+            return by_ticker
         by_exchange = self._plan_method("exchange", ticker_count, calls_left)
         if by_ticker.calls <= by_exchange.calls:
             return by_ticker

@@ -10,9 +10,9 @@ from backfill_assets.errors import UsageError
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.sessions import list_overlapping_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.calendar.timestamps import DAY_SECONDS
 from backfill_assets.reading.request import ReadRequest
 
-_DAY_SECONDS = 86_400
 _SAMPLE = timedelta(days=364)
 _MAX_SLOTS = 20_000_000  # symbols × slots: 500 symbols over 12 years, some 2 GB in memory
 
@@ -59,7 +59,7 @@ def require_readable_size(request: ReadRequest, symbol_count: int) -> None:
         UsageError: says how large it is.
     """
     days = (request.end - request.start) / timedelta(days=1)
-    if symbol_count * days * max(1, _DAY_SECONDS / request.interval.seconds) <= _MAX_SLOTS:
+    if symbol_count * days * max(1, DAY_SECONDS / request.interval.seconds) <= _MAX_SLOTS:
         return  # whatever the exchange's hours
     size = int(symbol_count * days * _count_slots_a_day(request))
     if size > _MAX_SLOTS:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -269,6 +270,17 @@ def test_free_failure_of_the_exchange_request_is_retried_at_once(make_live_clock
     with run_proxy(clock.sandbox.base_url, close_first_connections) as url:
         result = connect_through(clock, url).collect(parse_utc(MORNING))
     assert (result.method, result.calls, result.readings.fresh, sum(requests)) == ("exchange", 100, 130, 3)
+
+
+def test_symbols_are_read_one_by_one_where_no_request_gives_the_whole_exchange(
+    make_live_clock: Clock, tmp_path: Path
+) -> None:
+    corrections = tmp_path / "markets.toml"
+    corrections.write_text("US.has_exchange_quotes = false\n")
+    symbols = tuple(list_sandbox_symbols(130))
+    clock = make_live_clock(symbols, symbols=130, live={"markets_file": corrections, "live_budget": 20_000})
+    result = clock.collect(parse_utc(MORNING))
+    assert (result.kind, result.method, result.calls) == ("sampled", "tickers", 130)
 
 
 def test_exchange_request_is_retried_if_single_tickers_are_not_affordable(make_live_clock: Clock) -> None:

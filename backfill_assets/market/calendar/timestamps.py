@@ -6,6 +6,8 @@ of a live round (``live.result``) keeps ``2026-06-01T13:30:00+00:00``, because u
 
 from datetime import UTC, datetime
 
+DAY_SECONDS = 86_400
+
 
 def format_timestamp(moment: datetime) -> str:
     """An aware datetime as ISO 8601 in UTC, to the second: ``2026-06-01T13:30:00Z``."""

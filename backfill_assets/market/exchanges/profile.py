@@ -99,6 +99,7 @@ class MarketProfile:
         daily_covers_session: whether a daily row is of the hours of the session with its day; else it judges nothing.
         has_thin_symbols: whether an absent slot may be usual for a symbol that often lacks the same slot.
         has_live_quotes: whether live quotes can be collected.
+        has_exchange_quotes: whether one request gives the live quotes of the whole exchange.
         has_market_file: whether the vendor has a daily file of the whole exchange.
         has_renames: whether the vendor lists changes of symbols.
         has_actions: whether its symbols have dividends and splits.
@@ -135,6 +136,7 @@ class MarketProfile:
     daily_covers_session: bool = True
     has_thin_symbols: bool = True
     has_live_quotes: bool = False
+    has_exchange_quotes: bool = False
     has_market_file: bool = True
     has_renames: bool = False
     has_actions: bool = True

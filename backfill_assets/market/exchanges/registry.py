@@ -36,6 +36,7 @@ US = MarketProfile(
     grid_anchor=time(9, 30),
     price_limit=1_000_000.0,  # above every price in dollars; numeric(12,6) of other programs' tables holds no more
     has_live_quotes=True,
+    has_exchange_quotes=True,
     has_renames=True,
 )
 

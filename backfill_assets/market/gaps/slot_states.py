@@ -13,14 +13,13 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.timestamps import DAY_SECONDS
 from backfill_assets.market.gaps.ask_times import ask_unserved_weekly, wait_for_turns
 from backfill_assets.market.gaps.evidence import NO_ENTRY, AbsenceEvidence, RequestHistory, look_up
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.halts import FINAL_AFTER
 from backfill_assets.market.gaps.retry_schedule import PastRequests, compute_retries, select_past_requests
 from backfill_assets.market.gaps.thin_symbols import is_thin, is_usual
-
-DAY_SECONDS = 86_400
 
 
 class SlotState(IntEnum):

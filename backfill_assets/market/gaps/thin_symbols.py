@@ -11,6 +11,7 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.timestamps import DAY_SECONDS
 from backfill_assets.market.gaps.evidence import (
     NO_ENTRY,
     AbsenceEvidence,
@@ -23,7 +24,6 @@ from backfill_assets.market.gaps.gap_rules import GapRules
 # So many tickers must have been asked before a slot that none of them has is no chance but a hole. Ten rarely traded
 # ones that each skip half of their slots lack one together once in a thousand times.
 MIN_TICKERS_FOR_HOLE = 10
-DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, eq=False)
