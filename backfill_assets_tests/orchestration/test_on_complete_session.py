@@ -164,8 +164,9 @@ def test_the_start_date_stays_while_sessions_are_added(
     downstream = Downstream(instance, profile={"condition": on_complete_session(start=newest)})
     later = datetime.now(UTC) + timedelta(days=21)
     assert downstream.automation.tick(later) == {}
-    (before,) = list_previous_sessions(list_sessions(US, date.fromisoformat(newest), later.date())[0], 1)
-    latest = list_sessions(US, date.fromisoformat(newest), later.date())[-1].day.isoformat()
+    sessions = list_sessions(US, date.fromisoformat(newest), later.astimezone(US.zone).date())  # by New York's date
+    (before,) = list_previous_sessions(sessions[0], 1)
+    latest = sessions[-1].day.isoformat()
     downstream.complete(before.day.isoformat(), newest, latest)
     assert downstream.automation.tick(later) == {"profile": {newest, latest}}
 
