@@ -1,5 +1,5 @@
 # Two commands matter: `make run` shows the whole way once, `make test` runs the tests (`make test-long` the long ones).
-.PHONY: run dev test test-long check docs browser screenshots format bench soak fuzz audit wheel example clean
+.PHONY: run dev test test-long test-machines deploy-test check check-code docs browser screenshots format bench soak fuzz audit wheel example image clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -25,12 +25,23 @@ test: $(VENV)/.installed-for-tests
 test-long: $(VENV)/.installed-for-tests
 	$(RUN) pytest -q -m long --numprocesses 3 --dist worksteal $(ARGS)
 
+# Machines out of namespaces that are lost in mid-run; needs root, else they are skipped. Nearly all of it is waiting.
+test-machines: $(VENV)/.installed-for-tests
+	$(RUN) pytest -q -rP -m machines --numprocesses 2 $(ARGS)
+
+# What takes several machines, containers or minutes: lost hosts, a silent network, Celery, the image, Compose. Needs root.
+deploy-test: $(VENV)/.installed-for-tests
+	$(RUN) pytest -q -s -m deploy --durations 0 $(ARGS)
+
+# Types and imports are checked beside the first tests: each of the two takes one core.
 check: $(VENV)/.installed-for-tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
+	$(MAKE) --jobs=2 check-code test ARGS="--cov --cov-report term --numprocesses 3"
+
+check-code: $(VENV)/.installed-for-tests
 	$(RUN) mypy
 	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
-	$(MAKE) test ARGS="--cov --cov-report term --numprocesses 3"
 
 browser: $(VENV)/.installed-for-tests
 	$(RUN) pytest -q -m browser $(ARGS)
@@ -96,6 +107,15 @@ wheel: $(BIN)/python
 # The wheel and the example as users have them: in an environment of their own, without the checkout.
 example: $(VENV)/.installed-for-tests
 	$(RUN) pytest -q -m wheel $(ARGS)
+
+# The image of a service, with podman or docker (which needs buildx): make image IMAGE=registry.example/backfill_assets:1.0
+ENGINE ?= $(shell command -v podman || command -v docker)
+IMAGE  ?= localhost/backfill_assets:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+image:
+	@[ -n "$(ENGINE)" ] || { echo "neither podman nor docker is installed; another program: make image ENGINE=…"; exit 1; }
+	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) --file deploy/Containerfile --tag $(IMAGE) \
+		--build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
+		--build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || echo unknown)" $(ARGS) .
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info

@@ -3,7 +3,7 @@
 Nothing is read when this module is imported; settings and database are read when its functions are called.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,8 +15,12 @@ from backfill_assets.config.garbage_collection import exclude_loaded_objects
 def defs() -> dg.Definitions:
     """The definitions of the code location ``backfill_assets``, for the settings of this process."""
     exclude_loaded_objects()
+    from backfill_assets.config.settings import load_settings
+    from backfill_assets.orchestration.json_logs import configure_json_logs
+
+    configure_json_logs(load_settings())
     executor = dg.Definitions(executor=dg.in_process_executor)  # a run has few steps, and a process takes 3 s to start
-    return dg.Definitions.merge(build_backfill_definitions(), executor)
+    return dg.Definitions.merge(_build({}, is_own_location=True), executor)
 
 
 def build_backfill_definitions(
@@ -42,9 +46,16 @@ def build_backfill_definitions(
         UsageError: an unknown exchange or setting, or an invalid value.
         DatabaseUnavailable: no database; the number of symbols decides how many days are partitions.
     """
-    from backfill_assets.config.settings import load_settings
-    from backfill_assets.orchestration.build import build_definitions
     from backfill_assets.orchestration.project_settings import collect_overrides
 
     overrides = collect_overrides(exchanges, {"intervals": intervals, "universes": universes, **settings})
-    return build_definitions(load_settings(**overrides), overrides)
+    return _build(overrides, is_own_location=False)
+
+
+def _build(overrides: Mapping[str, Any], *, is_own_location: bool) -> dg.Definitions:
+    from backfill_assets.config.settings import load_settings
+    from backfill_assets.orchestration.build import build_definitions
+
+    settings = load_settings(**overrides)
+    renews = is_own_location if settings.renew_definitions is None else settings.renew_definitions
+    return build_definitions(settings, overrides, renews=renews)

@@ -132,6 +132,7 @@ class Databases:
 
     def __init__(self, template_url: str) -> None:
         self._url = template_url
+        self._maintenance: psycopg.Connection[Any] | None = None
         self._count = 0
         self.names: list[str] = []  # existing databases
 
@@ -150,10 +151,25 @@ class Databases:
             self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             self.names.remove(name)
 
+    def close(self) -> None:
+        """Close the connection that databases are created over."""
+        if self._maintenance:
+            self._maintenance.close()
+
     def _execute(self, statement: str) -> None:
-        maintenance = psycopg.conninfo.make_conninfo(self._url, dbname="postgres")
-        with psycopg.connect(maintenance, autocommit=True) as connection:
-            connection.execute(statement.encode())
+        self._connect().execute(statement.encode())
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """The open connection, or another one where a test has ended its session: nearly every test needs it twice."""
+        try:
+            if self._maintenance:
+                self._maintenance.execute("")
+                return self._maintenance
+        except psycopg.OperationalError:
+            self.close()
+        address = psycopg.conninfo.make_conninfo(self._url, dbname="postgres")
+        self._maintenance = psycopg.connect(address, autocommit=True)
+        return self._maintenance
 
 
 @pytest.fixture(autouse=True)
@@ -164,8 +180,10 @@ def _end_processes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def databases(template_url: str) -> Databases:
-    return Databases(template_url)
+def databases(template_url: str) -> Iterator[Databases]:
+    created = Databases(template_url)
+    yield created
+    created.close()
 
 
 @pytest.fixture(autouse=True)

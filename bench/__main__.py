@@ -22,6 +22,7 @@ BENCHMARKS = (
 )
 DECISION_BENCHMARKS = (  # docs/decisions cites them
     *("shared_token", "permits", "simulated_days", "coverage", "calls", "certification", "definitions"),
+    *("metrics", "healing"),
 )
 QUICK = "quick"
 PLAUSIBILITY = "plausibility"  # counts, not times; in docs/plausibility.md

@@ -31,12 +31,15 @@ COMMANDS = (
 )
 
 BARS = """
-INSERT INTO market_data
+INSERT INTO market_data (symbol_id, interval_type, timestamp, open_price, high_price, low_price, close_price, volume,
+                         source, source_interval, source_rows, is_final, fetched_at)
 SELECT symbol_id, '30m', stamp, 100, 101, 99, 100.5, 1000, '127.0.0.1', '5m', 6, true, now()
 FROM generate_series(1, %s) AS symbol_id, unnest(%s::timestamptz[]) AS stamp ORDER BY symbol_id, stamp
 """
 EVIDENCE = """
-INSERT INTO backfill.session_evidence
+INSERT INTO backfill.session_evidence (symbol_id, interval_type, source_interval, session_day, requested_at,
+                                       request_count, no_new_data_since, source_rows, data_until, is_published,
+                                       published_at, not_returned)
 SELECT symbol_id, '30m', '5m', day, day + interval '28 hours', 1, NULL, 79, day + interval '20 hours', true,
        day + interval '28 hours', '{}'
 FROM generate_series(1, %s) AS symbol_id, unnest(%s::date[]) AS day

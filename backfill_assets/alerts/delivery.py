@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from backfill_assets.alerts.owners import list_audiences
 from backfill_assets.config.settings import Settings
 from backfill_assets.store import alert_outbox
 from backfill_assets.store.alert_outbox import LeasedEndpoint
@@ -75,12 +76,17 @@ def deliver(
 
     If nothing is due this is one query and no process is started.
     """
-    urls = {fingerprint_address(url): (number, url) for number, url in enumerate(list_addresses(settings), 1)}
+    audiences = list_audiences(settings)
+    urls = {fingerprint_address(url): (number, url) for number, url in enumerate(audiences, 1)}
     if not urls:
         return DeliveryResult(0, {})
     with database.transaction() as connection:
         leased = alert_outbox.lease_endpoints(
-            connection, list(urls), now, seconds=LEASE_SECONDS, max_messages=MAX_MESSAGES_PER_LEASE
+            connection,
+            list_endpoints(settings),
+            now,
+            seconds=LEASE_SECONDS,
+            max_messages=MAX_MESSAGES_PER_LEASE,
         )
     if not leased:
         return DeliveryResult(0, {})
@@ -131,8 +137,20 @@ def send_test(settings: Settings, *, timeout_seconds: float = SEND_TIMEOUT_SECON
 
 
 def list_addresses(settings: Settings) -> list[str]:
-    """The addresses of the settings without duplicates; they are secrets."""
-    return list(dict.fromkeys(url.get_secret_value() for url in settings.alert_urls))
+    """The addresses of the settings without duplicates, those of owners last; they are secrets."""
+    return list(list_audiences(settings))
+
+
+def list_endpoints(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The fingerprint of each address, with whose messages it gets."""
+    return {fingerprint_address(url): heard for url, heard in list_audiences(settings).items()}
+
+
+def count_unreachable(database: Database, settings: Settings, now: datetime) -> int:
+    """How many addresses do not accept what waits for them, also between two attempts."""
+    with database.transaction() as connection:
+        states = alert_outbox.read_endpoint_states(connection, list_endpoints(settings), now).values()
+    return sum(state.failures > 0 and state.pending_messages > 0 for state in states)
 
 
 def _to_payload(leased: LeasedEndpoint) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 from backfill_assets.alerts.causes import Diagnostics, find_likely_cause
 from backfill_assets.alerts.delivery import DeliveryResult, deliver
 from backfill_assets.alerts.observation import Observation, build_observation, find_vendor_gaps
+from backfill_assets.alerts.owners import read_owned_universes
 from backfill_assets.alerts.state_changes import record_observations
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.gaps.coverage import Coverage
@@ -66,5 +67,6 @@ def process_observations(
     """
     repeat_after = timedelta(hours=settings.alert_repeat_hours)
     with database.transaction() as connection:
-        record_observations(connection, observations, now, repeat_after=repeat_after)
+        owned = read_owned_universes(connection, settings)
+        record_observations(connection, observations, now, repeat_after=repeat_after, owned=owned)
     return deliver(database, settings, now)

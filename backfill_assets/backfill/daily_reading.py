@@ -196,7 +196,7 @@ def read_daily_data(
     if not due:
         return DailyReading()
     in_flight = min(max_in_flight or engine.settings.in_flight_max, engine.settings.in_flight_max)
-    reading = run_with_graceful_shutdown(_read(engine, due, in_flight))
+    reading = run_with_graceful_shutdown(_read(engine, due, in_flight), engine.settings.stop_seconds)
     compare_with_daily_data(engine, due.job)
     find_changed_units(engine, due.job)
     judge_job(engine, due.job)

@@ -1,4 +1,4 @@
-"""Finds the work that is due now, over all retained sessions; the sensor starts runs for it.
+"""Finds the work that is due now, over all retained sessions that are healed; the sensor starts runs for it.
 
 A run plans again when it starts, since the state may have changed by then.
 """
@@ -16,14 +16,19 @@ from backfill_assets.backfill.probing import SECONDS_BETWEEN_ROUNDS, is_probe_du
 from backfill_assets.backfill.scarce_requests import hold_back
 from backfill_assets.backfill.skip_reasons import HELD_BACK
 from backfill_assets.config.counts import format_count
-from backfill_assets.market.calendar.intervals import parse_interval
+from backfill_assets.market.calendar.intervals import Interval, parse_interval
 from backfill_assets.market.calendar.tickers import Symbol
-from backfill_assets.market.calendar.windows import build_session_window, limit_partition_sessions
+from backfill_assets.market.calendar.windows import (
+    Window,
+    build_session_window,
+    count_healed_sessions,
+    limit_partition_sessions,
+)
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor_errors import SpendingPaused
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
-from backfill_assets.store.job_universe import read_job_universe
+from backfill_assets.store.job_universe import JobUniverse, read_job_universe
 from backfill_assets.store.quota.spending_pause import read_pause
 from backfill_assets.store.runs import count_failed_runs
 
@@ -61,12 +66,27 @@ def build_retained_sessions_job(engine: Engine, market: MarketProfile, interval_
         (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
         universe = read_job_universe(connection, market.exchange, settings.as_of)
     session_count = limit_partition_sessions(settings.partition_days, len(universe.active))
-    window = build_session_window(market, settings.now(), session_count)
+    return _build_job(engine, universe, interval, build_session_window(market, settings.now(), session_count))
+
+
+def build_watched_partitions_job(engine: Engine, market: MarketProfile, interval_name: str) -> BackfillJob:
+    """The same over those of the sessions that are healed: all, unless BACKFILL_HEAL_SESSIONS says fewer."""
+    job = build_retained_sessions_job(engine, market, interval_name)
+    count = count_healed_sessions(engine.settings.heal_sessions, len(job.window.sessions))
+    if count >= len(job.window.sessions):
+        return job
+    with engine.database.transaction() as connection:
+        universe = read_job_universe(connection, market.exchange, engine.settings.as_of)
+    window = build_session_window(market, engine.settings.now(), count)
+    return _build_job(engine, universe, job.interval, window)
+
+
+def _build_job(engine: Engine, universe: JobUniverse, interval: Interval, window: Window) -> BackfillJob:
     return BackfillJob(
         window=window,
         symbols=universe.list_since(window.sessions[0].day if window.sessions else None),
         interval=interval,
-        source_interval=settings.choose_source(market, interval),
+        source_interval=engine.settings.choose_source(window.market, interval),
         universe_note=universe.note,
     )
 
@@ -77,7 +97,15 @@ def find_due_work(engine: Engine, market: MarketProfile, interval_name: str) -> 
     Raises:
         TokenRefused: no token is set.
     """
-    job = build_retained_sessions_job(engine, market, interval_name)
+    return find_due_work_of_job(engine, build_watched_partitions_job(engine, market, interval_name))
+
+
+def find_due_work_of_job(engine: Engine, job: BackfillJob) -> DueWork:
+    """The same of the symbols and sessions of a job.
+
+    Raises:
+        TokenRefused: no token is set.
+    """
     coverage = engine.measure(job)
     requests, reason = _select_requests(engine, job, coverage)
     return DueWork(job, coverage, tuple(_build_due_ranges(coverage, requests)), reason)
@@ -86,11 +114,8 @@ def find_due_work(engine: Engine, market: MarketProfile, interval_name: str) -> 
 def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tuple[list[PlannedRequest], str]:
     if not coverage.slot_states.due.any():
         return [], _explain_nothing_due(coverage)
-    if reason := _explain_pause(engine) or _explain_backoff(engine):
+    if reason := explain_standstill(engine):
         return [], reason
-    budget_status = engine.create_budget().read_status(engine.settings.now())
-    if budget_status.calls_left_today < engine.prices.intraday:
-        return [], f"daily call quota is used up; requests resume at {_format_time(budget_status.resets_at)}"
     plan = hold_back(engine, job, coverage, engine.plan(job, coverage))
     if plan.held_back and not plan.requests:
         return [], f"{format_count(len(plan.held_back), 'symbol waits', 'symbols wait')}: {HELD_BACK}"
@@ -112,6 +137,20 @@ def _select_requests(engine: Engine, job: BackfillJob, coverage: Coverage) -> tu
         selected,
         "" if selected else f"requests for {format_count(len(failing_names), 'symbol')} failed recently; backing off",
     )
+
+
+def explain_standstill(engine: Engine) -> str:
+    """Why nothing may be requested now, whatever is due: a pause, failed runs, the day's calls; empty if it may.
+
+    Raises:
+        TokenRefused: no token is set.
+    """
+    if reason := _explain_pause(engine) or _explain_backoff(engine):
+        return reason
+    budget_status = engine.create_budget().read_status(engine.settings.now())
+    if budget_status.calls_left_today < engine.prices.intraday:
+        return f"daily call quota is used up; requests resume at {_format_time(budget_status.resets_at)}"
+    return ""
 
 
 def _is_round_due(coverage: Coverage, requests: Sequence[PlannedRequest]) -> bool:

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from backfill_assets.backfill.failed_requests import defer_unreadable, read_failing_tickers
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+from backfill_assets.backfill.fetch.graceful_shutdown import call_on_stop
+from backfill_assets.backfill.fetch.held_claims import SURE_SECONDS, HeldClaims
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.listed_requests import fit_to_listings
 from backfill_assets.backfill.optional_endpoints import StoredOptionalEndpoints
@@ -27,7 +29,7 @@ from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_errors import TokenRefused
+from backfill_assets.market.vendor_errors import StopRequested, TokenRefused
 from backfill_assets.market.vendor_prices import CallPrices
 from backfill_assets.store.bars.external_bars import read_external_bars
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
@@ -85,10 +87,14 @@ class BackfillJob:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The parts that a run works with, created once per process."""
+    """The parts that a run works with, created once per process.
+
+    ``claims_sure_seconds``: how long after a heartbeat a run is sure of its claims (``fetch.held_claims``).
+    """
 
     database: Database
     settings: Settings
+    claims_sure_seconds: float = SURE_SECONDS
 
     @property
     def prices(self) -> CallPrices:
@@ -160,6 +166,10 @@ class Engine:
         """
         return LiveBudget(self.database, self.require_token(), build_limits(self.settings), self.settings.live_budget)
 
+    def create_claims(self, run_id: UUID, interval: Interval) -> HeldClaims:
+        """The claims of a run, none at first."""
+        return HeldClaims(self.database, run_id, interval, sure_seconds=self.claims_sure_seconds)
+
     def estimate_seconds(self, plan: Plan) -> float:
         """Estimated duration of a plan in seconds, with the vendor's usual response time."""
         settings = self.settings
@@ -212,7 +222,9 @@ class Engine:
                 max_connections=settings.in_flight_max,
             ) as client,
         ):
-            yield rate_limiter, client
+            stopped = StopRequested("a signal told this process to stop")
+            with call_on_stop(lambda: rate_limiter.close(stopped)):
+                yield rate_limiter, client
 
     def create_optional_endpoints(self) -> StoredOptionalEndpoints:
         """What is known about endpoints that the token's plan may lack.

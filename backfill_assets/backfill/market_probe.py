@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.fetch.graceful_shutdown import GracefulShutdown
 from backfill_assets.backfill.probe_recording import ProbeRecording, RecordedAnswer, parse_answer
 from backfill_assets.eodhd.client import EodhdClient
 from backfill_assets.eodhd.parameters import Params, build_date_params
@@ -19,7 +20,7 @@ from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.probe.questions import ProbeQuestion, QuestionKind, count_symbols, list_questions, to_day
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import ListedSymbol
-from backfill_assets.market.vendor_errors import PlanRefused, UnknownTicker, Unreachable, VendorError
+from backfill_assets.market.vendor_errors import PlanRefused, StopRequested, UnknownTicker, Unreachable, VendorError
 from backfill_assets.store.symbols import list_symbols
 
 ENDPOINTS = {
@@ -90,9 +91,15 @@ def _list_active(engine: Engine, exchange: str) -> list[str]:
         return [symbol.ticker.symbol for symbol in list_symbols(connection, exchange)]
 
 
-def send_probe(engine: Engine, probe: MarketProbe) -> ProbeResult:
-    """Send the requests one after another, within the budget, the pause and the rate limit of all others."""
-    return asyncio.run(_send(engine, probe))
+def send_probe(engine: Engine, probe: MarketProbe, shutdown: GracefulShutdown) -> ProbeResult:
+    """Send the requests one after another, within the budget, the pause and the rate limit of all others.
+
+    Args:
+        engine: the parts to work with.
+        probe: what to ask.
+        shutdown: what a signal goes through; the answers until then are in the result.
+    """
+    return shutdown.run(_send(engine, probe))
 
 
 async def _send(engine: Engine, probe: MarketProbe) -> ProbeResult:
@@ -108,6 +115,9 @@ async def _send(engine: Engine, probe: MarketProbe) -> ProbeResult:
                 answers += await _ask(engine, client, probe.market, question, symbol)
             except VendorError as stopping:
                 error = stopping
+                break
+            except asyncio.CancelledError:  # no answer within the grace period after a signal
+                error = StopRequested("a signal told this process to stop")
                 break
             if question.kind is QuestionKind.SYMBOLS:
                 symbol = _choose_share(answers[-1], probe.market)
@@ -137,9 +147,7 @@ async def _count_used_calls(engine: Engine, client: EodhdClient) -> int | None:
     """The calls that the account has used today; None: it does not say."""
     try:
         account = await client.for_purpose(Purpose.ACCOUNT).fetch_account()
-    except VendorError as error:
-        if error.stops_run:
-            raise
+    except VendorError:  # one that stops everything meets the next question, too, and this answer is kept
         return None
     is_today = account.api_requests_date == engine.settings.now().date()
     return account.api_requests if is_today else None

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from backfill_assets.backfill.due_reviews import count_due_reviews
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.planner import Strategy
@@ -27,7 +28,6 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import IMPROVABLE_STATES
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.store.evidence.review_log import read_last_reviews, record_reviews
-from backfill_assets.store.symbols import list_symbols
 
 TICKERS_PER_RUN = 250  # per run; the review log is written after each run
 
@@ -103,18 +103,9 @@ def _leave_shares(
     if job.user_selected:
         return affordable
     following = engine.settings.exchanges if later is None else [other.market.exchange for other in later]
-    others = {exchange: _count_due(engine, job, exchange) for exchange in following if exchange != job.market.exchange}
+    exchanges = [exchange for exchange in following if exchange != job.market.exchange]
+    others = {exchange: count_due_reviews(engine, exchange, job.interval) for exchange in exchanges}
     return share_fairly({job.market.exchange: due, **others}, affordable)[job.market.exchange]
-
-
-def _count_due(engine: Engine, job: BackfillJob, exchange: str) -> int:
-    """How many active symbols of another exchange have not been reviewed lately."""
-    source = engine.settings.choose_source(engine.settings.get_market(exchange), job.interval)
-    due_before = engine.settings.now() - timedelta(days=engine.settings.review_days)
-    with engine.database.transaction() as connection:
-        symbols = list_symbols(connection, exchange)
-        last_reviewed = read_last_reviews(connection, [s.symbol_id for s in symbols], job.interval, source)
-    return len(symbols) - sum(reviewed > due_before for reviewed in last_reviewed.values())
 
 
 def _count_spare_calls(engine: Engine, job: BackfillJob, coverage: Coverage) -> int:

@@ -7,7 +7,7 @@ fetching and storing is in ``backfill.fetch``.
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -22,8 +22,10 @@ from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_resul
 from backfill_assets.backfill.fetch.fetcher import Fetcher
 from backfill_assets.backfill.fetch.graceful_shutdown import run_with_graceful_shutdown
 from backfill_assets.backfill.fetch.heartbeat import maintain_heartbeat
+from backfill_assets.backfill.fetch.held_claims import HeldClaims
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
+from backfill_assets.backfill.fetch.request_trace import trace_run
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.backfill.finding_ends import resolve_disproved_drift
 from backfill_assets.backfill.findings import record_calendar_drift, record_vendor_warnings
@@ -38,11 +40,12 @@ from backfill_assets.backfill.scarce_requests import hold_back, leave_history_to
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.vendor import VendorClient
-from backfill_assets.market.vendor_errors import TransientError, VendorError
+from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import find_interval_spelling
 from backfill_assets.store.quota.request_log import delete_old_requests
-from backfill_assets.store.runs import RunMetrics, claim_symbols, finish_run, start_run
+from backfill_assets.store.runs import RunMetrics, finish_run, start_run
+from backfill_assets.tracing import PLAN, PROOF, get_current_span, traced
 
 
 def run_backfill(
@@ -64,7 +67,10 @@ def run_backfill(
         UsageError: the database contains bars of another host.
         DatabaseUnavailable: the database is gone; what was stored stays.
     """
-    return _BackfillRun(engine, job, on_progress, later).execute()
+    run = _BackfillRun(engine, job, on_progress, later)
+    interval, window = job.interval.name, job.window.description
+    with trace_run(run.run_id, exchange=job.market.exchange, interval=interval, window=window):
+        return run.execute()
 
 
 class _BackfillRun:
@@ -77,7 +83,7 @@ class _BackfillRun:
         self._job = job
         self._on_progress = on_progress
         self._later = later
-        self._run_id = uuid4()
+        self.run_id = uuid4()
         self._usage = Usage()
         self._fetched = FetchResult()  # of all passes: one pass does not disprove the remarks of another
         self._daily_answers = PlanAnswers()
@@ -96,8 +102,8 @@ class _BackfillRun:
             after = self._engine.measure(self._job)
         is_read_anew = self._job.force and not self._job.user_selected and passes.is_complete
         update_findings(self._engine, self._job, after, is_read_anew=is_read_anew)
-        seconds = time.monotonic() - started
         mixed_feeds = self._engine.find_mixed_feeds(after) if plan.requests else None
+        seconds = time.monotonic() - started
         result = build_run_result(self._job, plan, coverage, after, passes, self._usage, seconds)
         return replace(result, mixed_feeds=mixed_feeds, cross_feed=self._cross_feed)
 
@@ -112,17 +118,16 @@ class _BackfillRun:
         with self._engine.database.transaction() as connection:
             delete_old_requests(connection)
             description, vendor_access = self._job.window.description, self._engine.vendor_access
-            start_run(connection, self._run_id, description, len(plan.requests), vendor_access)
-        outcome: str | None = "failed"
-        metrics: RunMetrics | None = None
+            start_run(connection, self.run_id, description, len(plan.requests), vendor_access)
+        outcome, metrics = "failed", None
         try:
-            plan = leave_history_to_older_runs(self._engine, self._job, coverage, plan, self._run_id)
+            plan = leave_history_to_older_runs(self._engine, self._job, coverage, plan, self.run_id)
             passes = self._run_passes(coverage, plan, server_clock)
             after = self._measure_after(passes)
             outcome = "stopped" if passes.fetched.stopped else "finished"
             metrics = self._build_metrics(coverage, after, passes)
         except DatabaseUnavailable:
-            outcome = None  # cannot be recorded; the next run finds that this process is gone
+            outcome = ""  # cannot be recorded; the next run finds that this process is gone
             raise
         except Exception:
             raise
@@ -134,6 +139,7 @@ class _BackfillRun:
                 self._finish(outcome, metrics)
         return passes, after, plan
 
+    @traced(PROOF)
     def _measure_after(self, passes: PassResult) -> Coverage:
         """What the store contains now; bars are judged, and symbols that the vendor does not serve set aside first."""
         judge_job(self._engine, self._job)
@@ -143,8 +149,9 @@ class _BackfillRun:
         return after
 
     def _finish(self, outcome: str, metrics: RunMetrics | None) -> None:
+        get_current_span().set(run_id=str(self.run_id), outcome=outcome, **asdict(self._usage))
         database = self._engine.database
-        database.retry_transaction(lambda connection: finish_run(connection, self._run_id, outcome, metrics))
+        database.retry_transaction(lambda connection: finish_run(connection, self.run_id, outcome, metrics))
 
     def _build_metrics(self, before: Coverage, after: Coverage, passes: PassResult) -> RunMetrics:
         missing = int(before.missing.sum()), int(after.missing.sum())
@@ -152,19 +159,16 @@ class _BackfillRun:
 
     def _run_passes(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> PassResult:
         """Execute the plan; with the hybrid strategy, request once more what failed for a passing reason."""
-        first = run_with_graceful_shutdown(self._run_pass(coverage, plan, server_clock))
-        outcomes = first.fetched.outcomes
-        failed_ids = frozenset(
-            symbol_id
-            for symbol_id, outcome in outcomes.items()
-            if isinstance(outcome.error, TransientError) and outcome.error.is_repeated
-        )
-        any_succeeded = len(failed_ids) < len(outcomes)
-        if self._job.strategy is not Strategy.HYBRID or not failed_ids or not any_succeeded or first.fetched.stopped:
+        grace = self._engine.settings.stop_seconds
+        first = run_with_graceful_shutdown(self._run_pass(coverage, plan, server_clock), grace)
+        failed_ids = first.fetched.repeatable_ids
+        is_repeated = self._job.strategy is Strategy.HYBRID and 0 < len(failed_ids) < len(first.fetched.outcomes)
+        if not is_repeated or first.fetched.stopped:
             return first
-        coverage, second_plan, server_clock = self._measure_and_plan(failed_ids)
-        return first.add_later_pass(run_with_graceful_shutdown(self._run_pass(coverage, second_plan, server_clock)))
+        coverage, plan, server_clock = self._measure_and_plan(failed_ids)
+        return first.add_later_pass(run_with_graceful_shutdown(self._run_pass(coverage, plan, server_clock), grace))
 
+    @traced(PLAN)
     def _measure_and_plan(self, symbol_ids: frozenset[int] | None = None) -> tuple[Coverage, Plan, datetime]:
         """The coverage, the plan for all symbols or for ``symbol_ids``, and the database's time before measuring."""
         with self._engine.database.transaction() as connection:
@@ -177,7 +181,7 @@ class _BackfillRun:
         return coverage, plan, server_clock
 
     async def _run_pass(self, coverage: Coverage, plan: Plan, server_clock: datetime) -> PassResult:
-        async with self._engine.open_vendor_client(self._job.purpose, self._run_id, self._usage) as (
+        async with self._engine.open_vendor_client(self._job.purpose, self.run_id, self._usage) as (
             rate_limiter,
             client,
         ):
@@ -186,9 +190,12 @@ class _BackfillRun:
             except VendorError as error:
                 return PassResult(FetchResult(stopped=error))
             address = AddressCheck(self._engine.settings.base_url, has_account=has_account)
-            fetcher, progress = self._build_fetcher(plan, rate_limiter, client, server_clock, address)
-            async with maintain_heartbeat(self._engine.database, self._run_id, rate_limiter, client):
-                requests, claimed_elsewhere = self._claim_requests(plan, server_clock)
+            claims = self._engine.create_claims(self.run_id, self._job.interval)
+            fetcher, progress = self._build_fetcher(plan, claims, rate_limiter, client, server_clock, address)
+            async with maintain_heartbeat(claims, rate_limiter, client):
+                planned_ids = {request.symbol.symbol_id for request in plan.requests}
+                claimed_ids = await claims.claim(planned_ids, server_clock)
+                requests = [request for request in plan.requests if request.symbol.symbol_id in claimed_ids]
                 fetched, awaiting = await self._fetch(fetcher, progress, requests, coverage)
                 fetched = replace(fetched, stopped=fetched.stopped or address.find_fault())
                 self._record_findings(plan, fetched, rate_limiter.now())
@@ -196,8 +203,8 @@ class _BackfillRun:
                     lookups = look_up_absence(self._engine, self._job, client, self._daily_answers)
                     fetched = replace(fetched, stopped=await lookups)
                 if not fetched.stopped and address.is_confirmed:
-                    fetched = replace(fetched, stopped=await self._ask_other_feed(client, fetched.outcomes))
-        return PassResult(fetched, claimed_elsewhere, awaiting)
+                    fetched = replace(fetched, stopped=await self._ask_other_feed(client, fetched.outcomes, claims))
+        return PassResult(fetched, fetcher.claimed_elsewhere | (planned_ids - claimed_ids), awaiting)
 
     async def _fetch(
         self, fetcher: Fetcher, progress: ProgressTracker, requests: Sequence[PlannedRequest], coverage: Coverage
@@ -216,7 +223,8 @@ class _BackfillRun:
                 (request.symbol.symbol_id, request.last_session) in fetched.published_sessions for request in block
             )
             size *= 2
-            keep_probing = 2 * published_count >= len(block)
+            asked = sum(request.symbol.symbol_id not in fetcher.claimed_elsewhere for request in block)
+            keep_probing = 2 * published_count >= asked
         held_back = [] if fetched.stopped else tentative
         return fetched, frozenset(request.symbol.symbol_id for request in held_back)
 
@@ -249,10 +257,12 @@ class _BackfillRun:
         record_vendor_warnings(database, self._fetched.vendor_warnings, now, self._fetched.reaches)
         release_served(database, [s for s in self._job.symbols if s.symbol_id in fetched.answered_ids], now)
 
-    async def _ask_other_feed(self, client: VendorClient, outcomes: Collection[int]) -> VendorError | None:
+    async def _ask_other_feed(
+        self, client: VendorClient, outcomes: Collection[int], claims: HeldClaims
+    ) -> VendorError | None:
         """Ask the vendor's other feed what is open; returns the error that stops the run, if there is one."""
         try:
-            self._cross_feed += await ask_other_feed(self._engine, self._job, client, outcomes)
+            self._cross_feed += await ask_other_feed(self._engine, self._job, client, outcomes, claims)
         except VendorError as error:
             return error
         return None
@@ -260,27 +270,25 @@ class _BackfillRun:
     def _build_fetcher(
         self,
         plan: Plan,
+        claims: HeldClaims,
         rate_limiter: SharedRateLimiter,
         client: VendorClient,
         server_clock: datetime,
         address: AddressCheck,
     ) -> tuple[Fetcher, ProgressTracker]:
+        job, settings = self._job, self._engine.settings
         with self._engine.database.transaction() as connection:
-            interval_spelling = find_interval_spelling(connection, self._job.interval)
-        settings = self._engine.settings
-        ticker_count = len({request.symbol.symbol_id for request in plan.requests})
-        progress = ProgressTracker(self._on_progress, ticker_count, self._usage)
+            spelling = find_interval_spelling(connection, job.interval)
+        tickers = {request.symbol.symbol_id for request in plan.requests}
+        progress = ProgressTracker(self._on_progress, len(tickers), self._usage)
         fetcher = Fetcher(
             database=self._engine.database,
             context=WriteContext(
-                plan,
-                self._job.source_interval,
-                interval_spelling,
-                settings.vendor_host,
-                settings.now(),
-                replace_other_feed=self._job.replace_other_feed,
+                *(plan, job.source_interval, spelling, settings.vendor_host, settings.now()),
+                replace_other_feed=job.replace_other_feed,
             ),
-            run_id=self._run_id,
+            run_id=self.run_id,
+            claims=claims,
             rate_limiter=rate_limiter,
             client=client,
             progress=progress,
@@ -288,13 +296,3 @@ class _BackfillRun:
             address=address,
         )
         return fetcher, progress
-
-    def _claim_requests(self, plan: Plan, planned_at: datetime) -> tuple[list[PlannedRequest], frozenset[int]]:
-        """The requests whose symbols this run has claimed, and the symbol_ids that another run has claimed."""
-        symbol_ids = {request.symbol.symbol_id for request in plan.requests}
-        with self._engine.database.transaction() as connection:
-            claimed_ids = claim_symbols(
-                connection, self._run_id, sorted(symbol_ids), self._job.interval, planned_at=planned_at
-            )
-        requests = [request for request in plan.requests if request.symbol.symbol_id in claimed_ids]
-        return requests, frozenset(symbol_ids - claimed_ids)

@@ -4,9 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
+from pathlib import Path
 
 import dagster_postgres
 import psutil
@@ -29,7 +31,9 @@ from backfill_assets.store.postgres.database_errors import describe_database
 from backfill_assets.store.postgres.embedded_paths import find_temporary_folder
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
-STOP_TIMEOUT_SECONDS = 30  # until Dagster and its processes are killed
+STOP_SECONDS = 2  # for processes that have nothing to lose; then they are killed
+_POLL_SECONDS = 0.1
+RUN_STOP_SECONDS = 30  # for runs: BACKFILL_STOP_SECONDS, and what storing takes on a busy machine
 _IGNORED_WARNING = (
     "ignore:Function `dev_command` is superseded"  # ``dagster dev`` advertises ``dg dev``, which is another package
 )
@@ -62,12 +66,8 @@ def _require_free_port(port: int) -> None:
 
 def _resolve_paths(settings: Settings) -> Settings:
     """``settings`` with absolute paths, for child processes in another working directory."""
-    paths = {
-        "home": settings.home,
-        "calendar_file": settings.calendar_file,
-        "markets_file": settings.markets_file,
-    }
-    return settings.model_copy(update={name: path.expanduser().resolve() for name, path in paths.items() if path})
+    paths = {name: value for name, value in settings if isinstance(value, Path)}
+    return settings.model_copy(update={name: path.expanduser().resolve() for name, path in paths.items()})
 
 
 @contextmanager
@@ -113,6 +113,7 @@ def _start_dagster(settings: Settings, port: int) -> "subprocess.Popen[bytes]":
         [
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
             *("--workspace", "workspace.yaml", "--log-level", settings.log_level.lower()),
+            *(("--log-format", "json") if settings.log_format == "json" else ()),
         ],
         env={
             **build_child_environment(settings),
@@ -127,22 +128,68 @@ def _wait_for_dagster(dagster: "subprocess.Popen[bytes]") -> int:
     try:
         return dagster.wait()
     finally:
-        children = psutil.Process(dagster.pid).children(recursive=True) if dagster.poll() is None else []
-        dagster.send_signal(signal.SIGINT)
-        _stop_dagster(dagster, children)
+        if dagster.poll() is None:
+            stop_dagster(psutil.Process(dagster.pid))
+            dagster.wait()
 
 
-def _stop_dagster(dagster: "subprocess.Popen[bytes]", children: list[psutil.Process]) -> None:
-    """Wait for Dagster, then stop those of its child processes that are still running."""
-    try:
-        dagster.wait(STOP_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        dagster.kill()
-        dagster.wait()
-    for process in children:
+def stop_dagster(dagster: psutil.Process) -> None:
+    """End Dagster and its processes; runs may take their time, since they store what they have paid for.
+
+    All are told at once: Dagster stops them one after the other, and the runs, which spend calls, last. The others
+    keep nothing that is not in the database, and on a busy machine Python takes each of them many seconds to tidy up
+    its memory, so they are not waited for.
+    """
+    told = dagster.children(recursive=True)
+    _send_signal(signal.SIGINT, [dagster])
+    _send_signal(signal.SIGTERM, told)
+    _end_processes([process for process in told if _is_run(process)], RUN_STOP_SECONDS)
+    _wait_for_processes([dagster, *told], STOP_SECONDS)
+    late = [process for process in _list_children(dagster) if process not in told and _is_run(process)]
+    _send_signal(signal.SIGTERM, late)  # begun while the others ended
+    _end_processes(late, RUN_STOP_SECONDS)
+    _end_processes({*told, *_list_children(dagster)}, 0)
+    _end_processes([dagster], STOP_SECONDS)  # it removes its files when the others have ended
+
+
+def _is_run(process: psutil.Process) -> bool:
+    """Whether it is a run, or a step of one: the code server starts them by ``multiprocessing``."""
+    with suppress(psutil.Error):
+        return "--multiprocessing-fork" in process.cmdline()
+    return False
+
+
+def _list_children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
+
+
+def _send_signal(number: int, processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, still_running = psutil.wait_procs(children, STOP_TIMEOUT_SECONDS)
-    for process in still_running:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+            process.send_signal(number)
+
+
+def _end_processes(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """Wait for processes, and kill those that do not end in time."""
+    still_running = _wait_for_processes(processes, seconds)
+    _send_signal(signal.SIGKILL, still_running)
+    _wait_for_processes(still_running, STOP_SECONDS)
+
+
+def _wait_for_processes(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until all have ended, also those that their parent has not yet taken note of; returns those still running.
+
+    ``psutil.wait_procs`` counts the latter as running, and a code server that ends looks at its runs no more.
+    """
+    deadline = time.monotonic() + seconds
+    while (running := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return running
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False

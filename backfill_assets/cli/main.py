@@ -3,9 +3,11 @@
 Each command has a module of its own. It imports what it needs when it runs, so that ``--help`` starts quickly.
 """
 
+import logging
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from types import FrameType
 
 import click
@@ -21,6 +23,8 @@ from backfill_assets.cli.dev import dev
 from backfill_assets.cli.export import export
 from backfill_assets.cli.live import live
 from backfill_assets.cli.markets import markets
+from backfill_assets.cli.metrics import metrics
+from backfill_assets.cli.migrate import migrate
 from backfill_assets.cli.output import describe_failure, provide_output
 from backfill_assets.cli.pause import pause
 from backfill_assets.cli.plan import plan
@@ -53,7 +57,7 @@ def cli() -> None:
 _COMMANDS = (
     *(markets, symbols, report, plan, run, verify, audit, why, actions, decisions, review, live, status, pause, resume),
     *(bars, export, universes, certify, verify_certificate, certificates),
-    *(alerts, settings, sandbox, demo, dev),
+    *(alerts, metrics, settings, migrate, sandbox, demo, dev),
 )
 for _command in _COMMANDS:
     cli.add_command(_command)
@@ -79,6 +83,19 @@ def _raise_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG
     raise KeyboardInterrupt
 
 
+def _report(kind: str, message: str, details: Iterable[str] = (), *, show_traceback: bool = False) -> None:
+    """Say on standard error why the command ends: for people, or as a log record if the log is JSON."""
+    log_format = sys.modules.get("backfill_assets.config.log_format")  # not loaded: the settings were not read
+    if log_format is not None and log_format.is_json_configured():
+        level = logging.ERROR if kind else logging.WARNING
+        logging.getLogger(PROGRAM_NAME).log(level, "%s", "; ".join([message, *details]), exc_info=bool(kind))
+        return
+    if show_traceback:
+        traceback.print_exc()
+    for line in (f"{kind}: {message}" if kind else message, *(f"  {detail}" for detail in details)):
+        click.echo(line, err=True)
+
+
 def _format_on_one_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
@@ -94,22 +111,17 @@ def _run_cli(*, debug: bool) -> int:
     except click.exceptions.Exit as finished:
         return finished.exit_code
     except click.ClickException as error:
-        click.echo(f"error: {_format_on_one_line(error)}", err=True)
+        _report("error", _format_on_one_line(error))
         return 2
     except BackfillError as error:
-        if debug:
-            traceback.print_exc()
-        click.echo(f"error: {to_one_line(error.headline)}", err=True)
-        for detail in error.details:
-            click.echo(f"  {to_one_line(detail)}", err=True)
+        _report("error", to_one_line(error.headline), map(to_one_line, error.details), show_traceback=debug)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; fetched bars are stored, and the next run continues from there", err=True)
+        _report("", "interrupted; fetched bars are stored, and the next run continues from there")
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - one line for users also of a bug
-        if debug:
-            traceback.print_exc()
         message = to_one_line(" ".join(str(error).split()))
-        click.echo(f"bug: {type(error).__name__}: {message}; run again with --debug and report the output", err=True)
+        advice = "run again with --debug and report the output"
+        _report("bug", f"{type(error).__name__}: {message}; {advice}", show_traceback=debug)
         return 1
     return code if isinstance(code, int) else 0

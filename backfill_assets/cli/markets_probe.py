@@ -78,6 +78,7 @@ def _read_symbols(symbols: str | None, exchange: str) -> list[str]:
 
 def _send(settings: "Settings", exchange: str, symbols: list[str], path: Path, *, yes: bool) -> bool:
     """Print the price, ask, send and record; returns whether anything was sent."""
+    from backfill_assets.backfill.fetch.graceful_shutdown import GracefulShutdown
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.backfill.market_probe import plan_probe, send_probe
     from backfill_assets.backfill.probe_recording import create_recording, write_recording
@@ -90,8 +91,8 @@ def _send(settings: "Settings", exchange: str, symbols: list[str], path: Path, *
         if not yes and not click.confirm("send them?", default=False, err=True):
             click.echo("nothing was requested")
             return False
-        with create_recording(path) as file:
-            result = send_probe(engine, probe)
+        with create_recording(path) as file, GracefulShutdown(settings.stop_seconds) as shutdown:
+            result = send_probe(engine, probe, shutdown)
             if result.recording.answers:
                 write_recording(result.recording, file)
     if result.recording.answers:

@@ -1,6 +1,5 @@
 """What commands share: types of options, the common options, the settings and the console."""
 
-import logging
 import re
 import sys
 from collections.abc import Callable
@@ -203,10 +202,11 @@ def add_format_option(*names: str) -> Callable[[F], F]:
 
 def load_command_settings(as_of: datetime | None = None, *, debug: bool) -> "Settings":
     """The settings of the environment, overridden by the common options; also configures logging to standard error."""
+    from backfill_assets.config.log_format import configure_logging
     from backfill_assets.config.settings import load_settings
 
     settings = load_settings(as_of=as_of, log_level="DEBUG" if debug else None)
-    logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    configure_logging(settings)
     return settings
 
 

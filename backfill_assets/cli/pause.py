@@ -27,10 +27,11 @@ def pause(until: datetime | None, duration: timedelta | None, reason: str | None
     if until is not None and duration is not None:
         raise UsageError("give either --until or --for, not both")
     text = clean_text(reason, "--reason")
-    with open_engine(load_command_settings(debug=debug)) as engine, engine.database.transaction() as connection:
-        now = read_server_time(connection)
+    with open_engine(load_command_settings(debug=debug)) as engine:
+        with engine.database.transaction() as connection:
+            now = read_server_time(connection)
         end = now + duration if duration is not None else until
         if end is not None and end <= now:
             raise UsageError(f"--until {end:%Y-%m-%d %H:%M} UTC is over; it is now {now:%Y-%m-%d %H:%M} UTC")
-        started = start_pause(connection, end, describe_caller(), text)
+        started = start_pause(engine.database, end, describe_caller(), text)
     click.echo(f"{started}; to go on: backfill-assets resume")

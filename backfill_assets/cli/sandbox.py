@@ -37,11 +37,18 @@ class ExchangesType(click.ParamType[tuple[str, ...]]):
 
 @click.command()
 @click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address or name of this machine to listen on; 0.0.0.0 for all, so that containers and other machines can"
+    " use the sandbox, too. It has no access control.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8008,
     show_default=True,
-    help="Port on 127.0.0.1; 0 picks a free one.",
+    help="Port; 0 picks a free one.",
 )
 @click.option(
     "--symbols",
@@ -76,6 +83,7 @@ class ExchangesType(click.ParamType[tuple[str, ...]]):
 )
 @add_common_options
 def sandbox(
+    host: str,
     port: int,
     symbol_count: int,
     exchanges: tuple[str, ...],
@@ -87,14 +95,16 @@ def sandbox(
     as_of: datetime | None,
     debug: bool,
 ) -> None:
-    """Run a local imitation of the vendor's API on 127.0.0.1 until interrupted; accepts any token."""
+    """Run a local imitation of the vendor's API until interrupted; accepts any token."""
     from backfill_assets.sandbox.actions import ActionRates
     from backfill_assets.sandbox.config import DataQuirks, SandboxConfig
+    from backfill_assets.sandbox.server.listener import describe_exposure
     from backfill_assets.sandbox.server.serve import serve
     from backfill_assets.sandbox.world.exchange_worlds import build_realistic_exchange
 
     settings = load_command_settings(as_of, debug=debug)
     config = SandboxConfig(
+        host=host,
         port=port,
         symbols=symbol_count,
         now=now or settings.as_of,
@@ -113,5 +123,7 @@ def sandbox(
     def announce(url: str) -> None:
         click.echo(f"sandbox listening at {url}")
         click.echo(f"  export EODHD_BASE_URL={url} EODHD_API_TOKEN=sandbox{unset_source_host}")
+        for line in describe_exposure(host, url):
+            click.echo(line)
 
     serve(config, announce=announce)

@@ -112,7 +112,16 @@ def _format_bars(values: Mapping[str, Any], newest_bar: str | None) -> dict[str,
         f"{format_count(values['symbols_with_missing'], 'symbol')}"
         f" (sessions {', '.join(values['window']) or 'none'})",
         "partitions": _format_partitions(values["partitions"]),
+        **({"older sessions": _format_healing(values["healing"])} if "healing" in values else {}),
     }
+
+
+def _format_healing(healing: Mapping[str, int]) -> str:
+    return (
+        f"{format_count(healing['sessions'], 'session')} before the partitions are healed, too: watched of"
+        f" {healing['symbols_watched']:,} of {format_count(healing['symbols'], 'symbol')},"
+        f" {format_count(healing['missing'], 'bar')} missing there"
+    )
 
 
 def _format_unverified(external: Mapping[str, int]) -> str:

@@ -30,7 +30,8 @@ from backfill_assets.config.fields.review import ReviewFields
 from backfill_assets.config.fields.storage import StorageFields
 from backfill_assets.config.fields.vendor import VendorFields
 from backfill_assets.config.formatting import find_example, format_value
-from backfill_assets.config.validators import VENDOR_HOST, extract_host, fill_secrets_from_files
+from backfill_assets.config.secret_files import fill_secrets_from_files
+from backfill_assets.config.validators import VENDOR_HOST, extract_host
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval, choose_source_interval
 from backfill_assets.market.exchanges.profile import MarketProfile
@@ -40,9 +41,14 @@ from backfill_assets.market.gaps.retry_schedule import RetrySchedule
 from backfill_assets.market.live.sampling_schedule import select_collectable_intervals
 
 MAX_SHOWN_CHARACTERS = 60  # of an invalid value in an error message
-SECRETS_FROM_FILES = ("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL")  # NAME_FILE may name a file instead
+# NAME_FILE may name a file instead; of these, a file of addresses may have several lines
+SECRETS_FROM_FILES = (
+    *("DATABASE_URL", "EODHD_API_TOKEN", "DAGSTER_POSTGRES_URL"),
+    *("BACKFILL_ALERT_URLS", "BACKFILL_ALERT_OWNERS", "BACKFILL_HEARTBEAT_URL"),
+)
+SECRET_LISTS = frozenset({"BACKFILL_ALERT_URLS", "BACKFILL_ALERT_OWNERS"})
 SECRET_VARIABLES = frozenset(  # not in error messages
-    {*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_ALERT_URLS", "BACKFILL_CODE_URL"}
+    {*SECRETS_FROM_FILES, "EODHD_BASE_URL", "BACKFILL_CODE_URL"}
 )
 
 
@@ -66,7 +72,7 @@ class Settings(
     @model_validator(mode="before")
     @classmethod
     def _read_secrets(cls, values: Any) -> Any:
-        return fill_secrets_from_files(values, SECRETS_FROM_FILES)
+        return fill_secrets_from_files(values, SECRETS_FROM_FILES, SECRET_LISTS)
 
     @model_validator(mode="after")
     def _check_live_intervals(self) -> Self:

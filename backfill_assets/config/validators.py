@@ -1,13 +1,12 @@
 """Validation and normalisation of single values: times, lists, cron expressions, URLs, host names, secrets in files.
 
-Which settings there are is in ``config.fields``. Nothing here reads the environment.
+Which settings there are is in ``config.fields``. Nothing here reads the environment. Secrets in files are read in
+``config.secret_files``.
 """
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +27,6 @@ _URL_PATTERN = re.compile(r"[a-z0-9+.-]+://\S+", re.IGNORECASE)
 _CRON_FIELD = re.compile(r"[0-9a-z*,/-]+", re.IGNORECASE)
 _CRON_FIELD_COUNT = 5
 _OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:\S(.*\S)?")  # as Dagster checks them
-_MAX_SECRET_BYTES = 10_000  # of a file with a secret
 
 
 def validate_moment(moment: datetime) -> datetime:
@@ -139,6 +137,28 @@ def validate_alert_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return urls
 
 
+def validate_alert_owners(owners: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """``owners`` unchanged; a ValueError, which shows none of them, unless all are UNIVERSE=URL."""
+    for universe, separator, url in (owner.get_secret_value().partition("=") for owner in owners):
+        if not separator or not _URL_PATTERN.fullmatch(url):
+            raise ValueError("must be one or more UNIVERSE=URL, separated by spaces")
+        validate_universe_names((universe,))
+    return owners
+
+
+def validate_heartbeat_url(url: SecretStr) -> SecretStr:
+    """``url`` without surrounding white space; a ValueError, which does not show it, unless it is one of http(s)."""
+    text = url.get_secret_value().strip()
+    is_text_valid = re.fullmatch(r"https?://[!-~]+", text, re.IGNORECASE) is not None
+    try:
+        host = urlsplit(text).hostname if is_text_valid else None
+    except ValueError:  # brackets of IPv6
+        host = None
+    if not host or not _HOST_PATTERN.fullmatch(host):
+        raise ValueError("must be an http or https URL")
+    return SecretStr(text)
+
+
 def clean_secret(secret: SecretStr) -> SecretStr:
     """``secret`` without surrounding white space; a ValueError if it is blank or has unprintable characters."""
     text = secret.get_secret_value().strip()
@@ -186,37 +206,3 @@ def normalize_host(host: str) -> str:
     if normalized == VENDOR_HOST or normalized.endswith("." + VENDOR_HOST):
         return VENDOR_HOST
     return LOCAL_HOST if normalized in _LOCAL_NAMES or normalized.startswith("127.") else normalized
-
-
-def fill_secrets_from_files(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """``values`` with each NAME read from the file that NAME_FILE names, as with Docker secrets.
-
-    Raises:
-        ValueError: NAME and NAME_FILE differ, or the file cannot be read or is empty.
-    """
-    filled = dict(values)
-    for name in names:
-        if path := values.get(f"{name}_FILE"):
-            filled[name] = _read_secret_file(Path(path), f"{name}_FILE")
-            given_value = values.get(name)
-            given_text = given_value.get_secret_value() if isinstance(given_value, SecretStr) else given_value
-            if given_text and given_text.strip() != filled[name]:
-                raise ValueError(f"{name} and {name}_FILE are both set and differ; set one of them")
-    return filled
-
-
-def _read_secret_file(path: Path, variable: str) -> str:
-    try:
-        with path.open("rb") as file:
-            secret = file.read(_MAX_SECRET_BYTES + 1).decode().strip()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"{variable} {_escape_path(path)} cannot be read: {reason}") from None
-    if not secret or len(secret) > _MAX_SECRET_BYTES or not secret.isprintable():  # a line break is not printable
-        raise ValueError(f"{variable} {_escape_path(path)} must contain the secret as its only line")
-    return secret
-
-
-def _escape_path(path: Path) -> str:
-    """A path as text; bytes that are not UTF-8 as escapes, since pydantic accepts no message that contains them."""
-    return str(path).encode("utf-8", "backslashreplace").decode()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.fetch.graceful_shutdown import GracefulShutdown
 from backfill_assets.backfill.fetch.shared_rate_limiter import Usage
 from backfill_assets.config.settings import Settings
 from backfill_assets.live.quote_reader import (
@@ -199,11 +200,14 @@ class _RoundRunner:
         usage = Usage()
         fallback = self._plan_method("tickers", len(symbols), skipped.calls_left)
         can_fall_back = fallback.due_at == plan.due_at and fallback.calls <= skipped.calls_left
-        reading = read_live_quotes(self.engine, symbols, plan.method, usage, fall_back=can_fall_back)
         writer = SampleWriter(self.session, external_ids, self.engine.settings.vendor_host, self.now, plan.due_at)
-        with self.engine.database.transaction() as connection:
-            result = writer.write(connection, symbols, build_sample_table(reading, symbols), server_clock)
-            writer.close_round(connection, reading, result, usage.calls)
+        with GracefulShutdown(self.engine.settings.stop_seconds) as shutdown:  # what was read is paid for: write it
+            reading = read_live_quotes(
+                self.engine, symbols, plan.method, usage, fall_back=can_fall_back, shutdown=shutdown
+            )
+            with self.engine.database.transaction() as connection:
+                result = writer.write(connection, symbols, build_sample_table(reading, symbols), server_clock)
+                writer.close_round(connection, reading, result, usage.calls)
         return replace(
             skipped,
             kind=_choose_kind(reading),

@@ -14,6 +14,7 @@ import pandas as pd
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from backfill_assets.backfill.engine import Engine
+from backfill_assets.backfill.fetch.graceful_shutdown import GracefulShutdown
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
 from backfill_assets.market.bars.bar_builder import round_volume
@@ -65,7 +66,13 @@ def count_calls(prices: CallPrices, method: QuoteMethod, ticker_count: int) -> i
 
 
 def read_live_quotes(
-    engine: Engine, symbols: Sequence[Symbol], method: QuoteMethod, usage: Usage, *, fall_back: bool
+    engine: Engine,
+    symbols: Sequence[Symbol],
+    method: QuoteMethod,
+    usage: Usage,
+    *,
+    fall_back: bool,
+    shutdown: GracefulShutdown,
 ) -> QuoteReading:
     """Read the day so far of ``symbols``; takes less than the time between two rounds.
 
@@ -75,11 +82,12 @@ def read_live_quotes(
         method: how to read them.
         usage: counts what is spent.
         fall_back: read ticker by ticker if reading the whole exchange fails.
+        shutdown: what a signal does; the caller writes what was read before it is delivered.
 
     Returns:
         The quotes; a VendorError is in the reading, not raised.
     """
-    return asyncio.run(_read_with_fallback(engine, symbols, method, usage, fall_back=fall_back))
+    return shutdown.run(_read_with_fallback(engine, symbols, method, usage, fall_back=fall_back))
 
 
 def build_sample_table(reading: QuoteReading, symbols: Sequence[Symbol]) -> pd.DataFrame:

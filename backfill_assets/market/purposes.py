@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     DIVIDENDS = "dividends"  # dividends, and the closes before them, for adjusted prices
     CROSS_FEED = "cross_feed"  # doubtful and absent bars in the vendor's other feed
     REVIEW = "review"  # bars that are read again for corrections
+    HISTORY = "history"  # bars of older sessions that were not watched before
 
 
 # The share of the day's calls, as far as this program may use them, that a purpose leaves to those before it.
@@ -33,4 +34,5 @@ KEPT_SHARES: Mapping[Purpose, float] = {
     Purpose.DIVIDENDS: 0.05,
     Purpose.CROSS_FEED: 0.1,
     Purpose.REVIEW: 0.15,
+    Purpose.HISTORY: 0.25,
 }

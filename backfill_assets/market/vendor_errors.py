@@ -8,7 +8,8 @@
         │   ├── PlanRefused        403 with the plan's text      stops the run
         │   ├── QuotaExhausted     402, until midnight UTC       stops the run
         │   │   ├── BudgetSpent    this program's share is spent stops the run
-        │   │   └── SpendingPaused a person paused spending      stops the run
+        │   │   ├── SpendingPaused a person paused spending      stops the run
+    │   │   └── StopRequested  a signal told this process    stops the run
         │   ├── WrongAddress       nothing there is the vendor's stops the run; exit 2
         │   ├── ProxyRefused       407, a proxy's refusal        stops the run; exit 6
         │   ├── TickerRefused      403 `Forbidden` (demo token)  this ticker only
@@ -120,6 +121,13 @@ class SpendingPaused(QuotaExhausted):
 
     advice = "to go on: backfill-assets resume"
     stop_reason = "spending is paused"
+
+
+class StopRequested(QuotaExhausted):
+    """A signal told this process to stop; nothing was requested. The next run goes on."""
+
+    advice = "the next run goes on from there"
+    stop_reason = "the process was told to stop"
 
 
 class EndpointUnavailable(PermanentError):

@@ -9,6 +9,8 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from backfill_assets.alerts.causes import find_error_cause
+from backfill_assets.alerts.delivery import count_unreachable
+from backfill_assets.alerts.heartbeat import send_heartbeat
 from backfill_assets.alerts.notify import process_observations
 from backfill_assets.alerts.observation import Observation, build_run_observation, parse_observation
 from backfill_assets.alerts.open_decisions import observe_decisions
@@ -35,7 +37,11 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         default_status=get_default_sensor_status(settings),
     )
     def alert(context: dg.SensorEvaluationContext, backfill_engine: dg.ResourceParam[Engine]) -> dg.SkipReason:
-        """Record check results and ends of runs since the last tick, and send the messages that are due."""
+        """Record check results and ends of runs since the last tick, and send the messages that are due.
+
+        The look was healthy, and is told to the heartbeat's address, if all was read and every destination accepts
+        what is sent to it.
+        """
         if context.cursor is None:  # earlier events are not reported
             context.update_cursor(
                 json.dumps(
@@ -55,9 +61,18 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         unreachable = len(result.failed) - result.skipped
         problems = f", {unreachable} addresses failed and will be retried" if unreachable else ""
         problems += f", {result.skipped} messages skipped because their addresses reject them" if result.skipped else ""
+        problems += _beat(backfill_engine, now)
         return dg.SkipReason(f"{len(observations)} results read, {result.sent} messages sent{problems}")
 
     return alert
+
+
+def _beat(engine: Engine, now: datetime) -> str:
+    """Send the heartbeat unless an alert reaches nobody at one of the addresses; returns what went wrong with it."""
+    if engine.settings.heartbeat_url is None or count_unreachable(engine.database, engine.settings, now):
+        return ""
+    failure = send_heartbeat(engine.settings)
+    return f"; {failure}" if failure else ""
 
 
 def _get_newest_event_id(instance: dg.DagsterInstance) -> int:

@@ -4,7 +4,7 @@ They belong to the step of the asset, so they run with every materialization, an
 selected. Which checks there are, and what computes them, is in ``quality.checks``; ``alert_sensor`` reports them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -12,13 +12,14 @@ import dagster as dg
 from backfill_assets.alerts.causes import read_diagnostics
 from backfill_assets.alerts.notify import build_observations
 from backfill_assets.alerts.observation import Observation
-from backfill_assets.backfill.due_work import build_retained_sessions_job
+from backfill_assets.backfill.due_work import build_watched_partitions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
+from backfill_assets.backfill.older_sessions import count_older_missing
 from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
-from backfill_assets.quality.checks import evaluate_all, select_checks
+from backfill_assets.quality.checks import evaluate_all, find_check, select_checks
 from backfill_assets.quality.criteria import Criterion
 
 OBSERVATION_KEY = "observation"
@@ -78,9 +79,18 @@ def evaluate(
     coverage = engine.measure(job)
     criteria = evaluate_all(engine.database, engine.settings, coverage, job.source_interval)
     diagnostics = read_diagnostics(engine.database, engine.settings, coverage)
-    retained_coverage = engine.measure(build_retained_sessions_job(engine, market, interval))
-    observations = build_observations(criteria, coverage.now, diagnostics, retained_coverage)
+    watched_job = build_watched_partitions_job(engine, market, interval)
+    observations = build_observations(criteria, coverage.now, diagnostics, engine.measure(watched_job))
+    observations = add_older_missing(observations, count_older_missing(engine, market, interval))
     return WindowEvaluation(coverage, criteria, observations, is_alertable=hours_back is None)
+
+
+def add_older_missing(observations: Iterable[Observation], missing: int) -> list[Observation]:
+    """The observations with what watched sessions lack that are no partitions: until it is there, nothing recovers."""
+    return [
+        replace(one, lingering=one.lingering + missing) if check and check.covers_retained_sessions else one
+        for one, check in ((one, find_check(one.name)) for one in observations)
+    ]
 
 
 def build_check_results(

@@ -13,6 +13,7 @@ from backfill_assets.orchestration.assets import ExchangeBars, build_bars_asset
 from backfill_assets.orchestration.complete_sessions import build_complete_sessions_asset
 from backfill_assets.orchestration.complete_sessions_sensor import build_complete_sessions_sensor
 from backfill_assets.orchestration.exchange_names import describe_days
+from backfill_assets.orchestration.healing_sensor import build_healing_sensor
 from backfill_assets.orchestration.partitions import build_bars_partitions
 from backfill_assets.orchestration.quality_report import build_report_asset
 from backfill_assets.orchestration.schedules import build_morning_report_schedule
@@ -32,7 +33,7 @@ class ExchangeDefinitions:
         bars: an asset for each interval.
         gates: an asset of complete sessions for each universe.
         report: the data-quality report.
-        sensors: of gaps, for each interval, and of complete sessions if there are any.
+        sensors: of gaps and of healing, for each interval, and of complete sessions if there are any.
         report_schedule: of the report, in the exchange's morning.
     """
 
@@ -42,6 +43,11 @@ class ExchangeDefinitions:
     report: dg.AssetsDefinition
     sensors: Sequence[dg.SensorDefinition]
     report_schedule: dg.ScheduleDefinition
+
+    @property
+    def bars_keys(self) -> Sequence[dg.AssetKey]:
+        """The keys of the assets of bars."""
+        return [key for asset in self.bars for key in asset.keys]
 
 
 def build_exchange_definitions(
@@ -61,6 +67,7 @@ def build_exchange_definitions(
     bars = ExchangeBars(market, settings.exchanges, partitions, morning, days)
     live = {interval.name for interval in settings.list_live_intervals()} if market.has_live_quotes else set()
     sensors = [build_gap_backfill_sensor(settings, market, interval, partitions) for interval in settings.intervals]
+    sensors += [build_healing_sensor(settings, market, interval, partitions) for interval in settings.intervals]
     if universes:
         sensors.append(build_complete_sessions_sensor(settings, market, universes))
     return ExchangeDefinitions(

@@ -1,6 +1,6 @@
 """A run over a range of partitions: its backfill job, its complete partitions, and the figures for people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -67,22 +67,30 @@ def build_partition_job(
     keys = [key.keys_by_dimension for key in partitions if isinstance(key, dg.MultiPartitionKey)]
     dimension = build_symbol_dimension(market.exchange)
     tickers, days = {key[dimension] for key in keys}, sorted({key[DAY_DIMENSION] for key in keys})
+    first, last = date.fromisoformat(days[0]), date.fromisoformat(days[-1])
+    job = build_span_job(engine, market, interval_name, tickers, first, last)
+    sessions = tuple(session for session in job.window.sessions if session.day.isoformat() in days)
+    return replace(job, window=replace(job.window, sessions=sessions), user_selected=explicit)
+
+
+def build_span_job(
+    engine: Engine, market: MarketProfile, interval_name: str, tickers: Collection[str], first: date, last: date
+) -> BackfillJob:
+    """The backfill job over the tickers, active or ended, and the sessions from ``first`` to ``last`` that have opened.
+
+    They need not be partitions.
+    """
     settings = engine.settings
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [parse_interval(interval_name)])
         universe = read_job_universe(connection, market.exchange, settings.as_of)
-    symbols = tuple(s for s in universe.list_since(date.fromisoformat(days[0])) if str(s.ticker) in tickers)
-    sessions = _list_opened_sessions(settings, market, date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
+    description = f"{format_count(len(tickers), 'symbol')} × {first} to {last}"
+    names = frozenset(tickers)
     return BackfillJob(
-        window=Window(
-            market,
-            tuple(s for s in sessions if s.day.isoformat() in days),
-            f"{format_count(len(tickers), 'symbol')} × {days[0]} to {days[-1]}",
-        ),
-        symbols=symbols,
+        window=Window(market, _list_opened_sessions(settings, market, first, last), description),
+        symbols=tuple(symbol for symbol in universe.list_since(first) if str(symbol.ticker) in names),
         interval=interval,
         source_interval=settings.choose_source(market, interval),
-        user_selected=explicit,
     )
 
 

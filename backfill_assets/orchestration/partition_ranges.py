@@ -99,12 +99,17 @@ def cover_spans(
     ]
 
 
-def find_active_ranges(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[PartitionRange]:
-    """The partition ranges of ``key`` in unfinished runs; runs without partitions have none.
+def list_unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Every run of the instance that waits or is at work."""
+    return list(instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_STATUSES)))
 
-    A job that fills gaps without partitions is kept apart by the claims on tickers in the store.
+
+def find_active_ranges(runs: Iterable[dg.DagsterRun], key: dg.AssetKey) -> list[PartitionRange]:
+    """The partition ranges of ``key`` in these runs; runs without partitions have none.
+
+    Runs that heal sessions have ranges of their own (``heal_ranges``). The job that fills a window of a person's choice
+    is kept apart by the claims on tickers in the store.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_STATUSES))
     runs_of_asset = [run for run in runs if run.asset_selection is None or key in run.asset_selection]
     ranges = (parse_partition_range(run.tags) for run in runs_of_asset)
     return [partition_range for partition_range in ranges if partition_range is not None]

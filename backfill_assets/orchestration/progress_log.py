@@ -62,8 +62,11 @@ class ProgressLog:
         windows = ceil(self._tickers / self._requests_per_window) - 1 if self._requests_per_window else 0
         return max(at_this_pace, windows * self._window_seconds - elapsed)
 
-    def log_stall(self, budget: BudgetStatus, seconds: float = STALL_SECONDS) -> None:
-        """Write what the run waits for, if for ``seconds`` no ticker finished and no line was written."""
+    def log_stall(self, budget: BudgetStatus | None, seconds: float = STALL_SECONDS) -> None:
+        """Write what the run waits for, if for ``seconds`` no ticker finished and no line was written.
+
+        ``budget`` is None if the database does not answer.
+        """
         now = self._clock()
         if now - max(self._logged_at, self._updated_at) < seconds or self._has_logged_end:
             return
@@ -73,7 +76,9 @@ class ProgressLog:
             f"{completed} · {now - self._updated_at:.0f} s without an answer: {self._explain_stall(budget)}"
         )
 
-    def _explain_stall(self, budget: BudgetStatus) -> str:
+    def _explain_stall(self, budget: BudgetStatus | None) -> str:
+        if budget is None:
+            return "the database does not answer"
         usage = f"{budget.requests_in_window:,} of {budget.requests_ceiling:,} requests"
         if budget.paused_until is not None:
             return f"rate limited by the vendor, requests resume at {budget.paused_until:%H:%M:%S} UTC"
@@ -109,6 +114,7 @@ def _watch_for_stalls(engine: Engine, listener: ProgressLog, finished: threading
     while not finished.wait(stall_seconds / 2):
         try:
             status = budget.read_status(engine.settings.now())
-        except DatabaseUnavailable:
-            continue  # the run reports it, or continues after it
-        listener.log_stall(status, stall_seconds)
+        except DatabaseUnavailable:  # the run reports it, or continues after it
+            listener.log_stall(None, stall_seconds)
+        else:
+            listener.log_stall(status, stall_seconds)

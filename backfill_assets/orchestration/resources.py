@@ -1,7 +1,7 @@
 """The resource of assets, jobs and sensors: the engine, open during a run or tick."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -9,12 +9,11 @@ import dagster as dg
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.job_request import open_engine
-from backfill_assets.config.settings import load_settings
-from backfill_assets.orchestration.dagster_internals.run_launcher import tag_run_process
-
-# The name of the parameter by which assets, ops and sensors take the resource. A project into which they are merged has
-# one name space for all resources, and "engine" is what many call their SQLAlchemy engine.
-RESOURCE_KEY = "backfill_engine"
+from backfill_assets.config.log_format import set_log_fields
+from backfill_assets.config.settings import Settings, load_settings
+from backfill_assets.orchestration.dagster_internals.run_process import find_step_key, is_step_worker, tag_run_process
+from backfill_assets.orchestration.resource_key import RESOURCE_KEY as RESOURCE_KEY
+from backfill_assets.orchestration.run_beat import keep_beating
 
 
 class EngineResource(dg.ConfigurableResource[Engine]):
@@ -29,16 +28,32 @@ class EngineResource(dg.ConfigurableResource[Engine]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Engine]:
-        """Open the engine, migrating the database if needed, and close it at the end; tags a run with its process.
+        """Open the engine, migrating the database if needed, and close it at the end.
+
+        A run is tagged with its process, and beats meanwhile if something watches it.
 
         Raises:
             UsageError: invalid setting.
             DatabaseUnavailable: no database.
+            RunGivenUp: the run has been failed or cancelled while its host was silent.
         """
-        if context.run and context.instance:  # a tick has no run
+        is_watched = context.run is not None and context.instance is not None and not is_step_worker()
+        if is_watched and context.run and context.instance:  # a tick has no run
+            set_log_fields(run=context.run.run_id)
             tag_run_process(context.instance, context.run.run_id)
-        with open_engine(load_settings(**self.overrides)) as engine:
-            yield engine
+        settings = load_settings(**self.overrides)
+        try:
+            with open_engine(settings) as engine, _beat_if_watched(settings, context if is_watched else None):
+                yield engine
+        finally:
+            set_log_fields(run=None)  # a process may do several runs
+
+
+def _beat_if_watched(settings: Settings, context: dg.InitResourceContext | None) -> AbstractContextManager[None]:
+    """Beats cost a connection: only where the daemon looks for them."""
+    if context is None or not context.run or not context.instance or not context.instance.run_monitoring_enabled:
+        return nullcontext()
+    return keep_beating(settings, context.run.run_id, find_step_key())
 
 
 def build_engine_resource(overrides: Mapping[str, Any]) -> EngineResource:

@@ -1,6 +1,7 @@
-"""The sensors that start runs for gaps, one for each exchange and interval.
+"""The sensors that start runs for gaps of partitions, one for each exchange and interval.
 
-Those that look at all exchanges are in ``shared_sensors``.
+Gaps of sessions and symbols that are no partitions are found in ``healing_sensor``; the sensors that look at all
+exchanges are in ``shared_sensors``.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -21,15 +22,21 @@ from backfill_assets.orchestration.exchange_names import (
     build_symbol_dimension,
     describe_market,
 )
+from backfill_assets.orchestration.heal_ranges import find_active_heals
 from backfill_assets.orchestration.partition_ranges import (
     PartitionRange,
     clip_to_known_days,
     cover_spans,
     find_active_ranges,
+    list_unfinished_runs,
 )
 from backfill_assets.orchestration.partitions import list_day_keys
 from backfill_assets.quality.session_counts import count_by_session
+from backfill_assets.store.sensor_looks import record_look
 
+# Dagster repeats a run whose worker is lost within seconds; else it waits for the sensor's next tick. Only runs of the
+# sensor: they request what is missing by then, while one that a person forces would pay for all of it again.
+_RETRIED_ONCE = {"dagster/max_retries": "1"}
 PARTITION_EXCESS_FACTOR = 1.1  # of MAX_PARTITIONS: a code server gains a day with each session
 
 
@@ -65,6 +72,7 @@ def build_gap_backfill_sensor(
         except TokenRefused as error:
             yield dg.SkipReason(str(error))
             return
+        record_look(backfill_engine.database, exchange, interval, due_work.coverage)
         order, days = context.instance.get_dynamic_partitions(dimension), list_day_keys(partitions)
         ranges, reason = find_due_ranges(due_work, order, days, backfill_engine.settings), due_work.reason
         if not ranges:
@@ -147,14 +155,26 @@ def build_run_requests(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run request for each range that does not overlap an unfinished run."""
     position = {ticker: index for index, ticker in enumerate(order)}
-    active_ranges = find_active_ranges(context.instance, key)
-    startable = [r for r in ranges if not any(r.overlaps(active, position) for active in active_ranges)]
+    runs = list_unfinished_runs(context.instance)
+    active_ranges, active_heals = find_active_ranges(runs, key), find_active_heals(runs, key)
+    startable = [
+        r
+        for r in ranges
+        if not any(r.overlaps(active, position) for active in active_ranges)
+        and not any(heal.overlaps_partitions(r, order) for heal in active_heals)
+    ]
     attempt = int(context.cursor or 0) + 1
+    retries = _RETRIED_ONCE if _retries_only_tagged_runs(context.instance) else {}
     for partition_range in startable:
-        yield dg.RunRequest(run_key=f"{partition_range} #{attempt}", asset_selection=[key], tags=partition_range.tags)
+        tags = {**partition_range.tags, **retries}
+        yield dg.RunRequest(run_key=f"{partition_range} #{attempt}", asset_selection=[key], tags=tags)
     if startable:
         context.update_cursor(str(attempt))
     elif ranges:
-        yield dg.SkipReason(f"an unfinished run covers {', '.join(map(str, active_ranges[:3]))}")
+        yield dg.SkipReason(f"an unfinished run covers {', '.join(map(str, [*active_ranges, *active_heals][:3]))}")
     else:
         yield dg.SkipReason(reason or "the symbols with gaps are not partitions yet")
+
+
+def _retries_only_tagged_runs(instance: dg.DagsterInstance) -> bool:
+    return instance.run_retries_enabled and instance.run_retries_max_retries == 0

@@ -1,5 +1,8 @@
 """The sensors that look at all exchanges in one tick: daily data that are due, and the symbol partitions."""
 
+from collections.abc import Mapping
+from datetime import date
+
 import dagster as dg
 
 from backfill_assets.backfill.daily_reading import find_due_reading
@@ -10,6 +13,7 @@ from backfill_assets.market.exchanges.labels import format_exchange_day
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.orchestration.catalog import ROW_COUNT
+from backfill_assets.orchestration.definitions_renewal import DefinitionsRenewal
 from backfill_assets.orchestration.exchange_loop import Attempts
 from backfill_assets.orchestration.partitions import compute_first_day, sync_symbol_partitions
 from backfill_assets.orchestration.sensors import get_default_sensor_status
@@ -51,16 +55,16 @@ def build_daily_data_sensor(settings: Settings, job: dg.JobDefinition) -> dg.Sen
     return daily_data
 
 
-def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
+def build_symbol_partitions_sensor(settings: Settings, renewal: DefinitionsRenewal) -> dg.SensorDefinition:
     """The sensor that keeps the symbol partitions equal to the symbols of the retained sessions, of each exchange.
 
     Those are the active ones. A ticker that has ended keeps its partition, with its history, until its last session is
-    no partition any more.
+    no partition any more. Then it renews the definitions if their days are outdated.
     """
 
     @dg.sensor(
         name="symbol_partitions_sensor",
-        description="Keeps the symbol partitions equal to the universe; starts no run.",
+        description="Keeps the symbol partitions equal to the universe, and their days up to date; starts no run.",
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=get_default_sensor_status(settings),
     )
@@ -70,33 +74,37 @@ def build_symbol_partitions_sensor(settings: Settings) -> dg.SensorDefinition:
         """Add and delete partitions; starts no run, but records a materialization of the universe if it changed."""
         markets = backfill_engine.settings.markets
         attempts = Attempts(markets, context.log)
-        active, changes = {}, {}
+        active, changes, first_days = {}, {}, {}
         for market in markets:
             synced = attempts.attempt(market, lambda market: _sync(context.instance, backfill_engine, market))
             if synced is not None:
-                active[market.exchange], changes[market.exchange] = synced
+                active[market.exchange], changes[market.exchange], first_days[market.exchange] = synced
         if not any(map(any, changes.values())):
             attempts.raise_failures()
-        return _build_result(backfill_engine, active, changes)
+        renewed, cursor = renewal.renew(context, first_days, backfill_engine.settings.now())
+        return _build_result(backfill_engine, active, changes, renewed, cursor)
 
     return symbol_partitions
 
 
-def _sync(instance: dg.DagsterInstance, engine: Engine, market: MarketProfile) -> tuple[int, tuple[int, int]]:
-    """How many symbols are active, and how many partitions were added and removed."""
+def _sync(instance: dg.DagsterInstance, engine: Engine, market: MarketProfile) -> tuple[int, tuple[int, int], date]:
+    """How many symbols are active, how many partitions were added and removed, and the first day that is one now."""
     with engine.database.transaction() as connection:
         universe = read_job_universe(connection, market.exchange, engine.settings.as_of)
     active = len(universe.active)
-    listed = universe.list_since(compute_first_day(engine.settings, market, active))
-    return active, sync_symbol_partitions(instance, [str(s.ticker) for s in listed], market.exchange)
+    first = compute_first_day(engine.settings, market, active)
+    listed = universe.list_since(first)
+    return active, sync_symbol_partitions(instance, [str(s.ticker) for s in listed], market.exchange), first
 
 
-def _build_result(engine: Engine, active: dict[str, int], changes: dict[str, tuple[int, int]]) -> dg.SensorResult:
+def _build_result(
+    engine: Engine, active: Mapping[str, int], changes: Mapping[str, tuple[int, int]], renewed: str, cursor: str | None
+) -> dg.SensorResult:
     events = []
     if any(map(any, changes.values())):
         with engine.database.transaction() as connection:
             row_count = count_universe_rows(connection)
-        figures = {**build_universe_metadata(active, list(changes.values())), ROW_COUNT: row_count}
+        figures = {**build_universe_metadata(dict(active), list(changes.values())), ROW_COUNT: row_count}
         events.append(dg.AssetMaterialization(UNIVERSE_KEY, metadata=figures))
     messages = {
         exchange: f"{format_count(active[exchange], 'symbol')}:"
@@ -105,4 +113,5 @@ def _build_result(engine: Engine, active: dict[str, int], changes: dict[str, tup
     }
     several = len(messages) > 1
     message = "; ".join(f"{exchange}: {text}" if several else text for exchange, text in messages.items())
-    return dg.SensorResult(skip_reason=message, asset_events=events)
+    message = "; ".join(filter(None, (message, renewed)))
+    return dg.SensorResult(skip_reason=message, asset_events=events, cursor=cursor)

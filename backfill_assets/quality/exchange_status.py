@@ -5,7 +5,7 @@ Nothing here is shared by exchanges: each has its own days, symbols and denomina
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from backfill_assets.config.settings import Settings
@@ -24,21 +24,26 @@ from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.healing import HealingFigures, read_healing
 from backfill_assets.quality.session_notes import find_next_session, list_closed_weekdays
-from backfill_assets.store.bars.bar_stats import read_newest_bar, read_publications
+from backfill_assets.store.bars.bar_stats import has_later_bars, read_newest_bar, read_publications
+from backfill_assets.store.bars.gap_queries import read_stored_slots
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
+from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.job_universe import build_job_universe
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Universe, read_universe
 
+# Bars after the window are read with it, for the newest one: what came since, not the years after a past moment.
+_SOON_AFTER = timedelta(days=1)
 Publications = Mapping[date, tuple[int, datetime, datetime]]
 
 
 @dataclass(frozen=True, eq=False)
-class ExchangeFacts:
-    """What the status shows of one exchange's rows, read in one transaction.
+class ExchangeSlots:
+    """The symbols of one exchange and the slots of its default window, read in one transaction.
 
     Attributes:
         market: its profile.
@@ -46,9 +51,6 @@ class ExchangeFacts:
         active: its active symbols.
         newest_bar: the newest slot with a bar of any of them, UTC.
         coverage: the state of every slot in its default window.
-        publications: session day → how many symbols were seen published, and when the first and the last (UTC).
-        rounds: of live collection in its newest session.
-        mixed_feeds: its sessions with bars of both feeds.
         sessions_unknown: why its sessions cannot be told, so that none is in the window; None if they can.
     """
 
@@ -57,10 +59,24 @@ class ExchangeFacts:
     active: Sequence[Symbol]
     newest_bar: datetime | None
     coverage: Coverage
+    sessions_unknown: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ExchangeFacts(ExchangeSlots):
+    """What the status shows of one exchange's rows, read in one transaction.
+
+    Attributes:
+        publications: session day → how many symbols were seen published, and when the first and the last (UTC).
+        rounds: of live collection in its newest session.
+        mixed_feeds: its sessions with bars of both feeds.
+        healing: of sessions that are no partitions; None without such sessions.
+    """
+
     publications: Publications
     rounds: SessionRoundTotals | None
     mixed_feeds: MixedFeeds | None
-    sessions_unknown: str | None = None
+    healing: HealingFigures | None
 
 
 def read_exchange_facts(
@@ -70,6 +86,25 @@ def read_exchange_facts(
 
     Where its sessions cannot be told, the window is empty and the facts say why: those of the others are shown.
     """
+    slots = read_exchange_slots(connection, settings, market, interval, now)
+    grid = slots.coverage.grid
+    source, sessions = settings.choose_source(market, interval), grid.sessions
+    return ExchangeFacts(
+        **vars(slots),
+        publications=read_publications(connection, interval, source, sessions),
+        rounds=read_round_totals(connection, market.exchange, sessions[-1].day) if sessions else None,
+        mixed_feeds=find_mixed_feeds(connection, slots.coverage.symbols, grid),
+        healing=read_healing(connection, settings, market, slots.universe, interval, now) if sessions else None,
+    )
+
+
+def read_exchange_slots(
+    connection: Connection, settings: Settings, market: MarketProfile, interval: Interval, now: datetime
+) -> ExchangeSlots:
+    """Read symbols and slots of one exchange; ``interval`` with the spellings of the table.
+
+    This is the part of the facts that metrics show, too, so that both have the same figures.
+    """
     source = settings.choose_source(market, interval)
     rules = settings.build_gap_rules(market, source)
     sessions, sessions_unknown = _list_window(market, now, rules)
@@ -77,15 +112,18 @@ def read_exchange_facts(
     universe = read_universe(connection, market.exchange)
     job_universe = build_job_universe(connection, universe.symbols)
     measured = job_universe.list_since(sessions[0].day if sessions else None)
-    return ExchangeFacts(
+    find_newest = bool(sessions) and not has_later_bars(
+        connection, measured, interval, sessions[-1].close + _SOON_AFTER
+    )
+    stored = read_stored_slots(connection, SymbolIndex.from_symbols(measured), grid, find_newest=find_newest)
+    coverage = measure_coverage(connection, measured, grid, source, rules, now, stored, only_states=True)
+    newest_bar = stored.find_newest_bar(measured) or read_newest_bar(connection, job_universe.active, interval)
+    return ExchangeSlots(
         market=market,
         universe=universe,
         active=job_universe.active,
-        newest_bar=read_newest_bar(connection, job_universe.active, interval),
-        coverage=measure_coverage(connection, measured, grid, source, rules, now),
-        publications=read_publications(connection, interval, source, sessions),
-        rounds=read_round_totals(connection, market.exchange, sessions[-1].day) if sessions else None,
-        mixed_feeds=find_mixed_feeds(connection, measured, grid),
+        newest_bar=newest_bar,
+        coverage=coverage,
         sessions_unknown=sessions_unknown,
     )
 
@@ -122,13 +160,14 @@ def describe_exchange(facts: ExchangeFacts, settings: Settings, notice: str, now
         "next_session": None if facts.sessions_unknown else _describe_next(market, now),
         **({"sessions_unknown": facts.sessions_unknown} if facts.sessions_unknown else {}),
         "partitions": describe_partitions(settings, len(facts.active)),
+        **({"healing": facts.healing.as_dict()} if facts.healing else {}),
         **describe_gaps(facts.coverage),
         "published": describe_publications(facts.publications),
         "mixed_feeds": facts.mixed_feeds.as_dict() if facts.mixed_feeds else None,
     }
 
 
-def describe_symbols(facts: ExchangeFacts) -> dict[str, int]:
+def describe_symbols(facts: ExchangeSlots) -> dict[str, int]:
     """How many symbols are active, and how many are not."""
     active = len(facts.active)
     return {"active": active, "inactive": len(facts.universe.symbols) - active}

@@ -25,6 +25,7 @@ from backfill_assets.quality.exchange_status import (
     read_exchange_facts,
 )
 from backfill_assets.quality.experimental import describe_experimental, read_comparison
+from backfill_assets.quality.healing import add_up_healing
 from backfill_assets.quality.short_histories import describe_short_histories, find_short_histories
 from backfill_assets.quality.unused_names import describe_unused_names
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
@@ -73,6 +74,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
     exchanges = facts.exchanges
     newest_bars = [one.newest_bar for one in exchanges if one.newest_bar]
     histories = find_short_histories(database, settings)
+    healing = add_up_healing([one.healing for one in exchanges])
     return {
         "as_of": format_optional_timestamp(now),
         "database": describe_database(database.url),
@@ -82,6 +84,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         "names_not_used": list(facts.name_notes),
         "newest_bar": format_optional_timestamp(max(newest_bars, default=None)),
         "partitions": _describe_partitions(settings, exchanges),
+        **({"healing": healing.as_dict()} if healing else {}),
         "window": sorted({session.day.isoformat() for one in exchanges for session in one.coverage.grid.sessions}),
         **_describe_live_and_gaps(database, settings, exchanges, now),
         "running": [_describe_run(run) for run in facts.runs],

@@ -20,6 +20,7 @@ from backfill_assets.sandbox.recycled import Recycled
 
 __all__ = ["DataQuirks", "ExchangeConfig", "Faults", "Publication", "SandboxConfig"]
 
+LOCAL_HOST = "127.0.0.1"
 MAX_SYMBOLS = 10_000
 KNOWN_SPLITS = {"NVDA": (date(2024, 6, 10), 10.0), "AAPL": (date(2020, 8, 31), 4.0)}
 
@@ -112,7 +113,8 @@ class SandboxConfig:
     Everything that is not of the server is of one exchange: the US, unless ``exchange_worlds`` made it for another one.
 
     Attributes:
-        port: port on 127.0.0.1; 0: any free port.
+        host: address or name to listen on, of this machine.
+        port: port of ``host``; 0: any free port.
         symbols: size of the universe: well-known US tickers first, then generated names.
         now: start of the clock (aware); None: the real time.
         clock_rate: simulated seconds per real second; 0: the clock changes only when it is moved.
@@ -154,6 +156,7 @@ class SandboxConfig:
         withheld: rows that ``/intraday`` lacks for some time.
     """
 
+    host: str = LOCAL_HOST
     port: int = 0
     symbols: int = 30
     now: datetime | None = None

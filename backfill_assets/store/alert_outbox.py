@@ -4,18 +4,19 @@ Addresses are secrets; only their fingerprints are stored. ``alerts.state_change
 ``alerts.delivery`` sends them. All times are UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from backfill_assets.store.postgres.connection import Connection
 
 MESSAGE_TTL = timedelta(days=3)  # older messages are not sent any more
 NEW_ENDPOINT_BACKLOG = timedelta(days=1)  # a new address gets the messages of this time
 RETENTION = timedelta(days=30)
+EVERYTHING = ""  # the audience of addresses that are told of everything
+Audiences: TypeAlias = Mapping[str, Sequence[str]]  # of each address, by its fingerprint: whose messages it gets
 _LOCK = 0x616C7274  # "alrt" in ASCII: one observer at a time, so that ids of messages are committed in order
-
 _TAKE_LOCK = "SELECT pg_advisory_xact_lock(%(lock)s)"
 _INSERT_EVENT = """
 INSERT INTO backfill.alert_events (event_id, observed_at) VALUES (%(event_id)s, %(observed_at)s)
@@ -56,7 +57,8 @@ SELECT %(name)s, * FROM unnest(%(tickers)s::text[], %(days)s::date[], %(slots)s:
 ON CONFLICT (name, ticker, day) DO UPDATE SET slots = EXCLUDED.slots WHERE EXCLUDED.slots > g.slots
 """
 _INSERT_MESSAGE = """
-INSERT INTO backfill.alert_messages (kind, title, body, queued_at) VALUES (%(kind)s, %(title)s, %(body)s, %(now)s)
+INSERT INTO backfill.alert_messages (kind, title, body, queued_at, audience)
+VALUES (%(kind)s, %(title)s, %(body)s, %(now)s, %(audience)s)
 """
 _INSERT_NEW_ENDPOINTS = """
 INSERT INTO backfill.alert_endpoints (endpoint, last_delivered_id, next_attempt_at)
@@ -69,13 +71,16 @@ _LEASE_ENDPOINTS = """
 UPDATE backfill.alert_endpoints e SET leased_until = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE endpoint = ANY (%(endpoints)s) AND next_attempt_at <= %(now)s
   AND coalesce(leased_until, '-infinity') < clock_timestamp()
-  AND EXISTS (SELECT FROM backfill.alert_messages
-              WHERE message_id > e.last_delivered_id AND queued_at > %(oldest)s)
+  AND EXISTS (SELECT FROM backfill.alert_messages m
+              JOIN unnest(%(listeners)s::text[], %(audiences)s::text[]) AS l (endpoint, audience)
+                  ON coalesce(m.audience, '') = l.audience
+              WHERE l.endpoint = e.endpoint AND message_id > e.last_delivered_id AND queued_at > %(oldest)s)
 RETURNING endpoint, failures, last_error, last_delivered_id
 """
 _SELECT_MESSAGES = """
 SELECT message_id, kind, title, body FROM backfill.alert_messages
-WHERE message_id > %(after_id)s AND queued_at > %(oldest)s ORDER BY message_id LIMIT %(max_messages)s
+WHERE message_id > %(after_id)s AND queued_at > %(oldest)s
+  AND coalesce(audience, '') = ANY (%(audiences)s::text[]) ORDER BY message_id LIMIT %(max_messages)s
 """
 _RECORD_DELIVERY = """
 UPDATE backfill.alert_endpoints SET
@@ -96,8 +101,10 @@ WHERE endpoint = %(endpoint)s
 """
 _SELECT_ENDPOINT_STATES = """
 SELECT endpoint,
-       (SELECT count(*) FROM backfill.alert_messages
-        WHERE message_id > e.last_delivered_id AND queued_at > %(oldest)s),
+       (SELECT count(*) FROM backfill.alert_messages m
+        JOIN unnest(%(listeners)s::text[], %(audiences)s::text[]) AS l (endpoint, audience)
+            ON coalesce(m.audience, '') = l.audience
+        WHERE l.endpoint = e.endpoint AND message_id > e.last_delivered_id AND queued_at > %(oldest)s),
        delivered_at, failures, next_attempt_at, last_error
 FROM backfill.alert_endpoints e WHERE endpoint = ANY (%(endpoints)s)
 """
@@ -206,20 +213,23 @@ def record_given_up(
     )
 
 
-def enqueue(connection: Connection, kind: str, title: str, body: str, now: datetime) -> None:
-    """Put a message into the outbox; under ``lock_alerts``."""
-    connection.execute(_INSERT_MESSAGE, {"kind": kind, "title": title, "body": body, "now": now})
+def enqueue(
+    connection: Connection, kind: str, title: str, body: str, now: datetime, audience: str = EVERYTHING
+) -> None:
+    """Put a message for an audience into the outbox; under ``lock_alerts``."""
+    values = {"kind": kind, "title": title, "body": body, "now": now, "audience": audience or None}
+    connection.execute(_INSERT_MESSAGE, values)
 
 
 def lease_endpoints(
-    connection: Connection, endpoints: Sequence[str], now: datetime, *, seconds: float, max_messages: int
+    connection: Connection, endpoints: Audiences, now: datetime, *, seconds: float, max_messages: int
 ) -> list[LeasedEndpoint]:
     """Lease the addresses that messages may be sent to now, for at most ``seconds``; ``max_messages`` messages each.
 
     No other process gets them meanwhile. A new address begins with the messages of the past day.
     """
     values = {
-        "endpoints": list(endpoints),
+        **_list_listeners(endpoints),
         "now": now,
         "seconds": seconds,
         "backlog_from": now - NEW_ENDPOINT_BACKLOG,
@@ -228,13 +238,25 @@ def lease_endpoints(
     connection.execute(_INSERT_NEW_ENDPOINTS, values)
     rows = connection.execute(_LEASE_ENDPOINTS, values).fetchall()
     return [
-        LeasedEndpoint(endpoint, failures, error, _read_messages(connection, after_id, now, max_messages))
+        LeasedEndpoint(
+            endpoint, failures, error, _read_messages(connection, endpoints[endpoint], after_id, now, max_messages)
+        )
         for endpoint, failures, error, after_id in rows
     ]
 
 
-def _read_messages(connection: Connection, after_id: int, now: datetime, max_messages: int) -> tuple[Message, ...]:
-    values = {"after_id": after_id, "oldest": now - MESSAGE_TTL, "max_messages": max_messages}
+def _list_listeners(endpoints: Audiences) -> dict[str, list[str]]:
+    """The addresses, and each pair of an address and an audience of it as two columns."""
+    pairs = [(endpoint, audience) for endpoint, audiences in endpoints.items() for audience in audiences]
+    listeners, audiences = ([pair[column] for pair in pairs] for column in (0, 1))
+    return {"endpoints": list(endpoints), "listeners": listeners, "audiences": audiences}
+
+
+def _read_messages(
+    connection: Connection, audiences: Sequence[str], after_id: int, now: datetime, max_messages: int
+) -> tuple[Message, ...]:
+    limits = {"after_id": after_id, "oldest": now - MESSAGE_TTL, "max_messages": max_messages}
+    values = {**limits, "audiences": list(audiences)}
     return tuple(Message(*row) for row in connection.execute(_SELECT_MESSAGES, values))
 
 
@@ -254,9 +276,10 @@ def skip_message(connection: Connection, endpoint: str, message_id: int, error: 
     connection.execute(_SKIP_MESSAGE, values)
 
 
-def read_endpoint_states(connection: Connection, endpoints: Sequence[str], now: datetime) -> dict[str, EndpointState]:
+def read_endpoint_states(connection: Connection, endpoints: Audiences, now: datetime) -> dict[str, EndpointState]:
     """The delivery state of each address; addresses that nothing was ever sent to are left out."""
-    rows = connection.execute(_SELECT_ENDPOINT_STATES, {"endpoints": list(endpoints), "oldest": now - MESSAGE_TTL})
+    values = {**_list_listeners(endpoints), "oldest": now - MESSAGE_TTL}
+    rows = connection.execute(_SELECT_ENDPOINT_STATES, values)
     return {
         row[0]: EndpointState(row[0], row[1], _to_utc_or_none(row[2]), row[3], _to_utc(row[4]), row[5])
         for row in rows.fetchall()

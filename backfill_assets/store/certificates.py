@@ -73,7 +73,9 @@ INSERT INTO backfill.certificates (
     is_material
 ) SELECT %(exchange)s, %(universe)s, %(session_day)s, %(interval)s, %(kind)s, %(previous_id)s, %(symbols)s,
          %(incomplete)s::text[], %(bars)s, %(sha256)s, %(counts)s::jsonb, %(evidence)s::jsonb, %(code_version)s,
-         (SELECT max(number) FROM backfill.migrations), %(as_of)s, now(), %(revised_bars)s,
+         (SELECT max(number) FROM (SELECT number FROM backfill.migrations UNION ALL
+                                   SELECT number FROM backfill.additive_migrations) AS m),
+         %(as_of)s, now(), %(revised_bars)s,
          %(max_price_bps)s::float8, %(max_volume_percent)s::float8, %(is_material)s
 ON CONFLICT DO NOTHING RETURNING certificate_id
 """

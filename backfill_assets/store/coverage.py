@@ -18,7 +18,8 @@ from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots, count_states
-from backfill_assets.store.bars.gap_queries import StoredSlots, read_stored_slots
+from backfill_assets.store.bars.gap_queries import read_stored_slots
+from backfill_assets.store.bars.stored_slots import StoredSlots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.evidence_reader import read_evidence
 from backfill_assets.store.evidence.probe import find_probe
@@ -34,6 +35,8 @@ def measure_coverage(
     now: datetime,
     stored: StoredSlots | None = None,
     lives: Mapping[int, tuple[int, int]] | None = None,
+    *,
+    only_states: bool = False,
 ) -> Coverage:
     """Compare what is stored for ``symbols`` with ``grid``, and explain the difference as of ``now``.
 
@@ -49,12 +52,16 @@ def measure_coverage(
         stored: what is stored there, if the caller knows it already (``store.bars.read_slots``); None: look.
         lives: the first and the last session of symbols, by row, in which they are looked at, whatever is their newest
             listing; others have the listing that is known.
+        only_states: whether only states and counts are looked at. Then ``published_sessions``, ``incomplete_sessions``
+            and ``slot_baseline`` of the evidence are those of the symbols whose states depend on them.
     """
     symbol_index = SymbolIndex.from_symbols(symbols)
     if stored is None:
         stored = read_stored_slots(connection, symbol_index, grid)
     slots = _build_open_slots(stored, grid)
-    request_history, absence_evidence = read_evidence(connection, symbol_index, grid, source, slots, rules)
+    request_history, absence_evidence = read_evidence(
+        connection, symbol_index, grid, source, slots, rules, only_states=only_states
+    )
     request_history = _set_probe(connection, request_history, symbol_index, grid, source, now)
     absence_evidence = _set_lives(absence_evidence, lives or {})
     begins, ends = _get_listing_bounds(absence_evidence, grid)

@@ -15,7 +15,7 @@ from backfill_assets_tests.processes import start_process
 from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 EXIT_CODE_INTERRUPTED = 130
-PAUSE_SECONDS = 0.2  # between two checks of a condition
+PAUSE_SECONDS = 0.5  # between two checks of a condition; each is a request to the deployment
 
 
 def find_free_port() -> int:

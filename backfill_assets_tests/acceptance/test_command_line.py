@@ -46,7 +46,9 @@ OPTIONS_BY_COMMAND = {
     "status": {"--format", "--all"},
     "pause": {"--until", "--for", "--reason"},
     "resume": set(),
-    "sandbox": {"--port", "--symbols", "--exchanges", "--now", "--latency-ms", "--per-minute", "--daily", "--replay"},
+    "migrate": {"--dry-run", "--allow-breaking", "--format"},
+    "sandbox": {"--host", "--port", "--symbols", "--exchanges", "--now", "--latency-ms", "--per-minute", "--daily",
+                "--replay"},
     "demo": set(),
 }  # fmt: skip
 BY_SERVER_CLOCK = {"pause"}  # its times are compared with the database server's clock, so it offers no other

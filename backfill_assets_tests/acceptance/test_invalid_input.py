@@ -50,7 +50,8 @@ def build_range_errors(
 
 
 FILE_ERRORS = {
-    **{"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read", "/dev/zero": "only line"},
+    **{"/nonexistent/secret": "cannot be read: No such file", "/": "cannot be read: Is a directory; Docker makes"},
+    **{"/dev/zero": "only line", "/dev/null": "is empty; write the secret into it"},
     "/nonexistent/\udcff": "/nonexistent/\\udcff cannot be read: No such file",  # a byte that is not UTF-8
 }
 JSON_ERRORS = {
@@ -135,7 +136,10 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_MATERIAL_PRICE_BPS": build_range_errors(0, 10_000),
     "BACKFILL_MATERIAL_VOLUME_PERCENT": build_range_errors(0, 1000),
     "BACKFILL_PARTITION_DAYS": build_range_errors(2, 2500, whole=True),
+    "BACKFILL_HEAL_SESSIONS": build_range_errors(2, 2500, whole=True),
     "BACKFILL_PARTITIONS_PER_RUN": build_range_errors(1, 100_000, whole=True),
+    "BACKFILL_PURGE_DAYS": build_range_errors(7, 3650, whole=True),
+    "BACKFILL_RENEW_DEFINITIONS": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_AUTO": dict.fromkeys(["maybe", "2"], "valid boolean"),
     "BACKFILL_SENSOR_SECONDS": build_range_errors(1, 86_400, whole=True),
     "BACKFILL_CHECKS_CRON": {
@@ -166,6 +170,20 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
         **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "must be one or more Apprise URLs"),
         **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]', "[" * 5000], ""),
     },
+    "BACKFILL_ALERT_URLS_FILE": {**FILE_ERRORS, "/dev/zero": "must contain addresses only, one a line"},
+    "BACKFILL_ALERT_OWNERS": {
+        **dict.fromkeys(["hush", "model", "model=hush", "json://hush/x"], "must be one or more UNIVERSE=URL"),
+        **{
+            "A B=json://hush": "must be",
+            "M=json://hush/": "names of small letters",
+            "NO/m=json://hush/": "not supported",
+        },
+    },
+    "BACKFILL_ALERT_OWNERS_FILE": {**FILE_ERRORS, "/dev/zero": "must contain addresses only, one a line"},
+    "BACKFILL_HEARTBEAT_URL": dict.fromkeys(
+        ["hush", "ftp://hush/", "http://", "http://[hush", "http://a hush"], "must be"
+    ),
+    "BACKFILL_HEARTBEAT_URL_FILE": FILE_ERRORS,
     "BACKFILL_ALERT_REPEAT_HOURS": build_range_errors(1, 720),
     "BACKFILL_AS_OF": {
         "yesterday": "valid datetime",
@@ -174,6 +192,8 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
         "2150-01-01T00:00:00Z": "between 2004 and 2099",
         "2026-02-30T00:00:00Z": "valid datetime",
     },
+    "BACKFILL_LOG_FORMAT": dict.fromkeys(["JSON", "logfmt"], "'text' or 'json'"),
+    "BACKFILL_STOP_SECONDS": build_range_errors(0, 600),
     "BACKFILL_LOG_LEVEL": dict.fromkeys(["loud", "debug", "30"], "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
 }
 TESTED_ELSEWHERE = {
@@ -260,7 +280,7 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     },
     **{
         (c, "--format"): ["xml", "", "JSON"]
-        for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live")
+        for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live", "migrate")
     },
     **{(c, "--format"): ["xml", "", "JSON"] for c in ("decisions list", "decisions show", "actions list")},
     ("actions list", "--kind"): ["", "splits", "SPLIT", "split,dividend", "spin-off"],
@@ -302,6 +322,10 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     **{(c, "--deadline"): [*INVALID_NUMBERS, "0h", "2", "-2h", "367d"] for c in ("universes add", "universes set")},
     ("report", "--output"): ["/nonexistent/r.txt", "/", "/proc/nowhere"],
     ("pause", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
+    **{(c, "--note"): ["", "  ", "x" * 201, "\x07"] for c in ("alerts ack", "alerts snooze")},
+    **{(c, "--format"): ["xml", "", "JSON"] for c in ("alerts ack", "alerts snooze")},
+    ("alerts snooze", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
+    ("alerts snooze", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "367d"],
     ("pause", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "2 h", "367d", "30s", "999999d"],
     ("pause", "--reason"): ["", "  ", "x" * 201, "\x07", "\udcff"],
     ("review", "--calls"): [*INVALID_NUMBERS, "-1", "1.5"],
@@ -325,6 +349,9 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     ("symbols sync", "--exchange"): ["LSE", "", "U/S", "'; DROP TABLE market_data; --"],
     ("symbols sync", "--type"): ["no such type", "etf,no such type"],
     ("symbols sync", "--listing"): ["no such market", "NYSE,no such market"],
+    ("sandbox", "--host"): ["", " ", "no such host", "256.1.1.1", "203.0.113.1", "http://h", "a" * 99, "ü" * 70],
+    ("metrics", "--host"): ["", " ", "no such host", "256.1.1.1", "203.0.113.1", "http://h", "a" * 99, "ü" * 70],
+    ("metrics", "--port"): [*INVALID_NUMBERS, "-1", "65536"],
     ("sandbox", "--port"): [*INVALID_NUMBERS, "-1", "65536"],
     ("sandbox", "--symbols"): [*INVALID_NUMBERS, "0", "10001"],
     ("sandbox", "--exchanges"): ["XLON", "LSE,NOPE", "../LSE"],
@@ -340,6 +367,7 @@ REQUIRED_ARGUMENTS = {
     **{
         "markets show": ("LSE",),
         "markets probe": ("LSE",),
+        "metrics": ("--serve",),
         "symbols rename": ("AAPL", "NEW"),
         "symbols show": ("AAPL",),
     },
@@ -348,6 +376,8 @@ REQUIRED_ARGUMENTS = {
         "export": ("--dir=/tmp",),
         "certify": ("2026-06-01",),
     },
+    "alerts ack": ("--all",),
+    "alerts snooze": ("--all", "--for=1h"),
     **{"universes show": ("all",), "universes add": ("model", "AAPL"), "universes set": ("all",)},
     **{"universes remove": ("model",)},
     **dict.fromkeys((*ANSWERS, "decisions show", "decisions undo"), ("1",)),

@@ -270,7 +270,10 @@ def test_token_is_neither_printed_nor_stored(
             assert not [row for row in rows if TOKEN in row[0]], table
 
 
-ONE_REQUEST_AT_A_TIME = {"BACKFILL_IN_FLIGHT_START": "1", "BACKFILL_IN_FLIGHT_MAX": "1"}
+ONE_REQUEST_AT_A_TIME = {
+    **{"BACKFILL_IN_FLIGHT_START": "1", "BACKFILL_IN_FLIGHT_MAX": "1"},
+    "BACKFILL_STOP_SECONDS": "0.1",  # the proxy never answers
+}
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])

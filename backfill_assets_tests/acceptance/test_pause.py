@@ -27,8 +27,7 @@ StartSandbox = Callable[..., Sandbox]
 
 
 def pause_spending(database: Database) -> None:
-    with database.transaction() as connection:
-        start_pause(connection, None, "ann@host", "invoice [/b]")
+    start_pause(database, None, "ann@host", "invoice [/b]")
 
 
 def test_no_command_sends_a_request_until_somebody_resumes(make_user: MakeUser, start_sandbox: StartSandbox) -> None:

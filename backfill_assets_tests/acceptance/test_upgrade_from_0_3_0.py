@@ -13,7 +13,7 @@ from backfill_assets.store.postgres.migrate import load_migrations
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.conftest import NOW, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import MONDAY, TUESDAY, build_expected_bars
-from backfill_assets_tests.integration.test_store_migrate import build_from_migration_9, fetch
+from backfill_assets_tests.integration.test_store_migrate import NEWEST_RECORDED, build_from_migration_9, fetch
 from backfill_assets_tests.integration.upgrades import NUMBER_0_3_0
 
 MakeUser = Callable[..., User]
@@ -109,5 +109,5 @@ def test_bars_and_evidence_are_complete_after_the_upgrade(make_user: MakeUser, s
     for command in ("status", "report", "verify", "plan", "audit", "decisions list"):
         assert user.run_cli(command).code == 0, command
     assert fetch(url, BARS) == before
-    assert fetch(url, "SELECT max(number) FROM backfill.migrations") == [(max(load_migrations()),)]
+    assert fetch(url, NEWEST_RECORDED) == [(max(load_migrations()),)]
     assert sandbox.stats()["by_endpoint"]["intraday"] == requests  # nothing is bought again

@@ -15,7 +15,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.migrate import load_migrations
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.database_0025.record import RECORDED_AT, build_sandbox_config
-from backfill_assets_tests.integration.test_store_migrate import fetch
+from backfill_assets_tests.integration.test_store_migrate import NEWEST_RECORDED, fetch
 
 STORE = Path(__file__).with_name("database_0025") / "bars.sql.gz"
 RENAME, LIFE = 7, 6  # the decisions that a person accepted
@@ -52,7 +52,7 @@ def test_commands_that_only_read_change_no_bar_and_send_no_request(user: User, s
     for command in ("status", "symbols list --all", "report", "plan", "audit", "decisions list", "why AAPL 2026-05-26"):
         assert user.run_cli(command).code == 0, command
     assert (fetch(url, BARS), fetch(url, UNIVERSE)) == before
-    assert fetch(url, "SELECT max(number) FROM backfill.migrations") == [(max(load_migrations()),)]
+    assert fetch(url, NEWEST_RECORDED) == [(max(load_migrations()),)]
     assert sandbox.stats()["by_endpoint"] == {}
 
 

@@ -22,7 +22,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.migrate import load_migrations
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.database_0030.record import RECORDED_AT, build_sandbox_config
-from backfill_assets_tests.integration.test_store_migrate import fetch
+from backfill_assets_tests.integration.test_store_migrate import NEWEST_RECORDED, fetch
 
 STORE = Path(__file__).with_name("database_0030") / "bars.sql.gz"
 # Without the column that a later version adds.
@@ -68,7 +68,7 @@ def test_commands_that_only_read_change_no_bar_and_send_no_request(user: User, s
         result = user.run_cli(command)
         assert result.code == 0, (command, result)
     assert fetch(url, BARS) == before
-    assert fetch(url, "SELECT max(number) FROM backfill.migrations") == [(max(load_migrations()),)]
+    assert fetch(url, NEWEST_RECORDED) == [(max(load_migrations()),)]
     assert fetch(url, "SELECT count(*) FROM backfill.certificates") == [(0,)]
     assert sandbox.stats()["by_endpoint"] == {}
 

@@ -20,7 +20,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.migrate import load_migrations
 from backfill_assets_tests.acceptance.conftest import User
 from backfill_assets_tests.acceptance.database_0034.record import RECORDED_AT, build_sandbox_config
-from backfill_assets_tests.integration.test_store_migrate import fetch
+from backfill_assets_tests.integration.test_store_migrate import NEWEST_RECORDED, fetch
 
 STORE = Path(__file__).with_name("database_0034") / "bars.sql.gz"
 # What the upgrade must leave as it is, with everything that 0.7.0 knew of it.
@@ -82,7 +82,7 @@ def test_nothing_is_changed_and_every_certificate_still_holds(user: User, sandbo
         result = user.run_cli(command)
         assert result.code == 0, (command, result)
     assert read_rows(url) == before
-    assert fetch(url, "SELECT max(number) FROM backfill.migrations") == [(max(load_migrations()),)]
+    assert fetch(url, NEWEST_RECORDED) == [(max(load_migrations()),)]
     verified = user.run_cli("verify-certificate")
     assert (verified.code, verified.out.splitlines()[-1]) == (0, f"{CERTIFICATES} certificates hold, 0 do not")
     assert sandbox.stats()["by_endpoint"] == {}

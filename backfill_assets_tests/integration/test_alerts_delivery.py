@@ -275,7 +275,7 @@ def test_retries_of_an_address_use_a_growing_delay(pipeline: AlertPipeline, rece
     assert minutes == [0, 1, 3, 7]
     assert [compute_retry_delay(failures).seconds // 60 for failures in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     with pipeline.database.transaction() as connection:
-        (state,) = read_endpoint_states(connection, [fingerprint_address(receiver.url)], NOON).values()
+        (state,) = read_endpoint_states(connection, {fingerprint_address(receiver.url): ("",)}, NOON).values()
     assert (state.pending_messages, state.failures, state.last_error) == (1, 4, "HTTP status 503")
     receiver.status = 200
     pipeline.record(NOON + 2 * HOUR, create_passing("2", NOON + 2 * HOUR))

@@ -23,6 +23,7 @@ from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.evidence.doubts import record_doubts
 from backfill_assets_tests.conftest import NOW, make_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import TUESDAY, build_expected_bars, ignore_progress
+from backfill_assets_tests.integration.test_store_claims import claim_for_another, let_lapse
 
 StartSandbox = Callable[..., Sandbox]
 MakeEngine = Callable[..., Engine]
@@ -112,6 +113,26 @@ def test_zero_calls_switch_it_off_and_the_limit_of_a_day_holds_across_runs(
     spent = run_tuesday(engine, sandbox, 8, symbols=symbols).cross_feed
     assert (spent.tickers, spent.postponed) == (0, 2)
     assert run_tuesday(engine, sandbox, 14, symbols=symbols).cross_feed.tickers == 1  # a day later
+
+
+def test_a_symbol_that_another_run_has_claimed_meanwhile_is_left_to_it(
+    start_sandbox: StartSandbox, make_engine: MakeEngine
+) -> None:
+    """Its claim lapsed after the answer of the first feed was stored, while the network was silent."""
+    sandbox = start_sandbox(quirks=DataQuirks(null_windows=LOST))
+    engine = make_engine(sandbox, ("AAPL", "MSFT"))
+    run_tuesday(engine, sandbox)
+
+    def take_claim(_: object) -> None:
+        ((run_id,),) = fetch(engine, "SELECT run_id FROM backfill.runs WHERE finished_at IS NULL")
+        let_lapse(engine.database, run_id)
+        assert claim_for_another(engine.database, [1]) == {1}
+
+    sandbox.move_clock(NOW + timedelta(hours=2))
+    settings = engine.settings.model_copy(update={"as_of": NOW + timedelta(hours=2)})
+    cut_off = Engine(engine.database, settings, claims_sure_seconds=0)
+    result = run_backfill(cut_off, make_job(cut_off, start=TUESDAY, end=TUESDAY), take_claim)
+    assert (result.after.missing, result.calls, bool(result.cross_feed)) == (1, 5, False)
 
 
 def test_one_request_settles_all_sessions_of_a_symbol(start_sandbox: StartSandbox, make_engine: MakeEngine) -> None:

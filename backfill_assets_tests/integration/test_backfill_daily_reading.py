@@ -130,8 +130,7 @@ def test_a_spent_budget_and_a_pause_end_a_reading_and_nothing_waits_for_it(
     assert (reading.requested, type(reading.stopped)) == (3, BudgetSpent)
     richer = move_to(engine, sandbox, NOW, base_url=sandbox.base_url)
     assert read_daily_data(richer, US).requested == 1
-    with engine.database.transaction() as connection:
-        start_pause(connection, None, "me", None)
+    start_pause(engine.database, None, "me", None)
     tomorrow = move_to(richer, sandbox, NOW + timedelta(days=1))
     assert type(read_daily_data(tomorrow, US).stopped) is SpendingPaused
     assert len(find_due_reading(tomorrow, US).first_days) == 4

@@ -23,6 +23,7 @@ from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.simulation import World
 from backfill_assets.store.bars.bar_writer import read_server_time
+from backfill_assets.store.runs import start_run
 
 MONDAY = date(2026, 6, 1)
 MakeEngine = Callable[..., Engine]
@@ -36,14 +37,18 @@ def fetch(engine: Engine, in_flight: int = 4, before_requests: Callable[[], None
     settings, usage = engine.settings, Usage()
     with engine.database.transaction() as connection:
         server_clock = read_server_time(connection)
+        start_run(connection, run_id := uuid4(), "a test", len(plan.requests))
 
     async def run() -> FetchResult:
         async with engine.open_vendor_client(Purpose.GAP, usage=usage) as (rate_limiter, client):
             await sync_quota(client, rate_limiter.budget, settings.now())
+            claims = engine.create_claims(run_id, job.interval)
+            await claims.claim([request.symbol.symbol_id for request in plan.requests], server_clock)
             fetcher = Fetcher(
                 database=engine.database,
                 context=WriteContext(plan, job.source_interval, "30m", settings.vendor_host, settings.now()),
-                run_id=uuid4(),
+                run_id=run_id,
+                claims=claims,
                 rate_limiter=rate_limiter,
                 client=client,
                 progress=ProgressTracker(lambda _: None, len(plan.requests), usage),

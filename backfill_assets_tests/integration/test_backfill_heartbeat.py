@@ -12,6 +12,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.fetch.heartbeat import maintain_heartbeat
 from backfill_assets.backfill.planner import Strategy
 from backfill_assets.backfill.runner import run_backfill
+from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.quality.status import read_status
 from backfill_assets.sandbox.config import Faults
@@ -55,12 +56,12 @@ def test_running_backfill_records_heartbeats_and_syncs_the_quota(
         assert isinstance(heartbeat_at, datetime)
         return heartbeat_at
 
-    first = read_heartbeat()
+    first, claims = read_heartbeat(), engine.create_claims(run_id, INTERVALS["30m"])
 
     async def scenario() -> None:
         async with (
             engine.open_vendor_client(Purpose.GAP, run_id) as (rate_limiter, client),
-            maintain_heartbeat(database, run_id, rate_limiter, client, heartbeat_seconds=0.01, quota_sync_seconds=0.01),
+            maintain_heartbeat(claims, rate_limiter, client, heartbeat_seconds=0.01, quota_sync_seconds=0.01),
         ):
             while sandbox.stats()["by_endpoint"].get("user", 0) < 3 or read_heartbeat() == first:
                 await asyncio.sleep(0.01)

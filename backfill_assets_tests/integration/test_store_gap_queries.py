@@ -1,5 +1,6 @@
 """Which slots have a bar in the table, and of what kind; in the newest sessions and in older ones."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.exchanges.registry import US
-from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, StoredSlots, read_stored_slots
+from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, read_stored_slots
+from backfill_assets.store.bars.stored_slots import StoredSlots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
@@ -257,3 +259,44 @@ def test_no_symbols_and_no_sessions_have_no_slots(database: Database, store: Dat
         no_symbols = read_stored_slots(connection, SymbolIndex(np.zeros(0, np.int64)), GRID)
     for slots in (no_symbols, read(store, EMPTY_GRID)):
         assert (slots.absent.size, slots.provisional.size, slots.suspect.size, slots.duplicates) == (0, 0, 0, 0)
+
+
+def read_newest(store: Database) -> StoredSlots:
+    with store.transaction() as connection:
+        symbols = SymbolIndex.from_symbols(list_symbols(connection, "US"))
+        return read_stored_slots(connection, symbols, GRID, find_newest=True)
+
+
+def test_later_bars_are_found_and_change_nothing_else(store: Database) -> None:
+    """They are no slots of the grid, whatever they are: external, provisional, sparse, or under another spelling."""
+    insert_bar(store, "AAPL", NEW, spelling=OTHER_SPELLING)
+    insert_bar(store, "MSFT", OLD, spelling=OTHER_SPELLING)
+    before = read(store)
+    last = to_datetime(int(GRID.starts[-1]))
+    later = (dict(EXTERNAL_BAR), {"is_final": False}, {"source_rows": 1}, {"spelling": OTHER_SPELLING})
+    for position, changed in enumerate(later):
+        insert_bar(store, "AAPL", NEW, timestamp=last + timedelta(minutes=30 * (position + 1)), **changed)
+    insert_bar(store, "MSFT", NEW, timestamp=last + timedelta(days=400, microseconds=7))
+    slots = read_newest(store)
+    for name in ("absent", "provisional", "suspect", "external", "duplicates"):
+        assert np.array_equal(getattr(slots, name), getattr(before, name)), name
+    with store.transaction() as connection:
+        symbols = list_symbols(connection, "US")
+    assert slots.find_newest_bar(symbols) == last + timedelta(days=400, microseconds=7)
+    only_first = [symbols[0], replace(symbols[1], is_active=False)]
+    assert slots.find_newest_bar(only_first) == last + timedelta(hours=2)
+    assert before.find_newest_bar(symbols) is None
+
+
+def test_each_of_the_newest_sessions_is_counted_by_itself(store: Database) -> None:
+    """A session without any bar, one with some, and one with all."""
+    begin, end = GRID.session_offsets[-2:].tolist()
+    middle = int(GRID.session_offsets[-3]) + 2
+    with store.transaction() as connection:
+        connection.execute(
+            "DELETE FROM market_data USING market_symbols s WHERE market_data.symbol_id = s.symbol_id"
+            " AND symbol = 'MSFT' AND (timestamp >= %s OR timestamp = %s)",
+            [to_datetime(int(GRID.starts[begin])), to_datetime(int(GRID.starts[middle]))],
+        )
+    of_msft = [GRID.size + ordinal for ordinal in (middle, *range(begin, end))]
+    assert read(store).absent.tolist() == read_newest(store).absent.tolist() == [OLD, NEW, *of_msft]

@@ -39,8 +39,8 @@ def pause(database: Database) -> Callable[..., SpendingPause]:
         """Start a pause, by the server's clock; a negative number of minutes is over already."""
         with database.transaction() as connection:
             (now,) = connection.execute("SELECT clock_timestamp()").fetchall()[0]
-            until = now + timedelta(minutes=minutes) if minutes is not None else None
-            return start_pause(connection, until, "ann@host", "invoice")
+        until = now + timedelta(minutes=minutes) if minutes is not None else None
+        return start_pause(database, until, "ann@host", "invoice")
 
     return start
 

@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.processes import get_current_process, get_host_id, is_process_alive
 from backfill_assets.store.runs import claim_symbols, list_active_runs, start_run
+from backfill_assets.store.service_counts import count_ended_runs, read_longest_silence
 
 INSERT = """
 INSERT INTO backfill.runs (run_id, host, pid, process_started_at, description, tickers)
@@ -48,9 +49,9 @@ def start_another_run(database: Database) -> tuple[str | None, set[int]]:
         first = connection.execute("SELECT run_id FROM backfill.runs").fetchall()[0][0]
         run_id = uuid4()
         start_run(connection, run_id, "this run", 1)
-        claimed = claim_symbols(connection, run_id, [1], INTERVALS["30m"], planned_at=datetime.now(UTC))
+        claims = claim_symbols(connection, run_id, [1], INTERVALS["30m"], planned_at=datetime.now(UTC))
         outcome = connection.execute("SELECT outcome FROM backfill.runs WHERE run_id = %s", [first]).fetchall()[0][0]
-        return outcome, claimed
+        return outcome, set(claims.symbol_ids)
 
 
 def test_a_zombie_is_not_alive(zombie: psutil.Process) -> None:
@@ -101,6 +102,26 @@ def test_a_run_of_another_host_stays_active_until_its_heartbeat_is_old(
 ) -> None:
     insert_run(database, zombie.pid, zombie.create_time(), host="another host")
     assert start_another_run(database) == (None, set())
+
+
+@pytest.mark.parametrize(("minutes", "outcome"), [(50, None), (70, "killed")])
+def test_a_run_of_a_host_that_is_gone_is_closed_by_another(
+    database: Database, minutes: int, outcome: str | None
+) -> None:
+    """A container's processes are gone with it; metrics would call its run silent for ever, and never count it."""
+    run_id = insert_run(database, 1, None, host="a container")
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE backfill.runs SET heartbeat_at = heartbeat_at - make_interval(mins => %s) WHERE run_id = %s",
+            [minutes, run_id],
+        )
+        silence = read_longest_silence(connection)
+        assert silence is None if outcome else silence is not None and silence >= 3000
+    assert start_another_run(database) == (outcome, {1})
+    with database.transaction() as connection:
+        assert [(ended.outcome, ended.count) for ended in count_ended_runs(connection)] == (
+            [(outcome, 1)] if outcome else []
+        )
 
 
 def test_a_run_records_its_process(database: Database) -> None:

@@ -12,8 +12,8 @@ from backfill_assets_tests import external_tables
 from backfill_assets_tests.integration.test_store_migrate import CONTRACT_ROWS, fetch, read_schema, run_migrations
 from backfill_assets_tests.integration.upgrades import (
     COLUMNS_OF_OTHERS,
-    NEWEST,
     NUMBER_0_7_0,
+    NUMBER_0_8_0,
     apply_migrations,
     build_database,
     cut_off_upgrade,
@@ -62,7 +62,7 @@ def test_every_row_is_preserved_and_every_volume_is_known(url_0_7_0: str, templa
     ) == [(9,)]
 
 
-@pytest.mark.parametrize("number", list_between(NUMBER_0_7_0, NEWEST))
+@pytest.mark.parametrize("number", list_between(NUMBER_0_7_0, NUMBER_0_8_0))
 def test_a_database_between_two_migrations_is_completed(url_0_7_0: str, template_url: str, number: int) -> None:
     apply_migrations(url_0_7_0, NUMBER_0_7_0, number)
     require_completion(url_0_7_0, template_url, number)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from backfill_assets.store.postgres.migrate import load_migrations
+from backfill_assets.store.postgres.migrate import load_migrations, record_migration
 from backfill_assets_tests.integration.test_store_migrate import (
     CONTRACT_ROWS,
     FIXTURES,
@@ -17,7 +17,7 @@ from backfill_assets_tests.integration.test_store_migrate import (
 )
 from backfill_assets_tests.waiting import wait_until
 
-NUMBER_0_3_0, NUMBER_0_4_0, NUMBER_0_5_0, NUMBER_0_6_0, NUMBER_0_7_0 = 19, 25, 30, 32, 34
+NUMBER_0_3_0, NUMBER_0_4_0, NUMBER_0_5_0, NUMBER_0_6_0, NUMBER_0_7_0, NUMBER_0_8_0 = 19, 25, 30, 32, 34, 38
 NEWEST = max(load_migrations())
 # As a start records it: market_data is as the program made it, unless another program's tables are there.
 RECORD_OWN_TABLE = """
@@ -45,9 +45,11 @@ def list_between(first: int, last: int) -> list[int]:
 
 def build_database(url: str, number: int, fixtures: Sequence[str]) -> None:
     """Create the schema of a migration in an empty database, with the rows of migration 8 and those of fixtures."""
-    build_from_migration_9(url, number)
+    build_from_migration_9(url, min(number, NUMBER_0_7_0))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(RECORD_OWN_TABLE.encode())
+    apply_migrations(url, NUMBER_0_7_0, number)  # they depend on whose table it is
+    with psycopg.connect(url, autocommit=True) as connection:
         for name in fixtures:
             connection.execute((FIXTURES / name).read_bytes())
 
@@ -58,8 +60,7 @@ def apply_migrations(url: str, first: int, last: int) -> None:
         for migration in load_migrations().values():
             if first < migration.number <= last:
                 connection.execute(migration.sql.encode())
-                values = [migration.number, migration.name]
-                connection.execute("INSERT INTO backfill.migrations VALUES (%s, %s, now(), 9)", values)
+                record_migration(connection, migration)
 
 
 def require_preserved_rows(url: str, template_url: str, later: list[str]) -> None:

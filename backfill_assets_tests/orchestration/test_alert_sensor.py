@@ -10,10 +10,11 @@ from pydantic import SecretStr
 
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.sandbox.config import Publication
-from backfill_assets.store.alert_outbox import list_failing, load_state
+from backfill_assets.store.alert_outbox import enqueue, list_failing, load_state
 from backfill_assets.store.evidence.findings import ENDED_OR_RENAMED, Finding, record_finding
 from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
 from backfill_assets.store.symbols import deactivate_symbols
+from backfill_assets_tests.acceptance.stub_vendor import StubVendor, serve_stub
 from backfill_assets_tests.conftest import NOW, StartSandbox
 from backfill_assets_tests.integration.alert_receiver import Receiver
 from backfill_assets_tests.orchestration.conftest import Deployment
@@ -289,3 +290,19 @@ def test_checks_of_another_interval_are_reported_under_their_own_names(
         "no_missing_bars": ["backfill-assets report --interval 1h"],
         "no_rate_limit_errors": ["backfill-assets status"],
     }
+
+
+def test_heartbeat_follows_a_look_unless_a_destination_failed(
+    deploy_watched: Callable[..., WatchedDeployment], receiver: Receiver
+) -> None:
+    watched, monitor = deploy_watched(), StubVendor(200, b"OK")
+    with serve_stub(monitor) as address:
+        watched.with_settings(heartbeat_url=SecretStr(f"{address}/beat"))
+        watched.tick()
+        assert len(monitor.request_paths) == 1
+        receiver.status = 500
+        with watched.deployment.engine.database.transaction() as connection:
+            enqueue(connection, "failing", "a title", "a body", watched.deployment.engine.settings.now())
+        assert "1 addresses failed" in watched.tick()
+        assert watched.tick() == "0 results read, 0 messages sent", "no attempt before a minute has passed"
+        assert len(monitor.request_paths) == 1, "nobody hears the alert, so silence must tell"

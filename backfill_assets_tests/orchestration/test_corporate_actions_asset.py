@@ -101,7 +101,6 @@ def test_it_counts_what_the_vendor_corrected_and_withdrew(deploy: Deploy, start_
 
 def test_a_stopped_reading_fails_and_records_nothing(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     deployment = deploy(start_sandbox(splits=SPLITS), SYMBOLS, daily_data=True)
-    with deployment.engine.database.transaction() as connection:
-        start_pause(connection, None, "the test", None)
+    start_pause(deployment.engine.database, None, "the test", None)
     assert not materialize(deployment).success
     assert list_materializations(deployment) == []

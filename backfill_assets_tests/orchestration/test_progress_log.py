@@ -31,7 +31,7 @@ class LoggedRun:
         (ticker,) = parse_tickers(["AAPL"])
         self.log(Progress(tickers, 1_000, 26 * tickers, 5 * tickers, TickerOutcome(ticker, "stored", 26)))
 
-    def stall(self, at: float, budget: BudgetStatus = NOT_LIMITED) -> None:
+    def stall(self, at: float, budget: BudgetStatus | None = NOT_LIMITED) -> None:
         self.clock = at
         self.log.log_stall(budget)
 
@@ -61,12 +61,14 @@ def test_a_stall_is_logged_with_its_reason(logged_run: LoggedRun) -> None:
     logged_run.stall(at=20, budget=replace(NOT_LIMITED, requests_in_window=240))
     logged_run.stall(at=22, budget=replace(NOT_LIMITED, requests_in_window=240))
     logged_run.stall(at=30, budget=replace(NOT_LIMITED, paused_until=datetime(2026, 6, 3, 14, 0, 40, tzinfo=UTC)))
+    logged_run.stall(at=50, budget=None)
     logged_run.finish(1_000, at=300)
     logged_run.stall(at=400)
     assert [line for line in logged_run.lines if "without" in line] == [
         "no ticker finished yet · 7 s without an answer: not rate limited, 12 of 240 requests in 60 s used",
         "240/1,000 tickers · 10 s without an answer: 240 of 240 requests in 60 s used, requests resume as these expire",
         "240/1,000 tickers · 20 s without an answer: rate limited by the vendor, requests resume at 14:00:40 UTC",
+        "240/1,000 tickers · 40 s without an answer: the database does not answer",
     ]
 
 

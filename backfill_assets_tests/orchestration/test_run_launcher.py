@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import psutil
+import psycopg
 import pytest
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
@@ -122,8 +123,13 @@ def test_a_run_whose_steps_are_processes_is_tagged_with_the_process_that_execute
     """The process of a step ends before the run does, which must not look like the end of the run."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("BACKFILL_HOME", str(home))
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path), {"run_monitoring": {"enabled": True}}) as instance:
         result = dg.execute_job(dg.reconstructable(job_of_processes), instance=instance, raise_on_error=True)
         run = instance.get_run_by_id(result.run_id)
     assert run is not None
     assert run.tags[PROCESS_TAG] == str(os.getpid())
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT run_id, step_key, pid, ended_at IS NOT NULL FROM backfill.run_beats")
+        ((run_id, step_key, pid, has_ended),) = rows.fetchall()
+    assert (run_id, step_key, has_ended) == (run.run_id, "use_engine", True)
+    assert pid != os.getpid()

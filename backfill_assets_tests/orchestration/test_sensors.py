@@ -15,10 +15,12 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.exchanges.registry import US
-from backfill_assets.orchestration.sensors import build_reload_warning
+from backfill_assets.orchestration.partition_ranges import PartitionRange
+from backfill_assets.orchestration.sensors import build_reload_warning, build_run_requests
 from backfill_assets.sandbox.config import Faults, Publication
 from backfill_assets.store.bars.bar_writer import delete_bars
 from backfill_assets.store.quota.spending_pause import end_pause, start_pause
+from backfill_assets.store.sensor_looks import list_looks
 from backfill_assets.store.symbols import add_symbols, list_symbols
 from backfill_assets_tests.conftest import NOW, StartSandbox, make_monday_tuesday_job, read_stored_bars
 from backfill_assets_tests.integration.test_backfill_engine import ignore_progress, list_sandbox_symbols
@@ -51,6 +53,9 @@ def test_gaps_are_filled_by_one_run_and_then_no_run_is_requested(deploy: Deploy,
     tick = deployment.tick()
     assert not tick.run_requests
     assert tick.skip_message == "no gap in 4 symbols × 3 sessions"
+    with deployment.engine.database.transaction() as connection:
+        (look,) = list_looks(connection, ("US",))
+    assert (look.interval, look.symbols, look.sessions, look.missing) == ("30m", 4, 3, 0)
 
 
 def test_scattered_gaps_are_one_run_and_one_request_per_ticker(deploy: Deploy, start_sandbox: StartSandbox) -> None:
@@ -158,8 +163,7 @@ def test_no_run_starts_without_quota(deploy: Deploy, start_sandbox: StartSandbox
 def test_no_run_starts_while_spending_is_paused(deploy: Deploy, start_sandbox: StartSandbox) -> None:
     deployment = deploy(start_sandbox(), SYMBOLS)
     requested = deployment.tick().run_requests[0]
-    with deployment.engine.database.transaction() as connection:
-        pause = start_pause(connection, None, "ann@host", "invoice")
+    pause = start_pause(deployment.engine.database, None, "ann@host", "invoice")
     tick = deployment.tick()
     assert not tick.run_requests
     assert tick.skip_message == f"{pause}; to go on: backfill-assets resume"
@@ -310,6 +314,25 @@ def test_daily_data_are_read_by_whatever_run_comes_first(deploy: Deploy, start_s
     assert job.execute_in_process(instance=deployment.instance, resources={"backfill_engine": later.engine}).success
     assert deployment.sandbox.stats()["by_endpoint"]["eod"] == 8
     assert not later.tick("daily_data_sensor").run_requests
+
+
+@pytest.mark.parametrize(
+    ("retries", "expected"),
+    [
+        ({}, None),  # one machine: nothing changes
+        ({"enabled": True, "max_retries": 0}, "1"),  # the instances for several hosts
+        ({"enabled": True, "max_retries": 3}, None),  # the number is the user's
+    ],
+)
+def test_runs_are_retried_once_where_dagster_retries_only_tagged_runs(
+    retries: dict[str, object], expected: str | None
+) -> None:
+    with dg.DagsterInstance.ephemeral(settings={"run_retries": retries}) as instance:
+        context = dg.build_sensor_context(instance)
+        one = PartitionRange(MONDAY, TUESDAY, "AAPL.US", "MSFT.US")
+        (request,) = build_run_requests([one], "", ["AAPL.US", "MSFT.US"], context, dg.AssetKey("bars_30m"))
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags == {**one.tags, **({"dagster/max_retries": expected} if expected else {})}
 
 
 def test_a_renamed_ticker_keeps_its_partition_until_its_last_session_is_none(

@@ -17,12 +17,14 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.errors import DatabaseUnavailable, UsageError
 from backfill_assets.orchestration.dagster_internals.storage import require_usable_installation
 from backfill_assets.store.postgres.dagster_database import prepare_dagster_database
+from backfill_assets.store.postgres.peer_timeouts import CLIENT_PARAMETERS
 from backfill_assets_tests.conftest import StartSandbox
 from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_symbols
 from backfill_assets_tests.orchestration.conftest import BARS, Deployment, build_partition_keys
 
 CONFIG = Path(orchestration.__file__).with_name("dagster.yaml")
 MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
+TIMEOUTS = {"connect_timeout": "10", **CLIENT_PARAMETERS}
 
 
 @contextmanager
@@ -125,10 +127,10 @@ def test_storage_is_a_separate_database_on_the_same_server(database_url: str) ->
         ("host=db.example dbname=records user=me password='a@b/c' sslmode=require", "db.example", None, "a@b/c"),
     ],
 )
-def test_a_configured_address_is_used_unchanged(address: str, host: str, port: int | None, password: str) -> None:
+def test_a_configured_address_is_used_with_timeouts(address: str, host: str, port: int | None, password: str) -> None:
     url = make_url(prepare_dagster_database(load_settings(dagster_postgres_url=address)))
     assert (url.drivername, url.host, url.port, url.database) == ("postgresql+psycopg2", host, port, "records")
-    assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require"})
+    assert (url.username, url.password, dict(url.query)) == ("me", password, {"sslmode": "require", **TIMEOUTS})
 
 
 def test_missing_right_to_create_the_database_raises_an_error_with_the_variable(

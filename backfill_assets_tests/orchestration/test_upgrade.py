@@ -135,6 +135,7 @@ def test_dagster_lists_the_stopped_sensor_as_stopped_and_others_as_running(engin
         "gap_backfill_sensor": "RUNNING",
         "daily_data_sensor": "RUNNING",  # of later versions, as the next
         "complete_sessions_sensor": "RUNNING",
+        "healing_sensor": "RUNNING",
     }
 
 

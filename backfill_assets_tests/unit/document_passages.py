@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("backfill_assets", "backfill_assets_tests", "bench", "docs", "examples", ".ci")
+FOLDERS = ("backfill_assets", "backfill_assets_tests", "bench", "deploy", "docs", "examples", ".ci")
 COMMENT_SIGNS = {".sql": "--", ".toml": "#", ".yaml": "#", ".yml": "#", ".txt": "#", ".sh": "#", "": "#"}
 FENCED = re.compile(r"^```.*?^```|<!--.*?-->|^(?: {4}|\t).*?$", re.MULTILINE | re.DOTALL)
 

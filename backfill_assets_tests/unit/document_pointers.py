@@ -15,7 +15,7 @@ PACKAGES = ("backfill_assets", "backfill_assets_tests", "bench")
 FOREIGN = {  # of other programs
     *("work_mem", "nohup", "hidepid", "pg_ctl", "find_suitable_socket_dir", "adjustedClose", "fetch_arrow_table"),
 }
-FOREIGN_FILES = {"defs.yaml"}
+FOREIGN_FILES = {"defs.yaml", "settings.env"}  # that users make
 SUFFIXES = ("py", "md", "sql", "toml", "yaml", "jinja", "txt", "csv", "gz")
 CODE = r"``([^`\n]+)``|(?<!`)`([^`\n]+)`(?!`)"
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?:\(\))?")
@@ -29,7 +29,8 @@ CODE_DECISION = re.compile(r"\b[Dd]ecisions?\s+\d+\b")
 RECORD = re.compile(r"docs/decisions/(\d+)|(?<![\w.])[Dd]ecision\s+(\d+)\b")
 DOCUMENT = re.compile(r"(?<![\w./-])(?:[\w.-]+/)*[\w-]+\.md\b")
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~<>:*/…{}\])-])/(\w[\w.-]*)/\w[\w./-]*")
-SYSTEM_FOLDERS = {"dev", "etc", "proc", "usr"}  # the same on every machine
+SYSTEM_FOLDERS = {"bin", "dev", "etc", "opt", "proc", "run", "usr"}  # the same on every machine
+PATCHED_PARTS = {"spec"}  # of a Kubernetes object, by JSON pointer
 EVIDENCE_MARK = re.compile(r"(?<![\w`\]])\[[A-Z]{1,2}\d*\](?![(\[:])")
 
 
@@ -114,6 +115,8 @@ def _find_code(passage: Passage) -> Iterator[tuple[int, str]]:
 
 
 def _is_known(dotted: str) -> bool:
+    if dotted in FOREIGN_FILES:
+        return True
     first, *rest = dotted.split(".")
     if first == "backfill" and rest[0] in _read_vocabulary() and f"backfill.{rest[0]}" in _read_sql():
         return True  # a table, view or function of the schema backfill
@@ -157,7 +160,7 @@ def _is_document(name: str) -> bool:
 def _is_system_path(path: str) -> bool:
     """Whether an absolute path is a system folder's or an endpoint's."""
     folder = path.split("/")[1]
-    return folder in SYSTEM_FOLDERS or f"/{folder}/" in _read_page("vendor.md")
+    return folder in SYSTEM_FOLDERS | PATCHED_PARTS or f"/{folder}/" in _read_page("vendor.md")
 
 
 def _is_explained(mark: str) -> bool:

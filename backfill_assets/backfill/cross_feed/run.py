@@ -10,6 +10,7 @@ from backfill_assets.backfill.cross_feed.questions import TickerQuestions, find_
 from backfill_assets.backfill.cross_feed.request import CrossFeedRequest, build_request
 from backfill_assets.backfill.cross_feed_result import CrossFeedResult
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.fetch.held_claims import ClaimLost, HeldClaims
 from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 async def ask_other_feed(
-    engine: Engine, job: BackfillJob, client: VendorClient, symbol_ids: Collection[int]
+    engine: Engine, job: BackfillJob, client: VendorClient, symbol_ids: Collection[int], claims: HeldClaims
 ) -> CrossFeedResult:
     """Ask the other feed what is open about the job's bars, as far as the day's calls for it suffice.
 
@@ -35,15 +36,17 @@ async def ask_other_feed(
         job: the window, the symbols and the first feed.
         client: the vendor's client, of any purpose.
         symbol_ids: the symbols that this run requested; no other run writes their bars meanwhile.
+        claims: those of the run; a symbol that another run has taken is left to it.
 
     Raises:
         VendorError: one that stops the run; what was answered before is stored.
     """
-    if job.purpose is Purpose.REVIEW or engine.settings.cross_feed_calls == 0 or not job.market.has_other_feed:
+    is_spare = job.purpose in (Purpose.REVIEW, Purpose.HISTORY)  # what is left over does not go before open doubts
+    if is_spare or engine.settings.cross_feed_calls == 0 or not job.market.has_other_feed:
         return CrossFeedResult()
     if get_other_feed(job.source_interval).seconds > job.interval.seconds:
         return CrossFeedResult()  # a row of 5m says nothing about one minute
-    asking = _OtherFeed(engine, job, client.for_purpose(Purpose.CROSS_FEED))
+    asking = _OtherFeed(engine, job, client.for_purpose(Purpose.CROSS_FEED), claims)
     context, questions = await asyncio.to_thread(asking.find_questions, symbol_ids)
     # What the day settles for nothing is not asked.
     if any(asked.doubts for asked in questions) and (await asyncio.to_thread(judge_job, engine, job)).has_changed:
@@ -61,8 +64,8 @@ async def ask_other_feed(
 class _OtherFeed:
     """Asks one symbol after the other."""
 
-    def __init__(self, engine: Engine, job: BackfillJob, client: VendorClient) -> None:
-        self._engine, self._job, self._client = engine, job, client
+    def __init__(self, engine: Engine, job: BackfillJob, client: VendorClient, claims: HeldClaims) -> None:
+        self._engine, self._job, self._client, self._claims = engine, job, client, claims
 
     def find_questions(self, symbol_ids: Collection[int]) -> tuple[CrossFeedContext, list[TickerQuestions]]:
         """What to ask now about these symbols."""
@@ -88,7 +91,11 @@ class _OtherFeed:
             return self._client.fetch_intraday(ticker, context.other.name, request.start, request.end)
 
         try:
-            rows = await ask_one_of(tickers, fetch)
+            with self._claims.require(questions.symbol.symbol_id):
+                rows = await ask_one_of(tickers, fetch)
+        except ClaimLost:
+            _log.info("the other feed of %s is left to the run that has claimed it", questions.symbol.ticker)
+            return CrossFeedResult()
         except VendorError as error:
             if error.stops_run:
                 raise

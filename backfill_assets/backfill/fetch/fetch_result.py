@@ -11,7 +11,7 @@ from datetime import date
 from backfill_assets.backfill.plan_limits import PlanReach, merge_reaches
 from backfill_assets.backfill.results import TickerOutcome
 from backfill_assets.market.calendar.tickers import Ticker
-from backfill_assets.market.vendor_errors import VendorError
+from backfill_assets.market.vendor_errors import TransientError, VendorError
 from backfill_assets.store.bars.bar_writer import WriteCounts
 
 
@@ -46,6 +46,15 @@ class FetchResult:
         """The symbol_ids whose requests were answered with rows."""
         kinds = ("stored", "nothing new")
         return frozenset(symbol_id for symbol_id, outcome in self.outcomes.items() if outcome.kind in kinds)
+
+    @property
+    def repeatable_ids(self) -> frozenset[int]:
+        """The symbol_ids whose requests failed for a reason that may pass."""
+        return frozenset(
+            symbol_id
+            for symbol_id, outcome in self.outcomes.items()
+            if isinstance(outcome.error, TransientError) and outcome.error.is_repeated
+        )
 
     def add_later_pass(self, later: "FetchResult") -> "FetchResult":
         """This result with that of a second pass, whose outcomes replace those of the first."""

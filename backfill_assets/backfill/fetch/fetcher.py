@@ -8,17 +8,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias
 from uuid import UUID
 
 from backfill_assets.backfill.fetch.address_check import AddressCheck
 from backfill_assets.backfill.fetch.batch_writer import (
     NO_ROWS,
-    WRITE_BATCH_ROWS,
-    WRITE_BATCH_SIZE,
     BatchResult,
     FetchedRows,
     WriteContext,
@@ -26,7 +23,10 @@ from backfill_assets.backfill.fetch.batch_writer import (
 )
 from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_outcomes, merge_results, merge_warnings
 from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
+from backfill_assets.backfill.fetch.held_claims import ClaimLost, HeldClaims
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
+from backfill_assets.backfill.fetch.request_trace import trace_request
+from backfill_assets.backfill.fetch.response_queue import FailedRequest, Response, ResponseQueue
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.backfill.plan_limits import PlanReach, build_reach, merge_reaches
@@ -41,20 +41,10 @@ from backfill_assets.market.vendor_errors import (
 from backfill_assets.store.bars.bar_writer import WriteCounts
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.runs import record_heartbeat
+from backfill_assets.tracing import STORE, trace
 
 MAX_CONSECUTIVE_FAILURES = 20  # requests in a row that fail after all their attempts; then the run stops
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FailedRequest:
-    """A request that ended in an error."""
-
-    request: PlannedRequest
-    error: VendorError
-
-
-Response: TypeAlias = FetchedRows | FailedRequest
 
 
 class Fetcher:
@@ -66,6 +56,7 @@ class Fetcher:
         database: Database,
         context: WriteContext,
         run_id: UUID,
+        claims: HeldClaims,
         rate_limiter: SharedRateLimiter,
         client: VendorClient,
         progress: ProgressTracker,
@@ -75,6 +66,7 @@ class Fetcher:
         self._database = database
         self._context = context
         self._run_id = run_id
+        self._claims = claims
         self._rate_limiter = rate_limiter
         self._client = client
         self._progress = progress
@@ -85,6 +77,7 @@ class Fetcher:
         self._requested_at: dict[PlannedRequest, datetime] = {}
         self._consecutive_failures = 0
         self._stopped: VendorError | None = None
+        self.claimed_elsewhere: frozenset[int] = frozenset()  # symbol_ids left to a run that has claimed them since
 
     async def fetch_all(self, requests: Sequence[PlannedRequest], in_flight: int) -> FetchResult:
         """Fetch and store ``requests``; ends early, with ``stopped`` set, when the run cannot continue.
@@ -92,7 +85,7 @@ class Fetcher:
         A request counts as in flight until its response is stored, so that a killed run loses at most ``in_flight`` of
         them. Responses that have arrived are stored however this ends, cancellation included.
         """
-        responses = _ResponseQueue(in_flight)
+        responses = ResponseQueue(in_flight)
         store_task = asyncio.create_task(self._store_responses(responses))
         fetch_task = asyncio.create_task(self._fetch_concurrently(requests, in_flight, responses))
         try:
@@ -106,7 +99,7 @@ class Fetcher:
         return replace(merge_results(stored), stopped=self._stopped)
 
     async def _fetch_concurrently(
-        self, requests: Sequence[PlannedRequest], in_flight: int, responses: "_ResponseQueue"
+        self, requests: Sequence[PlannedRequest], in_flight: int, responses: "ResponseQueue"
     ) -> None:
         remaining = iter(requests)
         try:
@@ -116,26 +109,33 @@ class Fetcher:
         except* _StopFetching:
             _log.info("stopped sending requests: %s", self._stopped)
 
-    async def _run_worker(self, remaining: Iterator[PlannedRequest], responses: "_ResponseQueue") -> None:
+    async def _run_worker(self, remaining: Iterator[PlannedRequest], responses: "ResponseQueue") -> None:
         for request in remaining:
             await responses.reserve()
             if self._stopped is not None:
                 responses.release()
                 return
             self._requested_at[request] = self._server_clock + timedelta(seconds=time.monotonic() - self._started)
-            try:
-                rows = await ask_one_of(request.tickers, partial(self._fetch_rows, request))
-            except VendorError as error:
-                self._address.record_error(error)
-                if error.stops_run:
+            with trace_request(request, self._context.plan) as span:
+                try:
+                    with self._claims.require(request.symbol.symbol_id):
+                        rows = await ask_one_of(request.tickers, partial(self._fetch_rows, request))
+                except ClaimLost:
+                    self.claimed_elsewhere |= {request.symbol.symbol_id}
                     responses.release()
+                except VendorError as error:
+                    span.fail(type(error).__name__)
+                    self._address.record_error(error)
+                    if error.stops_run:
+                        responses.release()
+                    else:
+                        responses.put(FailedRequest(request, error))
+                    self._stop_if_hopeless(error)
                 else:
-                    responses.put(FailedRequest(request, error))
-                self._stop_if_hopeless(error)
-            else:
-                self._consecutive_failures = 0
-                self._address.record_answer()
-                responses.put(FetchedRows(request, rows))
+                    span.set(rows=len(rows))
+                    self._consecutive_failures = 0
+                    self._address.record_answer()
+                    responses.put(FetchedRows(request, rows))
 
     async def _fetch_rows(self, request: PlannedRequest, ticker: str) -> IntradayRows:
         interval = self._context.source_interval.name
@@ -157,7 +157,7 @@ class Fetcher:
                 raise _StopFetching
             self._rate_limiter.close(error)
 
-    async def _store_responses(self, responses: "_ResponseQueue") -> list[FetchResult]:
+    async def _store_responses(self, responses: "ResponseQueue") -> list[FetchResult]:
         results, has_more = [], True
         while has_more:
             batch, has_more = await responses.get_batch()
@@ -170,7 +170,9 @@ class Fetcher:
         fetched = [item for item in batch if isinstance(item, FetchedRows)]
         trusted = self._take_trusted_failures(failures)
         empty = [FetchedRows(f.request, NO_ROWS) for f in trusted if f.error.scope == "ticker"]
-        written = await asyncio.to_thread(self._write, [*fetched, *empty])
+        with trace(STORE, answers=len(fetched), failures=len(failures)) as span:
+            written = await asyncio.to_thread(self._write, [*fetched, *empty])
+            span.set(bars=sum(counts.stored for counts in written.counts.values()))
         answered = [(item.request.symbol.symbol_id, _build_outcome(item.request, written)) for item in fetched]
         result = FetchResult(
             outcomes=merge_outcomes([*answered, *map(_build_error_outcome, failures)]),
@@ -227,44 +229,8 @@ class Fetcher:
         return self._database.retry_transaction(write_in_transaction)
 
 
-class _ResponseQueue:
-    """Responses on their way to the store. A place is reserved before the request and released after storing."""
-
-    def __init__(self, in_flight: int) -> None:
-        self._capacity = asyncio.Semaphore(in_flight)
-        self._queue: asyncio.Queue[Response | None] = asyncio.Queue()
-
-    async def reserve(self) -> None:
-        """Wait for a place."""
-        await self._capacity.acquire()
-
-    def release(self, count: int = 1) -> None:
-        """Give places back."""
-        for _ in range(count):
-            self._capacity.release()
-
-    def put(self, response: Response) -> None:
-        """Add a response; its place stays reserved."""
-        self._queue.put_nowait(response)
-
-    def close(self) -> None:
-        """Let ``get_batch`` return what is left and end."""
-        self._queue.put_nowait(None)
-
-    async def get_batch(self) -> tuple[list[Response], bool]:
-        """Wait for responses, take up to a batch of them, and return whether more may follow."""
-        items = [await self._queue.get()]
-        while len(items) < WRITE_BATCH_SIZE and _count_rows(items) < WRITE_BATCH_ROWS and not self._queue.empty():
-            items.append(self._queue.get_nowait())
-        return [item for item in items if item is not None], None not in items
-
-
 class _StopFetching(Exception):  # noqa: N818 - ends the other workers of the group, nothing else
     pass
-
-
-def _count_rows(items: Sequence[Response | None]) -> int:
-    return sum(len(item.rows) for item in items if isinstance(item, FetchedRows))
 
 
 def _build_outcome(request: PlannedRequest, written: BatchResult) -> TickerOutcome:

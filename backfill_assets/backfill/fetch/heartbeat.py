@@ -4,15 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
 
+from backfill_assets.backfill.fetch.held_claims import HeldClaims
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import VendorError
-from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.runs import HEARTBEAT_SECONDS, record_heartbeat
+from backfill_assets.store.runs import HEARTBEAT_SECONDS
 
 QUOTA_SYNC_SECONDS = 300.0
 _log = logging.getLogger(__name__)
@@ -20,8 +19,7 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def maintain_heartbeat(
-    database: Database,
-    run_id: UUID,
+    claims: HeldClaims,
     rate_limiter: SharedRateLimiter,
     client: VendorClient,
     *,
@@ -30,7 +28,7 @@ async def maintain_heartbeat(
 ) -> AsyncIterator[None]:
     """Record heartbeats and sync the quota while the context is open, pauses between batches included."""
     tasks = [
-        asyncio.create_task(_send_heartbeats(database, run_id, heartbeat_seconds)),
+        asyncio.create_task(_send_heartbeats(claims, heartbeat_seconds)),
         asyncio.create_task(_refresh_quota(rate_limiter, client, quota_sync_seconds)),
     ]
     try:
@@ -41,18 +39,13 @@ async def maintain_heartbeat(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _send_heartbeats(database: Database, run_id: UUID, seconds: float) -> None:
+async def _send_heartbeats(claims: HeldClaims, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:
-            await asyncio.to_thread(_send_heartbeat, database, run_id)
+            await claims.send_heartbeat()
         except DatabaseUnavailable as error:
             _log.warning("heartbeat not written: %s", error)
-
-
-def _send_heartbeat(database: Database, run_id: UUID) -> None:
-    with database.transaction() as connection:
-        record_heartbeat(connection, run_id)
 
 
 async def _refresh_quota(rate_limiter: SharedRateLimiter, client: VendorClient, seconds: float) -> None:

@@ -17,6 +17,7 @@ _ACTIVITIES: Mapping[Purpose, str] = {
     Purpose.DIVIDENDS: "dividends",
     Purpose.CROSS_FEED: "asking the other feed",
     Purpose.REVIEW: "the review",
+    Purpose.HISTORY: "older sessions",
 }
 
 

@@ -1,18 +1,21 @@
 """The client's rate limiter over the budget in Postgres, seen from one asyncio loop.
 
-It turns the needs of many concurrent requests into few statements. One task at a time takes permits for all waiting
-requests, and finished requests are recorded in batches, the next one while the previous one is being written.
+It turns the needs of many requests into few statements: one task takes permits for all that wait, and finished requests
+are recorded in batches. A request for a claimed symbol is confirmed when its permit is there (``held_claims``).
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+from backfill_assets.backfill.fetch.held_claims import confirm_claim
 from backfill_assets.backfill.fetch.permit_errors import build_spent_error
+from backfill_assets.backfill.fetch.request_trace import trace_attempt
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import QuotaExhausted, SpendingPaused
@@ -46,10 +49,11 @@ class _PermitKind(NamedTuple):
 
 
 class _FreePermit(NamedTuple):
-    """A permit that no request has yet, and the UTC day whose calls it was taken from."""
+    """A permit that no request has yet, the UTC day whose calls it was taken from, and when, by the server's clock."""
 
     permit_id: int
     day: date
+    granted_at: datetime
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class SharedRateLimiter:
         self._write_task: asyncio.Task[None] | None = None
         self._write_error: BaseException | None = None
         self._quota_error: QuotaExhausted | None = None
+        self._is_closed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,6 +125,7 @@ class SharedRateLimiter:
             BudgetSpent: the day's calls, less what is kept for other programs and purposes, do not suffice.
             SpendingPaused: a person paused spending.
             QuotaExhausted: this rate limiter was closed.
+            ClaimLost: the request is for a claimed symbol, and another run has it now.
         """
         if self._write_error is not None:
             raise self._write_error
@@ -131,14 +137,16 @@ class SharedRateLimiter:
                 free_permit = await self._take_permit(kind)
             finally:
                 self._waiter_counts[kind] -= 1
+            await self._confirm_claim(kind, free_permit)
         except BaseException:
             await self._concurrency.release(started_at, refused=False)
             raise
         return Permit(free_permit.permit_id, calls, purpose, started_at, free_permit.day)
 
     def close(self, error: QuotaExhausted) -> None:
-        """Raise ``error`` for every further permit and for all waiting requests: the vendor's quota is used up."""
+        """Raise ``error`` for every further permit and for all waiting requests: nothing more may be sent."""
         self._quota_error = self._quota_error or error
+        self._is_closed.set()
 
     async def release(self, permit: object, record: RequestRecord) -> None:
         """Record how a request ended; its permit leaves the rate window one window from now."""
@@ -148,35 +156,47 @@ class SharedRateLimiter:
         self.usage.calls += record.calls
         self.usage.rate_limited += _is_rate_limited(record)
         self._finished.append((permit, record))
+        trace_attempt(record)
         if self._write_task is None:
             self._write_task = asyncio.create_task(self._write_all())
             self._write_task.add_done_callback(self._handle_write_done)
         refused = record.status in _OVERLOAD_STATUSES or record.error in {"RateLimited", "Unreachable"}
         await self._concurrency.release(permit.started_at, refused=refused)
 
+    async def _confirm_claim(self, kind: _PermitKind, free_permit: _FreePermit) -> None:
+        """If another run has the symbol now, the permit is free for other requests."""
+        try:
+            await confirm_claim(free_permit.granted_at)
+        except BaseException:
+            self._free_permits[kind].append(free_permit)
+            raise
+
     async def _take_permit(self, kind: _PermitKind) -> _FreePermit:
         free_permits = self._free_permits.setdefault(kind, [])
         async with self._refill_lock:
-            if self._quota_error is not None:
-                raise self._quota_error
-            while not free_permits:
+            while self._quota_error is None:
+                if free_permits:
+                    return free_permits.pop()
                 wait_seconds = await self._refill(kind, free_permits)
                 if not free_permits:
-                    await asyncio.sleep(min(max(wait_seconds, 0.001), self.budget.limits.window_seconds))
-            return free_permits.pop()
+                    await self._wait_until_closed(min(max(wait_seconds, 0.001), self.budget.limits.window_seconds))
+            raise self._quota_error
+
+    async def _wait_until_closed(self, most_seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_seconds):
+                await self._is_closed.wait()
 
     async def _refill(self, kind: _PermitKind, free_permits: list[_FreePermit]) -> float:
         """Take permits for all requests that wait for this kind; returns how long to wait if there are none."""
-        budget, now = self.budget.for_purpose(kind.purpose), self.now()
-        take_task = asyncio.create_task(
-            asyncio.to_thread(budget.take_permits, self._waiter_counts[kind], kind.calls, now)
-        )
+        budget, now, wanted = self.budget.for_purpose(kind.purpose), self.now(), self._waiter_counts[kind]
+        take_task = asyncio.create_task(asyncio.to_thread(budget.take_permits, wanted, kind.calls, now))
 
         def add(granted: PermitGrant) -> None:
-            free_permits.extend(_FreePermit(permit_id, now.astimezone(UTC).date()) for permit_id in granted.permits)
+            day = now.astimezone(UTC).date()
+            free_permits.extend(_FreePermit(permit, day, granted.granted_at) for permit in granted.permits)
 
-        grant = await _await_despite_cancel(take_task, add)
-        add(grant)
+        add(grant := await _await_despite_cancel(take_task, add))
         if grant.is_paused:
             if (pause := await asyncio.to_thread(self._read_pause)) is not None:
                 raise SpendingPaused(str(pause))

@@ -46,8 +46,29 @@ class DagsterFields(SettingsGroup):
         alias="BACKFILL_PARTITION_DAYS",
         ge=2,
         le=2500,
-        description="Newest sessions that are partitions and whose gaps are filled; fewer if symbols × sessions would"
-        " exceed 100,000.",
+        description="Newest sessions that are partitions; fewer if symbols × sessions would exceed 100,000.",
+    )
+    heal_sessions: int | None = Field(
+        None,
+        alias="BACKFILL_HEAL_SESSIONS",
+        ge=2,
+        le=2500,
+        description="Newest sessions whose gaps are filled by themselves, partitions or not; unset: as many as are"
+        " partitions. Sessions added by a larger number are filled with calls that are left over.",
+    )
+    renew_definitions: bool | None = Field(
+        None,
+        alias="BACKFILL_RENEW_DEFINITIONS",
+        description="Whether a running code server is asked to load its definitions again when their days are outdated,"
+        " at most once an hour; unset: this program's own code location is, another project's is not.",
+    )
+    purge_days: int | None = Field(
+        None,
+        alias="BACKFILL_PURGE_DAYS",
+        ge=7,
+        le=3650,
+        description="Days after which Dagster's history is deleted every night: events of days that are no partitions"
+        " any more, ticks, results of checks and runs of which nothing is shown as the present state; unset: never.",
     )
     partitions_per_run: int = Field(
         20_000,

@@ -84,6 +84,11 @@ def limit_partition_sessions(requested_sessions: int, symbol_count: int) -> int:
     return max(1, min(requested_sessions, MAX_PARTITIONS // max(1, symbol_count)))
 
 
+def count_healed_sessions(heal_sessions: int | None, partition_sessions: int) -> int:
+    """How many sessions are healed, that is, their gaps are filled by themselves; None: as many as are partitions."""
+    return partition_sessions if heal_sessions is None else heal_sessions
+
+
 def build_session_window(market: MarketProfile, now: datetime, count: int) -> Window:
     """The last ``count`` sessions that have opened by ``now``."""
     lookback = timedelta(days=2 * count) + _LONGEST_CLOSURE

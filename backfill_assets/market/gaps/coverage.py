@@ -137,6 +137,12 @@ class Coverage:
         np.maximum.at(newest, self.open_slots.row[is_missing], self.grid.starts[self.open_slots.ordinal[is_missing]])
         return newest
 
+    def find_oldest_missing(self) -> int:
+        """Epoch seconds of the oldest slot of any symbol that counts in ``missing``, −1 without one."""
+        states = self.slot_states
+        counts = self.has_state(SlotState.MISSING) | (states.overdue & self.has_state(SlotState.PROVISIONAL))
+        return int(self.grid.starts[self.open_slots.ordinal[counts].min()]) if counts.any() else -1
+
     def find_newest_overdue(self) -> int:
         """Epoch seconds of the newest slot whose absence counts for every symbol, −1 without one."""
         overdue_starts = self.grid.starts[self.is_slot_overdue]

@@ -30,17 +30,27 @@ def resolve_first_partition_days(settings: Settings, markets: Sequence[MarketPro
     Raises:
         DatabaseUnavailable: no database; the number of symbols decides how many days are partitions.
     """
-    counts: dict[str, int] = {}
+    computed: dict[str, date] = {}
 
     def compute(market: MarketProfile) -> str:
-        if not counts:
-            counts.update(_count_active_symbols(settings, markets))
-        return compute_first_day(settings, market, counts[market.exchange]).isoformat()
+        if not computed:
+            computed.update(compute_first_partition_days(settings, markets))
+        return computed[market.exchange].isoformat()
 
     def resolve(market: MarketProfile) -> date:
         return date.fromisoformat(compute_once(add_exchange(METADATA_KEY, market.exchange), lambda: compute(market)))
 
     return {market.exchange: resolve(market) for market in markets}
+
+
+def compute_first_partition_days(settings: Settings, markets: Sequence[MarketProfile]) -> dict[str, date]:
+    """By exchange the first day as a code server that loads the definitions now would compute it.
+
+    Raises:
+        DatabaseUnavailable: no database.
+    """
+    counts = _count_active_symbols(settings, markets)
+    return {market.exchange: compute_first_day(settings, market, counts[market.exchange]) for market in markets}
 
 
 def compute_once(key: str, compute: Callable[[], str]) -> str:

@@ -1,7 +1,6 @@
-"""Runs a sandbox in a thread (tests) or until a signal (command line). Listens on 127.0.0.1 only."""
+"""Runs a sandbox in a thread (tests) or until a signal (command line). Which address it listens on: ``listener``."""
 
 import signal
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from threading import Event, Thread
@@ -10,16 +9,14 @@ from typing import Any, Self
 
 import uvicorn
 
-from backfill_assets.errors import UsageError
 from backfill_assets.sandbox.clock import SandboxClock
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.app import Application
 from backfill_assets.sandbox.server.faults import apply_changes
+from backfill_assets.sandbox.server.listener import build_base_url, open_listener
 from backfill_assets.sandbox.world.exchange_worlds import ExchangeWorlds
 from backfill_assets.sandbox.world.simulation import World
 
-HOST = "127.0.0.1"
-_BACKLOG = 2048
 _GRACE_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 75  # nginx's; longer than clients keep idle connections, so none is reused while it closes
 
@@ -46,10 +43,10 @@ class Sandbox:
         """Listen, and serve from a thread; clients can connect when this returns.
 
         Raises:
-            UsageError: the port is taken.
+            UsageError: the host is no address of this machine, or the port is taken.
         """
-        listener = _open_listener(self._config.port)
-        self.base_url = f"http://{HOST}:{listener.getsockname()[1]}/api"
+        listener = open_listener(self._config.host, self._config.port)
+        self.base_url = build_base_url(listener)
         settings = uvicorn.Config(
             self._application,
             lifespan="off",
@@ -98,7 +95,7 @@ def serve(config: SandboxConfig, *, announce: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; ``announce`` receives the base URL. Main thread only.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the host is no address of this machine, or the port is taken.
     """
     stop = Event()
 
@@ -113,15 +110,3 @@ def serve(config: SandboxConfig, *, announce: Callable[[str], None]) -> None:
     finally:
         for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-
-
-def _open_listener(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise UsageError(f"the sandbox cannot listen on port {port}: {error.strerror}") from error
-    return listener

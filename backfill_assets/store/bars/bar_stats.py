@@ -12,7 +12,8 @@ from backfill_assets.store.exchanges import IS_OF_EXCHANGE, list_names
 from backfill_assets.store.postgres.connection import Connection
 
 # Of bars ``d``. PostgreSQL stores times of other programs that Python cannot hold and that are too far for arithmetic.
-HAS_POSSIBLE_TIME = "d.timestamp BETWEEN '0001-01-02' AND '9999-12-30'"
+LAST_POSSIBLE_TIME = "'9999-12-30'"
+HAS_POSSIBLE_TIME = f"d.timestamp BETWEEN '0001-01-02' AND {LAST_POSSIBLE_TIME}"
 _SELECT_NEWEST_BAR = f"""
 SELECT max(m.timestamp) FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
     SELECT max(d.timestamp) AS timestamp FROM unnest(%(spellings)s::text[]) AS s (spelling) CROSS JOIN LATERAL (
@@ -22,6 +23,13 @@ SELECT max(m.timestamp) FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN 
     ) d
 ) m
 """  # noqa: S608 - only a constant is inserted
+_HAS_LATER_BARS = f"""
+SELECT EXISTS (SELECT FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
+    SELECT FROM market_data d WHERE d.symbol_id = u.symbol_id AND d.interval_type = ANY (%(spellings)s)
+           AND d.timestamp > %(moment)s AND {HAS_POSSIBLE_TIME} LIMIT 1
+) x)
+"""  # noqa: S608 - only a constant is inserted
+_SAMPLED_SYMBOLS = 30
 _SELECT_OLDEST_BAR = _SELECT_NEWEST_BAR.replace("max(", "min(").replace("timestamp DESC", "timestamp")
 _SELECT_PUBLICATIONS = f"""
 SELECT session_day, count(*), min(published_at), max(published_at) FROM backfill.session_evidence
@@ -58,6 +66,14 @@ def read_newest_bar(connection: Connection, symbols: Sequence[Symbol], interval:
     values = {"ids": [s.symbol_id for s in symbols], "spellings": list(interval.spellings)}
     row = connection.execute(_SELECT_NEWEST_BAR, values).fetchone()
     return row[0].astimezone(UTC) if row and row[0] else None
+
+
+def has_later_bars(connection: Connection, symbols: Sequence[Symbol], interval: Interval, moment: datetime) -> bool:
+    """Whether a sample of ``symbols`` has bars after ``moment``: if not, there are few or none."""
+    step = max(1, len(symbols) // _SAMPLED_SYMBOLS)
+    ids = [symbol.symbol_id for symbol in symbols[::step]]
+    values = {"ids": ids, "spellings": list(interval.spellings), "moment": moment}
+    return bool(connection.execute(_HAS_LATER_BARS.encode(), values).fetchall()[0][0])
 
 
 def read_oldest_bar(connection: Connection, symbols: Sequence[Symbol], interval: Interval) -> datetime | None:

@@ -3,21 +3,25 @@
 Why final bars are suspect for another reason than few source rows is read in ``suspect_slots``;
 ``market.gaps.slot_states`` interprets the rest. The cost follows the window, not the history: one range of an index per
 symbol, or the whole table where the window is most of it. Bars are counted first. Absent slots and doubtful bars are
-listed only for symbols whose counts show some. The newest sessions are read separately: they may be absent for every
-symbol (not over, not published, just published), and would make the whole year expensive.
+listed only for symbols whose counts show some. The newest sessions are counted in one statement, but each by itself:
+one may be absent for every symbol (not over, not published, just published), and would make the others expensive. Of a
+symbol without any bar in a session every slot is absent, and nothing is listed.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from backfill_assets.market.arrays import Int8, Int64
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.store.bars.bar_stats import LAST_POSSIBLE_TIME
+from backfill_assets.store.bars.stored_slots import NO_BAR, StoredSlots
 from backfill_assets.store.bars.suspect_slots import choose_recheck, read_suspect_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
@@ -38,17 +42,21 @@ _SELECT_BARS = """
            d.source_rows * CASE d.source_interval WHEN '1m' THEN 60 ELSE 300 END AS covered
     FROM market_data d
     WHERE d.symbol_id {chosen} AND d.interval_type = ANY (%(spellings)s)
-      AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
+      AND d.timestamp >= %(first)s AND d.timestamp <= {last}
       -- IS TRUE keeps this from becoming an index condition; the array is hashed instead
-      AND (d.timestamp = ANY (%(starts)s::timestamptz[])) IS TRUE
+      AND (d.timestamp = ANY (%(starts)s::timestamptz[]){or_later}) IS TRUE
 """
-_SELECT_ALL_BARS = _SELECT_BARS.format(chosen="= ANY (%(ids)s::int[])")
+_IN_GRID = {"last": "%(last)s", "or_later": ""}
+_IN_GRID_OR_LATER = {"last": LAST_POSSIBLE_TIME, "or_later": " OR d.timestamp > %(last)s"}
 # The sub-select hides the array from the planner's estimates.
-_SELECT_BARS_BY_INDEX = _SELECT_BARS.format(chosen="= ANY ((SELECT %(ids)s::int[])::int[])")
+_BY_INDEX = "= ANY ((SELECT %(ids)s::int[])::int[])"
+_SELECT_ALL_BARS = _SELECT_BARS.format(chosen="= ANY (%(ids)s::int[])", **_IN_GRID)
+_SELECT_BARS_BY_INDEX = _SELECT_BARS.format(chosen=_BY_INDEX, **_IN_GRID)
+_SELECT_BARS_AND_LATER = _SELECT_BARS.format(chosen=_BY_INDEX, **_IN_GRID_OR_LATER)
 _SELECT_BEST_SPELLING = f"""
     SELECT b.* FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
         SELECT DISTINCT ON (stamp) *
-        FROM ({_SELECT_BARS.format(chosen="= u.symbol_id")}) d ORDER BY stamp, source IS NULL
+        FROM ({_SELECT_BARS.format(chosen="= u.symbol_id", **_IN_GRID)}) d ORDER BY stamp, source IS NULL
     ) b
 """  # noqa: S608 - only constants are inserted
 _IS_PROVISIONAL_OR_SPARSE = """
@@ -57,10 +65,14 @@ _IS_PROVISIONAL_OR_SPARSE = """
 """
 _COUNT_BARS = """
 SELECT symbol_id, count(*)::int AS bars, count(*) FILTER (WHERE interval_type <> %(spelling)s)::int AS other,
-       count(*) FILTER (WHERE source IS NULL)::int AS external, count(*) FILTER (WHERE {doubtful})::int AS doubtful
+       count(*) FILTER (WHERE source IS NULL AND stamp <= %(last)s)::int AS external,
+       count(*) FILTER (WHERE {doubtful})::int AS doubtful{more}
 FROM ({bars}) m GROUP BY symbol_id
 """
 _COUNT_TYPES = dict.fromkeys(("symbol_id", "bars", "other", "external", "doubtful"), ">i4")
+_COUNT_SINCE = ", count(*) FILTER (WHERE stamp >= %({0})s)::int AS {0}"  # from the first slot of a later session on
+_COUNT_LATER = ", count(*) FILTER (WHERE stamp > %(last)s)::int AS later, max(stamp) AS newest"
+_LATER_TYPES = {"later": ">i4", "newest": ">i8"}
 _LIST_BARS = "SELECT symbol_id, stamp, is_final, coalesce(covered, 0) AS covered FROM ({bars}) m WHERE {doubtful}"
 _LIST_TYPES = {"symbol_id": ">i4", "stamp": ">i8", "is_final": ">i1", "covered": ">i4"}
 _LIST_ABSENT_SLOTS = """
@@ -75,43 +87,20 @@ FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
 _ABSENT_TYPES = {"symbol_id": ">i4", "stamp": ">i8"}
 
 
-@dataclass(frozen=True, eq=False)
-class StoredSlots:
-    """What the table holds of a grid. Slots are given as slot keys (see ``SlotGrid.get_slot_keys``).
+def read_stored_slots(
+    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, *, find_newest: bool = False
+) -> StoredSlots:
+    """Look up every slot of ``grid`` for every symbol. Changes planner settings of the transaction.
 
-    Attributes:
-        absent: slots without any bar, ascending.
-        provisional: slots whose bar is not final.
-        suspect: slots whose final bar may be wrong: it is built from unusually few source rows or around a rejected
-            one, the rows of its session end within it, before the close, or a doubt marks it.
-        rejected: slots with a rejected row: suspect ones whose bar is built around it, and absent ones in which it
-            shows a trade.
-        doubted: the suspect slots that a doubt marks, ascending.
-        recheck: how often each of those is requested again, a ``Recheck`` each.
-        external: per symbol, how many slots have a bar that another program wrote, shape (symbols,).
-        duplicates: how many slots have a bar under both spellings of the interval. Of the two, the one with a source
-            counts.
+    With ``find_newest`` the bars after the grid are looked at, too, for ``newest``: they should be few.
     """
-
-    absent: Int64
-    provisional: Int64
-    suspect: Int64
-    rejected: Int64
-    doubted: Int64
-    recheck: Int8
-    external: Int64
-    duplicates: int
-
-
-def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> StoredSlots:
-    """Look up every slot of ``grid`` for every symbol. Changes planner settings of the transaction."""
-    newest = int(grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS)])
+    bounds = grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS) :].tolist()
     connection.execute(_FORCE_INDEX_SCANS)
-    parts = [_SlotRange(connection, symbol_index, grid, newest, grid.size, _SELECT_BARS_BY_INDEX).read()]
+    newest = _SlotRange(connection, symbol_index, grid, bounds, _SELECT_BARS_BY_INDEX, find_newest=find_newest).read()
     with force_nested_loops(connection):
         reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
-    parts.append(_SlotRange(connection, symbol_index, grid, 0, newest, _SELECT_ALL_BARS).read())
+    parts = [newest, _SlotRange(connection, symbol_index, grid, [0, bounds[0]], _SELECT_ALL_BARS).read()]
     absent = np.sort(np.concatenate([part.absent for part in parts]))
     otherwise_suspect = np.concatenate([*(part.suspect for part in parts), reasons.cut, reasons.rejected])
     return StoredSlots(
@@ -123,6 +112,7 @@ def read_stored_slots(connection: Connection, symbol_index: SymbolIndex, grid: S
         recheck=choose_recheck(reasons.doubt_stage, np.isin(reasons.doubted, otherwise_suspect)),
         external=np.sum([part.external for part in parts], axis=0),
         duplicates=sum(part.duplicates for part in parts),
+        newest=newest.newest,
     )
 
 
@@ -135,73 +125,130 @@ def force_nested_loops(connection: Connection) -> Iterator[None]:
 
 
 @dataclass(frozen=True, eq=False)
+class _BarCounts:
+    """How many bars of each kind the symbols have in a range; every array has the shape (symbols,) at its end.
+
+    Attributes:
+        parts: slots with a bar in each part of the range, shape (parts, symbols).
+        bars: bars, later ones included.
+        other: those of another spelling than this program's.
+        external: slots of the range with a bar of another program.
+        doubtful: bars that are provisional or sparse; later ones included.
+        newest: see ``StoredSlots``.
+    """
+
+    parts: Int64
+    bars: Int64
+    other: Int64
+    external: Int64
+    doubtful: Int64
+    newest: Int64 | None
+
+    @property
+    def is_mixed(self) -> Bools:
+        """Which symbols have bars under several spellings, so maybe two in a slot."""
+        mixed: Bools = (self.other > 0) & (self.other < self.bars)
+        return mixed
+
+
+@dataclass(frozen=True, eq=False)
 class _SlotRange:
-    """The bars of a universe from ordinal ``begin`` to before ``end`` of a grid, read with ``bars_query``."""
+    """The bars of a universe in a range of a grid, read with ``bars_query``.
+
+    ``bounds`` are ordinals: where each part of the range begins, which is counted by itself, and the one after the end.
+    With ``find_newest`` later bars are looked at, too.
+    """
 
     connection: Connection
     symbol_index: SymbolIndex
     grid: SlotGrid
-    begin: int
-    end: int
+    bounds: Sequence[int]
     bars_query: str
+    find_newest: bool = False
 
     def read(self) -> StoredSlots:
         """What the table holds of the range; rejected rows, early ends and doubts are left out."""
         none = np.zeros(0, np.int64)
-        if self.begin == self.end or not self.symbol_index.size:
+        if self.bounds[0] == self.bounds[-1] or not self.symbol_index.size:
             external = np.zeros(self.symbol_index.size, np.int64)
             return StoredSlots(none, none, none, none, none, none.astype(np.int8), external, 0)
-        counts = self._count_bars(self.bars_query, np.arange(self.symbol_index.size))
+        counts_query = _SELECT_BARS_AND_LATER if self.find_newest else self.bars_query
+        counts = self._count_bars(counts_query, np.arange(self.symbol_index.size))
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
-        mixed_rows = np.flatnonzero((counts["other"] > 0) & (counts["other"] < counts["bars"]))
-        single_rows = np.setdiff1d(np.flatnonzero(counts["doubtful"]), mixed_rows)
+        mixed_rows = np.flatnonzero(counts.is_mixed)
+        single_rows = np.setdiff1d(np.flatnonzero(counts.doubtful), mixed_rows)
         listed = [self._list_provisional_and_sparse(self.bars_query, single_rows)]
         duplicates = 0
         if len(mixed_rows):
-            best_counts = self._count_bars(_SELECT_BEST_SPELLING, mixed_rows)
-            duplicates = int((counts["bars"] - best_counts["bars"])[mixed_rows].sum())
-            for name, values in best_counts.items():
-                counts[name][mixed_rows] = values[mixed_rows]
-            doubtful_rows = mixed_rows[best_counts["doubtful"][mixed_rows] > 0]
+            best = self._count_bars(_SELECT_BEST_SPELLING, mixed_rows)
+            duplicates = int((counts.parts - best.parts)[:, mixed_rows].sum())
+            counts.parts[:, mixed_rows] = best.parts[:, mixed_rows]
+            counts.external[mixed_rows] = best.external[mixed_rows]
+            doubtful_rows = mixed_rows[best.doubtful[mixed_rows] > 0]
             listed.append(self._list_provisional_and_sparse(_SELECT_BEST_SPELLING, doubtful_rows))
         provisional, sparse = (np.concatenate(both) for both in zip(*listed, strict=True))
-        incomplete_rows = np.flatnonzero(counts["bars"] < self.end - self.begin)
-        absent, none = self._list_absent(incomplete_rows), np.zeros(0, np.int64)
-        no_recheck = none.astype(np.int8)
-        return StoredSlots(absent, provisional, sparse, none, none, no_recheck, counts["external"], duplicates)
+        absent = self._list_absent(counts.parts)
+        no_recheck, external = none.astype(np.int8), counts.external
+        return StoredSlots(absent, provisional, sparse, none, none, no_recheck, external, duplicates, counts.newest)
 
-    def _count_bars(self, bars_query: str, rows: Int64) -> dict[str, Int64]:
-        """The counts of ``rows`` by name (see ``_COUNT_BARS``), shape (symbols,), 0 for the other symbols."""
-        query = _COUNT_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
-        found = read_columns(self.connection, query, self._build_parameters(rows), _COUNT_TYPES)
+    def _count_bars(self, bars_query: str, rows: Int64) -> _BarCounts:
+        """The counts of ``rows``, 0 for the other symbols."""
+        since = {f"since_{begin}": begin for begin in self.bounds[1:-1]}
+        more = "".join(_COUNT_SINCE.format(name) for name in since) + (_COUNT_LATER if self.find_newest else "")
+        types = _COUNT_TYPES | dict.fromkeys(since, ">i4") | (_LATER_TYPES if self.find_newest else {})
+        query = _COUNT_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE, more=more)
+        begins = dict(zip(since, self._to_datetimes(list(since.values())), strict=True))
+        parameters = self._build_parameters(rows, self.bounds[0], self.bounds[-1]) | begins
+        found = read_columns(self.connection, query, parameters, types)
         row = self.symbol_index.get_rows(found.pop("symbol_id"))
-        counts = {name: np.zeros(self.symbol_index.size, np.int64) for name in found}
+        counts = {name: np.zeros(self.symbol_index.size, np.int64) for name in (*found, "later")}
         for name, values in found.items():
             counts[name][row] = values
-        return counts
+        until = np.array([counts[name] for name in (*since, "later")])
+        return _BarCounts(
+            parts=np.array([counts[name] for name in ("bars", *since)]) - until,
+            bars=counts["bars"],
+            other=counts["other"],
+            external=counts["external"],
+            doubtful=counts["doubtful"],
+            newest=np.where(counts["bars"] > 0, counts["newest"], NO_BAR) if self.find_newest else None,
+        )
 
     def _list_provisional_and_sparse(self, bars_query: str, rows: Int64) -> tuple[Int64, Int64]:
         """The slots of ``rows`` whose bar is provisional, and those whose final bar has few source rows."""
         if not len(rows):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         query = _LIST_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
-        found = read_columns(self.connection, query, self._build_parameters(rows), _LIST_TYPES)
+        parameters = self._build_parameters(rows, self.bounds[0], self.bounds[-1])
+        found = read_columns(self.connection, query, parameters, _LIST_TYPES)
         ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
         key = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
         is_final = found["is_final"].astype(bool)
         is_sparse = found["covered"] <= SUSPECT_SHARE * (self.grid.ends - self.grid.starts)[ordinal]
         return key[~is_final], key[is_final & is_sparse]
 
-    def _list_absent(self, rows: Int64) -> Int64:
-        """The slots of ``rows`` that have no bar under any spelling."""
-        if not len(rows):
-            return np.zeros(0, np.int64)
-        found = read_columns(self.connection, _LIST_ABSENT_SLOTS, self._build_parameters(rows), _ABSENT_TYPES)
-        ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
-        return self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
+    def _list_absent(self, counts: Int64) -> Int64:
+        """The slots without a bar under any spelling; ``counts`` are the slots with one, shape (parts, symbols)."""
+        found = [
+            self._list_absent_in(begin, end, of_part)
+            for (begin, end), of_part in zip(pairwise(self.bounds), counts, strict=True)
+        ]
+        return np.concatenate(found)
 
-    def _build_parameters(self, rows: Int64) -> dict[str, Any]:
-        starts, lengths = self._to_datetimes(slice(self.begin, self.end)), self.grid.ends - self.grid.starts
+    def _list_absent_in(self, begin: int, end: int, counts: Int64) -> Int64:
+        empty_rows = np.flatnonzero(counts == 0)
+        of_empty = self.grid.get_slot_keys(empty_rows[:, np.newaxis], np.arange(begin, end)).ravel()
+        rows = np.flatnonzero((counts > 0) & (counts < end - begin))
+        if not len(rows):
+            return of_empty
+        parameters = self._build_parameters(rows, begin, end)
+        found = read_columns(self.connection, _LIST_ABSENT_SLOTS, parameters, _ABSENT_TYPES)
+        ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
+        listed = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
+        return np.concatenate([of_empty, listed])
+
+    def _build_parameters(self, rows: Int64, begin: int, end: int) -> dict[str, Any]:
+        starts, lengths = self._to_datetimes(slice(begin, end)), self.grid.ends - self.grid.starts
         short = lengths < self.grid.interval.seconds
         return {
             "ids": self.symbol_index.format_array(rows),

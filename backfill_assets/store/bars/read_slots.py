@@ -11,7 +11,8 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.gaps.coverage import ExternalBars
-from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE, StoredSlots, force_nested_loops
+from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE, force_nested_loops
+from backfill_assets.store.bars.stored_slots import StoredSlots
 from backfill_assets.store.bars.suspect_slots import choose_recheck, read_suspect_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.connection import Connection

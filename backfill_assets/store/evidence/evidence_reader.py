@@ -18,7 +18,7 @@ from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.exchanges.profile import DailyEvidence
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, DayTrading, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
-from backfill_assets.market.gaps.slot_states import OpenSlots
+from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.daily_prices import NO_ROW_AS_USUAL, NOT_IN_MARKET_FILE
@@ -99,11 +99,15 @@ def read_evidence(
     source: Interval,
     slots: OpenSlots,
     rules: GapRules,
+    *,
+    only_states: bool = False,
 ) -> tuple[RequestHistory, AbsenceEvidence]:
     """Read everything that ``market.gaps.slot_states`` needs about absent bars, over the sessions of ``grid``.
 
     Of symbols without open ``slots`` only requests for the newest sessions are read, which show whether those are
-    published; nothing else about them explains anything. Requests for symbols of other exchanges show nothing.
+    published; nothing else about them explains anything. Requests for symbols of other exchanges show nothing. With
+    ``only_states`` what symbols lacked in earlier sessions is read only of those whose states depend on it: it is most
+    of the time in the hours in which the newest session is absent for all.
     """
     if not symbol_index.size or not grid.sessions:
         empty = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
@@ -122,10 +126,13 @@ def read_evidence(
         "newest": newest,
         "newest_first": newest[0],
     }
-    baseline = read_baseline(connection, values, symbol_index, grid, slots, rules)
-    first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
     statement = _SELECT_REQUEST_HISTORY.format(without_others=_WITHOUT_OTHERS if others else "")
     history = read_columns(connection, statement, values, _REQUEST_HISTORY_TYPES)
+    explained = values
+    if only_states:
+        explained = values | {"open": symbol_index.format_array(_find_judged_by_habit(history, symbol_index, slots))}
+    baseline = read_baseline(connection, explained, symbol_index, grid, slots, rules)
+    first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
     half_count = max(1, (active + 1) // 2)
     first_published_at, half_published_at = _find_publication_times(history, len(newest), half_count, grid)
     evidence = AbsenceEvidence(
@@ -146,6 +153,17 @@ def read_evidence(
         holes=baseline.holes,
     )
     return _build_request_history(history, symbol_index, grid), evidence
+
+
+def _find_judged_by_habit(history: dict[str, NDArray[Any]], symbol_index: SymbolIndex, slots: OpenSlots) -> Int64:
+    """The rows of symbols of which an open slot may have another state because they often lack it.
+
+    It was requested and not returned, or its bar is suspect (``slot_states``, where habits are used).
+    """
+    lacking = symbol_index.find_rows(history["symbol_id"][history["has_not_returned"].astype(bool)])
+    suspect = slots.row[slots.stored_state == SlotState.SUSPECT]
+    rows: Int64 = np.intersect1d(slots.row, np.concatenate([lacking, suspect]))
+    return rows
 
 
 def _find_sessions(days: NDArray[Any], grid: SlotGrid) -> Int64:

@@ -5,9 +5,11 @@ the modules that own the tables.
 """
 
 import logging
+import selectors
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -15,15 +17,22 @@ from psycopg import conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from backfill_assets.errors import DatabaseUnavailable
-from backfill_assets.store.postgres.database_errors import is_raised_by_function, translate_errors
+from backfill_assets.store.postgres.database_errors import is_connection_lost, translate_errors
+from backfill_assets.store.postgres.peer_timeouts import IDLE_IN_SNAPSHOT_SECONDS, IDLE_LIMIT, connect
 from backfill_assets.store.postgres.session_settings import CONNECTION_OPTIONS, ISOLATION_LEVEL, read_session_settings
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+Rows: TypeAlias = list[tuple[Any, ...]]
 T = TypeVar("T")
+Lease: TypeAlias = AbstractContextManager[Connection]
 _SHOW_READ_ONLY = "SHOW transaction_read_only"
+_COMMIT = b"COMMIT"
 CONNECT_TIMEOUT_SECONDS = 10
 MAX_WAIT_SECONDS = 60.0
 _ATTEMPT_SECONDS = 2.0  # per connection attempt; short, so that a server that restarts is found soon
+# For the answer to an empty query. The kernel needs 15 s to see that a network has become silent (``peer_timeouts``),
+# and a process that waits as long for each connection of its pool would outlast its patience.
+CHECK_SECONDS = 5.0
 
 
 def _require_valid_url(url: str) -> None:
@@ -52,16 +61,18 @@ class Database:
         )  # the pool logs every failed attempt; the exception reports it once
         with translate_errors(url):
             options = {**CONNECTION_OPTIONS, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
-            with psycopg.connect(url, **options) as first:
-                session = read_session_settings(first)
-            self._prepare_transaction = session.statement
+            first, address = connect(url, **options)
+            with first:
+                self._session = read_session_settings(first)
+            patient = [] if address.has_idle_limit else [f"SET LOCAL {IDLE_LIMIT} = '{IDLE_IN_SNAPSHOT_SECONDS}s'"]
+            self._before_snapshot = "; ".join([*filter(None, [self._session.statement]), *patient])
             self._pool = ConnectionPool(
-                url,
+                address.url,
                 min_size=0,
                 max_size=max_connections,
                 reconnect_timeout=_ATTEMPT_SECONDS,
-                check=ConnectionPool.check_connection,
-                configure=session.configure,
+                check=partial(check_connection, seconds=min(CHECK_SECONDS, max(1.0, max_wait_seconds))),
+                configure=self._session.configure,
                 kwargs=options,
                 open=True,
             )
@@ -100,16 +111,43 @@ class Database:
         Raises:
             DatabaseUnavailable: the server stays unreachable, or refuses.
         """
+        return self._retry(self._lease_connection, work)
+
+    def retry_statement(self, statement: str, values: Mapping[str, Any]) -> Rows:
+        """Run one statement that the server commits by itself, and again as ``retry_transaction`` does; its rows.
+
+        No lock of it ever waits for this process, however slow or dead it may be. The first attempt may have been
+        committed, so the statement must be idempotent.
+
+        Raises:
+            DatabaseUnavailable: the server stays unreachable, or refuses.
+        """
+        return self._retry(
+            self._lease_autocommit, lambda connection: self._execute_alone(connection, statement, values)
+        )
+
+    def _retry(self, lease: Callable[[float], Lease], work: Callable[[Connection], T]) -> T:
         deadline = time.monotonic() + self._max_wait_seconds
         with translate_errors(self.url):
             while True:
                 try:
-                    with self._lease_connection(deadline) as connection:
+                    with lease(deadline) as connection:
                         return work(connection)
-                except psycopg.OperationalError as error:  # also if another thread has closed the pool
-                    if self._pool.closed or time.monotonic() >= deadline or is_raised_by_function(error):
+                except psycopg.Error as error:  # also if another thread has closed the pool
+                    if self._pool.closed or time.monotonic() >= deadline or not is_connection_lost(error):
                         raise
                     time.sleep(min(0.5, self._max_wait_seconds))
+
+    def _execute_alone(self, connection: Connection, statement: str, values: Mapping[str, Any]) -> Rows:
+        """One statement in autocommit; with what has to be set for it, in one message that the server works through."""
+        if not (first := self._session.before_statement_alone):
+            return _fetch_rows(connection.execute(statement.encode(), values))
+        with connection.pipeline():
+            for preparation in first:
+                connection.execute(preparation.encode())
+            cursor = connection.execute(statement.encode(), values)
+            connection.execute(_COMMIT)
+        return _fetch_rows(cursor)
 
     @contextmanager
     def _lease_connection(self, deadline: float, *, is_snapshot: bool = False) -> Iterator[Connection]:
@@ -118,13 +156,26 @@ class Database:
             if is_snapshot:
                 connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
             with connection:
-                if self._prepare_transaction:
-                    connection.execute(self._prepare_transaction.encode())
+                if preparation := self._before_snapshot if is_snapshot else self._session.statement:
+                    connection.execute(preparation.encode())
                 yield connection
         finally:
             if is_snapshot and connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
                 connection.isolation_level, connection.read_only = ISOLATION_LEVEL, None
             elif is_snapshot:  # interrupted within a statement; the pool opens another one
+                connection.close()
+            self._pool.putconn(connection)
+
+    @contextmanager
+    def _lease_autocommit(self, deadline: float) -> Iterator[Connection]:
+        connection = self._acquire_connection(deadline)
+        try:
+            connection.autocommit = True
+            yield connection
+        finally:
+            if connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
+                connection.autocommit = False
+            else:  # broken, or interrupted within the statement
                 connection.close()
             self._pool.putconn(connection)
 
@@ -143,6 +194,31 @@ class Database:
     def close(self) -> None:
         """Close all connections; idempotent."""
         self._pool.close()
+
+
+def _fetch_rows(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Rows:
+    return cursor.fetchall() if cursor.description else []
+
+
+def check_connection(connection: Connection, *, seconds: float = CHECK_SECONDS) -> None:
+    """Send an empty query, and wait for its answer ``seconds`` at most.
+
+    Raises:
+        psycopg.OperationalError: the connection is broken, or there is no answer.
+    """
+    session, deadline = connection.pgconn, time.monotonic() + seconds
+    session.send_query(b"")
+    with selectors.DefaultSelector() as selector:
+        selector.register(session.socket, selectors.EVENT_READ)
+        while True:
+            while session.flush() or session.is_busy():
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise psycopg.OperationalError(f"no answer within {seconds:g} s")
+                session.consume_input()
+            if session.get_result() is None:  # otherwise the end of the answer has still to arrive
+                break
+    if connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
+        raise psycopg.OperationalError("the server has ended the session")
 
 
 def is_read_only(connection: Connection) -> bool:

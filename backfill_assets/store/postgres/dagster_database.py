@@ -11,6 +11,7 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import CONNECT_TIMEOUT_SECONDS, is_read_only
 from backfill_assets.store.postgres.database_errors import describe_database, translate_errors
 from backfill_assets.store.postgres.embedded import create_database, start_embedded_database
+from backfill_assets.store.postgres.peer_timeouts import IDLE_LIMIT, add_client_parameters, connect
 from backfill_assets.store.postgres.session_settings import read_session_settings
 
 DAGSTER_DATABASE = "dagster"
@@ -27,6 +28,7 @@ def prepare_dagster_database(settings: Settings) -> str:
     if settings.dagster_postgres_url is not None:
         url = settings.dagster_postgres_url.get_secret_value()
         _to_sqlalchemy_url(url)  # raises if it is not an address
+        url = _limit_waiting(url)
         with suppress(psycopg.OperationalError):  # Dagster tries longer, and says it
             url = _adapt_to_defaults(url, "DAGSTER_POSTGRES_URL")
         return _to_sqlalchemy_url(url)
@@ -43,15 +45,18 @@ def prepare_dagster_database(settings: Settings) -> str:
                 f"{DAGSTER_DATABASE!r}; create it with that user as its owner, or set DAGSTER_POSTGRES_URL to a "
                 "database for Dagster"
             ) from None
-        return _to_sqlalchemy_url(_adapt_to_defaults(url, f"Dagster's storage, database {DAGSTER_DATABASE!r}"))
+        return _to_sqlalchemy_url(
+            _adapt_to_defaults(_limit_waiting(url), f"Dagster's storage, database {DAGSTER_DATABASE!r}")
+        )
 
 
 def _adapt_to_defaults(url: str, name: str) -> str:
     """``url`` with options against defaults of the database or the role under which Dagster would fail.
 
-    A pooler may refuse options; they are given only where a default differs.
+    A pooler may refuse options; there they are given only where a default differs.
     """
-    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+    connection, address = connect(url)
+    with connection:
         encoding = connection.info.parameter_status("server_encoding")
         client_encoding = connection.info.parameter_status("client_encoding")
         can_write = not is_read_only(connection)
@@ -65,12 +70,21 @@ def _adapt_to_defaults(url: str, name: str) -> str:
         raise DatabaseUnavailable(f"{name} is read-only (default_transaction_read_only); Dagster writes to it")
     if isolation != "read committed":
         differences["default_transaction_isolation"] = "read\\ committed"
+    if not address.takes_options:  # each of Dagster's statements is a transaction of its own
+        differences.pop(IDLE_LIMIT, None)
+    url = address.url
     given = str(conninfo.conninfo_to_dict(url).get("options") or "")
     options = " ".join([given, *(f"-c {setting}={value}" for setting, value in differences.items())]).strip()
     changes = {"options": options} if differences else {}
     if client_encoding != "UTF8":
         changes["client_encoding"] = "utf8"
     return conninfo.make_conninfo(url, **changes) if changes else url
+
+
+def _limit_waiting(url: str) -> str:
+    """``url`` with the timeouts of this end; without one of its own, connecting to a silent network takes minutes."""
+    timeout = conninfo.conninfo_to_dict(url).get("connect_timeout") or CONNECT_TIMEOUT_SECONDS
+    return add_client_parameters(conninfo.make_conninfo(url, connect_timeout=timeout))
 
 
 def _to_sqlalchemy_url(url: str) -> str:

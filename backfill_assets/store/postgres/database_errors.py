@@ -133,6 +133,15 @@ def is_raised_by_function(error: psycopg.Error | PoolTimeout) -> bool:
     return bool(_FUNCTION_OF_OTHERS.search(error.diag.context or ""))
 
 
+def is_connection_lost(error: psycopg.Error) -> bool:
+    """Whether another connection may succeed where this one ended, or the server could not be reached.
+
+    The driver counts a session that the server ended because it was idle among its internal errors.
+    """
+    lost = (psycopg.OperationalError, errors.IdleInTransactionSessionTimeout)
+    return isinstance(error, lost) and not is_raised_by_function(error)
+
+
 def _explain(error: psycopg.Error | PoolTimeout, url: str) -> str | None:
     """What happened and what to do; None if only a fault of this program explains it."""
     if isinstance(error, psycopg.IntegrityError) and error.diag.schema_name == OWN_SCHEMA:

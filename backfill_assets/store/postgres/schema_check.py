@@ -13,9 +13,12 @@ _MAX_NAMES = 5
 # What the schema holds after the newest migration; a test compares it with a new database.
 OWN_TABLES = frozenset(
     {
+        "additive_migrations",
+        "alert_answers",
         "alert_endpoints",
         "alert_events",
         "alert_messages",
+        "alert_owners_told",
         "alert_states",
         "alert_vendor_gaps",
         "bar_beginnings",
@@ -68,7 +71,9 @@ OWN_TABLES = frozenset(
         "requests",
         "reviews",
         "revisions",
+        "run_beats",
         "runs",
+        "sensor_looks",
         "session_evidence",
         "session_fingerprints",
         "source_host",
@@ -85,6 +90,7 @@ OWN_TABLES = frozenset(
         "universe_members",
         "universes",
         "unserved_symbols",
+        "watched_sessions",
     }
 )
 OWN_FUNCTIONS = frozenset(
@@ -125,6 +131,7 @@ OWN_FUNCTIONS = frozenset(
         "session_day_begin",
         "settle_permits",
         "symbol_zone",
+        "take_limited_permits",
         "take_live_permits",
         "take_permits",
         "unread_actions",

@@ -2,11 +2,11 @@
 
 A pooler in transaction mode keeps no settings of a session. So a difference is set at the start of each transaction,
 and only where there is one: with the usual defaults it costs nothing. What can be given with the connection is in
-``CONNECTION_OPTIONS``; poolers accept it.
+``CONNECTION_OPTIONS``; poolers accept it. The timeouts of both ends are in ``peer_timeouts``.
 """
 
 import codecs
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,16 @@ from psycopg.types.string import StrDumperUnknown
 
 from backfill_assets.config.readable_text import READABLE
 from backfill_assets.errors import DatabaseUnavailable
+from backfill_assets.store.postgres.peer_timeouts import IDLE_IN_TRANSACTION_SECONDS, IDLE_LIMIT
 
 CONNECTION_OPTIONS: Mapping[str, Any] = {"client_encoding": "utf8", "prepare_threshold": None}
 ISOLATION_LEVEL = psycopg.IsolationLevel.READ_COMMITTED
 OLDEST_SERVER = 14  # multiranges
-MIN_IDLE_SECONDS = 60  # a transaction may wait for the vendor's next answer
 LEAST_IDLE_SESSION_MS = 100  # a pooled connection is unused for moments; it cannot be set for a transaction
 _UNLIMITED_ENCODINGS = frozenset({"UTF8", "SQL_ASCII"})  # SQL_ASCII stores bytes as they come
 _MILLISECONDS = 1000
+_ISOLATION = "default_transaction_isolation"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # What SQL, its results and the driver mean: setting → (value, whether another value is as good).
 _REQUIRED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "DateStyle": ("ISO", lambda value: value.startswith("ISO")),
@@ -33,14 +35,15 @@ _REQUIRED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "quote_all_identifiers": ("off", lambda _: False),
     "default_table_access_method": ("heap", lambda _: False),
 }
-# Limits that are meant for other work. Those in DATABASE_URL itself are meant for this program and stay.
+# Limits that are meant for other work. Those in DATABASE_URL itself are meant for this program and stay. Without a
+# limit of idle time, as behind a pooler, a session whose host is gone would hold its locks for hours.
 _LIMITS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "statement_timeout": ("0", lambda _: False),
     "lock_timeout": ("0", lambda _: False),
     "transaction_timeout": ("0", lambda _: False),
-    "idle_in_transaction_session_timeout": (
-        f"{MIN_IDLE_SECONDS}s",
-        lambda value: int(value) == 0 or int(value) >= MIN_IDLE_SECONDS * _MILLISECONDS,
+    IDLE_LIMIT: (
+        f"{IDLE_IN_TRANSACTION_SECONDS}s",
+        lambda value: int(value) >= IDLE_IN_TRANSACTION_SECONDS * _MILLISECONDS,
     ),
 }
 _SELECT_SETTINGS = "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%(names)s)"
@@ -52,17 +55,29 @@ class SessionSettings:
 
     Attributes:
         differences: settings whose default differs from what this program relies on → the value to set.
+        is_read_committed: whether a statement by itself has the isolation level that transactions begin with.
         encoding: Python's name of the database's encoding; None where every character can be stored.
     """
 
     differences: dict[str, str]
+    is_read_committed: bool
     encoding: str | None
 
     @property
     def statement(self) -> str | None:
-        """The statement that sets the differences for a transaction; None if there are none."""
-        calls = [f"set_config('{name}', '{value}', true)" for name, value in self.differences.items()]
-        return f"SELECT {', '.join(calls)}" if calls else None
+        """What sets the differences for a transaction; None if there are none.
+
+        It reads nothing, so that a transaction can still take over the snapshot of another one (``joined_snapshot``).
+        """
+        return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in self.differences.items()) or None
+
+    @property
+    def before_statement_alone(self) -> Sequence[str]:
+        """What begins the transaction of a single statement; empty if it needs none of ours."""
+        needed = {name: value for name, value in self.differences.items() if name != IDLE_LIMIT}
+        if not needed and self.is_read_committed:
+            return ()
+        return (_BEGIN, *(f"SET LOCAL {name} = '{value}'" for name, value in needed.items()))
 
     def configure(self, connection: psycopg.Connection[Any]) -> None:
         """Prepare a new connection; sends nothing."""
@@ -77,13 +92,15 @@ def read_session_settings(connection: psycopg.Connection[Any]) -> SessionSetting
         DatabaseUnavailable: the server is older than PostgreSQL 14, or ends unused connections at once.
     """
     require_server_version(connection.info.server_version)
-    names = [*_REQUIRED, *_LIMITS, "idle_session_timeout"]
+    names = [*_REQUIRED, *_LIMITS, "idle_session_timeout", _ISOLATION]
     found = {row[0]: row[1:] for row in connection.execute(_SELECT_SETTINGS, {"names": names}).fetchall()}
     require_idle_time(int(found.pop("idle_session_timeout")[0]))
+    is_read_committed = found.pop(_ISOLATION)[0] == "read committed"
     differences = {
         name: value for name, (setting, source) in found.items() if (value := _find_value(name, setting, source))
     }
-    return SessionSettings(differences, _get_python_encoding(connection.info.parameter_status("server_encoding")))
+    encoding = _get_python_encoding(connection.info.parameter_status("server_encoding"))
+    return SessionSettings(differences, is_read_committed, encoding)
 
 
 def require_server_version(version: int) -> None:

@@ -2,8 +2,9 @@
 
 Postgres holds all of it (tables ``budget``, ``permits``, ``ledger`` and ``ledger_by_purpose``, functions in
 ``migrations/functions.sql`` and ``migrations/0011_purposes.sql``), so every process on every machine shares it. The
-permits of a dead process expire by themselves. Waiting is the caller's part: ``take_permits`` returns at once with the
-time to wait, and keeps no transaction open. What a single purpose may spend is in ``purpose_limit``.
+permits of a dead process expire by themselves, and whatever locks the token's row is one statement that the server
+commits by itself: a process that dies or hangs never holds up the others. Waiting is the caller's part:
+``take_permits`` returns at once with the time to wait. What a single purpose may spend is in ``purpose_limit``.
 """
 
 import hashlib
@@ -16,10 +17,11 @@ from typing import Any
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.purposes import KEPT_SHARES, Purpose
 from backfill_assets.store.postgres.connection import Connection, Database
-from backfill_assets.store.quota.purpose_limit import lock_calls_left
+from backfill_assets.store.quota.purpose_limit import TAKE_LIMITED_PERMITS, build_limit_parameters
 
 _TAKE_PERMITS = """
-SELECT permit_ids, wait_seconds, calls_affordable, is_paused FROM backfill.take_permits(
+SELECT permit_ids, wait_seconds, calls_affordable, is_paused, extract(epoch FROM clock_timestamp())::float8
+FROM backfill.take_permits(  -- the time is a number, as the row is read when the role's own date style holds again
     %(token)s, %(purpose)s, %(kept_share)s, %(wanted)s, %(calls_each)s, %(day)s, %(limit)s, %(share)s, %(window)s,
     %(timeout)s, %(daily_calls)s, %(reserve)s, %(spend_extra)s)
 """
@@ -104,11 +106,12 @@ def build_limits(settings: Settings) -> QuotaLimits:
 
 @dataclass(frozen=True, slots=True)
 class PermitGrant:
-    """Permits taken; without any, how long to wait; how many calls the day still affords; and whether it is paused."""
+    """Permits, and when they were taken (server's clock); without any, how long to wait; calls left; a pause."""
 
     permits: tuple[int, ...]
     wait_seconds: float
     calls_left: int
+    granted_at: datetime
     is_paused: bool = False
 
 
@@ -187,19 +190,17 @@ class Budget:
 
         While spending is paused, none are granted, also for requests that cost nothing.
         """
-
-        def take(connection: Connection) -> PermitGrant:
-            values = {**self._build_parameters(now), "wanted": wanted, "calls_each": calls_each}
-            if self.purpose is Purpose.CROSS_FEED and calls_each:
-                left = lock_calls_left(connection, values, self._limits.cross_feed_calls)
-                values["wanted"] = min(wanted, left // calls_each)
-                if not values["wanted"]:
-                    return PermitGrant((), 0.0, left)
-            permits, wait_seconds, calls_left, is_paused = connection.execute(_TAKE_PERMITS, values).fetchall()[0]
-            return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left), is_paused)
-
+        values = {**self._build_parameters(now), "wanted": wanted, "calls_each": calls_each}
+        statement = _TAKE_PERMITS
+        if self.purpose is Purpose.CROSS_FEED and calls_each:
+            statement = TAKE_LIMITED_PERMITS
+            values |= build_limit_parameters(self._limits.cross_feed_calls)
         # If the connection breaks after the commit, the permits of the lost answer expire by themselves.
-        return self._database.retry_transaction(take)
+        ((permits, wait_seconds, calls_left, is_paused, granted_at),) = self._database.retry_statement(
+            statement, values
+        )
+        at = datetime.fromtimestamp(granted_at, UTC)
+        return PermitGrant(tuple(permits), float(wait_seconds or 0.0), int(calls_left), at, is_paused)
 
     def settle_permits(self, settlement: PermitSettlement, now: datetime) -> None:
         """Report the end of requests; a permit that is never settled expires after its time-out."""
@@ -211,7 +212,7 @@ class Budget:
             "header_remaining": settlement.rate_remaining,
             "pause": settlement.pause_seconds,
         }
-        self._database.retry_transaction(lambda connection: connection.execute(_SETTLE_PERMITS, values))
+        self._database.retry_statement(_SETTLE_PERMITS, values)
 
     def return_permits(self, permits: Sequence[int], calls_each: int, day: date) -> None:
         """Return permits that were never used; ``day`` is the UTC day they were taken on, and gets its calls back."""
@@ -222,7 +223,7 @@ class Budget:
             "refund": calls_each * len(permits),
             "day": day,
         }
-        self._database.retry_transaction(lambda connection: connection.execute(_RETURN_PERMITS, values))
+        self._database.retry_statement(_RETURN_PERMITS, values)
 
     def record_account(self, day: date | None, used: int, limit: int, extra: int, now: datetime) -> None:
         """Store the day's usage as reported by the vendor's account endpoint.
@@ -239,8 +240,7 @@ class Budget:
             "extra": extra,
             "now": now,
         }
-        with self._database.transaction() as connection:
-            connection.execute(_UPSERT_ACCOUNT, values)
+        self._database.retry_statement(_UPSERT_ACCOUNT, values)
 
     def record_refusal(self, message: str, now: datetime) -> None:
         """Store the vendor's word that the day's calls are used up; every process then has none left until midnight.
@@ -249,7 +249,7 @@ class Budget:
         at this moment, or more purchased calls that may be spent, are there calls again.
         """
         values = {**self._build_parameters(now), "message": message, "now": now}
-        self._database.retry_transaction(lambda connection: connection.execute(_RECORD_REFUSAL, values))
+        self._database.retry_statement(_RECORD_REFUSAL, values)
 
     def read_refusal(self, now: datetime) -> QuotaRefusal | None:
         """The vendor's word that the calls of ``now``'s day are used up; None if it has not said so."""

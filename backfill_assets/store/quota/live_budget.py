@@ -33,9 +33,8 @@ class LiveBudget(Budget):
     def register_daily_budget(self, now: datetime) -> int:
         """Declare the budget to every process that uses the token; returns the calls left of it today."""
         values = {**self._build_parameters(now), "live_daily_calls": self._daily_calls}
-        with self._database.transaction() as connection:
-            row = connection.execute(_DECLARE_DAILY_CALLS, values).fetchone()
-        return max(0, int(row[0])) if row else 0
+        ((left,),) = self._database.retry_statement(_DECLARE_DAILY_CALLS, values)
+        return max(0, int(left))
 
     def read_spent_calls(self, now: datetime) -> int:
         """The calls that live sampling spent today."""

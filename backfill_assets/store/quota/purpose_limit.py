@@ -1,36 +1,24 @@
 """The day's calls of a purpose that has a limit of its own (``market.purposes``).
 
-What all purposes together may spend, and taking permits, is in ``budget``.
+What all purposes together may spend, and what permits are, is in ``budget``.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from backfill_assets.store.postgres.connection import Connection
-
 MAX_CALLS, MAX_SHARE = 500, 0.01  # of the day's calls, for a purpose whose limit is not set
-_CREATE_BUDGET = "INSERT INTO backfill.budget (token) VALUES (%(token)s) ON CONFLICT DO NOTHING"
-# Permits are taken with this lock only. Counting is a statement of its own: one that waits for the lock does not see
-# what was committed meanwhile.
-_LOCK_BUDGET = "SELECT FROM backfill.budget WHERE token = %(token)s FOR UPDATE"
-_SELECT_LIMIT_AND_SPENT = """
-SELECT coalesce((SELECT account_limit FROM backfill.budget WHERE token = %(token)s), %(daily_calls)s),
-       coalesce((SELECT calls FROM backfill.ledger_by_purpose
-                 WHERE token = %(token)s AND day = %(day)s AND purpose = %(purpose)s), 0)
+TAKE_LIMITED_PERMITS = """
+SELECT permit_ids, wait_seconds, calls_affordable, is_paused, extract(epoch FROM clock_timestamp())::float8
+FROM backfill.take_limited_permits(
+    %(token)s, %(purpose)s, %(kept_share)s, %(wanted)s, %(calls_each)s, %(day)s, %(limit)s, %(share)s, %(window)s,
+    %(timeout)s, %(daily_calls)s, %(reserve)s, %(spend_extra)s, %(own_limit)s, %(max_share)s, %(max_calls)s)
 """
 
 
-def lock_calls_left(connection: Connection, values: Mapping[str, Any], limit: int | None) -> int:
-    """How many calls a purpose may still spend on a UTC day, 0 or more; nobody else spends any in this transaction.
+def build_limit_parameters(limit: int | None) -> Mapping[str, Any]:
+    """Those of ``TAKE_LIMITED_PERMITS`` that say how many calls the purpose may spend on a UTC day.
 
     Args:
-        connection: with a transaction open.
-        values: ``token`` (its fingerprint), ``purpose``, ``day`` (UTC), and ``daily_calls``, which count if the vendor
-            has not reported the token's limit.
-        limit: calls a day; None for 1 % of the day's calls, at most 500.
+        limit: calls a day; None for 1 % of the token's calls of a day, at most 500.
     """
-    connection.execute(_CREATE_BUDGET, values)
-    connection.execute(_LOCK_BUDGET, values)
-    account_limit, spent = connection.execute(_SELECT_LIMIT_AND_SPENT, values).fetchall()[0]
-    allowed = min(MAX_CALLS, int(MAX_SHARE * account_limit)) if limit is None else limit
-    return max(0, allowed - int(spent))
+    return {"own_limit": limit, "max_share": MAX_SHARE, "max_calls": MAX_CALLS}

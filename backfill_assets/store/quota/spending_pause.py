@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp
-from backfill_assets.store.postgres.connection import Connection
+from backfill_assets.store.postgres.connection import Connection, Database
 
-# Permits are granted under these locks, so that with them no grant is under way any more.
-_LOCK_BUDGETS = "SELECT FROM backfill.budget ORDER BY token FOR UPDATE"
+# Permits are granted under the locks of the budgets, so that with all of them no grant is under way any more. Counting
+# them takes them before the row is made.
 _UPSERT_PAUSE = """
+WITH locked AS MATERIALIZED (SELECT token FROM backfill.budget ORDER BY token FOR UPDATE)
 INSERT INTO backfill.spending_pause (paused_at, paused_until, paused_by, reason)
-VALUES (clock_timestamp(), %(until)s, %(by)s, %(reason)s)
+SELECT clock_timestamp(), %(until)s::timestamptz, %(by)s, %(reason)s FROM (SELECT count(*) FROM locked) AS all_locked
 ON CONFLICT (is_only_row) DO UPDATE SET
     paused_at = EXCLUDED.paused_at, paused_until = EXCLUDED.paused_until, paused_by = EXCLUDED.paused_by,
     reason = EXCLUDED.reason
@@ -60,10 +61,9 @@ class SpendingPause:
         }
 
 
-def start_pause(connection: Connection, until: datetime | None, by: str, reason: str | None) -> SpendingPause:
-    """Pause all spending: after the commit no permit is granted. Replaces a pause that holds already."""
-    connection.execute(_LOCK_BUDGETS)
-    (row,) = connection.execute(_UPSERT_PAUSE, {"until": until, "by": by, "reason": reason}).fetchall()
+def start_pause(database: Database, until: datetime | None, by: str, reason: str | None) -> SpendingPause:
+    """Pause all spending: from now on no permit is granted. Replaces a pause that holds already."""
+    (row,) = database.retry_statement(_UPSERT_PAUSE, {"until": until, "by": by, "reason": reason})
     return _build_pause(row)
 
 

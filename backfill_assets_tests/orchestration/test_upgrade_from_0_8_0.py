@@ -1,4 +1,7 @@
-"""An instance of version 0.7.0 with London beside the US keeps its histories when cryptocurrencies are switched on."""
+"""An instance of version 0.8.0 with London beside the US goes on where it stood, also with one exchange more.
+
+Its ``dagster.yaml`` stays as it was; ``version_0_8_0`` has it, the two databases, and the script that recorded them.
+"""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -23,10 +26,9 @@ from backfill_assets_tests.conftest import NOW, StartSandbox
 from backfill_assets_tests.orchestration.conftest import SYMBOL_DIMENSION, Deployment, build_partition_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-FOLDER = Path(__file__).parent
-RECORDED = FOLDER / "version_0_7_0"
+RECORDED = Path(__file__).with_name("version_0_8_0")
 SYMBOLS = ("AAPL", "MSFT", "TSLA")
-ALERT_CURSOR = '{"checks": 155, "runs": 160}'
+ALERT_CURSOR = '{"checks": 156, "runs": 161}'
 PAIR = "BTC-USD.CC"
 FAILING = ["bars_30m: newest_bar_is_fresh", "bars_30m: no_missing_bars"]
 LSE_BARS, CC_BARS = build_bars_key("30m", "LSE"), build_bars_key("30m", "CC")
@@ -67,7 +69,7 @@ def upgraded(
     )
     for name, value in build_child_environment(settings).items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "dagster.yaml").write_text((FOLDER / "instance_2bde12b" / "dagster.yaml").read_text())
+    (tmp_path / "dagster.yaml").write_text((RECORDED / "dagster.yaml").read_text())
     with open_engine(settings) as engine, dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         with engine.database.transaction() as connection:
             add_symbols(connection, parse_tickers([PAIR]))
@@ -112,7 +114,7 @@ def test_histories_stay_when_cryptocurrencies_are_switched_on(upgraded: Deployme
         assert [state.name for state in list_failing(connection)] == FAILING
 
 
-def test_complete_sessions_of_version_0_7_0_are_not_recorded_again(upgraded: Deployment) -> None:
+def test_complete_sessions_of_version_0_8_0_are_not_recorded_again(upgraded: Deployment) -> None:
     cursors = read_cursors(upgraded)
     for exchange, sensor, days in (
         ("US", "complete_sessions_sensor", {"2026-06-01"}),

@@ -1,8 +1,9 @@
-"""Record the databases of ``test_upgrade_from_0_7_0``: an instance of version 0.7.0 as its sensors left it.
+"""Record the databases of ``test_upgrade_from_0_8_0``: an instance of version 0.8.0 as its sensors left it.
 
-Not imported by any test. Run it inside a checkout of commit cd946d8 (``git worktree add ../cd946d8 cd946d8``):
+Not imported by any test. Run it inside a checkout of commit fa64d0a5 (``git worktree add ../fa64d0a5 fa64d0a5``), whose
+``dagster.yaml`` is beside this file:
 
-    cd ../cd946d8; PYTHONPATH=. python <this file>
+    cd ../fa64d0a5; PYTHONPATH=. python <this file>
 
 Three symbols of the US and one of London over three sessions, of which the vendor withholds one of ``AAPL``. So both
 ``bars_30m`` and ``bars_30m_LSE`` have materialized partitions, a failing check was reported to one address, sessions
@@ -13,8 +14,8 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,7 @@ def main(checkout: Path) -> None:
             EODHD_BASE_URL=sandbox.base_url,
         )
         cursors = run_sensors()
-        for name, cursor in cursors.items():
-            run_dagster(checkout, "sensor", "cursor", name, "--set", cursor)
-            run_dagster(checkout, "sensor", "stop" if name == STOPPED_SENSOR else "start", name)
+        record_cursors(cursors, checkout / "workspace.yaml")
         for name, url in urls.items():
             (FOLDER / f"{name}.sql.gz").write_bytes(gzip.compress(dump(url), mtime=0))
         print(cursors, receiver.titles)  # noqa: T201
@@ -120,10 +119,28 @@ def run_sensors() -> dict[str, str]:
     return cursors
 
 
-def run_dagster(checkout: Path, *arguments: str) -> None:
-    """Run Dagster's command line with the workspace of the old checkout."""
-    executable = Path(sys.executable).with_name("dagster")
-    subprocess.run([executable, *arguments, "-w", checkout / "workspace.yaml"], check=True, cwd=checkout)
+def record_cursors(cursors: Mapping[str, str], workspace: Path) -> None:
+    """Store the cursors as the daemon does, for the sensors of the code server that the workspace names."""
+    import dagster as dg
+    from dagster._core.definitions.run_request import InstigatorType
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+    with (
+        dg.DagsterInstance.get() as instance,
+        WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)])) as process,
+    ):
+        (location,) = process.create_request_context().code_locations
+        (repository,) = location.get_repositories().values()
+        for name, cursor in cursors.items():
+            sensor = repository.get_sensor(name)
+            status = InstigatorStatus.STOPPED if name == STOPPED_SENSOR else InstigatorStatus.RUNNING
+            data = SensorInstigatorData(
+                min_interval=sensor.min_interval_seconds, cursor=cursor, sensor_type=sensor.sensor_type
+            )
+            origin = sensor.get_remote_origin()
+            instance.add_instigator_state(InstigatorState(origin, InstigatorType.SENSOR, status, data))
 
 
 def dump(url: str) -> bytes:
