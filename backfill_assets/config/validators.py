@@ -132,14 +132,14 @@ def parse_list(value: Any) -> Any:
 
 def validate_alert_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     """``urls`` unchanged; a ValueError, which shows none of them, unless all are URLs."""
-    if not all(_URL_PATTERN.fullmatch(url.get_secret_value()) for url in urls):
+    if not all(_URL_PATTERN.fullmatch(require_utf8(url).get_secret_value()) for url in urls):
         raise ValueError("must be one or more Apprise URLs, separated by spaces")
     return urls
 
 
 def validate_alert_owners(owners: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     """``owners`` unchanged; a ValueError, which shows none of them, unless all are UNIVERSE=URL."""
-    for universe, separator, url in (owner.get_secret_value().partition("=") for owner in owners):
+    for universe, separator, url in (require_utf8(owner).get_secret_value().partition("=") for owner in owners):
         if not separator or not _URL_PATTERN.fullmatch(url):
             raise ValueError("must be one or more UNIVERSE=URL, separated by spaces")
         validate_universe_names((universe,))
@@ -167,6 +167,15 @@ def clean_secret(secret: SecretStr) -> SecretStr:
     if not text.isprintable():
         raise ValueError("contains a character that cannot be printed; copy the secret again")
     return SecretStr(text)
+
+
+def require_utf8(secret: SecretStr) -> SecretStr:
+    """``secret`` as it is; a ValueError if the environment gave bytes that are not UTF-8."""
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("contains bytes that are not UTF-8; write them as % codes") from None
+    return secret
 
 
 def validate_http_address(url: str) -> str:

@@ -43,6 +43,12 @@ def test_user_without_rights_in_an_empty_database_is_refused(
             assert "give the user of DATABASE_URL that right" in result.error
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DAGSTER_POSTGRES_URL"])
+def test_addresses_with_bytes_that_are_no_text_are_refused(make_user: MakeUser, name: str) -> None:
+    result = make_user(**{name: "postgresql://ann:hush\udc80@127.0.0.1/bars"}).run_cli("status")
+    assert (result.code, result.error) == (2, f"{name} contains bytes that are not UTF-8; write them as % codes")
+
+
 def test_user_without_rights_in_a_migrated_database_is_refused(make_user: MakeUser, database_url: str) -> None:
     with create_role(database_url, "no_rights") as url:
         result = make_user(DATABASE_URL=url).run_cli("report")

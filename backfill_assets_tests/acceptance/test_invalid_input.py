@@ -169,6 +169,7 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_ALERT_URLS": {
         **dict.fromkeys(["hush", "mailto://a@b hush", '["hush"]', "//hush"], "must be one or more Apprise URLs"),
         **dict.fromkeys(["[hush", '[1, "hush"]', '[["hush"]]', "[" * 5000], ""),
+        "json://hush/\udc80": "contains bytes that are not UTF-8",
     },
     "BACKFILL_ALERT_URLS_FILE": {**FILE_ERRORS, "/dev/zero": "must contain addresses only, one a line"},
     "BACKFILL_ALERT_OWNERS": {

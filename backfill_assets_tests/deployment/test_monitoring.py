@@ -88,7 +88,7 @@ def engine(database: Database, settings: Settings) -> Engine:
         start_run(connection, uuid4(), "x", 1)
         start_beats(connection, BeatingProcess(uuid4(), "a run of Dagster", None, "host", 1, 85.0))
         enqueue(connection, "failing", "title", "body", NOW)
-        lease_endpoints(connection, [fingerprint_address(ADDRESS)], NOW, seconds=1, max_messages=1)
+        lease_endpoints(connection, {fingerprint_address(ADDRESS): ("",)}, NOW, seconds=1, max_messages=1)
     return engine
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from backfill_assets.config.fields.group import SettingsGroup
 from backfill_assets.config.validators import (
+    require_utf8,
     validate_cron,
     validate_http_address,
     validate_interval_names,
@@ -109,7 +110,7 @@ class DagsterFields(SettingsGroup):
         examples=["*/15 * * * *"],
         description="When the checks run without a materialization, as a cron expression in New York time.",
     )
-    dagster_postgres_url: SecretStr | None = Field(
+    dagster_postgres_url: Annotated[SecretStr, AfterValidator(require_utf8)] | None = Field(
         None,
         alias="DAGSTER_POSTGRES_URL",
         description="PostgreSQL database of Dagster's own storage; unset: database dagster on the server of the bars.",

@@ -1,11 +1,12 @@
 """Settings of the database that stores the bars. Dagster's own database is in ``dagster``."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from backfill_assets.config.fields.group import SettingsGroup
+from backfill_assets.config.validators import require_utf8
 
 
 class StorageFields(SettingsGroup):
@@ -13,7 +14,7 @@ class StorageFields(SettingsGroup):
 
     heading: ClassVar[str] = "Storage"
 
-    database_url: SecretStr | None = Field(
+    database_url: Annotated[SecretStr, AfterValidator(require_utf8)] | None = Field(
         None,
         alias="DATABASE_URL",
         description="PostgreSQL database of the bars; unset: an embedded server in BACKFILL_HOME.",
