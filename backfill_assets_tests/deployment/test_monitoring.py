@@ -107,10 +107,19 @@ def run_prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
         process = subprocess.Popen([program, *options], cwd=folder, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60) as client:
+            wait_until(lambda: is_ready(port), "Prometheus")
             yield client
     finally:
         process.terminate()
         process.wait()
+
+
+def is_ready(port: int) -> bool:
+    """Whether Prometheus has started; until then its API refuses, or answers with a text."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/-/ready", timeout=60).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 def query(client: httpx.Client, expression: str) -> list[Any]:
@@ -120,10 +129,7 @@ def query(client: httpx.Client, expression: str) -> list[Any]:
 
 
 def is_scraped(client: httpx.Client, value: str) -> bool:
-    try:
-        return any(sample["value"][1] == value for sample in query(client, 'up{job="backfill"}'))
-    except httpx.TransportError:
-        return False
+    return any(sample["value"][1] == value for sample in query(client, 'up{job="backfill"}'))
 
 
 @pytest.mark.long
