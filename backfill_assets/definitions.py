@@ -8,12 +8,13 @@ from typing import Any
 
 import dagster as dg
 
-from backfill_assets.config.garbage_collection import exclude_loaded_objects
+from backfill_assets.config.garbage_collection import collect_less_often, exclude_loaded_objects
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """The definitions of the code location ``backfill_assets``, for the settings of this process."""
+    collect_less_often()
     exclude_loaded_objects()
     from backfill_assets.config.settings import load_settings
     from backfill_assets.orchestration.json_logs import configure_json_logs

@@ -33,6 +33,7 @@ from backfill_assets.store.symbols import add_symbols
 from backfill_assets_tests import processes
 from backfill_assets_tests.embedded_server import release_embedded_server
 from backfill_assets_tests.moving_clock import MovingClock
+from backfill_assets_tests.plain_table import create_plain_table
 
 StartSandbox = Callable[..., Sandbox]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -121,6 +122,19 @@ def template_url(home: Path) -> str:
             connection.execute(f"ALTER SYSTEM SET {setting}".encode())
         connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         connection.execute("SELECT pg_reload_conf()")
+    database = Database(url)
+    migrate(database)
+    database.close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def plain_template_url(template_url: str) -> str:
+    """As ``template_url``, with the plain table of bars that an earlier version made; ``template_plain``."""
+    url = psycopg.conninfo.make_conninfo(template_url, dbname="template_plain")
+    with psycopg.connect(template_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_plain")
+    create_plain_table(url)
     database = Database(url)
     migrate(database)
     database.close()

@@ -32,6 +32,7 @@ from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.environment import TOKEN, build_symbols
 from bench.figures import Figure, Section
+from bench.request_lengths import build_length_figures
 
 MEASURED, COMPUTED = (30, 50, 500), (5_000,)
 BEGIN = datetime(2026, 6, 1, 0, 5, tzinfo=UTC)  # a Monday; the week has five sessions
@@ -52,7 +53,7 @@ _FILE_PURPOSES = {
 
 def measure(*, quick: bool) -> Section:
     """Measure calls by purpose and month."""
-    figures, weeks = [], {}
+    figures, weeks = list(build_length_figures()), {}
     for count in MEASURED[:1] if quick else MEASURED:
         weeks[count] = simulate_week(count)
         figures += build_figures(count, weeks[count])
@@ -66,7 +67,8 @@ def measure(*, quick: bool) -> Section:
             "`daily`: the morning's daily data and lookups of absence. `splits` and `dividends`: each symbol's list"
             " once a week, or from 501 symbols on the market's file of each session. `daily`, `splits` and `dividends`"
             " are at most 100 calls a day each, a new store's history included. `cross_feed`: bounded by its setting."
-            " `review`: every symbol once a week.",
+            " `review`: every symbol once a week. What one ticker costs that needs several requests includes its daily"
+            " history, which is read before them for one call.",
         ),
     )
 

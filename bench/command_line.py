@@ -1,7 +1,10 @@
 """The main job on the command line: 500 tickers, two whole sessions missing, latency 120 to 350 ms.
 
-Compared in the same minutes and with the same sandbox: a sequential script with fixed pauses, and the vendor's client
-in a loop. Both take minutes; the quick form runs them for a few tickers and extrapolates.
+Compared in the same minutes and with the same sandbox: a process that only asks, 48 requests at once, right before each
+run; a sequential script with fixed pauses, and the vendor's client in a loop. The last two take minutes; the quick form
+runs them for a few tickers and extrapolates. The morning's reading of daily data is not part of the runs that are
+compared, because the others do not have it; a run with it is timed beside them. So is the first run of an installation,
+which builds the exchange's calendar and keeps it on disk for all that follow.
 """
 
 import json
@@ -25,25 +28,42 @@ from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import add_symbols
 from bench.baselines import sequential_script, vendor_client
-from bench.environment import NOW, TOKEN, TimedCommand, build_symbols, fetch_stats, run_command, run_sandbox
+from bench.environment import (
+    NOW,
+    TOKEN,
+    TimedCommand,
+    build_symbols,
+    fetch_stats,
+    read_server_processor_seconds,
+    run_command,
+    run_sandbox,
+    time_module,
+)
 from bench.figures import Figure, Section
 
 SYMBOLS = 500
 DAYS = (date(2026, 6, 1), date(2026, 6, 2))
 WINDOW = ("--start", str(DAYS[0]), "--end", str(DAYS[1]))
+RUN = ("run", "--quiet", "--format", "json", *WINDOW)
+DAILY_DATA = "BACKFILL_DAILY_DATA"
 
 
 def measure(*, quick: bool) -> Section:
     """Time backfills before and after the baselines."""
     ticker_count = 12 if quick else SYMBOLS
-    backfills, script, client = [], [], []
+    askers, backfills, script, client = [], [], [], []
     for _ in range(1 if quick else 3):
+        askers.append(time_bare_asker(SYMBOLS))
         backfills.append(time_backfill(SYMBOLS))
     script.append(_extrapolate(ticker_count, _run_sequential_script))
     client.append(_extrapolate(ticker_count, _run_vendor_client))
     for _ in range(0 if quick else 2):
+        askers.append(time_bare_asker(SYMBOLS))
         backfills.append(time_backfill(SYMBOLS))
+    first = time_backfill(SYMBOLS, has_calendar=False)
+    whole_morning = time_backfill(SYMBOLS, **{DAILY_DATA: "true"})
     seconds = [r.run.seconds for r in backfills]
+    pairs = list(zip(backfills, askers, strict=True))
     pause_seconds = sequential_script.compute_pause_seconds(SYMBOLS)
     times = [script[0] / s for s in seconds]
     whole = f"{SYMBOLS} tickers × {len(DAYS)} sessions"
@@ -52,6 +72,22 @@ def measure(*, quick: bool) -> Section:
         [
             Figure("whole process", "s", seconds, at_most=8),
             Figure("most memory", "MB", [r.run.megabytes for r in backfills], at_most=300),
+            Figure("… its processor time", "s", [r.run.processor_seconds for r in backfills]),
+            Figure("… that of the database server beside it", "s", [r.server_seconds for r in backfills]),
+            Figure("bare asker of the same answers", "s", [a.seconds for a in askers]),
+            Figure("… its processor time", "s", [a.processor_seconds for a in askers]),
+            Figure(
+                "wall time relative to the bare asker", "×", [r.run.seconds / a.seconds for r, a in pairs], at_most=1.5
+            ),
+            Figure(
+                "processor time relative to the bare asker",
+                "×",
+                [r.run.processor_seconds / a.processor_seconds for r, a in pairs],
+                at_most=1.8,
+            ),
+            Figure("first run of all, which builds the calendar: whole process", "s", [first.run.seconds]),
+            Figure("… its processor time", "s", [first.run.processor_seconds]),
+            Figure("whole process with the morning's daily data", "s", [whole_morning.run.seconds]),
             Figure("(b) sequential script without pauses", "s", script),
             Figure("(a) sequential script with fixed pauses", "s", [script[0] + pause_seconds]),
             Figure("(c) the vendor's client and to_sql", "s", client),
@@ -81,6 +117,7 @@ class TimedBackfill:
 
     Attributes:
         run: the timed command.
+        server_seconds: processor time of the database server meanwhile.
         calls: calls billed for it.
         refused: requests that the rate limit refused.
         wrong: bars that differ from the true bars, are missing, or are extra.
@@ -88,14 +125,32 @@ class TimedBackfill:
     """
 
     run: TimedCommand
+    server_seconds: float
     calls: int
     refused: int
     wrong: int
     again: int
 
 
-def time_backfill(count: int) -> TimedBackfill:
-    """Backfill an empty database, then run the same command again."""
+def time_bare_asker(count: int) -> TimedCommand:
+    """Time the process that only asks, against a sandbox like that of the backfill."""
+    sessions = list_sessions(US, *DAYS)
+    span = (str(int(sessions[0].open.timestamp())), str(int(sessions[-1].close.timestamp())))
+    with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder:
+        file = Path(folder) / "symbols"
+        file.write_text("\n".join(build_symbols(count)))
+        with run_sandbox("--symbols", str(count), "--now", NOW) as vendor:
+            asker = time_module("bench.baselines.bare_asker", vendor, TOKEN, *span, str(file))
+    assert asker.code == 0
+    return asker
+
+
+def time_backfill(count: int, *, has_calendar: bool = True, **environment: str) -> TimedBackfill:
+    """Backfill an empty database, then run the same command again; by default without daily data.
+
+    With ``has_calendar`` the exchange's calendar is on disk, as for every command but the first of an installation.
+    """
+    variables = {DAILY_DATA: "false", **environment}
     symbols = build_symbols(count)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
@@ -103,13 +158,15 @@ def time_backfill(count: int) -> TimedBackfill:
         (home / "symbols").write_text("\n".join(symbols))
         with run_sandbox("--symbols", str(count), "--now", NOW) as vendor:
             run_command(home, vendor, "symbols", "add", "--file", str(home / "symbols"))
-            run = run_command(home, vendor, "run", "--quiet", "--format", "json", *WINDOW)
+            if has_calendar:
+                run_command(home, vendor, "plan", *WINDOW)
+            server_seconds = read_server_processor_seconds(home)
+            run = run_command(home, vendor, *RUN, **variables)
+            server_seconds = read_server_processor_seconds(home) - server_seconds
             spent = fetch_stats(vendor)
-            again = run_command(home, vendor, "run", "--quiet", "--format", "json", *WINDOW)
+            again = json.loads(run_command(home, vendor, *RUN, **variables).out)["requests"]
         wrong = _count_wrong_bars(url, symbols)
-    return TimedBackfill(
-        run, spent["calls"], spent["by_status"].get("429", 0), wrong, json.loads(again.out)["requests"]
-    )
+    return TimedBackfill(run, server_seconds, spent["calls"], spent["by_status"].get("429", 0), wrong, again)
 
 
 def _extrapolate(ticker_count: int, run: Callable[[str, str, Sequence[str], int, int], None]) -> float:

@@ -45,9 +45,13 @@ class Deployment:
 
     def find_first_tick_with_run(self, sensor: str) -> float:
         """Find the first tick that requested a run, epoch seconds; 0 if there is none yet."""
+        return min(self.find_ticks_of_runs(sensor).values(), default=0.0)
+
+    def find_ticks_of_runs(self, sensor: str) -> dict[str, float]:
+        """Find the runs that a sensor requested, each with its tick in epoch seconds."""
         found = self.query(_TICKS, selector={**self._repository, "sensorName": sensor})
         ticks = found["sensorOrError"]["sensorState"]["ticks"]
-        return min((tick["timestamp"] for tick in ticks if tick["runIds"]), default=0.0)
+        return {run: tick["timestamp"] for tick in ticks for run in tick["runIds"]}
 
     def launch_backfill(self, asset: str, partitions: Sequence[str]) -> None:
         """Launch a backfill of partitions, as the UI does."""
@@ -64,6 +68,11 @@ class Deployment:
         """Count the materialized partitions."""
         node = self.query(_STATS, key={"path": [asset]})["assetNodeOrError"]
         return int(node["partitionStats"]["numMaterialized"])
+
+    def find_newest_materialization(self, asset: str) -> float:
+        """Find when the newest partition was materialized, epoch seconds."""
+        node = self.query(_NEWEST, key={"path": [asset]})["assetNodeOrError"]
+        return max(float(event["timestamp"]) / 1000 for event in node["assetMaterializations"])
 
     def count_symbols(self, asset: str) -> int:
         """Count the symbols that are partitions."""
@@ -95,7 +104,11 @@ def run_deployment(
     with log.open("w") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", *words, "--port", str(port)],
-            env={**os.environ, **environment},
+            env={
+                **os.environ,
+                "PYTHONDONTWRITEBYTECODE": "",
+                **environment,
+            },  # modules are compiled as those of an install
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -127,5 +140,7 @@ _BACKFILL = """mutation ($wanted: LaunchBackfillParams!) { launchPartitionBackfi
 _RUNS = "{ runsOrError { ... on Runs { results { runId status creationTime startTime endTime } } } }"
 _STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionStats { numMaterialized } } } }"""
+_NEWEST = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+    assetMaterializations(limit: 1) { timestamp } } } }"""
 _DIMENSIONS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionKeysByDimension { name partitionKeys } } } }"""

@@ -24,12 +24,15 @@ from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.store.census.upkeep import keep_census
+from backfill_assets.store.census.verification import verify_census
 from backfill_assets.store.coverage import measure_coverage
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.symbols import list_symbols
 from bench.baselines.sequential_script import REPORT_QUERY
+from bench.environment import set_unlogged
 from bench.figures import Figure, Section
 from bench.machine import read_processor_seconds
 
@@ -72,8 +75,7 @@ def measure(*, quick: bool) -> Section:
         database = Database(start_embedded_database(Path(folder), "detection"))
         migrate(database)
         with psycopg.connect(database.url, autocommit=True) as connection:
-            for table in _TABLES:
-                connection.execute(f"ALTER TABLE {table} SET UNLOGGED")
+            set_unlogged(connection, _TABLES)
             connection.execute(_SYMBOLS, [count])
         year = list_sessions(US, *YEAR)
         bars = _fill(database.url, year)
@@ -83,6 +85,11 @@ def measure(*, quick: bool) -> Section:
         idle = [store.measure_processor_seconds(recent) for _ in range(9)]
         in_server, plan = _explain(database.url, store, recent)
         slots = _time_rounds(lambda: store.measure(whole), 3)
+        missing = store.count_missing(whole)
+        keep_census(database, blocks=count)
+        by_census = _time_rounds(lambda: store.measure(whole), 3)
+        assert store.count_missing(whole) == missing
+        recount = _time_rounds(lambda: [one for block in verify_census(database) for one in block], 1)
         report = [_time_report(database.url) for _ in range(1 if quick else 3)]
         assert store.count_missing(recent) == _count_absent(database.url, recent, count)
         twice = bars + _fill(database.url, list_sessions(US, *YEAR_BEFORE))
@@ -103,6 +110,8 @@ def measure(*, quick: bool) -> Section:
             Figure("… its queries, in the server", "ms", [in_server]),
             Figure(f"all {len(year)} sessions, slot by slot", "s", slots, at_most=3 if full else None),
             Figure("… symbol-sessions a second", "k/s", [p / 1000 for p in pace]),
+            Figure("… with the census, which proves most months", "s", by_census, at_most=1.5 if full else None),
+            Figure("a count of all bars, which it must equal", "s", recount),
             Figure(
                 f"the last 2 sessions over {twice / 1e6:.1f} M bars, {BY_PROCESSOR}", "ms", _to_milliseconds(doubled)
             ),

@@ -24,7 +24,7 @@ from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
 from backfill_assets.store.postgres.migrate import migrate
-from bench.environment import TOKEN
+from bench.environment import TOKEN, set_unlogged
 from bench.figures import Figure, Section
 from bench.gap_detection import NOW
 from bench.machine import read_processor_seconds
@@ -93,8 +93,7 @@ def _fill(url: str, count: int, sessions: tuple[Session, ...], first_partition: 
     starts = [datetime.fromtimestamp(at, UTC) for at in build_slot_grid(sessions, INTERVALS["30m"]).starts.tolist()]
     full = count * 4 // 5
     with psycopg.connect(url, autocommit=True) as connection:
-        for table in ("market_data", "backfill.session_evidence"):
-            connection.execute(f"ALTER TABLE {table} SET UNLOGGED".encode())
+        set_unlogged(connection, ("market_data", "backfill.session_evidence"))
         connection.execute(_SYMBOLS, [count])
         connection.execute(_BARS, [starts, full, first_partition.open])
         connection.execute(_EVIDENCE, [[s.day for s in sessions], full, first_partition.day])

@@ -219,7 +219,7 @@ async def _read(engine: Engine, due: DueReading, in_flight: int) -> DailyReading
         if reading.stopped or not due.job.market.has_actions:
             return reading
         splits, dividends = create_action_readings(engine, due.job.symbols, due.settled, uses_file=due.uses_file)
-        stopped = await splits.read(client) or await dividends.read(client)
+        stopped = await splits.read(client, in_flight) or await dividends.read(client, in_flight)
         return replace(
             reading,
             splits_requested=splits.requested,

@@ -12,8 +12,10 @@ from datetime import date
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.counts import format_count
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
 from backfill_assets.market.calendar.sessions import EARLIEST_DATE
 from backfill_assets.market.calendar.tickers import Ticker
+from backfill_assets.market.exchanges.feed_beginnings import find_feed_beginning
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import UnknownTicker
@@ -37,6 +39,7 @@ class DelistedSymbol:
     """
 
     ticker: Ticker
+    feed_from: date = EARLIEST_DATE
     first_day: date | None = None
     last_day: date | None = None
     known: str = ""
@@ -57,7 +60,7 @@ class DelistedSymbol:
         listed = f"{self.ticker} was listed {begin} {self.last_day}"
         if self.last_day <= INTRADAY_AFTER:
             return f"{listed}; the vendor has intraday data only of listings that ended after {INTRADAY_AFTER.year}"
-        first = max(self.first_day, EARLIEST_DATE)
+        first = max(self.first_day, self.feed_from)
         return (
             f"{listed}; to fetch its bars: backfill-assets run --symbols {self.ticker.short_name}"
             f" --start {first} --end {self.last_day}"
@@ -107,7 +110,9 @@ async def _add(engine: Engine, client: VendorClient, ticker: Ticker, by: str) ->
     if not len(rows):
         return DelistedSymbol(ticker)
     first, last = rows.date.min().astype(object), rows.date.max().astype(object)
-    found = DelistedSymbol(ticker, first, last, is_limited=rows.warning is not None)
+    market = engine.settings.get_market(ticker.exchange)
+    feed = engine.settings.choose_source(market, INTERVALS[DEFAULT_INTERVAL]).name
+    found = DelistedSymbol(ticker, find_feed_beginning(market, feed), first, last, is_limited=rows.warning is not None)
     source = f"added as delisted: in the vendor's list of delisted symbols, daily data {first} to {last}"
     with engine.database.transaction() as connection:
         lock_listings(connection)  # before the universe, as a rename does

@@ -145,8 +145,15 @@ def explain_standstill(engine: Engine) -> str:
     Raises:
         TokenRefused: no token is set.
     """
-    if reason := _explain_pause(engine) or _explain_backoff(engine):
-        return reason
+    return _explain_pause(engine) or _explain_backoff(engine) or explain_used_up(engine)
+
+
+def explain_used_up(engine: Engine) -> str:
+    """That the day's calls are used up, and until when; empty if they are not.
+
+    Raises:
+        TokenRefused: no token is set.
+    """
     budget_status = engine.create_budget().read_status(engine.settings.now())
     if budget_status.calls_left_today < engine.prices.intraday:
         return f"daily call quota is used up; requests resume at {_format_time(budget_status.resets_at)}"

@@ -25,6 +25,7 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window
+from backfill_assets.market.exchanges.feed_beginnings import find_feed_beginning
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.purposes import Purpose
@@ -59,6 +60,7 @@ class BackfillJob:
             None means all sessions.
         verify_existing: compare external bars with the vendor's, and take them over.
         purpose: what the intraday requests are made for.
+        patient: request absent bars once, and once more when that makes them vendor gaps.
         batch_size: tickers per batch, if the run goes in batches.
         batch_delay_seconds: pause between batches.
         universe_note: what a person should know of a past universe, in one line; empty without.
@@ -75,6 +77,7 @@ class BackfillJob:
     trigger_sessions: frozenset[date] | None = None
     verify_existing: bool = False
     purpose: Purpose = Purpose.GAP
+    patient: bool = False
     batch_size: int | None = None
     batch_delay_seconds: float = 0.0
     universe_note: str = ""
@@ -101,16 +104,23 @@ class Engine:
         """What the vendor charges for each request."""
         return CALL_PRICES
 
+    def get_max_span(self, source: Interval) -> timedelta:
+        """The longest span of one intraday request of a source interval: the vendor's, or a shorter one that is set."""
+        return min(timedelta(days=self.settings.max_span_days), REQUEST_LIMITS.get_max_span(source.name))
+
     def measure(self, job: BackfillJob) -> Coverage:
         """The state of every slot of the job's window, read from the store now."""
         grid = build_slot_grid(job.window.sessions, job.interval)
+        rules = self.settings.build_gap_rules(job.market, job.source_interval)
+        if job.patient:
+            rules = replace(rules, retry_schedule=rules.retry_schedule.ask_once_more())
         with self.database.transaction() as connection:
             coverage = measure_coverage(
                 connection,
                 job.symbols,
                 grid,
                 job.source_interval,
-                self.settings.build_gap_rules(job.market, job.source_interval),
+                rules,
                 self.settings.now(),
             )
             if job.verify_existing:
@@ -127,12 +137,13 @@ class Engine:
 
         Tickers whose newest answer could not be read wait, unless a person aims at tickers.
         """
-        longest_span = REQUEST_LIMITS.get_max_span(job.source_interval.name)
         options = PlanOptions(
             calls_per_request=self.prices.intraday,
             overlap_sessions=self.settings.overlap_sessions,
-            max_span=min(timedelta(days=self.settings.max_span_days), longest_span),
-            max_trading=timedelta(seconds=REQUEST_LIMITS.max_rows * job.source_interval.seconds),
+            max_span=self.get_max_span(job.source_interval),
+            max_trading=REQUEST_LIMITS.get_max_trading(job.source_interval.seconds),
+            vendor_max_span=REQUEST_LIMITS.get_max_span(job.source_interval.name),
+            first_day=find_feed_beginning(job.market, job.source_interval.name),
             strategy=job.strategy,
             force=job.force,
             user_selected=job.user_selected,

@@ -22,6 +22,11 @@ def read_failing_tickers(connection: Connection, vendor_access: str) -> dict[str
     return find_failing_tickers(connection, MAX_BACKOFF, MAX_PAID_BACKOFF, vendor_access)
 
 
+def read_failing_histories(connection: Connection, vendor_access: str) -> dict[str, FailingTicker]:
+    """The same of requests for daily data."""
+    return find_failing_tickers(connection, MAX_BACKOFF, MAX_PAID_BACKOFF, vendor_access, "/eod")
+
+
 def defer_unreadable(plan: Plan, failing: Mapping[str, FailingTicker]) -> Plan:
     """The plan without the tickers whose newest answer could not be read; ``Plan.unreadable_until`` names them."""
     until: dict[int, datetime] = {}

@@ -13,6 +13,7 @@
 | ``exchange not collected``, ``calendar ends`` | what they say is no longer so (``backfill.exchange_findings``) |
 | ``session hours differ`` | the calendar has the hours again, or all was read again (``backfill.session_hours``) |
 | ``calendar or vendor hole`` | a ticker has the slots, or the calendar no longer (``backfill.shared_holes``) |
+| ``partitions end`` | more were made, or a partitioning has ended (``backfill.partition_findings``) |
 | ``bars refused`` | the refused bars are stored, by whomever, or their tickers inactive (``backfill.findings``) |
 """
 

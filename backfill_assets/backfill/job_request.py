@@ -18,6 +18,7 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, parse_in
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, parse_tickers
 from backfill_assets.market.calendar.windows import DEFAULT_HOURS, Window, build_date_window, build_hours_window
+from backfill_assets.market.exchanges.feed_beginnings import require_within_feed
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
@@ -51,6 +52,7 @@ class JobRequest:
     Attributes:
         exchange: the vendor's code; None: those of the symbols, else every exchange of BACKFILL_EXCHANGES.
         with_ended: add every ticker that has ended, also before the window.
+        will_request: bars of the window are to be requested, so days before the vendor's first rows are refused.
     """
 
     interval: str = DEFAULT_INTERVAL
@@ -65,6 +67,7 @@ class JobRequest:
     delay: float = 0.0
     with_ended: bool = False
     exchange: str | None = None
+    will_request: bool = False
 
 
 @contextmanager
@@ -203,6 +206,8 @@ def build_job(engine: Engine, request: JobRequest) -> tuple[BackfillJob, tuple[T
     window = _build_window(
         market, engine.settings.now(), request, engine.settings.build_gap_rules(market, source).compute_askable_at
     )
+    if request.will_request and request.start is not None:
+        require_within_feed(market, source.name, request.start, "--start")
     with engine.database.transaction() as connection:
         (interval,) = adopt_spellings(connection, [interval])
         universe = read_job_universe(connection, exchange, engine.settings.as_of)

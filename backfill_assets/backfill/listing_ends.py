@@ -5,6 +5,7 @@ end a listing. If the daily data end with the last session of the old name, the 
 Which symbols are looked up, and when, is decided in ``backfill.absence.lookup``.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ class SymbolChangeList:
         self._now = now
         self._since: date | None = None
         self._changes: list[SymbolChange] = []
+        self._lock = asyncio.Lock()
 
     async def list_since(self, since: date) -> Sequence[SymbolChange]:
         """The symbols renamed from ``since`` on; empty if the list cannot be read.
@@ -53,19 +55,23 @@ class SymbolChangeList:
         Raises:
             TokenRefused, QuotaExhausted: as for any request. Other errors are logged.
         """
-        if self._since is None or since < self._since:
-            self._since = since
-            try:
-                changes = await self._client.fetch_symbol_changes(since, self._now.date())
-                record_endpoint_warning(self._database, SYMBOL_CHANGES, changes.warning, self._now)
-                with self._database.transaction() as connection:
-                    record_listed_changes(connection, build_listed_changes(changes), self._now)
-                self._changes = changes
-            except (TokenRefused, QuotaExhausted):
-                raise
-            except VendorError as error:
-                _log.warning("symbol change lookup failed: %s", error)
+        async with self._lock:  # who comes meanwhile waits for the list
+            if self._since is None or since < self._since:
+                self._since = since
+                await self._read(since)
         return self._changes
+
+    async def _read(self, since: date) -> None:
+        try:
+            changes = await self._client.fetch_symbol_changes(since, self._now.date())
+            record_endpoint_warning(self._database, SYMBOL_CHANGES, changes.warning, self._now)
+            with self._database.transaction() as connection:
+                record_listed_changes(connection, build_listed_changes(changes), self._now)
+            self._changes = changes
+        except (TokenRefused, QuotaExhausted):
+            raise
+        except VendorError as error:
+            _log.warning("symbol change lookup failed: %s", error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Pure functions of a measured coverage. ``backfill.runner`` sends the requests.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -44,6 +44,8 @@ class PlanOptions:
         overlap_sessions: sessions before the gaps that are read again for revisions.
         max_span: longest span of one request.
         max_trading: longest time of which an answer has rows, which bounds how many they are.
+        vendor_max_span: longest span that the vendor allows, for the lower bound; None: ``max_span``.
+        first_day: the vendor has no rows of earlier sessions, which are not requested; None: there is no such day.
         strategy: which gaps are requested.
         force: request every askable slot of every ticker, complete or not.
         user_selected: request every gap and every suspect bar, regardless of the retry schedule.
@@ -54,6 +56,8 @@ class PlanOptions:
     overlap_sessions: int
     max_span: timedelta
     max_trading: timedelta = timedelta.max
+    vendor_max_span: timedelta | None = None
+    first_day: date | None = None
     strategy: Strategy = Strategy.HYBRID
     force: bool = False
     user_selected: bool = False
@@ -100,6 +104,7 @@ class Plan:
         deferred_until: symbol_id → when its next request is due (UTC), of tickers with gaps that the schedule defers.
         slot_keys: the requested slots: row × slots of the window + ordinal in the window.
         calls_per_request: price of a request, in vendor calls.
+        vendor_limits: how much the vendor gives in one answer.
         external_bars: external bars to verify.
         unreadable_until: the same of tickers whose newest answer could not be read (``backfill.failed_requests``).
         held_back: symbol_ids with requests that are left to other exchanges (``backfill.scarce_requests``); their slots
@@ -112,6 +117,7 @@ class Plan:
     deferred_until: Mapping[int, datetime]
     slot_keys: Int64
     calls_per_request: int
+    vendor_limits: SpanLimits
     external_bars: ExternalBars = field(default_factory=ExternalBars.create_empty)
     unreadable_until: Mapping[int, datetime] = field(default_factory=dict)
     held_back: frozenset[int] = frozenset()
@@ -128,8 +134,14 @@ class Plan:
 
     @property
     def lower_bound(self) -> int:
-        """Price of the cheapest possible plan: one request per ticker."""
-        return self.calls_per_request * len({request.symbol.symbol_id for request in self.requests})
+        """Price of the cheapest possible plan for the same slots: the fewest requests that the vendor allows."""
+        spans = RequestSpans(self.grid, self.vendor_limits)
+        size = self.grid.size - self.window_first_ordinal
+        row, ordinal = np.divmod(self.slot_keys, max(1, size))
+        session = self.grid.session_index[ordinal + self.window_first_ordinal]
+        asked = {request.row for request in self.requests}
+        counts = [spans.count(session[start:end]) for start, end in split_runs(row) if int(row[start]) in asked]
+        return self.calls_per_request * sum(counts)
 
     def get_window_slot_keys(self, row: Int64, ordinal: Int64) -> Int64:
         """The slot keys in the window's own grid of slots of the window; ``ordinal`` counts in ``grid``."""
@@ -182,7 +194,9 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
     grid = build_slot_grid((*earlier_sessions, *window.sessions), window.interval)
     selected, deferred_until = _select_slots(coverage, options)
     limits = SpanLimits(overlap, options.max_span, options.max_trading)
-    parts = list(_build_requests(coverage, selected, grid, len(earlier_sessions), limits))
+    first_session = sum(session.day < (options.first_day or date.min) for session in grid.sessions)
+    spans = RequestSpans(grid, limits, first_session)
+    parts = list(_build_requests(coverage, selected, spans, grid, len(earlier_sessions)))
     slot_keys = window.get_slot_keys(selected["row"].to_numpy(np.int64), selected["ordinal"].to_numpy(np.int64))
     slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
     return Plan(
@@ -192,15 +206,18 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
         deferred_until,
         slot_keys,
         options.calls_per_request,
+        replace(limits, overlap=0, max_span=options.vendor_max_span or options.max_span),
         coverage.external_bars,
     )
 
 
 def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFrame, dict[int, datetime]]:
     """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and until when others are deferred."""
-    in_trigger_session = _find_trigger_slots(coverage.grid, options.trigger_sessions)
+    triggers, first_day = options.trigger_sessions, options.first_day or date.min
+    in_trigger_session = _find_slots(coverage.grid, lambda day: triggers is None or day in triggers)
+    in_feed = _find_slots(coverage.grid, lambda day: day >= first_day)  # the vendor's rows reach back to it
     if options.force:
-        askable, ticker_count = _find_askable_ordinals(coverage), len(coverage.symbols)
+        askable, ticker_count = np.flatnonzero(coverage.is_slot_askable & in_feed), len(coverage.symbols)
         askable = askable[in_trigger_session[askable]]
         all_slots = {"row": np.repeat(np.arange(ticker_count), len(askable)), "ordinal": np.tile(askable, ticker_count)}
         return pd.DataFrame(all_slots).assign(due=True), {}
@@ -211,6 +228,7 @@ def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFram
     is_suspect = coverage.has_state(SlotState.SUSPECT) & np.isin(slots.ordinal, _find_askable_ordinals(coverage))
     is_asked = classified.gap | (is_suspect & options.user_selected)  # by schedule, suspect bars are gaps when due
     table = pd.concat([table.loc[is_asked], _select_external_slots(coverage)], ignore_index=True)
+    table = table.loc[in_feed[table["ordinal"]]]
     table["is_wanted"] = table["due"]
     table["due"] &= in_trigger_session[table["ordinal"]]
     if options.strategy is Strategy.INCREMENTAL:
@@ -226,11 +244,10 @@ def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFram
     return table.loc[is_wanted].sort_values(["row", "ordinal"]), deferred_until
 
 
-def _find_trigger_slots(window: SlotGrid, trigger_sessions: Collection[date] | None) -> Bools:
-    """Whether a gap in the slot makes its ticker due, shape (slots of the window,)."""
-    is_trigger = np.array([trigger_sessions is None or s.day in trigger_sessions for s in window.sessions], bool)
-    in_trigger_session: Bools = is_trigger[window.session_index]
-    return in_trigger_session
+def _find_slots(window: SlotGrid, is_chosen: Callable[[date], bool]) -> Bools:
+    """Whether each slot is of a session whose day is chosen, shape (slots of the window,)."""
+    is_in: Bools = np.array([is_chosen(session.day) for session in window.sessions], bool)[window.session_index]
+    return is_in
 
 
 def _find_newest_final_bars(coverage: Coverage) -> Int64:
@@ -257,31 +274,27 @@ def _find_askable_ordinals(coverage: Coverage) -> Int64:
 
 
 def _build_requests(
-    coverage: Coverage, selected: pd.DataFrame, grid: SlotGrid, session_offset: int, limits: SpanLimits
+    coverage: Coverage, selected: pd.DataFrame, spans: RequestSpans, grid: SlotGrid, session_offset: int
 ) -> Iterator[tuple[PlannedRequest, slice]]:
     """Yield every request, and the selected slots that it is for."""
     row = selected["row"].to_numpy(np.int64)
     session = coverage.grid.session_index[selected["ordinal"].to_numpy(np.int64)]
     due = selected["due"].to_numpy(bool)
-    spans = RequestSpans(grid, limits)
     for start, end in split_runs(row):
         symbol = coverage.symbols[row[start]]
-        sessions = session[start:end]
-        for first, last, part in spans.split(sessions + session_offset):
-            due_sessions = sessions[part][due[start:end][part]]
-            if not len(due_sessions):  # gaps that are not due are not worth a request of their own
-                continue
-            first_session = max(0, first - limits.overlap)
+        sessions, is_due = session[start:end], due[start:end]
+        for span in spans.split(sessions + session_offset, is_due):
+            due_sessions = sessions[span.entries][is_due[span.entries]]
             request = PlannedRequest(
                 symbol=symbol,
                 row=int(row[start]),
-                start=spans.opens[first_session],
-                end=spans.closes[last] + grid.sessions[last].market.closing_seconds - 60,
-                first_session=first_session,
-                last_session=last,
-                slot_count=part.stop - part.start,
+                start=spans.opens[span.begin],
+                end=spans.closes[span.last] + grid.sessions[span.last].market.closing_seconds - 60,
+                first_session=span.begin,
+                last_session=span.last,
+                slot_count=span.entries.stop - span.entries.start,
                 oldest_due_session=int(due_sessions.min()),
                 newest_due_session=int(due_sessions.max()),
                 tickers=(symbol.ticker,),
             )
-            yield request, slice(start + part.start, start + part.stop)
+            yield request, slice(start + span.entries.start, start + span.entries.stop)

@@ -1,9 +1,10 @@
 """Probes: which requests to send first while a fresh session may not be published yet.
 
-A request is *tentative* if its gaps are in such sessions only. Tentative requests are sent in blocks: a few probes,
-then twice as many as long as at least half of the last block was published. The next round starts half an hour later
-at the earliest. From 16 hours after the close no request is tentative, so by then every gap is requested. Each round
-draws new probes, so that a ticker without data does not block the others for long.
+A request is *tentative* if its gaps are in such sessions only, or if its ticker is a straggler of them
+(``market.gaps.stragglers``). Tentative requests are sent in blocks: a few probes, then twice as many as long as at
+least half of those came that were to be expected: all, or as many as is learned of them. The next round starts half an
+hour later at the earliest. From 16 hours after the close only stragglers' requests are tentative. Each round draws new
+probes, so that a ticker without data does not block the others for long.
 
 Around the clock no request is tentative: each ticker has its own turn (``market.gaps.ask_times``), and one round, every
 half hour, takes all whose turn has come, so that there is not a run for each of them.
@@ -15,10 +16,15 @@ from random import Random
 import numpy as np
 
 from backfill_assets.backfill.planner import PlannedRequest
+from backfill_assets.market.arrays import Bools, Floats
+from backfill_assets.market.gaps.ask_plans import compute_success_chances
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.evidence import look_up
+from backfill_assets.market.gaps.stragglers import find_last_moments, find_stragglers
 
 TICKERS_PER_PROBE = 150
 MAX_PROBES = 3
+LEARNED_PROBES = 4  # that are to be expected to come, where chances are learned
 SECONDS_BETWEEN_ROUNDS = 1800
 
 
@@ -26,15 +32,12 @@ def split_requests(
     requests: Sequence[PlannedRequest], coverage: Coverage
 ) -> tuple[list[PlannedRequest], list[PlannedRequest]]:
     """The certain requests, and the tentative ones in the order to send them."""
-    fresh = _find_fresh_sessions(coverage)
-    certain = [
-        request
-        for request in requests
-        if request.newest_due_session not in fresh or request.oldest_due_session not in fresh
-    ]
-    tentative = [
-        request for request in requests if request.newest_due_session in fresh and request.oldest_due_session in fresh
-    ]
+    may_fail = _find_tentative(coverage)
+    certain: list[PlannedRequest] = []
+    tentative: list[PlannedRequest] = []
+    for request in requests:
+        sessions = [request.oldest_due_session, request.newest_due_session]
+        (tentative if may_fail[request.row, sessions].all() else certain).append(request)
     return certain, _order_probes(tentative, coverage)
 
 
@@ -54,11 +57,58 @@ def is_probe_due(coverage: Coverage) -> bool:
 
 
 def compute_first_block_size(coverage: Coverage) -> int:
-    """Size of the first block: a few probes, or as many requests as there are symbols already seen published."""
+    """How many of the first block are to be expected to come: a few, or as many symbols as were seen published."""
     probes = min(MAX_PROBES, max(1, len(coverage.symbols) // TICKERS_PER_PROBE))
+    if coverage.absence_evidence.habits is not None:
+        probes = LEARNED_PROBES
     return max(
         probes, max((_count_published(coverage, session) for session in _find_fresh_sessions(coverage)), default=0)
     )
+
+
+def split_block(
+    requests: list[PlannedRequest], size: int, coverage: Coverage
+) -> tuple[list[PlannedRequest], list[PlannedRequest]]:
+    """The first tentative requests, so many that ``size`` of them are to be expected to come; and the rest."""
+    expected = np.cumsum(_compute_chances(requests, coverage))
+    count = int(np.searchsorted(expected, size - 1e-6)) + 1  # rounding
+    return requests[:count], requests[count:]
+
+
+def has_enough_come(came: int, requests: Sequence[PlannedRequest], coverage: Coverage) -> bool:
+    """Whether at least half of these tentative requests came that were to be expected; then the next ones are sent."""
+    return bool(2 * came >= _compute_chances(requests, coverage).sum())
+
+
+def _find_tentative(coverage: Coverage) -> Bools:
+    """For which symbols and sessions a request may well be in vain, shape (symbols, sessions)."""
+    fresh = np.isin(np.arange(len(coverage.grid.sessions)), list(_find_fresh_sessions(coverage)))
+    shape = (len(coverage.symbols), len(coverage.grid.sessions))
+    evidence, history, now = coverage.absence_evidence, coverage.request_history, coverage.now.timestamp()
+    if evidence.habits is not None or coverage.grid.is_around_the_clock:
+        return np.broadcast_to(fresh, shape)
+    entry_index = history.build_entry_index(*shape)
+    overdue_at = np.array([at.timestamp() for at in coverage.overdue_at])
+    is_straggler = find_stragglers(history, entry_index, evidence, overdue_at, now)
+    requested_at = look_up(history.requested_at, entry_index, default=0).astype(float)
+    tentative: Bools = fresh | (is_straggler & (now < find_last_moments(is_straggler, requested_at)))
+    return tentative
+
+
+def _compute_chances(requests: Sequence[PlannedRequest], coverage: Coverage) -> Floats:
+    """The chance that each tentative request brings its newest due session, as far as is learned; else one."""
+    habits = coverage.absence_evidence.habits
+    if habits is None:
+        return np.ones(len(requests))
+    row = np.array([request.row for request in requests], np.int64)
+    session = np.array([request.newest_due_session for request in requests], np.int64)
+    sessions = coverage.grid.sessions
+    closes = np.array([s.regular_close.timestamp() for s in sessions])[session]
+    weekday = np.array([s.day.weekday() for s in sessions])[session]
+    entry_index = coverage.request_history.build_entry_index(len(coverage.symbols), len(sessions))
+    requested_at = look_up(coverage.request_history.requested_at, entry_index[row, session], default=0)
+    now = coverage.now.timestamp() - closes
+    return compute_success_chances(habits, row, weekday, requested_at - closes, now)
 
 
 def _find_fresh_sessions(coverage: Coverage) -> set[int]:
@@ -77,15 +127,20 @@ def _count_published(coverage: Coverage, session: int) -> int:
 
 
 def _order_probes(requests: list[PlannedRequest], coverage: Coverage) -> list[PlannedRequest]:
-    """Least recently requested first, then liquid before thin symbols; ties in random order."""
+    """Likely ones first, then those least recently requested, then liquid before thin symbols; ties at random."""
     rng = Random(coverage.now.isoformat())  # noqa: S311 - not for security; seeded to be reproducible
     row_by_symbol_id = {s.symbol_id: row for row, s in enumerate(coverage.symbols)}
     requested_at = np.zeros(len(coverage.symbols), np.int64)
     is_newest = coverage.request_history.session == len(coverage.grid.sessions) - 1
     requested_at[coverage.request_history.row[is_newest]] = coverage.request_history.requested_at[is_newest]
 
-    def sort_key(request: PlannedRequest) -> tuple[int, int]:
-        row = row_by_symbol_id[request.symbol.symbol_id]
-        return int(requested_at[row]), int(coverage.absence_evidence.incomplete_sessions[row])
+    chances = _compute_chances(requests, coverage).tolist()
+    chance_by_symbol_id = {r.symbol.symbol_id: chance for r, chance in zip(requests, chances, strict=True)}
+
+    def sort_key(request: PlannedRequest) -> tuple[float, int, int]:
+        key = request.symbol.symbol_id
+        row = row_by_symbol_id[key]
+        incomplete = int(coverage.absence_evidence.incomplete_sessions[row])
+        return -chance_by_symbol_id[key], int(requested_at[row]), incomplete
 
     return sorted(rng.sample(requests, len(requests)), key=sort_key)

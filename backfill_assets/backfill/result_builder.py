@@ -13,6 +13,7 @@ from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import RunResult, SlotCounts, TickerOutcome
 from backfill_assets.backfill.skip_reasons import HELD_BACK, find_skip_reasons, name_skipped
 from backfill_assets.market.arrays import Int64
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import UNSETTLED_STATES, SlotState
 
@@ -68,7 +69,7 @@ def build_run_result(
     skip_reasons = find_skip_reasons(
         plan, fetched.outcomes.keys(), passes.claimed_elsewhere, awaiting_ids, fetched.stopped
     )
-    slot_keys = np.unique(plan.slot_keys)
+    slot_keys = sort_distinct(plan.slot_keys)
     absent = _count_absence_reasons(before, after, slot_keys, fetched, skip_reasons, plan.held_back)
     explained = _count_without_bar(before, after, slot_keys, _SETTLED_REASONS)
     return RunResult(

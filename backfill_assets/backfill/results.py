@@ -38,7 +38,7 @@ class TickerOutcome:
 
     def __str__(self) -> str:
         if self.kind == "stored":
-            return f"stored {self.bars}"
+            return f"stored {self.bars:,}"
         return f"error: {self.error}" if self.error else self.kind
 
 

@@ -1,7 +1,6 @@
 """How a run goes: measure, plan, claim, probe, fetch, look up why data is absent, and measure again.
 
-The parts come from ``backfill.engine``. What to request is decided in ``backfill.planner`` and ``backfill.probing``;
-fetching and storing is in ``backfill.fetch``.
+The parts come from ``backfill.engine``. What to request is decided in ``backfill.planner`` and ``backfill.probing``.
 """
 
 import asyncio
@@ -11,6 +10,8 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from uuid import uuid4
 
+from backfill_assets.backfill import probing
+from backfill_assets.backfill.absence.first_listings import read_first_listings
 from backfill_assets.backfill.absence.run_lookups import look_up_absence
 from backfill_assets.backfill.absence.unserved import release_served, set_aside_unserved
 from backfill_assets.backfill.cross_feed.run import ask_other_feed
@@ -27,15 +28,12 @@ from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
 from backfill_assets.backfill.fetch.request_trace import trace_run
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter, Usage
-from backfill_assets.backfill.finding_ends import resolve_disproved_drift
-from backfill_assets.backfill.findings import record_calendar_drift, record_vendor_warnings
 from backfill_assets.backfill.plan_limits import PlanAnswers
 from backfill_assets.backfill.planner import Plan, PlannedRequest, Strategy
 from backfill_assets.backfill.plausibility.judge import judge_job
-from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
 from backfill_assets.backfill.result_builder import PassResult, build_run_result
 from backfill_assets.backfill.results import ProgressListener, RunResult
-from backfill_assets.backfill.run_findings import update_findings
+from backfill_assets.backfill.run_findings import record_answers, update_findings
 from backfill_assets.backfill.scarce_requests import hold_back, leave_history_to_older_runs
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.gaps.coverage import Coverage
@@ -43,6 +41,7 @@ from backfill_assets.market.vendor import VendorClient
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.bars.bar_writer import read_server_time
 from backfill_assets.store.bars.interval_spellings import find_interval_spelling
+from backfill_assets.store.census.upkeep import keep_census
 from backfill_assets.store.quota.request_log import delete_old_requests
 from backfill_assets.store.runs import RunMetrics, finish_run, start_run
 from backfill_assets.tracing import PLAN, PROOF, get_current_span, traced
@@ -95,6 +94,8 @@ class _BackfillRun:
         self._engine.require_matching_host()
         release_served(self._engine.database, (), self._engine.settings.now())
         coverage, plan, server_clock = self._measure_and_plan()
+        if read_first_listings(self._engine, self._job, coverage, plan, self._usage):
+            coverage, plan, server_clock = self._measure_and_plan()
         passes, after = PassResult(FetchResult()), coverage
         if plan.requests:
             passes, after, plan = self._execute_recorded(coverage, plan, server_clock)
@@ -152,6 +153,7 @@ class _BackfillRun:
         get_current_span().set(run_id=str(self.run_id), outcome=outcome, **asdict(self._usage))
         database = self._engine.database
         database.retry_transaction(lambda connection: finish_run(connection, self.run_id, outcome, metrics))
+        keep_census(database)
 
     def _build_metrics(self, before: Coverage, after: Coverage, passes: PassResult) -> RunMetrics:
         missing = int(before.missing.sum()), int(after.missing.sum())
@@ -198,7 +200,8 @@ class _BackfillRun:
                 requests = [request for request in plan.requests if request.symbol.symbol_id in claimed_ids]
                 fetched, awaiting = await self._fetch(fetcher, progress, requests, coverage)
                 fetched = replace(fetched, stopped=fetched.stopped or address.find_fault())
-                self._record_findings(plan, fetched, rate_limiter.now())
+                self._fetched = merge_results([self._fetched, fetched])
+                record_answers(self._engine, self._job, plan, fetched, self._fetched, rate_limiter.now())
                 if not fetched.stopped and address.is_confirmed:
                     lookups = look_up_absence(self._engine, self._job, client, self._daily_answers)
                     fetched = replace(fetched, stopped=await lookups)
@@ -212,19 +215,16 @@ class _BackfillRun:
         """Send the requests, tentative ones in blocks; returns also the symbol_ids that were left out."""
         if self._job.force or self._job.user_selected:
             return await self._fetch_in_batches(fetcher, progress, requests), frozenset()
-        certain, tentative = split_requests(requests, coverage)
+        certain, tentative = probing.split_requests(requests, coverage)
         fetched = await self._fetch_in_batches(fetcher, progress, certain)
-        size = compute_first_block_size(coverage)
-        keep_probing = is_probe_due(coverage)
+        size, keep_probing = probing.compute_first_block_size(coverage), probing.is_probe_due(coverage)
         while keep_probing and tentative and not fetched.stopped:
-            block, tentative = tentative[:size], tentative[size:]
+            block, tentative = probing.split_block(tentative, size, coverage)
             fetched = merge_results([fetched, await self._fetch_in_batches(fetcher, progress, block)])
-            published_count = sum(
-                (request.symbol.symbol_id, request.last_session) in fetched.published_sessions for request in block
-            )
+            came = sum((asked.symbol.symbol_id, asked.last_session) in fetched.published_sessions for asked in block)
             size *= 2
-            asked = sum(request.symbol.symbol_id not in fetcher.claimed_elsewhere for request in block)
-            keep_probing = 2 * published_count >= asked
+            asked = [request for request in block if request.symbol.symbol_id not in fetcher.claimed_elsewhere]
+            keep_probing = probing.has_enough_come(came, asked, coverage)
         held_back = [] if fetched.stopped else tentative
         return fetched, frozenset(request.symbol.symbol_id for request in held_back)
 
@@ -242,20 +242,6 @@ class _BackfillRun:
             if number < len(batches):
                 await asyncio.sleep(self._job.batch_delay_seconds)
         return merge_results(results)
-
-    def _record_findings(self, plan: Plan, fetched: FetchResult, now: datetime) -> None:
-        database = self._engine.database
-        market = self._job.market
-        record_calendar_drift(database, market, fetched.off_calendar_days, len(fetched.outcomes), now)
-        spans = [
-            (plan.grid.sessions[request.first_session].day, plan.grid.sessions[request.last_session].day)
-            for request in plan.requests
-            if request.symbol.symbol_id in fetched.answered_ids
-        ]
-        resolve_disproved_drift(self._engine, market.exchange, spans, fetched.off_calendar_days)
-        self._fetched = merge_results([self._fetched, fetched])
-        record_vendor_warnings(database, self._fetched.vendor_warnings, now, self._fetched.reaches)
-        release_served(database, [s for s in self._job.symbols if s.symbol_id in fetched.answered_ids], now)
 
     async def _ask_other_feed(
         self, client: VendorClient, outcomes: Collection[int], claims: HeldClaims

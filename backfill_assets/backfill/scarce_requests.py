@@ -214,10 +214,10 @@ def _count_spans(engine: Engine, window: Window, source: Interval) -> int:
     """How many requests a symbol with gaps everywhere needs, at most."""
     if not window.sessions:
         return 0
-    longest = engine.settings.max_span_days
+    longest = engine.get_max_span(source)
     if window.sessions[0].is_whole_day:  # the rows of an answer set the limit sooner
-        longest = min(longest, timedelta(seconds=REQUEST_LIMITS.max_rows * source.seconds).days)
-    return 1 + (window.sessions[-1].day - window.sessions[0].day).days // max(1, int(longest))
+        longest = min(longest, REQUEST_LIMITS.get_max_trading(source.seconds))
+    return 1 + (window.sessions[-1].day - window.sessions[0].day) // max(_DAY, longest)
 
 
 def _count_ranks(ranks: Int64) -> Need:

@@ -15,6 +15,7 @@ from backfill_assets.market.calendar.sessions import list_overlapping_sessions
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
+from backfill_assets.store.history_state import read_history_calls
 from backfill_assets.store.symbol_counts import count_active_rows
 
 _LONGEST_WAIT = timedelta(days=2)  # from the open of a session until its bars can be requested
@@ -23,7 +24,8 @@ _LONGEST_WAIT = timedelta(days=2)  # from the open of a session until its bars c
 def count_spare_requests(engine: Engine) -> int:
     """How many intraday requests can be spent on older sessions now, of all exchanges and intervals.
 
-    Reviews get at most half of it: where there are more symbols than calls, some are due on every day of the week.
+    Reviews get at most half of what the day had: where there are more symbols than calls, some are due on every day of
+    the week.
 
     Raises:
         TokenRefused: no token is set.
@@ -32,11 +34,12 @@ def count_spare_requests(engine: Engine) -> int:
     status = engine.create_budget().read_status(settings.now())
     with engine.database.transaction() as connection:
         intervals = adopt_spellings(connection, [parse_interval(name) for name in settings.intervals])
+        spent = read_history_calls(connection, engine.require_token(), settings.now())
     pairs = [(market, interval) for market in settings.markets for interval in intervals]
     needed = sum(_count_needed(engine, market, interval, status.resets_at) for market, interval in pairs)
     spare = max(0, status.calls_left_today - price * needed)
     reviews = sum(count_due_reviews(engine, market.exchange, interval) for market, interval in pairs)
-    spare -= min(price * reviews, spare // 2)
+    spare = max(0, spare - min(price * reviews, (spare + spent) // 2))
     return min(spare, engine.create_budget(Purpose.HISTORY).read_status(settings.now()).calls_left_today) // price
 
 

@@ -27,6 +27,8 @@ from backfill_assets.store.evidence.doubts import list_open_slots
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.universes import NamedUniverse
 
+_LACKING = (*(state.name.lower() for state in INCOMPLETE_STATES), "suspect")  # what a symbol may lack
+
 
 @dataclass(frozen=True, slots=True)
 class IncompleteSymbol:
@@ -47,7 +49,8 @@ class EvaluatedSession:
         is_assumed: whether today's universe stands for the one of then.
         standing: its newest certificate.
         kind: of the certificate that it allows; None for none.
-        incomplete: the symbols that lack slots.
+        incomplete_symbols: those that lack slots.
+        lacking_slots: how many that nothing explains, shape (incomplete symbols, states of ``_LACKING``).
         counts: slots of the members by state.
         unserved: the members that the vendor does not serve.
         gate: what allows a certificate although symbols lack slots: ``max_incomplete`` or ``deadline``.
@@ -60,7 +63,8 @@ class EvaluatedSession:
     is_assumed: bool
     standing: Certificate | None
     kind: CertificateKind | None
-    incomplete: tuple[IncompleteSymbol, ...]
+    incomplete_symbols: tuple[Symbol, ...]
+    lacking_slots: Int64
     counts: Mapping[str, int]
     unserved: tuple[str, ...] = ()
     gate: str | None = None
@@ -69,7 +73,15 @@ class EvaluatedSession:
     @property
     def incomplete_names(self) -> tuple[str, ...]:
         """The tickers that lack slots."""
-        return tuple(str(one.symbol.ticker) for one in self.incomplete)
+        return tuple(str(symbol.ticker) for symbol in self.incomplete_symbols)
+
+    @property
+    def incomplete(self) -> tuple[IncompleteSymbol, ...]:
+        """What each of them lacks; made when asked for, because most sessions of a look lack all and nobody asks."""
+        lacking = (
+            {n: count for n, count in zip(_LACKING, row, strict=True) if count} for row in self.lacking_slots.tolist()
+        )
+        return tuple(map(IncompleteSymbol, self.incomplete_symbols, lacking))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +199,7 @@ class _Judge:
         lacking = rows[self._is_incomplete[rows, body.position]]
         totals = self._completeness.counts[rows, body.position].sum(axis=0)
         by_row = {self._rows[symbol.symbol_id]: symbol for symbol in body.members}
-        incomplete = tuple(self._describe(by_row[row], body.position) for row in lacking.tolist())
-        kind, gate, next_gate_at = self._choose_kind(body, totals, len(incomplete))
+        kind, gate, next_gate_at = self._choose_kind(body, totals, len(lacking))
         is_unserved: Bools = self._completeness.is_unserved
         return EvaluatedSession(
             universe=body.universe,
@@ -197,20 +208,17 @@ class _Judge:
             is_assumed=body.is_assumed,
             standing=body.standing,
             kind=kind,
-            incomplete=incomplete,
+            incomplete_symbols=tuple(by_row[row] for row in lacking.tolist()),
+            lacking_slots=self._count_lacking(lacking, body.position),
             counts={state.name.lower(): int(totals[state]) for state in SlotState},
             unserved=tuple(str(by_row[row].ticker) for row in rows[is_unserved[rows]].tolist()),
             gate=gate,
             next_gate_at=next_gate_at,
         )
 
-    def _describe(self, symbol: Symbol, position: int) -> IncompleteSymbol:
-        row = self._rows[symbol.symbol_id]
-        counts = self._completeness.counts[row, position]
-        found = {state.name.lower(): int(counts[state]) for state in INCOMPLETE_STATES if counts[state]}
-        if suspect := int(self._completeness.unexplained[row, position]):
-            found["suspect"] = suspect
-        return IncompleteSymbol(symbol, found)
+    def _count_lacking(self, rows: Int64, position: int) -> Int64:
+        counts = self._completeness.counts[rows, position][:, list(INCOMPLETE_STATES)]
+        return np.column_stack([counts, self._completeness.unexplained[rows, position]])
 
     def _choose_kind(
         self, body: _SessionBody, totals: Int64, lacking: int

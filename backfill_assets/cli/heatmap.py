@@ -24,8 +24,8 @@ def show_heatmap(console: Console, heatmap: Heatmap) -> None:
     label_width = max(len(symbol) for symbol in with_gaps.symbols) + 2
     shown = with_gaps.select_newest(max(1, console.width - label_width))
     console.print()
-    span = f"{shown.days[0]} to {shown.days[-1]}" if len(shown.days) > 1 else f"{shown.days[0]}"
-    console.print(f"gaps by session, {span} (one character a session):", highlight=False)
+    span = " to ".join(dict.fromkeys(shown.format_day(day) for day in (shown.days[0], shown.days[-1])))
+    console.print(f"gaps by {shown.unit}, {span} (one character a {shown.unit}):", highlight=False)
     for symbol, letters in zip(shown.symbols, shown.render_lines(), strict=True):
         line = Text(f"{symbol:<{label_width}}")
         for letter in letters:

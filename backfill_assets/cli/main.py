@@ -16,16 +16,19 @@ from backfill_assets.cli.actions import actions
 from backfill_assets.cli.alerts import alerts
 from backfill_assets.cli.audit import audit
 from backfill_assets.cli.bars import bars
+from backfill_assets.cli.census import census
 from backfill_assets.cli.certify import certificates, certify
 from backfill_assets.cli.decisions import decisions
 from backfill_assets.cli.demo import demo
 from backfill_assets.cli.dev import dev
 from backfill_assets.cli.export import export
+from backfill_assets.cli.history import history
 from backfill_assets.cli.live import live
 from backfill_assets.cli.markets import markets
 from backfill_assets.cli.metrics import metrics
 from backfill_assets.cli.migrate import migrate
 from backfill_assets.cli.output import describe_failure, provide_output
+from backfill_assets.cli.partition_table import partition_table
 from backfill_assets.cli.pause import pause
 from backfill_assets.cli.plan import plan
 from backfill_assets.cli.report import report
@@ -55,9 +58,10 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(markets, symbols, report, plan, run, verify, audit, why, actions, decisions, review, live, status, pause, resume),
+    *(markets, symbols, report, plan, run, verify, census, audit, why, actions, decisions, review, history, live),
+    *(status, pause, resume),
     *(bars, export, universes, certify, verify_certificate, certificates),
-    *(alerts, metrics, settings, migrate, sandbox, demo, dev),
+    *(alerts, metrics, settings, migrate, partition_table, sandbox, demo, dev),
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

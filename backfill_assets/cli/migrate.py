@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from backfill_assets.store.postgres.migrate import PendingSchema
 
 
+_ANY = 2**62  # a person waits for this command: bars in an outer partition move, however many
+
+
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Print what would be applied, and change nothing.")
 @click.option(
@@ -32,11 +35,15 @@ def migrate(dry_run: bool, allow_breaking: bool, output_format: str, as_of: date
     Run it before the processes of a new version where they use a role that may not change the schema, or where
     several start at once. Programs of the version before go on meanwhile, unless --allow-breaking is needed.
     """
+    from backfill_assets.store.postgres.bar_partitions import ensure_partitions
     from backfill_assets.store.postgres.database import connect_database, find_pending_schema, prepare_schema
 
-    with closing(connect_database(load_command_settings(as_of, debug=debug))) as database:
+    settings = load_command_settings(as_of, debug=debug)
+    with closing(connect_database(settings)) as database:
         pending = find_pending_schema(database)
         applied = [] if dry_run else prepare_schema(database, allow_breaking=allow_breaking)
+        if not dry_run:
+            ensure_partitions(database, settings.now(), most_moved=_ANY)
     if output_format == "json":
         click.echo(json.dumps(_build_report(pending, applied), indent=1))
     else:

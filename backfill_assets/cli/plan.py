@@ -37,7 +37,7 @@ def plan(output_format: str, as_of: datetime | None, debug: bool, **window: Any)
     settings = load_command_settings(as_of, debug=debug)
     console = None if output_format == "json" else make_console()
     with open_engine(settings) as engine:
-        jobs = collect_jobs(engine, build_job_request(**window))
+        jobs = collect_jobs(engine, build_job_request(**window, will_request=True))
 
         def plan_one(job: "BackfillJob") -> "Plan":
             planned = engine.plan(job, engine.measure(job))

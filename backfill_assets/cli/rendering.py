@@ -41,10 +41,10 @@ def show_window(console: Console, window: Window, now: datetime, style: MomentSt
         return
     days = [s.day.isoformat() + (" (early close)" if s.is_early_close else "") for s in window.sessions]
     listed_days = ", ".join(days) if len(days) <= 6 else f"{days[0]} … {days[-1]}"
-    sessions = "session" if len(days) == 1 else "sessions"
+    sessions = format_count(len(days), "session")
     closed = list_closed_weekdays(style.market, window.sessions, now) if style.market else []
     holidays = f"; closed on {', '.join(str(day) for day in closed[:6])}" if closed else ""
-    console.print(f"{len(days)} {sessions} ({window.description}, as of {as_of}): {listed_days}{holidays}")
+    console.print(f"{sessions} ({window.description}, as of {as_of}): {listed_days}{holidays}")
 
 
 def show_report(
@@ -109,7 +109,7 @@ def show_plan(console: Console, plan: Plan, seconds: float) -> None:
         table.add_column(title, justify="right" if title == "slots to fill" else "left")
     for request in plan.requests[:MAX_TABLE_ROWS]:
         first, last = plan.grid.sessions[request.first_session].day, plan.grid.sessions[request.last_session].day
-        table.add_row(str(request.symbol.ticker), str(first), str(last), str(request.slot_count))
+        table.add_row(str(request.symbol.ticker), str(first), str(last), f"{request.slot_count:,}")
     if plan.requests:
         console.print(table)
     if len(plan.requests) > MAX_TABLE_ROWS:

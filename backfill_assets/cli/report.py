@@ -24,6 +24,8 @@ from backfill_assets.errors import UsageError
 if TYPE_CHECKING:
     from backfill_assets.backfill.engine import BackfillJob, Engine
     from backfill_assets.cli.window_report import WindowReport
+    from backfill_assets.config.settings import Settings
+    from backfill_assets.quality.html_report_data import HistoryOutlook
 
 
 @click.command()
@@ -33,13 +35,23 @@ if TYPE_CHECKING:
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of standard output."
 )
 @click.option("--ended", is_flag=True, help="Also tickers whose listing ended before the window.")
+@click.option("--all", "is_whole", is_flag=True, help="The whole history, from the census, instead of a window.")
 def report(
-    output_format: str, output: Path | None, ended: bool, as_of: datetime | None, debug: bool, **window: Any
+    output_format: str,
+    output: Path | None,
+    ended: bool,
+    is_whole: bool,
+    as_of: datetime | None,
+    debug: bool,
+    **window: Any,
 ) -> None:
     """Report gaps of all active symbols, and of tickers that ended in the window. No vendor calls."""
     from backfill_assets.backfill.exchange_loop import work_on_markets
     from backfill_assets.backfill.job_request import collect_jobs, open_engine
 
+    if is_whole:
+        _report_whole(load_command_settings(as_of, debug=debug), output_format, output, window)
+        return
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         jobs = collect_jobs(engine, build_job_request(**window, with_ended=ended))
         results = work_on_markets(jobs, partial(_read_report, engine, output_format))
@@ -60,6 +72,22 @@ def report(
         click.echo(failure, err=True)
     if results.exit_code:
         sys.exit(results.exit_code)
+
+
+def _report_whole(settings: "Settings", output_format: str, output: Path | None, window: dict[str, Any]) -> None:
+    from backfill_assets.backfill.job_request import open_engine
+    from backfill_assets.cli.whole_report import format_whole_report, read_whole_report
+
+    with open_engine(settings) as engine:
+        histories = read_whole_report(engine, window)
+    with _open_output(output) as file:
+        if output_format == "table":
+            from backfill_assets.cli.census_rendering import show_symbols  # not loaded for other formats
+
+            show_symbols(make_console(file), histories)
+        else:
+            text = format_whole_report(histories, output_format)
+            click.echo(text.encode("utf-8") if output_format == "html" else text, file=file)
 
 
 def _print_table(file: IO[str], reports: "Sequence[WindowReport]") -> None:
@@ -137,6 +165,7 @@ def _format_html(engine: "Engine", reports: "Sequence[WindowReport]") -> str:
     from backfill_assets.quality.html_report_data import collect_report_data
 
     refresh_inbox(engine.database, engine.settings.now())
+    outlook = _read_outlook(engine)
     pages = [
         collect_report_data(
             engine.database,
@@ -145,10 +174,20 @@ def _format_html(engine: "Engine", reports: "Sequence[WindowReport]") -> str:
             one.job.window.description,
             one.job.source_interval,
             market=one.job.market,
+            outlook=outlook,
         )
         for one in reports
     ]
     return to_html(pages[0]) if reports[0].is_us_alone else to_html_of_exchanges(pages)
+
+
+def _read_outlook(engine: "Engine") -> "HistoryOutlook | None":
+    from backfill_assets.backfill.history.estimate import describe_history
+    from backfill_assets.quality.html_report_data import HistoryOutlook
+
+    found = describe_history(engine)
+    names = ("summary", "requests", "calls", "symbols", "symbols_done")
+    return HistoryOutlook(**{name: found[name] for name in names if name in found}) if found else None
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def run(
     settings = load_command_settings(as_of, debug=debug)
     console = None if output_format == "json" else make_console()
     with open_engine(settings) as engine:
-        jobs = collect_jobs(engine, build_job_request(**options, strategy=Strategy(strategy)))
+        jobs = collect_jobs(engine, build_job_request(**options, strategy=Strategy(strategy), will_request=True))
         warn_unknown_symbols(jobs.unknown)
         warn_unused_names(engine)
         runner = MarketRunner(engine, jobs, console, live=live, quiet=quiet)

@@ -19,12 +19,15 @@ from backfill_assets.cli.options import (
 @add_common_options
 def status(output_format: str, show_all: bool, as_of: datetime | None, debug: bool) -> None:
     """Show symbols, newest bar, missing bars, running backfills and the remaining quota."""
+    from backfill_assets.backfill.history.estimate import describe_history
     from backfill_assets.backfill.job_request import open_engine
     from backfill_assets.cli.status_rendering import show_status
     from backfill_assets.quality.status import read_status
 
     with open_engine(load_command_settings(as_of, debug=debug)) as engine:
         current_status = read_status(engine.database, engine.settings)
+        if line := describe_history(engine):
+            current_status["history"] = line
     if output_format == "json":
         click.echo(json.dumps(current_status, indent=1))
     else:

@@ -50,6 +50,10 @@ def show_status(console: Console, status: dict[str, Any], *, show_all: bool = Fa
     }
     if (mixed := status["mixed_feeds"]) and not exchanges:
         lines["mixed feeds"] = _format_mixed_feeds(mixed)
+    for whole in status["whole_store"]:
+        lines[f"store {whole['exchange']}"] = f"{whole['summary']} (without this month)"
+    if "history" in status:
+        lines["history requests"] = status["history"]["summary"]
     if status["short_histories_summary"]:
         lines["history"] = status["short_histories_summary"]
     resolved = format_resolved(status["resolved"]) if show_all else ()

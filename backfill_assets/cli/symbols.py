@@ -1,6 +1,7 @@
 """``symbols``: the universe, that is the symbols whose bars must be complete."""
 
 import sys
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from backfill_assets.eodhd.pricing import CALL_PRICES, format_calls
 from backfill_assets.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backfill_assets.backfill.engine import Engine
     from backfill_assets.config.settings import Settings
@@ -55,6 +56,11 @@ symbols.add_command(symbols_show)
     help="For one ticker whose listing has ended (renamed, delisted) and which another company took over: the first"
     " session of the new company. Its bars are expected from then on, as another instrument's.",
 )
+@click.option(
+    "--history-from",
+    type=DateType(),
+    help="These symbols become complete from this day on by themselves, whatever BACKFILL_HISTORY_FROM says.",
+)
 @add_common_options
 def symbols_add(
     tickers: tuple[str, ...],
@@ -62,6 +68,7 @@ def symbols_add(
     skip_bad: bool,
     delisted: bool,
     listed_from: date | None,
+    history_from: date | None,
     as_of: datetime | None,
     debug: bool,
 ) -> None:
@@ -74,7 +81,7 @@ def symbols_add(
     if listed_from:
         require_one_ticker(tickers, is_alone=not (file or skip_bad or delisted))
     chosen = collect_tickers(tickers, file, skip_bad=skip_bad)
-    with open_engine(load_command_settings(as_of, debug=debug)) as engine:
+    with open_engine(load_command_settings(as_of, debug=debug)) as engine, _set_goal(engine, chosen, history_from):
         if listed_from:
             add_taken_over(engine, chosen[0], listed_from)
             _show_short_histories(engine, chosen)
@@ -95,6 +102,19 @@ def symbols_add(
     if elsewhere:
         named = ", ".join(f"{name!r} ({count:,})" for name, count in list(elsewhere.items())[:MAX_FAULTS])
         click.echo(f"market_symbols also has active rows of these symbols on other exchanges: {named}", err=True)
+
+
+@contextmanager
+def _set_goal(engine: "Engine", chosen: "Sequence[Ticker]", first: date | None) -> "Iterator[None]":
+    """Refuse a first day that the vendor's feed does not have before symbols are added; record it once they are."""
+    from backfill_assets.backfill.history.goals import require_goal, set_goals
+
+    if first is not None:
+        require_goal(engine.settings, chosen, first, "--history-from")
+    yield
+    if first is not None:
+        known = format_count(set_goals(engine, chosen, first), "symbol")
+        click.echo(f"{known} to be complete from {first}; see: backfill-assets history estimate")
 
 
 def _show_ask_costs(engine: "Engine", chosen: "Sequence[Ticker]") -> None:

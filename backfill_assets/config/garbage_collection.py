@@ -10,7 +10,10 @@ _GENERATION_THRESHOLDS = (50_000, 20, 100)  # CPython's own defaults are (700, 1
 
 
 def collect_less_often() -> None:
-    """Let the collector run rarely; for a short-lived process that is about to import large libraries."""
+    """Let the collector run rarely; for a process that is about to import large libraries.
+
+    It still runs for every 50,000 objects that were made and not given up, so a process may live long.
+    """
     gc.set_threshold(*_GENERATION_THRESHOLDS)
 
 

@@ -21,6 +21,7 @@ from backfill_assets.config.fields.checks import CheckFields
 from backfill_assets.config.fields.dagster import DagsterFields
 from backfill_assets.config.fields.gaps import GapFields
 from backfill_assets.config.fields.group import SettingsGroup
+from backfill_assets.config.fields.history import HistoryFields
 from backfill_assets.config.fields.live import LiveFields
 from backfill_assets.config.fields.market import MarketFields
 from backfill_assets.config.fields.process import ProcessFields
@@ -61,6 +62,7 @@ class Settings(
     RequestFields,
     LiveFields,
     ReviewFields,
+    HistoryFields,
     CheckFields,
     CertificateFields,
     DagsterFields,

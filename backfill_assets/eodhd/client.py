@@ -18,7 +18,7 @@ from backfill_assets.eodhd.pricing import CALL_PRICES, REQUEST_LIMITS
 from backfill_assets.eodhd.quote_batches import fetch_in_halves
 from backfill_assets.eodhd.quotes import parse_exchange_quotes, parse_quotes, split_batches
 from backfill_assets.eodhd.reference import parse_symbol_changes, parse_symbols
-from backfill_assets.eodhd.requests import EodhdRequests
+from backfill_assets.eodhd.requests import EXCHANGE_PATIENCE, EodhdRequests
 from backfill_assets.eodhd.splits import parse_bulk_splits, parse_splits
 from backfill_assets.market.vendor import (
     BulkDailyRows,
@@ -31,6 +31,8 @@ from backfill_assets.market.vendor import (
 )
 from backfill_assets.market.vendor_actions import ActionRows, ActionRowT, DividendRows, SplitRows
 from backfill_assets.market.vendor_prices import CallPrices, RequestLimits
+
+_LONGEST_PATIENCE = 5.0  # so many times as long as usual an answer of the longest span may take
 
 
 class EodhdClient(EodhdRequests):
@@ -58,7 +60,10 @@ class EodhdClient(EodhdRequests):
         max_seconds = int(self.limits.get_max_span(interval).total_seconds())
         for first, last, excluded_timestamp in split_span(start, end, max_seconds):
             params: Params = {"interval": interval, "from": first, "to": last}
-            rows = await self._request("intraday", parse_intraday, self.prices.intraday, params, ticker=ticker)
+            patience = max(1.0, _LONGEST_PATIENCE * (last - first) / max_seconds)
+            rows = await self._request(
+                "intraday", parse_intraday, self.prices.intraday, params, ticker=ticker, patience=patience
+            )
             is_excluded = rows.timestamp == excluded_timestamp
             parts.append(rows.filter_rows(~is_excluded) if is_excluded.any() else rows)
         return self._sanitize_warning(parts[0] if len(parts) == 1 else concatenate_intraday(parts))
@@ -81,7 +86,12 @@ class EodhdClient(EodhdRequests):
         placeholder_ticker = "AAPL.US"  # the path needs a ticker, but the response does not depend on it
         calls = self.prices.exchange_quotes
         return await self._request(
-            "real-time", parse_exchange_quotes, calls, {"ex": exchange}, path_segment=placeholder_ticker, slow=True
+            "real-time",
+            parse_exchange_quotes,
+            calls,
+            {"ex": exchange},
+            path_segment=placeholder_ticker,
+            patience=EXCHANGE_PATIENCE,
         )
 
     async def fetch_symbols(
@@ -109,7 +119,7 @@ class EodhdClient(EodhdRequests):
         params: Params = {"date": day.isoformat()} if day else {}
         calls = self.prices.bulk_daily
         rows = await self._request_optional(
-            "eod-bulk-last-day", parse_bulk_eod, calls, params, path_segment=exchange, slow=True
+            "eod-bulk-last-day", parse_bulk_eod, calls, params, path_segment=exchange, patience=EXCHANGE_PATIENCE
         )
         return self._sanitize_warning(rows)
 
@@ -162,5 +172,5 @@ class EodhdClient(EodhdRequests):
         endpoint = "eod-bulk-last-day"
         params: Params = {"date": day.isoformat(), "type": data_type}
         name = f"/{endpoint}?type={data_type}"
-        options: dict[str, Any] = {"optional_name": name, "path_segment": exchange, "slow": True}
+        options: dict[str, Any] = {"optional_name": name, "path_segment": exchange, "patience": EXCHANGE_PATIENCE}
         return await self._request_optional(endpoint, parse, calls, params, **options)

@@ -35,7 +35,7 @@ from backfill_assets.market.vendor_errors import (
 )
 
 RowsT = TypeVar("RowsT", IntradayRows, DailyRows, BulkDailyRows, SplitRows, DividendRows)
-_SLOW_TIMEOUT_FACTOR = 10  # responses for a whole exchange may take this many times longer
+EXCHANGE_PATIENCE = 10.0  # responses for a whole exchange may take this many times longer
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,14 @@ class EodhdRequests:
         *,
         ticker: str | None = None,
         path_segment: str | None = None,
-        slow: bool = False,
+        patience: float = 1.0,
     ) -> T:
-        """Request the endpoint of a ticker or of another ``path_segment``; ``slow`` responses get a longer timeout."""
+        """Request the endpoint of a ticker or of another ``path_segment``.
+
+        ``patience`` is how many times as long as usual the response may take.
+        """
         segment = ticker or path_segment
         path = f"/{endpoint}/{quote(segment, safe='')}" if segment else f"/{endpoint}"
-        timeout = self._timeout * _SLOW_TIMEOUT_FACTOR if slow else None
+        timeout = self._timeout * patience
         request = ApiRequest(f"/{endpoint}", path, calls, parse, self._purpose, params or {}, ticker, timeout)
         return await self._sender.send(request)

@@ -146,7 +146,8 @@ class RetryingSender:
         async with self._http.stream("GET", request.path, params=params, timeout=limits) as response:
             attempt.response = response
             try:
-                body = await response.aread()
+                # not aread: a response keeps what it read, and is in a cycle that only the collector ends
+                body = b"".join([part async for part in response.aiter_bytes()])
             finally:
                 attempt.body_bytes = response.num_bytes_downloaded
             attempt.body_bytes = attempt.body_bytes or len(body)

@@ -64,3 +64,7 @@ class RequestLimits:
     def get_max_span(self, interval_name: str) -> timedelta:
         """The longest span of one intraday request of a source interval."""
         return self.max_intraday_spans.get(interval_name, self.default_max_span)
+
+    def get_max_trading(self, interval_seconds: int) -> timedelta:
+        """The longest time of which one answer may have rows that are ``interval_seconds`` apart."""
+        return timedelta(seconds=self.max_rows * interval_seconds)

@@ -59,6 +59,16 @@ def _build_slot_families(exchanges: Iterable[ExchangeFigures]) -> Iterator[Metri
         ((labels, _to_epoch(one.oldest_missing_at)) for one, labels in of),
     )
     yield _build_labelled(
+        "backfill_history_complete_ratio",
+        "Part of the expected bars of months that are over that is there or explained; 1 only if all of them are.",
+        ((labels, one.history_share) for one, labels in of),
+    )
+    yield _build_labelled(
+        "backfill_history_missing_bars",
+        "Bars that months lack that are over, since the first day of the history.",
+        ((labels, one.history_missing) for one, labels in of),
+    )
+    yield _build_labelled(
         "backfill_newest_bar_timestamp_seconds",
         "Open of the newest slot with a bar.",
         ((labels, _to_epoch(one.newest_bar_at)) for one, labels in of),

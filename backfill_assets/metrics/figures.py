@@ -62,6 +62,9 @@ class ExchangeFigures:
         newest_bar_age: market time since that slot's end, seconds; None without bars or sessions.
         overdue_lag: market time from that slot's end to that of the newest slot that is overdue, seconds.
         are_sessions_known: whether its sessions can be told; if not, it has no slots.
+        history_share: the part of the expected bars of months that are over that is there or explained, 0 to 1; None
+            without such a month.
+        history_missing: how many of these bars lack.
     """
 
     exchange: str
@@ -75,6 +78,8 @@ class ExchangeFigures:
     newest_bar_age: int | None
     overdue_lag: int | None
     are_sessions_known: bool
+    history_share: float | None
+    history_missing: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,8 @@ def _build_exchange(slots: ExchangeSlots, interval: Interval, now: datetime) -> 
         newest_bar_age=age,
         overdue_lag=lag,
         are_sessions_known=slots.sessions_unknown is None,
+        history_share=slots.whole.share if slots.whole else None,
+        history_missing=slots.whole.missing if slots.whole else None,
     )
 
 

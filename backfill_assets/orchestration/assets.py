@@ -151,9 +151,6 @@ def _materialize(
         return None
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
-    if materialized.result.stopped is None:
-        read_and_record(context, engine, [market])
-    certify_and_log(context, engine, market, interval, job.window.sessions)
     key = build_bars_key(interval, market.exchange)
     recorded = set() if is_manual else context.instance.get_materialized_partitions(key)
     complete = [
@@ -161,7 +158,10 @@ def _materialize(
         for partition, written in find_complete_partitions(engine, materialized)
         if written or f"{partition[1]}|{partition[0]}" not in recorded
     ]
-    record_partitions(context, key, complete, market.exchange)
+    record_partitions(context, key, complete, market.exchange)  # first: what follows takes longer than few bars
+    if materialized.result.stopped is None:
+        read_and_record(context, engine, [market])
+    certify_and_log(context, engine, market, interval, job.window.sessions)
     context.log.info(summarize_run(materialized))
     context.log_event(dg.AssetObservation(key, metadata=build_run_metadata(materialized, len(complete))))
     return materialized.result.stopped

@@ -34,6 +34,8 @@ from backfill_assets.orchestration.exchange_definitions import (
 from backfill_assets.orchestration.exchange_names import build_bars_key
 from backfill_assets.orchestration.gated_universes import list_gated_universes
 from backfill_assets.orchestration.heal_job import heal_sessions
+from backfill_assets.orchestration.history import build_history_schedule, fill_history
+from backfill_assets.orchestration.history_asset import build_history_specs
 from backfill_assets.orchestration.jobs import backfill_gaps
 from backfill_assets.orchestration.live_assets import build_live_schedule, live_quotes
 from backfill_assets.orchestration.purge import add_purge
@@ -45,6 +47,7 @@ from backfill_assets.orchestration.shared_sensors import build_daily_data_sensor
 from backfill_assets.orchestration.universe_asset import market_symbols
 from backfill_assets.orchestration.verify_jobs import build_verify_job
 
+_SHARED_JOBS = (backfill_gaps, heal_sessions, fill_history, review_bars)
 _log = logging.getLogger(__name__)
 
 
@@ -77,7 +80,7 @@ def build_definitions(
     live_schedules = [build_live_schedule(settings, overrides)] if has_live else []
     definitions = dg.Definitions(
         assets=_describe_assets(settings, _build_assets(settings, parts, has_live=has_live)),
-        jobs=[backfill_gaps, heal_sessions, review_bars, *daily_jobs, *verify_jobs, *_list_gate_jobs(parts)],
+        jobs=[*_SHARED_JOBS, *daily_jobs, *verify_jobs, *_list_gate_jobs(parts)],
         sensors=[build_symbol_partitions_sensor(settings, renewal), *_build_sensors(settings, parts, daily_jobs)],
         schedules=[*_build_schedules(settings, parts, verify_jobs), *live_schedules],
         resources={RESOURCE_KEY: build_engine_resource(overrides)},
@@ -157,6 +160,7 @@ def _build_assets(settings: Settings, parts: Sequence[ExchangeDefinitions], *, h
         *(part.report for part in parts),
         *([build_overview_asset(markets)] if len(settings.exchanges) > 1 else []),
         *(asset for part in parts for asset in part.gates),
+        *(spec for market in markets for spec in build_history_specs(settings, market)),
     ]
 
 
@@ -176,6 +180,7 @@ def _build_schedules(
         *(build_window_checks_schedule(settings, job) for job in verify_jobs),
         *(part.report_schedule for part in parts),
         build_review_schedule(settings, review_bars),
+        build_history_schedule(settings),
     ]
 
 

@@ -120,7 +120,7 @@ def _describe(
     name = spec.key.path[0]
     relation = relations.get(_BARS if name.startswith("bars_") else _RELATIONS.get(name, ""))
     table = _build_table_metadata(relation, spec) if relation else _build_report_metadata() if "report" in name else {}
-    references = spec.metadata.get(_CODE_REFERENCES) or _refer_to_migration()
+    references = spec.metadata.get(_CODE_REFERENCES) or _refer_to_file(name)
     links = CodeReferencesMetadataValue(
         code_references=[_link(reference, code_url) for reference in references.code_references]
     )
@@ -155,9 +155,11 @@ def _build_report_metadata() -> Mapping[str, object]:
     return {_COLUMN_SCHEMA: dg.TableSchema(columns=columns)}
 
 
-def _refer_to_migration() -> CodeReferencesMetadataValue:
-    """The code of the only asset without a function: Postgres computes the adjusted bars."""
-    file = _PACKAGE / "store" / "migrations" / "0028_adjusted_bars.sql"
+def _refer_to_file(name: str) -> CodeReferencesMetadataValue:
+    """The code of the assets without a function: Postgres computes the adjusted bars, runs record the history."""
+    is_history = name.split("_")[0] == "history"
+    path = "orchestration/history_asset.py" if is_history else "store/migrations/0028_adjusted_bars.sql"
+    file = _PACKAGE / path
     return CodeReferencesMetadataValue(code_references=[LocalFileCodeReference(file_path=str(file))])
 
 

@@ -4,7 +4,7 @@ They belong to the step of the asset, so they run with every materialization, an
 selected. Which checks there are, and what computes them, is in ``quality.checks``; ``alert_sensor`` reports them.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -14,11 +14,13 @@ from backfill_assets.alerts.notify import build_observations
 from backfill_assets.alerts.observation import Observation
 from backfill_assets.backfill.due_work import build_watched_partitions_job
 from backfill_assets.backfill.engine import BackfillJob, Engine
+from backfill_assets.backfill.history.estimate import describe_history
 from backfill_assets.backfill.job_request import JobRequest, NoActiveSymbols, build_job
 from backfill_assets.backfill.older_sessions import count_older_missing
 from backfill_assets.backfill.plausibility.judge import judge_job
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.quality.census.history_check import HISTORY_IS_COMPLETE
 from backfill_assets.quality.checks import evaluate_all, find_check, select_checks
 from backfill_assets.quality.criteria import Criterion
 
@@ -34,12 +36,14 @@ class WindowEvaluation:
         criteria: one result for each check.
         observations: one for each of ``criteria``, in the same order.
         is_alertable: whether alerts use the results; those of a window that a person chose are not reported.
+        history_done_on: the day on which the history will be complete (ISO); None if it is, or cannot be known.
     """
 
     coverage: Coverage
     criteria: list[Criterion]
     observations: list[Observation]
     is_alertable: bool
+    history_done_on: str | None = None
 
 
 def build_check_specs(key: dg.AssetKey, market: MarketProfile, *, live: bool) -> list[dg.AssetCheckSpec]:
@@ -82,7 +86,9 @@ def evaluate(
     watched_job = build_watched_partitions_job(engine, market, interval)
     observations = build_observations(criteria, coverage.now, diagnostics, engine.measure(watched_job))
     observations = add_older_missing(observations, count_older_missing(engine, market, interval))
-    return WindowEvaluation(coverage, criteria, observations, is_alertable=hours_back is None)
+    is_whole = all(criterion.passed for criterion in criteria if criterion.name == HISTORY_IS_COMPLETE)
+    done_on = None if is_whole else (describe_history(engine) or {}).get("done_on")
+    return WindowEvaluation(coverage, criteria, observations, hours_back is None, done_on)
 
 
 def add_older_missing(observations: Iterable[Observation], missing: int) -> list[Observation]:
@@ -104,7 +110,10 @@ def build_check_results(
     window = ", ".join(session.day.isoformat() for session in evaluation.coverage.grid.sessions) or "no session"
     result_by_check = {o.name: (c, o) for c, o in zip(evaluation.criteria, evaluation.observations, strict=True)}
     for name in names:
-        yield _build_result(key, *result_by_check[name], window, is_alertable=evaluation.is_alertable)
+        check = find_check(name)
+        is_alertable = evaluation.is_alertable and (check is None or check.is_reported)
+        more = {"expected on": evaluation.history_done_on} if name == HISTORY_IS_COMPLETE else {}
+        yield _build_result(key, *result_by_check[name], window, more, is_alertable=is_alertable)
 
 
 def _build_empty_result(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
@@ -121,7 +130,13 @@ def _build_empty_result(key: dg.AssetKey, name: str) -> dg.AssetCheckResult:
 
 
 def _build_result(
-    key: dg.AssetKey, criterion: Criterion, observation: Observation, window: str, *, is_alertable: bool
+    key: dg.AssetKey,
+    criterion: Criterion,
+    observation: Observation,
+    window: str,
+    more: Mapping[str, str | None],
+    *,
+    is_alertable: bool,
 ) -> dg.AssetCheckResult:
     named_by_asset = replace(observation, name=f"{key.to_user_string()}: {criterion.name}")
     return dg.AssetCheckResult(
@@ -138,6 +153,7 @@ def _build_result(
             **({"likely cause": observation.cause} if observation.cause else {}),
             **({"not judged": criterion.not_judged} if criterion.not_judged else {}),
             "window": window,
+            **{name: text for name, text in more.items() if text},
             **({OBSERVATION_KEY: dg.JsonMetadataValue(named_by_asset.to_metadata())} if is_alertable else {}),
         },
     )

@@ -74,6 +74,7 @@ class WindowConfig(dg.Config):
             strategy=Strategy(self.strategy),
             force=self.force,
             verify_existing=self.verify_existing,
+            will_request=True,
         )
 
 
@@ -131,12 +132,12 @@ def _fill(context: dg.OpExecutionContext, config: WindowConfig, engine: Engine, 
         return _Filled(plan)
     with log_progress(engine, context.log.info) as listener:
         materialized = run_and_measure(engine, job, listener)
-    if materialized.result.stopped is None:
-        read_and_record(context, engine, [job.market])
-    certify_and_log(context, engine, job.market, config.interval, job.window.sessions)
     complete = [partition for partition, _ in find_complete_partitions(engine, materialized)]
     key = build_bars_key(config.interval, job.market.exchange)
     record_partitions(context, key, complete, job.market.exchange)
+    if materialized.result.stopped is None:
+        read_and_record(context, engine, [job.market])
+    certify_and_log(context, engine, job.market, config.interval, job.window.sessions)
     context.log.info(summarize_run(materialized))
     context.log_event(dg.AssetObservation(key, metadata=build_run_metadata(materialized, len(complete))))
     evaluations = build_check_evaluations(engine, job.market, config.interval)

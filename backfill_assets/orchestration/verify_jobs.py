@@ -13,6 +13,8 @@ from backfill_assets.orchestration.assets import CHECKS_WINDOW_DESCRIPTION
 from backfill_assets.orchestration.certificates import certify_and_log
 from backfill_assets.orchestration.exchange_loop import Attempts
 from backfill_assets.orchestration.exchange_names import build_bars_key
+from backfill_assets.orchestration.history_asset import record_complete_months
+from backfill_assets.quality.census.upkeep import update_census
 
 
 class VerifyConfig(dg.Config):
@@ -30,8 +32,10 @@ def build_verify_job(interval: str) -> dg.JobDefinition:
     def judge_window(
         context: dg.OpExecutionContext, config: VerifyConfig, backfill_engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.AssetCheckEvaluation]:
-        """Evaluate the checks on what the store holds now, and certify what is complete."""
+        """Evaluate the checks on what the store holds now; certify what is complete, and show months that are."""
         attempts = Attempts(backfill_engine.settings.markets, context.log)
+        update_census(backfill_engine.database, backfill_engine.settings, attempts.markets, parse_interval(interval))
+        record_complete_months(context, backfill_engine, interval)
 
         def judge(market: MarketProfile) -> list[dg.AssetCheckEvaluation]:
             certify_and_log(context, backfill_engine, market, interval)

@@ -5,19 +5,26 @@ report and the alerts. To add a check, write a function that returns a ``Criteri
 ``bar_validity``, ``plausibility`` or ``corporate_actions``) and add one entry to ``CHECKS``.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
-from backfill_assets.config.settings import Settings
+from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, Interval
-from backfill_assets.market.calendar.moment_style import UTC_STYLE, MomentStyle, choose_moment_style
-from backfill_assets.market.exchanges.learned import NOTHING_COMPARED, DailyComparison, DailyFigure
+from backfill_assets.market.calendar.moment_style import choose_moment_style
+from backfill_assets.market.exchanges.learned import DailyFigure
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.bar_validity import evaluate_bars, evaluate_closes
 from backfill_assets.quality.calendar_check import CALENDAR_IS_KNOWN, evaluate_calendar
+from backfill_assets.quality.census.history_check import HISTORY_IS_COMPLETE, evaluate_history
+from backfill_assets.quality.check_definitions import (
+    HTML_REPORT_COMMAND,
+    REPORT_COMMAND,
+    STATUS_COMMAND,
+    CheckDefinition,
+    CheckInput,
+)
 from backfill_assets.quality.corporate_actions import SPLITS_ARE_CONSISTENT, evaluate_corporate_actions
 from backfill_assets.quality.criteria import (
     Criterion,
@@ -31,83 +38,6 @@ from backfill_assets.quality.criteria import (
 from backfill_assets.quality.experimental import explain_learning, read_comparison
 from backfill_assets.quality.plausibility import BARS_ARE_PLAUSIBLE, evaluate_plausibility
 from backfill_assets.store.postgres.connection import Database
-
-DEFAULT_EOD_TOLERANCE_BPS = 15.0
-REPORT_COMMAND, STATUS_COMMAND = "backfill-assets report", "backfill-assets status"
-HTML_REPORT_COMMAND = f"{REPORT_COMMAND} --format html --output report.html"
-
-CauseKind: TypeAlias = Literal["gaps", "rate limit", "doubts", "actions"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CheckInput:
-    """What the checks read.
-
-    Attributes:
-        database: the store.
-        coverage: the state of every slot in the window.
-        source_interval: the vendor's interval that the window's bars are built from.
-        missing_tolerance: missing bars that each symbol may have.
-        eod_tolerance_bps: by how many basis points an official close may differ from the daily close.
-        style: how moments are shown.
-        seen: how the daily data of an experimental exchange compare with its bars.
-        with_unknown: whether bars without a symbol are checked, which one of several exchanges does.
-    """
-
-    database: Database
-    coverage: Coverage
-    source_interval: Interval
-    missing_tolerance: int = 0
-    eod_tolerance_bps: float = DEFAULT_EOD_TOLERANCE_BPS
-    style: MomentStyle = UTC_STYLE
-    seen: DailyComparison = NOTHING_COMPARED
-    with_unknown: bool = True
-
-    @property
-    def market(self) -> MarketProfile | None:
-        """The exchange of the window; None for one without sessions."""
-        sessions = self.coverage.grid.sessions
-        return sessions[0].market if sessions else None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CheckDefinition:
-    """One check.
-
-    Attributes:
-        name: the check's name in Dagster, in ``verify``, in reports and in alerts.
-        description: what must hold, for Dagster's UI.
-        evaluate: computes the result.
-        severity: of a failure.
-        command: shows more about a failure.
-        cause_kind: which likely causes an alert looks for: those of gaps, of rate limits, of doubts or of corporate
-            actions, or (None) none.
-        is_criterion: whether it is one of the success criteria: the window is complete and on time.
-        needs_live: whether it applies only where live samples make bars of the window's interval.
-        covers_retained_sessions: whether a failure lasts until no bar is missing in any retained session, not only
-            in the window.
-        judges_symbols: whether it judges symbols, so that it says how many it did not judge.
-        is_of_exchange: whether it is about one exchange; if not, its result is the same for all.
-        needs_foreign_exchange: whether it applies only outside the US.
-        can_fail: whether an exchange has what is compared; where it has not, the check would pass for ever.
-        rests_on_daily_data: what of the vendor's daily data it judges by; it judges nothing while that is learned.
-    """
-
-    name: str
-    description: str
-    evaluate: Callable[[CheckInput], Criterion]
-    severity: Severity = "error"
-    command: str = HTML_REPORT_COMMAND
-    cause_kind: CauseKind | None = None
-    is_criterion: bool = False
-    needs_live: bool = False
-    covers_retained_sessions: bool = False
-    judges_symbols: bool = True
-    is_of_exchange: bool = True
-    needs_foreign_exchange: bool = False
-    can_fail: Callable[[MarketProfile], bool] = lambda _: True
-    rests_on_daily_data: DailyFigure | None = None
-
 
 CHECKS = (
     CheckDefinition(
@@ -193,6 +123,15 @@ CHECKS = (
         judges_symbols=False,
         needs_foreign_exchange=True,  # the calendar of the US has no end
     ),
+    CheckDefinition(
+        name=HISTORY_IS_COMPLETE,
+        description="Every bar since BACKFILL_HISTORY_FROM is there, or it is explained why not (the census says so).",
+        evaluate=lambda given: evaluate_history(given.database, given.settings or load_settings(), given.coverage),
+        severity="warning",  # it is filled with calls that are left over, which takes days or months
+        command=f"{REPORT_COMMAND} --all",
+        judges_symbols=False,
+        is_reported=False,  # what newer sessions lack is reported, and nothing is wrong with what is still to come
+    ),
 )
 _CHECK_BY_NAME = {check.name: check for check in CHECKS}
 
@@ -277,6 +216,7 @@ def evaluate_all(database: Database, settings: Settings, coverage: Coverage, sou
         style=choose_moment_style(market, settings.exchanges),
         seen=read_comparison(database, market),
         with_unknown=market.exchange == settings.exchanges[0],
+        settings=settings,
     )
     live = market.has_live_quotes and coverage.grid.interval in settings.list_live_intervals()
     return evaluate_checks(select_checks(live=live, market=market), given)

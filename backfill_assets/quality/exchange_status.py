@@ -24,6 +24,7 @@ from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.census.answer import WholeStore, read_closed_months
 from backfill_assets.quality.healing import HealingFigures, read_healing
 from backfill_assets.quality.session_notes import find_next_session, list_closed_weekdays
 from backfill_assets.store.bars.bar_stats import has_later_bars, read_newest_bar, read_publications
@@ -31,7 +32,7 @@ from backfill_assets.store.bars.gap_queries import read_stored_slots
 from backfill_assets.store.bars.mixed_feeds import MixedFeeds, find_mixed_feeds
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.coverage import measure_coverage
-from backfill_assets.store.job_universe import build_job_universe
+from backfill_assets.store.job_universe import JobUniverse, build_job_universe
 from backfill_assets.store.live.rounds import SessionRoundTotals, read_round_totals
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.symbols import Universe, read_universe
@@ -52,6 +53,7 @@ class ExchangeSlots:
         newest_bar: the newest slot with a bar of any of them, UTC.
         coverage: the state of every slot in its default window.
         sessions_unknown: why its sessions cannot be told, so that none is in the window; None if they can.
+        whole: how complete its months are that are over; None without such a month, or without sessions.
     """
 
     market: MarketProfile
@@ -60,6 +62,7 @@ class ExchangeSlots:
     newest_bar: datetime | None
     coverage: Coverage
     sessions_unknown: str | None
+    whole: WholeStore | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +128,20 @@ def read_exchange_slots(
         newest_bar=newest_bar,
         coverage=coverage,
         sessions_unknown=sessions_unknown,
+        whole=None if sessions_unknown else _read_whole(connection, settings, market, interval, now, job_universe),
     )
+
+
+def _read_whole(
+    connection: Connection,
+    settings: Settings,
+    market: MarketProfile,
+    interval: Interval,
+    now: datetime,
+    universe: JobUniverse,
+) -> WholeStore | None:
+    answer = read_closed_months(connection, settings, market, interval, now, universe)
+    return answer if answer.expected else None
 
 
 def _list_window(market: MarketProfile, now: datetime, rules: GapRules) -> tuple[Sequence[Session], str | None]:
@@ -161,6 +177,7 @@ def describe_exchange(facts: ExchangeFacts, settings: Settings, notice: str, now
         **({"sessions_unknown": facts.sessions_unknown} if facts.sessions_unknown else {}),
         "partitions": describe_partitions(settings, len(facts.active)),
         **({"healing": facts.healing.as_dict()} if facts.healing else {}),
+        **({"whole_store": facts.whole.as_dict()} if facts.whole else {}),
         **describe_gaps(facts.coverage),
         "published": describe_publications(facts.publications),
         "mixed_feeds": facts.mixed_feeds.as_dict() if facts.mixed_feeds else None,

@@ -1,6 +1,7 @@
 """The heat map: symbols × sessions with one cell each, which shows how complete the session is; also as text.
 
-Pure. Images of it are drawn in ``heatmap_image``.
+That of a whole history has months in the place of sessions (``quality.census.month_table``). Pure. Images of it are
+drawn in ``heatmap_image``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from datetime import date
 from enum import IntEnum
 from itertools import groupby
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -73,12 +75,14 @@ class Heatmap:
         days: the sessions, oldest first.
         cells: values of ``Cell``, shape (symbols, sessions).
         marks: (ticker, day) → what happened on that day besides, such as a split; also of rows and days left out.
+        unit: what a column is: a ``session``, or a ``month``, whose first day is in ``days``.
     """
 
     symbols: tuple[str, ...]
     days: tuple[date, ...]
     cells: Cells
     marks: Mapping[tuple[str, date], str] = field(default_factory=dict)
+    unit: Literal["session", "month"] = "session"
 
     def has_gaps(self) -> Bools:
         """Which symbols have a missing, partial or vendor-gap session, shape (symbols,)."""
@@ -117,6 +121,10 @@ class Heatmap:
             for (symbol, day), text in self.marks.items()
             if symbol in rows and day in sessions
         )
+
+    def format_day(self, day: date) -> str:
+        """A column's day as text: ``2026-06-01``, of a month ``2026-06``."""
+        return f"{day}" if self.unit == "session" else f"{day:%Y-%m}"
 
     def render_lines(self) -> list[str]:
         """One line for each row, with one letter for each session (``CELL_LETTERS``)."""

@@ -98,8 +98,9 @@ def render_heatmap_markdown(heatmap: Heatmap, *, max_rows: int = MAX_METADATA_RO
 def summarize_heatmap(heatmap: Heatmap) -> str:
     """One sentence: symbols, sessions and the number of cells of each kind."""
     counts = ", ".join(f"{count:,} {cell.label}" for cell, count in heatmap.count_cells().items())
-    days = f", {heatmap.days[0]} to {heatmap.days[-1]}" if heatmap.days else ""
-    symbols, sessions = format_count(len(heatmap.symbols), "symbol"), format_count(len(heatmap.days), "session")
+    first_and_last = [heatmap.format_day(day) for day in (*heatmap.days[:1], *heatmap.days[-1:])]
+    days = f", {' to '.join(first_and_last)}" if heatmap.days else ""
+    symbols, sessions = format_count(len(heatmap.symbols), "symbol"), format_count(len(heatmap.days), heatmap.unit)
     return f"{symbols} × {sessions}{days}: {counts or 'no cells'}"
 
 
@@ -162,10 +163,14 @@ def _find_common_suffix(tickers: Sequence[str]) -> str:
 
 
 def _format_date_labels(heatmap: Heatmap) -> list[str]:
-    """Month and day; the first session of each year also has the year."""
+    """Month and day, or the month; the first one of each year also has the year."""
     years = [day.year for day in heatmap.days]
     is_year_start = [index == 0 or year != years[index - 1] for index, year in enumerate(years)]
-    return [f"{day}" if is_start else f"{day:%m-%d}" for day, is_start in zip(heatmap.days, is_year_start, strict=True)]
+    short = "%m-%d" if heatmap.unit == "session" else "%m"
+    return [
+        heatmap.format_day(day) if is_start else f"{day:{short}}"
+        for day, is_start in zip(heatmap.days, is_year_start, strict=True)
+    ]
 
 
 def _draw_legend(figure: Figure, heatmap: Heatmap, note: str) -> None:

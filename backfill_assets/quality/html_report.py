@@ -27,11 +27,12 @@ from backfill_assets.quality.heatmap import CELL_MEANINGS, Heatmap
 from backfill_assets.quality.heatmap_image import render_heatmap_svg, summarize_heatmap
 from backfill_assets.quality.heatmap_marks import MARK_LABEL, MARK_MEANING
 from backfill_assets.quality.html_report_data import MAX_ACTIONS, ReportData
+from backfill_assets.quality.month_strip import MONTHS
 from backfill_assets.quality.report_formats import REPORT_COLUMNS, format_cell
 
 TEMPLATE, PAGE_OF_EXCHANGES = "report.html.jinja", "reports.html.jinja"
-EXCHANGE_BLOCKS = ("summary", "criteria", "map", "actions", "worst", "changes", "live")  # of the template
-SHARED_BLOCKS = ("budget", "decisions", "findings")
+EXCHANGE_BLOCKS = ("summary", "months", "criteria", "map", "actions", "worst", "changes", "live")  # of the template
+SHARED_BLOCKS = ("outlook", "budget", "decisions", "findings")
 MAX_SESSIONS, MAX_PAGE_ROWS = 60, 500  # of the heat map
 MAX_GROUPS = 50  # of symbols with equal sessions, in the text form of the heat map
 MAX_FINDINGS = 300
@@ -71,9 +72,9 @@ def to_html_of_exchanges(pages: Sequence[ReportData]) -> str:
         missing=missing,
         whole=combine_exchanges({page.market.exchange: page.criteria for page in pages}),
         sections=sections,
-        head=_render_block(shared, "head", context),
-        runs=_render_block(shared, "runs", context),
-        shared=Markup().join(_render_block(shared, name, context) for name in SHARED_BLOCKS),
+        head=render_block(shared, "head", context),
+        runs=render_block(shared, "runs", context),
+        shared=Markup().join(render_block(shared, name, context) for name in SHARED_BLOCKS),
     )
 
 
@@ -90,10 +91,11 @@ def _load_template(name: str, style: MomentStyle, market: MarketProfile) -> Temp
 
 def _render_blocks(template: Template, page: ReportData, names: Sequence[str]) -> Markup:
     context = _build_context(page, "", suffix=f"-{page.market.exchange}")
-    return Markup().join(_render_block(template, name, context) for name in names)
+    return Markup().join(render_block(template, name, context) for name in names)
 
 
-def _render_block(template: Template, name: str, context: Mapping[str, Any]) -> Markup:
+def render_block(template: Template, name: str, context: Mapping[str, Any]) -> Markup:
+    """One block of a template."""
     text = "".join(template.blocks[name](template.new_context(dict(context))))
     return Markup(text)  # noqa: S704 # nosec B704 - the template has escaped its values
 
@@ -111,6 +113,7 @@ def _build_context(summary: ReportData, title: str, suffix: str = "") -> dict[st
         "sessions_shown": len(heatmap.days),
         "legend": list(_build_legend(heatmap)),
         "tiles": list(_build_tiles(summary)),
+        "month_names": MONTHS,
         "as_text": list(_describe_rows(heatmap)),
         "worst": show_in_zone(worst, summary.style) if summary.style is not UTC_STYLE else worst,
         "most_actions": MAX_ACTIONS,

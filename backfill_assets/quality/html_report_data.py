@@ -15,6 +15,7 @@ from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.quality.action_entries import ActionEntry, mark_sessions
+from backfill_assets.quality.census.overview import NO_OVERVIEW, StoreOverview, read_store_overview
 from backfill_assets.quality.checks import evaluate_all
 from backfill_assets.quality.corporate_actions_listing import add_details, list_window_actions
 from backfill_assets.quality.criteria import Criterion
@@ -37,6 +38,25 @@ from backfill_assets.store.symbols import list_symbols
 
 MAX_RUNS, MAX_REVISIONS, MAX_WORST_SYMBOLS, MAX_DECIDED = 5, 20, 20, 10
 MAX_ACTIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOutlook:
+    """How far the whole history of all exchanges is.
+
+    Attributes:
+        summary: in one line, such as ``97.3 % complete, done 2026-12-03 at 38,000 calls a day``.
+        requests: intraday requests that are left.
+        calls: what they and the daily histories before them cost.
+        symbols: symbols with a history.
+        symbols_done: those of them of which all was requested.
+    """
+
+    summary: str
+    requests: int = 0
+    calls: int = 0
+    symbols: int = 0
+    symbols_done: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +85,9 @@ class ReportData:
         market: the exchange.
         style: how its moments are shown.
         notice: that the exchange is experimental, in one line; empty for a verified one.
+        outlook: how far the whole history is and when it will be complete, in one line, and figures about that; the
+            same for all exchanges; None if no history is filled.
+        whole: the exchange's whole store at a glance.
     """
 
     now: datetime
@@ -88,6 +111,8 @@ class ReportData:
     market: MarketProfile = US
     style: MomentStyle = UTC_STYLE
     notice: str = ""
+    outlook: HistoryOutlook | None = None
+    whole: StoreOverview = NO_OVERVIEW
 
     def sum_field(self, field: str) -> int:
         """The sum of a field of ``SymbolReport`` over all symbols."""
@@ -126,6 +151,7 @@ def collect_report_data(
     source: Interval,
     *,
     market: MarketProfile = US,
+    outlook: HistoryOutlook | None = None,
 ) -> ReportData:
     """Read the data of a report.
 
@@ -136,11 +162,13 @@ def collect_report_data(
         window: description of the window.
         source: the vendor's interval that the bars are built from.
         market: the exchange of the coverage.
+        outlook: of the whole history.
     """
     until = datetime.now(UTC)  # the request log is on the real clock
     budget = read_budget(database, settings, coverage.now)
     criteria = evaluate_all(database, settings, coverage, source)
     live = read_live_accuracy(database, coverage)
+    whole = read_store_overview(database, settings, market, coverage.grid.interval, coverage.now)
     notice = describe_experimental(market, read_comparison(database, market))
     with database.transaction() as connection:
         active = {str(s.ticker) for exchange in settings.exchanges for s in list_symbols(connection, exchange)}
@@ -168,4 +196,6 @@ def collect_report_data(
             market=market,
             style=choose_moment_style(market, settings.exchanges),
             notice=notice,
+            outlook=outlook,
+            whole=whole,
         )

@@ -39,6 +39,8 @@ def format_cell(row: SymbolReport, field: str) -> str:
         return format_reasons(value) or "–"
     if field == "completeness":
         return f"{value:.1%}"
+    if isinstance(value, int):
+        return f"{value:,}"
     return str(value).replace("T", " ").removesuffix(":00Z") if field.endswith("_timestamp") else str(value)
 
 
@@ -86,10 +88,15 @@ def to_csv(rows: Sequence[SymbolReport]) -> str:
 
 def write_csv(objects: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> str:
     """Rows as JSON objects, in the fields' order, with their reasons as text."""
+    return write_rows([{**row, "suspect_reasons": format_reasons(row["suspect_reasons"])} for row in objects], fields)
+
+
+def write_rows(objects: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> str:
+    """Rows as comma-separated values with a header, in the fields' order."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer = csv.DictWriter(text, fields, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({**row, "suspect_reasons": format_reasons(row["suspect_reasons"])} for row in objects)
+    writer.writerows(objects)
     return text.getvalue()
 
 

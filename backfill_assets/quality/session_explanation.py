@@ -45,8 +45,29 @@ def describe_session(
         sentences.append("the market was closed, although the calendar has this session")
     if not coverage.expected[0]:
         sentences.append("the ticker was not listed: no bars are expected")
+    sentences += _describe_plan(coverage, style)
     sentences.append(_describe_times(coverage, style))
     return sentences
+
+
+def _describe_plan(coverage: Coverage, style: MomentStyle) -> list[str]:
+    """Why the session is requested when it is, while its publication is awaited by what is learned of it."""
+    habits, states = coverage.absence_evidence.habits, coverage.slot_states
+    requests = coverage.request_history
+    is_here = len(requests.row) and requests.data_until[0] > 0
+    if habits is None or is_here or not np.isfinite(states.next_request_at).any():
+        return []
+    name = coverage.symbols[0].ticker.symbol
+    if habits.is_silent[0]:
+        return [f"none of {name}'s newest sessions came, so it is requested ever less often"]
+    session = coverage.grid.sessions[0]
+    first, last = habits.find_usual_hours(0, session.day.weekday())
+    next_at = to_datetime(int(states.next_request_at.min()))
+    when = "now" if next_at <= coverage.now else style.format_moment(next_at)
+    return [
+        f"{name}'s sessions come {first:g} to {last:g} h after the close, by the last {habits.session_count};"
+        f" next request {when}"
+    ]
 
 
 def _describe_requests(coverage: Coverage, unreadable_until: datetime | None, style: MomentStyle) -> list[str]:

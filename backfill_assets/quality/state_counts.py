@@ -6,6 +6,7 @@
 import numpy as np
 
 from backfill_assets.market.arrays import Int64
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.slot_states import SlotState
 
@@ -24,7 +25,8 @@ def count_states_by_session(coverage: Coverage, first: int = 0, after: int | Non
     sizes = np.diff(np.clip(grid.session_offsets, first, max(first, after)))
     expected = np.where(coverage.absence_evidence.is_listed, sizes, 0)
     open_keys = grid.get_slot_keys(slots.row, slots.ordinal)
-    external_row, external_ordinal = grid.split_slot_keys(np.setdiff1d(coverage.external_bars.slot_key, open_keys))
+    external_keys = sort_distinct(coverage.external_bars.slot_key)
+    external_row, external_ordinal = grid.split_slot_keys(external_keys[~np.isin(external_keys, open_keys)])
     row = np.concatenate([slots.row, external_row])
     ordinal = np.concatenate([slots.ordinal, external_ordinal])
     session = grid.session_index[ordinal]

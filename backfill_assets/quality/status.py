@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, parse_in
 from backfill_assets.market.calendar.moment_style import UTC_STYLE, choose_moment_style
 from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.market.gaps.slot_states import SlotState
+from backfill_assets.quality.census.answer import WholeStore
 from backfill_assets.quality.exchange_status import (
     ExchangeFacts,
     Publications,
@@ -85,6 +86,7 @@ def read_status(database: Database, settings: Settings) -> dict[str, Any]:
         "newest_bar": format_optional_timestamp(max(newest_bars, default=None)),
         "partitions": _describe_partitions(settings, exchanges),
         **({"healing": healing.as_dict()} if healing else {}),
+        "whole_store": [{"exchange": one.exchange, **one.as_dict()} for one in _list_whole(exchanges)],
         "window": sorted({session.day.isoformat() for one in exchanges for session in one.coverage.grid.sessions}),
         **_describe_live_and_gaps(database, settings, exchanges, now),
         "running": [_describe_run(run) for run in facts.runs],
@@ -140,6 +142,11 @@ def _describe_exchanges(
             for one, notice in zip(exchanges, notices, strict=True)
         }
     }
+
+
+def _list_whole(exchanges: Sequence[ExchangeFacts]) -> list[WholeStore]:
+    """How complete the months of each exchange are that are over; without those that have no such month."""
+    return [one.whole for one in exchanges if one.whole]
 
 
 def _add_up(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

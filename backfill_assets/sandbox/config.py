@@ -33,6 +33,8 @@ class Publication:
         hours_after_close: bounds of the hours after the *regular* close, drawn once per session.
         ticker_delay_minutes: at most this many minutes more, drawn per ticker and session.
         draw_per_ticker: draw ``hours_after_close`` per ticker and session instead.
+        scattered: (share of the draws, bounds of the hours) in place of ``hours_after_close``; the shares add up to 1.
+        own_hours_within: draw the hours once per ticker, and per session this many hours less or more; None: do not.
         one_minute_delay_hours: 1m appears this many hours after 5m, because it contains after-hours trading.
         sessions_late: symbol → number of sessions by which it is published late.
         never_published: (symbol, day) pairs that never appear.
@@ -41,6 +43,8 @@ class Publication:
     hours_after_close: tuple[float, float] = (2.5, 3.0)
     ticker_delay_minutes: float = 0.0
     draw_per_ticker: bool = False
+    scattered: tuple[tuple[float, tuple[float, float]], ...] = ()
+    own_hours_within: float | None = None
     one_minute_delay_hours: float = 2.0
     sessions_late: Mapping[str, int] = field(default_factory=dict)
     never_published: frozenset[tuple[str, date]] = frozenset()

@@ -23,6 +23,7 @@ from backfill_assets.store.bars.stored_slots import StoredSlots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.evidence.evidence_reader import read_evidence
 from backfill_assets.store.evidence.probe import find_probe
+from backfill_assets.store.evidence.publication_reader import read_habits
 from backfill_assets.store.postgres.connection import Connection
 
 
@@ -53,7 +54,8 @@ def measure_coverage(
         lives: the first and the last session of symbols, by row, in which they are looked at, whatever is their newest
             listing; others have the listing that is known.
         only_states: whether only states and counts are looked at. Then ``published_sessions``, ``incomplete_sessions``
-            and ``slot_baseline`` of the evidence are those of the symbols whose states depend on them.
+            and ``slot_baseline`` of the evidence are those of the symbols whose states depend on them, and nothing is
+            learned of publication.
     """
     symbol_index = SymbolIndex.from_symbols(symbols)
     if stored is None:
@@ -64,6 +66,9 @@ def measure_coverage(
     )
     request_history = _set_probe(connection, request_history, symbol_index, grid, source, now)
     absence_evidence = _set_lives(absence_evidence, lives or {})
+    if not only_states:
+        habits = read_habits(connection, symbol_index, grid, source, slots, request_history, rules, now)
+        absence_evidence = replace(absence_evidence, habits=habits)
     begins, ends = _get_listing_bounds(absence_evidence, grid)
     slots = _select_expected_slots(slots, begins, ends)
     slot_states = classify_slots(slots, request_history, absence_evidence, grid, rules, now)

@@ -223,7 +223,7 @@ def _read_rows_by_ticker(connection: Connection, tickers: Sequence[Ticker]) -> d
 
 def _read_rows(connection: Connection, exchange: str) -> list[SymbolRow]:
     """The rows of ``exchange`` under any of its names, the oldest first."""
-    rows = connection.execute(_SELECT_ROWS.encode(), list_names(exchange))
+    rows = connection.execute(_SELECT_ROWS.encode(), list_names(exchange)).fetchall()  # at once: there may be thousands
     return [_recognize(*row) for row in rows]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.store.census.recount import add_symbols
 from backfill_assets.store.postgres.connection import Connection
 
 _LOCK = 0x756E6976  # "univ" in ASCII: one process at a time records
@@ -147,6 +148,7 @@ def record_universe_changes(connection: Connection, moment: datetime | None = No
     if connection.execute(_IS_TO_RECORD.encode()).fetchall() != [(True,)]:
         return 0
     connection.execute(_TAKE_LOCK, {"lock": _LOCK})
+    add_symbols(connection)
     return connection.execute(_RECORD.encode(), {"at": moment}).rowcount
 
 

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,13 @@ class DagsterDev:
         return next(len(dimension["partitionKeys"]) for dimension in dimensions if dimension["name"] == "symbol")
 
 
+def is_at_work(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that has and that nobody waited for is in the table of processes still."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 @contextmanager
 def run_dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterDev]:
     """Run the command on a free port; when the context ends, all its processes must end."""
@@ -116,7 +123,7 @@ def run_dagster_dev(log: Path, environment: dict[str, str]) -> Iterator[DagsterD
             child.terminate()
             child.wait(LONGEST_SECONDS)
     assert child.returncode == EXIT_CODE_INTERRUPTED
-    assert [process for process in descendants if process.is_running()] == []
+    wait_for(lambda: not any(is_at_work(process) for process in descendants), f"all processes to end, see {log}")
 
 
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "backfill_assets"}

@@ -31,7 +31,8 @@ from backfill_assets_tests.integration.test_backfill_engine import list_sandbox_
 pytestmark = pytest.mark.no_cover
 
 RECORDED = Path(__file__).with_name("database_0009") / "bars.sql.gz"
-CALLS_AT_65D0ACA = {Purpose.GAP: 341, Purpose.DAILY: 13, Purpose.REVIEW: 196}
+# Gaps took 341 there: symbols that have not come for sessions no longer make others be requested (docs/decisions/0088).
+CALLS_AT_65D0ACA = {Purpose.GAP: 311, Purpose.DAILY: 13, Purpose.REVIEW: 196}
 MORNING_CALLS = 38  # 40 symbols; one was looked up that morning, and the vendor does not serve another
 RENAME_CALLS = 2  # closes under the new name; again in the evening, as there are none under the old one
 ACTION_CALLS = {Purpose.SPLITS: 39, Purpose.DIVIDENDS: 39}  # of the symbols with a daily row; not again for a week

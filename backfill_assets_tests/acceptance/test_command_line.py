@@ -20,7 +20,7 @@ StartSandbox = Callable[..., Sandbox]
 FIVE_SYMBOLS = "AAPL MSFT AMZN TSLA VTI"
 WINDOW_OPTIONS = {"--exchange", "--interval", "--hours-back", "--start", "--end", "--symbols"}
 OPTIONS_BY_COMMAND = {
-    "symbols add": {"--file", "--skip-bad", "--delisted", "--listed-from"},
+    "symbols add": {"--file", "--skip-bad", "--delisted", "--listed-from", "--history-from"},
     "symbols list": {"--all", "--exchange"},
     "markets list": {"--enabled", "--format"},
     "markets show": {"--format"},
@@ -28,7 +28,8 @@ OPTIONS_BY_COMMAND = {
     "symbols rename": {"--on", "--yes", "--insist", "--undo", "--note"},
     "symbols show": set(),
     "symbols sync": {"--exchange", "--type", "--listing", "--all-lines", "--yes"},
-    "report": {*WINDOW_OPTIONS, "--format", "--output", "--ended"},
+    "report": {*WINDOW_OPTIONS, "--format", "--output", "--ended", "--all"},
+    "census": {"--update", "--recount", "--exchange", "--interval", "--format"},
     "plan": {*WINDOW_OPTIONS, "--format"},
     "run": {
         *WINDOW_OPTIONS, "--strategy", "--batch-size", "--delay", "--force", "--verify-existing", "--live", "--quiet",
@@ -43,15 +44,21 @@ OPTIONS_BY_COMMAND = {
     "decisions reject": {"--kind", "--rule", "--ticker", "--note"},
     "decisions undo": {"--note"},
     "review": {"--interval", "--exchange", "--symbols", "--calls", "--quiet", "--format"},
+    "history start": {"--requests", "--quiet", "--format"},
+    "history status": {"--format"},
+    "history estimate": {"--format"},
+    "history pause": {"--reason"},
+    "history resume": set(),
     "status": {"--format", "--all"},
     "pause": {"--until", "--for", "--reason"},
     "resume": set(),
     "migrate": {"--dry-run", "--allow-breaking", "--format"},
+    "partition-table": {"--dry-run", "--abandon", "--format"},
     "sandbox": {"--host", "--port", "--symbols", "--exchanges", "--now", "--latency-ms", "--per-minute", "--daily",
                 "--replay"},
     "demo": set(),
 }  # fmt: skip
-BY_SERVER_CLOCK = {"pause"}  # its times are compared with the database server's clock, so it offers no other
+BY_SERVER_CLOCK = {"pause", "history pause"}  # by the database server's clock, so they offer no other
 
 
 @pytest.mark.parametrize("words", OPTIONS_BY_COMMAND)

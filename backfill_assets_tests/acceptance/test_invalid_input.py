@@ -108,6 +108,10 @@ INVALID_SETTINGS: dict[str, dict[str, str]] = {
     "BACKFILL_LIVE_SECONDS": {**build_range_errors(60, 1800, whole=True), "77": ""},
     "BACKFILL_REVIEW_SESSIONS": build_range_errors(1, 250, whole=True),
     "BACKFILL_REVIEW_DAYS": build_range_errors(0, 365),
+    "BACKFILL_HISTORY_FROM": {
+        **dict.fromkeys(["x", "2020-02-30", "12/10/2020"], "valid date"),
+        **dict.fromkeys(["1990-01-01", "2150-01-01"], "between 2004 and 2099"),
+    },
     "BACKFILL_INTERVALS": {
         **JSON_ERRORS,
         **dict.fromkeys(["[]", '["2h"]', '["30m", "30m"]', '["30min"]'], "one or more of 1m, 5m, 15m, 30m, 1h"),
@@ -270,7 +274,10 @@ INVALID_DATES = ["yesterday", "2026-02-30", "2026-6-1", "06/01/2026", "99999-01-
 INVALID_TIMES = ["noon", "2026-06-02T10:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-06-02T25:00:00Z"]
 INVALID_NUMBERS = ["many", "1,5", "", "--"]
 INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
-    **{(c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300] for c in (*WINDOW_COMMANDS, "why", "review")},
+    **{
+        (c, "--interval"): ["2h", "", "30M", "1d", "30m;", "5" * 300]
+        for c in (*WINDOW_COMMANDS, "why", "review", "census")
+    },
     **{(c, "--exchange"): ["LSE", "", "XNYS", "U/S", "A" * 300] for c in (*WINDOW_COMMANDS, "review")},
     **{(c, "--hours-back"): [*INVALID_NUMBERS, "0", "-4", "nan", "inf", "1e9"] for c in WINDOW_COMMANDS},
     **{(c, "--start"): INVALID_DATES for c in (*WINDOW_COMMANDS, "actions list")},
@@ -281,9 +288,19 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     },
     **{
         (c, "--format"): ["xml", "", "JSON"]
-        for c in (*WINDOW_COMMANDS, "why", "status", "settings", "alerts list", "review", "live", "migrate")
+        for c in (
+            *WINDOW_COMMANDS,
+            "why",
+            "status",
+            "settings",
+            "alerts list",
+            "review",
+            "live",
+            "migrate",
+            "partition-table",
+        )
     },
-    **{(c, "--format"): ["xml", "", "JSON"] for c in ("decisions list", "decisions show", "actions list")},
+    **{(c, "--format"): ["xml", "", "JSON"] for c in ("decisions list", "decisions show", "actions list", "census")},
     ("actions list", "--kind"): ["", "splits", "SPLIT", "split,dividend", "spin-off"],
     **{(c, "--kind"): ["", "doubts", "DOUBT", "doubt,halt"] for c in ("decisions list", *ANSWERS)},
     **{(c, "--rule"): ["", "spike", "PRICE_SPIKE", "price_spike,frozen"] for c in ("decisions list", *ANSWERS)},
@@ -313,6 +330,7 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
             *CERTIFICATE_COMMANDS,
             *READ_COMMANDS,
             *(f"universes {c}" for c in ("list", "show", "set", "remove")),
+            "census",
         )
     },
     **{
@@ -328,7 +346,10 @@ INVALID_OPTIONS: dict[tuple[str, str], list[str]] = {
     ("alerts snooze", "--until"): [*INVALID_TIMES, "2020-01-01T00:00:00Z"],
     ("alerts snooze", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "367d"],
     ("pause", "--for"): [*INVALID_NUMBERS, "0h", "2", "-2h", "1.5h", "2 h", "367d", "30s", "999999d"],
-    ("pause", "--reason"): ["", "  ", "x" * 201, "\x07", "\udcff"],
+    **{(c, "--reason"): ["", "  ", "x" * 201, "\x07", "\udcff"] for c in ("pause", "history pause")},
+    ("history start", "--requests"): [*INVALID_NUMBERS, "0", "-1", "1.5"],
+    **{(f"history {name}", "--format"): ["xml", "", "JSON"] for name in ("start", "status", "estimate")},
+    ("symbols add", "--history-from"): [*INVALID_DATES, "2020-10-09"],
     ("review", "--calls"): [*INVALID_NUMBERS, "-1", "1.5"],
     ("run", "--strategy"): ["best", ""],
     ("run", "--batch-size"): [*INVALID_NUMBERS, "0", "-1", "1.5"],
@@ -400,7 +421,7 @@ FLAGS = [
     if isinstance(option, click.Option) and option.is_flag
 ]
 COMMAND_NAMES = [name for name, _ in iterate_commands()]
-INVALID_OPTIONS |= {(name, "--as-of"): INVALID_TIMES for name in COMMAND_NAMES if name != "pause"}
+INVALID_OPTIONS |= {(name, "--as-of"): INVALID_TIMES for name in COMMAND_NAMES if not name.endswith("pause")}
 
 
 def test_every_option_has_invalid_examples() -> None:
@@ -573,6 +594,16 @@ def test_invalid_date_range_is_named(make_user: MakeUser, command: str, start: s
     user.run_cli("symbols add AAPL")
     result = user.run_cli(f"{command} --start {start} --end {end}")
     assert (result.code, message in result.error) == (2, True), result
+
+
+def test_bars_from_before_the_feed_are_not_requested_and_may_be_looked_at(make_user: MakeUser) -> None:
+    user = make_user()
+    user.run_cli("symbols add AAPL")
+    for command in ("run", "plan"):
+        result = user.run_cli(f"{command} --start 2020-10-09 --end 2020-10-14")
+        wanted = "--start 2020-10-09 is before the vendor's first 5m rows of US; give 2020-10-12 or a later day"
+        assert (result.code, wanted in result.error) == (2, True), result
+    assert user.run_cli("report --start 2020-10-09 --end 2020-10-14").code == 0
 
 
 @pytest.mark.parametrize("command", WINDOW_COMMANDS)

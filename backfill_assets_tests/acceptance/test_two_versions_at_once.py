@@ -83,3 +83,17 @@ def test_two_versions_share_the_work_of_a_store(
     assert holds in told
     assert verified.out.endswith(holds)
     assert fetch(url, NEWEST_RECORDED) == newest
+
+
+def test_version_0_8_0_works_on_a_partitioned_table(
+    make_user: Callable[..., User], start_sandbox: StartSandbox, database_url: str, older: Path
+) -> None:
+    """This version makes the database; 0.8.0 fills, checks and reads it; a forced run of 0.8.0 changes nothing."""
+    user = make_user(start_sandbox(symbols=2), DATABASE_URL=database_url)
+    add = f"symbols add {' '.join(list_sandbox_symbols(2))}"
+    told = finish(start_older(user, older, add, RUN, f"{RUN} --force", "verify", "audit --write", "status"))
+    assert "2 active" in told
+    assert fetch(database_url, "SELECT DISTINCT tableoid::regclass::text FROM market_data") == [("market_data_2026",)]
+    assert fetch(database_url, "SELECT count(*) FROM backfill.bar_versions") == [(0,)]
+    assert fetch(database_url, DUPLICATES) == []
+    assert user.run_cli("verify --hours-back 96").code == 0

@@ -33,7 +33,10 @@ TABLES = (
     *("backfill.learned_closing_rows", "backfill.compared_days"),
 )
 EMPTY = {"backfill.findings", "backfill.learned_closing_rows", "backfill.listings"}
-COLUMNS = {"market_data": "to_jsonb(t) - 'volume_known'"}  # which the upgrade adds
+COLUMNS = {  # without those that the upgrade adds
+    "market_data": "to_jsonb(t) - 'volume_known'",
+    "backfill.session_evidence": "to_jsonb(t) - 'unpublished_at'",
+}
 CERTIFICATES = 31  # 10 of Sydney
 READING = (
     *("status", "symbols list --all", "report", "plan", "audit", "decisions list", "why AAPL 2026-05-28"),

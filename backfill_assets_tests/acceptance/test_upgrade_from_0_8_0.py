@@ -44,8 +44,11 @@ def user(make_user: Callable[..., User], sandbox: Sandbox, url: str) -> User:
 
 
 def read_rows(url: str) -> dict[str, list[str]]:
-    """Every row of the tables as text, sorted."""
-    return {name: sorted(row for (row,) in fetch(url, f"SELECT t::text FROM {name} t")) for name in TABLES}
+    """Every row of the tables as text, sorted; without the column that the upgrade adds to ``session_evidence``."""
+    return {
+        name: sorted(row for (row,) in fetch(url, f"SELECT (to_jsonb(t) - 'unpublished_at')::text FROM {name} t"))
+        for name in TABLES
+    }
 
 
 def test_nothing_is_changed_and_every_certificate_still_holds(user: User, sandbox: Sandbox, url: str) -> None:

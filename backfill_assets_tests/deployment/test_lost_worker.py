@@ -20,7 +20,7 @@ FAILED_WITHIN_SECONDS = 100  # of the cut
 REPEATED_WITHIN_SECONDS = 20  # of the failure: Dagster looks every 5 s, the sensor only every 60 s
 HEALED_WITHIN_SECONDS = 150  # of the cut
 # From its request, a run has its first bars within so many seconds. On a busy machine it takes longer, which the first
-# run shows, and may take as much longer again when it is repeated.
+# run shows; the daemon may take as much longer, too, and the run when it is repeated.
 START_SECONDS = 20
 HOSTS_INSTANCE = ROOT / "deploy" / "hosts" / "etc" / "dagster.yaml"
 IN_FLIGHT = 4
@@ -62,9 +62,10 @@ def check_moments(
     print_seconds(
         what, failed=failed_after, repeated=repeated_after, healed=healed_after, first_bars_once=start_seconds
     )
-    assert failed_after <= FAILED_WITHIN_SECONDS
-    assert repeated_after - failed_after <= REPEATED_WITHIN_SECONDS
-    assert healed_after <= HEALED_WITHIN_SECONDS + 2 * max(0.0, start_seconds - START_SECONDS)
+    longer = max(0.0, start_seconds - START_SECONDS)
+    assert failed_after <= FAILED_WITHIN_SECONDS + longer
+    assert repeated_after - failed_after <= REPEATED_WITHIN_SECONDS + longer
+    assert healed_after <= HEALED_WITHIN_SECONDS + 2 * longer
 
 
 @pytest.mark.machines

@@ -122,6 +122,10 @@ def test_each_role_of_a_new_database_does_its_part_only(
     assert [s for s in REFUSED_TO_READER if not is_refused(reader, s)] == []
     assert [s for s in REFUSED_TO_WRITER if not is_refused(writer, s)] == []
     execute(writer, "SELECT FROM backfill.migrations")
+    execute(writer, "SELECT backfill.make_bar_partitions('market_data', 2020, 1 + extract(year FROM now())::int + 1)")
+    with psycopg.connect(url) as connection:
+        owners = connection.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        assert owners == [("backfill_migrator",)]
     assert is_refused(connect_as(url, "backfill_migrator"), "CREATE ROLE own")
     execute(
         connect_as(url, "backfill_migrator"), "ALTER TABLE market_data ADD x int; ALTER TABLE backfill.runs ADD x int"

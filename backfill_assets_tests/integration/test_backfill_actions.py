@@ -244,7 +244,7 @@ def test_two_processes_at_once_read_each_list_once(open_market: Callable[..., tu
     async def read_at_once() -> list[int]:
         readings = [ActionReading(DIVIDEND_KIND, engine, due.job.symbols, due.settled, uses_file=False) for _ in "12"]
         async with engine.open_vendor_client(Purpose.DAILY) as (_, client):
-            assert await asyncio.gather(*(reading.read(client) for reading in readings)) == [None, None]
+            assert await asyncio.gather(*(reading.read(client, 8) for reading in readings)) == [None, None]
         return [reading.requested for reading in readings]
 
     requested = asyncio.run(read_at_once())
@@ -386,7 +386,7 @@ def test_a_list_that_cannot_be_read_is_requested_weekly(open_market: Callable[..
 
         async def read(at: Engine = at, reading: ActionReading[SplitRow, ListedSplit] = reading) -> None:
             async with at.open_vendor_client(Purpose.SPLITS) as (_, client):
-                assert await reading.read(client) is None
+                assert await reading.read(client, 8) is None
 
         asyncio.run(read())
         with engine.database.transaction() as connection:

@@ -43,7 +43,7 @@ def test_delisted_tickers_get_a_listing_and_only_their_history_is_requested(engi
         "ENRN.US was listed from 2018-01-02 to 2020-11-30; the vendor has intraday data only of listings that ended"
         " after 2021",
         "ABC_old.US was listed from 2018-01-02 to 2026-05-29; to fetch its bars: backfill-assets run --symbols ABC_old"
-        " --start 2018-01-02 --end 2026-05-29",
+        " --start 2020-10-12 --end 2026-05-29",
     ]
     with engine.database.transaction() as connection:
         symbols = {s.ticker.symbol: s for s in list_symbols(connection, "US", only_active=False)}

@@ -273,14 +273,18 @@ def test_result_counts_requested_slots_only(make_engine: MakeEngine, start_sandb
     assert (result.planned, result.stored, result.absent) == (1, 1, {})
 
 
-def test_long_window_needs_one_request_per_120_days(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+@pytest.mark.parametrize(("set_days", "requests"), [({}, 1), ({"max_span_days": 120}, 2)])
+def test_half_a_year_is_one_request_unless_shorter_ones_are_set(
+    make_engine: MakeEngine, start_sandbox: StartSandbox, set_days: dict[str, int], requests: int
+) -> None:
     sandbox = start_sandbox()
-    engine = make_engine(sandbox)
+    engine = make_engine(sandbox, **set_days)
     half_year = make_job(engine, start=date(2025, 12, 1), end=TUESDAY)
     plan = engine.plan(half_year, engine.measure(half_year))
     result = run_backfill(engine, half_year, ignore_progress)
-    assert len(plan.requests) == 2
-    assert result.calls == plan.calls == sandbox.stats()["calls"]
+    assert (len(plan.requests), plan.lower_bound) == (requests, 5)
+    listing = 1 if requests > 1 else 0  # since when it is listed, before it is requested more than once
+    assert result.calls == plan.calls + listing == sandbox.stats()["calls"]
     assert result.after.missing == 0
 
 

@@ -127,7 +127,9 @@ def test_held_back_slots_are_not_said_to_be_absent_at_the_vendor(
 ) -> None:
     """Two requests for one symbol; Sydney's overdue sessions leave calls for one of them."""
     sandbox = start_sandbox(history_from=date(2025, 11, 3), exchanges={"AU": ExchangeConfig(symbols=3)})
-    engine = make_engine(sandbox, exchanges=("US", "AU"), collector_reserve=0.0, daily_calls=20, daily_data=False)
+    engine = make_engine(
+        sandbox, exchanges=("US", "AU"), collector_reserve=0.0, daily_calls=20, daily_data=False, max_span_days=120
+    )
     with engine.database.transaction() as connection:
         add_symbols(connection, [Ticker("AAPL", "US")] + [Ticker(name, "AU") for name in AU_NAMES])
     job, _ = build_job(engine, JobRequest(exchange="US", start=date(2025, 11, 10), end=date(2026, 5, 8)))

@@ -1,10 +1,13 @@
 """Waiting for a permit: one query of the budget, then a sleep without an open transaction."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import psycopg
+import pytest
 
+from backfill_assets.backfill.fetch import shared_rate_limiter
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.market.purposes import Purpose
@@ -92,6 +95,32 @@ def test_unused_permits_are_returned(database: Database) -> None:
     asyncio.run(scenario())
     status = budget.read_status(NOW)
     assert (status.calls_spent_today, status.requests_in_window) == (5, 1)
+
+
+def test_ended_requests_are_recorded_together_and_a_refusal_at_once(
+    monkeypatch: pytest.MonkeyPatch, database: Database, database_url: str
+) -> None:
+    """Other processes must pause after a refusal; what else has ended can wait."""
+    monkeypatch.setattr(shared_rate_limiter, "GATHER_SECONDS", 3600.0)
+    budget = RecordingBudget(database)
+    refused = replace(SUCCESSFUL_REQUEST, status=429, calls=0, error="RateLimited", retry_after=60.0)
+
+    def count_transactions() -> list[int]:
+        with psycopg.connect(database_url) as connection:
+            query = "SELECT count(*) FROM backfill.requests GROUP BY xmin::text::bigint ORDER BY xmin::text::bigint"
+            return [row[0] for row in connection.execute(query)]
+
+    async def scenario() -> None:
+        async with SharedRateLimiter(budget, database, AdaptiveConcurrencyLimit(16, 16), lambda: NOW) as rate_limiter:
+            permits = [await rate_limiter.acquire(5, Purpose.GAP) for _ in range(2)]
+            await rate_limiter.release(permits[0], SUCCESSFUL_REQUEST)
+            await rate_limiter.release(permits[1], refused)
+            while not await asyncio.to_thread(count_transactions):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert count_transactions() == [2]
+    assert budget.read_status(NOW).paused_until is not None
 
 
 class GenerousBudget(RecordingBudget):

@@ -25,6 +25,7 @@ from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets.store.postgres.schema_check import require_complete_schema
 from backfill_assets_tests import external_tables
+from backfill_assets_tests.plain_table import MARKET_DATA
 
 HALF_HOUR = INTERVALS["30m"]
 FIRST_SLOT = datetime(2026, 6, 1, 13, 30, tzinfo=UTC)
@@ -81,7 +82,7 @@ OF_OTHERS = {
     " FROM gone",
 }
 OURS = ("final", "other feed", "live", "verify", "volume", "delete ours")
-FORMS = ("managed", "external", "partitioned")
+FORMS = ("managed", "plain", "external", "partitioned")
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,8 @@ def create_database_of_form(url: str, form: str) -> Database:
     with psycopg.connect(url, autocommit=True) as connection:
         if form == "external":
             connection.execute(external_tables.TABLES.encode())
+        if form == "plain":
+            connection.execute(MARKET_DATA.encode())
         if form == "partitioned":
             connection.execute(PARTITIONED.encode())
     database = Database(url)
@@ -367,7 +370,9 @@ def test_what_another_program_does_to_its_own_columns_is_no_version(recorder: Re
         assert connection.execute("SELECT count(*) FROM backfill.bar_versions").fetchall() == [(0,)]
 
 
-def test_a_column_changes_its_type_without_the_triggers(recorder: Recorder) -> None:
+def test_a_column_changes_its_type_without_the_triggers(create_database: Callable[..., str]) -> None:
+    database = create_database_of_form(create_database(None), "plain")
+    recorder = start_recorder(database, "plain")
     recorder.run([Step("final", 0, 0, 0), Step("final", 0, 1, 0)])
     with recorder.database.transaction() as connection:  # as the runbook says
         triggers = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'market_data'::regclass AND tgname LIKE 'backfill%'"
@@ -382,6 +387,7 @@ def test_a_column_changes_its_type_without_the_triggers(recorder: Recorder) -> N
     for step in (Step("final", 0, 0, 1), Step("upsert", 0, 1, 1), Step("delete", 0, 0, 0)):
         recorder.run([step])
     require_replay(recorder)
+    database.close()
 
 
 def test_a_writer_is_not_refused_where_keys_may_be_null_or_a_partition_has_another_owner(

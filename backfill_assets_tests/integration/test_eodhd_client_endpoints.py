@@ -1,7 +1,10 @@
 """Each endpoint over real HTTP: paths, parameters, prices, splitting and batching."""
 
 import asyncio
+import gc
+import tracemalloc
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -174,3 +177,25 @@ def test_paths_parameters_and_prices_of_the_other_endpoints() -> None:
         assert vendor.list_paths() == [path]
         assert vendor.parse_query(0) == {**query, "fmt": "json", "api_token": "s3cret"}
         assert [record.calls for record in records] == [calls]
+
+
+def test_bodies_are_freed_without_the_garbage_collector() -> None:
+    """Commands collect rarely: long answers that wait for it would need more memory than all that is on its way."""
+    body = b"[" + b" " * 2_000_000 + BAR_RESPONSE.body.strip()[1:]
+    kept: list[int] = []
+
+    async def fetch_repeatedly(client: EodhdClient) -> None:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(6):
+            await client.fetch_intraday("A.US", "5m", 0, DAY)
+        kept.append(tracemalloc.get_traced_memory()[0] - before)
+
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        run_request(replace(BAR_RESPONSE, body=body), request=fetch_repeatedly)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept[0] < 2 * len(body)

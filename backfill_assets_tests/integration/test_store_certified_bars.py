@@ -106,7 +106,7 @@ def test_a_restored_table_has_the_same_hash(create_database: Callable[..., str])
     with psycopg.connect(original) as source, psycopg.connect(restored) as target:
         for table in ("market_symbols", "market_data"):
             content = io.BytesIO()
-            with source.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copy:
+            with source.cursor().copy(f"COPY (TABLE {table}) TO STDOUT".encode()) as copy:
                 for block in copy:
                     content.write(block)
             with target.cursor().copy(f"COPY {table} FROM STDIN".encode()) as copy:

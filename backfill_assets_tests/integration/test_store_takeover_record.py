@@ -9,27 +9,9 @@ from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.migrate import migrate
 from backfill_assets_tests import external_tables
 from backfill_assets_tests.integration.test_store_migrate import build_version_0_1_0, fetch, run_migrations
+from backfill_assets_tests.plain_table import MARKET_DATA
 
 RECORDS = "SELECT table_name, is_managed, differences FROM backfill.contract_tables ORDER BY 1"
-MARKET_DATA = """
-CREATE TABLE market_data (
-    symbol_id       integer          NOT NULL,
-    interval_type   varchar(20)      NOT NULL DEFAULT '30m',
-    "timestamp"     timestamptz      NOT NULL,
-    open_price      double precision NOT NULL CHECK (open_price > 0),
-    high_price      double precision NOT NULL CHECK (high_price >= open_price AND high_price >= close_price),
-    low_price       double precision NOT NULL
-                    CHECK (low_price > 0 AND low_price <= open_price AND low_price <= close_price),
-    close_price     double precision NOT NULL CHECK (close_price > 0),
-    volume          bigint           NOT NULL CHECK (volume >= 0),
-    source          text,
-    source_interval text,
-    source_rows     smallint,
-    is_final        boolean,
-    fetched_at      timestamptz,
-    PRIMARY KEY (symbol_id, interval_type, "timestamp")
-)
-"""
 
 
 def read_record(url: str, table: str) -> tuple[bool, list[str]]:

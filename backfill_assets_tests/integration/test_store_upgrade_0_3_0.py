@@ -26,14 +26,16 @@ def url_0_3_0(create_database: Callable[..., str]) -> str:
     return url
 
 
-def test_every_row_is_preserved_and_new_tables_are_empty(url_0_3_0: str, template_url: str) -> None:
-    require_preserved_rows(url_0_3_0, template_url, LATER)
+def test_every_row_is_preserved_and_new_tables_are_empty(url_0_3_0: str, plain_template_url: str) -> None:
+    require_preserved_rows(url_0_3_0, plain_template_url, LATER)
 
 
-def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_3_0: str, template_url: str) -> None:
+def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(
+    url_0_3_0: str, plain_template_url: str
+) -> None:
     """A reader of evidence keeps the last of the new migrations waiting; then the server ends the upgrade's session."""
     assert cut_off_upgrade(url_0_3_0, "backfill.session_evidence", "doubts", NUMBER_0_3_0) == LATER
-    assert read_schema(url_0_3_0) == read_schema(template_url)
+    assert read_schema(url_0_3_0) == read_schema(plain_template_url)
 
 
 def test_a_table_of_another_program_in_the_way_is_named_and_nothing_is_made(url_0_3_0: str) -> None:

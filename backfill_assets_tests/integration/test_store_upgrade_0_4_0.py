@@ -50,14 +50,16 @@ def url_0_4_0(create_database: Callable[..., str]) -> str:
     return url
 
 
-def test_every_row_is_preserved_and_new_tables_are_empty(url_0_4_0: str, template_url: str) -> None:
-    require_preserved_rows(url_0_4_0, template_url, LATER)
+def test_every_row_is_preserved_and_new_tables_are_empty(url_0_4_0: str, plain_template_url: str) -> None:
+    require_preserved_rows(url_0_4_0, plain_template_url, LATER)
 
 
-def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_4_0: str, template_url: str) -> None:
+def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(
+    url_0_4_0: str, plain_template_url: str
+) -> None:
     """A reader of the market's files keeps the upgrade waiting; then the server ends the upgrade's session."""
     assert cut_off_upgrade(url_0_4_0, "backfill.bulk_files", "dividends", NUMBER_0_4_0) == LATER
-    assert read_schema(url_0_4_0) == read_schema(template_url)
+    assert read_schema(url_0_4_0) == read_schema(plain_template_url)
 
 
 @pytest.mark.parametrize("name", ["dividends", "listings"])

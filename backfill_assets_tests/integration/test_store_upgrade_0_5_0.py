@@ -96,20 +96,22 @@ def read_clock(url: str) -> str:
     return str(fetch(url, "SELECT clock_timestamp()::text")[0][0])
 
 
-def test_every_row_is_preserved(url_0_5_0: str, template_url: str) -> None:
-    require_preserved_rows(url_0_5_0, template_url, LATER)
+def test_every_row_is_preserved(url_0_5_0: str, plain_template_url: str) -> None:
+    require_preserved_rows(url_0_5_0, plain_template_url, LATER)
 
 
 @pytest.mark.parametrize("number", list_between(NUMBER_0_5_0, NUMBER_0_6_0))
-def test_a_database_between_two_migrations_is_completed(url_0_5_0: str, template_url: str, number: int) -> None:
+def test_a_database_between_two_migrations_is_completed(url_0_5_0: str, plain_template_url: str, number: int) -> None:
     apply_migrations(url_0_5_0, NUMBER_0_5_0, number)
-    require_completion(url_0_5_0, template_url, number)
+    require_completion(url_0_5_0, plain_template_url, number)
 
 
-def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_5_0: str, template_url: str) -> None:
+def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(
+    url_0_5_0: str, plain_template_url: str
+) -> None:
     """A writer of bars keeps the triggers waiting; then the server ends the upgrade's session."""
     assert cut_off_upgrade(url_0_5_0, "market_data", "bar_versions", NUMBER_0_5_0, "ROW EXCLUSIVE") == LATER
-    assert read_schema(url_0_5_0) == read_schema(template_url)
+    assert read_schema(url_0_5_0) == read_schema(plain_template_url)
 
 
 @pytest.mark.parametrize("name", ["bar_versions", "universes"])

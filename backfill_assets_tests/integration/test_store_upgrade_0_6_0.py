@@ -79,8 +79,8 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def test_every_row_is_preserved(url_0_6_0: str, template_url: str) -> None:
-    require_preserved_rows(url_0_6_0, template_url, LATER)
+def test_every_row_is_preserved(url_0_6_0: str, plain_template_url: str) -> None:
+    require_preserved_rows(url_0_6_0, plain_template_url, LATER)
     assert fetch(url_0_6_0, "SELECT DISTINCT exchange FROM backfill.exchange_files") == [("US",)]
     assert fetch(url_0_6_0, "SELECT DISTINCT exchange FROM backfill.exchange_closures") == [("US",)]
     assert fetch(
@@ -89,15 +89,17 @@ def test_every_row_is_preserved(url_0_6_0: str, template_url: str) -> None:
 
 
 @pytest.mark.parametrize("number", list_between(NUMBER_0_6_0, NUMBER_0_7_0))
-def test_a_database_between_two_migrations_is_completed(url_0_6_0: str, template_url: str, number: int) -> None:
+def test_a_database_between_two_migrations_is_completed(url_0_6_0: str, plain_template_url: str, number: int) -> None:
     apply_migrations(url_0_6_0, NUMBER_0_6_0, number)
-    require_completion(url_0_6_0, template_url, number)
+    require_completion(url_0_6_0, plain_template_url, number)
 
 
-def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_6_0: str, template_url: str) -> None:
+def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(
+    url_0_6_0: str, plain_template_url: str
+) -> None:
     """A reader of the daily files keeps their new key waiting; then the server ends the upgrade's session."""
     assert cut_off_upgrade(url_0_6_0, "backfill.bulk_files", "exchanges", NUMBER_0_6_0) == LATER
-    assert read_schema(url_0_6_0) == read_schema(template_url)
+    assert read_schema(url_0_6_0) == read_schema(plain_template_url)
 
 
 def test_a_table_of_another_program_in_the_way_is_named_and_nothing_is_made(url_0_6_0: str) -> None:

@@ -51,10 +51,10 @@ def url_0_7_0(create_database: Callable[..., str]) -> str:
     return url
 
 
-def test_every_row_is_preserved_and_every_volume_is_known(url_0_7_0: str, template_url: str) -> None:
+def test_every_row_is_preserved_and_every_volume_is_known(url_0_7_0: str, plain_template_url: str) -> None:
     adjusted = fetch(url_0_7_0, ADJUSTED)
     assert len(adjusted) > 1
-    require_preserved_rows(url_0_7_0, template_url, LATER)
+    require_preserved_rows(url_0_7_0, plain_template_url, LATER)
     assert fetch(url_0_7_0, ADJUSTED) == adjusted
     assert fetch(url_0_7_0, "SELECT DISTINCT volume_known FROM market_data") == [(None,)]
     assert fetch(
@@ -63,15 +63,17 @@ def test_every_row_is_preserved_and_every_volume_is_known(url_0_7_0: str, templa
 
 
 @pytest.mark.parametrize("number", list_between(NUMBER_0_7_0, NUMBER_0_8_0))
-def test_a_database_between_two_migrations_is_completed(url_0_7_0: str, template_url: str, number: int) -> None:
+def test_a_database_between_two_migrations_is_completed(url_0_7_0: str, plain_template_url: str, number: int) -> None:
     apply_migrations(url_0_7_0, NUMBER_0_7_0, number)
-    require_completion(url_0_7_0, template_url, number)
+    require_completion(url_0_7_0, plain_template_url, number)
 
 
-def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(url_0_7_0: str, template_url: str) -> None:
+def test_an_upgrade_that_is_cut_off_leaves_nothing_behind_and_is_repeated(
+    url_0_7_0: str, plain_template_url: str
+) -> None:
     """A reader of daily prices keeps the last of the new migrations waiting; then the server ends its session."""
     assert cut_off_upgrade(url_0_7_0, "backfill.daily_prices", "unknown", NUMBER_0_7_0) == LATER
-    assert read_schema(url_0_7_0) == read_schema(template_url)
+    assert read_schema(url_0_7_0) == read_schema(plain_template_url)
 
 
 def test_tables_of_another_program_get_one_column_and_keep_the_others(create_database: Callable[..., str]) -> None:

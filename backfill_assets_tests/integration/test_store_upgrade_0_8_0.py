@@ -45,18 +45,18 @@ def url_0_8_0(create_database: Callable[..., str]) -> str:
     return url
 
 
-def test_every_row_is_preserved_and_older_programs_see_no_migration(url_0_8_0: str, template_url: str) -> None:
+def test_every_row_is_preserved_and_older_programs_see_no_migration(url_0_8_0: str, plain_template_url: str) -> None:
     before = fetch(url_0_8_0, "SELECT * FROM backfill.migrations ORDER BY 1")
-    require_preserved_rows(url_0_8_0, template_url, LATER)
+    require_preserved_rows(url_0_8_0, plain_template_url, LATER)
     assert fetch(url_0_8_0, "SELECT * FROM backfill.migrations ORDER BY 1") == before
     additive = fetch(url_0_8_0, "SELECT name, readable_since FROM backfill.additive_migrations ORDER BY number")
     assert additive == [(name, 9) for name in LATER]
 
 
 @pytest.mark.parametrize("number", list_between(NUMBER_0_8_0, NEWEST)[::2])
-def test_a_database_between_two_migrations_is_completed(url_0_8_0: str, template_url: str, number: int) -> None:
+def test_a_database_between_two_migrations_is_completed(url_0_8_0: str, plain_template_url: str, number: int) -> None:
     apply_migrations(url_0_8_0, NUMBER_0_8_0, number)
-    require_completion(url_0_8_0, template_url, number)
+    require_completion(url_0_8_0, plain_template_url, number)
 
 
 def test_tables_of_another_program_stay_as_they_are(create_database: Callable[..., str]) -> None:

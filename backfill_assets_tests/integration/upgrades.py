@@ -30,7 +30,7 @@ SELECT table_name, column_name, data_type, is_nullable, character_maximum_length
 WHERE table_schema = 'public' AND column_name <> 'volume_known' ORDER BY 1, 2
 """
 EXTENDED = {"exchanges"}  # later versions have more
-REBUILT = {"bar_versions", "exchange_closures", "exchange_files"}  # filled with what older tables tell
+REBUILT = {"bar_versions", "census_tables", "exchange_closures", "exchange_files"}  # filled with what is there
 
 
 def name_later(number: int) -> list[str]:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from backfill_assets.orchestration.action_assets import corporate_actions
 from backfill_assets.orchestration.daily_data import CORPORATE_ACTIONS
+from backfill_assets.orchestration.exchange_names import build_bars_key
 from backfill_assets.sandbox.actions import Action, CashDividend, Record
 from backfill_assets.store.quota.spending_pause import start_pause
 from backfill_assets_tests.conftest import NOW, StartSandbox
@@ -25,6 +26,12 @@ def list_materializations(deployment: Deployment) -> list[dict[str, Any]]:
     records = deployment.instance.fetch_materializations(CORPORATE_ACTIONS, limit=10).records
     events = [record.asset_materialization for record in records]
     return [{name: value.value for name, value in event.metadata.items()} for event in events if event]
+
+
+def find_newest_event(deployment: Deployment, key: dg.AssetKey) -> int:
+    """The storage id of an asset's newest materialization; later events have greater ones."""
+    (newest,) = deployment.instance.fetch_materializations(key, limit=1).records
+    return newest.storage_id
 
 
 def materialize(deployment: Deployment) -> dg.ExecuteInProcessResult:
@@ -52,6 +59,8 @@ def test_the_run_that_reads_records_the_asset_and_the_assets_own_run_reads_nothi
     (by_gap_run,) = list_materializations(deployment)
     assert (by_gap_run["splits"], by_gap_run["new"], by_gap_run["revised"], by_gap_run["withdrawn"]) == (1, 1, 0, 0)
     assert by_gap_run["calls"] >= len(SYMBOLS)
+    bars = build_bars_key("30m", "US")
+    assert find_newest_event(deployment, bars) < find_newest_event(deployment, CORPORATE_ACTIONS), "bars do not wait"
     (newest,) = by_gap_run["newest"].records
     assert (newest.data["ticker"], newest.data["terms"], newest.data["state"]) == ("AAPL.US", "4:1", "effective")
     requests = deployment.sandbox.stats()["calls"]

@@ -1,7 +1,8 @@
 """With the US alone Dagster's definitions are those of version 0.7.0; others have names of their own beside them.
 
-Since then one job and one sensor for each exchange and interval came, which heal what is no partition. The sensor of
-the symbol partitions has renewed the days, too, and says so in its description.
+Since then one job and one sensor for each exchange and interval came, which heal what is no partition, a job and a
+schedule that fill the history, and a check for each of them that it is complete. The sensor of the symbol partitions
+has renewed the days, too, and says so in its description.
 """
 
 import json
@@ -17,6 +18,9 @@ from backfill_assets_tests.orchestration.described_definitions import describe_d
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "version_0_7_0" / "names.json").read_text("utf-8"))
 EVERY_OPTION = {"intervals": ("30m", "1h"), "universes": ("all", "model"), "live": True, "auto": False}
 
+ALSO_NEW = {"heal_sessions", "fill_history", "history_schedule"}
+NEW_CHECK = "history_is_complete"
+
 
 def describe(settings: Settings, **changed: Any) -> dict[str, Any]:
     return describe_definitions(build_definitions(settings.model_copy(update=changed)))
@@ -26,12 +30,14 @@ def split_new(described: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """What existed in version 0.7.0, and the names that came later."""
     new = {
         name
-        for kind in ("jobs", "sensors")
+        for kind in ("jobs", "sensors", "schedules")
         for name in described[kind]
-        if name == "heal_sessions" or name.startswith("healing_sensor")
+        if name in ALSO_NEW or name.startswith("healing_sensor")
     }
-    kinds = ("jobs", "sensors")
+    kinds = ("jobs", "sensors", "schedules")
     old = {kind: {name: one for name, one in described[kind].items() if name not in new} for kind in kinds}
+    old["checks"] = {name: one for name, one in described["checks"].items() if not name.endswith(NEW_CHECK)}
+    new |= {name for name in described["checks"] if name not in old["checks"]}
     partitions = old["sensors"]["symbol_partitions_sensor"]
     description = partitions["description"].replace(", and their days up to date", "")
     old["sensors"]["symbol_partitions_sensor"] = {**partitions, "description": description}
@@ -44,12 +50,15 @@ def test_with_the_us_alone_everything_is_as_in_version_0_7_0(
 ) -> None:
     described, new = split_new(describe(settings, **options))
     assert described == RECORDED[variant]
-    assert new == {"heal_sessions", "healing_sensor", *(["healing_sensor_1h"] if options else [])}
+    checks = {f"bars_{interval}: {NEW_CHECK}" for interval in options.get("intervals", ("30m",))}
+    assert new == {*ALSO_NEW, "healing_sensor", *(["healing_sensor_1h"] if options else []), *checks}
 
 
 def test_other_exchanges_are_beside_the_us_and_change_none_of_its_names(settings: Settings) -> None:
     both, new = split_new(describe(settings, exchanges=("US", "LSE", "AU")))
-    assert new == {"heal_sessions", *(f"healing_sensor{suffix}" for suffix in ("", "_LSE", "_AU"))}
+    suffixes = ("", "_LSE", "_AU")
+    checks = {f"bars_30m{suffix}: {NEW_CHECK}" for suffix in suffixes}
+    assert new == {*ALSO_NEW, *(f"healing_sensor{suffix}" for suffix in suffixes), *checks}
     assert both == RECORDED["three exchanges"]
     alone = RECORDED["default"]
     for kind in ("checks", "sensors", "jobs"):

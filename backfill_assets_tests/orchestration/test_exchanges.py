@@ -75,7 +75,7 @@ def test_london_is_filled_certified_and_reported_on_its_own(deploy_exchanges: De
     assert result.success
     assert set(deployment.instance.get_materialized_partitions(LSE_BARS)) == {f"{TUESDAY}|VOD.LSE"}
     assert deployment.materialized == set()
-    assert list_checked_assets(result) == {"bars_30m_LSE": 9}
+    assert list_checked_assets(result) == {"bars_30m_LSE": 10}
     stamps = [datetime.fromtimestamp(bar[0], UTC) for bar in read_stored_bars(deployment.engine.database, "VOD")]
     hours = [(stamp.hour, stamp.minute) for stamp in stamps]
     assert (len(hours), hours[0], hours[16]) == (34, (7, 0), (15, 0))  # 08:00 to 16:00, and Monday with the request
@@ -133,7 +133,7 @@ def test_one_run_evaluates_the_checks_of_all_exchanges(deploy_exchanges: DeployE
     deployment = deploy_exchanges()
     result = deployment.verify()
     assert result.success
-    assert list_checked_assets(result) == {"bars_30m": 8, "bars_30m_LSE": 9, "bars_30m_AU": 9}
+    assert list_checked_assets(result) == {"bars_30m": 9, "bars_30m_LSE": 10, "bars_30m_AU": 10}
     failed = {
         e.asset_key.to_user_string()
         for e in result.get_asset_check_evaluations()
@@ -154,7 +154,7 @@ def test_an_exchange_that_fails_does_not_stop_the_others(
     after_its_end = datetime(2027, 1, 5, 14, tzinfo=UTC)
     later = deployment.with_settings(as_of=after_its_end, exchanges=("AU", "US"), markets_file=markets_file)
     result = later.verify()
-    assert list_checked_assets(result) == {"bars_30m": 8}
+    assert list_checked_assets(result) == {"bars_30m": 9}
     (failure,) = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
     assert failure is not None
     assert "AU: the calendar of exchange AU" in str(failure.cause or failure)
@@ -198,7 +198,7 @@ def test_an_exchange_whose_breaks_nobody_gave_has_no_assets_and_the_others_are_l
     assert "for exchange JK: the hours of exchange JK" in line
     assert "markets probe JK" in line
     result = both.verify()
-    assert list_checked_assets(result) == {"bars_30m": 8}
+    assert list_checked_assets(result) == {"bars_30m": 9}
     assert not result.success  # the alert names what failed
     with pytest.raises(SessionsUnknown, match="JK"):
         build_definitions(deployment.with_settings(exchanges=("JK",)).engine.settings)
@@ -225,7 +225,7 @@ def test_a_chosen_window_is_filled_on_the_exchanges_of_its_symbols(deploy_exchan
     assert set(deployment.instance.get_materialized_partitions(AU_BARS)) == {
         f"{day}|BHP.AU" for day in (MONDAY, TUESDAY)
     }
-    assert list_checked_assets(result) == {"bars_30m": 8, "bars_30m_AU": 9}
+    assert list_checked_assets(result) == {"bars_30m": 9, "bars_30m_AU": 10}
 
 
 def test_the_catalog_says_what_an_exchange_is(deploy_exchanges: DeployExchanges) -> None:

@@ -56,6 +56,7 @@ def test_live_assets_are_absent_by_default(deploy: Deploy, start_sandbox: StartS
     assert {key.name for key in repository.asset_graph.asset_check_keys if key.asset_key == BARS} == {
         *("every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "no_rate_limit_errors"),
         *("bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod", "splits_are_consistent"),
+        "history_is_complete",
     }
 
 

@@ -13,6 +13,7 @@ from backfill_assets.market.calendar.sessions import list_previous_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory, SlotBaseline
 from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.publication_habits import PublicationHabits
 from backfill_assets.market.gaps.retry_schedule import Recheck
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates, classify_slots
 
@@ -111,7 +112,9 @@ def build_evidence(tickers: int, grid: SlotGrid, **known: Any) -> AbsenceEvidenc
     empty = AbsenceEvidence.create_empty(tickers, len(grid.sessions))
     if {"incomplete_sessions", "published_sessions"} <= known.keys() and "slot_baseline" not in known:
         known |= {"slot_baseline": build_habit(grid, known["published_sessions"], known["incomplete_sessions"])}
-    arrays = {name: value for name, value in known.items() if not isinstance(value, bool | SlotBaseline)}
+    arrays = {
+        name: value for name, value in known.items() if not isinstance(value, bool | SlotBaseline | PublicationHabits)
+    }
     return replace(empty, **known | {name: np.array(arrays[name], getattr(empty, name).dtype) for name in arrays})
 
 

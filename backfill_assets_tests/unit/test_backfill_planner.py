@@ -196,7 +196,8 @@ HALF_YEAR = (date(2025, 11, 3), date(2026, 5, 29))
 
 def test_too_long_span_is_split_and_covers_every_gap() -> None:
     size = build_coverage_with_gaps([[]], days=HALF_YEAR).grid.size
-    plan = make_test_plan(build_coverage_with_gaps([range(size), [0]], days=HALF_YEAR), overlap_sessions=0)
+    coverage = build_coverage_with_gaps([range(size), [0]], days=HALF_YEAR)
+    plan = make_test_plan(coverage, overlap_sessions=0, vendor_max_span=timedelta(days=600))
     assert [name for name, _ in list_requested_gaps(plan)] == ["AAPL", "AAPL", "MSFT"]
     assert sum(gaps for name, gaps in list_requested_gaps(plan) if name == "AAPL") == size
     first, second, _ = plan.requests
@@ -416,4 +417,15 @@ def test_an_answer_is_not_asked_for_more_rows_than_it_may_have() -> None:
     for request in month.requests:
         sessions = month.grid.sessions[request.first_session : request.last_session + 1]
         assert sum((session.close - session.open for session in sessions), timedelta()) <= timedelta(hours=21 * 6.5)
-    assert len(month.requests) == 4  # each with the two sessions before it that are read again
+    assert len(month.requests) == 3  # as few as without the sessions before it that are read again
+
+
+def test_nothing_is_requested_from_before_the_vendors_first_rows() -> None:
+    gaps = [[0, 14, 30], [0], [16]]
+    coverage = build_coverage_with_gaps(gaps)
+    second_day = coverage.grid.sessions[1].day
+    for force in (False, True):
+        plan = make_test_plan(coverage, first_day=second_day, force=force)
+        assert {plan.grid.sessions[request.first_session].day for request in plan.requests} == {second_day}
+        assert plan.slot_keys[:2].tolist() == ([13, 14] if force else [14, 30])
+    assert make_test_plan(coverage, first_day=date(2027, 1, 1)).requests == ()

@@ -4,15 +4,24 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backfill_assets.backfill.planner import PlannedRequest
-from backfill_assets.backfill.probing import compute_first_block_size, is_probe_due, split_requests
+from backfill_assets.backfill.probing import (
+    compute_first_block_size,
+    has_enough_come,
+    is_probe_due,
+    split_block,
+    split_requests,
+)
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.coverage import Coverage
+from backfill_assets.market.gaps.publication_habits import HalfHours, PublicationHabits
+from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets_tests.unit.classified_coverage import build_classified_coverage
 from backfill_assets_tests.unit.gap_builders import Entry
 
@@ -106,3 +115,63 @@ def test_first_block_has_up_to_three_probes(symbols: int, size: int) -> None:
 def test_first_block_has_as_many_requests_as_symbols_seen_published() -> None:
     entries = [Entry(row=row, session=TUESDAY, published=True) for row in range(7)]
     assert compute_first_block_size(build_coverage(entries, tickers=[f"T{number}" for number in range(300)])) == 7
+
+
+HALF_HOURS = HalfHours.build(3 * 3600, 16 * 3600)
+
+
+def build_habits(chances_by_now: Sequence[float]) -> PublicationHabits:
+    """Of each ticker, the chance that a session has come an hour after it is askable; else it comes never."""
+    own = np.zeros((len(chances_by_now), HALF_HOURS.count))
+    own[:, 1], own[:, -1] = chances_by_now, 1 - np.array(chances_by_now)
+    return PublicationHabits(HALF_HOURS, np.zeros((7, HALF_HOURS.count)), own, 1e-9, np.zeros(len(own), bool), 20)
+
+
+def test_where_chances_are_learned_blocks_count_what_is_to_be_expected() -> None:
+    names = [f"T{number}" for number in range(40)]
+    coverage = build_coverage(tickers=names, habits=build_habits([0.25] * 20 + [0.5] * 20))
+    certain, tentative = split_requests([build_request(coverage, row) for row in range(40)], coverage)
+    assert (certain, len(tentative)) == ([], 40)
+    block, rest = split_block(tentative, compute_first_block_size(coverage), coverage)
+    assert (len(block), len(rest)) == (8, 32)  # four are to be expected
+    assert all(request.row >= 20 for request in block)  # likely ones first
+    assert [has_enough_come(came, block, coverage) for came in (1, 2)] == [False, True]
+
+
+def test_without_history_a_block_counts_its_requests() -> None:
+    coverage = build_coverage()
+    requests = [build_request(coverage, row) for row in range(4)]
+    assert split_block(requests, 3, coverage) == (requests[:3], requests[3:])
+    assert split_block(requests, 8, coverage) == (requests, [])
+    assert [has_enough_come(came, requests, coverage) for came in (1, 2)] == [False, True]
+
+
+CLOSE = datetime(2026, 6, 2, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("vain", "hours", "waits", "is_tentative"),
+    [(9, 9.9, True, True), (9, 10, False, True), (11, 13.9, True, True), (11, 14, False, True), (9, 21, False, False)],
+)
+def test_stragglers_are_requested_in_rounds(vain: float, hours: float, waits: bool, is_tentative: bool) -> None:
+    """Five of ten tickers came nine hours after the close, five were requested in vain then, or again at eleven."""
+    came_at = int(CLOSE.timestamp()) + 9 * 3600
+    came = [
+        Entry(row=row, session=1, requested_at=came_at, published=True, data_until=came_at, published_at=came_at)
+        for row in range(5)
+    ]
+    absent = [
+        Entry(row=row, session=1, requested_at=int(CLOSE.timestamp() + vain * 3600), not_returned=range(13, 26))
+        for row in range(5, 10)
+    ]
+    coverage = build_coverage(
+        [*came, *absent],
+        CLOSE + timedelta(hours=hours),
+        tickers=[f"T{number}" for number in range(10)],
+        slots=[(8, 20, SlotState.MISSING)],
+        first_published_at=[np.nan, came_at],
+        half_published_at=[np.nan, came_at],
+    )
+    assert coverage.slot_states.due.tolist() == [not waits]
+    certain, tentative = split_requests([build_request(coverage, 8)], coverage)
+    assert (len(certain), len(tentative)) == (int(not is_tentative), int(is_tentative))

@@ -1,12 +1,14 @@
-"""How much one request covers: the rows of its answer are bounded, and nothing changes where sessions are short."""
+"""How much one request covers: gaps take the fewest requests, and the rows of an answer are bounded."""
 
+import itertools
+from collections.abc import Collection
 from datetime import date, timedelta
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.backfill.request_spans import RequestSpans, SpanLimits
+from backfill_assets.backfill.request_spans import TAKEN_ALONG, RequestSpan, RequestSpans, SpanLimits
 from backfill_assets.eodhd.pricing import REQUEST_LIMITS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
@@ -29,37 +31,73 @@ def build_limits(source: str, overlap: int = 2, max_days: int = 600) -> SpanLimi
     return SpanLimits(overlap, longest, timedelta(seconds=REQUEST_LIMITS.max_rows * seconds))
 
 
-def split_as_before(grid: SlotGrid, limits: SpanLimits, sessions: list[int]) -> list[tuple[int, int]]:
-    """The rule for sessions that are shorter than a day: their time alone counts."""
-    spans, first, last = [], sessions[0], sessions[0]
+def is_within(grid: SlotGrid, limits: SpanLimits, first: int, last: int) -> bool:
+    """Whether one request may cover the sessions, by its definition."""
     closing = timedelta(seconds=grid.sessions[0].market.closing_seconds)
-    for session in sessions:
-        begin = max(0, first - limits.overlap)
-        covered = grid.sessions[begin : session + 1]
-        traded = sum((one.close - one.open for one in covered), timedelta())
-        if session > first and (
-            covered[-1].close - covered[0].open > limits.max_span - closing or traded > limits.max_trading
-        ):
-            spans.append((first, last))
-            first = session
-        last = session
-    return [*spans, (first, last)]
+    covered = grid.sessions[first : last + 1]
+    span = covered[-1].close - covered[0].open
+    traded = span if covered[0].is_whole_day else sum((one.close - one.open for one in covered), timedelta())
+    return first == last or (span <= limits.max_span - closing and traded <= limits.max_trading)
+
+
+def count_by_trying(grid: SlotGrid, limits: SpanLimits, sessions: list[int]) -> int:
+    """The fewest requests for gaps of these sessions, of all ways to cut them."""
+    fewest = [0]
+    for end in range(1, len(sessions) + 1):
+        begins = [b for b in range(end) if is_within(grid, limits, sessions[b], sessions[end - 1])]
+        fewest.append(1 + min(fewest[begin] for begin in begins))
+    return fewest[-1]
+
+
+def split(exchange: str, limits: SpanLimits, gaps: Collection[int], due: Collection[int]) -> list[RequestSpan]:
+    ordered = sorted(gaps)
+    is_due = np.isin(ordered, list(due))
+    return list(RequestSpans(GRIDS[exchange], limits).split(np.array(ordered, np.int64), is_due))
 
 
 @given(
-    st.sampled_from(["US", "LSE"]),
-    st.sampled_from(["1m", "5m"]),
+    st.sampled_from([("US", "1m"), ("US", "5m"), ("LSE", "5m"), ("CC", "5m"), ("FOREX", "1m"), ("FOREX", "5m")]),
     st.integers(0, 3),
     st.integers(1, 600),
-    st.sets(st.integers(0, 250), min_size=1, max_size=40),
+    st.sets(st.integers(0, 250), min_size=1, max_size=25),
+    st.sets(st.integers(0, 250), max_size=25),
 )
-@settings(max_examples=60)
-def test_requests_of_markets_that_close_at_night_are_as_before(
-    exchange: str, source: str, overlap: int, max_days: int, chosen: set[int]
+@settings(max_examples=150)
+def test_due_gaps_take_the_fewest_requests_of_all_ways_to_cut_them(
+    market: tuple[str, str], overlap: int, max_days: int, due: set[int], others: set[int]
 ) -> None:
-    grid, limits, sessions = GRIDS[exchange], build_limits(source, overlap, max_days), sorted(chosen)
-    found = [(first, last) for first, last, _ in RequestSpans(grid, limits).split(np.array(sessions, np.int64))]
-    assert found == split_as_before(grid, limits, sessions)
+    exchange, source = market
+    grid, limits = GRIDS[exchange], build_limits(source, overlap, max_days)
+    spans = split(exchange, limits, due | others, due)
+    assert len(spans) == count_by_trying(grid, limits, sorted(due))
+    assert RequestSpans(grid, limits).count(np.array(sorted(due))) == len(spans)
+    assert all(any(span.first <= gap <= span.last for span in spans) for gap in due)
+    for before, after in itertools.pairwise(spans):
+        assert before.last < after.begin  # nothing is read twice
+        assert before.entries.stop <= after.entries.start
+    for span in spans:
+        assert span.first - overlap <= span.begin <= span.first
+        assert is_within(grid, limits, span.begin, span.last)
+        assert sorted(due | others)[span.entries] == [g for g in sorted(due | others) if span.first <= g <= span.last]
+        longest_due = [gap for gap in due if span.first <= gap <= span.last]
+        needed = grid.sessions[max(longest_due)].close - grid.sessions[min(longest_due)].open
+        assert grid.sessions[span.last].close - grid.sessions[span.first].open <= max(needed, TAKEN_ALONG)
+
+
+def test_the_overlap_gives_way_where_it_would_cost_a_request() -> None:
+    grid = GRIDS["US"]
+    days = (grid.sessions[90].close - grid.sessions[5].open).days + 1
+    (span,) = split("US", build_limits("5m", overlap=3, max_days=days), [5, 90], [5, 90])
+    assert (span.begin, span.last) == (5, 90)
+
+
+def test_a_first_fill_is_one_request_and_six_years_are_four() -> None:
+    grid = build_slot_grid(list_sessions(get_profile("US"), date(2020, 10, 12), date(2026, 10, 9)), INTERVALS["30m"])
+    everything = np.arange(len(grid.sessions))
+    for source, wanted in {"5m": 4, "1m": 19}.items():
+        assert len(list(RequestSpans(grid, build_limits(source)).split(everything, everything >= 0))) == wanted
+    newest = everything[-90:]
+    assert len(list(RequestSpans(grid, build_limits("5m")).split(newest, newest >= 0))) == 1
 
 
 def count_rows(grid: SlotGrid, first: int, last: int, seconds: int) -> int:
@@ -78,12 +116,11 @@ def test_an_answer_around_the_clock_has_at_most_100_000_rows(
 ) -> None:
     exchange, source = market
     grid, limits = GRIDS[exchange], build_limits(source, overlap)
-    for first, last, _ in RequestSpans(grid, limits).split(np.array(sorted(chosen), np.int64)):
-        assert count_rows(grid, max(0, first - overlap), last, INTERVALS[source].seconds) <= REQUEST_LIMITS.max_rows
+    for span in split(exchange, limits, chosen, chosen):
+        assert count_rows(grid, span.begin, span.last, INTERVALS[source].seconds) <= REQUEST_LIMITS.max_rows
 
 
 def test_ninety_days_of_currencies_are_two_requests_and_a_year_of_crypto_is_two() -> None:
     """Trade dates alone would be 129,600 rows, but with the weekends they are 180,000."""
-    spans = RequestSpans(GRIDS["FOREX"], build_limits("1m")).split(np.arange(200, 290))
-    assert len(list(spans)) == 2
-    assert len(list(RequestSpans(GRIDS["CC"], build_limits("5m")).split(np.arange(366)))) == 2
+    assert len(split("FOREX", build_limits("1m"), range(200, 290), range(200, 290))) == 2
+    assert len(split("CC", build_limits("5m"), range(366), range(366))) == 2

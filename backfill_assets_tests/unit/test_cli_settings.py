@@ -145,6 +145,7 @@ INVALID = {
     "BACKFILL_CHECKS_CRON": ["hourly", "@daily"],
     "BACKFILL_ALERT_URLS": ["hush", "[hush", '[1, "hush"]', "//hush"],
     "BACKFILL_ALERT_OWNERS": ["hush", "=json://hush", "model=hush"],
+    "BACKFILL_HISTORY_FROM": ["x", "2020-02-30", "1990-01-01"],
     "BACKFILL_AS_OF": ["2026-06-03", "2026-06-03T12:00", "yesterday", "1999-01-01T00:00:00Z"],
 }
 

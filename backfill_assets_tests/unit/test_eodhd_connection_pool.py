@@ -1,6 +1,8 @@
 """The pool over an inner transport that answers without a network."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
@@ -121,3 +123,21 @@ def test_closing_the_pool_closes_every_connection() -> None:
             pass
 
     assert [connection.is_closed for connection in run_with_pool(2, use).created] == [True, True]
+
+
+def test_an_absent_sniffio_is_searched_for_once() -> None:
+    """httpcore imports it at every request; in a process of its own, as the answer holds for the whole process."""
+    code = """
+import importlib.util, sys, httpx
+from backfill_assets.eodhd.connection_pool import build_connection_pool
+is_installed = importlib.util.find_spec("sniffio") is not None
+for _ in "ab":
+    build_connection_pool(httpx.URL("http://127.0.0.1"), 1)
+assert ("sniffio" in sys.modules and sys.modules["sniffio"] is None) is not is_installed
+from httpcore._synchronization import current_async_library
+import asyncio
+async def ask(): return current_async_library()
+print(asyncio.run(ask()))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("asyncio\n", "")

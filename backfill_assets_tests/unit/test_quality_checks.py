@@ -15,6 +15,7 @@ from backfill_assets.market.gaps.evidence import AbsenceEvidence
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality import bar_validity, calendar_check, corporate_actions, criteria, plausibility
 from backfill_assets.quality.bar_validity import check_bars_are_valid, check_sessions_agree_with_eod
+from backfill_assets.quality.census import history_check
 from backfill_assets.quality.checks import CHECKS, find_check, format_result, get_command, is_failure, select_checks
 from backfill_assets.quality.criteria import (
     Criterion,
@@ -30,6 +31,7 @@ from backfill_assets_tests.unit.market_builders import build_grid
 
 CRITERIA = ["every_symbol_has_recent_bars", "no_missing_bars", "newest_bar_is_fresh", "no_rate_limit_errors"]
 OTHERS = ["bars_are_valid", "bars_are_plausible", "sessions_agree_with_eod", "splits_are_consistent"]
+HISTORY = "history_is_complete"
 
 
 def test_names_are_unique_and_descriptions_are_sentences() -> None:
@@ -40,8 +42,8 @@ def test_names_are_unique_and_descriptions_are_sentences() -> None:
 @pytest.mark.parametrize(
     ("live", "criteria_only", "names"),
     [
-        (False, False, [*CRITERIA, *OTHERS]),
-        (True, False, [*CRITERIA, "live_keeps_up", *OTHERS]),
+        (False, False, [*CRITERIA, *OTHERS, HISTORY]),
+        (True, False, [*CRITERIA, "live_keeps_up", *OTHERS, HISTORY]),
         (False, True, CRITERIA),
         (True, True, [*CRITERIA, "live_keeps_up"]),
     ],
@@ -52,13 +54,13 @@ def test_select_checks_returns_those_that_apply(live: bool, criteria_only: bool,
 
 def test_calendars_are_checked_outside_the_us() -> None:
     names = [check.name for check in select_checks(live=False, market=PROFILES["LSE"])]
-    assert names == [*CRITERIA, *OTHERS, "calendar_is_known"]
+    assert names == [*CRITERIA, *OTHERS, "calendar_is_known", HISTORY]
 
 
 @pytest.mark.parametrize("exchange", ["CC", "FOREX"])
 def test_what_nothing_can_be_compared_with_is_not_checked(exchange: str) -> None:
     names = [check.name for check in select_checks(live=False, market=PROFILES[exchange])]
-    assert names == [*CRITERIA, "bars_are_valid", "bars_are_plausible", "calendar_is_known"]
+    assert names == [*CRITERIA, "bars_are_valid", "bars_are_plausible", "calendar_is_known", HISTORY]
     with_actions = replace(PROFILES[exchange], has_actions=True)
     assert "splits_are_consistent" in {check.name for check in select_checks(live=False, market=with_actions)}
 
@@ -66,7 +68,7 @@ def test_what_nothing_can_be_compared_with_is_not_checked(exchange: str) -> None
 def test_every_check_function_is_in_the_table() -> None:
     functions = [
         name.removeprefix("check_")
-        for module in (criteria, bar_validity, plausibility, corporate_actions, calendar_check)
+        for module in (criteria, bar_validity, plausibility, corporate_actions, calendar_check, history_check)
         for name, _ in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("check_")
     ]
@@ -75,7 +77,7 @@ def test_every_check_function_is_in_the_table() -> None:
 
 def test_comparisons_with_what_the_vendor_says_elsewhere_and_the_end_of_a_calendar_are_warnings() -> None:
     warnings = [check.name for check in CHECKS if check.severity == "warning"]
-    assert warnings == ["sessions_agree_with_eod", "splits_are_consistent", "calendar_is_known"]
+    assert warnings == ["sessions_agree_with_eod", "splits_are_consistent", "calendar_is_known", HISTORY]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ ACCURACY = LiveAccuracy(bars=26, median_bp=1.5, largest_bp=20.0, exact_share=0.2
     ("field", "text"),
     [
         ("symbol", "AAPL"),
-        ("bar_count", "1300"),
+        ("bar_count", "1,300"),
         ("completeness", "99.5%"),
         ("suspect_reasons", "6 volume_running_total, 1 price_spike"),
         ("first_timestamp", "2026-06-01 13:30"),
@@ -81,7 +81,7 @@ def test_markdown_is_a_table_with_numbers_aligned_to_the_right() -> None:
     assert header.startswith("| symbol | bars | expected | missing | pending |")
     assert rule == "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|---|---|"
     assert first == (
-        "| AAPL | 1300 | 1310 | 2 | 1 | 3 | 4 | 5 | 6 | 7 | 6 volume_running_total, 1 price_spike | 0 | 99.5% |"
+        "| AAPL | 1,300 | 1,310 | 2 | 1 | 3 | 4 | 5 | 6 | 7 | 6 volume_running_total, 1 price_spike | 0 | 99.5% |"
         " 2026-06-01 13:30 | 2026-06-02 19:30 |"
     )
     assert second.endswith("| 0.0% | – | – |")

@@ -68,6 +68,8 @@ BEGIN
     IF to_regclass('backfill.contract_tables') IS NOT NULL THEN
         FOR object IN SELECT to_regclass(table_name) AS name FROM backfill.contract_tables
                       WHERE is_managed AND to_regclass(table_name) IS NOT NULL
+                      UNION SELECT tree.relid FROM backfill.contract_tables
+                      CROSS JOIN LATERAL pg_partition_tree(to_regclass(table_name)) AS tree WHERE is_managed
         LOOP
             EXECUTE format('ALTER TABLE %s OWNER TO backfill_migrator', object.name);
         END LOOP;

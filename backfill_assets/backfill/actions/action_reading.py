@@ -7,8 +7,9 @@ With the market's files, one of each session, weekly lists are left out, and the
 Last come lists and closes of inactive symbols with bars: read once after their end, weekly until there is an answer.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Generic
@@ -97,6 +98,7 @@ class ActionReading(Generic[RowT, ListedT]):
             self._files = MarketActionFiles(kind, engine, settled)
         groups = () if kind.purpose is Purpose.SPLITS else (symbols if uses_file else (), inactive)
         self._closes = [CloseReading(engine, group, settled[-1].day) for group in groups]  # of the active ones first
+        self._stopped: VendorError | None = None
         self.requested = 0
 
     @property
@@ -123,33 +125,37 @@ class ActionReading(Generic[RowT, ListedT]):
             return True
         return any(closes.find_due(1) for closes in self._closes)
 
-    async def read(self, client: VendorClient) -> VendorError | None:
+    async def read(self, client: VendorClient, in_flight: int) -> VendorError | None:
         """Read what is due, with at most the calls of the day.
+
+        Args:
+            client: of any purpose.
+            in_flight: at most this many requests at once.
 
         Returns:
             The error that stopped the reading, if there is one.
         """
         client = client.for_purpose(self._kind.purpose)
         try:
-            await self._read(client)
+            await self._read(client, in_flight)
         except EndpointUnavailable as error:  # a finding says so
             _log.warning("%s are not read: %s", self._kind.name, error)
         except VendorError as error:
             return error
         return None
 
-    async def _read(self, client: VendorClient) -> None:
+    async def _read(self, client: VendorClient, in_flight: int) -> None:
         while self._files and self._count_left() >= self._file_price:
             if not await self._files.read_next(client):
                 break
         if self._reads_lists:
-            await self._read_lists(client, partial(self._find_lists, only_incomplete=True))
+            await self._read_lists(client, partial(self._find_lists, only_incomplete=True), in_flight)
         for closes in self._closes[:1]:
             await closes.read(client, self._count_left() // self._engine.prices.daily)
         if self._reads_lists and not self._files:
-            await self._read_lists(client, partial(self._find_lists, only_incomplete=False))
+            await self._read_lists(client, partial(self._find_lists, only_incomplete=False), in_flight)
         if self._reads_lists and self._inactive:
-            await self._read_lists(client, self._find_ended_lists)
+            await self._read_lists(client, self._find_ended_lists, in_flight)
         for closes in self._closes[1:]:
             await closes.read(client, self._count_left() // self._engine.prices.daily)
 
@@ -194,21 +200,41 @@ class ActionReading(Generic[RowT, ListedT]):
         }
         return [symbol.symbol_id for symbol in self._symbols if str(symbol.ticker) in subjects]
 
-    async def _read_lists(self, client: VendorClient, find: Callable[[Connection, int], list[int]]) -> None:
+    async def _read_lists(
+        self, client: VendorClient, find: Callable[[Connection, int], list[int]], in_flight: int
+    ) -> None:
         with self._engine.database.transaction() as connection:
             limit = max(0, self._count_calls_left(connection)) // self._list_price
             due = find(connection, limit)
         by_id = {symbol.symbol_id: symbol for symbol in (*self._symbols, *self._inactive)}
-        for symbol_id in filter(self._claim, due):  # one by one: a process that dies keeps no other list from its turn
-            try:
-                await self._read_list(client, by_id[symbol_id])
-            except VendorError as error:
-                if error.stops_run or isinstance(error, EndpointUnavailable):
-                    self._defer(symbol_id, None)
-                    raise
-                _log.warning("no %s: %s", self._kind.name, error)
-                if isinstance(error, TransientError) and error.is_repeated:  # else it would be the same answer
-                    self._defer(symbol_id, self._find_read_again_before() + timedelta(days=1))  # until tomorrow
+        # Each when its turn comes: a process that dies keeps no other list from its turn than those in flight.
+        remaining = (by_id[symbol_id] for symbol_id in due if self._claim(symbol_id))
+        await self._read_next(client, remaining)  # alone: a plan without the endpoint refuses one request
+        workers = range(min(in_flight, len(due) - 1))
+        await asyncio.gather(*(self._read_remaining(client, remaining) for _ in workers))
+        if self._stopped is not None:
+            raise self._stopped
+
+    async def _read_remaining(self, client: VendorClient, remaining: Iterator[Symbol]) -> None:
+        while await self._read_next(client, remaining):
+            pass
+
+    async def _read_next(self, client: VendorClient, remaining: Iterator[Symbol]) -> bool:
+        """Read the next list; whether there was one, and the others may go on."""
+        symbol = next(remaining, None) if self._stopped is None else None
+        if symbol is None:
+            return False
+        try:
+            await self._read_list(client, symbol)
+        except VendorError as error:
+            if error.stops_run or isinstance(error, EndpointUnavailable):
+                self._defer(symbol.symbol_id, None)
+                self._stopped = error
+                return False
+            _log.warning("no %s: %s", self._kind.name, error)
+            if isinstance(error, TransientError) and error.is_repeated:  # else it would be the same answer
+                self._defer(symbol.symbol_id, self._find_read_again_before() + timedelta(days=1))  # until tomorrow
+        return True
 
     def _claim(self, symbol_id: int) -> bool:
         """Whether no other process has requested the list in the last hours."""

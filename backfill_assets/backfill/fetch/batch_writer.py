@@ -4,17 +4,21 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from backfill_assets.backfill.fetch.answer_doubts import find_excused_volumes, settle_answer_doubts
 from backfill_assets.backfill.fetch.learned_answers import learn_from_answers
 from backfill_assets.backfill.planner import Plan, PlannedRequest
+from backfill_assets.market.arrays import Int64
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
@@ -27,9 +31,13 @@ from backfill_assets.store.evidence.evidence_writer import record_evidence
 from backfill_assets.store.evidence.listing_lives import read_listing_lives
 from backfill_assets.store.evidence.refusals import record_refusals
 from backfill_assets.store.postgres.connection import Connection
-from backfill_assets.store.postgres.multiranges import format_multirange
+from backfill_assets.store.postgres.multiranges import NO_POSITIONS, format_multirange
 
 _EMPTY = np.zeros(0, np.float64)
+_NOTHING_RETURNED = {  # of a session without rows
+    **{"source_rows": 0, "published": False, "ends_before_close": False},
+    **dict.fromkeys(("data_until", "official_close", "auction_volume"), np.nan),
+}
 NO_ROWS = IntradayRows(np.zeros(0, np.int64), _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY)
 
 WRITE_BATCH_SIZE = 48  # responses in one transaction, at most: as many as are in flight by default
@@ -200,24 +208,36 @@ def _build_session_evidence(
     plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars, open_refusals: Collection[tuple[int, int]]
 ) -> pd.DataFrame:
     """One row per requested symbol and session, with what was returned (see ``store.evidence.evidence_writer``)."""
-    evidence = pd.DataFrame(
-        [
-            (request.symbol.symbol_id, session)
-            for request in (item.request for item in fetched)
-            for session in _get_session_range(request)
-        ],
-        columns=["symbol_id", "session"],
-    ).drop_duplicates()
-    evidence = evidence.merge(built.sessions, on=["symbol_id", "session"], how="left")
-    evidence["source_rows"] = evidence["source_rows"].fillna(0).astype(int)
-    evidence["published"] = evidence["published"].eq(True)
-    evidence["ends_before_close"] = evidence["ends_before_close"].eq(True)
-    evidence["open"] = plan.grid.session_opens[evidence["session"]]
-    evidence["day"] = [plan.grid.sessions[session].day for session in evidence["session"]]
+    grid = plan.grid
+    requested = np.array(list(dict.fromkeys(_list_requested_sessions(fetched))), np.int64).reshape(-1, 2)
+    symbol_id, session = requested.T
+    evidence = _find_returned(built.sessions, symbol_id, session, grid)
+    evidence["open"] = grid.session_opens[session]
+    evidence["day"] = [grid.sessions[position].day for position in session.tolist()]
     evidence["refused"] = _has_refused(plan, evidence, open_refusals)
-    evidence["not_returned"] = list(_find_not_returned(plan, evidence, built.bars))
-    evidence["in_window"] = plan.grid.session_offsets[evidence["session"]] >= plan.window_first_ordinal
+    not_returned = list(_find_not_returned(plan, symbol_id, session, built.bars))
+    evidence["not_returned"] = pd.Series(not_returned, dtype=object)  # as Arrow's strings they would be copied twice
+    evidence["in_window"] = grid.session_offsets[session] >= plan.window_first_ordinal
     return evidence
+
+
+def _list_requested_sessions(fetched: Sequence[FetchedRows]) -> Iterator[tuple[int, int]]:
+    for item in fetched:
+        for session in range(item.request.first_session, item.request.last_session + 1):
+            yield item.request.symbol.symbol_id, session
+
+
+def _find_returned(sessions: pd.DataFrame, symbol_id: Int64, session: Int64, grid: SlotGrid) -> pd.DataFrame:
+    """The rows of ``BuiltBars.sessions`` that were requested; without rows: 0 of them, false, and NaN."""
+    keys = sessions["symbol_id"].to_numpy() * len(grid.sessions) + sessions["session"].to_numpy()
+    requested = symbol_id * len(grid.sessions) + session
+    is_found = np.isin(requested, keys)
+    position = np.searchsorted(keys, requested[is_found])
+    columns: dict[str, NDArray[Any]] = {"symbol_id": symbol_id, "session": session}
+    for name, default in _NOTHING_RETURNED.items():
+        columns[name] = np.full(len(requested), default)
+        columns[name][is_found] = sessions[name].to_numpy()[position]
+    return pd.DataFrame(columns)
 
 
 def _has_refused(plan: Plan, evidence: pd.DataFrame, open_refusals: Collection[tuple[int, int]]) -> list[bool]:
@@ -228,20 +248,18 @@ def _has_refused(plan: Plan, evidence: pd.DataFrame, open_refusals: Collection[t
     return [key in found for key in zip(evidence["symbol_id"].tolist(), evidence["session"].tolist(), strict=True)]
 
 
-def _get_session_range(request: PlannedRequest) -> range:
-    return range(request.first_session, request.last_session + 1)
-
-
-def _find_not_returned(plan: Plan, evidence: pd.DataFrame, bars: pd.DataFrame) -> Iterator[str]:
+def _find_not_returned(plan: Plan, symbol_id: Int64, session: Int64, bars: pd.DataFrame) -> Iterator[str]:
     """For each requested symbol and session, the slots without a final bar in the response."""
-    final = bars.loc[bars["is_final"]]
-    returned = dict(iter(final.groupby(["symbol_id", plan.grid.session_index[final["ordinal"]]])["ordinal"]))
-    first_of = plan.grid.session_offsets
-    for symbol_id, session in zip(evidence["symbol_id"].tolist(), evidence["session"].tolist(), strict=True):
-        not_returned = np.ones(int(first_of[session + 1] - first_of[session]), bool)
-        if (ordinals := returned.get((symbol_id, session))) is not None:
-            not_returned[ordinals.to_numpy() - first_of[session]] = False
-        yield format_multirange(not_returned)
+    grid = plan.grid
+    key = grid.get_slot_keys(bars["symbol_id"].to_numpy(), bars["ordinal"].to_numpy())  # ascending
+    returned = key[bars["is_final"].to_numpy()]
+    open_key = grid.get_slot_keys(symbol_id, grid.session_offsets[session])
+    sizes = grid.session_sizes[session]
+    begin, end = np.searchsorted(returned, open_key), np.searchsorted(returned, open_key + sizes)
+    for opens, size, first, last in zip(open_key.tolist(), sizes.tolist(), begin.tolist(), end.tolist(), strict=True):
+        not_returned = np.ones(size, bool)
+        not_returned[returned[first:last] - opens] = False
+        yield format_multirange(not_returned) if last - first < size else NO_POSITIONS
 
 
 def _find_empty_symbols(evidence: pd.DataFrame) -> frozenset[int]:

@@ -26,7 +26,7 @@ from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
 from backfill_assets.backfill.fetch.held_claims import ClaimLost, HeldClaims
 from backfill_assets.backfill.fetch.progress_tracker import ProgressTracker
 from backfill_assets.backfill.fetch.request_trace import trace_request
-from backfill_assets.backfill.fetch.response_queue import FailedRequest, Response, ResponseQueue
+from backfill_assets.backfill.fetch.response_queue import FailedRequest, Response, ResponseQueue, bound_rows
 from backfill_assets.backfill.fetch.shared_rate_limiter import SharedRateLimiter
 from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.backfill.plan_limits import PlanReach, build_reach, merge_reaches
@@ -111,9 +111,11 @@ class Fetcher:
 
     async def _run_worker(self, remaining: Iterator[PlannedRequest], responses: "ResponseQueue") -> None:
         for request in remaining:
-            await responses.reserve()
+            await responses.reserve(
+                request, bound_rows(request, self._context.plan.grid, self._context.source_interval)
+            )
             if self._stopped is not None:
-                responses.release()
+                responses.release(request)
                 return
             self._requested_at[request] = self._server_clock + timedelta(seconds=time.monotonic() - self._started)
             with trace_request(request, self._context.plan) as span:
@@ -122,12 +124,12 @@ class Fetcher:
                         rows = await ask_one_of(request.tickers, partial(self._fetch_rows, request))
                 except ClaimLost:
                     self.claimed_elsewhere |= {request.symbol.symbol_id}
-                    responses.release()
+                    responses.release(request)
                 except VendorError as error:
                     span.fail(type(error).__name__)
                     self._address.record_error(error)
                     if error.stops_run:
-                        responses.release()
+                        responses.release(request)
                     else:
                         responses.put(FailedRequest(request, error))
                     self._stop_if_hopeless(error)
@@ -162,7 +164,7 @@ class Fetcher:
         while has_more:
             batch, has_more = await responses.get_batch()
             results.append(await self._store_batch(batch))
-            responses.release(len(batch))
+            responses.release(*(item.request for item in batch))
         return results
 
     async def _store_batch(self, batch: Sequence[Response]) -> FetchResult:

@@ -13,6 +13,13 @@ from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from backfill_assets.backfill.fetch.concurrency import AdaptiveConcurrencyLimit
+from backfill_assets.backfill.fetch.ended_requests import (
+    Permit,
+    build_log_entry,
+    build_settlement,
+    is_quota_refusal,
+    is_rate_limited,
+)
 from backfill_assets.backfill.fetch.held_claims import confirm_claim
 from backfill_assets.backfill.fetch.permit_errors import build_spent_error
 from backfill_assets.backfill.fetch.request_trace import trace_attempt
@@ -20,25 +27,14 @@ from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import QuotaExhausted, SpendingPaused
 from backfill_assets.store.postgres.connection import Database
-from backfill_assets.store.quota.budget import Budget, PermitGrant, PermitSettlement, compute_quota_reset
-from backfill_assets.store.quota.request_log import RequestLogEntry, log_requests
+from backfill_assets.store.quota.budget import Budget, PermitGrant, compute_quota_reset
+from backfill_assets.store.quota.request_log import log_requests
 from backfill_assets.store.quota.spending_pause import SpendingPause, read_pause
 
 _OVERLOAD_STATUSES = {429, 500, 502, 503, 504}
 T = TypeVar("T")
 RESET_GRACE = timedelta(minutes=15)  # after midnight UTC a refusal may still be about the day before, as clocks differ
-DEFAULT_PAUSE_SHARE = 1 / 6  # of the rate window, after a 429 without a Retry-After (docs/vendor.md §6.3)
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Permission for one attempt; ``started_at`` is the event loop's time, ``day`` the UTC day whose calls it is of."""
-
-    permit_id: int
-    calls: int
-    purpose: Purpose
-    started_at: float
-    day: date
+GATHER_SECONDS = 0.1  # finished requests are recorded together; until then their permits count as in flight
 
 
 class _PermitKind(NamedTuple):
@@ -98,6 +94,7 @@ class SharedRateLimiter:
         self._finished: list[tuple[Permit, RequestRecord]] = []  # not yet written
         self._write_task: asyncio.Task[None] | None = None
         self._write_error: BaseException | None = None
+        self._must_write = asyncio.Event()  # what is finished cannot wait for more
         self._quota_error: QuotaExhausted | None = None
         self._is_closed = asyncio.Event()
 
@@ -106,6 +103,7 @@ class SharedRateLimiter:
 
     async def __aexit__(self, *_: object) -> None:
         """Record finished requests and return unused permits."""
+        self._must_write.set()
         while self._write_task is not None:
             await asyncio.gather(self._write_task, return_exceptions=True)
         if self._write_error is not None:
@@ -154,9 +152,11 @@ class SharedRateLimiter:
             raise TypeError(f"not a permit of this rate limiter: {permit!r}")
         self.usage.requests += 1
         self.usage.calls += record.calls
-        self.usage.rate_limited += _is_rate_limited(record)
+        self.usage.rate_limited += is_rate_limited(record)
         self._finished.append((permit, record))
         trace_attempt(record)
+        if record.error is not None:  # other processes may have to pause
+            self._must_write.set()
         if self._write_task is None:
             self._write_task = asyncio.create_task(self._write_all())
             self._write_task.add_done_callback(self._handle_write_done)
@@ -217,6 +217,10 @@ class SharedRateLimiter:
 
     async def _write_all(self) -> None:
         while self._finished:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._must_write.wait()
+            self._must_write.clear()
             await self._write_batch()
 
     async def _write_batch(self) -> None:
@@ -229,30 +233,13 @@ class SharedRateLimiter:
         today = now.astimezone(UTC).date()
         for purpose in dict.fromkeys(permit.purpose for permit, _ in batch):
             part = [(permit, record) for permit, record in batch if permit.purpose is purpose]
-            self.budget.for_purpose(purpose).settle_permits(self._build_settlement(part, today), now)
+            settlement = build_settlement(part, today, self.budget.limits.window_seconds)
+            self.budget.for_purpose(purpose).settle_permits(settlement, now)
         for permit, record in batch:
-            if permit.day == today and _is_quota_refusal(record):
+            if permit.day == today and is_quota_refusal(record):
                 self._record_refusal(record.vendor_message)
-        log_rows = [_build_log_row(record) for _, record in batch]
+        log_rows = [build_log_entry(record) for _, record in batch]
         self._database.retry_transaction(lambda connection: log_requests(connection, self._run_id, log_rows))
-
-    def _build_settlement(self, ended: list[tuple[Permit, RequestRecord]], today: date) -> PermitSettlement:
-        window = self.budget.limits.window_seconds
-        records = [record for _, record in ended]
-        newest = max(
-            (record for record in records if record.rate_remaining is not None and record.rate_limit is not None),
-            key=lambda record: record.started_at.timestamp() + record.seconds,
-            default=None,
-        )
-        pauses = [record.retry_after or window * DEFAULT_PAUSE_SHARE for record in records if _is_rate_limited(record)]
-        return PermitSettlement(
-            permits=[permit.permit_id for permit, _ in ended],
-            # a permit taken before midnight belongs to a day that is over
-            refund=sum(permit.calls - record.calls for permit, record in ended if permit.day == today),
-            rate_limit=newest.rate_limit if newest else None,
-            rate_remaining=newest.rate_remaining if newest else None,
-            pause_seconds=max(pauses, default=0.0),
-        )
 
     def _record_refusal(self, message: str) -> None:
         now = self.now()
@@ -267,32 +254,3 @@ async def _await_despite_cancel(task: "asyncio.Task[T]", on_result: Callable[[T]
     except asyncio.CancelledError:
         on_result(await task)
         raise
-
-
-def _is_rate_limited(record: RequestRecord) -> bool:
-    """Whether the vendor refused because of its request limit, by the status or in words with status 200."""
-    return record.status == 429 or record.error == "RateLimited"
-
-
-def _is_quota_refusal(record: RequestRecord) -> bool:
-    """Whether the vendor said that the day's calls are used up.
-
-    Only for the request of a ticker: elsewhere the same status may mean that the plan lacks the endpoint
-    (docs/vendor.md §5.5).
-    """
-    return record.error == QuotaExhausted.__name__ and record.ticker is not None
-
-
-def _build_log_row(record: RequestRecord) -> RequestLogEntry:
-    return RequestLogEntry(
-        started_at=record.started_at.astimezone(UTC),
-        endpoint=record.endpoint,
-        purpose=record.purpose,
-        ticker=record.ticker,
-        status=record.status,
-        error=record.error,
-        calls=record.calls,
-        rows=record.rows,
-        body_bytes=record.body_bytes,
-        seconds=record.seconds,
-    )

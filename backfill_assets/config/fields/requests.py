@@ -61,9 +61,11 @@ class RequestFields(SettingsGroup):
         description="Earlier sessions that each request reads again, to notice corrections.",
     )
     max_span_days: int = Field(
-        120,
+        REQUEST_LIMITS.get_max_span("5m").days,
         alias="BACKFILL_MAX_SPAN_DAYS",
         ge=1,
         le=REQUEST_LIMITS.get_max_span("5m").days,
-        description="Longest time span of one request, days.",
+        description="Longest time span of one request, days; requests of 1m are never longer than"
+        f" {REQUEST_LIMITS.get_max_span('1m').days}. A request is as short as its gaps, and longer than"
+        " 120 days only where that saves another one.",
     )

@@ -43,7 +43,12 @@ class VendorFields(SettingsGroup):
         " Unset: the host of EODHD_BASE_URL.",
     )
     request_timeout_seconds: float = Field(
-        30, alias="BACKFILL_REQUEST_TIMEOUT_SECONDS", gt=0, le=600, description="Time limit of one request, seconds."
+        30,
+        alias="BACKFILL_REQUEST_TIMEOUT_SECONDS",
+        gt=0,
+        le=600,
+        description="Time limit of one request, seconds; five times as long for one of the longest span, ten times"
+        " for one of a whole exchange.",
     )
     attempts: int = Field(
         5, alias="BACKFILL_ATTEMPTS", ge=1, le=20, description="Attempts at one request before it counts as failed."

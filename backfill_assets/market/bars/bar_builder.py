@@ -14,6 +14,7 @@ from backfill_assets.market.bars.session_summary import summarize_sessions
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS, ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.equal_runs import find_run_ends, find_run_starts
 from backfill_assets.market.exchanges.profile import NullVolume, VolumeKind
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.doubts import Doubt
@@ -24,10 +25,6 @@ from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, buil
 
 FULL_GRID_SECONDS = 300  # 5m responses have a row for every five minutes; 1m omits minutes without a trade
 VOLUME_DECIMALS = 6  # of fractional volumes
-BAR_COLUMNS = (
-    *("symbol_id", "ordinal", "timestamp", "open", "high", "low", "close", "volume", "volume_known", "source_rows"),
-    "is_final",
-)
 # What is known of the days of lines, by their symbol_id and session (position in the grid), shape (lines,) each.
 FindDays = Callable[[Int64, Int64], DayFigures]
 FindLives = Callable[[Int64], ListingLives]  # the lives of symbols, by symbol_id, shape (rows,)
@@ -96,13 +93,13 @@ def build_bars(
     reason[is_withheld] = str(Rule.VOLUME_RUNNING_TOTAL)
     sessions = summarize_sessions(validated, grid, source)
     is_rejected = reason != ""
-    rejects = validated.received.loc[is_rejected, list(ROW_COLUMNS)].assign(
-        reason=reason[is_rejected], is_replaced=_is_replaced(validated, is_rejected, grid, source)[is_rejected]
-    )
+    rejects = pd.DataFrame({name: validated.received[name][is_rejected] for name in ROW_COLUMNS})
+    rejects["reason"] = reason[is_rejected]
+    rejects["is_replaced"] = _is_replaced(validated, is_rejected, grid, source)[is_rejected]
     return BuiltBars(
         bars=_aggregate_bars(validated, is_withheld, sessions, grid, source),
         sessions=sessions,
-        rejects=rejects.reset_index(drop=True),
+        rejects=rejects,
         ignored_rows=validated.ignored_rows,
         doubts=merge_doubts_of_slots(doubts, grid),
     )
@@ -112,8 +109,8 @@ def _reject_outside_listing(validated: ValidatedRows, grid: SlotGrid, find_lives
     """The rows without the usable ones of sessions outside a confirmed life: they are another instrument's."""
     usable = np.flatnonzero(validated.usable)
     days = grid.session_days
-    lives = find_lives(validated.table["symbol_id"].to_numpy(np.int64)[usable])
-    outside = usable[is_outside_confirmed_life(days[validated.table["session"].to_numpy(np.int64)[usable]], lives)]
+    lives = find_lives(validated.table["symbol_id"][usable])
+    outside = usable[is_outside_confirmed_life(days[validated.table["session"][usable]], lives)]
     if not len(outside):
         return validated
     reason, is_usable = validated.reject_reason.copy(), validated.usable.copy()
@@ -131,15 +128,15 @@ def _find_doubts(
     """What is doubted in the usable rows, and the rows whose volume is withheld, shape (rows,)."""
     table, usable = validated.table, validated.usable
     panel, line, column = build_panel(
-        table["symbol_id"].to_numpy(np.int64)[usable],
-        table["timestamp"].to_numpy(np.int64)[usable],
-        {name: table[name].to_numpy(float)[usable] for name in PANEL_VALUES},
+        table["symbol_id"][usable],
+        table["timestamp"][usable],
+        {name: table[name][usable] for name in PANEL_VALUES},
         grid,
         source.seconds,
     )
     days = find_days(panel.symbol_id, panel.session) if find_days else DayFigures.create_unknown(len(panel))
     doubts = [doubt for doubt in find_row_doubts(panel, days) if not _is_excused(doubt, excused)]
-    is_withheld = np.zeros(len(table), bool)
+    is_withheld = np.zeros(len(usable), bool)
     withheld = [doubt for doubt in doubts if doubt.withheld_volume]
     if withheld:
         lines = {key: at for at, key in enumerate(zip(panel.symbol_id.tolist(), panel.session.tolist(), strict=True))}
@@ -165,15 +162,14 @@ def _is_replaced(validated: ValidatedRows, is_rejected: Bools, grid: SlotGrid, s
     """
     if not is_rejected.any():
         return is_rejected
-    keys = pd.MultiIndex.from_frame(validated.table[["symbol_id", "timestamp"]])
+    symbol_id, stamp = validated.table["symbol_id"], validated.table["timestamp"]
+    keys = pd.MultiIndex.from_arrays([symbol_id, stamp])
     of_usable = keys[validated.usable]
     is_replaced: Bools = is_rejected & ~validated.usable & keys.isin(of_usable)
     if grid.sessions[0].market.null_volume is NullVolume.TRADE:
         off_grid = np.flatnonzero(validated.reject_reason == "off_grid")
-        rows = validated.table.iloc[off_grid]
-        stamp = rows["timestamp"].to_numpy(np.int64)
-        since_open = stamp - grid.session_opens[rows["session"].to_numpy(np.int64)]
-        covering = pd.MultiIndex.from_arrays([rows["symbol_id"], stamp - since_open % source.seconds])
+        since_open = stamp[off_grid] - grid.session_opens[validated.table["session"][off_grid]]
+        covering = pd.MultiIndex.from_arrays([symbol_id[off_grid], stamp[off_grid] - since_open % source.seconds])
         is_replaced[off_grid] |= covering.isin(of_usable)
     return is_replaced
 
@@ -185,47 +181,45 @@ def _aggregate_bars(
     grid: SlotGrid,
     source: Interval,
 ) -> pd.DataFrame:
-    table = validated.table
-    usable = validated.usable
-    symbol_id = table["symbol_id"].to_numpy(np.int64)[usable]
-    stamp = table["timestamp"].to_numpy(np.int64)[usable]
+    table, usable = validated.table, validated.usable
+    symbol_id, stamp = table["symbol_id"][usable], table["timestamp"][usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
-    volume = np.where(is_withheld, 0.0, table["volume"].to_numpy(float))[usable]
+    volume = np.where(is_withheld, 0.0, table["volume"])[usable]
     if grid.sessions[0].market.volume_kind is VolumeKind.NONE:
         volume[:] = np.nan
-    start = np.flatnonzero(np.r_[True, (symbol_id[1:] != symbol_id[:-1]) | (ordinal[1:] != ordinal[:-1])][: len(stamp)])
-    if not len(start):
-        return _make_empty_bars()
-    end = np.r_[start[1:], len(stamp)] - 1
-    opened, high, low, close = (table[c].to_numpy(float)[usable] for c in ("open", "high", "low", "close"))
-    bars = pd.DataFrame(
+    start, end = find_run_starts(symbol_id, ordinal), find_run_ends(symbol_id, ordinal)
+    volume = round_volume(np.add.reduceat(volume, start))  # NaN if that of one row is
+    return pd.DataFrame(
         {
             "symbol_id": symbol_id[start],
             "ordinal": ordinal[start],
             "timestamp": grid.starts[ordinal[start]],
-            "open": opened[start],
-            "high": np.maximum.reduceat(high, start),
-            "low": np.minimum.reduceat(low, start),
-            "close": close[end],
-            "volume": round_volume(np.add.reduceat(volume, start)),  # NaN if that of one row is
+            "open": table["open"][usable][start],
+            "high": np.maximum.reduceat(table["high"][usable], start),
+            "low": np.minimum.reduceat(table["low"][usable], start),
+            "close": table["close"][usable][end],
+            "volume": volume,
+            "volume_known": ~np.isnan(volume),
             "source_rows": np.add.reduceat((~is_withheld[usable]).astype(np.int64), start),
+            "is_final": _is_final(symbol_id[start], ordinal[start], validated, sessions, grid, source),
         }
     )
-    bars["volume_known"] = bars["volume"].notna()
-    bars["is_final"] = _is_final(bars, validated, sessions, grid, source)
-    return bars[list(BAR_COLUMNS)]
 
 
 def _is_final(
-    bars: pd.DataFrame, validated: ValidatedRows, sessions: pd.DataFrame, grid: SlotGrid, source: Interval
+    symbol_id: Int64,
+    ordinal: Int64,
+    validated: ValidatedRows,
+    sessions: pd.DataFrame,
+    grid: SlotGrid,
+    source: Interval,
 ) -> Bools:
-    symbol_data_until = validated.table.groupby("symbol_id")["timestamp"].max() + source.seconds
-    data_until = symbol_data_until.reindex(bars["symbol_id"]).to_numpy(np.int64)
-    is_complete: Bools = grid.ends[bars["ordinal"]] <= data_until
+    newest = np.searchsorted(validated.table["symbol_id"], symbol_id, side="right") - 1  # row of each symbol
+    is_complete: Bools = grid.ends[ordinal] <= validated.table["timestamp"][newest] + source.seconds
     if source.seconds < FULL_GRID_SECONDS:  # the last minutes of a published session may have had no trade
         is_complete_session = sessions["published"] & ~sessions["ends_before_close"]
         published = sessions.loc[is_complete_session, ["symbol_id", "session"]]
-        symbol_sessions = pd.MultiIndex.from_arrays([bars["symbol_id"], grid.session_index[bars["ordinal"]]])
+        symbol_sessions = pd.MultiIndex.from_arrays([symbol_id, grid.session_index[ordinal]])
         is_complete |= symbol_sessions.isin(pd.MultiIndex.from_frame(published))
     return is_complete
 
@@ -235,10 +229,3 @@ def round_volume(volume: Floats) -> Floats:
     is_fractional = volume != np.floor(volume)
     rounded: Floats = np.where(is_fractional, np.rint(np.round(volume, VOLUME_DECIMALS)), volume)
     return rounded
-
-
-def _make_empty_bars() -> pd.DataFrame:
-    integers = dict.fromkeys(("symbol_id", "ordinal", "timestamp", "source_rows"), np.int64)
-    numbers = dict.fromkeys(("open", "high", "low", "close", "volume"), np.float64)
-    types = {**integers, **numbers, "volume_known": np.bool_, "is_final": np.bool_}
-    return pd.DataFrame({name: np.zeros(0, types[name]) for name in BAR_COLUMNS})

@@ -5,7 +5,9 @@ seconds UTC of the row's open), ``open high low close`` and ``volume`` (all NaN 
 rows is in ``bar_builder``, rules for finished bars are in ``store.bars.bar_checks``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +16,16 @@ from numpy.typing import NDArray
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.equal_runs import find_run_ends
 from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.price_digits import PRICE_DECIMALS, round_prices
 
 PRICES = ("open", "high", "low", "close")
 ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
+RowColumns = Mapping[
+    str, NDArray[Any]
+]  # by name, shape (rows,) each: int64 for symbol_id and stamps, float64 for the rest
 PRICE_LIMIT = US.price_limit  # of other exchanges it is higher
 VOLUME_LIMIT = 2.0**53  # above, float64 does not hold every whole number
 _PRICE_LIMIT = "<price limit>"  # in the texts below, that of the exchange
@@ -59,8 +65,8 @@ class ValidatedRows:
         ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
 
-    table: pd.DataFrame
-    received: pd.DataFrame
+    table: RowColumns
+    received: RowColumns
     usable: Bools
     is_closing: Bools
     reject_reason: NDArray[np.object_]
@@ -81,25 +87,25 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     outside the session. Volumes may be fractional.
     Volumes that are running totals (§7.3) stay usable here, because their prices are; see ``bar_builder``.
     """
-    received = rows.sort_values(["symbol_id", "timestamp"], kind="stable", ignore_index=True)
+    received = _order_rows(rows)
     with np.errstate(over="ignore"):  # rounding makes 1e308 infinite, and that is rejected as too large
-        table = received.assign(**{name: round_prices(received[name].to_numpy(float)) for name in PRICES})
-    stamps = table["timestamp"].to_numpy(np.int64)
-    market = grid.sessions[0].market
+        table = {**received, **{name: round_prices(received[name]) for name in PRICES}}
+    stamps, market = table["timestamp"], grid.sessions[0].market
     session_index, since_open, past_close = _locate_in_sessions(stamps, grid)
     table["session"] = session_index
     in_session = (session_index >= 0) & (past_close < 0) & ~grid.is_paused(stamps, source.seconds)
     is_closing = (session_index >= 0) & (past_close >= 0) & (past_close < market.closing_seconds)
-    has_no_prices = table[list(PRICES)].isna().all(axis=1).to_numpy()
-    is_quote = table["volume"].isna().to_numpy() & (market.null_volume is NullVolume.QUOTE)
+    has_no_prices = np.logical_and.reduce([np.isnan(table[name]) for name in PRICES])
+    is_quote = np.isnan(table["volume"]) & (market.null_volume is NullVolume.QUOTE)
 
-    reject_reason = np.full(len(table), "", object)
+    reject_reason = np.full(len(stamps), "", object)
     for rule_name, breaks_rule in _check_rules(table, since_open, source, market.price_limit):
         reject_reason[in_session & ~has_no_prices & breaks_rule & (reject_reason == "")] = rule_name
     tradable = in_session & ~has_no_prices & ~is_quote & (reject_reason == "")
-    table = _widen_to_open_and_close(table, tradable)
-    is_superseded = _find_superseded(table, tradable)
-    is_conflicting = is_superseded & _differs_from_replacement(table, is_superseded, tradable)
+    _widen_to_open_and_close(table, tradable)
+    replacement = _find_replacements(table, tradable)
+    is_superseded = replacement != np.arange(len(stamps))
+    is_conflicting = is_superseded & _differs(table, replacement)
     reject_reason[is_conflicting] = "duplicate_stamp"
     return ValidatedRows(
         table=table,
@@ -117,6 +123,14 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     )
 
 
+def _order_rows(rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """The columns of a row table, ordered by symbol_id and timestamp, of equal ones as they came."""
+    whole = ("symbol_id", "timestamp")
+    columns = {name: rows[name].to_numpy(np.int64 if name in whole else np.float64) for name in ROW_COLUMNS}
+    order = np.lexsort((columns["timestamp"], columns["symbol_id"]))
+    return {name: values[order] for name, values in columns.items()}
+
+
 def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
     """Each row's session, and its seconds since that session's first slot and past its close (negative before it).
 
@@ -128,14 +142,12 @@ def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, In
     return session, stamps - opens[session], stamps - closes[session]
 
 
-def _check_rules(
-    table: pd.DataFrame, since_open: Int64, source: Interval, price_limit: float
-) -> list[tuple[str, Bools]]:
+def _check_rules(table: RowColumns, since_open: Int64, source: Interval, price_limit: float) -> list[tuple[str, Bools]]:
     """Every rule by name, with the rows that break it; of several the first counts."""
-    opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
-    volume = table["volume"].to_numpy(float)
+    prices = np.column_stack([table[name] for name in PRICES])
+    opened, high, low, close = prices.T
+    volume = table["volume"]
     lowest, highest = np.fmin(opened, close), np.fmax(opened, close)
-    prices = table[list(PRICES)].to_numpy(float)
     return [
         ("off_grid", since_open % source.seconds != 0),
         ("price_absent", np.isnan(prices).any(axis=1)),
@@ -156,41 +168,38 @@ def _breaks_order(prices: Floats, excess: Floats, highest: Floats) -> Bools:
     return breaks
 
 
-def _is_plausible_closing(table: pd.DataFrame, price_limit: float) -> Bools:
+def _is_plausible_closing(table: RowColumns, price_limit: float) -> Bools:
     """Whether a row's close and volume could be those of a closing row; a close print has no volume."""
-    close, volume = table["close"].to_numpy(float), table["volume"].to_numpy(float)
+    close, volume = table["close"], table["volume"]
     result: Bools = (close > 0) & (close < price_limit) & ~((volume < 0) | (volume >= VOLUME_LIMIT))
     return result
 
 
-def _widen_to_open_and_close(table: pd.DataFrame, usable: Bools) -> pd.DataFrame:
-    """The table with the highs and lows of ``usable`` rows widened to enclose open and close (docs/decisions/0036)."""
-    opened, high, low, close = (table[name].to_numpy(float) for name in PRICES)
+def _widen_to_open_and_close(table: dict[str, NDArray[Any]], usable: Bools) -> None:
+    """Widen the highs and lows of ``usable`` rows so that they enclose open and close (docs/decisions/0036)."""
+    opened, high, low, close = (table[name] for name in PRICES)
     highest, lowest = np.fmax(opened, close), np.fmin(opened, close)
-    if not (usable & ((high < highest) | (low > lowest))).any():
-        return table
-    return table.assign(
-        high=np.where(usable, np.fmax(high, highest), high), low=np.where(usable, np.fmin(low, lowest), low)
-    )
+    if (usable & ((high < highest) | (low > lowest))).any():
+        table["high"] = np.where(usable, np.fmax(high, highest), high)
+        table["low"] = np.where(usable, np.fmin(low, lowest), low)
 
 
-def _find_superseded(table: pd.DataFrame, candidates: Bools) -> Bools:
-    """Rows that a later row of the same symbol and timestamp replaces: the vendor's last row counts."""
-    result = np.zeros(len(table), bool)
-    candidate_rows = table.loc[candidates, ["symbol_id", "timestamp"]]
-    result[candidates] = candidate_rows.duplicated(keep="last").to_numpy()
-    return result
+def _find_replacements(table: RowColumns, candidates: Bools) -> Int64:
+    """The position of the row that counts instead of each of ``candidates``: the last with its symbol and timestamp.
+
+    All other rows, and those that count themselves, have their own.
+    """
+    replacement = np.arange(len(candidates))
+    rows = np.flatnonzero(candidates)
+    last = find_run_ends(table["symbol_id"][rows], table["timestamp"][rows])
+    replacement[rows] = rows[np.repeat(last, np.diff(last, prepend=-1))]
+    return replacement
 
 
-def _differs_from_replacement(table: pd.DataFrame, is_superseded: Bools, tradable: Bools) -> Bools:
-    if not is_superseded.any():
-        return is_superseded
-    result = np.zeros(len(table), bool)
-    values = [*PRICES, "volume"]
-    newest_rows = table.loc[tradable].drop_duplicates(["symbol_id", "timestamp"], keep="last")
-    newest_rows = newest_rows.set_index(["symbol_id", "timestamp"])[values]
-    rows = table.loc[is_superseded]
-    replacement = newest_rows.loc[pd.MultiIndex.from_frame(rows[["symbol_id", "timestamp"]])].to_numpy(float)
-    given = rows[values].to_numpy(float)
-    result[is_superseded] = ((given != replacement) & ~(np.isnan(given) & np.isnan(replacement))).any(axis=1)
+def _differs(table: RowColumns, others: Int64) -> Bools:
+    """Whether each row has another price or volume than that at another position; what is absent in both is equal."""
+    result = np.zeros(len(others), bool)
+    for name in (*PRICES, "volume"):
+        given, other = table[name], table[name][others]
+        result |= (given != other) & ~(np.isnan(given) & np.isnan(other))
     return result

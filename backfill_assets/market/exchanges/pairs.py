@@ -1,6 +1,6 @@
 """Profiles of markets that trade around the clock in pairs: crypto and currencies."""
 
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from zoneinfo import ZoneInfo
 
 from backfill_assets.market.exchanges.profile import (
@@ -12,6 +12,7 @@ from backfill_assets.market.exchanges.profile import (
     VolumeKind,
 )
 
+_FIRST_DATA = date(2009, 1, 1)  # docs/vendor.md §8.2
 CRYPTO = MarketProfile(
     exchange="CC",
     name="Cryptocurrencies",
@@ -35,7 +36,8 @@ CRYPTO = MarketProfile(
     has_market_file=False,
     has_actions=False,
     has_other_feed=False,
-    assumed=frozenset({"askable_after", "overdue_after"}),
+    data_from=_FIRST_DATA,
+    assumed=frozenset({"askable_after", "data_from", "overdue_after"}),
 )
 FOREX = MarketProfile(
     exchange="FOREX",
@@ -59,5 +61,6 @@ FOREX = MarketProfile(
     has_market_file=False,
     has_actions=False,
     has_other_feed=False,
-    assumed=frozenset({"askable_after"}),
+    data_from=_FIRST_DATA,
+    assumed=frozenset({"askable_after", "data_from"}),
 )

@@ -1,6 +1,7 @@
-"""From when a symbol may be requested again, whatever its slots say: around the clock, or not served. Pure.
+"""From when a symbol may be requested, whatever its slots say: a new session, around the clock, or not served. Pure.
 
-Elsewhere a session is published at once and requested when it is. Around the clock the vendor publishes another slot
+Elsewhere a session is published at once and requested when it is likely to be: by what is learned of it
+(``ask_plans``), or in rounds (``stragglers``). Around the clock the vendor publishes another slot
 every half hour, some hours late. Each symbol is requested every few hours, whichever of its slots are lacking. One of
 them, the probe, is requested every half hour and shows how far the vendor's rows reach; ``store.evidence.probe``
 chooses it (docs/decisions/0074).
@@ -9,8 +10,32 @@ chooses it (docs/decisions/0074).
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
+from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.gaps.ask_plans import ask_by_habit
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
+from backfill_assets.market.gaps.retry_schedule import PastRequests
+from backfill_assets.market.gaps.stragglers import ask_in_rounds
+
+
+def ask_new_sessions(
+    retry_at: Floats,
+    row: Int64,
+    session: Int64,
+    past: PastRequests,
+    evidence: AbsenceEvidence,
+    grid: SlotGrid,
+    overdue_at: Floats,
+    now_epoch: float,
+) -> Floats:
+    """``retry_at`` (epoch seconds), but by what is learned, or in rounds, for new sessions of which no row came.
+
+    ``row`` and ``session`` are those of each slot, shape (slots,) like the result; ``overdue_at`` has the shape
+    (sessions,). Not around the clock.
+    """
+    if evidence.habits is None:
+        return ask_in_rounds(retry_at, row, session, past, evidence, overdue_at, now_epoch)
+    return ask_by_habit(retry_at, row, session, past, evidence.habits, grid.sessions, now_epoch)
 
 
 def wait_for_turns(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.gaps.publication_habits import PublicationHabits
 
 NO_ENTRY = -1  # in the place of an entry's position: the history has no entry
 
@@ -151,6 +152,7 @@ class AbsenceEvidence:
             nobody knows yet what they mean, nor where the market's profile forbids it.
         slot_baseline: what symbols that often lack slots lacked, slot by slot.
         holes: ordinals of slots that none of many tickers has, each published beyond it (``thin_symbols``), ascending.
+        habits: how long after the close each symbol's sessions come; None: nothing is learned of it, or nothing waits.
     """
 
     incomplete_sessions: Int64
@@ -168,6 +170,7 @@ class AbsenceEvidence:
     judges_by_habit: bool = True
     slot_baseline: SlotBaseline = field(default_factory=SlotBaseline)
     holes: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    habits: PublicationHabits | None = None
 
     @property
     def is_unserved(self) -> Bools:

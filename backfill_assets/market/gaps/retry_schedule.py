@@ -24,6 +24,8 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.gaps.evidence import NO_ENTRY, RequestHistory, look_up
 
+NEVER = timedelta(days=36_500)  # a delay that nobody lives to see
+
 
 class Recheck(IntEnum):
     """How often a suspect bar is requested again."""
@@ -57,6 +59,19 @@ class RetrySchedule:
     def vendor_gap_after(self) -> timedelta:
         """How long requests must have returned no new data before a slot counts as a vendor gap."""
         return sum(self.steps, timedelta()) + self.daily_phase_days * self.daily_delay
+
+    def ask_once_more(self) -> "RetrySchedule":
+        """The schedule of old sessions: an absent bar is requested once more, when that makes it a vendor gap.
+
+        A bar that is years old comes no sooner for being asked for often. Suspect bars are left to whoever reads it.
+        """
+        return replace(
+            self,
+            steps=(self.vendor_gap_after,),
+            daily_phase_days=0,
+            weekly_delay=NEVER,
+            max_daily_suspect_requests=0,
+        )
 
     def compute_delays(self, seconds_without_data: Floats) -> Floats:
         """Seconds from a request to the next one, by how long requests had returned no new data at the first."""

@@ -14,7 +14,7 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Floats, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import DAY_SECONDS
-from backfill_assets.market.gaps.ask_times import ask_unserved_weekly, wait_for_turns
+from backfill_assets.market.gaps.ask_times import ask_new_sessions, ask_unserved_weekly, wait_for_turns
 from backfill_assets.market.gaps.evidence import NO_ENTRY, AbsenceEvidence, RequestHistory, look_up
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.halts import FINAL_AFTER
@@ -148,7 +148,13 @@ def classify_slots(
     is_vendor_gap |= is_unserved & overdue
     overdue &= ~is_unserved
     state = _decide_states(slots.stored_state, known, overdue, is_vendor_gap)
-    retry_at = ask_unserved_weekly(slots.row, retries.next_request_at, evidence, rules, now_epoch)
+    retry_at = retries.next_request_at
+    if not grid.is_around_the_clock:
+        ask_at = ask_new_sessions(
+            retry_at, slots.row, known.session, past, evidence, grid, latest_overdue_at, now_epoch
+        )
+        retry_at = np.where(slots.stored_state == SlotState.SUSPECT, retry_at, ask_at)
+    retry_at = ask_unserved_weekly(slots.row, retry_at, evidence, rules, now_epoch)
     if grid.is_around_the_clock:  # another slot is askable every half hour, and each request costs the same
         is_pending = state == SlotState.PENDING
         is_recent = latest_overdue_at > now_epoch

@@ -12,6 +12,7 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import DAY_SECONDS
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.gaps.evidence import (
     NO_ENTRY,
     AbsenceEvidence,
@@ -118,7 +119,7 @@ def count_same_slot(row: Int64, ordinal: Int64, grid: SlotGrid, baseline: SlotBa
 
     totals = baseline.is_published.astype(np.int64) @ (ordinal_at[:-1] != NO_ENTRY)
     other_sessions = totals[position, time_of_slot] - counts_own
-    absent, lacking = count(baseline.absent), count(np.union1d(baseline.absent, baseline.sparse))
+    absent, lacking = count(baseline.absent), count(sort_distinct(baseline.absent, baseline.sparse))
     return SameSlotCounts(*(np.where(is_known, counts, 0) for counts in (other_sessions, absent, lacking)))
 
 

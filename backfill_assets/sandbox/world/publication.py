@@ -123,11 +123,25 @@ class PublicationSchedule:
             if sessions_late
             else session.regular_close
         )
-        draw_owner = root if rules.draw_per_ticker else ""
-        hours = draw_between(rules.hours_after_close, seed, "published", day, draw_owner)
+        hours = self._draw_hours(root, day)
         if interval == "1m":
             hours += rules.one_minute_delay_hours
         minutes = (
             draw_unit(seed, "minutes", root, day) * rules.ticker_delay_minutes if rules.ticker_delay_minutes else 0.0
         )
         return close.timestamp() + HOUR_SECONDS * hours + 60 * minutes
+
+    def _draw_hours(self, root: str, day: int) -> float:
+        """The hours from the regular close to publication, before what is added to them."""
+        rules, seed = self._config.publication, self._config.seed
+        owner = root if rules.draw_per_ticker else ""
+        drawn: tuple[str | int, ...] = (day, owner) if rules.own_hours_within is None else (root,)
+        bounds, draw = rules.hours_after_close, draw_unit(seed, "scattered", *drawn)
+        for share, among in rules.scattered:
+            if draw >= 0:
+                bounds, draw = among, draw - share
+        hours = draw_between(bounds, seed, "published", *drawn)
+        if rules.own_hours_within is not None:
+            width = rules.own_hours_within
+            hours += draw_between((-width, width), seed, "around its own hours", root, day)
+        return hours

@@ -31,6 +31,7 @@ from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
 from backfill_assets.store.bars.column_precision import round_to_columns
+from backfill_assets.store.bars.new_bars import insert_new_bars
 from backfill_assets.store.bars.refused_bars import RefusedBar, describe_dropped_bar, may_drop_rows, write_accepted_bars
 from backfill_assets.store.bars.revisions import delete_unchanged_revisions
 from backfill_assets.store.bars.stored_values import choose_volume_marks, compare_bars, mark_volume, select_volume
@@ -228,6 +229,11 @@ def write_bars(
     }
     is_dropping = may_drop_rows(connection)
 
+    def write(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        if is_dropping:
+            return merge(accepted_bars)
+        return insert_new_bars(connection, accepted_bars, values, lambda others: merge(others)[0]), []
+
     def merge(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         stage_bars(connection, accepted_bars)
         try:
@@ -245,7 +251,7 @@ def write_bars(
         connection.execute(_FILL_CANDIDATES, values)
 
     rounded, refused = round_to_columns(connection, bars)
-    (outcomes, dropped), refused_by_table = write_accepted_bars(connection, rounded, merge, fill_candidates)
+    (outcomes, dropped), refused_by_table = write_accepted_bars(connection, rounded, write, fill_candidates)
     refused += refused_by_table
     refused += [describe_dropped_bar(key, stamp, is_new=outcome == "inserted") for key, stamp, outcome in dropped]
     counts = _count_outcomes(outcomes, dropped, refused)

@@ -20,7 +20,9 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.store.bars.bar_stats import LAST_POSSIBLE_TIME
+from backfill_assets.store.bars.proven_months import find_proven_months
 from backfill_assets.store.bars.stored_slots import NO_BAR, StoredSlots
 from backfill_assets.store.bars.suspect_slots import choose_recheck, read_suspect_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
@@ -100,20 +102,40 @@ def read_stored_slots(
     with force_nested_loops(connection):
         reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
-    parts = [newest, _SlotRange(connection, symbol_index, grid, [0, bounds[0]], _SELECT_ALL_BARS).read()]
+    older, external = _read_older(connection, symbol_index, grid, bounds[0])
+    parts = [newest, *older]
     absent = np.sort(np.concatenate([part.absent for part in parts]))
     otherwise_suspect = np.concatenate([*(part.suspect for part in parts), reasons.cut, reasons.rejected])
     return StoredSlots(
         absent=absent,
         provisional=np.concatenate([part.provisional for part in parts]),
-        suspect=np.union1d(otherwise_suspect, reasons.doubted),
-        rejected=np.union1d(reasons.rejected, np.intersect1d(absent, reasons.rejected_trades)),
+        suspect=sort_distinct(otherwise_suspect, reasons.doubted),
+        rejected=sort_distinct(reasons.rejected, reasons.rejected_trades[np.isin(reasons.rejected_trades, absent)]),
         doubted=reasons.doubted,
         recheck=choose_recheck(reasons.doubt_stage, np.isin(reasons.doubted, otherwise_suspect)),
-        external=np.sum([part.external for part in parts], axis=0),
+        external=np.sum([external, *(part.external for part in parts)], axis=0),
         duplicates=sum(part.duplicates for part in parts),
         newest=newest.newest,
     )
+
+
+def _read_older(
+    connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid, end: int
+) -> tuple[list[StoredSlots], Int64]:
+    """What the table holds before the ordinal ``end``; months that the census proves to be whole are not looked at.
+
+    Also how many slots of those months have a bar of another program, shape (symbols,).
+    """
+    proven = find_proven_months(connection, symbol_index, grid, end)
+    if proven is None:
+        whole = _SlotRange(connection, symbol_index, grid, [0, end], _SELECT_ALL_BARS).read()
+        return [whole], np.zeros(symbol_index.size, np.int64)
+    ranges = [*proven.iter_ranges(), (int(proven.bounds[-1]), end, None)]
+    parts = [
+        _SlotRange(connection, symbol_index, grid, [first, after], _SELECT_ALL_BARS, rows=rows).read()
+        for first, after, rows in ranges
+    ]
+    return parts, proven.count_external()
 
 
 @contextmanager
@@ -156,7 +178,7 @@ class _SlotRange:
     """The bars of a universe in a range of a grid, read with ``bars_query``.
 
     ``bounds`` are ordinals: where each part of the range begins, which is counted by itself, and the one after the end.
-    With ``find_newest`` later bars are looked at, too.
+    With ``find_newest`` later bars are looked at, too. ``rows`` are the symbols that are looked at; None: all.
     """
 
     connection: Connection
@@ -165,6 +187,12 @@ class _SlotRange:
     bounds: Sequence[int]
     bars_query: str
     find_newest: bool = False
+    rows: Int64 | None = None
+
+    @property
+    def looked_at(self) -> Int64:
+        """The rows of the symbols that are looked at."""
+        return np.arange(self.symbol_index.size) if self.rows is None else self.rows
 
     def read(self) -> StoredSlots:
         """What the table holds of the range; rejected rows, early ends and doubts are left out."""
@@ -173,7 +201,7 @@ class _SlotRange:
             external = np.zeros(self.symbol_index.size, np.int64)
             return StoredSlots(none, none, none, none, none, none.astype(np.int8), external, 0)
         counts_query = _SELECT_BARS_AND_LATER if self.find_newest else self.bars_query
-        counts = self._count_bars(counts_query, np.arange(self.symbol_index.size))
+        counts = self._count_bars(counts_query, self.looked_at)
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero(counts.is_mixed)
         single_rows = np.setdiff1d(np.flatnonzero(counts.doubtful), mixed_rows)
@@ -236,7 +264,7 @@ class _SlotRange:
         return np.concatenate(found)
 
     def _list_absent_in(self, begin: int, end: int, counts: Int64) -> Int64:
-        empty_rows = np.flatnonzero(counts == 0)
+        empty_rows = self.looked_at[counts[self.looked_at] == 0]
         of_empty = self.grid.get_slot_keys(empty_rows[:, np.newaxis], np.arange(begin, end)).ravel()
         rows = np.flatnonzero((counts > 0) & (counts < end - begin))
         if not len(rows):

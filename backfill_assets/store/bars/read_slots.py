@@ -10,6 +10,7 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.store.bars.gap_queries import SUSPECT_SHARE, force_nested_loops
 from backfill_assets.store.bars.stored_slots import StoredSlots
@@ -67,8 +68,8 @@ def derive_stored_slots(
     return StoredSlots(
         absent=absent,
         provisional=bars.slot_key[bars.is_provisional],
-        suspect=np.union1d(otherwise_suspect, doubted),
-        rejected=np.union1d(rejected, reasons.rejected_trades[is_absent[reasons.rejected_trades]]),
+        suspect=sort_distinct(otherwise_suspect, doubted),
+        rejected=sort_distinct(rejected, reasons.rejected_trades[is_absent[reasons.rejected_trades]]),
         doubted=doubted,
         recheck=choose_recheck(stage, np.isin(doubted, otherwise_suspect)),
         external=np.bincount(row[bars.is_external], minlength=symbol_index.size),

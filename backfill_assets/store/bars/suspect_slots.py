@@ -9,6 +9,7 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int8, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.gaps.retry_schedule import Recheck
 from backfill_assets.store.bars.rejects import select_current
 from backfill_assets.store.bars.symbol_index import SymbolIndex
@@ -97,7 +98,7 @@ def _find_slots_with_rejects(connection: Connection, symbol_index: SymbolIndex, 
     key, (covered, first_row) = _build_slot_keys(found, symbol_index, grid)
     _, ordinal = grid.split_slot_keys(key)
     is_within = first_row < grid.ends[ordinal]  # a slot that is short may end before the row
-    return np.unique(key[is_within & (covered < (grid.ends - grid.starts)[ordinal])])
+    return sort_distinct(key[is_within & (covered < (grid.ends - grid.starts)[ordinal])])
 
 
 def _find_rejected_trades(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:
@@ -106,7 +107,7 @@ def _find_rejected_trades(connection: Connection, symbol_index: SymbolIndex, gri
     ordinals = np.searchsorted(grid.starts, found[:, 1], side="right") - 1
     is_inside = (ordinals >= 0) & (found[:, 1] < grid.ends[ordinals]) if len(found) else np.zeros(0, bool)
     found[:, 1] = grid.starts[ordinals] if len(found) else 0
-    return np.unique(_build_slot_keys(found[is_inside], symbol_index, grid)[0])
+    return sort_distinct(_build_slot_keys(found[is_inside], symbol_index, grid)[0])
 
 
 def _find_cut_slots(connection: Connection, symbol_index: SymbolIndex, grid: SlotGrid) -> Int64:

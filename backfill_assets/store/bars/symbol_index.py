@@ -39,6 +39,8 @@ class SymbolIndex:
 
     def find_rows(self, symbol_ids: NDArray[Any]) -> Int64:
         """The row of each symbol_id, −1 for one that is not in the universe."""
+        if not self.size:
+            return np.full(len(symbol_ids), -1, np.int64)
         position = np.minimum(np.searchsorted(self.symbol_ids, symbol_ids, sorter=self._sort_order), self.size - 1)
         row = self._sort_order[position]
         return np.where(self.symbol_ids[row] == symbol_ids, row, -1)

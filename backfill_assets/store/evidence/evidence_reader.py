@@ -88,7 +88,8 @@ LEFT JOIN LATERAL (SELECT true AS found FROM market_data d
 WHERE u.ended_at IS NULL AND bar.found IS NULL
 """
 _SELECT_CLOSURES = """
-SELECT day FROM backfill.exchange_closures WHERE exchange = %(exchange)s AND day BETWEEN %(first)s AND %(last)s
+SELECT day FROM backfill.exchange_closures
+WHERE exchange = %(exchange)s AND day BETWEEN %(first)s AND %(last)s ORDER BY day
 """
 
 
@@ -132,7 +133,7 @@ def read_evidence(
     if only_states:
         explained = values | {"open": symbol_index.format_array(_find_judged_by_habit(history, symbol_index, slots))}
     baseline = read_baseline(connection, explained, symbol_index, grid, slots, rules)
-    first_session, last_session = _read_listing_bounds(connection, symbol_index, days)
+    first_session, last_session = read_life_bounds(connection, symbol_index, days)
     half_count = max(1, (active + 1) // 2)
     first_published_at, half_published_at = _find_publication_times(history, len(newest), half_count, grid)
     evidence = AbsenceEvidence(
@@ -186,10 +187,8 @@ def _read_traded(connection: Connection, values: dict[str, Any], symbol_index: S
     return traded
 
 
-def _read_listing_bounds(
-    connection: Connection, symbol_index: SymbolIndex, days: Sequence[date]
-) -> tuple[Int64, Int64]:
-    """The first and the last session of each symbol's listing life, shape (symbols,) each."""
+def read_life_bounds(connection: Connection, symbol_index: SymbolIndex, days: Sequence[date]) -> tuple[Int64, Int64]:
+    """The first and the last session of each symbol's listing life, positions in ``days``; shape (symbols,) each."""
     found = read_columns(connection, _SELECT_LISTING_LIVES, {}, _LISTING_LIVES_TYPES)
     row, session_days = symbol_index.find_rows(found["symbol_id"]), to_postgres_days(days)
     is_known = row >= 0  # the table also has symbols outside this universe
@@ -198,6 +197,12 @@ def _read_listing_bounds(
     first[row[is_known]] = np.searchsorted(session_days, found["first_day"])[is_known]
     last[row[has_ended]] = np.searchsorted(session_days, found["last_day"], side="right")[has_ended] - 1
     return first, last
+
+
+def read_closures(connection: Connection, exchange: str, first: date, last: date) -> list[date]:
+    """Days of an exchange's calendar, both bounds included, on which it was closed all the same; ascending."""
+    values = {"exchange": exchange, "first": first, "last": last}
+    return [day for (day,) in connection.execute(_SELECT_CLOSURES, values)]
 
 
 def _read_unserved(connection: Connection, values: dict[str, Any], symbol_index: SymbolIndex) -> Floats:
@@ -215,7 +220,7 @@ def _read_unserved(connection: Connection, values: dict[str, Any], symbol_index:
 def _read_closed_sessions(connection: Connection, values: dict[str, Any], grid: SlotGrid) -> Bools:
     """Sessions of the calendar that the market did not hold, shape (sessions,)."""
     closed = np.zeros(len(grid.sessions), bool)
-    for (day,) in connection.execute(_SELECT_CLOSURES, values):
+    for day in read_closures(connection, values["exchange"], values["first"], values["last"]):
         closed[_find_sessions(to_postgres_days([day]), grid)] = True
     return closed
 

@@ -19,11 +19,12 @@ WITH hours AS (
     {INSERT_FINGERPRINTS}
 )
 INSERT INTO backfill.session_evidence AS e (symbol_id, interval_type, source_interval, session_day, requested_at,
-    no_new_data_since, source_rows, data_until, is_published, published_at, not_returned, official_close,
-    auction_volume, ends_before_close)
+    no_new_data_since, source_rows, data_until, is_published, published_at, unpublished_at, not_returned,
+    official_close, auction_volume, ends_before_close)
 SELECT id, %(interval)s, %(source)s, day, %(now)s,
        CASE WHEN has_refused OR NOT isempty(not_returned) THEN %(now)s::timestamptz END,
        source_rows, to_timestamp(data_until), is_published, CASE WHEN is_published THEN %(now)s::timestamptz END,
+       CASE WHEN is_published THEN '-infinity' ELSE %(now)s::timestamptz END,
        not_returned, official_close, auction_volume, ends_before_close
 FROM (
     SELECT id, day, source_rows, data_until, is_published, not_returned::int4multirange AS not_returned, has_refused,
@@ -48,6 +49,8 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
                              THEN e.ends_before_close ELSE EXCLUDED.ends_before_close END,
     is_published = e.is_published OR EXCLUDED.is_published,
     published_at = coalesce(e.published_at, EXCLUDED.published_at),
+    unpublished_at = CASE WHEN e.is_published THEN e.unpublished_at WHEN EXCLUDED.is_published THEN e.requested_at
+                          ELSE EXCLUDED.requested_at END,
     not_returned = EXCLUDED.not_returned,
     official_close = coalesce(EXCLUDED.official_close, e.official_close),
     auction_volume = coalesce(EXCLUDED.auction_volume, e.auction_volume)

@@ -28,6 +28,7 @@ EXCHANGE_NOT_COLLECTED = "exchange not collected"
 CALENDAR_ENDS = "calendar ends"
 SESSION_HOURS_DIFFER = "session hours differ"
 CALENDAR_OR_VENDOR_HOLE = "calendar or vendor hole"
+PARTITIONS_END = "partitions end"
 TICKER_KINDS = (
     ENDED_OR_RENAMED,
     NO_INTRADAY_DATA,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 
 from backfill_assets.market.arrays import Int64
@@ -108,11 +109,14 @@ def record_refusals(
         The bars of the answer with an open refusal: symbol_id, and start of the slot in epoch seconds UTC.
     """
     keys = {(bar.symbol_id, bar.timestamp): bar for bar in refused}
-    slots = pd.MultiIndex.from_frame(bars[["symbol_id", "timestamp"]])
-    is_refused = slots.isin(list(keys)) if keys else [False] * len(bars)
     still_open: list[tuple[int, int]] = []
-    if connection.execute(_HAS_OPEN).fetchall()[0][0]:
-        accepted = bars.loc[[not one for one in is_refused]]
+    has_open = connection.execute(_HAS_OPEN).fetchall()[0][0]
+    if not keys and not has_open:
+        return set()
+    slots = pd.MultiIndex.from_frame(bars[["symbol_id", "timestamp"]])
+    is_refused = slots.isin(list(keys)) if keys else np.zeros(len(bars), bool)
+    if has_open:
+        accepted = bars.loc[~is_refused]
         values = {
             "ids": accepted["symbol_id"].tolist(),
             "stamps": accepted["timestamp"].tolist(),

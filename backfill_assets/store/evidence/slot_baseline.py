@@ -15,6 +15,7 @@ from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.session_fingerprint import compute_session_fingerprint
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.gaps.evidence import SlotBaseline
 from backfill_assets.market.gaps.gap_rules import GapRules
@@ -227,7 +228,7 @@ def _build_slots(
         ordinals = ordinals[is_published[position, grid.session_index[ordinals]]]
         sparse.append(grid.get_slot_keys(np.array(row), ordinals))
     rows = np.array([line[0] for line in found], np.int64)
-    return SlotBaseline(grid, rows, is_published, np.unique(np.concatenate(absent)), np.unique(np.concatenate(sparse)))
+    return SlotBaseline(grid, rows, is_published, sort_distinct(*absent), sort_distinct(*sparse))
 
 
 def _find_sparse(grid: SlotGrid, starts: Sequence[int], covered: Sequence[int], cuts: Sequence[int]) -> Int64:

@@ -63,6 +63,10 @@ WHERE symbol_id = ANY (%(ids)s)
 _SELECT_UNSERVED = """
 SELECT symbol_id, asked_since, reason FROM backfill.unserved_symbols WHERE ended_at IS NULL
 """
+_SELECT_WITHOUT_BARS = f"""
+SELECT u.symbol_id FROM backfill.unserved_symbols u {_JOIN_FINAL_BAR.format(symbol_id="u.symbol_id")}
+WHERE u.ended_at IS NULL AND bar.found IS NULL
+"""  # noqa: S608 - only constants are inserted
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,11 @@ def end_unserved(connection: Connection, active_ids: Sequence[int], now: datetim
 def continue_unserved(connection: Connection, symbol_ids: Sequence[int]) -> None:
     """Take back that symbols ended being unserved: what was found of each last holds again."""
     connection.execute(_CONTINUE_UNSERVED, {"ids": list(symbol_ids)})
+
+
+def list_unserved_without_bars(connection: Connection) -> set[int]:
+    """The symbols whose absent bars are no alarm of their own: not served, and without a final bar of anybody."""
+    return {symbol_id for (symbol_id,) in connection.execute(_SELECT_WITHOUT_BARS.encode())}
 
 
 def list_unserved(connection: Connection) -> dict[int, UnservedSymbol]:

@@ -2,6 +2,7 @@
 
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+from backfill_assets.store.postgres.bar_partitions import ensure_partitions
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.exchange_profiles import record_exchanges
 from backfill_assets.store.postgres.migrate import PendingSchema, find_pending, migrate
@@ -23,6 +24,7 @@ def open_database(settings: Settings) -> Database:
     database = connect_database(settings)
     try:
         prepare_schema(database)
+        ensure_partitions(database, settings.now())
         if set(settings.exchanges) != {DEFAULT_EXCHANGE}:  # the US needs no statement, nor its files of corrections yet
             record_exchanges(database, settings.markets)
     except BaseException:

@@ -27,7 +27,7 @@ from itertools import pairwise
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.store.postgres.connection import Connection, Database
-from backfill_assets.store.postgres.takeover_record import record_contract_tables
+from backfill_assets.store.postgres.takeover_record import compare_contract_tables, record_contract_tables
 from backfill_assets.store.postgres.takeover_warnings import record_table_warnings
 
 SCHEMA_NUMBER = 9  # the migration that schema.sql and functions.sql are equal to
@@ -164,6 +164,11 @@ def find_pending(database: Database) -> PendingSchema:
     with database.transaction() as connection:
         applied = _read_applied(connection)
     return PendingSchema(not applied, tuple(_choose_pending(applied, allow_breaking=True).values()))
+
+
+def compare_with_own_tables(connection: Connection) -> list[str]:
+    """How ``market_data`` differs from the table that this program creates, a line each."""
+    return compare_contract_tables(connection, _read_file("contract_tables.sql"))["market_data"]
 
 
 def record_migration(connection: Connection, migration: Migration) -> None:

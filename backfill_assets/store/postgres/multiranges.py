@@ -6,10 +6,12 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Int64
 
+NO_POSITIONS = "{}"
+
 
 def parse_multirange(multirange: str | None) -> list[tuple[int, int]]:
     """Read ``{[0,13),[20,21)}``; half-open, as Postgres normalises integer ranges."""
-    if not multirange or multirange == "{}":
+    if not multirange or multirange == NO_POSITIONS:
         return []
     parts = (part.split(",") for part in multirange[2:-2].split("),["))
     return [(int(first), int(last)) for first, last in parts]

@@ -1,8 +1,9 @@
 """Records whether ``market_symbols`` and ``market_data`` have exactly the definition that this program gives them.
 
 Other programs share the two tables, and may have created them. A *managed* table has this program's columns, types,
-keys and constraints, no more and no less; only such a table may get another column type or partitions in a later
-migration. Whether a table can be used at all is decided in ``takeover_check``.
+keys and constraints, no more and no less; only such a table may get another column type or partitions. ``market_data``
+may be plain, as earlier versions made it, or have the partitions of ``store.postgres.bar_partitions``. Whether a table
+can be used at all is decided in ``takeover_check``.
 """
 
 from collections import Counter
@@ -15,18 +16,25 @@ _SELECT_TABLE_ID = "SELECT %(table)s::text::regclass::oid"
 _SHOW_SEARCH_PATH = "SELECT current_setting('search_path')"
 _SET_SEARCH_PATH = "SELECT set_config('search_path', %(path)s, true)"
 _DROP_COPIES = "DROP TABLE pg_temp.market_data, pg_temp.market_symbols"
-_SELECT_KIND = """
+# The form that contract_tables.sql makes: by time, with an outer partition at either end.
+IS_OWN_FORM = """
+    c.relkind = 'p' AND pg_get_partkeydef(c.oid) = 'RANGE ("timestamp")'
+    AND (SELECT count(*) = 2 FROM pg_inherits i JOIN pg_class part ON part.oid = i.inhrelid
+         WHERE i.inhparent = c.oid AND part.relname ~ '^market_data_(before|from)_')
+"""
+_SELECT_KIND = f"""
 SELECT CASE
-    WHEN c.relkind <> 'r' THEN 'is partitioned'
+    WHEN c.relkind <> 'r' AND NOT ({IS_OWN_FORM}) THEN 'is partitioned'
     WHEN c.relpersistence <> 'p' THEN 'is not logged'
     WHEN c.relrowsecurity THEN 'has row security'
     WHEN c.relhasrules THEN 'has rules'
     WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal
-                 AND g.tgname <> 'backfill_clear_provenance') THEN 'has triggers of another program'
-    WHEN EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) THEN 'inherits or is inherited'
+                 AND g.tgname !~ '^backfill_') THEN 'has triggers of another program'
+    WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+    THEN 'inherits or is inherited'
 END
 FROM pg_class c WHERE c.oid = %(table_id)s
-"""
+"""  # noqa: S608 - a constant is inserted
 _SELECT_COLUMNS = r"""
 SELECT a.attname::text, concat_ws(' ',
     format_type(a.atttypid, a.atttypmod),
@@ -65,16 +73,24 @@ def record_contract_tables(connection: Connection, definition: str) -> None:
         connection: with a transaction open.
         definition: the SQL that creates the two tables; temporary copies are made with it and dropped again.
     """
+    for table, differences in compare_contract_tables(connection, definition).items():
+        values = {"table": table, "is_managed": not differences, "differences": differences}
+        connection.execute(_UPSERT_TABLE, values)
+
+
+def compare_contract_tables(connection: Connection, definition: str) -> dict[str, list[str]]:
+    """By table, how it differs from ``definition``, a line each; arguments as for ``record_contract_tables``."""
     table_ids = {table: _read_table_id(connection, table) for table in CONTRACT_TABLES}
     search_path = connection.execute(_SHOW_SEARCH_PATH).fetchall()[0][0]
     connection.execute(_SET_SEARCH_PATH, {"path": "pg_temp"})
     connection.execute(definition.encode())
-    for table, table_id in table_ids.items():
-        differences = list(_find_differences(connection, table_id, _read_table_id(connection, table)))
-        values = {"table": table, "is_managed": not differences, "differences": differences}
-        connection.execute(_UPSERT_TABLE, values)
+    differences = {
+        table: list(_find_differences(connection, table_id, _read_table_id(connection, table)))
+        for table, table_id in table_ids.items()
+    }
     connection.execute(_DROP_COPIES)
     connection.execute(_SET_SEARCH_PATH, {"path": search_path})
+    return differences
 
 
 def _read_table_id(connection: Connection, table: str) -> int:

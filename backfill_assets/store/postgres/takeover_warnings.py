@@ -15,6 +15,7 @@ from backfill_assets.market.bars.source_rows import PRICE_LIMIT, PRICES
 from backfill_assets.market.price_digits import PRICE_DECIMALS
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.database_errors import SERVER_ERRORS
+from backfill_assets.store.postgres.takeover_record import IS_OWN_FORM
 
 LARGE_VOLUME = 10**10  # shares in a bar; the most traded stocks reach a tenth of that in half an hour
 LONGEST_TEXTS = {"interval_type": 5, "source": 40, "source_interval": 4}  # 30min, a usual host name, live
@@ -31,12 +32,14 @@ FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass('market_data') AND a.attnum > 0 AND a.atttypmod >= 4 AND a.attname = ANY (%(columns)s)
 ORDER BY a.attnum
 """
-_SELECT_PARTITIONING = """
+_SELECT_PARTITIONING = f"""
 SELECT pg_get_partkeydef(c.oid), p.partdefid <> 0,
        (SELECT array_agg(pg_get_expr(i.relpartbound, i.oid) ORDER BY pg_get_expr(i.relpartbound, i.oid))
         FROM pg_inherits h JOIN pg_class i ON i.oid = h.inhrelid WHERE h.inhparent = c.oid)
-FROM pg_class c JOIN pg_partitioned_table p ON p.partrelid = c.oid WHERE c.oid = to_regclass('market_data')
-"""
+FROM pg_class c JOIN pg_partitioned_table p ON p.partrelid = c.oid
+WHERE c.oid = to_regclass('market_data')
+  AND NOT ({IS_OWN_FORM})  -- which has a place for every bar
+"""  # noqa: S608 - a constant is inserted
 _SELECT_CHECKS = """
 SELECT conname::text, pg_get_expr(conbin, conrelid), pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = to_regclass('market_data') AND contype = 'c' ORDER BY conname

@@ -23,15 +23,16 @@ WHERE at >= %(since)s AND at <= %(until)s
 """
 _SELECT_FAILING_TICKERS = """
 WITH recent AS (
-    SELECT ticker, run_id, at, error, error IS NOT NULL AS failed
+    SELECT ticker, coalesce(run_id::text, date_trunc('minute', at)::text) AS try,
+           at, error, error IS NOT NULL AS failed
     FROM backfill.requests LEFT JOIN backfill.runs USING (run_id)
-    WHERE endpoint = '/intraday' AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'
+    WHERE endpoint = %(endpoint)s AND ticker IS NOT NULL AND at > clock_timestamp() - interval '1 day'
       AND coalesce(vendor_access = %(vendor_access)s, true)
 ), succeeded AS (
     SELECT ticker, max(at) AS at FROM recent WHERE NOT failed GROUP BY ticker
 ), failing AS (
     SELECT r.ticker, (array_agg(r.error ORDER BY r.at DESC))[1] = ANY (%(paid_errors)s) AS is_unreadable,
-           max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.run_id), 10))::int),
+           max(r.at) + least(make_interval(mins => power(2, least(count(DISTINCT r.try), 10))::int),
                CASE WHEN bool_and(r.error = ANY (%(paid_errors)s)) THEN %(max_paid_backoff)s ELSE %(max_backoff)s END
            ) AS next_request_at
     FROM recent r LEFT JOIN succeeded s USING (ticker)
@@ -101,20 +102,25 @@ def count_rate_limited(connection: Connection, since: datetime, until: datetime)
 
 
 def find_failing_tickers(
-    connection: Connection, max_backoff: timedelta, max_paid_backoff: timedelta, vendor_access: str
+    connection: Connection,
+    max_backoff: timedelta,
+    max_paid_backoff: timedelta,
+    vendor_access: str,
+    endpoint: str = "/intraday",
 ) -> dict[str, FailingTicker]:
     """By name, the tickers whose newest requests failed and that should not be requested yet.
 
-    The backoff is 2, 4, 8 … minutes, by the number of runs that failed since the last success, and at most
-    ``max_backoff``; ``max_paid_backoff`` if all of them got rows that cannot be read, which the vendor bills. Failures
-    older than a day do not count, nor do requests with another ``vendor_access``, a fingerprint of address and token.
-    All by the server's clock.
+    The backoff is 2, 4, 8 … minutes, by the number of runs that failed since the last success (without runs: minutes
+    with a failure), and at most ``max_backoff``; ``max_paid_backoff`` if all of them got rows that cannot be read,
+    which the vendor bills. Failures older than a day do not count, nor do requests of runs with another
+    ``vendor_access``, a fingerprint of address and token. All by the server's clock.
     """
     values = {
         "max_backoff": max_backoff,
         "max_paid_backoff": max_paid_backoff,
         "paid_errors": [UnreadableRows.__name__],
         "vendor_access": vendor_access,
+        "endpoint": endpoint,
     }
     rows = connection.execute(_SELECT_FAILING_TICKERS, values)
     return {name: FailingTicker(at.astimezone(UTC), is_unreadable) for name, at, is_unreadable in rows}
