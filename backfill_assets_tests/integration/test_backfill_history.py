@@ -376,9 +376,15 @@ def test_a_daily_history_that_fails_is_waited_for_as_long_as_other_requests(
         assert walk_alone(engine) == WAITING
         assert sandbox.stats()["by_endpoint"]["eod"] == asked
     assert explain_no_walk(engine) == WAITING  # Dagster starts no run
+    found = estimate(engine)
+    assert timedelta() < found.waits_until - NOW <= timedelta(minutes=8)
+    assert found.describe().endswith(f"; after failed requests 26 symbols wait until {found.waits_until:%F %H:%M} UTC")
+    night = NOW.replace(hour=23, minute=59, second=59)
+    assert found.done_on == NOW.date() < estimate(move(engine, as_of=night)).done_on  # they wait beyond midnight
     with engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.requests SET at = at - interval '3 minutes'")
     assert explain_no_walk(engine) == ""
+    assert estimate(engine).waits_until is None
 
 
 def test_nothing_is_requested_before_what_the_plan_includes(

@@ -15,7 +15,6 @@ from uuid import uuid4
 
 from backfill_assets.backfill.due_work import explain_standstill, explain_used_up, find_due_work
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.failed_requests import read_failing_histories, read_failing_tickers
 from backfill_assets.backfill.fetch.fetcher import MAX_CONSECUTIVE_FAILURES
 from backfill_assets.backfill.fetch.graceful_shutdown import run_with_graceful_shutdown
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
@@ -27,7 +26,8 @@ from backfill_assets.backfill.history.frontier import (
     read_histories,
 )
 from backfill_assets.backfill.history.listings import find_unknown_listings, read_listings
-from backfill_assets.backfill.history.walk import HistoryStep, choose_step, name_position, take_step
+from backfill_assets.backfill.history.waiting import find_failing, name_position
+from backfill_assets.backfill.history.walk import HistoryStep, choose_step, take_step
 from backfill_assets.backfill.older_sessions import MAX_SPARE_REQUESTS
 from backfill_assets.backfill.results import ProgressListener
 from backfill_assets.backfill.spare_calls import count_spare_requests
@@ -179,22 +179,6 @@ def _explain_end(histories: Sequence[MarketHistory]) -> str:
     return explain_plan_limits(histories) if left else COMPLETE
 
 
-def find_failing(engine: Engine, histories: Sequence[MarketHistory]) -> set[object]:
-    """The symbols whose newest requests failed, and that wait now, as ``walk.name_position`` names them.
-
-    Requests for daily data count as long as it is unknown since when a symbol is listed.
-    """
-    with engine.database.transaction() as connection:
-        failing = read_failing_tickers(connection, engine.vendor_access).keys()
-        unread = read_failing_histories(connection, engine.vendor_access).keys()
-    return {
-        name_position(history, one)
-        for history in histories
-        for one in history.symbols
-        if str(one.symbol.ticker) in (failing if one.is_listing_known else failing | unread)
-    }
-
-
 def _read_account(engine: Engine) -> VendorError | None:
     """Read what the vendor counted today, so that calls of other programs are not taken for left over; free."""
 
@@ -256,7 +240,7 @@ class _Walk:
         if reason := _explain_and_record_standstill(engine):
             return reason
         histories = read_histories(engine)
-        step = choose_step(histories, self._passed_over | find_failing(engine, histories))
+        step = choose_step(histories, self._passed_over | find_failing(engine, histories).keys())
         if step is None:
             return _explain_end(histories)
         if newer := explain_newer_gaps(engine):

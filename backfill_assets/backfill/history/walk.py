@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.history.frontier import MarketHistory, SymbolHistory
+from backfill_assets.backfill.history.waiting import name_position
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import ProgressListener, RunResult
 from backfill_assets.backfill.runner import run_backfill
@@ -64,11 +65,6 @@ def choose_step(histories: Sequence[MarketHistory], passed_over: Collection[obje
     chosen = tuple(groups[newest][: max(1, MAX_STEP_CELLS // max(1, len(sessions)))])
     job = history.build_job([one.symbol for one in chosen], sessions)
     return HistoryStep(history, chosen, job, reached_then)
-
-
-def name_position(history: MarketHistory, one: SymbolHistory) -> object:
-    """A name for a symbol at the place that it has reached: once it gets on, it has another."""
-    return history.market.exchange, history.interval.name, one.symbol.symbol_id, one.reached
 
 
 def take_step(
