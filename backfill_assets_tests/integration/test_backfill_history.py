@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from backfill_assets.backfill.due_work import find_due_work
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.history import listings, walk
+from backfill_assets.backfill.history import frontier, walk
 from backfill_assets.backfill.history.estimate import estimate_history
 from backfill_assets.backfill.history.frontier import read_histories
 from backfill_assets.backfill.history.spending import (
@@ -55,7 +55,7 @@ MakeEngine = Callable[..., Engine]
 
 def fill_newer(engine: Engine) -> None:
     """Request what the sessions that are healed lack, as the sensors do: the history gives way to it."""
-    due = find_due_work(engine, US, "30m")
+    due = find_due_work(engine, US, engine.settings.intervals[0])
     if due.ranges:
         run_backfill(engine, replace(due.job, symbols=tuple(one.symbol for one in due.ranges)), lambda _: None)
 
@@ -132,6 +132,21 @@ def test_a_store_becomes_complete_newest_first_in_the_fewest_requests(
     calls = sandbox.stats()["calls"]
     assert go_on(engine) == COMPLETE
     assert sandbox.stats()["calls"] == calls
+
+
+def test_bars_of_1m_come_in_requests_of_120_days(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    first = date(2026, 1, 16)
+    settings = {"history_from": first, "partition_days": 3, "intervals": ("1m",)}
+    engine = make_engine(start_sandbox(), ("AAPL",), **settings)
+    (history,) = read_histories(engine)
+    sessions = list_sessions(US, first, LAST)
+    assert history.count_symbols_a_look(len(sessions)) == frontier.MAX_LOOK_SLOTS // (390 * len(sessions)) < 50
+    assert estimate(engine).calls == 2 * PRICE + 1  # 134 days
+    assert go_on(engine) == COMPLETE
+    assert list_asked(engine) == ["AAPL", "AAPL"]
+    with engine.database.transaction() as connection:
+        rows = connection.execute("SELECT count(*) FROM market_data WHERE timestamp < '2026-06-01'").fetchone()
+    assert rows == (390 * len(sessions),)
 
 
 def test_what_the_store_has_is_not_requested_again(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
@@ -370,9 +385,9 @@ def test_a_daily_history_that_fails_is_waited_for_as_long_as_other_requests(
     names = tuple(f"Z{chr(65 + number)}{chr(65 + number)}" for number in range(25))
     sandbox = start_sandbox(refused_endpoints={"eod": (502, "bad gateway")}, more_symbols=names)
     engine = make_engine(sandbox, ("AAPL", *names), attempts=1, **SETTINGS)
-    monkeypatch.setattr(listings, "MAX_STEP_CELLS", 20 * len(list_sessions(US, FIRST, LAST)))
+    monkeypatch.setattr(frontier, "MAX_LOOK_SLOTS", 5 * 13 * len(list_sessions(US, FIRST, LAST)))
     fill_newer(engine)
-    for asked in (20, 26, 26):  # none of twenty is answered: the others are left to the next walk
+    for asked in (20, 26, 26):  # by five; none of twenty is answered: the others are left to the next walk
         assert walk_alone(engine) == WAITING
         assert sandbox.stats()["by_endpoint"]["eod"] == asked
     assert explain_no_walk(engine) == WAITING  # Dagster starts no run

@@ -19,7 +19,7 @@ from backfill_assets.eodhd.pricing import REQUEST_LIMITS
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import Interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session, SessionsUnknown, list_sessions
-from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window, count_healed_sessions
 from backfill_assets.market.exchanges.feed_beginnings import find_feed_beginning
@@ -35,6 +35,8 @@ from backfill_assets.store.history import (
     read_known_lives,
 )
 from backfill_assets.store.job_universe import read_job_universe
+
+MAX_LOOK_SLOTS = 650_000  # symbols × slots: a look takes a few seconds of processor time, whatever is absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +104,23 @@ class MarketHistory:
         return [session.day for session in self.sessions]
 
     @cached_property
+    def _grid(self) -> SlotGrid:
+        return build_slot_grid(self.sessions, self.interval)
+
+    @cached_property
     def _begins(self) -> list[int]:
         """By session, the oldest one that a request to its end can begin with."""
-        spans = RequestSpans(build_slot_grid(self.sessions, self.interval), self.limits)
+        spans = RequestSpans(self._grid, self.limits)
         return [spans.find_first(last) for last in range(len(self.sessions))]
 
     def count_sessions(self, first: date, before: date) -> int:
         """How many sessions lie from ``first`` on and before another day."""
         return max(0, bisect_left(self.days, before) - bisect_left(self.days, first))
+
+    def count_symbols_a_look(self, sessions: int) -> int:
+        """Of how many symbols one look measures so many sessions: at least one."""
+        slots = sessions * self._grid.size // max(1, len(self.sessions))
+        return max(1, MAX_LOOK_SLOTS // max(1, slots))
 
     def is_beyond_plan(self, one: SymbolHistory) -> bool:
         """Whether all that the symbol's walk has left lies before what the token's plan includes."""

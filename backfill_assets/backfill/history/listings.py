@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from backfill_assets.backfill.absence.first_listings import read_daily_histories
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.history.frontier import MarketHistory, SymbolHistory
-from backfill_assets.backfill.history.walk import MAX_STEP_CELLS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.history import claim_listings, release_listings
@@ -20,7 +19,7 @@ def find_unknown_listings(history: MarketHistory, symbols: Sequence[SymbolHistor
     if not history.market.uses_daily_data:
         return ()
     unknown = [one for one in symbols if not one.is_listing_known]
-    return tuple(unknown[: max(1, MAX_STEP_CELLS // max(1, len(history.sessions)))])
+    return tuple(unknown[: history.count_symbols_a_look(len(history.sessions))])
 
 
 def read_listings(engine: Engine, history: MarketHistory, symbols: Sequence[SymbolHistory]) -> VendorError | None:

@@ -221,6 +221,7 @@ class _Walk:
         self._max_requests = sys.maxsize if max_requests is None else max_requests
         self._is_account_read = False
         self._requests, self._calls, self._inserted = 0, 0, 0
+        self._unanswered = 0  # daily histories in a row
         self._passed_over: set[object] = set()  # symbols that stay where they are during this walk
 
     def go_on(self) -> HistoryWalk:
@@ -267,7 +268,8 @@ class _Walk:
         with self._engine.database.transaction() as connection:
             known = read_known_lives(connection, [one.symbol.symbol_id for one in unknown])
         self._passed_over |= {name_position(history, one) for one in unknown if one.symbol.symbol_id not in known}
-        return WAITING if not known and len(unknown) >= MAX_CONSECUTIVE_FAILURES else ""
+        self._unanswered = 0 if known else self._unanswered + len(unknown)
+        return WAITING if self._unanswered >= MAX_CONSECUTIVE_FAILURES else ""
 
     def _request(self, step: HistoryStep, affordable: int) -> str | VendorError:
         """Request what a step lacks; symbols without an answer wait for the next walk."""

@@ -20,7 +20,6 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.store.history import HistoryProgress, write_history_progress
 from backfill_assets.store.postgres.bar_partitions import ensure_partitions
 
-MAX_STEP_CELLS = 50_000  # symbols × sessions: a step then takes a few seconds of processor time, whatever is absent
 LOOK_AGAIN_AFTER = timedelta(days=30)  # over sessions that were walked over: somebody may have deleted bars
 
 
@@ -62,7 +61,7 @@ def choose_step(histories: Sequence[MarketHistory], passed_over: Collection[obje
     reached, number, goal = newest = max(groups)
     history = histories[-number]
     sessions, reached_then = history.cut_step(reached, goal)
-    chosen = tuple(groups[newest][: max(1, MAX_STEP_CELLS // max(1, len(sessions)))])
+    chosen = tuple(groups[newest][: history.count_symbols_a_look(len(sessions))])
     job = history.build_job([one.symbol for one in chosen], sessions)
     return HistoryStep(history, chosen, job, reached_then)
 
