@@ -120,8 +120,10 @@ def estimate_history(engine: Engine) -> HistoryEstimate | None:
     histories = read_histories(engine)
     if not histories:
         return None
-    counts = [_count(engine, history) for history in histories]
-    estimate = HistoryEstimate(*(sum(column) for column in zip(*counts, strict=True)))
+    symbols, complete, sessions, done = (sum(column) for column in zip(*map(_count, histories), strict=True))
+    requests, unread = _count_requests(histories), _count_unread(histories)
+    calls = requests * engine.prices.intraday + unread * engine.prices.daily
+    estimate = HistoryEstimate(symbols, complete, sessions, done, requests, calls)
     estimate = replace(estimate, ends_before=min(history.end for history in histories))
     if estimate.is_complete:
         return estimate
@@ -139,18 +141,36 @@ def describe_history(engine: Engine) -> dict[str, Any] | None:
     return estimate.as_dict() if estimate else None
 
 
-def _count(engine: Engine, history: MarketHistory) -> tuple[int, int, int, int, int, int]:
-    """The first six fields of an estimate, for one exchange and interval."""
-    sessions = done = requests = unread = 0
+def _count(history: MarketHistory) -> tuple[int, int, int, int]:
+    """The first four fields of an estimate, for one exchange and interval."""
+    sessions = done = 0
     for one in history.symbols:
         before = history.end if one.last is None else min(history.end, one.last + timedelta(days=1))
         sessions += history.count_sessions(one.first, before)
         done += history.count_sessions(max(one.first, one.oldest), before)
-        requests += history.count_requests(one)
-        unread += history.market.uses_daily_data and not one.is_listing_known and not one.is_complete
-    complete = sum(one.is_complete for one in history.symbols)
-    calls = requests * engine.prices.intraday + unread * engine.prices.daily
-    return len(history.symbols), complete, sessions, done, requests, calls
+    return len(history.symbols), sum(one.is_complete for one in history.symbols), sessions, done
+
+
+def _count_requests(histories: Sequence[MarketHistory]) -> int:
+    """How many requests are left, if the store lacks all; one brings all intervals of its feed."""
+    most: dict[tuple[str, int], int] = {}
+    for history in histories:
+        for one in history.symbols:
+            key = history.source.name, one.symbol.symbol_id
+            most[key] = max(most.get(key, 0), history.count_requests(one))
+    return sum(most.values())
+
+
+def _count_unread(histories: Sequence[MarketHistory]) -> int:
+    """Of how many symbols the daily history is read before."""
+    return len(
+        {
+            one.symbol.symbol_id
+            for history in histories
+            for one in history.symbols
+            if history.market.uses_daily_data and not one.is_listing_known and not one.is_complete
+        }
+    )
 
 
 def _list_waits(engine: Engine, histories: Sequence[MarketHistory]) -> Iterator[datetime]:

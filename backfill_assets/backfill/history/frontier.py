@@ -6,8 +6,8 @@ and ends at the symbol's first day. It begins at the oldest session that is heal
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 
@@ -87,6 +87,7 @@ class MarketHistory:
         symbols: with sessions from their goal on and before ``end``, ordered by ticker.
         limits: how much one request covers.
         plan_begin: the first session that the token's plan includes, as far as answers show; None: no limit is known.
+        stored_as: the other intervals that are built from the same rows: an answer brings bars of all of them.
     """
 
     market: MarketProfile
@@ -97,6 +98,7 @@ class MarketHistory:
     symbols: tuple[SymbolHistory, ...]
     limits: SpanLimits
     plan_begin: date | None = None
+    stored_as: tuple[Interval, ...] = ()
 
     @cached_property
     def days(self) -> list[date]:
@@ -160,7 +162,12 @@ class MarketHistory:
         """A job about some of the history: what does not come is not requested again soon."""
         description = f"history {sessions[0].day} to {sessions[-1].day}" if sessions else "history"
         window = Window(self.market, tuple(sessions), description)
-        return BackfillJob(window, tuple(symbols), self.interval, self.source, patient=True, purpose=Purpose.HISTORY)
+        return BackfillJob(
+            *(window, tuple(symbols), self.interval, self.source),
+            patient=True,
+            purpose=Purpose.HISTORY,
+            stored_as=self.stored_as,
+        )
 
 
 def explain_plan_limits(histories: Sequence[MarketHistory]) -> str:
@@ -208,14 +215,22 @@ def read_histories(engine: Engine) -> tuple[MarketHistory, ...]:
     require_history_from(engine.settings)
     if not is_history_wanted(engine):
         return ()
-    settings, histories = engine.settings, []
+    settings = engine.settings
+    histories: list[MarketHistory] = []
     for market in settings.markets:
         try:
             read = [_read_history(engine, market, name) for name in settings.intervals]
         except SessionsUnknown:
             continue
-        histories += [history for history in read if history is not None]
+        histories += _join_feeds([history for history in read if history is not None])
     return tuple(histories)
+
+
+def _join_feeds(histories: Sequence[MarketHistory]) -> Iterator[MarketHistory]:
+    """The histories of one exchange, each with the other intervals of its feed."""
+    for one in histories:
+        others = (other.interval for other in histories if other is not one and other.source == one.source)
+        yield replace(one, stored_as=tuple(others))
 
 
 def find_history_end(engine: Engine, market: MarketProfile, interval_name: str) -> date | None:
