@@ -25,9 +25,9 @@ from backfill_assets.backfill.history.frontier import (
     is_history_wanted,
     read_histories,
 )
-from backfill_assets.backfill.history.listings import find_unknown_listings, read_listings
+from backfill_assets.backfill.history.listings import read_listings
 from backfill_assets.backfill.history.waiting import find_failing, name_position
-from backfill_assets.backfill.history.walk import HistoryStep, choose_step, take_step
+from backfill_assets.backfill.history.walk import HistoryStep, StepEnd, choose_step, take_step
 from backfill_assets.backfill.older_sessions import MAX_SPARE_REQUESTS
 from backfill_assets.backfill.results import ProgressListener
 from backfill_assets.backfill.spare_calls import count_spare_requests
@@ -253,28 +253,36 @@ class _Walk:
         spare = count_left_over(engine)
         if not spare:
             return SPENT
-        if unknown := find_unknown_listings(step.history, step.symbols):
+        end = take_step(
+            engine, step, self._on_progress, min(spare, self._max_requests - self._requests, MAX_SPARE_REQUESTS)
+        )
+        if end.unknown:
             affordable = spare * engine.prices.intraday // engine.prices.daily
-            return self._read_listings(step.history, unknown[:affordable])
-        return self._request(step, min(spare, self._max_requests - self._requests, MAX_SPARE_REQUESTS))
+            return self._read_listings(step.history, end.unknown[:affordable])
+        return self._count(step, end)
 
     def _read_listings(self, history: MarketHistory, unknown: tuple[SymbolHistory, ...]) -> str | VendorError:
         """Read since when symbols are listed; those of which it stays unknown wait for the next walk.
 
         Many of which none is answered say that it is not about them: the walk ends.
         """
-        if stopped := read_listings(self._engine, history, unknown):
-            return _record_stop(self._engine, stopped)
-        with self._engine.database.transaction() as connection:
-            known = read_known_lives(connection, [one.symbol.symbol_id for one in unknown])
-        self._passed_over |= {name_position(history, one) for one in unknown if one.symbol.symbol_id not in known}
-        self._unanswered = 0 if known else self._unanswered + len(unknown)
-        return WAITING if self._unanswered >= MAX_CONSECUTIVE_FAILURES else ""
+        size = history.count_symbols_a_look(len(history.sessions))
+        for first in range(0, len(unknown), size):
+            some = unknown[first : first + size]
+            if stopped := read_listings(self._engine, history, some):
+                return _record_stop(self._engine, stopped)
+            with self._engine.database.transaction() as connection:
+                known = read_known_lives(connection, [one.symbol.symbol_id for one in some])
+            self._passed_over |= {name_position(history, one) for one in some if one.symbol.symbol_id not in known}
+            self._unanswered = 0 if known else self._unanswered + len(some)
+            if self._unanswered >= MAX_CONSECUTIVE_FAILURES:
+                return WAITING
+        return ""
 
-    def _request(self, step: HistoryStep, affordable: int) -> str | VendorError:
-        """Request what a step lacks; symbols without an answer wait for the next walk."""
-        result, waiting = take_step(self._engine, step, self._on_progress, affordable)
-        self._passed_over |= {name_position(step.history, one) for one in waiting}
+    def _count(self, step: HistoryStep, end: StepEnd) -> str | VendorError:
+        """Add up what came of a step; symbols without an answer wait for the next walk."""
+        self._passed_over |= {name_position(step.history, one) for one in end.waiting}
+        result = end.result
         if result is None:
             return ""
         self._requests += len(result.outcomes)

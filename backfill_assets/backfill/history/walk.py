@@ -45,6 +45,21 @@ class HistoryStep:
         return self.reached <= self.symbols[0].goal
 
 
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """What came of a step.
+
+    Attributes:
+        result: of the requests; None without any.
+        waiting: the symbols that stay where they are.
+        unknown: those of which it has to be read first since when they are listed.
+    """
+
+    result: RunResult | None = None
+    waiting: tuple[SymbolHistory, ...] = ()
+    unknown: tuple[SymbolHistory, ...] = ()
+
+
 def choose_step(histories: Sequence[MarketHistory], passed_over: Collection[object]) -> HistoryStep | None:
     """The next step: of the symbols that have come least far, as many as one look takes; None if nothing is left.
 
@@ -66,27 +81,28 @@ def choose_step(histories: Sequence[MarketHistory], passed_over: Collection[obje
     return HistoryStep(history, chosen, job, reached_then)
 
 
-def take_step(
-    engine: Engine, step: HistoryStep, on_progress: ProgressListener, affordable: int
-) -> tuple[RunResult | None, tuple[SymbolHistory, ...]]:
+def take_step(engine: Engine, step: HistoryStep, on_progress: ProgressListener, affordable: int) -> StepEnd:
     """Request what the step lacks, at most so many requests, and record how far its symbols have come.
 
-    Returns:
-        What came of the requests, None without any; and the symbols that stay where they are.
+    Nothing is requested while it is unknown since when any symbol is listed that lacks something.
     """
     if not step.job.window.sessions:
         _record(engine, step, {one.symbol.symbol_id: step.reached for one in step.symbols}, {})
-        return None, ()
+        return StepEnd()
     plan = _plan_and_record(engine, step, step.job)
     asked = dict.fromkeys(request.symbol for request in plan.requests)
+    if step.history.market.uses_daily_data:
+        unknown = tuple(one for one in step.symbols if one.symbol in asked and not one.is_listing_known)
+        if unknown:
+            return StepEnd(unknown=unknown)
     chosen = tuple(asked)[:affordable]
     if not chosen:
-        return None, _list_waiting(step, plan)
+        return StepEnd(waiting=_list_waiting(step, plan))
     job = step.history.build_job(chosen, step.job.window.sessions)
     ensure_partitions(engine.database, engine.settings.now(), since=job.window.sessions[0].open)  # while it has no bars
     result = run_backfill(engine, job, on_progress)
     after = _plan_and_record(engine, step, job)
-    return result, _list_waiting(step, after)
+    return StepEnd(result, _list_waiting(step, after))
 
 
 def _list_waiting(step: HistoryStep, plan: Plan) -> tuple[SymbolHistory, ...]:
