@@ -22,12 +22,11 @@ from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.health import shorten_list
+from backfill_assets.reading.moments import Moment, parse_moment
 from backfill_assets.reading.opening import open_source, resolve_source
 from backfill_assets.reading.request import (
     Format,
-    Moment,
     parse_format,
-    parse_moment,
     parse_symbols,
     require_exchange,
     require_text,

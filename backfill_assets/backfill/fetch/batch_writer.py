@@ -17,9 +17,10 @@ from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.bars.source_rows import build_row_table
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.columns import Columns
 from backfill_assets.market.equal_runs import is_any_of
+from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
@@ -91,6 +92,35 @@ class WriteContext:
     vendor_host: str
     now: datetime
     replace_other_feed: bool = False
+
+    def convert(self, interval: Interval, spelling: str) -> "WriteContext":
+        """The same for bars of another interval, which are built from the same rows."""
+        plan = self.plan
+        grid = build_slot_grid(plan.grid.sessions, interval)
+        first = int(grid.session_offsets[plan.grid.session_index[plan.window_first_ordinal]])
+        converted = replace(
+            plan,
+            grid=grid,
+            window_first_ordinal=first,
+            slot_keys=plan.slot_keys[:0],
+            external_bars=ExternalBars.create_empty(),
+        )
+        return replace(self, plan=converted, interval_spelling=spelling)
+
+
+def write_batches(
+    connection: Connection, contexts: Sequence[WriteContext], fetched: Sequence[FetchedRows], requested_at: datetime
+) -> BatchResult:
+    """Write a batch as bars of each interval; the result is that of the first one, with the bars of all.
+
+    The transaction, ``requested_at`` and the errors are as in ``write_batch``.
+    """
+    first, *others = (write_batch(connection, context, fetched, requested_at) for context in contexts)
+    counts = dict(first.counts)
+    for result in others:
+        for symbol_id, written in result.counts.items():
+            counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + written
+    return replace(first, counts=counts)
 
 
 def write_batch(
