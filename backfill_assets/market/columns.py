@@ -1,8 +1,8 @@
 """Tables of numbers on their way from the vendor's bytes to the database: named numpy arrays of one length.
 
 A pandas.DataFrame takes a third of a second and 80 MB to import, and a price for each look at a column, however few the
-rows are. So frames are made for people only, in ``reading.frames``; ``pandas.DataFrame(dict(columns))`` makes one of a
-table, ``Columns(frame)`` a table of one.
+rows are. Frames are made for people (``reading.frames``) and of live quotes; ``pandas.DataFrame(dict(columns))`` makes
+one of a table, ``Columns(frame)`` a table of one.
 """
 
 from collections.abc import Iterable
