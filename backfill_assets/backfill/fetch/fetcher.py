@@ -19,7 +19,7 @@ from backfill_assets.backfill.fetch.batch_writer import (
     BatchResult,
     FetchedRows,
     WriteContext,
-    write_batch,
+    write_batches,
 )
 from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_outcomes, merge_results, merge_warnings
 from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
@@ -54,7 +54,7 @@ class Fetcher:
         self,
         *,
         database: Database,
-        context: WriteContext,
+        contexts: Sequence[WriteContext],
         run_id: UUID,
         claims: HeldClaims,
         rate_limiter: SharedRateLimiter,
@@ -64,7 +64,7 @@ class Fetcher:
         address: AddressCheck,
     ) -> None:
         self._database = database
-        self._context = context
+        self._contexts, self._context = contexts, contexts[0]  # of the plan's interval, and of those stored with it
         self._run_id = run_id
         self._claims = claims
         self._rate_limiter = rate_limiter
@@ -222,7 +222,7 @@ class Fetcher:
         requested_at = min(self._requested_at[item.request] for item in fetched)
 
         def write_in_transaction(connection: Connection) -> BatchResult:
-            result = write_batch(connection, self._context, fetched, requested_at)
+            result = write_batches(connection, self._contexts, fetched, requested_at)
             record_heartbeat(connection, self._run_id)
             return result
 
