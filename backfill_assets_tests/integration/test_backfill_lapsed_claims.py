@@ -38,7 +38,7 @@ from backfill_assets_tests.waiting import LONGEST_SECONDS, wait_until
 
 MakeEngine = Callable[..., Engine]
 StartSandbox = Callable[..., Sandbox]
-TICKERS, IN_FLIGHT = 12, 2
+TICKERS, IN_FLIGHT, ANSWERED = 12, 2, 3
 INTERVAL = INTERVALS["30m"]
 
 
@@ -83,8 +83,11 @@ class Gate:
 
 @contextmanager
 def run_cut_off(engine: Engine, network: SilentNetwork) -> Iterator[tuple["Future[RunResult]", Gate, UUID]]:
-    """Run a backfill up to ``IN_FLIGHT`` requests in flight, when the network falls silent and the claims lapse."""
-    gate = Gate(forwarded=3)
+    """Run a backfill until ``ANSWERED`` answers are stored and ``IN_FLIGHT`` requests in flight.
+
+    Then the network falls silent and the claims lapse.
+    """
+    gate = Gate(forwarded=ANSWERED)
     patient = Database(network.url, max_wait_seconds=LONGEST_SECONDS)
     with run_proxy(engine.settings.base_url, gate) as url, closing(patient), ThreadPoolExecutor(1) as threads:
         settings = engine.settings.model_copy(update={"base_url": url})
@@ -92,6 +95,8 @@ def run_cut_off(engine: Engine, network: SilentNetwork) -> Iterator[tuple["Futur
         future = threads.submit(run_backfill, cut_off, make_job(engine, start=TUESDAY, end=TUESDAY), ignore_progress)
         try:
             wait_until(lambda: len(gate.waiting) == IN_FLIGHT, "requests in flight")
+            stored = "SELECT count(DISTINCT symbol_id) FROM market_data"
+            wait_until(lambda: read_rows(engine, stored) == [(ANSWERED,)], "answers to be stored")
             network.keep_all()
             run_id = read_rows(engine, "SELECT run_id FROM backfill.runs")[0][0]
             let_lapse(engine.database, run_id)
