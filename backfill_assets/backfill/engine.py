@@ -2,7 +2,7 @@
 
 Knows neither Dagster nor the terminal; the command line and the assets create an ``Engine``. What a run does with it is
 in ``backfill.runner``. This is the only module that creates the vendor's client. It imports the client when it is
-needed, because httpcore and tenacity take time to load and most commands only read the store.
+needed, because httpx and tenacity take time to load and most commands only read the store.
 """
 
 from collections.abc import AsyncIterator

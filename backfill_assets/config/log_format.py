@@ -54,7 +54,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        from backfill_assets.eodhd.redaction import TokenRedactor  # text needs no redactor
+        from backfill_assets.eodhd.redaction import TokenRedactor  # loads httpx, for which text need not wait
 
         super().__init__()
         texts = sorted({text for text in secrets if len(text) >= _MIN_SECRET_LENGTH}, key=len, reverse=True)

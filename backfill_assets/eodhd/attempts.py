@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-import httpcore
+import httpx
 
 from backfill_assets.eodhd.error_mapping import parse_retry_after
-from backfill_assets.eodhd.vendor_http import find_header
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RequestRecord
 from backfill_assets.market.vendor_errors import VendorError
@@ -52,7 +51,7 @@ class AttemptState:
     request: ApiRequest[Any]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_clock: float = field(default_factory=perf_counter)
-    response: httpcore.Response | None = None
+    response: httpx.Response | None = None
     is_sent: bool = True
     timed_out: bool = False
     body_bytes: int = 0
@@ -61,11 +60,11 @@ class AttemptState:
     @property
     def status(self) -> int | None:
         """The response's status; None before a response."""
-        return self.response.status if self.response is not None else None
+        return self.response.status_code if self.response is not None else None
 
     def get_header(self, name: str) -> str | None:
-        """A header of the response by its name in lower case; None without one."""
-        return find_header(self.response, name) if self.response is not None else None
+        """A header of the response; None without one."""
+        return self.response.headers.get(name) if self.response is not None else None
 
     def get_retry_after(self) -> float | None:
         """Seconds that the vendor wants to wait; None if it does not say."""

@@ -1,77 +1,90 @@
-"""Many keep-alive connections to one server, with constant cost per request.
+"""A transport over many keep-alive connections, with constant cost per request.
 
 httpcore's pool iterates over all of its connections at each request and each response. With 48 connections that costs
-more than the rest of a request. Here idle connections are on a stack (docs/decisions/0001, 0092). What is sent over
-them is in ``vendor_http``.
+more than the rest of a request. Here each connection is a transport of its own, and idle ones are on a stack
+(docs/decisions/0001).
 """
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from urllib.parse import SplitResult
 
-import httpcore
+import httpx
 
 from backfill_assets.eodhd.machine_network import create_tls_context, find_proxy
 
-_KEPT_ALIVE_SECONDS = 30.0
 
+class LifoConnectionPool(httpx.AsyncBaseTransport):
+    """A transport over at most ``max_connections`` single-connection transports; the last one used is reused first."""
 
-class LifoConnectionPool:
-    """At most ``max_connections`` connections, opened when they are needed; the last one used is reused first."""
-
-    def __init__(
-        self, create_connection: Callable[[], httpcore.AsyncConnectionInterface], max_connections: int
-    ) -> None:
+    def __init__(self, create_connection: Callable[[], httpx.AsyncBaseTransport], max_connections: int) -> None:
         self._create_connection = create_connection
         self._available = asyncio.Semaphore(max_connections)
-        self._idle: list[httpcore.AsyncConnectionInterface] = []
+        self._idle: list[httpx.AsyncBaseTransport] = []
+        self._connections: list[httpx.AsyncBaseTransport] = []
 
-    @asynccontextmanager
-    async def send(self, request: httpcore.Request) -> AsyncIterator[httpcore.Response]:
-        """Send on a free connection, waiting for one if all are in use; it is free again when the context ends."""
-        async with self._available:
-            connection = await self._take_connection()
-            try:
-                response = await connection.handle_async_request(request)
-                try:
-                    yield response
-                finally:
-                    await response.aclose()
-            finally:
-                self._idle.append(connection)
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send on a free connection, waiting for one if all are in use."""
+        await self._available.acquire()
+        connection = self._idle.pop() if self._idle else self._open_connection()
+        try:
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            self._release(connection)
+            raise
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise TypeError("the inner transport returned a synchronous stream")
+        response.stream = _ReleasingStream(response.stream, lambda: self._release(connection))
+        return response
 
     async def aclose(self) -> None:
-        """Close every connection; no request may be under way."""
-        while self._idle:
-            await self._idle.pop().aclose()
-
-    async def _take_connection(self) -> httpcore.AsyncConnectionInterface:
-        if not self._idle:
-            return self._create_connection()
-        connection = self._idle.pop()
-        if connection.is_closed() or connection.has_expired():
+        """Close every connection."""
+        for connection in self._connections:
             await connection.aclose()
-            return self._create_connection()
+
+    def _open_connection(self) -> httpx.AsyncBaseTransport:
+        connection = self._create_connection()
+        self._connections.append(connection)
         return connection
 
+    def _release(self, connection: httpx.AsyncBaseTransport) -> None:
+        self._idle.append(connection)
+        self._available.release()
 
-def build_connection_pool(base_url: SplitResult, max_connections: int) -> LifoConnectionPool:
+
+class _ReleasingStream(httpx.AsyncByteStream):
+    """A body that releases its connection when it is closed."""
+
+    def __init__(self, body: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
+        self._body = body
+        self._release = release
+        self._is_released = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            yield part
+
+    async def aclose(self) -> None:
+        try:
+            await self._body.aclose()
+        finally:
+            if not self._is_released:
+                self._is_released = True
+                self._release()
+
+
+def build_connection_pool(base_url: httpx.URL, max_connections: int) -> LifoConnectionPool:
     """TLS verified, connections kept alive, through the machine's proxy.
 
     Raises:
         UsageError: the machine's proxy or certificates cannot be used.
     """
     _answer_for_absent_sniffio()
-    factory = httpcore.AsyncConnectionPool(
-        ssl_context=create_tls_context() if base_url.scheme == "https" else None,
-        proxy=find_proxy(base_url),
-        keepalive_expiry=_KEPT_ALIVE_SECONDS,
-    )
-    origin = httpcore.URL(scheme=base_url.scheme, host=base_url.hostname or "", port=base_url.port).origin
-    return LifoConnectionPool(lambda: factory.create_connection(origin), max_connections)
+    proxy = find_proxy(base_url)
+    tls = create_tls_context() if base_url.scheme == "https" else False
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
+    return LifoConnectionPool(lambda: httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy), max_connections)
 
 
 def _answer_for_absent_sniffio() -> None:

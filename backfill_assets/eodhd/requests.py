@@ -10,18 +10,18 @@ from functools import partial
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
+import httpx
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.attempts import ApiRequest, T
-from backfill_assets.eodhd.connection_pool import LifoConnectionPool
+from backfill_assets.eodhd.connection_pool import build_connection_pool
 from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.parameters import Params
 from backfill_assets.eodhd.parsing import decode_json
 from backfill_assets.eodhd.pricing import CALL_PRICES
-from backfill_assets.eodhd.redaction import TokenRedactor, require_token
+from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport, require_token
 from backfill_assets.eodhd.reference import parse_account
 from backfill_assets.eodhd.retries import RetryingSender
-from backfill_assets.eodhd.vendor_http import VendorHttp
 from backfill_assets.market.optional_endpoints import OptionalEndpoints
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter
@@ -60,7 +60,7 @@ class EodhdRequests:
         attempts: int = 5,
         max_connections: int = 64,
         backoff_seconds: tuple[float, float] = (0.5, 20.0),
-        pool: LifoConnectionPool | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Create the client without opening a connection.
 
@@ -74,7 +74,7 @@ class EodhdRequests:
             attempts: how often one request is tried while its errors are transient.
             max_connections: open connections, idle ones included.
             backoff_seconds: first and longest pause between attempts.
-            pool: for tests; the default verifies TLS and uses the machine's proxy, if it has one.
+            transport: for tests; the default verifies TLS and uses the machine's proxy, if it has one.
 
         Raises:
             TokenRefused: the token is empty.
@@ -85,7 +85,13 @@ class EodhdRequests:
         self._purpose = purpose
         self._optional_endpoints = optional_endpoints
         self._redactor = TokenRedactor(secret)
-        self._http = VendorHttp(base_url, secret, max_connections, pool)
+        base_transport = transport or build_connection_pool(httpx.URL(base_url), max_connections)
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            transport=TokenTransport(base_transport, secret, httpx.URL(base_url)),
+            headers={"accept": "application/json", "user-agent": "backfill_assets"},
+            follow_redirects=False,
+        )
         self._sender = RetryingSender(
             self._http,
             rate_limiter,

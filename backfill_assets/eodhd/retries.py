@@ -13,7 +13,7 @@ import random
 import re
 from collections.abc import Sized
 
-import httpcore
+import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from backfill_assets.eodhd.attempts import ApiRequest, AttemptState, T
@@ -23,7 +23,6 @@ from backfill_assets.eodhd.error_mapping import (
     map_status_to_error,
 )
 from backfill_assets.eodhd.redaction import TokenRedactor
-from backfill_assets.eodhd.vendor_http import HTTP_ERRORS, VendorHttp, decode_body
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
     AccessRefused,
@@ -46,7 +45,7 @@ class RetryingSender:
 
     def __init__(
         self,
-        http: VendorHttp,
+        http: httpx.AsyncClient,
         rate_limiter: RateLimiter,
         redactor: TokenRedactor,
         *,
@@ -126,13 +125,13 @@ class RetryingSender:
         await asyncio.shield(task)
 
     async def _receive_body(self, request: ApiRequest[T], attempt: AttemptState) -> bytes:
-        """The body of a successful response; errors are raised without one of httpcore as their cause."""
+        """The body of a successful response; errors are raised without an httpx exception as their cause."""
         timeout = request.timeout_seconds or self._timeout
         body, failure = b"", None
         try:
             async with asyncio.timeout(timeout):
                 body = await self._stream_response(request, attempt, timeout)
-        except (TimeoutError, *HTTP_ERRORS) as error:
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             failure = _map_transport_error(error, attempt, timeout)
         if failure is None:
             failure = self._map_response_error(request, attempt, body)
@@ -141,13 +140,18 @@ class RetryingSender:
         return body
 
     async def _stream_response(self, request: ApiRequest[T], attempt: AttemptState, timeout: float) -> bytes:
-        parts = []
-        async with self._http.stream(request.path, {**request.params, "fmt": "json"}, timeout) as response:
+        # connecting has its own, shorter limit: a request that was never sent costs nothing
+        limits = httpx.Timeout(timeout, connect=timeout / 3, pool=timeout / 3)
+        params = {**request.params, "fmt": "json"}
+        async with self._http.stream("GET", request.path, params=params, timeout=limits) as response:
             attempt.response = response
-            async for part in response.aiter_stream():
-                attempt.body_bytes += len(part)
-                parts.append(part)
-        return decode_body(response, b"".join(parts))
+            try:
+                # not aread: a response keeps what it read, and is in a cycle that only the collector ends
+                body = b"".join([part async for part in response.aiter_bytes()])
+            finally:
+                attempt.body_bytes = response.num_bytes_downloaded
+            attempt.body_bytes = attempt.body_bytes or len(body)
+            return body
 
     def _map_response_error(self, request: ApiRequest[T], attempt: AttemptState, body: bytes) -> VendorError | None:
         status = attempt.status or 0
@@ -184,13 +188,13 @@ def _map_transport_error(error: Exception, attempt: AttemptState, timeout: float
     if attempt.status is not None and attempt.status != 200:
         return None
     detail = str(error) or type(error).__name__
-    if isinstance(error, httpcore.ProxyError):
+    if isinstance(error, httpx.ProxyError):
         attempt.is_sent = False
         is_passing = _PASSING_PROXY_FAULT.match(detail) is not None
         return (Unreachable if is_passing else ProxyRefused)(f"the proxy opens no connection ({detail})")
-    if isinstance(error, TimeoutError | httpcore.TimeoutException):
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
         attempt.timed_out = True
-        attempt.is_sent = not isinstance(error, httpcore.ConnectTimeout)
+        attempt.is_sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
         return Unreachable(f"no complete response within {timeout:g} s")
     if attempt.status == 200:
         return BrokenAnswer(f"the body is truncated or cannot be decoded ({detail})")
@@ -199,8 +203,8 @@ def _map_transport_error(error: Exception, attempt: AttemptState, timeout: float
 
 def _get_redirect_host(attempt: AttemptState) -> str:
     try:
-        return httpcore.URL(attempt.get_header("location") or "").host.decode() or "the same host"
-    except ValueError:
+        return httpx.URL(attempt.get_header("location") or "").host or "the same host"
+    except httpx.InvalidURL:
         return "an invalid address"
 
 

@@ -22,7 +22,6 @@ from backfill_assets_tests.integration.test_eodhd_client_errors import (
     run_request,
 )
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
-from backfill_assets_tests.scripted_connections import build_scripted_pool
 
 DAY = 86_400
 
@@ -57,7 +56,9 @@ def test_split_spans_return_every_row_once_whether_to_is_inclusive_or_not(inclus
         return httpx.Response(200, json=[{**BAR, "timestamp": stamp} for stamp in selected])
 
     async def send_request() -> list[int]:
-        async with create_client("http://x/api", UnlimitedRateLimiter(), pool=build_scripted_pool(respond)) as client:
+        async with create_client(
+            "http://x/api", UnlimitedRateLimiter(), transport=httpx.MockTransport(respond)
+        ) as client:
             rows = await client.fetch_intraday("A.US", "5m", start, end)
         return [int(stamp) for stamp in rows.timestamp]
 
@@ -113,7 +114,7 @@ def test_refused_batch_is_requested_in_halves() -> None:
     rate_limiter = UnlimitedRateLimiter()
 
     async def send_request() -> Any:
-        async with create_client("http://x/api", rate_limiter, pool=build_scripted_pool(respond)) as client:
+        async with create_client("http://x/api", rate_limiter, transport=httpx.MockTransport(respond)) as client:
             return await client.fetch_quotes(["A.US", "B.US", "BAD.US", "C.US"])
 
     quotes = asyncio.run(send_request())

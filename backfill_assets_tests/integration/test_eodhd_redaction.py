@@ -10,19 +10,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from urllib.parse import quote, quote_plus
 
-import httpcore
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from backfill_assets.eodhd.client import EodhdClient
-from backfill_assets.eodhd.connection_pool import LifoConnectionPool
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.integration.scripted_vendor import HTML, JSON, ScriptedResponse, ScriptedVendor
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
-from backfill_assets_tests.scripted_connections import build_scripted_pool
 from backfill_assets_tests.waiting import LONGEST_SECONDS
 
 TOKEN = "65f0+c3/d.91 ae=77"  # noqa: S105 - made up; needs escaping in a URL
@@ -99,6 +96,9 @@ def list_error_texts(error: BaseException) -> Iterator[str]:
         visited.append(current)
         pending += [current.__cause__, current.__context__]
         yield from (str(current), repr(current), repr(current.args), repr(vars(current)))
+        request = getattr(current, "_request", None)
+        if isinstance(request, httpx.Request):
+            yield str(request.url)
     yield repr(pickle.dumps(error))
     yield str(copy.copy(error))
 
@@ -107,7 +107,9 @@ def find_token_in(texts: list[str]) -> list[str]:
     return [text for text in texts if any(form in text for form in FORMS)]
 
 
-async def send_all_requests(url: str, pool: LifoConnectionPool | None, stalls: bool) -> tuple[list[str], int]:
+async def send_all_requests(
+    url: str, transport: httpx.AsyncBaseTransport | None, stalls: bool
+) -> tuple[list[str], int]:
     rate_limiter = UnlimitedRateLimiter()
     texts: list[str] = []
     failures = 0
@@ -119,7 +121,7 @@ async def send_all_requests(url: str, pool: LifoConnectionPool | None, stalls: b
         attempts=2,
         backoff_seconds=(0, 0),
         timeout_seconds=0.05 if stalls else LONGEST_SECONDS,
-        pool=pool,
+        transport=transport,
     )
     async with client:
         texts.append(repr(client))
@@ -148,19 +150,19 @@ def test_no_response_exposes_the_token(name: str, log_lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [httpcore.ConnectError, httpcore.ReadTimeout, httpcore.ConnectTimeout, httpcore.ReadError]
+    "kind", [httpx.ConnectError, httpx.ReadTimeout, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ReadError]
 )
-def test_no_transport_error_exposes_the_token(kind: type[Exception], log_lines: list[str]) -> None:
+def test_no_transport_error_exposes_the_token(kind: type[httpx.TransportError], log_lines: list[str]) -> None:
     def raise_error(request: httpx.Request) -> httpx.Response:
-        raise kind(f"cannot reach {request.url}")
+        raise kind(f"cannot reach {request.url}", request=request)
 
-    texts, failures = asyncio.run(send_all_requests("http://vendor.test/api", build_scripted_pool(raise_error), False))
+    texts, failures = asyncio.run(send_all_requests("http://vendor.test/api", httpx.MockTransport(raise_error), False))
     assert failures == len(REQUESTS)
     assert find_token_in(texts) == []
     assert find_token_in(log_lines) == []
 
 
-def test_redaction_replaces_tokens_in_log_records(log_lines: list[str]) -> None:
+def test_redaction_replaces_tokens_in_httpx_log_records(log_lines: list[str]) -> None:
     record = logging.LogRecord("httpx", logging.INFO, "", 0, "GET %s", (f"/x?api_token={TOKEN}&a=1",), None)
     redaction = TokenRedactor(SecretStr("other"))
     assert redaction.filter(record)
@@ -170,5 +172,5 @@ def test_redaction_replaces_tokens_in_log_records(log_lines: list[str]) -> None:
 
 def test_closed_client_removes_its_log_filters() -> None:
     before = [list(logging.getLogger(name).filters) for name in ("httpx", "httpcore.http11")]
-    asyncio.run(send_all_requests("http://x/api", build_scripted_pool(lambda _: httpx.Response(404)), False))
+    asyncio.run(send_all_requests("http://x/api", httpx.MockTransport(lambda _: httpx.Response(404)), False))
     assert [list(logging.getLogger(name).filters) for name in ("httpx", "httpcore.http11")] == before

@@ -1,14 +1,14 @@
 """Proxies and certificates that the environment names: used, or refused without quoting a password."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from backfill_assets.eodhd.machine_network import create_tls_context, find_proxy
 from backfill_assets.errors import UsageError
 
-VENDOR = urlsplit("https://eodhd.com/api")
+VENDOR = httpx.URL("https://eodhd.com/api")
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -23,9 +23,8 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     ("variables", "proxy"),
     [
         ({}, None),
-        ({"https_proxy": "http://proxy:3128"}, "http://proxy:3128/"),
-        ({"all_proxy": "http://proxy:3128"}, "http://proxy:3128/"),
-        ({"https_proxy": "https://proxy"}, "https://proxy/"),
+        ({"https_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"all_proxy": "http://proxy:3128"}, "http://proxy:3128"),
         ({"http_proxy": "http://proxy:3128"}, None),
         ({"https_proxy": "http://proxy:3128", "no_proxy": "eodhd.com"}, None),
         ({"https_proxy": "nonsense", "no_proxy": "*"}, None),
@@ -34,16 +33,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], proxy: str | None) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = find_proxy(VENDOR)
-    assert (bytes(found.url).decode() if found else None) == proxy
-
-
-def test_credentials_of_the_proxy_are_sent_to_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://Aladdin:open%20sesame@proxy:3128")
-    found = find_proxy(VENDOR)
-    assert found is not None
-    assert found.headers == [(b"Proxy-Authorization", b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")]  # of RFC 7617
-    assert bytes(found.url) == b"http://proxy:3128/"
+    assert find_proxy(VENDOR) == proxy
 
 
 @pytest.mark.parametrize("proxy", ["é", "nonsense", "://", "ftp://proxy:21", "socks4://hush", "http://proxy:hush"])

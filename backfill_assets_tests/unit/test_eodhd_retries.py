@@ -1,13 +1,12 @@
 """Attempts of one request: which errors are retried, the delays between attempts, and what each attempt costs.
 
-The vendor is a function behind a connection without a network; the delays are read from the log.
+The vendor is a function behind httpx's own test transport; the delays are read from the log.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-import httpcore
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -15,7 +14,6 @@ from pydantic import SecretStr
 from backfill_assets.eodhd.attempts import ApiRequest
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets.eodhd.retries import MAX_RETRY_AFTER_SECONDS, RetryingSender
-from backfill_assets.eodhd.vendor_http import VendorHttp
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
@@ -28,7 +26,6 @@ from backfill_assets.market.vendor_errors import (
     VendorError,
 )
 from backfill_assets_tests.integration.unlimited_rate_limiter import UnlimitedRateLimiter
-from backfill_assets_tests.scripted_connections import build_scripted_pool
 
 TOKEN = "secret-4711"  # noqa: S105 - of a test
 REQUEST = ApiRequest("intraday", "/intraday/AAPL.US", 5, lambda body: body.decode(), Purpose.GAP, ticker="AAPL.US")
@@ -45,20 +42,20 @@ def send(
     rate_limiter = UnlimitedRateLimiter()
 
     async def run() -> str | VendorError:
-        secret = SecretStr(TOKEN)
-        sender = RetryingSender(
-            VendorHttp("https://vendor/api", secret, 1, build_scripted_pool(handler)),
-            rate_limiter,
-            TokenRedactor(secret),
-            timeout_seconds=60,
-            max_attempts=max_attempts,
-            backoff_seconds=backoff_seconds,
-            is_demo_token=False,
-        )
-        try:
-            return await sender.send(REQUEST)
-        except VendorError as error:
-            return error
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://vendor/api") as http:
+            sender = RetryingSender(
+                http,
+                rate_limiter,
+                TokenRedactor(SecretStr(TOKEN)),
+                timeout_seconds=60,
+                max_attempts=max_attempts,
+                backoff_seconds=backoff_seconds,
+                is_demo_token=False,
+            )
+            try:
+                return await sender.send(REQUEST)
+            except VendorError as error:
+                return error
 
     return asyncio.run(run()), rate_limiter
 
@@ -133,10 +130,9 @@ def test_longer_retry_after_is_raised_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "calls"),
-    [(httpcore.ReadTimeout("slow"), 5), (httpcore.ConnectTimeout("slow"), 0), (httpcore.ReadError("cut"), 0)],
+    ("error", "calls"), [(httpx.ReadTimeout("slow"), 5), (httpx.ConnectTimeout("slow"), 0), (httpx.ReadError("cut"), 0)]
 )
-def test_only_a_request_that_was_sent_and_timed_out_may_be_billed(error: Exception, calls: int) -> None:
+def test_only_a_request_that_was_sent_and_timed_out_may_be_billed(error: httpx.TransportError, calls: int) -> None:
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
@@ -164,7 +160,7 @@ def test_proxy_that_opens_no_tunnel_is_tried_again_only_if_its_fault_may_pass(
     words: str, kind: type[VendorError], attempts: int
 ) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
-        raise httpcore.ProxyError(words)
+        raise httpx.ProxyError(words)
 
     error, rate_limiter = send(refuse)
     assert type(error) is kind

