@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.config.calendar_cache import CalendarCache
+from backfill_assets.config.garbage_collection import collect_less_often
 from backfill_assets.config.settings import Settings, load_settings
 from backfill_assets.market.calendar import calendar_tables
 from backfill_assets.market.calendar.calendar_tables import TableReader
@@ -55,16 +56,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Give child processes the default reaction to signals, however the tests were started.
+    """Give child processes the default reaction to signals, and let the garbage collector run as in our programs.
 
     ``nohup`` and the background of a script leave signals ignored, and a child inherits that. A Python handler
     that does nothing ignores them here as well, but the system replaces it by the default in each child.
     """
+    collect_less_often()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
         elif number == signal.SIGTERM:
             signal.signal(number, signal.default_int_handler)  # ends the tests as Ctrl-C does, fixtures included
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only modules that name the marker, if tests with one marker are chosen (``-m long``).
+
+    Importing all modules takes ten seconds of processor time in each process.
+    """
+    marker = config.option.markexpr
+    if collection_path.suffix != ".py" or not marker.isidentifier():
+        return None
+    return f"mark.{marker}" not in collection_path.read_text() or None
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from backfill_assets.backfill.fetch.batch_writer import WRITE_BATCH_SIZE
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.bar_writer import WriteCounts, read_server_time, write_bars
 from backfill_assets.store.postgres.connection import Database
@@ -127,7 +128,7 @@ def measure_rate(database: Database, number: int, verdict: str) -> tuple[float, 
 
     All bars must be counted as ``verdict``.
     """
-    bars = make_batch(number)
+    bars = Columns(make_batch(number))
     began, own = time.perf_counter(), time.process_time()
     with database.transaction() as connection:
         server = psutil.Process(connection.info.backend_pid)

@@ -18,8 +18,30 @@ REPOSITORY = "__repository__"
 
 
 @dataclass(frozen=True)
+class RunTimes:
+    """When the steps of a run were, epoch seconds.
+
+    Attributes:
+        tick: of the sensor that requested it.
+        enqueued: when it was put into the queue.
+        launched: when the daemon took it from the queue.
+        ended: when it succeeded.
+    """
+
+    tick: float
+    enqueued: float
+    launched: float
+    ended: float
+
+    @property
+    def queued(self) -> float:
+        """How long it waited in the queue, seconds."""
+        return self.launched - self.enqueued
+
+
+@dataclass(frozen=True)
 class Deployment:
-    """A running deployment with one code location."""
+    """A running deployment, seen from one of its code locations."""
 
     url: str
     location: str
@@ -33,8 +55,8 @@ class Deployment:
     def is_up(self) -> bool:
         """Whether the definitions are loaded."""
         try:
-            (entry,) = self.query(_LOCATIONS)["workspaceOrError"]["locationEntries"]
-            return bool(entry["locationOrLoadError"]["name"])
+            entries = self.query(_LOCATIONS)["workspaceOrError"]["locationEntries"]
+            return bool(entries) and all(entry["locationOrLoadError"]["name"] for entry in entries)
         except (httpx.HTTPError, KeyError, ValueError, TypeError):
             return False
 
@@ -43,9 +65,20 @@ class Deployment:
         result = self.query(_START, selector={**self._repository, "sensorName": sensor})["startSensor"]
         assert result["__typename"] == "Sensor", result
 
-    def find_first_tick_with_run(self, sensor: str) -> float:
-        """Find the first tick that requested a run, epoch seconds; 0 if there is none yet."""
-        return min(self.find_ticks_of_runs(sensor).values(), default=0.0)
+    def stop_sensor(self, sensor: str) -> None:
+        """Switch a sensor off."""
+        found = self.query(_SENSOR_ID, selector={**self._repository, "sensorName": sensor})
+        result = self.query(_STOP, id=found["sensorOrError"]["id"])["stopSensor"]
+        assert result["__typename"] == "StopSensorMutationResult", result
+
+    def find_times(self, run: str) -> "RunTimes | None":
+        """Find when a run was queued, launched and ended; None before its end."""
+        found = self.query(_TIMES, run=run)["runOrError"]
+        assert found["status"] != "FAILURE", found
+        if found["status"] != "SUCCESS":
+            return None
+        stats = found["stats"]
+        return RunTimes(0.0, stats["enqueuedTime"], stats["launchTime"], stats["endTime"])
 
     def find_ticks_of_runs(self, sensor: str) -> dict[str, float]:
         """Find the runs that a sensor requested, each with its tick in epoch seconds."""
@@ -133,11 +166,16 @@ _LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { locati
     ... on RepositoryLocation { name } } } } } }"""
 _START = """mutation ($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
     __typename ... on PythonError { message } } }"""
+_SENSOR_ID = """query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
+    ... on Sensor { id } } }"""
+_STOP = """mutation ($id: String!) { stopSensor(id: $id) { __typename ... on PythonError { message } } }"""
 _TICKS = """query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
     ... on Sensor { sensorState { ticks(limit: 50) { timestamp runIds } } } } }"""
 _BACKFILL = """mutation ($wanted: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $wanted) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status creationTime startTime endTime } } } }"
+_TIMES = """query ($run: ID!) { runOrError(runId: $run) { ... on Run { status stats { ... on RunStatsSnapshot {
+    enqueuedTime launchTime endTime } } } } }"""
 _STATS = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
     partitionStats { numMaterialized } } } }"""
 _NEWEST = """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {

@@ -6,40 +6,32 @@ of a run over many partitions and the recording of their materializations.
 
 import contextlib
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psycopg
 
-from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.orchestration.dagster_internals.materialization_events import record_partitions
 from backfill_assets.orchestration.exchange_names import DAY_DIMENSION, SYMBOL_DIMENSION
 from backfill_assets.orchestration.partition_ranges import PartitionRange
-from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.postgres.embedded import start_embedded_database
-from backfill_assets.store.postgres.migrate import migrate
-from backfill_assets.store.symbols import add_symbols
-from bench.baselines import empty_run, plain_dagster
+from bench.baselines import plain_dagster
 from bench.dagster_deployment import Deployment, run_deployment, wait_until
-from bench.environment import NOW, TOKEN, build_symbols, fetch_stats, run_sandbox
+from bench.dagster_ticks import CONFIG, build_environment, compare_with_empty_run, create_store, time_backfill
+from bench.environment import NOW, build_symbols, run_sandbox
 from bench.figures import Figure, Section
-from bench.rate_limit import RateLimitedLoad, build_rate_settings
+from bench.rate_limit import RateLimitedLoad
 
-ASSET = "bars_30m"
 PLAIN = 20  # partitions that plain Dagster runs
-EMPTY_RUNS = 3
-GAP = 20  # tickers of the gap that is compared with an empty run
+GAP = 20  # tickers of the smaller gap that is compared with an empty run
+GAP_ROUNDS = 5
+ROUNDS = 3
 MANY = 5000
 KEY = dg.AssetKey("many")
-CONFIG = files("backfill_assets.orchestration") / "dagster.yaml"
 METADATA = {"bars": 13, "expected": 13, "no_trade": 0, "source": "127.0.0.1 5m"}
 
 
@@ -52,103 +44,28 @@ def measure(*, quick: bool) -> Section:
 
 def _measure_deployments() -> Iterator[Figure]:
     few = RateLimitedLoad(500, 1000, 60)
-    empty = _time_empty_runs()
-    gap = [_time_backfill(RateLimitedLoad(GAP, 1000, 60), sessions=1) for _ in range(3)]
-    own = [_time_backfill(few) for _ in range(3)]
-    yield Figure("tick to the end of Dagster's own empty run", "s", empty)
-    yield from _compare(f"{GAP} × 1", gap, statistics.median(empty), at_most=2)
-    yield from _compare("500 × 2", own, statistics.median(empty))
+    gap = [time_backfill(RateLimitedLoad(GAP, 1000, 60), sessions=1) for _ in range(GAP_ROUNDS)]
+    own = [time_backfill(few) for _ in range(ROUNDS)]
+    yield from compare_with_empty_run(f"{GAP} × 1", gap, at_most=2)
+    yield from compare_with_empty_run("500 × 2", own)
     plain = _time_plain_dagster() * 2 * few.tickers
     ends = [timing.end for timing in own]
     yield Figure("tick to the run's end, 500 × 2", "s", ends, at_most=30)
     yield Figure("(d) plain Dagster, one run per partition, 500 × 2", "s", [plain])
     yield Figure("faster than (d)", "×", [plain / seconds for seconds in ends], at_least=15)
     many = RateLimitedLoad(5000, 2000, 60)
-    seconds = _time_backfill(many).green
+    seconds = time_backfill(many).green
     yield Figure("tick to green, 5,000 × 2 at 2,000 a minute", "s", [seconds])
     yield Figure("… relative to the minimum of the limit", "×", [seconds / many.minimum_seconds], at_most=1.3)
-
-
-@dataclass(frozen=True)
-class _Timing:
-    """Seconds from the sensor's tick that requests a run.
-
-    Attributes:
-        green: until all partitions were materialized.
-        end: until the run ended, with daily data, certificates and checks.
-        asked: of these, what the requests to the vendor took, storing included.
-    """
-
-    green: float
-    end: float
-    asked: float
-
-
-def _compare(what: str, own: Sequence[_Timing], empty: float, at_most: float | None = None) -> Iterator[Figure]:
-    """Compare runs of ours with an empty one, also without what they take to ask the vendor."""
-    yield Figure(f"tick to green, {what}", "s", [timing.green for timing in own])
-    yield Figure("… of it requests and storing", "s", [timing.asked for timing in own])
-    yield Figure("… relative to the empty run", "×", [timing.green / empty for timing in own], at_most=at_most)
-    without = [(timing.green - timing.asked) / empty for timing in own]
-    yield Figure("… the rest of it relative to the empty run", "×", without, at_most=2)
-
-
-def _time_empty_runs() -> list[float]:
-    """Return the seconds from ticks to the ends of runs that do nothing, with our storage, launcher and daemon."""
-    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        (home / "dagster.yaml").write_text(CONFIG.read_text("utf-8"), "utf-8")
-        variables = {"BACKFILL_HOME": folder, "DAGSTER_HOME": folder}
-        module = empty_run.__name__
-        words = ("dagster", "dev", "--host", "127.0.0.1", "--module-name", module)
-        with run_deployment(words, module, home, variables) as dagster:
-            dagster.start_sensor(empty_run.SENSOR)
-            wait_until(lambda: _find_end(dagster, EMPTY_RUNS), "the runs to end")
-            ends = {run["runId"]: run["endTime"] for run in dagster.list_runs() if run["status"] == "SUCCESS"}
-            ticks = dagster.find_ticks_of_runs(empty_run.SENSOR)
-    return [float(end) - ticks[run] for run, end in ends.items()]
-
-
-def _time_backfill(load: RateLimitedLoad, sessions: int = 2) -> _Timing:
-    """Time the run that a tick requests for the newest sessions that have ended."""
-    limits = ("--per-minute", str(load.limit), "--window-seconds", str(load.window))
-    with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        url = _create_store(home, load.tickers)
-        with run_sandbox("--symbols", str(load.tickers), "--now", NOW, *limits) as vendor:
-            variables = {
-                **build_rate_settings(load),
-                **_build_environment(home, url, vendor),
-                "BACKFILL_PARTITION_DAYS": str(sessions + 1),
-                "BACKFILL_SENSOR_SECONDS": "5",
-                "BACKFILL_AUTO": "false",
-            }
-            with run_deployment(("backfill_assets", "dev"), "backfill_assets", home, variables) as dagster:
-                dagster.start_sensor("symbol_partitions_sensor")
-                wait_until(lambda: dagster.count_symbols(ASSET) == load.tickers, "the symbols to be partitions")
-                dagster.start_sensor("gap_backfill_sensor")
-                tick = wait_until(lambda: dagster.find_first_tick_with_run("gap_backfill_sensor"), "a tick with a run")
-                end = wait_until(lambda: _find_end(dagster, 1), "the run to end")
-                assert dagster.count_materialized(ASSET) == sessions * load.tickers
-                green = dagster.find_newest_materialization(ASSET)
-            assert fetch_stats(vendor)["by_status"].get("429", 0) == 0
-        return _Timing(green - tick, float(end) - tick, _read_asked_seconds(url))
-
-
-def _read_asked_seconds(url: str) -> float:
-    """Read how long the first run of the engine took."""
-    with psycopg.connect(url) as connection:
-        query = "SELECT extract(epoch FROM finished_at - started_at)::float8 FROM backfill.runs ORDER BY started_at"
-        return float(connection.execute(query).fetchall()[0][0])
 
 
 def _time_plain_dagster() -> float:
     """Return the seconds per partition of plain Dagster, from the creation of the first run to the end of the last."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        url = _create_store(home, PLAIN)
+        url = create_store(home, PLAIN)
         with run_sandbox("--symbols", str(PLAIN), "--now", NOW) as vendor:
-            variables = {**_build_environment(home, url, vendor), "DAGSTER_HOME": folder, "PLAIN_SYMBOLS": str(PLAIN)}
+            variables = {**build_environment(home, url, vendor), "DAGSTER_HOME": folder, "PLAIN_SYMBOLS": str(PLAIN)}
             module = plain_dagster.__name__
             words = ("dagster", "dev", "--host", "127.0.0.1", "--module-name", module)
             with run_deployment(words, module, home, variables) as dagster:
@@ -166,26 +83,6 @@ def _find_end(dagster: Deployment, count: int) -> float:
     assert not [run for run in runs if run["status"] == "FAILURE"], runs
     done = [run["endTime"] for run in runs if run["status"] == "SUCCESS"]
     return max(done) if len(done) >= count else 0.0
-
-
-def _build_environment(home: Path, url: str, vendor: str) -> dict[str, str]:
-    return {
-        "BACKFILL_HOME": str(home),
-        "DATABASE_URL": url,
-        "EODHD_BASE_URL": vendor,
-        "EODHD_API_TOKEN": TOKEN,
-        "BACKFILL_AS_OF": NOW,
-    }
-
-
-def _create_store(home: Path, count: int) -> str:
-    url = start_embedded_database(home, "bars_of_bench")
-    database = Database(url)
-    migrate(database)
-    with database.transaction() as connection:
-        add_symbols(connection, parse_tickers(build_symbols(count)))
-    database.close()
-    return url
 
 
 def _measure_parts(count: int) -> Iterator[Figure]:

@@ -1,5 +1,7 @@
 """A month in which six years of 30 tickers are filled with the calls that are left over (``python -m bench history``).
 
+The same of 8 tickers from 1m rows, which take 19 requests where those of 5m take 4.
+
 A token has 3,000 calls a day. Other programs spend most of them; open sessions, reviews and the reserve come before the
 history. Walks meet faults, two are killed, and for two days the vendor refuses the token. The same
 month without a history, and without its faults, says when open sessions are stored. Both clocks are moved by hand.
@@ -40,6 +42,7 @@ from bench.environment import TOKEN, build_symbols
 from bench.figures import Figure, Section
 
 TICKERS, DAILY_CALLS = 30, 3000
+TICKERS_OF_1M, DAYS_OF_1M = 8, 10
 FROM, BEGIN = date(2020, 10, 12), datetime(2026, 10, 4, 12, tzinfo=UTC)  # a Sunday
 HOURS = (0, 2, 5)  # UTC, of ticks: sessions are published three to seven hours after the close
 OTHERS, OTHERS_ON_SUNDAY = 1900, 1600  # calls that other programs spend at the beginning of a UTC day
@@ -110,12 +113,14 @@ class Month:
 def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
     """Measure the month with and without a history."""
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
-        with_history = simulate_month(_create(folder, "history"), days=30)
-        without = simulate_month(_create(folder, "control"), days=30, has_history=False)
-    return Section(
-        f"A simulated month: {TICKERS} tickers, six years, {DAILY_CALLS:,} calls a day",
-        list(_describe(with_history, without)),
-    )
+        databases = [_create(folder, name) for name in ("history", "control", "history_1m", "control_1m")]
+        with_history = simulate_month(databases[0], days=30)
+        without = simulate_month(databases[1], days=30, has_history=False)
+        minutes: dict[str, Any] = {"days": DAYS_OF_1M, "tickers": TICKERS_OF_1M, "source": "1m"}
+        with_history_1m = simulate_month(databases[2], **minutes)
+        without_1m = simulate_month(databases[3], **minutes, has_history=False)
+    figures = [*_describe(with_history, without), *_describe(with_history_1m, without_1m, f"{TICKERS_OF_1M} of 1m: ")]
+    return Section(f"A simulated month: {TICKERS} tickers, six years, {DAILY_CALLS:,} calls a day", figures)
 
 
 def _create(folder: str, name: str) -> Database:
@@ -124,18 +129,19 @@ def _create(folder: str, name: str) -> Database:
     return database
 
 
-def _describe(month: Month, without: Month) -> Iterator[Figure]:
-    assert month.done_on is not None
+def _describe(month: Month, without: Month, what: str = "") -> Iterator[Figure]:
+    assert month.done_on is not None, month.ends
     errors = [abs((month.done_on - predicted).days) for predicted in list_predictions(month)]
-    yield Figure(
-        "answered requests relative to the lower bound", "×", [month.answered / month.lower_bound], at_most=1.0
-    )
+    ratio = month.answered / month.lower_bound
+    yield Figure(f"{what}answered requests relative to the lower bound", "×", [ratio], at_most=1.0)
     yield Figure("… the lower bound", "requests", [month.lower_bound])
     yield Figure("… billed faults beside them", "requests", [month.billed_faults])
     yield Figure("… billed, and lost with killed walks", "requests", [month.lost_calls / 5])
-    yield Figure("days until it was complete", "days", [(month.done_on - BEGIN.date()).days])
+    yield Figure(f"{what}days until it was complete", "days", [(month.done_on - BEGIN.date()).days])
     yield Figure("… the predicted day was wrong by", "days", errors, at_most=1)
-    yield Figure("sessions seen later than without a history", "sessions", [len(list_later(month, without))], at_most=0)
+    later = len(list_later(month, without))
+    yield Figure(f"{what}sessions seen later than without a history", "sessions", [later], at_most=0)
+    yield Figure("… bars that are missing in the end", "bars", [month.missing], at_most=0)
 
 
 def list_predictions(month: Month) -> list[date]:
@@ -154,8 +160,23 @@ def list_later(month: Month, without: Month) -> list[tuple[str, date]]:
     return [key for key, at in without.seen_at.items() if month.seen_at.get(key, never) > at]
 
 
-def simulate_month(database: Database, *, days: int, has_history: bool = True, tickers: int = TICKERS) -> Month:
-    """Simulate so many days from ``BEGIN`` on, in a database without symbols."""
+def simulate_month(
+    database: Database,
+    *,
+    days: int,
+    has_history: bool = True,
+    tickers: int = TICKERS,
+    source: str = "5m",
+) -> Month:
+    """Simulate so many days from ``BEGIN`` on, in a database without symbols.
+
+    Args:
+        database: an empty one.
+        days: how many.
+        has_history: whether a history is wanted.
+        tickers: how many, the last of them listed later.
+        source: the vendor interval that bars are built from.
+    """
     symbols = build_symbols(tickers)
     listed = dict(zip(symbols[-len(LISTED) :], map(date.fromisoformat, LISTED), strict=True))
     config = SandboxConfig(
@@ -177,6 +198,7 @@ def simulate_month(database: Database, *, days: int, has_history: bool = True, t
             token=SecretStr(TOKEN),
             base_url=sandbox.base_url,
             as_of=BEGIN,
+            source_interval=source,
             **chosen,
         )
         simulation = _Simulation(Engine(database, settings), sandbox, listed)

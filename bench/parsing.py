@@ -6,20 +6,17 @@ Compared with json and pandas' resample, and with the sequential script's loop o
 import json
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
 
-from backfill_assets.backfill.fetch.batch_writer import FetchedRows, build_row_table
-from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.eodhd.parsing import parse_intraday
 from backfill_assets.market.bars.bar_builder import build_bars
+from backfill_assets.market.bars.source_rows import build_row_table
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
-from backfill_assets.market.calendar.tickers import Symbol, parse_tickers
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -75,16 +72,8 @@ def _fetch_bodies(symbols: list[str], grid: SlotGrid) -> list[bytes]:
 
 
 def _parse_and_build(bodies: list[bytes], grid: SlotGrid) -> None:
-    fetched = [FetchedRows(_make_request(number, grid), parse_intraday(body)) for number, body in enumerate(bodies)]
-    build_bars(build_row_table(fetched), grid, INTERVALS["5m"])
-
-
-def _make_request(number: int, grid: SlotGrid) -> PlannedRequest:
-    symbol = Symbol(number, parse_tickers([f"S{number}"])[0], is_active=True)
-    span = {"start": int(grid.starts[0]), "end": int(grid.ends[-1])}
-    return PlannedRequest(
-        symbol=symbol, **span, **dict.fromkeys({f.name for f in fields(PlannedRequest)} - {"symbol", *span}, 0)
-    )
+    answers = [(number, parse_intraday(body)) for number, body in enumerate(bodies)]
+    build_bars(build_row_table(answers), grid, INTERVALS["5m"])
 
 
 def _measure_rates(work: Callable[[], object], rows: int, rounds: int) -> list[float]:

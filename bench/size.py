@@ -2,8 +2,8 @@
 
 20,000 symbols, and as many sessions as ``--bars`` makes (towards 655 million bars: ten years). The server itself
 generates them, newest year last, as a history that was loaded ticker by ticker, and the last ten sessions as they
-arrived. ``--folder`` keeps the store: the next run measures it without generating anything, and an interrupted
-generation goes on where it stood.
+arrived. ``--folder`` keeps the store: the next run measures it as it is, and an interrupted generation goes on where
+it stood. What the census says of it is in ``size_census``.
 """
 
 import shutil
@@ -28,8 +28,20 @@ from backfill_assets_tests.plain_table import MARKET_DATA
 from bench import bar_writing
 from bench.figures import Figure, Section
 from bench.gap_detection import Store
+from bench.size_census import (
+    CensusAnswers,
+    CensusCosts,
+    LackingBars,
+    ask_census,
+    draw_lacking_bars,
+    list_census_figures,
+    load_census_settings,
+    prepare_census,
+    time_rounds,
+    to_ms,
+)
 
-SYMBOLS, QUICK_SYMBOLS, SOME_SYMBOLS = 20_000, 2_000, 5_000
+SYMBOLS, QUICK_SYMBOLS, SOME_SYMBOLS = 20_000, 500, 5_000
 BARS_OF_TEN_YEARS, MOST_BARS = 655_000_000, 100_000_000
 BYTES_NEEDED = 500  # a bar, with evidence, WAL, a quarter of the store beside it, and half of the disk left
 LAST_DAY, FIRST_DAY = date(2026, 6, 2), date(2016, 6, 1)
@@ -54,6 +66,7 @@ FROM market_symbols CROSS JOIN unnest(%s::date[]) d ORDER BY d, symbol_id
 """
 _CREATE_BLOCKS = "CREATE TABLE IF NOT EXISTS backfill.generated (first_day date PRIMARY KEY, bars bigint NOT NULL)"
 _SELECT_BLOCKS = "SELECT first_day FROM backfill.generated"
+_SELECT_KEPT = "SELECT (SELECT min(first_day) FROM backfill.generated), (SELECT count(*) FROM market_symbols)"
 _RECORD_BLOCK = "INSERT INTO backfill.generated VALUES (%s, %s)"
 _COUNT_GENERATED = "SELECT coalesce(sum(bars), 0)::bigint FROM backfill.generated"
 # Nobody reads meanwhile, and what is generated was counted: no trigger, and no wait for the disk.
@@ -71,21 +84,23 @@ END $$
 
 
 def measure(*, quick: bool, bars: int | None = None, folder: Path | None = None) -> Section:
-    """Generate what is missing of the store, then measure; first with a quarter of the history."""
+    """Generate what is missing of the store, then measure; first with a quarter of the history.
+
+    Of a kept store ``bars`` and ``quick`` say nothing.
+    """
     count = QUICK_SYMBOLS if quick else SYMBOLS
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as temporary:
         home = folder or Path(temporary)
         home.mkdir(exist_ok=True, parents=True)
-        wanted = bars or (300_000 if quick else min(MOST_BARS, shutil.disk_usage(home).free // BYTES_NEEDED))
+        wanted = bars or (600_000 if quick else min(MOST_BARS, shutil.disk_usage(home).free // BYTES_NEEDED))
         sessions = list_sessions(US, FIRST_DAY, LAST_DAY)[-max(2 * ARRIVED, wanted // (13 * count)) :]
-        few = sessions[-max(ARRIVED, len(sessions) // 4) :]
-        small = _measure_store(home, count, few, "quarter", has_year=False)
+        small = _measure_store(home, count, sessions[-max(ARRIVED, len(sessions) // 4) :], "quarter")
         large = _measure_store(home, count, sessions, "whole", has_year=True)
         storing = _measure_storing(rounds=2 if quick else 6)
         if folder is not None:
             release_embedded_server(home)
     return Section(
-        f"The store at size: {count:,} symbols, {large.bars / 1e6:,.1f} M bars in {len(sessions):,} sessions",
+        f"The store at size: {large.symbols:,} symbols, {large.bars / 1e6:,.1f} M bars in {large.sessions:,} sessions",
         _build_figures(small, large, storing, is_full=not quick),
         [
             f"Generated in {small.seconds + large.seconds:,.0f} s."
@@ -101,6 +116,8 @@ class _Measured:
     """A store as generated, and how long looks at its newest sessions take.
 
     Attributes:
+        symbols: how many it has.
+        sessions: how many it has of each.
         bars: how many it holds.
         seconds: that generating took; 0 if it was kept.
         table_bytes: of all partitions.
@@ -108,17 +125,23 @@ class _Measured:
         some_symbols: how many symbols are some of them.
         some: seconds of looks at the last 2 sessions of these.
         all: seconds of looks at those of all symbols.
-        year: seconds of looks at a year of these, or at all sessions if they are fewer.
-        year_sessions: how many sessions these were.
+        year_sessions: how many sessions a year has, or the store if they are fewer.
+        costs: of its census.
+        census: what that says; None: it was not asked.
     """
 
-    def __init__(self, database: Database, seconds: float, sessions: Sequence[Session], *, has_year: bool) -> None:
-        self.seconds = seconds
+    census: CensusAnswers | None = None
+
+    def __init__(
+        self, database: Database, seconds: float, sessions: Sequence[Session], costs: CensusCosts, *, has_year: bool
+    ) -> None:
+        self.seconds, self.costs, self.sessions = seconds, costs, len(sessions)
         with database.transaction() as connection:
             self.bars: int = connection.execute(_COUNT_GENERATED).fetchall()[0][0]
             self.table_bytes, self.index_bytes = map(float, connection.execute(_SELECT_SIZES).fetchall()[0])
         grid, store = build_slot_grid(sessions[-2:], INTERVALS["30m"]), Store(database)
         every = store.symbols
+        self.symbols = len(every)
         self.all = _time_looks(store, grid)
         self.all_processor = [store.measure_processor_seconds(grid) for _ in range(5)]
         store.symbols = every[:: max(1, len(every) // SOME_SYMBOLS)][:SOME_SYMBOLS]
@@ -126,28 +149,41 @@ class _Measured:
         self.some = _time_looks(store, grid)
         self.some_processor = [store.measure_processor_seconds(grid) for _ in range(5)]
         self.year_sessions = min(YEAR_SESSIONS, len(sessions))
-        year = build_slot_grid(sessions[-YEAR_SESSIONS:], INTERVALS["30m"])
-        self.year = _time_looks(store, year, rounds=2) if has_year else []
+        if has_year:
+            year, settings = (
+                build_slot_grid(sessions[-YEAR_SESSIONS:], INTERVALS["30m"]),
+                load_census_settings(sessions),
+            )
+            self.census = ask_census(database, settings, store, year, _draw_lacking(self.symbols, sessions))
 
 
 def _time_looks(store: Store, grid: SlotGrid, rounds: int = 9) -> list[float]:
     """Seconds of each look, after one to warm up that must find nothing missing."""
     assert store.count_missing(grid) == 0
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        store.measure(grid)
-        times.append(time.perf_counter() - began)
-    return times
+    return time_rounds(lambda: store.measure(grid), rounds)
 
 
-def _measure_store(home: Path, count: int, sessions: Sequence[Session], name: str, *, has_year: bool) -> _Measured:
-    """Measure the kept or generated store of these sessions in a database of its own."""
+def _draw_lacking(count: int, sessions: Sequence[Session]) -> LackingBars:
+    """Of months that are over: the newest sessions have all bars."""
+    return draw_lacking_bars(count, sessions[:-ARRIVED] or sessions[:1])
+
+
+def _measure_store(
+    home: Path, count: int, sessions: Sequence[Session], name: str, *, has_year: bool = False
+) -> _Measured:
+    """Measure the kept store in a database of its own, or one that is generated of these sessions."""
     began = time.perf_counter()
     with closing(Database(start_embedded_database(home, name))) as database:
         migrate(database)
+        with database.transaction() as connection:
+            connection.execute(_CREATE_BLOCKS)
+            first_day, kept = connection.execute(_SELECT_KEPT).fetchall()[0]
+        if first_day is not None:
+            count, sessions = kept, list_sessions(US, first_day, LAST_DAY)
         has_changed = _generate(database.url, count, sessions)
-        return _Measured(database, time.perf_counter() - began if has_changed else 0.0, sessions, has_year=has_year)
+        seconds = time.perf_counter() - began if has_changed else 0.0
+        costs = prepare_census(database, load_census_settings(sessions), _draw_lacking(count, sessions))
+        return _Measured(database, seconds, sessions, costs, has_year=has_year)
 
 
 def _generate(url: str, count: int, sessions: Sequence[Session]) -> bool:
@@ -157,7 +193,6 @@ def _generate(url: str, count: int, sessions: Sequence[Session]) -> bool:
     blocks += [[session] for session in arrived]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_IN_BULK)
-        connection.execute(_CREATE_BLOCKS)
         there = {day for (day,) in connection.execute(_SELECT_BLOCKS)}
         missing = [block for block in blocks if block[0].day not in there]
         for block in missing:
@@ -196,33 +231,32 @@ def _measure_storing(rounds: int) -> dict[str, list[float]]:
 def _build_figures(
     small: _Measured, large: _Measured, storing: dict[str, list[float]], *, is_full: bool
 ) -> list[Figure]:
+    assert large.census is not None
     shares = [own / plain for own, plain in zip(storing["own"], storing["plain"], strict=True)]
     return [
         Figure(
             f"last 2 sessions of {large.some_symbols:,} of them",
             "ms",
-            _to_ms(large.some),
+            to_ms(large.some),
             at_most=80 if is_full else None,
         ),
-        Figure("… by processor time", "ms", _to_ms(large.some_processor)),
-        Figure("… of all", "ms", _to_ms(large.all), at_most=300 if is_full else None),
-        Figure("… by processor time", "ms", _to_ms(large.all_processor)),
+        Figure("… by processor time", "ms", to_ms(large.some_processor)),
+        Figure("… of all", "ms", to_ms(large.all), at_most=300 if is_full else None),
+        Figure("… by processor time", "ms", to_ms(large.all_processor)),
         Figure(
             "… with four times the history, by processor time",
             "×",
             [min(large.all_processor) / min(small.all_processor)],
             at_most=1.15,
         ),
-        Figure(
-            f"{large.year_sessions} sessions of {large.some_symbols:,} symbols, slot by slot from the bars",
-            "s",
-            large.year,
+        *list_census_figures(
+            large.costs,
+            large.census,
+            large.bars,
+            f"{large.year_sessions} sessions of {large.some_symbols:,} symbols",
+            is_full=is_full,
         ),
         Figure("new bars, our own form with the census, by processor time", "k/s", [r / 1000 for r in storing["own"]]),
         Figure("new bars, a plain table without it", "k/s", [r / 1000 for r in storing["plain"]]),
         Figure("… the former of the latter", "×", shares, at_least=0.9),
     ]
-
-
-def _to_ms(seconds: Sequence[float]) -> list[float]:
-    return [value * 1000 for value in seconds]

@@ -63,6 +63,7 @@ class BackfillJob:
         patient: request absent bars once, and once more when that makes them vendor gaps.
         batch_size: tickers per batch, if the run goes in batches.
         batch_delay_seconds: pause between batches.
+        stored_as: other intervals as whose bars the answers are stored, too; built from the same rows.
         universe_note: what a person should know of a past universe, in one line; empty without.
     """
 
@@ -80,6 +81,7 @@ class BackfillJob:
     patient: bool = False
     batch_size: int | None = None
     batch_delay_seconds: float = 0.0
+    stored_as: tuple[Interval, ...] = ()
     universe_note: str = ""
 
     @property

@@ -10,13 +10,14 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.backfill.request_spans import RequestSpans, SpanLimits, split_runs
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.sessions import list_previous_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import find_run_starts
 from backfill_assets.market.gaps.coverage import Coverage, ExternalBars
 from backfill_assets.market.gaps.slot_states import SlotState
 
@@ -197,7 +198,7 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
     first_session = sum(session.day < (options.first_day or date.min) for session in grid.sessions)
     spans = RequestSpans(grid, limits, first_session)
     parts = list(_build_requests(coverage, selected, spans, grid, len(earlier_sessions)))
-    slot_keys = window.get_slot_keys(selected["row"].to_numpy(np.int64), selected["ordinal"].to_numpy(np.int64))
+    slot_keys = window.get_slot_keys(selected["row"], selected["ordinal"])
     slot_keys = np.concatenate([slot_keys[:0], *(slot_keys[part] for _, part in parts)])
     return Plan(
         tuple(request for request, _ in parts),
@@ -211,7 +212,7 @@ def make_plan(coverage: Coverage, options: PlanOptions) -> Plan:
     )
 
 
-def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFrame, dict[int, datetime]]:
+def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[Columns, dict[int, datetime]]:
     """The slots to request (columns ``row``, ``ordinal``, ``due``) by ticker, and until when others are deferred."""
     triggers, first_day = options.trigger_sessions, options.first_day or date.min
     in_trigger_session = _find_slots(coverage.grid, lambda day: triggers is None or day in triggers)
@@ -219,29 +220,34 @@ def _select_slots(coverage: Coverage, options: PlanOptions) -> tuple[pd.DataFram
     if options.force:
         askable, ticker_count = np.flatnonzero(coverage.is_slot_askable & in_feed), len(coverage.symbols)
         askable = askable[in_trigger_session[askable]]
-        all_slots = {"row": np.repeat(np.arange(ticker_count), len(askable)), "ordinal": np.tile(askable, ticker_count)}
-        return pd.DataFrame(all_slots).assign(due=True), {}
+        row, ordinal = np.repeat(np.arange(ticker_count), len(askable)), np.tile(askable, ticker_count)
+        return Columns({"row": row, "ordinal": ordinal, "due": np.ones(len(row), bool)}), {}
     slots, classified = coverage.open_slots, coverage.slot_states
     due = classified.due | options.user_selected
     columns = {"row": slots.row, "ordinal": slots.ordinal, "due": due, "next_at": classified.next_request_at}
-    table = pd.DataFrame(columns)
-    is_suspect = coverage.has_state(SlotState.SUSPECT) & np.isin(slots.ordinal, _find_askable_ordinals(coverage))
+    is_suspect = coverage.has_state(SlotState.SUSPECT) & coverage.is_slot_askable[slots.ordinal]
     is_asked = classified.gap | (is_suspect & options.user_selected)  # by schedule, suspect bars are gaps when due
-    table = pd.concat([table.loc[is_asked], _select_external_slots(coverage)], ignore_index=True)
-    table = table.loc[in_feed[table["ordinal"]]]
-    table["is_wanted"] = table["due"]
-    table["due"] &= in_trigger_session[table["ordinal"]]
+    external = _select_external_slots(coverage)
+    table = Columns({name: np.concatenate([column[is_asked], external[name]]) for name, column in columns.items()})
+    table = table.take(in_feed[table["ordinal"]])
     if options.strategy is Strategy.INCREMENTAL:
-        table = table.loc[coverage.grid.starts[table["ordinal"]] > _find_newest_final_bars(coverage)[table["row"]]]
-    is_requested = table.groupby("row")["due"].transform("any").astype(bool)
-    next_at = table.loc[~is_requested & in_trigger_session[table["ordinal"]]].groupby("row")["next_at"].min()
-    deferred_until = {
-        coverage.symbols[row].symbol_id: datetime.fromtimestamp(at, UTC)
-        for row, at in zip(next_at.index.tolist(), next_at.tolist(), strict=True)
-    }
+        newest = coverage.find_newest_final()[table["row"]]
+        table = table.take(coverage.grid.starts[table["ordinal"]] > newest)
+    table = table.take(np.lexsort((table["ordinal"], table["row"])))
+    is_triggering = in_trigger_session[table["ordinal"]]
+    is_requested = np.isin(table["row"], table["row"][table["due"] & is_triggering])
+    deferred_until = _find_next_moments(coverage, table.take(~is_requested & is_triggering))
     # Requests are frequent around the clock; if each read old gaps again, its answer would hold months of rows.
-    is_wanted = is_requested & table["is_wanted"] if coverage.grid.is_around_the_clock else is_requested
-    return table.loc[is_wanted].sort_values(["row", "ordinal"]), deferred_until
+    is_wanted = is_requested & table["due"] if coverage.grid.is_around_the_clock else is_requested
+    return table.assign(due=table["due"] & is_triggering).take(is_wanted), deferred_until
+
+
+def _find_next_moments(coverage: Coverage, slots: Columns) -> dict[int, datetime]:
+    """When the first of each ticker's ``slots`` (ascending by row) is due, by symbol_id."""
+    starts = find_run_starts(slots["row"])
+    moments = np.minimum.reduceat(slots["next_at"], starts).tolist()
+    symbols = [coverage.symbols[row] for row in slots["row"][starts].tolist()]
+    return {symbol.symbol_id: datetime.fromtimestamp(at, UTC) for symbol, at in zip(symbols, moments, strict=True)}
 
 
 def _find_slots(window: SlotGrid, is_chosen: Callable[[date], bool]) -> Bools:
@@ -250,36 +256,22 @@ def _find_slots(window: SlotGrid, is_chosen: Callable[[date], bool]) -> Bools:
     return is_in
 
 
-def _find_newest_final_bars(coverage: Coverage) -> Int64:
-    """Start of each ticker's newest final bar in epoch seconds UTC, −1 if it has none."""
-    slots, newest = coverage.open_slots, coverage.last_bar_at.copy()
-    last_ordinals = coverage.grid.find_ordinals(newest)
-    not_final = pd.DataFrame({"row": slots.row, "ordinal": slots.ordinal}).loc[slots.stored_state != SlotState.SUSPECT]
-    not_final = not_final.loc[not_final["row"].isin(slots.row[slots.stored_state == SlotState.PROVISIONAL])]
-    for row, ordinals in not_final.groupby("row")["ordinal"]:
-        final = np.setdiff1d(np.arange(last_ordinals[row] + 1), ordinals)
-        newest[row] = coverage.grid.starts[final[-1]] if len(final) else -1
-    return newest
-
-
-def _select_external_slots(coverage: Coverage) -> pd.DataFrame:
+def _select_external_slots(coverage: Coverage) -> Columns:
     """External bars to verify; all of them are due, because the user requested it."""
     row, ordinal = coverage.grid.split_slot_keys(coverage.external_bars.slot_key)
-    askable = np.isin(ordinal, _find_askable_ordinals(coverage))
-    return pd.DataFrame({"row": row[askable], "ordinal": ordinal[askable], "due": True, "next_at": 0.0})
-
-
-def _find_askable_ordinals(coverage: Coverage) -> Int64:
-    return np.flatnonzero(coverage.is_slot_askable)
+    due, next_at = np.ones(len(row), bool), np.zeros(len(row))
+    return Columns({"row": row, "ordinal": ordinal, "due": due, "next_at": next_at}).take(
+        coverage.is_slot_askable[ordinal]
+    )
 
 
 def _build_requests(
-    coverage: Coverage, selected: pd.DataFrame, spans: RequestSpans, grid: SlotGrid, session_offset: int
+    coverage: Coverage, selected: Columns, spans: RequestSpans, grid: SlotGrid, session_offset: int
 ) -> Iterator[tuple[PlannedRequest, slice]]:
     """Yield every request, and the selected slots that it is for."""
-    row = selected["row"].to_numpy(np.int64)
-    session = coverage.grid.session_index[selected["ordinal"].to_numpy(np.int64)]
-    due = selected["due"].to_numpy(bool)
+    row = selected["row"]
+    session = coverage.grid.session_index[selected["ordinal"]]
+    due = selected["due"]
     for start, end in split_runs(row):
         symbol = coverage.symbols[row[start]]
         sessions, is_due = session[start:end], due[start:end]

@@ -143,7 +143,8 @@ class _BackfillRun:
     @traced(PROOF)
     def _measure_after(self, passes: PassResult) -> Coverage:
         """What the store contains now; bars are judged, and symbols that the vendor does not serve set aside first."""
-        judge_job(self._engine, self._job)
+        for interval in (self._job.interval, *self._job.stored_as):
+            judge_job(self._engine, replace(self._job, interval=interval))
         after = self._engine.measure(self._job)
         if not passes.fetched.stopped and set_aside_unserved(self._engine.database, after):
             return self._engine.measure(self._job)
@@ -263,15 +264,19 @@ class _BackfillRun:
     ) -> tuple[Fetcher, ProgressTracker]:
         job, settings = self._job, self._engine.settings
         with self._engine.database.transaction() as connection:
-            spelling = find_interval_spelling(connection, job.interval)
+            spelling, *others = [
+                find_interval_spelling(connection, interval) for interval in (job.interval, *job.stored_as)
+            ]
+        context = WriteContext(
+            *(plan, job.source_interval, spelling, settings.vendor_host, settings.now()),
+            replace_other_feed=job.replace_other_feed,
+        )
+        along = [context.convert(*pair) for pair in zip(job.stored_as, others, strict=True)]
         tickers = {request.symbol.symbol_id for request in plan.requests}
         progress = ProgressTracker(self._on_progress, len(tickers), self._usage)
         fetcher = Fetcher(
             database=self._engine.database,
-            context=WriteContext(
-                *(plan, job.source_interval, spelling, settings.vendor_host, settings.now()),
-                replace_other_feed=job.replace_other_feed,
-            ),
+            contexts=(context, *along),
             run_id=self.run_id,
             claims=claims,
             rate_limiter=rate_limiter,

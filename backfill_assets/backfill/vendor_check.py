@@ -3,13 +3,10 @@
 import asyncio
 import logging
 
-import numpy as np
-import pandas as pd
-
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.listed_requests import ask_one_of
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
-from backfill_assets.market.bars.source_rows import ROW_COLUMNS
+from backfill_assets.market.bars.source_rows import build_row_table
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.listing_bounds import list_asked_tickers, read_ended_bounds
@@ -28,8 +25,7 @@ def fetch_current_bars(engine: Engine, job: BackfillJob) -> BuiltBars:
     rows = asyncio.run(_fetch_rows(engine, job, int(grid.starts[0]), end))
     if rows.warning:
         _log.warning("the vendor's data are limited: %s", rows.warning)
-    table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
-    return build_bars(table.assign(symbol_id=np.int64(0)), grid, job.source_interval)
+    return build_bars(build_row_table([(0, rows)]), grid, job.source_interval)
 
 
 async def _fetch_rows(engine: Engine, job: BackfillJob, start: int, end: int) -> IntradayRows:

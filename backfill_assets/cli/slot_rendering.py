@@ -49,7 +49,8 @@ def show_vendor_answer(console: Console, built: BuiltBars, grid: SlotGrid, style
     """Print the bars that the vendor returned just now."""
     rejected = f", {len(built.rejects)} invalid rows" if len(built.rejects) else ""
     console.print(f"the vendor returns now: {len(built.bars)} of {grid.size} bars{rejected}")
-    for bar in built.bars.to_dict("records"):
+    columns = {name: column.tolist() for name, column in dict(built.bars).items()}
+    for bar in (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)):
         stamp = style.format_without_zone(to_datetime(bar["timestamp"]))
         final = "" if bar["is_final"] else ", not final"
         volume = f"{bar['volume']:,.0f}" if bar["volume_known"] else "unknown"

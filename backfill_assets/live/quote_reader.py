@@ -7,10 +7,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from backfill_assets.backfill.engine import Engine
@@ -34,6 +33,9 @@ from backfill_assets.market.vendor_errors import (
     WrongAddress,
 )
 from backfill_assets.market.vendor_prices import CallPrices
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 READ_TIMEOUT_SHARE = 0.45  # of the time between two rounds, for each method; both may be tried in one round
 QUOTA_TIMEOUT_SHARE = 0.1  # of the time between two rounds, for reading the account
@@ -90,11 +92,13 @@ def read_live_quotes(
     return shutdown.run(_read_with_fallback(engine, symbols, method, usage, fall_back=fall_back))
 
 
-def build_sample_table(reading: QuoteReading, symbols: Sequence[Symbol]) -> pd.DataFrame:
+def build_sample_table(reading: QuoteReading, symbols: Sequence[Symbol]) -> "pd.DataFrame":
     """The quotes as a sample table (see ``market.live.samples``), ``ticker`` being symbol_id; absent values are NaN.
 
     Fractional volumes are rounded half to even: they are totals of the day, so a bar is off by one share at most.
     """
+    import pandas as pd
+
     symbol_quotes = [(s.symbol_id, reading.quotes[str(s.ticker)]) for s in symbols if str(s.ticker) in reading.quotes]
     rows = [(symbol_id, q.timestamp, q.open, q.high, q.low, q.close, q.volume) for symbol_id, q in symbol_quotes]
     table = pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)).astype(dict.fromkeys(SAMPLE_COLUMNS[1:], np.float64))

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.live.quote_reader import QuoteReading
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.live.provisional_bars import build_provisional_bars
 from backfill_assets.market.live.samples import SampleKind, classify_samples, merge_samples
 from backfill_assets.market.live.sampling_schedule import FIRST_ROUND_AFTER_OPEN
@@ -22,6 +23,9 @@ from backfill_assets.store.live.rounds import ReadingCounts, RoundRecord, finish
 from backfill_assets.store.live.samples import delete_old_live_data, read_samples, record_samples
 from backfill_assets.store.live.slots import record_slots
 from backfill_assets.store.postgres.connection import Connection
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class SampleWriter:
     due_at: datetime
 
     def write(
-        self, connection: Connection, symbols: Sequence[Symbol], samples: pd.DataFrame, requested_at: datetime
+        self, connection: Connection, symbols: Sequence[Symbol], samples: "pd.DataFrame", requested_at: datetime
     ) -> SampleWriteResult:
         """Write a sample table within the caller's transaction; ``requested_at`` is the database's time before reading.
 
@@ -100,14 +104,15 @@ class SampleWriter:
             delete_old_live_data(connection, self.now)
 
     def _write_slots(
-        self, connection: Connection, slots: pd.DataFrame, interval: Interval, requested_at: datetime
+        self, connection: Connection, slots: "pd.DataFrame", interval: Interval, requested_at: datetime
     ) -> WriteCounts:
         bind_source_host(connection, self.vendor_host)
         # The column source_rows of a bar counts what the bar was built from; for provisional bars, that is samples.
         bars = slots.loc[slots["volume"] > 0].rename(columns={"samples": "source_rows"})
+        bars = bars.assign(is_final=False, may_insert=True)
         written = write_bars(
             connection,
-            bars.assign(is_final=False, may_insert=True),
+            Columns(bars),
             interval=interval,
             spelling=find_interval_spelling(connection, interval),
             source=self.vendor_host,
@@ -118,7 +123,7 @@ class SampleWriter:
         return sum(written.counts.values(), WriteCounts())
 
 
-def _select_changed(slots: pd.DataFrame, previous: pd.DataFrame) -> pd.DataFrame:
+def _select_changed(slots: "pd.DataFrame", previous: "pd.DataFrame") -> "pd.DataFrame":
     compared = slots.merge(previous.astype(slots.dtypes), how="left", indicator=True)
     return slots.loc[(compared["_merge"] == "left_only").to_numpy()]
 

@@ -30,6 +30,18 @@ def sort_distinct(*parts: Int64) -> Int64:
     return values[find_run_starts(values)]
 
 
+def is_any_of(keys: tuple[Int64, Int64], others: tuple[Int64, Int64]) -> Bools:
+    """Whether each pair of ``keys``, two columns, is one of the pairs of ``others``; shape (keys,)."""
+    first, second = (np.concatenate(pair) for pair in zip(others, keys, strict=True))
+    order = np.lexsort((second, first))
+    starts = find_run_starts(first[order], second[order])
+    is_other = order < len(others[0])
+    is_found = np.repeat(np.logical_or.reduceat(is_other, starts), np.diff(starts, append=len(order)))
+    result = np.empty(len(order), bool)
+    result[order] = is_found
+    return result[len(others[0]) :]
+
+
 def _differs_from_last(keys: tuple[NDArray[Any], ...]) -> Bools:
     """Whether a row has other keys than the one before; shape (rows,)."""
     differs = np.ones(len(keys[0]), bool)

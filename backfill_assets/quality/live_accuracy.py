@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import find_run_starts
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.store.live.reconciliation import COLUMNS, read_reconciliations
 from backfill_assets.store.postgres.connection import Database
@@ -48,44 +49,33 @@ class LiveAccuracy:
         )
 
 
-def compute_accuracy(reconciled: pd.DataFrame) -> LiveAccuracy | None:
+def compute_accuracy(reconciled: Columns) -> LiveAccuracy | None:
     """The accuracy over a table of ``store.live.reconciliation``; None if it is empty."""
-    return compute_accuracy_by_symbol(reconciled.assign(symbol_id=0)).get(0)
+    return _compare(reconciled) if len(reconciled) else None
 
 
-def compute_accuracy_by_symbol(reconciled: pd.DataFrame) -> dict[int, LiveAccuracy]:
+def compute_accuracy_by_symbol(reconciled: Columns) -> dict[int, LiveAccuracy]:
     """The accuracy for each symbol_id in a table of ``store.live.reconciliation``."""
-    live = reconciled[[f"live_{name}" for name in _PRICE_COLUMNS]].to_numpy(float)
-    final = reconciled[[f"final_{name}" for name in _PRICE_COLUMNS]].to_numpy(float)
-    volume = reconciled["final_volume"].where(reconciled["final_volume"] > 0).astype(float)
+    ordered = reconciled.take(np.argsort(reconciled["symbol_id"], kind="stable"))
+    starts = find_run_starts(ordered["symbol_id"])
+    bars = np.split(np.arange(len(ordered)), starts[1:]) if len(ordered) else []
+    return {int(ordered["symbol_id"][of[0]]): _compare(ordered.take(of)) for of in bars}
+
+
+def _compare(bars: Columns) -> LiveAccuracy:
+    """The accuracy of some bars, one at least."""
+    live, final = (np.column_stack([bars[f"{kind}_{name}"] for name in _PRICE_COLUMNS]) for kind in ("live", "final"))
     difference = np.abs(live - final)
-    bars = pd.DataFrame(
-        {
-            "symbol_id": reconciled["symbol_id"],
-            "largest_difference_bp": (difference / final).max(axis=1) * 10_000,
-            "equal_share": (difference < _EQUAL_WITHIN).mean(axis=1),
-            "volume_ratio": reconciled["live_volume"].astype(float) / volume,
-        }
-    )
-    by_symbol = bars.groupby("symbol_id").agg(
-        bars=("largest_difference_bp", "size"),
-        median_bp=("largest_difference_bp", "median"),
-        largest_bp=("largest_difference_bp", "max"),
-        exact_share=("equal_share", "mean"),
-        volume_ratio=("volume_ratio", "median"),
-    )
-    return {int(key): _build_accuracy(*figures) for key, *figures in by_symbol.itertuples()}
-
-
-def _build_accuracy(
-    bars: float, median_bp: float, largest_bp: float, exact_share: float, volume_ratio: float
-) -> LiveAccuracy:
+    largest_bp = (difference / final).max(axis=1) * 10_000
+    has_traded = bars["final_volume"] > 0
+    volume_ratio = bars["live_volume"][has_traded] / bars["final_volume"][has_traded]
+    volume_ratio = volume_ratio[~np.isnan(volume_ratio)]
     return LiveAccuracy(
-        bars=int(bars),
-        median_bp=round(median_bp, 4),
-        largest_bp=round(largest_bp, 4),
-        exact_share=round(exact_share, 6),
-        volume_ratio=None if np.isnan(volume_ratio) else round(volume_ratio, 6),
+        bars=len(bars),
+        median_bp=round(float(np.median(largest_bp)), 4),
+        largest_bp=round(float(largest_bp.max()), 4),
+        exact_share=round(float((difference < _EQUAL_WITHIN).mean()), 6),
+        volume_ratio=round(float(np.median(volume_ratio)), 6) if len(volume_ratio) else None,
     )
 
 
@@ -99,10 +89,10 @@ def read_live_accuracy_by_symbol(database: Database, coverage: Coverage) -> dict
     return compute_accuracy_by_symbol(_read_window(database, coverage))
 
 
-def _read_window(database: Database, coverage: Coverage) -> pd.DataFrame:
+def _read_window(database: Database, coverage: Coverage) -> Columns:
     grid = coverage.grid
     if not grid.size:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return Columns(dict.fromkeys(COLUMNS, np.zeros(0)))
     first, last = grid.first_start, grid.last_start
     with database.transaction() as connection:
         return read_reconciliations(connection, coverage.symbols, grid.interval, first, last)

@@ -10,8 +10,9 @@ from datetime import timedelta
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
+from backfill_assets.reading.moments import Moment
 from backfill_assets.reading.opening import EngineOrSettings, open_source, resolve_source
-from backfill_assets.reading.request import Format, Moment, build_request
+from backfill_assets.reading.request import Format, build_request
 from backfill_assets.reading.result_builder import build_result
 from backfill_assets.reading.results import BarsResult
 from backfill_assets.reading.slot_reading import read_slots

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from backfill_assets.backfill.engine import Engine
@@ -22,38 +21,29 @@ from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol, Ticker
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
-from backfill_assets.reading.frames import load_polars
 from backfill_assets.reading.health import shorten_list
+from backfill_assets.reading.moments import Moment, parse_moment
 from backfill_assets.reading.opening import open_source, resolve_source
 from backfill_assets.reading.request import (
     Format,
-    Moment,
     parse_format,
-    parse_moment,
     parse_symbols,
     require_exchange,
     require_text,
 )
 from backfill_assets.store.bars.bar_changes import (
-    IN_NEW,
-    IN_OLD,
-    NO_VOLUME,
-    PRICES,
     find_open_writers,
     is_standby,
     read_bar_changes,
 )
 from backfill_assets.store.bars.bar_versions import read_history_beginning
 from backfill_assets.store.bars.interval_spellings import adopt_spellings
-from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH, to_whole_unix_seconds
+from backfill_assets.store.postgres.array_reader import to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection, Database
 from backfill_assets.store.symbols import list_symbols
 
 LONGEST_WAIT_SECONDS = 5.0  # for transactions of which it is hidden when they began; a write of bars takes less
 _POLL_SECONDS = 0.05
-_MICROSECONDS = 1_000_000
-_STAMP = pa.timestamp("us", "UTC")
-_CHANGES = {IN_NEW: "added", IN_OLD: "deleted", IN_OLD | IN_NEW: "revised"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +132,11 @@ def read_changes(
             found = read_bar_changes(connection, [s.symbol_id for s in chosen], asked, first, last)
             beginning = read_history_beginning(connection)
     grid = _build_grid(market, asked, found["stamp"])
-    table = _build_table(found, [str(s.ticker) for s in chosen], grid)
+    from backfill_assets.reading.change_frames import build_change_frame  # loads pyarrow
+
+    frame = build_change_frame(found, [str(s.ticker) for s in chosen], grid, kind)
     unknown_before = beginning if beginning is not None and first < beginning else None
-    return ChangesResult(_convert(table, kind), first, last, unknown_before, held_back_by)
+    return ChangesResult(frame, first, last, unknown_before, held_back_by)
 
 
 def _find_settled_moment(database: Database, since: datetime) -> tuple[datetime, str | None]:
@@ -188,52 +180,3 @@ def _build_grid(market: MarketProfile, interval: Interval, stamps: NDArray[np.in
         return build_slot_grid([], interval)
     first, last = (datetime.fromtimestamp(int(at), UTC) for at in (seconds.min(), seconds.max() + interval.seconds))
     return build_slot_grid(list_overlapping_sessions(market, first, last), interval)
-
-
-def _build_table(found: dict[str, NDArray[Any]], tickers: Sequence[str], grid: SlotGrid) -> pa.Table:
-    starts = to_whole_unix_seconds(found["stamp"])
-    ordinal = grid.find_ordinals(starts)
-    is_slot = ordinal >= 0
-    ends = np.where(is_slot, np.append(grid.ends, 0)[ordinal], starts + grid.interval.seconds)
-    days = np.array([*(session.day for session in grid.sessions), None], "datetime64[D]")
-    session = days[np.where(is_slot, np.append(grid.session_index, 0)[ordinal], -1)]
-    columns: dict[str, Any] = {
-        "symbol": pa.DictionaryArray.from_arrays(
-            pa.array(found["row"].astype(np.int32)), pa.array(tickers, pa.string())
-        ),
-        "timestamp": _to_moments(starts * _MICROSECONDS),
-        "slot_end": _to_moments(ends * _MICROSECONDS),
-        "session": pa.array(session),
-        "change": pa.array([_CHANGES[held] for held in found["held"].tolist()], pa.string()).dictionary_encode(),
-        "cause": _to_texts(found["cause"]),
-        "changed_at": _to_moments(found["changed_at"] + POSTGRES_EPOCH * _MICROSECONDS),
-    }
-    for when, bit in (("old", IN_OLD), ("new", IN_NEW)):
-        for price in PRICES:
-            columns[f"{when}_{price}"] = pa.array(found[f"{when}_{price}"], from_pandas=True)
-        volume = found[f"{when}_volume"]
-        columns[f"{when}_volume"] = pa.array(volume, mask=volume == NO_VOLUME)
-        columns[f"{when}_source_interval"] = _to_texts(found[f"{when}_source_interval"])
-        is_absent = np.equal(found["held"] & bit, 0)
-        columns[f"{when}_provisional"] = pa.array(found[f"{when}_provisional"].astype(bool), mask=is_absent)
-    return pa.table(columns)
-
-
-def _to_moments(microseconds: NDArray[np.int64]) -> pa.Array:
-    return pa.array(microseconds, pa.int64()).cast(_STAMP)
-
-
-def _to_texts(texts: NDArray[Any]) -> pa.Array:
-    """Few different texts; null where they are empty."""
-    return pa.array([text or None for text in texts], pa.string()).dictionary_encode()
-
-
-def _convert(table: pa.Table, format: str) -> Any:  # noqa: A002
-    if format == "arrow":
-        return table
-    if format == "polars":
-        return load_polars().from_arrow(table)
-    import pandas as pd  # slow to load
-
-    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return table.to_pandas(types_mapper=nullable.get, date_as_object=False)

@@ -24,8 +24,8 @@ from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.bars import read_bars
 from backfill_assets.reading.certified_symbols import list_certified_tickers
+from backfill_assets.reading.moments import Moment
 from backfill_assets.reading.opening import open_source
-from backfill_assets.reading.request import Moment
 from backfill_assets.reading.results import BarsResult
 
 GATE = "complete_sessions"

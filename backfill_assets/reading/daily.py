@@ -14,8 +14,9 @@ from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE
 from backfill_assets.reading.daily_reading import DailyReading
 from backfill_assets.reading.market_notes import read_units
+from backfill_assets.reading.moments import Moment
 from backfill_assets.reading.opening import EngineOrSettings, open_source, resolve_source
-from backfill_assets.reading.request import Format, Moment, OnIncomplete, ReadRequest, build_request, parse_columns
+from backfill_assets.reading.request import Format, OnIncomplete, ReadRequest, build_request, parse_columns
 from backfill_assets.reading.requirements import find_refused, raise_refused
 from backfill_assets.reading.results import BarsResult
 from backfill_assets.reading.symbols import find_symbols

@@ -1,28 +1,25 @@
 """What a caller asks a read for: the arguments of ``read_bars``, checked and brought into one form.
 
-Knows no database: whether the universe has the symbols is found out in ``bars``.
+Knows no database: whether the universe has the symbols is found out in ``bars``. Dates and moments are read by
+``moments``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
-from zoneinfo import ZoneInfo
-
-import numpy as np
 
 from backfill_assets.errors import UsageError
 from backfill_assets.market.actions.adjustment import Adjustment
 from backfill_assets.market.calendar.intervals import Interval, parse_interval
-from backfill_assets.market.calendar.moment_style import name_city
-from backfill_assets.market.calendar.sessions import EARLIEST_DATE, LATEST_DATE, find_day_start
+from backfill_assets.market.calendar.sessions import find_day_start
 from backfill_assets.market.calendar.tickers import Ticker, parse_ticker
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import DEFAULT_EXCHANGE, get_profile
+from backfill_assets.reading.moments import parse_moment, require_range
 
-Moment: TypeAlias = date | datetime | str
 Format: TypeAlias = Literal["pandas", "polars", "arrow"]
 FORMATS: tuple[str, ...] = get_args(Format)
 COLUMNS = (
@@ -30,8 +27,6 @@ COLUMNS = (
     *("state", "source", "source_interval", "first_known", "revised"),
 )
 _LONGEST_DELAY = timedelta(days=30)
-_ISO_DATE = len("2026-06-01")
-_EXAMPLES = "a date such as '2026-06-01' or a moment with a time zone such as '2026-06-01T13:30:00Z'"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -109,7 +104,7 @@ def build_request(
     zone = market.zone
     start_of_day = partial(find_day_start, market)
     first, after = parse_moment(start, "start", zone, start_of_day), parse_moment(end, "end", zone, start_of_day)
-    _require_range(first, after, start, end)
+    require_range(first, after, start, end)
     point_in_time, known_at = (
         None if options[name] is None else parse_moment(options[name], name, zone)
         for name in ("point_in_time", "known_at")
@@ -140,63 +135,6 @@ def require_exchange(exchange: object) -> str:
         UsageError: it is not supported; says why.
     """
     return get_profile(exchange if isinstance(exchange, str) else str(exchange)).exchange
-
-
-def parse_moment(
-    value: object, name: str, zone: ZoneInfo, start_of_day: Callable[[date], datetime] | None = None
-) -> datetime:
-    """A moment as UTC: an aware datetime, an ISO text with its zone, or a date, which means midnight in ``zone``.
-
-    With ``start_of_day`` a date means what that gives. pandas' and numpy's stamps are read, too.
-
-    Raises:
-        UsageError: no moment, or one without a time zone.
-    """
-    if isinstance(value, str):
-        value = _read_text(value.strip(), name)
-    elif isinstance(value, np.datetime64):  # of days a date, of anything shorter a naive stamp
-        value = (value if value.dtype == "datetime64[D]" else value.astype("datetime64[us]")).item()
-    if isinstance(value, datetime) and value == value:
-        if value.tzinfo is None or value.utcoffset() is None:
-            example = value.replace(microsecond=0).isoformat()
-            raise UsageError(
-                f"{name} {str(value)[:40]} has no time zone, and 09:30 in {name_city(zone)} is another moment than"
-                " 09:30 UTC;"
-                f" write {example}Z for UTC, or datetime(…, tzinfo=ZoneInfo({zone.key!r}))"
-            )
-        return _to_utc(value, name)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return _to_utc(start_of_day(value) if start_of_day else datetime.combine(value, time(), zone), name)
-    raise UsageError(f"{name} {str(value)[:40]!r} is no date or moment; write {_EXAMPLES}")
-
-
-def _to_utc(moment: datetime, name: str) -> datetime:
-    try:
-        utc = moment.astimezone(UTC)
-    except (OverflowError, ValueError):  # in the first or the last hours of the calendar of Python
-        raise UsageError(f"{name} {str(moment)[:40]} is out of range") from None
-    return datetime.combine(utc.date(), utc.time(), UTC)  # also of a pandas Timestamp, which psycopg does not know
-
-
-def _read_text(text: str, name: str) -> date | datetime:
-    try:
-        return date.fromisoformat(text) if len(text) == _ISO_DATE else datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{name} {text[:40]!r} is no date or moment; write {_EXAMPLES}") from None
-
-
-def _require_range(first: datetime, after: datetime, start: object, end: object) -> None:
-    if first.date() < EARLIEST_DATE:
-        raise UsageError(f"start {str(start)[:40]} is before the vendor's first data, {EARLIEST_DATE}")
-    if after.date() > LATEST_DATE:
-        raise UsageError(f"end {str(end)[:40]} is after the last day of the calendar, {LATEST_DATE}")
-    if first > after:
-        raise UsageError(f"start {str(start)[:40]} is after end {str(end)[:40]}; give the earlier moment first")
-    if first == after:
-        raise UsageError(
-            f"start and end are both {str(end)[:40]}, and the end is not included; for one day, give the next date as"
-            " the end"
-        )
 
 
 def parse_symbols(symbols: object, universe: str | None, exchange: str) -> tuple[Ticker, ...] | None:

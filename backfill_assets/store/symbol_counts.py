@@ -6,9 +6,12 @@ from backfill_assets.market.exchanges.names import list_exchange_names
 from backfill_assets.store.exchanges import IS_OF_EXCHANGE, list_names
 from backfill_assets.store.postgres.connection import Connection
 
+# Names of exchanges are few, so that they are compared once each.
 _COUNT_ROWS = f"""
-SELECT count(*) FILTER (WHERE is_known AND is_active), array_agg(symbol_id) FILTER (WHERE NOT is_known)
-FROM (SELECT symbol_id, coalesce(is_active, true) AS is_active, {IS_OF_EXCHANGE} AS is_known FROM market_symbols) r
+SELECT coalesce(sum(active) FILTER (WHERE is_known), 0)::bigint,
+       CASE WHEN NOT bool_and(is_known) THEN ARRAY(SELECT symbol_id FROM market_symbols WHERE NOT {IS_OF_EXCHANGE}) END
+FROM (SELECT count(*) FILTER (WHERE is_active IS NOT FALSE) AS active, {IS_OF_EXCHANGE} AS is_known
+      FROM market_symbols GROUP BY exchange) r
 """  # noqa: S608 - a constant is inserted
 _COUNT_OTHER_EXCHANGES = f"""
 SELECT exchange, count(*) FROM market_symbols

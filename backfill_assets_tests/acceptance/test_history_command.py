@@ -65,6 +65,8 @@ def test_without_a_day_the_commands_say_what_to_set(
     refused = user.run_cli("symbols add MSFT --history-from 2020-10-09")
     assert refused.code == 2
     assert "--history-from 2020-10-09 is before the vendor's first 5m rows of US" in refused.err
+    refused = user.run_cli("symbols add MSFT --history-from 2027-01-04")
+    assert (refused.code, "--history-from 2027-01-04 is in the future" in refused.err) == (2, True)
     assert "MSFT" not in user.run_cli("symbols list").out
     added = user.run_cli("symbols add MSFT --history-from 2025-01-02")
     assert "1 symbol to be complete from 2025-01-02; see: backfill-assets history estimate" in added.out

@@ -13,14 +13,12 @@ from backfill_assets.backfill.fetch.batch_writer import (
     BatchResult,
     FetchedRows,
     WriteContext,
-    build_row_table,
     write_batch,
 )
 from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.config.settings import Settings
 from backfill_assets.errors import UsageError
-from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.vendor import IntradayRows
@@ -69,18 +67,6 @@ def write(engine: Engine, plan: Plan, *rows: IntradayRows) -> BatchResult:
 def query(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
     with engine.database.transaction() as connection:
         return connection.execute(statement.encode()).fetchall()
-
-
-def test_row_table_has_the_rows_of_all_responses_with_their_symbol(engine: Engine) -> None:
-    plan = make_plan(engine)
-    first, second = (request.symbol.symbol_id for request in plan.requests)
-    fetched = [FetchedRows(plan.requests[0], build_rows(10.0)), FetchedRows(plan.requests[1], build_rows(20.0))]
-    table = build_row_table(fetched)
-    assert tuple(table.columns) == ROW_COLUMNS
-    assert table.groupby("symbol_id")["open"].agg(["size", "min", "max"]).to_dict("index") == {
-        first: {"size": ROW_COUNT, "min": 10.0, "max": 10.0},
-        second: {"size": ROW_COUNT, "min": 20.0, "max": 20.0},
-    }
 
 
 def test_complete_session_is_inserted_and_seen_published(engine: Engine) -> None:

@@ -46,7 +46,7 @@ def fetch(engine: Engine, in_flight: int = 4, before_requests: Callable[[], None
             await claims.claim([request.symbol.symbol_id for request in plan.requests], server_clock)
             fetcher = Fetcher(
                 database=engine.database,
-                context=WriteContext(plan, job.source_interval, "30m", settings.vendor_host, settings.now()),
+                contexts=[WriteContext(plan, job.source_interval, "30m", settings.vendor_host, settings.now())],
                 run_id=run_id,
                 claims=claims,
                 rate_limiter=rate_limiter,

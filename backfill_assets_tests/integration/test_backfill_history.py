@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from backfill_assets.backfill.due_work import find_due_work
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.history import listings, walk
+from backfill_assets.backfill.history import frontier, walk
 from backfill_assets.backfill.history.estimate import estimate_history
 from backfill_assets.backfill.history.frontier import read_histories
 from backfill_assets.backfill.history.spending import (
@@ -55,8 +55,10 @@ MakeEngine = Callable[..., Engine]
 
 def fill_newer(engine: Engine) -> None:
     """Request what the sessions that are healed lack, as the sensors do: the history gives way to it."""
-    due = find_due_work(engine, US, "30m")
-    if due.ranges:
+    for interval in engine.settings.intervals:
+        due = find_due_work(engine, US, interval)
+        if not due.ranges:
+            continue
         run_backfill(engine, replace(due.job, symbols=tuple(one.symbol for one in due.ranges)), lambda _: None)
 
 
@@ -134,6 +136,36 @@ def test_a_store_becomes_complete_newest_first_in_the_fewest_requests(
     assert sandbox.stats()["calls"] == calls
 
 
+def test_bars_of_1m_come_in_requests_of_120_days(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    first = date(2026, 1, 16)
+    settings = {"history_from": first, "partition_days": 3, "intervals": ("1m",)}
+    engine = make_engine(start_sandbox(), ("AAPL",), **settings)
+    (history,) = read_histories(engine)
+    sessions = list_sessions(US, first, LAST)
+    assert history.count_symbols_a_look(len(sessions)) == frontier.MAX_LOOK_SLOTS // (390 * len(sessions)) < 50
+    assert estimate(engine).calls == 2 * PRICE + 1  # 134 days
+    assert go_on(engine) == COMPLETE
+    assert list_asked(engine) == ["AAPL", "AAPL"]
+    with engine.database.transaction() as connection:
+        rows = connection.execute("SELECT count(*) FROM market_data WHERE timestamp < '2026-06-01'").fetchone()
+    assert rows == (390 * len(sessions),)
+
+
+def test_one_request_brings_the_bars_of_all_intervals_of_its_feed(
+    make_engine: MakeEngine, start_sandbox: StartSandbox
+) -> None:
+    engine = make_engine(start_sandbox(), ("AAPL",), intervals=("30m", "1h"), **SETTINGS)
+    fill_newer(engine)
+    before = estimate(engine)
+    assert (before.symbols, before.requests, before.calls) == (2, 3, 3 * PRICE + 1)
+    assert walk_alone(engine) == COMPLETE
+    assert list_asked(engine) == ["AAPL"] * 3
+    sessions = list_sessions(US, FIRST, date(2026, 6, 2))
+    assert len(read_stored_bars(engine.database, "AAPL")) == 13 * len(sessions)
+    assert len(read_stored_bars(engine.database, "AAPL", "1h")) == 7 * len(sessions)
+    assert (estimate(engine).is_complete, estimate(engine).calls) == (True, 0)
+
+
 def test_what_the_store_has_is_not_requested_again(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
     sandbox = start_sandbox()
     engine = make_engine(sandbox, ("AAPL",), **SETTINGS)
@@ -143,6 +175,18 @@ def test_what_the_store_has_is_not_requested_again(make_engine: MakeEngine, star
     assert go_on(engine) == COMPLETE
     # 49 days are left: two requests of 32, though the first step begins in the middle of what is there.
     assert count_intraday(sandbox) == spent + 2
+
+
+def test_a_symbol_that_lacks_nothing_costs_nothing(make_engine: MakeEngine, start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox()
+    engine = make_engine(sandbox, ("AAPL",), **SETTINGS)
+    for start, end in (("03-02", "03-31"), ("04-01", "05-01"), ("05-02", "06-02")):
+        request = JobRequest(start=date.fromisoformat(f"2026-{start}"), end=date.fromisoformat(f"2026-{end}"))
+        run_backfill(engine, build_job(engine, request)[0], lambda _: None)
+    calls = sandbox.stats()["calls"]
+    assert calls == 3 * PRICE
+    assert walk_alone(engine) == COMPLETE
+    assert sandbox.stats()["calls"] == calls
 
 
 def test_a_year_has_its_partition_before_its_first_bars_come(
@@ -370,15 +414,21 @@ def test_a_daily_history_that_fails_is_waited_for_as_long_as_other_requests(
     names = tuple(f"Z{chr(65 + number)}{chr(65 + number)}" for number in range(25))
     sandbox = start_sandbox(refused_endpoints={"eod": (502, "bad gateway")}, more_symbols=names)
     engine = make_engine(sandbox, ("AAPL", *names), attempts=1, **SETTINGS)
-    monkeypatch.setattr(listings, "MAX_STEP_CELLS", 20 * len(list_sessions(US, FIRST, LAST)))
+    monkeypatch.setattr(frontier, "MAX_LOOK_SLOTS", 5 * 13 * len(list_sessions(US, FIRST, LAST)))
     fill_newer(engine)
-    for asked in (20, 26, 26):  # none of twenty is answered: the others are left to the next walk
+    for asked in (23, 26, 26):  # by five at most; none of twenty is answered: the others are left to the next walk
         assert walk_alone(engine) == WAITING
         assert sandbox.stats()["by_endpoint"]["eod"] == asked
     assert explain_no_walk(engine) == WAITING  # Dagster starts no run
+    found = estimate(engine)
+    assert timedelta() < found.waits_until - NOW <= timedelta(minutes=8)
+    assert found.describe().endswith(f"; after failed requests 26 symbols wait until {found.waits_until:%F %H:%M} UTC")
+    night = NOW.replace(hour=23, minute=59, second=59)
+    assert found.done_on == NOW.date() < estimate(move(engine, as_of=night)).done_on  # they wait beyond midnight
     with engine.database.transaction() as connection:
         connection.execute("UPDATE backfill.requests SET at = at - interval '3 minutes'")
     assert explain_no_walk(engine) == ""
+    assert estimate(engine).waits_until is None
 
 
 def test_nothing_is_requested_before_what_the_plan_includes(

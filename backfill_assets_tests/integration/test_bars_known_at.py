@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-import pandas as pd
 import psycopg
 import pytest
 from hypothesis import given, settings
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.bars.bar_versions import SELECT_FIRST_KNOWN_AND_REVISED, read_history_beginning
 from backfill_assets.store.bars.bar_writer import delete_bars, read_server_time, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
@@ -158,7 +158,7 @@ class Recorder:
             " FROM market_data WHERE symbol_id = %s AND timestamp = %s AND source IS NULL"
         )
         for (found,) in connection.execute(fingerprint.encode(), [symbol_id, slot]).fetchall():
-            bar = build_bar(symbol_id, slot, value).assign(fingerprint=found)
+            bar = build_bar(symbol_id, slot, value).assign(fingerprint=[found])
             verify_external_bars(connection, bar, interval=HALF_HOUR, source=SOURCE, source_interval="5m")
 
     def _truncate(self, connection: Connection, table: str) -> None:
@@ -179,9 +179,9 @@ class Recorder:
         connection.execute("RESET ROLE")
 
 
-def build_bar(symbol_id: int, slot: datetime, value: int, *, is_final: bool = True) -> pd.DataFrame:
+def build_bar(symbol_id: int, slot: datetime, value: int, *, is_final: bool = True) -> Columns:
     price = 20.0 + value
-    return pd.DataFrame(
+    return Columns(
         {
             **{"symbol_id": [symbol_id], "timestamp": [int(slot.timestamp())], "open": [price], "high": [price + 1]},
             **{"low": [price - 1], "close": [price], "volume": [500], "source_rows": [6 + value]},

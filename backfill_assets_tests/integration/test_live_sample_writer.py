@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any
 
-import pandas as pd
 import psycopg
 import pytest
 
@@ -15,6 +14,7 @@ from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.quality.checks import evaluate_window
 from backfill_assets.quality.criteria import evaluate_live
@@ -61,11 +61,11 @@ def write_bar(
 ) -> WriteCounts:
     """Write one bar of the slot like a live round, or like a run if ``final``."""
     bar = {"symbol_id": 1, "timestamp": int(SLOT.timestamp()), "open": 10, "high": 11, "low": 9, "close": close}
-    bars = pd.DataFrame([bar | {"volume": 100, "source_rows": 6, "is_final": final, "may_insert": True}])
+    bar |= {"volume": 100, "source_rows": 6, "is_final": final, "may_insert": True}
     requested_at = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
     written = write_bars(
         connection,
-        bars,
+        Columns({name: [value] for name, value in bar.items()}),
         interval=INTERVAL,
         spelling="30m",
         source=source,

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.bars.bar_writer import read_server_time, write_bars
 from backfill_assets.store.census.comparison import compare_census
 from backfill_assets.store.census.fold import fold_census, notice_tables
@@ -155,7 +156,7 @@ class Writers:
         )
         moment = read_server_time(connection)
         kinds = {"source": "eodhd.com", "source_interval": "5m", "requested_at": moment}
-        write_bars(connection, bars, interval=HALF_HOUR, spelling="30m", **kinds)
+        write_bars(connection, Columns(bars), interval=HALF_HOUR, spelling="30m", **kinds)
 
     def _truncate(self, connection: Connection) -> None:
         connection.execute("SET LOCAL ROLE another_writer" if self.form != "external" else "SELECT 1")

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from backfill_assets.backfill.engine import Engine
@@ -14,6 +13,7 @@ from backfill_assets.config.settings import Settings
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.sandbox.config import Publication
@@ -129,7 +129,7 @@ def test_bars_missing_at_the_vendor_stay_external(
     ) == (0, tuesday, [])
 
 
-def build_vendor_bar(database: Database) -> pd.DataFrame:
+def build_vendor_bar(database: Database) -> Columns:
     """Build the bar of the vendor for the first slot of AAPL, with the fingerprint of the stored external bar."""
     with database.transaction() as connection:
         symbols = list_symbols(connection, "US")
@@ -137,10 +137,11 @@ def build_vendor_bar(database: Database) -> pd.DataFrame:
     assert external_bars.slot_key.tolist() == [0]
     values = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 9, "source_rows": 6}
     key = {"symbol_id": symbols[0].symbol_id, "timestamp": int(GRID.starts[0])}
-    return pd.DataFrame([{**key, **values}]).assign(fingerprint=external_bars.fingerprint)
+    columns = {name: [value] for name, value in {**key, **values}.items()}
+    return Columns({**columns, "fingerprint": external_bars.fingerprint})
 
 
-def verify_bars(database: Database, bars: pd.DataFrame) -> dict[int, WriteCounts]:
+def verify_bars(database: Database, bars: Columns) -> dict[int, WriteCounts]:
     with database.transaction() as connection:
         interval = INTERVALS["30m"]
         return verify_external_bars(connection, bars, interval=interval, source="vendor", source_interval="5m").counts

@@ -16,6 +16,7 @@ from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, read_stored_slots
 from backfill_assets.store.bars.stored_slots import StoredSlots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
+from backfill_assets.store.census.upkeep import keep_census
 from backfill_assets.store.postgres.connection import Database
 from backfill_assets.store.symbols import add_symbols, list_symbols
 
@@ -300,3 +301,32 @@ def test_each_of_the_newest_sessions_is_counted_by_itself(store: Database) -> No
         )
     of_msft = [GRID.size + ordinal for ordinal in (middle, *range(begin, end))]
     assert read(store).absent.tolist() == read_newest(store).absent.tolist() == [OLD, NEW, *of_msft]
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_what_the_census_knows_of_the_newest_bars_changes_nothing(store: Database, is_folded: bool) -> None:
+    """A counted symbol without doubtful bars is counted from the index; what came since, and new kinds, are read."""
+    keep_census(store)
+    assert read(store).absent.tolist() == [OLD, NEW]
+    insert_bar(store, "AAPL", NEW, source_rows=3)
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE market_data SET is_final = false FROM market_symbols s"
+            " WHERE s.symbol_id = market_data.symbol_id AND symbol = 'MSFT' AND timestamp = %s",
+            [to_datetime(int(GRID.starts[NEW]))],
+        )
+    insert_bar(store, "MSFT", NEW, **EXTERNAL_BAR | {"spelling": OTHER_SPELLING})
+    if is_folded:
+        keep_census(store)
+    slots = read(store)
+    assert (slots.absent.tolist(), slots.suspect.tolist()) == ([OLD], [NEW])
+    assert (slots.provisional.tolist(), slots.duplicates) == ([GRID.size + NEW], 1)
+
+
+def test_bars_of_a_counted_symbol_are_not_read_again(store: Database) -> None:
+    """Nobody but a test with triggers off can show it: what the census does not know is not looked at."""
+    keep_census(store)
+    with store.transaction() as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("UPDATE market_data SET is_final = false")
+    assert read(store, build_slot_grid(GRID.sessions[-1:], GRID.interval)).provisional.size == 0

@@ -10,6 +10,7 @@ import pytest
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.bars.bar_writer import WriteCounts, read_server_time, write_bars
 from backfill_assets.store.bars.new_bars import find_stored_symbols
 from backfill_assets.store.postgres.connection import Database
@@ -20,17 +21,16 @@ NOON = 1_780_401_600  # 2026-06-02 12:00 UTC
 BAR = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100, "source_rows": 6, "is_final": True}
 
 
-def make_bars(*keys: tuple[int, int], before: int = 0, **changes: Any) -> pd.DataFrame:
+def make_bars(*keys: tuple[int, int], before: int = 0, **changes: Any) -> Columns:
     """Bars of symbol_id and slot after noon; those of slots before ``before`` may only revise stored ones."""
-    return pd.DataFrame(
-        [
-            {"symbol_id": key, "timestamp": NOON + 1800 * slot, **BAR, "may_insert": slot >= before, **changes}
-            for key, slot in keys
-        ]
-    )
+    rows = [
+        {"symbol_id": key, "timestamp": NOON + 1800 * slot, **BAR, "may_insert": slot >= before, **changes}
+        for key, slot in keys
+    ]
+    return Columns(pd.DataFrame(rows))
 
 
-def write(database: Database, bars: pd.DataFrame, spelling: str = "30m") -> dict[int, WriteCounts]:
+def write(database: Database, bars: Columns, spelling: str = "30m") -> dict[int, WriteCounts]:
     with database.transaction() as connection:
         return write_bars(
             connection,

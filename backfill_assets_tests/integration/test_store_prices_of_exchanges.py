@@ -7,6 +7,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.daily_prices import build_daily_prices
 from backfill_assets.store.bars.bar_writer import write_bars
 from backfill_assets.store.bars.stored_bars import read_bars
@@ -54,7 +55,7 @@ def write(database: Database, prices: Sequence[float]) -> tuple[list[float | Non
     )
     with database.transaction() as connection:
         written = write_bars(
-            connection, bars, interval=INTERVAL, spelling=INTERVAL.name, source="test", source_interval="5m",
+            connection, Columns(bars), interval=INTERVAL, spelling=INTERVAL.name, source="test", source_interval="5m",
             requested_at=datetime(2026, 1, 16, tzinfo=UTC),
         )  # fmt: skip
         stored = read_bars(connection, market.ids[NAME], INTERVAL, market.grid.first_start, market.grid.last_start)

@@ -11,6 +11,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_previous_sessions, list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.quality.session_explanation import describe_session
 from backfill_assets.store.coverage import measure_coverage
@@ -49,7 +50,7 @@ def record(database: Database, symbol: str, day: date, at: datetime, *, publishe
             "official_close": np.nan,
             "auction_volume": np.nan,
         }
-        record_evidence(connection, pd.DataFrame([answer]), interval=INTERVAL, source=SOURCE, now=at)
+        record_evidence(connection, Columns(pd.DataFrame([answer])), interval=INTERVAL, source=SOURCE, now=at)
 
 
 def read_bounds(database: Database, symbol: str) -> tuple[str, str | None]:

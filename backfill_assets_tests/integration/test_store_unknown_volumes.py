@@ -18,6 +18,7 @@ from backfill_assets.market.bars.canonical_rows import digest_rows, format_rows
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.reading import read_bars, read_changes
 from backfill_assets.reading.export import export_bars
@@ -52,8 +53,8 @@ PARTITIONED_PRICES = (  # a partition alone may forbid null
 )
 
 
-def make_bars(volumes: list[float], price: float = 10.0, rows: int = 6) -> pd.DataFrame:
-    return pd.DataFrame(
+def make_bars(volumes: list[float], price: float = 10.0, rows: int = 6) -> Columns:
+    frame = pd.DataFrame(
         {
             "symbol_id": 1,
             "timestamp": START + HALF_HOURS.seconds * np.arange(len(volumes)),
@@ -62,6 +63,7 @@ def make_bars(volumes: list[float], price: float = 10.0, rows: int = 6) -> pd.Da
             **{"source_rows": rows, "is_final": True, "may_insert": True},
         }
     )
+    return Columns(frame)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Table:
     def engine(self) -> Engine:
         return Engine(self.database, load_settings(database_url=self.database.url, as_of=NOW))
 
-    def write(self, bars: pd.DataFrame) -> WrittenBars:
+    def write(self, bars: Columns) -> WrittenBars:
         with self.database.transaction() as connection:
             options: dict[str, Any] = {"interval": HALF_HOURS, "spelling": HALF_HOURS.name, "source": HOST}
             return write_bars(
@@ -186,11 +188,11 @@ def test_a_bar_around_a_rejected_row_without_volume_is_suspect_where_such_rows_a
 ) -> None:
     grid = build_slot_grid(list_sessions(get_profile(exchange), DAY, DAY), HALF_HOURS)
     starts = grid.starts[:2]
-    table.write(make_bars([NAN], rows=5).assign(timestamp=starts[0]))
+    table.write(make_bars([NAN], rows=5).assign(timestamp=starts[:1]))
     row = {"symbol_id": 1, "open": 10.0, "high": 9.0, "low": 9.0, "close": 10.0, "volume": NAN}
     rejects = pd.DataFrame([{**row, "timestamp": at + 300, "reason": "ohlc_order"} for at in starts.tolist()])
     with table.database.transaction() as connection:
-        record_rejects(connection, rejects.assign(is_replaced=False), source=INTERVALS["5m"])
+        record_rejects(connection, Columns(rejects.assign(is_replaced=False)), source=INTERVALS["5m"])
         slots = read_suspect_slots(connection, SymbolIndex(np.array([1])), grid)
         opened, until = (datetime.fromtimestamp(int(at), UTC) for at in (grid.starts[0], grid.ends[-1]))
         market, source = grid.sessions[0].market, INTERVALS["5m"]

@@ -15,6 +15,7 @@ from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session, list_sessions
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.profile import MarketProfile
 from backfill_assets.market.exchanges.registry import PROFILES
 from backfill_assets.store.evidence.evidence_writer import record_evidence
@@ -86,7 +87,7 @@ def publish(database: Database, market: Market, names: Sequence[str], at: dateti
     with database.transaction() as connection:
         record_evidence(
             connection,
-            pd.DataFrame(rows),
+            Columns(pd.DataFrame(rows)),
             interval=INTERVAL,
             source=SOURCE,
             now=at,

@@ -1,5 +1,6 @@
 """Dagster's storage in Postgres: its address, and that batching stores the same events."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import dagster as dg
 import psycopg
 import pytest
 from psycopg import conninfo
+from psycopg.rows import dict_row
 from sqlalchemy import create_engine, make_url, text
 
 from backfill_assets import orchestration
@@ -42,6 +44,24 @@ def count_events(url: str) -> Counter[tuple[str, str | None]]:
             " WHERE dagster_event_type IN ('ASSET_MATERIALIZATION_PLANNED', 'ASSET_MATERIALIZATION')"
         )
         return Counter((kind, partition) for kind, partition in rows)
+
+
+def read_planned_checks(url: str) -> list[dict[str, Any]]:
+    """Read the rows of planned checks and of their events, all columns but the times."""
+    query = """
+        SELECT checks.*, events.*, checks.evaluation_event = events.event AS is_same
+        FROM asset_check_executions AS checks JOIN event_logs AS events ON events.id = evaluation_event_storage_id
+        ORDER BY checks.id
+    """
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        rows = connection.execute(query).fetchall()
+    for row in rows:
+        assert row.pop("is_same")
+        assert row.pop("evaluation_event_timestamp") == row.pop("timestamp")
+        for event in ("event", "evaluation_event"):
+            row[event] = {name: value for name, value in json.loads(row[event]).items() if name != "timestamp"}
+        row.pop("create_timestamp")
+    return rows
 
 
 def record_batch_sizes(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -87,7 +107,30 @@ def test_batching_stores_the_same_events(
     ]
     assert count_events(url) == Counter(expected)
     materialization_sizes = [50, 30]
-    assert sorted(sizes, reverse=True) == sorted([*materialization_sizes, *([50, 30] if batched else [])], reverse=True)
+    planned_sizes = [50, 30, len(run.get_asset_check_evaluations())] if batched else []  # of partitions, and of checks
+    assert sorted(sizes) == sorted([*materialization_sizes, *planned_sizes])
+
+
+def test_planned_checks_are_stored_as_dagster_stores_them(
+    create_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = [dg.AssetCheckSpec(name, asset="bars") for name in ("first", "second", "third")]
+
+    @dg.multi_asset(specs=[dg.AssetSpec("bars")], check_specs=checks)
+    def bars() -> Iterator[Any]:
+        yield from ()
+
+    job = dg.Definitions(assets=[bars]).resolve_implicit_global_asset_job_def()
+    stored = {}
+    for batched in ("true", "false"):
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", url := create_database(None))
+        monkeypatch.setenv("BACKFILL_BATCH_PLANNED_EVENTS", batched)
+        (folder := tmp_path / batched).mkdir()
+        with open_instance(folder) as instance:
+            instance.create_run_for_job(job, run_id="11111111-2222-4333-8444-555555555555")
+        stored[batched] = read_planned_checks(url)
+    assert stored["true"] == stored["false"]
+    assert [row["check_name"] for row in stored["true"]] == ["first", "second", "third"]
 
 
 def test_materialized_partitions_are_indexed_by_their_tags(

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill_assets.eodhd.parsing import parse_intraday
-from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import PRICE_LIMIT, ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets_tests.conftest import read_recorded_rows
+from backfill_assets_tests.frames import FramesBuilt, build_bars
 from backfill_assets_tests.unit.market_builders import build_grid
 
 pytestmark = pytest.mark.no_cover
@@ -50,7 +50,7 @@ def draw_response(draw: st.DrawFn) -> bytes:
     return json.dumps(rows).encode()
 
 
-def build_bars_from(response: bytes) -> BuiltBars:
+def build_bars_from(response: bytes) -> FramesBuilt:
     rows = parse_intraday(response)
     table = pd.DataFrame({name: getattr(rows, name) for name in ROW_COLUMNS[1:]})
     return build_bars(table.assign(symbol_id=np.int64(7)), build_grid(DAY), INTERVALS["5m"])

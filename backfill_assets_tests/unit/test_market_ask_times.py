@@ -11,7 +11,6 @@ import pytest
 
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.probing import is_probe_due, split_requests
-from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.calendar.slots import build_slot_grid
@@ -25,6 +24,7 @@ from backfill_assets.quality.criteria import (
     check_no_missing_bars,
 )
 from backfill_assets.quality.session_explanation import describe_session
+from backfill_assets_tests.frames import build_bars
 from backfill_assets_tests.unit.around_the_clock_model import CRYPTO, RULES, World, make_world_plan
 from backfill_assets_tests.unit.gap_builders import Entry, build_history
 

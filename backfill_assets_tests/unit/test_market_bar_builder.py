@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets_tests.conftest import read_recorded_bars, read_recorded_rows
+from backfill_assets_tests.frames import FramesBuilt, build_bars
 from backfill_assets_tests.unit.market_builders import (
     Row,
     build_grid,
@@ -32,12 +32,12 @@ def read_vendor_rows(name: str, symbol_id: int = 0) -> pd.DataFrame:
     )
 
 
-def list_bars(built: BuiltBars, symbol_id: int = 0) -> list[dict[str, float]]:
+def list_bars(built: FramesBuilt, symbol_id: int = 0) -> list[dict[str, float]]:
     bars = built.bars[built.bars["symbol_id"] == symbol_id]
     return bars[["timestamp", *OHLC, "volume"]].to_dict("records")
 
 
-def list_final_starts(built: BuiltBars) -> list[int]:
+def list_final_starts(built: FramesBuilt) -> list[int]:
     return built.bars.loc[built.bars["is_final"], "timestamp"].tolist()
 
 

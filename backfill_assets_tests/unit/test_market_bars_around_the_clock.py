@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from backfill_assets.cli.certificate_rendering import format_values
-from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.source_rows import ROW_COLUMNS
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import list_sessions
@@ -23,6 +22,7 @@ from backfill_assets.market.plausibility.doubt_texts import format_figure
 from backfill_assets.market.price_digits import format_price
 from backfill_assets.store.bars.former_values import PricesAndVolume
 from backfill_assets_tests.conftest import read_recorded_rows
+from backfill_assets_tests.frames import FramesBuilt, build_bars
 
 Vendor = tuple[str, float, float, float, float, float | None]  # time, open, high, low, close, volume
 VALUES = ["open", "high", "low", "close", "volume"]
@@ -33,7 +33,7 @@ def parse(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-def build(rows: list[Vendor], first: str, last: str | None = None, exchange: str = "CC") -> BuiltBars:
+def build(rows: list[Vendor], first: str, last: str | None = None, exchange: str = "CC") -> FramesBuilt:
     table = pd.DataFrame([(1, parse(at), *values) for at, *values in rows], columns=list(ROW_COLUMNS))
     sessions = list_sessions(get_profile(exchange), date.fromisoformat(first), date.fromisoformat(last or first))
     source = INTERVALS["1m" if exchange == "FOREX" else "5m"]

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.bars.source_rows import validate_rows
 from backfill_assets.market.calendar.intervals import INTERVALS
@@ -25,10 +24,12 @@ from backfill_assets.market.calendar.sessions import (
 )
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.windows import build_date_window, build_session_window
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.market.gaps.slot_states import SlotState
 from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, build_panel
 from backfill_assets.market.plausibility.session_volumes import describe_volumes
+from backfill_assets_tests.frames import build_bars
 from backfill_assets_tests.unit.exchange_profiles import correct, find_session, list_local_segments
 from backfill_assets_tests.unit.gap_builders import Entry, classify
 from backfill_assets_tests.unit.market_builders import make_row_table
@@ -143,7 +144,7 @@ def test_a_row_at_the_close_belongs_to_the_session_that_opens_then(exchange: str
     sessions = list_sessions(get_profile(exchange), date(2026, 6, 9), date(2026, 6, 10))
     grid = build_slot_grid(sessions, INTERVALS["30m"])
     at = int(sessions[0].close.timestamp())
-    validated = validate_rows(make_rows(np.array([at - 300, at, at + 86_400])), grid, INTERVALS[source])
+    validated = validate_rows(Columns(make_rows(np.array([at - 300, at, at + 86_400]))), grid, INTERVALS[source])
     assert validated.usable.tolist() == [True, True, False]
     assert validated.table["session"].tolist() == [0, 1, 1]
     assert (validated.ignored_rows["closing"], validated.ignored_rows["extended_hours"]) == (0, 1)
@@ -185,7 +186,7 @@ def test_trading_in_a_break_shows_a_wrong_calendar_but_not_the_auction_at_its_st
 ) -> None:
     grid = make_grid("TSE")
     begin, end = (int(datetime.fromisoformat(f"{DAY}T{at}+09:00").timestamp()) for at in (first, last))
-    found = find_days_traded_outside(make_rows(np.arange(begin, end + 1, ROW)), grid, FIVE)
+    found = find_days_traded_outside(Columns(make_rows(np.arange(begin, end + 1, ROW))), grid, FIVE)
     assert len(found) == days
 
 

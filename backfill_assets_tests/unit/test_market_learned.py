@@ -10,6 +10,7 @@ import pytest
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.slots import build_slot_grid
 from backfill_assets.market.calendar.windows import build_date_window
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.learned import (
     MIN_SESSIONS,
     NOTHING_COMPARED,
@@ -107,7 +108,7 @@ def test_rows_after_the_close_are_counted_only_where_some_may_belong_to_it() -> 
         stamps = int(grid.session_closes[0]) + np.arange(-600, 3600, 60)
         prices = dict.fromkeys(("open", "high", "low", "close"), 1.1)
         rows = pd.DataFrame({"symbol_id": 1, "timestamp": stamps, **prices, "volume": 5.0})
-        (counted,) = count_learned_rows(rows, rows.iloc[:0].assign(reason=""), [(1, 0)], grid)
+        (counted,) = count_learned_rows(Columns(rows), Columns(rows.iloc[:0].assign(reason="")), [(1, 0)], grid)
         seen[exchange] = (counted.source_rows, len(counted.closing))
     assert seen == {"US": (10, 60), "FOREX": (10, 0)}
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from backfill_assets.market.arrays import Floats, Int64
-from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.windows import build_date_window
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.day_ranges import find_prices_outside_day
@@ -21,6 +21,7 @@ from backfill_assets.market.plausibility.listing import ListingLives
 from backfill_assets.market.plausibility.row_rules import find_row_doubts
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.market.plausibility.session_panel import SessionPanel, build_panel
+from backfill_assets_tests.frames import build_bars
 
 FIRST, LAST = date(2025, 11, 3), date(2025, 12, 3)
 SLOTS = INTERVALS["30m"]
@@ -185,8 +186,10 @@ def test_weekends_of_currencies_and_rows_of_the_next_day_are_no_drift() -> None:
         grid = build_grid(exchange, date(2025, 11, 3), date(2025, 11, 7))
         after = int(grid.session_closes[-1]) + np.arange(0, 86_400, 300)
         rows = pd.DataFrame({"symbol_id": 1, "timestamp": after, "volume": 1000.0})
-        assert find_days_traded_outside(rows, grid, INTERVALS["5m"]) == {}
+        assert find_days_traded_outside(Columns(rows), grid, INTERVALS["5m"]) == {}
     grid = build_grid("US", date(2025, 11, 3), date(2025, 11, 7))
     saturday = int(grid.session_closes[-1]) + 86_400
     rows = pd.DataFrame({"symbol_id": 1, "timestamp": [saturday], "volume": 1000.0})
-    assert list(find_days_traded_outside(rows, grid, INTERVALS["5m"])) == [date(2025, 11, 7) + timedelta(days=1)]
+    assert list(find_days_traded_outside(Columns(rows), grid, INTERVALS["5m"])) == [
+        date(2025, 11, 7) + timedelta(days=1)
+    ]

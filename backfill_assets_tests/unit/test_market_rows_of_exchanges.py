@@ -8,18 +8,19 @@ import pandas as pd
 import pytest
 
 from backfill_assets.market.actions.splits import SplitHistory, undo_splits
-from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.bars.source_rows import describe_reject, validate_rows
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
 from backfill_assets.market.exchanges.registry import US, get_profile
 from backfill_assets.market.plausibility.doubted_rows import list_doubted_volumes
 from backfill_assets.market.plausibility.listing import ListingLives, find_sessions_outside_listing
 from backfill_assets.market.plausibility.session_lines import format_session_day
 from backfill_assets.market.plausibility.session_panel import PANEL_VALUES, build_panel
+from backfill_assets_tests.frames import build_bars
 from backfill_assets_tests.unit.exchange_profiles import (
     BANGKOK,
     HONG_KONG,
@@ -112,10 +113,10 @@ def _span(session: Session) -> tuple[datetime, datetime]:
 def test_trading_at_noon_contradicts_the_break_of_a_calendar() -> None:
     session = find_session(TOKYO, DAY)
     grid = build_slot_grid([session], INTERVALS["30m"])
-    assert find_days_traded_outside(make_rows(session, "11:30", "12:25"), grid, FIVE) == {session.day: 1}
-    assert find_days_traded_outside(make_rows(session, "11:30", "12:25", volume=0), grid, FIVE) == {}
-    assert find_days_traded_outside(make_rows(session, "11:25", "11:25"), grid, FIVE) == {}
-    assert find_days_traded_outside(make_rows(session, "12:30", "15:30"), grid, FIVE) == {}
+    assert find_days_traded_outside(Columns(make_rows(session, "11:30", "12:25")), grid, FIVE) == {session.day: 1}
+    assert find_days_traded_outside(Columns(make_rows(session, "11:30", "12:25", volume=0)), grid, FIVE) == {}
+    assert find_days_traded_outside(Columns(make_rows(session, "11:25", "11:25")), grid, FIVE) == {}
+    assert find_days_traded_outside(Columns(make_rows(session, "12:30", "15:30")), grid, FIVE) == {}
 
 
 def test_rows_on_the_clock_are_kept_where_a_session_opens_beside_it() -> None:
@@ -132,7 +133,7 @@ def test_rows_on_the_clock_are_kept_where_a_session_opens_beside_it() -> None:
 def test_rows_of_a_minute_before_an_open_beside_the_clock_are_outside() -> None:
     session = find_session(KARACHI, DAY)
     validated = validate_rows(
-        make_row_table((1, int(session.open.timestamp()) + 60 * n, 1, 1, 1, 1, 5) for n in range(-3, 3)),
+        Columns(make_row_table((1, int(session.open.timestamp()) + 60 * n, 1, 1, 1, 1, 5) for n in range(-3, 3))),
         build_slot_grid([session], INTERVALS["30m"]),
         ONE,
     )
@@ -167,10 +168,10 @@ def test_the_closing_window_is_that_of_the_profile(exchange: str, last_closing: 
     built = build_bars(auction, grid, FIVE)
     assert len(built.bars) == 0
     assert built.sessions[["official_close", "auction_volume"]].to_numpy().tolist() == [[12.0, 5_000.0]]
-    assert find_days_traded_outside(auction, grid, FIVE) == {}
+    assert find_days_traded_outside(Columns(auction), grid, FIVE) == {}
     later = make_rows(session, first_outside, first_outside)
     assert build_bars(later, grid, FIVE).ignored_rows["extended_hours"] == 1
-    assert find_days_traded_outside(later, grid, FIVE) == {session.day: 1}
+    assert find_days_traded_outside(Columns(later), grid, FIVE) == {session.day: 1}
 
 
 def test_trading_of_sydney_outside_its_calendar_is_of_the_day_in_sydney() -> None:
@@ -180,7 +181,7 @@ def test_trading_of_sydney_outside_its_calendar_is_of_the_day_in_sydney() -> Non
     grid = build_slot_grid([find_session(market, "2026-01-09")], INTERVALS["30m"])
     rows = pd.concat([make_rows(monday, "10:00", "10:30"), make_rows(tuesday, "15:00", "15:30")])
     twice = pd.concat([rows, rows.assign(symbol_id=2)])
-    assert find_days_traded_outside(twice, grid, FIVE) == {date(2026, 1, 12): 2, date(2026, 1, 13): 2}
+    assert find_days_traded_outside(Columns(twice), grid, FIVE) == {date(2026, 1, 12): 2, date(2026, 1, 13): 2}
 
 
 def test_a_row_without_volume_is_a_trade_where_the_profile_says_so() -> None:

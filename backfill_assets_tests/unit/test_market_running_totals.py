@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from backfill_assets.market.arrays import Bools, Floats
-from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.plausibility.day_balance import settle_by_day
 from backfill_assets.market.plausibility.day_figures import DayFigures
@@ -15,6 +14,7 @@ from backfill_assets.market.plausibility.doubted_rows import list_doubted_volume
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.market.plausibility.running_totals import find_running_totals
 from backfill_assets.market.plausibility.session_panel import SessionPanel
+from backfill_assets_tests.frames import FramesBuilt, build_bars
 from backfill_assets_tests.unit.market_builders import build_grid, make_session_rows
 from backfill_assets_tests.unit.recorded_running_totals import (
     DAY_VOLUMES,
@@ -44,7 +44,7 @@ def find(volume: Floats, day_volume: float | None = None, seconds: int = 300) ->
     return proven, doubted
 
 
-def build(volumes: Sequence[float] | Floats, day: str = DAY, **arguments: object) -> BuiltBars:
+def build(volumes: Sequence[float] | Floats, day: str = DAY, **arguments: object) -> FramesBuilt:
     return build_bars(make_session_rows(day, volumes), build_grid(day), INTERVALS["5m"], **arguments)
 
 
@@ -267,5 +267,5 @@ def test_a_volume_that_a_person_decided_to_be_right_is_kept_until_it_changes() -
     assert volume in changed.rejects["volume"].tolist()
 
 
-def _describe(built: BuiltBars) -> tuple[int, object]:
+def _describe(built: FramesBuilt) -> tuple[int, object]:
     return built.doubts[0].first_stamp, built.doubts[0].figures

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill_assets.market.bars.bar_builder import build_bars
-from backfill_assets.market.bars.source_rows import validate_rows
+from backfill_assets.market.bars.source_rows import build_row_table, validate_rows
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.vendor import IntradayRows
+from backfill_assets_tests.frames import build_bars
 from backfill_assets_tests.unit.market_builders import (
     Row,
     build_grid,
@@ -52,7 +54,7 @@ def test_an_invalid_row_is_rejected_with_its_reason_and_not_used(reason: str, br
 
 
 def test_the_first_broken_rule_is_the_reason() -> None:
-    found = validate_rows(make_row_table([make_row(f"{DAY} 10:06", -1, low=-5.0)]), build_grid(DAY), FIVE)
+    found = validate_rows(Columns(make_row_table([make_row(f"{DAY} 10:06", -1, low=-5.0)])), build_grid(DAY), FIVE)
     assert found.reject_reason.tolist() == ["off_grid"]
 
 
@@ -80,7 +82,7 @@ def test_the_first_broken_rule_is_the_reason() -> None:
     ],
 )
 def test_rows_just_within_the_rules_are_usable(accepted: Row) -> None:
-    found = validate_rows(make_row_table([accepted]), build_grid(DAY), FIVE)
+    found = validate_rows(Columns(make_row_table([accepted])), build_grid(DAY), FIVE)
     assert (found.usable.tolist(), (found.reject_reason != "").tolist(), found.ignored_rows) == (
         [True],
         [False],
@@ -126,7 +128,7 @@ def test_more_than_noise_is_disorder(changed: dict[str, float]) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_an_infinite_volume_is_rejected_without_a_warning() -> None:
-    found = validate_rows(make_row_table([make_row(f"{DAY} 10:00", np.inf)]), build_grid(DAY), FIVE)
+    found = validate_rows(Columns(make_row_table([make_row(f"{DAY} 10:00", np.inf)])), build_grid(DAY), FIVE)
     assert (found.reject_reason != "").tolist() == [True]
 
 
@@ -179,13 +181,13 @@ def test_after_hours_rows_past_midnight_utc_belong_to_the_session_before() -> No
         ]
     )
     assert (rows["timestamp"] // 86_400).nunique() == 1
-    found = validate_rows(rows, build_grid("2025-01-14", "2025-01-15"), ONE)
+    found = validate_rows(Columns(rows), build_grid("2025-01-14", "2025-01-15"), ONE)
     assert found.table["session"].tolist() == [0, 0, 0, 1]
     assert (found.usable.tolist(), found.ignored_rows["extended_hours"]) == ([False, False, False, True], 3)
 
 
 def test_rows_before_the_first_session_have_no_session() -> None:
-    found = validate_rows(make_row_table([make_row(f"{DAY} 09:00")]), build_grid(DAY), ONE)
+    found = validate_rows(Columns(make_row_table([make_row(f"{DAY} 09:00")])), build_grid(DAY), ONE)
     assert found.table["session"].tolist() == [-1]
 
 
@@ -250,7 +252,23 @@ ROW_STRATEGY = st.builds(
 @given(st.lists(ROW_STRATEGY, min_size=1, max_size=40), st.sampled_from([FIVE, ONE]))
 @settings(max_examples=60, derandomize=True, deadline=None)
 def test_every_row_has_exactly_one_outcome(rows: list[Row], source: object) -> None:
-    found = validate_rows(make_row_table(rows), build_grid(DAY, EARLY), source)  # type: ignore[arg-type]
+    found = validate_rows(Columns(make_row_table(rows)), build_grid(DAY, EARLY), source)  # type: ignore[arg-type]
     rejected = found.reject_reason != ""
     assert not (found.usable & rejected).any()
     assert int(found.usable.sum() + rejected.sum()) + sum(found.ignored_rows.values()) == len(rows)
+
+
+def test_a_row_table_has_the_rows_of_all_answers_with_their_symbol() -> None:
+    stamps, prices, none = np.array([60, 120]), np.array([10.0, 11.0]), np.zeros(0)
+    nothing = IntradayRows(np.zeros(0, np.int64), none, none, none, none, none)
+    one, two = (IntradayRows(stamps, prices, prices + 2, prices - 1, prices + 1, 100 * prices + at) for at in (0, 1))
+    table = build_row_table([(7, one), (8, nothing), (3, two)])
+    assert {name: column.tolist() for name, column in dict(table).items()} == {
+        "symbol_id": [7, 7, 3, 3],
+        "timestamp": [60, 120] * 2,
+        "open": [10.0, 11.0] * 2,
+        "high": [12.0, 13.0] * 2,
+        "low": [9.0, 10.0] * 2,
+        "close": [11.0, 12.0] * 2,
+        "volume": [1000.0, 1100.0, 1001.0, 1101.0],
+    }

@@ -1,8 +1,9 @@
 """The check live_keeps_up and the accuracy of live bars, as pure functions."""
 
-import pandas as pd
+import numpy as np
 import pytest
 
+from backfill_assets.market.columns import Columns
 from backfill_assets.quality.criteria import check_live_keeps_up
 from backfill_assets.quality.live_accuracy import compute_accuracy, compute_accuracy_by_symbol
 from backfill_assets.store.live.reconciliation import COLUMNS
@@ -60,8 +61,9 @@ def test_offenders_are_sorted_worst_first() -> None:
     assert criterion.offenders == ("MSFT.US (4)", "AAPL.US (2)")
 
 
-def make_reconciled_bars(*rows: tuple[float, ...]) -> pd.DataFrame:
-    return pd.DataFrame([(1, *row) for row in rows], columns=list(COLUMNS))
+def make_reconciled_bars(*rows: tuple[float, ...]) -> Columns:
+    columns = np.array([(1, *row) for row in rows], float).reshape(-1, len(COLUMNS)).T
+    return Columns(dict(zip(COLUMNS, columns, strict=True)))
 
 
 def test_prices_are_compared_by_largest_difference_and_volumes_by_ratio() -> None:

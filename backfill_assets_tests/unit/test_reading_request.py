@@ -19,7 +19,8 @@ from backfill_assets.market.calendar.calendar_tables import TableReader, use_tab
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.exchanges.registry import get_profile
 from backfill_assets.reading import read_bars
-from backfill_assets.reading.request import COLUMNS, ReadRequest, build_request, parse_moment
+from backfill_assets.reading.moments import parse_moment
+from backfill_assets.reading.request import COLUMNS, ReadRequest, build_request
 from backfill_assets.reading.window import require_readable_size
 
 NEW_YORK = ZoneInfo("America/New_York")

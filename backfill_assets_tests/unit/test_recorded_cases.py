@@ -15,7 +15,6 @@ import pytest
 
 from backfill_assets.backfill.finding_ends import find_disproved_drift
 from backfill_assets.market.actions.listed_actions import ListedSplit, merge_dividends, merge_splits
-from backfill_assets.market.bars.bar_builder import build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.sessions import (
@@ -24,6 +23,7 @@ from backfill_assets.market.calendar.sessions import (
     list_sessions,
 )
 from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.profile import CalendarOverrides
 from backfill_assets.market.exchanges.registry import US, get_profile
 from backfill_assets.market.gaps.daily_rows import find_skipped_days, skips_days_often
@@ -38,6 +38,7 @@ from backfill_assets.market.plausibility.repeated_sessions import find_repeated_
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.market.plausibility.session_panel import SessionPanel
 from backfill_assets.market.vendor_actions import DividendRow, SplitRow
+from backfill_assets_tests.frames import build_bars
 from backfill_assets_tests.unit.gap_builders import (
     RULES,
     Entry,
@@ -315,7 +316,7 @@ def find_trading_on_half_day(overrides: CalendarOverrides) -> dict[date, int]:
     grid = build_slot_grid(sessions, INTERVALS["30m"])
     of_days = (("2025-07-02", 78), (str(HALF_DAY), 42))
     rows = [make_session_rows(day, [100.0] * count, symbol_id=n) for n in range(12) for day, count in of_days]
-    return find_days_traded_outside(pd.concat(rows, ignore_index=True), grid, FIVE)
+    return find_days_traded_outside(Columns(pd.concat(rows, ignore_index=True)), grid, FIVE)
 
 
 def test_a_half_day_that_a_calendar_makes_a_holiday_is_contradicted_by_every_name() -> None:
@@ -333,7 +334,7 @@ def test_a_half_day_that_ends_too_early_in_a_calendar_is_contradicted_and_the_ri
 
 def test_rows_without_volume_do_not_contradict_a_holiday() -> None:
     rows = make_row_table([make_flat_row("2025-01-09 10:00", 10.0, 0), make_flat_row("2025-01-09 10:05", 10.0)])
-    assert find_days_traded_outside(rows, build_grid("2025-01-08"), FIVE) == {}
+    assert find_days_traded_outside(Columns(rows), build_grid("2025-01-08"), FIVE) == {}
 
 
 # Records of splits that are listed twice: 216 of them, and of SOPA two of 2024-05-01.

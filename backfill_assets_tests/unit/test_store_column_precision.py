@@ -2,18 +2,18 @@
 
 from decimal import ROUND_HALF_UP, Decimal
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.bars.column_precision import round_prices
 
 
 def round_close(price: float, scale: int) -> float:
-    rounded = round_prices(pd.DataFrame({"open": [price], "close": [price]}), {"close": scale})
+    rounded = round_prices(Columns({"open": [price], "close": [price]}), {"close": scale})
     assert rounded["open"].tolist() == [price]
-    return float(rounded["close"].iloc[0])
+    return float(rounded["close"][0])
 
 
 @pytest.mark.parametrize(

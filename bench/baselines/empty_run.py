@@ -1,6 +1,6 @@
 """Baseline: what Dagster itself takes for a run. Its sensor requests runs of a job with one op that does nothing.
 
-Loaded by ``dagster dev`` with the ``dagster.yaml`` of the package: the same storage, launcher and daemon.
+A code location beside ours, with the ``dagster.yaml`` of the package: the same storage, launcher and daemon.
 """
 
 import dagster as dg

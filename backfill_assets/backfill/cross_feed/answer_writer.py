@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.backfill.cross_feed.halts import HaltQuestion, find_halts, list_no_rows
 from backfill_assets.backfill.cross_feed.request import CrossFeedRequest
 from backfill_assets.backfill.cross_feed.verdicts import DoubtVerdict, Verdicts, judge_answer
 from backfill_assets.backfill.cross_feed_result import CrossFeedResult
 from backfill_assets.market.bars.bar_builder import build_bars
-from backfill_assets.market.bars.source_rows import ROW_COLUMNS
+from backfill_assets.market.bars.source_rows import build_row_table
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.gap_rules import GapRules
@@ -82,11 +81,11 @@ def write_answer(
         connection, symbol.symbol_id, interval, context.vendor_host, context.source, request.grid.sessions
     )
     starts = coverage.grid.starts[list(request.questions.ordinals)].tolist()
-    table = pd.DataFrame(
-        {"symbol_id": symbol.symbol_id, **{name: getattr(rows, name) for name in ROW_COLUMNS[1:]}}
-    ).astype({"symbol_id": "int64"})
     built = build_bars(
-        table, request.grid, context.other, find_lives=lambda symbol_ids: read_listing_lives(connection, symbol_ids)
+        build_row_table([(symbol.symbol_id, rows)]),
+        request.grid,
+        context.other,
+        find_lives=lambda symbol_ids: read_listing_lives(connection, symbol_ids),
     )
     verdicts = judge_answer(request, built, stored, _list_request_times(coverage, request), starts, context.other)
     taken = _take(connection, context, verdicts, requested_at)
@@ -118,7 +117,7 @@ def _list_request_times(coverage: Coverage, request: CrossFeedRequest) -> Mappin
 
 def _take(connection: Connection, context: CrossFeedContext, verdicts: Verdicts, requested_at: datetime) -> Set[int]:
     """Write the bars that are taken; returns the starts of those that are stored now."""
-    if verdicts.taken.empty:
+    if not len(verdicts.taken):
         return frozenset()
     interval = context.coverage.grid.interval
     bind_source_host(connection, context.vendor_host)

@@ -9,13 +9,13 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.backfill.cross_feed.request import CrossFeedRequest
 from backfill_assets.market.bars.bar_builder import BuiltBars
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import format_timestamp, to_datetime
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.plausibility.other_feed import FeedBar, Verdict, compute_volume_ratio, judge_bar
 from backfill_assets.store.bars.other_feed_bars import ABSENT
 from backfill_assets.store.evidence.doubts import StoredDoubt
@@ -82,7 +82,7 @@ class Verdicts:
         doubts: what becomes of each doubt.
     """
 
-    taken: pd.DataFrame
+    taken: Columns
     slots: Mapping[int, SlotAnswer]
     doubts: tuple[DoubtVerdict, ...]
 
@@ -105,7 +105,7 @@ def judge_answer(
         absent: the starts of the absent slots asked about.
         other: the other feed.
     """
-    final = built.bars.loc[built.bars["is_final"]]
+    final = built.bars.take(built.bars["is_final"])
     doubtful = _find_doubtful(built, request.grid)
     usable = {start: bar for start, bar in _to_feed_bars(final).items() if start not in doubtful}
     ratios = _compute_ratios(request, stored, usable)
@@ -123,11 +123,11 @@ def judge_answer(
     why = {start: ABSENT for start, answer in slots.items() if answer == "taken"}
     for judged in doubts:
         why |= dict.fromkeys(judged.taken, str(judged.doubt.rule))
-    taken = final.loc[final["timestamp"].isin(list(why))]
+    taken = final.take(np.isin(final["timestamp"], list(why)))
     days = [request.grid.sessions[at].day for at in request.grid.session_index[taken["ordinal"]].tolist()]
     taken = taken.assign(
-        why=[why[start] for start in taken["timestamp"].tolist()],
-        volume_ratio=[ratios.get(day, np.nan) for day in days],
+        why=np.array([why[start] for start in taken["timestamp"].tolist()], object),
+        volume_ratio=np.array([ratios.get(day, np.nan) for day in days], np.float64),
     )
     return Verdicts(taken, slots, tuple(doubts))
 
@@ -148,7 +148,7 @@ def _judge_bars(
 
 def _find_doubtful(built: BuiltBars, grid: SlotGrid) -> set[int]:
     """The starts of slots whose rows of the other feed are doubtful or rejected themselves."""
-    rejected = built.rejects.loc[~built.rejects["is_replaced"].astype(bool), "timestamp"].tolist()
+    rejected = built.rejects["timestamp"][~built.rejects["is_replaced"]].tolist()
     stretches = [(stamp, stamp) for stamp in rejected]
     stretches += [(doubt.first_stamp, doubt.last_stamp) for doubt in built.doubts]
     first, last = np.searchsorted(grid.starts, np.array(stretches, np.int64).reshape(-1, 2), side="right").T - 1
@@ -159,13 +159,14 @@ def _find_doubtful(built: BuiltBars, grid: SlotGrid) -> set[int]:
     }
 
 
-def _find_hollow(bars: pd.DataFrame) -> set[int]:
+def _find_hollow(bars: Columns) -> set[int]:
     """The starts of slots with fewer of the other feed's rows than it has in others.
 
     Where the first feed has a doubtful row and the other one none, the other bar lacks the shares of that row. It can
     neither bear out the doubtful bar nor stand in for it.
     """
-    return set(bars.loc[bars["source_rows"] < FULL_SHARE * bars["source_rows"].max(), "timestamp"].tolist())
+    row_count = bars["source_rows"]
+    return set(bars["timestamp"][row_count < FULL_SHARE * row_count.max(initial=0)].tolist())
 
 
 def _compute_ratios(
@@ -191,7 +192,7 @@ def _compute_ratios(
     return ratios
 
 
-def _to_feed_bars(bars: pd.DataFrame) -> dict[int, FeedBar]:
+def _to_feed_bars(bars: Columns) -> dict[int, FeedBar]:
     columns = [bars[name].tolist() for name in ("timestamp", "open", "high", "low", "close")]
     columns.append([int(one) if one == one else one for one in bars["volume"].tolist()])  # NaN: not known
     return {start: FeedBar(*values) for start, *values in zip(*columns, strict=True)}

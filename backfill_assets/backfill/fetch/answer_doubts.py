@@ -7,10 +7,10 @@ afterwards, in ``backfill.plausibility``.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import pandas as pd
-
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.plausibility.doubted_rows import list_doubted_volumes
 from backfill_assets.market.plausibility.doubts import Doubt
 from backfill_assets.market.plausibility.judgement import JUDGEMENTS
@@ -33,7 +33,7 @@ CHANGED = "the vendor's newest answer has other values"
 _RULES_OF_ONE_SESSION = {rule for entry in JUDGEMENTS if entry.reads_one_session for rule in entry.rules}
 
 
-def find_excused_volumes(connection: Connection, rows: pd.DataFrame, grid: SlotGrid) -> Mapping[tuple[int, int], float]:
+def find_excused_volumes(connection: Connection, rows: Columns, grid: SlotGrid) -> Mapping[tuple[int, int], float]:
     """The volumes of an answer that a person decided to be the rows' own, by symbol_id and stamp.
 
     Args:
@@ -41,7 +41,7 @@ def find_excused_volumes(connection: Connection, rows: pd.DataFrame, grid: SlotG
         rows: the answer's row table.
         grid: its slots.
     """
-    decided = list_decided_volumes(connection, rows["symbol_id"].unique().tolist(), grid)
+    decided = list_decided_volumes(connection, sort_distinct(rows["symbol_id"]).tolist(), grid)
     return {
         (symbol_id, stamp): volume
         for symbol_id, first_stamp, figures in decided
@@ -52,8 +52,8 @@ def find_excused_volumes(connection: Connection, rows: pd.DataFrame, grid: SlotG
 def settle_answer_doubts(
     connection: Connection,
     doubts: Sequence[Doubt],
-    bars: pd.DataFrame,
-    sessions: pd.DataFrame,
+    bars: Columns,
+    sessions: Columns,
     *,
     grid: SlotGrid,
     source: Interval,
@@ -81,12 +81,13 @@ def settle_answer_doubts(
     record_doubts(connection, found, grid=grid, now=now, from_rows=True)
 
 
-def _list_known(connection: Connection, sessions: pd.DataFrame, grid: SlotGrid) -> list[StoredDoubt]:
-    if sessions.empty:
+def _list_known(connection: Connection, sessions: Columns, grid: SlotGrid) -> list[StoredDoubt]:
+    if not len(sessions):
         return []
-    covered = set(zip(sessions["symbol_id"].tolist(), sessions["day"].tolist(), strict=True))
-    days = sessions["day"]
-    known = list_doubts(connection, sessions["symbol_id"].unique().tolist(), grid.interval, days.min(), days.max())
+    days = sessions["day"].tolist()
+    covered = set(zip(sessions["symbol_id"].tolist(), days, strict=True))
+    symbol_ids = sort_distinct(sessions["symbol_id"]).tolist()
+    known = list_doubts(connection, symbol_ids, grid.interval, min(days), max(days))
     return [doubt for doubt in known if (doubt.symbol_id, doubt.session_day) in covered]
 
 

@@ -7,18 +7,20 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.backfill.fetch.answer_doubts import find_excused_volumes, settle_answer_doubts
 from backfill_assets.backfill.fetch.learned_answers import learn_from_answers
 from backfill_assets.backfill.planner import Plan, PlannedRequest
-from backfill_assets.market.arrays import Int64
+from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.bars.bar_builder import BuiltBars, build_bars
 from backfill_assets.market.bars.calendar_drift import find_days_traded_outside
-from backfill_assets.market.bars.source_rows import ROW_COLUMNS
+from backfill_assets.market.bars.source_rows import build_row_table
 from backfill_assets.market.calendar.intervals import Interval
-from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import is_any_of
+from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.market.vendor import IntradayRows
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars, write_bars
 from backfill_assets.store.bars.external_bars import verify_external_bars
@@ -91,6 +93,35 @@ class WriteContext:
     now: datetime
     replace_other_feed: bool = False
 
+    def convert(self, interval: Interval, spelling: str) -> "WriteContext":
+        """The same for bars of another interval, which are built from the same rows."""
+        plan = self.plan
+        grid = build_slot_grid(plan.grid.sessions, interval)
+        first = int(grid.session_offsets[plan.grid.session_index[plan.window_first_ordinal]])
+        converted = replace(
+            plan,
+            grid=grid,
+            window_first_ordinal=first,
+            slot_keys=plan.slot_keys[:0],
+            external_bars=ExternalBars.create_empty(),
+        )
+        return replace(self, plan=converted, interval_spelling=spelling)
+
+
+def write_batches(
+    connection: Connection, contexts: Sequence[WriteContext], fetched: Sequence[FetchedRows], requested_at: datetime
+) -> BatchResult:
+    """Write a batch as bars of each interval; the result is that of the first one, with the bars of all.
+
+    The transaction, ``requested_at`` and the errors are as in ``write_batch``.
+    """
+    first, *others = (write_batch(connection, context, fetched, requested_at) for context in contexts)
+    counts = dict(first.counts)
+    for result in others:
+        for symbol_id, written in result.counts.items():
+            counts[symbol_id] = counts.get(symbol_id, WriteCounts()) + written
+    return replace(first, counts=counts)
+
 
 def write_batch(
     connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], requested_at: datetime
@@ -101,7 +132,7 @@ def write_batch(
         UsageError: the database holds bars of another host.
     """
     grid = context.plan.grid
-    rows = build_row_table(fetched)
+    rows = build_row_table([(item.request.symbol.symbol_id, item.rows) for item in fetched])
     built = _build_bars(connection, context, rows)
     bars = built.bars.assign(may_insert=built.bars["ordinal"] >= context.plan.window_first_ordinal)
     if len(bars):
@@ -134,13 +165,13 @@ def write_batch(
         now=context.now,
         calendar=grid.sessions,
     )
-    with_rows = evidence.loc[evidence["source_rows"] > 0]
+    with_rows = evidence.take(evidence["source_rows"] > 0)
     supersede_rejects(connection, with_rows, interval=grid.interval, source=context.source_interval)
     rejected = record_rejects(connection, built.rejects, source=context.source_interval)
     settle_answer_doubts(
         connection, built.doubts, bars, with_rows, grid=grid, source=context.source_interval, now=context.now
     )
-    published = evidence.loc[evidence["published"], ["symbol_id", "session"]]
+    published = evidence.take(evidence["published"])
     published_sessions = frozenset(zip(published["symbol_id"].tolist(), published["session"].tolist(), strict=True))
     off_calendar_days = find_days_traded_outside(rows, grid, context.source_interval)
     return BatchResult(
@@ -153,7 +184,7 @@ def write_batch(
     )
 
 
-def _build_bars(connection: Connection, context: WriteContext, rows: pd.DataFrame) -> BuiltBars:
+def _build_bars(connection: Connection, context: WriteContext, rows: Columns) -> BuiltBars:
     grid = context.plan.grid
     return build_bars(
         rows,
@@ -175,50 +206,41 @@ def _merge_counts(written: Mapping[int, WriteCounts], verified: Mapping[int, Wri
 
 
 def _verify_planned_bars(
-    connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], bars: pd.DataFrame
+    connection: Connection, context: WriteContext, fetched: Sequence[FetchedRows], bars: Columns
 ) -> WrittenBars:
     """Verify external bars, where that is planned."""
     plan, external = context.plan, context.plan.external_bars
     if not len(external.slot_key):
         return WrittenBars({}, [])
-    final = bars.loc[bars["may_insert"] & bars["is_final"]]
+    final = bars.take(bars["may_insert"] & bars["is_final"])
     row_by_symbol_id = {item.request.symbol.symbol_id: item.request.row for item in fetched}
-    row = np.array(final["symbol_id"].map(row_by_symbol_id), np.int64)
-    slot = plan.get_window_slot_keys(row, final["ordinal"].to_numpy(np.int64))
+    row = np.array([row_by_symbol_id[symbol_id] for symbol_id in final["symbol_id"].tolist()], np.int64)
+    slot = plan.get_window_slot_keys(row, final["ordinal"])
     positions = np.minimum(np.searchsorted(external.slot_key, slot), len(external.slot_key) - 1)
     is_external = external.slot_key[positions] == slot
     return verify_external_bars(
         connection,
-        final.loc[is_external].assign(fingerprint=external.fingerprint[positions[is_external]]),
+        final.take(is_external).assign(fingerprint=external.fingerprint[positions[is_external]]),
         interval=plan.grid.interval,
         source=context.vendor_host,
         source_interval=context.source_interval.name,
     )
 
 
-def build_row_table(fetched: Sequence[FetchedRows]) -> pd.DataFrame:
-    """The rows of all responses as one table (see ``market.bars.source_rows``)."""
-    sizes = [len(item.rows.timestamp) for item in fetched]
-    columns = {name: np.concatenate([getattr(item.rows, name) for item in fetched]) for name in ROW_COLUMNS[1:]}
-    symbol_ids = np.repeat(np.array([item.request.symbol.symbol_id for item in fetched], np.int64), sizes)
-    return pd.DataFrame({"symbol_id": symbol_ids, **columns})
-
-
 def _build_session_evidence(
     plan: Plan, fetched: Sequence[FetchedRows], built: BuiltBars, open_refusals: Collection[tuple[int, int]]
-) -> pd.DataFrame:
+) -> Columns:
     """One row per requested symbol and session, with what was returned (see ``store.evidence.evidence_writer``)."""
     grid = plan.grid
     requested = np.array(list(dict.fromkeys(_list_requested_sessions(fetched))), np.int64).reshape(-1, 2)
     symbol_id, session = requested.T
-    evidence = _find_returned(built.sessions, symbol_id, session, grid)
-    evidence["open"] = grid.session_opens[session]
-    evidence["day"] = [grid.sessions[position].day for position in session.tolist()]
-    evidence["refused"] = _has_refused(plan, evidence, open_refusals)
-    not_returned = list(_find_not_returned(plan, symbol_id, session, built.bars))
-    evidence["not_returned"] = pd.Series(not_returned, dtype=object)  # as Arrow's strings they would be copied twice
-    evidence["in_window"] = grid.session_offsets[session] >= plan.window_first_ordinal
-    return evidence
+    return _find_returned(built.sessions, symbol_id, session, grid).assign(
+        open=grid.session_opens[session],
+        day=np.array([grid.sessions[position].day for position in session.tolist()], object),
+        refused=_has_refused(plan, symbol_id, session, open_refusals),
+        not_returned=np.array(list(_find_not_returned(plan, symbol_id, session, built.bars)), object),
+        in_window=grid.session_offsets[session] >= plan.window_first_ordinal,
+    )
 
 
 def _list_requested_sessions(fetched: Sequence[FetchedRows]) -> Iterator[tuple[int, int]]:
@@ -227,32 +249,31 @@ def _list_requested_sessions(fetched: Sequence[FetchedRows]) -> Iterator[tuple[i
             yield item.request.symbol.symbol_id, session
 
 
-def _find_returned(sessions: pd.DataFrame, symbol_id: Int64, session: Int64, grid: SlotGrid) -> pd.DataFrame:
+def _find_returned(sessions: Columns, symbol_id: Int64, session: Int64, grid: SlotGrid) -> Columns:
     """The rows of ``BuiltBars.sessions`` that were requested; without rows: 0 of them, false, and NaN."""
-    keys = sessions["symbol_id"].to_numpy() * len(grid.sessions) + sessions["session"].to_numpy()
+    keys = sessions["symbol_id"] * len(grid.sessions) + sessions["session"]
     requested = symbol_id * len(grid.sessions) + session
     is_found = np.isin(requested, keys)
     position = np.searchsorted(keys, requested[is_found])
     columns: dict[str, NDArray[Any]] = {"symbol_id": symbol_id, "session": session}
     for name, default in _NOTHING_RETURNED.items():
         columns[name] = np.full(len(requested), default)
-        columns[name][is_found] = sessions[name].to_numpy()[position]
-    return pd.DataFrame(columns)
+        columns[name][is_found] = sessions[name][position]
+    return Columns(columns)
 
 
-def _has_refused(plan: Plan, evidence: pd.DataFrame, open_refusals: Collection[tuple[int, int]]) -> list[bool]:
+def _has_refused(plan: Plan, symbol_id: Int64, session: Int64, open_refusals: Collection[tuple[int, int]]) -> Bools:
     """Whether the table lacks a bar of each requested symbol and session because it refused it, now or before."""
-    ordinals = plan.grid.find_ordinals(np.array([stamp for _, stamp in open_refusals], np.int64))
-    sessions = plan.grid.session_index[ordinals].tolist()
-    found = {(symbol_id, session) for (symbol_id, _), session in zip(open_refusals, sessions, strict=True)}
-    return [key in found for key in zip(evidence["symbol_id"].tolist(), evidence["session"].tolist(), strict=True)]
+    refused, stamp = np.array(list(open_refusals), np.int64).reshape(-1, 2).T
+    of_refused = refused, plan.grid.session_index[plan.grid.find_ordinals(stamp)]
+    return is_any_of((symbol_id, session), of_refused)
 
 
-def _find_not_returned(plan: Plan, symbol_id: Int64, session: Int64, bars: pd.DataFrame) -> Iterator[str]:
+def _find_not_returned(plan: Plan, symbol_id: Int64, session: Int64, bars: Columns) -> Iterator[str]:
     """For each requested symbol and session, the slots without a final bar in the response."""
     grid = plan.grid
-    key = grid.get_slot_keys(bars["symbol_id"].to_numpy(), bars["ordinal"].to_numpy())  # ascending
-    returned = key[bars["is_final"].to_numpy()]
+    key = grid.get_slot_keys(bars["symbol_id"], bars["ordinal"])  # ascending
+    returned = key[bars["is_final"]]
     open_key = grid.get_slot_keys(symbol_id, grid.session_offsets[session])
     sizes = grid.session_sizes[session]
     begin, end = np.searchsorted(returned, open_key), np.searchsorted(returned, open_key + sizes)
@@ -262,6 +283,7 @@ def _find_not_returned(plan: Plan, symbol_id: Int64, session: Int64, bars: pd.Da
         yield format_multirange(not_returned) if last - first < size else NO_POSITIONS
 
 
-def _find_empty_symbols(evidence: pd.DataFrame) -> frozenset[int]:
-    rows = evidence.loc[evidence["in_window"]].groupby("symbol_id")["source_rows"].sum()
-    return frozenset(rows.index[rows == 0].tolist())
+def _find_empty_symbols(evidence: Columns) -> frozenset[int]:
+    in_window = evidence.take(evidence["in_window"])
+    with_rows = in_window["symbol_id"][in_window["source_rows"] > 0]
+    return frozenset(in_window["symbol_id"].tolist()) - frozenset(with_rows.tolist())

@@ -24,6 +24,11 @@ class AdaptiveConcurrencyLimit:
         """The number of requests that may be in flight now."""
         return max(1, int(self._limit))
 
+    @property
+    def in_flight(self) -> int:
+        """The places that are taken."""
+        return self._in_flight
+
     async def acquire(self) -> float:
         """Wait for a free place; returns the start time of the request, for ``release``."""
         async with self._condition:

@@ -19,7 +19,7 @@ from backfill_assets.backfill.fetch.batch_writer import (
     BatchResult,
     FetchedRows,
     WriteContext,
-    write_batch,
+    write_batches,
 )
 from backfill_assets.backfill.fetch.fetch_result import FetchResult, merge_outcomes, merge_results, merge_warnings
 from backfill_assets.backfill.fetch.graceful_shutdown import await_shielded
@@ -54,7 +54,7 @@ class Fetcher:
         self,
         *,
         database: Database,
-        context: WriteContext,
+        contexts: Sequence[WriteContext],
         run_id: UUID,
         claims: HeldClaims,
         rate_limiter: SharedRateLimiter,
@@ -64,7 +64,7 @@ class Fetcher:
         address: AddressCheck,
     ) -> None:
         self._database = database
-        self._context = context
+        self._contexts, self._context = contexts, contexts[0]  # of the plan's interval, and of those stored with it
         self._run_id = run_id
         self._claims = claims
         self._rate_limiter = rate_limiter
@@ -82,12 +82,12 @@ class Fetcher:
     async def fetch_all(self, requests: Sequence[PlannedRequest], in_flight: int) -> FetchResult:
         """Fetch and store ``requests``; ends early, with ``stopped`` set, when the run cannot continue.
 
-        A request counts as in flight until its response is stored, so that a killed run loses at most ``in_flight`` of
-        them. Responses that have arrived are stored however this ends, cancellation included.
+        Of the requests that a killed run loses at most ``in_flight`` were under way, and half as many waited to be
+        stored. Responses that have arrived are stored however this ends, cancellation included.
         """
         responses = ResponseQueue(in_flight)
         store_task = asyncio.create_task(self._store_responses(responses))
-        fetch_task = asyncio.create_task(self._fetch_concurrently(requests, in_flight, responses))
+        fetch_task = asyncio.create_task(self._fetch_concurrently(requests, responses))
         try:
             await asyncio.wait({store_task, fetch_task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -98,13 +98,11 @@ class Fetcher:
             raise failure
         return replace(merge_results(stored), stopped=self._stopped)
 
-    async def _fetch_concurrently(
-        self, requests: Sequence[PlannedRequest], in_flight: int, responses: "ResponseQueue"
-    ) -> None:
+    async def _fetch_concurrently(self, requests: Sequence[PlannedRequest], responses: "ResponseQueue") -> None:
         remaining = iter(requests)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(in_flight, len(requests))):
+                for _ in range(min(responses.places, len(requests))):
                     group.create_task(self._run_worker(remaining, responses))
         except* _StopFetching:
             _log.info("stopped sending requests: %s", self._stopped)
@@ -224,7 +222,7 @@ class Fetcher:
         requested_at = min(self._requested_at[item.request] for item in fetched)
 
         def write_in_transaction(connection: Connection) -> BatchResult:
-            result = write_batch(connection, self._context, fetched, requested_at)
+            result = write_batches(connection, self._contexts, fetched, requested_at)
             record_heartbeat(connection, self._run_id)
             return result
 

@@ -3,10 +3,9 @@
 What is counted is in ``market.learning.learned_rows``. Verified exchanges are never here.
 """
 
-import pandas as pd
-
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.learning.learned_rows import count_learned_rows
 from backfill_assets.store.learning import add_learned_rows, find_published
 from backfill_assets.store.postgres.connection import Connection
@@ -14,9 +13,9 @@ from backfill_assets.store.postgres.connection import Connection
 
 def learn_from_answers(
     connection: Connection,
-    rows: pd.DataFrame,
-    rejects: pd.DataFrame,
-    evidence: pd.DataFrame,
+    rows: Columns,
+    rejects: Columns,
+    evidence: Columns,
     grid: SlotGrid,
     source: Interval,
 ) -> None:
@@ -30,8 +29,8 @@ def learn_from_answers(
         grid: the slots.
         source: the interval of the rows.
     """
-    published = evidence.loc[evidence["published"], ["symbol_id", "session", "day"]]
-    keys = list(published.itertuples(index=False, name=None))
+    published = evidence.take(evidence["published"])
+    keys = list(zip(*(published[name].tolist() for name in ("symbol_id", "session", "day")), strict=True))
     known = find_published(connection, [(key, day) for key, _, day in keys], source) if keys else set()
     counted = [(key, session) for key, session, day in keys if (key, day) not in known]
     if counted:

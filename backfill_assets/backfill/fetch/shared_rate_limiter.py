@@ -35,6 +35,8 @@ _OVERLOAD_STATUSES = {429, 500, 502, 503, 504}
 T = TypeVar("T")
 RESET_GRACE = timedelta(minutes=15)  # after midnight UTC a refusal may still be about the day before, as clocks differ
 GATHER_SECONDS = 0.1  # finished requests are recorded together; until then their permits count as in flight
+PERMIT_GATHER_SECONDS = 0.02  # permits are taken together; the vendor's answers take many times as long
+_FEW_SHARE = 1 / 4  # of the requests in flight; as many waiting for a permit do not wait for others
 
 
 class _PermitKind(NamedTuple):
@@ -177,6 +179,8 @@ class SharedRateLimiter:
             while self._quota_error is None:
                 if free_permits:
                     return free_permits.pop()
+                if self._waiter_counts[kind] < _FEW_SHARE * self._concurrency.in_flight:  # others soon wait, too
+                    await self._wait_until_closed(PERMIT_GATHER_SECONDS)
                 wait_seconds = await self._refill(kind, free_permits)
                 if not free_permits:
                     await self._wait_until_closed(min(max(wait_seconds, 0.001), self.budget.limits.window_seconds))

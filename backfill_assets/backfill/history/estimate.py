@@ -5,6 +5,7 @@ or, where it never looked, what the ledger of calls says. Where nothing says so,
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.history.frontier import MarketHistory, explain_plan_limits, read_histories
 from backfill_assets.backfill.history.spending import explain_history_standstill
+from backfill_assets.backfill.history.waiting import find_failing, name_position
 from backfill_assets.backfill.spare_calls import count_spare_requests
 from backfill_assets.config.counts import format_count
 from backfill_assets.errors import UsageError
+from backfill_assets.market.calendar.moment_style import UTC_STYLE
+from backfill_assets.market.calendar.timestamps import format_optional_timestamp
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import TokenRefused
 from backfill_assets.store.history_state import read_history_calls, read_past_days
@@ -38,6 +42,8 @@ class HistoryEstimate:
         days_known: how many past days that rests on; 0: on today alone.
         done_on: the UTC day on which the last request is sent; None: it is done, or cannot be known.
         reason: why it cannot be known; empty if it can.
+        waiting: how many symbols wait, because their newest requests failed.
+        waits_until: when the last of them may be requested again (UTC); None: nobody waits.
         ends_before: the first session that is no history, but healed by itself, of the exchange with the oldest one.
     """
 
@@ -52,6 +58,8 @@ class HistoryEstimate:
     days_known: int = 0
     done_on: date | None = None
     reason: str = ""
+    waiting: int = 0
+    waits_until: datetime | None = None
     ends_before: date | None = None
 
     @property
@@ -72,7 +80,13 @@ class HistoryEstimate:
         if self.done_on is None:
             return f"{share}, end unknown: {self.reason}"
         rate = "" if self.calls_a_day is None else f" at {self.calls_a_day:,} calls a day"
-        return f"{share}, done {self.done_on}{rate}"
+        return f"{share}, done {self.done_on}{rate}{self._describe_waiting()}"
+
+    def _describe_waiting(self) -> str:
+        if self.waits_until is None:
+            return ""
+        waiting = format_count(self.waiting, "symbol waits", "symbols wait")
+        return f"; after failed requests {waiting} until {UTC_STYLE.format_minute(self.waits_until)}"
 
     def as_dict(self) -> dict[str, Any]:
         """The estimate as JSON."""
@@ -90,6 +104,8 @@ class HistoryEstimate:
             "days_known": self.days_known,
             "done_on": self.done_on.isoformat() if self.done_on else None,
             "reason": self.reason or None,
+            "waiting": self.waiting,
+            "waits_until": format_optional_timestamp(self.waits_until),
             "ends_before": self.ends_before.isoformat() if self.ends_before else None,
             "summary": self.describe(),
         }
@@ -104,10 +120,16 @@ def estimate_history(engine: Engine) -> HistoryEstimate | None:
     histories = read_histories(engine)
     if not histories:
         return None
-    counts = [_count(engine, history) for history in histories]
-    estimate = HistoryEstimate(*(sum(column) for column in zip(*counts, strict=True)))
+    symbols, complete, sessions, done = (sum(column) for column in zip(*map(_count, histories), strict=True))
+    requests, unread = _count_requests(histories), _count_unread(histories)
+    calls = requests * engine.prices.intraday + unread * engine.prices.daily
+    estimate = HistoryEstimate(symbols, complete, sessions, done, requests, calls)
     estimate = replace(estimate, ends_before=min(history.end for history in histories))
-    return estimate if estimate.is_complete else _add_date(engine, estimate, explain_plan_limits(histories))
+    if estimate.is_complete:
+        return estimate
+    waits = list(_list_waits(engine, histories))
+    estimate = replace(estimate, waiting=len(waits), waits_until=max(waits, default=None))
+    return _add_date(engine, estimate, explain_plan_limits(histories))
 
 
 def describe_history(engine: Engine) -> dict[str, Any] | None:
@@ -119,18 +141,45 @@ def describe_history(engine: Engine) -> dict[str, Any] | None:
     return estimate.as_dict() if estimate else None
 
 
-def _count(engine: Engine, history: MarketHistory) -> tuple[int, int, int, int, int, int]:
-    """The first six fields of an estimate, for one exchange and interval."""
-    sessions = done = requests = unread = 0
+def _count(history: MarketHistory) -> tuple[int, int, int, int]:
+    """The first four fields of an estimate, for one exchange and interval."""
+    sessions = done = 0
     for one in history.symbols:
         before = history.end if one.last is None else min(history.end, one.last + timedelta(days=1))
         sessions += history.count_sessions(one.first, before)
         done += history.count_sessions(max(one.first, one.oldest), before)
-        requests += history.count_requests(one)
-        unread += history.market.uses_daily_data and not one.is_listing_known and not one.is_complete
-    complete = sum(one.is_complete for one in history.symbols)
-    calls = requests * engine.prices.intraday + unread * engine.prices.daily
-    return len(history.symbols), complete, sessions, done, requests, calls
+    return len(history.symbols), sum(one.is_complete for one in history.symbols), sessions, done
+
+
+def _count_requests(histories: Sequence[MarketHistory]) -> int:
+    """How many requests are left, if the store lacks all; one brings all intervals of its feed."""
+    most: dict[tuple[str, int], int] = {}
+    for history in histories:
+        for one in history.symbols:
+            key = history.source.name, one.symbol.symbol_id
+            most[key] = max(most.get(key, 0), history.count_requests(one))
+    return sum(most.values())
+
+
+def _count_unread(histories: Sequence[MarketHistory]) -> int:
+    """Of how many symbols the daily history is read before."""
+    return len(
+        {
+            one.symbol.symbol_id
+            for history in histories
+            for one in history.symbols
+            if history.market.uses_daily_data and not one.is_listing_known and not one.is_complete
+        }
+    )
+
+
+def _list_waits(engine: Engine, histories: Sequence[MarketHistory]) -> Iterator[datetime]:
+    """Until when each symbol waits whose newest requests failed, of those that something is left of."""
+    until = find_failing(engine, histories)
+    for history in histories:
+        for one in history.symbols:
+            if not one.is_complete and (moment := until.get(name_position(history, one))):
+                yield moment
 
 
 def _add_date(engine: Engine, estimate: HistoryEstimate, limit: str) -> HistoryEstimate:
@@ -146,8 +195,9 @@ def _add_date(engine: Engine, estimate: HistoryEstimate, limit: str) -> HistoryE
     rest = estimate.calls - left
     if rest > 0 and rate < engine.prices.intraday:
         return replace(known, reason=f"no calls were left over on {format_count(days or 1, 'day')}")
-    later = math.ceil(rest / rate) if rest > 0 else 0
-    return replace(known, done_on=now.astimezone(UTC).date() + timedelta(days=later))
+    spent_on = now.astimezone(UTC).date() + timedelta(days=math.ceil(rest / rate) if rest > 0 else 0)
+    waited_until = (estimate.waits_until or now).astimezone(UTC).date()
+    return replace(known, done_on=max(spent_on, waited_until))
 
 
 def _explain_unknown(engine: Engine) -> str:

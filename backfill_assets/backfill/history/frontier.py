@@ -6,8 +6,8 @@ and ends at the symbol's first day. It begins at the oldest session that is heal
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from backfill_assets.eodhd.pricing import REQUEST_LIMITS
 from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import Interval, parse_interval
 from backfill_assets.market.calendar.sessions import Session, SessionsUnknown, list_sessions
-from backfill_assets.market.calendar.slots import build_slot_grid
+from backfill_assets.market.calendar.slots import SlotGrid, build_slot_grid
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.calendar.windows import Window, build_session_window, count_healed_sessions
 from backfill_assets.market.exchanges.feed_beginnings import find_feed_beginning
@@ -35,6 +35,8 @@ from backfill_assets.store.history import (
     read_known_lives,
 )
 from backfill_assets.store.job_universe import read_job_universe
+
+MAX_LOOK_SLOTS = 650_000  # symbols × slots: a look takes a few seconds of processor time, whatever is absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class MarketHistory:
         symbols: with sessions from their goal on and before ``end``, ordered by ticker.
         limits: how much one request covers.
         plan_begin: the first session that the token's plan includes, as far as answers show; None: no limit is known.
+        stored_as: the other intervals that are built from the same rows: an answer brings bars of all of them.
     """
 
     market: MarketProfile
@@ -95,6 +98,7 @@ class MarketHistory:
     symbols: tuple[SymbolHistory, ...]
     limits: SpanLimits
     plan_begin: date | None = None
+    stored_as: tuple[Interval, ...] = ()
 
     @cached_property
     def days(self) -> list[date]:
@@ -102,14 +106,23 @@ class MarketHistory:
         return [session.day for session in self.sessions]
 
     @cached_property
+    def _grid(self) -> SlotGrid:
+        return build_slot_grid(self.sessions, self.interval)
+
+    @cached_property
     def _begins(self) -> list[int]:
         """By session, the oldest one that a request to its end can begin with."""
-        spans = RequestSpans(build_slot_grid(self.sessions, self.interval), self.limits)
+        spans = RequestSpans(self._grid, self.limits)
         return [spans.find_first(last) for last in range(len(self.sessions))]
 
     def count_sessions(self, first: date, before: date) -> int:
         """How many sessions lie from ``first`` on and before another day."""
         return max(0, bisect_left(self.days, before) - bisect_left(self.days, first))
+
+    def count_symbols_a_look(self, sessions: int) -> int:
+        """Of how many symbols one look measures so many sessions: at least one."""
+        slots = sessions * self._grid.size // max(1, len(self.sessions))
+        return max(1, MAX_LOOK_SLOTS // max(1, slots))
 
     def is_beyond_plan(self, one: SymbolHistory) -> bool:
         """Whether all that the symbol's walk has left lies before what the token's plan includes."""
@@ -149,7 +162,12 @@ class MarketHistory:
         """A job about some of the history: what does not come is not requested again soon."""
         description = f"history {sessions[0].day} to {sessions[-1].day}" if sessions else "history"
         window = Window(self.market, tuple(sessions), description)
-        return BackfillJob(window, tuple(symbols), self.interval, self.source, patient=True, purpose=Purpose.HISTORY)
+        return BackfillJob(
+            *(window, tuple(symbols), self.interval, self.source),
+            patient=True,
+            purpose=Purpose.HISTORY,
+            stored_as=self.stored_as,
+        )
 
 
 def explain_plan_limits(histories: Sequence[MarketHistory]) -> str:
@@ -197,14 +215,22 @@ def read_histories(engine: Engine) -> tuple[MarketHistory, ...]:
     require_history_from(engine.settings)
     if not is_history_wanted(engine):
         return ()
-    settings, histories = engine.settings, []
+    settings = engine.settings
+    histories: list[MarketHistory] = []
     for market in settings.markets:
         try:
             read = [_read_history(engine, market, name) for name in settings.intervals]
         except SessionsUnknown:
             continue
-        histories += [history for history in read if history is not None]
+        histories += _join_feeds([history for history in read if history is not None])
     return tuple(histories)
+
+
+def _join_feeds(histories: Sequence[MarketHistory]) -> Iterator[MarketHistory]:
+    """The histories of one exchange, each with the other intervals of its feed."""
+    for one in histories:
+        others = (other.interval for other in histories if other is not one and other.source == one.source)
+        yield replace(one, stored_as=tuple(others))
 
 
 def find_history_end(engine: Engine, market: MarketProfile, interval_name: str) -> date | None:

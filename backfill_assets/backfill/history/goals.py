@@ -5,6 +5,7 @@ from datetime import date
 
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.config.settings import Settings
+from backfill_assets.errors import UsageError
 from backfill_assets.market.calendar.intervals import parse_interval
 from backfill_assets.market.calendar.tickers import Ticker
 from backfill_assets.market.exchanges.feed_beginnings import require_within_feed
@@ -22,8 +23,10 @@ def require_goal(settings: Settings, tickers: Sequence[Ticker], first: date, nam
         name: the option that it comes from, for the message.
 
     Raises:
-        UsageError: it is before the first day of a feed; the message names the feed and its first day.
+        UsageError: it is before the first day of a feed, which the message names, or in the future.
     """
+    if first > settings.now().date():
+        raise UsageError(f"{name} {first} is in the future; give the first day that is to have bars")
     for exchange in dict.fromkeys(ticker.exchange for ticker in tickers):
         market = settings.get_market(exchange)
         for interval in settings.intervals:

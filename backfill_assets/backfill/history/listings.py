@@ -1,7 +1,8 @@
 """Reads since when symbols are listed, before any of their history is requested: one call each, the whole history.
 
-So no intraday request lies before a symbol's first day. Symbols of exchanges without daily data are requested as they
-are. Why sessions are absent is looked up after requests (``backfill.absence``).
+So no intraday request lies before a symbol's first day. A symbol that lacks nothing is not requested, so it needs none.
+Symbols of exchanges without daily data are requested as they are. Why sessions are absent is looked up after requests
+(``backfill.absence``).
 """
 
 from collections.abc import Sequence
@@ -9,22 +10,13 @@ from collections.abc import Sequence
 from backfill_assets.backfill.absence.first_listings import read_daily_histories
 from backfill_assets.backfill.engine import Engine
 from backfill_assets.backfill.history.frontier import MarketHistory, SymbolHistory
-from backfill_assets.backfill.history.walk import MAX_STEP_CELLS
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.vendor_errors import VendorError
 from backfill_assets.store.history import claim_listings, release_listings
 
 
-def find_unknown_listings(history: MarketHistory, symbols: Sequence[SymbolHistory]) -> tuple[SymbolHistory, ...]:
-    """Those of the symbols whose daily history has to be read before they are requested, as many as one look takes."""
-    if not history.market.uses_daily_data:
-        return ()
-    unknown = [one for one in symbols if not one.is_listing_known]
-    return tuple(unknown[: max(1, MAX_STEP_CELLS // max(1, len(history.sessions)))])
-
-
 def read_listings(engine: Engine, history: MarketHistory, symbols: Sequence[SymbolHistory]) -> VendorError | None:
-    """Read the daily histories of symbols, and record what they say; returns the error that stopped it, if one did.
+    """Read the daily histories of as many symbols as one look takes; returns the error that stopped it, if one did.
 
     Those that another process is reading are left to it.
 

@@ -15,7 +15,6 @@ from uuid import uuid4
 
 from backfill_assets.backfill.due_work import explain_standstill, explain_used_up, find_due_work
 from backfill_assets.backfill.engine import Engine
-from backfill_assets.backfill.failed_requests import read_failing_histories, read_failing_tickers
 from backfill_assets.backfill.fetch.fetcher import MAX_CONSECUTIVE_FAILURES
 from backfill_assets.backfill.fetch.graceful_shutdown import run_with_graceful_shutdown
 from backfill_assets.backfill.fetch.quota_sync import sync_quota
@@ -26,8 +25,9 @@ from backfill_assets.backfill.history.frontier import (
     is_history_wanted,
     read_histories,
 )
-from backfill_assets.backfill.history.listings import find_unknown_listings, read_listings
-from backfill_assets.backfill.history.walk import HistoryStep, choose_step, name_position, take_step
+from backfill_assets.backfill.history.listings import read_listings
+from backfill_assets.backfill.history.waiting import find_failing, name_position
+from backfill_assets.backfill.history.walk import HistoryStep, StepEnd, choose_step, take_step
 from backfill_assets.backfill.older_sessions import MAX_SPARE_REQUESTS
 from backfill_assets.backfill.results import ProgressListener
 from backfill_assets.backfill.spare_calls import count_spare_requests
@@ -179,22 +179,6 @@ def _explain_end(histories: Sequence[MarketHistory]) -> str:
     return explain_plan_limits(histories) if left else COMPLETE
 
 
-def find_failing(engine: Engine, histories: Sequence[MarketHistory]) -> set[object]:
-    """The symbols whose newest requests failed, and that wait now, as ``walk.name_position`` names them.
-
-    Requests for daily data count as long as it is unknown since when a symbol is listed.
-    """
-    with engine.database.transaction() as connection:
-        failing = read_failing_tickers(connection, engine.vendor_access).keys()
-        unread = read_failing_histories(connection, engine.vendor_access).keys()
-    return {
-        name_position(history, one)
-        for history in histories
-        for one in history.symbols
-        if str(one.symbol.ticker) in (failing if one.is_listing_known else failing | unread)
-    }
-
-
 def _read_account(engine: Engine) -> VendorError | None:
     """Read what the vendor counted today, so that calls of other programs are not taken for left over; free."""
 
@@ -237,6 +221,7 @@ class _Walk:
         self._max_requests = sys.maxsize if max_requests is None else max_requests
         self._is_account_read = False
         self._requests, self._calls, self._inserted = 0, 0, 0
+        self._unanswered = 0  # daily histories in a row
         self._passed_over: set[object] = set()  # symbols that stay where they are during this walk
 
     def go_on(self) -> HistoryWalk:
@@ -256,7 +241,7 @@ class _Walk:
         if reason := _explain_and_record_standstill(engine):
             return reason
         histories = read_histories(engine)
-        step = choose_step(histories, self._passed_over | find_failing(engine, histories))
+        step = choose_step(histories, self._passed_over | find_failing(engine, histories).keys())
         if step is None:
             return _explain_end(histories)
         if newer := explain_newer_gaps(engine):
@@ -268,27 +253,36 @@ class _Walk:
         spare = count_left_over(engine)
         if not spare:
             return SPENT
-        if unknown := find_unknown_listings(step.history, step.symbols):
+        end = take_step(
+            engine, step, self._on_progress, min(spare, self._max_requests - self._requests, MAX_SPARE_REQUESTS)
+        )
+        if end.unknown:
             affordable = spare * engine.prices.intraday // engine.prices.daily
-            return self._read_listings(step.history, unknown[:affordable])
-        return self._request(step, min(spare, self._max_requests - self._requests, MAX_SPARE_REQUESTS))
+            return self._read_listings(step.history, end.unknown[:affordable])
+        return self._count(step, end)
 
     def _read_listings(self, history: MarketHistory, unknown: tuple[SymbolHistory, ...]) -> str | VendorError:
         """Read since when symbols are listed; those of which it stays unknown wait for the next walk.
 
         Many of which none is answered say that it is not about them: the walk ends.
         """
-        if stopped := read_listings(self._engine, history, unknown):
-            return _record_stop(self._engine, stopped)
-        with self._engine.database.transaction() as connection:
-            known = read_known_lives(connection, [one.symbol.symbol_id for one in unknown])
-        self._passed_over |= {name_position(history, one) for one in unknown if one.symbol.symbol_id not in known}
-        return WAITING if not known and len(unknown) >= MAX_CONSECUTIVE_FAILURES else ""
+        size = history.count_symbols_a_look(len(history.sessions))
+        for first in range(0, len(unknown), size):
+            some = unknown[first : first + size]
+            if stopped := read_listings(self._engine, history, some):
+                return _record_stop(self._engine, stopped)
+            with self._engine.database.transaction() as connection:
+                known = read_known_lives(connection, [one.symbol.symbol_id for one in some])
+            self._passed_over |= {name_position(history, one) for one in some if one.symbol.symbol_id not in known}
+            self._unanswered = 0 if known else self._unanswered + len(some)
+            if self._unanswered >= MAX_CONSECUTIVE_FAILURES:
+                return WAITING
+        return ""
 
-    def _request(self, step: HistoryStep, affordable: int) -> str | VendorError:
-        """Request what a step lacks; symbols without an answer wait for the next walk."""
-        result, waiting = take_step(self._engine, step, self._on_progress, affordable)
-        self._passed_over |= {name_position(step.history, one) for one in waiting}
+    def _count(self, step: HistoryStep, end: StepEnd) -> str | VendorError:
+        """Add up what came of a step; symbols without an answer wait for the next walk."""
+        self._passed_over |= {name_position(step.history, one) for one in end.waiting}
+        result = end.result
         if result is None:
             return ""
         self._requests += len(result.outcomes)

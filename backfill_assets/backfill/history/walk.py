@@ -13,13 +13,13 @@ from datetime import date, datetime, timedelta
 
 from backfill_assets.backfill.engine import BackfillJob, Engine
 from backfill_assets.backfill.history.frontier import MarketHistory, SymbolHistory
+from backfill_assets.backfill.history.waiting import name_position
 from backfill_assets.backfill.planner import Plan
 from backfill_assets.backfill.results import ProgressListener, RunResult
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.store.history import HistoryProgress, write_history_progress
 from backfill_assets.store.postgres.bar_partitions import ensure_partitions
 
-MAX_STEP_CELLS = 50_000  # symbols × sessions: a step then takes a few seconds of processor time, whatever is absent
 LOOK_AGAIN_AFTER = timedelta(days=30)  # over sessions that were walked over: somebody may have deleted bars
 
 
@@ -45,6 +45,21 @@ class HistoryStep:
         return self.reached <= self.symbols[0].goal
 
 
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """What came of a step.
+
+    Attributes:
+        result: of the requests; None without any.
+        waiting: the symbols that stay where they are.
+        unknown: those of which it has to be read first since when they are listed.
+    """
+
+    result: RunResult | None = None
+    waiting: tuple[SymbolHistory, ...] = ()
+    unknown: tuple[SymbolHistory, ...] = ()
+
+
 def choose_step(histories: Sequence[MarketHistory], passed_over: Collection[object]) -> HistoryStep | None:
     """The next step: of the symbols that have come least far, as many as one look takes; None if nothing is left.
 
@@ -61,37 +76,33 @@ def choose_step(histories: Sequence[MarketHistory], passed_over: Collection[obje
     reached, number, goal = newest = max(groups)
     history = histories[-number]
     sessions, reached_then = history.cut_step(reached, goal)
-    chosen = tuple(groups[newest][: max(1, MAX_STEP_CELLS // max(1, len(sessions)))])
+    chosen = tuple(groups[newest][: history.count_symbols_a_look(len(sessions))])
     job = history.build_job([one.symbol for one in chosen], sessions)
     return HistoryStep(history, chosen, job, reached_then)
 
 
-def name_position(history: MarketHistory, one: SymbolHistory) -> object:
-    """A name for a symbol at the place that it has reached: once it gets on, it has another."""
-    return history.market.exchange, history.interval.name, one.symbol.symbol_id, one.reached
-
-
-def take_step(
-    engine: Engine, step: HistoryStep, on_progress: ProgressListener, affordable: int
-) -> tuple[RunResult | None, tuple[SymbolHistory, ...]]:
+def take_step(engine: Engine, step: HistoryStep, on_progress: ProgressListener, affordable: int) -> StepEnd:
     """Request what the step lacks, at most so many requests, and record how far its symbols have come.
 
-    Returns:
-        What came of the requests, None without any; and the symbols that stay where they are.
+    Nothing is requested while it is unknown since when any symbol is listed that lacks something.
     """
     if not step.job.window.sessions:
         _record(engine, step, {one.symbol.symbol_id: step.reached for one in step.symbols}, {})
-        return None, ()
+        return StepEnd()
     plan = _plan_and_record(engine, step, step.job)
     asked = dict.fromkeys(request.symbol for request in plan.requests)
+    if step.history.market.uses_daily_data:
+        unknown = tuple(one for one in step.symbols if one.symbol in asked and not one.is_listing_known)
+        if unknown:
+            return StepEnd(unknown=unknown)
     chosen = tuple(asked)[:affordable]
     if not chosen:
-        return None, _list_waiting(step, plan)
+        return StepEnd(waiting=_list_waiting(step, plan))
     job = step.history.build_job(chosen, step.job.window.sessions)
     ensure_partitions(engine.database, engine.settings.now(), since=job.window.sessions[0].open)  # while it has no bars
     result = run_backfill(engine, job, on_progress)
     after = _plan_and_record(engine, step, job)
-    return result, _list_waiting(step, after)
+    return StepEnd(result, _list_waiting(step, after))
 
 
 def _list_waiting(step: HistoryStep, plan: Plan) -> tuple[SymbolHistory, ...]:

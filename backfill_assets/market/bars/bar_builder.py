@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.bars.session_summary import summarize_sessions
-from backfill_assets.market.bars.source_rows import ROW_COLUMNS, ValidatedRows, validate_rows
+from backfill_assets.market.bars.source_rows import ValidatedRows, validate_rows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.equal_runs import find_run_ends, find_run_starts
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import find_run_ends, find_run_starts, is_any_of
 from backfill_assets.market.exchanges.profile import NullVolume, VolumeKind
 from backfill_assets.market.plausibility.day_figures import DayFigures
 from backfill_assets.market.plausibility.doubts import Doubt
@@ -53,15 +53,15 @@ class BuiltBars:
             volumes that the bars lack.
     """
 
-    bars: pd.DataFrame
-    sessions: pd.DataFrame
-    rejects: pd.DataFrame
+    bars: Columns
+    sessions: Columns
+    rejects: Columns
     ignored_rows: dict[str, int]
     doubts: list[Doubt]
 
 
 def build_bars(
-    rows: pd.DataFrame,
+    rows: Columns,
     grid: SlotGrid,
     source: Interval,
     *,
@@ -93,13 +93,11 @@ def build_bars(
     reason[is_withheld] = str(Rule.VOLUME_RUNNING_TOTAL)
     sessions = summarize_sessions(validated, grid, source)
     is_rejected = reason != ""
-    rejects = pd.DataFrame({name: validated.received[name][is_rejected] for name in ROW_COLUMNS})
-    rejects["reason"] = reason[is_rejected]
-    rejects["is_replaced"] = _is_replaced(validated, is_rejected, grid, source)[is_rejected]
+    rejects = validated.received.assign(reason=reason, is_replaced=_is_replaced(validated, is_rejected, grid, source))
     return BuiltBars(
         bars=_aggregate_bars(validated, is_withheld, sessions, grid, source),
         sessions=sessions,
-        rejects=rejects,
+        rejects=rejects.take(is_rejected),
         ignored_rows=validated.ignored_rows,
         doubts=merge_doubts_of_slots(doubts, grid),
     )
@@ -163,24 +161,23 @@ def _is_replaced(validated: ValidatedRows, is_rejected: Bools, grid: SlotGrid, s
     if not is_rejected.any():
         return is_rejected
     symbol_id, stamp = validated.table["symbol_id"], validated.table["timestamp"]
-    keys = pd.MultiIndex.from_arrays([symbol_id, stamp])
-    of_usable = keys[validated.usable]
-    is_replaced: Bools = is_rejected & ~validated.usable & keys.isin(of_usable)
+    of_usable = symbol_id[validated.usable], stamp[validated.usable]
+    is_replaced: Bools = is_rejected & ~validated.usable & is_any_of((symbol_id, stamp), of_usable)
     if grid.sessions[0].market.null_volume is NullVolume.TRADE:
         off_grid = np.flatnonzero(validated.reject_reason == "off_grid")
         since_open = stamp[off_grid] - grid.session_opens[validated.table["session"][off_grid]]
-        covering = pd.MultiIndex.from_arrays([symbol_id[off_grid], stamp[off_grid] - since_open % source.seconds])
-        is_replaced[off_grid] |= covering.isin(of_usable)
+        covering = symbol_id[off_grid], stamp[off_grid] - since_open % source.seconds
+        is_replaced[off_grid] |= is_any_of(covering, of_usable)
     return is_replaced
 
 
 def _aggregate_bars(
     validated: ValidatedRows,
     is_withheld: Bools,
-    sessions: pd.DataFrame,
+    sessions: Columns,
     grid: SlotGrid,
     source: Interval,
-) -> pd.DataFrame:
+) -> Columns:
     table, usable = validated.table, validated.usable
     symbol_id, stamp = table["symbol_id"][usable], table["timestamp"][usable]
     ordinal = np.searchsorted(grid.starts, stamp, side="right").astype(np.int64) - 1
@@ -189,7 +186,7 @@ def _aggregate_bars(
         volume[:] = np.nan
     start, end = find_run_starts(symbol_id, ordinal), find_run_ends(symbol_id, ordinal)
     volume = round_volume(np.add.reduceat(volume, start))  # NaN if that of one row is
-    return pd.DataFrame(
+    return Columns(
         {
             "symbol_id": symbol_id[start],
             "ordinal": ordinal[start],
@@ -210,17 +207,16 @@ def _is_final(
     symbol_id: Int64,
     ordinal: Int64,
     validated: ValidatedRows,
-    sessions: pd.DataFrame,
+    sessions: Columns,
     grid: SlotGrid,
     source: Interval,
 ) -> Bools:
     newest = np.searchsorted(validated.table["symbol_id"], symbol_id, side="right") - 1  # row of each symbol
     is_complete: Bools = grid.ends[ordinal] <= validated.table["timestamp"][newest] + source.seconds
     if source.seconds < FULL_GRID_SECONDS:  # the last minutes of a published session may have had no trade
-        is_complete_session = sessions["published"] & ~sessions["ends_before_close"]
-        published = sessions.loc[is_complete_session, ["symbol_id", "session"]]
-        symbol_sessions = pd.MultiIndex.from_arrays([symbol_id, grid.session_index[ordinal]])
-        is_complete |= symbol_sessions.isin(pd.MultiIndex.from_frame(published))
+        published = sessions.take(sessions["published"] & ~sessions["ends_before_close"])
+        of_published = published["symbol_id"], published["session"]
+        is_complete |= is_any_of((symbol_id, grid.session_index[ordinal]), of_published)
     return is_complete
 
 

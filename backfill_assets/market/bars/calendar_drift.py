@@ -1,20 +1,20 @@
 """Trading outside the calendar's sessions, which shows that the calendar is wrong about a day."""
 
 from collections import Counter
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.profile import VolumeKind
 
 REGULAR_HOURS_ONLY_SECONDS = 300  # 5m has regular hours only, 1m extended hours (docs/vendor.md §2.7)
 
 
-def find_days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> dict[date, int]:
+def find_days_traded_outside(rows: Columns, grid: SlotGrid, source: Interval) -> dict[date, int]:
     """Days (of the exchange) with volume outside every session or in a break, and how many symbols show it.
 
     ``rows`` is a row table (see ``source_rows``). Empty for 1m, which has extended hours anyway, for a market that
@@ -24,16 +24,15 @@ def find_days_traded_outside(rows: pd.DataFrame, grid: SlotGrid, source: Interva
     has_rows_always = market.is_around_the_clock or market.volume_kind is VolumeKind.NONE
     if source.seconds < REGULAR_HOURS_ONLY_SECONDS or has_rows_always:
         return {}
-    stamps = rows["timestamp"].to_numpy(np.int64)
+    stamps = rows["timestamp"]
     session = np.searchsorted(grid.session_opens, stamps, side="right") - 1
     is_after_close = (session >= 0) & (stamps >= grid.session_closes[session] + market.closing_seconds)
     is_outside = is_after_close | _is_within_break(stamps, grid, source, market.closing_seconds)
-    outside = rows.loc[is_outside & (rows["volume"].to_numpy(float) > 0), ["timestamp", "symbol_id"]]
-    if outside.empty:
-        return {}
-    # Not the date in UTC: Sydney opens on the evening before
-    clock = pd.DatetimeIndex(pd.to_datetime(outside["timestamp"], unit="s", utc=True)).tz_convert(market.zone)
-    pairs = set(zip(clock.date.tolist(), outside["symbol_id"].tolist(), strict=True))
+    outside = rows.take(is_outside & (rows["volume"] > 0))
+    pairs = {
+        (datetime.fromtimestamp(stamp, market.zone).date(), symbol_id)  # in UTC, Sydney opens on the evening before
+        for stamp, symbol_id in zip(outside["timestamp"].tolist(), outside["symbol_id"].tolist(), strict=True)
+    }
     return dict(sorted(Counter(day for day, _ in pairs).items()))
 
 

@@ -4,18 +4,18 @@ Bars are built in ``bar_builder``, rows are classified in ``source_rows``.
 """
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
-from backfill_assets.market.bars.source_rows import RowColumns, ValidatedRows
+from backfill_assets.market.bars.source_rows import ValidatedRows
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.equal_runs import find_run_ends, find_run_starts
 
 _PUBLISHED_SECONDS = 1800  # a row in a session's last half hour, or at its close, shows that it is published
 
 
-def summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> pd.DataFrame:
+def summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interval) -> Columns:
     """One row per symbol and session with rows (see ``BuiltBars.sessions``).
 
     Rows before the close are absent if nothing came for longer than the symbol was silent anywhere else in the session.
@@ -33,7 +33,7 @@ def summarize_sessions(validated: ValidatedRows, grid: SlotGrid, source: Interva
     published = np.logical_or.reduceat(_is_published(table, grid, source)[in_session], start)
     is_late = closes[session[start]] - reached > _find_longest_silence(data_until, start, grid, source)
     official_close, auction_volume = _find_official_closes(validated, in_session, start)
-    return pd.DataFrame(
+    return Columns(
         {
             "symbol_id": symbol_id[start],
             "session": session[start],
@@ -56,7 +56,7 @@ def _find_longest_silence(data_until: Int64, start: Int64, grid: SlotGrid, sourc
     return longest
 
 
-def _is_published(table: RowColumns, grid: SlotGrid, source: Interval) -> Bools:
+def _is_published(table: Columns, grid: SlotGrid, source: Interval) -> Bools:
     """Whether each row shows that its session is published to its end; shape (rows,).
 
     Of a market that never closes, only if the symbol's rows reach that end: nothing comes all at once.

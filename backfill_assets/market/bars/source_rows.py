@@ -1,31 +1,28 @@
 """Validate the vendor's rows: which may feed a bar, which are rejected, and which are ignored.
 
-A *row table* is a DataFrame with the columns of ``ROW_COLUMNS``: ``symbol_id`` (any integer key), ``timestamp`` (epoch
-seconds UTC of the row's open), ``open high low close`` and ``volume`` (all NaN when absent). Building bars from usable
-rows is in ``bar_builder``, rules for finished bars are in ``store.bars.bar_checks``.
+A *row table* is a ``Columns`` with the columns of ``ROW_COLUMNS``: ``symbol_id`` (any integer key), ``timestamp``
+(epoch seconds UTC of the row's open), ``open high low close`` and ``volume`` (all NaN when absent). Building bars from
+usable rows is in ``bar_builder``, rules for finished bars are in ``store.bars.bar_checks``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.equal_runs import find_run_ends
 from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.market.price_digits import PRICE_DECIMALS, round_prices
+from backfill_assets.market.vendor import IntradayRows
 
 PRICES = ("open", "high", "low", "close")
 ROW_COLUMNS = ("symbol_id", "timestamp", *PRICES, "volume")
-RowColumns = Mapping[
-    str, NDArray[Any]
-]  # by name, shape (rows,) each: int64 for symbol_id and stamps, float64 for the rest
 PRICE_LIMIT = US.price_limit  # of other exchanges it is higher
 VOLUME_LIMIT = 2.0**53  # above, float64 does not hold every whole number
 _PRICE_LIMIT = "<price limit>"  # in the texts below, that of the exchange
@@ -65,8 +62,8 @@ class ValidatedRows:
         ignored_rows: how many rows feed no bar without breaking a rule, by kind.
     """
 
-    table: RowColumns
-    received: RowColumns
+    table: Columns
+    received: Columns
     usable: Bools
     is_closing: Bools
     reject_reason: NDArray[np.object_]
@@ -78,7 +75,14 @@ def describe_reject(reason: str, market: MarketProfile) -> str:
     return REJECT_REASONS.get(reason, reason).replace(_PRICE_LIMIT, f"{market.price_limit:,.0f}")
 
 
-def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> ValidatedRows:
+def build_row_table(answers: Sequence[tuple[int, IntradayRows]]) -> Columns:
+    """The rows of answers, at least one, as one row table; each with the symbol_id that it is about."""
+    columns = {name: np.concatenate([getattr(rows, name) for _, rows in answers]) for name in ROW_COLUMNS[1:]}
+    symbol_ids = np.array([symbol_id for symbol_id, _ in answers], np.int64)
+    return Columns({"symbol_id": np.repeat(symbol_ids, [len(rows) for _, rows in answers]), **columns})
+
+
+def validate_rows(rows: Columns, grid: SlotGrid, source: Interval) -> ValidatedRows:
     """Classify ``rows`` (a row table, in any order) for a grid with at least one session.
 
     Closing rows feed no bar (docs/decisions/0019), rejected rows are kept (docs/decisions/0023). A row without volume
@@ -89,10 +93,10 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     """
     received = _order_rows(rows)
     with np.errstate(over="ignore"):  # rounding makes 1e308 infinite, and that is rejected as too large
-        table = {**received, **{name: round_prices(received[name]) for name in PRICES}}
+        table = received.assign(**{name: round_prices(received[name]) for name in PRICES})
     stamps, market = table["timestamp"], grid.sessions[0].market
     session_index, since_open, past_close = _locate_in_sessions(stamps, grid)
-    table["session"] = session_index
+    table = table.assign(session=session_index)
     in_session = (session_index >= 0) & (past_close < 0) & ~grid.is_paused(stamps, source.seconds)
     is_closing = (session_index >= 0) & (past_close >= 0) & (past_close < market.closing_seconds)
     has_no_prices = np.logical_and.reduce([np.isnan(table[name]) for name in PRICES])
@@ -102,7 +106,7 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     for rule_name, breaks_rule in _check_rules(table, since_open, source, market.price_limit):
         reject_reason[in_session & ~has_no_prices & breaks_rule & (reject_reason == "")] = rule_name
     tradable = in_session & ~has_no_prices & ~is_quote & (reject_reason == "")
-    _widen_to_open_and_close(table, tradable)
+    table = _widen_to_open_and_close(table, tradable)
     replacement = _find_replacements(table, tradable)
     is_superseded = replacement != np.arange(len(stamps))
     is_conflicting = is_superseded & _differs(table, replacement)
@@ -123,12 +127,11 @@ def validate_rows(rows: pd.DataFrame, grid: SlotGrid, source: Interval) -> Valid
     )
 
 
-def _order_rows(rows: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """The columns of a row table, ordered by symbol_id and timestamp, of equal ones as they came."""
+def _order_rows(rows: Columns) -> Columns:
+    """A row table ordered by symbol_id and timestamp, of equal ones as they came."""
     whole = ("symbol_id", "timestamp")
-    columns = {name: rows[name].to_numpy(np.int64 if name in whole else np.float64) for name in ROW_COLUMNS}
-    order = np.lexsort((columns["timestamp"], columns["symbol_id"]))
-    return {name: values[order] for name, values in columns.items()}
+    columns = {name: rows[name].astype(np.int64 if name in whole else np.float64) for name in ROW_COLUMNS}
+    return Columns(columns).take(np.lexsort((columns["timestamp"], columns["symbol_id"])))
 
 
 def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, Int64]:
@@ -142,7 +145,7 @@ def _locate_in_sessions(stamps: Int64, grid: SlotGrid) -> tuple[Int64, Int64, In
     return session, stamps - opens[session], stamps - closes[session]
 
 
-def _check_rules(table: RowColumns, since_open: Int64, source: Interval, price_limit: float) -> list[tuple[str, Bools]]:
+def _check_rules(table: Columns, since_open: Int64, source: Interval, price_limit: float) -> list[tuple[str, Bools]]:
     """Every rule by name, with the rows that break it; of several the first counts."""
     prices = np.column_stack([table[name] for name in PRICES])
     opened, high, low, close = prices.T
@@ -168,23 +171,25 @@ def _breaks_order(prices: Floats, excess: Floats, highest: Floats) -> Bools:
     return breaks
 
 
-def _is_plausible_closing(table: RowColumns, price_limit: float) -> Bools:
+def _is_plausible_closing(table: Columns, price_limit: float) -> Bools:
     """Whether a row's close and volume could be those of a closing row; a close print has no volume."""
     close, volume = table["close"], table["volume"]
     result: Bools = (close > 0) & (close < price_limit) & ~((volume < 0) | (volume >= VOLUME_LIMIT))
     return result
 
 
-def _widen_to_open_and_close(table: dict[str, NDArray[Any]], usable: Bools) -> None:
-    """Widen the highs and lows of ``usable`` rows so that they enclose open and close (docs/decisions/0036)."""
+def _widen_to_open_and_close(table: Columns, usable: Bools) -> Columns:
+    """The rows, with highs and lows of ``usable`` ones that enclose open and close (docs/decisions/0036)."""
     opened, high, low, close = (table[name] for name in PRICES)
     highest, lowest = np.fmax(opened, close), np.fmin(opened, close)
-    if (usable & ((high < highest) | (low > lowest))).any():
-        table["high"] = np.where(usable, np.fmax(high, highest), high)
-        table["low"] = np.where(usable, np.fmin(low, lowest), low)
+    if not (usable & ((high < highest) | (low > lowest))).any():
+        return table
+    return table.assign(
+        high=np.where(usable, np.fmax(high, highest), high), low=np.where(usable, np.fmin(low, lowest), low)
+    )
 
 
-def _find_replacements(table: RowColumns, candidates: Bools) -> Int64:
+def _find_replacements(table: Columns, candidates: Bools) -> Int64:
     """The position of the row that counts instead of each of ``candidates``: the last with its symbol and timestamp.
 
     All other rows, and those that count themselves, have their own.
@@ -196,7 +201,7 @@ def _find_replacements(table: RowColumns, candidates: Bools) -> Int64:
     return replacement
 
 
-def _differs(table: RowColumns, others: Int64) -> Bools:
+def _differs(table: Columns, others: Int64) -> Bools:
     """Whether each row has another price or volume than that at another position; what is absent in both is equal."""
     result = np.zeros(len(others), bool)
     for name in (*PRICES, "volume"):

@@ -11,6 +11,7 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.equal_runs import find_run_starts
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.slot_states import OpenSlots, SlotState, SlotStates
 
@@ -129,6 +130,19 @@ class Coverage:
         session = self.grid.session_index[self.open_slots.ordinal[selected]]
         cell = self.open_slots.row[selected] * shape[1] + session
         return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+
+    def find_newest_final(self) -> Int64:
+        """Epoch seconds of each symbol's newest final bar, −1 without one."""
+        slots, newest = self.open_slots, self.last_bar_at.copy()
+        last_ordinals = self.grid.find_ordinals(newest)
+        has_provisional = np.isin(slots.row, slots.row[slots.stored_state == SlotState.PROVISIONAL])
+        not_final = np.flatnonzero(has_provisional & (slots.stored_state != SlotState.SUSPECT))
+        not_final = not_final[np.argsort(slots.row[not_final], kind="stable")]
+        for of_row in np.split(not_final, find_run_starts(slots.row[not_final])[1:]) if len(not_final) else ():
+            row = slots.row[of_row[0]]
+            final = np.setdiff1d(np.arange(last_ordinals[row] + 1), slots.ordinal[of_row])
+            newest[row] = self.grid.starts[final[-1]] if len(final) else -1
+        return newest
 
     def find_newest_missing(self) -> Int64:
         """Epoch seconds of each symbol's newest missing slot, −1 without one."""

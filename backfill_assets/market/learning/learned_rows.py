@@ -7,15 +7,12 @@ Which sessions of which symbols are counted is decided by the caller: each once.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
-
-if TYPE_CHECKING:  # slow to load, and those who only read the store do not need it
-    import pandas as pd
+from backfill_assets.market.columns import Columns
 
 AFTER_CLOSE_SECONDS = 7_200  # auctions end within half an hour; 1m has rows of later trading, too
 
@@ -106,7 +103,7 @@ class SeenPublication:
 
 
 def count_learned_rows(
-    rows: "pd.DataFrame", rejects: "pd.DataFrame", counted: Collection[tuple[int, int]], grid: SlotGrid
+    rows: Columns, rejects: Columns, counted: Collection[tuple[int, int]], grid: SlotGrid
 ) -> list[SessionRows]:
     """Count the rows of some symbols' sessions, the oldest session first.
 
@@ -117,14 +114,14 @@ def count_learned_rows(
         grid: the slots.
     """
     session = _locate(rows, counted, grid)
-    rejected = rejects.loc[rejects["reason"] == "off_grid"]
+    rejected = rejects.take(rejects["reason"] == "off_grid")
     off_grid = np.bincount(_locate(rejected, counted, grid) + 1, minlength=len(grid.sessions) + 1)[1:]
     symbols = np.bincount([at for _, at in counted], minlength=len(grid.sessions))
     order = np.argsort(session, kind="stable")
     stamp, prices, volume = (
-        rows["timestamp"].to_numpy(np.int64)[order],
-        rows[["open", "high", "low", "close"]].to_numpy(float)[order],
-        rows["volume"].to_numpy(float)[order],
+        rows["timestamp"][order],
+        np.column_stack([rows[name] for name in ("open", "high", "low", "close")])[order],
+        rows["volume"][order],
     )
     begins = np.searchsorted(session[order], np.arange(len(grid.sessions) + 1))
     parts = {at: slice(begins[at], begins[at + 1]) for at in np.flatnonzero(symbols).tolist()}
@@ -160,9 +157,9 @@ def _sum_closing(seconds: int, rows: Sequence[ClosingRows]) -> ClosingRows:
     )
 
 
-def _locate(rows: "pd.DataFrame", counted: Collection[tuple[int, int]], grid: SlotGrid) -> Int64:
+def _locate(rows: Columns, counted: Collection[tuple[int, int]], grid: SlotGrid) -> Int64:
     """The session of each row, up to two hours after its close; −1 for rows that are not counted."""
-    stamp, symbol_id = rows["timestamp"].to_numpy(np.int64), rows["symbol_id"].to_numpy(np.int64)
+    stamp, symbol_id = rows["timestamp"], rows["symbol_id"]
     session = np.searchsorted(grid.session_opens, stamp, side="right").astype(np.int64) - 1
     is_near = (session >= 0) & (stamp < grid.session_closes[session] + AFTER_CLOSE_SECONDS)
     chosen = np.array([key * len(grid.sessions) + at for key, at in counted], np.int64)

@@ -5,12 +5,16 @@ Which quotes are samples is decided in ``samples``, which sample stands for whic
 (docs/vendor.md §6.6).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.live.sample_alignment import SampleTrack, align_to_edges, build_track
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 EXACT_FIELDS = ("open", "high", "low", "close", "volume")
 PROVISIONAL_COLUMNS = (
@@ -19,7 +23,7 @@ PROVISIONAL_COLUMNS = (
 )
 
 
-def build_provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFrame:
+def build_provisional_bars(samples: "pd.DataFrame", grid: SlotGrid) -> "pd.DataFrame":
     """Build a bar for every slot whose two edges have a sample.
 
     An edge without a sample leaves the slots on both sides of it without a bar. Open and close are the last prices at
@@ -38,6 +42,8 @@ def build_provisional_bars(samples: pd.DataFrame, grid: SlotGrid) -> pd.DataFram
         ``volume_exact`` (see ``_find_exact_fields``). A row with a volume of 0 means that nothing traded: it is not a
         bar.
     """
+    import pandas as pd
+
     if samples.empty:
         return pd.DataFrame(columns=list(PROVISIONAL_COLUMNS))
     track = build_track(samples, int(grid.starts[0]))
@@ -78,7 +84,7 @@ def _find_extremes(close: Floats, first_row: Int64, last_row: Int64) -> tuple[Fl
 
 
 def _find_exact_fields(
-    bars: pd.DataFrame, track: SampleTrack, grid: SlotGrid, symbol_index: Int64, starts_at_open: Bools
+    bars: "pd.DataFrame", track: SampleTrack, grid: SlotGrid, symbol_index: Int64, starts_at_open: Bools
 ) -> dict[str, Bools]:
     """Which fields are exactly what the live series has for the slot, not an approximation.
 

@@ -1,15 +1,18 @@
 """Which live sample stands for which edge of a slot. ``provisional_bars`` builds bars from them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.bars.source_rows import PRICES
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.live.sampling_schedule import EDGE_TOLERANCE_DIVISOR
 from backfill_assets.market.price_digits import PRICE_DECIMALS
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +63,10 @@ class SampleTrack:
         return is_same_symbol
 
 
-def build_track(samples: pd.DataFrame, opens_at: int) -> SampleTrack:
+def build_track(samples: "pd.DataFrame", opens_at: int) -> SampleTrack:
     """Arrange a session's sample table with at least one sample; ``opens_at`` is the open in epoch seconds."""
+    import pandas as pd
+
     rounded = samples.assign(**{name: samples[name].round(PRICE_DECIMALS) for name in PRICES})
     newest_samples = rounded.sort_values(["symbol_id", "stamp"]).drop_duplicates("symbol_id", keep="last")
     open_states = newest_samples.assign(

@@ -7,13 +7,16 @@ price, cover the day up to the stamp. Absent values are NaN. Building bars from 
 
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Int8
 from backfill_assets.market.bars.source_rows import PRICE_LIMIT, PRICES
 from backfill_assets.market.calendar.sessions import Session
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 SAMPLE_COLUMNS = ("symbol_id", "stamp", *PRICES, "volume")
 MAX_STAMP_AFTER_CLOSE = timedelta(hours=2)  # examples stop half an hour after the close (docs/vendor.md §3.4)
@@ -36,7 +39,7 @@ class SampleKind(IntEnum):
     BROKEN = 4
 
 
-def classify_samples(samples: pd.DataFrame, known_samples: pd.DataFrame, session: Session, now: datetime) -> Int8:
+def classify_samples(samples: "pd.DataFrame", known_samples: "pd.DataFrame", session: Session, now: datetime) -> Int8:
     """The ``SampleKind`` of each of ``samples`` (a sample table), read at ``now``; shape (samples,).
 
     ``known_samples`` are the session's earlier samples. A quote with a known stamp is a repeat, unless its volume has
@@ -52,8 +55,10 @@ def classify_samples(samples: pd.DataFrame, known_samples: pd.DataFrame, session
     return kind
 
 
-def merge_samples(known_samples: pd.DataFrame, new_samples: pd.DataFrame) -> pd.DataFrame:
+def merge_samples(known_samples: "pd.DataFrame", new_samples: "pd.DataFrame") -> "pd.DataFrame":
     """Both as one sample table, ordered by symbol_id and stamp. Of two with one stamp the new one counts."""
+    import pandas as pd
+
     merged = (
         pd.concat([known_samples[list(SAMPLE_COLUMNS)], new_samples[list(SAMPLE_COLUMNS)]], ignore_index=True)
         if len(known_samples)
@@ -63,14 +68,16 @@ def merge_samples(known_samples: pd.DataFrame, new_samples: pd.DataFrame) -> pd.
     return merged.sort_values(["symbol_id", "stamp"], ignore_index=True)
 
 
-def _is_repeat(samples: pd.DataFrame, known_samples: pd.DataFrame) -> Bools:
+def _is_repeat(samples: "pd.DataFrame", known_samples: "pd.DataFrame") -> Bools:
+    import pandas as pd
+
     known_volumes = known_samples.set_index(["symbol_id", "stamp"])["volume"]
     known_volume = known_volumes.reindex(pd.MultiIndex.from_frame(samples[["symbol_id", "stamp"]])).to_numpy(float)
     repeat: Bools = samples["volume"].to_numpy(float) <= known_volume
     return repeat
 
 
-def _is_broken(samples: pd.DataFrame) -> Bools:
+def _is_broken(samples: "pd.DataFrame") -> Bools:
     prices = samples[list(PRICES)].to_numpy(float)
     volume = samples["volume"].to_numpy(float)
     broken: Bools = (

@@ -8,10 +8,9 @@ from datetime import datetime, time, timedelta
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.bars.bar_builder import build_bars
-from backfill_assets.market.bars.source_rows import ROW_COLUMNS
+from backfill_assets.market.bars.source_rows import build_row_table
 from backfill_assets.market.calendar.intervals import DEFAULT_INTERVAL, INTERVALS
 from backfill_assets.market.calendar.sessions import (
     Session,
@@ -69,8 +68,8 @@ def _build_grid(answer: AnsweredRows, market: MarketProfile) -> SlotGrid:
 
 def _count_rows(answer: AnsweredRows, market: MarketProfile) -> LearnedRows:
     grid = _build_grid(answer, market)
-    table = pd.DataFrame({name: getattr(answer.rows, name) for name in ROW_COLUMNS[1:]}).assign(symbol_id=np.int64(0))
-    if not grid.size or table.empty:
+    table = build_row_table([(0, answer.rows)])
+    if not grid.size or not len(table):
         return sum_learned_rows([], grid)
     rejects = build_bars(table, grid, INTERVALS[answer.interval]).rejects
     counted = [(0, at) for at, session in enumerate(grid.sessions) if _has_rows(answer, session)]

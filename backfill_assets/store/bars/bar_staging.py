@@ -8,10 +8,10 @@ Where a volume is not known, it is below zero there: another column would cost e
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from backfill_assets.market.arrays import Int64
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.postgres.array_reader import POSTGRES_EPOCH
 from backfill_assets.store.postgres.connection import Connection
 
@@ -30,7 +30,7 @@ _COPY_STAGED_BARS = "COPY staged_bars FROM STDIN (FORMAT BINARY)"
 _DROP_STAGING_TABLE = "DROP TABLE staged_bars"
 
 
-def stage_bars(connection: Connection, bars: pd.DataFrame) -> None:
+def stage_bars(connection: Connection, bars: Columns) -> None:
     """Create the table and copy ``bars`` (see ``bar_writer.write_bars``) into it."""
     connection.execute(_CREATE_STAGING_TABLE)
     with connection.cursor().copy(_COPY_STAGED_BARS) as copy:
@@ -42,9 +42,9 @@ def drop_staged_bars(connection: Connection) -> None:
     connection.execute(_DROP_STAGING_TABLE)
 
 
-def mark_unknown_volumes(bars: pd.DataFrame) -> pd.DataFrame:
+def mark_unknown_volumes(bars: Columns) -> Columns:
     """``bars`` with whole volumes, -1 where they are not known (NaN)."""
-    return bars.assign(volume=_mark_unknown(bars["volume"].to_numpy()))
+    return bars.assign(volume=_mark_unknown(bars["volume"]))
 
 
 def _mark_unknown(volume: NDArray[Any]) -> Int64:
@@ -52,7 +52,7 @@ def _mark_unknown(volume: NDArray[Any]) -> Int64:
     return np.where(np.isnan(values), _UNKNOWN_VOLUME, values).astype(np.int64)
 
 
-def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
+def _encode_copy_rows(bars: Columns) -> bytes:
     """The rows in the binary format of COPY: for each field its length and its big-endian value."""
     layout: list[tuple[str, str]] = [("fields", ">i2")]
     for name, code in _COPY_COLUMNS:
@@ -61,8 +61,8 @@ def _encode_copy_rows(bars: pd.DataFrame) -> bytes:
     rows["fields"] = len(_COPY_COLUMNS)
     for name, _ in _COPY_COLUMNS:
         rows[f"{name}_size"] = rows.dtype[name].itemsize
-        values = bars[name].to_numpy()
+        values = bars[name]
         if name == "volume":
-            values = _mark_unknown(values)  # of the column alone: a copy of the frame takes as long as the rest
+            values = _mark_unknown(values)
         rows[name] = (values - POSTGRES_EPOCH) * 1_000_000 if name == "timestamp" else values
     return b"PGCOPY\n\xff\r\n\x00" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -24,11 +24,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
 from psycopg.errors import CardinalityViolation
 
 from backfill_assets.errors import DatabaseUnavailable
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
 from backfill_assets.store.bars.column_precision import round_to_columns
 from backfill_assets.store.bars.new_bars import insert_new_bars
@@ -187,7 +187,7 @@ def read_server_time(connection: Connection) -> datetime:
 
 def write_bars(
     connection: Connection,
-    bars: pd.DataFrame,
+    bars: Columns,
     *,
     interval: Interval,
     spelling: str,
@@ -229,12 +229,12 @@ def write_bars(
     }
     is_dropping = may_drop_rows(connection)
 
-    def write(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    def write(accepted_bars: Columns) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         if is_dropping:
             return merge(accepted_bars)
         return insert_new_bars(connection, accepted_bars, values, lambda others: merge(others)[0]), []
 
-    def merge(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    def merge(accepted_bars: Columns) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         stage_bars(connection, accepted_bars)
         try:
             outcomes = connection.execute(_MERGE_STAGED_BARS, values).fetchall()
@@ -246,7 +246,7 @@ def write_bars(
         drop_staged_bars(connection)
         return outcomes, dropped
 
-    def fill_candidates(tried_bars: pd.DataFrame) -> None:
+    def fill_candidates(tried_bars: Columns) -> None:
         stage_bars(connection, tried_bars)
         connection.execute(_FILL_CANDIDATES, values)
 

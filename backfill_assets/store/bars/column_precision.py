@@ -10,10 +10,10 @@ A price below 0.01 with more than six decimals would lose a part that matters: i
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.bars.source_rows import PRICES
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.price_digits import PRICE_DECIMALS, SMALL_PRICE
 from backfill_assets.store.bars.refused_bars import RefusedBar
 from backfill_assets.store.postgres.connection import Connection
@@ -30,37 +30,36 @@ _BECOMES_ZERO = "a price column has so few decimals that the price becomes 0"
 _LOSES_DIGITS = "a price column has so few decimals that a price below 0.01 loses digits"
 
 
-def round_to_columns(connection: Connection, bars: pd.DataFrame) -> tuple[pd.DataFrame, list[RefusedBar]]:
+def round_to_columns(connection: Connection, bars: Columns) -> tuple[Columns, list[RefusedBar]]:
     """``bars`` as the table stores them, and those that it cannot: prices become zero, or lose digits below 0.01."""
-    is_small = any((bars[name].to_numpy(float) < SMALL_PRICE).any() for name in PRICES)
+    is_small = any((bars[name] < SMALL_PRICE).any() for name in PRICES)
     scales = {name: scale for name, scale in _read_scales(connection).items() if is_small or scale < PRICE_DECIMALS}
     if not scales:
         return bars, []
     rounded = round_prices(bars, scales)
-    is_zero = (rounded[list(scales)] <= 0).any(axis=1)
+    is_zero = np.logical_or.reduce([rounded[name] <= 0 for name in scales])
     is_refused = rounded["may_insert"] & (is_zero | _find_losses(bars, scales))
+    fields = (column[is_refused].tolist() for column in (rounded["symbol_id"], rounded["timestamp"], is_zero))
     refused = [
         RefusedBar(symbol_id, stamp, "rounding", _BECOMES_ZERO if becomes_zero else _LOSES_DIGITS)
-        for symbol_id, stamp, becomes_zero in rounded.assign(is_zero=is_zero)
-        .loc[is_refused, ["symbol_id", "timestamp", "is_zero"]]
-        .itertuples(index=False)
+        for symbol_id, stamp, becomes_zero in zip(*fields, strict=True)
     ]
-    return rounded.loc[~is_refused], refused
+    return rounded.take(~is_refused), refused
 
 
-def round_prices(bars: pd.DataFrame, scales: Mapping[str, int]) -> pd.DataFrame:
+def round_prices(bars: Columns, scales: Mapping[str, int]) -> Columns:
     """``bars`` with prices rounded half up, as PostgreSQL rounds; ``scales`` are decimals by column of ``bars``.
 
     With six decimals or more, only prices below 0.01 have some that are not kept.
     """
-    return bars.assign(**{name: _round_half_up(bars[name].to_numpy(float), scale) for name, scale in scales.items()})
+    return bars.assign(**{name: _round_half_up(bars[name], scale) for name, scale in scales.items()})
 
 
-def _find_losses(bars: pd.DataFrame, scales: Mapping[str, int]) -> Bools:
+def _find_losses(bars: Columns, scales: Mapping[str, int]) -> Bools:
     """Whether a price below 0.01 would lose more than noise; one of six decimals is rounded like all others."""
     loses = np.zeros(len(bars), bool)
     for name, scale in scales.items():
-        price = bars[name].to_numpy(float)
+        price = bars[name]
         kept = _round_small(price, max(scale, PRICE_DECIMALS))
         loses |= (price < SMALL_PRICE) & (np.abs(kept - price) > MAX_LOST_SHARE * price)
     return loses

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.bars.source_rows import PRICES
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.gaps.coverage import ExternalBars
 from backfill_assets.store.bars.bar_staging import mark_unknown_volumes
 from backfill_assets.store.bars.bar_writer import WriteCounts, WrittenBars
@@ -112,7 +112,7 @@ def read_external_bars(connection: Connection, symbols: Sequence[Symbol], grid: 
 
 
 def verify_external_bars(
-    connection: Connection, bars: pd.DataFrame, *, interval: Interval, source: str, source_interval: str
+    connection: Connection, bars: Columns, *, interval: Interval, source: str, source_interval: str
 ) -> WrittenBars:
     """Verify external bars against final ``bars``, within the caller's transaction; replace those that differ.
 
@@ -126,7 +126,7 @@ def verify_external_bars(
     Returns:
         Per symbol_id, how many bars were verified, replaced, and refused by the table.
     """
-    if bars.empty:
+    if not len(bars):
         return WrittenBars({}, [])
     constants = {
         "spellings": list(interval.spellings),
@@ -135,12 +135,12 @@ def verify_external_bars(
         **choose_volume_marks(connection, bars),
     }
 
-    def verify(accepted_bars: pd.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    def verify(accepted_bars: Columns) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         values = _to_arrays(accepted_bars) | constants
         rows = connection.execute(_VERIFY_EXTERNAL_BARS, values).fetchall()
         return rows, connection.execute(_SELECT_KEPT_BARS, values).fetchall() if may_drop_rows(connection) else []
 
-    def fill_candidates(tried_bars: pd.DataFrame) -> None:
+    def fill_candidates(tried_bars: Columns) -> None:
         connection.execute(_FILL_CANDIDATES, _to_arrays(tried_bars) | constants)
 
     rounded, refused = round_to_columns(connection, bars)
@@ -160,7 +160,7 @@ def verify_external_bars(
     return WrittenBars(counts, refused)
 
 
-def _to_arrays(bars: pd.DataFrame) -> dict[str, Any]:
+def _to_arrays(bars: Columns) -> dict[str, Any]:
     bars = mark_unknown_volumes(bars)
     return {
         "ids": bars["symbol_id"].tolist(),

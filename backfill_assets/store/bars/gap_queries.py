@@ -21,8 +21,24 @@ from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.equal_runs import sort_distinct
-from backfill_assets.store.bars.bar_stats import LAST_POSSIBLE_TIME
 from backfill_assets.store.bars.proven_months import find_proven_months
+from backfill_assets.store.bars.slot_statements import (
+    ABSENT_TYPES,
+    COUNT_ALL_BARS,
+    COUNT_BEST_SPELLING,
+    COUNT_LATER,
+    COUNT_NEWEST_BARS,
+    COUNT_NEWEST_BARS_AND_LATER,
+    COUNT_SINCE,
+    COUNT_TYPES,
+    LATER_TYPES,
+    LIST_ABSENT_SLOTS,
+    LIST_BARS,
+    LIST_TYPES,
+    SELECT_ALL_BARS,
+    SELECT_BARS_BY_INDEX,
+    SELECT_BEST_SPELLING,
+)
 from backfill_assets.store.bars.stored_slots import NO_BAR, StoredSlots
 from backfill_assets.store.bars.suspect_slots import choose_recheck, read_suspect_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
@@ -39,54 +55,6 @@ _ALLOW_SEQUENTIAL_SCANS = "SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL random
 # Doubtful rows and sessions are few, but the planner may lack statistics for the columns that say so.
 _FORCE_NESTED_LOOPS = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _ALLOW_ALL_JOINS = "SET LOCAL enable_hashjoin TO DEFAULT; SET LOCAL enable_mergejoin TO DEFAULT"
-_SELECT_BARS = """
-    SELECT d.symbol_id, d.timestamp AS stamp, d.interval_type, d.source, d.is_final,
-           d.source_rows * CASE d.source_interval WHEN '1m' THEN 60 ELSE 300 END AS covered
-    FROM market_data d
-    WHERE d.symbol_id {chosen} AND d.interval_type = ANY (%(spellings)s)
-      AND d.timestamp >= %(first)s AND d.timestamp <= {last}
-      -- IS TRUE keeps this from becoming an index condition; the array is hashed instead
-      AND (d.timestamp = ANY (%(starts)s::timestamptz[]){or_later}) IS TRUE
-"""
-_IN_GRID = {"last": "%(last)s", "or_later": ""}
-_IN_GRID_OR_LATER = {"last": LAST_POSSIBLE_TIME, "or_later": " OR d.timestamp > %(last)s"}
-# The sub-select hides the array from the planner's estimates.
-_BY_INDEX = "= ANY ((SELECT %(ids)s::int[])::int[])"
-_SELECT_ALL_BARS = _SELECT_BARS.format(chosen="= ANY (%(ids)s::int[])", **_IN_GRID)
-_SELECT_BARS_BY_INDEX = _SELECT_BARS.format(chosen=_BY_INDEX, **_IN_GRID)
-_SELECT_BARS_AND_LATER = _SELECT_BARS.format(chosen=_BY_INDEX, **_IN_GRID_OR_LATER)
-_SELECT_BEST_SPELLING = f"""
-    SELECT b.* FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
-        SELECT DISTINCT ON (stamp) *
-        FROM ({_SELECT_BARS.format(chosen="= u.symbol_id", **_IN_GRID)}) d ORDER BY stamp, source IS NULL
-    ) b
-"""  # noqa: S608 - only constants are inserted
-_IS_PROVISIONAL_OR_SPARSE = """
-    (NOT m.is_final OR m.is_final AND m.covered <= %(half)s
-     AND NOT (m.stamp = ANY (%(short)s::timestamptz[]) AND m.covered > %(half_of_short)s))
-"""
-_COUNT_BARS = """
-SELECT symbol_id, count(*)::int AS bars, count(*) FILTER (WHERE interval_type <> %(spelling)s)::int AS other,
-       count(*) FILTER (WHERE source IS NULL AND stamp <= %(last)s)::int AS external,
-       count(*) FILTER (WHERE {doubtful})::int AS doubtful{more}
-FROM ({bars}) m GROUP BY symbol_id
-"""
-_COUNT_TYPES = dict.fromkeys(("symbol_id", "bars", "other", "external", "doubtful"), ">i4")
-_COUNT_SINCE = ", count(*) FILTER (WHERE stamp >= %({0})s)::int AS {0}"  # from the first slot of a later session on
-_COUNT_LATER = ", count(*) FILTER (WHERE stamp > %(last)s)::int AS later, max(stamp) AS newest"
-_LATER_TYPES = {"later": ">i4", "newest": ">i8"}
-_LIST_BARS = "SELECT symbol_id, stamp, is_final, coalesce(covered, 0) AS covered FROM ({bars}) m WHERE {doubtful}"
-_LIST_TYPES = {"symbol_id": ">i4", "stamp": ">i8", "is_final": ">i1", "covered": ">i4"}
-_LIST_ABSENT_SLOTS = """
-SELECT u.symbol_id, x.stamp
-FROM unnest(%(ids)s::int[]) AS u (symbol_id) CROSS JOIN LATERAL (
-    SELECT unnest(%(starts)s::timestamptz[]) AS stamp EXCEPT ALL
-    SELECT d.timestamp FROM market_data d
-    WHERE d.symbol_id = u.symbol_id AND d.interval_type = ANY (%(spellings)s)
-      AND d.timestamp >= %(first)s AND d.timestamp <= %(last)s
-) x
-"""
-_ABSENT_TYPES = {"symbol_id": ">i4", "stamp": ">i8"}
 
 
 def read_stored_slots(
@@ -98,7 +66,7 @@ def read_stored_slots(
     """
     bounds = grid.session_offsets[max(0, len(grid.sessions) - NEWEST_SESSIONS) :].tolist()
     connection.execute(_FORCE_INDEX_SCANS)
-    newest = _SlotRange(connection, symbol_index, grid, bounds, _SELECT_BARS_BY_INDEX, find_newest=find_newest).read()
+    newest = _SlotRange(connection, symbol_index, grid, bounds, is_newest=True, find_later=find_newest).read()
     with force_nested_loops(connection):
         reasons = read_suspect_slots(connection, symbol_index, grid)
     connection.execute(_ALLOW_SEQUENTIAL_SCANS)
@@ -128,12 +96,11 @@ def _read_older(
     """
     proven = find_proven_months(connection, symbol_index, grid, end)
     if proven is None:
-        whole = _SlotRange(connection, symbol_index, grid, [0, end], _SELECT_ALL_BARS).read()
+        whole = _SlotRange(connection, symbol_index, grid, [0, end]).read()
         return [whole], np.zeros(symbol_index.size, np.int64)
     ranges = [*proven.iter_ranges(), (int(proven.bounds[-1]), end, None)]
     parts = [
-        _SlotRange(connection, symbol_index, grid, [first, after], _SELECT_ALL_BARS, rows=rows).read()
-        for first, after, rows in ranges
+        _SlotRange(connection, symbol_index, grid, [first, after], rows=rows).read() for first, after, rows in ranges
     ]
     return parts, proven.count_external()
 
@@ -175,18 +142,19 @@ class _BarCounts:
 
 @dataclass(frozen=True, eq=False)
 class _SlotRange:
-    """The bars of a universe in a range of a grid, read with ``bars_query``.
+    """The bars of a universe in a range of a grid.
 
     ``bounds`` are ordinals: where each part of the range begins, which is counted by itself, and the one after the end.
-    With ``find_newest`` later bars are looked at, too. ``rows`` are the symbols that are looked at; None: all.
+    ``is_newest``: whether it is of few sessions, of which the census may say which bars have to be read. With
+    ``find_later`` later bars are looked at, too. ``rows`` are the symbols that are looked at; None: all.
     """
 
     connection: Connection
     symbol_index: SymbolIndex
     grid: SlotGrid
     bounds: Sequence[int]
-    bars_query: str
-    find_newest: bool = False
+    is_newest: bool = False
+    find_later: bool = False
     rows: Int64 | None = None
 
     @property
@@ -200,34 +168,34 @@ class _SlotRange:
         if self.bounds[0] == self.bounds[-1] or not self.symbol_index.size:
             external = np.zeros(self.symbol_index.size, np.int64)
             return StoredSlots(none, none, none, none, none, none.astype(np.int8), external, 0)
-        counts_query = _SELECT_BARS_AND_LATER if self.find_newest else self.bars_query
-        counts = self._count_bars(counts_query, self.looked_at)
+        of_newest = COUNT_NEWEST_BARS_AND_LATER if self.find_later else COUNT_NEWEST_BARS
+        counts = self._count_bars(of_newest if self.is_newest else COUNT_ALL_BARS, self.looked_at)
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero(counts.is_mixed)
         single_rows = np.setdiff1d(np.flatnonzero(counts.doubtful), mixed_rows)
-        listed = [self._list_provisional_and_sparse(self.bars_query, single_rows)]
+        bars_query = SELECT_BARS_BY_INDEX if self.is_newest else SELECT_ALL_BARS
+        listed = [self._list_provisional_and_sparse(bars_query, single_rows)]
         duplicates = 0
         if len(mixed_rows):
-            best = self._count_bars(_SELECT_BEST_SPELLING, mixed_rows)
+            best = self._count_bars(COUNT_BEST_SPELLING, mixed_rows)
             duplicates = int((counts.parts - best.parts)[:, mixed_rows].sum())
             counts.parts[:, mixed_rows] = best.parts[:, mixed_rows]
             counts.external[mixed_rows] = best.external[mixed_rows]
             doubtful_rows = mixed_rows[best.doubtful[mixed_rows] > 0]
-            listed.append(self._list_provisional_and_sparse(_SELECT_BEST_SPELLING, doubtful_rows))
+            listed.append(self._list_provisional_and_sparse(SELECT_BEST_SPELLING, doubtful_rows))
         provisional, sparse = (np.concatenate(both) for both in zip(*listed, strict=True))
         absent = self._list_absent(counts.parts)
         no_recheck, external = none.astype(np.int8), counts.external
         return StoredSlots(absent, provisional, sparse, none, none, no_recheck, external, duplicates, counts.newest)
 
-    def _count_bars(self, bars_query: str, rows: Int64) -> _BarCounts:
+    def _count_bars(self, statement: str, rows: Int64) -> _BarCounts:
         """The counts of ``rows``, 0 for the other symbols."""
         since = {f"since_{begin}": begin for begin in self.bounds[1:-1]}
-        more = "".join(_COUNT_SINCE.format(name) for name in since) + (_COUNT_LATER if self.find_newest else "")
-        types = _COUNT_TYPES | dict.fromkeys(since, ">i4") | (_LATER_TYPES if self.find_newest else {})
-        query = _COUNT_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE, more=more)
+        more = "".join(COUNT_SINCE.format(name) for name in since) + (COUNT_LATER if self.find_later else "")
+        types = COUNT_TYPES | dict.fromkeys(since, ">i4") | (LATER_TYPES if self.find_later else {})
         begins = dict(zip(since, self._to_datetimes(list(since.values())), strict=True))
         parameters = self._build_parameters(rows, self.bounds[0], self.bounds[-1]) | begins
-        found = read_columns(self.connection, query, parameters, types)
+        found = read_columns(self.connection, statement.format(more=more), parameters, types)
         row = self.symbol_index.get_rows(found.pop("symbol_id"))
         counts = {name: np.zeros(self.symbol_index.size, np.int64) for name in (*found, "later")}
         for name, values in found.items():
@@ -239,16 +207,16 @@ class _SlotRange:
             other=counts["other"],
             external=counts["external"],
             doubtful=counts["doubtful"],
-            newest=np.where(counts["bars"] > 0, counts["newest"], NO_BAR) if self.find_newest else None,
+            newest=np.where(counts["bars"] > 0, counts["newest"], NO_BAR) if self.find_later else None,
         )
 
     def _list_provisional_and_sparse(self, bars_query: str, rows: Int64) -> tuple[Int64, Int64]:
         """The slots of ``rows`` whose bar is provisional, and those whose final bar has few source rows."""
         if not len(rows):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        query = _LIST_BARS.format(bars=bars_query, doubtful=_IS_PROVISIONAL_OR_SPARSE)
+        query = LIST_BARS.format(bars=bars_query)
         parameters = self._build_parameters(rows, self.bounds[0], self.bounds[-1])
-        found = read_columns(self.connection, query, parameters, _LIST_TYPES)
+        found = read_columns(self.connection, query, parameters, LIST_TYPES)
         ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
         key = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
         is_final = found["is_final"].astype(bool)
@@ -270,7 +238,7 @@ class _SlotRange:
         if not len(rows):
             return of_empty
         parameters = self._build_parameters(rows, begin, end)
-        found = read_columns(self.connection, _LIST_ABSENT_SLOTS, parameters, _ABSENT_TYPES)
+        found = read_columns(self.connection, LIST_ABSENT_SLOTS, parameters, ABSENT_TYPES)
         ordinal = self.grid.find_ordinals(to_whole_unix_seconds(found["stamp"]))
         listed = self.grid.get_slot_keys(self.symbol_index.get_rows(found["symbol_id"]), ordinal)
         return np.concatenate([of_empty, listed])
@@ -283,6 +251,7 @@ class _SlotRange:
             "starts": starts,
             "first": starts[0],
             "last": starts[-1],
+            "first_month": starts[0].date().replace(day=1),
             "spellings": list(self.grid.interval.spellings),
             "spelling": self.grid.interval.name,
             "half": int(SUSPECT_SHARE * self.grid.interval.seconds),  # whole seconds, as ``covered`` is

@@ -8,10 +8,12 @@ those that another program stores at the same moment, are merged by ``bar_writer
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
+import numpy as np
 from psycopg.errors import UniqueViolation
 
 from backfill_assets.market.calendar.intervals import INTERVALS
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import find_run_ends, find_run_starts
 from backfill_assets.store.bars.bar_staging import drop_staged_bars, stage_bars
 from backfill_assets.store.bars.stored_values import mark_volume
 from backfill_assets.store.census.own_inserts import counted_inserts
@@ -45,7 +47,7 @@ FROM staged_bars GROUP BY symbol_id, may_insert
 
 
 def insert_new_bars(
-    connection: Connection, bars: pd.DataFrame, values: Mapping[str, Any], merge: Callable[[pd.DataFrame], Outcomes]
+    connection: Connection, bars: Columns, values: Mapping[str, Any], merge: Callable[[Columns], Outcomes]
 ) -> Outcomes:
     """Insert the bars of symbols that have none stored, and have the others merged; returns what was done with them.
 
@@ -58,24 +60,26 @@ def insert_new_bars(
     Raises:
         InvalidColumnReference: the table has lost its unique key.
     """
-    is_stored = bars["symbol_id"].isin(find_stored_symbols(connection, bars, values["spellings"]))
+    is_stored = np.isin(bars["symbol_id"], find_stored_symbols(connection, bars, values["spellings"]))
     if is_stored.all():
         return merge(bars)
     if not is_stored.any():
         return _insert(connection, bars, values, merge)
-    return [*_insert(connection, bars.loc[~is_stored], values, merge), *merge(bars.loc[is_stored])]
+    return [*_insert(connection, bars.take(~is_stored), values, merge), *merge(bars.take(is_stored))]
 
 
-def find_stored_symbols(connection: Connection, bars: pd.DataFrame, spellings: Sequence[str]) -> list[int]:
+def find_stored_symbols(connection: Connection, bars: Columns, spellings: Sequence[str]) -> list[int]:
     """The symbol_ids of ``bars`` (``symbol_id``, ``timestamp``) with a stored bar from their first to their last."""
-    spans = bars.groupby("symbol_id")["timestamp"].agg(["min", "max"])
-    ends = {"first": spans["min"].tolist(), "last": spans["max"].tolist()}
-    values = {"ids": spans.index.tolist(), **ends, "spellings": list(spellings)}
+    ordered = bars.take(np.lexsort((bars["timestamp"], bars["symbol_id"])))
+    symbol_id, stamp = ordered["symbol_id"], ordered["timestamp"]
+    starts, ends = find_run_starts(symbol_id), find_run_ends(symbol_id)
+    spans = {"ids": symbol_id[starts].tolist(), "first": stamp[starts].tolist(), "last": stamp[ends].tolist()}
+    values = {**spans, "spellings": list(spellings)}
     return [symbol_id for (symbol_id,) in connection.execute(_SELECT_STORED_SYMBOLS, values)]
 
 
 def _insert(
-    connection: Connection, bars: pd.DataFrame, values: Mapping[str, Any], merge: Callable[[pd.DataFrame], Outcomes]
+    connection: Connection, bars: Columns, values: Mapping[str, Any], merge: Callable[[Columns], Outcomes]
 ) -> Outcomes:
     of_census = INTERVALS[values["interval"]], values["spelling"], values["source_interval"]
     try:

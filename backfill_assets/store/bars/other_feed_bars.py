@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.plausibility.other_feed import FeedBar
 from backfill_assets.store.bars.bar_writer import WrittenBars, write_bars
 from backfill_assets.store.bars.stored_values import select_volume
@@ -60,7 +61,7 @@ GROUP BY 1
 
 def take_bars(
     connection: Connection,
-    bars: pd.DataFrame,
+    bars: Columns,
     *,
     interval: Interval,
     spelling: str,
@@ -87,7 +88,7 @@ def take_bars(
     """
     written = write_bars(
         connection,
-        bars.assign(may_insert=True),
+        bars.assign(may_insert=np.ones(len(bars), bool)),
         interval=interval,
         spelling=spelling,
         source=source,
@@ -127,7 +128,7 @@ def read_feed_bars(
     return {epoch: FeedBar(*numbers) for epoch, *numbers in connection.execute(_SELECT_FEED_BARS, values)}
 
 
-def forget_replaced(connection: Connection, bars: pd.DataFrame, interval: Interval) -> None:
+def forget_replaced(connection: Connection, bars: Columns, interval: Interval) -> None:
     """Forget that slots were taken from the other feed, where a person has forced the bars of one feed since.
 
     ``bars`` are all of the answer: those of earlier sessions, and those that the table refused, replaced nothing.

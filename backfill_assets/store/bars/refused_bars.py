@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import pandas as pd
+import numpy as np
 import psycopg
 
+from backfill_assets.market.arrays import Bools
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import is_any_of
 from backfill_assets.store.postgres.connection import Connection
 from backfill_assets.store.postgres.database_errors import SERVER_ERRORS
 
@@ -74,9 +77,9 @@ class RefusedBar:
 
 def write_accepted_bars(
     connection: Connection,
-    bars: pd.DataFrame,
-    write: Callable[[pd.DataFrame], T],
-    fill_candidates: Callable[[pd.DataFrame], None],
+    bars: Columns,
+    write: Callable[[Columns], T],
+    fill_candidates: Callable[[Columns], None],
     attempts: int = MAX_ATTEMPTS,
 ) -> tuple[T, list[RefusedBar]]:
     """Write ``bars`` within the caller's transaction, without those that ``market_data`` refuses.
@@ -116,16 +119,19 @@ def describe_dropped_bar(symbol_id: int, timestamp: int, *, is_new: bool) -> Ref
     return RefusedBar(symbol_id, timestamp, "trigger or rule", _DROPPED if is_new else _KEPT)
 
 
-def drop_refused(bars: pd.DataFrame, refused: Sequence[RefusedBar]) -> pd.DataFrame:
+def drop_refused(bars: Columns, refused: Sequence[RefusedBar]) -> Columns:
     """``bars`` (with ``symbol_id`` and ``timestamp``) without the refused ones."""
-    if not refused:
-        return bars
-    keys = pd.MultiIndex.from_frame(bars[["symbol_id", "timestamp"]])
-    return bars.loc[~keys.isin([(bar.symbol_id, bar.timestamp) for bar in refused])]
+    return bars.take(~is_refused(bars, refused)) if refused else bars
+
+
+def is_refused(bars: Columns, refused: Sequence[RefusedBar]) -> Bools:
+    """Which of ``bars`` (with ``symbol_id`` and ``timestamp``) are refused, shape (bars,)."""
+    symbol_id, stamp = np.array([(bar.symbol_id, bar.timestamp) for bar in refused], np.int64).reshape(-1, 2).T
+    return is_any_of((bars["symbol_id"], bars["timestamp"]), (symbol_id, stamp))
 
 
 def _find_refused_bars(
-    connection: Connection, bars: pd.DataFrame, fill_candidates: Callable[[pd.DataFrame], None]
+    connection: Connection, bars: Columns, fill_candidates: Callable[[Columns], None]
 ) -> list[RefusedBar]:
     """Try the bars in the database, and undo that."""
     with connection.transaction(force_rollback=True):

@@ -8,14 +8,15 @@ finds those bars. ``revisions`` counts rejects for reports.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.columns import Columns
+from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.market.exchanges.profile import MarketProfile, NullVolume
 from backfill_assets.store.postgres.connection import Connection
-
-if TYPE_CHECKING:  # slow to load, and those who only read the store do not need it
-    import pandas as pd
 
 # A duplicate stands beside the row that counts, and a row without volume is a quote and no trade (docs/vendor.md
 # §2.12), unless the profile says that it is one: neither takes anything from the bar. The partial index rejects_current
@@ -84,9 +85,7 @@ def select_current(market: MarketProfile) -> str:
     return _IS_CURRENT_TRADE if market.null_volume is NullVolume.TRADE else _IS_CURRENT
 
 
-def supersede_rejects(
-    connection: Connection, sessions: "pd.DataFrame", *, interval: Interval, source: Interval
-) -> None:
+def supersede_rejects(connection: Connection, sessions: Columns, *, interval: Interval, source: Interval) -> None:
     """Supersede the rejects of the sessions of an answer, as far as its rows reach, for bars of one interval.
 
     What the answer still holds is made current again by ``record_rejects``, in the same transaction.
@@ -98,27 +97,28 @@ def supersede_rejects(
         interval: of the bars that were built from the answer.
         source: the vendor's interval of the rows.
     """
-    symbol_ids = sessions["symbol_id"].unique().tolist()
+    symbol_ids = sort_distinct(sessions["symbol_id"]).tolist()
     found = connection.execute(_SELECT_SYMBOLS_WITH_REJECTS, {"ids": symbol_ids, "source": source.name}).fetchall()
     if not found:
         return
-    concerned = sessions.loc[sessions["symbol_id"].isin([symbol_id for (symbol_id,) in found])]
+    concerned = sessions.take(np.isin(sessions["symbol_id"], [symbol_id for (symbol_id,) in found]))
     names = {"ids": "symbol_id", "opens": "open", "data_until": "data_until"}
-    values: dict[str, Any] = {name: concerned[column].astype("int64").tolist() for name, column in names.items()}
+    values: dict[str, Any] = {name: concerned[column].astype(np.int64).tolist() for name, column in names.items()}
     values |= {"days": concerned["day"].tolist(), "interval": interval.name, "source": source.name}
     connection.execute(_SUPERSEDE_REJECTS, values)
 
 
-def record_rejects(connection: Connection, rejects: "pd.DataFrame", *, source: Interval) -> int:
+def record_rejects(connection: Connection, rejects: Columns, *, source: Interval) -> int:
     """Store source rows that broke a rule; returns how many are new.
 
     ``rejects`` are those of ``market.bars.bar_builder.BuiltBars``.
     """
-    if rejects.empty:
+    if not len(rejects):
         return 0
-    numbers = rejects[["open", "high", "low", "close", "volume"]]
-    nullable = numbers.astype(object).where(numbers.notna(), None)
-    values: dict[str, Any] = {str(name): column.tolist() for name, column in nullable.items()}
+    values: dict[str, Any] = {
+        name: [None if number != number else number for number in rejects[name].tolist()]
+        for name in ("open", "high", "low", "close", "volume")
+    }
     names = {"ids": "symbol_id", "stamps": "timestamp", "reasons": "reason", "is_replaced": "is_replaced"}
     values |= {name: rejects[column].tolist() for name, column in names.items()}
     rows = connection.execute(_UPSERT_REJECTS, {**values, "source": source.name})

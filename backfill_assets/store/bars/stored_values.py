@@ -4,8 +4,9 @@ Statements that read or compare bars are in the modules around; ``market.price_d
 digits prices are kept.
 """
 
-import pandas as pd
+import numpy as np
 
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.price_digits import SMALL_PRICE
 from backfill_assets.store.postgres.connection import Connection
 
@@ -71,14 +72,14 @@ def mark_volume(bar: str) -> tuple[str, str]:
     )
 
 
-def choose_volume_marks(connection: Connection, bars: pd.DataFrame) -> dict[str, int | bool | None]:
+def choose_volume_marks(connection: Connection, bars: Columns) -> dict[str, int | bool | None]:
     """What the table holds of known and unknown volumes.
 
     ``known_mark`` is what ``volume_known`` holds of a known one: true where that makes no row longer, else null, which
     says the same. ``unknown_volume`` is what ``volume`` holds of an unknown one (NaN): null, or 0 where it allows none;
     that is only looked up if one of ``bars`` needs it.
     """
-    is_needed = bool(bars["volume"].isna().any())
+    is_needed = bool(np.isnan(bars["volume"].astype(np.float64)).any())
     requires_volume = is_needed and connection.execute(_REQUIRES_VOLUME).fetchall()[0][0]
     ((is_free,),) = connection.execute(_IS_MARK_FREE).fetchall()
     return {"known_mark": True if is_free else None, "unknown_volume": 0 if requires_volume else None}

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.calendar.intervals import Interval
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.census.months import COUNTS
 from backfill_assets.store.postgres.connection import Connection
 
@@ -30,7 +30,7 @@ FROM unnest(%(symbol_id)s::bigint[], %(month)s::int[], %(final)s::int[], %(provi
 
 @contextmanager
 def counted_inserts(
-    connection: Connection, bars: pd.DataFrame, interval: Interval, spelling: str, source_interval: str
+    connection: Connection, bars: Columns, interval: Interval, spelling: str, source_interval: str
 ) -> Iterator[None]:
     """Insert ``bars`` within this, and nothing else; they are counted at its end, within the caller's transaction.
 
@@ -49,10 +49,10 @@ def counted_inserts(
     connection.execute(_APPEND.encode(), {"spelling": spelling, **_count_runs(bars, fewest_rows)})
 
 
-def _count_runs(bars: pd.DataFrame, fewest_rows: int) -> dict[str, list[int]]:
+def _count_runs(bars: Columns, fewest_rows: int) -> dict[str, list[int]]:
     """The counts of each run of bars of one symbol and month; final ones of ``fewest_rows`` or less are sparse."""
-    is_inserted, is_final = bars["may_insert"].to_numpy(bool), bars["is_final"].to_numpy(bool)
-    symbol_id, stamp = bars["symbol_id"].to_numpy(np.int64), bars["timestamp"].to_numpy(np.int64)
+    is_inserted, is_final = bars["may_insert"], bars["is_final"]
+    symbol_id, stamp = bars["symbol_id"], bars["timestamp"]
     months = stamp.astype("datetime64[s]").astype("datetime64[M]")
     minute = (stamp - months.astype("datetime64[s]").astype(np.int64)) / _MINUTE_SECONDS
     month = months.astype(np.int64)
@@ -60,7 +60,7 @@ def _count_runs(bars: pd.DataFrame, fewest_rows: int) -> dict[str, list[int]]:
     values = {
         "final": is_inserted & is_final,
         "provisional": is_inserted & ~is_final,
-        "sparse": is_inserted & is_final & (bars["source_rows"].to_numpy() <= fewest_rows),
+        "sparse": is_inserted & is_final & (bars["source_rows"] <= fewest_rows),
         "squares": np.where(is_inserted, np.ceil(minute * minute), 0),
     }
     sums = {name: np.add.reduceat(column, begins, dtype=np.int64).tolist() for name, column in values.items()}

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import pandas as pd
+import numpy as np
 
 from backfill_assets.market.bars.source_rows import PRICES
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.plausibility.rules import Rule
 from backfill_assets.store.bars.bar_staging import mark_unknown_volumes
 from backfill_assets.store.bars.column_precision import round_to_columns
@@ -78,7 +79,7 @@ class BarsInDoubt:
 def compare_with_answer(
     connection: Connection,
     stretches: Sequence[tuple[int, datetime, datetime]],
-    bars: pd.DataFrame,
+    bars: Columns,
     *,
     interval: Interval,
     source: Interval,
@@ -95,7 +96,7 @@ def compare_with_answer(
     if not stretches:
         return []
     ids, first_slots, last_slots = zip(*stretches, strict=True)
-    concerned = bars.loc[bars["symbol_id"].isin(set(ids))]
+    concerned = bars.take(np.isin(bars["symbol_id"], ids))
     rounded, _ = round_to_columns(connection, concerned)
     names = {"ids": "symbol_id", "stamps": "timestamp"} | {name: name for name in (*PRICES, "volume")}
     staged = mark_unknown_volumes(rounded)

@@ -6,10 +6,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import pandas as pd
-
+from backfill_assets.market.arrays import Floats
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.sessions import Session
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.evidence.session_fingerprints import INSERT_FINGERPRINTS, list_fingerprints
 from backfill_assets.store.postgres.connection import Connection
 
@@ -59,7 +59,7 @@ ON CONFLICT (symbol_id, interval_type, source_interval, session_day) DO UPDATE S
 
 def record_evidence(
     connection: Connection,
-    sessions: pd.DataFrame,
+    sessions: Columns,
     *,
     interval: Interval,
     source: Interval,
@@ -81,7 +81,7 @@ def record_evidence(
         now: the time of the request.
         calendar: the sessions of the calendar among which these are; their hours are kept with the first evidence.
     """
-    days = set(sessions["day"])
+    days = set(sessions["day"].tolist())
     connection.execute(
         _UPSERT_EVIDENCE.encode(),
         {
@@ -103,5 +103,5 @@ def record_evidence(
     )
 
 
-def _to_nullable_list(values: "pd.Series[float]") -> list[float | None]:
+def _to_nullable_list(values: Floats) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]

@@ -9,13 +9,11 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-import pandas as pd
-
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.store.bars.refused_bars import RefusedBar
+from backfill_assets.market.columns import Columns
+from backfill_assets.store.bars.refused_bars import RefusedBar, drop_refused, is_refused
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
@@ -92,7 +90,7 @@ class RefusalSummary:
 
 
 def record_refusals(
-    connection: Connection, bars: pd.DataFrame, refused: Sequence[RefusedBar], *, interval: Interval, source: Interval
+    connection: Connection, bars: Columns, refused: Sequence[RefusedBar], *, interval: Interval, source: Interval
 ) -> Set[tuple[int, int]]:
     """Store which bars of an answer were refused, and resolve earlier refusals of its bars that are stored now.
 
@@ -113,10 +111,8 @@ def record_refusals(
     has_open = connection.execute(_HAS_OPEN).fetchall()[0][0]
     if not keys and not has_open:
         return set()
-    slots = pd.MultiIndex.from_frame(bars[["symbol_id", "timestamp"]])
-    is_refused = slots.isin(list(keys)) if keys else np.zeros(len(bars), bool)
     if has_open:
-        accepted = bars.loc[~is_refused]
+        accepted = drop_refused(bars, refused)
         values = {
             "ids": accepted["symbol_id"].tolist(),
             "stamps": accepted["timestamp"].tolist(),
@@ -127,8 +123,9 @@ def record_refusals(
         still_open = connection.execute(_SELECT_STILL_OPEN, values).fetchall()
     if not keys:
         return {*still_open}
-    table = bars.loc[is_refused]
-    ordered = [keys[slot] for slot in slots[is_refused]]
+    table = bars.take(is_refused(bars, refused))
+    slots = zip(table["symbol_id"].tolist(), table["timestamp"].tolist(), strict=True)
+    ordered = [keys[slot] for slot in slots]
     connection.execute(
         _UPSERT_REFUSALS,
         {

@@ -6,10 +6,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import pandas as pd
+import numpy as np
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.columns import Columns
 from backfill_assets.store.postgres.connection import Connection
 
 _FIELDS = ("open", "high", "low", "close", "volume")
@@ -25,8 +26,12 @@ WHERE symbol_id = ANY (%(ids)s) AND interval_type = %(interval)s AND timestamp B
 
 def read_reconciliations(
     connection: Connection, symbols: Sequence[Symbol], interval: Interval, first: datetime, last: datetime
-) -> pd.DataFrame:
-    """One row per reconciled bar of the slots from ``first`` to ``last``, both inclusive; columns of ``COLUMNS``."""
+) -> Columns:
+    """One row per reconciled bar of the slots from ``first`` to ``last``, both inclusive; columns of ``COLUMNS``.
+
+    All are in double precision, volumes that are not known NaN.
+    """
     values = {"ids": [s.symbol_id for s in symbols], "interval": interval.name, "first": first, "last": last}
     rows = connection.execute(_SELECT_RECONCILIATIONS, values).fetchall()
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    columns = np.array(rows, np.float64).reshape(-1, len(COLUMNS)).T
+    return Columns(dict(zip(COLUMNS, columns, strict=True)))

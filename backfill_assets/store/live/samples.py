@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.live.samples import MAX_STAMP_AFTER_CLOSE, SAMPLE_COLUMNS
 from backfill_assets.store.postgres.connection import Connection
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 RETENTION_DAYS = 30
 RECONCILIATION_RETENTION_DAYS = 400
@@ -39,15 +42,17 @@ DELETE FROM backfill.live_reconciliations WHERE timestamp < least(%(before)s, cl
 """
 
 
-def read_samples(connection: Connection, symbol_ids: Sequence[int], session: Session) -> pd.DataFrame:
+def read_samples(connection: Connection, symbol_ids: Sequence[int], session: Session) -> "pd.DataFrame":
     """The session's samples of these symbols, columns of ``market.live.samples.SAMPLE_COLUMNS``."""
+    import pandas as pd
+
     values = {"after": session.open, "until": session.close + MAX_STAMP_AFTER_CLOSE, "ids": list(symbol_ids)}
     rows = connection.execute(_SELECT_SAMPLES, values).fetchall()
     table = pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS))
     return table.astype({name: np.int64 if name in ("symbol_id", "stamp") else np.float64 for name in SAMPLE_COLUMNS})
 
 
-def record_samples(connection: Connection, samples: pd.DataFrame, now: datetime) -> None:
+def record_samples(connection: Connection, samples: "pd.DataFrame", now: datetime) -> None:
     """Store fresh samples that were read at ``now``; each replaces an earlier one of the same vendor timestamp."""
     connection.execute(
         _UPSERT_SAMPLES,

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.tickers import Symbol
 from backfill_assets.market.live.provisional_bars import EXACT_FIELDS
 from backfill_assets.store.bars.bar_writer import LIVE_SOURCE_INTERVAL
 from backfill_assets.store.postgres.connection import Connection
+
+if TYPE_CHECKING:  # slow to load, and only what samples live quotes needs it
+    import pandas as pd
 
 _UPSERT_LIVE_SLOTS = """
 INSERT INTO backfill.live_slots AS l (symbol_id, interval_type, timestamp, sample_count, exact_fields, volume_from,
@@ -43,7 +45,7 @@ WHERE NOT has_traded AND symbol_id = ANY (%(ids)s) AND interval_type = %(interva
 """
 
 
-def record_slots(connection: Connection, slots: pd.DataFrame, interval: Interval) -> None:
+def record_slots(connection: Connection, slots: "pd.DataFrame", interval: Interval) -> None:
     """Store how provisional bars were built, in the transaction that wrote them, and which slots had no trade.
 
     ``slots`` are those of ``market.live.provisional_bars``. A slot with trades is left out unless the table has a
