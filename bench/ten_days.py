@@ -20,6 +20,7 @@ from backfill_assets.config.settings import load_settings
 from backfill_assets.market.arrays import Floats
 from backfill_assets.market.calendar.sessions import Session
 from backfill_assets.market.calendar.tickers import parse_tickers
+from backfill_assets.market.gaps.ask_plans import LATE_AFTER
 from backfill_assets.sandbox.config import SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.store.postgres.connection import Database
@@ -124,6 +125,11 @@ def _build_figures(
     calls = days.calls.sum() / foresight
     yield Figure(f"{name}: calls relative to foresight", "×", [calls], at_most=marks.most_calls)
     yield Figure("… the optimum that knows the distribution, with as many within 90 minutes", "×", [optimum])
+    if marks.most_median == LATE_AFTER * MINUTES:
+        floor = find_optimum(world, config, tickers, 0.5)
+        yield Figure(
+            "… the optimum with the marks' median and all of 07:00 by 08:00: no plan needs fewer", "×", [floor]
+        )
     yield Figure(
         "… relative to that optimum", "×", [calls / optimum], at_most=MOST_ABOVE_OPTIMUM if is_judged else None
     )

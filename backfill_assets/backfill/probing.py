@@ -2,9 +2,11 @@
 
 A request is *tentative* if its gaps are in such sessions only, or if its ticker is a straggler of them
 (``market.gaps.stragglers``). Tentative requests are sent in blocks: a few probes, then twice as many as long as at
-least half of those came that were to be expected: all, or as many as is learned of them. The next round starts half an
-hour later at the earliest. From 16 hours after the close only stragglers' requests are tentative. Each round draws new
-probes, so that a ticker without data does not block the others for long.
+least half of those came that were to be expected: all, or as many as is learned of them. In the run that sees a session
+first, three quarters of a large block have to come: the vendor may be publishing just then, and half an hour later no
+request is in vain. The next round starts half an hour later at the earliest. Stragglers follow the others, in blocks of
+their own. From 16 hours after the close only their requests are tentative. Each round draws new probes, so that a
+ticker without data does not block the others for long.
 
 Around the clock no request is tentative: each ticker has its own turn (``market.gaps.ask_times``), and one round, every
 half hour, takes all whose turn has come, so that there is not a run for each of them.
@@ -25,6 +27,8 @@ from backfill_assets.market.gaps.stragglers import find_last_moments, find_strag
 TICKERS_PER_PROBE = 150
 MAX_PROBES = 3
 LEARNED_PROBES = 4  # that are to be expected to come, where chances are learned
+ENOUGH, ENOUGH_AT_FIRST = 0.5, 0.75  # of those to be expected; of a large block in the run that sees a session first
+LARGE_BLOCK = 32
 SECONDS_BETWEEN_ROUNDS = 1800
 
 
@@ -56,14 +60,23 @@ def is_probe_due(coverage: Coverage) -> bool:
     return bool(coverage.now.timestamp() - newest_request_at >= SECONDS_BETWEEN_ROUNDS)
 
 
+def build_blocks(tentative: Sequence[PlannedRequest], coverage: Coverage) -> list[list[PlannedRequest]]:
+    """The blocks in which to send the tentative requests, in their order; those for stragglers come last."""
+    is_straggler = _find_stragglers(coverage)[0]
+    blocks: list[list[PlannedRequest]] = []
+    for is_last, size in ((False, compute_first_block_size(coverage)), (True, _count_probes(coverage))):
+        left = [asked for asked in tentative if is_straggler[asked.row, asked.newest_due_session] == is_last]
+        while left:
+            block, left = split_block(left, size, coverage)
+            blocks.append(block)
+            size *= 2
+    return blocks
+
+
 def compute_first_block_size(coverage: Coverage) -> int:
     """How many of the first block are to be expected to come: a few, or as many symbols as were seen published."""
-    probes = min(MAX_PROBES, max(1, len(coverage.symbols) // TICKERS_PER_PROBE))
-    if coverage.absence_evidence.habits is not None:
-        probes = LEARNED_PROBES
-    return max(
-        probes, max((_count_published(coverage, session) for session in _find_fresh_sessions(coverage)), default=0)
-    )
+    published = (_count_published(coverage, session) for session in _find_fresh_sessions(coverage))
+    return max(_count_probes(coverage), max(published, default=0))
 
 
 def split_block(
@@ -76,23 +89,33 @@ def split_block(
 
 
 def has_enough_come(came: int, requests: Sequence[PlannedRequest], coverage: Coverage) -> bool:
-    """Whether at least half of these tentative requests came that were to be expected; then the next ones are sent."""
-    return bool(2 * came >= _compute_chances(requests, coverage).sum())
+    """Whether so many of these tentative requests came that the next ones are sent, of those to be expected."""
+    newest = max((request.newest_due_session for request in requests), default=0)
+    evidence = coverage.absence_evidence
+    is_seen = evidence.habits is not None or not np.isnan(evidence.first_published_at[newest])
+    share = ENOUGH if is_seen or len(requests) < LARGE_BLOCK else ENOUGH_AT_FIRST
+    return bool(came >= share * _compute_chances(requests, coverage).sum())
 
 
 def _find_tentative(coverage: Coverage) -> Bools:
     """For which symbols and sessions a request may well be in vain, shape (symbols, sessions)."""
     fresh = np.isin(np.arange(len(coverage.grid.sessions)), list(_find_fresh_sessions(coverage)))
+    is_straggler, last_moments = _find_stragglers(coverage)
+    tentative: Bools = fresh | (is_straggler & (coverage.now.timestamp() < last_moments))
+    return tentative
+
+
+def _find_stragglers(coverage: Coverage) -> tuple[Bools, Floats]:
+    """The stragglers of each session, shape (symbols, sessions), and when all of them are requested; (sessions,)."""
     shape = (len(coverage.symbols), len(coverage.grid.sessions))
-    evidence, history, now = coverage.absence_evidence, coverage.request_history, coverage.now.timestamp()
+    history, evidence = coverage.request_history, coverage.absence_evidence
     if evidence.habits is not None or coverage.grid.is_around_the_clock:
-        return np.broadcast_to(fresh, shape)
+        return np.zeros(shape, bool), np.full(shape[1], np.inf)
     entry_index = history.build_entry_index(*shape)
     overdue_at = np.array([at.timestamp() for at in coverage.overdue_at])
-    is_straggler = find_stragglers(history, entry_index, evidence, overdue_at, now)
+    is_straggler = find_stragglers(history, entry_index, evidence, overdue_at, coverage.now.timestamp())
     requested_at = look_up(history.requested_at, entry_index, default=0).astype(float)
-    tentative: Bools = fresh | (is_straggler & (now < find_last_moments(is_straggler, requested_at)))
-    return tentative
+    return is_straggler, find_last_moments(is_straggler, requested_at)
 
 
 def _compute_chances(requests: Sequence[PlannedRequest], coverage: Coverage) -> Floats:
@@ -120,6 +143,12 @@ def _find_fresh_sessions(coverage: Coverage) -> set[int]:
         for session, overdue_at in enumerate(coverage.overdue_at)
         if coverage.now < overdue_at and 2 * _count_published(coverage, session) < len(coverage.symbols)
     }
+
+
+def _count_probes(coverage: Coverage) -> int:
+    if coverage.absence_evidence.habits is not None:
+        return LEARNED_PROBES
+    return min(MAX_PROBES, max(1, len(coverage.symbols) // TICKERS_PER_PROBE))
 
 
 def _count_published(coverage: Coverage, session: int) -> int:

@@ -218,16 +218,15 @@ class _BackfillRun:
             return await self._fetch_in_batches(fetcher, progress, requests), frozenset()
         certain, tentative = probing.split_requests(requests, coverage)
         fetched = await self._fetch_in_batches(fetcher, progress, certain)
-        size, keep_probing = probing.compute_first_block_size(coverage), probing.is_probe_due(coverage)
-        while keep_probing and tentative and not fetched.stopped:
-            block, tentative = probing.split_block(tentative, size, coverage)
+        blocks, keep_probing = probing.build_blocks(tentative, coverage), probing.is_probe_due(coverage)
+        while keep_probing and blocks and not fetched.stopped:
+            block = blocks.pop(0)
             fetched = merge_results([fetched, await self._fetch_in_batches(fetcher, progress, block)])
             came = sum((asked.symbol.symbol_id, asked.last_session) in fetched.published_sessions for asked in block)
-            size *= 2
             asked = [request for request in block if request.symbol.symbol_id not in fetcher.claimed_elsewhere]
             keep_probing = probing.has_enough_come(came, asked, coverage)
-        held_back = [] if fetched.stopped else tentative
-        return fetched, frozenset(request.symbol.symbol_id for request in held_back)
+        held_back = [] if fetched.stopped else blocks
+        return fetched, frozenset(request.symbol.symbol_id for block in held_back for request in block)
 
     async def _fetch_in_batches(
         self, fetcher: Fetcher, progress: ProgressTracker, requests: Sequence[PlannedRequest]

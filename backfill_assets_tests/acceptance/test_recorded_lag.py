@@ -16,6 +16,7 @@ from backfill_assets.backfill.job_request import JobRequest, build_job
 from backfill_assets.backfill.runner import run_backfill
 from backfill_assets.market.calendar.sessions import list_sessions
 from backfill_assets.market.exchanges.registry import US
+from backfill_assets.market.purposes import Purpose
 from backfill_assets.sandbox.config import Publication, SandboxConfig
 from backfill_assets.sandbox.server.serve import Sandbox
 from backfill_assets.sandbox.world.publication import PublicationSchedule
@@ -55,6 +56,8 @@ def test_the_recorded_tail_is_stored_within_three_hours(
             " JOIN market_symbols USING (symbol_id) WHERE is_published AND session_day = %s",
             [TUESDAY],
         ).fetchall()
+        purposes = {purpose for (purpose,) in connection.execute("SELECT DISTINCT purpose FROM backfill.requests")}
     assert len(seen) == len(names)
     assert max((at - published[symbol]) / 3600 for symbol, at in seen) <= 3
+    assert Purpose.CROSS_FEED not in purposes  # what is only late is not asked of the other feed
     assert sandbox.stats()["calls"] <= 450  # one request of each costs 250

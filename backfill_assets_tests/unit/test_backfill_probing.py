@@ -9,6 +9,7 @@ import pytest
 
 from backfill_assets.backfill.planner import PlannedRequest
 from backfill_assets.backfill.probing import (
+    build_blocks,
     compute_first_block_size,
     has_enough_come,
     is_probe_due,
@@ -175,3 +176,36 @@ def test_stragglers_are_requested_in_rounds(vain: float, hours: float, waits: bo
     assert coverage.slot_states.due.tolist() == [not waits]
     certain, tentative = split_requests([build_request(coverage, 8)], coverage)
     assert (len(certain), len(tentative)) == (int(not is_tentative), int(is_tentative))
+
+
+@pytest.mark.parametrize(("requests", "enough"), [(31, 16), (32, 24), (64, 48)])
+def test_a_large_block_has_to_come_nearly_whole_when_a_session_is_seen_first(requests: int, enough: int) -> None:
+    coverage = build_coverage(tickers=[f"T{number}" for number in range(100)])
+    block = [build_request(coverage, row) for row in range(requests)]
+    assert [has_enough_come(came, block, coverage) for came in (enough - 1, enough)] == [False, True]
+    seen = build_coverage(tickers=[f"T{number}" for number in range(100)], first_published_at=[np.nan, 1.0])
+    assert [has_enough_come(came, block, seen) for came in (requests // 2 - 1, (requests + 1) // 2)] == [False, True]
+
+
+def test_stragglers_follow_the_others_in_blocks_of_their_own() -> None:
+    """Six of twenty tickers came nine hours after the close, six were requested in vain then, the others never."""
+    came_at = int(CLOSE.timestamp()) + 9 * 3600
+    entries = [
+        *(
+            Entry(row=row, session=1, requested_at=came_at, published=True, data_until=came_at, published_at=came_at)
+            for row in range(6)
+        ),
+        *(Entry(row=row, session=1, requested_at=came_at, not_returned=range(13, 26)) for row in range(6, 12)),
+    ]
+    names = [f"T{number}" for number in range(20)]
+    coverage = build_coverage(
+        entries,
+        CLOSE + timedelta(hours=10),
+        names,
+        first_published_at=[np.nan, came_at],
+        half_published_at=[np.nan] * 2,
+    )
+    tentative = split_requests([build_request(coverage, row) for row in range(6, 20)], coverage)[1]
+    blocks = [sorted(request.row for request in block) for block in build_blocks(tentative, coverage)]
+    assert [len(block) for block in blocks] == [6, 2, 1, 2, 3]
+    assert sorted(blocks[0] + blocks[1]) == list(range(12, 20))

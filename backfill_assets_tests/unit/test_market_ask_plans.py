@@ -15,9 +15,10 @@ from backfill_assets.market.gaps.ask_plans import (
     find_next_asks,
     plan_asks,
 )
+from backfill_assets.market.gaps.ask_times import find_awaited
 from backfill_assets.market.gaps.publication_habits import HalfHours, PublicationHabits, learn_habits
 from backfill_assets.market.gaps.slot_states import SlotState
-from backfill_assets_tests.unit.gap_builders import HOUR, Entry, classify
+from backfill_assets_tests.unit.gap_builders import HOUR, Entry, build_evidence, build_history, classify
 from backfill_assets_tests.unit.market_builders import build_grid, parse_epoch
 from backfill_assets_tests.unit.test_market_publication_habits import HALF_HOURS, OWN_HOURS, TUESDAY, build_past, learn
 
@@ -121,6 +122,16 @@ def test_each_symbol_is_requested_when_it_comes() -> None:
 def test_a_request_in_vain_is_followed_by_what_is_likely_then() -> None:
     assert 5.5 <= find_next_hours(0, [ask_in_vain(0, 5.0)], 5.1) <= 16
     assert find_next_hours(1, [ask_in_vain(1, 5.0)], 5.1) == 8.0
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(20.0, [False, True]), (31.0, [False, False])])
+def test_a_planned_session_may_only_be_late_until_its_last_moment(hours: float, expected: list[bool]) -> None:
+    history = build_history([*BEFORE, ask_in_vain(1, 16.0)])
+    evidence = build_evidence(4, GRID, habits=HABITS)
+    entry_index = history.build_entry_index(4, len(GRID.sessions))
+    overdue_at = np.array([CLOSE - 28_800.0, CLOSE + 16.0 * HOUR])
+    awaited = find_awaited(history, entry_index, evidence, GRID, overdue_at, CLOSE + hours * HOUR)
+    assert awaited[1].tolist() == expected
 
 
 def test_a_session_that_came_in_part_follows_the_retry_schedule() -> None:

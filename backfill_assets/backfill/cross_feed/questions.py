@@ -1,6 +1,7 @@
 """Finds what the other feed is asked: doubts, halts that are not final, and slots whose absence is not usual.
 
-Only what the first feed was asked again once, and has not given. What both feeds lack is asked again on a ladder
+Only what the first feed was asked again once, and has not given; a session that may only be late is not asked about
+(``market.gaps.ask_times``). What both feeds lack is asked again on a ladder
 (``market.gaps.halts``); nothing else is asked twice while nothing changed.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 from backfill_assets.market.arrays import Bools, Int64
 from backfill_assets.market.calendar.intervals import INTERVALS, Interval
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.gaps.ask_times import find_awaited
 from backfill_assets.market.gaps.coverage import Coverage
 from backfill_assets.market.gaps.evidence import look_up
 from backfill_assets.market.gaps.gap_rules import GapRules
@@ -100,6 +102,9 @@ def _find_absent(coverage: Coverage, rules: GapRules) -> Bools:
     is_served = ~evidence.is_unserved[slots.row] & (evidence.published_sessions[slots.row] > 0)
     not_returned = grid.get_slot_keys(history.row[history.not_returned_entry], history.not_returned_ordinal)
     found: Bools = is_absent & is_unexplained & was_asked_again & is_served & np.isin(key, not_returned)
+    overdue_at = np.array([at.timestamp() for at in coverage.overdue_at])
+    is_awaited = find_awaited(history, entries, evidence, grid, overdue_at, coverage.now.timestamp())
+    found &= ~is_awaited[slots.row, grid.session_index[slots.ordinal]]
     is_thin_slot = is_thin(slots.row, entry, history, evidence, rules)
     # What is usual for the symbol needs no second feed. What nobody has would take all its calls.
     is_skipped = np.isin(slots.ordinal, evidence.holes)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backfill_assets.market.arrays import Floats, Int64
+from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.sessions import Session
-from backfill_assets.market.gaps.evidence import look_up
+from backfill_assets.market.gaps.evidence import RequestHistory, look_up
 from backfill_assets.market.gaps.publication_habits import HALF_HOUR, HalfHours, PublicationHabits
 from backfill_assets.market.gaps.retry_schedule import PastRequests
 
@@ -34,12 +34,11 @@ def ask_by_habit(
     ``row`` and ``session``, a position in ``sessions``, are those of each slot, shape (slots,) like the result. A
     symbol none of whose newest sessions has come stays on the retry schedule.
     """
-    closes = np.array([s.regular_close.timestamp() for s in sessions])
-    weekday = np.array([s.day.weekday() for s in sessions])
-    is_planned = ~look_up(past.history.data_until > 0, past.entry_index[row, session], default=False)
-    is_planned &= ~habits.is_silent[row] & (now_epoch < closes + habits.half_hours.moments[-1] + HALF_HOUR)[session]
+    is_planned = find_planned(past.history, past.entry_index, habits, sessions, now_epoch)[row, session]
     if not is_planned.any():
         return request_at
+    closes = np.array([s.regular_close.timestamp() for s in sessions])
+    weekday = np.array([s.day.weekday() for s in sessions])
     cells, cell = np.unique(row[is_planned] * len(closes) + session[is_planned], return_inverse=True)
     rows, at = np.divmod(cells, len(closes))
     requested_at = look_up(past.history.requested_at, past.entry_index[rows, at], default=0)
@@ -49,6 +48,20 @@ def ask_by_habit(
     result = request_at.copy()
     result[is_planned] = np.where(np.isfinite(planned_at[cell]), planned_at[cell], request_at[is_planned])
     return result
+
+
+def find_planned(
+    history: RequestHistory,
+    entry_index: Int64,
+    habits: PublicationHabits,
+    sessions: Sequence[Session],
+    now_epoch: float,
+) -> Bools:
+    """Which sessions of which symbols follow a plan, shape (symbols, sessions): no row came, and they are new."""
+    closes = np.array([s.regular_close.timestamp() for s in sessions])
+    is_planned: Bools = ~look_up(history.data_until > 0, entry_index, default=False)
+    is_planned &= ~habits.is_silent[:, None] & (now_epoch < closes + habits.half_hours.moments[-1] + HALF_HOUR)
+    return is_planned
 
 
 def find_next_asks(chances: Floats, last_ask: Int64, half_hours: HalfHours) -> Int64:

@@ -11,11 +11,11 @@ import numpy as np
 
 from backfill_assets.market.arrays import Bools, Floats, Int64
 from backfill_assets.market.calendar.slots import SlotGrid
-from backfill_assets.market.gaps.ask_plans import ask_by_habit
+from backfill_assets.market.gaps.ask_plans import ask_by_habit, find_planned
 from backfill_assets.market.gaps.evidence import AbsenceEvidence, RequestHistory
 from backfill_assets.market.gaps.gap_rules import GapRules
 from backfill_assets.market.gaps.retry_schedule import PastRequests
-from backfill_assets.market.gaps.stragglers import ask_in_rounds
+from backfill_assets.market.gaps.stragglers import ask_in_rounds, find_stragglers
 
 
 def ask_new_sessions(
@@ -36,6 +36,25 @@ def ask_new_sessions(
     if evidence.habits is None:
         return ask_in_rounds(retry_at, row, session, past, evidence, overdue_at, now_epoch)
     return ask_by_habit(retry_at, row, session, past, evidence.habits, grid.sessions, now_epoch)
+
+
+def find_awaited(
+    history: RequestHistory,
+    entry_index: Int64,
+    evidence: AbsenceEvidence,
+    grid: SlotGrid,
+    overdue_at: Floats,
+    now_epoch: float,
+) -> Bools:
+    """Which sessions may only be late, shape (symbols, sessions): of which no row came, and that are new enough.
+
+    They are requested by what is learned, or in rounds; ``overdue_at`` has the shape (sessions,).
+    """
+    if grid.is_around_the_clock:
+        return np.zeros(entry_index.shape, bool)
+    if evidence.habits is None:
+        return find_stragglers(history, entry_index, evidence, overdue_at, now_epoch)
+    return find_planned(history, entry_index, evidence.habits, grid.sessions, now_epoch)
 
 
 def wait_for_turns(

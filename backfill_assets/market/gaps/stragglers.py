@@ -1,10 +1,10 @@
 """Symbols that were requested in vain after others were seen published, while nothing is learned of them. Pure.
 
-They are requested in rounds: an hour after half of the universe was seen published, then every three hours until a day
-after the session was overdue. A round begins with few of them and goes on while half of those come
-(``backfill.probing``), so that the whole tail is not requested in vain again and again; twelve hours after the first of
-them was requested last, all of them are (docs/decisions/0088). Fewer than five late symbols, and symbols that lack
-older sessions as well, stay on the retry schedule.
+They are requested in rounds: every hour until half of the universe was seen published, an hour after that, then every
+three hours until a day after the session was overdue. A round begins with few of them and goes on while half of those
+come (``backfill.probing``), so that the whole tail is not requested in vain again and again; twelve hours after the
+first of them was requested last, all of them are (docs/decisions/0088). Fewer than five late symbols, and symbols that
+lack older sessions as well, stay on the retry schedule.
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ def find_stragglers(
 ) -> Bools:
     """Which symbols are stragglers of which sessions, shape (symbols, sessions).
 
-    There are none before half of the universe was seen published or the session is overdue; ``overdue_at`` is when
-    absence counts at the latest, epoch seconds, shape (sessions,).
+    There are none before the session was seen published; ``overdue_at`` is when absence counts at the latest, epoch
+    seconds, shape (sessions,).
     """
     has_data = look_up(history.data_until > 0, entry_index, default=False)
     session = np.arange(entry_index.shape[1])
@@ -35,7 +35,6 @@ def find_stragglers(
     is_straggler: Bools = (entry_index != NO_ENTRY) & ~has_data
     # NaN, for not seen published, compares as False
     is_straggler &= (requested_at >= evidence.first_published_at) & (requested_at <= now_epoch)
-    is_straggler &= (evidence.half_published_at <= now_epoch) | (overdue_at <= now_epoch)
     is_straggler &= now_epoch < overdue_at + _ROUNDS_AFTER_OVERDUE
     is_straggler &= (session > newest_with_data) & (session <= newest_with_data + _MAX_SESSIONS_WITHOUT_DATA)
     came_late = look_up(history.published_at, entry_index, default=np.nan) > evidence.half_published_at
@@ -61,7 +60,7 @@ def ask_in_rounds(
         return request_at
     requested_at = look_up(past.history.requested_at, past.entry_index, default=0).astype(float)
     newest = np.where(is_straggler, requested_at, -np.inf).max(axis=0)
-    is_first = newest < evidence.half_published_at + FIRST_STEP  # NaN compares as False
+    is_first = newest < np.fmin(evidence.half_published_at, overdue_at) + FIRST_STEP
     round_at = newest + np.where(is_first, FIRST_STEP, STEP)
     round_at = np.minimum(round_at, find_last_moments(is_straggler, requested_at))
     asked: Floats = np.where(is_straggler[row, session], round_at[session], request_at)
