@@ -53,7 +53,7 @@ async def count_on_the_way(rows: Sequence[int], in_flight: int, max_rows: int) -
 @pytest.mark.parametrize(
     ("rows", "in_flight", "max_rows", "counts"),
     [
-        ([10, 10, 10, 10], 2, 1000, [3, 3, 2, 1]),  # half as many again wait to be stored
+        ([10, 10, 10, 10], 3, 1000, [3, 3, 2, 1]),
         ([400, 400, 400, 400], 48, 1000, [2, 2, 2, 1]),
         ([5000, 5000, 10], 48, 1000, [1, 1, 1]),
         ([10, 10, 990, 10], 48, 1000, [3, 2, 2, 1]),

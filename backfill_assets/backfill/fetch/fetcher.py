@@ -82,12 +82,12 @@ class Fetcher:
     async def fetch_all(self, requests: Sequence[PlannedRequest], in_flight: int) -> FetchResult:
         """Fetch and store ``requests``; ends early, with ``stopped`` set, when the run cannot continue.
 
-        Of the requests that a killed run loses at most ``in_flight`` were under way, and half as many waited to be
-        stored. Responses that have arrived are stored however this ends, cancellation included.
+        A request counts as in flight until its response is stored, so that a killed run loses at most ``in_flight`` of
+        them. Responses that have arrived are stored however this ends, cancellation included.
         """
         responses = ResponseQueue(in_flight)
         store_task = asyncio.create_task(self._store_responses(responses))
-        fetch_task = asyncio.create_task(self._fetch_concurrently(requests, responses))
+        fetch_task = asyncio.create_task(self._fetch_concurrently(requests, in_flight, responses))
         try:
             await asyncio.wait({store_task, fetch_task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -98,11 +98,13 @@ class Fetcher:
             raise failure
         return replace(merge_results(stored), stopped=self._stopped)
 
-    async def _fetch_concurrently(self, requests: Sequence[PlannedRequest], responses: "ResponseQueue") -> None:
+    async def _fetch_concurrently(
+        self, requests: Sequence[PlannedRequest], in_flight: int, responses: "ResponseQueue"
+    ) -> None:
         remaining = iter(requests)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(responses.places, len(requests))):
+                for _ in range(min(in_flight, len(requests))):
                     group.create_task(self._run_worker(remaining, responses))
         except* _StopFetching:
             _log.info("stopped sending requests: %s", self._stopped)

@@ -44,20 +44,14 @@ def bound_rows(request: PlannedRequest, grid: SlotGrid, source: Interval) -> int
 class ResponseQueue:
     """Responses on their way to the store. A place is reserved before the request and released after storing.
 
-    Half as many answers as requests may be in flight wait to be stored; meanwhile others are requested.
-
     Args:
-        in_flight: requests that are sent at once, at most.
+        in_flight: the number of places.
         max_rows: of all answers together; one that has more has the way to itself.
-
-    Attributes:
-        places: requests on the way at most, from before they are sent until their answer is stored.
     """
 
     def __init__(self, in_flight: int, max_rows: int = MAX_ROWS_ON_THE_WAY) -> None:
-        self.places = in_flight + in_flight // 2
-        self._capacity = asyncio.Semaphore(self.places)
-        self._gathered = min(WRITE_BATCH_SIZE, in_flight // 2)
+        self._capacity = asyncio.Semaphore(in_flight)
+        self._gathered = min(WRITE_BATCH_SIZE, in_flight // 6)  # the other places are for requests
         self._queue: asyncio.Queue[Response | None] = asyncio.Queue()
         self._max_rows = max_rows
         self._rows: dict[PlannedRequest, int] = {}
