@@ -63,7 +63,9 @@ def _show_answer(console: Console, history: WholeHistory) -> None:
         f"{answer.exchange} {answer.interval}: {answer.describe()} ({symbols})", style="bold", highlight=False
     )
     if answer.unmeasured_months:
-        console.print("verify_window examines what is left; at once: backfill-assets census --update", highlight=False)
+        console.print(
+            "the job verify_window examines what is left; at once: backfill-assets census --update", highlight=False
+        )
 
 
 def _show_table(console: Console, rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str]]) -> None:

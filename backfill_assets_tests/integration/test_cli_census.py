@@ -97,7 +97,8 @@ def test_bars_that_were_never_counted_are_not_called_missing(run: Run, database_
         connection.execute("DELETE FROM backfill.census_symbols")
     shown = run("census").stdout.splitlines()
     assert shown[0].startswith("US 30m: at least 4.6 % complete since 2026-04-01, 4 months of symbols not examined yet")
-    assert shown[2].split() == ["2026-04", "2", "546", "0", "0", "0", "2", "0.0", "%"]
+    assert shown[1].endswith("at once: backfill-assets census --update")
+    assert shown[3].split() == ["2026-04", "2", "546", "0", "0", "0", "2", "0.0", "%"]
     answer = json.loads(run("census", "--format", "json").stdout)["exchanges"]["US"]
     assert (answer["is_complete"], answer["missing_bars"], answer["unmeasured_bars"]) == (False, 0, 1066)
 

@@ -88,8 +88,8 @@ def test_rows_of_an_answer_are_bounded_before_it_comes(
 
 
 async def take_batch(before: int, later: int, *, closes: bool) -> tuple[int, bool]:
-    """How many of eight answers at most are stored at once: ``before`` are there, ``later`` ones come one by one."""
-    queue = ResponseQueue(8)
+    """How many answers are stored at once, of 24 places: ``before`` are there, ``later`` ones come one by one."""
+    queue = ResponseQueue(24)
     for number in range(before):
         queue.put(FailedRequest(build_request(number), BrokenAnswer("")))
     batch = asyncio.create_task(queue.get_batch())
@@ -109,7 +109,7 @@ async def take_batch(before: int, later: int, *, closes: bool) -> tuple[int, boo
         (6, 0, False, (6, True)),
         (1, 1, True, (2, False)),
     ],
-    ids=["until half of the places are filled", "what is there at once", "no longer than requests are sent"],
+    ids=["until a sixth of the places is filled", "what is there at once", "no longer than requests are sent"],
 )
 def test_answers_are_gathered(
     monkeypatch: pytest.MonkeyPatch, before: int, later: int, closes: bool, stored: tuple[int, bool]
