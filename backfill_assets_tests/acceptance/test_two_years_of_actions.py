@@ -19,6 +19,7 @@ from backfill_assets.backfill.engine import Engine
 from backfill_assets.market.actions.proof import Verdict
 from backfill_assets.market.calendar.intervals import INTERVALS
 from backfill_assets.market.calendar.tickers import Symbol
+from backfill_assets.market.columns import Columns
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.sandbox.actions import Action, CashDividend, SpinOff, Split
 from backfill_assets.sandbox.server.serve import Sandbox
@@ -157,7 +158,7 @@ class TwoYears:
             for session in sessions
         ]
         with self.engine.database.transaction() as connection:
-            record_evidence(connection, pd.DataFrame(rows), interval=INTERVAL, source=INTERVALS["5m"], now=now)
+            record_evidence(connection, Columns(pd.DataFrame(rows)), interval=INTERVAL, source=INTERVALS["5m"], now=now)
 
     def read(self, symbol: str, moment: datetime | None, adjustment: str = "splits_and_dividends") -> pd.DataFrame:
         """Read a ticker's adjusted bars."""
@@ -198,7 +199,7 @@ class TwoYears:
         with self.engine.database.transaction() as connection:
             write_bars(
                 connection,
-                bars,
+                Columns(bars),
                 interval=INTERVAL,
                 spelling="30m",
                 source=host,
