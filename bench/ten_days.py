@@ -72,7 +72,8 @@ def measure(*, quick: bool) -> Section:  # noqa: ARG001 - has only one size
 def simulate(world: World, tickers: int = TICKERS) -> Iterator[Figure]:
     """Run one world with its own database and sandbox."""
     names = build_symbols(tickers)
-    config, sessions = build_config(world, tickers), list_world_sessions(SESSIONS + 1)
+    # one session more, so that the last one's stragglers are stored, and the close that ends it
+    config, sessions = build_config(world, tickers), list_world_sessions(SESSIONS + 2)
     with tempfile.TemporaryDirectory(prefix="backfill-bench-", ignore_cleanup_errors=True) as folder:
         database = Database(start_embedded_database(Path(folder), "days"))
         migrate(database)
@@ -81,7 +82,8 @@ def simulate(world: World, tickers: int = TICKERS) -> Iterator[Figure]:
         with Sandbox(config) as sandbox:
             settings = load_settings(token=TOKEN, base_url=sandbox.base_url, requests_per_minute=100_000)
             calls = run_days(Engine(database, settings), sandbox, sessions)
-        days = SimulatedDays(calls, draw_hours(config, names, SESSIONS), read_stored(database, names, sessions[:-1]))
+        stored = read_stored(database, names, sessions[:SESSIONS])
+        days = SimulatedDays(calls[:SESSIONS], draw_hours(config, names, SESSIONS), stored)
         database.close()
     for label, judged in (("sessions 1 to 10", slice(0, LEARNING)), ("11 to 20", slice(LEARNING, SESSIONS))):
         part = SimulatedDays(days.calls[judged], days.published[judged], days.stored[judged])
