@@ -62,7 +62,7 @@ def measure_coverage(
         stored = read_stored_slots(connection, symbol_index, grid)
     slots = _build_open_slots(stored, grid)
     request_history, absence_evidence = read_evidence(
-        connection, symbol_index, grid, source, slots, rules, only_states=only_states
+        connection, symbol_index, grid, source, slots, rules, now, only_states=only_states
     )
     request_history = _set_probe(connection, request_history, symbol_index, grid, source, now)
     absence_evidence = _set_lives(absence_evidence, lives or {})

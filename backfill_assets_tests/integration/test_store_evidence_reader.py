@@ -38,6 +38,7 @@ from backfill_assets_tests.unit.market_builders import make_daily_prices
 
 SESSIONS = list_sessions(US, date(2026, 6, 1), date(2026, 6, 5))
 GRID = build_slot_grid(SESSIONS, INTERVALS["30m"])
+NOW = datetime(2026, 6, 6, tzinfo=UTC)
 REQUESTED_AT = datetime(2026, 6, 6, 14, tzinfo=UTC)
 AAPL, MSFT, SPY = 0, 1, 2  # rows
 INSERT_EVIDENCE = """
@@ -82,13 +83,19 @@ def insert_request(database: Database, row: int, day: date, **changed: Any) -> N
 
 
 def read(
-    database: Database, open_rows: Sequence[int] = (), grid: SlotGrid = GRID, slots: Sequence[Slot] = ()
+    database: Database,
+    open_rows: Sequence[int] = (),
+    grid: SlotGrid = GRID,
+    slots: Sequence[Slot] = (),
+    now: datetime = NOW,
+    *,
+    only_states: bool = False,
 ) -> tuple[RequestHistory, AbsenceEvidence]:
     """Read with an absent first slot of each of ``open_rows``, or with ``slots``."""
     index = SymbolIndex(np.array(get_symbol_ids(database), np.int64))
     open_slots = build_open_slots(slots or [(row, 0, SlotState.MISSING) for row in open_rows])
     with database.transaction() as connection:
-        return read_evidence(connection, index, grid, INTERVALS["5m"], open_slots, RULES)
+        return read_evidence(connection, index, grid, INTERVALS["5m"], open_slots, RULES, now, only_states=only_states)
 
 
 def test_nothing_is_known_of_an_empty_store(store: Database) -> None:
@@ -202,6 +209,18 @@ def test_publication_times_are_those_of_the_first_symbol_and_of_half_of_the_stor
     assert np.isnan(evidence.half_published_at[3])
 
 
+def test_who_published_long_ago_is_not_read_for_states(store: Database) -> None:
+    """Requests for symbols with open slots are, whatever the session."""
+    for row in (AAPL, MSFT):
+        insert_request(store, row, SESSIONS[4].day, is_published=True, published_at=REQUESTED_AT)
+    much_later = RULES.compute_overdue_at(SESSIONS[4]) + RULES.retry_schedule.vendor_gap_after + timedelta(minutes=1)
+    for now, is_read in ((NOW, True), (much_later, False)):
+        history, evidence = read(store, [AAPL], now=now, only_states=True)
+        assert (AAPL in history.row, MSFT in history.row) == (True, is_read)
+        assert np.isnan(evidence.first_published_at[4]) != is_read
+    assert MSFT in read(store, [AAPL], now=much_later)[0].row
+
+
 def test_nothing_is_read_without_sessions(store: Database) -> None:
     history, evidence = read(store, [AAPL], build_slot_grid([], INTERVALS["30m"]))
     assert (history.row.size, evidence.traded.shape) == (0, (3, 0))
@@ -256,7 +275,7 @@ def test_where_daily_rows_are_carried_forward_one_that_is_absent_says_nothing(
         record_days_without_row(connection, [(ids[0], sessions[1].day)], NO_ROW_AS_USUAL)
         index = SymbolIndex.from_symbols(symbols)
         is_open = build_open_slots([(0, 0, SlotState.MISSING)])
-        _, evidence = read_evidence(connection, index, grid, INTERVALS["5m"], is_open, RULES)
+        _, evidence = read_evidence(connection, index, grid, INTERVALS["5m"], is_open, RULES, NOW)
         series = read_daily_series(connection, ids, sessions)
     absent = [DayTrading.NOT_IN_MARKET_FILE, DayTrading.NO_ROW_AS_USUAL] if tells else [DayTrading.UNKNOWN] * 2
     assert evidence.traded[0].tolist() == [*absent, DayTrading.UNKNOWN]

@@ -14,6 +14,7 @@ from backfill_assets.market.calendar.tickers import parse_tickers
 from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.exchanges.registry import US
 from backfill_assets.store.bars.gap_queries import NEWEST_SESSIONS, read_stored_slots
+from backfill_assets.store.bars.proven_newest import find_proven_ends
 from backfill_assets.store.bars.stored_slots import StoredSlots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
 from backfill_assets.store.census.upkeep import keep_census
@@ -330,3 +331,97 @@ def test_bars_of_a_counted_symbol_are_not_read_again(store: Database) -> None:
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("UPDATE market_data SET is_final = false")
     assert read(store, build_slot_grid(GRID.sessions[-1:], GRID.interval)).provisional.size == 0
+
+
+ACROSS_MONTHS = build_slot_grid(list_sessions(US, date(2026, 5, 28), date(2026, 6, 2)), INTERVALS["30m"])
+SINCE_MAY = build_slot_grid(list_sessions(US, date(2026, 5, 1), date(2026, 6, 2)), INTERVALS["30m"])
+
+
+@pytest.fixture
+def months(database: Database) -> Database:
+    """A counted store: AAPL has a final bar in every slot since May began, MSFT until May ended."""
+    with database.transaction() as connection:
+        add_symbols(connection, parse_tickers(["AAPL", "MSFT"]))
+        for ordinal, start in enumerate(SINCE_MAY.starts.tolist()):
+            for symbol in ("AAPL", "MSFT") if ordinal < SINCE_MAY.size - 26 else ("AAPL",):
+                connection.execute(INSERT_BAR, FINAL_BAR | {"symbol": symbol, "timestamp": to_datetime(start)})
+    keep_census(database)
+    return database
+
+
+def find_ends(database: Database, *, find_later: bool = True) -> list[int]:
+    """The ends up to which AAPL and MSFT are proven; the range is the last three sessions: one of May, two of June."""
+    bounds = ACROSS_MONTHS.session_offsets[-4:].tolist()
+    with database.transaction() as connection:
+        index = SymbolIndex.from_symbols(list_symbols(connection, "US"))
+        return find_proven_ends(connection, index, ACROSS_MONTHS, bounds, find_later=find_later).tolist()
+
+
+def read_with_and_without_census(database: Database) -> StoredSlots:
+    """Both must say the same."""
+    with database.transaction() as connection:
+        index = SymbolIndex.from_symbols(list_symbols(connection, "US"))
+        by_census = read_stored_slots(connection, index, ACROSS_MONTHS, find_newest=True)
+        connection.execute("UPDATE backfill.census_symbols SET uncounted = '{(,)}'")
+        by_bars = read_stored_slots(connection, index, ACROSS_MONTHS, find_newest=True)
+        connection.rollback()
+    for name, expected in vars(by_bars).items():
+        assert np.array_equal(getattr(by_census, name), expected), name
+    return by_census
+
+
+def change(database: Database, statement: str) -> None:
+    """Change bars and add the change up."""
+    with database.transaction() as connection:
+        assert connection.execute(statement.encode()).rowcount > 0
+    keep_census(database)
+
+
+def test_symbols_with_every_bar_up_to_an_end_are_not_looked_at(months: Database) -> None:
+    assert find_ends(months) == [3, 1]
+    slots = read_with_and_without_census(months)
+    assert slots.absent.tolist() == [ACROSS_MONTHS.size + ordinal for ordinal in range(26, 52)]
+    change(months, "DELETE FROM market_data WHERE timestamp > '2026-06-02'")
+    assert find_ends(months) == [2, 1]
+    read_with_and_without_census(months)
+    change(months, "DELETE FROM market_data WHERE timestamp > '2026-05-29'")
+    assert find_ends(months) == [0, 0]
+    assert len(read_with_and_without_census(months).absent) == 2 * 39
+
+
+@pytest.mark.parametrize(
+    ("statement", "ends"),
+    [
+        ("DELETE FROM market_data WHERE timestamp = '2026-05-01 13:30Z'", [-1, -1]),
+        # as many bars and the same minutes of a month, but of another one
+        ("UPDATE market_data SET timestamp = '2026-06-04 13:30Z' WHERE timestamp = '2026-05-04 13:30Z'", [-1, -1]),
+        ("UPDATE market_data SET timestamp = '2026-07-01 13:30Z' WHERE timestamp = '2026-06-01 13:30Z'", [-1, 1]),
+        ("UPDATE market_data SET is_final = false WHERE timestamp = '2026-06-01 13:30Z'", [-1, 1]),
+        ("UPDATE market_data SET source_rows = 3 WHERE timestamp = '2026-06-01 13:30Z'", [-1, 1]),
+        ("UPDATE market_data SET source = NULL WHERE timestamp = '2026-06-01 13:30Z'", [-1, 1]),
+    ],
+)
+def test_what_is_not_whole_or_not_plain_is_looked_at(months: Database, statement: str, ends: list[int]) -> None:
+    change(months, statement)
+    assert find_ends(months) == ends
+    read_with_and_without_census(months)
+
+
+def test_what_is_not_added_up_or_not_counted_is_looked_at(months: Database) -> None:
+    insert_bar(months, "AAPL", NEW)  # of June 5, after the range
+    assert find_ends(months) == [-1, 1]
+    keep_census(months)
+    assert find_ends(months) == [-1, 1]
+    with months.transaction() as connection:
+        connection.execute("UPDATE backfill.census_symbols SET uncounted = '{[2026-05-01,2026-06-01)}'")
+        connection.execute("DELETE FROM market_data WHERE timestamp > '2026-06-05'")
+    keep_census(months, blocks=0)
+    assert find_ends(months) == [-1, -1]
+
+
+def test_a_bar_of_a_later_month_matters_only_where_later_ones_are_looked_for(months: Database) -> None:
+    insert_bar(months, "AAPL", NEW, timestamp=datetime(2026, 7, 1, 14, 0, tzinfo=UTC))
+    assert (find_ends(months), find_ends(months, find_later=False)) == ([-1, 1], [3, 1])
+    keep_census(months)
+    assert (find_ends(months), find_ends(months, find_later=False)) == ([-1, 1], [3, 1])
+    read_with_and_without_census(months)

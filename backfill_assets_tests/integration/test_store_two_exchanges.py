@@ -74,7 +74,7 @@ def read_half_seen(database: Database, market: Market) -> tuple[list[float], lis
     """When the first and when half of the symbols of an exchange were seen published, by session; −1 before."""
     index = SymbolIndex(np.array(sorted(market.ids.values()), np.int64))
     with database.transaction() as connection:
-        _, evidence = read_evidence(connection, index, market.grid, SOURCE, build_open_slots([]), RULES)
+        _, evidence = read_evidence(connection, index, market.grid, SOURCE, build_open_slots([]), RULES, NOW)
     return tuple(
         np.nan_to_num(at, nan=-1.0).tolist() for at in (evidence.first_published_at, evidence.half_published_at)
     )
@@ -116,7 +116,7 @@ def test_a_closed_day_of_one_exchange_is_a_session_of_the_other(store: Database)
     for market, is_closed in ((us, False), (au, True)):
         index = SymbolIndex(np.array(sorted(market.ids.values()), np.int64))
         with store.transaction() as connection:
-            _, evidence = read_evidence(connection, index, market.grid, SOURCE, build_open_slots([]), RULES)
+            _, evidence = read_evidence(connection, index, market.grid, SOURCE, build_open_slots([]), RULES, NOW)
             known = read_requested_days(connection, list_symbols(connection, market.profile.exchange), INTERVAL,
                                         market.sessions)  # fmt: skip
             assert find_closures(connection, market.profile.exchange, [THURSDAY]) == (

@@ -25,6 +25,7 @@ from backfill_assets.market.calendar.sessions import (
     find_previous_session_day,
     list_next_sessions,
     list_overlapping_sessions,
+    list_previous_sessions,
     list_sessions,
 )
 from backfill_assets.market.calendar.windows import build_date_window, build_session_window
@@ -264,7 +265,8 @@ def test_days_before_a_calendar_begins_are_an_error_that_names_it() -> None:
     riyadh = make_profile("SAU", "XSAU", "Asia/Riyadh", "10:00")
     with pytest.raises(UsageError, match="begins on 2021-01-01, and 2020-12-01 is before it"):
         list_sessions(riyadh, date(2020, 12, 1), date(2021, 2, 1))
-    assert list_sessions(riyadh, date(2021, 1, 1), date(2021, 1, 8))
+    first, second, *_ = list_sessions(riyadh, date(2021, 1, 1), date(2021, 1, 8))
+    assert list_previous_sessions(second, 20) == (first,)
 
 
 @pytest.fixture

@@ -179,11 +179,12 @@ def list_next_sessions(session: Session, count: int, until: datetime) -> tuple[S
 
 
 def list_previous_sessions(session: Session, count: int) -> tuple[Session, ...]:
-    """The ``count`` sessions before ``session``, oldest first."""
+    """The ``count`` sessions before ``session``, oldest first; fewer where the calendar begins."""
     if count == 0:
         return ()
     lookback = timedelta(days=10 + 2 * count)
-    first = max(EARLIEST_DATE, session.day - lookback)
+    first_known = _read_table(session.market, session.day.year).first_day or EARLIEST_DATE
+    first = max(EARLIEST_DATE, first_known, session.day - lookback)
     return list_sessions(session.market, first, session.day - timedelta(days=1))[-count:]
 
 

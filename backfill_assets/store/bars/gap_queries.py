@@ -22,6 +22,7 @@ from backfill_assets.market.calendar.slots import SlotGrid
 from backfill_assets.market.calendar.timestamps import to_datetime
 from backfill_assets.market.equal_runs import sort_distinct
 from backfill_assets.store.bars.proven_months import find_proven_months
+from backfill_assets.store.bars.proven_newest import NOT_PROVEN, find_proven_ends
 from backfill_assets.store.bars.slot_statements import (
     ABSENT_TYPES,
     COUNT_ALL_BARS,
@@ -42,7 +43,7 @@ from backfill_assets.store.bars.slot_statements import (
 from backfill_assets.store.bars.stored_slots import NO_BAR, StoredSlots
 from backfill_assets.store.bars.suspect_slots import choose_recheck, read_suspect_slots
 from backfill_assets.store.bars.symbol_index import SymbolIndex
-from backfill_assets.store.postgres.array_reader import read_columns, to_whole_unix_seconds
+from backfill_assets.store.postgres.array_reader import read_columns, to_postgres_timestamps, to_whole_unix_seconds
 from backfill_assets.store.postgres.connection import Connection
 
 SUSPECT_SHARE = 0.5  # of its slot; a final bar whose source rows cover no more is suspect
@@ -168,8 +169,7 @@ class _SlotRange:
         if self.bounds[0] == self.bounds[-1] or not self.symbol_index.size:
             external = np.zeros(self.symbol_index.size, np.int64)
             return StoredSlots(none, none, none, none, none, none.astype(np.int8), external, 0)
-        of_newest = COUNT_NEWEST_BARS_AND_LATER if self.find_later else COUNT_NEWEST_BARS
-        counts = self._count_bars(of_newest if self.is_newest else COUNT_ALL_BARS, self.looked_at)
+        counts = self._count_newest() if self.is_newest else self._count_bars(COUNT_ALL_BARS, self.looked_at)
         # Symbols with bars under both spellings may have two bars in a slot: read the better one.
         mixed_rows = np.flatnonzero(counts.is_mixed)
         single_rows = np.setdiff1d(np.flatnonzero(counts.doubtful), mixed_rows)
@@ -187,6 +187,24 @@ class _SlotRange:
         absent = self._list_absent(counts.parts)
         no_recheck, external = none.astype(np.int8), counts.external
         return StoredSlots(absent, provisional, sparse, none, none, no_recheck, external, duplicates, counts.newest)
+
+    def _count_newest(self) -> _BarCounts:
+        """The counts of all symbols, as far as the census proves them without a look at bars.
+
+        Each symbol is counted by one statement, so in one snapshot.
+        """
+        ends = find_proven_ends(self.connection, self.symbol_index, self.grid, self.bounds, find_later=self.find_later)
+        unproven = np.flatnonzero(ends == NOT_PROVEN)
+        statement = COUNT_NEWEST_BARS_AND_LATER if self.find_later else COUNT_NEWEST_BARS
+        counts = self._count_bars(statement, unproven)
+        sizes = np.diff(self.bounds)[:, np.newaxis]
+        has_part = ends > np.arange(len(sizes))[:, np.newaxis]
+        counts.parts[...] += has_part * sizes
+        counts.bars[...] += (has_part * sizes).sum(axis=0)
+        if counts.newest is not None:
+            has_bar = ends > 0
+            counts.newest[has_bar] = to_postgres_timestamps(self.grid.starts[np.array(self.bounds)[ends[has_bar]] - 1])
+        return counts
 
     def _count_bars(self, statement: str, rows: Int64) -> _BarCounts:
         """The counts of ``rows``, 0 for the other symbols."""

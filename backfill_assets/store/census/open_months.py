@@ -21,6 +21,8 @@ SELECT symbol_id, month, final + unverified AS bars, provisional, minute_squares
 FROM backfill.census_months
 WHERE is_open AND interval_type = %(interval)s AND month BETWEEN %(first)s AND %(last)s
 """
+# Most open months are usually of the present month, which the planner's statistics do not tell.
+_FORCE_INDEX, _ALLOW_ALL_SCANS = "SET LOCAL enable_seqscan = off", "SET LOCAL enable_seqscan TO DEFAULT"
 _OPEN_COLUMNS = (
     *("symbol_id", "month", "bars", "provisional", "minute_squares", "expected", "expected_squares"),
     "missing",
@@ -77,7 +79,9 @@ class SymbolMonths:
 def read_open_months(connection: Connection, interval: Interval, first: date, last: date) -> OpenMonths:
     """The open months of all symbols from ``first`` to ``last``, both first days of a month and inclusive."""
     values = {"interval": interval.name, "first": first, "last": last}
+    connection.execute(_FORCE_INDEX)
     found = read_columns(connection, _SELECT_OPEN, values, dict.fromkeys(_OPEN_COLUMNS, ">i8"))
+    connection.execute(_ALLOW_ALL_SCANS)
     found["month"] += POSTGRES_EPOCH // DAY_SECONDS
     return OpenMonths(**found)
 

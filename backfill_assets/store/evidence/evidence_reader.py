@@ -5,7 +5,7 @@ is read here.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,7 @@ def read_evidence(
     source: Interval,
     slots: OpenSlots,
     rules: GapRules,
+    now: datetime,
     *,
     only_states: bool = False,
 ) -> tuple[RequestHistory, AbsenceEvidence]:
@@ -108,13 +109,16 @@ def read_evidence(
     Of symbols without open ``slots`` only requests for the newest sessions are read, which show whether those are
     published; nothing else about them explains anything. Requests for symbols of other exchanges show nothing. With
     ``only_states`` what symbols lacked in earlier sessions is read only of those whose states depend on it: it is most
-    of the time in the hours in which the newest session is absent for all.
+    of the time in the hours in which the newest session is absent for all. Sessions that have been overdue at ``now``
+    for longer than any bar is asked for often have no newest ones then.
     """
     if not symbol_index.size or not grid.sessions:
         empty = AbsenceEvidence.create_empty(symbol_index.size, len(grid.sessions))
         return RequestHistory.create_empty(), empty
     days, market = [s.day for s in grid.sessions], grid.sessions[0].market
     newest = days[-NEWEST_SESSIONS:]  # older sessions are overdue anyway
+    if only_states and rules.compute_overdue_at(grid.sessions[-1]) + rules.retry_schedule.vendor_gap_after < now:
+        newest = []
     active, others = count_rows(connection, market.exchange)
     values: dict[str, Any] = {
         "exchange": market.exchange,
@@ -125,7 +129,7 @@ def read_evidence(
         "first": days[0],
         "last": days[-1],
         "newest": newest,
-        "newest_first": newest[0],
+        "newest_first": newest[0] if newest else date.max,
     }
     statement = _SELECT_REQUEST_HISTORY.format(without_others=_WITHOUT_OTHERS if others else "")
     history = read_columns(connection, statement, values, _REQUEST_HISTORY_TYPES)

@@ -57,6 +57,12 @@ def to_whole_unix_seconds(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
     return seconds
 
 
+def to_postgres_timestamps(epochs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Timestamps as ``read_columns`` returns them, microseconds since 2000, of epoch seconds."""
+    timestamps: NDArray[np.int64] = (epochs - POSTGRES_EPOCH) * _MICROSECONDS
+    return timestamps
+
+
 def to_postgres_days(dates: Sequence[date]) -> NDArray[np.int64]:
     """Dates as the server counts them: days since 2000-01-01."""
     return np.array([(day - _POSTGRES_DAY).days for day in dates], np.int64)
