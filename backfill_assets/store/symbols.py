@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 from backfill_assets.market.calendar.tickers import Symbol, Ticker, recognize_ticker
@@ -234,8 +234,8 @@ def _recognize(
 
 
 def _sort_symbols(rows_by_ticker: Mapping[Ticker, Sequence[SymbolRow]]) -> list[Symbol]:
-    used_rows = sorted(((t.symbol, t, rows[0]) for t, rows in rows_by_ticker.items()), key=itemgetter(0))
-    return [Symbol(row.symbol_id, ticker, row.is_active) for _, ticker, row in used_rows]
+    used = [Symbol(rows[0].symbol_id, ticker, rows[0].is_active) for ticker, rows in rows_by_ticker.items()]
+    return sorted(used, key=attrgetter("ticker.symbol"))
 
 
 def _group_rows(rows: Iterable[SymbolRow]) -> tuple[dict[Ticker, list[SymbolRow]], list[SymbolRow]]:

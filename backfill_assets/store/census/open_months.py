@@ -7,6 +7,8 @@ Where most of a store is complete these are few, however long its history is. Al
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import numpy as np
+
 from backfill_assets.market.arrays import Int64
 from backfill_assets.market.calendar.intervals import Interval
 from backfill_assets.market.calendar.timestamps import DAY_SECONDS
@@ -36,10 +38,10 @@ WHERE interval_type = %(interval)s AND measured_at < %(before)s AND month BETWEE
   AND symbol_id = ANY (%(ids)s::bigint[])
 ORDER BY measured_at LIMIT %(limit)s
 """
-_SELECT_UNCOUNTED = """
-SELECT id AS symbol_id FROM unnest(%(ids)s::bigint[]) AS id LEFT JOIN backfill.census_symbols s ON s.symbol_id = id
-WHERE s.uncounted IS NULL OR s.uncounted && daterange(NULL, %(last)s::date, '[]')
-   OR EXISTS (SELECT FROM backfill.find_census_changes() c WHERE c.months && daterange(NULL, %(last)s::date, '[]'))
+_SELECT_COUNTED = """
+SELECT symbol_id FROM backfill.census_symbols
+WHERE NOT uncounted && daterange(NULL, %(last)s::date, '[]')
+  AND NOT EXISTS (SELECT FROM backfill.find_census_changes() c WHERE c.months && daterange(NULL, %(last)s::date, '[]'))
 """
 
 
@@ -88,8 +90,8 @@ def read_open_months(connection: Connection, interval: Interval, first: date, la
 
 def read_uncounted(connection: Connection, symbol_ids: Int64, last: date) -> Int64:
     """Those of some symbols whose bars were not counted in a month until ``last`` (its first day)."""
-    values = {"ids": "{" + ",".join(map(str, symbol_ids.tolist())) + "}", "last": last}
-    return read_columns(connection, _SELECT_UNCOUNTED, values, {"symbol_id": ">i8"})["symbol_id"]
+    counted = read_columns(connection, _SELECT_COUNTED, {"last": last}, {"symbol_id": ">i8"})["symbol_id"]
+    return symbol_ids[~np.isin(symbol_ids, counted)]
 
 
 def read_unfolded_months(connection: Connection) -> SymbolMonths:

@@ -5,7 +5,7 @@ is read here.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,7 @@ def read_evidence(
         "first": days[0],
         "last": days[-1],
         "newest": newest,
-        "newest_first": newest[0] if newest else date.max,
+        "newest_first": newest[0] if newest else days[-1] + timedelta(days=1),
     }
     statement = _SELECT_REQUEST_HISTORY.format(without_others=_WITHOUT_OTHERS if others else "")
     history = read_columns(connection, statement, values, _REQUEST_HISTORY_TYPES)
