@@ -1,8 +1,8 @@
 """Keeps the token out of logs, errors and stored rows.
 
-The vendor accepts its token only as a query parameter, and httpx puts URLs into log lines and exceptions. So the token
-is added below httpx's client, on a copy of the request. No URL in the client, its log or its exceptions contains it.
-Text that the vendor echoes (a redirect's address, an error message) is redacted as well (docs/decisions/0026).
+The vendor accepts its token only as a query parameter. It is added where a request is handed to httpx's transport
+(``vendor_http``), whose log and exceptions contain no address. Text that the vendor echoes (a redirect's address, an
+error message) is redacted as well (docs/decisions/0026).
 """
 
 import logging
@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, quote_plus
 
-import httpx
 from pydantic import SecretStr
 
 from backfill_assets.market.vendor_errors import TokenRefused
@@ -19,7 +18,7 @@ from backfill_assets.market.vendor_errors import TokenRefused
 _TOKEN_PARAMETER = re.compile(r"(api_token=)[^&\s\"'<>]*")
 # a logging filter applies to its own logger only, not to child loggers
 _HTTP_LOGGERS = (
-    "httpx",
+    "httpx",  # of the heartbeat's address
     "httpcore.connection",
     "httpcore.http11",
     "httpcore.http2",
@@ -72,34 +71,3 @@ class TokenRedactor(logging.Filter):
     ) -> None:
         for name in _HTTP_LOGGERS:
             logging.getLogger(name).removeFilter(self)
-
-
-class TokenTransport(httpx.AsyncBaseTransport):
-    """Adds the token to requests for one host; requests for other hosts are passed on without it."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, token: SecretStr, api_url: httpx.URL) -> None:
-        self._inner = inner
-        self._token = token
-        self._api_origin = _get_origin(api_url)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a copy with the token; the caller's request keeps its URL."""
-        if _get_origin(request.url) != self._api_origin:
-            return await self._inner.handle_async_request(request)
-        return await self._inner.handle_async_request(
-            httpx.Request(
-                request.method,
-                request.url.copy_set_param("api_token", self._token.get_secret_value()),
-                headers=request.headers,
-                stream=request.stream,
-                extensions=request.extensions,
-            )
-        )
-
-    async def aclose(self) -> None:
-        """Close the inner transport."""
-        await self._inner.aclose()
-
-
-def _get_origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port

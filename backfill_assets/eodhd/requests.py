@@ -19,9 +19,10 @@ from backfill_assets.eodhd.error_mapping import to_single_line
 from backfill_assets.eodhd.parameters import Params
 from backfill_assets.eodhd.parsing import decode_json
 from backfill_assets.eodhd.pricing import CALL_PRICES
-from backfill_assets.eodhd.redaction import TokenRedactor, TokenTransport, require_token
+from backfill_assets.eodhd.redaction import TokenRedactor, require_token
 from backfill_assets.eodhd.reference import parse_account
 from backfill_assets.eodhd.retries import RetryingSender
+from backfill_assets.eodhd.vendor_http import VendorHttp
 from backfill_assets.market.optional_endpoints import OptionalEndpoints
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.rate_limiter_protocol import RateLimiter
@@ -85,13 +86,8 @@ class EodhdRequests:
         self._purpose = purpose
         self._optional_endpoints = optional_endpoints
         self._redactor = TokenRedactor(secret)
-        base_transport = transport or build_connection_pool(httpx.URL(base_url), max_connections)
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            transport=TokenTransport(base_transport, secret, httpx.URL(base_url)),
-            headers={"accept": "application/json", "user-agent": "backfill_assets"},
-            follow_redirects=False,
-        )
+        transport = transport or build_connection_pool(httpx.URL(base_url), max_connections)
+        self._http = VendorHttp(base_url, secret, transport)
         self._sender = RetryingSender(
             self._http,
             rate_limiter,

@@ -23,6 +23,7 @@ from backfill_assets.eodhd.error_mapping import (
     map_status_to_error,
 )
 from backfill_assets.eodhd.redaction import TokenRedactor
+from backfill_assets.eodhd.vendor_http import VendorHttp
 from backfill_assets.market.rate_limiter_protocol import RateLimiter, RequestRecord
 from backfill_assets.market.vendor_errors import (
     AccessRefused,
@@ -45,7 +46,7 @@ class RetryingSender:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: VendorHttp,
         rate_limiter: RateLimiter,
         redactor: TokenRedactor,
         *,
@@ -142,8 +143,7 @@ class RetryingSender:
     async def _stream_response(self, request: ApiRequest[T], attempt: AttemptState, timeout: float) -> bytes:
         # connecting has its own, shorter limit: a request that was never sent costs nothing
         limits = httpx.Timeout(timeout, connect=timeout / 3, pool=timeout / 3)
-        params = {**request.params, "fmt": "json"}
-        async with self._http.stream("GET", request.path, params=params, timeout=limits) as response:
+        async with self._http.stream(request.path, request.params, limits) as response:
             attempt.response = response
             try:
                 # not aread: a response keeps what it read, and is in a cycle that only the collector ends

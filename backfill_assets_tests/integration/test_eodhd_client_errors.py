@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from backfill_assets.eodhd.client import EodhdClient
@@ -232,19 +233,24 @@ def test_no_redirect_is_followed(status: int, location: str, host: str) -> None:
     assert [record.calls for record in records] == [0]
 
 
-def test_token_is_sent_with_every_request_to_this_host_only() -> None:
+def test_token_is_sent_with_every_request() -> None:
     _, _, vendor = run_request(ScriptedResponse(502), BAR_RESPONSE)
     assert [vendor.parse_query(n)["api_token"] for n in (0, 1)] == ["s3cret"] * 2
     assert vendor.parse_query(0)["fmt"] == "json"
     assert vendor.list_paths() == ["/api/intraday/AAPL.US"] * 2
 
-    async def send_to_another_host() -> str:
-        async with ScriptedVendor(BAR_RESPONSE) as vendor, ScriptedVendor(BAR_RESPONSE) as other:
-            async with create_client(vendor.url, UnlimitedRateLimiter()) as client:
-                await client._http.get(other.url + "/x")
-            return other.targets[0]
 
-    assert asyncio.run(send_to_another_host()) == "/api/x"
+@pytest.mark.parametrize("path", ["//localhost:9/x", "/https://localhost:9/x", "/@localhost:9/x"])
+def test_no_path_leads_to_another_host(path: str) -> None:
+    """The token goes to this one only."""
+
+    async def send() -> str:
+        async with ScriptedVendor(BAR_RESPONSE) as vendor, create_client(vendor.url, UnlimitedRateLimiter()) as client:
+            async with client._http.stream(path, {}, httpx.Timeout(LONGEST_SECONDS)) as response:
+                assert response.status_code == 200
+            return vendor.list_paths()[0]
+
+    assert asyncio.run(send()) == f"/api{path}"
 
 
 def test_connections_are_reused_and_limited() -> None:

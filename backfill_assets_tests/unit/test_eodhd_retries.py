@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from backfill_assets.eodhd.attempts import ApiRequest
 from backfill_assets.eodhd.redaction import TokenRedactor
 from backfill_assets.eodhd.retries import MAX_RETRY_AFTER_SECONDS, RetryingSender
+from backfill_assets.eodhd.vendor_http import VendorHttp
 from backfill_assets.market.purposes import Purpose
 from backfill_assets.market.vendor_errors import (
     BrokenAnswer,
@@ -42,20 +43,19 @@ def send(
     rate_limiter = UnlimitedRateLimiter()
 
     async def run() -> str | VendorError:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="https://vendor/api") as http:
-            sender = RetryingSender(
-                http,
-                rate_limiter,
-                TokenRedactor(SecretStr(TOKEN)),
-                timeout_seconds=60,
-                max_attempts=max_attempts,
-                backoff_seconds=backoff_seconds,
-                is_demo_token=False,
-            )
-            try:
-                return await sender.send(REQUEST)
-            except VendorError as error:
-                return error
+        sender = RetryingSender(
+            VendorHttp("https://vendor/api", SecretStr(TOKEN), httpx.MockTransport(handler)),
+            rate_limiter,
+            TokenRedactor(SecretStr(TOKEN)),
+            timeout_seconds=60,
+            max_attempts=max_attempts,
+            backoff_seconds=backoff_seconds,
+            is_demo_token=False,
+        )
+        try:
+            return await sender.send(REQUEST)
+        except VendorError as error:
+            return error
 
     return asyncio.run(run()), rate_limiter
 
