@@ -114,6 +114,9 @@ def _run_cli(*, debug: bool) -> int:
         return finished.code if isinstance(finished.code, int) else 0
     except click.exceptions.Exit as finished:
         return finished.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         _report("error", _format_on_one_line(error))
         return 2

@@ -462,6 +462,13 @@ def test_missing_value_flag_with_a_value_and_unknown_option_are_refused(make_use
         assert (result.code, f"see backfill-assets {command} --help" in result.error) == (2, True), result
 
 
+@pytest.mark.parametrize("group", ["", *sorted({name.split()[0] for name in COMMAND_NAMES if " " in name})])
+def test_a_group_without_a_command_prints_its_help(make_user: MakeUser, group: str) -> None:
+    user = make_user()
+    result, asked = user.run_cli(group.split()), user.run_cli([*group.split(), "--help"])
+    assert (result.code, result.out, result.err.strip()) == (2, "", asked.out.strip())
+
+
 INVALID_TICKERS = {
     "slash": "AA/PL",
     "path": "../../etc/passwd",
